@@ -1,0 +1,67 @@
+"""A query becomes ranked cases: encoder, ingest, search, fusion, grouping by patient, evaluation, export.
+
+Importing this package imports none of torch, open_clip or FAISS: names are resolved when first used (PEP
+562).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from retrieval.encoder import Encoder as Encoder
+    from retrieval.errors import EncoderLoadError as EncoderLoadError
+    from retrieval.errors import EncoderMismatch as EncoderMismatch
+    from retrieval.errors import EncodingError as EncodingError
+    from retrieval.errors import QueryError as QueryError
+    from retrieval.errors import RetrievalError as RetrievalError
+    from retrieval.evaluation import Estimate as Estimate
+    from retrieval.evaluation import Label as Label
+    from retrieval.evaluation import Precision as Precision
+    from retrieval.evaluation import precision_at_k as precision_at_k
+    from retrieval.export import to_dict as to_dict
+    from retrieval.export import to_json as to_json
+    from retrieval.ingest import AddSummary as AddSummary
+    from retrieval.ingest import add_manifest as add_manifest
+    from retrieval.notice import RESEARCH_USE as RESEARCH_USE
+    from retrieval.results import Query as Query
+    from retrieval.results import RankedCase as RankedCase
+    from retrieval.results import SearchResult as SearchResult
+    from retrieval.results import Timing as Timing
+    from retrieval.search import CaseSearch as CaseSearch
+
+_HOME = {
+    "RESEARCH_USE": "notice",
+    "AddSummary": "ingest",
+    "CaseSearch": "search",
+    "Encoder": "encoder",
+    "EncoderLoadError": "errors",
+    "EncoderMismatch": "errors",
+    "EncodingError": "errors",
+    "Estimate": "evaluation",
+    "Label": "evaluation",
+    "Precision": "evaluation",
+    "Query": "results",
+    "QueryError": "errors",
+    "RankedCase": "results",
+    "RetrievalError": "errors",
+    "SearchResult": "results",
+    "Timing": "results",
+    "add_manifest": "ingest",
+    "precision_at_k": "evaluation",
+    "to_dict": "export",
+    "to_json": "export",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
