@@ -1,0 +1,187 @@
+"""Phantoms: cytology-like fields drawn from known morphology, each with a report. No patient, no licence.
+
+A phantom is one finding of `PROFILES` and a seed; everything else (stain, counts, sizes, wording) follows from them,
+so the same phantom is drawn again pixel by pixel, and what two phantoms share is known exactly.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from .arrangement import ARRANGEMENTS
+from .background import BACKGROUNDS
+from .canvas import Canvas
+from .cells import CELLS, draw_cell
+from .palette import STAINS
+from .profiles import PROFILES, Profile
+from .reports import Wording, write_report
+
+PHANTOM_NOTICE = "Phantom: drawn by a program from known morphology. Not a patient. Research use only."
+SPLITS = ("train", "held-out")
+
+
+@dataclass(frozen=True)
+class Morphology:
+    """What is in the field, as a pathologist would tabulate it. Lengths in µm, of the cells the report is about."""
+
+    site: str
+    system: str
+    category: str
+    finding: str
+    stain: str
+    preparation: str
+    cell: str
+    nuclear_diameter: float
+    nc_ratio: float
+    chromasia: float
+    irregularity: float
+    arrangement: str
+    cellularity: int
+    background: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """One phantom case: a finding, a seed, and the split whose wordings its report uses."""
+
+    profile: Profile
+    seed: int
+    split: str = "train"
+
+    @property
+    def key(self) -> str:
+        """A stable name, unique by finding, split and seed."""
+        slug = f"{self.profile.site} {self.profile.finding}".replace(" ", "-").lower()
+        return f"phantom-{slug}-{self.split}-{self.seed}"
+
+    @cached_property
+    def morphology(self) -> Morphology:
+        """The sampled morphology: same seed, same values."""
+        rng = self._rng(1)
+        profile = self.profile
+        first = profile.populations[0]
+        cell = CELLS[first.cell]
+        backgrounds = tuple(part.element for part in profile.backgrounds if rng.random() < part.share)
+        stain = str(rng.choice(profile.stains))
+        return Morphology(
+            profile.site, profile.system, profile.category, profile.finding, stain,
+            preparation=str(rng.choice(["conventional smear", "liquid-based"])),
+            cell=first.cell,
+            nuclear_diameter=round(cell.nucleus * float(np.clip(rng.normal(1.0, 0.06), 0.85, 1.15)), 2),
+            nc_ratio=cell.nc,
+            chromasia=round(cell.chromasia * float(rng.uniform(0.9, 1.1)), 2),
+            irregularity=cell.irregularity,
+            arrangement=first.arrangement,
+            cellularity=int(rng.integers(first.fewest, first.most + 1)),
+            background=backgrounds,
+        )  # fmt: skip
+
+    @cached_property
+    def report(self) -> str:
+        """The diagnostic report, in one of COIN's two styles."""
+        wording = Wording(self._rng(2), held_out=self.split == "held-out")
+        return write_report(self.morphology, wording)
+
+    def draw(self, size: int = 128) -> Image.Image:
+        """The field as an RGB image of `size` × `size` pixels (the field is always 96 µm wide)."""
+        rng = self._rng(3)
+        canvas = Canvas(size, STAINS[self.morphology.stain], rng)
+        known = self.morphology
+        # Liquid-based preparations lose part of what lies between the cells.
+        kept = 0.65 if known.preparation == "liquid-based" else 1.0
+        amounts = {part.element: part.amount * kept for part in self.profile.backgrounds}
+        for element in known.background:
+            BACKGROUNDS[element](canvas, float(np.clip(amounts[element] * rng.uniform(0.7, 1.3), 0, 1.2)))
+        for number, population in enumerate(self.profile.populations):
+            kind, count = CELLS[population.cell], int(rng.integers(population.fewest, population.most + 1))
+            if number == 0:
+                kind = replace(kind, nucleus=known.nuclear_diameter, chromasia=known.chromasia)
+                count = known.cellularity
+            if count:
+                for x, y, angle in ARRANGEMENTS[population.arrangement](rng, count, kind.diameter):
+                    draw_cell(canvas, x, y, kind, angle=angle)
+        canvas.density *= rng.uniform(0.85, 1.18)  # staining time
+        canvas.density *= rng.normal(1.0, 0.05, 3).astype(np.float32)  # one laboratory's dye lots
+        return canvas.photograph(
+            blur_um=float(rng.uniform(0.15, 0.5)),
+            noise=0.012,
+            gain=rng.normal(1.0, 0.015, 3).astype(np.float32),
+            vignette=float(rng.uniform(0.0, 0.12)),
+        )
+
+    def _rng(self, purpose: int) -> np.random.Generator:
+        # The split is part of the stream: a held-out phantom never shares its chance with a training one.
+        index = PROFILES.index(self.profile)
+        return np.random.default_rng([SPLITS.index(self.split), index, self.seed, purpose])
+
+
+def phantom_cases(n: int, *, seed: int = 0, split: str = "train") -> list[Phantom]:
+    """`n` phantoms, balanced over site × category (a category's findings take turns).
+
+    `split` "held-out" uses wordings and chance that "train" never uses. Raises ValueError on an unknown split.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
+    classes: dict[tuple[str, str], list[Profile]] = {}
+    for profile in PROFILES:
+        classes.setdefault((profile.site, profile.category), []).append(profile)
+    # Striding over the classes by a step coprime to their number spreads a small n over all sites.
+    groups = list(classes.values())
+    step = next(step for step in (17, 13, 11, 7) if np.gcd(step, len(groups)) == 1)
+    phantoms = []
+    for i in range(n):
+        turn, place = divmod(i, len(groups))
+        group = groups[place * step % len(groups)]
+        phantoms.append(Phantom(group[turn % len(group)], seed * 1_000_003 + i, split))
+    return phantoms
+
+
+def write_phantoms(folder: Path, phantoms: list[Phantom], *, size: int = 128) -> Path:
+    """Write the phantoms' images (PNG, marked as phantoms in their text metadata) and `manifest.csv`.
+
+    Returns the manifest's path. Columns are the archive's own, with `phantom` = true on every row.
+    """
+    folder = Path(folder)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    manifest = folder / "manifest.csv"
+    columns = ("image", "case", "patient", "site", "system", "category", "stain", "preparation", "report", "kind",
+               "license", "source", "phantom", "finding")  # fmt: skip
+    with manifest.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, columns)
+        writer.writeheader()
+        for phantom in phantoms:
+            m = phantom.morphology
+            name = f"images/{phantom.key}.png"
+            info = PngInfo()
+            info.add_text("Description", PHANTOM_NOTICE)
+            info.add_text(
+                "coin-phantom", json.dumps({"key": phantom.key, "seed": phantom.seed, "finding": m.finding})
+            )
+            phantom.draw(size).save(folder / name, pnginfo=info)
+            writer.writerow(
+                {
+                    "image": name,
+                    "case": phantom.key,
+                    "patient": phantom.key,
+                    "site": m.site,
+                    "system": m.system,
+                    "category": m.category,
+                    "stain": m.stain,
+                    "preparation": m.preparation,
+                    "report": phantom.report,
+                    "kind": "field",
+                    "license": "Apache-2.0",
+                    "source": "phantom",
+                    "phantom": "true",
+                    "finding": m.finding,
+                }  # fmt: skip
+            )
+    return manifest
