@@ -28,9 +28,7 @@ def single(rng: np.random.Generator, n: int, pitch: float) -> list[Placement]:
     for _ in range(n):
         candidates = rng.uniform(edge, 1 - edge, (8, 2)) * FIELD_UM
         if placed:
-            gaps = np.min(
-                np.hypot(*(candidates[:, None, :] - np.asarray(placed)[None]).transpose(2, 0, 1)), axis=1
-            )
+            gaps = np.min(np.hypot(*(candidates[:, None, :] - np.asarray(placed)[None]).transpose(2, 0, 1)), axis=1)
             best = candidates[int(np.argmax(np.minimum(gaps, pitch * 1.1) + rng.uniform(0, 0.2, 8) * pitch))]
         else:
             best = candidates[0]
@@ -49,13 +47,10 @@ def _lattice(rng: np.random.Generator, n: int, pitch: float, jitter: float) -> l
             points.append((u * np.cos(turn) - v * np.sin(turn), u * np.sin(turn) + v * np.cos(turn)))
     stretch = rng.uniform(0.75, 1.35)
     wobble = rng.uniform(0.8, 1.2, len(points))
-    order = np.argsort(
-        [np.hypot(u * stretch, v / stretch) * w for (u, v), w in zip(points, wobble, strict=True)]
-    )
+    order = np.argsort([np.hypot(u * stretch, v / stretch) * w for (u, v), w in zip(points, wobble, strict=True)])
     noise = rng.normal(0, jitter * pitch, (n, 2))
     return [
-        (cx + points[k][0] + dx, cy + points[k][1] + dy, None)
-        for k, (dx, dy) in zip(order[:n], noise, strict=True)
+        (cx + points[k][0] + dx, cy + points[k][1] + dy, None) for k, (dx, dy) in zip(order[:n], noise, strict=True)
     ]
 
 
@@ -124,9 +119,7 @@ def rings(rng: np.random.Generator, n: int, pitch: float, *, cells: int = 8) -> 
         radius = pitch * 0.8 * count / (2 * np.pi)
         options = rng.uniform(0.12, 0.88, (8, 2)) * FIELD_UM
         if taken:
-            gaps = np.min(
-                np.hypot(*(options[:, None, :] - np.asarray(taken)[None]).transpose(2, 0, 1)), axis=1
-            )
+            gaps = np.min(np.hypot(*(options[:, None, :] - np.asarray(taken)[None]).transpose(2, 0, 1)), axis=1)
             cx, cy = options[int(np.argmax(np.minimum(gaps, radius * 2.4)))]
         else:
             cx, cy = options[0]

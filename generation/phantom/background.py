@@ -34,22 +34,16 @@ def blood(canvas: Canvas, amount: float) -> None:
     for x, y in _scatter(canvas, 42 * amount):
         disc = canvas.outline(x, y, 3.7 * canvas.rng.uniform(0.85, 1.1), irregularity=0.05)
         if disc is not None:
-            canvas.absorb(
-                disc, disc.mask * 0.75 * (0.55 + 0.45 * np.clip(disc.radius * 1.3, 0, 1)), "erythrocyte"
-            )
+            canvas.absorb(disc, disc.mask * 0.75 * (0.55 + 0.45 * np.clip(disc.radius * 1.3, 0, 1)), "erythrocyte")
 
 
-def _film(
-    canvas: Canvas, amount: float, substance: str, grain: float, depth: float, threshold: float
-) -> None:
+def _film(canvas: Canvas, amount: float, substance: str, grain: float, depth: float, threshold: float) -> None:
     """A patchy film over the whole field, of grain `grain` µm; higher threshold, smaller patches."""
     field = gaussian_filter(canvas.rng.standard_normal((96, 96)), grain, mode="wrap")
     _spread(canvas, field, substance, depth * amount, threshold)
 
 
-def _spread(
-    canvas: Canvas, field: NDArray[np.float64], substance: str, depth: float, threshold: float
-) -> None:
+def _spread(canvas: Canvas, field: NDArray[np.float64], substance: str, depth: float, threshold: float) -> None:
     """Lay a substance over the whole field where the noise `field` (96 × 96, one value a µm) passes `threshold`."""
     field = (field - field.mean()) / field.std()
     rows = (np.arange(canvas.size) * 96 / canvas.size).astype(int)
@@ -71,9 +65,7 @@ def necrosis(canvas: Canvas, amount: float) -> None:
 def colloid(canvas: Canvas, amount: float) -> None:
     """A pool of colloid: smooth, broad, with cracks as dried colloid has."""
     x, y = canvas.rng.uniform(0.1, 0.9, 2) * FIELD_UM
-    pool = canvas.outline(
-        x, y, FIELD_UM * (0.28 + 0.35 * amount), aspect=1.3, irregularity=0.25, softness=3.0
-    )
+    pool = canvas.outline(x, y, FIELD_UM * (0.28 + 0.35 * amount), aspect=1.3, irregularity=0.25, softness=3.0)
     if pool is None:
         return
     depth = pool.mask * (0.35 + 0.45 * amount) * (1.0 + 0.08 * canvas.texture(pool, 3))
@@ -86,9 +78,7 @@ def colloid(canvas: Canvas, amount: float) -> None:
 def mucin(canvas: Canvas, amount: float) -> None:
     """Strands of mucus, drawn out in one direction by smearing."""
     noise = gaussian_filter(canvas.rng.standard_normal((192, 192)), (1.3, 14.0), mode="wrap")
-    drawn_out = rotate(noise, float(canvas.rng.uniform(0, 180)), reshape=False, order=1, mode="wrap")[
-        48:144, 48:144
-    ]
+    drawn_out = rotate(noise, float(canvas.rng.uniform(0, 180)), reshape=False, order=1, mode="wrap")[48:144, 48:144]
     _spread(canvas, drawn_out, "mucin", 0.7 * amount, 0.5)
 
 

@@ -119,9 +119,7 @@ class Canvas:
 
     def absorb(self, patch: Patch, amount: Array, substance: str) -> None:
         """Add `amount` (density units over the patch) of a substance."""
-        self.density[patch.rows, patch.columns] += np.maximum(amount, 0.0)[..., None] * self.stain.density(
-            substance
-        )
+        self.density[patch.rows, patch.columns] += np.maximum(amount, 0.0)[..., None] * self.stain.density(substance)
 
     def clear(self, patch: Patch, share: Array) -> None:
         """Thin out what is already there: `share` of the density is removed (a vacuole, a halo, an inclusion)."""

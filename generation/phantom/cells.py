@@ -194,9 +194,7 @@ def _draw_cytoplasm(
     amount = body.mask * depth * (1.0 + kind.texture * canvas.texture(body, 1))
     amount *= 1.0 + 0.25 * (body.radius > 0.86) * (kind.shape != "polygonal")
     if koilocytic:
-        amount *= 1.0 + 0.9 * np.clip(
-            (body.radius - 0.55) * 3.0, 0.0, 1.0
-        )  # the condensed rim round the halo
+        amount *= 1.0 + 0.9 * np.clip((body.radius - 0.55) * 3.0, 0.0, 1.0)  # the condensed rim round the halo
     if kind.shape == "polygonal" and rng.random() < 0.5:  # a fold across a thin cell
         amount += body.mask * 0.22 * np.exp(-((body.across - rng.uniform(-0.4, 0.4) * cell) ** 2) / 1.5)
     canvas.absorb(body, amount, kind.cytoplasm)
@@ -223,9 +221,7 @@ def _draw_cytoplasm(
     if kind.coated:
         for _ in range(int(cell * 5)):
             at, far = rng.uniform(0, 2 * np.pi), cell * np.sqrt(rng.uniform(0, 1.15))
-            rod = canvas.outline(
-                x + far * np.cos(at), y + far * np.sin(at), 0.55, aspect=1.4, angle=at, softness=0.5
-            )
+            rod = canvas.outline(x + far * np.cos(at), y + far * np.sin(at), 0.55, aspect=1.4, angle=at, softness=0.5)
             if rod is not None:
                 canvas.absorb(rod, rod.mask * 1.1, "bacteria")
     for _ in range(rng.poisson(kind.granules)):

@@ -162,9 +162,7 @@ def write_phantoms(folder: Path, phantoms: list[Phantom], *, size: int = 128) ->
             name = f"images/{phantom.key}.png"
             info = PngInfo()
             info.add_text("Description", PHANTOM_NOTICE)
-            info.add_text(
-                "coin-phantom", json.dumps({"key": phantom.key, "seed": phantom.seed, "finding": m.finding})
-            )
+            info.add_text("coin-phantom", json.dumps({"key": phantom.key, "seed": phantom.seed, "finding": m.finding}))
             phantom.draw(size).save(folder / name, pnginfo=info)
             writer.writerow(
                 {
@@ -182,6 +180,6 @@ def write_phantoms(folder: Path, phantoms: list[Phantom], *, size: int = 128) ->
                     "source": "phantom",
                     "phantom": "true",
                     "finding": m.finding,
-                }  # fmt: skip
+                }
             )
     return manifest

@@ -71,6 +71,4 @@ def _bethesda_line(morphology: Morphology, wording: Wording, description: str, d
 
 
 def _between(morphology: Morphology, wording: Wording, share: float) -> list[str]:
-    return [
-        wording.pick(BACKGROUND_WORDS[element]) for element in morphology.background if wording.chance(share)
-    ]
+    return [wording.pick(BACKGROUND_WORDS[element]) for element in morphology.background if wording.chance(share)]

@@ -105,5 +105,11 @@ BACKGROUND_WORDS: dict[str, tuple[str, ...]] = {
     "squames": ("Squamous cells are present.", "With a few squames.", "Superficial squames are seen."),
 }
 
-COMMENTS = ("Additional comment: {text}", "Additional comments: {text}", "Comment: {text}", "Additional Comment: {text}",
-            "Additional recommendation: {text}", "Note: {text}")  # fmt: skip
+COMMENTS = (
+    "Additional comment: {text}",
+    "Additional comments: {text}",
+    "Comment: {text}",
+    "Additional Comment: {text}",
+    "Additional recommendation: {text}",
+    "Note: {text}",
+)
