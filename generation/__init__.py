@@ -1,0 +1,87 @@
+"""Generation: a report becomes synthetic cytology images. Knows nothing of embeddings, archives or views.
+
+Names resolve on first use (PEP 562), so that importing the room imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from generation.cache import GenerationCache
+    from generation.device import choose_device, choose_dtype
+    from generation.errors import (
+        BlankImageError,
+        DeviceError,
+        EmptyReportError,
+        GenerationError,
+        LoraMismatchError,
+        ProvenanceError,
+        SettingsError,
+        UnsafeWeightsError,
+        WeightsError,
+        WeightsNotFoundError,
+    )
+    from generation.generator import CoinGenerator, GeneratedImage, Generation
+    from generation.presets import PRESETS, Preset
+    from generation.prompt import Prompt, build_prompt
+    from generation.provenance import Provenance, read_provenance, save_png
+
+_MODULES = {
+    "cache": ("GenerationCache",),
+    "device": ("choose_device", "choose_dtype"),
+    "errors": (
+        "BlankImageError",
+        "DeviceError",
+        "EmptyReportError",
+        "GenerationError",
+        "LoraMismatchError",
+        "ProvenanceError",
+        "SettingsError",
+        "UnsafeWeightsError",
+        "WeightsError",
+        "WeightsNotFoundError",
+    ),
+    "generator": ("CoinGenerator", "GeneratedImage", "Generation"),
+    "presets": ("PRESETS", "Preset"),
+    "prompt": ("Prompt", "build_prompt"),
+    "provenance": ("Provenance", "read_provenance", "save_png"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "PRESETS",
+    "BlankImageError",
+    "CoinGenerator",
+    "DeviceError",
+    "EmptyReportError",
+    "GeneratedImage",
+    "Generation",
+    "GenerationCache",
+    "GenerationError",
+    "LoraMismatchError",
+    "Preset",
+    "Prompt",
+    "Provenance",
+    "ProvenanceError",
+    "SettingsError",
+    "UnsafeWeightsError",
+    "WeightsError",
+    "WeightsNotFoundError",
+    "build_prompt",
+    "choose_device",
+    "choose_dtype",
+    "read_provenance",
+    "save_png",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

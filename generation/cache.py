@@ -1,0 +1,99 @@
+"""A cache of generated images: a flat folder of PNG files, each with its provenance inside.
+
+The file name is the cache key, the modification time is the time of last use, and there is no index beside the files:
+nothing can disagree, and several processes may share one folder. A generated image is never anywhere else in the
+product's storage; deleting the folder costs nothing but time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from PIL import Image
+
+from generation.errors import ProvenanceError
+from generation.provenance import Provenance, read_provenance, save_png
+
+logger = logging.getLogger(__name__)
+
+MAX_BYTES = 2 * 1024**3
+# Entries, and what a killed process left half-written. Whatever else lies in the folder is not ours to delete.
+_OURS = re.compile(r"[0-9a-f]{64}\.png(\.[0-9a-f]{32}\.tmp)?")
+
+
+def cache_key(inputs: Mapping[str, object]) -> str:
+    """SHA-256, in hex, of everything that decides an image; the order of `inputs` does not matter."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+class GenerationCache:
+    """Least recently used images go first once the files take more than `max_bytes`.
+
+    The entry just written always stays, so that one image above the limit is still one that can be shown.
+    """
+
+    def __init__(self, folder: str | Path, *, max_bytes: int = MAX_BYTES) -> None:
+        self.folder = Path(folder).expanduser()
+        self.max_bytes = max_bytes
+
+    def path(self, key: str) -> Path:
+        """Where the entry of that key is, or would be."""
+        return self.folder / f"{key}.png"
+
+    def get(self, key: str) -> tuple[Image.Image, Provenance] | None:
+        """The image (RGB, loaded) and its provenance, or None.
+
+        A damaged entry is deleted and counts as absent: PNG checks every chunk by a CRC, so damage is noticed.
+        """
+        path = self.path(key)
+        try:
+            with Image.open(path) as image:
+                image.verify()  # every chunk's CRC; the image must be opened anew afterwards
+            with Image.open(path) as image:
+                provenance = read_provenance(image)
+                pixels = image.convert("RGB")
+            if provenance is None:
+                raise ProvenanceError("It carries no provenance.")
+        except FileNotFoundError:
+            return None
+        except (ProvenanceError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # the disk's fault, not the entry's
+                logger.warning("Cannot read the cache entry %s: %s", path.name, error.strerror)
+                return None
+            logger.warning("Discarded the damaged cache entry %s: %s", path.name, error)
+            path.unlink(missing_ok=True)
+            return None
+        with contextlib.suppress(OSError):  # evicted by another process meanwhile, or a read-only cache
+            os.utime(path)
+        return pixels, provenance
+
+    def put(self, key: str, image: Image.Image, provenance: Provenance) -> Path:
+        """Store an image; returns its path. Raises `OSError` where it cannot be written, and then leaves nothing."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = save_png(image, self.path(key), provenance)
+        self._evict(keep=path.name)
+        return path
+
+    def _evict(self, *, keep: str) -> None:
+        """Delete by time of last use until the limit holds. Reads the folder: linear in the number of entries."""
+        entries = []
+        with os.scandir(self.folder) as found:
+            for entry in found:
+                if _OURS.fullmatch(entry.name):
+                    with contextlib.suppress(FileNotFoundError):  # evicted by another process meanwhile
+                        status = entry.stat()
+                        entries.append((status.st_mtime_ns, entry.name, status.st_size))
+        excess = sum(size for _, _, size in entries) - self.max_bytes
+        for _, name, size in sorted(entries):
+            if excess <= 0:
+                break
+            if name != keep:
+                (self.folder / name).unlink(missing_ok=True)
+                excess -= size

@@ -1,0 +1,57 @@
+"""What can go wrong while generating.
+
+    GenerationError
+    ├── EmptyReportError        the report holds no text to generate from
+    ├── SettingsError           a number or name that was asked for cannot be used (n, seed, size, preset ...)
+    ├── DeviceError             the device or number format asked for is not there
+    ├── WeightsError            the base or the LoRA cannot be used
+    │   ├── WeightsNotFoundError    nothing there, or not fetched from the hub
+    │   ├── UnsafeWeightsError      pickled weights (.bin, .ckpt, .pt): refused, whatever they hold
+    │   └── LoraMismatchError       the LoRA was trained on another base, or is no LoRA
+    ├── BlankImageError         the model drew nothing (not-a-number, or one colour)
+    └── ProvenanceError         an image's provenance cannot be read
+
+Every message says what is wrong, where, and what to do next. No message holds report text.
+"""
+
+from __future__ import annotations
+
+
+class GenerationError(Exception):
+    """Base of all errors of this room."""
+
+
+class EmptyReportError(GenerationError, ValueError):
+    """The report holds no letter and no digit."""
+
+
+class SettingsError(GenerationError, ValueError):
+    """A setting is out of range or unknown."""
+
+
+class DeviceError(GenerationError):
+    """The device or number format asked for cannot be had on this machine."""
+
+
+class WeightsError(GenerationError):
+    """Weights that cannot be used: corrupt, incomplete, or of another kind of model."""
+
+
+class WeightsNotFoundError(WeightsError):
+    """No weights where they were looked for."""
+
+
+class UnsafeWeightsError(WeightsError):
+    """Pickled weights. Loading them could run any code, so they are refused unread."""
+
+
+class LoraMismatchError(WeightsError):
+    """The LoRA does not fit the base."""
+
+
+class BlankImageError(GenerationError):
+    """The model drew an image of not-a-numbers or of one colour."""
+
+
+class ProvenanceError(GenerationError):
+    """An image, or the provenance in it, cannot be read."""

@@ -1,0 +1,238 @@
+"""The loaded model: an SDXL pipeline of diffusers with the LoRA fused into its weights.
+
+Not safe for threads by itself: `CoinGenerator` holds a lock around every call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from generation.errors import BlankImageError, GenerationError, LoraMismatchError, WeightsError
+from generation.presets import Preset
+from generation.weights import Base, Lora
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+_LORA_TENSOR = re.compile(r"(?:lora_A|lora_B|down|up)\.weight")
+_EMBEDDINGS_KEPT = 32  # prompts; an SDXL prompt takes 0.6 MB in float32
+
+
+class PromptTokens:
+    """Counts tokens as the base's text encoders read them."""
+
+    def __init__(self, base: Base) -> None:
+        from transformers import CLIPTokenizer
+
+        self.tokenizers = {name: CLIPTokenizer.from_pretrained(base.folder / name) for name in base.tokenizers}
+        encoders = [name.replace("tokenizer", "text_encoder") for name in base.tokenizers]
+        # 77 is CLIP's own default, and what SDXL's encoders read; a tokenizer without a limit says 1e30.
+        positions = [int(base.config(name).get("max_position_embeddings", 77)) for name in encoders]
+        self.limit: int = min(*positions, *(tokenizer.model_max_length for tokenizer in self.tokenizers.values()))
+
+    def count(self, text: str) -> int:
+        """Tokens of `text` with the two that mark begin and end; of two tokenizers, the larger number."""
+        # verbose: transformers would log a warning for every text above the limit, and counting is how we find those.
+        return max(len(tokenizer(text, verbose=False).input_ids) for tokenizer in self.tokenizers.values())
+
+
+class CoinPipeline:
+    """An SDXL base with its LoRA fused, ready to draw. Either the whole is loaded or nothing (the constructor raises).
+
+    Raises `LoraMismatchError` for a LoRA that does not fit, `WeightsError` for weights that do not load.
+    """
+
+    def __init__(self, base: Base, lora: Lora | None, tokens: PromptTokens, *, device: str, dtype: torch.dtype) -> None:
+        with _quiet_libraries():
+            self._pipe = _load(base, tokens, dtype)
+            if lora is not None:
+                _fuse(self._pipe, lora, base)
+        self._pipe.to(device)
+        self._pipe.set_progress_bar_config(disable=True)
+        self._shipped_scheduler = self._pipe.scheduler
+        self._embeddings: OrderedDict[tuple[str, bool], tuple[torch.Tensor, ...]] = OrderedDict()
+
+    def draw(
+        self, prompt: str, seeds: Sequence[int], *, preset: Preset, size: int, on_step: Callable[[int], None]
+    ) -> list[Image.Image]:
+        """One image of `size` x `size` pixels for each seed, drawn as one batch.
+
+        `on_step(done)` is called after each of `preset.steps` denoising steps. Noise is drawn for each image by itself,
+        on the CPU, so that a seed means the same image in a batch of any size and on any device, up to rounding: in
+        float32 on the CPU, batching changed a colour value in ten thousand, by one level of 255.
+
+        Raises `BlankImageError`, and `GenerationError` where the GPU's memory does not suffice.
+        """
+        import torch
+
+        guided = preset.guidance > 1  # as diffusers decides: at 1 and below there is no second, unguided pass
+        pipe = self._pipe
+
+        def after_step(_pipe: Any, index: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
+            on_step((index + 1) * preset.steps // pipe.num_timesteps)  # second-order schedulers pass twice a step
+            return {}
+
+        try:
+            # A scheduler counts its steps: a fresh one a batch, and none is left behind if `on_step` raises.
+            pipe.scheduler = preset.make_scheduler(self._shipped_scheduler)
+            positive, negative, pooled, negative_pooled = self._embed(prompt, guided)
+            latents = pipe(
+                prompt_embeds=positive,
+                negative_prompt_embeds=negative,
+                pooled_prompt_embeds=pooled,
+                negative_pooled_prompt_embeds=negative_pooled,
+                num_images_per_prompt=len(seeds),
+                generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+                num_inference_steps=preset.steps,
+                guidance_scale=preset.guidance,
+                height=size,
+                width=size,
+                output_type="latent",
+                callback_on_step_end=after_step,
+                callback_on_step_end_tensor_inputs=[],
+            ).images
+            pixels = self._decode(latents)
+        except torch.OutOfMemoryError as error:
+            raise GenerationError(
+                f"The GPU's memory does not suffice for {len(seeds)} images of {size} pixels at once. "
+                "Use a smaller batch size or image size."
+            ) from error
+        finally:
+            pipe.scheduler = self._shipped_scheduler
+        for seed, drawn in zip(seeds, pixels, strict=True):
+            _check_drawn(drawn, seed)
+        images: list[Image.Image] = pipe.image_processor.numpy_to_pil(pixels)
+        return images
+
+    def _embed(self, prompt: str, guided: bool) -> tuple[torch.Tensor, ...]:
+        """The four tensors of `encode_prompt`, one row each; encoded once for all images of a report."""
+        import torch
+
+        key = (prompt, guided)
+        if key not in self._embeddings:
+            with torch.no_grad():
+                self._embeddings[key] = self._pipe.encode_prompt(prompt, do_classifier_free_guidance=guided)
+            if len(self._embeddings) > _EMBEDDINGS_KEPT:
+                self._embeddings.popitem(last=False)
+        return self._embeddings[key]
+
+    def _decode(self, latents: torch.Tensor) -> np.ndarray:
+        """float32[n, size, size, 3] in 0..1 from latents, in the VAE's own number format.
+
+        The pipeline's own decoding is not used because it hands float16 latents to a VAE that must stay in float32.
+        """
+        import torch
+
+        vae = self._pipe.vae
+        latents = latents.to(vae.dtype) / vae.config.scaling_factor
+        if getattr(vae.config, "latents_mean", None) and getattr(vae.config, "latents_std", None):
+            mean, std = (
+                torch.tensor(values, device=latents.device, dtype=latents.dtype).view(1, -1, 1, 1)
+                for values in (vae.config.latents_mean, vae.config.latents_std)
+            )
+            latents = latents * std + mean
+        with torch.no_grad():
+            decoded = vae.decode(latents).sample
+        pixels: np.ndarray = self._pipe.image_processor.postprocess(decoded, output_type="np")
+        return pixels
+
+
+def _load(base: Base, tokens: PromptTokens, dtype: torch.dtype) -> Any:
+    import torch
+    from diffusers import DiffusionPipeline
+
+    dtypes: Any = dtype
+    if dtype == torch.float16 and base.config("vae").get("force_upcast", True):
+        dtypes = {"default": dtype, "vae": torch.float32}  # SDXL's own VAE overflows in float16
+    try:
+        pipe = DiffusionPipeline.from_pretrained(
+            base.folder,
+            variant=base.variant,
+            dtype=dtypes,
+            use_safetensors=True,
+            local_files_only=True,
+            add_watermarker=False,  # on where `invisible-watermark` is installed: it would change pixels
+            **tokens.tokenizers,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        raise WeightsError(f"The base {base.name} does not load ({first_line}). Copy or download it anew.") from error
+    pipe.vae.enable_slicing()  # one image at a time through the decoder, which needs the most memory
+    return pipe
+
+
+def _fuse(pipe: Any, lora: Lora, base: Base) -> None:
+    """Load, check that every tensor found its place, fuse into the weights, unload the adapter."""
+    from safetensors import safe_open
+
+    with safe_open(lora.path, framework="numpy") as file:
+        names = list(file.keys())
+    held = sum(1 for name in names if _LORA_TENSOR.search(name))
+    if not held:
+        raise LoraMismatchError(f"{lora.path} holds no LoRA: none of its {len(names)} tensors is a low-rank pair.")
+    if any("dora_scale" in name for name in names):
+        raise LoraMismatchError(
+            f"{lora.path} is a DoRA, which diffusers would load without its magnitudes. Use a LoRA."
+        )
+    advice = f"It was trained on another base than {base.name}: give the base it belongs to, or another LoRA."
+    try:
+        pipe.load_lora_weights(
+            str(lora.path.parent), weight_name=lora.path.name, use_safetensors=True, local_files_only=True
+        )
+    except (RuntimeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        raise LoraMismatchError(f"The LoRA {lora.path} does not fit. {advice}") from error
+    models = [getattr(pipe, name, None) for name in ("unet", "text_encoder", "text_encoder_2")]
+    placed = sum("lora_" in name for model in models if model is not None for name in model.state_dict())
+    if placed != held:  # tensors that fit nowhere are only warned about by the loader
+        raise LoraMismatchError(f"Only {placed} of {held} tensors of the LoRA {lora.path} found their place. {advice}")
+    pipe.fuse_lora(components=["unet", "text_encoder", "text_encoder_2"])
+    pipe.unload_lora_weights()
+
+
+def _check_drawn(pixels: np.ndarray, seed: int) -> None:
+    """`pixels`: float32[size, size, 3]."""
+    import numpy as np
+
+    if not np.isfinite(pixels).all():
+        raise BlankImageError(
+            f"The image of seed {seed} is not-a-number. In half precision the numbers overflowed: use dtype "
+            "'float32' or 'bfloat16'. In float32 the weights are damaged: compare them with their source."
+        )
+    if pixels.max() - pixels.min() < 1 / 255:
+        raise BlankImageError(
+            f"The image of seed {seed} is of one colour: the base and the LoRA do not work together, or the weights "
+            "are damaged. Try the base without the LoRA."
+        )
+
+
+@contextlib.contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """While loading: no progress bars of the libraries, and none of three messages that tell a user nothing.
+
+    These are that a LoRA has no layers for a text encoder (usual), that some of its tensors fit nowhere, and that it
+    does not fit at all (each an error of ours, with advice).
+    """
+    import diffusers.utils.logging as diffusers_logging
+    import transformers.utils.logging as transformers_logging
+
+    loggers = [logging.getLogger(name) for name in ("diffusers.loaders.peft", "diffusers.loaders.lora_base")]
+    levels = [logger.level for logger in loggers]
+    shown = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        for library in shown:
+            library.disable_progress_bar()
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        for library in shown:
+            library.enable_progress_bar()
