@@ -1,0 +1,109 @@
+"""The archive: cases, images, reports and embeddings, and the vector index derived from them.
+
+`Archive` is the one door; `read_manifest` reads what comes in; the rest are the records that cross the wall.
+Names are resolved when first used, so that importing this room loads neither SQLAlchemy nor FAISS.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .archive import Archive
+    from .errors import (
+        AlreadyAnArchiveError,
+        ArchiveBusyError,
+        ArchiveError,
+        CaseNotFoundError,
+        EncoderMismatchError,
+        FilterError,
+        ImageNotFoundError,
+        ImageProblem,
+        IndexDriftError,
+        ManifestError,
+        NewerArchiveError,
+        NotAnArchiveError,
+        OutdatedArchiveError,
+        ReadOnlyArchiveError,
+        StorageError,
+        VectorError,
+    )
+    from .filters import CaseFilter
+    from .images import content_hash, decode_image
+    from .manifest import Manifest, ManifestRow, read_manifest
+    from .plan import NewImage, Plan, PlannedImage
+    from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Problem
+
+_MODULES = {
+    "archive": ("Archive",),
+    "errors": (
+        "AlreadyAnArchiveError",
+        "ArchiveBusyError",
+        "ArchiveError",
+        "CaseNotFoundError",
+        "EncoderMismatchError",
+        "FilterError",
+        "ImageNotFoundError",
+        "ImageProblem",
+        "IndexDriftError",
+        "ManifestError",
+        "NewerArchiveError",
+        "NotAnArchiveError",
+        "OutdatedArchiveError",
+        "ReadOnlyArchiveError",
+        "StorageError",
+        "VectorError",
+    ),
+    "filters": ("CaseFilter",),
+    "images": ("content_hash", "decode_image"),
+    "manifest": ("Manifest", "ManifestRow", "read_manifest"),
+    "plan": ("NewImage", "Plan", "PlannedImage"),
+    "records": ("ArchiveStatus", "Case", "EncoderInfo", "Hit", "Image", "Problem"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "AlreadyAnArchiveError",
+    "Archive",
+    "ArchiveBusyError",
+    "ArchiveError",
+    "ArchiveStatus",
+    "Case",
+    "CaseFilter",
+    "CaseNotFoundError",
+    "EncoderInfo",
+    "EncoderMismatchError",
+    "FilterError",
+    "Hit",
+    "Image",
+    "ImageNotFoundError",
+    "ImageProblem",
+    "IndexDriftError",
+    "Manifest",
+    "ManifestError",
+    "ManifestRow",
+    "NewImage",
+    "NewerArchiveError",
+    "NotAnArchiveError",
+    "OutdatedArchiveError",
+    "Plan",
+    "PlannedImage",
+    "Problem",
+    "ReadOnlyArchiveError",
+    "StorageError",
+    "VectorError",
+    "content_hash",
+    "decode_image",
+    "read_manifest",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

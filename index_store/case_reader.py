@@ -1,0 +1,161 @@
+"""From the tables to the records that cross the wall, and the filter as SQL."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from sqlalchemy import Select, distinct, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
+
+from .errors import CaseNotFoundError, ImageNotFoundError
+from .filters import CaseFilter, excluded, permitted
+from .image_store import ImageStore
+from .models import CaseRow, ImageRow, PatientRow
+from .records import Case, Image
+from .vector_index import Selection
+
+T = TypeVar("T")
+
+CHUNK = 10_000
+"""Values bound in one statement; SQLite's limit is 32,766."""
+NEAR_NAMES = 3
+KEYS_COMPARED = 20_000
+
+FACETS: dict[str, InstrumentedAttribute[str]] = {
+    "site": CaseRow.site,
+    "system": CaseRow.system,
+    "category": CaseRow.category,
+    "stain": ImageRow.stain,
+    "preparation": ImageRow.preparation,
+    "kind": ImageRow.kind,
+    "source": CaseRow.source,
+}
+
+
+def in_chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """`values` in lists short enough for one statement."""
+    rest = list(values)
+    for start in range(0, len(rest), CHUNK):
+        yield rest[start : start + CHUNK]
+
+
+class CaseReader:
+    """Reads cases and images as one session sees them."""
+
+    def __init__(self, session: Session, store: ImageStore) -> None:
+        self._session = session
+        self._store = store
+
+    def case(self, key: str) -> Case:
+        """Raises `CaseNotFoundError`, naming similar keys."""
+        row = self._session.scalar(whole_cases().where(CaseRow.key == key))
+        if row is None:
+            raise CaseNotFoundError(f"There is no case {key!r} in this archive.{self._near(key)}")
+        return self._case(row)
+
+    def cases(self, where: CaseFilter | None, *, limit: int | None, offset: int) -> list[Case]:
+        """Cases with at least one permitted image, in the order they were added."""
+        ids = select(ImageRow.case_id).join(CaseRow).join(PatientRow).where(*permitted(where or CaseFilter()))
+        query = whole_cases().where(CaseRow.id.in_(ids)).order_by(CaseRow.id).limit(limit).offset(offset)
+        return [self._case(row) for row in self._session.scalars(query)]
+
+    def cases_of_images(self, image_ids: Iterable[int]) -> dict[int, Case]:
+        """The case of each image; ids that are not there are left out."""
+        case_of: dict[int, int] = {}
+        for part in in_chunks(image_ids):
+            case_of.update(
+                self._session.execute(select(ImageRow.id, ImageRow.case_id).where(ImageRow.id.in_(part))).tuples()
+            )
+        cases: dict[int, Case] = {}
+        for part in in_chunks(sorted(set(case_of.values()))):
+            for row in self._session.scalars(whole_cases().where(CaseRow.id.in_(part))):
+                cases[row.id] = self._case(row)
+        return {image_id: cases[case_id] for image_id, case_id in case_of.items()}
+
+    def image(self, image_id: int) -> Image:
+        """Raises `ImageNotFoundError`."""
+        row = self._session.get(ImageRow, image_id, options=[joinedload(ImageRow.case)])
+        if row is None:
+            raise ImageNotFoundError(f"There is no image {image_id} in this archive. It may have been removed.")
+        return self._image(row, row.case.key)
+
+    def facets(self) -> dict[str, dict[str, int]]:
+        """How many cases have each value, most frequent first."""
+        return {name: self._count_cases(column) for name, column in FACETS.items()}
+
+    def selection(self, where: CaseFilter | None) -> Selection | None:
+        """The images `where` permits; None where it permits all.
+
+        A filter that only leaves out (the query's own patient) names the few that it excludes, not the many that
+        stay.
+        """
+        if where is None or not (where.includes or where.excludes):
+            return None
+        query = select(ImageRow.id).join(CaseRow).join(PatientRow)
+        if where.includes:
+            return Selection(self._ids(query.where(*permitted(where))))
+        return Selection(self._ids(query.where(excluded(where))), excluding=True)
+
+    def confirmed(self, image_ids: Iterable[int], where: CaseFilter | None) -> set[int]:
+        """Those of the images that are there and that `where` permits."""
+        conditions = permitted(where) if where is not None else []
+        query = select(ImageRow.id).join(CaseRow).join(PatientRow).where(*conditions)
+        found: set[int] = set()
+        for part in in_chunks(image_ids):
+            found.update(self._session.scalars(query.where(ImageRow.id.in_(part))))
+        return found
+
+    def _ids(self, query: Select[int]) -> np.ndarray:
+        return np.array(self._session.scalars(query).all(), dtype=np.int64)
+
+    def _count_cases(self, column: InstrumentedAttribute[str]) -> dict[str, int]:
+        cases = func.count(distinct(CaseRow.id))
+        query = select(column, cases).select_from(CaseRow).where(column != "").group_by(column)
+        if column.class_ is ImageRow:
+            query = query.join(ImageRow)
+        return dict(self._session.execute(query.order_by(cases.desc(), column)).tuples().all())
+
+    def _near(self, key: str) -> str:
+        keys = self._session.scalars(select(CaseRow.key).order_by(CaseRow.id).limit(KEYS_COMPARED)).all()
+        near = difflib.get_close_matches(key, keys, n=NEAR_NAMES)
+        return f" Similar: {', '.join(near)}." if near else " List the cases to find its key."
+
+    def _case(self, row: CaseRow) -> Case:
+        return Case(
+            id=row.id,
+            key=row.key,
+            patient=row.patient.key,
+            report=row.report,
+            site=row.site,
+            system=row.system,
+            category=row.category,
+            source=row.source,
+            license=row.license,
+            phantom=row.phantom,
+            images=tuple(self._image(image, row.key) for image in row.images),
+        )
+
+    def _image(self, row: ImageRow, case_key: str) -> Image:
+        return Image(
+            id=row.id,
+            case_key=case_key,
+            path=self._store.path(row.file) if row.file else Path(row.path),
+            sha256=row.sha256,
+            width=row.width,
+            height=row.height,
+            slide=row.slide,
+            kind=row.kind,
+            stain=row.stain,
+            preparation=row.preparation,
+            in_place=not row.file,
+            attributes=row.attributes,
+        )
+
+
+def whole_cases() -> Select[CaseRow]:
+    """Cases with patient and images fetched along."""
+    return select(CaseRow).options(joinedload(CaseRow.patient), selectinload(CaseRow.images))

@@ -1,0 +1,145 @@
+"""From manifest rows to the tables of patients, cases and images, within the caller's transaction.
+
+What a row leaves empty says nothing: it neither contradicts nor clears what is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, exists, select
+from sqlalchemy.orm import Session
+
+from .case_reader import in_chunks, whole_cases
+from .models import CaseRow, EmbeddingRow, ImageRow, LooseFileRow, PatientRow
+
+if TYPE_CHECKING:
+    from .image_store import StoredImage
+    from .manifest import ManifestRow
+    from .plan import NewImage
+
+CASE_FIELDS = ("report", "site", "system", "category", "source", "license")
+IMAGE_FIELDS = ("slide", "kind", "stain", "preparation")
+
+
+def is_changed(case: CaseRow, image: ImageRow, row: ManifestRow) -> bool:
+    """Whether `row` says something of its case or image that is not stored."""
+    return (
+        any(getattr(case, name) != value for name, value in _said_of_case(row).items())
+        or any(getattr(image, name) != value for name, value in _said_of_image(image, row).items())
+        or (row.names_patient and case.patient.key != row.patient)
+    )
+
+
+class CaseWriter:
+    """Puts a batch of rows into the tables. What the batch needs is fetched once, at the beginning."""
+
+    def __init__(self, session: Session, rows: Sequence[ManifestRow]) -> None:
+        self._session = session
+        self._cases: dict[str, CaseRow] = {}
+        self._images: dict[tuple[str, str], ImageRow] = {}
+        self._patients: dict[str, PatientRow] = {}
+        for keys in in_chunks({row.case for row in rows}):
+            for case in session.scalars(whole_cases().where(CaseRow.key.in_(keys))):
+                self._cases[case.key] = case
+                self._images.update({(case.key, image.sha256): image for image in case.images})
+        for keys in in_chunks({row.patient for row in rows}):
+            for patient in session.scalars(select(PatientRow).where(PatientRow.key.in_(keys))):
+                self._patients[patient.key] = patient
+
+    def image(self, row: ManifestRow, sha256: str) -> ImageRow | None:
+        """The image with this content in the row's case, if it is there."""
+        return self._images.get((row.case, sha256))
+
+    def save_case(self, row: ManifestRow) -> CaseRow:
+        """The row's case, made or brought up to date."""
+        case = self._cases.get(row.case)
+        if case is None:
+            fields = {**dict.fromkeys(CASE_FIELDS, ""), "phantom": False, **_said_of_case(row)}
+            case = CaseRow(key=row.case, patient=self._patient(row.patient), images=[], **fields)
+            self._session.add(case)
+            self._cases[row.case] = case
+            return case
+        for name, value in _said_of_case(row).items():
+            setattr(case, name, value)
+        if row.names_patient and case.patient.key != row.patient:
+            former = case.patient
+            case.patient = self._patient(row.patient)
+            self._session.flush()
+            if _forget_patient(self._session, former.id):
+                self._patients.pop(former.key, None)
+        return case
+
+    def add_image(self, new: NewImage, stored: StoredImage | None) -> ImageRow:
+        """A new image of the row's case: in the store, or (`stored` is None) referenced where it lies."""
+        row = new.row
+        image = ImageRow(
+            case=self.save_case(row),
+            sha256=new.sha256,
+            file=stored.name if stored else "",
+            file_sha256=stored.sha256 if stored else new.sha256,
+            path="" if stored else str(row.path),
+            width=new.image.width,
+            height=new.image.height,
+            attributes=dict(row.attributes),
+            **{name: getattr(row, name) for name in IMAGE_FIELDS},
+        )
+        self._session.add(image)
+        self._images[(row.case, new.sha256)] = image
+        return image
+
+    def update_image(self, image: ImageRow, row: ManifestRow) -> None:
+        """Bring what is known of an image and its case up to date."""
+        self.save_case(row)
+        for name, value in _said_of_image(image, row).items():
+            setattr(image, name, value)
+
+    def _patient(self, key: str) -> PatientRow:
+        patient = self._patients.get(key)
+        if patient is None:
+            patient = self._patients[key] = PatientRow(key=key)
+            self._session.add(patient)
+        return patient
+
+
+def delete_case(session: Session, case: CaseRow) -> list[int]:
+    """Delete a case with all that hangs on it; files that no other image needs are noted as loose.
+
+    Returns the ids of its images.
+    """
+    ids = [image.id for image in case.images]
+    files = {image.file for image in case.images if image.file}
+    patient_id = case.patient_id
+    of_case = select(ImageRow.id).where(ImageRow.case_id == case.id)
+    session.execute(delete(EmbeddingRow).where(EmbeddingRow.image_id.in_(of_case)))
+    session.execute(delete(ImageRow).where(ImageRow.case_id == case.id))
+    session.execute(delete(CaseRow).where(CaseRow.id == case.id))
+    _forget_patient(session, patient_id)
+    for file in sorted(files):
+        if not session.scalar(select(exists().where(ImageRow.file == file))):
+            session.merge(LooseFileRow(name=file))
+    return ids
+
+
+def _said_of_case(row: ManifestRow) -> dict[str, object]:
+    said: dict[str, object] = {name: getattr(row, name) for name in CASE_FIELDS if getattr(row, name)}
+    if row.phantom is not None:
+        said["phantom"] = row.phantom
+    return said
+
+
+def _said_of_image(image: ImageRow, row: ManifestRow) -> dict[str, object]:
+    said: dict[str, object] = {name: getattr(row, name) for name in IMAGE_FIELDS if getattr(row, name)}
+    said["attributes"] = {**image.attributes, **row.attributes}
+    if image.path:  # referenced in place: the folder may have moved
+        said["path"] = str(row.path)
+    return said
+
+
+def _forget_patient(session: Session, patient_id: int) -> bool:
+    """Delete a patient who has no case left; says whether that was so."""
+    if session.scalar(select(exists().where(CaseRow.patient_id == patient_id))):
+        return False
+    session.execute(delete(PatientRow).where(PatientRow.id == patient_id))
+    return True

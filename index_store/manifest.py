@@ -1,0 +1,236 @@
+"""A manifest: which images there are, to which case and patient they belong, and what the reports say.
+
+Columns (see `COLUMNS`): `image` and `report` are required.
+
+- `image` is a path below the manifest's folder (or the folder given as `images`); one that leads out is refused.
+- `case` defaults to the image as written: an image without a case is its own case.
+- `patient` defaults to the case: a case without a patient is its own patient.
+- `report`, `patient`, `site`, `system`, `category`, `source`, `license` and `phantom` belong to the case. An empty cell
+  takes the value from the case's other rows; rows that contradict the first one are refused, never guessed at.
+- `phantom` (true/false) says that the image was drawn by this software.
+- Further columns are kept as the image's attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import ManifestError
+from .records import Problem
+from .sheet import Record, read_sheet
+
+REQUIRED = ("image", "report")
+CASE_COLUMNS = ("patient", "report", "site", "system", "category", "source", "license", "phantom")
+IMAGE_COLUMNS = ("slide", "kind", "stain", "preparation")
+COLUMNS = ("image", "case", *CASE_COLUMNS, *IMAGE_COLUMNS)
+
+MAX_ROWS = 2_000_000
+MAX_REPORT = 100_000
+MAX_CELL = 4_000
+"""Characters: of a report, and of every other cell."""
+
+_TRUTH = {"": "", "true": "true", "yes": "true", "1": "true", "false": "false", "no": "false", "0": "false"}
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One image with what is known of its case. The empty string says "not given"."""
+
+    line: int
+    image: str
+    """As written."""
+    path: Path
+    """Resolved, and within the images' folder."""
+    case: str
+    patient: str
+    report: str
+    slide: str = ""
+    site: str = ""
+    system: str = ""
+    category: str = ""
+    stain: str = ""
+    preparation: str = ""
+    kind: str = ""
+    license: str = ""
+    source: str = ""
+    phantom: bool | None = None
+    """Drawn by this software; None where the manifest does not say."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether the image is its own case, named after it."""
+        return self.case == self.image
+
+    @property
+    def names_patient(self) -> bool:
+        """Whether a patient was named (and not only taken from the case)."""
+        return self.patient != self.case
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows that can be used, and what is wrong with the others."""
+
+    path: Path
+    rows: tuple[ManifestRow, ...]
+    problems: tuple[Problem, ...]
+
+
+def read_manifest(path: Path | str, *, images: Path | str | None = None, max_rows: int = MAX_ROWS) -> Manifest:
+    """Read a CSV (separated by comma, semicolon, tab or bar), JSON-lines or .xlsx manifest.
+
+    UTF-8 (with or without a mark), UTF-16 and UTF-32 with one are understood; anything else is read as
+    Windows-1252, and said so.
+
+    Args:
+        images: the folder that the images' paths are relative to; by default the manifest's own.
+
+    Raises:
+        ManifestError: the file is no table, lacks a required column, or is too long. What is wrong with single rows
+            is in `Manifest.problems` and stops nothing.
+    """
+    path = Path(path)
+    sheet = read_sheet(path, wanted=COLUMNS, max_rows=max_rows)
+    missing = [column for column in REQUIRED if column not in sheet.columns]
+    if missing:
+        found = ", ".join(sheet.columns) or "none"
+        raise ManifestError(
+            f"{path.name} has no column {' and no column '.join(missing)}. Columns found: {found}. "
+            f"Required: {', '.join(REQUIRED)}; known besides: {', '.join(c for c in COLUMNS if c not in REQUIRED)}."
+        )
+    root = Path(images) if images is not None else path.parent
+    if not root.is_dir():
+        raise ManifestError(f"The images' folder {root} is not there. Name an existing folder.")
+    reader = _RowReader(path.name, root.resolve())
+    for record in sheet.records:
+        reader.take(record)
+    rows = reader.finish()
+    return Manifest(path, rows, (*sheet.problems, *reader.problems))
+
+
+class _Refusal(Exception):
+    """Why a row cannot be used: what is wrong, and what to do about it."""
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.advice = advice
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A row that is sound by itself, before its case is known as a whole."""
+
+    line: int
+    path: Path
+    case: str
+    cells: dict[str, str]
+
+
+class _RowReader:
+    """Turns records into rows: checks each by itself, then brings the rows of one case together."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        self.problems: list[Problem] = []
+        self._name = name
+        self._root = root
+        self._drafts: list[_Draft] = []
+        self._cases: dict[str, dict[str, tuple[str, int]]] = {}  # case -> column -> (value, line it stands on)
+        self._seen: dict[tuple[str, Path], int] = {}
+
+    def take(self, record: Record) -> None:
+        with self._judging(record.line):
+            draft = self._draft(record)
+            self._join_case(draft)
+            self._drafts.append(draft)
+
+    def finish(self) -> tuple[ManifestRow, ...]:
+        rows = []
+        for draft in self._drafts:
+            with self._judging(draft.line):
+                rows.append(self._row(draft))
+        return tuple(rows)
+
+    @contextmanager
+    def _judging(self, line: int) -> Iterator[None]:
+        try:
+            yield
+        except _Refusal as refusal:
+            self.problems.append(Problem(f"{self._name}, line {line}", refusal.what, refusal.advice))
+
+    def _draft(self, record: Record) -> _Draft:
+        cells = {column: value.strip() for column, value in record.cells.items()}
+        for column, value in cells.items():
+            _check_text(column, value)
+        image = cells.get("image", "")
+        if not image:
+            raise _Refusal("has no image", "Write the image's path.")
+        cells["phantom"] = _truth(cells.get("phantom", ""))
+        return _Draft(record.line, self._resolve(image), cells.get("case") or image, cells)
+
+    def _resolve(self, image: str) -> Path:
+        written = image if (self._root / image).exists() else image.replace("\\", "/")  # from a Windows machine
+        try:
+            path = (self._root / written).resolve()
+            if not path.is_relative_to(self._root):
+                raise _Refusal(
+                    "names an image outside the images' folder",
+                    "Copy it there, or name the folder that holds all.",
+                )
+            if not path.is_file():
+                raise _Refusal("names an image that is not there", "Check the path, or name the images' folder.")
+        except OSError as error:
+            raise _Refusal(f"names an image that cannot be reached ({error.strerror})", "Check the path.") from error
+        return path
+
+    def _join_case(self, draft: _Draft) -> None:
+        seen = self._seen.setdefault((draft.case, draft.path), draft.line)
+        if seen != draft.line:
+            raise _Refusal(f"repeats line {seen} (same case, same image)", "Remove one of the two.")
+        known = self._cases.setdefault(draft.case, {})
+        given = {column: draft.cells[column] for column in CASE_COLUMNS if draft.cells.get(column)}
+        for column, value in given.items():
+            if column in known and known[column][0] != value:
+                raise _Refusal(
+                    f"gives its case another {column} than line {known[column][1]}",
+                    "Make the two the same, or name two cases.",
+                )
+        for column, value in given.items():
+            known.setdefault(column, (value, draft.line))
+
+    def _row(self, draft: _Draft) -> ManifestRow:
+        of_case = {column: value for column, (value, _) in self._cases[draft.case].items()}
+        if not of_case.get("report"):
+            raise _Refusal("has no report", "Write the report (or a line that says there is none).")
+        return ManifestRow(
+            line=draft.line,
+            image=draft.cells["image"],
+            path=draft.path,
+            case=draft.case,
+            patient=of_case.pop("patient", draft.case),
+            phantom={"true": True, "false": False}.get(of_case.pop("phantom", "")),
+            attributes={name: value for name, value in draft.cells.items() if name not in COLUMNS and value},
+            **of_case,
+            **{column: draft.cells.get(column, "") for column in IMAGE_COLUMNS},
+        )
+
+
+def _check_text(column: str, value: str) -> None:
+    limit = MAX_REPORT if column == "report" else MAX_CELL
+    if max(len(value), len(column)) > limit:
+        raise _Refusal(f"has more than {limit} characters in column {column[:40]}", "Shorten it.")
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise _Refusal(f"has half a character (a lone surrogate) in column {column}", "Export the file again.")
+    if "\0" in value:
+        raise _Refusal(f"has a NUL character in column {column}", "Remove it.")
+
+
+def _truth(value: str) -> str:
+    try:
+        return _TRUTH[value.lower()]
+    except KeyError:
+        raise _Refusal("says neither true nor false in column phantom", "Write true or false.") from None

@@ -1,0 +1,138 @@
+"""The tables, as typed SQLAlchemy models. SQL is the truth; everything else in an archive is derived or named here.
+
+The tables are made by `migrations.py`, never by `create_all`: a test holds the two together.
+Text is never NULL: the empty string says "not given".
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+# SQLite hands out the id of a deleted last row again unless told not to. An index that follows the log, and a result
+# somebody has noted down, must never meet another image under an old id.
+NEVER_REUSED = {"sqlite_autoincrement": True}
+
+ADDED, REMOVED = "add", "remove"
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {str: Text, dict[str, str]: JSON}  # noqa: RUF012  # SQLAlchemy's own protocol
+
+
+class ArchiveRow(Base):
+    """The archive itself: exactly one row."""
+
+    __tablename__ = "archive"
+
+    uuid: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    created: Mapped[str]
+    active_encoder_id: Mapped[int | None] = mapped_column(ForeignKey("encoders.id"))
+
+
+class EncoderRow(Base):
+    """An encoder that embedded images of this archive. Several may be present, one answers searches."""
+
+    __tablename__ = "encoders"
+    __table_args__ = NEVER_REUSED
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    dim: Mapped[int]
+    created: Mapped[str]
+
+
+class PatientRow(Base):
+    __tablename__ = "patients"
+    __table_args__ = NEVER_REUSED
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+
+
+class CaseRow(Base):
+    """One specimen with one report."""
+
+    __tablename__ = "cases"
+    __table_args__ = NEVER_REUSED
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    patient_id: Mapped[int] = mapped_column(ForeignKey("patients.id"), index=True)
+    report: Mapped[str]
+    site: Mapped[str]
+    system: Mapped[str]
+    category: Mapped[str]
+    source: Mapped[str]
+    license: Mapped[str]
+    phantom: Mapped[bool]
+
+    patient: Mapped[PatientRow] = relationship()
+    images: Mapped[list[ImageRow]] = relationship(back_populates="case", order_by="ImageRow.id")
+
+
+class ImageRow(Base):
+    """A field or a cell crop of a case. The same content in two cases is two rows and one file."""
+
+    __tablename__ = "images"
+    __table_args__ = (UniqueConstraint("case_id", "sha256"), NEVER_REUSED)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
+    sha256: Mapped[str] = mapped_column(index=True)  # of the source's bytes
+    file: Mapped[str]  # within the store; '' when referenced in place
+    file_sha256: Mapped[str]  # of the bytes at `file` or `path`
+    path: Mapped[str]  # absolute, when referenced in place; else ''
+    width: Mapped[int]
+    height: Mapped[int]
+    slide: Mapped[str]
+    kind: Mapped[str]
+    stain: Mapped[str]
+    preparation: Mapped[str]
+    attributes: Mapped[dict[str, str]]
+
+    case: Mapped[CaseRow] = relationship(back_populates="images")
+
+
+class EmbeddingRow(Base):
+    """A unit vector, keyed by encoder and image: little-endian float32, `dim` of them."""
+
+    __tablename__ = "embeddings"
+
+    # In this order, so that one encoder's vectors are one range of the key.
+    encoder_id: Mapped[int] = mapped_column(ForeignKey("encoders.id"), primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), primary_key=True, index=True)
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ChangeRow(Base):
+    """The change log: what every vector index follows. Written in the transaction of the change itself.
+
+    `image_id` is no foreign key, since a removal outlives its image. `token` is a random number: an index that
+    remembers (sequence, token) notices when the catalog was restored from a backup and went on differently
+    from there.
+    """
+
+    __tablename__ = "changes"
+    __table_args__ = (Index("changes_by_encoder", "encoder_id", "sequence"), NEVER_REUSED)
+
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    encoder_id: Mapped[int] = mapped_column(ForeignKey("encoders.id"))
+    image_id: Mapped[int]
+    operation: Mapped[str]
+    token: Mapped[int] = mapped_column(BigInteger)
+
+
+class LooseFileRow(Base):
+    """A stored file that may lie on disk without a row that needs it.
+
+    Noted, in a transaction of its own, before files are written, and in the transaction that removes their last
+    row; crossed out when all is well. What a killed process leaves is thus known by name: the next writer deletes
+    it without walking through the store.
+    """
+
+    __tablename__ = "loose_files"
+
+    name: Mapped[str] = mapped_column(primary_key=True)

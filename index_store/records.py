@@ -1,0 +1,130 @@
+"""What crosses the wall of this room: small frozen dataclasses. The empty string says "not given"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something skipped or doubtful, in words for the person who can mend it."""
+
+    where: str
+    what: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}. {self.advice}"
+
+
+@dataclass(frozen=True)
+class Image:
+    """A field or a cell crop of a case."""
+
+    id: int
+    case_key: str
+    path: Path
+    """The stored copy, or the file itself where it was added in place."""
+    sha256: str
+    """Of the source file's bytes."""
+    width: int
+    height: int
+    slide: str = ""
+    kind: str = ""
+    stain: str = ""
+    preparation: str = ""
+    in_place: bool = False
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """The manifest's further columns."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One specimen with one report, and its images in the order they were added."""
+
+    id: int
+    key: str
+    patient: str
+    report: str
+    site: str = ""
+    system: str = ""
+    category: str = ""
+    source: str = ""
+    license: str = ""
+    phantom: bool = False
+    """Drawn by this software: no patient stands behind it."""
+    images: tuple[Image, ...] = ()
+
+    @property
+    def stain(self) -> str:
+        """The images' stains, each once, joined by a comma."""
+        return _each_once(image.stain for image in self.images)
+
+    @property
+    def preparation(self) -> str:
+        """The images' preparations, each once, joined by a comma."""
+        return _each_once(image.preparation for image in self.images)
+
+    @property
+    def kind(self) -> str:
+        """The images' kinds, each once, joined by a comma."""
+        return _each_once(image.kind for image in self.images)
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Those attributes that all images of the case share."""
+        first, *others = (image.attributes for image in self.images) if self.images else ({},)
+        return {name: value for name, value in first.items() if all(o.get(name) == value for o in others)}
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An image that a search found."""
+
+    image_id: int
+    score: float
+    """Inner product of unit vectors: the cosine, between -1 and 1."""
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """An encoder an archive knows."""
+
+    fingerprint: str
+    name: str
+    dim: int
+
+
+@dataclass(frozen=True)
+class ArchiveStatus:
+    """An archive in figures."""
+
+    path: Path
+    name: str
+    uuid: str
+    schema_version: int
+    patients: int
+    cases: int
+    images: int
+    encoder: EncoderInfo | None
+    """The one that answers searches; None before the first image."""
+    embeddings: Mapping[str, int]
+    """Vectors by encoder fingerprint."""
+    indexed: int
+    """Vectors in the index of the active encoder."""
+    log_sequence: int
+    """The last change in the log."""
+    index_sequence: int
+    """The last change the index has applied; equal to `log_sequence` when it is up to date."""
+    sites: Mapping[str, int]
+    """Cases by site, most frequent first."""
+    categories: Mapping[str, int]
+    """Cases by category, most frequent first."""
+    notes: tuple[str, ...]
+    """What happened to the index since the archive was opened, in words."""
+
+
+def _each_once(values: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(value for value in values if value))
