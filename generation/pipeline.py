@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-_LORA_TENSOR = re.compile(r"(?:lora_A|lora_B|down|up)\.weight")
+_LORA_IN_FILE = re.compile(r"(?:lora_A|lora_B|down|up)\.weight$")  # of peft, diffusers and kohya
+_LORA_IN_MODEL = re.compile(r"\.lora_[AB]\.[^.]+\.weight$")
+_LORA_PARTS = ("unet", "text_encoder", "text_encoder_2")
 _EMBEDDINGS_KEPT = 32  # prompts; an SDXL prompt takes 0.6 MB in float32
 
 
@@ -174,7 +176,7 @@ def _fuse(pipe: Any, lora: Lora, base: Base) -> None:
 
     with safe_open(lora.path, framework="numpy") as file:
         names = list(file.keys())
-    held = sum(1 for name in names if _LORA_TENSOR.search(name))
+    held = sum(1 for name in names if _LORA_IN_FILE.search(name))
     if not held:
         raise LoraMismatchError(f"{lora.path} holds no LoRA: none of its {len(names)} tensors is a low-rank pair.")
     if any("dora_scale" in name for name in names):
@@ -188,11 +190,11 @@ def _fuse(pipe: Any, lora: Lora, base: Base) -> None:
         )
     except (RuntimeError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise LoraMismatchError(f"The LoRA {lora.path} does not fit. {advice}") from error
-    models = [getattr(pipe, name, None) for name in ("unet", "text_encoder", "text_encoder_2")]
-    placed = sum("lora_" in name for model in models if model is not None for name in model.state_dict())
+    models = [model for part in _LORA_PARTS if (model := getattr(pipe, part)) is not None]
+    placed = sum(1 for model in models for name in model.state_dict() if _LORA_IN_MODEL.search(name))
     if placed != held:  # tensors that fit nowhere are only warned about by the loader
         raise LoraMismatchError(f"Only {placed} of {held} tensors of the LoRA {lora.path} found their place. {advice}")
-    pipe.fuse_lora(components=["unet", "text_encoder", "text_encoder_2"])
+    pipe.fuse_lora(components=list(_LORA_PARTS))
     pipe.unload_lora_weights()
 
 
