@@ -74,7 +74,7 @@ def cluster(rng: np.random.Generator, n: int, pitch: float) -> list[Placement]:
     """A three-dimensional ball: cells pile up in depth, the outline is smooth."""
     cx, cy = _centre(rng, 0.33)
     radius = pitch * 0.55 * np.sqrt(n) * 0.72
-    places = []
+    places: list[Placement] = []
     for _ in range(n):
         at, far = rng.uniform(0, 2 * np.pi), radius * np.sqrt(rng.uniform(0, 1))
         places.append((cx + far * np.cos(at), cy + far * np.sin(at), None))

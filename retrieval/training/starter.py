@@ -1,0 +1,175 @@
+"""Train the starter, whole: `python -m retrieval.training.starter --work runs/starter --minutes 150`.
+
+Stages, each skipped where its result is already in the work folder, so that a run goes on where it stopped:
+
+    phantoms ─► vocabulary ─► clip ─► text encoders ─┐
+        └─────► autoencoder ─► latents ──────────────┴─► denoiser ─► LoRA ─► retrieval/starter, generation/starter
+
+Nothing of `../shared/data/coin-examples` is read. Real smears are read only where `--smears` names their manifest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from generation.phantom import Phantom
+from generation.phantom.reports import Wording, write_report
+from generation.training.autoencoder import encode, train_autoencoder
+from generation.training.base import TextEncoders, assemble_base
+from generation.training.dataset import PhantomSet, draw_training_set
+from generation.training.denoiser import Encoded, add_lora, save_lora, train_denoiser, unet_config
+from generation.training.vocabulary import build_vocabulary
+
+from .clip import EMBED_DIM, Pairs, train_clip
+from .smears import load_smears
+from .text_tower import hand_on_text_tower
+
+PHANTOMS = 24_000
+SHARES = {"clip": 0.22, "autoencoder": 0.28, "denoiser": 0.42, "lora": 0.08}  # of the training time
+FULL_REPORTS = slice(1, None)  # column 0 of the texts is the short caption
+ALL_TEXTS = slice(None)
+
+Log = Callable[[str], None]
+
+
+def short_caption(phantom: Phantom, seed: int) -> str:
+    """Specimen or site, and diagnosis: what a base knows before it has read reports."""
+    from generation.phantom.findings import FINDINGS
+
+    wording = Wording(np.random.default_rng([seed, 4]), held_out=False)
+    diagnosis = wording.pick(FINDINGS[phantom.profile.site, phantom.profile.finding][1])
+    return f"({phantom.profile.site.capitalize()}) {diagnosis}."
+
+
+def full_report(phantom: Phantom, seed: int) -> str:
+    """Another wording of the phantom's report."""
+    return write_report(phantom.morphology, Wording(np.random.default_rng([seed, 5]), held_out=False))
+
+
+def train_starter(work: Path, *, minutes: float, smears: Path | None, log: Log) -> None:
+    """Run the stages that are not done yet in `work`; the finished weights are under `work`/result."""
+    seconds = {stage: minutes * 60 * share for stage, share in SHARES.items()}
+    phantoms = draw_training_set(work, PHANTOMS)
+    vocabulary = work / "vocab"
+    if not (vocabulary / "vocab.json").exists():
+        build_vocabulary((phantom.report for phantom in phantoms.phantoms[:12_000]), vocabulary)
+    _stage(work / "clip", log, lambda folder: _train_clip(phantoms, vocabulary, smears, folder, seconds["clip"], log))
+    first, second = work / "text_encoder", work / "text_encoder_2"
+    if not (second / "model.safetensors").exists():
+        hand_on_text_tower(work / "clip", first, second)
+    _stage(
+        work / "vae",
+        log,
+        lambda folder: train_autoencoder(phantoms.images, folder, seconds=seconds["autoencoder"], log=log),
+    )
+    data = encode_training_set(phantoms, work, log)
+    _train_coin(data, work, seconds["denoiser"], seconds["lora"], log)
+    assemble_result(work)
+
+
+def _stage(folder: Path, log: Log, run: Callable[[Path], None]) -> None:
+    """Run a stage into `folder`.part and rename: a folder that is there is finished."""
+    if folder.exists():
+        log(f"{folder.name}: done before")
+        return
+    unfinished = folder.with_name(folder.name + ".part")
+    run(unfinished)
+    unfinished.rename(folder)
+
+
+def _train_clip(
+    phantoms: PhantomSet, vocabulary: Path, smears: Path | None, folder: Path, seconds: float, log: Log
+) -> None:
+    def wording(i: int, rng: np.random.Generator) -> str:
+        return write_report(phantoms.phantoms[i].morphology, Wording(rng, held_out=False))
+
+    sources = [(Pairs(phantoms.images, phantoms.findings, wording), 80)]
+    if smears is not None:
+        sources.append((load_smears(smears), 16))
+    train_clip(sources, vocabulary, folder, seconds=seconds, log=log)
+
+
+def encode_training_set(phantoms: PhantomSet, work: Path, log: Log) -> Encoded:
+    """Latents of every phantom and embeddings of its texts: a short caption and its report."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    cache = work / "latents.npy"
+    vae = AutoencoderKL.from_pretrained(work / "vae").eval()
+    if not cache.exists():
+        log("encoding latents")
+        latents = (encode(vae, phantoms.images) * vae.config.scaling_factor).astype(np.float16)
+        unfinished = cache.with_suffix(".part.npy")
+        np.save(unfinished, latents)
+        unfinished.replace(cache)
+    log("encoding texts")
+    encoders = TextEncoders(work / "vocab", work / "text_encoder", work / "text_encoder_2")
+    captions = sorted({short_caption(phantom, i % 97) for i, phantom in enumerate(phantoms.phantoms)})
+    row = {caption: number for number, caption in enumerate(captions)}
+    reports = [phantom.report for phantom in phantoms.phantoms]
+    tokens, pooled = encoders.encode([*captions, *reports])
+    texts_of = np.array(
+        [[row[short_caption(phantom, i % 97)], len(captions) + i] for i, phantom in enumerate(phantoms.phantoms)]
+    )
+    return Encoded(torch.from_numpy(np.load(cache)), tokens, pooled, texts_of)
+
+
+def _train_coin(data: Encoded, work: Path, base_seconds: float, lora_seconds: float, log: Log) -> None:
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    config = unet_config(data.latents.shape[1], data.tokens.shape[-1], EMBED_DIM)
+
+    def base(folder: Path) -> None:
+        torch.manual_seed(0)
+        unet = UNet2DConditionModel(**config).to(memory_format=torch.channels_last)
+        train_denoiser(unet, data, folder, seconds=base_seconds, texts=ALL_TEXTS, log=log)
+
+    def lora(folder: Path) -> None:
+        unet: Any = UNet2DConditionModel.from_pretrained(work / "unet").to(memory_format=torch.channels_last)
+        add_lora(unet)
+        train_denoiser(
+            unet, data, folder, seconds=lora_seconds, texts=FULL_REPORTS, learning_rate=5e-4, save=save_lora, log=log
+        )
+
+    _stage(work / "unet", log, base)
+    _stage(work / "lora", log, lora)
+
+
+def assemble_result(work: Path) -> None:
+    """Put the finished parts together as they are shipped: `result/clip`, `result/base`, `result/lora`."""
+    from diffusers import UNet2DConditionModel
+
+    result = work / "result"
+    assemble_base(
+        result / "base",
+        tokenizer=work / "vocab",
+        text_encoder=work / "text_encoder",
+        text_encoder_2=work / "text_encoder_2",
+        vae=work / "vae",
+        unet=UNet2DConditionModel.from_pretrained(work / "unet"),
+    )
+    for part in ("clip", "lora"):
+        shutil.copytree(work / part, result / part, dirs_exist_ok=True)
+
+
+def main() -> None:
+    import logging
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--work", type=Path, default=Path("runs/starter"), help="folder of checkpoints and result")
+    parser.add_argument("--minutes", type=float, default=150.0, help="training time, shared out among the stages")
+    parser.add_argument("--smears", type=Path, help="manifest of licensed real smears to train the CLIP on as well")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    train_starter(options.work, minutes=options.minutes, smears=options.smears, log=logging.getLogger("starter").info)
+
+
+if __name__ == "__main__":
+    main()
