@@ -1,0 +1,50 @@
+# One task file: continuous integration runs the same commands as a person.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/lock-installed
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo ui test check lock wheel clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+env: $(STAMP) ## Make the environment in .venv (again only when requirements.lock changes)
+
+# The lock names exact versions and no index: packages come from wherever pip and uv are told to look.
+$(STAMP): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: env ## Build a demo archive and search it, by report and by image
+	$(BIN)/coin demo --out $(DEMO)
+
+ui: env ## Open the view on the demo archive
+	test -d $(DEMO)/archive || $(BIN)/coin demo --out $(DEMO)
+	$(BIN)/coin ui --archive $(DEMO)/archive
+
+# One thread: torch with two was measured 10 to 25 times slower than with one beside other busy processes.
+test: check ## Check, then run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+check: env ## Lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: ## Write requirements.lock anew from pyproject.toml (needs an environment; keeps versions that still fit)
+	$(BIN)/uv pip compile pyproject.toml --extra cpu --extra dev --universal --quiet \
+		--annotation-style line --custom-compile-command "make lock" --output-file requirements.lock
+
+wheel: env ## Build the wheel into dist/
+	rm -rf build
+	$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python
+
+clean: ## Remove the environment, the demo and what was built
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
