@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from retrieval.encoder import Encoder as Encoder
     from retrieval.errors import EncoderLoadError as EncoderLoadError
-    from retrieval.errors import EncoderMismatch as EncoderMismatch
     from retrieval.errors import EncodingError as EncodingError
     from retrieval.errors import QueryError as QueryError
     from retrieval.errors import RetrievalError as RetrievalError
@@ -37,7 +36,6 @@ _HOME = {
     "CaseSearch": "search",
     "Encoder": "encoder",
     "EncoderLoadError": "errors",
-    "EncoderMismatch": "errors",
     "EncodingError": "errors",
     "Estimate": "evaluation",
     "Label": "evaluation",

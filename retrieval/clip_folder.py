@@ -122,9 +122,7 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"holds it beside the weights."
         ) from None
     except (OSError, ValueError) as error:
-        raise EncoderLoadError(
-            f"{path} could not be read as JSON ({error}). Fetch the model again."
-        ) from error
+        raise EncoderLoadError(f"{path} could not be read as JSON ({error}). Fetch the model again.") from error
     model = config.get("model_cfg") if isinstance(config, dict) else None
     if not isinstance(model, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= model.keys():
         raise EncoderLoadError(
@@ -140,11 +138,7 @@ def _find_weights(path: Path) -> Path:
     found = next((path / name for name in WEIGHTS if (path / name).is_file()), None)
     if found is None:
         others = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in path.glob(pattern))
-        held = (
-            f" It holds {', '.join(others)}: pickled weights can run code and are never loaded."
-            if others
-            else ""
-        )
+        held = f" It holds {', '.join(others)}: pickled weights can run code and are never loaded." if others else ""
         raise EncoderLoadError(
             f"{path} holds no {WEIGHTS[0]}.{held} Give a folder with safetensors weights, or convert them "
             "once on a machine you trust with safetensors.torch.save_file."
@@ -153,9 +147,7 @@ def _find_weights(path: Path) -> Path:
         with safe_open(found, framework="numpy"):
             pass
     except (SafetensorError, OSError) as error:
-        raise EncoderLoadError(
-            f"{found} is not a whole safetensors file ({error}). Fetch it again."
-        ) from error
+        raise EncoderLoadError(f"{found} is not a whole safetensors file ({error}). Fetch it again.") from error
     return found
 
 

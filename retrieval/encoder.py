@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Vectors = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
+MAX_ASPECT: Final = 100
+"""The longest side of an image in units of its shortest."""
+
 
 class Encoder:
     """Images and texts become float32 unit rows of one space; their inner product is the cosine similarity.
@@ -34,9 +37,7 @@ class Encoder:
     loading where a device is asked for that the machine does not have.
     """
 
-    def __init__(
-        self, model: str | Path | None = None, *, device: str = "auto", batch_size: int = 32
-    ) -> None:
+    def __init__(self, model: str | Path | None = None, *, device: str = "auto", batch_size: int = 32) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self._model_id = model
@@ -83,9 +84,13 @@ class Encoder:
     def prepare(self, image: PIL.Image.Image) -> torch.Tensor:
         """One RGB image as the model wants it: float32[3, height, width].
 
-        Small whatever the image's size, so a reader can run ahead of the model on other threads and hold
-        little.
+        Small whatever the image's size, so a reader can run ahead of the model on other threads and hold little.
+        Raises EncodingError for a strip: scaled to the model's size by its short side, it would fill the memory.
         """
+        if max(image.size) > MAX_ASPECT * min(image.size):
+            raise EncodingError(
+                f"An image of {image.width} × {image.height} pixels is a strip, not a field. Cut fields out of it."
+            )
         return self._model().transform(image)
 
     def encode_prepared(self, prepared: Sequence[torch.Tensor]) -> Vectors:
@@ -100,9 +105,7 @@ class Encoder:
                 rows.append(model.network.encode_image(batch).float().cpu().numpy())
         return self._unit_rows(rows)
 
-    def encode_images(
-        self, images: Sequence[PIL.Image.Image], *, progress: Progress | None = None
-    ) -> Vectors:
+    def encode_images(self, images: Sequence[PIL.Image.Image], *, progress: Progress | None = None) -> Vectors:
         """RGB images -> float32[n, dim] unit rows, in the order given. At most `batch_size` are prepared at
         once.
 
@@ -169,15 +172,13 @@ class _LoadedModel:
 
 
 def _load(folder: ClipFolder, asked_device: str) -> _LoadedModel:
-    from generation.device import choose_device
+    from generation import choose_device
 
     device = choose_device(asked_device)
     import open_clip
 
     try:
-        network, transform = open_clip.create_model_from_pretrained(
-            f"{LOCAL_PREFIX}{folder.path}", device=device
-        )
+        network, transform = open_clip.create_model_from_pretrained(f"{LOCAL_PREFIX}{folder.path}", device=device)
     except (RuntimeError, ValueError, TypeError, KeyError, AssertionError) as error:
         raise EncoderLoadError(
             f"{folder.path} could not be loaded as an open_clip model: {_first_line(error)} The weights and "

@@ -2,12 +2,12 @@
 
     RetrievalError
     ├── EncoderLoadError     the encoder's files are missing, broken, or of a kind that is not accepted
-    ├── EncodingError        the encoder returned something that cannot be searched (not finite, no length)
-    ├── EncoderMismatch      the archive's vectors were made by another encoder
+    ├── EncodingError        an image that cannot be encoded, or a vector that cannot be searched
     └── QueryError           the query cannot be answered as it was put
 
-Every message says what is wrong, where, and what to do next. The two rooms below keep their own trees:
-`generation.GenerationError` and `index_store.ArchiveError` pass through unchanged.
+Every message says what is wrong, where, and what to do next. The two rooms below keep their own trees, which pass
+through unchanged: `generation.GenerationError`, and `index_store.ArchiveError` (with `EncoderMismatchError`, where the
+archive was embedded by another encoder).
 """
 
 from __future__ import annotations
@@ -22,12 +22,8 @@ class EncoderLoadError(RetrievalError):
 
 
 class EncodingError(RetrievalError):
-    """The encoder returned a vector that is not finite or has no length."""
-
-
-class EncoderMismatch(RetrievalError):
-    """The archive's vectors were made by another encoder: their similarities would mean nothing."""
+    """An image that cannot be encoded, or a vector that is not finite or has no length."""
 
 
 class QueryError(RetrievalError):
-    """The query cannot be answered as it was put: an empty report, a case without vectors …"""
+    """The query cannot be answered as it was put: no generator for a report, a fusion that does not exist …"""

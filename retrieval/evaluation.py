@@ -62,9 +62,7 @@ def precision_at_k(
     queries, 2000 resamples. Raises ValueError where the lengths disagree or there is nothing to average.
     """
     if not queries or len(queries) != len(results):
-        raise ValueError(
-            f"{len(queries)} queries and {len(results)} results: give one result a query, at least one"
-        )
+        raise ValueError(f"{len(queries)} queries and {len(results)} results: give one result a query, at least one")
     if not archive or k < 1:
         raise ValueError(f"k is {k} and the archive has {len(archive)} entries: both must be at least 1")
     site = [sum(r.site == q.site for r in found[:k]) / k for q, found in zip(queries, results, strict=True)]

@@ -29,9 +29,7 @@ def mean_query(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     mean = vectors.mean(axis=0, dtype=np.float64, keepdims=True)
     length = float(np.linalg.norm(mean))
     if not length > 1e-6:
-        raise EncodingError(
-            "The query's vectors point in opposite directions: their mean has none. Search by one."
-        )
+        raise EncodingError("The query's vectors point in opposite directions: their mean has none. Search by one.")
     return (mean / length).astype(np.float32)
 
 

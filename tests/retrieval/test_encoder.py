@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from generation.errors import DeviceError
+from generation import DeviceError
 from retrieval import Encoder, EncoderLoadError, EncodingError
 from tests.clip_model import DIM, IMAGE_SIZE, tiny_clip
 from tests.retrieval.conftest import speckled
@@ -90,9 +90,7 @@ def test_the_fingerprint_is_the_same_wherever_the_files_lie(encoder: Encoder, co
     ],
     ids=["mean", "resize mode", "activation"],
 )
-def test_the_fingerprint_follows_the_config(
-    encoder: Encoder, copy: Path, change: Callable[[dict], object]
-) -> None:
+def test_the_fingerprint_follows_the_config(encoder: Encoder, copy: Path, change: Callable[[dict], object]) -> None:
     edit_config(copy, change)
     assert Encoder(copy).fingerprint != encoder.fingerprint
 
@@ -135,9 +133,7 @@ def test_pickled_weights_are_never_loaded(copy: Path) -> None:
         Encoder(copy)
 
 
-@pytest.mark.parametrize(
-    "spoil", [b"", b"PK\x03\x04 a pickle in a zip", None], ids=["empty", "disguised", "cut off"]
-)
+@pytest.mark.parametrize("spoil", [b"", b"PK\x03\x04 a pickle in a zip", None], ids=["empty", "disguised", "cut off"])
 def test_weights_that_are_not_safetensors_are_refused(copy: Path, spoil: bytes | None) -> None:
     weights = copy / WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-100] if spoil is None else spoil)
@@ -176,9 +172,7 @@ def test_weights_in_half_precision_are_computed_in_float32(copy: Path, encoder: 
     np.testing.assert_allclose(half, encoder.encode_images([speckled(0)]), atol=0.01)
 
 
-def test_a_hub_model_that_is_not_in_the_cache_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_hub_model_that_is_not_in_the_cache_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(EncoderLoadError, match=r"hf-hub:nobody/nothing.*local-dir:"):

@@ -1,0 +1,195 @@
+"""From a manifest to an archive of cases with vectors: what `coin add` does.
+
+    manifest -> plan by content hash -> read and decode (threads) -> encode -> one transaction a batch
+
+What is in the archive already is neither decoded nor encoded again, which is also how an interrupted run goes on. A
+row that cannot be used is named in the summary and changes nothing for the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from retrieval.encoder import Encoder, Progress, Vectors
+from retrieval.errors import EncodingError
+from retrieval.read_ahead import MemoryWindow, read_ahead
+
+if TYPE_CHECKING:
+    import torch
+
+    from index_store import Archive, NewImage, Plan, PlannedImage, Problem
+
+MAX_WORKERS: Final = 8
+DECODED_BYTES: Final = 256 * 1024**2
+"""Of decoded images that wait for the encoder. As much again may be on its way through encoder and transaction."""
+
+
+@dataclass(frozen=True)
+class AddSummary:
+    """What adding a manifest did."""
+
+    added: int
+    """Images that are new in the archive."""
+    updated: int
+    """Images there already whose case or particulars the manifest gave anew; not encoded again."""
+    unchanged: int
+    """Images there already, just as the manifest says."""
+    skipped: tuple[Problem, ...]
+    """Every row that was not taken, and why."""
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        return self.added / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """An image read, decoded and prepared for the encoder."""
+
+    new: NewImage
+    prepared: torch.Tensor
+
+    @property
+    def size(self) -> int:
+        image = self.new.image
+        return image.width * image.height * 3 + len(self.new.source) + self.prepared.nbytes
+
+
+Batch: TypeAlias = "list[_Ready | Problem]"
+
+
+def add_manifest(
+    archive: Archive,
+    manifest: Path | str,
+    encoder: Encoder,
+    *,
+    images: Path | str | None = None,
+    in_place: bool = False,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> AddSummary:
+    """Add a manifest's images to the archive, with their cases and vectors.
+
+    Args:
+        manifest: CSV, JSON lines or .xlsx, see `index_store.read_manifest`.
+        images: the folder that the images' paths are relative to; by default the manifest's own.
+        in_place: refer to the image files where they lie instead of copying them into the archive.
+        batch_size: images a transaction. After a crash, all finished batches are there and none in part.
+        progress: called with how many of the new images are done, and of how many.
+
+    Raises `index_store.ManifestError` where the manifest as a whole cannot be read, `EncoderMismatchError` where the
+    archive was embedded by another encoder, `ArchiveBusyError` where somebody else is writing, and `StorageError`
+    where the disk refuses; what was added until then stays, and adding the manifest again goes on from there.
+    """
+    from index_store import read_manifest
+
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    started = time.perf_counter()
+    read = read_manifest(manifest, images=images)
+    if archive.encoder is not None:  # refuse before any work is done
+        archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+    with archive.writer():
+        plan = archive.pending(read.rows)
+        updated = archive.update(plan.changed)
+        added, refused = _add_new(archive, plan, encoder, in_place=in_place, batch_size=batch_size, progress=progress)
+    skipped = [*read.problems, *(_in_file(problem, read.path) for problem in (*plan.problems, *refused))]
+    return AddSummary(
+        added=added,
+        updated=updated,
+        unchanged=len(plan.unchanged),
+        skipped=tuple(skipped),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _add_new(
+    archive: Archive, plan: Plan, encoder: Encoder, *, in_place: bool, batch_size: int, progress: Progress | None
+) -> tuple[int, list[Problem]]:
+    """Encode and add what is new. Returns how many images were added, and what is wrong with the others."""
+    if not plan.new:
+        return 0, []
+    encoder.load()
+    added, done = 0, 0
+    problems: list[Problem] = []
+    with closing(_batches(plan.new, encoder, batch_size)) as batches, closing(_encoded(batches, encoder)) as encoded:
+        for batch, vectors in encoded:
+            new = [item.new for item in batch if isinstance(item, _Ready)]
+            problems += [item for item in batch if not isinstance(item, _Ready)]
+            if new:
+                archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+                added += archive.add(new, vectors, fingerprint=encoder.fingerprint, in_place=in_place)
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(plan.new))
+    return added, problems
+
+
+def _encoded(batches: Iterable[Batch], encoder: Encoder) -> Generator[tuple[Batch, Vectors], None, None]:
+    """Each batch with the vectors of its images, encoded on another thread while the one before is being stored."""
+
+    def encode(batch: Batch) -> Vectors:
+        return encoder.encode_prepared([item.prepared for item in batch if isinstance(item, _Ready)])
+
+    with ThreadPoolExecutor(1, thread_name_prefix="encode") as pool:
+        before: tuple[Batch, Future[Vectors]] | None = None
+        for batch in batches:
+            future = pool.submit(encode, batch)
+            if before is not None:
+                yield before[0], before[1].result()
+            before = batch, future
+        if before is not None:
+            yield before[0], before[1].result()
+
+
+def _batches(items: Sequence[PlannedImage], encoder: Encoder, batch_size: int) -> Generator[Batch, None, None]:
+    """The images read ahead, in batches of `batch_size`, or of fewer where they are so large that memory says so."""
+    window = MemoryWindow(DECODED_BYTES)
+    loaded = read_ahead(
+        lambda planned: _load(planned, encoder),
+        items,
+        size=_size,
+        window=window,
+        workers=min(MAX_WORKERS, os.cpu_count() or 1),
+        ahead=2 * batch_size,
+    )
+    batch: Batch = []
+    held = 0
+    with closing(loaded):
+        for item in loaded:
+            batch.append(item)
+            held += _size(item)
+            if len(batch) == batch_size or held >= DECODED_BYTES // 2:
+                yield batch
+                window.leave(held)
+                batch, held = [], 0
+        if batch:
+            yield batch
+
+
+def _load(planned: PlannedImage, encoder: Encoder) -> _Ready | Problem:
+    from index_store import ImageProblem, Problem
+
+    try:
+        new = planned.load()
+        return _Ready(new, encoder.prepare(new.image))
+    except (ImageProblem, EncodingError) as error:
+        what, _, advice = str(error).partition(". ")
+        return Problem(f"line {planned.row.line}", what, advice)
+
+
+def _size(item: _Ready | Problem) -> int:
+    return item.size if isinstance(item, _Ready) else 0
+
+
+def _in_file(problem: Problem, manifest: Path) -> Problem:
+    return dataclasses.replace(problem, where=f"{manifest.name}, {problem.where}")
