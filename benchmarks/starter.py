@@ -1,0 +1,140 @@
+"""How well the starter finds what it was asked for, on phantoms that it was never trained on.
+
+    python -m benchmarks.starter
+
+Reference cases and queries are held-out phantoms of different seeds, so that relevance is known. Each query
+is asked twice over the same archive: by its report (report -> generated images -> search) and by its own
+drawn image. What is printed is the share of the first 10 cases of the same site, and of the same site and
+category.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tqdm import tqdm
+
+from benchmarks.machine import describe_machine
+from generation import CoinGenerator, GenerationCache
+from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
+from index_store import Archive
+from retrieval import CaseSearch, Encoder, Estimate, Label, Precision, SearchResult, add_manifest, precision_at_k
+
+QUERY_SEED, REFERENCE_SEED = 0, 1
+K = 10
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    classes = {(profile.site, profile.category) for profile in PROFILES}
+    references = phantom_cases(options.per_class * len(classes), seed=REFERENCE_SEED, split="held-out")
+    queries = phantom_cases(options.queries, seed=QUERY_SEED, split="held-out")
+    with TemporaryDirectory() as folder:
+        generator = CoinGenerator(device=options.device, cache=GenerationCache(Path(folder) / "generated"))
+        encoder = Encoder(device=options.device)
+        with Archive.create(Path(folder) / "archive", name="held-out phantoms") as archive:
+            manifest = write_phantoms(Path(folder) / "phantoms", references, size=options.size)
+            add_manifest(archive, manifest, encoder, in_place=True)
+            rows = _measure(CaseSearch(archive, encoder, generator), queries, references, options)
+    report = {
+        "machine": describe_machine(),
+        "queries": len(queries),
+        "references": len(references),
+        "classes": len(classes),
+        "images": options.images,
+        "preset": options.preset,
+        "generator": generator.describe(),
+        "encoder": encoder.fingerprint,
+        "rows": rows,
+    }
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2, default=dataclasses.asdict) + "\n", encoding="utf-8")
+    print(_table(report))
+    return 0
+
+
+def _measure(
+    search: CaseSearch, queries: list[Phantom], references: list[Phantom], options: argparse.Namespace
+) -> list[Row]:
+    def by_report(fusion: str) -> Callable[[Phantom], SearchResult]:
+        # One seed a query; the second fusion finds the first one's images in the cache.
+        return lambda query: search.by_report(
+            query.report, k=K, n_images=options.images, seed=query.seed, preset=options.preset, fusion=fusion
+        )
+
+    ways: dict[str, Callable[[Phantom], SearchResult]] = {
+        "(b) phantom image": lambda query: search.by_image(query.draw(options.size), k=K),
+        "(a) report, mean": by_report("mean"),
+        "(a) report, rrf": by_report("rrf"),
+    }
+    archive = [_label(phantom) for phantom in references]
+    rows = []
+    for name, ask in ways.items():
+        started = time.perf_counter()
+        results = [ask(query) for query in tqdm(queries, desc=name, file=sys.stderr)]
+        found = [[Label(entry.case.site, entry.case.category) for entry in result.cases] for result in results]
+        precision = precision_at_k([_label(query) for query in queries], found, archive, k=K)
+        rows.append(Row(name, precision, (time.perf_counter() - started) / len(queries)))
+    return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One way to ask, measured."""
+
+    name: str
+    precision: Precision
+    seconds_per_query: float
+
+
+def _label(phantom: Phantom) -> Label:
+    return Label(phantom.morphology.site, phantom.morphology.category)
+
+
+def _table(report: dict) -> str:
+    rows: list[Row] = report["rows"]
+    image = rows[0].precision
+    lines = [
+        f"{report['queries']} held-out phantom queries against {report['references']} held-out phantom cases "
+        "of "
+        f"{report['classes']} classes (site × category)",
+        f"{report['images']} images a report, preset '{report['preset']}'",
+        report["machine"],
+        "",
+        f"| query | P@{K} site | P@{K} site + category | ratio to (b), site / site + category | s / query |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        p = row.precision
+        ratio = f"{_ratio(p.site, image.site)} / {_ratio(p.site_category, image.site_category)}"
+        lines.append(f"| {row.name} | {p.site} | {p.site_category} | {ratio} | {row.seconds_per_query:.2f} |")
+    lines.append(f"| chance | {image.chance_site:.3f} | {image.chance_site_category:.3f} | | |")
+    lines += ["", "The second report row draws nothing anew: its seconds are those of embedding and search."]
+    return "\n".join(lines)
+
+
+def _ratio(value: Estimate, reference: Estimate) -> str:
+    return f"{value.mean / reference.mean:.2f}" if reference.mean else "-"
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--queries", type=int, default=400)
+    parser.add_argument("--per-class", type=int, default=30, help="reference cases per site and category")
+    parser.add_argument("--images", type=int, default=4, help="generated images a report")
+    parser.add_argument("--preset", default="draft")
+    parser.add_argument("--size", type=int, default=128, help="pixels of a phantom's side")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
