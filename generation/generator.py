@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import logging
+import operator
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -147,7 +148,7 @@ class CoinGenerator:
         chosen = choose_preset(preset)
         edge = self._check_size(size)
         prompt = self.prompt(report)
-        report_sha256 = hashlib.sha256(report.encode()).hexdigest()
+        report_sha256 = hashlib.sha256(report.encode(errors="surrogatepass")).hexdigest()
 
         def describe(seed: int) -> Provenance:
             return self._provenance(report_sha256, prompt, seed, chosen, edge)
@@ -268,7 +269,7 @@ def _check_seeds(n: int, seed: int, seeds: Sequence[int] | None) -> tuple[int, .
         raise SettingsError("The list of seeds is empty: one seed an image is needed.")
     if min(seeds) < 0 or max(seeds) > _LARGEST_SEED:
         raise SettingsError(f"A seed is a whole number from 0 to {_LARGEST_SEED}.")
-    return tuple(seeds)
+    return tuple(operator.index(one) for one in seeds)  # plain integers, also from numpy
 
 
 @functools.cache

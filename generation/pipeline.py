@@ -133,13 +133,15 @@ class CoinPipeline:
         import torch
 
         vae = self._pipe.vae
-        latents = latents.to(vae.dtype) / vae.config.scaling_factor
+        latents = latents.to(vae.dtype)
         if getattr(vae.config, "latents_mean", None) and getattr(vae.config, "latents_std", None):
             mean, std = (
                 torch.tensor(values, device=latents.device, dtype=latents.dtype).view(1, -1, 1, 1)
                 for values in (vae.config.latents_mean, vae.config.latents_std)
             )
-            latents = latents * std + mean
+            latents = latents * std / vae.config.scaling_factor + mean
+        else:
+            latents = latents / vae.config.scaling_factor
         with torch.no_grad():
             decoded = vae.decode(latents).sample
         pixels: np.ndarray = self._pipe.image_processor.postprocess(decoded, output_type="np")

@@ -127,7 +127,9 @@ def build_prompt(report: str, *, count_tokens: Callable[[str], int], limit: int 
     """
     if limit < _SMALLEST_LIMIT:
         raise SettingsError(f"A prompt of {limit} tokens holds no site and diagnosis: {_SMALLEST_LIMIT} are needed.")
-    text = " ".join(report.split())
+    # A lone surrogate (bytes that were no UTF-8, from a command line) cannot be encoded: it becomes "?".
+    readable = report.encode(errors="replace").decode()
+    text = " ".join(readable.split())
     if not any(character.isalnum() for character in text):
         raise EmptyReportError("The report is empty: there is nothing to generate from. Enter report text.")
     tokens = count_tokens(text)
@@ -135,7 +137,7 @@ def build_prompt(report: str, *, count_tokens: Callable[[str], int], limit: int 
         return Prompt(report, text, tokens, limit)
 
     # No part may be longer than a third, so that the first of the conclusion and the first of the site always fit.
-    parts = list(_split(report, count_tokens, limit // 3))
+    parts = list(_split(readable, count_tokens, limit // 3))
     kept: set[int] = set()
     text, tokens = "", 0
     for index in _by_importance(parts):

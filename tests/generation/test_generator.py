@@ -125,6 +125,25 @@ class TestImages:
         ours = generator.generate(REPORT, seeds=[5], preset="reference").images[0]
         assert np.abs(pixels(ours) - np.asarray(expected, dtype=np.int16)).max() <= tolerance
 
+    def test_a_vae_that_normalises_its_latents_is_decoded_as_diffusers_does(self, copy: Path) -> None:
+        from diffusers import DiffusionPipeline
+
+        normal = {"latents_mean": [0.3, -0.2, 0.1, 0.0], "latents_std": [0.5, 0.8, 1.1, 1.4]}
+        config = json.loads((copy / "vae/config.json").read_text())
+        (copy / "vae/config.json").write_text(json.dumps(config | normal))
+        published = DiffusionPipeline.from_pretrained(copy, use_safetensors=True)
+        published.set_progress_bar_config(disable=True)
+        noise = torch.Generator().manual_seed(5)
+        expected = published(REPORT, num_inference_steps=3, guidance_scale=7.5, generator=noise).images[0]
+        ours = CoinGenerator(copy, device="cpu").generate(REPORT, seeds=[5], preset=QUICK).images[0]
+        assert ours.image.tobytes() == expected.tobytes()
+
+    def test_seeds_and_reports_come_as_they_come(self, generator: CoinGenerator) -> None:
+        seeds = np.arange(2)
+        report = REPORT + b" \xff\xfe".decode(errors="surrogateescape")  # not UTF-8, from a command line
+        images = generator.generate(report, seeds=list(seeds), preset=QUICK).images
+        assert [type(image.provenance.seed) for image in images] == [int, int]
+
     def test_the_size_can_be_chosen(self, generator: CoinGenerator) -> None:
         image = generator.generate(REPORT, n=1, preset=QUICK, size=40).images[0]
         assert image.image.size == (image.provenance.width, image.provenance.height) == (40, 40)
