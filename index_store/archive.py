@@ -103,7 +103,7 @@ class Archive:
     def open(cls, path: Path | str, *, read_only: bool = False) -> Archive:
         """Open the archive in the folder `path`, bringing an older schema up to date unless `read_only`.
 
-        A read-only archive writes nothing at all, not even a rebuilt index.
+        A read-only archive writes nothing, not even a rebuilt index (SQLite's own `-shm` and `-wal` files aside).
 
         Raises:
             NotAnArchiveError, NewerArchiveError, OutdatedArchiveError, ArchiveBusyError, StorageError: as they say.
@@ -254,7 +254,7 @@ class Archive:
                     select(EmbeddingRow.encoder_id, EmbeddingRow.image_id)
                     .join(ImageRow, ImageRow.id == EmbeddingRow.image_id)
                     .where(ImageRow.case_id == case.id)
-                ).tuples()
+                )
                 by_encoder: dict[int, list[int]] = {}
                 for encoder_id, image_id in embedded:
                     by_encoder.setdefault(encoder_id, []).append(image_id)
@@ -358,7 +358,7 @@ class Archive:
                 select(EncoderRow.fingerprint, func.count(EmbeddingRow.image_id))
                 .outerjoin(EmbeddingRow)
                 .group_by(EncoderRow.id)
-            ).tuples()
+            )
             facets = CaseReader(session, self._images).facets()
             return ArchiveStatus(
                 path=self.path,
@@ -439,7 +439,7 @@ def _stored(session: Session, contents: set[str]) -> dict[str, StoredImage]:
     query = select(ImageRow.sha256, ImageRow.file, ImageRow.file_sha256).where(ImageRow.file != "")
     found: dict[str, StoredImage] = {}
     for part in in_chunks(contents):
-        for sha256, file, file_sha256 in session.execute(query.where(ImageRow.sha256.in_(part))).tuples():
+        for sha256, file, file_sha256 in session.execute(query.where(ImageRow.sha256.in_(part))):
             found[sha256] = StoredImage(file, file_sha256)
     return found
 

@@ -67,9 +67,8 @@ class CaseReader:
         """The case of each image; ids that are not there are left out."""
         case_of: dict[int, int] = {}
         for part in in_chunks(image_ids):
-            case_of.update(
-                self._session.execute(select(ImageRow.id, ImageRow.case_id).where(ImageRow.id.in_(part))).tuples()
-            )
+            query = select(ImageRow.id, ImageRow.case_id).where(ImageRow.id.in_(part))
+            case_of.update((image_id, case_id) for image_id, case_id in self._session.execute(query))
         cases: dict[int, Case] = {}
         for part in in_chunks(sorted(set(case_of.values()))):
             for row in self._session.scalars(whole_cases().where(CaseRow.id.in_(part))):
@@ -117,7 +116,7 @@ class CaseReader:
         query = select(column, cases).select_from(CaseRow).where(column != "").group_by(column)
         if column.class_ is ImageRow:
             query = query.join(ImageRow)
-        return dict(self._session.execute(query.order_by(cases.desc(), column)).tuples().all())
+        return dict(self._session.execute(query.order_by(cases.desc(), column)).all())
 
     def _near(self, key: str) -> str:
         keys = self._session.scalars(select(CaseRow.key).order_by(CaseRow.id).limit(KEYS_COMPARED)).all()

@@ -35,7 +35,7 @@ class FaissIndex:
         """
         faiss = _faiss()
         index = cls.__new__(cls)
-        index._index = faiss.downcast_index(faiss.read_index(faiss.PyCallbackIOReader(file.read)))
+        index._index = faiss.read_index(faiss.PyCallbackIOReader(file.read))
         if not isinstance(index._index, faiss.IndexIDMap2):
             raise RuntimeError(f"holds a {type(index._index).__name__}")
         return index

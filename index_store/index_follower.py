@@ -54,7 +54,7 @@ def stored_vectors(session: Session, encoder_id: int, image_ids: Ids, dim: int) 
             select(EmbeddingRow.image_id, EmbeddingRow.vector)
             .where(EmbeddingRow.encoder_id == encoder_id, EmbeddingRow.image_id.in_(wanted))
             .order_by(EmbeddingRow.image_id)
-        ).tuples()
+        )
     return _arrays(found, dim)
 
 
@@ -134,7 +134,7 @@ class IndexFollower:
             select(ChangeRow.image_id, ChangeRow.operation)
             .where(ChangeRow.encoder_id == self._encoder_id, ChangeRow.sequence > self.position.sequence)
             .order_by(ChangeRow.sequence)
-        ).tuples()
+        )
         removed: set[int] = set()
         last: dict[int, str] = {}
         for image_id, operation in changes:
@@ -158,7 +158,7 @@ class IndexFollower:
             .where(EmbeddingRow.encoder_id == self._encoder_id)
             .order_by(EmbeddingRow.image_id)
             .execution_options(yield_per=CHUNK)
-        ).tuples()
+        )
         for part in rows.partitions():
             yield _arrays(part, self._dim)
 

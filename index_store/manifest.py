@@ -173,18 +173,19 @@ class _RowReader:
         return _Draft(record.line, self._resolve(image), cells.get("case") or image, cells)
 
     def _resolve(self, image: str) -> Path:
-        written = image if (self._root / image).exists() else image.replace("\\", "/")  # from a Windows machine
         try:
+            # Some manifests come from Windows.
+            written = image if (self._root / image).exists() else image.replace("\\", "/")
             path = (self._root / written).resolve()
-            if not path.is_relative_to(self._root):
-                raise _Refusal(
-                    "names an image outside the images' folder",
-                    "Copy it there, or name the folder that holds all.",
-                )
-            if not path.is_file():
-                raise _Refusal("names an image that is not there", "Check the path, or name the images' folder.")
-        except OSError as error:
-            raise _Refusal(f"names an image that cannot be reached ({error.strerror})", "Check the path.") from error
+            there = path.is_file()
+        except (OSError, RuntimeError) as error:  # a name too long, a folder locked, links in a circle
+            raise _Refusal(f"names an image that cannot be reached ({error})", "Check the path.") from error
+        if not path.is_relative_to(self._root):
+            raise _Refusal(
+                "names an image outside the images' folder", "Copy it there, or name the folder that holds all."
+            )
+        if not there:
+            raise _Refusal("names an image that is not there", "Check the path, or name the images' folder.")
         return path
 
     def _join_case(self, draft: _Draft) -> None:

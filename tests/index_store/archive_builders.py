@@ -1,0 +1,107 @@
+"""Small pictures, manifests and archives for the tests of this room (also run by the processes they start)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from index_store import Archive, NewImage, Plan, read_manifest
+
+DIM = 16
+FINGERPRINT = "encoder-a"
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (24, 20)) -> Image.Image:
+    """A smooth coloured picture, another for every seed."""
+    corners = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), dtype=np.uint8)
+    return Image.fromarray(corners).resize(size, Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    vectors = np.asarray(vectors, dtype=np.float32)
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def vector_of(sha256: str) -> np.ndarray:
+    """The test encoder: a unit vector that follows from the content."""
+    return unit(np.random.default_rng(int(sha256[:15], 16)).normal(size=DIM))
+
+
+def vectors_for(items: Iterable[NewImage]) -> np.ndarray:
+    return np.array([vector_of(item.sha256) for item in items], dtype=np.float32).reshape(-1, DIM)
+
+
+def write_manifest(path: Path, rows: list[dict[str, str]]) -> Path:
+    """A CSV manifest; every image it names is drawn where it is missing (by its position in the manifest)."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    for seed, row in enumerate(rows):
+        image = path.parent / row["image"]
+        if not image.exists():
+            image.parent.mkdir(parents=True, exist_ok=True)
+            picture(seed).save(image)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def simple_rows(count: int, *, prefix: str = "") -> list[dict[str, str]]:
+    """Cases of one image each, of three sites and two stains, two cases a patient."""
+    return [
+        {
+            "image": f"{prefix}{i}.png",
+            "case": f"case-{prefix}{i}",
+            "patient": f"patient-{prefix}{i // 2}",
+            "report": f"Report {prefix}{i}.",
+            "site": ("cervix", "thyroid", "urine")[i % 3],
+            "category": ("NILM", "HSIL")[i % 2],
+            "stain": ("Papanicolaou", "Giemsa")[i % 2],
+        }
+        for i in range(count)
+    ]
+
+
+def add_manifest(archive: Archive, manifest: Path, *, batch: int = 8, in_place: bool = False) -> Plan:
+    """What `retrieval` does with a manifest, with the test encoder."""
+    archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
+    with archive.writer():
+        plan = archive.pending(read_manifest(manifest).rows)
+        archive.update(plan.changed)
+        for start in range(0, len(plan.new), batch):
+            items = [planned.load() for planned in plan.new[start : start + batch]]
+            archive.add(items, vectors_for(items), fingerprint=FINGERPRINT, in_place=in_place)
+    return plan
+
+
+def everything(archive: Archive) -> dict[str, list[str]]:
+    """Contents by case, as the records have them."""
+    return {case.key: [image.sha256 for image in case.images] for case in archive.cases()}
+
+
+def found_by_itself(archive: Archive) -> None:
+    """Every image of the archive is the best answer to its own vector, and the index holds nothing else."""
+    images = [image for case in archive.cases() for image in case.images]
+    status = archive.status()
+    assert status.indexed == status.images == len(images)
+    assert status.index_sequence == status.log_sequence
+    for image in images:
+        (hits,) = archive.search(vector_of(image.sha256)[None], 1, fingerprint=FINGERPRINT)
+        assert archive.image(hits[0].image_id).sha256 == image.sha256
+        assert image.path.is_file()
+
+
+def stored_files(folder: Path) -> set[str]:
+    """The names of all files below the archive's images."""
+    return {path.name for path in (folder / "images").rglob("*") if path.is_file()}

@@ -1,0 +1,101 @@
+"""What the tests of this room run in processes of their own. Started by a fork server that has imported the slow
+modules once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+from archive_builders import FINGERPRINT, add_manifest, vector_of
+from sqlalchemy import Engine, event
+
+from index_store import Archive
+
+SECONDS = 60
+"""No child may take longer; on an idle machine they take less than one."""
+
+
+def context() -> ForkServerContext:
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(
+        ["faiss", "PIL.Image", "index_store.archive", "index_store.manifest", "index_store.faiss_index"]
+    )
+    return server
+
+
+def run(target: Callable[..., object], *arguments: object) -> int:
+    """Run `target` in a process; returns its exit code (-9: killed)."""
+    process = context().Process(target=target, args=arguments)
+    process.start()
+    process.join(SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        raise AssertionError(f"{target.__name__} did not end within {SECONDS} s")
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def die_at(step: int) -> None:
+    """Kill this process just before its `step`-th durable step: an fsync, a rename, a deletion or a commit."""
+    left = step
+
+    def count(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(name: str) -> None:
+        original = getattr(os, name)
+
+        def step_then_go(*arguments: object, **options: object) -> object:
+            count()
+            return original(*arguments, **options)
+
+        setattr(os, name, step_then_go)
+
+    for name in ("fsync", "replace", "unlink"):
+        counted(name)
+    event.listen(Engine, "commit", count)
+
+
+def add_until_killed(folder: Path, manifest: Path, step: int, in_place: bool) -> None:
+    die_at(step)
+    with Archive.open(folder) as archive:
+        add_manifest(archive, manifest, batch=2, in_place=in_place)
+
+
+def remove_until_killed(folder: Path, case: str, step: int) -> None:
+    die_at(step)
+    with Archive.open(folder) as archive:
+        archive.remove(case)
+
+
+def create_until_killed(folder: Path, step: int) -> None:
+    die_at(step)
+    Archive.create(folder).close()
+
+
+def hold_the_lock(folder: Path, holding: Event, release: Event) -> None:
+    with Archive.open(folder) as archive, archive.writer():
+        holding.set()
+        release.wait(SECONDS)
+
+
+def search_until(folder: Path, started: Event, images: int, batch: int) -> None:
+    """Search over and over until the archive holds so many images; every answer must be whole batches."""
+    query = vector_of("0" * 64)[None]
+    with Archive.open(folder, read_only=True) as archive:
+        seen = -1
+        while seen != images:
+            (hits,) = archive.search(query, 10_000, fingerprint=FINGERPRINT)
+            if len(hits) % batch or len(archive.cases_of_images([hit.image_id for hit in hits])) < len(hits):
+                raise SystemExit(f"saw {len(hits)} images: not a whole generation")
+            seen = len(hits)
+            started.set()

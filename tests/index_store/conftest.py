@@ -1,0 +1,50 @@
+"""Archives to test with."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from archive_builders import add_manifest, simple_rows, write_manifest
+
+from index_store import Archive
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    """An empty archive."""
+    with Archive.create(tmp_path / "archive") as archive:
+        yield archive
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Twelve cases of one image each."""
+    (tmp_path / "source").mkdir()
+    return write_manifest(tmp_path / "source" / "manifest.csv", simple_rows(12))
+
+
+@pytest.fixture
+def filled(archive: Archive, manifest: Path) -> Archive:
+    """The twelve cases, added."""
+    add_manifest(archive, manifest)
+    return archive
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        pytest.skip("there is no `mount` here to make a small disk with")
+    if done.returncode:
+        pytest.skip(f"mounting a small disk is refused here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)

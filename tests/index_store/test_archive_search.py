@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from archive_builders import DIM, FINGERPRINT, add_manifest, simple_rows, unit, vector_of, write_manifest
+from sqlalchemy import delete
+
+from index_store import Archive, Case, CaseFilter, FilterError, Hit, Image, IndexDriftError, VectorError
+from index_store.models import EmbeddingRow
+from index_store.vector_index import Selection
+
+QUERIES = unit(np.random.default_rng(5).normal(size=(3, DIM)))
+
+
+def expected(archive: Archive, query: np.ndarray, k: int, permits: object) -> list[Hit]:
+    """Brute force over the records."""
+    scored = [
+        Hit(image.id, float((vector_of(image.sha256).astype(np.float64) * query.astype(np.float64)).sum()))
+        for case in archive.cases()
+        for image in case.images
+        if permits(case, image)  # type: ignore[operator]
+    ]
+    return sorted(scored, key=lambda hit: (-hit.score, hit.image_id))[:k]
+
+
+@pytest.fixture
+def mixed(archive: Archive, tmp_path) -> Archive:  # type: ignore[no-untyped-def]
+    """Forty cases with every combination of values, some of them phantoms, some of two images."""
+    rows = simple_rows(40)
+    for i, row in enumerate(rows):
+        row |= {
+            "system": ("Bethesda", "")[i % 2],
+            "preparation": ("smear", "cytospin", "")[i % 3],
+            "kind": ("field", "cell")[i // 7 % 2],
+            "source": f"source-{i // 10}",
+            "phantom": ("true", "false", "")[i % 3],
+        }
+    extra = [{**rows[i], "image": f"extra-{i}.png", "stain": "Diff-Quik"} for i in range(0, 40, 5)]
+    add_manifest(archive, write_manifest(tmp_path / "manifest.csv", rows + extra))
+    return archive
+
+
+FILTERS = {
+    "none": (None, lambda case, image: True),
+    "empty": (CaseFilter(), lambda case, image: True),
+    "site": (CaseFilter(sites=("cervix",)), lambda case, image: case.site == "cervix"),
+    "sites": (CaseFilter(sites=("cervix", "urine")), lambda case, image: case.site in ("cervix", "urine")),
+    "system": (CaseFilter(systems=("Bethesda",)), lambda case, image: case.system == "Bethesda"),
+    "category": (CaseFilter(categories=("HSIL",)), lambda case, image: case.category == "HSIL"),
+    "stain": (CaseFilter(stains=("Diff-Quik",)), lambda case, image: image.stain == "Diff-Quik"),
+    "preparation": (CaseFilter(preparations=("smear",)), lambda case, image: image.preparation == "smear"),
+    "kind": (CaseFilter(kinds=("cell",)), lambda case, image: image.kind == "cell"),
+    "source": (CaseFilter(sources=("source-2",)), lambda case, image: case.source == "source-2"),
+    "phantoms": (CaseFilter(phantoms=True), lambda case, image: case.phantom),
+    "no phantoms": (CaseFilter(phantoms=False), lambda case, image: not case.phantom),
+    "not a patient": (CaseFilter(exclude_patients=("patient-3",)), lambda case, image: case.patient != "patient-3"),
+    "not a case": (
+        CaseFilter(exclude_cases=("case-5", "case-6")),
+        lambda case, image: case.key not in ("case-5", "case-6"),
+    ),
+    "several": (
+        CaseFilter(sites=("cervix",), stains=("Giemsa",), exclude_patients=("patient-1",)),
+        lambda case, image: case.site == "cervix" and image.stain == "Giemsa" and case.patient != "patient-1",
+    ),
+    "nobody": (CaseFilter(sites=("nowhere",)), lambda case, image: False),
+    "an unknown patient": (CaseFilter(exclude_patients=("nobody",)), lambda case, image: True),
+}
+
+
+def test_filters_hold_before_ranking_and_exactly(mixed: Archive) -> None:
+    for (name, (where, permits)), k in product(FILTERS.items(), (1, 10, 100)):
+        found = mixed.search(QUERIES, k, where=where, fingerprint=FINGERPRINT)
+        assert found == [expected(mixed, query, k, permits) for query in QUERIES], name
+
+
+def test_cases_are_filtered_alike(mixed: Archive) -> None:
+    for name, (where, permits) in FILTERS.items():
+        keys = [case.key for case in mixed.cases() if any(permits(case, image) for image in case.images)]
+        assert [case.key for case in mixed.cases(where)] == keys, name
+
+
+def test_a_case_is_shown_whole_whatever_the_filter(mixed: Archive) -> None:
+    cases: list[Case] = mixed.cases(CaseFilter(stains=("Diff-Quik",)))
+    images: tuple[Image, ...] = cases[0].images
+    assert (len(cases), len(images)) == (8, 2)
+    assert cases[0].stain == "Papanicolaou, Diff-Quik"
+
+
+def test_bad_queries_are_refused(filled: Archive) -> None:
+    for bad in (QUERIES[0], QUERIES[:, 1:], QUERIES * 2, np.full((1, DIM), np.nan, np.float32)):
+        with pytest.raises(VectorError):
+            filled.search(bad, 3, fingerprint=FINGERPRINT)
+    with pytest.raises(ValueError, match="at least 1"):
+        filled.search(QUERIES, 0, fingerprint=FINGERPRINT)
+    assert filled.search(QUERIES[:0], 3, fingerprint=FINGERPRINT) == []
+
+
+def test_filters_that_cannot_be_meant() -> None:
+    for bad in ("cervix", 5, (5,), None):
+        with pytest.raises(FilterError, match="sites must be a tuple"):
+            CaseFilter(sites=bad)  # type: ignore[arg-type]
+    with pytest.raises(FilterError, match="20000 is the most"):
+        CaseFilter(exclude_patients=tuple(str(i) for i in range(20_001)))
+    assert CaseFilter(sites=["cervix"]) == CaseFilter(sites=("cervix",))  # type: ignore[arg-type]
+
+
+def test_a_filter_may_be_as_long_as_it_may_be(filled: Archive) -> None:
+    where = CaseFilter(exclude_patients=tuple(f"nobody-{i}" for i in range(20_000)))
+    assert len(filled.search(QUERIES, 100, where=where, fingerprint=FINGERPRINT)[0]) == 12
+
+
+class Careless:
+    """An engine that passes over the filter, as some builds of FAISS do."""
+
+    def __init__(self, engine: object) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._engine, name)
+
+    def search(self, queries: object, k: int, *, selection: Selection | None = None) -> object:
+        return self._engine.search(queries, k)  # type: ignore[attr-defined]
+
+
+def test_an_engine_that_ignores_the_filter_gets_no_answer_through(filled: Archive) -> None:
+    filled.search(QUERIES, 3, fingerprint=FINGERPRINT)
+    follower = filled._index._follower
+    assert follower is not None
+    follower.index = Careless(follower.index)  # type: ignore[assignment]
+    filled.search(QUERIES, 3, fingerprint=FINGERPRINT)
+    with pytest.raises(IndexDriftError, match="no answer was given"):
+        filled.search(QUERIES, 3, where=CaseFilter(sites=("cervix",)), fingerprint=FINGERPRINT)
+
+
+def test_embeddings_lost_behind_the_logs_back_are_noticed(filled: Archive) -> None:
+    with filled._catalog.writing() as session:
+        session.execute(delete(EmbeddingRow).where(EmbeddingRow.image_id == 3))
+    found = filled.status()
+    assert found.indexed == 11
+    assert found.notes == (
+        "The vector index was rebuilt from the archive's records: its number of vectors did not match.",
+    )

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from archive_builders import (
+    DIM,
+    FINGERPRINT,
+    add_manifest,
+    found_by_itself,
+    simple_rows,
+    vector_of,
+    vectors_for,
+    write_manifest,
+)
+from archive_processes import SECONDS, context, hold_the_lock, search_until
+
+from index_store import Archive, ArchiveBusyError, CaseFilter, read_manifest
+
+QUERY = vector_of("0" * 64)[None]
+BATCH = 3
+
+
+@contextmanager
+def another_writer(folder: Path) -> Iterator[int]:
+    """A process that holds the archive for writing; gives its id."""
+    holding, release = context().Event(), context().Event()
+    process = context().Process(target=hold_the_lock, args=(folder, holding, release))
+    process.start()
+    assert holding.wait(SECONDS)
+    assert process.pid is not None
+    try:
+        yield process.pid
+    finally:
+        release.set()
+        process.join(SECONDS)
+        assert process.exitcode == 0
+
+
+def test_a_second_writer_is_told_who_the_first_is(filled: Archive, manifest: Path) -> None:
+    with another_writer(filled.path) as pid:
+        with pytest.raises(ArchiveBusyError, match=rf"is being written by .+@.+, process {pid}, since .* Wait"):
+            filled.remove("case-0")
+        with pytest.raises(ArchiveBusyError), filled.writer(timeout=0.1):
+            pass
+        assert len(filled.search(QUERY, 100, fingerprint=FINGERPRINT)[0]) == 12  # reading goes on
+        assert add_nothing(filled, manifest) == 0
+    with filled.writer(timeout=SECONDS):
+        assert filled.remove("case-0") == 1
+    found_by_itself(filled)
+
+
+def add_nothing(archive: Archive, manifest: Path) -> int:
+    """Planning needs no lock."""
+    return len(archive.pending(read_manifest(manifest).rows).new)
+
+
+def test_a_second_thread_is_a_second_writer(filled: Archive) -> None:
+    refused: list[ArchiveBusyError] = []
+
+    def remove() -> None:
+        try:
+            filled.remove("case-0")
+        except ArchiveBusyError as error:
+            refused.append(error)
+
+    with filled.writer():
+        thread = threading.Thread(target=remove)
+        thread.start()
+        thread.join(SECONDS)
+        assert filled.remove("case-1") == 1  # the holder itself goes on
+    assert len(refused) == 1
+    found_by_itself(filled)
+
+
+def test_two_archives_of_one_process_are_two_writers(filled: Archive) -> None:
+    with Archive.open(filled.path) as other, filled.writer():
+        with pytest.raises(ArchiveBusyError):
+            other.remove("case-0")
+        assert len(other.search(QUERY, 100, fingerprint=FINGERPRINT)[0]) == 12
+
+
+def test_readers_follow_without_reopening(filled: Archive, manifest: Path) -> None:
+    with Archive.open(filled.path, read_only=True) as reader:
+        assert len(reader.search(QUERY, 100, fingerprint=FINGERPRINT)[0]) == 12
+        add_manifest(filled, write_manifest(manifest, simple_rows(20)))
+        assert len(reader.search(QUERY, 100, fingerprint=FINGERPRINT)[0]) == 20
+        filled.remove("case-3")
+        assert len(reader.search(QUERY, 100, fingerprint=FINGERPRINT)[0]) == 19
+        found_by_itself(reader)
+        assert reader.notes == ()
+
+
+def test_a_reading_process_sees_whole_generations_and_the_last_one(archive: Archive, tmp_path: Path) -> None:
+    archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
+    started = context().Event()
+    process = context().Process(target=search_until, args=(archive.path, started, 10 * BATCH, BATCH))
+    process.start()
+    assert started.wait(SECONDS)
+    add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(10 * BATCH)), batch=BATCH)
+    process.join(SECONDS)
+    assert process.exitcode == 0
+
+
+def test_threads_search_while_one_writes(archive: Archive, tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path / "manifest.csv", simple_rows(12 * BATCH))
+    archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
+    plan = archive.pending(read_manifest(manifest).rows)
+    items = [planned.load() for planned in plan.new]
+    done = threading.Event()
+    failures: list[BaseException] = []
+    searches = [0, 0, 0, 0]
+
+    def search(worker: int) -> None:
+        where = CaseFilter(exclude_cases=("case-0",)) if worker % 2 else None
+        try:
+            while not done.is_set():
+                (hits,) = archive.search(QUERY, 1_000, where=where, fingerprint=FINGERPRINT)
+                missing = 1 if where and hits else 0
+                assert (len(hits) + missing) % BATCH == 0
+                assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+                searches[worker] += 1
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    threads = [threading.Thread(target=search, args=(worker,)) for worker in range(len(searches))]
+    for thread in threads:
+        thread.start()
+    with archive.writer():
+        for start in range(0, len(items), BATCH):
+            part = items[start : start + BATCH]
+            archive.add(part, vectors_for(part), fingerprint=FINGERPRINT)
+    done.set()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert failures == []
+    assert min(searches) > 0
+    found_by_itself(archive)
+
+
+def test_threads_get_the_same_answers_as_one(filled: Archive) -> None:
+    queries = np.concatenate([filled.vectors_of([i], FINGERPRINT) for i in range(1, 13)])
+    alone = filled.search(queries, 5, fingerprint=FINGERPRINT)
+    answers: dict[int, object] = {}
+
+    def search(i: int) -> None:
+        answers[i] = filled.search(queries[i : i + 1], 5, fingerprint=FINGERPRINT)[0]
+
+    threads = [threading.Thread(target=search, args=(i,)) for i in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert [answers[i] for i in range(12)] == alone

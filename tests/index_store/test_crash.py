@@ -1,0 +1,150 @@
+"""Killed at every durable step, and out of disk space: nothing lost, nothing half-done, and the next call finishes."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from archive_builders import (
+    add_manifest,
+    everything,
+    found_by_itself,
+    picture,
+    simple_rows,
+    stored_files,
+    write_manifest,
+)
+from archive_processes import add_until_killed, create_until_killed, remove_until_killed, run
+
+from index_store import Archive, ArchiveError, NotAnArchiveError, StorageError, content_hash, read_manifest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+
+KILLED = -9
+BEFORE, BATCH = 3, 2
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> tuple[Path, Path]:
+    """An archive of three cases, and a manifest of those and four more."""
+    rows = simple_rows(7)
+    with Archive.create(tmp_path / "begun") as archive:
+        add_manifest(archive, write_manifest(tmp_path / "manifest.csv", rows[:BEFORE]))
+    return tmp_path / "begun", write_manifest(tmp_path / "manifest.csv", rows)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_add_killed_at_any_step(begun: tuple[Path, Path], tmp_path: Path, in_place: bool) -> None:
+    folder, manifest = begun
+    if in_place:  # fewer kinds of step: one batch shows them all
+        write_manifest(manifest, simple_rows(BEFORE + BATCH))
+    wanted = {row.case: [content_hash(row.path)] for row in read_manifest(manifest).rows}
+    kills = 0
+    for step in itertools.count(1):
+        crashed = shutil.copytree(folder, tmp_path / f"crashed-{step}")
+        code = run(add_until_killed, crashed, manifest, step, in_place)
+        with Archive.open(crashed) as archive:
+            there = everything(archive)
+            assert there.items() <= wanted.items()
+            assert len(there) >= BEFORE
+            assert (len(there) - BEFORE) % BATCH == 0, "a batch is stored whole or not at all"
+            found_by_itself(archive)
+            add_manifest(archive, manifest, in_place=in_place)
+            assert everything(archive) == wanted
+            found_by_itself(archive)
+            files = {image.path.name for case in archive.cases() for image in case.images if not image.in_place}
+            assert stored_files(crashed) == files, "what the killed process left behind is gone"
+        shutil.rmtree(crashed)
+        if code == 0:
+            break
+        assert code == KILLED
+        kills += 1
+    assert kills >= (7 if in_place else 20)
+
+
+def test_remove_killed_at_any_step(begun: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, _ = begun
+    kills = 0
+    for step in itertools.count(1):
+        crashed = shutil.copytree(folder, tmp_path / f"crashed-{step}")
+        code = run(remove_until_killed, crashed, "case-1", step)
+        with Archive.open(crashed) as archive:
+            assert set(everything(archive)) in ({"case-0", "case-2"}, {"case-0", "case-1", "case-2"})
+            found_by_itself(archive)
+            if "case-1" in everything(archive):
+                archive.remove("case-1")
+            with archive.writer():
+                pass  # any writer finishes what was begun
+            found_by_itself(archive)
+            assert len(stored_files(crashed)) == 2
+        shutil.rmtree(crashed)
+        if code == 0:
+            break
+        assert code == KILLED
+        kills += 1
+    assert kills >= 5
+
+
+def test_create_killed_at_any_step(tmp_path: Path) -> None:
+    for step in itertools.count(1):
+        folder = tmp_path / f"new-{step}"
+        code = run(create_until_killed, folder, step)
+        try:
+            Archive.open(folder).close()
+        except NotAnArchiveError:
+            assert code == KILLED
+            Archive.create(folder).close()
+            Archive.open(folder).close()
+        if code == 0:
+            break
+    assert step > 3
+
+
+def test_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
+    rows = simple_rows(8)
+    for i in range(8):  # noisy enough to need some room: about 20 KB each
+        picture(i, size=(90, 80)).effect_spread(40).save(tmp_path / f"{i}.png")
+    first = write_manifest(tmp_path / "first.csv", rows[:2])
+    whole = write_manifest(tmp_path / "whole.csv", rows)
+    refusals = 0
+    with Archive.create(small_disk / "archive") as archive:
+        add_manifest(archive, first)
+        before = everything(archive)
+        for left in range(0, 200_000, 20_000):
+            fill(small_disk / "filler", leave=left)
+            try:
+                add_manifest(archive, whole, batch=3)
+            except ArchiveError as error:
+                assert isinstance(error, StorageError)
+                assert "full" in str(error) or "No space" in str(error)
+                refusals += 1
+            after = everything(archive)
+            assert before.items() <= after.items()
+            assert (len(after) - 2) % 3 == 0, "a batch is stored whole or not at all"
+            found_by_itself(archive)
+            (small_disk / "filler").unlink()
+        add_manifest(archive, whole)
+        assert len(everything(archive)) == 8
+        found_by_itself(archive)
+        assert len(stored_files(archive.path)) == 8
+    assert refusals >= 3
+
+
+def fill(path: Path, *, leave: int) -> None:
+    """Fill the disk but for so many bytes."""
+    room = shutil.disk_usage(path.parent).free - leave
+    path.write_bytes(bytes(max(room, 0)))
+
+
+def test_a_read_only_disk(small_disk: Path, tmp_path: Path) -> None:
+    with Archive.create(small_disk / "archive") as archive:
+        add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(3)))
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with Archive.open(small_disk / "archive", read_only=True) as archive:
+        found_by_itself(archive)
+    with Archive.open(small_disk / "archive") as archive, pytest.raises(StorageError, match="could not be"):
+        archive.remove("case-0")

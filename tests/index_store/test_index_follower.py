@@ -1,0 +1,146 @@
+"""The saved index: followed where it fits, rebuilt and reported where it does not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from archive_builders import add_manifest, found_by_itself, simple_rows, write_manifest
+
+from index_store import Archive
+
+
+def card(folder: Path) -> Path:
+    (path,) = (folder / "index").glob("*.json")
+    return path
+
+
+def vectors(folder: Path) -> Path:
+    (path,) = (folder / "index").glob("*.faiss")
+    return path
+
+
+def edit(path: Path, **values: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def flip_a_bit(folder: Path) -> None:
+    data = bytearray(vectors(folder).read_bytes())
+    data[len(data) // 2] ^= 1
+    vectors(folder).write_bytes(data)
+
+
+def test_a_saved_index_is_used_without_a_word(filled: Archive) -> None:
+    filled.close()
+    saved = vectors(filled.path).stat()
+    with Archive.open(filled.path) as archive:
+        assert archive.notes == ()
+        found_by_itself(archive)
+    assert vectors(filled.path).stat().st_mtime_ns == saved.st_mtime_ns
+
+
+def test_an_older_index_catches_up_without_a_word(filled: Archive, manifest: Path, tmp_path: Path) -> None:
+    shutil.copytree(filled.path / "index", tmp_path / "older")
+    add_manifest(filled, write_manifest(manifest, simple_rows(20)))
+    filled.remove("case-1")
+    filled.close()
+    shutil.rmtree(filled.path / "index")
+    shutil.copytree(tmp_path / "older", filled.path / "index")
+    with Archive.open(filled.path) as archive:
+        assert archive.notes == ()
+        assert archive.status().indexed == 19
+        found_by_itself(archive)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda folder: shutil.rmtree(folder / "index"), "it was missing"),
+        (lambda folder: card(folder).unlink(), "it was missing"),
+        (lambda folder: vectors(folder).unlink(), "it was missing"),
+        (flip_a_bit, "its checksum did not match"),
+        (lambda folder: vectors(folder).write_bytes(vectors(folder).read_bytes()[:-40]), "its checksum did not match"),
+        (lambda folder: vectors(folder).write_bytes(b""), "its checksum did not match"),
+        (lambda folder: card(folder).write_text("{"), "it cannot be read"),
+        (lambda folder: card(folder).write_text("{}"), "its description lacks"),
+        (lambda folder: edit(card(folder), archive="another"), "it was made for another archive"),
+        (lambda folder: edit(card(folder), fingerprint="another"), "it was made for another fingerprint"),
+        (lambda folder: edit(card(folder), format=99), "it was made for another format"),
+        (lambda folder: edit(card(folder), count=11), "its size did not match"),
+        (lambda folder: edit(card(folder), sequence=99), "the records are not those it had followed"),
+        (lambda folder: edit(card(folder), sequence=7), "the records are not those it had followed"),
+        (lambda folder: edit(card(folder), token=1), "the records are not those it had followed"),
+    ],
+)
+def test_an_index_that_does_not_fit_is_rebuilt_and_reported(
+    filled: Archive, spoil: Callable[[Path], object], reason: str
+) -> None:
+    filled.close()
+    spoil(filled.path)
+    with Archive.open(filled.path) as archive:
+        (note,) = archive.notes
+        assert note.startswith("The vector index was rebuilt from the archive's records: ")
+        assert reason in note
+        found_by_itself(archive)
+    with Archive.open(filled.path) as archive:  # and was saved
+        assert archive.notes == ()
+
+
+def test_an_index_of_another_archive_is_never_used(filled: Archive, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with Archive.create(tmp_path / "other archive") as other:
+        add_manifest(other, write_manifest(tmp_path / "other" / "manifest.csv", simple_rows(12, prefix="other")))
+    filled.close()
+    shutil.rmtree(filled.path / "index")
+    shutil.copytree(tmp_path / "other archive" / "index", filled.path / "index")
+    with Archive.open(filled.path) as archive:
+        assert "another archive" in archive.notes[0]
+        found_by_itself(archive)
+
+
+def test_a_catalog_restored_from_a_backup_is_noticed(filled: Archive, manifest: Path, tmp_path: Path) -> None:
+    filled.close()
+    backup = shutil.copy(filled.path / "archive.sqlite", tmp_path / "backup.sqlite")
+    with Archive.open(filled.path) as archive:
+        archive.remove("case-2")
+        add_manifest(archive, write_manifest(manifest, simple_rows(14)))
+    shutil.copy(backup, filled.path / "archive.sqlite")
+    with Archive.open(filled.path) as archive:
+        assert "restored from a backup?" in archive.notes[0]
+        assert archive.status().indexed == 12
+        found_by_itself(archive)
+
+
+def test_two_histories_of_the_same_length_are_told_apart(filled: Archive, tmp_path: Path) -> None:
+    filled.close()
+    shutil.copytree(filled.path, tmp_path / "twin")
+    with Archive.open(filled.path) as archive:
+        archive.remove("case-2")
+    with Archive.open(tmp_path / "twin") as twin:
+        twin.remove("case-3")
+    shutil.rmtree(filled.path / "index")
+    shutil.copytree(tmp_path / "twin" / "index", filled.path / "index")
+    with Archive.open(filled.path) as archive:
+        assert "the records are not those it had followed" in archive.notes[0]
+        found_by_itself(archive)
+
+
+def test_old_index_files_are_taken_away(filled: Archive) -> None:
+    for i in range(4):
+        filled.remove(f"case-{i}")
+    assert len(list((filled.path / "index").iterdir())) == 2
+
+
+def test_an_index_that_cannot_be_saved_is_no_loss(filled: Archive) -> None:
+    shutil.rmtree(filled.path / "index")
+    (filled.path / "index").write_text("in the way")
+    filled.remove("case-0")
+    assert "could not be saved" in filled.notes[-1]
+    found_by_itself(filled)
+    filled.close()
+    (filled.path / "index").unlink()
+    with Archive.open(filled.path) as archive:
+        found_by_itself(archive)
