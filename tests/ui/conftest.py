@@ -1,0 +1,80 @@
+"""A small archive of phantoms with tiny real models: what the command line and the view are tried on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from generation.phantom import Phantom, phantom_cases, write_phantoms
+from tests.clip_model import tiny_clip
+from tests.models import tiny_lora, tiny_sdxl
+from ui.cli import cli
+from ui.settings import SETTINGS
+
+CASES = 24
+
+
+def coin(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
+    """Run `coin` in this process; a traceback, had there been one, fails the test."""
+    result = CliRunner().invoke(cli, [str(argument) for argument in arguments], input=stdin, prog_name="coin")
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    return result
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Settings, as environment variables, that name tiny models and a cache of their own."""
+    folder = tmp_path_factory.mktemp("models")
+    base = tiny_sdxl(folder / "base")
+    return {
+        "COIN_BASE": str(base),
+        "COIN_LORA": str(tiny_lora(folder / "lora", base)),
+        "COIN_ENCODER": str(tiny_clip(folder / "clip")),
+        "COIN_DEVICE": "cpu",
+        "COIN_CACHE": str(folder / "cache"),
+        "COIN_N_IMAGES": "2",
+    }
+
+
+@pytest.fixture(scope="session")
+def phantoms() -> list[Phantom]:
+    return phantom_cases(CASES)
+
+
+@pytest.fixture(scope="session")
+def manifest(phantoms: list[Phantom], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_phantoms(tmp_path_factory.mktemp("phantoms"), phantoms, size=64)
+
+
+@pytest.fixture(scope="session")
+def archive(models: dict[str, str], manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of all the phantoms. Shared: tests that change one make their own."""
+    folder = tmp_path_factory.mktemp("archive") / "phantoms"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in models.items():
+            patch.setenv(name, value)
+        assert coin("init", "--archive", folder).exit_code == 0
+        added = coin("add", manifest, "--archive", folder)
+        assert added.exit_code == 0, added.output
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the developer's own shell reaches a test."""
+    for setting in SETTINGS:
+        monkeypatch.delenv(setting.env, raising=False)
+
+
+@pytest.fixture
+def environment(
+    clean_environment: None, models: dict[str, str], archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """The tiny models and the shared archive, set as a user would set them."""
+    settings = {**models, "COIN_ARCHIVE": str(archive)}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return settings

@@ -1,0 +1,166 @@
+"""The view in a real browser: the two ways to ask that matter most, by mouse and by keyboard, and how it is served."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from generation.phantom import Phantom
+from retrieval import RESEARCH_USE
+from tests.ui.conftest import CASES
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE = 180_000  # milliseconds; the first search loads models, on a machine that may be busy
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def address(models: dict[str, str], archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The view, served by `coin ui` on a free port of the loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log"
+    environment = {**os.environ, **models, "COIN_ARCHIVE": str(archive), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "ui", "ui", "--no-browser", "--port", str(port)]
+    with log.open("w") as output:
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        wait_until_healthy(f"http://127.0.0.1:{port}", server, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:  # not listening yet: give it a moment, and see that it lives
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(timeout=0.1)
+                pytest.fail(f"the server ended:\n{log.read_text()}")
+    pytest.fail(f"the server does not answer:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, address: str) -> Iterator[Page]:  # type: ignore[no-untyped-def]
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    strangers: list[str] = []
+    page.on("request", lambda request: strangers.append(request.url) if is_elsewhere(request.url, address) else None)
+    page.goto(address)
+    expect(page.get_by_text("Which cases look like this one?")).to_be_visible()
+    expect(page.get_by_text(RESEARCH_USE)).to_be_visible()
+    yield page
+    expect(page.get_by_text(RESEARCH_USE)).to_be_visible()
+    assert strangers == [], "the view asked another host for something"
+    page.close()
+
+
+def is_elsewhere(url: str, address: str) -> bool:
+    return url.startswith(("http", "ws")) and not url.split("://", 1)[1].startswith(address.split("://", 1)[1])
+
+
+def test_report_to_results_to_case(page: Page, phantoms: list[Phantom]) -> None:
+    """By keyboard alone until the results are there."""
+    box = page.get_by_label("Report", exact=True).and_(page.locator("textarea"))
+    box.focus()
+    page.keyboard.type("Squamous intraepithelial lesion (HSIL).")
+    page.keyboard.press("Control+Enter")
+
+    expect(page.get_by_text("10 nearest cases")).to_be_visible()
+    expect(page.get_by_text("SYNTHETIC")).to_have_count(2)
+    expect(page.get_by_alt_text("Synthetic image, seed 1")).to_be_visible()
+    expect(page.get_by_text("PHANTOM")).to_have_count(10)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as JSON").click()
+    result = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+    assert result["notice"] == RESEARCH_USE
+    keys = [case["case"] for case in result["cases"]]
+    assert len(set(keys)) == 10
+
+    button = page.get_by_role("button", name="Open case #3", exact=True)
+    button.focus()
+    page.keyboard.press("Enter")
+    third = next(phantom for phantom in phantoms if phantom.key == keys[2])
+    expect(page.get_by_role("heading", name=f"Case {third.key}")).to_be_visible()
+    expect(page.get_by_text(third.report, exact=True)).to_be_visible()
+    expect(page.get_by_alt_text("Image 1 of 1")).to_be_visible()
+    assert f"case={third.key}" in page.url
+
+    page.get_by_role("button", name="Back to the search").click()
+    expect(page.get_by_text("10 nearest cases")).to_be_visible()
+
+
+def test_upload_to_results(page: Page, manifest: Path, phantoms: list[Phantom]) -> None:
+    asked = phantoms[1]
+    page.get_by_text("Image", exact=True).click()
+    page.locator("input[type=file]").set_input_files(manifest.parent / "images" / f"{asked.key}.png")
+    expect(page.get_by_role("button", name=f"Remove {asked.key}.png")).to_be_visible()
+    page.get_by_role("button", name="Search by image").click()
+
+    expect(page.get_by_text("10 nearest cases")).to_be_visible()
+    expect(page.get_by_alt_text("The image that was asked by")).to_be_visible()
+    first = page.get_by_alt_text("Case #1: ")
+    expect(first).to_be_visible()
+    assert asked.morphology.site in (first.get_attribute("alt") or "")
+    expect(page.get_by_text(asked.report, exact=True)).to_be_visible()
+
+    page.get_by_role("button", name="Find similar to #2", exact=True).click()
+    expect(page.get_by_text("The case asked by")).to_be_visible()
+    expect(page.get_by_text("10 nearest cases")).to_be_visible()
+
+
+def test_a_narrow_window_shows_everything_without_sideways_scrolling(page: Page) -> None:
+    page.set_viewport_size({"width": 820, "height": 900})
+    expect(page.get_by_role("button", name="Search by report")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert f"{CASES} cases" in page.inner_text("body")
+
+
+def test_only_names_of_this_machine_are_answered(address: str) -> None:
+    """DNS rebinding: a page elsewhere that resolves to 127.0.0.1 gets no session."""
+    host, port = address.removeprefix("http://").split(":")
+    handshake = (
+        "GET /_stcore/stream HTTP/1.1\r\nHost: {name}\r\nOrigin: http://{name}\r\nConnection: Upgrade\r\n"
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    answers = {}
+    for name in (f"127.0.0.1:{port}", "attacker.example"):
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(handshake.format(name=name).encode())
+            answers[name] = connection.recv(64).split(b" ")[1]
+    assert answers == {f"127.0.0.1:{port}": b"101", "attacker.example": b"403"}

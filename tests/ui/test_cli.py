@@ -1,0 +1,172 @@
+"""The `coin` command as its users meet it: listings, JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from generation import read_provenance
+from generation.phantom import Phantom, phantom_cases, write_phantoms
+from retrieval import RESEARCH_USE
+from tests.ui.conftest import CASES, coin
+from ui.cli import cli
+from ui.settings import SETTINGS
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_help_answers_at_once_and_loads_nothing_heavy() -> None:
+    """In a process of its own: under half a second of CPU time, without any of the large libraries."""
+    program = (
+        "import sys, time\n"
+        "from ui.cli import cli\n"
+        "cli(['--help'], standalone_mode=False)\n"
+        "heavy = {'torch', 'diffusers', 'transformers', 'faiss', 'streamlit', 'sqlalchemy', 'open_clip', 'numpy'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "assert time.process_time() < 0.5, time.process_time()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert RESEARCH_USE in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands))
+def test_every_command_has_help(command: str) -> None:
+    result = coin(command, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: coin {command}")
+
+
+def test_every_setting_is_an_option_somewhere_and_says_its_variable() -> None:
+    shown = " ".join(" ".join(coin(command, "--help").stdout.split()) for command in cli.commands)
+    for setting in SETTINGS:
+        assert f"{setting.option} " in shown, setting.name
+        assert f"env var: {setting.env}" in shown, setting.name
+
+
+def test_version() -> None:
+    result = coin("--version")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("coin, version ")
+
+
+def test_init_makes_an_archive_and_status_describes_it(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    assert coin("init", "--archive", folder, "--name", "Ours").exit_code == 0
+    status = coin("status", "--archive", folder)
+    assert status.exit_code == 0
+    assert "Ours" in status.stdout
+    assert status.stdout.rstrip().endswith(RESEARCH_USE)
+
+
+def test_status_as_json(environment: dict[str, str]) -> None:
+    status = json.loads(coin("status", "--json").stdout)
+    assert status["notice"] == RESEARCH_USE
+    assert status["cases"] == status["images"] == CASES
+    assert status["path"] == environment["COIN_ARCHIVE"]
+
+
+def test_adding_again_does_no_work(environment: dict[str, str], manifest: Path) -> None:
+    again = json.loads(coin("add", manifest, "--json").stdout)
+    assert (again["added"], again["unchanged"], again["skipped"]) == (0, CASES, [])
+
+
+def test_search_by_report_lists_cases_and_images(environment: dict[str, str]) -> None:
+    result = coin("search", "--text", "Squamous intraepithelial lesion (HSIL).", "-k", "3")
+    assert result.exit_code == 0, result.output
+    assert "SYNTHETIC: 2 generated images" in result.stdout
+    assert "seed 0, draft, 20 steps, guidance 7.5" in result.stdout
+    assert result.stdout.count("[PHANTOM]") == 3
+    assert result.stdout.rstrip().endswith(RESEARCH_USE)
+
+
+def test_search_by_report_file_and_stdin_agree(environment: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "report.txt"
+    file.write_text("\ufeffClue cells.", encoding="utf-8")
+    by_file = json.loads(coin("search", "--text-file", file, "--json").stdout)
+    by_stdin = json.loads(coin("search", "--text-file", "-", "--json", stdin="Clue cells.").stdout)
+    assert by_file["query"] == by_stdin["query"]
+    assert by_file["cases"] == by_stdin["cases"]
+
+
+def test_search_by_image_finds_the_image_itself(
+    environment: dict[str, str], manifest: Path, phantoms: list[Phantom]
+) -> None:
+    image = manifest.parent / "images" / f"{phantoms[5].key}.png"
+    result = json.loads(coin("search", "--image", image, "--json").stdout)
+    assert result["notice"] == RESEARCH_USE
+    assert result["cases"][0]["case"] == phantoms[5].key
+    assert result["cases"][0]["similarity"] == pytest.approx(1, abs=1e-4)
+    assert len(result["cases"]) == 10
+
+
+def test_search_by_case_leaves_the_case_out(environment: dict[str, str], phantoms: list[Phantom]) -> None:
+    result = json.loads(coin("search", "--case", phantoms[0].key, "-k", CASES, "--json").stdout)
+    found = [case["case"] for case in result["cases"]]
+    assert sorted([*found, phantoms[0].key]) == sorted(phantom.key for phantom in phantoms)
+    assert result["notes"], "fewer than k were found, and nobody says so"
+
+
+def test_filters_hold_and_may_be_repeated(environment: dict[str, str], phantoms: list[Phantom]) -> None:
+    asked = ("search", "--case", phantoms[0].key, "--json", "-k", CASES)
+    result = json.loads(coin(*asked, "--site", "thyroid", "--site", "breast").stdout)
+    assert {case["site"] for case in result["cases"]} == {"thyroid", "breast"}
+    assert not json.loads(coin(*asked, "--no-phantoms").stdout)["cases"]
+    without = json.loads(coin(*asked, "--exclude-case", phantoms[1].key).stdout)
+    assert phantoms[1].key not in {case["case"] for case in without["cases"]}
+
+
+def test_show_prints_the_whole_report(environment: dict[str, str], phantoms: list[Phantom]) -> None:
+    result = coin("show", phantoms[3].key)
+    assert result.exit_code == 0
+    assert " ".join(phantoms[3].report.split()) in " ".join(result.stdout.split())
+    assert "PHANTOM" in result.stdout
+    shown = json.loads(coin("show", phantoms[3].key, "--json").stdout)
+    assert shown["report"] == phantoms[3].report
+    assert len(shown["images"]) == 1
+
+
+def test_remove_asks_and_then_removes(models: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    manifest = write_phantoms(tmp_path / "phantoms", phantom_cases(3), size=64)
+    keys = [phantom.key for phantom in phantom_cases(3)]
+    encoder = ("--encoder", models["COIN_ENCODER"])
+    assert coin("init", "--archive", folder).exit_code == 0
+    assert coin("add", manifest, "--archive", folder, *encoder).exit_code == 0
+    assert coin("remove", keys[0], "--archive", folder, stdin="n\n").exit_code == 1
+    # One name is wrong: nothing is removed.
+    assert coin("remove", keys[0], "nobody", "--yes", "--archive", folder).exit_code == 1
+    assert json.loads(coin("status", "--json", "--archive", folder).stdout)["cases"] == 3
+    removed = json.loads(coin("remove", keys[0], keys[1], "--yes", "--json", "--archive", folder).stdout)
+    assert (removed["removed"], removed["images"]) == (keys[:2], 2)
+    assert json.loads(coin("status", "--json", "--archive", folder).stdout)["cases"] == 1
+    assert coin("show", keys[0], "--archive", folder).exit_code == 1
+
+
+def test_generate_saves_images_that_say_what_they_are(environment: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder"
+    result = coin("generate", "--text", "Clue cells.", "--out", out, "--n-images", "2", "--seed", "5", "--json")
+    assert result.exit_code == 0, result.output
+    listed = json.loads(result.stdout)["images"]
+    assert sorted(image["path"] for image in listed) == sorted(str(path) for path in out.iterdir())
+    for image, seed in zip(listed, (5, 6), strict=True):
+        made = read_provenance(Path(image["path"]))
+        assert made is not None
+        assert (made.synthetic, made.seed, made.prompt) == (True, seed, "Clue cells.")
+        assert "Clue" not in Path(image["path"]).name
+        with Image.open(image["path"]) as picture:
+            assert picture.mode == "RGB"
+
+
+def test_progress_goes_to_stderr_alone(environment: dict[str, str]) -> None:
+    """As a pipe sees it: stdout is one JSON object whatever the libraries have to say."""
+    command = [sys.executable, "-m", "ui", "search", "--text", "Benign.", "--json", "-k", "1", "--seed", "77"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["notice"] == RESEARCH_USE
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,66 @@
+"""What is printed: readable, complete, and harmless to a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from index_store import Case, Image, Problem
+from retrieval import RESEARCH_USE, AddSummary, Query, RankedCase, SearchResult, Timing
+from ui.text import WIDTH, add_text, case_text, clean, search_text, wrapped
+
+REPORT = "The smear shows clusters of atypical cells with enlarged nuclei. " * 4
+
+
+def case_of(report: str = REPORT, *, phantom: bool = False, key: str = "case-1") -> Case:
+    image = Image(1, key, Path("a.png"), "0" * 64, 128, 128, stain="Papanicolaou", kind="field")
+    return Case(1, key, "patient-1", report, "cervix", "Bethesda", "HSIL", phantom=phantom, images=(image,))
+
+
+def result_of(*cases: Case, notes: tuple[str, ...] = ()) -> SearchResult:
+    ranked = tuple(RankedCase(n, 0.9, 0.912, case, case.images[0], n - 1) for n, case in enumerate(cases, start=1))
+    return SearchResult(Query("case", "", "asked"), ranked, None, Timing(0, 0.5, 0.25), "tiny", "f" * 64, None, notes)
+
+
+def test_a_result_shows_each_case_with_its_report_and_ends_with_the_notice() -> None:
+    text = search_text(result_of(case_of(), case_of(phantom=True, key="case-2"), notes=("Only 2 of the 10.",)))
+    assert " 1  0.912  case-1\n    cervix · HSIL · Papanicolaou\n" in text
+    assert "case-2  [PHANTOM]  (+1 more images of this patient)" in text
+    assert " ".join(text.split()).count(REPORT.strip()) == 2
+    assert "Note: Only 2 of the 10." in text
+    assert "0.75 s: generate 0.00, embed 0.50, search 0.250" in text
+    assert text.endswith(RESEARCH_USE)
+    assert max(len(line) for line in text.splitlines()) <= WIDTH
+
+
+def test_an_empty_result_says_so() -> None:
+    assert "No case found." in search_text(result_of())
+
+
+def test_a_case_is_shown_whole() -> None:
+    text = case_text(case_of(phantom=True))
+    for part in ("case-1", "PHANTOM", "patient-1", "cervix", "HSIL", "a.png", "128×128", "Papanicolaou", RESEARCH_USE):
+        assert part in text
+    assert REPORT.strip() in " ".join(text.split())
+
+
+def test_control_characters_never_reach_the_terminal() -> None:
+    hostile = "a\x1b[31mred\x1b]0;title\x07\r\nb\u202etxt.exe\tc\x9b31m"
+    assert clean(hostile) == "a[31mred]0;title\nbtxt.exe c31m"
+    assert "\x1b" not in search_text(result_of(case_of(hostile, key="k\x1b[2J")))
+    assert "\x1b" not in case_text(case_of(hostile))
+
+
+def test_wrapping_keeps_a_report_s_own_lines() -> None:
+    assert wrapped("one\n\ntwo", indent="  ") == "  one\n\n  two"
+
+
+def test_a_summary_names_every_skipped_row_and_why() -> None:
+    problems = (
+        Problem("manifest.csv, line 2", "a.png is not there", "Check the path."),
+        Problem("manifest.csv, line 9", "b.png is damaged", "Copy it again."),
+    )
+    summary = AddSummary(added=3, updated=1, unchanged=5, skipped=problems, seconds=2.0)
+    text = add_text(summary)
+    assert "added 3 images, updated 1, unchanged 5, skipped 2; 2.0 s, 1.5 images/s" in text
+    assert "skipped manifest.csv, line 2: a.png is not there. Check the path." in text
+    assert "skipped manifest.csv, line 9: b.png is damaged. Copy it again." in text

@@ -1,0 +1,78 @@
+"""`coin`: the command line of the retrieval system.
+
+Exit codes: 0 done; 1 something is wrong that the message on stderr names; 2 the command was not understood;
+130 interrupted (Ctrl-C). Results go to stdout; progress, notes and errors go to stderr.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+from retrieval.notice import RESEARCH_USE
+from ui.commands.add import add
+from ui.commands.archive import init, remove, show, status
+from ui.commands.demo import demo
+from ui.commands.generate import generate
+from ui.commands.search import search
+from ui.commands.view import view
+from ui.errors import user_message
+from ui.text import clean
+
+INTERRUPTED = 130  # what a shell reports for a process ended by SIGINT
+
+
+def _version() -> str:
+    try:
+        return version("coin-retrieval")
+    except PackageNotFoundError:  # run from a checkout
+        return "of a checkout that is not installed"
+
+
+class CoinGroup(click.Group):
+    """A group whose commands end with one line on stderr, never with a traceback (unless --debug asks for it)."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click's own ways to end
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(INTERRUPTED)
+        except Exception as error:
+            if ctx.params["debug"]:
+                raise
+            message = user_message(error)
+            if message is None:
+                message = (
+                    f"an unexpected error ({type(error).__name__}: {error}). This is a defect: please report it "
+                    f"with what `coin --debug {ctx.invoked_subcommand} …` prints"
+                )
+            raise click.ClickException(clean(message)) from error
+
+
+@click.group(
+    cls=CoinGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 130 interrupted. Options can also be set by environment.",
+)
+@click.version_option(_version(), prog_name="coin")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """The group itself does nothing; its help text is below, where the notice can be put in."""
+
+
+cli.help = f"""Which cases of a cytology archive look like this one, and what did their reports say?
+
+Ask by report text (COIN turns it into images), by image, or by a case of the archive. {RESEARCH_USE}"""
+
+for command in (init, add, search, show, remove, generate, status, demo, view):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """The entry point of the `coin` command."""
+    cli(prog_name="coin")

@@ -1,0 +1,1 @@
+"""The commands of `coin`, one noun a module."""

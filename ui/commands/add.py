@@ -1,0 +1,50 @@
+"""`coin add`: images and reports of a manifest into the archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ui.commands.output import echo, echo_json
+from ui.options import as_json, with_settings
+from ui.progress import progress
+from ui.service import open_archive
+from ui.settings import Settings
+from ui.text import add_text
+
+
+@click.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Folder that the manifest's image names start from. [default: the manifest's own]",
+)
+@click.option("--in-place", is_flag=True, help="Leave the images where they are and refer to them.")
+@click.option("--batch-size", type=click.IntRange(1, 4096), default=64, show_default=True, help="Images a batch.")
+@as_json
+@with_settings("archive", "encoder", "device")
+def add(
+    settings: Settings, manifest: Path, images: Path | None, in_place: bool, batch_size: int, as_json: bool
+) -> None:
+    """Add the cases of MANIFEST (CSV, TSV, JSONL or COIN's .xlsx) to the archive.
+
+    Columns: image and report are needed; case, patient, slide, site, system, category, stain, preparation, kind,
+    license and source are read where present; others are kept as attributes. What is there already is not done
+    again, so the same command continues an interrupted run. Rows that cannot be used are skipped and named; the exit
+    code is 1 where that is all of them.
+    """
+    from retrieval import Encoder, add_manifest
+
+    with open_archive(settings.archive) as archive, progress("Adding", unit="images") as draw:
+        encoder = Encoder(settings.encoder, device=settings.device)
+        summary = add_manifest(
+            archive, manifest, encoder, images=images, in_place=in_place, batch_size=batch_size, progress=draw
+        )
+    if as_json:
+        echo_json(summary)
+    else:
+        echo(add_text(summary))
+    if summary.skipped and not (summary.added or summary.updated or summary.unchanged):
+        click.get_current_context().exit(1)

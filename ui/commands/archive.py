@@ -1,0 +1,71 @@
+"""`coin init`, `coin show`, `coin remove`, `coin status`: the archive as a whole and its single cases."""
+
+from __future__ import annotations
+
+import click
+
+from ui.commands.output import echo, echo_json
+from ui.options import as_json, with_settings
+from ui.service import open_archive
+from ui.settings import Settings
+from ui.text import case_text, clean, status_text
+
+
+@click.command()
+@click.option("--name", default="", metavar="TEXT", help="What the archive is called in listings.")
+@with_settings("archive")
+def init(settings: Settings, name: str) -> None:
+    """Make a new, empty archive."""
+    from index_store import Archive
+
+    with Archive.create(settings.archive, name=name):
+        pass
+    echo(f"Made an empty archive at '{settings.archive}'. Fill it with `coin add MANIFEST`.")
+
+
+@click.command()
+@click.argument("case")
+@as_json
+@with_settings("archive")
+def show(settings: Settings, case: str, as_json: bool) -> None:
+    """Show CASE: its report, its images, what is known of it."""
+    with open_archive(settings.archive, read_only=True) as archive:
+        found = archive.case(case)
+    if as_json:
+        echo_json(found)
+    else:
+        echo(case_text(found))
+
+
+@click.command()
+@click.argument("cases", nargs=-1, required=True, metavar="CASE...")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json
+@with_settings("archive")
+def remove(settings: Settings, cases: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Take every CASE out of the archive: its records, its vectors, and its stored images."""
+    with open_archive(settings.archive) as archive:
+        # All of them first: a mistyped name must not leave the removal half done.
+        images = sum(len(archive.case(case).images) for case in cases)
+        if not yes:
+            question = f"Remove {len(cases)} case(s) with {images} image(s) from '{settings.archive}' for good?"
+            click.confirm(clean(question), abort=True, err=True)
+        for case in cases:
+            archive.remove(case)
+    if as_json:
+        echo_json({"removed": list(cases), "images": images})
+    else:
+        echo(f"Removed {len(cases)} case(s) with {images} image(s).")
+
+
+@click.command()
+@as_json
+@with_settings("archive")
+def status(settings: Settings, as_json: bool) -> None:
+    """Say what the archive holds and in what state it is."""
+    with open_archive(settings.archive, read_only=True) as archive:
+        found = archive.status()
+    if as_json:
+        echo_json(found)
+    else:
+        echo(status_text(found))

@@ -1,0 +1,71 @@
+"""`coin ui`: the view in the browser, served on this machine only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+import click
+
+from ui.errors import ViewError
+from ui.options import MODEL_SETTINGS, with_settings
+from ui.service import open_archive
+from ui.settings import Settings
+
+APP: Final = Path(__file__).resolve().parents[1] / "view" / "app.py"
+ADDRESS: Final = "127.0.0.1"
+
+
+def streamlit_options(settings: Settings, *, browser: bool) -> list[str]:
+    """The server's options: this machine only, no telemetry, no internals on screen, one light theme."""
+    options = {
+        "server.address": ADDRESS,
+        "server.port": settings.port,
+        "server.headless": not browser,
+        "server.fileWatcherType": "none",
+        "server.maxUploadSize": settings.max_upload_mb,
+        "browser.gatherUsageStats": False,
+        "client.showErrorDetails": "none",
+        "client.toolbarMode": "minimal",
+        "theme.base": "light",
+        "theme.primaryColor": "#0b5394",
+        "theme.backgroundColor": "#ffffff",
+        "theme.secondaryBackgroundColor": "#f3f5f8",
+        "theme.textColor": "#1c2733",
+        "theme.borderColor": "#c3ccd6",
+        "theme.showWidgetBorder": True,
+        "theme.baseFontSize": 14,
+    }
+    # Against DNS rebinding: a web page elsewhere must not reach this server under a name of its own.
+    hosts = [f"--server.allowedHosts={host}" for host in (ADDRESS, "localhost")]
+    return hosts + [f"--{name}={str(value).lower()}" for name, value in options.items()]
+
+
+@click.command("ui")
+@click.option("--browser/--no-browser", default=True, help="Open the browser. [default: --browser]")
+@with_settings("archive", "port", "max_upload_mb", "k", "n_images", "seed", "preset", "cache", *MODEL_SETTINGS)
+def view(settings: Settings, browser: bool) -> None:
+    """Open the view in the browser. It answers on 127.0.0.1 only."""
+    with open_archive(settings.archive, read_only=True):
+        pass  # what is wrong with the archive is said here and not first in the browser
+    _check_port(settings.port)
+    from streamlit.web.cli import main as streamlit
+
+    os.environ.update(settings.to_env())
+    options = streamlit_options(settings, browser=browser)
+    streamlit(["run", str(APP), *options], prog_name="streamlit", standalone_mode=False)
+
+
+def _check_port(port: int) -> None:
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ADDRESS, port))
+        except OSError as error:
+            raise ViewError(
+                f"port {port} on {ADDRESS} is not free ({error.strerror}): is another view running? "
+                "Choose another with --port or COIN_PORT"
+            ) from error

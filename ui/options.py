@@ -1,0 +1,94 @@
+"""Options that several commands share, made from the table of settings and from the archive's filters."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ui.settings import BY_NAME, Setting, Settings
+
+if TYPE_CHECKING:
+    from index_store import CaseFilter
+
+Command = Callable[..., Any]
+
+MODEL_SETTINGS: Final = ("base", "lora", "encoder", "device")
+
+# option -> field of CaseFilter, what it restricts to
+_FILTERS: Final[dict[str, tuple[str, str]]] = {
+    "site": ("sites", "Only cases of this site"),
+    "system": ("systems", "Only cases of this reporting system"),
+    "category": ("categories", "Only cases of this category"),
+    "stain": ("stains", "Only images in this stain"),
+    "preparation": ("preparations", "Only images of this preparation"),
+    "kind": ("kinds", "Only images of this kind (field, cell …)"),
+    "source": ("sources", "Only cases from this source"),
+    "exclude-patient": ("exclude_patients", "No case of this patient"),
+    "exclude-case": ("exclude_cases", "Not this case"),
+}
+
+
+def with_settings(*names: str) -> Callable[[Command], Command]:
+    """Give a command an option for each named setting; it receives them as one `settings: Settings`."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(**given: Any) -> Any:
+            chosen = {name: given.pop(name) for name in names}
+            return command(settings=replace(Settings.from_env(), **chosen), **given)
+
+        decorated: Command = run
+        for name in reversed(names):  # click shows options in the reverse of the order in which they are put on
+            decorated = _setting_option(BY_NAME[name])(decorated)
+        return decorated
+
+    return decorate
+
+
+def with_filters(command: Command) -> Command:
+    """Give a command the repeatable filter options; it receives them as one `where: CaseFilter | None`."""
+
+    @functools.wraps(command)
+    def run(phantoms: bool | None, **given: Any) -> Any:
+        from index_store import CaseFilter
+
+        where: CaseFilter = CaseFilter(
+            phantoms=phantoms,
+            **{field: given.pop(option.replace("-", "_")) for option, (field, _) in _FILTERS.items()},
+        )
+        restricts = where.includes or where.excludes
+        return command(where=where if restricts else None, **given)
+
+    run = click.option("--phantoms/--no-phantoms", default=None, help="Only drawn phantoms, or none. [default: both]")(
+        run
+    )
+    for option, (_, help_text) in reversed(_FILTERS.items()):
+        run = click.option(f"--{option}", multiple=True, metavar="NAME", help=f"{help_text}; may be repeated.")(run)
+    return run
+
+
+def as_json(command: Command) -> Command:
+    """Give a command `--json`; it receives `as_json: bool`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def _setting_option(setting: Setting) -> Callable[[Command], Command]:
+    kind: click.ParamType | None = None
+    if setting.choices:
+        kind = click.Choice(setting.choices)
+    elif setting.is_number:
+        kind = click.IntRange(setting.minimum, setting.maximum)
+    return click.option(
+        setting.option,
+        setting.name,
+        type=kind,
+        default=setting.default,
+        envvar=setting.env,
+        show_envvar=True,
+        show_default=setting.default_text.replace("`", "") or True,
+        help=f"{setting.help[0].upper()}{setting.help[1:]}.",
+    )

@@ -1,0 +1,143 @@
+"""What the command line and the view ask of the rooms below: one archive, one encoder, one generator.
+
+Each is opened when first needed, so that showing a case loads no model. One service is shared by the threads of a
+view's sessions.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from ui.errors import NoArchiveError
+from ui.settings import Settings
+
+if TYPE_CHECKING:
+    from generation import CoinGenerator
+    from index_store import Archive, CaseFilter
+    from retrieval import CaseSearch, Encoder, SearchResult
+
+Progress = Callable[[int, int], None]
+
+
+class Service:
+    """Search and cases for one set of settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        # cached_property takes no lock of its own: two sessions that start together must not load a model twice.
+        self._opening = threading.RLock()
+
+    @property
+    def archive(self) -> Archive:
+        """The archive, open for reading."""
+        with self._opening:
+            return self._archive
+
+    @property
+    def encoder(self) -> Encoder:
+        with self._opening:
+            return self._encoder
+
+    @property
+    def generator(self) -> CoinGenerator:
+        with self._opening:
+            return self._generator
+
+    @property
+    def cases(self) -> CaseSearch:
+        with self._opening:
+            return self._search
+
+    def by_report(
+        self,
+        report: str,
+        *,
+        where: CaseFilter | None = None,
+        k: int | None = None,
+        n_images: int | None = None,
+        seed: int | None = None,
+        preset: str | None = None,
+        progress: Progress | None = None,
+    ) -> SearchResult:
+        """The cases nearest to a report, through generated images; what is None comes from the settings."""
+        settings = self.settings
+        return self.cases.by_report(
+            report,
+            k=settings.k if k is None else k,
+            where=where,
+            n_images=settings.n_images if n_images is None else n_images,
+            seed=settings.seed if seed is None else seed,
+            preset=settings.preset if preset is None else preset,
+            progress=progress,
+        )
+
+    def by_image(
+        self,
+        image: Path | bytes | BinaryIO,
+        *,
+        label: str,
+        where: CaseFilter | None = None,
+        k: int | None = None,
+    ) -> SearchResult:
+        """The cases nearest to an image file, which nobody vouched for: it is decoded under limits."""
+        from index_store import decode_image
+
+        picture = decode_image(image)
+        return self.cases.by_image(picture, k=self.settings.k if k is None else k, where=where, label=label)
+
+    def by_case(
+        self,
+        key: str,
+        *,
+        where: CaseFilter | None = None,
+        k: int | None = None,
+        include_own_patient: bool = False,
+    ) -> SearchResult:
+        """The cases nearest to one of the archive."""
+        k = self.settings.k if k is None else k
+        return self.cases.by_case(key, k=k, where=where, include_own_patient=include_own_patient)
+
+    @cached_property
+    def _archive(self) -> Archive:
+        return open_archive(self.settings.archive, read_only=True)
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        from retrieval import Encoder
+
+        return Encoder(self.settings.encoder, device=self.settings.device)
+
+    @cached_property
+    def _generator(self) -> CoinGenerator:
+        return make_generator(self.settings)
+
+    @cached_property
+    def _search(self) -> CaseSearch:
+        from retrieval import CaseSearch
+
+        return CaseSearch(self._archive, self._encoder, self._generator)
+
+
+def open_archive(path: str | Path, *, read_only: bool = False) -> Archive:
+    """The archive in the folder `path`; NoArchiveError, with the way out, where there is nothing."""
+    from index_store import Archive
+
+    path = Path(path)
+    if not path.exists():
+        raise NoArchiveError(
+            f"there is no archive at '{path}': make one with `coin init --archive {path}`, name another with "
+            "--archive or COIN_ARCHIVE, or try `coin demo`"
+        )
+    return Archive.open(path, read_only=read_only)
+
+
+def make_generator(settings: Settings) -> CoinGenerator:
+    """The generator that the settings name, with the cache of generated images."""
+    from generation import CoinGenerator, GenerationCache
+
+    cache = GenerationCache(settings.cache_folder, max_bytes=settings.cache_mb << 20)
+    return CoinGenerator(settings.base, settings.lora, device=settings.device, cache=cache)

@@ -1,0 +1,133 @@
+"""The settings of `coin` and its view, as data: name, default, environment variable, help.
+
+One table serves four readers: the command line makes its options from it, the view reads it from the
+environment, programs hold it as a frozen dataclass, and the documentation's table is `settings_table()`,
+compared in a test.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from ui.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. `default` None means that the program chooses, and `default_text` says what."""
+
+    name: str
+    default: str | int | None
+    help: str
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+    default_text: str = ""
+
+    @property
+    def env(self) -> str:
+        """The environment variable that sets it."""
+        return f"COIN_{self.name.upper()}"
+
+    @property
+    def option(self) -> str:
+        """The option of the command line that sets it."""
+        return "-k" if self.name == "k" else f"--{self.name.replace('_', '-')}"
+
+    @property
+    def is_number(self) -> bool:
+        return isinstance(self.default, int)
+
+    def parse(self, text: str) -> str | int:
+        """The value that `text` (from the environment) stands for; SettingError where it stands for none."""
+        if self.choices and text not in self.choices:
+            raise SettingError(f"{self.env}={text!r} is not one of {', '.join(self.choices)}")
+        if not self.is_number:
+            return text
+        try:
+            number = int(text)
+        except ValueError:
+            raise SettingError(f"{self.env}={text!r} is not a whole number") from None
+        too_small = self.minimum is not None and number < self.minimum
+        if too_small or (self.maximum is not None and number > self.maximum):
+            raise SettingError(f"{self.env}={text!r} is not between {self.minimum} and {self.maximum}")
+        return number
+
+
+def _setting(default: Any, help: str, **more: Any) -> Any:
+    return field(default=default, metadata={"help": help, **more})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings in force; the fields are the definition of every setting."""
+
+    archive: str = _setting("coin-archive", "folder of the archive")
+    base: str | None = _setting(
+        None,
+        "SDXL base that makes the images: a folder, or a hub id (stabilityai/stable-diffusion-xl-base-1.0)",
+        default_text="the starter",
+    )
+    lora: str | None = _setting(
+        None,
+        "LoRA on that base (COIN's weights): a folder or a .safetensors file",
+        default_text="the starter's on the starter base, else none",
+    )
+    encoder: str | None = _setting(
+        None,
+        "CLIP model (open_clip) that embeds images and text: hf-hub:org/name, local-dir:/path or a folder",
+        default_text="the starter",
+    )
+    device: str = _setting("auto", "where the models run", choices=("auto", "cpu", "cuda", "mps"))
+    preset: str = _setting(
+        "draft", "sampling: draft is faster, reference is COIN's published one", choices=("draft", "reference")
+    )
+    n_images: int = _setting(4, "images generated for one report", minimum=1, maximum=64)
+    seed: int = _setting(0, "seed of the first image; the i-th takes seed + i", minimum=0, maximum=2**32 - 1)
+    k: int = _setting(10, "cases that a search returns", minimum=1, maximum=1000)
+    cache: str | None = _setting(None, "folder that keeps generated images", default_text="`~/.cache/coin/generated`")
+    cache_mb: int = _setting(2048, "size limit of that folder, in MiB", minimum=1, maximum=1 << 20)
+    port: int = _setting(8501, "port of the view on 127.0.0.1", minimum=0, maximum=65535)
+    max_upload_mb: int = _setting(50, "largest picture that the view accepts, in MiB", minimum=1, maximum=1024)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """The settings of the environment (`os.environ` by default); an empty variable counts as absent."""
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {
+            setting.name: setting.parse(text) for setting in SETTINGS if (text := environ.get(setting.env, ""))
+        }
+        return cls(**values)
+
+    def to_env(self) -> dict[str, str]:
+        """Environment variables that say the same: how `coin ui` hands its options to the view."""
+        values = {setting.env: getattr(self, setting.name) for setting in SETTINGS}
+        return {name: str(value) for name, value in values.items() if value is not None}
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where generated images are kept (XDG base directory specification where `cache` is not set)."""
+        if self.cache:
+            return Path(self.cache)
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(home) / "coin" / "generated"
+
+
+SETTINGS: Final[tuple[Setting, ...]] = tuple(
+    Setting(name=item.name, default=getattr(Settings, item.name), **item.metadata) for item in fields(Settings)
+)
+BY_NAME: Final[Mapping[str, Setting]] = {setting.name: setting for setting in SETTINGS}
+
+
+def settings_table() -> str:
+    """The table of settings as Markdown, as it stands in the documentation."""
+    lines = ["| option | environment | default | what it is |", "|---|---|---|---|"]
+    for setting in SETTINGS:
+        default = setting.default_text or f"`{setting.default}`"
+        words = f"{setting.help} ({', '.join(setting.choices)})" if setting.choices else setting.help
+        lines.append(f"| `{setting.option}` | `{setting.env}` | {default} | {words} |")
+    return "\n".join(lines)

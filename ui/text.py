@@ -1,0 +1,162 @@
+"""What `coin` prints: results, cases and summaries as plain text.
+
+Reports, names and messages come from files that others wrote. All that is printed goes through `clean`, so that no
+terminal escape sequence and no bidirectional override reaches the screen.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from retrieval.notice import RESEARCH_USE
+
+if TYPE_CHECKING:
+    from generation import GeneratedImage, Generation
+    from index_store import ArchiveStatus, Case
+    from retrieval import AddSummary, RankedCase, SearchResult
+
+WIDTH: Final = 100
+PHANTOM: Final = "PHANTOM"
+SYNTHETIC: Final = "SYNTHETIC"
+
+
+def clean(text: str) -> str:
+    """`text` without control and invisible formatting characters; newlines stay, tabs become spaces."""
+    text = text.replace("\r\n", "\n").replace("\t", " ")
+    return "".join(c for c in text if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf"))
+
+
+def wrapped(text: str, *, indent: str = "") -> str:
+    """`text`, cleaned and wrapped to the page; its own line breaks are kept."""
+    lines: list[str] = []
+    for paragraph in clean(text).splitlines():
+        lines += textwrap.wrap(paragraph, WIDTH - len(indent)) or [""]
+    return "\n".join(f"{indent}{line}".rstrip() for line in lines)
+
+
+def facts(case: Case, *, stain: str = "", preparation: str = "") -> str:
+    """Site, category and how the case was stained and prepared, in one line; what is unknown is left out."""
+    known = (case.site, case.category, stain or case.stain, preparation or case.preparation)
+    return clean(" · ".join(word for word in known if word)) or "no details given"
+
+
+def search_text(result: SearchResult) -> str:
+    """A result, best case first, and what it was found by."""
+    parts = [_asked(result)]
+    if result.generation is not None:
+        parts.append(generation_text(result.generation))
+    parts += [_ranked(ranked) for ranked in result.cases]
+    if not result.cases:
+        parts.append("No case found.")
+    parts += [wrapped(f"Note: {note}") for note in result.notes]
+    timing = result.timing
+    parts.append(
+        f"{timing.total_s:.2f} s: generate {timing.generate_s:.2f}, embed {timing.embed_s:.2f}, "
+        f"search {timing.search_s:.3f}"
+    )
+    return _page(parts)
+
+
+def case_text(case: Case) -> str:
+    """One case with its whole report and all its images."""
+    mark = f"   {PHANTOM}: drawn, no patient" if case.phantom else ""
+    rows = [
+        ("patient", case.patient),
+        ("site", case.site),
+        ("system", case.system),
+        ("category", case.category),
+        ("source", case.source),
+        ("license", case.license),
+        *case.attributes.items(),
+    ]
+    images = [f"Images: {len(case.images)}"]
+    for image in case.images:
+        about = ", ".join(word for word in (image.kind, image.stain, image.preparation, image.slide) if word)
+        images.append(clean(f"  {image.path}  {image.width}×{image.height}  {about}".rstrip()))
+    return _page([clean(f"{case.key}{mark}"), _table(rows), wrapped(case.report), "\n".join(images)])
+
+
+def status_text(status: ArchiveStatus) -> str:
+    """What an archive holds and in what state it is."""
+    encoder = status.encoder
+    behind = status.log_sequence - status.index_sequence
+    rows = [
+        ("folder", str(status.path)),
+        ("name", status.name),
+        ("patients", str(status.patients)),
+        ("cases", str(status.cases)),
+        ("images", str(status.images)),
+        ("encoder", f"{encoder.name} ({encoder.dim}-d, {encoder.fingerprint[:12]})" if encoder else "none yet"),
+        ("embeddings", ", ".join(f"{count} of {print_[:12]}" for print_, count in status.embeddings.items())),
+        ("index", f"{status.indexed} vectors, {f'{behind} changes behind' if behind else 'up to date'}"),
+        ("schema", f"version {status.schema_version}"),
+        ("sites", _counts(status.sites)),
+        ("categories", _counts(status.categories)),
+    ]
+    return _page([_table(rows), *(wrapped(f"Note: {note}") for note in status.notes)])
+
+
+def generation_text(generation: Generation) -> str:
+    """What was generated: the prompt that was read, what it left out, and a line an image."""
+    lines = [
+        f"{SYNTHETIC}: {len(generation.images)} generated images in {generation.seconds:.1f} s",
+        wrapped(f"prompt ({generation.prompt.tokens} of {generation.prompt.limit} tokens): {generation.prompt.text}"),
+    ]
+    if generation.prompt.dropped:
+        lines.append(wrapped(f"left out of the prompt: {' | '.join(generation.prompt.dropped)}"))
+    lines += [f"  {_image_line(image)}" for image in generation.images]
+    return "\n".join(lines)
+
+
+def add_text(summary: AddSummary) -> str:
+    """What `coin add` did, every row that it skipped by name, and why."""
+    lines = [
+        f"added {summary.added} images, updated {summary.updated}, unchanged {summary.unchanged}, "
+        f"skipped {len(summary.skipped)}"
+    ]
+    if summary.added:
+        lines[0] += f"; {summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s"
+    lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
+    return "\n".join(lines)
+
+
+def _asked(result: SearchResult) -> str:
+    query = result.query
+    what = {"report": "the report", "image": f"the image {query.label}", "case": f"the case {query.label}"}
+    text = clean(f"Cases nearest to {what[query.kind]}")
+    return f"{text}\n{wrapped(query.text, indent='  ')}" if query.text else text
+
+
+def _ranked(ranked: RankedCase) -> str:
+    case, image = ranked.case, ranked.image
+    head = f"{ranked.rank:>2}  {ranked.similarity:.3f}  {clean(case.key)}"
+    if case.phantom:
+        head += f"  [{PHANTOM}]"
+    if ranked.other_images:
+        head += f"  (+{ranked.other_images} more images of this patient)"
+    line = facts(case, stain=image.stain, preparation=image.preparation)
+    return f"{head}\n    {line}\n{wrapped(case.report, indent='    ')}"
+
+
+def _image_line(image: GeneratedImage) -> str:
+    made = image.provenance
+    where = f"  {image.path}" if image.path is not None else ""
+    return clean(f"seed {made.seed}, {made.preset}, {made.steps} steps, guidance {made.guidance}{where}")
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    known = [(name, clean(str(value))) for name, value in rows if value]
+    width = max((len(name) for name, _ in known), default=0)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in known)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name or 'not given'} {count}" for name, count in counts.items())
+
+
+def _page(parts: Iterable[str]) -> str:
+    """The parts with a blank line between, and the research-use line at the end."""
+    return "\n\n".join([*(part for part in parts if part), RESEARCH_USE])

@@ -1,0 +1,38 @@
+"""The entry script of the view: pages, the research-use banner, and what is wrong with the archive, if anything."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import streamlit as st
+
+from retrieval import RESEARCH_USE
+from ui.view.plain import escape
+from ui.view.state import guarded, service
+
+# Streamlit leaves 80 px around the page and sets headings large: room in which images can be compared.
+COMPACT: Final = """<style>
+.stMainBlockContainer { padding: 2.75rem 1.5rem 2rem; }
+.stMain [data-testid="stVerticalBlock"] { gap: 0.5rem; }
+h3 { font-size: 1.2rem !important; }
+</style>"""
+SIDEBAR: Final = 240  # pixels
+
+st.set_page_config(page_title="COIN retrieval", layout="wide", initial_sidebar_state=SIDEBAR)
+st.html(COMPACT)
+page = st.navigation(
+    [
+        st.Page("search_page.py", title="Search", default=True),
+        st.Page("case_page.py", title="Case", url_path="case", visibility="hidden"),
+    ],
+    position="hidden",
+)
+st.warning(f"**{RESEARCH_USE}** Similar cases and their reports are shown, no finding.", icon=":material/science:")
+status, problem = guarded(lambda: service().archive.status())
+if status is None:
+    st.error(escape(problem))
+else:
+    with st.sidebar:
+        st.subheader("COIN retrieval")
+        st.text(f"{status.name or status.path.name}\n{status.cases} cases, {status.images} images")
+    page.run()

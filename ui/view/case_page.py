@@ -1,0 +1,88 @@
+"""The page of one case: all its images, the full report, and what is known of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from ui.pictures import PAGE
+from ui.view.pictures import show_image
+from ui.view.plain import escape
+from ui.view.state import ask_by_case, guarded, service
+
+if TYPE_CHECKING:
+    from index_store import Case
+
+SEARCH_PAGE: Final = "search_page.py"
+IMAGES_AT_ONCE: Final = 12
+
+
+def draw_case(case: Case) -> None:
+    """Images on the left, report and details on the right."""
+    st.subheader(f"Case {escape(case.key)}")
+    left, right = st.columns([1.4, 1], gap="medium")
+    with left:
+        _draw_images(case)
+    with right:
+        with st.container(horizontal=True):
+            if st.button("Find similar cases", type="primary", on_click=ask_by_case, args=(case.key,)):
+                st.switch_page(SEARCH_PAGE)
+            if st.button("Back to the search"):
+                st.switch_page(SEARCH_PAGE)
+        st.markdown("**Report**")
+        st.text(case.report)
+        st.markdown("**Details**")
+        _draw_details(case)
+
+
+def _draw_details(case: Case) -> None:
+    rows = {
+        "Site": case.site,
+        "Reporting system": case.system,
+        "Category": case.category,
+        "Stain": case.stain,
+        "Preparation": case.preparation,
+        "Patient": case.patient,
+        "Source": case.source,
+        "License": case.license,
+        **case.attributes,
+    }
+    for name, value in rows.items():
+        if value:
+            label, text = st.columns([1, 2], gap="small")
+            label.text(name)
+            text.text(value)
+
+
+def _draw_images(case: Case) -> None:
+    total = len(case.images)
+    start = 0
+    if total > IMAGES_AT_ONCE:
+        pages = -(-total // IMAGES_AT_ONCE)
+        start = (int(st.number_input(f"Page of images, 1 to {pages}", 1, pages)) - 1) * IMAGES_AT_ONCE
+    shown = case.images[start : start + IMAGES_AT_ONCE]
+    columns = min(2, len(shown)) or 1
+    for first in range(0, len(shown), columns):
+        for offset, (column, image) in enumerate(
+            zip(st.columns(columns), shown[first : first + columns], strict=False)
+        ):
+            number = start + first + offset + 1
+            with column:
+                show_image(case, image, at_most=PAGE, alt=f"Image {number} of {total}")
+                about = (image.kind, image.stain, image.preparation, image.slide)
+                st.text(f"Image {number} of {total}. {', '.join(word for word in about if word)}")
+
+
+key = st.query_params.get("case", "")
+if not key:
+    st.subheader("No case chosen")
+    st.text("Search first, then open one of the cases found.")
+    st.page_link(SEARCH_PAGE, label="Go to the search")
+else:
+    found, problem = guarded(lambda: service().archive.case(key))
+    if found is None:
+        st.error(escape(problem))
+        st.page_link(SEARCH_PAGE, label="Go to the search")
+    else:
+        draw_case(found)

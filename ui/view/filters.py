@@ -1,0 +1,53 @@
+"""The sidebar: which cases may answer, and how many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from ui.view.state import service
+
+if TYPE_CHECKING:
+    from index_store import CaseFilter
+
+# facet -> (label, field of CaseFilter)
+_FACETS: Final[Mapping[str, tuple[str, str]]] = {
+    "site": ("Site", "sites"),
+    "system": ("Reporting system", "systems"),
+    "category": ("Category", "categories"),
+    "stain": ("Stain", "stains"),
+    "preparation": ("Preparation", "preparations"),
+    "kind": ("Kind of image", "kinds"),
+}
+_PHANTOMS: Final = {"With phantoms": None, "Without phantoms": False, "Phantoms only": True}
+
+
+def draw_filters() -> tuple[CaseFilter | None, int]:
+    """Draw the filters; returns what they ask for (None: nothing) and the number of cases wanted."""
+    from index_store import CaseFilter
+
+    facets = service().archive.facets()
+    with st.sidebar:
+        st.subheader("Filters")
+        chosen = {}
+        for facet, (label, field) in _FACETS.items():
+            counts = {name: count for name, count in facets.get(facet, {}).items() if name}
+            if len(counts) > 1:  # a filter with one choice filters nothing
+                chosen[field] = tuple(_multiselect(label, counts))
+        phantoms = st.selectbox("Drawn phantoms", _PHANTOMS, key="filter_phantoms", persist_state="session")
+        k = st.number_input("Cases to show", 1, 100, service().settings.k, key="k", persist_state="session")
+    where = CaseFilter(phantoms=_PHANTOMS[phantoms], **chosen)
+    return (where if where.includes else None), int(k)
+
+
+def _multiselect(label: str, counts: Mapping[str, int]) -> list[str]:
+    return st.multiselect(
+        label,
+        list(counts),
+        format_func=lambda name: f"{name} ({counts[name]})",
+        key=f"filter_{label}",
+        placeholder="All",
+        persist_state="session",
+    )

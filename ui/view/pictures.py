@@ -1,0 +1,52 @@
+"""Images at a size in which they can be read. All of them are decoded under limits, like an upload: an archive may
+refer to files in place, which anyone may have changed since.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ui.pictures import CARD, png_bytes, readable
+from ui.view.plain import escape
+from ui.view.state import guarded
+
+if TYPE_CHECKING:
+    from index_store import Case, Image
+
+
+def show_image(case: Case, image: Image, *, at_most: int, alt: str) -> None:
+    """An image of a case, labelled where it is a phantom; where its file cannot be read, the reason instead."""
+    picture, problem = guarded(lambda: _picture_of(str(image.path), image.sha256, at_most))
+    if picture is None:
+        st.error(escape(problem))
+        return
+    st.image(picture, alt=alt, width="stretch", output_format="PNG")
+    if case.phantom:
+        st.badge("PHANTOM: drawn, no patient", color="violet")
+
+
+def show_upload(data: bytes, *, alt: str) -> None:
+    """An uploaded image file."""
+    picture, problem = guarded(lambda: _picture(data))
+    if picture is None:
+        st.error(escape(problem))
+    else:
+        st.image(picture, alt=alt, width="stretch", output_format="PNG")
+
+
+@st.cache_data(max_entries=2000, show_spinner=False)
+def _picture_of(path: str, sha256: str, at_most: int) -> bytes:
+    """PNG bytes of the file; `sha256` is part of the key, so that a replaced image is not shown from the cache."""
+    from index_store import decode_image
+
+    return png_bytes(readable(decode_image(Path(path)), at_most=at_most))
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def _picture(data: bytes) -> bytes:
+    from index_store import decode_image
+
+    return png_bytes(readable(decode_image(data), at_most=CARD))

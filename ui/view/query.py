@@ -1,0 +1,56 @@
+"""What was asked, beside the results: the synthetic images of a report, the uploaded image, or the case."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ui.pictures import CARD, png_bytes, readable
+from ui.text import facts
+from ui.view.pictures import show_image, show_upload
+from ui.view.state import Question, guarded, service
+
+if TYPE_CHECKING:
+    from generation import Generation
+    from retrieval import SearchResult
+
+
+def draw_query(asked: Question, result: SearchResult) -> None:
+    """Draw the query that led to `result`."""
+    if result.generation is not None:
+        _draw_generation(result.generation)
+    elif asked.kind == "image":
+        st.subheader("The image asked by")
+        show_upload(asked.image, alt="The image that was asked by")
+        st.text(asked.label)
+    else:
+        _draw_case(asked.label)
+
+
+def _draw_generation(generation: Generation) -> None:
+    st.subheader("Synthetic images of the report")
+    made = generation.images
+    for start in range(0, len(made), 2):
+        for column, image in zip(st.columns(2), made[start : start + 2], strict=False):
+            seed = image.provenance.seed
+            with column:
+                picture = png_bytes(readable(image.image, at_most=CARD))
+                st.image(picture, alt=f"Synthetic image, seed {seed}", width="stretch", output_format="PNG")
+                st.caption(f"**SYNTHETIC**, seed {seed}")
+    first = made[0].provenance
+    st.caption(f"Preset {first.preset}: {first.steps} steps, guidance {first.guidance:g}. Prompt that was read:")
+    st.text(generation.prompt.text)
+    if generation.prompt.dropped:
+        st.caption("Left out, because the model reads no more:")
+        st.text("\n".join(generation.prompt.dropped))
+
+
+def _draw_case(key: str) -> None:
+    case, _ = guarded(lambda: service().archive.case(key))
+    if case is None or not case.images:
+        return  # removed since: the result beside it still stands
+    st.subheader("The case asked by")
+    show_image(case, case.images[0], at_most=CARD, alt="First image of the case that was asked by")
+    st.text(f"{case.key}\n{facts(case)}")
+    st.text(case.report)

@@ -1,0 +1,80 @@
+"""The query panel: a report, an image, or a case. What is asked goes into the session as a `Question`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import streamlit as st
+
+from ui.examples import EXAMPLE_REPORTS
+from ui.view.state import Question, ask, guarded, service
+
+UPLOADS: Final = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp")
+PICKABLE: Final = 1000  # cases offered by name; in a larger archive the key of any other can be typed
+
+
+def draw_query_panel() -> None:
+    """Draw the panel of the kind of query that is chosen."""
+    kind = st.segmented_control(
+        "Search by",
+        ["Report", "Image", "Case"],
+        default="Report" if "search_by" not in st.session_state else None,
+        required=True,
+        key="search_by",
+        persist_state="session",
+    )
+    {"Report": _by_report, "Image": _by_image, "Case": _by_case}[kind or "Report"]()
+
+
+def _by_report() -> None:
+    settings = service().settings
+    st.pills("Examples", list(EXAMPLE_REPORTS), key="example", on_change=_take_example, wrap=True)
+    with st.form("ask_by_report", border=False):
+        text = st.text_area("Report", height=170, key="report", persist_state="session")
+        with st.expander("How the images are made"):
+            n_images = st.number_input("Images", 1, 16, settings.n_images, key="n_images", persist_state="session")
+            seed = st.number_input("Seed", 0, 2**32 - 1, settings.seed, key="seed", persist_state="session")
+            presets = ["draft", "reference"]
+            preset = st.selectbox(
+                "Preset", presets, presets.index(settings.preset), key="preset", persist_state="session"
+            )
+        if st.form_submit_button("Search by report", type="primary"):
+            ask(Question("report", text=text or "", n_images=int(n_images), seed=int(seed), preset=preset))
+
+
+def _take_example() -> None:
+    if label := st.session_state["example"]:
+        st.session_state["report"] = EXAMPLE_REPORTS[label]
+
+
+def _by_image() -> None:
+    with st.form("ask_by_image", border=False):
+        upload = st.file_uploader("Cytology image", type=UPLOADS, key="upload")
+        if st.form_submit_button("Search by image", type="primary"):
+            if upload is None:
+                st.warning("Choose an image file first.")
+            else:
+                ask(Question("image", image=upload.getvalue(), label=upload.name))
+
+
+def _by_case() -> None:
+    keys, _ = guarded(_case_keys)
+    with st.form("ask_by_case", border=False):
+        key = st.selectbox(
+            "Case",
+            keys or [],
+            index=None,
+            key="case_key",
+            placeholder="Choose a case, or type its key",
+            accept_new_options=True,
+            persist_state="session",
+        )
+        if st.form_submit_button("Search by case", type="primary"):
+            if key:
+                ask(Question("case", label=key))
+            else:
+                st.warning("Choose a case first.")
+
+
+def _case_keys() -> list[str]:
+    return [case.key for case in service().archive.cases(limit=PICKABLE)]

@@ -1,0 +1,72 @@
+"""The grid of the nearest cases, with what they were found by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from retrieval import to_json
+from ui.pictures import CARD
+from ui.text import facts
+from ui.view.pictures import show_image
+from ui.view.plain import escape
+from ui.view.state import ask_by_case
+
+if TYPE_CHECKING:
+    from retrieval import RankedCase, SearchResult
+
+COLUMNS: Final = 3
+REPORT_LETTERS: Final = 420  # of a report on a card; the case's own page shows all of it
+CASE_PAGE: Final = "case_page.py"
+
+
+def draw_results(result: SearchResult) -> None:
+    """The nearest cases in the order of their rank, the notes, the time taken, and the download."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(f"{len(result.cases)} nearest cases" if result.cases else "No case found", width="stretch")
+        st.download_button(
+            "Download as JSON", to_json(result), "coin-result.json", "application/json", on_click="ignore"
+        )
+    st.caption(_asked_by(result))
+    for note in result.notes:
+        st.info(escape(note))
+    # A row at a time, so that reading order and tab order are the order of rank.
+    for start in range(0, len(result.cases), COLUMNS):
+        row = result.cases[start : start + COLUMNS]
+        for column, ranked in zip(st.columns(COLUMNS), row, strict=False):
+            with column, st.container(border=True):
+                _draw_card(ranked)
+
+
+def _asked_by(result: SearchResult) -> str:
+    query, timing = result.query, result.timing
+    label = f" {escape(query.label)}" if query.label else ""
+    return (
+        f"Asked by {query.kind}{label}. {timing.total_s:.2f} s: generate {timing.generate_s:.2f}, "
+        f"embed {timing.embed_s:.2f}, search {timing.search_s:.3f}. "
+        "Similarity is the cosine between image embeddings: 1 is identical."
+    )
+
+
+def _draw_card(ranked: RankedCase) -> None:
+    case, rank = ranked.case, ranked.rank
+    details = facts(case, stain=ranked.image.stain, preparation=ranked.image.preparation)
+    st.markdown(f"**#{rank}** · similarity **{ranked.similarity:.3f}**")
+    show_image(case, ranked.image, at_most=CARD, alt=f"Case #{rank}: {details}")
+    st.markdown(f"**{escape(details)}**")
+    st.caption(escape(case.key))
+    st.text(_shortened(case.report))
+    if ranked.other_images:
+        st.caption(f"+ {ranked.other_images} more images of this patient")
+    with st.container(horizontal=True, gap="small"):
+        if st.button(f"Open case #{rank}", key=f"open-{rank}"):
+            st.switch_page(CASE_PAGE, query_params={"case": case.key})
+        st.button(f"Find similar to #{rank}", key=f"similar-{rank}", on_click=ask_by_case, args=(case.key,))
+
+
+def _shortened(report: str) -> str:
+    report = " ".join(report.split())
+    if len(report) <= REPORT_LETTERS:
+        return report
+    return f"{report[:REPORT_LETTERS].rsplit(' ', 1)[0]} …"
