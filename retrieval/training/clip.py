@@ -22,7 +22,7 @@ from .augmentation import perturb_fields, reword
 
 EMBED_DIM = 192
 LOSSES = ("contrastive", "image", "report")
-REPORTS_EVERY = 2  # the text tower reads every second report of a batch: reading costs more than looking
+REPORTS_EVERY = 4  # the text tower reads every fourth report of a batch: reading costs more than looking
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
 PREPROCESS: dict[str, Any] = {
     "mean": [0.5, 0.5, 0.5],
@@ -71,22 +71,31 @@ def train_clip(
     seconds: float,
     learning_rate: float = 1.5e-3,
     seed: int = 0,
+    start_from: Path | None = None,
     log: Callable[[str], None] = lambda line: None,
     checkpoint_every: float = 240.0,
 ) -> None:
     """Train for `seconds` and save `folder` (fp16 safetensors). Each source gives its number of pairs to every batch.
 
-    Labels of different sources are different findings: they are numbered one after the other.
+    Labels of different sources are different findings: they are numbered one after the other. `start_from` takes up
+    the weights of an earlier run.
     """
     import open_clip
     import torch
     import torch.nn.functional as F
+    from safetensors.torch import load_file
 
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     config = model_config(len(json.loads((tokenizer_folder / "vocab.json").read_text(encoding="utf-8"))))
-    model = open_clip.CLIP(**config).to(memory_format=torch.channels_last)
+    model = open_clip.CLIP(**config)
+    if start_from is not None:
+        weights = load_file(start_from / "open_clip_model.safetensors")
+        model.load_state_dict(
+            {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+        )
+    model.to(memory_format=torch.channels_last)
     tokenizer = open_clip.tokenizer.HFTokenizer(str(tokenizer_folder), context_length=77)
     offsets = np.cumsum([0, *(int(pairs.labels.max()) + 1 for pairs, _ in sources)])
     prototypes = torch.nn.Parameter(torch.randn(int(offsets[-1]), EMBED_DIM) * 0.1)
