@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,9 @@ def assemble_base(
         add_watermarker=False,
     )
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    for name in ("tokenizer", "tokenizer_2"):  # SDXL ships the legacy files; transformers 5 writes another format
+        shutil.rmtree(folder / name)
+        shutil.copytree(tokenizer, folder / name)
 
 
 class TextEncoders:

@@ -1,0 +1,98 @@
+"""The starter CLIP's training: what it is fed, what it writes, and what becomes of its text tower."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from generation.phantom import phantom_cases
+from generation.training.base import TextEncoders, write_text_encoder
+from generation.training.vocabulary import build_vocabulary
+from retrieval import Encoder
+from retrieval.training.augmentation import perturb_fields, reword
+from retrieval.training.clip import Pairs, train_clip
+from retrieval.training.smears import is_held_out, load_smears
+from retrieval.training.text_tower import hand_on_text_tower
+
+REPORTS = ["(Ascites) smear shows clusters of cells.", "High-grade squamous intraepithelial lesion (HSIL)."]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP after one step or a few, in the folder `clip`, with its vocabulary beside it."""
+    folder = tmp_path_factory.mktemp("training")
+    phantoms = phantom_cases(8, seed=78)
+    build_vocabulary([phantom.report for phantom in phantom_cases(100)], folder / "vocab", size=700)
+    pairs = Pairs(
+        np.stack([np.asarray(phantom.draw()) for phantom in phantoms]),
+        np.arange(8) % 2,
+        lambda i, rng: phantoms[i].report,
+    )
+    train_clip([(pairs, 8)], folder / "vocab", folder / "clip", seconds=0.5)
+    return folder
+
+
+def test_a_trained_clip_loads_by_the_encoder(trained: Path) -> None:
+    encoder = Encoder(trained / "clip")
+    images = [Image.new("RGB", (128, 128), colour) for colour in ("red", "blue")]
+    seen, read = encoder.encode_images(images), encoder.encode_texts(REPORTS)
+    assert seen.shape == read.shape == (2, encoder.dim)
+    assert np.allclose(np.linalg.norm(seen, axis=1), 1, atol=1e-5)
+
+
+def test_sdxl_reads_a_report_as_the_clip_does(trained: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    hand_on_text_tower(trained / "clip", first, second)
+    tokens, pooled = TextEncoders(trained / "vocab", first, second).encode(REPORTS)
+    assert tokens.shape == (2, 77, 384)
+    as_unit = pooled.float().numpy() / np.linalg.norm(pooled.float().numpy(), axis=1, keepdims=True)
+    assert np.allclose(as_unit, Encoder(trained / "clip").encode_texts(REPORTS), atol=2e-3)
+
+
+def test_a_text_encoder_with_missing_weights_is_refused(tmp_path: Path) -> None:
+    weights = {
+        "text_model.embeddings.token_embedding.weight": np.zeros((10, 8), np.float32),
+        "text_model.embeddings.position_embedding.weight": np.zeros((77, 8), np.float32),
+    }
+    with pytest.raises(ValueError, match="differ from the model"):
+        write_text_encoder(tmp_path, weights, layers=1, heads=2, end_id=9, projection=False)
+
+
+def test_augmentation_keeps_shape_and_is_seeded() -> None:
+    import torch
+
+    pixels = torch.rand(4, 3, 32, 32)
+    first, again, other = (perturb_fields(pixels, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert first.shape == pixels.shape and torch.isfinite(first).all()
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_rewording_loses_words_but_never_all() -> None:
+    rng = np.random.default_rng(0)
+    report = "(Ascites) smear shows cells. The morphology is consistent with adenocarcinoma. Follow-up."
+    words = set(report.split())
+    versions = {reword(report, rng) for _ in range(50)}
+    assert len(versions) > 5
+    for version in versions:
+        assert version and {word.rstrip(".") for word in version.split()} <= {word.rstrip(".") for word in words}
+    assert reword("NILM", rng) == "NILM"
+
+
+def test_held_out_patients_are_never_loaded(tmp_path: Path) -> None:
+    patients = [f"patient-{i}" for i in range(40)]
+    lines = ["image,patient,site,category,kind,report"]
+    for patient in patients:
+        Image.new("RGB", (20, 10), "pink").save(tmp_path / f"{patient}.png")
+        lines.append(f"{patient}.png,{patient},cervix,NILM,cell,NILM for {patient}.")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
+    pairs = load_smears(tmp_path / "manifest.csv", size=16)
+    held_out = [patient for patient in patients if is_held_out(patient)]
+    assert 2 <= len(held_out) <= 16
+    assert pairs.images.shape == (40 - len(held_out), 16, 16, 3)
+    rng = np.random.default_rng(0)
+    said = json.dumps([pairs.reports(i, rng) for i in range(len(pairs.images))])
+    assert not any(f"{patient}." in said for patient in held_out)
