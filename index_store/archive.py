@@ -209,7 +209,9 @@ class Archive:
             self._index.follow()  # from here on it has seen everything, and need not be read anew afterwards
             encoded = {} if in_place else self._encode(items)
             names = [image.stored.name for image in encoded.values()]
-            loose_files.note(self._catalog, names)
+            if names:
+                with self._catalog.writing() as session:
+                    loose_files.note(session, names)
             try:
                 with _explained(self.path):
                     self._images.write(encoded.values())

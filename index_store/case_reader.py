@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinl
 from .errors import CaseNotFoundError, ImageNotFoundError
 from .filters import CaseFilter, excluded, permitted
 from .image_store import ImageStore
-from .models import CaseRow, ImageRow, PatientRow
+from .models import CaseRow, ImageRow
 from .records import Case, Image
 from .vector_index import Selection
 
@@ -59,7 +59,7 @@ class CaseReader:
 
     def cases(self, where: CaseFilter | None, *, limit: int | None, offset: int) -> list[Case]:
         """Cases with at least one permitted image, in the order they were added."""
-        ids = select(ImageRow.case_id).join(CaseRow).join(PatientRow).where(*permitted(where or CaseFilter()))
+        ids = select(ImageRow.case_id).where(*permitted(where or CaseFilter()))
         query = whole_cases().where(CaseRow.id.in_(ids)).order_by(CaseRow.id).limit(limit).offset(offset)
         return [self._case(row) for row in self._session.scalars(query)]
 
@@ -94,7 +94,7 @@ class CaseReader:
         """
         if where is None or not (where.includes or where.excludes):
             return None
-        query = select(ImageRow.id).join(CaseRow).join(PatientRow)
+        query = select(ImageRow.id)
         if where.includes:
             return Selection(self._ids(query.where(*permitted(where))))
         return Selection(self._ids(query.where(excluded(where))), excluding=True)
@@ -102,7 +102,7 @@ class CaseReader:
     def confirmed(self, image_ids: Iterable[int], where: CaseFilter | None) -> set[int]:
         """Those of the images that are there and that `where` permits."""
         conditions = permitted(where) if where is not None else []
-        query = select(ImageRow.id).join(CaseRow).join(PatientRow).where(*conditions)
+        query = select(ImageRow.id).where(*conditions)
         found: set[int] = set()
         for part in in_chunks(image_ids):
             found.update(self._session.scalars(query.where(ImageRow.id.in_(part))))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
+from . import loose_files
 from .case_reader import in_chunks, whole_cases
-from .models import CaseRow, EmbeddingRow, ImageRow, LooseFileRow, PatientRow
+from .models import CaseRow, EmbeddingRow, ImageRow, PatientRow
 
 if TYPE_CHECKING:
     from .image_store import StoredImage
@@ -104,7 +105,7 @@ class CaseWriter:
 
 
 def delete_case(session: Session, case: CaseRow) -> list[int]:
-    """Delete a case with all that hangs on it; files that no other image needs are noted as loose.
+    """Delete a case with all that hangs on it, and note its files, so that those nobody else needs are collected.
 
     Returns the ids of its images.
     """
@@ -116,9 +117,7 @@ def delete_case(session: Session, case: CaseRow) -> list[int]:
     session.execute(delete(ImageRow).where(ImageRow.case_id == case.id))
     session.execute(delete(CaseRow).where(CaseRow.id == case.id))
     _forget_patient(session, patient_id)
-    for file in sorted(files):
-        if not session.scalar(select(exists().where(ImageRow.file == file))):
-            session.merge(LooseFileRow(name=file))
+    loose_files.note(session, files)
     return ids
 
 

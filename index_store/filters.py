@@ -9,7 +9,6 @@ from .errors import FilterError
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
-    from sqlalchemy.orm import InstrumentedAttribute
 
 MAX_VALUES = 20_000
 """SQLite binds at most 32,766 values a statement, and 10,000 are kept for the question itself."""
@@ -68,34 +67,45 @@ class CaseFilter:
 
 
 def permitted(where: CaseFilter) -> list[ColumnElement[bool]]:
-    """Conditions on `images` joined with `cases` and `patients`: all must hold."""
-    from sqlalchemy import not_
+    """Conditions on `images`, which must all hold."""
+    from sqlalchemy import not_, select
 
     from .models import CaseRow, ImageRow
 
-    by_field: dict[str, InstrumentedAttribute[str]] = {
-        "sites": CaseRow.site,
-        "systems": CaseRow.system,
-        "categories": CaseRow.category,
-        "stains": ImageRow.stain,
-        "preparations": ImageRow.preparation,
-        "kinds": ImageRow.kind,
-        "sources": CaseRow.source,
-    }
-    conditions: list[ColumnElement[bool]] = [
-        column.in_(getattr(where, name)) for name, column in by_field.items() if getattr(where, name)
+    of_case: list[ColumnElement[bool]] = [
+        column.in_(values)
+        for column, values in (
+            (CaseRow.site, where.sites),
+            (CaseRow.system, where.systems),
+            (CaseRow.category, where.categories),
+            (CaseRow.source, where.sources),
+        )
+        if values
     ]
     if where.phantoms is not None:
-        conditions.append(CaseRow.phantom.is_(where.phantoms))
+        of_case.append(CaseRow.phantom.is_(where.phantoms))
+    conditions: list[ColumnElement[bool]] = [
+        column.in_(values)
+        for column, values in (
+            (ImageRow.stain, where.stains),
+            (ImageRow.preparation, where.preparations),
+            (ImageRow.kind, where.kinds),
+        )
+        if values
+    ]
+    if of_case:
+        conditions.append(ImageRow.case_id.in_(select(CaseRow.id).where(*of_case)))
     if where.excludes:
         conditions.append(not_(excluded(where)))
     return conditions
 
 
 def excluded(where: CaseFilter) -> ColumnElement[bool]:
-    """The one condition that an image belongs to a patient or case that is left out."""
-    from sqlalchemy import or_
+    """The one condition on `images` that a patient or case is left out."""
+    from sqlalchemy import or_, select
 
-    from .models import CaseRow, PatientRow
+    from .models import CaseRow, ImageRow, PatientRow
 
-    return or_(PatientRow.key.in_(where.exclude_patients), CaseRow.key.in_(where.exclude_cases))
+    patients = select(PatientRow.id).where(PatientRow.key.in_(where.exclude_patients))
+    cases = select(CaseRow.id).where(or_(CaseRow.key.in_(where.exclude_cases), CaseRow.patient_id.in_(patients)))
+    return ImageRow.case_id.in_(cases)

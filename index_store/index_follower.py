@@ -110,6 +110,11 @@ class IndexFollower:
         if self.index.count != self._stored_count(session):
             raise IndexDriftError("The index does not match the records even when rebuilt. Report this.")
 
+    @property
+    def is_worth_saving(self) -> bool:
+        """Whether the next opening would have to do over again what this one did."""
+        return self.position not in (self._saved, LogPosition())
+
     def save(self) -> None:
         """Write the index file, unless it is up to date. Failing is no loss, and is noted: the log is the truth."""
         if self._saved == self.position:

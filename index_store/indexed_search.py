@@ -80,8 +80,8 @@ class IndexedSearch:
         return follower
 
     def _save_if_free(self, follower: IndexFollower) -> None:
-        """What was rebuilt at opening need not be rebuilt at the next."""
-        if self._catalog.read_only:
+        """What was rebuilt or caught up at opening need not be again at the next."""
+        if self._catalog.read_only or not follower.is_worth_saving:
             return
         try:
             with self._writer_lock.hold():

@@ -20,12 +20,11 @@ from .image_store import ImageStore
 from .models import ImageRow, LooseFileRow
 
 
-def note(catalog: Catalog, names: Collection[str]) -> None:
-    """Commit that these files may soon lie in the store without a row."""
+def note(session: Session, names: Collection[str]) -> None:
+    """These files may lie in the store without a row once this transaction is committed."""
+    cross_out(session, names)  # so that none is noted twice
     if names:
-        with catalog.writing() as session:
-            cross_out(session, names)  # so that none is noted twice
-            session.execute(insert(LooseFileRow), [{"name": name} for name in names])
+        session.execute(insert(LooseFileRow), [{"name": name} for name in names])
 
 
 def cross_out(session: Session, names: Collection[str]) -> None:

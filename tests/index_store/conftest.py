@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +33,15 @@ def filled(archive: Archive, manifest: Path) -> Archive:
     """The twelve cases, added."""
     add_manifest(archive, manifest)
     return archive
+
+
+@pytest.fixture
+def quick_folder() -> Iterator[Path]:
+    """A folder in memory where there is such a thing: for tests that wait for the disk hundreds of times, and look at
+    what a killed process leaves, which is the same on any file system."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -131,13 +131,15 @@ def test_threads_search_while_one_writes(archive: Archive, tmp_path: Path) -> No
     threads = [threading.Thread(target=search, args=(worker,)) for worker in range(len(searches))]
     for thread in threads:
         thread.start()
-    with archive.writer():
-        for start in range(0, len(items), BATCH):
-            part = items[start : start + BATCH]
-            archive.add(part, vectors_for(part), fingerprint=FINGERPRINT)
-    done.set()
-    for thread in threads:
-        thread.join(SECONDS)
+    try:
+        with archive.writer():
+            for start in range(0, len(items), BATCH):
+                part = items[start : start + BATCH]
+                archive.add(part, vectors_for(part), fingerprint=FINGERPRINT)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join(SECONDS)
     assert failures == []
     assert min(searches) > 0
     found_by_itself(archive)

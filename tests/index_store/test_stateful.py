@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from index_store import Archive, CaseFilter, ManifestRow, NewImage, PlannedImage, content_hash, decode_image
 
+MEMORY = Path("/dev/shm")  # hundreds of small transactions: no need to wait for a disk each time
 CASES = [f"case-{i}" for i in range(6)]
 PATIENTS = ["ann", "bob", "cy"]
 SITES = ["cervix", "urine"]
@@ -43,7 +45,7 @@ def rows() -> st.SearchStrategy[tuple[ManifestRow, bytes]]:
 class ArchiveMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
         self.model: dict[str, ModelCase] = {}
 
     @initialize()
