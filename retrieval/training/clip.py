@@ -56,7 +56,8 @@ def model_config(vocabulary: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Images and what is said of them. `reports(i, rng)` gives one wording for image i; `labels` int64[n]."""
+    """Images uint8[n, h, w, 3] and what is said of them. `labels` int64[n] number the findings, the same number for the
+    same finding in every source; `reports(i, rng)` gives one wording for image i."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -77,8 +78,7 @@ def train_clip(
 ) -> None:
     """Train for `seconds` and save `folder` (fp16 safetensors). Each source gives its number of pairs to every batch.
 
-    Labels of different sources are different findings: they are numbered one after the other. `start_from` takes up
-    the weights of an earlier run.
+    `start_from` takes up the weights of an earlier run.
     """
     import open_clip
     import torch
@@ -97,8 +97,8 @@ def train_clip(
         )
     model.to(memory_format=torch.channels_last)
     tokenizer = open_clip.tokenizer.HFTokenizer(str(tokenizer_folder), context_length=77)
-    offsets = np.cumsum([0, *(int(pairs.labels.max()) + 1 for pairs, _ in sources)])
-    prototypes = torch.nn.Parameter(torch.randn(int(offsets[-1]), EMBED_DIM) * 0.1)
+    findings = 1 + max(int(pairs.labels.max()) for pairs, _ in sources)
+    prototypes = torch.nn.Parameter(torch.randn(findings, EMBED_DIM) * 0.1)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1] + [prototypes]
     optimiser = torch.optim.AdamW(
@@ -116,7 +116,7 @@ def train_clip(
         for number, (pairs, share_of_batch) in enumerate(sources):
             chosen = np.array([next(orders[number]) for _ in range(share_of_batch)])
             images.append(pairs.images[np.sort(chosen)])
-            labels.append(pairs.labels[np.sort(chosen)] + offsets[number])
+            labels.append(pairs.labels[np.sort(chosen)])
             texts += [reword(pairs.reports(int(i), rng), rng) for i in np.sort(chosen)[::REPORTS_EVERY]]
             told.append(labels[-1][::REPORTS_EVERY])
         pixels = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).float() / 255

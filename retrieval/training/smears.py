@@ -23,11 +23,12 @@ def is_held_out(patient: str) -> bool:
     return int(hashlib.sha256(patient.encode()).hexdigest(), 16) % 5 == HELD_OUT_FIFTH
 
 
-def load_smears(manifest: Path, *, size: int = 128) -> Pairs:
+def load_smears(manifest: Path, *, first_label: int, size: int = 128) -> Pairs:
     """Training pairs of a manifest in the archive's columns: squares of `size` px, cut as the encoder cuts them.
 
-    The label of an image is its (site, category, kind); its report is the manifest's own, with the site in brackets
-    in half of the wordings (COIN's second style), since the manifest's reports are category lines alone.
+    The label of an image is its (site, category, kind), numbered from `first_label`; its report is the manifest's
+    own, with the site in brackets in half of the wordings (COIN's second style), since the manifest's reports are
+    category lines alone.
     """
     with manifest.open(newline="", encoding="utf-8") as handle:
         rows = [row for row in csv.DictReader(handle) if not is_held_out(row["patient"])]
@@ -36,7 +37,7 @@ def load_smears(manifest: Path, *, size: int = 128) -> Pairs:
     for i, row in enumerate(rows):
         with Image.open(manifest.parent / row["image"]) as image:
             images[i] = np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BICUBIC))
-    labels = np.array([kinds.index((row["site"], row["category"], row["kind"])) for row in rows])
+    labels = first_label + np.array([kinds.index((row["site"], row["category"], row["kind"])) for row in rows])
 
     def report(i: int, rng: np.random.Generator) -> str:
         row = rows[i]

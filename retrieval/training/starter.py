@@ -2,8 +2,11 @@
 
 Stages, each skipped where its result is already in the work folder, so that a run goes on where it stopped:
 
-    phantoms ─► vocabulary ─► clip ─► text encoders ─┐
-        └─────► autoencoder ─► latents ──────────────┴─► denoiser ─► LoRA ─► retrieval/starter, generation/starter
+    phantoms ─► vocabulary ─┐
+        └─► autoencoder ────┼─► clip ─► text encoders ─┐
+                            └─► latents ───────────────┴─► denoiser ─► LoRA ─► result/{clip, base, lora}
+
+The CLIP sees phantoms also as the autoencoder restores them, since that is how generated images will look.
 
 Nothing of `../shared/data/coin-examples` is read. Real smears are read only where `--smears` names their manifest.
 """
@@ -18,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from generation.phantom import Phantom
+from generation.phantom import PROFILES, Phantom
 from generation.phantom.reports import Wording, write_report
-from generation.training.autoencoder import encode, train_autoencoder
+from generation.training.autoencoder import encode, restore, train_autoencoder
 from generation.training.base import TextEncoders, assemble_base
 from generation.training.dataset import PhantomSet, draw_training_set
 from generation.training.denoiser import Encoded, add_lora, save_lora, train_denoiser, unet_config
@@ -31,7 +34,8 @@ from .smears import load_smears
 from .text_tower import hand_on_text_tower
 
 PHANTOMS = 24_000
-SHARES = {"clip": 0.22, "autoencoder": 0.28, "denoiser": 0.42, "lora": 0.08}  # of the training time
+RESTORED_EVERY = 5
+SHARES = {"autoencoder": 0.15, "clip": 0.4, "denoiser": 0.39, "lora": 0.06}  # of the training time
 FULL_REPORTS = slice(1, None)  # column 0 of the texts is the short caption
 ALL_TEXTS = slice(None)
 
@@ -59,15 +63,15 @@ def train_starter(work: Path, *, minutes: float, smears: Path | None, log: Log) 
     vocabulary = work / "vocab"
     if not (vocabulary / "vocab.json").exists():
         build_vocabulary((phantom.report for phantom in phantoms.phantoms[:12_000]), vocabulary)
-    _stage(work / "clip", log, lambda folder: _train_clip(phantoms, vocabulary, smears, folder, seconds["clip"], log))
-    first, second = work / "text_encoder", work / "text_encoder_2"
-    if not (second / "model.safetensors").exists():
-        hand_on_text_tower(work / "clip", first, second)
     _stage(
         work / "vae",
         log,
         lambda folder: train_autoencoder(phantoms.images, folder, seconds=seconds["autoencoder"], log=log),
     )
+    _stage(work / "clip", log, lambda folder: _train_clip(phantoms, work, smears, folder, seconds["clip"], log))
+    first, second = work / "text_encoder", work / "text_encoder_2"
+    if not (second / "model.safetensors").exists():
+        hand_on_text_tower(work / "clip", first, second)
     data = encode_training_set(phantoms, work, log)
     _train_coin(data, work, seconds["denoiser"], seconds["lora"], log)
     assemble_result(work)
@@ -83,16 +87,22 @@ def _stage(folder: Path, log: Log, run: Callable[[Path], None]) -> None:
     unfinished.rename(folder)
 
 
-def _train_clip(
-    phantoms: PhantomSet, vocabulary: Path, smears: Path | None, folder: Path, seconds: float, log: Log
-) -> None:
+def _train_clip(phantoms: PhantomSet, work: Path, smears: Path | None, folder: Path, seconds: float, log: Log) -> None:
+    from diffusers import AutoencoderKL
+
     def wording(i: int, rng: np.random.Generator) -> str:
         return write_report(phantoms.phantoms[i].morphology, Wording(rng, held_out=False))
 
-    sources = [(Pairs(phantoms.images, phantoms.findings, wording), 80)]
+    log("restoring phantoms")
+    every = slice(None, None, RESTORED_EVERY)
+    restored = restore(AutoencoderKL.from_pretrained(work / "vae").eval(), phantoms.images[every])
+    sources = [
+        (Pairs(phantoms.images, phantoms.findings, wording), 56),
+        (Pairs(restored, phantoms.findings[every], lambda i, rng: wording(i * RESTORED_EVERY, rng)), 24),
+    ]
     if smears is not None:
-        sources.append((load_smears(smears), 16))
-    train_clip(sources, vocabulary, folder, seconds=seconds, log=log)
+        sources.append((load_smears(smears, first_label=len(PROFILES)), 16))
+    train_clip(sources, work / "vocab", folder, seconds=seconds, log=log)
 
 
 def encode_training_set(phantoms: PhantomSet, work: Path, log: Log) -> Encoded:

@@ -89,10 +89,11 @@ def test_held_out_patients_are_never_loaded(tmp_path: Path) -> None:
         Image.new("RGB", (20, 10), "pink").save(tmp_path / f"{patient}.png")
         lines.append(f"{patient}.png,{patient},cervix,NILM,cell,NILM for {patient}.")
     (tmp_path / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
-    pairs = load_smears(tmp_path / "manifest.csv", size=16)
+    pairs = load_smears(tmp_path / "manifest.csv", first_label=7, size=16)
     held_out = [patient for patient in patients if is_held_out(patient)]
     assert 2 <= len(held_out) <= 16
     assert pairs.images.shape == (40 - len(held_out), 16, 16, 3)
+    assert set(pairs.labels) == {7}
     rng = np.random.default_rng(0)
     said = json.dumps([pairs.reports(i, rng) for i in range(len(pairs.images))])
     assert not any(f"{patient}." in said for patient in held_out)
