@@ -69,6 +69,7 @@ def test_add_and_read(filled: Archive, manifest: Path) -> None:
     assert [found.key for found in filled.cases(limit=2, offset=3)] == ["case-3", "case-4"]
     assert filled.cases_of_images([image.id, 10_000]) == {image.id: case}
     found_by_itself(filled)
+    assert filled.notes == ()
 
 
 def test_status_and_facets(filled: Archive) -> None:

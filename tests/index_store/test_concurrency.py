@@ -20,6 +20,7 @@ from archive_builders import (
 from archive_processes import SECONDS, context, hold_the_lock, search_until
 
 from index_store import Archive, ArchiveBusyError, CaseFilter, read_manifest
+from index_store.index_follower import log_head
 
 QUERY = vector_of("0" * 64)[None]
 BATCH = 3
@@ -93,6 +94,13 @@ def test_readers_follow_without_reopening(filled: Archive, manifest: Path) -> No
         assert len(reader.search(QUERY, 100, fingerprint=FINGERPRINT)[0]) == 19
         found_by_itself(reader)
         assert reader.notes == ()
+
+
+def test_a_reading_transaction_sees_one_state(filled: Archive) -> None:
+    with Archive.open(filled.path) as reader, reader._catalog.reading() as session:
+        before = log_head(session)
+        filled.remove("case-0")
+        assert log_head(session) == before
 
 
 def test_a_reading_process_sees_whole_generations_and_the_last_one(archive: Archive, tmp_path: Path) -> None:
