@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
+from ui.marks import PHANTOM, SYNTHETIC
 from ui.service import Progress, Service, open_archive
 from ui.settings import Settings
 from ui.sheet import Section, Tile, contact_sheet, save_sheet
-from ui.text import PHANTOM, SYNTHETIC, clean, facts
+from ui.text import clean
 
 if TYPE_CHECKING:
     from generation.phantom import Phantom
@@ -42,7 +43,7 @@ class Demo:
     sheet: Path
 
 
-def run_demo(folder: Path, settings: Settings, *, bar: Bar, cases: int = CASES) -> Demo:
+def run_demo(folder: Path, settings: Settings, *, bar: Bar) -> Demo:
     """Build the archive in `folder`, search it by a report and by an image that it does not hold, save the pictures.
 
     `bar(label, unit=...)` opens a progress display, as `ui.progress.progress` does.
@@ -51,14 +52,14 @@ def run_demo(folder: Path, settings: Settings, *, bar: Bar, cases: int = CASES) 
 
     archive = folder / "archive"
     settings = dataclasses.replace(settings, archive=str(archive))
-    manifest = write_phantoms(folder / "phantoms", phantom_cases(cases))
+    manifest = write_phantoms(folder / "phantoms", phantom_cases(CASES))
     added = _build(archive, manifest, settings, bar)
     service = Service(settings)
 
-    asked = _held_out(*REPORT_QUERY)
+    asked = held_out(*REPORT_QUERY)
     with bar("Generating", unit="steps") as draw:
         by_report = service.by_report(asked.report, progress=draw)
-    shown = write_phantoms(folder / "query", [_held_out(*IMAGE_QUERY)]).parent / "images"
+    shown = write_phantoms(folder / "query", [held_out(*IMAGE_QUERY)]).parent / "images"
     query = next(shown.glob("*.png"))
     by_image = service.by_image(query, label=query.name)
 
@@ -78,7 +79,7 @@ def _build(archive: Path, manifest: Path, settings: Settings, bar: Bar) -> AddSu
         return add_manifest(opened, manifest, Encoder(settings.encoder, device=settings.device), progress=draw)
 
 
-def _held_out(site: str, finding: str) -> Phantom:
+def held_out(site: str, finding: str) -> Phantom:
     """A phantom of that finding whose wording and chance no phantom of the archive shares."""
     from generation.phantom import PROFILES, Phantom
 
@@ -102,24 +103,26 @@ def _sheet(by_report: SearchResult, by_image: SearchResult, query: Image.Image) 
         Tile(m.image, f"seed {m.provenance.seed}", f"{m.provenance.preset}, {m.provenance.steps} steps", SYNTHETIC)
         for m in made
     )
-    asked = Tile(query, "the image asked by", by_image.query.label, PHANTOM)
+    site, finding = IMAGE_QUERY
+    asked = Tile(query, "asked by", f"held-out phantom: {site}, {finding}", PHANTOM)
     return contact_sheet(
         "COIN retrieval: which cases look like this one?",
         (
             Section("By report: the images COIN made of it", clean(by_report.query.text), generated),
             Section("The cases nearest to that report", "", _tiles(by_report)),
-            Section("By image", "", (asked,)),
-            Section("The cases nearest to that image", "", _tiles(by_image)),
+            Section(
+                "By image: the image asked by, and the cases nearest to it", "", (asked, *_tiles(by_image, most=4))
+            ),
         ),
     )
 
 
-def _tiles(result: SearchResult, most: int = 5) -> tuple[Tile, ...]:
+def _tiles(result: SearchResult, *, most: int = 5) -> tuple[Tile, ...]:
     tiles = []
     for ranked in result.cases[:most]:
         with Image.open(ranked.image.path) as image:
             picture = image.convert("RGB")
-        text = f"{facts(ranked.case, stain=ranked.image.stain)}\n{clean(ranked.case.report)}"
+        text = clean(f"{ranked.case.site}, {ranked.case.category}\n{ranked.case.report}")
         mark = PHANTOM if ranked.case.phantom else ""
         tiles.append(Tile(picture, f"{ranked.rank}.  similarity {ranked.similarity:.3f}", text, mark))
     return tuple(tiles)

@@ -91,7 +91,7 @@ class Settings:
     k: int = _setting(10, "cases that a search returns", minimum=1, maximum=1000)
     cache: str | None = _setting(None, "folder that keeps generated images", default_text="`~/.cache/coin/generated`")
     cache_mb: int = _setting(2048, "size limit of that folder, in MiB", minimum=1, maximum=1 << 20)
-    port: int = _setting(8501, "port of the view on 127.0.0.1", minimum=0, maximum=65535)
+    port: int = _setting(8501, "port of the view on 127.0.0.1", minimum=1, maximum=65535)
     max_upload_mb: int = _setting(50, "largest picture that the view accepts, in MiB", minimum=1, maximum=1024)
 
     @classmethod

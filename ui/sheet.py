@@ -23,7 +23,9 @@ GAP: Final = 20
 MARGIN: Final = 32
 WIDTH: Final = 2 * MARGIN + COLUMNS * TILE + (COLUMNS - 1) * GAP
 LINE: Final = 18
-TEXT_LINES: Final = 6  # of a tile's text; what is longer ends in an ellipsis
+# Pillow's own font lacks accented letters (May-Grünwald-Giemsa): the usual fonts of Linux, macOS and Windows first.
+FONTS: Final = ("DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "Helvetica.ttc", "arial.ttf")
+TEXT_LINES: Final = 7  # of a tile's text; what is longer ends in an ellipsis
 
 INK: Final = "#1c2733"
 SOFT: Final = "#52606d"
@@ -111,7 +113,7 @@ def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, left: 
 def _tile_text(tile: Tile) -> tuple[str, ...]:
     lines = _lines(tile.text, TILE, 13)
     if len(lines) > TEXT_LINES:
-        return (*lines[: TEXT_LINES - 1], lines[TEXT_LINES - 1].rstrip(" .,;") + " …")
+        return (*lines[: TEXT_LINES - 1], lines[TEXT_LINES - 1].rpartition(" ")[0].rstrip(" .,;") + " …")
     return lines
 
 
@@ -136,4 +138,9 @@ def _lines(text: str, width: int, size: int) -> tuple[str, ...]:
 
 @cache
 def _font(size: int) -> FreeTypeFont | BitmapFont:
+    for name in FONTS:
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:  # not on this machine
+            continue
     return ImageFont.load_default(size)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from retrieval.notice import RESEARCH_USE
+from ui.marks import PHANTOM, SYNTHETIC
 
 if TYPE_CHECKING:
     from generation import GeneratedImage, Generation
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from retrieval import AddSummary, RankedCase, SearchResult
 
 WIDTH: Final = 100
-PHANTOM: Final = "PHANTOM"
-SYNTHETIC: Final = "SYNTHETIC"
 
 
 def clean(text: str) -> str:

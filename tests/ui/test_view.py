@@ -16,6 +16,7 @@ from retrieval import RESEARCH_USE
 from tests.ui.conftest import CASES, coin
 from ui.examples import EXAMPLE_REPORTS
 from ui.pictures import png_bytes
+from ui.view import query_panel
 
 APP = Path(__file__).parents[2] / "ui" / "view" / "app.py"
 CASE_PAGE = "case_page.py"
@@ -129,6 +130,8 @@ def test_an_uploaded_image_finds_itself(app: AppTest, manifest: Path, phantoms: 
     click(app, "Search by image")
     assert phantoms[2].report in texts(app)
     assert any("#1" in element.value and "1.000" in element.value for element in app.markdown)
+    labels = [element.value for element in app.markdown if "PHANTOM" in element.value]
+    assert len(labels) == 11, "the uploaded phantom is not labelled"
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>no image</html>", png_bytes(Image.new("RGB", (64, 64)))[:60]])
@@ -154,6 +157,19 @@ def test_a_case_is_picked_by_its_key(app: AppTest, phantoms: list[Phantom]) -> N
     click(app, "Search by case")
     assert ranks(app) == 10
     assert any(phantoms[4].key in text for text in texts(app))
+
+
+def test_a_case_beyond_those_offered_can_still_be_asked_by(
+    environment: dict[str, str], phantoms: list[Phantom], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query_panel, "PICKABLE", 2)
+    app = opened()
+    app.query_params["case"] = phantoms[-1].key
+    checked(app.switch_page(CASE_PAGE).run())
+    click(app, "Find similar cases")
+    assert app.selectbox(key="case_key").value == phantoms[-1].key
+    assert len(app.selectbox(key="case_key").options) == 2
+    assert ranks(app) == 10
 
 
 def test_find_similar_asks_by_that_case(app: AppTest) -> None:

@@ -10,16 +10,20 @@ from retrieval import RESEARCH_USE
 from ui.view.plain import escape
 from ui.view.state import guarded, service
 
-# Streamlit leaves 80 px around the page and sets headings large: room in which images can be compared.
-COMPACT: Final = """<style>
+# Streamlit leaves 80 px around the page, sets headings large and captions pale, and stacks columns only on telephones.
+STYLE: Final = """<style>
 .stMainBlockContainer { padding: 2.75rem 1.5rem 2rem; }
 .stMain [data-testid="stVerticalBlock"] { gap: 0.5rem; }
 h3 { font-size: 1.2rem !important; }
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] * { color: #4a5866 !important; opacity: 1; }
+[data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"] .st-key-wide) { flex-wrap: wrap; }
+[data-testid="stColumn"]:has(.st-key-narrow) { min-width: min(18rem, 100%); }
+[data-testid="stColumn"]:has(.st-key-wide) { min-width: min(32rem, 100%); }
 </style>"""
 SIDEBAR: Final = 240  # pixels
 
 st.set_page_config(page_title="COIN retrieval", layout="wide", initial_sidebar_state=SIDEBAR)
-st.html(COMPACT)
+st.html(STYLE)
 page = st.navigation(
     [
         st.Page("search_page.py", title="Search", default=True),
@@ -27,7 +31,7 @@ page = st.navigation(
     ],
     position="hidden",
 )
-st.warning(f"**{RESEARCH_USE}** Similar cases and their reports are shown, no finding.", icon=":material/science:")
+st.warning(f"**{RESEARCH_USE}** It finds similar cases and shows their reports.", icon=":material/science:")
 status, problem = guarded(lambda: service().archive.status())
 if status is None:
     st.error(escape(problem))

@@ -22,9 +22,9 @@ def draw_case(case: Case) -> None:
     """Images on the left, report and details on the right."""
     st.subheader(f"Case {escape(case.key)}")
     left, right = st.columns([1.4, 1], gap="medium")
-    with left:
+    with left, st.container(key="wide"):
         _draw_images(case)
-    with right:
+    with right, st.container(key="narrow"):
         with st.container(horizontal=True):
             if st.button("Find similar cases", type="primary", on_click=ask_by_case, args=(case.key,)):
                 st.switch_page(SEARCH_PAGE)

@@ -5,16 +5,19 @@ refer to files in place, which anyone may have changed since.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
+from ui.marks import PHANTOM, SYNTHETIC, mark_of
 from ui.pictures import CARD, png_bytes, readable
 from ui.view.plain import escape
 from ui.view.state import guarded
 
 if TYPE_CHECKING:
     from index_store import Case, Image
+
+_EXPLAINED: Final = {PHANTOM: "PHANTOM: drawn, no patient", SYNTHETIC: "SYNTHETIC: generated, no patient"}
 
 
 def show_image(case: Case, image: Image, *, at_most: int, alt: str) -> None:
@@ -24,17 +27,22 @@ def show_image(case: Case, image: Image, *, at_most: int, alt: str) -> None:
         st.error(escape(problem))
         return
     st.image(picture, alt=alt, width="stretch", output_format="PNG")
-    if case.phantom:
-        st.badge("PHANTOM: drawn, no patient", color="violet")
+    _show_mark(PHANTOM if case.phantom else "")
 
 
 def show_upload(data: bytes, *, alt: str) -> None:
-    """An uploaded image file."""
+    """An uploaded image file, labelled where it says of itself that it shows no patient."""
     picture, problem = guarded(lambda: _picture(data))
     if picture is None:
         st.error(escape(problem))
     else:
         st.image(picture, alt=alt, width="stretch", output_format="PNG")
+        _show_mark(mark_of(data))
+
+
+def _show_mark(mark: str) -> None:
+    if mark:
+        st.badge(_EXPLAINED[mark], color="violet")
 
 
 @st.cache_data(max_entries=2000, show_spinner=False)

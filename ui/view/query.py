@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
@@ -14,6 +14,8 @@ from ui.view.state import Question, guarded, service
 if TYPE_CHECKING:
     from generation import Generation
     from retrieval import SearchResult
+
+THUMBNAIL: Final = 134  # pixels: two side by side in the column of the query, all in a row where it has the whole width
 
 
 def draw_query(asked: Question, result: SearchResult) -> None:
@@ -31,19 +33,19 @@ def draw_query(asked: Question, result: SearchResult) -> None:
 def _draw_generation(generation: Generation) -> None:
     st.subheader("Synthetic images of the report")
     made = generation.images
-    for start in range(0, len(made), 2):
-        for column, image in zip(st.columns(2), made[start : start + 2], strict=False):
-            seed = image.provenance.seed
-            with column:
+    with st.container(horizontal=True, gap="small"):
+        for image in made:
+            with st.container(width=THUMBNAIL):
                 picture = png_bytes(readable(image.image, at_most=CARD))
+                seed = image.provenance.seed
                 st.image(picture, alt=f"Synthetic image, seed {seed}", width="stretch", output_format="PNG")
                 st.caption(f"**SYNTHETIC**, seed {seed}")
     first = made[0].provenance
     st.caption(f"Preset {first.preset}: {first.steps} steps, guidance {first.guidance:g}. Prompt that was read:")
     st.text(generation.prompt.text)
     if generation.prompt.dropped:
-        st.caption("Left out, because the model reads no more:")
-        st.text("\n".join(generation.prompt.dropped))
+        with st.expander("Parts of the report that the model did not read"):
+            st.text("\n".join(generation.prompt.dropped))
 
 
 def _draw_case(key: str) -> None:

@@ -22,6 +22,7 @@ def draw_query_panel() -> None:
         required=True,
         key="search_by",
         persist_state="session",
+        wrap=True,
     )
     {"Report": _by_report, "Image": _by_image, "Case": _by_case}[kind or "Report"]()
 

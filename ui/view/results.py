@@ -16,7 +16,7 @@ from ui.view.state import ask_by_case
 if TYPE_CHECKING:
     from retrieval import RankedCase, SearchResult
 
-COLUMNS: Final = 3
+CARD_WIDTH: Final = 250  # pixels: three beside the query at 1400, and an image at twice the 128 px of a phantom
 REPORT_LETTERS: Final = 420  # of a report on a card; the case's own page shows all of it
 CASE_PAGE: Final = "case_page.py"
 
@@ -31,11 +31,10 @@ def draw_results(result: SearchResult) -> None:
     st.caption(_asked_by(result))
     for note in result.notes:
         st.info(escape(note))
-    # A row at a time, so that reading order and tab order are the order of rank.
-    for start in range(0, len(result.cases), COLUMNS):
-        row = result.cases[start : start + COLUMNS]
-        for column, ranked in zip(st.columns(COLUMNS), row, strict=False):
-            with column, st.container(border=True):
+    # One list that wraps, not columns: the order of reading and of the tab key is the order of rank at any width.
+    with st.container(horizontal=True, gap="small"):
+        for ranked in result.cases:
+            with st.container(border=True, width=CARD_WIDTH):
                 _draw_card(ranked)
 
 
@@ -59,7 +58,7 @@ def _draw_card(ranked: RankedCase) -> None:
     st.text(_shortened(case.report))
     if ranked.other_images:
         st.caption(f"+ {ranked.other_images} more images of this patient")
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="xsmall"):
         if st.button(f"Open case #{rank}", key=f"open-{rank}"):
             st.switch_page(CASE_PAGE, query_params={"case": case.key})
         st.button(f"Find similar to #{rank}", key=f"similar-{rank}", on_click=ask_by_case, args=(case.key,))

@@ -26,11 +26,11 @@ def draw_welcome() -> None:
 
 where, k = draw_filters()
 left, right = st.columns([1, 2.7], gap="medium")
-with left:
+with left, st.container(key="narrow"):
     draw_query_panel()
     beside = st.empty()
 asked = question()
-with right:
+with right, st.container(key="wide"):
     if asked is None:
         draw_welcome()
     else:
