@@ -37,6 +37,6 @@ if status is None:
     st.error(escape(problem))
 else:
     with st.sidebar:
-        st.subheader("COIN retrieval")
+        st.subheader("COIN retrieval", anchor=False)
         st.text(f"{status.name or status.path.name}\n{status.cases} cases, {status.images} images")
     page.run()

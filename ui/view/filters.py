@@ -30,7 +30,7 @@ def draw_filters() -> tuple[CaseFilter | None, int]:
 
     facets = service().archive.facets()
     with st.sidebar:
-        st.subheader("Filters")
+        st.subheader("Filters", anchor=False)
         chosen = {}
         for facet, (label, field) in _FACETS.items():
             counts = {name: count for name, count in facets.get(facet, {}).items() if name}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from generation import Generation
     from retrieval import SearchResult
 
-THUMBNAIL: Final = 134  # pixels: two side by side in the column of the query, all in a row where it has the whole width
+THUMBNAIL: Final = 124  # pixels: two side by side in the column of the query, all in a row where it has the whole width
 
 
 def draw_query(asked: Question, result: SearchResult) -> None:
@@ -23,7 +23,7 @@ def draw_query(asked: Question, result: SearchResult) -> None:
     if result.generation is not None:
         _draw_generation(result.generation)
     elif asked.kind == "image":
-        st.subheader("The image asked by")
+        st.subheader("The image asked by", anchor=False)
         show_upload(asked.image, alt="The image that was asked by")
         st.text(asked.label)
     else:
@@ -31,7 +31,7 @@ def draw_query(asked: Question, result: SearchResult) -> None:
 
 
 def _draw_generation(generation: Generation) -> None:
-    st.subheader("Synthetic images of the report")
+    st.subheader("Synthetic images of the report", anchor=False)
     made = generation.images
     with st.container(horizontal=True, gap="small"):
         for image in made:
@@ -52,7 +52,7 @@ def _draw_case(key: str) -> None:
     case, _ = guarded(lambda: service().archive.case(key))
     if case is None or not case.images:
         return  # removed since: the result beside it still stands
-    st.subheader("The case asked by")
+    st.subheader("The case asked by", anchor=False)
     show_image(case, case.images[0], at_most=CARD, alt="First image of the case that was asked by")
     st.text(f"{case.key}\n{facts(case)}")
     st.text(case.report)

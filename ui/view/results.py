@@ -24,7 +24,8 @@ CASE_PAGE: Final = "case_page.py"
 def draw_results(result: SearchResult) -> None:
     """The nearest cases in the order of their rank, the notes, the time taken, and the download."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"{len(result.cases)} nearest cases" if result.cases else "No case found", width="stretch")
+        found = f"{len(result.cases)} nearest cases" if result.cases else "No case found"
+        st.subheader(found, width="stretch", anchor=False)
         st.download_button(
             "Download as JSON", to_json(result), "coin-result.json", "application/json", on_click="ignore"
         )

@@ -15,7 +15,7 @@ from ui.view.state import answer, question, service
 def draw_welcome() -> None:
     """What the page is for, and what the archive holds."""
     with st.container():
-        st.subheader("Which cases look like this one?")
+        st.subheader("Which cases look like this one?", anchor=False)
         st.text(
             "Give a report, an image or a case. The nearest reference cases appear here, each with its report. "
             "A report is first turned into synthetic images, and these are compared with the images of the archive."
