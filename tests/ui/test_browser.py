@@ -24,9 +24,8 @@ from tests.ui.conftest import CASES
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 60_000  # milliseconds
-FIRST_SEARCH = (
-    300_000  # it imports torch and loads models, on a machine that may be busy: 70 s were seen beside a training
-)
+# The first search imports torch and loads models, on a machine that may be busy: 70 s were seen beside a training.
+FIRST_SEARCH = 300_000
 
 pytestmark = [
     pytest.mark.browser,
