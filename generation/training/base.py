@@ -36,6 +36,10 @@ def assemble_base(
         add_watermarker=False,
     )
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    for config in Path(folder).rglob("config.json"):  # where the parts were trained is nobody's business
+        entries = json.loads(config.read_text(encoding="utf-8"))
+        entries.pop("_name_or_path", None)
+        config.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
     for name in ("tokenizer", "tokenizer_2"):  # SDXL ships the legacy files; transformers 5 writes another format
         shutil.rmtree(folder / name)
         shutil.copytree(tokenizer, folder / name)
