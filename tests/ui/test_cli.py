@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from generation import read_provenance
+from generation import PRESETS, read_provenance
 from generation.phantom import Phantom, phantom_cases, write_phantoms
 from retrieval import RESEARCH_USE
 from tests.ui.conftest import CASES, coin
@@ -80,7 +80,8 @@ def test_search_by_report_lists_cases_and_images(environment: dict[str, str]) ->
     result = coin("search", "--text", "Squamous intraepithelial lesion (HSIL).", "-k", "3")
     assert result.exit_code == 0, result.output
     assert "SYNTHETIC: 2 generated images" in result.stdout
-    assert "seed 0, draft, 20 steps, guidance 7.5" in result.stdout
+    draft = PRESETS["draft"]
+    assert f"seed 0, draft, {draft.steps} steps, guidance {draft.guidance:g}" in result.stdout
     assert result.stdout.count("[PHANTOM]") == 3
     assert result.stdout.rstrip().endswith(RESEARCH_USE)
 
