@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from benchmarks.machine import describe_machine
 from generation import CoinGenerator, GenerationCache
-from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
+from generation.phantom import PROFILES, SPLITS, Phantom, phantom_cases, write_phantoms
 from index_store import Archive
 from retrieval import CaseSearch, Encoder, Estimate, Label, Precision, SearchResult, add_manifest, precision_at_k
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     classes = {(profile.site, profile.category) for profile in PROFILES}
     references = phantom_cases(options.per_class * len(classes), seed=REFERENCE_SEED, split="held-out")
-    queries = phantom_cases(options.queries, seed=QUERY_SEED, split="held-out")
+    queries = phantom_cases(options.queries, seed=QUERY_SEED, split=options.wordings)
     with TemporaryDirectory() as folder:
         generator = CoinGenerator(device=options.device, cache=GenerationCache(Path(folder) / "generated"))
         encoder = Encoder(device=options.device)
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = {
         "machine": describe_machine(),
         "queries": len(queries),
+        "wordings": options.wordings,
         "references": len(references),
         "classes": len(classes),
         "images": options.images,
@@ -102,9 +103,8 @@ def _table(report: dict) -> str:
     rows: list[Row] = report["rows"]
     image = rows[0].precision
     lines = [
-        f"{report['queries']} held-out phantom queries against {report['references']} held-out phantom cases "
-        "of "
-        f"{report['classes']} classes (site × category)",
+        f"{report['queries']} phantom queries ({report['wordings']} wordings) against {report['references']} held-out "
+        f"phantom cases of {report['classes']} classes (site × category)",
         f"{report['images']} images a report, preset '{report['preset']}'",
         report["machine"],
         "",
@@ -127,6 +127,12 @@ def _ratio(value: Estimate, reference: Estimate) -> str:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--queries", type=int, default=400)
+    parser.add_argument(
+        "--wordings",
+        choices=SPLITS,
+        default="held-out",
+        help="whose words the queries' reports use; the phantoms themselves are unseen in both",
+    )
     parser.add_argument("--per-class", type=int, default=30, help="reference cases per site and category")
     parser.add_argument("--images", type=int, default=4, help="generated images a report")
     parser.add_argument("--preset", default="draft")
