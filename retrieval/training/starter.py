@@ -56,10 +56,10 @@ def full_report(phantom: Phantom, seed: int) -> str:
     return write_report(phantom.morphology, Wording(np.random.default_rng([seed, 5]), held_out=False))
 
 
-def train_starter(work: Path, *, minutes: float, smears: Path | None, log: Log) -> None:
+def train_starter(work: Path, *, minutes: float, smears: Path | None, log: Log, phantoms_drawn: int = PHANTOMS) -> None:
     """Run the stages that are not done yet in `work`; the finished weights are under `work`/result."""
     seconds = {stage: minutes * 60 * share for stage, share in SHARES.items()}
-    phantoms = draw_training_set(work, PHANTOMS)
+    phantoms = draw_training_set(work, phantoms_drawn)
     vocabulary = work / "vocab"
     if not (vocabulary / "vocab.json").exists():
         build_vocabulary((phantom.report for phantom in phantoms.phantoms[:12_000]), vocabulary)

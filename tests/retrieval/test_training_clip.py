@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from generation import CoinGenerator
 from generation.phantom import phantom_cases
 from generation.training.base import TextEncoders, write_text_encoder
 from generation.training.vocabulary import build_vocabulary
@@ -16,6 +17,7 @@ from retrieval import Encoder
 from retrieval.training.augmentation import perturb_fields, reword
 from retrieval.training.clip import Pairs, train_clip
 from retrieval.training.smears import is_held_out, load_smears
+from retrieval.training.starter import train_starter
 from retrieval.training.text_tower import hand_on_text_tower
 
 REPORTS = ["(Ascites) smear shows clusters of cells.", "High-grade squamous intraepithelial lesion (HSIL)."]
@@ -97,3 +99,18 @@ def test_held_out_patients_are_never_loaded(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     said = json.dumps([pairs.reports(i, rng) for i in range(len(pairs.images))])
     assert not any(f"{patient}." in said for patient in held_out)
+
+
+def test_the_whole_training_runs_resumes_and_loads(tmp_path: Path) -> None:
+    """Every stage for a second or two; then again, which has nothing left to train."""
+    log: list[str] = []
+    for _ in range(2):
+        train_starter(tmp_path, minutes=0.1, smears=None, log=log.append, phantoms_drawn=90)
+    assert [line for line in log if line.endswith("done before")] == [
+        f"{stage}: done before" for stage in ("vae", "clip", "unet", "lora")
+    ]
+    result = tmp_path / "result"
+    made = CoinGenerator(result / "base", result / "lora").generate("NILM.", n=1, preset="draft").images[0]
+    assert made.image.size == (128, 128)
+    assert Encoder(result / "clip").encode_images([made.image]).shape == (1, 192)
+    assert "_name_or_path" not in (result / "base" / "unet" / "config.json").read_text(encoding="utf-8")
