@@ -52,7 +52,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             Preset("reference", steps=50, guidance=7.5),
             # DPM-Solver++ (arXiv 2211.01095). Below 50 steps it needs the Karras sigmas on SDXL: without them the last
             # steps leave artefacts. Guidance 4 found the site and category of 88 held-out phantom reports more often
-            # than 7.5 did (P@10 .57 against .49; starter, three images); COIN's own weights were not at hand to ask.
+            # than 7.5 did (P@10 .57 against .49; starter base, three images); COIN itself was not at hand.
             Preset(
                 "draft",
                 steps=20,

@@ -110,12 +110,12 @@ def papillae(rng: np.random.Generator, n: int, pitch: float) -> list[Placement]:
     return places
 
 
-def rings(rng: np.random.Generator, n: int, pitch: float, *, cells: int = 8) -> list[Placement]:
+def rings(rng: np.random.Generator, n: int, pitch: float) -> list[Placement]:
     """Microfollicles, acini or rosettes: rings of cells round a small lumen."""
     places: list[Placement] = []
     taken: list[tuple[float, float]] = []
     while len(places) < n:
-        count = int(rng.integers(cells - 2, cells + 2))
+        count = int(rng.integers(6, 10))
         radius = pitch * 0.8 * count / (2 * np.pi)
         options = rng.uniform(0.12, 0.88, (8, 2)) * FIELD_UM
         if taken:

@@ -135,7 +135,6 @@ CELLS: dict[str, CellType] = {
     "lymphoma": replace(_LYMPHOID, nucleus=13.5, nc=0.84, chromasia=1.2, chromatin="coarse", nucleoli=1.8,
                         nucleolus=1.8, irregularity=0.13, depth=0.85, spread=0.1),
     "atypical lymphoid": replace(_LYMPHOID, nucleus=10.0, chromasia=1.3, irregularity=0.10, nucleoli=0.6),
-    "plasma cell": replace(_LYMPHOID, nucleus=7.0, nc=0.5, off_centre=0.5, depth=0.9),
     "neutrophil": CellType(5.4, 0.45, chromasia=1.7, chromatin="smudged", lobes=3, cytoplasm="pale", depth=0.25),
     "macrophage": CellType(8.0, 0.34, cytoplasm="pale", depth=0.75, texture=0.35, off_centre=0.4, vacuoles=5.0,
                            vacuole=2.6, elongation=1.35),

@@ -67,13 +67,10 @@ def train_autoencoder(
     batch_size: int = 8,
     learning_rate: float = 2e-3,
     seed: int = 0,
-    start_from: Path | None = None,
     log: Callable[[str], None] = lambda line: None,
     checkpoint_every: float = 300.0,
 ) -> None:
     """Train for `seconds` (cosine decay over them) and save `folder` as a diffusers AutoencoderKL in float32.
-
-    `start_from` takes up the weights of an earlier run.
 
     The latents' scaling factor is measured at the end and stored in the config, as SDXL does.
     """
@@ -82,9 +79,8 @@ def train_autoencoder(
 
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    vae = AutoencoderKL(**CONFIG) if start_from is None else AutoencoderKL.from_pretrained(start_from)
-    if start_from is None:
-        begin_as_thumbnail(vae)
+    vae = AutoencoderKL(**CONFIG)
+    begin_as_thumbnail(vae)
     vae.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(vae.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
     started = saved = time.monotonic()

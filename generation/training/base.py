@@ -104,4 +104,3 @@ def write_text_encoder(
         raise ValueError(f"text encoder weights differ from the model: {sorted(set(named) ^ expected)[:6]} …")
     model.load_state_dict(named)
     model.save_pretrained(folder, safe_serialization=True)
-    (Path(folder) / "source.json").write_text(json.dumps({"from": "the starter CLIP's text tower"}), encoding="utf-8")

@@ -46,6 +46,12 @@ def test_a_trained_clip_loads_by_the_encoder(trained: Path) -> None:
     assert np.allclose(np.linalg.norm(seen, axis=1), 1, atol=1e-5)
 
 
+def test_training_takes_up_earlier_weights(trained: Path, tmp_path: Path) -> None:
+    pairs = Pairs(np.zeros((1, 128, 128, 3), np.uint8), np.zeros(1, np.int64), lambda i, rng: "NILM.")
+    train_clip([(pairs, 1)], trained / "vocab", tmp_path, seconds=0.0, start_from=trained / "clip")
+    assert Encoder(tmp_path).fingerprint == Encoder(trained / "clip").fingerprint
+
+
 def test_sdxl_reads_a_report_as_the_clip_does(trained: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     hand_on_text_tower(trained / "clip", first, second)
