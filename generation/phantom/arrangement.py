@@ -97,9 +97,6 @@ def papillae(rng: np.random.Generator, n: int, pitch: float) -> list[Placement]:
         x, y = x0, y0
         course = heading + frond * rng.uniform(1.4, 2.4)
         bend = rng.normal(0, 0.09)
-        if frond == 0:  # the first frond lies across the middle, the second branches off where it began
-            x, y = x - np.cos(course) * pitch * 0.12 * n, y - np.sin(course) * pitch * 0.12 * n
-            x0, y0 = (x + x0) / 2, (y + y0) / 2
         for _ in range(max(n // fronds // 3, 2)):
             for lane in (-1, 0, 1):
                 side = lane * pitch * 0.78 + rng.normal(0, 0.08) * pitch
@@ -107,7 +104,9 @@ def papillae(rng: np.random.Generator, n: int, pitch: float) -> list[Placement]:
             x += np.cos(course) * pitch * 0.72
             y += np.sin(course) * pitch * 0.72
             course += bend + rng.normal(0, 0.05)
-    return places
+    # Fronds grow from their root, and the root is at their edge: move the whole so that its middle is in the field.
+    dx, dy = np.array([x0, y0]) - np.mean([place[:2] for place in places], axis=0)
+    return [(x + float(dx), y + float(dy), angle) for x, y, angle in places]
 
 
 def rings(rng: np.random.Generator, n: int, pitch: float) -> list[Placement]:

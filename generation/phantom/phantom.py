@@ -22,7 +22,8 @@ from .canvas import Canvas
 from .cells import CELLS, draw_cell
 from .palette import STAINS
 from .profiles import PROFILES, Profile
-from .reports import Wording, write_report
+from .reports import write_report
+from .wording import Wording
 
 PHANTOM_NOTICE = "Phantom: drawn by a program from known morphology. Not a patient. Research use only."
 SPLITS = ("train", "held-out")

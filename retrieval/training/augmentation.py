@@ -56,6 +56,6 @@ def reword(report: str, rng: np.random.Generator) -> str:
     if len(sentences) > 1 and rng.random() < 0.2:
         sentences.pop(int(rng.integers(len(sentences))))
     words = ". ".join(sentences).split()
-    loss = rng.choice([0.0, 0.08, 0.2], p=[0.5, 0.3, 0.2])
+    loss = rng.choice([0.0, 0.08, 0.2, 0.35], p=[0.4, 0.25, 0.2, 0.15])
     kept = [word for word in words if rng.random() >= loss]
     return " ".join(kept or words)

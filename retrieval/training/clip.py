@@ -83,19 +83,11 @@ def train_clip(
     import open_clip
     import torch
     import torch.nn.functional as F
-    from safetensors.torch import load_file
 
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
-    config = model_config(len(json.loads((tokenizer_folder / "vocab.json").read_text(encoding="utf-8"))))
-    model = open_clip.CLIP(**config)
-    if start_from is not None:
-        weights = load_file(start_from / "open_clip_model.safetensors")
-        model.load_state_dict(
-            {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
-        )
-    model.to(memory_format=torch.channels_last)
+    model, config = new_clip(tokenizer_folder, start_from=start_from)
     tokenizer = open_clip.tokenizer.HFTokenizer(str(tokenizer_folder), context_length=77)
     findings = 1 + max(int(pairs.labels.max()) for pairs, _ in sources)
     prototypes = torch.nn.Parameter(torch.randn(findings, EMBED_DIM) * 0.1)
@@ -123,7 +115,7 @@ def train_clip(
         pixels = (perturb_fields(pixels, generator) - 0.5) / 0.5
         label, label_told = torch.from_numpy(np.concatenate(labels)), torch.from_numpy(np.concatenate(told))
         seen = F.normalize(model.encode_image(pixels.contiguous(memory_format=torch.channels_last)), dim=-1)
-        read = F.normalize(_encode_text(model, tokenizer(texts)), dim=-1)
+        read = F.normalize(encode_text(model, tokenizer(texts)), dim=-1)
         scale = model.logit_scale.exp().clamp(max=50)
         kinds = F.normalize(prototypes, dim=-1)
         logits = scale * seen @ read.T
@@ -148,6 +140,36 @@ def train_clip(
     save_clip(model, config, tokenizer_folder, folder)
 
 
+def new_clip(tokenizer_folder: Path, *, start_from: Path | None = None) -> tuple[Any, dict[str, Any]]:
+    """A CLIP for the vocabulary of `tokenizer_folder`, and its config; with the weights of the folder `start_from`.
+
+    Where that had another vocabulary, the embeddings of the tokens that both have are taken over, token by token.
+    """
+    import open_clip
+    import torch
+    from safetensors.torch import load_file
+
+    vocabulary = _vocabulary(tokenizer_folder)
+    config = model_config(len(vocabulary))
+    model = open_clip.CLIP(**config)
+    if start_from is not None:
+        earlier = _vocabulary(start_from)
+        weights = load_file(start_from / "open_clip_model.safetensors")
+        weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+        embedding = model.state_dict()["token_embedding.weight"].clone()
+        common = [token for token in vocabulary if token in earlier]
+        embedding[[vocabulary[token] for token in common]] = weights["token_embedding.weight"][
+            [earlier[token] for token in common]
+        ]
+        model.load_state_dict({**weights, "token_embedding.weight": embedding})
+    return model.to(memory_format=torch.channels_last), config
+
+
+def _vocabulary(folder: Path) -> dict[str, int]:
+    entries: dict[str, int] = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    return entries
+
+
 def _soft_cross_entropy(logits: Any, match: Any) -> Any:
     """Cross entropy against the uniform distribution over each row's matches; rows without one do not count."""
     matched = match.sum(1) > 0
@@ -155,8 +177,8 @@ def _soft_cross_entropy(logits: Any, match: Any) -> Any:
     return -(target * logits[matched].log_softmax(1)).sum(1).mean()
 
 
-def _encode_text(model: Any, tokens: Any) -> Any:
-    """`model.encode_text` without the padding: attention is causal, so what follows END cannot matter."""
+def encode_text(model: Any, tokens: Any) -> Any:
+    """open_clip's `model.encode_text` without the padding: attention is causal, so what follows END cannot matter."""
     import torch
 
     ends = tokens.argmax(1)

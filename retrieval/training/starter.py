@@ -2,9 +2,9 @@
 
 Stages, each skipped where its result is already in the work folder, so that a run goes on where it stopped:
 
-    phantoms ─► vocabulary ─┐
-        └─► autoencoder ────┼─► clip ─► text encoders ─┐
-                            └─► latents ───────────────┴─► denoiser ─► LoRA ─► result/{clip, base, lora}
+    reports ──► vocabulary ─► reader ─┬─► text encoders ─┐
+    phantoms ─► autoencoder ─► latents ──────────────────┴─► denoiser ─► LoRA ─┬─► result/{clip, base, lora}
+        └────────────┴──────────► clip ────────────────────────────────────────┘
 
 The CLIP sees phantoms also as the autoencoder restores them, since that is how generated images will look.
 
@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from generation.phantom import PROFILES, Phantom
-from generation.phantom.reports import Wording, write_report
+from generation.phantom.reports import write_report
+from generation.phantom.wording import WORDS, Wording
 from generation.training.autoencoder import encode, restore, train_autoencoder
 from generation.training.base import TextEncoders, assemble_base
 from generation.training.dataset import PhantomSet, draw_training_set
@@ -30,12 +31,13 @@ from generation.training.denoiser import Encoded, add_lora, save_lora, train_den
 from generation.training.vocabulary import build_vocabulary
 
 from .clip import EMBED_DIM, Pairs, train_clip
+from .reader import train_reader
 from .smears import load_smears
 from .text_tower import hand_on_text_tower
 
 PHANTOMS = 24_000
 RESTORED_EVERY = 5
-SHARES = {"autoencoder": 0.15, "clip": 0.4, "denoiser": 0.39, "lora": 0.06}  # of the training time
+SHARES = {"autoencoder": 0.13, "reader": 0.07, "clip": 0.35, "denoiser": 0.4, "lora": 0.05}  # of the training time
 FULL_REPORTS = slice(1, None)  # column 0 of the texts is the short caption
 ALL_TEXTS = slice(None)
 
@@ -44,10 +46,8 @@ Log = Callable[[str], None]
 
 def short_caption(phantom: Phantom, seed: int) -> str:
     """Specimen or site, and diagnosis: what a base knows before it has read reports."""
-    from generation.phantom.findings import FINDINGS
-
     wording = Wording(np.random.default_rng([seed, 4]), held_out=False)
-    diagnosis = wording.pick(FINDINGS[phantom.profile.site, phantom.profile.finding][1])
+    diagnosis = wording.pick(WORDS.findings[phantom.profile.site, phantom.profile.finding].diagnoses)
     return f"({phantom.profile.site.capitalize()}) {diagnosis}."
 
 
@@ -68,10 +68,11 @@ def train_starter(work: Path, *, minutes: float, smears: Path | None, log: Log, 
         log,
         lambda folder: train_autoencoder(phantoms.images, folder, seconds=seconds["autoencoder"], log=log),
     )
-    _stage(work / "clip", log, lambda folder: _train_clip(phantoms, work, smears, folder, seconds["clip"], log))
+    _stage(work / "reader", log, lambda folder: _train_reader(phantoms, work, folder, seconds["reader"], log))
     first, second = work / "text_encoder", work / "text_encoder_2"
     if not (second / "model.safetensors").exists():
-        hand_on_text_tower(work / "clip", first, second)
+        hand_on_text_tower(work / "reader", first, second)
+    _stage(work / "clip", log, lambda folder: _train_clip(phantoms, work, smears, folder, seconds["clip"], log))
     data = encode_training_set(phantoms, work, log)
     _train_coin(data, work, seconds["denoiser"], seconds["lora"], log)
     assemble_result(work)
@@ -85,6 +86,17 @@ def _stage(folder: Path, log: Log, run: Callable[[Path], None]) -> None:
     unfinished = folder.with_name(folder.name + ".part")
     run(unfinished)
     unfinished.rename(folder)
+
+
+def _train_reader(phantoms: PhantomSet, work: Path, folder: Path, seconds: float, log: Log) -> None:
+    sites = sorted({profile.site for profile in PROFILES})
+
+    def write(rng: np.random.Generator) -> tuple[str, tuple[int, ...]]:
+        phantom = phantoms.phantoms[int(rng.integers(len(phantoms.phantoms)))]
+        labels = PROFILES.index(phantom.profile), sites.index(phantom.profile.site)
+        return write_report(phantom.morphology, Wording(rng, held_out=False)), labels
+
+    train_reader(write, (len(PROFILES), len(sites)), work / "vocab", folder, seconds=seconds, log=log)
 
 
 def _train_clip(phantoms: PhantomSet, work: Path, smears: Path | None, folder: Path, seconds: float, log: Log) -> None:
@@ -102,11 +114,11 @@ def _train_clip(phantoms: PhantomSet, work: Path, smears: Path | None, folder: P
     ]
     if smears is not None:
         sources.append((load_smears(smears, first_label=len(PROFILES)), 16))
-    train_clip(sources, work / "vocab", folder, seconds=seconds, log=log)
+    train_clip(sources, work / "vocab", folder, seconds=seconds, start_from=work / "reader", log=log)
 
 
 def encode_training_set(phantoms: PhantomSet, work: Path, log: Log) -> Encoded:
-    """Latents of every phantom and embeddings of its texts: a short caption and its report."""
+    """Latents of every phantom and embeddings of its texts: a short caption and two reports."""
     import torch
     from diffusers import AutoencoderKL
 
@@ -122,10 +134,15 @@ def encode_training_set(phantoms: PhantomSet, work: Path, log: Log) -> Encoded:
     encoders = TextEncoders(work / "vocab", work / "text_encoder", work / "text_encoder_2")
     captions = sorted({short_caption(phantom, i % 97) for i, phantom in enumerate(phantoms.phantoms)})
     row = {caption: number for number, caption in enumerate(captions)}
-    reports = [phantom.report for phantom in phantoms.phantoms]
+    reports = []
+    for i, phantom in enumerate(phantoms.phantoms):
+        reports += [phantom.report, full_report(phantom, i)]
     tokens, pooled = encoders.encode([*captions, *reports])
     texts_of = np.array(
-        [[row[short_caption(phantom, i % 97)], len(captions) + i] for i, phantom in enumerate(phantoms.phantoms)]
+        [
+            [row[short_caption(phantom, i % 97)], len(captions) + 2 * i, len(captions) + 2 * i + 1]
+            for i, phantom in enumerate(phantoms.phantoms)
+        ]
     )
     return Encoded(torch.from_numpy(np.load(cache)), tokens, pooled, texts_of)
 

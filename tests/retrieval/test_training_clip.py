@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from generation import CoinGenerator
@@ -15,7 +16,8 @@ from generation.training.base import TextEncoders, write_text_encoder
 from generation.training.vocabulary import build_vocabulary
 from retrieval import Encoder
 from retrieval.training.augmentation import perturb_fields, reword
-from retrieval.training.clip import Pairs, train_clip
+from retrieval.training.clip import Pairs, new_clip, train_clip
+from retrieval.training.reader import train_reader
 from retrieval.training.smears import is_held_out, load_smears
 from retrieval.training.starter import train_starter
 from retrieval.training.text_tower import hand_on_text_tower
@@ -50,6 +52,31 @@ def test_training_takes_up_earlier_weights(trained: Path, tmp_path: Path) -> Non
     pairs = Pairs(np.zeros((1, 128, 128, 3), np.uint8), np.zeros(1, np.int64), lambda i, rng: "NILM.")
     train_clip([(pairs, 1)], trained / "vocab", tmp_path, seconds=0.0, start_from=trained / "clip")
     assert Encoder(tmp_path).fingerprint == Encoder(trained / "clip").fingerprint
+
+
+def test_the_reader_learns_to_tell_reports_apart_and_leaves_the_image_tower(trained: Path, tmp_path: Path) -> None:
+    def write(rng: np.random.Generator) -> tuple[str, tuple[int, ...]]:
+        label = int(rng.integers(2))
+        return REPORTS[label], (label,)
+
+    train_reader(
+        write, (2,), trained / "vocab", tmp_path, seconds=3.0, batch_size=8, start_from=trained / "clip",
+    )  # fmt: skip
+    before, after = Encoder(trained / "clip"), Encoder(tmp_path)
+    image = [Image.new("RGB", (128, 128), "red")]
+    assert np.array_equal(before.encode_images(image), after.encode_images(image))
+    apart = [float(encoder.encode_texts(REPORTS)[0] @ encoder.encode_texts(REPORTS)[1]) for encoder in (before, after)]
+    assert apart[1] < min(apart[0], 0.5)
+
+
+def test_another_vocabulary_keeps_what_is_known_of_its_tokens(trained: Path, tmp_path: Path) -> None:
+    other = build_vocabulary(["zebra clusters of cells"] * 4, tmp_path / "vocab")
+    model, _ = new_clip(other, start_from=trained / "clip")
+    earlier, _ = new_clip(trained / "vocab", start_from=trained / "clip")
+    known, now = (json.loads((folder / "vocab.json").read_text()) for folder in (trained / "vocab", other))
+    assert "cells</w>" in known and "zebra</w>" in now and "zebra</w>" not in known
+    for token in ("cells</w>", "<|endoftext|>"):
+        assert torch.equal(model.token_embedding.weight[now[token]], earlier.token_embedding.weight[known[token]])
 
 
 def test_sdxl_reads_a_report_as_the_clip_does(trained: Path, tmp_path: Path) -> None:
