@@ -14,7 +14,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 CONTEXT = 77  # tokens read by SDXL's text encoders, start and end included
 
 
-def build_vocabulary(texts: Iterable[str], folder: Path, *, size: int = 2600) -> Path:
+def build_vocabulary(texts: Iterable[str], folder: Path, *, size: int = 1680) -> Path:
     """Learn merges from `texts` and write vocab.json, merges.txt and tokenizer_config.json; returns `folder`.
 
     END has the highest id: open_clip and transformers both pool a text at the maximum of its ids.
