@@ -140,7 +140,7 @@ def test_the_whole_training_runs_resumes_and_loads(tmp_path: Path) -> None:
     for _ in range(2):
         train_starter(tmp_path, minutes=0.1, smears=None, log=log.append, phantoms_drawn=90)
     assert [line for line in log if line.endswith("done before")] == [
-        f"{stage}: done before" for stage in ("vae", "clip", "unet", "lora")
+        f"{stage}: done before" for stage in ("vae", "reader", "clip", "unet", "lora")
     ]
     result = tmp_path / "result"
     made = CoinGenerator(result / "base", result / "lora").generate("NILM.", n=1, preset="draft").images[0]

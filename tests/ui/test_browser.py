@@ -104,7 +104,7 @@ def test_report_to_results_to_case(page: Page, phantoms: list[Phantom]) -> None:
     page.keyboard.press("Control+Enter")
 
     expect(page.get_by_text("10 nearest cases")).to_be_visible(timeout=FIRST_SEARCH)
-    expect(page.get_by_text("SYNTHETIC")).to_have_count(2)
+    expect(page.get_by_text("SYNTHETIC", exact=True)).to_have_count(2)
     expect(page.get_by_alt_text("Synthetic image, seed 1")).to_be_visible()
     expect(page.get_by_text("PHANTOM: drawn, no patient")).to_have_count(10)
     with page.expect_download() as download:
