@@ -1,0 +1,82 @@
+"""Means over categories, so that a frequent one does not drown the rare, with intervals from resampled patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from retrieval.evaluation import CONFIDENCE, RESAMPLES, Estimate
+from retrieval.metrics import Floats, Ints
+
+
+class MacroBootstrap:
+    """Macro averages of q queries of c categories, and their 95 % intervals.
+
+    Cases of one patient are no independent evidence, so whole patients are drawn with replacement (the cluster
+    bootstrap; Field and Welsh 2007), 2000 times, and the percentiles taken (Efron 1979). Every average made by one
+    instance sees the same draws. A category that a draw holds no query of has no part in that draw's average.
+
+    All averages here are of ratios whose numerator and denominator add up over patients, so that a draw is a
+    product of how often each patient was drawn with a table of patients by categories: O(2000 p c) an average.
+    """
+
+    def __init__(self, patients: Ints, classes: Ints, categories: int, *, seed: int = 0) -> None:
+        """`patients` and `classes`, int[q], are those of the queries, classes from 0 to `categories` - 1."""
+        known, self._patient = np.unique(patients, return_inverse=True)
+        self._class = classes
+        self._shape = (len(known), categories)
+        rng = np.random.default_rng(seed)
+        self._weights = np.empty((RESAMPLES, len(known)), dtype=np.float32)
+        for draw in self._weights:
+            draw[:] = np.bincount(rng.integers(len(known), size=len(known)), minlength=len(known))
+        self._asked = self._table(classes, np.ones(len(classes)))
+
+    def mean(self, values: Floats, parts: Sequence[Ints]) -> list[Estimate]:
+        """For each part (int[.], its categories): the mean over its categories of the queries' mean float[q]."""
+        return self._estimates(self._table(self._class, values), self._asked, parts)
+
+    def f1(self, predicted: Ints, parts: Sequence[Ints]) -> list[Estimate]:
+        """For each part: the mean over its categories of F1 = 2 TP / (times true + times predicted), of the
+        category predicted for each query, int[q].
+        """
+        hits = self._table(self._class, (predicted == self._class).astype(float))
+        return self._estimates(2 * hits, self._asked + self._table(predicted, np.ones(len(predicted))), parts)
+
+    def expected_mean(self, values: Floats, parts: Sequence[Ints]) -> list[Estimate]:
+        """As `mean`, of expectations: they are what they are, and have no interval."""
+        sums = np.bincount(self._class, values, self._shape[1])
+        return [_exact(sums, self._asked.sum(axis=0), part) for part in parts]
+
+    def expected_f1(self, predicted: Ints, parts: Sequence[Ints]) -> list[Estimate]:
+        """As `f1`, of the counts expected from many random predictions, int[r, q]; without an interval."""
+        asked = self._asked.sum(axis=0)
+        hits = np.bincount(self._class, (predicted == self._class).mean(axis=0), self._shape[1])
+        guessed = np.bincount(predicted.ravel(), minlength=self._shape[1]) / len(predicted)
+        return [_exact(2 * hits, asked + guessed, part) for part in parts]
+
+    def _table(self, classes: Ints, values: Floats) -> Floats:
+        cells = self._patient * self._shape[1] + classes
+        return np.bincount(cells, values, self._shape[0] * self._shape[1]).reshape(self._shape)
+
+    def _estimates(self, above: Floats, below: Floats, parts: Sequence[Ints]) -> list[Estimate]:
+        asked = self._weights @ self._asked.astype(np.float32) > 0
+        drawn = _divided(self._weights @ above.astype(np.float32), self._weights @ below.astype(np.float32))
+        tail = (1 - CONFIDENCE) / 2 * 100
+        estimates = []
+        for part in parts:
+            counted = asked[:, part].sum(axis=1)
+            means = (drawn[:, part] * asked[:, part]).sum(axis=1)[counted > 0] / counted[counted > 0]
+            low, high = np.percentile(means, [tail, 100 - tail])
+            mean = _exact(above.sum(axis=0), below.sum(axis=0), part).mean
+            estimates.append(Estimate(mean, float(low), float(high)))
+        return estimates
+
+
+def _exact(above: Floats, below: Floats, part: Ints) -> Estimate:
+    mean = float(_divided(above[part], below[part]).mean())
+    return Estimate(mean, mean, mean)
+
+
+def _divided(above: Floats, below: Floats) -> Floats:
+    return np.divide(above, below, out=np.zeros(np.shape(above)), where=below > 0)
