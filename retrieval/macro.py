@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from retrieval.evaluation import CONFIDENCE, RESAMPLES, Estimate
 from retrieval.metrics import Floats, Ints
+
+PORTIONS: Final = 10
+"""Portions of the draws: 10,000 patients then take 16 MB at a time beside the 40 MB of their weights."""
 
 
 class MacroBootstrap:
@@ -27,7 +31,7 @@ class MacroBootstrap:
         self._class = classes
         self._shape = (len(known), categories)
         rng = np.random.default_rng(seed)
-        self._weights = np.empty((RESAMPLES, len(known)), dtype=np.float32)
+        self._weights = np.empty((RESAMPLES, len(known)), dtype=np.uint16)  # how often each patient was drawn
         for draw in self._weights:
             draw[:] = np.bincount(rng.integers(len(known), size=len(known)), minlength=len(known))
         self._asked = self._table(classes, np.ones(len(classes)))
@@ -49,19 +53,22 @@ class MacroBootstrap:
         return [_exact(sums, self._asked.sum(axis=0), part) for part in parts]
 
     def expected_f1(self, predicted: Ints, parts: Sequence[Ints]) -> list[Estimate]:
-        """As `f1`, of the counts expected from many random predictions, int[r, q]; without an interval."""
+        """As `f1`, averaged over r random predictions, int[r, q]; without an interval."""
         asked = self._asked.sum(axis=0)
-        hits = np.bincount(self._class, (predicted == self._class).mean(axis=0), self._shape[1])
-        guessed = np.bincount(predicted.ravel(), minlength=self._shape[1]) / len(predicted)
-        return [_exact(2 * hits, asked + guessed, part) for part in parts]
+        means = np.zeros(len(parts))
+        for guess in predicted:
+            hits = np.bincount(self._class[guess == self._class], minlength=self._shape[1])
+            below = asked + np.bincount(guess, minlength=self._shape[1])
+            means += [_exact(2 * hits, below, part).mean for part in parts]
+        return [Estimate(mean, mean, mean) for mean in (means / len(predicted)).tolist()]
 
     def _table(self, classes: Ints, values: Floats) -> Floats:
         cells = self._patient * self._shape[1] + classes
         return np.bincount(cells, values, self._shape[0] * self._shape[1]).reshape(self._shape)
 
     def _estimates(self, above: Floats, below: Floats, parts: Sequence[Ints]) -> list[Estimate]:
-        asked = self._weights @ self._asked.astype(np.float32) > 0
-        drawn = _divided(self._weights @ above.astype(np.float32), self._weights @ below.astype(np.float32))
+        asked = self._drawn(self._asked) > 0
+        drawn = _divided(self._drawn(above), self._drawn(below))
         tail = (1 - CONFIDENCE) / 2 * 100
         estimates = []
         for part in parts:
@@ -71,6 +78,12 @@ class MacroBootstrap:
             mean = _exact(above.sum(axis=0), below.sum(axis=0), part).mean
             estimates.append(Estimate(mean, float(low), float(high)))
         return estimates
+
+    def _drawn(self, table: Floats) -> Floats:
+        """The table's sums in each draw, float[2000, c]: in double precision, which the weights are not kept in."""
+        return np.concatenate(
+            [weights.astype(np.float64) @ table for weights in np.array_split(self._weights, PORTIONS)]
+        )
 
 
 def _exact(above: Floats, below: Floats, part: Ints) -> Estimate:
