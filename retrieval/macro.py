@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from retrieval.evaluation import CONFIDENCE, RESAMPLES, Estimate
 from retrieval.metrics import Floats, Ints
+
+Numbers = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 
 PORTIONS: Final = 10
 """Portions of the draws: 10,000 patients then take 16 MB at a time beside the 40 MB of their weights."""
@@ -49,7 +52,7 @@ class MacroBootstrap:
 
     def expected_mean(self, values: Floats, parts: Sequence[Ints]) -> list[Estimate]:
         """As `mean`, of expectations: they are what they are, and have no interval."""
-        sums = np.bincount(self._class, values, self._shape[1])
+        sums = np.bincount(self._class, values, self._shape[1]).astype(np.float64)
         return [_exact(sums, self._asked.sum(axis=0), part) for part in parts]
 
     def expected_f1(self, predicted: Ints, parts: Sequence[Ints]) -> list[Estimate]:
@@ -64,7 +67,7 @@ class MacroBootstrap:
 
     def _table(self, classes: Ints, values: Floats) -> Floats:
         cells = self._patient * self._shape[1] + classes
-        return np.bincount(cells, values, self._shape[0] * self._shape[1]).reshape(self._shape)
+        return np.bincount(cells, values, self._shape[0] * self._shape[1]).astype(np.float64).reshape(self._shape)
 
     def _estimates(self, above: Floats, below: Floats, parts: Sequence[Ints]) -> list[Estimate]:
         asked = self._drawn(self._asked) > 0
@@ -86,10 +89,10 @@ class MacroBootstrap:
         )
 
 
-def _exact(above: Floats, below: Floats, part: Ints) -> Estimate:
+def _exact(above: Numbers, below: Numbers, part: Ints) -> Estimate:
     mean = float(_divided(above[part], below[part]).mean())
     return Estimate(mean, mean, mean)
 
 
-def _divided(above: Floats, below: Floats) -> Floats:
+def _divided(above: Numbers, below: Numbers) -> Floats:
     return np.divide(above, below, out=np.zeros(np.shape(above)), where=below > 0)
