@@ -19,8 +19,10 @@ COLOURS: Final = ("#0b5394", "#d9a441", "#5b8f6b", "#8d5a97", "#b5533c")  # told
 INK: Final = "#1c2733"
 GRID: Final = "#e3e8ee"
 
-TOP, BOTTOM, LEFT, BAR, GAP = 10, 24, 34, 14, 16  # pixels of a chart
+TOP, BOTTOM, LEFT = 10, 24, 34  # pixels around a chart
 HEIGHT: Final = 190
+WIDE: Final = (26, 30)  # pixels of a bar, and between two groups of bars
+NARROW: Final = (15, 18)
 
 _STYLE: Final = """
 :root { color-scheme: light }
@@ -73,17 +75,21 @@ def _task(task: TaskResult) -> str:
         f"<section><h2>{_text(task.name)}</h2><p>{_text(task.question)}</p>",
         f'<p class="soft">{_text(counts(task, whole))}.</p>',
         _legend(whole),
-        _chart(whole, metrics),
+        _chart(whole, metrics, WIDE),
     ]
     if len(sites) > 1:
         lines.append('<div class="sites">')
         for part in sites:
-            title = f'<h3>{_text(site_name(part))}</h3><span class="soft">{_text(counts(task, part))}</span>'
-            lines.append(f"<div>{title}{_chart(part, BY_SITE)}</div>")
+            title = f'<h3>{_text(site_name(part))}</h3><span class="soft">{_text(_rests_on(task, part))}</span>'
+            lines.append(f"<div>{title}{_chart(part, BY_SITE, NARROW)}</div>")
         lines.append("</div>")
     lines.append("<details><summary>All figures</summary>")
     lines += [_table(part, metrics) for part in task.parts]
     return "\n".join([*lines, "</details></section>"])
+
+
+def _rests_on(task: TaskResult, part: Part) -> str:
+    return f"n = {part.queries}" if task.name == "site" else f"n = {part.queries}, categories: {part.categories}"
 
 
 def _legend(part: Part) -> str:
@@ -92,28 +98,31 @@ def _legend(part: Part) -> str:
     return f'<p class="legend">{"".join(keys)}<span><i class="line"></i>{_text(chance)}</span></p>'
 
 
-def _chart(part: Part, metrics: Sequence[str]) -> str:
+def _chart(part: Part, metrics: Sequence[str], sizes: tuple[int, int]) -> str:
     """A group of bars a metric, from 0 to 1, a bar a channel with its interval; chance is a line across the group."""
     *channels, chance = part.rows
-    step = BAR * len(channels) + GAP
-    width = LEFT + step * len(metrics) + GAP
+    bar, gap = sizes
+    step = bar * len(channels) + gap
+    width = LEFT + step * len(metrics) + gap // 2
     shapes = []
     for level in (0, 0.25, 0.5, 0.75, 1):
         shapes.append(f'<line x1="{LEFT}" x2="{width}" y1="{_y(level)}" y2="{_y(level)}" stroke="{GRID}"/>')
         shapes.append(f'<text x="{LEFT - 6}" y="{_y(level) + 4}" text-anchor="end">{level:g}</text>')
     for group, metric in enumerate(metrics):
-        start = LEFT + GAP // 2 + group * step
+        start = LEFT + gap // 2 + group * step
         for i, row in enumerate(channels):
             score = row.scores[metric]
-            left, top = start + i * BAR, _y(score.mean)
-            middle = left + BAR / 2 - 0.5
+            left, top = start + i * bar, _y(score.mean)
+            middle = left + bar / 2 - 0.5
             told = _text(f"{row.channel}, {metric}: {figure(score)}")
+            line = f'<line x1="{middle}" x2="{middle}" y1="{_y(score.low)}" y2="{_y(score.high)}"'
             shapes.append(
-                f'<g><title>{told}</title><rect x="{left}" y="{top}" width="{BAR - 1}" height="{_y(0) - top:.1f}" '
-                f'fill="{_colour(i)}"/><line x1="{middle}" x2="{middle}" y1="{_y(score.low)}" y2="{_y(score.high)}" '
-                f'stroke="{INK}" stroke-width="1.5"/></g>'
+                f'<g><title>{told}</title><rect x="{left}" y="{top}" width="{bar - 1}" height="{_y(0) - top:.1f}" '
+                # White below the ink, so that the interval is seen on a dark bar as on the paper.
+                f'fill="{_colour(i)}"/>{line} stroke="#fff" stroke-width="4"/>'
+                f'{line} stroke="{INK}" stroke-width="1.5"/></g>'
             )
-        level, end = _y(chance.scores[metric].mean), start + step - GAP
+        level, end = _y(chance.scores[metric].mean), start + step - gap
         told = _text(f"{chance.channel}, {metric}: {figure(chance.scores[metric])}")
         shapes.append(
             f'<g><title>{told}</title><line x1="{start - 3}" x2="{end + 2}" y1="{level}" y2="{level}" stroke="{INK}" '
