@@ -13,16 +13,19 @@ if TYPE_CHECKING:
     from retrieval.encoder import Encoder as Encoder
     from retrieval.errors import EncoderLoadError as EncoderLoadError
     from retrieval.errors import EncodingError as EncodingError
+    from retrieval.errors import EvaluationError as EvaluationError
     from retrieval.errors import QueryError as QueryError
     from retrieval.errors import RetrievalError as RetrievalError
     from retrieval.evaluation import Estimate as Estimate
     from retrieval.evaluation import Label as Label
     from retrieval.evaluation import Precision as Precision
     from retrieval.evaluation import precision_at_k as precision_at_k
+    from retrieval.evaluation_results import Evaluation as Evaluation
     from retrieval.export import to_dict as to_dict
     from retrieval.export import to_json as to_json
     from retrieval.ingest import AddSummary as AddSummary
     from retrieval.ingest import add_manifest as add_manifest
+    from retrieval.leave_one_out import evaluate_archive as evaluate_archive
     from retrieval.notice import RESEARCH_USE as RESEARCH_USE
     from retrieval.results import Query as Query
     from retrieval.results import RankedCase as RankedCase
@@ -38,6 +41,8 @@ _HOME = {
     "EncoderLoadError": "errors",
     "EncodingError": "errors",
     "Estimate": "evaluation",
+    "Evaluation": "evaluation_results",
+    "EvaluationError": "errors",
     "Label": "evaluation",
     "Precision": "evaluation",
     "Query": "results",
@@ -47,6 +52,7 @@ _HOME = {
     "SearchResult": "results",
     "Timing": "results",
     "add_manifest": "ingest",
+    "evaluate_archive": "leave_one_out",
     "precision_at_k": "evaluation",
     "to_dict": "export",
     "to_json": "export",

@@ -3,6 +3,7 @@
     RetrievalError
     ├── EncoderLoadError     the encoder's files are missing, broken, or of a kind that is not accepted
     ├── EncodingError        an image that cannot be encoded, or a vector that cannot be searched
+    ├── EvaluationError      an archive whose cases do not say what a right answer would be
     └── QueryError           the query cannot be answered as it was put
 
 Every message says what is wrong, where, and what to do next. The two rooms below keep their own trees, which pass
@@ -23,6 +24,10 @@ class EncoderLoadError(RetrievalError):
 
 class EncodingError(RetrievalError):
     """An image that cannot be encoded, or a vector that is not finite or has no length."""
+
+
+class EvaluationError(RetrievalError):
+    """An archive that cannot be evaluated: it is empty, has no categories, or only one patient."""
 
 
 class QueryError(RetrievalError):

@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.metrics import precision
+
 RESAMPLES: Final = 2000
 CONFIDENCE: Final = 0.95
 
@@ -20,6 +22,7 @@ class Label:
 
     site: str
     category: str
+    system: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,15 +68,17 @@ def precision_at_k(
         raise ValueError(f"{len(queries)} queries and {len(results)} results: give one result a query, at least one")
     if not archive or k < 1:
         raise ValueError(f"k is {k} and the archive has {len(archive)} entries: both must be at least 1")
-    site = [sum(r.site == q.site for r in found[:k]) / k for q, found in zip(queries, results, strict=True)]
-    both = [sum(r == q for r in found[:k]) / k for q, found in zip(queries, results, strict=True)]
+    site, both = np.zeros((2, len(queries), k), dtype=bool)
+    for i, (query, found) in enumerate(zip(queries, results, strict=True)):
+        for place, label in enumerate(found[:k]):
+            site[i, place], both[i, place] = label.site == query.site, label == query
     sites, labels = Counter(label.site for label in archive), Counter(archive)
     share = min(k, len(archive)) / k / len(archive)
     return Precision(
         k=k,
         queries=len(queries),
-        site=bootstrap_mean(np.array(site), seed=seed),
-        site_category=bootstrap_mean(np.array(both), seed=seed),
+        site=bootstrap_mean(precision(site, k), seed=seed),
+        site_category=bootstrap_mean(precision(both, k), seed=seed),
         chance_site=float(np.mean([sites[q.site] * share for q in queries])),
         chance_site_category=float(np.mean([labels[q] * share for q in queries])),
     )

@@ -15,6 +15,7 @@ from retrieval.notice import RESEARCH_USE
 from ui.commands.add import add
 from ui.commands.archive import init, remove, show, status
 from ui.commands.demo import demo
+from ui.commands.evaluate import evaluate
 from ui.commands.generate import generate
 from ui.commands.search import search
 from ui.commands.view import view
@@ -69,7 +70,7 @@ cli.help = f"""Which cases of a cytology archive look like this one, and what di
 
 Ask by report text (COIN turns it into images), by image, or by a case of the archive. {RESEARCH_USE}"""
 
-for command in (init, add, search, show, remove, generate, status, demo, view):
+for command in (init, add, search, show, remove, generate, evaluate, status, demo, view):
     cli.add_command(command)
 
 

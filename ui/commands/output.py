@@ -19,7 +19,12 @@ def echo(text: str) -> None:
 
 def echo_json(record: Any) -> None:
     """Print a dataclass or a mapping as one JSON object. Paths become strings."""
-    click.echo(json.dumps({"notice": RESEARCH_USE, **_plain(record)}, indent=2, ensure_ascii=False, default=str))
+    click.echo(json_text(record))
+
+
+def json_text(record: Any) -> str:
+    """A dataclass or a mapping as the text of one JSON object. Paths become strings."""
+    return json.dumps({"notice": RESEARCH_USE, **_plain(record)}, indent=2, ensure_ascii=False, default=str)
 
 
 def _plain(record: Any) -> Any:

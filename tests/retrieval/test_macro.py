@@ -1,0 +1,53 @@
+"""Macro averages and their intervals, against the same thing done slowly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from retrieval.evaluation import RESAMPLES
+from retrieval.macro import MacroBootstrap
+from retrieval.metrics import macro_f1
+
+RNG = np.random.default_rng(0)
+PATIENTS = np.sort(RNG.integers(0, 15, 40)) * 3
+CLASSES = (PATIENTS // 3 + RNG.integers(0, 2, 40)) % 4
+ALL = [np.arange(4), np.array([1, 2])]
+
+
+def slow_mean(values: np.ndarray, classes: np.ndarray, part: np.ndarray) -> float:
+    return float(np.mean([values[classes == c].mean() for c in part if (classes == c).any()]))
+
+
+def test_the_mean_and_its_interval_are_those_of_resampled_patients() -> None:
+    values = RNG.random(40)
+    estimates = MacroBootstrap(PATIENTS, CLASSES, 4, seed=7).mean(values, ALL)
+    known = np.unique(PATIENTS)
+    rng = np.random.default_rng(7)
+    draws = [known[rng.integers(len(known), size=len(known))] for _ in range(RESAMPLES)]
+    for part, estimate in zip(ALL, estimates, strict=True):
+        assert estimate.mean == pytest.approx(slow_mean(values, CLASSES, part))
+        means = []
+        for draw in draws:
+            rows = np.concatenate([np.flatnonzero(p == PATIENTS) for p in draw])
+            means.append(slow_mean(values[rows], CLASSES[rows], part))
+        assert [estimate.low, estimate.high] == pytest.approx(np.percentile(means, [2.5, 97.5]))
+
+
+def test_f1_is_macro_f1() -> None:
+    predicted = RNG.integers(0, 4, 40)
+    (whole, _) = MacroBootstrap(PATIENTS, CLASSES, 4).f1(predicted, ALL)
+    assert whole.mean == pytest.approx(macro_f1(CLASSES, predicted))
+    assert whole.low < whole.mean < whole.high
+    (expected, _) = MacroBootstrap(PATIENTS, CLASSES, 4).expected_f1(np.stack([predicted, predicted]), ALL)
+    assert expected.mean == expected.low == expected.high == pytest.approx(whole.mean)
+
+
+def test_patients_who_agree_count_as_one_witness() -> None:
+    """Twenty images of each of four patients are no eighty patients: the interval must not shrink."""
+    values, patients = np.array([0.0, 1.0, 0.0, 1.0]), np.arange(4)
+    once = MacroBootstrap(patients, np.zeros(4, dtype=int), 1).mean(values, [np.array([0])])[0]
+    many = MacroBootstrap(np.repeat(patients, 20), np.zeros(80, dtype=int), 1).mean(
+        np.repeat(values, 20), [np.array([0])]
+    )[0]
+    assert (many.low, many.high) == pytest.approx((once.low, once.high))

@@ -1,0 +1,143 @@
+"""`coin evaluate`: the table, the file for programs, the page for people, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from index_store import Archive
+from retrieval import RESEARCH_USE
+from tests.index_store.archive_builders import add_manifest, write_manifest
+from tests.ui.conftest import coin
+
+HOSTILE = '<script>alert("x")</script>'
+
+
+def filled(folder: Path, rows: list[dict[str, str]], *, name: str = "ours") -> Path:
+    with Archive.create(folder / "archive", name=name) as archive:
+        if rows:
+            add_manifest(archive, write_manifest(folder / "manifest.csv", rows))
+    return folder / "archive"
+
+
+def rows(count: int = 24, *, sites: tuple[str, ...] = ("cervix", "thyroid")) -> list[dict[str, str]]:
+    return [
+        {
+            "image": f"{i}.png",
+            "case": f"case {i}",
+            "patient": f"patient {i // 2}",
+            "report": "Report.",
+            "site": sites[(i // 2) % len(sites)],
+            "category": ("Benign", "Malignant")[(i // 4) % 2],
+        }
+        for i in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return filled(tmp_path_factory.mktemp("evaluated"), rows(), name=HOSTILE)
+
+
+class Elements(HTMLParser):
+    """The names of a document's elements, and what they would load."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.loads: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.append(tag)
+        self.loads += [name for name, _ in attrs if name in {"src", "href", "srcset", "action"}]
+        if tag not in {"meta"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_table_json_and_page_say_the_same(archive: Path, tmp_path: Path) -> None:
+    run = coin("evaluate", "--archive", archive, "--json", tmp_path / "e.json", "--html", tmp_path / "e.html")
+    assert run.exit_code == 0, run.output
+    assert run.stdout.rstrip().endswith(RESEARCH_USE)
+    written = json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))
+    page = (tmp_path / "e.html").read_text(encoding="utf-8")
+    assert (written["notice"], written["cases"], written["patients"]) == (RESEARCH_USE, 24, 12)
+    assert page.count(RESEARCH_USE) == 2
+    assert "What this does not show" in page
+    assert "What this does not show" in run.stdout
+    for task in written["tasks"]:
+        assert f"== {task['name']}\n" in run.stdout
+        for part in task["parts"]:
+            for row in part["rows"]:
+                assert f"{row['scores']['P@10']['mean']:.3f}" in run.stdout
+                for score in row["scores"].values():
+                    assert score["low"] <= score["mean"] + 1e-9
+                    assert score["mean"] <= score["high"] + 1e-9
+                    assert f"{score['mean']:.3f}" in page
+    assert max(map(len, run.stdout.splitlines())) <= 100
+
+
+def test_the_page_loads_nothing_and_shows_names_as_text(archive: Path, tmp_path: Path) -> None:
+    assert coin("evaluate", "--archive", archive, "--html", tmp_path / "e.html").exit_code == 0
+    page = (tmp_path / "e.html").read_text(encoding="utf-8")
+    elements = Elements(page)
+    assert elements.open == []
+    assert elements.loads == []
+    assert {"script", "link", "img", "iframe"} & set(elements.names) == set()
+    assert elements.names.count("svg") == 3 * 3  # three questions, each over all and of two sites
+    assert "&lt;script&gt;" in page
+    heights = [float(h) for h in re.findall(r'<rect [^>]*height="([^"]+)"', page)]
+    assert heights
+    assert all(0 <= h <= 160 for h in heights)
+
+
+def test_the_same_seed_writes_the_same_files(archive: Path, tmp_path: Path) -> None:
+    texts = []
+    for name in ("a", "b"):
+        made = coin("evaluate", "--archive", archive, "--sample", "10", "--seed", "3", "--json", tmp_path / name)
+        assert made.exit_code == 0
+        texts.append(((tmp_path / name).read_text(encoding="utf-8"), made.stdout))
+    assert texts[0] == texts[1]
+    assert json.loads(texts[0][0])["sampled"] == 10
+
+
+def test_without_the_histogram_there_is_one_channel_fewer(tmp_path: Path) -> None:
+    folder = filled(tmp_path, rows(12, sites=("cervix",)))
+    run = coin("evaluate", "--archive", folder, "--no-histogram", "--json", tmp_path / "e.json")
+    assert run.exit_code == 0, run.output
+    (task,) = json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))["tasks"]
+    assert task["name"] == "category within the site"
+    assert [row["channel"] for row in task["parts"][0]["rows"]] == ["image", "chance"]
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ([], "is empty"),
+        ([{**row, "category": ""} for row in rows(4)], "has a category"),
+        ([{**row, "patient": "one"} for row in rows(4)], "all of the patient 'one'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said_in_one_line(tmp_path: Path, made: list[dict[str, str]], message: str) -> None:
+    run = coin("evaluate", "--archive", filled(tmp_path, made))
+    assert run.exit_code == 1
+    assert run.stdout == ""
+    assert message in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(archive: Path, tmp_path: Path) -> None:
+    run = coin("evaluate", "--archive", archive, "--json", tmp_path / "nowhere" / "e.json")
+    assert run.exit_code == 2
+    assert "there is no folder" in run.stderr
