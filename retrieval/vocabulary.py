@@ -90,7 +90,11 @@ class Vocabulary:
     sites: tuple[Site, ...]
     systems: tuple[ReportingSystem, ...]
     malignancy: tuple[str, ...]
+    """Words for a malignancy, whatever category it has in a system."""
     not_malignancy: tuple[str, ...]
+    """Names of benign diseases that hold such a word."""
+    neoplasia: tuple[str, ...]
+    """Where denied, there is no malignancy; where affirmed, they may be of a benign neoplasm."""
 
     def __post_init__(self) -> None:
         sites = [site.name for site in self.sites]
