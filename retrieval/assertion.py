@@ -30,9 +30,13 @@ def _pattern(expression: str) -> re.Pattern[str]:
     return re.compile(expression, re.IGNORECASE | re.VERBOSE)
 
 
+_REACH = 400
+"""Characters to either side of a mention in which cues are sought."""
+
 # Hold a negation's word and negate nothing.
 _IDLE = _pattern(
-    r"\bnot\s+otherwise\s+specified | \bno\s+special\s+type | \bno\s+doubt | \bwithout\s+(?:any\s+)?doubt | \bnot\s+only"
+    r"\bnot\s+otherwise\s+specified | "
+    r"\bno\s+special\s+type | \bno\s+doubt | \bwithout\s+(?:any\s+)?doubt | \bnot\s+only"
 )
 _SCOPE_END = _pattern(r"[;\n] | \.(?=\s|$) | \b(?:but|however|although|though|whereas|nevertheless|yet|except)\b")
 
@@ -41,7 +45,9 @@ _VOID_BEFORE = _pattern(
     r"instead\s+of|if|in\s+case\s+of|whether|differential|(?:in)?sufficient\s+for|for\s+(?:an?\s+)?(?:definit\w+|firm|outright))\b"
     r"[^,]*$"
 )
-_VOID_AFTER = _pattern(r"^[^,]{0,25}?\b(?:cannot|can\s+not|could\s+not|not)\s+(?:yet\s+)?(?:be\s+)?(?:confirmed|proven|provable)")
+_VOID_AFTER = _pattern(
+    r"^[^,]{0,25}?\b(?:cannot|can\s+not|could\s+not|not)\s+(?:yet\s+)?(?:be\s+)?(?:confirmed|proven|provable)"
+)
 _EXCLUSION = r"(?:be\s+)?(?:\w+ly\s+)?(?:excluded?|ruled?\s+out)"
 _NOT_EXCLUDED_BEFORE = _pattern(rf"\b(?:cannot|can't|can\s+not|could\s+not|unable\s+to|not)\s+{_EXCLUSION}\b[^,]*$")
 _NOT_EXCLUDED_AFTER = _pattern(
@@ -77,6 +83,7 @@ _FAVOUR_AFTER = _pattern(
 
 def assertion(text: str, start: int, end: int) -> Assertion:
     """How `text` says what it mentions at [start, end)."""
+    text, start, end = _around(text, start, end)
     text = _IDLE.sub(lambda idle: " " * len(idle.group()), text)
     scope_start = max((match.end() for match in _SCOPE_END.finditer(text, 0, start)), default=0)
     ending = _SCOPE_END.search(text, end)
@@ -97,6 +104,12 @@ def assertion(text: str, start: int, end: int) -> Assertion:
     if _FAVOUR_BEFORE.search(before) or _FAVOUR_AFTER.search(after):
         return Assertion.FAVOURED
     return Assertion.AFFIRMED
+
+
+def _around(text: str, start: int, end: int) -> tuple[str, int, int]:
+    """The neighbourhood that cues may stand in: a report of a thousand mentions is not read a thousand times."""
+    first = max(0, start - _REACH)
+    return text[first : end + _REACH], start - first, end - first
 
 
 def _negated_before(before: str) -> Assertion | None:

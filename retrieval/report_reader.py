@@ -1,11 +1,12 @@
 """Site and category read from the text of a report, or None where it does not say.
 
     specimen ("(…)", "Specimen: …", what stands before "shows") ─► site ─► its reporting system
-    conclusion ("consistent with …", "Diagnosis: …", the first line) ─► mentions ─► asserted how? ─► one category, or None
+    conclusion ("consistent with …", "Diagnosis: …") ─► mentions ─► asserted how? ─► one category, or None
 
-The site comes from the specimen, never from a diagnosis: "metastasis of a breast carcinoma" is no breast. Where a report
-opens with its category, as cervical ones do, words that one system alone uses tell the site. The category is one of the
-site's own system, never of another. Mentions that contradict each other, or are merely suggested, give no answer.
+The site comes from the specimen, never from a diagnosis: "metastasis of a breast carcinoma" is no breast. Where a
+report opens with its category, as cervical ones do, words that one system alone uses tell the site. The category is one
+of the site's own system, never of another. Mentions that contradict each other, or are merely suggested, give no
+answer.
 
 How this was made: the rules from general knowledge of cytology reports, and from the train wordings of the phantoms.
 COIN's 20 published reports were read while it was written, so what it does on them is no independent measurement. Of
@@ -19,7 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from retrieval.assertion import Assertion, assertion
-from retrieval.vocabulary import Category, ReportingSystem, Site, vocabulary, word_pattern
+from retrieval.specimen import HEADING, IN_BRACKETS, read_site
+from retrieval.vocabulary import Category, ReportingSystem, vocabulary, word_pattern
 
 
 @dataclass(frozen=True)
@@ -57,29 +59,20 @@ class _Mention:
         return words + ")" if words.count("(") > words.count(")") else words
 
 
-_SPACE = re.compile(r"[ \t\r\f\v\u00a0]+")
+_LONGEST = 20_000
+"""Characters that are read of a report: what stands further down is no longer about the specimen."""
 _HISTORY = re.compile(
-    r"\b(?:clinical (?:history|information|details|data|diagnosis)|(?:medical )?history|anamnesis)\s*:[^.\n]*[.\n]?", re.I
-)
-_COMMENT = re.compile(
-    r"(?:^|[.;,\n])\s*;?\s*(?:additional |please )?(?:comments?|recommendations?|notes?|remarks?)\b[^:;.\n]{0,40}:", re.I
-)
-_IN_BRACKETS = re.compile(r"\s*\(((?:[^()]|\([^()]*\))*)\)")
-_SPECIMEN = re.compile(
-    r"\b(?:specimen(?: type)?|site|source|sample|material(?: submitted| received)?|organ)\s*:\s*([^.;\n]+)", re.I
-)
-_FINDING_BEGINS = re.compile(
-    r":|\s[-–—]\s|\b(?:show(?:s|ed|ing)?|reveal\w*|contain\w*|demonstrat\w+|display\w*|consists?|yield\w*|did|do|does|is|are|was|"
-    r"were|with|there|finds?|found|has|have|observed|seen|comprises?|exhibit\w*|presents?|positive|negative|suspicious|"
-    r"consistent|no|not|cannot)\b",
+    r"\b(?:clinical (?:history|information|details|data|diagnosis)|(?:medical )?history|anamnesis)\s*:[^.\n]*[.\n]?",
     re.I,
 )
-_HEADING = re.compile(
-    r"\b(?:diagnos[ie]s|impression|interpretation|conclusions?|results?|(?:general )?categori[sz]ation)\s*:", re.I
+_COMMENT = re.compile(
+    r"(?:^|[.;,\n]) ?;? ?(?:additional |please )?(?:comments?|recommendations?|notes?|remarks?)\b[^:;.\n]{0,40}:",
+    re.I,
 )
 _CONCLUSION = re.compile(
-    r"\b(?:consistent with|compatible with|in keeping with|in line with|considered (?:to be|as)|are those of|in summary|"
-    r"overall|to summari[sz]e|diagnosed as|diagnostic of|indicative of|represent(?:s|ing)?|(?:features|findings) suggest)\b"
+    r"\b(?:consistent with|compatible with|in keeping with|in line with|considered (?:to be|as)|are those of|"
+    r"in summary|overall|to summari[sz]e|diagnosed as|diagnostic of|indicative of|represent(?:s|ing)?|"
+    r"(?:features|findings) suggest)\b"
     r"|\b(?:judged|assumed)\b",
     re.I,
 )
@@ -95,59 +88,19 @@ def read_report(report: str, *, site: str = "", system: str = "") -> ReportReadi
         system: the reporting system where it is known; the category is read within it.
     """
     # What was said before this specimen, or is added as a comment, says nothing of its category.
-    text = _HISTORY.sub(" ", _SPACE.sub(" ", report))
+    lines = (" ".join(line.split()) for line in report[:_LONGEST].splitlines())
+    text = _HISTORY.sub(" ", "\n".join(filter(None, lines)))
     if comment := _COMMENT.search(text):
         text = text[: comment.start() + 1] if comment.start() else ""
     site_words = ""
     if not site:
-        site, site_words = _read_site(text)
+        site, site_words = read_site(text)
     known = vocabulary()
     within = known.system(system) if system else known.system_of(site)
     if within is None:
         return ReportReading(site or None, site_words)
     category, category_words = _read_category(text, within)
     return ReportReading(site or None, site_words, within.name, category, category_words)
-
-
-def _read_site(text: str) -> tuple[str, str]:
-    """Name and words of the site, or two empty strings."""
-    specimen, certain = _specimen(text)
-    found: list[tuple[Site, re.Match[str]]] = []
-    for site in vocabulary().sites:
-        for match in word_pattern(site.aliases).finditer(specimen):
-            # "breast cancer patient" names no specimen.
-            if not re.match(r"\W+(?:\w+\W+)?(?:cancer|\w*carcinoma|metasta)", specimen[match.end() :], re.I):
-                found.append((site, match))
-    # "cervical/vaginal" holds no "vaginal smear".
-    found = [(s, m) for s, m in found if not any(_covers(other, m) for _, other in found)]
-    if found:
-        highest = max(site.rank for site, _ in found)
-        if len({site.name for site, _ in found}) > 1 and re.search(r"\b(?:and|plus)\b|[&+]", specimen):
-            return "", ""  # two specimens
-        best = [(site, match) for site, match in found if site.rank == highest]
-        if len({site.name for site, _ in best}) > 1:
-            return "", ""
-        return best[0][0].name, best[0][1].group()
-    if certain:  # a specimen is named, and unknown
-        return "", ""
-    told = [(s, m) for s in vocabulary().systems if (m := word_pattern(s.telling).search(text))]
-    return (told[0][0].sites[0], told[0][1].group()) if len(told) == 1 else ("", "")
-
-
-def _specimen(text: str) -> tuple[str, bool]:
-    """The words about the specimen, and whether they are certain to be that."""
-    brackets = _IN_BRACKETS.match(text)
-    if brackets:
-        return brackets.group(1), True
-    heading = _SPECIMEN.search(text)
-    if heading:
-        return heading.group(1), True
-    sentence = re.split(r"(?<=[.;])\s|\n", text.strip(), maxsplit=1)[0]
-    begins = _FINDING_BEGINS.search(sentence)
-    if begins:
-        return sentence[: begins.start()], False
-    diagnosis = word_pattern(vocabulary().malignancy).search(sentence)
-    return ("" if diagnosis else sentence), False
 
 
 def _read_category(text: str, system: ReportingSystem) -> tuple[str | None, str]:
@@ -167,9 +120,9 @@ def _read_category(text: str, system: ReportingSystem) -> tuple[str | None, str]
 
 def _parts(text: str) -> Iterator[tuple[str, bool]]:
     """The report in parts, and of each whether a conclusion is drawn in it."""
-    if brackets := _IN_BRACKETS.match(text):
+    if brackets := IN_BRACKETS.match(text):
         text = text[brackets.end() :] if len(text) > brackets.end() + 1 else text
-    if heading := _HEADING.search(text):
+    if heading := HEADING.search(text):
         yield text[: heading.start()], False
         yield text[heading.end() :], True
         return
@@ -200,7 +153,7 @@ def _mentions(text: str, system: ReportingSystem) -> Iterator[_Mention]:
     found += [(m, None, False, False) for m in word_pattern(vocabulary().neoplasia).finditer(text)]
     if suspicion := _suspicion(system):
         found += [(m, suspicion, False, False) for m in word_pattern(_SUSPICIOUS).finditer(text)]
-    taken = [match for match in word_pattern(vocabulary().not_malignancy).finditer(text)]
+    taken = list(word_pattern(vocabulary().not_malignancy).finditer(text))
     found.sort(key=lambda item: (item[0].start() - item[0].end(), not item[2], item[1] is malignant))
     for match, of, explicit, numbered in found:
         named = of is not None and match.group() in of.findings
@@ -245,21 +198,23 @@ def _resolve(mentions: list[_Mention], system: ReportingSystem) -> tuple[str | N
             negative = negative or mention
         elif meaning == "ambiguous":
             ambiguous = True
-        elif meaning is not None:
+        elif isinstance(meaning, tuple):
             name, changed = meaning
             (derived if changed else explicit if mention.explicit else found).setdefault(name, mention)
     by_name = {category.name: category for category in system.categories}
+
+    def rank(name: str) -> int:
+        return vocabulary().tiers.index(by_name[name].tier)
+
     severe = {name: m for name, m in found.items() if by_name[name].tier == "malignant"}
     if len(severe) > 1:  # "carcinoma" beside the name of a carcinoma that has its own category
         severe = {name: m for name, m in severe.items() if not by_name[name].any_malignancy}
     if explicit:
         name, mention = next(iter(explicit.items()))
-        tier = by_name[name].tier
-        others = {by_name[other].tier for other in (*severe, *derived)} if tier != "malignant" else set()
-        higher = {t for t in others if vocabulary().tiers.index(t) > vocabulary().tiers.index(tier)}
-        if tier in ("indeterminate", "low-grade neoplasm", "suspicious"):
-            higher -= {"suspicious", "indeterminate"}
-        return (name, mention.words) if len(explicit) == 1 and not higher else (None, "")
+        graver = any(rank(other) > rank(name) for other in (*severe, *derived))
+        # "LSIL; cannot exclude HSIL" has no single category; "follicular neoplasm, carcinoma not excluded" has.
+        beside = any(m.category and m.category.if_not_excluded and other != name for other, m in derived.items())
+        return (name, mention.words) if len(explicit) == 1 and not graver and not beside else (None, "")
     if severe:
         clear = len(severe) == 1 and not derived
         return next(((name, m.words) for name, m in severe.items()), (None, "")) if clear else (None, "")
@@ -267,9 +222,8 @@ def _resolve(mentions: list[_Mention], system: ReportingSystem) -> tuple[str | N
         return None, ""
     rest = {**found, **derived}
     if len(rest) > 1:  # the graver of two: "atypical, benign cells", "suspicious … cannot be excluded"
-        ranks = {name: vocabulary().tiers.index(by_name[name].tier) for name in rest}
-        gravest = [name for name, rank in ranks.items() if rank == max(ranks.values())]
-        rest = {name: rest[name] for name in gravest}
+        highest = max(map(rank, rest))
+        rest = {name: mention for name, mention in rest.items() if rank(name) == highest}
     if len(rest) == 1:
         name, mention = next(iter(rest.items()))
         return name, mention.words
@@ -302,9 +256,3 @@ def _meaning(mention: _Mention, how: Assertion, system: ReportingSystem) -> tupl
         instead = system.category(category.if_not_excluded) if category and category.if_not_excluded else unsure
         return (instead.name, True) if instead else "ambiguous"
     return "ambiguous"
-
-
-def _covers(outer: re.Match[str], inner: re.Match[str]) -> bool:
-    return outer is not inner and outer.start() <= inner.start() and inner.end() <= outer.end() and len(
-        outer.group()
-    ) > len(inner.group())
