@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from retrieval.ingest import AddSummary as AddSummary
     from retrieval.ingest import add_manifest as add_manifest
     from retrieval.notice import RESEARCH_USE as RESEARCH_USE
+    from retrieval.report_reader import ReportReading as ReportReading
+    from retrieval.report_reader import read_report as read_report
     from retrieval.results import Query as Query
     from retrieval.results import RankedCase as RankedCase
     from retrieval.results import SearchResult as SearchResult
@@ -43,11 +45,13 @@ _HOME = {
     "Query": "results",
     "QueryError": "errors",
     "RankedCase": "results",
+    "ReportReading": "report_reader",
     "RetrievalError": "errors",
     "SearchResult": "results",
     "Timing": "results",
     "add_manifest": "ingest",
     "precision_at_k": "evaluation",
+    "read_report": "report_reader",
     "to_dict": "export",
     "to_json": "export",
 }

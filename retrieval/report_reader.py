@@ -59,8 +59,8 @@ class _Mention:
         return words + ")" if words.count("(") > words.count(")") else words
 
 
-_LONGEST = 20_000
-"""Characters that are read of a report: what stands further down is no longer about the specimen."""
+_LONGEST = 5_000
+"""Characters that are read of a report: what stands further down is rarely the conclusion."""
 _HISTORY = re.compile(
     r"\b(?:clinical (?:history|information|details|data|diagnosis)|(?:medical )?history|anamnesis)\s*:[^.\n]*[.\n]?",
     re.I,
