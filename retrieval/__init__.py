@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from retrieval.ingest import add_manifest as add_manifest
     from retrieval.leave_one_out import evaluate_archive as evaluate_archive
     from retrieval.notice import RESEARCH_USE as RESEARCH_USE
+    from retrieval.report_reader import ReportReading as ReportReading
+    from retrieval.report_reader import read_report as read_report
     from retrieval.results import Query as Query
     from retrieval.results import RankedCase as RankedCase
     from retrieval.results import SearchResult as SearchResult
@@ -48,12 +50,14 @@ _HOME = {
     "Query": "results",
     "QueryError": "errors",
     "RankedCase": "results",
+    "ReportReading": "report_reader",
     "RetrievalError": "errors",
     "SearchResult": "results",
     "Timing": "results",
     "add_manifest": "ingest",
     "evaluate_archive": "leave_one_out",
     "precision_at_k": "evaluation",
+    "read_report": "report_reader",
     "to_dict": "export",
     "to_json": "export",
 }

@@ -1,0 +1,196 @@
+"""The vocabulary of cytology: sites, reporting systems, their categories and tiers, read from vocabulary.toml.
+
+    Vocabulary ── Site             where a specimen comes from, and the words for it
+               └─ ReportingSystem  for one or more sites, with its published source
+                  └─ Category      one of the system's categories, in its order, with its tier and words
+
+A tier (`Vocabulary.tiers`, in order) is what categories of different systems have roughly in common. It serves ordinal
+measures within one system; it never makes categories of two systems the same.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site by the name it has in manifests. Where a specimen names several, the highest `rank` is meant."""
+
+    name: str
+    aliases: tuple[str, ...]
+    rank: int = 1
+
+
+@dataclass(frozen=True)
+class Category:
+    """One category of a system. `aliases` and `codes` state it; `findings` are what belongs in it."""
+
+    name: str
+    tier: str
+    codes: tuple[str, ...] = ()
+    """Abbreviations, in capitals as they stand."""
+    numbers: tuple[str, ...] = ()
+    """What follows "Bethesda", "Milan", "category" …"""
+    aliases: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    any_malignancy: bool = False
+    """Every malignancy of the site belongs here, unless another category names it."""
+    takes_suspicion: bool = False
+    """A suspected malignancy belongs here; need not be said where only one category's tier is "suspicious"."""
+    if_suspected: str = ""
+    """The category meant where this one is suspected only; empty: that of a suspected malignancy."""
+    if_not_excluded: str = ""
+    """The category meant where this one "cannot be excluded"; empty: the system's only indeterminate one."""
+
+
+@dataclass(frozen=True)
+class ReportingSystem:
+    """A reporting system: its categories in its own order, which is ordinal but for categories of glandular cells."""
+
+    name: str
+    sites: tuple[str, ...]
+    source: str
+    categories: tuple[Category, ...]
+    doi: str = ""
+    numbered_by: tuple[str, ...] = ()
+    """Names that are followed by a category's number."""
+    telling: tuple[str, ...] = ()
+    """Words that tell the first of `sites` where a report names no specimen."""
+
+    def category(self, name: str) -> Category | None:
+        """The category of that name, code or alias (in any case); None where the system has none."""
+        wanted = name.strip().casefold()
+        for category in self.categories:
+            if wanted == category.name.casefold():
+                return category
+        for category in self.categories:
+            if any(wanted == word.casefold() for word in (*category.codes, *category.aliases)):
+                return category
+        return None
+
+    def of_tier(self, tier: str) -> tuple[Category, ...]:
+        """The system's categories of a tier."""
+        return tuple(category for category in self.categories if category.tier == tier)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """All of vocabulary.toml. Raises `ValueError` where its parts do not fit together."""
+
+    version: int
+    tiers: tuple[str, ...]
+    """From "non-diagnostic" to "malignant", in order."""
+    sites: tuple[Site, ...]
+    systems: tuple[ReportingSystem, ...]
+    malignancy: tuple[str, ...]
+    """Words for a malignancy, whatever category it has in a system."""
+    not_malignancy: tuple[str, ...]
+    """Names of benign diseases that hold such a word."""
+    neoplasia: tuple[str, ...]
+    """Where denied, there is no malignancy; where affirmed, they may be of a benign neoplasm."""
+
+    def __post_init__(self) -> None:
+        sites = [site.name for site in self.sites]
+        _require_unique("site", sites)
+        _require_unique("system", [system.name for system in self.systems])
+        _require_unique("site with a system", [site for system in self.systems for site in system.sites])
+        for system in self.systems:
+            names = [category.name for category in system.categories]
+            _require_unique(f"category in {system.name}", names)
+            for wrong in (set(system.sites) - set(sites)) | ({c.tier for c in system.categories} - set(self.tiers)):
+                raise ValueError(f"The system {system.name} names {wrong!r}, which the vocabulary does not have.")
+            for category in system.categories:
+                for other in (category.if_suspected, category.if_not_excluded):
+                    if other and other not in names:
+                        raise ValueError(f"{category.name} of {system.name} refers to {other!r}, which is not there.")
+
+    def site(self, words: str) -> Site | None:
+        """The site with that name or alias (in any case)."""
+        wanted = words.strip()
+        for site in self.sites:
+            if wanted.casefold() == site.name.casefold() or word_pattern(site.aliases).fullmatch(wanted):
+                return site
+        return None
+
+    def system(self, name: str) -> ReportingSystem | None:
+        """The reporting system of that name (in any case)."""
+        wanted = name.strip().casefold()
+        return next((system for system in self.systems if system.name.casefold() == wanted), None)
+
+    def system_of(self, site: str) -> ReportingSystem | None:
+        """The reporting system of a site, by its name; None for a site the vocabulary does not know."""
+        return next((system for system in self.systems if site in system.sites), None)
+
+    def categories(self, *, tier: str) -> tuple[tuple[ReportingSystem, Category], ...]:
+        """All categories of a tier, each with its system."""
+        return tuple((system, category) for system in self.systems for category in system.of_tier(tier))
+
+    def tier_rank(self, system: str, category: str) -> int | None:
+        """The place of a category's tier in `tiers`, from 0; None for a system or category that is not known."""
+        of_system = self.system(system)
+        found = of_system.category(category) if of_system else None
+        return self.tiers.index(found.tier) if found else None
+
+
+@cache
+def vocabulary() -> Vocabulary:
+    """The vocabulary that comes with the software."""
+    return read_vocabulary(Path(__file__).with_name("vocabulary.toml"))
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Read a vocabulary file.
+
+    Raises `ValueError` (`tomllib.TOMLDecodeError` is one) for a file that is no vocabulary, `OSError` where it cannot
+    be read.
+    """
+    with path.open("rb") as file:
+        document: dict[str, Any] = tomllib.load(file)
+    try:
+        systems = [
+            {**system, "categories": tuple(Category(**_frozen(category)) for category in system["categories"])}
+            for system in document.pop("systems")
+        ]
+        return Vocabulary(
+            sites=tuple(Site(**_frozen(site)) for site in document.pop("sites")),
+            systems=tuple(ReportingSystem(**_frozen(system)) for system in systems),
+            **_frozen(document),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path.name} is no vocabulary: {error}. Compare it with the one that is shipped.") from error
+
+
+@cache
+def word_pattern(words: tuple[str, ...], *, exact_case: bool = False) -> re.Pattern[str]:
+    """A pattern that finds any of the words, as vocabulary.toml writes them, and of several the longest."""
+    ordered = sorted(words, key=len, reverse=True)
+    if not ordered:
+        return re.compile(r"(?!)")
+    flags = re.NOFLAG if exact_case else re.IGNORECASE
+    return re.compile(rf"(?<!\w)(?:{'|'.join(_written(word) for word in ordered)})(?!\w)", flags)
+
+
+def _written(word: str) -> str:
+    pattern = re.escape(word).replace(r"\*", r"\w*")
+    pattern = pattern.replace(r"\-", r"[\s\-]?").replace(r"\ ", r"[\s\-]+")
+    pattern = re.sub("tumor", "tumou?r", pattern)
+    return pattern if word.endswith("*") else pattern + "s?"
+
+
+def _frozen(table: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+
+
+def _require_unique(what: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"The vocabulary has the {what} {name!r} twice. Remove one.")
+        seen.add(name)
