@@ -11,6 +11,7 @@ import numpy as np
 from retrieval.evaluation import Label
 from retrieval.labelled import LabelledCases
 from retrieval.metrics import Floats, Ints
+from retrieval.vocabulary import vocabulary
 
 Gain = Callable[[Label, Label], float]
 """What a result is worth to a query, from 0: asked only of two labels of one site and reporting system."""
@@ -35,6 +36,20 @@ class Question:
 def same_category(query: Label, result: Label) -> float:
     """1 for the same category, 0 for any other: nDCG without grades."""
     return float(query == result)
+
+
+def ordinal(query: Label, result: Label) -> float:
+    """1 for the same category, 1/2 for another of its tier, 1/4 for one of a neighbouring tier, else 0.
+
+    The tiers are the vocabulary's (negative … malignant); a non-diagnostic case, and a category that the vocabulary
+    lacks, resembles none but its own. The steps are this project's choice: cytology has no agreed distances.
+    """
+    if query == result:
+        return 1.0
+    tiers = [vocabulary().tier_rank(label.system, label.category) for label in (query, result)]
+    if not all(tiers):  # None: unknown; 0: non-diagnostic, which is no step below negative
+        return 0.0
+    return {0: 0.5, 1: 0.25}.get(abs(tiers[0] - tiers[1]), 0.0)  # type: ignore[operator]
 
 
 def questions_for(cases: LabelledCases, gain: Gain = same_category) -> tuple[Question, ...]:

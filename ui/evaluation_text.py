@@ -43,7 +43,9 @@ def introduction(evaluation: Evaluation) -> tuple[str, ...]:
         f"Leave-one-patient-out: {asked} asks by the mean of its images' vectors, without its own patient; one result "
         f"a patient. Every figure is a mean over categories, with its 95 % interval from {evaluation.resamples} "
         f"resamples of whole patients (seed {evaluation.seed}). mMV@k is the macro-F1 of the majority vote of the "
-        "first k; R@10 is the share of all relevant patients among the first 10, small where they are many.",
+        "first k; R@10 is the share of all relevant patients among the first 10, small where they are many; nDCG@10 "
+        "counts a category of the same tier (negative, indeterminate … malignant) half, of a neighbouring one a "
+        "quarter.",
     )
 
 

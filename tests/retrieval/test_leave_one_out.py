@@ -17,7 +17,7 @@ from retrieval.evaluation import Label
 from retrieval.evaluation_results import TaskResult
 from retrieval.labelled import LabelledCases, labelled_cases, read_labelled
 from retrieval.leave_one_out import METRICS, Channel, evaluate_channels
-from retrieval.questions import questions_for
+from retrieval.questions import ordinal, questions_for
 from retrieval.ranking import rank_by_mean
 from tests.index_store.archive_builders import FINGERPRINT, add_manifest, write_manifest
 from tests.retrieval.labelled_archive import made_case, made_cases, random_vectors, telling_vectors, unit
@@ -251,3 +251,15 @@ def test_what_cannot_be_evaluated_says_why(tmp_path: Path, rows: list[dict[str, 
             add_manifest(archive, write_manifest(tmp_path / "manifest.csv", full))
         with pytest.raises(EvaluationError, match=message):
             evaluate_archive(archive)
+
+
+def test_ordinal_gain_follows_the_tiers() -> None:
+    def gain(query: str, result: str, system: str = "Bethesda cervical 2014") -> float:
+        return ordinal(Label("cervix", query, system), Label("cervix", result, system))
+
+    assert gain("HSIL", "HSIL") == 1.0
+    assert gain("ASC-US", "ASC-H") == 0.5, "both are indeterminate"
+    assert gain("HSIL", "SCC") == gain("SCC", "HSIL") == 0.25
+    assert gain("NILM", "SCC") == 0.0
+    assert gain("mine", "SCC") == 0.0 and gain("mine", "mine") == 1.0, "the vocabulary does not know everything"
+    assert gain("Nondiagnostic", "Benign", "Bethesda thyroid 2023") == 0.0

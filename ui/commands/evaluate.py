@@ -52,6 +52,7 @@ def evaluate(
     and seed give the same figures.
     """
     from retrieval import evaluate_archive
+    from retrieval.questions import ordinal
 
     with (
         open_archive(settings.archive, read_only=True) as archive,
@@ -59,7 +60,7 @@ def evaluate(
         progress("Evaluating", unit="queries") as draw,
     ):
         evaluation = evaluate_archive(
-            archive, sample=sample, seed=seed, histogram=histogram, progress=draw, reading=reading
+            archive, sample=sample, seed=seed, gain=ordinal, histogram=histogram, progress=draw, reading=reading
         )
     if json_file is not None:
         json_file.write_text(json_text(evaluation) + "\n", encoding="utf-8")
