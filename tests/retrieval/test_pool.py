@@ -24,15 +24,20 @@ def every_order(classes: np.ndarray, own: int) -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize("classes", [[0, 0, 1, 0, 2, 2, 0], [0, 1, 0, 0, 1, 2, 1]], ids=["one class each", "several"])
-@pytest.mark.parametrize("query", range(7))
+ONE_CLASS_EACH, SEVERAL = [0, 0, 1, 0, 2, 2, 0], [0, 1, 0, 0, 1, 2, 1]
+
+
+# Without the queries whose class no other patient has.
+@pytest.mark.parametrize(
+    ("classes", "query"),
+    [(ONE_CLASS_EACH, query) for query in (0, 1, 3, 6)] + [(SEVERAL, query) for query in (0, 1, 2, 3, 4, 6)],
+)
 def test_chance_is_the_mean_over_all_orders(classes: list[int], query: int) -> None:
     labels = np.array(classes)
     pool = Pool(PATIENTS, labels, GAINS)
     truth, own = labels[[query]], PATIENTS[[query]]
     total = pool.relevant(truth, own)
-    if not total[0]:
-        pytest.skip("nothing to find")
+    assert total[0]
     orders = every_order(labels, int(own[0]))
     relevant, ideal = orders == truth[0], pool.ideal(truth, own, 3)
     totals = np.repeat(total, len(orders))
