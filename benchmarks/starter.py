@@ -22,12 +22,13 @@ from tempfile import TemporaryDirectory
 from tqdm import tqdm
 
 from benchmarks.machine import describe_machine
-from generation import CoinGenerator, GenerationCache
+from generation import PRESETS, CoinGenerator, GenerationCache, Preset
 from generation.phantom import PROFILES, SPLITS, Phantom, phantom_cases, write_phantoms
+from generation.weights import STARTER
 from index_store import Archive
 from retrieval import CaseSearch, Encoder, Estimate, Label, Precision, SearchResult, add_manifest, precision_at_k
 
-QUERY_SEED, REFERENCE_SEED = 0, 1
+REFERENCE_SEED = 1
 K = 10
 
 
@@ -35,9 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     classes = {(profile.site, profile.category) for profile in PROFILES}
     references = phantom_cases(options.per_class * len(classes), seed=REFERENCE_SEED, split="held-out")
-    queries = phantom_cases(options.queries, seed=QUERY_SEED, split=options.wordings)
+    queries = phantom_cases(options.queries, seed=options.query_seed, split=options.wordings)
     with TemporaryDirectory() as folder:
-        generator = CoinGenerator(device=options.device, cache=GenerationCache(Path(folder) / "generated"))
+        # Named, the starter's base comes without its LoRA; unnamed, with it.
+        base = STARTER / "base" if options.no_lora else None
+        generator = CoinGenerator(base, device=options.device, cache=GenerationCache(Path(folder) / "generated"))
         encoder = Encoder(device=options.device)
         with Archive.create(Path(folder) / "archive", name="held-out phantoms") as archive:
             manifest = write_phantoms(Path(folder) / "phantoms", references, size=options.size)
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "references": len(references),
         "classes": len(classes),
         "images": options.images,
-        "preset": options.preset,
+        "preset": _preset(options).name,
         "generator": generator.describe(),
         "encoder": encoder.fingerprint,
         "rows": rows,
@@ -67,7 +70,7 @@ def _measure(
     def by_report(fusion: str) -> Callable[[Phantom], SearchResult]:
         # One seed a query; the second fusion finds the first one's images in the cache.
         return lambda query: search.by_report(
-            query.report, k=K, n_images=options.images, seed=query.seed, preset=options.preset, fusion=fusion
+            query.report, k=K, n_images=options.images, seed=query.seed, preset=_preset(options), fusion=fusion
         )
 
     ways: dict[str, Callable[[Phantom], SearchResult]] = {
@@ -93,6 +96,13 @@ class Row:
     name: str
     precision: Precision
     seconds_per_query: float
+
+
+def _preset(options: argparse.Namespace) -> Preset:
+    chosen = PRESETS[options.preset]
+    if options.guidance is None:
+        return chosen
+    return dataclasses.replace(chosen, name=f"{chosen.name}, guidance {options.guidance:g}", guidance=options.guidance)
 
 
 def _label(phantom: Phantom) -> Label:
@@ -135,7 +145,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--per-class", type=int, default=30, help="reference cases per site and category")
     parser.add_argument("--images", type=int, default=4, help="generated images a report")
-    parser.add_argument("--preset", default="draft")
+    parser.add_argument("--preset", choices=PRESETS, default="draft")
+    parser.add_argument("--guidance", type=float, help="another guidance than the preset's")
+    parser.add_argument("--no-lora", action="store_true", help="the starter's base alone")
+    parser.add_argument("--query-seed", type=int, default=0, help="settings are chosen on other queries than reported")
     parser.add_argument("--size", type=int, default=128, help="pixels of a phantom's side")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")

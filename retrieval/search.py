@@ -16,7 +16,7 @@ from retrieval.results import Query, RankedCase, SearchResult, Timing
 if TYPE_CHECKING:
     import PIL.Image
 
-    from generation import CoinGenerator, Generation
+    from generation import CoinGenerator, Generation, Preset
     from index_store import Archive, CaseFilter
 
 Fusion = Literal["mean", "rrf"]
@@ -51,7 +51,7 @@ class CaseSearch:
         n_images: int = 4,
         seed: int = 0,
         seeds: Sequence[int] | None = None,
-        preset: str = "draft",
+        preset: str | Preset = "draft",
         fusion: Fusion = DEFAULT_FUSION,
         progress: Progress | None = None,
     ) -> SearchResult:
