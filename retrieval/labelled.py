@@ -69,8 +69,8 @@ def labelled_cases(cases: Sequence[Case]) -> LabelledCases:
     patients = sorted({case.patient for case in known})
     if len(patients) == 1:
         raise EvaluationError(
-            f"The archive's {len(known)} cases with a category are all of the patient {patients[0]!r}, and a query's "
-            "own patient is left out: add cases of other patients, or name the patients in the manifest."
+            f"The archive's {len(known)} cases with a category are all of one patient, and a query's own patient is "
+            "left out: add cases of other patients, or name the patients in the manifest."
         )
     labels = tuple(Label(case.site, case.category, case.system) for case in known)
     if len({(label, case.patient) for label, case in zip(labels, known, strict=True)}) == len(set(labels)):

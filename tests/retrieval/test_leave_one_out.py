@@ -240,7 +240,7 @@ def test_an_unreadable_image_does_not_end_the_run(tmp_path: Path) -> None:
             [{"category": "", "patient": "1"}, {"category": "", "patient": "2"}],
             "None of the archive's 2 cases has a cat",
         ),
-        ([{"category": "A", "patient": "1"}, {"category": "A", "patient": "1"}], "are all of the patient '1'"),
+        ([{"category": "A", "patient": "1"}, {"category": "A", "patient": "1"}], "are all of one patient"),
         ([{"category": "A", "patient": "1"}, {"category": "B", "patient": "2"}], "of a single patient"),
     ],
 )

@@ -126,7 +126,7 @@ def test_without_the_histogram_there_is_one_channel_fewer(tmp_path: Path) -> Non
     [
         ([], "is empty"),
         ([{**row, "category": ""} for row in rows(4)], "has a category"),
-        ([{**row, "patient": "one"} for row in rows(4)], "all of the patient 'one'"),
+        ([{**row, "patient": "one"} for row in rows(4)], "all of one patient"),
     ],
 )
 def test_what_cannot_be_evaluated_is_said_in_one_line(tmp_path: Path, made: list[dict[str, str]], message: str) -> None:
