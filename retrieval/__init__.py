@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from retrieval.archive_evaluation import evaluate_archive as evaluate_archive
     from retrieval.encoder import Encoder as Encoder
     from retrieval.errors import EncoderLoadError as EncoderLoadError
     from retrieval.errors import EncodingError as EncodingError
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from retrieval.evaluation_results import Evaluation as Evaluation
     from retrieval.export import to_dict as to_dict
     from retrieval.export import to_json as to_json
+    from retrieval.generated_queries import GenerationPlan as GenerationPlan
     from retrieval.ingest import AddSummary as AddSummary
     from retrieval.ingest import add_manifest as add_manifest
-    from retrieval.leave_one_out import evaluate_archive as evaluate_archive
     from retrieval.notice import RESEARCH_USE as RESEARCH_USE
     from retrieval.report_reader import ReportReading as ReportReading
     from retrieval.report_reader import read_report as read_report
@@ -45,6 +46,7 @@ _HOME = {
     "Estimate": "evaluation",
     "Evaluation": "evaluation_results",
     "EvaluationError": "errors",
+    "GenerationPlan": "generated_queries",
     "Label": "evaluation",
     "Precision": "evaluation",
     "Query": "results",
@@ -55,7 +57,7 @@ _HOME = {
     "SearchResult": "results",
     "Timing": "results",
     "add_manifest": "ingest",
-    "evaluate_archive": "leave_one_out",
+    "evaluate_archive": "archive_evaluation",
     "precision_at_k": "evaluation",
     "read_report": "report_reader",
     "to_dict": "export",

@@ -1,5 +1,5 @@
-"""Many queries at once, ranked by the rule of `ranking.rank_by_mean`: one entry a patient, where its best image
-stands; the own patient is left out; equal scores are ordered by image id.
+"""Many queries at once, ranked as a search ranks: one entry a patient, where its best image or report stands; the own
+patient is left out; equal scores are ordered by image id.
 
 `CaseSearch` answers one query and asks the archive for as many images as it needs. An evaluation needs all
 patients in order for thousands of queries: here that is one matrix product, one grouped minimum and one sort a
@@ -8,58 +8,97 @@ block. A test holds the two to the same answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.fusion import mean_query
+from retrieval.fusion import FusionRule, fuse, mean_query
 
 Vectors = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
 
-BLOCK_SCORES: Final = 4_000_000
-"""Scores in one block: 16 MB as float32, and some five times that with what is made of them."""
 _LAST: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _LOW: Final = np.uint64(0xFFFF_FFFF)
+_PLACE: Final = np.uint64(0xFF_FFFF)
+"""The bits that give way to a place in an order: 28 bits of a double's mantissa are left, so that sums of the same
+ranks in another order are equal."""
+
+
+class Candidates:
+    """The p patients of a pool, and the items (images, or reports) by which one channel compares them."""
+
+    def __init__(self, items: Ints, patients: Ints, images: Ints) -> None:
+        """`items`, int[m], says which columns of the channel's scores compete; `patients`, int[m], whose they are;
+        `images`, int[m], which image stands for each: lower numbers go first where scores are equal.
+        """
+        order = np.argsort(patients, kind="stable")  # a patient's best is then a minimum over a run of columns
+        self.columns = items[order]
+        self.images = images[order]
+        self.patients, self._starts = np.unique(patients[order], return_index=True)
+
+    def places(self, scores: Vectors, own: Ints) -> Places:
+        """Where a channel's scores float32[b, all items] put the patients, for queries of the patients int[b].
+
+        The own patient must be of the pool. -inf is a score that was not given.
+        """
+        keys = np.minimum.reduceat(_keys(scores[:, self.columns], self.images), self._starts, axis=1)
+        rows, mine = np.arange(len(own)), np.searchsorted(self.patients, own)
+        best = _scores(keys)
+        best[rows, mine] = -np.inf
+        images = (keys & _LOW).astype(np.int64)
+        keys[rows, mine] = _LAST
+        return Places(best, images, keys)
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
-    """A block of b queries in a pool of q patients."""
+class Places:
+    """What one way to rank says of every patient of a pool, for b queries."""
 
-    queries: Ints
-    """int[b], rows of the queries that were given."""
-    leads: Ints
-    """int[b, q - 1], best first: each other patient's leading image, as a row of the references."""
+    scores: npt.NDArray[np.floating]
+    """float[b, p]; -inf for the query's own patient, and where there is none."""
+    images: Ints
+    """int[b, p], the image that stands for the patient."""
+    keys: Keys
+    """uint64[b, p], in the order of the ranking; the own patient has the greatest."""
+
+    @cached_property
+    def order(self) -> Ints:
+        """int[b, p - 1], the other patients, best first."""
+        return np.argsort(self.keys, axis=1)[:, :-1]
+
+    @cached_property
+    def leads(self) -> Ints:
+        """int[b, p - 1], the other patients' images, best first."""
+        return np.take_along_axis(self.images, self.order, axis=1)
+
+    @property
+    def top(self) -> npt.NDArray[np.floating]:
+        """float[b], the best score."""
+        return np.take_along_axis(self.scores, self.order[:, :1], axis=1)[:, 0]
 
 
-def rank_patients(
-    queries: Vectors, own: Ints, references: Vectors, patients: Ints, *, block_scores: int = BLOCK_SCORES
-) -> Iterator[Ranked]:
-    """Rank every patient but its own for each query, block by block.
+def fused_places(rule: FusionRule, channels: Mapping[str, Places]) -> Places:
+    """Channels over the same pool, joined by `fuse`.
 
-    Args:
-        queries: float32[n, d], unit rows. own: int[n], the query's patient, which must be among the references.
-        references: float32[m, d], unit rows, in the order of their image ids. patients: int[m], whose they are.
-
-    Time O(n m d) for the products and O(n (m + q log q)) for the order, memory O(m) a query of a block.
+    Equal scores, and patients in no channel's first places, are ordered as the first channel orders them. The image
+    that stands for a patient is that of the channel that added most to its score, the first of equals.
     """
-    # Images of one patient side by side, so that a patient's best is a minimum over a run of columns.
-    columns = np.argsort(patients, kind="stable")
-    pool, starts = np.unique(patients[columns], return_index=True)
-    own_place = np.searchsorted(pool, own)
-    gallery = np.ascontiguousarray(references[columns].T)
-    rows = max(1, block_scores // len(columns))
-    for start in range(0, len(queries), rows):
-        block = np.arange(start, min(start + rows, len(queries)))
-        keys = _keys(queries[block] @ gallery, columns)
-        best = np.minimum.reduceat(keys, starts, axis=1)
-        best[np.arange(len(block)), own_place[block]] = _LAST
-        best.sort(axis=1)
-        yield Ranked(queries=block, leads=(best[:, :-1] & _LOW).astype(np.int64))
+    first = next(iter(channels.values()))
+    fused = fuse(rule, {name: places.scores for name, places in channels.items()})
+    parts = np.stack([fused.parts[name] for name in channels])
+    images = np.stack([places.images for places in channels.values()])
+    position = np.empty(first.keys.shape, dtype=np.uint64)
+    ranked = np.argsort(first.keys, axis=1)
+    np.put_along_axis(position, ranked, np.arange(position.shape[1], dtype=np.uint64)[None, :], axis=1)
+    bits = (fused.scores + 0.0).view(np.uint64)
+    keys = (~_ascending(bits) & ~_PLACE) | position
+    leading = np.take_along_axis(images, parts.argmax(axis=0)[None], axis=0)[0]
+    return Places(fused.scores, leading, keys)
 
 
 def mean_queries(vectors: Vectors, case_of: Ints, cases: int) -> Vectors:
@@ -72,7 +111,7 @@ def mean_queries(vectors: Vectors, case_of: Ints, cases: int) -> Vectors:
     return np.concatenate([mean_query(rows) for rows in runs])
 
 
-def _keys(scores: Vectors, columns: Ints) -> npt.NDArray[np.uint64]:
+def _keys(scores: Vectors, images: Ints) -> Keys:
     """One number for score and image that sorts as they do: the higher score first, then the lower image.
 
     The bits of a float32 order as integers do once negative numbers are turned over (IEEE 754); those of the
@@ -81,4 +120,15 @@ def _keys(scores: Vectors, columns: Ints) -> npt.NDArray[np.uint64]:
     """
     bits = (scores + np.float32(0)).view(np.uint32)  # + 0: minus zero and zero are one score
     ascending = np.where(bits >> np.uint32(31), ~bits, bits | np.uint32(0x8000_0000))
-    return ((~ascending).astype(np.uint64) << np.uint64(32)) | columns.astype(np.uint64)
+    return ((~ascending).astype(np.uint64) << np.uint64(32)) | images.astype(np.uint64)
+
+
+def _scores(keys: Keys) -> Vectors:
+    """The scores that `_keys` was given."""
+    ascending = ~(keys >> np.uint64(32)).astype(np.uint32)
+    bits = np.where(ascending >> np.uint32(31), ascending & np.uint32(0x7FFF_FFFF), ~ascending)
+    return bits.view(np.float32)
+
+
+def _ascending(bits: Keys) -> Keys:
+    return np.where(bits >> np.uint64(63), ~bits, bits | np.uint64(1 << 63))

@@ -8,11 +8,11 @@ evaluation and a search are the same computation.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,6 @@ from retrieval.errors import EncodingError, QueryError
 
 Floats = npt.NDArray[np.floating[Any]]
 Method = Literal["rrf", "score"]
-Key = TypeVar("Key", bound=Hashable)
 
 RRF_CONSTANT: Final = 60
 """Cormack, Clarke and Büttcher, SIGIR 2009: the constant found there, and the field's default since."""
@@ -148,12 +147,3 @@ def read_rules(path: Path) -> dict[str, FusionRule]:
             raise QueryError(f"{path.name}: every weight of '{name}' must be a number.")
         rules[name] = FusionRule(entry.get("method", "rrf"), weights)
     return rules
-
-
-def reciprocal_rank_fusion(rankings: Sequence[Sequence[Key]], *, k: int = RRF_CONSTANT) -> dict[Key, float]:
-    """Temporary, for the search as it was; goes when the search fuses by `fuse`."""
-    scores: dict[Key, float] = {}
-    for ranking in rankings:
-        for rank, key in enumerate(dict.fromkeys(ranking), start=1):
-            scores[key] = scores.get(key, 0.0) + 1.0 / (k + rank)
-    return scores

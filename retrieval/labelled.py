@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from retrieval.errors import EvaluationError
 from retrieval.evaluation import Label
+from retrieval.nuisance import nuisance_codes
 
 if TYPE_CHECKING:
     from index_store import Archive, Case
@@ -36,6 +37,12 @@ class LabelledCases:
     """int[m], ascending."""
     paths: tuple[Path, ...]
     """One an image."""
+    hashes: tuple[str, ...]
+    """One an image: of its source file's bytes (`Image.sha256`)."""
+    reports: tuple[str, ...]
+    """One a case; blank where there is none."""
+    nuisance: Mapping[str, Ints]
+    """By field, int[m], one an image (`nuisance.nuisance_codes`)."""
     phantoms: int
     """How many of the cases were drawn, so that no patient stands behind them."""
     unlabelled: int
@@ -79,14 +86,20 @@ def labelled_cases(cases: Sequence[Case]) -> LabelledCases:
             "of further patients."
         )
     number = {patient: i for i, patient in enumerate(patients)}
-    images = sorted((image.id, i, image.path) for i, case in enumerate(known) for image in case.images)
+    images = sorted(
+        ((image.id, i, image) for i, case in enumerate(known) for image in case.images), key=lambda entry: entry[0]
+    )
+    ids = np.array([image_id for image_id, _, _ in images], dtype=np.int64)
     return LabelledCases(
         keys=tuple(case.key for case in known),
         labels=labels,
         patient_of=np.array([number[case.patient] for case in known], dtype=np.int64),
         case_of=np.array([i for _, i, _ in images], dtype=np.int64),
-        image_ids=np.array([image_id for image_id, _, _ in images], dtype=np.int64),
-        paths=tuple(path for _, _, path in images),
+        image_ids=ids,
+        paths=tuple(image.path for _, _, image in images),
+        hashes=tuple(image.sha256 for _, _, image in images),
+        reports=tuple(case.report for case in known),
+        nuisance=nuisance_codes(known, ids),
         phantoms=sum(case.phantom for case in known),
         unlabelled=len(cases) - len(known),
     )

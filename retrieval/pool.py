@@ -72,7 +72,7 @@ class Pool:
         return {
             **{f"P@{k}": found / n * min(k, n) / k for k in ks},
             "mAP": (found / n * harmonic + pairs * (n - harmonic)) / relevant,
-            "MRR": self._first_rank(found, n),
+            "MRR": first_rank(found, n),
             f"nDCG@{depth}": gain * discounts(first).sum() / (self.ideal(truth, own, depth) @ discounts(depth)),
             f"R@{depth}": found / n * first / relevant,
         }
@@ -100,14 +100,14 @@ class Pool:
     def _place(self, own: Ints) -> Ints:
         return np.searchsorted(self._patients, own)
 
-    @staticmethod
-    def _first_rank(found: Floats, n: int) -> Floats:
-        """Expected 1 / rank of the first of `found` relevant among n entries in random order."""
-        values, back = np.unique(found, return_inverse=True)
-        ranks = np.arange(n)
-        expected = np.empty(len(values))
-        for i, r in enumerate(values):
-            none_yet = np.cumprod(np.maximum(0.0, (n - r - ranks) / (n - ranks)))
-            reached = np.concatenate([[1.0], none_yet])
-            expected[i] = ((reached[:-1] - reached[1:]) / (ranks + 1)).sum()
-        return expected[back]
+
+def first_rank(found: Floats, n: int) -> Floats:
+    """Expected 1 / rank of the first of `found` relevant (float[q]) among n entries in random order, float[q]."""
+    values, back = np.unique(found, return_inverse=True)
+    ranks = np.arange(n)
+    expected = np.empty(len(values))
+    for i, r in enumerate(values):
+        none_yet = np.cumprod(np.maximum(0.0, (n - r - ranks) / (n - ranks)))
+        reached = np.concatenate([[1.0], none_yet])
+        expected[i] = ((reached[:-1] - reached[1:]) / (ranks + 1)).sum()
+    return expected[back]

@@ -21,11 +21,12 @@ def slow_mean(values: np.ndarray, classes: np.ndarray, part: np.ndarray) -> floa
 
 def test_the_mean_and_its_interval_are_those_of_resampled_patients() -> None:
     values = RNG.random(40)
-    estimates = MacroBootstrap(PATIENTS, CLASSES, 4, seed=7).mean(values, ALL)
+    averages = MacroBootstrap(PATIENTS, CLASSES, 4, seed=7).mean({"x": values}, ALL)["x"]
     known = np.unique(PATIENTS)
     rng = np.random.default_rng(7)
     draws = [known[rng.integers(len(known), size=len(known))] for _ in range(RESAMPLES)]
-    for part, estimate in zip(ALL, estimates, strict=True):
+    for part, average in zip(ALL, averages, strict=True):
+        estimate = average.estimate
         assert estimate.mean == pytest.approx(slow_mean(values, CLASSES, part))
         means = []
         for draw in draws:
@@ -36,7 +37,7 @@ def test_the_mean_and_its_interval_are_those_of_resampled_patients() -> None:
 
 def test_f1_is_macro_f1() -> None:
     predicted = RNG.integers(0, 4, 40)
-    (whole, _) = MacroBootstrap(PATIENTS, CLASSES, 4).f1(predicted, ALL)
+    whole = MacroBootstrap(PATIENTS, CLASSES, 4).f1({"vote": predicted}, ALL)["vote"][0].estimate
     assert whole.mean == pytest.approx(macro_f1(CLASSES, predicted))
     assert whole.low < whole.mean < whole.high
     (expected, _) = MacroBootstrap(PATIENTS, CLASSES, 4).expected_f1(np.stack([predicted, predicted]), ALL)
@@ -46,8 +47,23 @@ def test_f1_is_macro_f1() -> None:
 def test_patients_who_agree_count_as_one_witness() -> None:
     """Twenty images of each of four patients are no eighty patients: the interval must not shrink."""
     values, patients = np.array([0.0, 1.0, 0.0, 1.0]), np.arange(4)
-    once = MacroBootstrap(patients, np.zeros(4, dtype=int), 1).mean(values, [np.array([0])])[0]
-    many = MacroBootstrap(np.repeat(patients, 20), np.zeros(80, dtype=int), 1).mean(
-        np.repeat(values, 20), [np.array([0])]
-    )[0]
+    once, many = (
+        MacroBootstrap(np.repeat(patients, n), np.zeros(4 * n, dtype=int), 1)
+        .mean({"x": np.repeat(values, n)}, [np.array([0])])["x"][0]
+        .estimate
+        for n in (1, 20)
+    )
     assert (many.low, many.high) == pytest.approx((once.low, once.high))
+
+
+def test_a_difference_is_paired_draw_by_draw() -> None:
+    """Two rankings that differ by a constant differ by it in every draw, however wide the interval of each is."""
+    values = RNG.random(40)
+    bootstrap = MacroBootstrap(PATIENTS, CLASSES, 4, seed=1)
+    made = bootstrap.mean({"a": values + 0.25, "b": values, "c": values[::-1].copy()}, ALL)
+    difference = made["a"][0].minus(made["b"][0])
+    assert [difference.mean, difference.low, difference.high] == pytest.approx([0.25] * 3)
+    assert made["a"][0].estimate.high - made["a"][0].estimate.low > 0.05
+    other = made["a"][0].minus(made["c"][0])
+    assert other.low < other.mean < other.high
+    assert other.mean == pytest.approx(made["a"][0].mean - made["c"][0].mean)

@@ -1,0 +1,225 @@
+"""An archive evaluated on its own cases, from its stored vectors and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.batch_ranking import mean_queries
+from retrieval.colour import BINS, colour_histograms
+from retrieval.encoder import Encoder, Progress
+from retrieval.errors import EncoderLoadError, EvaluationError
+from retrieval.evaluation import RESAMPLES
+from retrieval.evaluation_results import Evaluation
+from retrieval.fusion import FusionRule, default_rules
+from retrieval.generated_queries import GenerationPlan, generated_queries
+from retrieval.labelled import LabelledCases, read_labelled
+from retrieval.leave_one_out import evaluate_families
+from retrieval.metrics import Ints
+from retrieval.questions import Gain, questions_for, same_category
+from retrieval.report_families import family_numbers, same_words
+from retrieval.report_queries import HISTOGRAM, IMAGE, Rows, Vectors, has_report, rows_of, text_vectors
+from retrieval.truth import METRICS, Truth
+from retrieval.vector_shelf import VectorShelf, shelf_key
+
+if TYPE_CHECKING:
+    from index_store import Archive, EncoderInfo
+
+Watch = Callable[..., AbstractContextManager[Progress]]
+"""Opens a display of progress: `watch("Evaluating", unit="queries")`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What an archive's evaluation is made from."""
+
+    cases: LabelledCases
+    rows: Rows
+    encoder: EncoderInfo
+    unreadable: int
+    notes: tuple[str, ...]
+
+
+def evaluate_archive(
+    archive: Archive,
+    *,
+    encoder: Encoder | None = None,
+    generation: GenerationPlan | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    gain: Gain = same_category,
+    histogram: bool = True,
+    rules: Mapping[str, FusionRule] | None = None,
+    report_family: Callable[[str], str] = same_words,
+    work: Path | None = None,
+    watch: Watch | None = None,
+) -> Evaluation:
+    """Leave-one-patient-out over the archive's cases: by image, by report, and by both, each channel and fused.
+
+    Args:
+        encoder: the archive's, for the rows that need its text tower. None: those rows are absent, no model is loaded.
+        generation: how reports become images, for the row "generated". None: it is absent. Needs the encoder.
+        sample: this many cases ask, drawn at random; all are asked for. None: every case asks.
+        seed: of the samples, of the resampled patients, and of the random orders behind a vote's chance.
+        gain: graded relevance for nDCG, such as the distance of two categories on an ordinal scale.
+        histogram: also rank by colour alone. Reads every stored image once.
+        rules: how channels are joined; by default those that ship.
+        report_family: a key that reports share where they say the same.
+        work: a folder that keeps what is dear to make (vectors of generated images, of reports, colour histograms),
+            so that an interrupted run goes on. None: nothing is kept.
+        watch: shows progress.
+
+    The same archive and arguments give the same figures. Time and memory: `leave_one_out.evaluate_families`.
+    Raises EvaluationError where the cases allow no evaluation, and what loading or running a model raises.
+    """
+    watch = watch or _unwatched
+    rules = rules or default_rules()
+    made = gather(
+        archive,
+        encoder=encoder,
+        generation=generation,
+        sample=sample,
+        seed=seed,
+        histogram=histogram,
+        rules=rules,
+        work=work,
+        watch=watch,
+    )
+    cases, rows = made.cases, made.rows
+    with watch("Evaluating", unit="queries") as progress:
+        families = evaluate_families(
+            cases,
+            rows.channels,
+            rows.families,
+            fusions=rows.fusions,
+            seed=seed,
+            gain=gain,
+            family_of=family_numbers(cases.reports, report_family),
+            progress=progress,
+        )
+    used = {row for family in rows.families for row in family.rows}
+    return Evaluation(
+        archive=archive.name,
+        encoder=made.encoder.name,
+        fingerprint=made.encoder.fingerprint,
+        cases=len(cases.keys),
+        patients=cases.patients,
+        images=len(cases.image_ids),
+        phantoms=cases.phantoms,
+        unlabelled=cases.unlabelled,
+        sampled=sample if sample is not None and sample < len(cases.keys) else None,
+        generated=generation.words() if generation is not None else "",
+        seed=seed,
+        resamples=RESAMPLES,
+        metrics=METRICS,
+        unreadable_images=made.unreadable,
+        rules={fusion.name: fusion.rule.words(tuple(fusion.of)) for fusion in rows.fusions if fusion.name in used},
+        notes=made.notes,
+        families=families,
+    )
+
+
+def gather(
+    archive: Archive,
+    *,
+    encoder: Encoder | None,
+    generation: GenerationPlan | None,
+    sample: int | None,
+    seed: int,
+    histogram: bool,
+    rules: Mapping[str, FusionRule],
+    work: Path | None,
+    watch: Watch,
+) -> Material:
+    """Read, embed and generate all that the rows need. Arguments and errors as of `evaluate_archive`."""
+    cases = read_labelled(archive)
+    known = archive.encoder
+    if known is None:  # cases have images, and images came with vectors
+        raise EvaluationError("The archive has no vectors: add its cases again with `coin add`.")
+    if encoder is not None:
+        archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+    if generation is not None and encoder is None:
+        raise ValueError("images can be generated only where there is an encoder to embed them")
+    asking = _drawn(np.arange(len(cases.keys)), sample, seed)
+    written = asking[has_report(cases)[asking]]
+    by_report = _drawn(written, generation.reports if generation is not None else None, seed)
+    notes: list[str] = []
+    if not _can_ask(cases, by_report):
+        by_report = by_report[:0]
+        notes.append(
+            "No queries by report: none of the reports asked with is of a category that another patient's case has."
+        )
+    folder = None if work is None else work / archive.uuid
+    vectors = archive.vectors_of(cases.image_ids.tolist(), known.fingerprint)
+    images = {IMAGE: (mean_queries(vectors, cases.case_of, len(cases.keys)), vectors)}
+    unreadable = 0
+    if histogram:
+        colours, unreadable = _colours(cases, folder, watch)
+        images[HISTOGRAM] = (mean_queries(colours, cases.case_of, len(cases.keys)), colours)
+    texts, generated = None, None
+    if encoder is not None and len(by_report):
+        texts = _texts(cases, encoder, folder, watch, notes)
+    if generation is not None and encoder is not None and len(by_report):
+        shelf = VectorShelf(_shelf(folder, "generated", encoder.fingerprint), encoder.dim)
+        with watch("Generating", unit="reports") as progress:
+            asked = [cases.reports[i] for i in by_report]
+            generated = np.zeros((len(cases.keys), encoder.dim), dtype=np.float32)
+            generated[by_report] = generated_queries(asked, generation, encoder, shelf, progress=progress)
+    elif len(by_report):
+        notes.append(
+            "No row for generated images: `--generate all` makes it, or `--generate 200`, which asks with 200 reports."
+        )
+    rows = rows_of(
+        cases,
+        images,
+        asking=asking,
+        asking_by_report=by_report,
+        left_out=len(asking) - len(written),
+        texts=texts,
+        generated=generated,
+        rules=rules,
+    )
+    return Material(cases, rows, known, unreadable, tuple(notes))
+
+
+def _drawn(cases: Ints, count: int | None, seed: int) -> Ints:
+    if count is None or count >= len(cases):
+        return cases
+    return np.sort(np.random.default_rng(seed).choice(cases, size=count, replace=False))
+
+
+def _can_ask(cases: LabelledCases, asking: Ints) -> bool:
+    return all(len(Truth(question, cases).answerable(asking)) for question in questions_for(cases))
+
+
+def _texts(
+    cases: LabelledCases, encoder: Encoder, folder: Path | None, watch: Watch, notes: list[str]
+) -> Vectors | None:
+    shelf = VectorShelf(_shelf(folder, "texts", encoder.fingerprint), encoder.dim)
+    try:
+        with watch("Reading reports", unit="reports") as progress:
+            return text_vectors(cases.reports, encoder, shelf, progress=progress)
+    except EncoderLoadError as error:
+        notes.append(f"No rows for the encoder's text tower. {error}")
+        return None
+
+
+def _colours(cases: LabelledCases, folder: Path | None, watch: Watch) -> tuple[Vectors, int]:
+    shelf = VectorShelf(_shelf(folder, "colours", str(BINS)), BINS**3)
+    keys = [shelf_key({"image": sha256, "bins": BINS}) for sha256 in cases.hashes]
+    with watch("Reading colours", unit="images") as progress:
+        return colour_histograms(dict(zip(keys, cases.paths, strict=True)), keys, shelf, progress=progress)
+
+
+def _shelf(folder: Path | None, kind: str, of: str) -> Path | None:
+    return None if folder is None else folder / f"{kind}-{of[:16]}"
+
+
+@contextmanager
+def _unwatched(label: str, *, unit: str) -> Iterator[Progress]:
+    yield lambda done, total: None
