@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .images import content_hash, decode_image
     from .manifest import Manifest, ManifestRow, read_manifest
     from .plan import NewImage, Plan, PlannedImage
-    from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Problem
+    from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Owner, Problem, StoredReport
 
 _MODULES = {
     "archive": ("Archive",),
@@ -59,7 +59,7 @@ _MODULES = {
     "images": ("content_hash", "decode_image"),
     "manifest": ("Manifest", "ManifestRow", "read_manifest"),
     "plan": ("NewImage", "Plan", "PlannedImage"),
-    "records": ("ArchiveStatus", "Case", "EncoderInfo", "Hit", "Image", "Problem"),
+    "records": ("ArchiveStatus", "Case", "EncoderInfo", "Hit", "Image", "Owner", "Problem", "StoredReport"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -87,11 +87,13 @@ __all__ = [
     "NewerArchiveError",
     "NotAnArchiveError",
     "OutdatedArchiveError",
+    "Owner",
     "Plan",
     "PlannedImage",
     "Problem",
     "ReadOnlyArchiveError",
     "StorageError",
+    "StoredReport",
     "VectorError",
     "content_hash",
     "decode_image",

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from . import loose_files
 from .case_reader import in_chunks, whole_cases
-from .models import CaseRow, EmbeddingRow, ImageRow, PatientRow
+from .index_follower import log_changes
+from .models import REMOVED, CaseRow, EmbeddingRow, ImageRow, PatientRow, ReportEmbeddingRow
 
 if TYPE_CHECKING:
     from .image_store import StoredImage
@@ -104,21 +105,29 @@ class CaseWriter:
         return patient
 
 
-def delete_case(session: Session, case: CaseRow) -> list[int]:
-    """Delete a case with all that hangs on it, and note its files, so that those nobody else needs are collected.
-
-    Returns the ids of its images.
-    """
-    ids = [image.id for image in case.images]
+def remove_case(session: Session, key: str) -> int:
+    """Delete a case with all that hangs on it, write to the change log, and note its files, so that those nobody else
+    needs are collected. Returns how many images it had."""
+    case = session.scalars(select(CaseRow).where(CaseRow.key == key)).one()
+    images = [image.id for image in case.images]
     files = {image.file for image in case.images if image.file}
     patient_id = case.patient_id
     of_case = select(ImageRow.id).where(ImageRow.case_id == case.id)
+    embedded = session.execute(
+        select(EmbeddingRow.encoder_id, EmbeddingRow.image_id).where(EmbeddingRow.image_id.in_(of_case))
+    )
+    by_encoder: dict[int, list[int]] = {}
+    for encoder_id, image_id in embedded:
+        by_encoder.setdefault(encoder_id, []).append(image_id)
+    for encoder_id, image_ids in by_encoder.items():
+        log_changes(session, encoder_id, image_ids, REMOVED)
     session.execute(delete(EmbeddingRow).where(EmbeddingRow.image_id.in_(of_case)))
+    session.execute(delete(ReportEmbeddingRow).where(ReportEmbeddingRow.case_id == case.id))
     session.execute(delete(ImageRow).where(ImageRow.case_id == case.id))
     session.execute(delete(CaseRow).where(CaseRow.id == case.id))
     _forget_patient(session, patient_id)
     loose_files.note(session, files)
-    return ids
+    return len(images)
 
 
 def _said_of_case(row: ManifestRow) -> dict[str, object]:

@@ -89,6 +89,24 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class StoredReport:
+    """The report of one case, without its images."""
+
+    case_id: int
+    case_key: str
+    patient: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose an image is."""
+
+    case_id: int
+    patient: str
+
+
+@dataclass(frozen=True)
 class EncoderInfo:
     """An encoder an archive knows."""
 
