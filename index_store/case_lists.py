@@ -16,7 +16,7 @@ from .records import Owner, StoredReport
 from .vector_index import Ids
 
 
-def reports_query(where: CaseFilter | None, *further: InstrumentedAttribute[str]) -> Select[Any]:
+def reports_query(where: CaseFilter | None, *further: InstrumentedAttribute[str]) -> Select[*tuple[Any, ...]]:
     """Id, key, patient and report (and `further` columns) of the cases with a permitted image, in order of id."""
     return (
         select(CaseRow.id, CaseRow.key, PatientRow.key, CaseRow.report, *further)
