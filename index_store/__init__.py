@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         VectorError,
     )
     from .filters import CaseFilter
-    from .images import content_hash, decode_image
+    from .images import content_hash, decode_image, read_source
     from .manifest import Manifest, ManifestRow, read_manifest
     from .plan import NewImage, Plan, PlannedImage
     from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Owner, Problem, StoredReport
@@ -56,7 +56,7 @@ _MODULES = {
         "VectorError",
     ),
     "filters": ("CaseFilter",),
-    "images": ("content_hash", "decode_image"),
+    "images": ("content_hash", "decode_image", "read_source"),
     "manifest": ("Manifest", "ManifestRow", "read_manifest"),
     "plan": ("NewImage", "Plan", "PlannedImage"),
     "records": ("ArchiveStatus", "Case", "EncoderInfo", "Hit", "Image", "Owner", "Problem", "StoredReport"),
@@ -98,6 +98,7 @@ __all__ = [
     "content_hash",
     "decode_image",
     "read_manifest",
+    "read_source",
 ]
 
 

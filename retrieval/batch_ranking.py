@@ -1,4 +1,4 @@
-"""Many queries at once, ranked by the rule of `ranking.rank_by_mean`: one entry a patient, where its best image
+"""Many queries at once, ranked by the rule of `ranking.rank_images`: one entry a patient, where its best image
 stands; the own patient is left out; equal scores are ordered by image id.
 
 `CaseSearch` answers one query and asks the archive for as many images as it needs. An evaluation needs all
