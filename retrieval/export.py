@@ -57,6 +57,7 @@ def _case(entry: RankedCase) -> dict[str, Any]:
         "site": case.site,
         "system": case.system,
         "category": case.category,
+        "derived": list(case.derived),
         "report": case.report,
         "phantom": case.phantom,
         "source": case.source,
