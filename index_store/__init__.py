@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .images import content_hash, decode_image, read_source
     from .manifest import Manifest, ManifestRow, read_manifest
     from .plan import NewImage, Plan, PlannedImage
-    from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Owner, Problem, StoredReport
+    from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Owner, Particulars, Problem, StoredReport
 
 _MODULES = {
     "archive": ("Archive",),
@@ -59,7 +59,17 @@ _MODULES = {
     "images": ("content_hash", "decode_image", "read_source"),
     "manifest": ("Manifest", "ManifestRow", "read_manifest"),
     "plan": ("NewImage", "Plan", "PlannedImage"),
-    "records": ("ArchiveStatus", "Case", "EncoderInfo", "Hit", "Image", "Owner", "Problem", "StoredReport"),
+    "records": (
+        "ArchiveStatus",
+        "Case",
+        "EncoderInfo",
+        "Hit",
+        "Image",
+        "Owner",
+        "Particulars",
+        "Problem",
+        "StoredReport",
+    ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -88,6 +98,7 @@ __all__ = [
     "NotAnArchiveError",
     "OutdatedArchiveError",
     "Owner",
+    "Particulars",
     "Plan",
     "PlannedImage",
     "Problem",

@@ -9,10 +9,10 @@ import numpy as np
 from sqlalchemy import Select, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from .case_reader import in_chunks
+from .case_reader import derived_columns, in_chunks
 from .filters import CaseFilter, permitted
 from .models import CaseRow, ImageRow, PatientRow
-from .records import Owner, StoredReport
+from .records import Owner, Particulars, StoredReport
 from .vector_index import Ids
 
 
@@ -35,6 +35,16 @@ def permitted_cases(session: Session, where: CaseFilter | None) -> Ids:
     """int64[n], ascending: the cases with at least one permitted image."""
     query = select(CaseRow.id).where(CaseRow.id.in_(_with_images(where))).order_by(CaseRow.id)
     return np.array(session.scalars(query).all(), dtype=np.int64)
+
+
+def particulars(session: Session, keys: Iterable[str]) -> dict[str, Particulars]:
+    """What is stored of these cases; keys that are not there are left out."""
+    query = select(CaseRow.key, CaseRow.site, CaseRow.system, CaseRow.category, CaseRow.derived)
+    found: dict[str, Particulars] = {}
+    for part in in_chunks(keys):
+        for key, site, system, category, derived in session.execute(query.where(CaseRow.key.in_(part))):
+            found[key] = Particulars(site, system, category, derived_columns(derived))
+    return found
 
 
 def owners(session: Session, image_ids: Iterable[int]) -> dict[int, Owner]:

@@ -141,6 +141,7 @@ class CaseReader:
             license=row.license,
             phantom=row.phantom,
             images=tuple(self._image(image, row.key) for image in row.images),
+            derived=derived_columns(row.derived),
         )
 
     def _image(self, row: ImageRow, case_key: str) -> Image:
@@ -158,6 +159,11 @@ class CaseReader:
             in_place=not row.file,
             attributes=row.attributes,
         )
+
+
+def derived_columns(stored: str) -> tuple[str, ...]:
+    """What `CaseRow.derived` names."""
+    return tuple(stored.split(",")) if stored else ()
 
 
 def whole_cases() -> Select[CaseRow]:

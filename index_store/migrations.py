@@ -112,7 +112,11 @@ def _report_vectors_and_revision(connection: Connection) -> None:
     connection.execute(text("CREATE INDEX ix_report_embeddings_case_id ON report_embeddings (case_id)"))
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first_tables, _report_vectors_and_revision)
+def _derived_particulars(connection: Connection) -> None:
+    connection.execute(text("ALTER TABLE cases ADD COLUMN derived TEXT NOT NULL DEFAULT ''"))
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first_tables, _report_vectors_and_revision, _derived_particulars)
 
 
 def current_version() -> int:

@@ -69,6 +69,7 @@ class CaseRow(Base):
     source: Mapped[str]
     license: Mapped[str]
     phantom: Mapped[bool]
+    derived: Mapped[str] = mapped_column(default="", server_default="")  # names of columns, joined by commas
 
     patient: Mapped[PatientRow] = relationship()
     images: Mapped[list[ImageRow]] = relationship(back_populates="case", order_by="ImageRow.id")

@@ -18,7 +18,7 @@ from .errors import ImageNotFoundError
 from .image_store import ImageStore
 from .index_follower import stored_vectors
 from .indexed_search import IndexedSearch
-from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Owner, StoredReport
+from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Owner, Particulars, StoredReport
 from .revision import current_revision
 from .vector_index import Ids, Vectors
 
@@ -97,6 +97,12 @@ class ArchiveReading:
         """Case id and patient of each image, without loading either. A removed image is left out."""
         with self._catalog.reading() as session:
             return case_lists.owners(session, image_ids)
+
+    def particulars(self, case_keys: Iterable[str]) -> dict[str, Particulars]:
+        """Site, system and category of the cases with these keys, and which were derived. Loads neither report nor
+        image; keys that are not there are left out."""
+        with self._catalog.reading() as session:
+            return case_lists.particulars(session, case_keys)
 
     def reports(self, where: CaseFilter | None = None) -> list[StoredReport]:
         """The reports of the cases with at least one image that `where` permits, in order of case id. Loads no

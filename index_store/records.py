@@ -56,6 +56,8 @@ class Case:
     phantom: bool = False
     """Drawn by this software: no patient stands behind it."""
     images: tuple[Image, ...] = ()
+    derived: tuple[str, ...] = ()
+    """Which of "site", "system" and "category" were read from the report, and not given by anybody."""
 
     @property
     def stain(self) -> str:
@@ -96,6 +98,17 @@ class StoredReport:
     case_key: str
     patient: str
     text: str
+
+
+@dataclass(frozen=True)
+class Particulars:
+    """What is stored of a case beside its report and images."""
+
+    site: str
+    system: str
+    category: str
+    derived: tuple[str, ...]
+    """As of `Case`."""
 
 
 @dataclass(frozen=True)

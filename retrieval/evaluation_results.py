@@ -62,3 +62,5 @@ class Evaluation:
     unreadable_images: int
     """Image files that the colour histogram could not read."""
     tasks: tuple[TaskResult, ...]
+    derived: int = 0
+    """Of the cases, how many have a category that was read from their report: no truth independent of it."""

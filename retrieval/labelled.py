@@ -40,6 +40,8 @@ class LabelledCases:
     """How many of the cases were drawn, so that no patient stands behind them."""
     unlabelled: int
     """Cases of the archive that have no category: neither asked with nor searched in."""
+    derived: int = 0
+    """How many of the cases have a category that was read from their report."""
 
     @property
     def patients(self) -> int:
@@ -89,4 +91,5 @@ def labelled_cases(cases: Sequence[Case]) -> LabelledCases:
         paths=tuple(path for _, _, path in images),
         phantoms=sum(case.phantom for case in known),
         unlabelled=len(cases) - len(known),
+        derived=sum("category" in case.derived for case in known),
     )

@@ -106,6 +106,7 @@ def evaluate_archive(
         images=len(cases.image_ids),
         phantoms=cases.phantoms,
         unlabelled=cases.unlabelled,
+        derived=cases.derived,
         sampled=sample if sample is not None and sample < len(cases.keys) else None,
         seed=seed,
         resamples=RESAMPLES,

@@ -45,6 +45,12 @@ def facts(case: Case, *, stain: str = "", preparation: str = "") -> str:
     return clean(" · ".join(word for word in known if word)) or "no details given"
 
 
+def particular(case: Case, name: str) -> str:
+    """The case's site, system or category, and whether it was read from the report; empty where it is not known."""
+    value: str = getattr(case, name)
+    return f"{value} (read from the report)" if value and name in case.derived else value
+
+
 def search_text(result: SearchResult) -> str:
     """A result, best case first, and what it was found by."""
     parts = [_asked(result)]
@@ -83,9 +89,7 @@ def case_text(case: Case) -> str:
     mark = f"   {PHANTOM}: drawn, no patient" if case.phantom else ""
     rows = [
         ("patient", case.patient),
-        ("site", case.site),
-        ("system", case.system),
-        ("category", case.category),
+        *((name, particular(case, name)) for name in ("site", "system", "category")),
         ("source", case.source),
         ("license", case.license),
         *case.attributes.items(),
@@ -154,7 +158,12 @@ def add_text(summary: AddSummary) -> str:
     ]
     if summary.added:
         lines[0] += f"; {summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s"
+    if summary.derived:
+        lines[0] += f"; site or category of {summary.derived} cases read from their reports"
+    if summary.reports:
+        lines[0] += f"; {summary.reports} reports embedded"
     lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
+    lines += [wrapped(f"Note: {note}") for note in summary.notes]
     return "\n".join(lines)
 
 
