@@ -6,6 +6,8 @@ from pathlib import Path
 
 from index_store import Case, Image, Problem
 from retrieval import RESEARCH_USE, AddSummary, Query, RankedCase, SearchResult, Timing
+from retrieval.fusion import FusionRule
+from retrieval.results import ChannelAnswer, ChannelPlace, Overlap
 from ui.text import WIDTH, add_text, case_text, clean, search_text, wrapped
 
 REPORT = "The smear shows clusters of atypical cells with enlarged nuclei. " * 4
@@ -17,13 +19,29 @@ def case_of(report: str = REPORT, *, phantom: bool = False, key: str = "case-1")
 
 
 def result_of(*cases: Case, notes: tuple[str, ...] = ()) -> SearchResult:
-    ranked = tuple(RankedCase(n, 0.9, 0.912, case, case.images[0], n - 1) for n, case in enumerate(cases, start=1))
-    return SearchResult(Query("case", "", "asked"), ranked, None, Timing(0, 0.5, 0.25), "tiny", "f" * 64, None, notes)
+    places = (ChannelPlace("image", 3, 0.912, 0.5), ChannelPlace("report", None, None, 0.0))
+    ranked = tuple(
+        RankedCase(n, 0.9, 0.912, case, case.images[0], n - 1, places, "image") for n, case in enumerate(cases, start=1)
+    )
+    return SearchResult(
+        query=Query(case="asked", text="Clue cells.", region=None, more=("liked",)),
+        cases=ranked,
+        channels=(ChannelAnswer("image", 0.75, ("a", "b")), ChannelAnswer("report", 0.25, ("c", "d"))),
+        overlaps=(Overlap(("image", "report"), 0, 2),),
+        rule=FusionRule("rrf"),
+        generated=None,
+        timing=Timing(0, 0.5, 0.25),
+        encoder="tiny",
+        fingerprint="f" * 64,
+        notes=notes,
+    )
 
 
 def test_a_result_shows_each_case_with_its_report_and_ends_with_the_notice() -> None:
     text = search_text(result_of(case_of(), case_of(phantom=True, key="case-2"), notes=("Only 2 of the 10.",)))
-    assert " 1  0.912  case-1\n    cervix · HSIL · Papanicolaou\n" in text
+    assert text.startswith("Cases nearest to the report and the case asked; more like liked\n  Clue cells.\n")
+    assert " 1  0.912  case-1\n    cervix · HSIL · Papanicolaou\n    image #3 · reports –  (only image)\n" in text
+    assert "Joined by reciprocal ranks: image 75%, reports 25%.\nimage and reports disagree: they share 0 of" in text
     assert "case-2  [PHANTOM]  (+1 more images of this patient)" in text
     assert " ".join(text.split()).count(REPORT.strip()) == 2
     assert "Note: Only 2 of the 10." in text

@@ -65,7 +65,7 @@ def _draw_generated(asked: Query, generated: GeneratedQuery) -> None:
                 _draw_synthetic(check)
                 if len(asked.seeds) > 1:
                     st.button(
-                        "Drop",
+                        f"Drop seed {check.seed}",
                         key=f"drop-{check.seed}",
                         help=f"Ask again without the image of seed {check.seed}",
                         on_click=ask_guarded,

@@ -34,7 +34,7 @@ def draw_region(asked: Query, *, image_id: int | None = None) -> None:
             st.button(
                 "Search by this part",
                 on_click=ask_guarded,
-                args=(lambda: asked.within(_region(across, down), image_id=image_id),),
+                args=(lambda: asked.within(_chosen(), image_id=image_id),),
             )
             if region is not None:
                 st.button("Whole image again", on_click=ask_guarded, args=(lambda: asked.within(None),))
@@ -46,9 +46,11 @@ def _percent(region: Region | None, first: str, second: str) -> tuple[int, int]:
     return round(100 * getattr(region, first)), round(100 * getattr(region, second))
 
 
-def _region(across: tuple[int, int], down: tuple[int, int]) -> Region:
+def _chosen() -> Region:
+    """What the sliders say now: a callback runs before the page is drawn anew."""
     from retrieval import Region
 
+    across, down = st.session_state["region_across"], st.session_state["region_down"]
     return Region(across[0] / 100, down[0] / 100, across[1] / 100, down[1] / 100)
 
 
