@@ -16,9 +16,7 @@ from retrieval.derivation import derive_particulars
 from retrieval.vocabulary import vocabulary
 from tests.retrieval.conftest import speckled
 
-HSIL = (
-    "(cervical smear) shows clusters of atypical cells, consistent with high-grade squamous intraepithelial lesion."
-)
+HSIL = "(cervical smear) shows clusters of atypical cells, consistent with high-grade squamous intraepithelial lesion."
 URINE = "Urine cytology: no malignant cells were found."
 SILENT = "The slide was lost."
 
