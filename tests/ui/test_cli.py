@@ -132,6 +132,22 @@ def test_show_prints_the_whole_report(environment: dict[str, str], phantoms: lis
     assert len(shown["images"]) == 1
 
 
+def test_site_and_category_are_read_from_the_report_unless_told_not_to(models: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    to_archive = ("--archive", folder, "--encoder", models["COIN_ENCODER"])
+    Image.new("RGB", (40, 40), "pink").save(tmp_path / "a.png")
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("image,case,report\na.png,case-1,Urine cytology: no malignant cells.\n")
+    assert coin("init", "--archive", folder).exit_code == 0
+    assert "read from" not in coin("add", manifest, "--no-derive", *to_archive).stdout
+    assert "read from" not in coin("show", "case-1", "--archive", folder).stdout
+    added = coin("add", manifest, *to_archive).stdout
+    assert "site or category of 1 cases read from their reports" in added
+    assert "NHGUC (read from the report)" in coin("show", "case-1", "--archive", folder).stdout
+    shown = json.loads(coin("show", "case-1", "--json", "--archive", folder).stdout)
+    assert shown["derived"] == ["site", "system", "category"]
+
+
 def test_remove_asks_and_then_removes(models: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     manifest = write_phantoms(tmp_path / "phantoms", phantom_cases(3), size=64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from index_store import Case, Image, Problem
@@ -61,6 +62,14 @@ def test_a_case_is_shown_whole() -> None:
     assert REPORT.strip() in " ".join(text.split())
 
 
+def test_what_was_read_from_the_report_is_said() -> None:
+    text = case_text(dataclasses.replace(case_of(), derived=("site", "category")))
+    assert "site      cervix (read from the report)" in text
+    assert "category  HSIL (read from the report)" in text
+    assert "system    Bethesda\n" in text
+    assert "read from the report" not in case_text(case_of())
+
+
 def test_control_characters_never_reach_the_terminal() -> None:
     hostile = "a\x1b[31mred\x1b]0;title\x07\r\nb\u202etxt.exe\tc\x9b31m"
     assert clean(hostile) == "a[31mred]0;title\nbtxt.exe c31m"
@@ -82,3 +91,13 @@ def test_a_summary_names_every_skipped_row_and_why() -> None:
     assert "added 3 images, updated 1, unchanged 5, skipped 2; 2.0 s, 1.5 images/s" in text
     assert "skipped manifest.csv, line 2: a.png is not there. Check the path." in text
     assert "skipped manifest.csv, line 9: b.png is damaged. Copy it again." in text
+
+
+def test_a_summary_says_what_was_read_and_embedded_where_anything_was() -> None:
+    summary = AddSummary(added=0, updated=2, unchanged=0, skipped=(), seconds=1.0)
+    assert add_text(summary) == "added 0 images, updated 2, unchanged 0, skipped 0"
+    text = add_text(dataclasses.replace(summary, reports=7, derived=2, notes=("No tokenizer\x1b here.",)))
+    assert text == (
+        "added 0 images, updated 2, unchanged 0, skipped 0; site or category of 2 cases read from their reports; "
+        "7 reports embedded\nNote: No tokenizer here."
+    )

@@ -237,6 +237,24 @@ def test_text_of_others_is_never_markup(
     st.cache_data.clear()
 
 
+def test_a_case_page_says_what_was_read_from_the_report(
+    models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**models, "COIN_ARCHIVE": str(tmp_path / "archive")}.items():
+        monkeypatch.setenv(name, value)
+    Image.new("RGB", (64, 64), "pink").save(tmp_path / "a.png")
+    row = {"image": "a.png", "case": "case-1", "site": "urine", "report": "Urine cytology: no malignant cells."}
+    (tmp_path / "list.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert coin("init").exit_code == 0
+    assert coin("add", tmp_path / "list.jsonl").exit_code == 0
+    app = opened()
+    app.query_params["case"] = "case-1"
+    checked(app.switch_page(CASE_PAGE).run())
+    assert {"urine", "Paris 2.0 (read from the report)", "NHGUC (read from the report)"} <= set(texts(app))
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
 def marked_up(app: AppTest) -> None:
     """No element that Streamlit reads as Markdown holds the text unescaped."""
     kinds = (app.markdown, app.caption, app.error, app.info, app.warning, app.subheader, app.header, app.title)
