@@ -46,13 +46,13 @@ def _generated(generated: GeneratedQuery) -> dict[str, Any]:
         "prompt": dataclasses.asdict(generated.generation.prompt),
         "images": [
             {
-                "path": None if check.image.path is None else str(check.image.path),
-                "cached": check.image.cached,
-                "provenance": dataclasses.asdict(check.image.provenance),
+                "path": None if check.drawn.path is None else str(check.drawn.path),
+                "cached": check.drawn.cached,
+                "provenance": dataclasses.asdict(check.drawn.provenance),
                 **{
                     field.name: getattr(check, field.name)
                     for field in dataclasses.fields(check)
-                    if field.name != "image"
+                    if field.name != "drawn"
                 },
             }
             for check in generated.images

@@ -193,7 +193,7 @@ def query_from_dict(document: object) -> Query:
         values["region"] = Region(**values["region"]) if values["region"] else None
         values["weights"] = tuple((str(name), float(weight)) for name, weight in values["weights"].items())
         where = values["where"]
-        values["where"] = CaseFilter(**{name: _tuples(value) for name, value in where.items()}) if where else None
+        values["where"] = CaseFilter(**_tuples(where)) if where else None
         for name in ("more", "less", "seeds", "channels"):
             values[name] = tuple(values[name])
         query = Query(**values)
@@ -212,8 +212,8 @@ def query_from_json(text: str) -> Query:
     return query_from_dict(document)
 
 
-def _tuples(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _check_types(query: Query) -> None:

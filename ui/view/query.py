@@ -86,7 +86,7 @@ def _draw_generated(asked: Query, generated: GeneratedQuery) -> None:
 
 
 def _draw_synthetic(check: GeneratedImageCheck) -> None:
-    picture = png_bytes(readable(check.image.image, at_most=CARD))
+    picture = png_bytes(readable(check.drawn.image, at_most=CARD))
     st.image(picture, alt=f"Synthetic image, seed {check.seed}", width="stretch", output_format="PNG")
     again = ", drawn again" if check.attempt == 2 else ""
     st.caption(f"**SYNTHETIC**, seed {check.seed}{again}")
