@@ -30,10 +30,10 @@ if TYPE_CHECKING:
         VectorError,
     )
     from .filters import CaseFilter
-    from .images import content_hash, decode_image
+    from .images import content_hash, decode_image, read_source
     from .manifest import Manifest, ManifestRow, read_manifest
     from .plan import NewImage, Plan, PlannedImage
-    from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Problem
+    from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Owner, Particulars, Problem, StoredReport
 
 _MODULES = {
     "archive": ("Archive",),
@@ -56,10 +56,20 @@ _MODULES = {
         "VectorError",
     ),
     "filters": ("CaseFilter",),
-    "images": ("content_hash", "decode_image"),
+    "images": ("content_hash", "decode_image", "read_source"),
     "manifest": ("Manifest", "ManifestRow", "read_manifest"),
     "plan": ("NewImage", "Plan", "PlannedImage"),
-    "records": ("ArchiveStatus", "Case", "EncoderInfo", "Hit", "Image", "Problem"),
+    "records": (
+        "ArchiveStatus",
+        "Case",
+        "EncoderInfo",
+        "Hit",
+        "Image",
+        "Owner",
+        "Particulars",
+        "Problem",
+        "StoredReport",
+    ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -87,15 +97,19 @@ __all__ = [
     "NewerArchiveError",
     "NotAnArchiveError",
     "OutdatedArchiveError",
+    "Owner",
+    "Particulars",
     "Plan",
     "PlannedImage",
     "Problem",
     "ReadOnlyArchiveError",
     "StorageError",
+    "StoredReport",
     "VectorError",
     "content_hash",
     "decode_image",
     "read_manifest",
+    "read_source",
 ]
 
 

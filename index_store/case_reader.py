@@ -69,11 +69,16 @@ class CaseReader:
         for part in in_chunks(image_ids):
             query = select(ImageRow.id, ImageRow.case_id).where(ImageRow.id.in_(part))
             case_of.update((image_id, case_id) for image_id, case_id in self._session.execute(query))
+        cases = self.cases_by_id(sorted(set(case_of.values())))
+        return {image_id: cases[case_id] for image_id, case_id in case_of.items()}
+
+    def cases_by_id(self, case_ids: Iterable[int]) -> dict[int, Case]:
+        """The cases with these ids; ids that are not there are left out."""
         cases: dict[int, Case] = {}
-        for part in in_chunks(sorted(set(case_of.values()))):
+        for part in in_chunks(int(case_id) for case_id in case_ids):
             for row in self._session.scalars(whole_cases().where(CaseRow.id.in_(part))):
                 cases[row.id] = self._case(row)
-        return {image_id: cases[case_id] for image_id, case_id in case_of.items()}
+        return cases
 
     def image(self, image_id: int) -> Image:
         """Raises `ImageNotFoundError`."""
@@ -136,6 +141,7 @@ class CaseReader:
             license=row.license,
             phantom=row.phantom,
             images=tuple(self._image(image, row.key) for image in row.images),
+            derived=derived_columns(row.derived),
         )
 
     def _image(self, row: ImageRow, case_key: str) -> Image:
@@ -153,6 +159,11 @@ class CaseReader:
             in_place=not row.file,
             attributes=row.attributes,
         )
+
+
+def derived_columns(stored: str) -> tuple[str, ...]:
+    """What `CaseRow.derived` names."""
+    return tuple(stored.split(",")) if stored else ()
 
 
 def whole_cases() -> Select[CaseRow]:

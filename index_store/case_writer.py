@@ -1,6 +1,7 @@
 """From manifest rows to the tables of patients, cases and images, within the caller's transaction.
 
-What a row leaves empty says nothing: it neither contradicts nor clears what is stored.
+What a row leaves empty says nothing: it neither contradicts nor clears what is stored. What was derived from a report
+is not anybody's word: whoever gives the value, or reads the report anew, replaces it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
 from . import loose_files
-from .case_reader import in_chunks, whole_cases
-from .models import CaseRow, EmbeddingRow, ImageRow, PatientRow
+from .case_reader import derived_columns, in_chunks, whole_cases
+from .index_follower import log_changes
+from .models import REMOVED, CaseRow, EmbeddingRow, ImageRow, PatientRow, ReportEmbeddingRow
 
 if TYPE_CHECKING:
     from .image_store import StoredImage
@@ -27,7 +29,7 @@ IMAGE_FIELDS = ("slide", "kind", "stain", "preparation")
 def is_changed(case: CaseRow, image: ImageRow, row: ManifestRow) -> bool:
     """Whether `row` says something of its case or image that is not stored."""
     return (
-        any(getattr(case, name) != value for name, value in _said_of_case(row).items())
+        any(getattr(case, name) != value for name, value in _said_of_case(row, case).items())
         or any(getattr(image, name) != value for name, value in _said_of_image(image, row).items())
         or (row.names_patient and case.patient.key != row.patient)
     )
@@ -57,12 +59,12 @@ class CaseWriter:
         """The row's case, made or brought up to date."""
         case = self._cases.get(row.case)
         if case is None:
-            fields = {**dict.fromkeys(CASE_FIELDS, ""), "phantom": False, **_said_of_case(row)}
+            fields = {**dict.fromkeys(CASE_FIELDS, ""), "phantom": False, **_said_of_case(row, None)}
             case = CaseRow(key=row.case, patient=self._patient(row.patient), images=[], **fields)
             self._session.add(case)
             self._cases[row.case] = case
             return case
-        for name, value in _said_of_case(row).items():
+        for name, value in _said_of_case(row, case).items():
             setattr(case, name, value)
         if row.names_patient and case.patient.key != row.patient:
             former = case.patient
@@ -104,27 +106,40 @@ class CaseWriter:
         return patient
 
 
-def delete_case(session: Session, case: CaseRow) -> list[int]:
-    """Delete a case with all that hangs on it, and note its files, so that those nobody else needs are collected.
-
-    Returns the ids of its images.
-    """
-    ids = [image.id for image in case.images]
+def remove_case(session: Session, key: str) -> int:
+    """Delete a case with all that hangs on it, write to the change log, and note its files, so that those nobody else
+    needs are collected. Returns how many images it had."""
+    case = session.scalars(select(CaseRow).where(CaseRow.key == key)).one()
+    images = [image.id for image in case.images]
     files = {image.file for image in case.images if image.file}
     patient_id = case.patient_id
     of_case = select(ImageRow.id).where(ImageRow.case_id == case.id)
+    embedded = session.execute(
+        select(EmbeddingRow.encoder_id, EmbeddingRow.image_id).where(EmbeddingRow.image_id.in_(of_case))
+    )
+    by_encoder: dict[int, list[int]] = {}
+    for encoder_id, image_id in embedded:
+        by_encoder.setdefault(encoder_id, []).append(image_id)
+    for encoder_id, image_ids in by_encoder.items():
+        log_changes(session, encoder_id, image_ids, REMOVED)
     session.execute(delete(EmbeddingRow).where(EmbeddingRow.image_id.in_(of_case)))
+    session.execute(delete(ReportEmbeddingRow).where(ReportEmbeddingRow.case_id == case.id))
     session.execute(delete(ImageRow).where(ImageRow.case_id == case.id))
     session.execute(delete(CaseRow).where(CaseRow.id == case.id))
     _forget_patient(session, patient_id)
     loose_files.note(session, files)
-    return ids
+    return len(images)
 
 
-def _said_of_case(row: ManifestRow) -> dict[str, object]:
+def _said_of_case(row: ManifestRow, case: CaseRow | None) -> dict[str, object]:
     said: dict[str, object] = {name: getattr(row, name) for name in CASE_FIELDS if getattr(row, name)}
     if row.phantom is not None:
         said["phantom"] = row.phantom
+    before = derived_columns(case.derived) if case else ()
+    if row.derived is None:
+        said["derived"] = ",".join(name for name in before if name not in said)
+    else:  # the report was read anew: what is not derived any more goes, and does not stay without its mark
+        said = {**dict.fromkeys(before, ""), **said, "derived": ",".join(row.derived)}
     return said
 
 

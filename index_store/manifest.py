@@ -59,6 +59,9 @@ class ManifestRow:
     phantom: bool | None = None
     """Drawn by this software; None where the manifest does not say."""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    derived: tuple[str, ...] | None = None
+    """Which of `site`, `system` and `category` were read from the report. None where nobody has read it: what was
+    derived before then stays, except for what the row gives."""
 
     @property
     def stands_alone(self) -> bool:
@@ -215,6 +218,7 @@ class _RowReader:
             patient=of_case.pop("patient", draft.case),
             phantom={"true": True, "false": False}.get(of_case.pop("phantom", "")),
             attributes={name: value for name, value in draft.cells.items() if name not in COLUMNS and value},
+            derived=None,
             **of_case,
             **{column: draft.cells.get(column, "") for column in IMAGE_COLUMNS},
         )

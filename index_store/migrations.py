@@ -99,7 +99,24 @@ def _first_tables(connection: Connection) -> None:
     metadata.create_all(connection)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first_tables,)
+def _report_vectors_and_revision(connection: Connection) -> None:
+    connection.execute(text("ALTER TABLE archive ADD COLUMN revision INTEGER NOT NULL DEFAULT 0"))
+    connection.execute(
+        text(
+            "CREATE TABLE report_embeddings ("
+            "encoder_id INTEGER NOT NULL REFERENCES encoders (id), "
+            "case_id INTEGER NOT NULL REFERENCES cases (id), "
+            "report_sha256 TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (encoder_id, case_id))"
+        )
+    )
+    connection.execute(text("CREATE INDEX ix_report_embeddings_case_id ON report_embeddings (case_id)"))
+
+
+def _derived_particulars(connection: Connection) -> None:
+    connection.execute(text("ALTER TABLE cases ADD COLUMN derived TEXT NOT NULL DEFAULT ''"))
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first_tables, _report_vectors_and_revision, _derived_particulars)
 
 
 def current_version() -> int:

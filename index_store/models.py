@@ -29,6 +29,7 @@ class ArchiveRow(Base):
     name: Mapped[str]
     created: Mapped[str]
     active_encoder_id: Mapped[int | None] = mapped_column(ForeignKey("encoders.id"))
+    revision: Mapped[int] = mapped_column(default=0, server_default="0")  # see revision.py
 
 
 class EncoderRow(Base):
@@ -68,6 +69,7 @@ class CaseRow(Base):
     source: Mapped[str]
     license: Mapped[str]
     phantom: Mapped[bool]
+    derived: Mapped[str] = mapped_column(default="", server_default="")  # names of columns, joined by commas
 
     patient: Mapped[PatientRow] = relationship()
     images: Mapped[list[ImageRow]] = relationship(back_populates="case", order_by="ImageRow.id")
@@ -104,6 +106,20 @@ class EmbeddingRow(Base):
     # In this order, so that one encoder's vectors are one range of the key.
     encoder_id: Mapped[int] = mapped_column(ForeignKey("encoders.id"), primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), primary_key=True, index=True)
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ReportEmbeddingRow(Base):
+    """A unit vector of a case's report, keyed by encoder and case, in the format of `EmbeddingRow`.
+
+    Current while `report_sha256` is that of the case's report: see report_vectors.py.
+    """
+
+    __tablename__ = "report_embeddings"
+
+    encoder_id: Mapped[int] = mapped_column(ForeignKey("encoders.id"), primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), primary_key=True, index=True)
+    report_sha256: Mapped[str]
     vector: Mapped[bytes] = mapped_column(LargeBinary)
 
 

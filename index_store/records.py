@@ -56,6 +56,8 @@ class Case:
     phantom: bool = False
     """Drawn by this software: no patient stands behind it."""
     images: tuple[Image, ...] = ()
+    derived: tuple[str, ...] = ()
+    """Which of "site", "system" and "category" were read from the report, and not given by anybody."""
 
     @property
     def stain(self) -> str:
@@ -86,6 +88,35 @@ class Hit:
     image_id: int
     score: float
     """Inner product of unit vectors: the cosine, between -1 and 1."""
+
+
+@dataclass(frozen=True)
+class StoredReport:
+    """The report of one case, without its images."""
+
+    case_id: int
+    case_key: str
+    patient: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Particulars:
+    """What is stored of a case beside its report and images."""
+
+    site: str
+    system: str
+    category: str
+    derived: tuple[str, ...]
+    """As of `Case`."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose an image is."""
+
+    case_id: int
+    patient: str
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class VectorIndex(Protocol):
         """
 
 
-def checked_vectors(vectors: object, *, dim: int, count: int | None = None) -> Vectors:
+def checked_vectors(vectors: object, *, dim: int, count: int | None = None, of: str = "image") -> Vectors:
     """`vectors` as contiguous float32[n, dim], if they may be stored or searched.
 
     FAISS accepts anything: a row with a NaN is stored and never found, a wrong dimension is a bare assertion.
@@ -69,7 +69,7 @@ def checked_vectors(vectors: object, *, dim: int, count: int | None = None) -> V
             "Encode with the encoder of this archive."
         )
     if count is not None and len(array) != count:
-        raise VectorError(f"Got {len(array)} vectors for {count} images. Give one vector for each image.")
+        raise VectorError(f"Got {len(array)} vectors for {count} {of}s. Give one vector for each {of}.")
     array = np.ascontiguousarray(array, dtype=np.float32)
     lengths = np.linalg.norm(array, axis=1)
     # Written so that a NaN, which compares false with everything, is caught as well.
@@ -77,6 +77,6 @@ def checked_vectors(vectors: object, *, dim: int, count: int | None = None) -> V
     if bad.size:
         raise VectorError(
             f"Vector {bad[0]} (of {len(array)}) has length {lengths[bad[0]]:.4g} and not 1, {bad.size} in all. "
-            "Normalise the encoder's output; a NaN means that it failed on that image."
+            f"Normalise the encoder's output; a NaN means that it failed on that {of}."
         )
     return array

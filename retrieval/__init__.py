@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from retrieval.ingest import AddSummary as AddSummary
     from retrieval.ingest import add_manifest as add_manifest
     from retrieval.notice import RESEARCH_USE as RESEARCH_USE
+    from retrieval.query import Query as Query
+    from retrieval.query import Region as Region
     from retrieval.report_reader import ReportReading as ReportReading
     from retrieval.report_reader import read_report as read_report
-    from retrieval.results import Query as Query
     from retrieval.results import RankedCase as RankedCase
     from retrieval.results import SearchResult as SearchResult
     from retrieval.results import Timing as Timing
+    from retrieval.saved_queries import SavedQueries as SavedQueries
     from retrieval.search import CaseSearch as CaseSearch
 
 _HOME = {
@@ -49,11 +51,13 @@ _HOME = {
     "GenerationPlan": "generated_queries",
     "Label": "evaluation",
     "Precision": "evaluation",
-    "Query": "results",
+    "Query": "query",
     "QueryError": "errors",
     "RankedCase": "results",
+    "Region": "query",
     "ReportReading": "report_reader",
     "RetrievalError": "errors",
+    "SavedQueries": "saved_queries",
     "SearchResult": "results",
     "Timing": "results",
     "add_manifest": "ingest",

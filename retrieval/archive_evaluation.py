@@ -13,7 +13,7 @@ import numpy as np
 from retrieval.batch_ranking import mean_queries
 from retrieval.colour import BINS, colour_histograms
 from retrieval.encoder import Encoder, Progress
-from retrieval.errors import EncoderLoadError, EvaluationError
+from retrieval.errors import EvaluationError
 from retrieval.evaluation import RESAMPLES
 from retrieval.evaluation_results import Evaluation
 from retrieval.fusion import FusionRule, default_rules
@@ -22,8 +22,9 @@ from retrieval.labelled import LabelledCases, read_labelled
 from retrieval.leave_one_out import evaluate_families
 from retrieval.metrics import Ints
 from retrieval.questions import Gain, questions_for, same_category
-from retrieval.report_families import family_numbers, same_words
-from retrieval.report_queries import HISTOGRAM, IMAGE, Rows, Vectors, has_report, rows_of, text_vectors
+from retrieval.report_families import family_numbers
+from retrieval.report_queries import HISTOGRAM, IMAGE, Rows, Vectors, has_report, rows_of, with_vector
+from retrieval.report_text import report_family
 from retrieval.truth import METRICS, Truth
 from retrieval.vector_shelf import VectorShelf, shelf_key
 
@@ -55,23 +56,23 @@ def evaluate_archive(
     gain: Gain = same_category,
     histogram: bool = True,
     rules: Mapping[str, FusionRule] | None = None,
-    report_family: Callable[[str], str] = same_words,
+    family: Callable[[str], str] = report_family,
     work: Path | None = None,
     watch: Watch | None = None,
 ) -> Evaluation:
     """Leave-one-patient-out over the archive's cases: by image, by report, and by both, each channel and fused.
 
     Args:
-        encoder: the archive's, for the rows that need its text tower. None: those rows are absent, no model is loaded.
+        encoder: the archive's, to embed generated images; nothing else needs a model.
         generation: how reports become images, for the row "generated". None: it is absent. Needs the encoder.
         sample: this many cases ask, drawn at random; all are asked for. None: every case asks.
         seed: of the samples, of the resampled patients, and of the random orders behind a vote's chance.
         gain: graded relevance for nDCG, such as the distance of two categories on an ordinal scale.
         histogram: also rank by colour alone. Reads every stored image once.
         rules: how channels are joined; by default those that ship.
-        report_family: a key that reports share where they say the same.
-        work: a folder that keeps what is dear to make (vectors of generated images, of reports, colour histograms),
-            so that an interrupted run goes on. None: nothing is kept.
+        family: a key that reports share where they say the same.
+        work: a folder that keeps what is dear to make (vectors of generated images, colour histograms), so that an
+            interrupted run goes on. None: nothing is kept.
         watch: shows progress.
 
     The same archive and arguments give the same figures. Time and memory: `leave_one_out.evaluate_families`.
@@ -99,7 +100,7 @@ def evaluate_archive(
             fusions=rows.fusions,
             seed=seed,
             gain=gain,
-            family_of=family_numbers(cases.reports, report_family),
+            family_of=family_numbers(cases.reports, family),
             progress=progress,
         )
     used = {row for family in rows.families for row in family.rows}
@@ -112,6 +113,7 @@ def evaluate_archive(
         images=len(cases.image_ids),
         phantoms=cases.phantoms,
         unlabelled=cases.unlabelled,
+        derived=cases.derived,
         sampled=sample if sample is not None and sample < len(cases.keys) else None,
         generated=generation.words() if generation is not None else "",
         seed=seed,
@@ -146,9 +148,10 @@ def gather(
     if generation is not None and encoder is None:
         raise ValueError("images can be generated only where there is an encoder to embed them")
     asking = _drawn(np.arange(len(cases.keys)), sample, seed)
-    written = asking[has_report(cases)[asking]]
-    by_report = _drawn(written, generation.reports if generation is not None else None, seed)
     notes: list[str] = []
+    texts = _texts(cases, archive, known.fingerprint, notes)
+    written = asking[(has_report(cases) if texts is None else with_vector(texts))[asking]]
+    by_report = _drawn(written, generation.reports if generation is not None else None, seed)
     if not _can_ask(cases, by_report):
         by_report = by_report[:0]
         notes.append(
@@ -161,9 +164,7 @@ def gather(
     if histogram:
         colours, unreadable = _colours(cases, folder, watch)
         images[HISTOGRAM] = (mean_queries(colours, cases.case_of, len(cases.keys)), colours)
-    texts, generated = None, None
-    if encoder is not None and len(by_report):
-        texts = _texts(cases, encoder, folder, watch, notes)
+    generated = None
     if generation is not None and encoder is not None and len(by_report):
         shelf = VectorShelf(_shelf(folder, "generated", encoder.fingerprint), encoder.dim)
         with watch("Generating", unit="reports") as progress:
@@ -197,16 +198,26 @@ def _can_ask(cases: LabelledCases, asking: Ints) -> bool:
     return all(len(Truth(question, cases).answerable(asking)) for question in questions_for(cases))
 
 
-def _texts(
-    cases: LabelledCases, encoder: Encoder, folder: Path | None, watch: Watch, notes: list[str]
-) -> Vectors | None:
-    shelf = VectorShelf(_shelf(folder, "texts", encoder.fingerprint), encoder.dim)
-    try:
-        with watch("Reading reports", unit="reports") as progress:
-            return text_vectors(cases.reports, encoder, shelf, progress=progress)
-    except EncoderLoadError as error:
-        notes.append(f"No rows for the encoder's text tower. {error}")
+def _texts(cases: LabelledCases, archive: Archive, fingerprint: str, notes: list[str]) -> Vectors | None:
+    """The stored vectors of the reports by case, zeros where a case has none; None where no case has one."""
+    ids, stored = archive.report_vectors(fingerprint)
+    known = np.isin(cases.ids, ids)
+    written = has_report(cases)
+    lacking = int((written & ~known).sum())
+    if not known.any():
+        if lacking:
+            notes.append(
+                "No rows for the encoder's text tower: no report has a vector. `coin add` makes them, if the encoder "
+                "can encode texts."
+            )
         return None
+    if lacking:
+        notes.append(
+            f"{lacking} reports have no vector and ask for nothing: run `coin add` again with the archive's encoder."
+        )
+    vectors = np.zeros((len(cases.ids), stored.shape[1]), dtype=np.float32)
+    vectors[known] = stored[np.searchsorted(ids, cases.ids[known])]
+    return vectors
 
 
 def _colours(cases: LabelledCases, folder: Path | None, watch: Watch) -> tuple[Vectors, int]:

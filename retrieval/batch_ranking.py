@@ -1,5 +1,5 @@
-"""Many queries at once, ranked as a search ranks: one entry a patient, where its best image or report stands; the own
-patient is left out; equal scores are ordered by image id.
+"""Many queries at once, ranked by the rule of `ranking.rank_images` and `answer.fused_cases`: one entry a patient, where
+its best image or report stands; the own patient is left out; equal scores are ordered by image id.
 
 `CaseSearch` answers one query and asks the archive for as many images as it needs. An evaluation needs all
 patients in order for thousands of queries: here that is one matrix product, one grouped minimum and one sort a
@@ -46,7 +46,16 @@ class Candidates:
 
         The own patient must be of the pool. -inf is a score that was not given.
         """
-        keys = np.minimum.reduceat(_keys(scores[:, self.columns], self.images), self._starts, axis=1)
+        return self._places(scores[:, self.columns], own)
+
+    def fused_places(self, rule: FusionRule, channels: Mapping[str, Vectors], own: Ints) -> Places:
+        """As `places`, of channels that are joined item by item, over all items of other patients."""
+        mine = np.repeat(self.patients, np.diff([*self._starts, len(self.columns)]))[np.newaxis] == own[:, np.newaxis]
+        others = {name: np.where(mine, -np.inf, scores[:, self.columns]) for name, scores in channels.items()}
+        return self._places(fuse(rule, others, pool=len(self.columns)).scores.astype(np.float32), own)
+
+    def _places(self, scores: Vectors, own: Ints) -> Places:
+        keys = np.minimum.reduceat(_keys(scores, self.images), self._starts, axis=1)
         rows, mine = np.arange(len(own)), np.searchsorted(self.patients, own)
         best = _scores(keys)
         best[rows, mine] = -np.inf

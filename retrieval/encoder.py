@@ -191,10 +191,15 @@ def _load(folder: ClipFolder, asked_device: str) -> _LoadedModel:
 def _load_tokenizer(folder: ClipFolder) -> Any:
     import open_clip
 
-    if not folder.needs_tokenizer_files or folder.has_tokenizer_files:
-        return open_clip.get_tokenizer(f"{LOCAL_PREFIX}{folder.path}")
-    if folder.name.startswith(HUB_PREFIX):  # its config names another hub entry for the tokenizer
-        return open_clip.get_tokenizer(folder.name)
+    known = not folder.needs_tokenizer_files or folder.has_tokenizer_files
+    if known or folder.name.startswith(HUB_PREFIX):  # there its config names another hub entry for the tokenizer
+        try:
+            return open_clip.get_tokenizer(f"{LOCAL_PREFIX}{folder.path}" if known else folder.name)
+        except (OSError, ImportError, RuntimeError, ValueError, TypeError, KeyError, AssertionError) as error:
+            raise EncoderLoadError(
+                f"The tokenizer of '{folder.name}' could not be loaded, so it can encode images but no texts: "
+                f"{_first_line(error)} Fetch its files anew, or connect to the hub once."
+            ) from error
     raise EncoderLoadError(
         f"{folder.path} holds no tokenizer files (tokenizer.json, or vocab.json and merges.txt …), so it can "
         "encode images but no texts. Copy them there from the model's source."

@@ -62,13 +62,11 @@ class ByWords:
     reports: Sequence[str]
     """One a case."""
     index: ReportWords
-    missing: Bools
-    """bool[cases], cases without a report."""
     by_case: bool = True
 
     def scores(self, queries: Ints) -> Vectors:
         scores = self.index.batch_scores([self.reports[i] for i in queries])
-        scores[:, self.missing] = -np.inf
+        scores[scores <= 0] = -np.inf  # no word in common: as in a search, no result
         return scores
 
 
@@ -80,6 +78,8 @@ class Fusion:
     rule: FusionRule
     of: Mapping[str, str]
     """By the channel's name in the rule: the row it is."""
+    by_case: bool = False
+    """Whether it joins channels by case report by report, before the best report stands for a patient."""
 
 
 @dataclass(frozen=True, eq=False)

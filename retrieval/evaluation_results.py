@@ -127,6 +127,8 @@ class Evaluation:
     """Of the cases, how many were drawn and have no patient."""
     unlabelled: int
     """Cases without a category: neither asked with nor searched in."""
+    derived: int
+    """Of the cases, how many have a category that was read from their report: no truth independent of it."""
     sampled: int | None
     """How many cases asked, where not all did."""
     generated: str

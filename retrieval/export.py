@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 from retrieval.notice import RESEARCH_USE
+from retrieval.query import Query, query_to_dict
 from retrieval.results import RankedCase, SearchResult
 
 if TYPE_CHECKING:
-    from generation import Generation
+    from retrieval.generated_query import GeneratedQuery
 
 
 def to_json(result: SearchResult, *, indent: int | None = 2) -> str:
@@ -22,26 +24,38 @@ def to_dict(result: SearchResult) -> dict[str, Any]:
     """The result as plain dicts, lists, strings and numbers, in a stable order of keys."""
     return {
         "notice": RESEARCH_USE,
-        "query": dataclasses.asdict(result.query),
-        "filter": None if result.where is None else dataclasses.asdict(result.where),
+        "query": _query(result.query),
         "encoder": {"name": result.encoder, "fingerprint": result.fingerprint},
-        "generation": None if result.generation is None else _generation(result.generation),
+        "fusion": {"method": result.rule.method, "weights": {a.channel: a.weight for a in result.channels}},
+        "overlaps": [{**dataclasses.asdict(overlap), "disagree": overlap.disagree} for overlap in result.overlaps],
+        "generation": None if result.generated is None else _generated(result.generated),
         "cases": [_case(entry) for entry in result.cases],
         "timing": {**dataclasses.asdict(result.timing), "total_s": result.timing.total_s},
         "notes": list(result.notes),
     }
 
 
-def _generation(generation: Generation) -> dict[str, Any]:
+def _query(query: Query) -> dict[str, Any]:
+    """All but the image's bytes, which its hash stands for."""
+    sha256 = hashlib.sha256(query.image).hexdigest() if query.image else ""
+    return {"kind": query.kind, **query_to_dict(query), "image": sha256}
+
+
+def _generated(generated: GeneratedQuery) -> dict[str, Any]:
     return {
-        "prompt": dataclasses.asdict(generation.prompt),
+        "prompt": dataclasses.asdict(generated.generation.prompt),
         "images": [
             {
-                "path": None if drawn.path is None else str(drawn.path),
-                "cached": drawn.cached,
-                "provenance": dataclasses.asdict(drawn.provenance),
+                "path": None if check.drawn.path is None else str(check.drawn.path),
+                "cached": check.drawn.cached,
+                "provenance": dataclasses.asdict(check.drawn.provenance),
+                **{
+                    field.name: getattr(check, field.name)
+                    for field in dataclasses.fields(check)
+                    if field.name != "drawn"
+                },
             }
-            for drawn in generation.images
+            for check in generated.images
         ],
     }
 
@@ -52,11 +66,14 @@ def _case(entry: RankedCase) -> dict[str, Any]:
         "rank": entry.rank,
         "score": entry.score,
         "similarity": entry.similarity,
+        "channels": [dataclasses.asdict(place) for place in entry.places],
+        "alone": entry.alone,
         "case": case.key,
         "patient": case.patient,
         "site": case.site,
         "system": case.system,
         "category": case.category,
+        "derived": list(case.derived),
         "report": case.report,
         "phantom": case.phantom,
         "source": case.source,

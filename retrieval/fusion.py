@@ -72,6 +72,11 @@ class FusionRule:
             raise QueryError(f"All of {', '.join(channels)} have weight 0: give one of them a weight above 0.")
         return {channel: weight / total for channel, weight in weights.items()}
 
+    def words(self, channels: tuple[str, ...]) -> str:
+        """The rule for these channels, in words."""
+        kind = {"rrf": "reciprocal ranks", "score": "normalised scores"}[self.method]
+        return f"{kind}, " + ", ".join(f"{channel} {self.weights.get(channel, 1.0):g}" for channel in channels)
+
 
 @dataclass(frozen=True, eq=False)
 class Fused:
@@ -116,7 +121,7 @@ def _normalised(scores: Floats, ranks: Floats) -> Floats:
     mean = known.sum(axis=1, keepdims=True) / count
     deviation = np.sqrt((np.where(inside, known - mean, 0.0) ** 2).sum(axis=1, keepdims=True) / count)
     scale = np.where(deviation > 1e-9, deviation, np.inf)  # all alike: the channel has no say
-    last = np.where(inside, known, np.inf).min(axis=1, keepdims=True)
+    last = np.where(inside, known, np.inf).min(axis=1, keepdims=True, initial=np.inf)
     last = np.where(np.isfinite(last), last, 0.0)
     normalised: Floats = (np.where(inside, known, last) - mean) / scale
     return normalised

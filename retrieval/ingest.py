@@ -1,6 +1,8 @@
 """From a manifest to an archive of cases with vectors: what `coin add` does.
 
-    manifest -> plan by content hash -> read and decode (threads) -> encode -> one transaction a batch
+    manifest -> what reports say of site and category -> plan by content hash
+             -> read and decode (threads) -> encode -> one transaction a batch
+             -> vectors of the reports that lack one -> one transaction a batch
 
 What is in the archive already is neither decoded nor encoded again, which is also how an interrupted run goes on. A
 row that cannot be used is named in the summary and changes nothing for the others.
@@ -18,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from retrieval.derivation import derive_particulars
 from retrieval.encoder import Encoder, Progress, Vectors
-from retrieval.errors import EncodingError
+from retrieval.errors import EncoderLoadError, EncodingError
 from retrieval.read_ahead import MemoryWindow, read_ahead
 
 if TYPE_CHECKING:
@@ -45,6 +48,12 @@ class AddSummary:
     skipped: tuple[Problem, ...]
     """Every row that was not taken, and why."""
     seconds: float
+    reports: int = 0
+    """Reports that were embedded, of whichever manifest."""
+    derived: int = 0
+    """Cases, new or changed, whose site or category was read from their report."""
+    notes: tuple[str, ...] = ()
+    """What could not be done though every row was taken, and why."""
 
     @property
     def images_per_second(self) -> float:
@@ -75,16 +84,22 @@ def add_manifest(
     images: Path | str | None = None,
     in_place: bool = False,
     batch_size: int = 64,
+    derive: bool = True,
     progress: Progress | None = None,
+    embedding: Progress | None = None,
 ) -> AddSummary:
-    """Add a manifest's images to the archive, with their cases and vectors.
+    """Add a manifest's images to the archive, with their cases and vectors, then embed every report that lacks its
+    vector (also of cases that were there before).
 
     Args:
         manifest: CSV, JSON lines or .xlsx, see `index_store.read_manifest`.
         images: the folder that the images' paths are relative to; by default the manifest's own.
         in_place: refer to the image files where they lie instead of copying them into the archive.
-        batch_size: images a transaction. After a crash, all finished batches are there and none in part.
-        progress: called with how many of the new images are done, and of how many.
+        batch_size: images, or reports, a transaction. After a crash, all finished batches are there and none in part.
+        derive: read site, system and category from the report where nobody gave them (see `derive_particulars`).
+        progress: called with how many of the new images are done, and of how many. embedding: the same of reports.
+
+    An encoder that cannot embed texts adds the images all the same; the summary's notes say so.
 
     Raises `index_store.ManifestError` where the manifest as a whole cannot be read, `EncoderMismatchError` where the
     archive was embedded by another encoder, `ArchiveBusyError` where somebody else is writing, and `StorageError`
@@ -99,9 +114,11 @@ def add_manifest(
     if archive.encoder is not None:  # refuse before any work is done
         archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
     with archive.writer():
-        plan = archive.pending(read.rows)
+        plan = archive.pending(derive_particulars(archive, read.rows) if derive else read.rows)
         updated = archive.update(plan.changed)
         added, refused = _add_new(archive, plan, encoder, in_place=in_place, batch_size=batch_size, progress=progress)
+        touched = archive.particulars({item.row.case for item in (*plan.new, *plan.changed) if item.row.derived})
+        reports, notes = _embed_reports(archive, encoder, batch_size, embedding)
     skipped = [*read.problems, *(_in_file(problem, read.path) for problem in (*plan.problems, *refused))]
     return AddSummary(
         added=added,
@@ -109,7 +126,36 @@ def add_manifest(
         unchanged=len(plan.unchanged),
         skipped=tuple(skipped),
         seconds=time.perf_counter() - started,
+        reports=reports,
+        derived=sum(bool(case.derived) for case in touched.values()),
+        notes=notes,
     )
+
+
+def _embed_reports(
+    archive: Archive, encoder: Encoder, batch_size: int, progress: Progress | None
+) -> tuple[int, tuple[str, ...]]:
+    """Embed the reports that lack a current vector. Returns how many, and why not, where it cannot be done."""
+    if archive.encoder is None:
+        return 0, ()
+    lacking = archive.reports_without_vector(encoder.fingerprint)
+    embedded = 0
+    try:
+        for start in range(0, len(lacking), batch_size):
+            batch = lacking[start : start + batch_size]
+            texts = [report.text for report in batch]
+            embedded += archive.add_report_vectors(
+                [report.case_id for report in batch],
+                texts,
+                encoder.encode_texts(texts),
+                fingerprint=encoder.fingerprint,
+            )
+            if progress is not None:
+                progress(start + len(batch), len(lacking))
+    except (EncoderLoadError, EncodingError) as error:
+        waiting = len(lacking) - embedded
+        return embedded, (f"{waiting} reports have no vector and are not found by the encoder's text tower: {error}",)
+    return embedded, ()
 
 
 def _add_new(

@@ -27,6 +27,8 @@ class LabelledCases:
     """
 
     keys: tuple[str, ...]
+    ids: Ints
+    """int[n], the cases' ids in the archive."""
     labels: tuple[Label, ...]
     """One a case."""
     patient_of: Ints
@@ -47,6 +49,8 @@ class LabelledCases:
     """How many of the cases were drawn, so that no patient stands behind them."""
     unlabelled: int
     """Cases of the archive that have no category: neither asked with nor searched in."""
+    derived: int = 0
+    """How many of the cases have a category that was read from their report."""
 
     @property
     def patients(self) -> int:
@@ -92,6 +96,7 @@ def labelled_cases(cases: Sequence[Case]) -> LabelledCases:
     ids = np.array([image_id for image_id, _, _ in images], dtype=np.int64)
     return LabelledCases(
         keys=tuple(case.key for case in known),
+        ids=np.array([case.id for case in known], dtype=np.int64),
         labels=labels,
         patient_of=np.array([number[case.patient] for case in known], dtype=np.int64),
         case_of=np.array([i for _, i, _ in images], dtype=np.int64),
@@ -102,4 +107,5 @@ def labelled_cases(cases: Sequence[Case]) -> LabelledCases:
         nuisance=nuisance_codes(known, ids),
         phantoms=sum(case.phantom for case in known),
         unlabelled=len(cases) - len(known),
+        derived=sum("category" in case.derived for case in known),
     )

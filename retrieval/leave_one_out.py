@@ -41,7 +41,7 @@ def evaluate_families(
         fusions: rows that join others; those may be fusions themselves.
         seed: of the resampled patients, and of the random orders behind a vote's chance.
         gain: graded relevance for nDCG.
-        family_of: int[cases], which reports say the same, -1 for none; by default those of the same words.
+        family_of: int[cases], which reports say the same, -1 for none; by default `report_text.report_family`.
         progress: counts queries.
 
     With n cases, m images of d dimensions and p patients: time O(n m d + n p log p) for each channel, and

@@ -56,7 +56,11 @@ class Rankings:
         def place(row: str) -> Places:
             if row not in made and row in self.fusions:
                 fusion = self.fusions[row]
-                made[row] = fused_places(fusion.rule, {name: place(of) for name, of in fusion.of.items()})
+                if fusion.by_case:
+                    given = {name: scores[of] for name, of in fusion.of.items()}
+                    made[row] = self._pool(pool_of, number, True).fused_places(fusion.rule, given, own)
+                else:
+                    made[row] = fused_places(fusion.rule, {name: place(of) for name, of in fusion.of.items()})
             elif row not in made:
                 candidates = self._pool(pool_of, number, self.channels[row].by_case)
                 made[row] = candidates.places(scores[row], own)

@@ -9,18 +9,14 @@ import numpy as np
 from retrieval.labelled import LabelledCases
 from retrieval.metrics import Floats, Ints, precision, recall, reciprocal_rank
 from retrieval.pool import first_rank
+from retrieval.report_text import report_family
 from retrieval.truth import DEPTH, PRECISIONS
 
 NO_FAMILY = -1
 FAMILY_METRICS = (*(f"P@{k}" for k in PRECISIONS), "MRR", f"R@{DEPTH}")
 
 
-def same_words(report: str) -> str:
-    """A key that reports share where their words are the same: case, spaces and punctuation make no difference."""
-    return " ".join("".join(c if c.isalnum() else " " for c in report.casefold()).split())
-
-
-def family_numbers(reports: Sequence[str], key: Callable[[str], str] = same_words) -> Ints:
+def family_numbers(reports: Sequence[str], key: Callable[[str], str] = report_family) -> Ints:
     """The family of each report, int[n] from 0; -1 for a blank one."""
     keys = [key(report) if report.strip() else None for report in reports]
     numbers = {name: i for i, name in enumerate(sorted({name for name in keys if name is not None}))}

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.encoder import Encoder, Progress
 from retrieval.evaluated_channels import ByVectors, ByWords, Channel, Family, Fusion
 from retrieval.fusion import CHANNELS, FusionRule
 from retrieval.labelled import LabelledCases
 from retrieval.metrics import Bools, Ints
 from retrieval.report_words import ReportWords
-from retrieval.vector_shelf import VectorShelf, shelf_key
 
 Vectors = npt.NDArray[np.float32]
 
@@ -28,7 +26,6 @@ MEANING: Final = "report: meaning (text tower)"
 REPORT: Final = "report"
 FUSED: Final = "fused"
 FUSED_BOTH: Final = "fused with image"
-TEXTS_AT_ONCE: Final = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +42,9 @@ def has_report(cases: LabelledCases) -> Bools:
     return np.array([bool(report.strip()) for report in cases.reports], dtype=bool)
 
 
-def text_vectors(
-    texts: Sequence[str], encoder: Encoder, shelf: VectorShelf, *, progress: Progress | None = None
-) -> Vectors:
-    """What the encoder's text tower makes of each text, float32[n, d]; kept on the shelf, equal texts made once."""
-    keys = [shelf_key({"text": text, "encoder": encoder.fingerprint}) for text in texts]
-    shelf.fill(dict(zip(keys, texts, strict=True)), encoder.encode_texts, batch=TEXTS_AT_ONCE, progress=progress)
-    return shelf.take(keys)
+def with_vector(vectors: Vectors) -> Bools:
+    """bool[n]: the rows that are not of zeros."""
+    return np.asarray(vectors.any(axis=1), dtype=bool)
 
 
 def rows_of(
@@ -70,12 +63,11 @@ def rows_of(
     Args:
         images: by row ("image", "colour histogram"): queries float32[cases, d] and references float32[images, d].
         asking, asking_by_report: which cases ask. left_out: how many have no report to ask by.
-        texts: float32[cases, d], the text tower's vectors of the reports, in the space of the images; None: there is
-            no text tower.
+        texts: float32[cases, d], the text tower's vectors of the reports, in the space of the images; zeros for a case
+            that has none. None: no case has one.
         generated: float32[cases, d], what images generated from the reports ask by; None: there are none.
         rules: by what a query holds (`fusion.default_rules`).
     """
-    blank = ~has_report(cases)
     references = images[IMAGE][1]
     channels: list[Channel] = [ByVectors(name, *vectors) for name, vectors in images.items()]
     families = [
@@ -95,13 +87,13 @@ def rows_of(
         by_text["generated"] = GENERATED
     if texts is not None:
         channels.append(ByVectors(JOINT, texts, references))
-        channels.append(ByVectors(MEANING, texts, texts, by_case=True, missing=blank))
+        channels.append(ByVectors(MEANING, texts, texts, by_case=True, missing=~with_vector(texts)))
         by_text["joint"] = JOINT
-    channels.append(ByWords(WORDS, cases.reports, ReportWords(cases.reports), missing=blank))
+    channels.append(ByWords(WORDS, cases.reports, ReportWords(cases.reports)))
     by_text["report"] = WORDS if texts is None else REPORT
     fusions = []
     if texts is not None:
-        fusions.append(Fusion(REPORT, rules["report"], {"words": WORDS, "meaning": MEANING}))
+        fusions.append(Fusion(REPORT, rules["report"], {"words": WORDS, "meaning": MEANING}, by_case=True))
     fusions.append(Fusion(FUSED, rules["text"], by_text))
     together = {"image": IMAGE} | by_text
     fusions.append(

@@ -61,15 +61,15 @@ class _Mention:
 
 _LONGEST = 5_000
 """Characters that are read of a report: what stands further down is rarely the conclusion."""
-_HISTORY = re.compile(
+HISTORY = re.compile(
     r"\b(?:clinical (?:history|information|details|data|diagnosis)|(?:medical )?history|anamnesis)\s*:[^.\n]*[.\n]?",
     re.I,
 )
-_COMMENT = re.compile(
+COMMENT = re.compile(
     r"(?:^|[.;,\n]) ?;? ?(?:additional |please )?(?:comments?|recommendations?|notes?|remarks?)\b[^:;.\n]{0,40}:",
     re.I,
 )
-_CONCLUSION = re.compile(
+CONCLUSION = re.compile(
     r"\b(?:consistent with|compatible with|in keeping with|in line with|considered (?:to be|as)|are those of|"
     r"in summary|overall|to summari[sz]e|diagnosed as|diagnostic of|indicative of|represent(?:s|ing)?|"
     r"(?:features|findings) suggest)\b"
@@ -87,11 +87,7 @@ def read_report(report: str, *, site: str = "", system: str = "") -> ReportReadi
         site: the site where it is known; it is not read then. One that the vocabulary lacks has no category.
         system: the reporting system where it is known; the category is read within it.
     """
-    # What was said before this specimen, or is added as a comment, says nothing of its category.
-    lines = (" ".join(line.split()) for line in report[:_LONGEST].splitlines())
-    text = _HISTORY.sub(" ", "\n".join(filter(None, lines)))
-    if comment := _COMMENT.search(text):
-        text = text[: comment.start() + 1] if comment.start() else ""
+    text = without_comments(report)
     site_words = ""
     if not site:
         site, site_words = read_site(text)
@@ -103,9 +99,20 @@ def read_report(report: str, *, site: str = "", system: str = "") -> ReportReadi
     return ReportReading(site or None, site_words, within.name, category, category_words)
 
 
+def without_comments(report: str) -> str:
+    """The report up to its first comment, without the clinical history: what was said before this specimen, or is
+    added as a comment, says nothing of its category.
+    """
+    lines = (" ".join(line.split()) for line in report[:_LONGEST].splitlines())
+    text = HISTORY.sub(" ", "\n".join(filter(None, lines)))
+    if comment := COMMENT.search(text):
+        text = text[: comment.start() + 1] if comment.start() else ""
+    return text
+
+
 def _read_category(text: str, system: ReportingSystem) -> tuple[str | None, str]:
     """Name and words of the category that `text` states, or None and nothing."""
-    parts = list(_parts(text))
+    parts = list(parts_of(text))
     if not any(concludes for _, concludes in parts):
         return _resolve([mention for part, _ in parts for mention in _mentions(part, system)], system)
     mentions = [
@@ -118,7 +125,7 @@ def _read_category(text: str, system: ReportingSystem) -> tuple[str | None, str]
     return _resolve(mentions, system)
 
 
-def _parts(text: str) -> Iterator[tuple[str, bool]]:
+def parts_of(text: str) -> Iterator[tuple[str, bool]]:
     """The report in parts, and of each whether a conclusion is drawn in it."""
     if brackets := IN_BRACKETS.match(text):
         text = text[brackets.end() :] if len(text) > brackets.end() + 1 else text
@@ -127,7 +134,7 @@ def _parts(text: str) -> Iterator[tuple[str, bool]]:
         yield text[heading.end() :], True
         return
     for sentence in re.split(r"(?<=[.!])\s+|\n+", text):
-        cue = _CONCLUSION.search(sentence)
+        cue = CONCLUSION.search(sentence)
         if cue is None:
             yield sentence, False
         elif cue.group().lower() in ("judged", "assumed") or _QUALIFIED.search(sentence, 0, cue.start()):

@@ -6,6 +6,7 @@ written in the same words.
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -75,6 +76,7 @@ def _bm25(documents: Sequence[Sequence[str]], number: dict[str, int]) -> csc_mat
         return csc_matrix((len(documents), 0), dtype=np.float32)
     import bm25s
 
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it announces each index, whatever the program logs
     index: Any = bm25s.BM25(method="lucene", k1=1.5, b=0.75, backend="numpy")
     ids = [[number[word] for word in document] for document in documents]
     index.index((ids, number), create_empty_token=False, show_progress=False)

@@ -3,43 +3,61 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final
 
+from retrieval.answer import channel_answers, fused_cases, overlaps
 from retrieval.encoder import Encoder, Progress, Vectors
-from retrieval.errors import QueryError
-from retrieval.ranking import rank_by_fused_ranks, rank_by_mean
-from retrieval.results import Query, RankedCase, SearchResult, Timing
+from retrieval.errors import EncoderLoadError, QueryError
+from retrieval.fusion import POOL, FusionRule, default_rules, mean_query
+from retrieval.query import Query
+from retrieval.query_vectors import Marks, picture_vector, read_marks
+from retrieval.ranking import Ranking, rank_images
+from retrieval.report_index import ReportIndex, read_report_index
+from retrieval.results import SearchResult, Timing
 
 if TYPE_CHECKING:
     import PIL.Image
 
-    from generation import CoinGenerator, Generation, Preset
+    from generation import CoinGenerator, Preset
     from index_store import Archive, CaseFilter
+    from retrieval.generated_query import GeneratedQuery
 
-Fusion = Literal["mean", "rrf"]
-Rank = Callable[..., tuple[RankedCase, ...]]
-
-DEFAULT_FUSION: Final[Fusion] = "mean"
-_RANK: Final[dict[str, Rank]] = {"mean": rank_by_mean, "rrf": rank_by_fused_ranks}
+SEEN: Final = ("image", "generated", "joint")
+"""The channels that compare with images. Each is one unit vector."""
 
 
 class CaseSearch:
-    """Search an archive by report text, by image, or by one of its cases.
+    """Search an archive by report text, by image, by one of its cases, or by text and image together.
+
+    Four channels can answer: `image` (image to images), `generated` (the text becomes COIN images, and these are
+    compared), `joint` (the encoder's text tower to images) and `report` (the text to the archive's reports). `rules`
+    say how they are joined; by default those of `fusion_rules.toml`.
 
     Results are cases, at most one a patient, exactly k of them where the archive has as many that the filter
     lets through. Whoever asks by a case is not shown that case's own patient, unless they ask for it.
-    Generated images are queries only: nothing here writes to the archive.
+    Generated images are queries only: nothing here writes to the archive. Safe to share between threads.
 
     Raises `index_store.EncoderMismatchError` where the archive's vectors were made by another encoder.
     """
 
-    def __init__(self, archive: Archive, encoder: Encoder, generator: CoinGenerator | None = None) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        encoder: Encoder,
+        generator: CoinGenerator | None = None,
+        *,
+        rules: Mapping[str, FusionRule] | None = None,
+    ) -> None:
         self._archive = archive
         self._encoder = encoder
         self._generator = generator
+        self._rules = {**default_rules(), **(rules or {})}
+        self._reports: ReportIndex | None = None
+        self._reading = threading.Lock()
         self._check_encoder()
 
     def by_report(
@@ -52,34 +70,21 @@ class CaseSearch:
         seed: int = 0,
         seeds: Sequence[int] | None = None,
         preset: str | Preset = "draft",
-        fusion: Fusion = DEFAULT_FUSION,
+        channels: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> SearchResult:
-        """A report becomes n synthetic images, and these become one query.
-
-        `fusion` "mean" searches by the images' mean vector, "rrf" adds the reciprocal ranks each image gives.
-        `progress` counts the generator's steps. Raises QueryError for an empty report, or where this search
-        has no generator.
-        """
-        self._check(k=k, fusion=fusion)
-        if self._generator is None:
-            raise QueryError("This search has no generator, so a report cannot become images. Search by image or case.")
-        started = time.perf_counter()
-        generation = self._generator.generate(
-            report, n=n_images, seed=seed, seeds=seeds, preset=preset, progress=progress
-        )
-        generated = time.perf_counter()
-        vectors = self._encoder.encode_images([drawn.image for drawn in generation.images])
-        return self._search(
-            Query("report", text=report, label=""),
-            vectors,
+        """The cases nearest to a report, by `channels` (all that there are). See `run`."""
+        if n_images < 1:
+            raise QueryError(f"{n_images} images were asked for: ask for at least 1, or leave the channel out.")
+        asked = Query(
+            text=report,
+            seeds=tuple(range(seed, seed + n_images)) if seeds is None else tuple(seeds),
+            preset=preset if isinstance(preset, str) else preset.name,
+            channels=tuple(channels),
             k=k,
             where=where,
-            fusion=fusion,
-            generation=generation,
-            generate_s=generated - started,
-            embed_s=time.perf_counter() - generated,
         )
+        return self.run(asked, preset=preset, progress=progress)
 
     def by_image(
         self, image: PIL.Image.Image | Path, *, k: int = 10, where: CaseFilter | None = None, label: str = ""
@@ -88,16 +93,11 @@ class CaseSearch:
 
         Raises `index_store.ImageProblem` where the file is no image that can be read.
         """
-        self._check(k=k)
-        started = time.perf_counter()
         if isinstance(image, Path):
-            from index_store import decode_image
+            from index_store import read_source
 
-            label = label or image.name
-            image = decode_image(image)
-        vectors = self._encoder.encode_images([image.convert("RGB")])
-        embed_s = time.perf_counter() - started
-        return self._search(Query("image", text="", label=label), vectors, k=k, where=where, embed_s=embed_s)
+            return self.run(Query(image=read_source(image), label=label or image.name, k=k, where=where))
+        return self.run(Query(image=_png(image), label=label, k=k, where=where))
 
     def by_case(
         self,
@@ -112,74 +112,191 @@ class CaseSearch:
         The case itself is never a result; the other cases of its patient are only with `include_own_patient`.
         Raises `index_store.CaseNotFoundError`.
         """
-        from index_store import CaseFilter
+        return self.run(Query(case=case_key, k=k, where=where, include_own_patient=include_own_patient))
 
-        self._check(k=k)
-        started = time.perf_counter()
-        case = self._archive.case(case_key)
-        vectors = self._archive.vectors_of([image.id for image in case.images], self._encoder.fingerprint)
-        others = where or CaseFilter()
-        others = dataclasses.replace(others, exclude_cases=(*others.exclude_cases, case.key))
-        if not include_own_patient:
-            others = dataclasses.replace(others, exclude_patients=(*others.exclude_patients, case.patient))
-        return self._search(
-            Query("case", text=case.report, label=case.key),
-            vectors,
-            k=k,
-            where=where,
-            within=others,
-            embed_s=time.perf_counter() - started,
-        )
-
-    def _search(
-        self,
-        query: Query,
-        vectors: Vectors,
-        *,
-        k: int,
-        where: CaseFilter | None,
-        within: CaseFilter | None = None,
-        fusion: Fusion = "mean",
-        generation: Generation | None = None,
-        generate_s: float = 0.0,
-        embed_s: float,
+    def run(
+        self, query: Query, *, preset: Preset | str | None = None, progress: Progress | None = None
     ) -> SearchResult:
-        """`within` narrows what was asked for (`where`) by what goes without saying: a case's own patient."""
+        """Answer a query. `progress` counts the generator's steps; `preset` may be one that has no name of its own.
+
+        Where the query names no channels, those answer that it allows, that this search has, and that the rule gives
+        a weight. Raises QueryError where a channel that it names cannot answer.
+        """
+        self._check_encoder()
         started = time.perf_counter()
-        cases: tuple[RankedCase, ...] = ()
-        if self._archive.encoder is not None:  # None: nothing was ever embedded
-            fingerprint = self._encoder.fingerprint
-            cases = _RANK[fusion](self._archive, vectors, k, where=within or where, fingerprint=fingerprint)
+        notes: list[str] = []
+        marks = read_marks(query, self._archive)
+        rule = self._rule(query)
+        channels = self._channels(query, rule, notes)
+        generated, generate_s = None, 0.0
+        if "generated" in channels:
+            generated = self._generate(query, preset or query.preset, progress)
+            generate_s = generated.generation.seconds
+            notes += generated.notes
+        queries, text = self._encode(query, channels, generated, marks, notes)
+        embedded = time.perf_counter()
+        rankings = self._rank(query, channels, queries, text, marks, notes)
+        lead = next((queries[name] for name in rankings if name in queries), None)
+        cases = fused_cases(
+            self._archive,
+            rankings,
+            rule,
+            query.k,
+            lead=lead,
+            where=query.where,
+            fingerprint=self._encoder.fingerprint,
+        )
+        answers = channel_answers(rankings, rule, query.k)
         return SearchResult(
             query=query,
             cases=cases,
-            generation=generation,
-            timing=Timing(generate_s, embed_s, time.perf_counter() - started),
+            channels=answers,
+            overlaps=overlaps(answers) if cases else (),
+            rule=rule,
+            generated=generated,
+            timing=Timing(generate_s, embedded - started - generate_s, time.perf_counter() - embedded),
             encoder=self._encoder.name,
             fingerprint=self._encoder.fingerprint,
-            where=where,
-            notes=self._notes(len(cases), k, where),
+            notes=(*notes, *self._notes(len(cases), query)),
         )
 
-    def _notes(self, found: int, k: int, where: CaseFilter | None) -> tuple[str, ...]:
-        if found == k:
+    # Channels
+
+    def _rule(self, query: Query) -> FusionRule:
+        rule = self._rules[query.rule]
+        weights = {**rule.weights, **dict(query.weights)}
+        if query.channels and not query.weights and not any(weights.get(name, 1.0) for name in query.channels):
+            weights |= dict.fromkeys(query.channels, 1.0)  # asked for by name: what the rule leaves out
+        return FusionRule(query.fusion or rule.method, weights)
+
+    def _channels(self, query: Query, rule: FusionRule, notes: list[str]) -> tuple[str, ...]:
+        """The channels that answer, the leading one first."""
+        asked = query.channels or tuple(name for name in query.possible_channels if rule.weights.get(name, 1.0) > 0)
+        if "generated" in asked and self._generator is None:
+            if query.channels:
+                raise QueryError(
+                    "This search has no generator, so a report cannot become images: leave `generated` out."
+                )
+            notes.append("No images were generated from the report: this search has no generator.")
+            asked = tuple(name for name in asked if name != "generated")
+        return tuple(name for name in query.possible_channels if name in asked)
+
+    def _generate(self, query: Query, preset: str | Preset, progress: Progress | None) -> GeneratedQuery:
+        from retrieval.generated_query import generate_query
+
+        assert self._generator is not None
+        return generate_query(
+            self._generator,
+            self._encoder,
+            self._archive,
+            query.text,
+            seeds=query.seeds,
+            preset=preset,
+            where=query.where,
+            site=query.site,
+            progress=progress,
+        )
+
+    def _encode(
+        self,
+        query: Query,
+        channels: tuple[str, ...],
+        generated: GeneratedQuery | None,
+        marks: Marks,
+        notes: list[str],
+    ) -> tuple[dict[str, Vectors], Vectors | None]:
+        """By channel, the vector that is compared with images; and the one that is compared with reports."""
+        queries: dict[str, Vectors] = {}
+        if "image" in channels:
+            queries["image"] = picture_vector(query, self._archive, self._encoder)
+        if generated is not None:
+            queries["generated"] = mean_query(generated.vectors)
+        text = self._text_vector(query, channels, notes)
+        if text is not None and "joint" in channels:
+            queries["joint"] = text
+        fingerprint = self._encoder.fingerprint
+        return {name: marks.move(vector, self._archive, fingerprint) for name, vector in queries.items()}, text
+
+    def _text_vector(self, query: Query, channels: tuple[str, ...], notes: list[str]) -> Vectors | None:
+        if not {"joint", "report"} & set(channels):
+            return None
+        try:
+            return self._encoder.encode_texts([query.text])
+        except EncoderLoadError as error:
+            if "joint" in query.channels:
+                raise
+            notes.append(f"The text was not compared by its meaning. {error}")
+            return None
+
+    def _rank(
+        self,
+        query: Query,
+        channels: tuple[str, ...],
+        queries: Mapping[str, Vectors],
+        text: Vectors | None,
+        marks: Marks,
+        notes: list[str],
+    ) -> dict[str, Ranking]:
+        """Each channel's patients, in the order of the channels."""
+        if self._archive.encoder is None:  # nothing was ever embedded
+            return {}
+        where = self._permitted(query)
+        pool = POOL if len(channels) > 1 else query.k
+        rankings: dict[str, Ranking] = {}
+        for name in channels:
+            if name in queries:
+                rankings[name] = rank_images(
+                    self._archive, queries[name], query.k, pool=pool, where=where, fingerprint=self._encoder.fingerprint
+                )
+            elif name == "report":
+                reports = self._report_index()
+                if text is not None and reports.without_vector:
+                    counted = f"{reports.without_vector} of {len(reports.case_ids)} reports"
+                    notes.append(f"{counted} are compared by their words alone: run `coin add` again to embed them.")
+                vector = None if text is None or reports.vectors is None else marks.move_text(text, reports)
+                permitted = None if where is None else self._archive.case_ids(where)
+                rankings[name] = reports.rank(query.text, vector, self._rules["report"], permitted=permitted)
+        return rankings
+
+    def _permitted(self, query: Query) -> CaseFilter | None:
+        """The query's filter, narrowed by what goes without saying: a case's own patient is no answer."""
+        from index_store import CaseFilter
+
+        if not query.case:
+            return query.where
+        case = self._archive.case(query.case)
+        where = query.where or CaseFilter()
+        where = dataclasses.replace(where, exclude_cases=(*where.exclude_cases, case.key))
+        if not query.include_own_patient:
+            where = dataclasses.replace(where, exclude_patients=(*where.exclude_patients, case.patient))
+        return where
+
+    def _report_index(self) -> ReportIndex:
+        with self._reading:
+            if self._reports is None or self._reports.revision != self._archive.revision:
+                self._reports = read_report_index(self._archive, self._encoder.fingerprint)
+            return self._reports
+
+    def _notes(self, found: int, query: Query) -> tuple[str, ...]:
+        if found == query.k:
             return ()
         if not self._archive.cases(limit=1):
             return ("The archive is empty: add reference cases with `coin add`.",)
         if found:
-            return (f"Only {found} of the {k} cases asked for: the archive has no more patients that match.",)
-        if where is not None:
+            return (f"Only {found} of the {query.k} cases asked for: the archive has no more patients that match.",)
+        if query.where is not None:
             return ("No case matches the filters: remove one of them.",)
         return ("The archive holds no case of another patient.",)
-
-    def _check(self, *, k: int, fusion: str = "mean") -> None:
-        if k < 1:
-            raise QueryError(f"{k} cases were asked for: ask for at least 1.")
-        if fusion not in get_args(Fusion):
-            raise QueryError(f"There is no fusion '{fusion}': choose one of {', '.join(get_args(Fusion))}.")
-        self._check_encoder()
 
     def _check_encoder(self) -> None:
         # At every search, not only the first: another process may have embedded the archive anew meanwhile.
         if self._archive.encoder is not None:
             self._archive.use_encoder(self._encoder.fingerprint, name=self._encoder.name, dim=self._encoder.dim)
+
+
+def _png(image: PIL.Image.Image) -> bytes:
+    import io
+
+    file = io.BytesIO()
+    image.convert("RGB").save(file, "PNG", compress_level=1)
+    return file.getvalue()

@@ -7,7 +7,7 @@ import re
 from retrieval.vocabulary import Site, vocabulary, word_pattern
 
 IN_BRACKETS = re.compile(r"\s*\(((?:[^()]|\([^()]*\))*)\)")
-_SPECIMEN = re.compile(
+SPECIMEN = re.compile(
     r"\b(?:specimen(?: type)?|site|source|sample|material(?: submitted| received)?|organ)\s*:\s*([^.;\n]+)", re.I
 )
 _FINDING_BEGINS = re.compile(
@@ -53,7 +53,7 @@ def _specimen(text: str) -> tuple[str, bool]:
     brackets = IN_BRACKETS.match(text)
     if brackets:
         return brackets.group(1), True
-    heading = _SPECIMEN.search(text)
+    heading = SPECIMEN.search(text)
     if heading:
         return heading.group(1), True
     sentence = re.split(r"(?<=[.;])\s|\n", text.strip(), maxsplit=1)[0]

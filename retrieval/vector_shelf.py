@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -70,25 +70,6 @@ class VectorShelf:
                 unfinished.unlink(missing_ok=True)
                 raise _unusable(self._folder, error) from error
         self._vectors.update(zip(keys, vectors, strict=True))
-
-    def fill(
-        self,
-        wanted: Mapping[str, str],
-        make: Callable[[Sequence[str]], Vectors],
-        *,
-        batch: int,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> None:
-        """Make what is missing of `wanted` (what it is made of, by key), a batch at a time, and keep each at once."""
-        missing = [key for key in wanted if key not in self]
-        done = len(wanted) - len(missing)
-        if progress is not None and missing:
-            progress(done, len(wanted))
-        for start in range(0, len(missing), batch):
-            keys = missing[start : start + batch]
-            self.put(keys, make([wanted[key] for key in keys]))
-            if progress is not None:
-                progress(done + start + len(keys), len(wanted))
 
     def _read(self, path: Path) -> None:
         from safetensors import SafetensorError

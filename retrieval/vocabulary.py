@@ -1,8 +1,9 @@
 """The vocabulary of cytology: sites, reporting systems, their categories and tiers, read from vocabulary.toml.
 
     Vocabulary ── Site             where a specimen comes from, and the words for it
-               └─ ReportingSystem  for one or more sites, with its published source
-                  └─ Category      one of the system's categories, in its order, with its tier and words
+               ├─ ReportingSystem  for one or more sites, with its published source
+               │  └─ Category      one of the system's categories, in its order, with its tier and words
+               └─ LookAlikes       categories of one system that are taken for each other, with the source
 
 A tier (`Vocabulary.tiers`, in order) is what categories of different systems have roughly in common. It serves ordinal
 measures within one system; it never makes categories of two systems the same.
@@ -81,6 +82,17 @@ class ReportingSystem:
 
 
 @dataclass(frozen=True)
+class LookAlikes:
+    """Categories of one system that are taken for each other, and what the source says of them."""
+
+    system: str
+    categories: tuple[str, ...]
+    why: str
+    source: str
+    doi: str = ""
+
+
+@dataclass(frozen=True)
 class Vocabulary:
     """All of vocabulary.toml. Raises `ValueError` where its parts do not fit together."""
 
@@ -95,6 +107,7 @@ class Vocabulary:
     """Names of benign diseases that hold such a word."""
     neoplasia: tuple[str, ...]
     """Where denied, there is no malignancy; where affirmed, they may be of a benign neoplasm."""
+    look_alikes: tuple[LookAlikes, ...] = ()
 
     def __post_init__(self) -> None:
         sites = [site.name for site in self.sites]
@@ -110,6 +123,14 @@ class Vocabulary:
                 for other in (category.if_suspected, category.if_not_excluded):
                     if other and other not in names:
                         raise ValueError(f"{category.name} of {system.name} refers to {other!r}, which is not there.")
+        for group in self.look_alikes:
+            of_system = self.system(group.system)
+            known = [category.name for category in of_system.categories] if of_system else []
+            _require_unique(f"look-alike in one group of {group.system}", group.categories)
+            if len(group.categories) < 2 or not set(group.categories) <= set(known):
+                raise ValueError(
+                    f"The look-alikes {', '.join(group.categories)} must be two or more categories of {group.system}."
+                )
 
     def site(self, words: str) -> Site | None:
         """The site with that name or alias (in any case)."""
@@ -132,11 +153,32 @@ class Vocabulary:
         """All categories of a tier, each with its system."""
         return tuple((system, category) for system in self.systems for category in system.of_tier(tier))
 
+    def groups_of(self, system: str, category: str) -> tuple[LookAlikes, ...]:
+        """The groups of look-alikes that a category (its name, code or alias) stands in."""
+        of_system = self.system(system)
+        found = of_system.category(category) if of_system else None
+        if of_system is None or found is None:
+            return ()
+        return tuple(g for g in self.look_alikes if g.system == of_system.name and found.name in g.categories)
+
     def tier_rank(self, system: str, category: str) -> int | None:
         """The place of a category's tier in `tiers`, from 0; None for a system or category that is not known."""
         of_system = self.system(system)
         found = of_system.category(category) if of_system else None
         return self.tiers.index(found.tier) if found else None
+
+
+def look_alikes(system: str, category: str) -> tuple[str, ...]:
+    """The categories that a category of a system is taken for, in the system's order; none for what is not known.
+
+    `vocabulary().groups_of` gives the same with the sources.
+    """
+    of_system = vocabulary().system(system)
+    found = of_system.category(category) if of_system else None
+    if of_system is None or found is None:
+        return ()
+    names = {name for group in vocabulary().groups_of(system, category) for name in group.categories}
+    return tuple(c.name for c in of_system.categories if c.name in names and c.name != found.name)
 
 
 @cache
@@ -161,6 +203,7 @@ def read_vocabulary(path: Path) -> Vocabulary:
         return Vocabulary(
             sites=tuple(Site(**_frozen(site)) for site in document.pop("sites")),
             systems=tuple(ReportingSystem(**_frozen(system)) for system in systems),
+            look_alikes=tuple(LookAlikes(**_frozen(group)) for group in document.pop("look_alikes", [])),
             **_frozen(document),
         )
     except (KeyError, TypeError) as error:

@@ -49,6 +49,7 @@ def run_demo(folder: Path, settings: Settings, *, bar: Bar) -> Demo:
     `bar(label, unit=...)` opens a progress display, as `ui.progress.progress` does.
     """
     from generation.phantom import phantom_cases, write_phantoms
+    from retrieval import Query
 
     archive = folder / "archive"
     settings = dataclasses.replace(settings, archive=str(archive))
@@ -58,10 +59,12 @@ def run_demo(folder: Path, settings: Settings, *, bar: Bar) -> Demo:
 
     asked = held_out(*REPORT_QUERY)
     with bar("Generating", unit="steps") as draw:
-        by_report = service.by_report(asked.report, progress=draw)
+        by_report = service.ask(
+            Query(text=asked.report, seeds=service.seeds, preset=settings.preset, k=settings.k), progress=draw
+        )
     shown = write_phantoms(folder / "query", [held_out(*IMAGE_QUERY)]).parent / "images"
     query = next(shown.glob("*.png"))
-    by_image = service.by_image(query, label=query.name)
+    by_image = service.ask(Query(image=query.read_bytes(), label=query.name, k=settings.k))
 
     images = _save_generated(by_report, folder / "generated")
     with Image.open(query) as picture:

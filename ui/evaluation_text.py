@@ -57,6 +57,11 @@ def remarks(evaluation: Evaluation) -> tuple[str, ...]:
             f"{evaluation.phantoms} of the {evaluation.cases} cases are phantoms: drawn, without a patient, and "
             "simpler than any smear. Their figures say nothing of real ones."
         )
+    if evaluation.derived:
+        found.append(
+            f"{evaluation.derived} of the {evaluation.cases} cases have a category that was read from their own report "
+            "by rules, and given by nobody: it can be wrong, and it is no truth independent of the report."
+        )
     if evaluation.unlabelled:
         found.append(f"{evaluation.unlabelled} cases without a category were neither asked with nor searched in.")
     if evaluation.unreadable_images:

@@ -10,15 +10,15 @@ import threading
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from ui.errors import NoArchiveError
 from ui.settings import Settings
 
 if TYPE_CHECKING:
     from generation import CoinGenerator
-    from index_store import Archive, CaseFilter
-    from retrieval import CaseSearch, Encoder, SearchResult
+    from index_store import Archive
+    from retrieval import CaseSearch, Encoder, Query, SavedQueries, SearchResult
 
 Progress = Callable[[int, int], None]
 
@@ -52,54 +52,21 @@ class Service:
         with self._opening:
             return self._search
 
-    def by_report(
-        self,
-        report: str,
-        *,
-        where: CaseFilter | None = None,
-        k: int | None = None,
-        n_images: int | None = None,
-        seed: int | None = None,
-        preset: str | None = None,
-        progress: Progress | None = None,
-    ) -> SearchResult:
-        """The cases nearest to a report, through generated images; what is None comes from the settings."""
-        settings = self.settings
-        return self.cases.by_report(
-            report,
-            k=settings.k if k is None else k,
-            where=where,
-            n_images=settings.n_images if n_images is None else n_images,
-            seed=settings.seed if seed is None else seed,
-            preset=settings.preset if preset is None else preset,
-            progress=progress,
-        )
+    @property
+    def queries(self) -> SavedQueries:
+        """The named queries of this archive: a case's key means nothing in another."""
+        from retrieval import SavedQueries
 
-    def by_image(
-        self,
-        image: Path | bytes | BinaryIO,
-        *,
-        label: str,
-        where: CaseFilter | None = None,
-        k: int | None = None,
-    ) -> SearchResult:
-        """The cases nearest to an image file, which nobody vouched for: it is decoded under limits."""
-        from index_store import decode_image
+        return SavedQueries(self.settings.queries_folder / self.archive.uuid)
 
-        picture = decode_image(image)
-        return self.cases.by_image(picture, k=self.settings.k if k is None else k, where=where, label=label)
+    def ask(self, query: Query, *, progress: Progress | None = None) -> SearchResult:
+        """The answer to a query. `progress` counts the steps of generating images."""
+        return self.cases.run(query, progress=progress)
 
-    def by_case(
-        self,
-        key: str,
-        *,
-        where: CaseFilter | None = None,
-        k: int | None = None,
-        include_own_patient: bool = False,
-    ) -> SearchResult:
-        """The cases nearest to one of the archive."""
-        k = self.settings.k if k is None else k
-        return self.cases.by_case(key, k=k, where=where, include_own_patient=include_own_patient)
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the images that the settings ask for."""
+        return tuple(range(self.settings.seed, self.settings.seed + self.settings.n_images))
 
     @cached_property
     def _archive(self) -> Archive:

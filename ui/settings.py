@@ -91,6 +91,9 @@ class Settings:
     k: int = _setting(10, "cases that a search returns", minimum=1, maximum=1000)
     cache: str | None = _setting(None, "folder that keeps generated images", default_text="`~/.cache/coin/generated`")
     cache_mb: int = _setting(2048, "size limit of that folder, in MiB", minimum=1, maximum=1 << 20)
+    queries: str | None = _setting(
+        None, "folder that keeps named queries", default_text="`~/.local/share/coin/queries`"
+    )
     port: int = _setting(8501, "port of the view on 127.0.0.1", minimum=1, maximum=65535)
     max_upload_mb: int = _setting(50, "largest picture that the view accepts, in MiB", minimum=1, maximum=1024)
 
@@ -115,6 +118,14 @@ class Settings:
             return Path(self.cache)
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(home) / "coin" / "generated"
+
+    @property
+    def queries_folder(self) -> Path:
+        """Where named queries are kept (XDG base directory specification where `queries` is not set)."""
+        if self.queries:
+            return Path(self.queries)
+        home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+        return Path(home) / "coin" / "queries"
 
 
 SETTINGS: Final[tuple[Setting, ...]] = tuple(

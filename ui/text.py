@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Final
 
 from retrieval.notice import RESEARCH_USE
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from generation import GeneratedImage, Generation
     from index_store import ArchiveStatus, Case
     from retrieval import AddSummary, RankedCase, SearchResult
+    from retrieval.generated_query import GeneratedQuery
+    from retrieval.results import ChannelPlace
 
 WIDTH: Final = 100
 
@@ -42,14 +45,21 @@ def facts(case: Case, *, stain: str = "", preparation: str = "") -> str:
     return clean(" · ".join(word for word in known if word)) or "no details given"
 
 
+def particular(case: Case, name: str) -> str:
+    """The case's site, system or category, and whether it was read from the report; empty where it is not known."""
+    value: str = getattr(case, name)
+    return f"{value} (read from the report)" if value and name in case.derived else value
+
+
 def search_text(result: SearchResult) -> str:
     """A result, best case first, and what it was found by."""
     parts = [_asked(result)]
-    if result.generation is not None:
-        parts.append(generation_text(result.generation))
+    if result.generated is not None:
+        parts.append(generated_text(result.generated))
     parts += [_ranked(ranked) for ranked in result.cases]
     if not result.cases:
         parts.append("No case found.")
+    parts.append(_joined(result))
     parts += [wrapped(f"Note: {note}") for note in result.notes]
     timing = result.timing
     parts.append(
@@ -59,14 +69,27 @@ def search_text(result: SearchResult) -> str:
     return _page(parts)
 
 
+def channel_name(channel: str) -> str:
+    """What people call a channel."""
+    return {
+        "image": "image",
+        "generated": "generated images",
+        "joint": "text to image",
+        "report": "reports",
+    }[channel]
+
+
+def place_text(place: ChannelPlace) -> str:
+    """Where a channel puts a case: "reports #3", or "reports –" where it is beyond the channel's first places."""
+    return f"{channel_name(place.channel)} {'–' if place.rank is None else f'#{place.rank}'}"
+
+
 def case_text(case: Case) -> str:
     """One case with its whole report and all its images."""
     mark = f"   {PHANTOM}: drawn, no patient" if case.phantom else ""
     rows = [
         ("patient", case.patient),
-        ("site", case.site),
-        ("system", case.system),
-        ("category", case.category),
+        *((name, particular(case, name)) for name in ("site", "system", "category")),
         ("source", case.source),
         ("license", case.license),
         *case.attributes.items(),
@@ -98,6 +121,23 @@ def status_text(status: ArchiveStatus) -> str:
     return _page([_table(rows), *(wrapped(f"Note: {note}") for note in status.notes)])
 
 
+def generated_text(generated: GeneratedQuery) -> str:
+    """What was generated for a query, and what was found wrong with it."""
+    lines = [generation_text(generated.generation)]
+    for check in generated.images:
+        if check.verdict == "wrong":
+            fate = "kept" if check.used else "dropped"
+            lines.append(
+                clean(
+                    f"  seed {check.seed}, drawing {check.attempt}: {fate}; it shows {check.shown_site}, asked for "
+                    f"{check.asked_site}"
+                )
+            )
+        if check.near_copy:
+            lines.append(clean(f"  seed {check.seed}: NEAR COPY of a reference image, case {check.nearest_case_key}"))
+    return "\n".join(lines)
+
+
 def generation_text(generation: Generation) -> str:
     """What was generated: the prompt that was read, what it left out, and a line an image."""
     lines = [
@@ -118,25 +158,59 @@ def add_text(summary: AddSummary) -> str:
     ]
     if summary.added:
         lines[0] += f"; {summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s"
+    if summary.derived:
+        lines[0] += f"; site or category of {summary.derived} cases read from their reports"
+    if summary.reports:
+        lines[0] += f"; {summary.reports} reports embedded"
     lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
+    lines += [wrapped(f"Note: {note}") for note in summary.notes]
     return "\n".join(lines)
 
 
 def _asked(result: SearchResult) -> str:
     query = result.query
-    what = {"report": "the report", "image": f"the image {query.label}", "case": f"the case {query.label}"}
-    text = clean(f"Cases nearest to {what[query.kind]}")
-    return f"{text}\n{wrapped(query.text, indent='  ')}" if query.text else text
+    what = []
+    if query.text.strip():
+        what.append("the report")
+    if query.image:
+        what.append(f"the image {query.label}".strip())
+    if query.case:
+        what.append(f"the case {query.case}")
+    text = f"Cases nearest to {' and '.join(what)}"
+    if query.region is not None:
+        text += f", within {', '.join(f'{side:g}' for side in astuple(query.region))} of the image"
+    for words, keys in (("more like", query.more), ("less like", query.less)):
+        if keys:
+            text += f"; {words} {', '.join(keys)}"
+    return f"{clean(text)}\n{wrapped(query.text, indent='  ')}" if query.text.strip() else clean(text)
+
+
+def _joined(result: SearchResult) -> str:
+    """How several channels were joined, and where they disagree."""
+    if len(result.channels) < 2:
+        return ""
+    shares = ", ".join(f"{channel_name(answer.channel)} {answer.weight:.0%}" for answer in result.channels)
+    joined = {"rrf": "reciprocal ranks", "score": "normalised scores"}[result.rule.method]
+    lines = [f"Joined by {joined}: {shares}."]
+    for overlap in result.overlaps:
+        if overlap.disagree:
+            first, second = (channel_name(channel) for channel in overlap.channels)
+            lines.append(f"{first} and {second} disagree: they share {overlap.shared} of their first {overlap.of}.")
+    return "\n".join(lines)
 
 
 def _ranked(ranked: RankedCase) -> str:
     case, image = ranked.case, ranked.image
-    head = f"{ranked.rank:>2}  {ranked.similarity:.3f}  {clean(case.key)}"
+    head = f"{ranked.rank:>2}  {'' if ranked.similarity is None else f'{ranked.similarity:.3f}'}  {clean(case.key)}"
     if case.phantom:
         head += f"  [{PHANTOM}]"
     if ranked.other_images:
         head += f"  (+{ranked.other_images} more images of this patient)"
     line = facts(case, stain=image.stain, preparation=image.preparation)
+    if len(ranked.places) > 1:
+        line += f"\n    {' · '.join(place_text(place) for place in ranked.places)}"
+        if ranked.alone:
+            line += f"  (only {channel_name(ranked.alone)})"
     return f"{head}\n    {line}\n{wrapped(case.report, indent='    ')}"
 
 

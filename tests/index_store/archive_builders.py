@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterable
 from pathlib import Path
@@ -73,6 +74,23 @@ def simple_rows(count: int, *, prefix: str = "") -> list[dict[str, str]]:
     ]
 
 
+def vector_of_text(text: str) -> np.ndarray:
+    """The test encoder's text tower."""
+    return vector_of(hashlib.sha256(text.encode()).hexdigest())
+
+
+def embed_reports(archive: Archive, *, batch: int = 8) -> int:
+    """Give every report its vector, in batches; returns how many were stored."""
+    lacking = archive.reports_without_vector(FINGERPRINT)
+    stored = 0
+    for start in range(0, len(lacking), batch):
+        part = lacking[start : start + batch]
+        texts = [report.text for report in part]
+        vectors = np.array([vector_of_text(text) for text in texts])
+        stored += archive.add_report_vectors([r.case_id for r in part], texts, vectors, fingerprint=FINGERPRINT)
+    return stored
+
+
 def add_manifest(archive: Archive, manifest: Path, *, batch: int = 8, in_place: bool = False) -> Plan:
     """What `retrieval` does with a manifest, with the test encoder."""
     archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
@@ -82,6 +100,7 @@ def add_manifest(archive: Archive, manifest: Path, *, batch: int = 8, in_place: 
         for start in range(0, len(plan.new), batch):
             items = [planned.load() for planned in plan.new[start : start + batch]]
             archive.add(items, vectors_for(items), fingerprint=FINGERPRINT, in_place=in_place)
+        embed_reports(archive, batch=batch)
     return plan
 
 
@@ -100,6 +119,17 @@ def found_by_itself(archive: Archive) -> None:
         (hits,) = archive.search(vector_of(image.sha256)[None], 1, fingerprint=FINGERPRINT)
         assert archive.image(hits[0].image_id).sha256 == image.sha256
         assert image.path.is_file()
+
+
+def reports_embedded(archive: Archive) -> dict[str, np.ndarray]:
+    """The reports' vectors by case key; each is that of the report as it is, and no other report claims to have one."""
+    reports = {report.case_id: report for report in archive.reports()}
+    ids, vectors = archive.report_vectors(FINGERPRINT)
+    for case_id, vector in zip(ids.tolist(), vectors, strict=True):
+        assert np.array_equal(vector, vector_of_text(reports[case_id].text))
+    lacking = {report.case_id for report in archive.reports_without_vector(FINGERPRINT)}
+    assert lacking == {i for i, report in reports.items() if report.text.strip()} - set(ids.tolist())
+    return {reports[i].case_key: vector for i, vector in zip(ids.tolist(), vectors, strict=True)}
 
 
 def stored_files(folder: Path) -> set[str]:

@@ -28,6 +28,8 @@ from index_store import (
     EncoderMismatchError,
     ImageNotFoundError,
     ImageProblem,
+    ManifestRow,
+    Particulars,
     ReadOnlyArchiveError,
     VectorError,
     content_hash,
@@ -367,3 +369,52 @@ def test_the_log_holds_every_change_of_an_embedding(filled: Archive) -> None:
 def test_records_are_frozen(filled: Archive) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         filled.case("case-0").report = "other"  # type: ignore[misc]
+
+
+def derived_row(manifest: Path, *, derived: tuple[str, ...] | None, **particulars: str) -> ManifestRow:
+    row = read_manifest(manifest).rows[0]
+    return dataclasses.replace(row, **{"site": "", "category": "", "derived": derived, **particulars})
+
+
+def stored_after(archive: Archive, *rows: ManifestRow) -> tuple[str, str, str, tuple[str, ...]]:
+    """Site, system, category and mark of the rows' case once each row has been added or applied."""
+    archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
+    for row in rows:
+        plan = archive.pending([row])
+        archive.update(plan.changed)
+        items = [planned.load() for planned in plan.new]
+        archive.add(items, vectors_for(items), fingerprint=FINGERPRINT)
+        assert not archive.pending([row]).changed, "what was applied is not applied again"
+    case = archive.case(rows[0].case)
+    found = archive.particulars([case.key, "unknown"])
+    assert found == {case.key: Particulars(case.site, case.system, case.category, case.derived)}
+    return case.site, case.system, case.category, case.derived
+
+
+READ = {"site": "cervix", "system": "Bethesda cervical 2014", "category": "HSIL"}
+
+
+def test_what_was_derived_is_marked(archive: Archive, manifest: Path) -> None:
+    row = derived_row(manifest, derived=tuple(READ), **READ)
+    assert stored_after(archive, row) == ("cervix", "Bethesda cervical 2014", "HSIL", ("site", "system", "category"))
+
+
+def test_a_given_value_replaces_a_derived_one_and_its_mark(archive: Archive, manifest: Path) -> None:
+    first = derived_row(manifest, derived=tuple(READ), **READ)
+    given = derived_row(manifest, derived=None, category="LSIL")
+    assert stored_after(archive, first, given) == ("cervix", "Bethesda cervical 2014", "LSIL", ("site", "system"))
+    same = derived_row(manifest, derived=None, site="cervix")
+    assert stored_after(archive, same) == ("cervix", "Bethesda cervical 2014", "LSIL", ("system",))
+
+
+def test_what_is_not_derived_any_more_goes(archive: Archive, manifest: Path) -> None:
+    first = derived_row(manifest, derived=tuple(READ), **READ)
+    now = derived_row(manifest, derived=("site",), site="urine", report="Another report.")
+    assert stored_after(archive, first, now) == ("urine", "", "", ("site",))
+    assert stored_after(archive, derived_row(manifest, derived=())) == ("", "", "", ())
+
+
+def test_nobody_reading_leaves_what_was_derived(archive: Archive, manifest: Path) -> None:
+    first = derived_row(manifest, derived=tuple(READ), **READ)
+    silent = derived_row(manifest, derived=None, stain="Giemsa")
+    assert stored_after(archive, first, silent) == (*READ.values(), tuple(READ))

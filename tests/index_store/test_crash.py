@@ -14,6 +14,7 @@ from archive_builders import (
     everything,
     found_by_itself,
     picture,
+    reports_embedded,
     simple_rows,
     stored_files,
     write_manifest,
@@ -43,6 +44,8 @@ def test_add_killed_at_any_step(begun: tuple[Path, Path], quick_folder: Path, in
     if in_place:  # fewer kinds of step: one batch shows them all
         write_manifest(manifest, simple_rows(BEFORE + BATCH))
     wanted = {row.case: [content_hash(row.path)] for row in read_manifest(manifest).rows}
+    with Archive.open(folder) as archive:
+        revision = archive.revision
     kills = 0
     for step in itertools.count(1):
         crashed = shutil.copytree(folder, quick_folder / f"crashed-{step}")
@@ -52,12 +55,16 @@ def test_add_killed_at_any_step(begun: tuple[Path, Path], quick_folder: Path, in
             assert there.items() <= wanted.items()
             assert len(there) >= BEFORE
             assert (len(there) - BEFORE) % BATCH == 0, "a batch is stored whole or not at all"
+            embedded = len(reports_embedded(archive)) - BEFORE
+            assert embedded % BATCH == 0
+            assert archive.revision == revision + (len(there) - BEFORE + embedded) // BATCH, "one a transaction"
             found_by_itself(archive)
             with archive.writer():
                 pass
             assert stored_files(crashed) == needed_files(archive), "any writer clears up after the killed one"
             add_manifest(archive, manifest, in_place=in_place)
             assert everything(archive) == wanted
+            assert reports_embedded(archive).keys() == wanted.keys()
             found_by_itself(archive)
             assert stored_files(crashed) == needed_files(archive)
         shutil.rmtree(crashed)
@@ -79,7 +86,9 @@ def test_remove_killed_at_any_step(begun: tuple[Path, Path], quick_folder: Path)
         crashed = shutil.copytree(folder, quick_folder / f"crashed-{step}")
         code = run(remove_until_killed, crashed, "case-1", step)
         with Archive.open(crashed) as archive:
-            assert set(everything(archive)) in ({"case-0", "case-2"}, {"case-0", "case-1", "case-2"})
+            there = set(everything(archive))
+            assert there in ({"case-0", "case-2"}, {"case-0", "case-1", "case-2"})
+            assert reports_embedded(archive).keys() == there
             found_by_itself(archive)
             if "case-1" in everything(archive):
                 archive.remove("case-1")

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
-from archive_builders import everything
+from archive_builders import FINGERPRINT, embed_reports, everything, reports_embedded, vector_of
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from index_store import Archive, NewerArchiveError, NotAnArchiveError, OutdatedArchiveError, StorageError
@@ -44,6 +46,46 @@ def test_the_migrations_make_what_the_models_say(archive: Archive) -> None:
     modelled.dispose()
 
 
+@pytest.fixture
+def version_1(tmp_path: Path) -> Path:
+    """An archive's folder as version 1 of the schema left it: the dump of one that was made then."""
+    folder = tmp_path / "version-1"
+    folder.mkdir()
+    with contextlib.closing(sqlite3.connect(folder / "archive.sqlite")) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.executescript(Path(__file__).with_name("archive_version_1.sql").read_text(encoding="utf-8"))
+    return folder
+
+
+def test_an_archive_of_version_1_is_migrated_without_loss(version_1: Path) -> None:
+    with contextlib.closing(sqlite3.connect(version_1 / "archive.sqlite")) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        before = {table: database.execute(f'SELECT * FROM "{table}"').fetchall() for table in tables}
+    with pytest.raises(OutdatedArchiveError, match=r"schema 1 .* Open it once for writing"):
+        Archive.open(version_1, read_only=True)
+    with Archive.open(version_1) as archive:
+        assert (archive.name, archive.uuid) == ("made by version 1", before["archive"][0][0])
+        assert [(case.id, case.key, case.patient, case.report) for case in archive.cases()] == [
+            (1, "case-0", "patient-0", "Report 0."),
+            (3, "case-2", "patient-1", "Report 2."),
+            (4, "case-3", "patient-1", "Report 3."),
+        ]
+        for case in archive.cases():
+            (hits,) = archive.search(vector_of(case.images[0].sha256)[None], 1, fingerprint=FINGERPRINT)
+            assert [hit.image_id for hit in hits] == [case.images[0].id]
+        assert archive.revision == 0
+        assert reports_embedded(archive) == {}
+        assert embed_reports(archive) == 3
+        assert reports_embedded(archive).keys() == {"case-0", "case-2", "case-3"}
+        assert archive.revision == 1
+    with contextlib.closing(sqlite3.connect(version_1 / "archive.sqlite")) as database:
+        after = {table: database.execute(f'SELECT * FROM "{table}"').fetchall() for table in before}
+    assert after.pop("schema_version") == [(module.current_version(),)] != before.pop("schema_version")
+    assert after.pop("archive") == [(*before.pop("archive")[0], 1)]
+    assert after.pop("cases") == [(*row, "") for row in before.pop("cases")]
+    assert after == before
+
+
 def add_column(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE cases ADD COLUMN colour TEXT NOT NULL DEFAULT 'pink'"))
 
@@ -54,13 +96,13 @@ def fail_halfway(connection: Connection) -> None:
 
 
 def test_an_older_archive_is_brought_up_to_date(filled: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = everything(filled)
+    before, released = everything(filled), module.current_version()
     filled.close()
     monkeypatch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, add_column))
     with pytest.raises(OutdatedArchiveError, match="Open it once for writing"):
         Archive.open(filled.path, read_only=True)
     with Archive.open(filled.path) as archive:
-        assert archive.status().schema_version == 2
+        assert archive.status().schema_version == released + 1
         assert everything(archive) == before
     with Archive.open(filled.path, read_only=True) as archive:
         assert everything(archive) == before
@@ -68,7 +110,7 @@ def test_an_older_archive_is_brought_up_to_date(filled: Archive, monkeypatch: py
 
 def test_a_failing_step_leaves_the_version_before_it(filled: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     filled.close()
-    first = module.MIGRATIONS
+    first, released = module.MIGRATIONS, module.current_version()
     monkeypatch.setattr(module, "MIGRATIONS", (*first, add_column, fail_halfway))
     with pytest.raises(RuntimeError, match="the power went"):
         Archive.open(filled.path)
@@ -79,7 +121,7 @@ def test_a_failing_step_leaves_the_version_before_it(filled: Archive, monkeypatc
     assert "shape" not in columns
     monkeypatch.setattr(module, "MIGRATIONS", (*first, add_column))
     with Archive.open(filled.path) as archive:
-        assert archive.status().schema_version == 2
+        assert archive.status().schema_version == released + 1
 
 
 def test_a_newer_archive_is_refused_untouched(filled: Archive) -> None:
@@ -89,8 +131,9 @@ def test_a_newer_archive_is_refused_untouched(filled: Archive) -> None:
         connection.execute(text("UPDATE schema_version SET version = 99"))
     database.dispose()
     before = (filled.path / "archive.sqlite").read_bytes()
+    refusal = rf"newer version \(schema 99; this one knows {module.current_version()}\).*Update"
     for read_only in (False, True):
-        with pytest.raises(NewerArchiveError, match=r"newer version \(schema 99; this one knows 1\).*Update"):
+        with pytest.raises(NewerArchiveError, match=refusal):
             Archive.open(filled.path, read_only=read_only)
     assert (filled.path / "archive.sqlite").read_bytes() == before
 

@@ -9,12 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from archive_builders import DIM, FINGERPRINT, encoded, picture, stored_files, vector_of
+from archive_builders import (
+    DIM,
+    FINGERPRINT,
+    embed_reports,
+    encoded,
+    picture,
+    reports_embedded,
+    stored_files,
+    vector_of,
+    vector_of_text,
+)
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from index_store import Archive, CaseFilter, ManifestRow, NewImage, PlannedImage, content_hash, decode_image
+from index_store import Archive, CaseFilter, ManifestRow, NewImage, Owner, PlannedImage, content_hash, decode_image
 
 MEMORY = Path("/dev/shm")  # hundreds of small transactions: no need to wait for a disk each time
 CASES = [f"case-{i}" for i in range(6)]
@@ -37,7 +47,7 @@ def rows() -> st.SearchStrategy[tuple[ManifestRow, bytes]]:
         row = ManifestRow(2, "x.png", Path("x.png"), case, patient, report, site=site, stain=stain)
         return row, content
 
-    reports = st.sampled_from(["Benign.", "Malignant.", "Größe ≥ 3 µm"])
+    reports = st.sampled_from(["Benign.", "Malignant.", "Größe ≥ 3 µm", " \n"])
     choices = (st.sampled_from(values) for values in (CASES, PATIENTS, SITES, STAINS))
     return st.builds(build, *choices, reports, st.sampled_from(CONTENTS))
 
@@ -47,6 +57,8 @@ class ArchiveMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
         self.model: dict[str, ModelCase] = {}
+        self.embedded: dict[str, str] = {}  # case -> the report its vector was made of
+        self.revision = 0
 
     @initialize()
     def create(self) -> None:
@@ -72,6 +84,7 @@ class ArchiveMachine(RuleBasedStateMachine):
                 self.note(item.row).images[item.sha256] = item.row.stain
                 added += 1
         assert self.archive.add(items, vectors, fingerprint=FINGERPRINT) == added
+        self.revision += added > 0
 
     @rule(changed=rows())
     def update(self, changed: tuple[ManifestRow, bytes]) -> None:
@@ -80,11 +93,35 @@ class ArchiveMachine(RuleBasedStateMachine):
         assert self.archive.update([PlannedImage(row, content_hash(data))]) == known
         if known:
             self.note(row).images[content_hash(data)] = row.stain
+            self.revision += 1
 
     @rule(key=st.sampled_from(CASES))
     def remove(self, key: str) -> None:
         if key in self.model:
             assert self.archive.remove(key) == len(self.model.pop(key).images)
+            self.embedded.pop(key, None)
+            self.revision += 1
+
+    @rule()
+    def embed_reports(self) -> None:
+        lacking = {key for key, case in self.model.items() if case.report.strip() and not self.is_embedded(key)}
+        assert embed_reports(self.archive, batch=len(CASES)) == len(lacking)
+        self.embedded.update((key, self.model[key].report) for key in lacking)
+        self.revision += bool(lacking)
+
+    @rule(key=st.sampled_from(CASES), report=st.sampled_from(["Benign.", "Malignant."]))
+    def embed_one_report(self, key: str, report: str) -> None:
+        """As somebody does who has read the report a while ago."""
+        ids = [case.id for case in self.archive.cases() if case.key == key] or [999_999]
+        still = key in self.model and self.model[key].report == report
+        vectors = vector_of_text(report)[None]
+        assert self.archive.add_report_vectors(ids, [report], vectors, fingerprint=FINGERPRINT) == still
+        if still:
+            self.embedded[key] = report
+            self.revision += 1
+
+    def is_embedded(self, key: str) -> bool:
+        return self.embedded.get(key) == self.model[key].report
 
     @rule(read_only=st.booleans())
     def reopen(self, read_only: bool) -> None:
@@ -138,6 +175,19 @@ class ArchiveMachine(RuleBasedStateMachine):
         status = self.archive.status()
         assert status.images == status.indexed == sum(len(case.images) for case in self.model.values())
         assert status.patients == len({case.patient for case in self.model.values()})
+        assert self.archive.revision == self.revision
+
+    @invariant()
+    def lists_what_it_holds(self) -> None:
+        cases = self.archive.cases()
+        assert [(r.case_id, r.case_key, r.patient, r.text) for r in self.archive.reports()] == [
+            (case.id, case.key, case.patient, case.report) for case in cases
+        ]
+        assert self.archive.case_ids().tolist() == [case.id for case in cases]
+        images = [image.id for case in cases for image in case.images]
+        owners = {image.id: Owner(case.id, case.patient) for case in cases for image in case.images}
+        assert self.archive.owners([*images, 999_999]) == owners
+        assert reports_embedded(self.archive).keys() == {key for key in self.model if self.is_embedded(key)}
 
 
 TestArchive = ArchiveMachine.TestCase

@@ -33,8 +33,11 @@ def test_a_result_by_report_says_where_everything_came_from(encoder: Encoder, tm
     assert next(iter(written)) == "notice"
     assert written["notice"] == RESEARCH_USE == "Research use only. Not for diagnosis."
     assert "Überweisung" in text
-    assert written["query"] == {"kind": "report", "text": "Squamous lesion.", "label": ""}
-    assert written["filter"]["sites"] == ["cervix"]
+    assert (written["query"]["kind"], written["query"]["text"]) == ("report", "Squamous lesion.")
+    assert written["query"]["where"]["sites"] == ["cervix"]
+    assert set(written["fusion"]["weights"]) == {"generated", "joint", "report"}
+    assert {place["channel"] for place in written["cases"][0]["channels"]} == {"generated", "joint", "report"}
+    assert len(written["overlaps"]) == 3
     assert written["encoder"] == {"name": encoder.name, "fingerprint": encoder.fingerprint}
     assert [drawn["provenance"]["seed"] for drawn in written["generation"]["images"]] == [0, 1]
     assert all(drawn["provenance"]["synthetic"] is True for drawn in written["generation"]["images"])
@@ -44,16 +47,28 @@ def test_a_result_by_report_says_where_everything_came_from(encoder: Encoder, tm
     assert [entry["rank"] for entry in written["cases"]] == [1, 2]
     assert by_key["case-0"]["report"] == "HSIL – Überweisung"
     assert by_key["case-0"]["attributes"] == {"laboratory": "north"}
+    assert by_key["case-0"]["derived"] == []
     assert by_key["case-0"]["patient"] == "anna"
     assert by_key["case-1"]["category"] == "NILM"
     assert Path(by_key["case-1"]["image"]["path"]).is_file()
     assert written["timing"]["total_s"] > 0
-    assert "Only 2 of the 5" in written["notes"][0]
+    assert "Only 2 of the 5" in written["notes"][-1]
+
+
+def test_what_was_read_from_the_report_is_exported(encoder: Encoder, tmp_path: Path) -> None:
+    speckled(0).save(tmp_path / "0.png")
+    (tmp_path / "manifest.csv").write_text("image,report,category\n0.png,Urine cytology: no malignant cells.,\n")
+    with Archive.create(tmp_path / "archive") as archive:
+        add_manifest(archive, tmp_path / "manifest.csv", encoder)
+        (written,) = to_dict(CaseSearch(archive, encoder).by_image(speckled(0)))["cases"]
+    assert (written["site"], written["system"], written["category"]) == ("urine", "Paris 2.0", "NHGUC")
+    assert written["derived"] == ["site", "system", "category"]
 
 
 def test_a_result_by_image_has_no_generation(encoder: Encoder, tmp_path: Path) -> None:
     with Archive.create(tmp_path / "archive") as archive:
         written = to_dict(CaseSearch(archive, encoder).by_image(speckled(0)))
     assert written["generation"] is None
-    assert written["filter"] is None
+    assert written["query"]["where"] is None
+    assert len(written["query"]["image"]) == 64
     assert written["cases"] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import pytest
 from generation import CoinGenerator
 from index_store import Archive, CaseFilter, CaseNotFoundError, EncoderMismatchError, ImageProblem
 from retrieval import CaseSearch, Encoder, QueryError, add_manifest
-from retrieval.fusion import mean_query, reciprocal_rank_fusion
+from retrieval.fusion import FusionRule, fuse, mean_query
+from retrieval.query import Query, Region
+from retrieval.rocchio import LESS, MORE
 from tests.clip_model import tiny_clip
 from tests.models import tiny_sdxl
 from tests.retrieval.conftest import speckled
@@ -125,8 +128,7 @@ def test_a_case_finds_others_but_not_itself_nor_its_patient(search: CaseSearch, 
     result = search.by_case("case 4.0", k=PATIENTS)
     assert "patient 4" not in {entry.case.patient for entry in result.cases}
     assert len(result.cases) == PATIENTS  # everybody else, the crowd included
-    assert (result.query.kind, result.query.label) == ("case", "case 4.0")
-    assert result.query.text == archive.case("case 4.0").report
+    assert (result.query.kind, result.query.case) == ("case", "case 4.0")
 
 
 def test_a_case_is_asked_for_by_the_mean_of_its_images(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
@@ -179,33 +181,29 @@ def test_a_filter_that_leaves_nothing_is_an_answer(search: CaseSearch, generator
 def test_an_empty_archive_is_an_answer(encoder: Encoder, generator: CoinGenerator, tmp_path: Path) -> None:
     with Archive.create(tmp_path / "archive") as archive:
         search = CaseSearch(archive, encoder, generator)
-        for fusion in ("mean", "rrf"):
-            result = search.by_report(REPORT, n_images=2, fusion=fusion)
-            assert result.cases == ()
-            assert "archive is empty" in result.notes[0]
+        result = search.by_report(REPORT, n_images=2)
+        assert result.cases == ()
+        assert "archive is empty" in result.notes[-1]
         assert search.by_image(speckled(0)).cases == ()
 
 
-@pytest.mark.parametrize("fusion", ["mean", "rrf"])
 def test_a_report_becomes_images_and_these_one_ranking(
-    archive: Archive, encoder: Encoder, generator: CoinGenerator, fusion: str
+    archive: Archive, encoder: Encoder, generator: CoinGenerator
 ) -> None:
     steps: list[tuple[int, int]] = []
     search = CaseSearch(archive, encoder, generator)
     result = search.by_report(
-        REPORT, k=8, n_images=3, seed=5, fusion=fusion, progress=lambda done, total: steps.append((done, total))
+        REPORT,
+        k=8,
+        n_images=3,
+        seed=5,
+        channels=["generated"],
+        progress=lambda done, total: steps.append((done, total)),
     )
     assert result.generation is not None
     vectors = encoder.encode_images([drawn.image for drawn in result.generation.images])
     assert vectors.shape == (3, encoder.dim)
-    if fusion == "mean":
-        expected = [patient for patient, *_ in by_hand(archive, encoder, mean_query(vectors)[0])]
-    else:
-        rankings = [[patient for patient, *_ in by_hand(archive, encoder, vector)] for vector in vectors]
-        nearness = {patient: score for patient, _, score in by_hand(archive, encoder, mean_query(vectors)[0])}
-        scores = reciprocal_rank_fusion(rankings)
-        expected = sorted(scores, key=lambda patient: (-scores[patient], -nearness[patient]))
-        assert [entry.score for entry in result.cases] == pytest.approx([scores[p] for p in expected[:8]])
+    expected = [patient for patient, *_ in by_hand(archive, encoder, mean_query(vectors)[0])]
     assert [entry.case.patient for entry in result.cases] == expected[:8]
     assert result.query.text == REPORT
     assert [drawn.provenance.seed for drawn in result.generation.images] == [5, 6, 7]
@@ -217,15 +215,123 @@ def test_a_report_becomes_images_and_these_one_ranking(
     assert result.timing.total_s == pytest.approx(sum(dataclasses.astuple(result.timing)))
 
 
-def test_one_image_is_the_same_query_under_both_fusions(
+def test_channels_are_joined_as_the_fusion_says(archive: Archive, encoder: Encoder, generator: CoinGenerator) -> None:
+    """Image, generated and joint, against a fusion worked out from every vector there is."""
+    rule = FusionRule("rrf", {"image": 2, "generated": 1, "joint": 0.5})
+    search = CaseSearch(archive, encoder, generator, rules={"text and image": rule})
+    picture = io.BytesIO()
+    speckled(77).save(picture, "PNG")
+    asked = Query(text=REPORT, image=picture.getvalue(), channels=("joint", "image", "generated"), k=6, seeds=(0, 1))
+    result = search.run(asked)
+    assert result.generation is not None
+    queries = {
+        "image": encoder.encode_images([speckled(77)])[0],
+        "generated": mean_query(encoder.encode_images([drawn.image for drawn in result.generation.images]))[0],
+        "joint": encoder.encode_texts([REPORT])[0],
+    }
+    alone = {name: by_hand(archive, encoder, vector) for name, vector in queries.items()}
+    patients = sorted(patient for patient, *_ in alone["image"])
+    scores = {name: {patient: score for patient, _, score in ranking} for name, ranking in alone.items()}
+    fused = fuse(rule, {name: np.array([[of[patient] for patient in patients]]) for name, of in scores.items()})
+    expected = sorted(zip(-fused.scores[0], patients, strict=True))[:6]
+    assert [entry.case.patient for entry in result.cases] == [patient for _, patient in expected]
+    np.testing.assert_allclose([entry.score for entry in result.cases], [-score for score, _ in expected])
+    assert [answer.channel for answer in result.channels] == ["image", "generated", "joint"]
+    assert [answer.weight for answer in result.channels] == pytest.approx([2 / 3.5, 1 / 3.5, 0.5 / 3.5])
+    for entry in result.cases:
+        places = {place.channel: place for place in entry.places}
+        for name, ranking in alone.items():
+            order = [patient for patient, *_ in ranking]
+            assert places[name].rank == order.index(entry.case.patient) + 1
+        assert sum(place.part for place in entry.places) == pytest.approx(entry.score)
+        first = [name for name, place in places.items() if place.rank is not None and place.rank <= 6]
+        assert entry.alone == (first[0] if len(first) == 1 else "")
+        assert entry.image.id == next(i for patient, i, _ in alone["image"] if patient == entry.case.patient)
+    for overlap in result.overlaps:
+        firsts = [{patient for patient, *_ in alone[name][:6]} for name in overlap.channels]
+        assert (overlap.shared, overlap.of) == (len(firsts[0] & firsts[1]), 6)
+    assert len(result.overlaps) == 3
+
+
+def test_reports_find_the_report_that_says_the_same(search: CaseSearch, archive: Archive) -> None:
+    result = search.run(Query(text="report 17", channels=("report",), k=3))
+    assert result.cases[0].case.patient == "patient 17"
+    assert result.cases[0].similarity is None
+    assert result.channels[0].channel == "report"
+    where = CaseFilter(sites=("thyroid",), exclude_patients=("patient 18",))
+    found = search.run(Query(text="report 17", channels=("report",), k=50, where=where)).cases
+    assert {entry.case.site for entry in found} == {"thyroid"}
+    assert "patient 18" not in {entry.case.patient for entry in found}
+
+
+def test_a_report_that_was_changed_is_found_by_its_new_words(encoder: Encoder, tmp_path: Path) -> None:
+    for number in range(2):
+        speckled(number).save(tmp_path / f"{number}.png")
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("image,case,patient,report\n0.png,a,a,Clue cells\n1.png,b,b,Trichomonas\n")
+    with Archive.create(tmp_path / "archive") as archive:
+        add_manifest(archive, manifest, encoder)
+        search = CaseSearch(archive, encoder)
+        asked = Query(text="koilocytes", channels=("report",), k=1)
+        manifest.write_text("image,case,patient,report\n0.png,a,a,Clue cells\n1.png,b,b,Koilocytes\n")
+        search.run(asked)
+        add_manifest(archive, manifest, encoder)
+        assert search.run(asked).cases[0].case.key == "b"
+
+
+def test_without_a_generator_a_report_is_still_compared(search: CaseSearch) -> None:
+    result = search.by_report(REPORT, k=4)
+    assert [answer.channel for answer in result.channels] == ["joint", "report"]
+    assert len(result.cases) == 4
+    assert "no generator" in result.notes[0]
+
+
+def test_marked_cases_move_the_query(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
+    plain = search.by_image(speckled(3), k=5)
+    more, less = "case 9.0", "case 20.0"
+    moved = search.run(plain.query.more_like(more).less_like(less))
+
+    def mean_of(key: str) -> np.ndarray:
+        return mean_query(archive.vectors_of([image.id for image in archive.case(key).images], encoder.fingerprint))[0]
+
+    by_definition = encoder.encode_images([speckled(3)])[0] + MORE * mean_of(more) - LESS * mean_of(less)
+    expected = by_hand(archive, encoder, by_definition / np.linalg.norm(by_definition))[:5]
+    assert [entry.case.patient for entry in moved.cases] == [patient for patient, *_ in expected]
+    np.testing.assert_allclose([e.similarity for e in moved.cases], [s for *_, s in expected], atol=1e-6)
+    assert [e.case.key for e in search.run(moved.query.unmarked(more).unmarked(less)).cases] == [
+        e.case.key for e in plain.cases
+    ]
+    with pytest.raises(CaseNotFoundError):
+        search.run(plain.query.more_like("nobody"))
+
+
+def test_a_region_asks_by_what_is_inside(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
+    wide = PIL.Image.new("RGB", (120, 40))
+    wide.paste(speckled(11), (80, 0))
+    region = Region(80 / 120, 0, 1, 1)
+    part = search.run(search.by_image(wide).query.within(region))
+    assert [e.image.id for e in part.cases] == [e.image.id for e in search.by_image(speckled(11)).cases]
+    case = archive.case("case 5.0")
+    with pytest.raises(QueryError, match="needs one image"):
+        Query(case=case.key, region=region)
+    inside = search.run(Query(case=case.key).within(Region(0, 0, 0.5, 0.5), image_id=case.images[1].id))
+    with PIL.Image.open(case.images[1].path) as image:
+        vector = encoder.encode_images([image.convert("RGB").crop((0, 0, 20, 20))])[0]
+    expected = [patient for patient, *_ in by_hand(archive, encoder, vector) if patient != case.patient][:10]
+    assert [entry.case.patient for entry in inside.cases] == expected
+    with pytest.raises(QueryError, match="no image 99999"):
+        search.run(Query(case=case.key, image_id=99999))
+
+
+def test_dropping_a_generated_image_leaves_the_others_as_they_were(
     archive: Archive, encoder: Encoder, generator: CoinGenerator
 ) -> None:
     search = CaseSearch(archive, encoder, generator)
-    mean, rrf = (search.by_report(REPORT, n_images=1, fusion=fusion).cases for fusion in ("mean", "rrf"))
-    assert [(e.case.key, e.image.id, e.other_images) for e in mean] == [
-        (e.case.key, e.image.id, e.other_images) for e in rrf
-    ]
-    np.testing.assert_allclose([e.similarity for e in mean], [e.similarity for e in rrf], atol=1e-6)
+    whole = search.by_report(REPORT, n_images=3, channels=["generated"])
+    fewer = search.run(whole.query.without_seed(1))
+    assert whole.generation is not None and fewer.generation is not None
+    kept = [drawn.image.tobytes() for drawn in whole.generation.images if drawn.provenance.seed != 1]
+    assert [drawn.image.tobytes() for drawn in fewer.generation.images] == kept
 
 
 def test_generated_images_never_enter_the_archive(archive: Archive, encoder: Encoder, generator: CoinGenerator) -> None:
@@ -252,11 +358,13 @@ def test_a_query_image_of_any_mode_is_taken(search: CaseSearch, mode: str) -> No
 
 def test_questions_that_cannot_be_answered_are_refused(search: CaseSearch) -> None:
     with pytest.raises(QueryError, match="no generator"):
-        search.by_report(REPORT)
+        search.by_report(REPORT, channels=["generated"])
     with pytest.raises(QueryError, match="at least 1"):
         search.by_image(speckled(0), k=0)
-    with pytest.raises(QueryError, match=r"no fusion 'max'.*mean, rrf"):
-        search.by_report(REPORT, fusion="max")  # type: ignore[arg-type]
+    with pytest.raises(QueryError, match=r"no fusion 'max'.*rrf, score"):
+        search.run(Query(text=REPORT, fusion="max"))  # type: ignore[arg-type]
+    with pytest.raises(QueryError, match="weight 0"):
+        search.run(Query(text=REPORT, channels=("joint",), weights=(("joint", 0.0),)))
     with pytest.raises(CaseNotFoundError, match="case 4"):
         search.by_case("case 4.9")
 

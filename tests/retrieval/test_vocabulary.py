@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from generation.phantom import PROFILES, Profile
-from retrieval.vocabulary import read_vocabulary, vocabulary
+from retrieval.vocabulary import LookAlikes, look_alikes, read_vocabulary, vocabulary
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda p: f"{p.site}-{p.finding}")
@@ -45,6 +45,36 @@ def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         replace(known, systems=(*known.systems, known.systems[0]))
     with pytest.raises(ValueError, match="does not have"):
         replace(known, sites=known.sites[1:])
+    for wrong in (("ASC-H", "HGUC"), ("ASC-H",)):
+        group = LookAlikes("Bethesda cervical 2014", wrong, why="none", source="none")
+        with pytest.raises(ValueError, match="must be two or more categories of Bethesda cervical 2014"):
+            replace(known, look_alikes=(group,))
     (tmp_path / "other.toml").write_text("version = 1\n")
     with pytest.raises(ValueError, match="is no vocabulary"):
         read_vocabulary(tmp_path / "other.toml")
+
+
+@pytest.mark.parametrize(
+    ("system", "category", "others"),
+    [
+        ("Bethesda cervical 2014", "ASC-H", ("HSIL",)),
+        ("Bethesda cervical 2014", "ASCUS", ("NILM", "LSIL")),
+        ("Paris 2.0", "high grade urothelial carcinoma", ("AUC", "SHGUC")),
+        ("Bethesda thyroid 2023", "AUS", ("Benign", "Follicular neoplasm", "Suspicious for malignancy")),
+        ("Milan 2023", "SUMP", ("AUS", "Benign neoplasm", "Suspicious for malignancy")),
+        ("Milan 2023", "Malignant", ()),
+        ("Paris 2.0", "LSIL", ()),
+        ("unheard of", "LSIL", ()),
+    ],
+)
+def test_look_alikes_come_in_the_order_of_their_system(system: str, category: str, others: tuple[str, ...]) -> None:
+    assert look_alikes(system, category) == others
+    assert bool(vocabulary().groups_of(system, category)) == bool(others)
+
+
+def test_look_alikes_hold_both_ways_and_name_their_source() -> None:
+    for group in vocabulary().look_alikes:
+        assert group.source
+        assert group.why.startswith(("Measured: ", "Described: ", "By definition: "))
+        for category in group.categories:
+            assert all(category in look_alikes(group.system, other) for other in group.categories if other != category)

@@ -35,6 +35,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "COIN_ENCODER": str(tiny_clip(folder / "clip")),
         "COIN_DEVICE": "cpu",
         "COIN_CACHE": str(folder / "cache"),
+        "COIN_QUERIES": str(folder / "queries"),
         "COIN_N_IMAGES": "2",
     }
 

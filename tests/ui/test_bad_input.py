@@ -175,7 +175,10 @@ def test_a_report_file_that_is_no_text(environment: dict[str, str], tmp_path: Pa
     "arguments",
     [
         ("search",),
-        ("search", "--text", "a", "--case", "b"),
+        ("search", "--text", "a", "--text-file", "b"),
+        ("search", "--image", "a", "--case", "b"),
+        ("search", "--text", "a", "--channel", "magic"),
+        ("search", "--text", "a", "--weight", "magic=1"),
         ("search", "--text", "a", "--include-own-patient"),
         ("search", "--text", "a", "-k", "0"),
         ("search", "--text", "a", "--device", "tpu"),
@@ -301,7 +304,7 @@ def test_a_full_disk(environment: dict[str, str], tmp_path: Path, monkeypatch: p
     folder = tmp_path / "archive"
     monkeypatch.setenv("COIN_ARCHIVE", str(folder))
     assert coin("init").exit_code == 0
-    manifest = write_phantoms(tmp_path / "phantoms", phantom_cases(6), size=128)
+    manifest = write_phantoms(tmp_path / "phantoms", phantom_cases(CASES), size=128)
     limit = max(file.stat().st_size for file in folder.rglob("*"))
 
     def no_room() -> None:
@@ -312,9 +315,9 @@ def test_a_full_disk(environment: dict[str, str], tmp_path: Path, monkeypatch: p
     assert process.returncode == 1, err
     assert "Traceback" not in err
     assert "Error: " in err
-    assert count() < 6
+    assert count() < CASES
     assert coin("add", manifest).exit_code == 0
-    assert count() == 6
+    assert count() == CASES
 
 
 def test_a_full_device_behind_stdout(environment: dict[str, str]) -> None:

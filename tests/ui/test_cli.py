@@ -132,6 +132,22 @@ def test_show_prints_the_whole_report(environment: dict[str, str], phantoms: lis
     assert len(shown["images"]) == 1
 
 
+def test_site_and_category_are_read_from_the_report_unless_told_not_to(models: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    to_archive = ("--archive", folder, "--encoder", models["COIN_ENCODER"])
+    Image.new("RGB", (40, 40), "pink").save(tmp_path / "a.png")
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("image,case,report\na.png,case-1,Urine cytology: no malignant cells.\n")
+    assert coin("init", "--archive", folder).exit_code == 0
+    assert "read from" not in coin("add", manifest, "--no-derive", *to_archive).stdout
+    assert "read from" not in coin("show", "case-1", "--archive", folder).stdout
+    added = coin("add", manifest, *to_archive).stdout
+    assert "site or category of 1 cases read from their reports" in added
+    assert "NHGUC (read from the report)" in coin("show", "case-1", "--archive", folder).stdout
+    shown = json.loads(coin("show", "case-1", "--json", "--archive", folder).stdout)
+    assert shown["derived"] == ["site", "system", "category"]
+
+
 def test_remove_asks_and_then_removes(models: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     manifest = write_phantoms(tmp_path / "phantoms", phantom_cases(3), size=64)
@@ -169,3 +185,46 @@ def test_stdout_is_the_answer_alone(environment: dict[str, str], capfd: pytest.C
     cli(["search", "--text", "Benign.", "--json", "-k", "1", "--seed", "77"], standalone_mode=False)
     out, _ = capfd.readouterr()
     assert json.loads(out)["notice"] == RESEARCH_USE
+
+
+def test_a_report_and_a_case_ask_together_and_channels_are_named(
+    environment: dict[str, str], phantoms: list[Phantom]
+) -> None:
+    asked = ("search", "--case", phantoms[0].key, "--text", "Clue cells.", "--channel", "image", "--channel", "report")
+    result = json.loads(coin(*asked, "--weight", "report=3", "--fusion", "score", "--json").stdout)
+    assert result["query"]["kind"] == "report and case"
+    assert result["fusion"] == {"method": "score", "weights": {"image": 0.25, "report": 0.75}}
+    assert [place["channel"] for place in result["cases"][0]["channels"]] == ["image", "report"]
+    shown = coin(*asked).stdout
+    assert "Joined by" in shown
+    assert "image #" in shown
+
+
+def test_a_saved_query_is_asked_again_refined_and_deleted(
+    environment: dict[str, str], phantoms: list[Phantom], tmp_path: Path
+) -> None:
+    kept = ("--queries", tmp_path)
+    first = coin("search", "--text", "Clue cells.", "-k", "3", "--seed", "4", "--save", "clue", "--json", *kept)
+    assert first.exit_code == 0, first.output
+    again = json.loads(coin("search", "--query", "clue", "--json", *kept).stdout)
+    assert again["cases"] == json.loads(first.stdout)["cases"]
+    refined = coin(
+        *("search", "--query", "clue", "--more-like", phantoms[3].key, "--without-seed", "4", "--json", *kept),
+        *("-k", "5", "--text", "Trichomonas.", "--save", "trichomonas"),
+    )
+    query = json.loads(refined.stdout)["query"]
+    assert (query["text"], query["seeds"], query["more"], query["k"]) == ("Trichomonas.", [5], [phantoms[3].key], 5)
+    assert json.loads(coin("queries", "--json", *kept).stdout)["queries"] == ["clue", "trichomonas"]
+    assert "already" in coin("search", "--text", "Other.", "--save", "clue", *kept).stderr
+    deleted = coin("queries", "--delete", "clue", *kept)
+    assert "deleted clue" in deleted.stdout
+    assert "trichomonas  asked by report" in deleted.stdout
+    assert coin("search", "--query", "clue", *kept).exit_code == 1
+
+
+def test_a_region_of_an_image_asks(environment: dict[str, str], manifest: Path, phantoms: list[Phantom]) -> None:
+    image = manifest.parent / "images" / f"{phantoms[5].key}.png"
+    part = coin("search", "--image", image, "--region", "0,0,0.5,0.5")
+    assert "within 0, 0, 0.5, 0.5 of the image" in part.stdout
+    for wrong in ("0,0,0.5", "a,b,c,d", "0.5,0,0.1,1", "0,0,1,2"):
+        assert coin("search", "--image", image, "--region", wrong).exit_code == 2

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from index_store import Archive
+from index_store import Archive, PlannedImage, read_manifest
 from retrieval import RESEARCH_USE
 from tests.index_store.archive_builders import add_manifest, write_manifest
 from tests.ui.conftest import coin
@@ -119,6 +120,19 @@ def test_without_the_histogram_there_is_one_channel_fewer(tmp_path: Path) -> Non
     (task,) = json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))["tasks"]
     assert task["name"] == "category within the site"
     assert [row["channel"] for row in task["parts"][0]["rows"]] == ["image", "chance"]
+
+
+def test_derived_categories_are_counted_and_said(tmp_path: Path) -> None:
+    folder = filled(tmp_path, rows(12))
+    with Archive.open(folder) as archive:
+        plan = archive.pending(read_manifest(tmp_path / "manifest.csv").rows)
+        read = [PlannedImage(replace(item.row, derived=("category",)), item.sha256) for item in plan.unchanged[:5]]
+        assert archive.update(read) == 5
+    run = coin("evaluate", "--archive", folder, "--json", tmp_path / "e.json", "--html", tmp_path / "e.html")
+    assert json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))["derived"] == 5
+    said = "5 of the 12 cases have a category that was read from their own report"
+    assert said in " ".join(run.stdout.split())
+    assert said in (tmp_path / "e.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,24 @@ def test_text_of_others_is_never_markup(
     st.cache_data.clear()
 
 
+def test_a_case_page_says_what_was_read_from_the_report(
+    models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**models, "COIN_ARCHIVE": str(tmp_path / "archive")}.items():
+        monkeypatch.setenv(name, value)
+    Image.new("RGB", (64, 64), "pink").save(tmp_path / "a.png")
+    row = {"image": "a.png", "case": "case-1", "site": "urine", "report": "Urine cytology: no malignant cells."}
+    (tmp_path / "list.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert coin("init").exit_code == 0
+    assert coin("add", tmp_path / "list.jsonl").exit_code == 0
+    app = opened()
+    app.query_params["case"] = "case-1"
+    checked(app.switch_page(CASE_PAGE).run())
+    assert {"urine", "Paris 2.0 (read from the report)", "NHGUC (read from the report)"} <= set(texts(app))
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
 def marked_up(app: AppTest) -> None:
     """No element that Streamlit reads as Markdown holds the text unescaped."""
     kinds = (app.markdown, app.caption, app.error, app.info, app.warning, app.subheader, app.header, app.title)
@@ -255,3 +273,84 @@ def test_what_is_missing_is_named(environment: dict[str, str], monkeypatch: pyte
         search_by_report(app, "Clue cells.")
     assert len(app.error) == 1
     assert "not there" in app.error[0].value.replace("\\", "")
+
+
+# Channels and refinement
+
+
+def test_each_card_says_which_channel_put_it_there(app: AppTest) -> None:
+    search_by_report(app, "Clue cells.")
+    places = [caption.value for caption in app.caption if "generated images" in caption.value and "·" in caption.value]
+    assert len(places) == 10
+    assert all("text to image" in place and "reports" in place for place in places)
+    assert any("The order joins the channels by" in caption.value for caption in app.caption)
+
+
+def test_more_and_less_like_refine_the_query_and_can_be_taken_back(app: AppTest) -> None:
+    search_by_report(app, "Clue cells.")
+    click(app, "More like #4")
+    click(app, "Less like #7")
+    assert any("refined by 2 marked cases" in caption.value for caption in app.caption)
+    marks = [button for button in app.button if (button.key or "").startswith("unmark-")]
+    assert [mark.label.split()[0] for mark in marks] == ["More", "Less"]
+    checked(marks[0].click().run())
+    assert any("refined by 1 marked case." in caption.value for caption in app.caption)
+
+
+def test_a_generated_image_can_be_dropped_and_the_text_edited(app: AppTest) -> None:
+    search_by_report(app, "Clue cells.")
+    click(app, "Drop seed 0")
+    assert [c.value for c in app.caption if "SYNTHETIC" in c.value] == ["**SYNTHETIC**, seed 1"]
+    assert not any(button.label.startswith("Drop") for button in app.button), "the last image can be dropped"
+    app.text_area(key="edited_text").set_value("Trichomonas.")
+    click(app, "Ask with this text")
+    assert [c.value for c in app.caption if "SYNTHETIC" in c.value] == ["**SYNTHETIC**, seed 1"]
+    assert "Trichomonas." in texts(app)
+
+
+def test_a_part_of_an_image_asks(app: AppTest, manifest: Path, phantoms: list[Phantom]) -> None:
+    image = manifest.parent / "images" / f"{phantoms[2].key}.png"
+    checked(app.segmented_control(key="search_by").set_value("Image").run())
+    app.file_uploader(key="upload").set_value(("field.png", image.read_bytes(), "image/png"))
+    click(app, "Search by image")
+    whole = [element.value for element in app.markdown if element.value.startswith("**#")]
+    app.slider(key="region_across").set_range(0, 50)
+    click(app, "Search by this part")
+    assert any("by a part of the image" in caption.value for caption in app.caption)
+    assert [element.value for element in app.markdown if element.value.startswith("**#")] != whole
+    click(app, "Whole image again")
+    assert [element.value for element in app.markdown if element.value.startswith("**#")] == whole
+    app.slider(key="region_across").set_range(30, 30)
+    click(app, "Search by this part")
+    assert "region" in app.error[0].value
+
+
+def test_an_image_and_its_report_ask_together(app: AppTest, manifest: Path, phantoms: list[Phantom]) -> None:
+    image = manifest.parent / "images" / f"{phantoms[2].key}.png"
+    checked(app.segmented_control(key="search_by").set_value("Image").run())
+    app.file_uploader(key="upload").set_value(("field.png", image.read_bytes(), "image/png"))
+    app.text_area(key="image_report").set_value("Clue cells.")
+    click(app, "Search by image")
+    assert any(caption.value.startswith("Asked by report and image field") for caption in app.caption)
+    places = [caption.value.replace("\\", "") for caption in app.caption]
+    assert any(place.startswith("image #1 ·") for place in places)
+
+
+def test_a_query_is_saved_asked_again_and_deleted(app: AppTest) -> None:
+    checked(app.multiselect(key="filter_Site").set_value(["thyroid"]).run())
+    search_by_report(app, "Clue cells.")
+    found = ranks(app)
+    app.text_input(key="query_name").set_value("thyroid alone")
+    click(app, "Save query")
+    checked(app.multiselect(key="filter_Site").set_value([]).run())
+    search_by_report(app, "Trichomonas.")
+    assert ranks(app) == 10
+    assert app.selectbox(key="saved_query").options == ["thyroid alone"]
+    click(app, "Ask again")
+    assert "Clue cells." in texts(app)
+    assert app.multiselect(key="filter_Site").value == ["thyroid"]
+    assert ranks(app) == found
+    click(app, "Save query")
+    assert any("already" in error.value for error in app.error) or any("cannot name" in e.value for e in app.error)
+    click(app, "Delete query")
+    assert not [box for box in app.selectbox if box.key == "saved_query"]

@@ -23,10 +23,22 @@ from ui.text import add_text
 )
 @click.option("--in-place", is_flag=True, help="Leave the images where they are and refer to them.")
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=64, show_default=True, help="Images a batch.")
+@click.option(
+    "--derive/--no-derive",
+    default=True,
+    show_default=True,
+    help="Read site and category from the report where the manifest leaves them out.",
+)
 @as_json
 @with_settings("archive", "encoder", "device")
 def add(
-    settings: Settings, manifest: Path, images: Path | None, in_place: bool, batch_size: int, as_json: bool
+    settings: Settings,
+    manifest: Path,
+    images: Path | None,
+    in_place: bool,
+    batch_size: int,
+    derive: bool,
+    as_json: bool,
 ) -> None:
     """Add the cases of MANIFEST (CSV, TSV, JSONL or COIN's .xlsx) to the archive.
 
@@ -34,13 +46,28 @@ def add(
     license and source are read where present; others are kept as attributes. What is there already is not done
     again, so the same command continues an interrupted run. Rows that cannot be used are skipped and named; the exit
     code is 1 where that is all of them.
+
+    Site, system and category that nobody gave are read from the report where it states them, and marked as read from
+    it; a value given later replaces them.
     """
     from retrieval import Encoder, add_manifest
 
-    with open_archive(settings.archive) as archive, progress("Adding", unit="images") as draw:
+    with (
+        open_archive(settings.archive) as archive,
+        progress("Adding", unit="images") as draw,
+        progress("Embedding reports", unit="reports") as draw_reports,
+    ):
         encoder = Encoder(settings.encoder, device=settings.device)
         summary = add_manifest(
-            archive, manifest, encoder, images=images, in_place=in_place, batch_size=batch_size, progress=draw
+            archive,
+            manifest,
+            encoder,
+            images=images,
+            in_place=in_place,
+            batch_size=batch_size,
+            derive=derive,
+            progress=draw,
+            embedding=draw_reports,
         )
     if as_json:
         echo_json(summary)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from ui.pictures import PAGE
+from ui.text import particular
 from ui.view.pictures import show_image
 from ui.view.plain import escape
 from ui.view.state import ask_by_case, guarded, service
@@ -38,9 +39,9 @@ def draw_case(case: Case) -> None:
 
 def _draw_details(case: Case) -> None:
     rows = {
-        "Site": case.site,
-        "Reporting system": case.system,
-        "Category": case.category,
+        "Site": particular(case, "site"),
+        "Reporting system": particular(case, "system"),
+        "Category": particular(case, "category"),
         "Stain": case.stain,
         "Preparation": case.preparation,
         "Patient": case.patient,

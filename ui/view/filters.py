@@ -21,6 +21,7 @@ _FACETS: Final[Mapping[str, tuple[str, str]]] = {
     "preparation": ("Preparation", "preparations"),
     "kind": ("Kind of image", "kinds"),
 }
+MOST_CASES: Final = 100  # on one page
 _PHANTOMS: Final = {"With phantoms": None, "Without phantoms": False, "Phantoms only": True}
 
 
@@ -37,9 +38,20 @@ def draw_filters() -> tuple[CaseFilter | None, int]:
             if len(counts) > 1:  # a filter with one choice filters nothing
                 chosen[field] = tuple(_multiselect(label, counts))
         phantoms = st.selectbox("Drawn phantoms", _PHANTOMS, key="filter_phantoms", persist_state="session")
-        k = st.number_input("Cases to show", 1, 100, service().settings.k, key="k", persist_state="session")
+        k = st.number_input("Cases to show", 1, MOST_CASES, service().settings.k, key="k", persist_state="session")
     where = CaseFilter(phantoms=_PHANTOMS[phantoms], **chosen)
     return (where if where.includes else None), int(k)
+
+
+def take_over(where: CaseFilter | None, k: int) -> None:
+    """Set the filters to those of a saved query. Only in a callback: before the sidebar is drawn."""
+    from index_store import CaseFilter
+
+    where = where or CaseFilter()
+    for label, field in _FACETS.values():
+        st.session_state[f"filter_{label}"] = list(getattr(where, field))
+    st.session_state["filter_phantoms"] = next(name for name, value in _PHANTOMS.items() if value == where.phantoms)
+    st.session_state["k"] = min(k, MOST_CASES)
 
 
 def _multiselect(label: str, counts: Mapping[str, int]) -> list[str]:

@@ -1,4 +1,6 @@
-"""What was asked, beside the results: the synthetic images of a report, the uploaded image, or the case."""
+"""What was asked, beside the results: the synthetic images of a report, the uploaded image, or the case; and what can
+be changed about it. Every change is a new query.
+"""
 
 from __future__ import annotations
 
@@ -9,50 +11,115 @@ import streamlit as st
 from ui.pictures import CARD, png_bytes, readable
 from ui.text import facts
 from ui.view.pictures import show_image, show_upload
-from ui.view.state import Question, guarded, service
+from ui.view.plain import escape
+from ui.view.region import draw_region
+from ui.view.state import ask_guarded, guarded, service
 
 if TYPE_CHECKING:
-    from generation import Generation
-    from retrieval import SearchResult
+    from retrieval import Query, SearchResult
+    from retrieval.generated_query import GeneratedImageCheck, GeneratedQuery
 
 THUMBNAIL: Final = 124  # pixels: two side by side in the column of the query, all in a row where it has the whole width
 
 
-def draw_query(asked: Question, result: SearchResult) -> None:
+def draw_query(asked: Query, result: SearchResult) -> None:
     """Draw the query that led to `result`."""
-    if result.generation is not None:
-        _draw_generation(result.generation)
-    elif asked.kind == "image":
+    _draw_marks(asked)
+    if asked.image:
         st.subheader("The image asked by", anchor=False)
         show_upload(asked.image, alt="The image that was asked by")
         st.text(asked.label)
-    else:
-        _draw_case(asked.label)
+        draw_region(asked)
+    elif asked.case:
+        _draw_case(asked)
+    if result.generated is not None:
+        _draw_generated(asked, result.generated)
+    if asked.text.strip():
+        _draw_text(asked)
 
 
-def _draw_generation(generation: Generation) -> None:
+def _draw_marks(asked: Query) -> None:
+    if not (asked.more or asked.less):
+        return
+    st.subheader("Marked cases", anchor=False)
+    with st.container(horizontal=True, gap="xsmall"):
+        for word, keys in (("More like", asked.more), ("Less like", asked.less)):
+            for key in keys:
+                st.button(
+                    f"{word} {escape(key)}",
+                    key=f"unmark-{key}",
+                    icon=":material/close:",
+                    help="Take this mark back",
+                    on_click=ask_guarded,
+                    args=(lambda key=key: asked.unmarked(key),),
+                )
+
+
+def _draw_generated(asked: Query, generated: GeneratedQuery) -> None:
     st.subheader("Synthetic images of the report", anchor=False)
-    made = generation.images
+    used = [check for check in generated.images if check.used]
+    dropped = [check for check in generated.images if not check.used]
     with st.container(horizontal=True, gap="small"):
-        for image in made:
+        for check in used:
             with st.container(width=THUMBNAIL):
-                picture = png_bytes(readable(image.image, at_most=CARD))
-                seed = image.provenance.seed
-                st.image(picture, alt=f"Synthetic image, seed {seed}", width="stretch", output_format="PNG")
-                st.caption(f"**SYNTHETIC**, seed {seed}")
-    first = made[0].provenance
+                _draw_synthetic(check)
+                if len(asked.seeds) > 1:
+                    st.button(
+                        f"Drop seed {check.seed}",
+                        key=f"drop-{check.seed}",
+                        help=f"Ask again without the image of seed {check.seed}",
+                        on_click=ask_guarded,
+                        args=(lambda seed=check.seed: asked.without_seed(seed),),
+                    )
+    first = generated.generation.images[0].provenance
     st.caption(f"Preset {first.preset}: {first.steps} steps, guidance {first.guidance:g}. Prompt that was read:")
-    st.text(generation.prompt.text)
-    if generation.prompt.dropped:
+    st.text(generated.generation.prompt.text)
+    if dropped:
+        label = f"{len(dropped)} images were dropped: they show another site"
+        with st.expander(label), st.container(horizontal=True, gap="small"):
+            for check in dropped:
+                with st.container(width=THUMBNAIL):
+                    _draw_synthetic(check)
+    if generated.generation.prompt.dropped:
         with st.expander("Parts of the report that the model did not read"):
-            st.text("\n".join(generation.prompt.dropped))
+            st.text("\n".join(generated.generation.prompt.dropped))
 
 
-def _draw_case(key: str) -> None:
-    case, _ = guarded(lambda: service().archive.case(key))
+def _draw_synthetic(check: GeneratedImageCheck) -> None:
+    picture = png_bytes(readable(check.drawn.image, at_most=CARD))
+    st.image(picture, alt=f"Synthetic image, seed {check.seed}", width="stretch", output_format="PNG")
+    again = ", drawn again" if check.attempt == 2 else ""
+    st.caption(f"**SYNTHETIC**, seed {check.seed}{again}")
+    if check.verdict == "wrong":
+        st.caption(escape(f"shows {check.shown_site}, asked for {check.asked_site}"))
+    if check.near_copy:
+        st.badge(
+            "near copy", color="red", help=f"Very like a reference image, of case {escape(check.nearest_case_key)}."
+        )
+
+
+def _draw_case(asked: Query) -> None:
+    case, _ = guarded(lambda: service().archive.case(asked.case))
     if case is None or not case.images:
         return  # removed since: the result beside it still stands
     st.subheader("The case asked by", anchor=False)
-    show_image(case, case.images[0], at_most=CARD, alt="First image of the case that was asked by")
+    image = next((one for one in case.images if one.id == asked.image_id), case.images[0])
+    show_image(case, image, at_most=CARD, alt="First image of the case that was asked by")
+    if len(case.images) > 1:
+        st.caption(
+            f"All {len(case.images)} images of the case ask together."
+            if asked.image_id is None
+            else "This one of the case's images asks."
+        )
     st.text(f"{case.key}\n{facts(case)}")
-    st.text(case.report)
+    draw_region(asked, image_id=image.id)
+    if not asked.text.strip():
+        st.text(case.report)
+
+
+def _draw_text(asked: Query) -> None:
+    with st.expander("Edit the text, keep the seeds"), st.form("edit_text", border=False):
+        text = st.text_area("Text", asked.text, height=140, key="edited_text")
+        if st.form_submit_button("Ask with this text"):
+            ask_guarded(lambda: asked.with_text(text or ""))
+            st.rerun()

@@ -1,13 +1,16 @@
-"""The query panel: a report, an image, or a case. What is asked goes into the session as a `Question`."""
+"""The query panel: a report, an image, or a case; and a report together with one of the two."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
 from ui.examples import EXAMPLE_REPORTS
-from ui.view.state import Question, ask, guarded, service
+from ui.view.state import ask_guarded, guarded, service
+
+if TYPE_CHECKING:
+    from retrieval import Query
 
 UPLOADS: Final = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp")
 PICKABLE: Final = 1000  # cases offered by name; in a larger archive the key of any other can be typed
@@ -28,19 +31,23 @@ def draw_query_panel() -> None:
 
 
 def _by_report() -> None:
-    settings = service().settings
     st.pills("Examples", list(EXAMPLE_REPORTS), key="example", on_change=_take_example, wrap=True)
     with st.form("ask_by_report", border=False):
         text = st.text_area("Report", height=170, key="report", persist_state="session")
         with st.expander("How the images are made"):
-            n_images = st.number_input("Images", 1, 16, settings.n_images, key="n_images", persist_state="session")
-            seed = st.number_input("Seed", 0, 2**32 - 1, settings.seed, key="seed", persist_state="session")
-            presets = ["draft", "reference"]
-            preset = st.selectbox(
-                "Preset", presets, presets.index(settings.preset), key="preset", persist_state="session"
-            )
+            make = _generation()
         if st.form_submit_button("Search by report", type="primary"):
-            ask(Question("report", text=text or "", n_images=int(n_images), seed=int(seed), preset=preset))
+            ask_guarded(lambda: _query(text=text or "", **make))
+
+
+def _generation() -> dict[str, object]:
+    """Draw how many images a report becomes, and how; returns what a query says of it."""
+    settings = service().settings
+    n_images = int(st.number_input("Images", 1, 16, settings.n_images, key="n_images", persist_state="session"))
+    seed = int(st.number_input("Seed", 0, 2**32 - 1, settings.seed, key="seed", persist_state="session"))
+    presets = ["draft", "reference"]
+    preset = st.selectbox("Preset", presets, presets.index(settings.preset), key="preset", persist_state="session")
+    return {"seeds": tuple(range(seed, seed + n_images)), "preset": preset}
 
 
 def _take_example() -> None:
@@ -51,11 +58,13 @@ def _take_example() -> None:
 def _by_image() -> None:
     with st.form("ask_by_image", border=False):
         upload = st.file_uploader("Cytology image", type=UPLOADS, key="upload")
+        text = st.text_area("Its report, if there is one", height=100, key="image_report", persist_state="session")
         if st.form_submit_button("Search by image", type="primary"):
             if upload is None:
                 st.warning("Choose an image file first.")
             else:
-                ask(Question("image", image=upload.getvalue(), label=upload.name))
+                data, name = upload.getvalue(), upload.name
+                ask_guarded(lambda: _query(image=data, label=name, text=text or ""))
 
 
 def _by_case() -> None:
@@ -70,11 +79,24 @@ def _by_case() -> None:
             accept_new_options=True,
             persist_state="session",
         )
+        with_report = st.checkbox("Also by its report", key="case_report", persist_state="session")
         if st.form_submit_button("Search by case", type="primary"):
             if key:
-                ask(Question("case", label=key))
+                ask_guarded(lambda: _case_query(key, with_report=with_report))
             else:
                 st.warning("Choose a case first.")
+
+
+def _case_query(key: str, *, with_report: bool) -> Query:
+    return _query(case=key, text=service().archive.case(key).report if with_report else "")
+
+
+def _query(**values: object) -> Query:
+    from retrieval import Query
+
+    settings = service().settings
+    defaults = {"seeds": service().seeds, "preset": settings.preset}
+    return Query(**{**defaults, **values})  # type: ignore[arg-type]
 
 
 def _case_keys() -> list[str]:

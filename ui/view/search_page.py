@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import streamlit as st
 
 from ui.view.filters import draw_filters
@@ -9,7 +11,8 @@ from ui.view.plain import escape
 from ui.view.query import draw_query
 from ui.view.query_panel import draw_query_panel
 from ui.view.results import draw_results
-from ui.view.state import answer, question, service
+from ui.view.saved import draw_saved_queries
+from ui.view.state import answer, question, refusal, service
 
 
 def draw_welcome() -> None:
@@ -18,7 +21,8 @@ def draw_welcome() -> None:
         st.subheader("Which cases look like this one?", anchor=False)
         st.text(
             "Give a report, an image or a case. The nearest reference cases appear here, each with its report. "
-            "A report is first turned into synthetic images, and these are compared with the images of the archive."
+            "A report is compared with the archive's reports, and turned into synthetic images, which are compared "
+            "with the archive's images."
         )
         sites = service().archive.facets()["site"].items()
         st.text("In this archive: " + (", ".join(f"{name or 'other'} {count}" for name, count in sites) or "no case"))
@@ -30,7 +34,12 @@ with left, st.container(key="narrow"):
     draw_query_panel()
     beside = st.empty()
 asked = question()
+if asked is not None:
+    asked = dataclasses.replace(asked, where=where, k=k)
+draw_saved_queries(asked)
 with right, st.container(key="wide"):
+    if problem := refusal():
+        st.error(escape(problem))
     if asked is None:
         draw_welcome()
     else:
@@ -41,7 +50,7 @@ with right, st.container(key="wide"):
         def draw_progress(done: int, total: int) -> None:
             bar.progress(done / total, text=f"Generating synthetic images: step {done} of {total}")
 
-        found = answer(asked, where, k, draw_progress)
+        found = answer(asked, draw_progress)
         bar.empty()
         with below.container():
             if found.result is None:

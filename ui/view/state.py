@@ -1,7 +1,7 @@
-"""What one session of the view holds: the question asked, and the answer to it.
+"""What one session of the view holds: the query asked, and the answer to it.
 
-The answer is a function of question, filters and k. It is worked out again when one of them changes, and kept while
-the reader looks at a case and comes back.
+The answer is a function of the query, filters and k included. It is worked out again when one of them changes, and
+kept while the reader looks at a case and comes back.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
@@ -18,33 +18,17 @@ from ui.service import Progress, Service
 from ui.settings import Settings
 
 if TYPE_CHECKING:
-    from index_store import CaseFilter
-    from retrieval import SearchResult
+    from retrieval import Query, SearchResult
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked: a report with how its images are made, the bytes of an image file, or a case's key."""
-
-    kind: Literal["report", "image", "case"]
-    text: str = ""
-    image: bytes = b""
-    label: str = ""
-    n_images: int = 4
-    seed: int = 0
-    preset: str = "draft"
-
-
-@dataclass(frozen=True)
 class Answer:
     """A result, or the message that says why there is none; and to what."""
 
-    question: Question
-    where: CaseFilter | None
-    k: int
+    query: Query
     result: SearchResult | None
     problem: str = ""
 
@@ -59,32 +43,49 @@ def service() -> Service:
     return _service(Settings.from_env())
 
 
-def question() -> Question | None:
-    """What was asked last."""
-    asked: Question | None = st.session_state.get("question")
+def question() -> Query | None:
+    """What was asked last; filters and k are the sidebar's."""
+    asked: Query | None = st.session_state.get("question")
     return asked
 
 
-def ask(asked: Question) -> None:
+def ask(asked: Query) -> None:
     """Ask: the search page answers when it is drawn next."""
     st.session_state["question"] = asked
     st.session_state.pop("answer", None)  # the same question may be asked anew, after an error for instance
+    st.session_state.pop("refusal", None)
+
+
+def ask_guarded(make: Callable[[], Query]) -> None:
+    """Ask what `make` returns; where that cannot be asked, the page says why and shows what it showed before."""
+    query, problem = guarded(make)
+    if query is None:
+        st.session_state["refusal"] = problem
+    else:
+        ask(query)
+
+
+def refusal() -> str:
+    """Why the last query could not be asked; shown once."""
+    return str(st.session_state.pop("refusal", ""))
 
 
 def ask_by_case(key: str) -> None:
     """Ask for the cases nearest to one of the archive, and show so in the query panel."""
-    ask(Question("case", label=key))
+    from retrieval import Query
+
+    ask(Query(case=key))
     st.session_state["search_by"] = "Case"
     st.session_state["case_key"] = key
 
 
-def answer(asked: Question, where: CaseFilter | None, k: int, progress: Progress) -> Answer:
-    """The answer to `asked` under these filters: the one at hand, or a new one."""
+def answer(asked: Query, progress: Progress) -> Answer:
+    """The answer to `asked`: the one at hand, or a new one."""
     held: Answer | None = st.session_state.get("answer")
-    if held is not None and (held.question, held.where, held.k) == (asked, where, k):
+    if held is not None and held.query == asked:
         return held
-    result, problem = guarded(lambda: _search(asked, where, k, progress))
-    made = Answer(asked, where, k, result, problem)
+    result, problem = guarded(lambda: service().ask(asked, progress=progress))
+    made = Answer(asked, result, problem)
     st.session_state["answer"] = made
     return made
 
@@ -99,19 +100,3 @@ def guarded(call: Callable[[], T]) -> tuple[T | None, str]:
             logger.exception("The view met a defect")
             message = "Something went wrong inside the program. What happened is in the log of the server."
         return None, message
-
-
-def _search(asked: Question, where: CaseFilter | None, k: int, progress: Progress) -> SearchResult:
-    if asked.kind == "image":
-        return service().by_image(asked.image, label=asked.label, where=where, k=k)
-    if asked.kind == "case":
-        return service().by_case(asked.label, where=where, k=k)
-    return service().by_report(
-        asked.text,
-        where=where,
-        k=k,
-        n_images=asked.n_images,
-        seed=asked.seed,
-        preset=asked.preset,
-        progress=progress,
-    )

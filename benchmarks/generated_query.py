@@ -1,0 +1,249 @@
+"""What checking the generated images is worth: is the site judged rightly, and does dropping wrong ones help a search?
+
+    python -m benchmarks.generated_query
+
+First the rule alone (`retrieval.shown_site`), on drawn phantoms of a known site: how often is one judged wrong when its
+own site is asked for (it should not be), and how often when another is (it should)? In the whole archive, and with the
+cases of the asked site thinned out.
+
+Then searches by report, with and without the check, on other held-out phantoms: by the report as it is, and by the
+report without the words that name its site, the site being given apart.
+
+Last, COIN's 20 example reports in an archive of the shared real smears and the phantoms: how many images are judged to
+be of another site. Nothing is known there of what would be right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.machine import describe_machine
+from generation import CoinGenerator, GenerationCache
+from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
+from index_store import Archive
+from retrieval import Encoder, Label, add_manifest, precision_at_k
+from retrieval.generated_query import GeneratedQuery, generate_query, state_site
+from retrieval.ranking import rank_by_mean
+from retrieval.shown_site import NEAREST, SiteCheck
+from retrieval.vocabulary import vocabulary, word_pattern
+
+SHARED = Path(__file__).parents[1] / "../shared/data"
+REFERENCE_SEED = 1
+RULE_SEED = 78
+K = 10
+PARTS = ("rule", "search", "examples")
+THINNED = (50, 20)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    classes = {(profile.site, profile.category) for profile in PROFILES}
+    references = phantom_cases(options.per_class * len(classes), seed=REFERENCE_SEED, split="held-out")
+    encoder = Encoder(device=options.device).load()
+    with TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        generator = CoinGenerator(device=options.device, cache=GenerationCache(folder / "generated"))
+        manifest = write_phantoms(Path(temporary) / "phantoms", references)
+        print(describe_machine())
+        with _archive(Path(temporary) / "archive", encoder, manifest) as archive:
+            if "rule" in options.parts:
+                _rule(encoder, references, Path(temporary), options)
+            if "search" in options.parts:
+                _search(archive, encoder, generator, references, options)
+        if "examples" in options.parts and (options.data / "cytology" / "manifest.csv").is_file():
+            real = options.data / "cytology" / "manifest.csv"
+            with _archive(Path(temporary) / "mixed", encoder, manifest, real) as archive:
+                _examples(archive, encoder, generator, options)
+    return 0
+
+
+def _rule(encoder: Encoder, references: list[Phantom], folder: Path, options: argparse.Namespace) -> None:
+    """How often a drawn phantom is judged to show another site than asked for.
+
+    Half of the sites are thinned out at a time: those are asked for, and the others keep all their cases.
+    """
+    phantoms = phantom_cases(options.queries, seed=RULE_SEED, split="held-out")
+    vectors = encoder.encode_images([phantom.draw() for phantom in phantoms])
+    sites = sorted({phantom.morphology.site for phantom in references})
+    shows = np.array([phantom.morphology.site for phantom in phantoms])
+    print(f"\n| patients of the asked site | judged wrong, own site asked (n = {len(shows)}) | another site asked |")
+    print("|---|---|---|")
+    for fewest in (None, *THINNED):
+        own, other = [], []
+        for part, thin in enumerate((sites,) if fewest is None else (sites[::2], sites[1::2])):
+            kept, taken = [], Counter[str]()
+            for place in np.random.default_rng(0).permutation(len(references)):
+                site = references[place].morphology.site
+                taken[site] += 1
+                if fewest is None or site not in thin or taken[site] <= fewest:
+                    kept.append(references[place])
+            name = f"{fewest}-{part}"
+            manifest = write_phantoms(folder / f"phantoms-{name}", kept)
+            with _archive(folder / f"archive-{name}", encoder, manifest) as archive:
+                for site in thin:
+                    judged = SiteCheck(archive, site, fingerprint=encoder.fingerprint).judge(vectors)
+                    verdicts = np.array([shown.verdict for shown in judged])
+                    own += list(verdicts[shows == site] == "wrong")
+                    other += list(verdicts[shows != site] == "wrong")
+        print(f"| {fewest or 'all'} | {np.mean(own):.3f} | {np.mean(other):.3f} (n = {len(other)}) |", flush=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A phantom's report as it is put to the search."""
+
+    phantom: Phantom
+    report: str
+    site: str
+
+
+def _search(
+    archive: Archive, encoder: Encoder, generator: CoinGenerator, references: list[Phantom], options: argparse.Namespace
+) -> None:
+    queries = phantom_cases(options.queries, seed=options.query_seed, split="held-out")
+    labels = [_label(phantom) for phantom in references]
+    ways: dict[str, Callable[[Phantom], Asked]] = {
+        "report": lambda phantom: Asked(phantom, phantom.report, ""),
+        "report without site words, site given": lambda phantom: Asked(
+            phantom, without_site(phantom.report), phantom.morphology.site
+        ),
+    }
+    print(f"\n{len(queries)} held-out phantom queries, {len(references)} references, {options.images} images, draft")
+    for name, put in ways.items():
+        asked = [put(query) for query in queries]
+        checked, seconds = [], []
+        for one in tqdm(asked, desc=name, file=sys.stderr):
+            query = _ask(generator, encoder, archive, one, options)
+            checked.append(query)
+            if not any(image.attempt == 2 for image in query.images):  # the images of the first attempt are cached now
+                started = time.perf_counter()
+                _ask(generator, encoder, archive, one, options)
+                whole = time.perf_counter() - started
+                started = time.perf_counter()
+                drawn = generator.generate(one.report, seeds=_seeds(one, options), preset="draft")
+                encoder.encode_images([image.image for image in drawn.images])
+                seconds.append(whole - (time.perf_counter() - started))
+        _print_verdicts(name, checked)
+        print(f"the check takes a median of {1000 * np.median(seconds):.0f} ms beside drawing and embedding")
+        unchecked = []
+        for one in asked:
+            drawn = generator.generate(one.report, seeds=_seeds(one, options), preset="draft")
+            unchecked.append(encoder.encode_images([image.image for image in drawn.images]))
+        stated = []
+        if options.always_state:
+            for one in tqdm(asked, desc="site stated", file=sys.stderr):
+                text = state_site(one.report, one.phantom.morphology.site)
+                drawn = generator.generate(text, seeds=_seeds(one, options), preset="draft")
+                stated.append(encoder.encode_images([image.image for image in drawn.images]))
+        touched = [i for i, query in enumerate(checked) if any(image.attempt == 2 for image in query.images)]
+        everything = list(range(len(asked)))
+        print(f"| {name} | n | P@{K} site | P@{K} site + category |\n|---|---|---|---|")
+        for which, places in (("all", everything), ("with an image dropped", touched)):
+            for how, vectors in (
+                ("unchecked", unchecked),
+                ("checked", [query.vectors for query in checked]),
+                *((("site always stated", stated),) if stated else ()),
+            ):
+                if not places:
+                    continue
+                found = []
+                for place in places:
+                    cases = rank_by_mean(archive, vectors[place], K, where=None, fingerprint=encoder.fingerprint)
+                    found.append([Label(entry.case.site, entry.case.category) for entry in cases])
+                p = precision_at_k([_label(asked[place].phantom) for place in places], found, labels, k=K)
+                print(f"| {which}, {how} | {len(places)} | {p.site} | {p.site_category} |")
+
+
+def _examples(archive: Archive, encoder: Encoder, generator: CoinGenerator, options: argparse.Namespace) -> None:
+    with (options.data / "coin-examples" / "reports.csv").open(newline="", encoding="utf-8") as handle:
+        reports = [row["report"] for row in csv.DictReader(handle)]
+    print(f"\nCOIN's {len(reports)} example reports in an archive of real smears and phantoms (no claim of quality)")
+    checked = [
+        generate_query(generator, encoder, archive, report, seeds=range(options.images), preset="draft")
+        for report in tqdm(reports, desc="examples", file=sys.stderr)
+    ]
+    _print_verdicts("examples", checked)
+    for query in checked:
+        first = [image for image in query.images if image.attempt == 1]
+        shown = Counter(image.shown_site or "?" for image in first)
+        print(f"  asked {first[0].asked_site or '-':16} shown {dict(shown)}; {' '.join(query.notes)[:160]}")
+
+
+def without_site(report: str) -> str:
+    """A held-out phantom report without the specimen, and without any word that the vocabulary has for a site."""
+    text = re.sub(r"^\s*\([^()]*\)\s*", "", report)
+    text = re.sub(r"^[^.:;]*? cytology with", "Cytology with", text)
+    text = re.sub(r"^Microscopy of the .*? shows", "Microscopy shows", text)
+    names = tuple(alias for site in vocabulary().sites for alias in site.aliases)
+    return " ".join(word_pattern(names).sub("", text).split())
+
+
+def _print_verdicts(name: str, checked: Sequence[GeneratedQuery]) -> None:
+    images = [image for query in checked for image in query.images]
+    first = Counter(image.verdict for image in images if image.attempt == 1)
+    second = Counter(image.verdict for image in images if image.attempt == 2)
+    nearest = [image.hash_distance for image in images if image.hash_distance is not None]
+    print(f"\n{name}: first attempts {dict(first)}, second attempts {dict(second)} (site by the {NEAREST} nearest)")
+    print(f"reports with no right image left: {sum('all the same' in ' '.join(query.notes) for query in checked)}")
+    print(
+        f"near copies: {sum(image.near_copy for image in images)} of {len(images)}; bits to the nearest, least 5: ",
+        end="",
+    )
+    print(sorted(nearest)[:5])
+
+
+def _ask(
+    generator: CoinGenerator, encoder: Encoder, archive: Archive, one: Asked, options: argparse.Namespace
+) -> GeneratedQuery:
+    return generate_query(
+        generator, encoder, archive, one.report, seeds=_seeds(one, options), preset="draft", site=one.site
+    )
+
+
+def _seeds(one: Asked, options: argparse.Namespace) -> range:
+    return range(one.phantom.seed, one.phantom.seed + options.images)
+
+
+def _label(phantom: Phantom) -> Label:
+    return Label(phantom.morphology.site, phantom.morphology.category)
+
+
+@contextmanager
+def _archive(folder: Path, encoder: Encoder, *manifests: Path) -> Iterator[Archive]:
+    with Archive.create(folder) as archive:
+        for manifest in manifests:
+            add_manifest(archive, manifest, encoder, in_place=True)
+        yield archive
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--parts", nargs="+", choices=("rule", "search", "examples"), default=("rule", "search", "examples")
+    )
+    parser.add_argument("--queries", type=int, default=176)
+    parser.add_argument("--query-seed", type=int, default=77)
+    parser.add_argument("--per-class", type=int, default=30, help="reference cases per site and category")
+    parser.add_argument("--images", type=int, default=4, help="generated images a report")
+    parser.add_argument("--always-state", action="store_true", help="also search with the site stated in every report")
+    parser.add_argument("--data", type=Path, default=SHARED, help="folder that holds cytology/ and coin-examples/")
+    parser.add_argument("--folder", type=Path, help="keep generated images here, so that a second run draws nothing")
+    parser.add_argument("--device", default="auto")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,187 @@
+"""The reading half of `Archive`: what may be asked of it, from many threads and processes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import case_lists, report_vectors
+from .archive_status import status_of
+from .case_reader import CaseReader
+from .catalog import Catalog
+from .encoders import active_encoder, require_encoder
+from .errors import ImageNotFoundError
+from .image_store import ImageStore
+from .index_follower import stored_vectors
+from .indexed_search import IndexedSearch
+from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Owner, Particulars, StoredReport
+from .revision import current_revision
+from .vector_index import Ids, Vectors
+
+if TYPE_CHECKING:
+    from .filters import CaseFilter
+
+
+class ArchiveReading:
+    """See `Archive`, which sets these attributes and adds what changes an archive."""
+
+    path: Path
+    name: str
+    uuid: str
+    _catalog: Catalog
+    _images: ImageStore
+    _index: IndexedSearch
+
+    @property
+    def encoder(self) -> EncoderInfo | None:
+        """The encoder that answers searches; None before the first is registered."""
+        with self._catalog.reading() as session:
+            encoder = active_encoder(session)
+            return EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim) if encoder else None
+
+    @property
+    def revision(self) -> int:
+        """Grows with every change of cases, images, reports or report vectors, by whichever process: what was read at
+        one revision is out of date at the next. 0 in a new archive."""
+        with self._catalog.reading() as session:
+            return current_revision(session)
+
+    def search(self, vectors: object, k: int, *, where: CaseFilter | None = None, fingerprint: str) -> list[list[Hit]]:
+        """The `k` nearest permitted images of each query, best first, exactly; fewer where there are fewer.
+
+        The filter holds before ranking. Equal scores are ordered by image id. Sees every change that was committed
+        before the call, by whichever process.
+
+        Args:
+            vectors: float32[n, dim], rows of unit length.
+            fingerprint: of the encoder that made them.
+
+        Raises:
+            VectorError, EncoderMismatchError: these vectors cannot be compared with the archive's.
+            IndexDriftError: the index answered with an image that is gone or not permitted.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}")
+        return self._index.search(vectors, k, where=where, fingerprint=fingerprint)
+
+    def case(self, key: str) -> Case:
+        """Raises `CaseNotFoundError`, naming similar keys."""
+        with self._reader() as reader:
+            return reader.case(key)
+
+    def cases(self, where: CaseFilter | None = None, *, limit: int | None = None, offset: int = 0) -> list[Case]:
+        """Cases with at least one image that `where` permits, in the order they were added."""
+        with self._reader() as reader:
+            return reader.cases(where, limit=limit, offset=offset)
+
+    def cases_of_images(self, image_ids: Iterable[int]) -> dict[int, Case]:
+        """The case of each image. An image that was removed meanwhile is left out."""
+        with self._reader() as reader:
+            return reader.cases_of_images(image_ids)
+
+    def cases_by_id(self, case_ids: Iterable[int]) -> dict[int, Case]:
+        """The cases with these ids. A case that was removed meanwhile is left out."""
+        with self._reader() as reader:
+            return reader.cases_by_id(case_ids)
+
+    def case_ids(self, where: CaseFilter | None = None) -> Ids:
+        """int64[n], ascending: the cases with at least one image that `where` permits. Loads neither."""
+        with self._catalog.reading() as session:
+            return case_lists.permitted_cases(session, where)
+
+    def owners(self, image_ids: Iterable[int]) -> dict[int, Owner]:
+        """Case id and patient of each image, without loading either. A removed image is left out."""
+        with self._catalog.reading() as session:
+            return case_lists.owners(session, image_ids)
+
+    def particulars(self, case_keys: Iterable[str]) -> dict[str, Particulars]:
+        """Site, system and category of the cases with these keys, and which were derived. Loads neither report nor
+        image; keys that are not there are left out."""
+        with self._catalog.reading() as session:
+            return case_lists.particulars(session, case_keys)
+
+    def reports(self, where: CaseFilter | None = None) -> list[StoredReport]:
+        """The reports of the cases with at least one image that `where` permits, in order of case id. Loads no
+        image."""
+        with self._catalog.reading() as session:
+            return case_lists.stored_reports(session, where)
+
+    def reports_without_vector(self, fingerprint: str) -> list[StoredReport]:
+        """The reports, blank ones left out, that have no vector of this encoder or one of another text: what
+        `Archive.add_report_vectors` is for. In order of case id.
+
+        Raises:
+            EncoderMismatchError: it is not the archive's encoder.
+        """
+        with self._catalog.reading() as session:
+            encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
+            return report_vectors.without_vector(session, encoder.id)
+
+    def report_vectors(self, fingerprint: str) -> tuple[Ids, Vectors]:
+        """The reports' vectors that are of the text as it is now: case ids int64[n], ascending, and float32[n, dim].
+
+        Raises:
+            EncoderMismatchError: it is not the archive's encoder.
+        """
+        with self._catalog.reading() as session:
+            encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
+            return report_vectors.current(session, encoder.id, encoder.dim)
+
+    def image(self, image_id: int) -> Image:
+        """Raises `ImageNotFoundError`."""
+        with self._reader() as reader:
+            return reader.image(image_id)
+
+    def image_path(self, image_id: int) -> Path:
+        """Where the image's file is. One added in place is as it came: show it through `decode_image`.
+
+        Raises:
+            ImageNotFoundError: no such image, or its file is gone.
+        """
+        path = self.image(image_id).path
+        if not path.is_file():
+            raise ImageNotFoundError(f"The file of image {image_id} is gone: {path}. Put it back, or remove its case.")
+        return path
+
+    def vectors_of(self, image_ids: Sequence[int], fingerprint: str) -> Vectors:
+        """The stored vectors, float32[len(image_ids), dim], in the order asked for.
+
+        Raises:
+            ImageNotFoundError: one of them has no vector.
+        """
+        wanted = np.array(image_ids, dtype=np.int64)
+        with self._catalog.reading() as session:
+            encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
+            ids, vectors = stored_vectors(session, encoder.id, np.unique(wanted), encoder.dim)
+        missing = np.setdiff1d(wanted, ids)
+        if missing.size:
+            raise ImageNotFoundError(f"Image {missing[0]} has no vector in this archive. It may have been removed.")
+        return vectors[np.searchsorted(ids, wanted)]
+
+    def facets(self) -> dict[str, dict[str, int]]:
+        """What can be filtered by: for site, system, category, stain, preparation, kind and source, the values that
+        occur with their number of cases, most frequent first."""
+        with self._reader() as reader:
+            return reader.facets()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What happened to the index since opening (such as "rebuilt, because …"). Loads it where it is not yet."""
+        self._index.follow()
+        return tuple(self._index.notes)
+
+    def status(self) -> ArchiveStatus:
+        """The archive in figures."""
+        follower = self._index.follow()
+        with self._catalog.reading() as session:
+            facets = CaseReader(session, self._images).facets()
+            return status_of(session, self.path, facets, follower, self._index.notes)
+
+    @contextmanager
+    def _reader(self) -> Iterator[CaseReader]:
+        with self._catalog.reading() as session:
+            yield CaseReader(session, self._images)

@@ -1,0 +1,247 @@
+"""Nuisance audit: do the hits share what should not matter (slide, stain, preparation, source) more than by chance?
+
+An encoder sees the stain and the scanner as well as the cells, and pathology encoders are known to encode the centre
+(arXiv 2507.17845). Hits that all share the query's stain may be there for the stain.
+
+Chance is a random order of the patients that the search permits, the query's own left out, each led by any of its
+images. The expected share is exact. The probability that chance gives at least as many is a hypergeometric tail: exact
+where each patient's images agree in the value, and where they do not an approximation (their sum, rounded up).
+
+`Archive.facets` counts cases, and a case for each of its stains; chance needs patients and their images, so these are
+read once (`NuisancePool.of`) and kept as arrays for as long as the archive stays the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from index_store import Archive, Case, CaseFilter, Image
+    from retrieval.results import RankedCase
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+FIELDS: Final = ("slide", "stain", "preparation", "source")
+NOT_GIVEN: Final = -1
+
+
+@dataclass(frozen=True)
+class NuisanceShare:
+    """How many hits have one value of one field, against chance."""
+
+    field: str
+    value: str
+    """The query's value; several of a case with several, joined by a comma."""
+    hits: int
+    of: int
+    expected: float
+    """Hits that a random order would bring, on average."""
+    tail: float
+    """Probability that a random order brings at least as many."""
+
+    @property
+    def words(self) -> str:
+        """In one sentence."""
+        p = f"{self.tail:.2g}" if self.tail >= 0.001 else "below 0.001"
+        return (
+            f"{self.hits} of {self.of} hits share the {self.field} '{self.value}'; by chance {self.expected:.1f} would "
+            f"(probability of as many or more: {p})."
+        )
+
+
+@dataclass(frozen=True)
+class NuisanceAudit:
+    """What the hits have in common beside their content."""
+
+    of_query: bool
+    """True: the shares are of the query's own values. False: the query's are not known (a report, an uploaded image),
+    and each share is of the value most frequent among the hits, its `tail` multiplied by the number of values it was
+    picked from (Bonferroni)."""
+    shares: tuple[NuisanceShare, ...]
+    not_given: tuple[str, ...]
+    """Fields that were not audited, because the query has no value (or, where it is unknown, no hit has)."""
+    patients: int
+    """How many compete: those that the filter permits, without the query's own."""
+
+
+class NuisancePool:
+    """The images of an archive as arrays: whose they are, and their slide, stain, preparation and source."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        rows = [(case, image) for case in cases for image in case.images]
+        self._images = [image for _, image in rows]
+        self._cases = [case for case, _ in rows]
+        self._patients: npt.NDArray[np.object_] = np.array([case.patient for case, _ in rows], dtype=object)
+        codes = nuisance_codes(cases, np.array([image.id for image in self._images], dtype=np.int64))
+        self._codes = codes
+        self._place = {image.id: i for i, image in enumerate(self._images)}
+
+    @classmethod
+    def of(cls, archive: Archive) -> NuisancePool:
+        """Read an archive, O(images). To be kept until the archive changes (`ArchiveStatus.log_sequence`)."""
+        return cls(archive.cases())
+
+    def audit(
+        self,
+        hits: Sequence[RankedCase],
+        *,
+        query: Case | None = None,
+        where: CaseFilter | None = None,
+        include_own_patient: bool = False,
+    ) -> NuisanceAudit:
+        """Audit one search's results, each by its leading image. O(images).
+
+        Args:
+            query: the case that was asked by; None for a report or an uploaded image.
+            where: the filter of the search.
+            include_own_patient: as in `CaseSearch.by_case`; whether the own patient was found is then a share, too.
+
+        Raises ValueError where a hit is not in the pool, so that the pool is older than the results.
+        """
+        missing = [hit.image.id for hit in hits if hit.image.id not in self._place]
+        if missing:
+            raise ValueError(f"Image {missing[0]} was added after this pool was read: read the pool again.")
+        permitted = self._permitted(where)
+        own = np.zeros(len(permitted), dtype=bool)
+        if query is not None:
+            own = self._patients == query.patient
+            permitted &= np.array([case.key != query.key for case in self._cases], dtype=bool)
+            if not include_own_patient:
+                permitted &= ~own
+        weights = self._weights(permitted)
+        places = np.array([self._place[hit.image.id] for hit in hits], dtype=np.int64)
+        competing = len(set(self._patients[permitted]))
+        shares, not_given = [], []
+        for field in FIELDS if hits else ():
+            codes = self._codes[field]
+            if query is None:
+                wanted, times = _most_frequent(codes[places]), len(set(codes[permitted]) - {NOT_GIVEN})
+            else:
+                mine = np.array([self._place[image.id] for image in query.images if image.id in self._place], dtype=int)
+                wanted, times = np.setdiff1d(codes[mine], [NOT_GIVEN]), 1
+            if not len(wanted):
+                not_given.append(field)
+                continue
+            having = np.isin(codes, wanted)
+            named = dict.fromkeys(self._value(field, int(np.argmax(codes == code))) for code in wanted)
+            value = ", ".join(named)
+            shares.append(_share(field, value, having[places], weights[having & permitted].sum(), competing, times))
+        if hits and query is not None and include_own_patient and own[permitted].any():
+            shares.append(_share("patient", query.patient, own[places], weights[own & permitted].sum(), competing, 1))
+        return NuisanceAudit(query is not None, tuple(shares), tuple(not_given), competing)
+
+    def _value(self, field: str, place: int) -> str:
+        return _value(field, self._cases[place], self._images[place])[-1]
+
+    def _weights(self, permitted: Bools) -> Floats:
+        """What each permitted image is of its patient's: float[m], 1 / number of the patient's permitted images."""
+        _, patient_of, counts = np.unique(self._patients[permitted], return_inverse=True, return_counts=True)
+        weights = np.zeros(len(permitted))
+        weights[permitted] = 1.0 / counts[patient_of] if len(counts) else 0.0
+        return weights
+
+    def _permitted(self, where: CaseFilter | None) -> Bools:
+        """What `index_store.filters` means, on these arrays."""
+        if where is None:
+            return np.ones(len(self._images), dtype=bool)
+        wanted: list[tuple[tuple[str, ...], Callable[[Case, Image], str]]] = [
+            (where.sites, lambda case, _: case.site),
+            (where.systems, lambda case, _: case.system),
+            (where.categories, lambda case, _: case.category),
+            (where.sources, lambda case, _: case.source),
+            (where.stains, lambda _, image: image.stain),
+            (where.preparations, lambda _, image: image.preparation),
+            (where.kinds, lambda _, image: image.kind),
+        ]
+        asked = [(frozenset(values), value) for values, value in wanted if values]
+        patients, keys = frozenset(where.exclude_patients), frozenset(where.exclude_cases)
+        return np.array(
+            [
+                all(value(case, image) in values for values, value in asked)
+                and case.patient not in patients
+                and case.key not in keys
+                and where.phantoms in (None, case.phantom)
+                for case, image in zip(self._cases, self._images, strict=True)
+            ],
+            dtype=bool,
+        )
+
+
+def nuisance_codes(cases: Sequence[Case], image_ids: Ints) -> dict[str, Ints]:
+    """Each image's value of each of `FIELDS` as a number, int[m] in the order of `image_ids`; -1 where not given.
+
+    Slides are told apart by their source, too: two laboratories may both have a slide "1". An id that no case has
+    raises KeyError.
+    """
+    row = {image.id: (case, image) for case in cases for image in case.images}
+    made = {}
+    for field in FIELDS:
+        numbers: dict[tuple[str, ...], int] = {}
+        values = [_value(field, *row[image_id]) for image_id in image_ids.tolist()]
+        codes = [numbers.setdefault(value, len(numbers)) if value[-1] else NOT_GIVEN for value in values]
+        made[field] = np.array(codes, dtype=np.int64)
+    return made
+
+
+def query_codes(codes: Ints, case_of: Ints, cases: int) -> Ints:
+    """The one value of each case, int[cases], from its images' int[m]; -1 where it has none, or several."""
+    lowest, highest = np.full(cases, np.iinfo(np.int64).max), np.full(cases, NOT_GIVEN)
+    np.minimum.at(lowest, case_of, codes)
+    np.maximum.at(highest, case_of, codes)
+    return np.where(lowest == highest, highest, NOT_GIVEN)
+
+
+def shared_with_query(codes: Ints, patients: Ints, leads: Ints, wanted: Ints, own: Ints) -> tuple[Floats, Floats]:
+    """For many queries, the share of the first k that has the query's value, and the share expected by chance.
+
+    Args:
+        codes: int[m], each reference image's value (`nuisance_codes`). patients: int[m], whose it is, from 0.
+        leads: int[q, k], rows of the images that lead the found patients (`batch_ranking.Ranked.leads[:, :k]`).
+        wanted: int[q], the query's value (`query_codes`). own: int[q], its patient, which was left out.
+
+    Returns two float[q], NaN where the query has no single value. Time O(m log m + q k).
+    """
+    given = wanted != NOT_GIVEN
+    images_of = np.bincount(patients)
+    weights = 1.0 / images_of[patients]
+    known = codes != NOT_GIVEN
+    values = int(codes.max(initial=0)) + 1
+    patients_with = np.bincount(codes[known], weights[known], minlength=values)
+    pairs, counts = np.unique(patients[known] * values + codes[known], return_counts=True)
+    asked = own * values + np.where(given, wanted, 0)
+    at = np.minimum(np.searchsorted(pairs, asked), max(0, len(pairs) - 1))
+    mine = np.where(pairs[at] == asked, counts[at], 0) / images_of[own] if len(pairs) else np.zeros(len(own))
+    competing = np.count_nonzero(images_of) - 1
+    expected = (patients_with[np.where(given, wanted, 0)] - mine) / competing
+    found = (codes[leads] == wanted[:, None]).mean(axis=1)
+    return np.where(given, found, np.nan), np.where(given, expected, np.nan)
+
+
+def _value(field: str, case: Case, image: Image) -> tuple[str, ...]:
+    """What tells two values of a field apart; the last of it is what it is called."""
+    if field == "slide":
+        return (case.source, image.slide)
+    return (case.source if field == "source" else str(getattr(image, field)),)
+
+
+def _most_frequent(codes: Ints) -> Ints:
+    counts = Counter(code for code in codes.tolist() if code != NOT_GIVEN)
+    return np.array([code for code, _ in counts.most_common(1)], dtype=np.int64)
+
+
+def _share(field: str, value: str, having: Bools, weight: float, competing: int, times: int) -> NuisanceShare:
+    from scipy.stats import hypergeom
+
+    hits, of = int(having.sum()), len(having)
+    with_it = min(competing, math.ceil(weight - 1e-9))
+    tail = float(hypergeom.sf(hits - 1, competing, with_it, of))
+    return NuisanceShare(field, value, hits, of, of * weight / competing, min(1.0, times * tail))

@@ -1,0 +1,104 @@
+BEGIN TRANSACTION;
+CREATE TABLE archive (
+	uuid TEXT NOT NULL, 
+	name TEXT NOT NULL, 
+	created TEXT NOT NULL, 
+	active_encoder_id INTEGER, 
+	PRIMARY KEY (uuid), 
+	FOREIGN KEY(active_encoder_id) REFERENCES encoders (id)
+);
+INSERT INTO "archive" VALUES('237e9106-0545-41d0-9931-b0f51a0e92b5','made by version 1','2026-11-24T03:13:43+00:00',1);
+CREATE TABLE cases (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
+	"key" TEXT NOT NULL, 
+	patient_id INTEGER NOT NULL, 
+	report TEXT NOT NULL, 
+	site TEXT NOT NULL, 
+	system TEXT NOT NULL, 
+	category TEXT NOT NULL, 
+	source TEXT NOT NULL, 
+	license TEXT NOT NULL, 
+	phantom BOOLEAN NOT NULL, 
+	UNIQUE ("key"), 
+	FOREIGN KEY(patient_id) REFERENCES patients (id)
+);
+INSERT INTO "cases" VALUES(1,'case-0',1,'Report 0.','cervix','','NILM','','',0);
+INSERT INTO "cases" VALUES(3,'case-2',2,'Report 2.','urine','','NILM','','',0);
+INSERT INTO "cases" VALUES(4,'case-3',2,'Report 3.','cervix','','HSIL','','',0);
+CREATE TABLE changes (
+	sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
+	encoder_id INTEGER NOT NULL, 
+	image_id INTEGER NOT NULL, 
+	operation TEXT NOT NULL, 
+	token BIGINT NOT NULL, 
+	FOREIGN KEY(encoder_id) REFERENCES encoders (id)
+);
+INSERT INTO "changes" VALUES(1,1,1,'add',4170253053965013986);
+INSERT INTO "changes" VALUES(2,1,2,'add',30170968168143768);
+INSERT INTO "changes" VALUES(3,1,3,'add',2597619179018437536);
+INSERT INTO "changes" VALUES(4,1,4,'add',3201754898069893825);
+INSERT INTO "changes" VALUES(5,1,2,'remove',4588968609088595652);
+CREATE TABLE embeddings (
+	encoder_id INTEGER NOT NULL, 
+	image_id INTEGER NOT NULL, 
+	vector BLOB NOT NULL, 
+	PRIMARY KEY (encoder_id, image_id), 
+	FOREIGN KEY(encoder_id) REFERENCES encoders (id), 
+	FOREIGN KEY(image_id) REFERENCES images (id)
+);
+INSERT INTO "embeddings" VALUES(1,1,X'7A1EA43EE449B23D785D033F2A1517BDB699273ED19012BE2280BD3E09F4CF3EDADDF5BCB491D9BD963D89BE65B0803D5D82B13E69613E3CF0B6083E7B1B643E');
+INSERT INTO "embeddings" VALUES(1,3,X'9CB212BEF2A13FBEBE80E6BED29245BDD1170CBD822FAA3D00EE17BDEA0939BE4407013ECF0C99BE0FE537BF7B726EBC4C260CBE957DD6BD6602463EB80FC0BD');
+INSERT INTO "embeddings" VALUES(1,4,X'9B7BD9BDE73EC8BE552CFD3D94FF9D3E28AA03BF4955403E6C8094BE776B5DBECEE147BDE10956BE1D1ECEBE032B373E7BA3883DB47501BCC19D503EA4ECBBBD');
+CREATE TABLE encoders (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
+	fingerprint TEXT NOT NULL, 
+	name TEXT NOT NULL, 
+	dim INTEGER NOT NULL, 
+	created TEXT NOT NULL, 
+	UNIQUE (fingerprint)
+);
+INSERT INTO "encoders" VALUES(1,'encoder-a','test encoder',16,'2026-11-24T03:13:43+00:00');
+CREATE TABLE images (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
+	case_id INTEGER NOT NULL, 
+	sha256 TEXT NOT NULL, 
+	file TEXT NOT NULL, 
+	file_sha256 TEXT NOT NULL, 
+	path TEXT NOT NULL, 
+	width INTEGER NOT NULL, 
+	height INTEGER NOT NULL, 
+	slide TEXT NOT NULL, 
+	kind TEXT NOT NULL, 
+	stain TEXT NOT NULL, 
+	preparation TEXT NOT NULL, 
+	attributes JSON NOT NULL, 
+	UNIQUE (case_id, sha256), 
+	FOREIGN KEY(case_id) REFERENCES cases (id)
+);
+INSERT INTO "images" VALUES(1,1,'4c0a0dad7443a54032c75071cf687194abdaf339f1f72a6701c36ee7872ee9ba','4c/4c0a0dad7443a54032c75071cf687194abdaf339f1f72a6701c36ee7872ee9ba.png','7f69c86e9b61320be3263b578cb530ce6a87092a2323204d29166963d5115b5a','',24,20,'','','Papanicolaou','','{}');
+INSERT INTO "images" VALUES(3,3,'9a09e3ac082c8f7bfa354dbe57d782d4677c77f138b906244a6b2037747cbd62','9a/9a09e3ac082c8f7bfa354dbe57d782d4677c77f138b906244a6b2037747cbd62.png','1f2395d06ed5bd9af5657d43b28642c3d81fb70341e00b6696b325968b6fb97b','',24,20,'','','Papanicolaou','','{}');
+INSERT INTO "images" VALUES(4,4,'310adf528f99e4ef0c6604c59f37acb5225ad419bc1f738fd546a63bed2266f4','31/310adf528f99e4ef0c6604c59f37acb5225ad419bc1f738fd546a63bed2266f4.png','d78b7d1a6f96031a7a1aa9e8a869b0eedfcd468b3cf227bf1fca11870b149398','',24,20,'','','Giemsa','','{}');
+CREATE TABLE loose_files (
+	name TEXT NOT NULL, 
+	PRIMARY KEY (name)
+);
+CREATE TABLE patients (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
+	"key" TEXT NOT NULL, 
+	UNIQUE ("key")
+);
+INSERT INTO "patients" VALUES(1,'patient-0');
+INSERT INTO "patients" VALUES(2,'patient-1');
+CREATE TABLE schema_version (version INTEGER NOT NULL);
+INSERT INTO "schema_version" VALUES(1);
+CREATE INDEX ix_cases_patient_id ON cases (patient_id);
+CREATE INDEX changes_by_encoder ON changes (encoder_id, sequence);
+CREATE INDEX ix_images_sha256 ON images (sha256);
+CREATE INDEX ix_embeddings_image_id ON embeddings (image_id);
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('encoders',1);
+INSERT INTO "sqlite_sequence" VALUES('patients',2);
+INSERT INTO "sqlite_sequence" VALUES('cases',4);
+INSERT INTO "sqlite_sequence" VALUES('images',4);
+INSERT INTO "sqlite_sequence" VALUES('changes',5);
+COMMIT;

@@ -1,0 +1,94 @@
+"""Light reads over many cases: what they permit, that they load no image, and how long they take."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+from archive_builders import add_manifest, simple_rows, write_manifest
+from sqlalchemy import Engine, event
+
+from index_store import Archive, CaseFilter, Owner, StoredReport
+
+FILTERS = [
+    CaseFilter(),
+    CaseFilter(sites=("cervix",)),
+    CaseFilter(stains=("Giemsa",), categories=("HSIL",)),
+    CaseFilter(exclude_patients=("patient-0",)),
+    CaseFilter(sites=("cervix",), exclude_cases=("case-3",)),
+    CaseFilter(phantoms=True),
+]
+
+
+@pytest.mark.parametrize("where", FILTERS)
+def test_they_list_what_the_filter_permits(filled: Archive, where: CaseFilter) -> None:
+    cases = filled.cases(where)
+    assert filled.case_ids(where).tolist() == [case.id for case in cases]
+    assert filled.reports(where) == [StoredReport(c.id, c.key, c.patient, c.report) for c in cases]
+    assert filled.cases_by_id(filled.case_ids(where)) == {case.id: case for case in cases}
+
+
+def test_without_a_filter_all_are_listed(filled: Archive) -> None:
+    assert len(filled.case_ids()) == len(filled.reports()) == 12
+    assert filled.case_ids().dtype == "int64"
+
+
+def test_owners_of_images(filled: Archive) -> None:
+    case = filled.case("case-3")
+    assert filled.owners([case.images[0].id, 10_000]) == {case.images[0].id: Owner(case.id, "patient-1")}
+    assert filled.owners([]) == {}
+
+
+def test_cases_that_are_gone_are_left_out(filled: Archive) -> None:
+    case = filled.case("case-3")
+    filled.remove("case-4")
+    assert filled.cases_by_id([case.id, case.id + 1, 10_000]) == {case.id: case}
+    assert case.id + 1 not in filled.case_ids()
+
+
+def test_no_image_is_loaded(filled: Archive) -> None:
+    statements: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement != "BEGIN":
+            statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        filled.reports(CaseFilter(stains=("Giemsa",)))
+        filled.case_ids()
+        filled.owners([1, 2, 3])
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert len(statements) == 3
+    assert not any("sha256" in statement for statement in statements)
+
+
+def test_ten_thousand_reports_take_well_under_a_second(tmp_path: Path) -> None:
+    with Archive.create(tmp_path / "archive") as archive:
+        add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(1)))
+        multiply(archive.path / "archive.sqlite", 10_000)
+        started = time.process_time()
+        reports = archive.reports(CaseFilter(sites=("cervix",)))
+        seconds = time.process_time() - started
+        assert len(reports) == 10_000
+        assert seconds < 1
+
+
+def multiply(database: Path, count: int) -> None:
+    """Give the archive's one case so many copies of one image each, with a longer report."""
+    connection = sqlite3.connect(database)
+    with connection:
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+            "INSERT INTO cases SELECT i, key || i, patient_id, printf('%.600c', 'x') || i, site, system, category, "
+            "source, license, phantom FROM cases, n",
+            (count,),
+        )
+        connection.execute(
+            "INSERT INTO images SELECT c.id, c.id, i.sha256, i.file, i.file_sha256, i.path, i.width, i.height, "
+            "i.slide, i.kind, i.stain, i.preparation, i.attributes FROM cases c, images i WHERE c.id > 1 AND i.id = 1"
+        )
+    connection.close()

@@ -1,0 +1,33 @@
+"""`coin queries`: the queries that were saved for an archive."""
+
+from __future__ import annotations
+
+import click
+
+from retrieval.notice import RESEARCH_USE
+from ui.commands.output import echo, echo_json
+from ui.options import as_json, with_settings
+from ui.service import Service
+from ui.settings import Settings
+from ui.text import clean
+
+
+@click.command()
+@click.option("--delete", multiple=True, metavar="NAME", help="Forget this query; may be repeated.")
+@as_json
+@with_settings("archive", "queries")
+def queries(settings: Settings, delete: tuple[str, ...], as_json: bool) -> None:
+    """List the saved queries of an archive, or delete some.
+
+    `coin search --save NAME …` keeps one, `coin search --query NAME` asks it again.
+    """
+    saved = Service(settings).queries
+    for name in delete:
+        saved.delete(name)
+    names = saved.names()
+    if as_json:
+        echo_json({"folder": saved.folder, "queries": names, "deleted": delete})
+        return
+    lines = [f"deleted {clean(name)}" for name in delete]
+    lines += [f"  {clean(name)}  asked by {saved.load(name).kind}" for name in names] or ["No query is saved."]
+    echo("\n".join([*lines, "", RESEARCH_USE]))
