@@ -78,7 +78,7 @@ def evaluate_archive(
     The same archive and arguments give the same figures. Time and memory: `leave_one_out.evaluate_families`.
     Raises EvaluationError where the cases allow no evaluation, and what loading or running a model raises.
     """
-    watch = watch or _unwatched
+    watch = watch or unwatched
     rules = rules or default_rules()
     made = gather(
         archive,
@@ -232,5 +232,6 @@ def _shelf(folder: Path | None, kind: str, of: str) -> Path | None:
 
 
 @contextmanager
-def _unwatched(label: str, *, unit: str) -> Iterator[Progress]:
+def unwatched(label: str, *, unit: str) -> Iterator[Progress]:
+    """A display of progress that shows nothing."""
     yield lambda done, total: None

@@ -1,5 +1,5 @@
-"""Many queries at once, ranked by the rule of `ranking.rank_images` and `answer.fused_cases`: one entry a patient, where
-its best image or report stands; the own patient is left out; equal scores are ordered by image id.
+"""Many queries at once, ranked as `ranking.rank_images` and `answer.fused_cases` rank: one entry a patient, where its
+best image or report stands; the own patient is left out; equal scores are ordered by image id.
 
 `CaseSearch` answers one query and asks the archive for as many images as it needs. An evaluation needs all
 patients in order for thousands of queries: here that is one matrix product, one grouped minimum and one sort a
@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.fusion import FusionRule, fuse, mean_query
+from retrieval.fusion import Fused, FusionRule, fuse, mean_query
 
 Vectors = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -46,15 +46,17 @@ class Candidates:
 
         The own patient must be of the pool. -inf is a score that was not given.
         """
-        return self._places(scores[:, self.columns], own)
+        return self.item_places(scores[:, self.columns], own)
 
-    def fused_places(self, rule: FusionRule, channels: Mapping[str, Vectors], own: Ints) -> Places:
-        """As `places`, of channels that are joined item by item, over all items of other patients."""
-        mine = np.repeat(self.patients, np.diff([*self._starts, len(self.columns)]))[np.newaxis] == own[:, np.newaxis]
+    def fused_items(self, rule: FusionRule, channels: Mapping[str, Vectors], own: Ints) -> Fused:
+        """Channels joined item by item, over all items of other patients: float[b, m], in the order of `columns`."""
+        patient_of = np.repeat(self.patients, np.diff([*self._starts, len(self.columns)]))
+        mine = patient_of[np.newaxis] == own[:, np.newaxis]
         others = {name: np.where(mine, -np.inf, scores[:, self.columns]) for name, scores in channels.items()}
-        return self._places(fuse(rule, others, pool=len(self.columns)).scores.astype(np.float32), own)
+        return fuse(rule, others, pool=len(self.columns))
 
-    def _places(self, scores: Vectors, own: Ints) -> Places:
+    def item_places(self, scores: Vectors, own: Ints) -> Places:
+        """As `places`, of scores float32[b, m] in the order of `columns`."""
         keys = np.minimum.reduceat(_keys(scores, self.images), self._starts, axis=1)
         rows, mine = np.arange(len(own)), np.searchsorted(self.patients, own)
         best = _scores(keys)
@@ -92,13 +94,17 @@ class Places:
 
 
 def fused_places(rule: FusionRule, channels: Mapping[str, Places]) -> Places:
-    """Channels over the same pool, joined by `fuse`.
+    """Channels over the same pool, joined by `fuse`."""
+    return joined_places(fuse(rule, {name: places.scores for name, places in channels.items()}), channels)
+
+
+def joined_places(fused: Fused, channels: Mapping[str, Places]) -> Places:
+    """The ranking that a fusion of these channels makes.
 
     Equal scores, and patients in no channel's first places, are ordered as the first channel orders them. The image
     that stands for a patient is that of the channel that added most to its score, the first of equals.
     """
     first = next(iter(channels.values()))
-    fused = fuse(rule, {name: places.scores for name, places in channels.items()})
     parts = np.stack([fused.parts[name] for name in channels])
     images = np.stack([places.images for places in channels.values()])
     position = np.empty(first.keys.shape, dtype=np.uint64)

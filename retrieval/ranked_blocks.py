@@ -58,11 +58,13 @@ class Rankings:
                 fusion = self.fusions[row]
                 if fusion.by_case:
                     given = {name: scores[of] for name, of in fusion.of.items()}
-                    made[row] = self._pool(pool_of, number, True).fused_places(fusion.rule, given, own)
+                    candidates = self.candidates(pool_of, number, by_case=True)
+                    fused = candidates.fused_items(fusion.rule, given, own)
+                    made[row] = candidates.item_places(fused.scores.astype(np.float32), own)
                 else:
                     made[row] = fused_places(fusion.rule, {name: place(of) for name, of in fusion.of.items()})
             elif row not in made:
-                candidates = self._pool(pool_of, number, self.channels[row].by_case)
+                candidates = self.candidates(pool_of, number, by_case=self.channels[row].by_case)
                 made[row] = candidates.places(scores[row], own)
             return made[row]
 
@@ -84,7 +86,8 @@ class Rankings:
             for start in range(0, len(alike), size):
                 yield Block(alike[start : start + size], tuple(dict.fromkeys(rows)))
 
-    def _pool(self, pool_of: Ints, number: int, by_case: bool) -> Candidates:
+    def candidates(self, pool_of: Ints, number: int, *, by_case: bool) -> Candidates:
+        """The patients of the pool `number`, by their images or by their cases."""
         key = (pool_of.tobytes(), number, by_case)
         if key not in self._candidates:
             cases = self.cases

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ui.commands.output import echo, json_text
 from ui.evaluation_page import evaluation_page
-from ui.evaluation_text import evaluation_text
-from ui.options import with_settings
+from ui.evaluation_text import choice_text, evaluation_text
+from ui.options import MODEL_SETTINGS, with_settings
 from ui.progress import progress
-from ui.service import open_archive
+from ui.service import Service
 from ui.settings import Settings
+
+if TYPE_CHECKING:
+    from retrieval import Encoder, GenerationPlan
+    from retrieval.fusion import FusionRule
+
+ALL_REPORTS = "all"
 
 
 def _checked(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -22,7 +30,16 @@ def _checked(context: click.Context, parameter: click.Parameter, path: Path | No
     return path
 
 
+def _reports(context: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
+    if value is None or value == ALL_REPORTS:
+        return value
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"'{value}' is neither '{ALL_REPORTS}' nor a number from 1 upwards.")
+    return int(value)
+
+
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command()
@@ -30,40 +47,116 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--html", "html_file", type=_FILE, callback=_checked, help="Also draw them: a page that opens anywhere.")
 @click.option("--sample", type=click.IntRange(1), help="Ask with this many cases, drawn at random. [default: all]")
 @click.option(
+    "--generate",
+    callback=_reports,
+    metavar="N|all",
+    help="Also generate images from reports, about a second a report and image set on a processor: of N reports drawn "
+    "at random, which then are those that ask by report, or of all. What was made is kept in --work.",
+)
+@click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
     default=0,
     show_default=True,
-    help="Of the sample and of the resampled patients.",
+    help="Of the samples and of the resampled patients.",
 )
 @click.option(
     "--histogram/--no-histogram",
     default=True,
     help="Rank by colour alone, too; reads every image once. [default: --histogram]",
 )
-@with_settings("archive")
+@click.option("--fusion", "fusion_file", type=_FILE, help="Join channels by the rules of this TOML file.")
+@click.option(
+    "--choose-fusion",
+    "choice_file",
+    type=_FILE,
+    callback=_checked,
+    help="Instead of the tables: compare fusion rules on half of the patients, measure the best on the other half, and "
+    "write it to this TOML file.",
+)
+@click.option(
+    "--work",
+    type=_FOLDER,
+    help="Folder that keeps what is dear to make, so that an interrupted run goes on. [default: beside --cache]",
+)
+@with_settings("n_images", "preset", "archive", *MODEL_SETTINGS, "cache", "cache_mb")
 def evaluate(
-    settings: Settings, json_file: Path | None, html_file: Path | None, sample: int | None, seed: int, histogram: bool
+    settings: Settings,
+    json_file: Path | None,
+    html_file: Path | None,
+    sample: int | None,
+    generate: int | str | None,
+    seed: int,
+    histogram: bool,
+    fusion_file: Path | None,
+    choice_file: Path | None,
+    work: Path | None,
 ) -> None:
-    """Measure image search on the archive's own cases, against chance and against colour.
+    """Measure search by image, by report and by both on the archive's own cases, against chance and simple means.
 
-    Leave-one-patient-out: every case with a category asks by its stored vectors, its own patient is left out, and a
-    result is right where site, reporting system and category are the query's. No model is loaded. The same archive
-    and seed give the same figures.
+    Leave-one-patient-out: every case with a category asks by its stored vectors and its report, its own patient is
+    left out, and a result is right where site, reporting system and category are the query's. A model is loaded only
+    for --generate. The same archive, options and seed give the same figures.
     """
     from retrieval import evaluate_archive
+    from retrieval.choose_fusion import choose_fusion, rules_text
     from retrieval.questions import ordinal
 
-    with (
-        open_archive(settings.archive, read_only=True) as archive,
-        progress("Reading colours", unit="images") as reading,
-        progress("Evaluating", unit="queries") as draw,
-    ):
-        evaluation = evaluate_archive(
-            archive, sample=sample, seed=seed, gain=ordinal, histogram=histogram, progress=draw, reading=reading
+    service = Service(settings)
+    rules = _rules(fusion_file)
+    encoder, generation = _generation(service, generate)
+    work = work or settings.cache_folder.parent / "evaluation"
+    if choice_file is not None:
+        choices = choose_fusion(
+            service.archive,
+            encoder=encoder,
+            generation=generation,
+            sample=sample,
+            seed=seed,
+            rules=rules,
+            work=work,
+            watch=progress,
         )
+        choice_file.write_text(rules_text(choices, rules), encoding="utf-8")
+        if json_file is not None:
+            json_file.write_text(json_text({"choices": choices}) + "\n", encoding="utf-8")
+        echo(choice_text(choices, choice_file.name))
+        return
+    evaluation = evaluate_archive(
+        service.archive,
+        encoder=encoder,
+        generation=generation,
+        sample=sample,
+        seed=seed,
+        gain=ordinal,
+        histogram=histogram,
+        rules=rules,
+        work=work,
+        watch=progress,
+    )
     if json_file is not None:
         json_file.write_text(json_text(evaluation) + "\n", encoding="utf-8")
     if html_file is not None:
         html_file.write_text(evaluation_page(evaluation), encoding="utf-8")
     echo(evaluation_text(evaluation))
+
+
+def _generation(service: Service, generate: int | str | None) -> tuple[Encoder | None, GenerationPlan | None]:
+    if generate is None:
+        return None, None
+    from retrieval import GenerationPlan
+
+    settings = service.settings
+    plan = GenerationPlan(
+        service.generator,
+        reports=generate if isinstance(generate, int) else None,
+        images=settings.n_images,
+        preset=settings.preset,
+    )
+    return service.encoder, plan
+
+
+def _rules(file: Path | None) -> Mapping[str, FusionRule]:
+    from retrieval.fusion import default_rules, read_rules
+
+    return default_rules() if file is None else {**default_rules(), **read_rules(file)}

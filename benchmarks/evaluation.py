@@ -1,0 +1,172 @@
+"""How long `coin evaluate` takes once everything is embedded: 10,000 cases of 5,000 to 10,000 patients, three images each.
+
+    OMP_NUM_THREADS=2 python -m benchmarks.evaluation [--cases 10000] [--dim 512]
+
+A real archive is built (its time is not counted): reports of phantoms, tiny pictures, and for images, reports and
+generated images vectors that lie by category with noise. Then everything is measured that `coin evaluate --generate all`
+measures when nothing is left to embed or to generate: colour histograms are read from the pictures.
+
+Time: O(n m d + n p log p) for each channel and O(n p log p) for each fusion, with n cases, m images of d dimensions and
+p patients; the intervals take O(2000 n) for each row and metric.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import PIL.Image
+from tqdm import tqdm
+
+from benchmarks.machine import describe_machine
+from generation.phantom import phantom_cases
+from index_store import Archive
+from index_store.manifest import ManifestRow
+from retrieval.archive_evaluation import gather
+from retrieval.evaluation_results import FamilyResult
+from retrieval.fusion import default_rules
+from retrieval.labelled import LabelledCases
+from retrieval.leave_one_out import evaluate_families
+from retrieval.questions import ordinal
+from retrieval.report_queries import HISTOGRAM, IMAGE, rows_of
+from ui.progress import progress
+
+FINGERPRINT = "vectors of the benchmark"
+IMAGES = 3
+NOISE = {"image": 1.6, "report": 1.2, "generated": 1.8}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    with TemporaryDirectory(dir=options.folder) as folder:
+        started = time.perf_counter()
+        with _archive(Path(folder), options.cases, options.dim) as archive:
+            built = time.perf_counter()
+            families, cases, gathered = _evaluated(archive)
+        done = time.perf_counter()
+    task = next(task for task in families[1].tasks if task.name == "category")
+    figures = {
+        "machine": describe_machine(),
+        "cases": len(cases.keys),
+        "patients": cases.patients,
+        "images": len(cases.image_ids),
+        "dimensions": options.dim,
+        "rows": sum(len(family.tasks[0].parts[0].rows) for family in families),
+        "building the archive, s (not counted)": round(built - started, 1),
+        "reading, colour histograms, s": round(gathered - built, 1),
+        "ranking and intervals, s": round(done - gathered, 1),
+        "evaluation, s": round(done - built, 1),
+        "peak memory, MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        **{f"P@10 {row.channel}": str(row.scores["P@10"]) for row in task.parts[0].rows},
+    }
+    print(json.dumps(figures, indent=2) if options.json else "\n".join(f"{k:40} {v}" for k, v in figures.items()))
+    return 0
+
+
+def _evaluated(archive: Archive) -> tuple[tuple[FamilyResult, ...], LabelledCases, float]:
+    rules = default_rules()
+    made = gather(
+        archive,
+        encoder=None,
+        generation=None,
+        sample=None,
+        seed=0,
+        histogram=True,
+        rules=rules,
+        work=None,
+        watch=progress,
+    )
+    cases = made.cases
+    by_name = {channel.name: channel for channel in made.rows.channels}
+    everyone = np.arange(len(cases.keys))
+    # As `gather` would go on, with vectors in place of generated images.
+    rows = rows_of(
+        cases,
+        {name: (by_name[name].queries, by_name[name].references) for name in (IMAGE, HISTOGRAM)},
+        asking=everyone,
+        asking_by_report=everyone,
+        left_out=0,
+        texts=by_name["joint"].queries,
+        generated=_near(cases, by_name[IMAGE].references.shape[1], "generated"),
+        rules=rules,
+    )
+    gathered = time.perf_counter()
+    with progress("Evaluating", unit="queries") as draw:
+        families = evaluate_families(
+            cases, rows.channels, rows.families, fusions=rows.fusions, gain=ordinal, progress=draw
+        )
+    return families, cases, gathered
+
+
+def _archive(folder: Path, count: int, dim: int) -> Archive:
+    """Every second patient has two cases."""
+    phantoms = phantom_cases(count)
+    (folder / "images").mkdir()
+    rows = []
+    for number, phantom in enumerate(tqdm(phantoms, desc="drawing", file=sys.stderr)):
+        for i in range(IMAGES):
+            path = folder / "images" / f"{number}-{i}.png"
+            place = IMAGES * number + i
+            PIL.Image.new("RGB", (8, 8), (place % 256, place // 256 % 256, place // 65536)).save(path)
+            rows.append(
+                ManifestRow(
+                    place,
+                    path.name,
+                    path,
+                    case=f"case {number:05}",
+                    patient=f"patient {number - (number % 3 == 2):05}",
+                    report=phantom.report,
+                    site=phantom.profile.site,
+                    system=phantom.profile.system,
+                    category=phantom.profile.category,
+                    stain=("Papanicolaou", "Giemsa")[number % 2],
+                    phantom=True,
+                )
+            )
+    archive = Archive.create(folder / "archive", name="benchmark")
+    archive.use_encoder(FINGERPRINT, name="no model", dim=dim)
+    labels = [(row.site, row.system, row.category) for row in rows]
+    vectors = _vectors(labels, dim, "image")
+    items = archive.pending(rows).new
+    for start in tqdm(range(0, len(items), 3000), desc="adding", file=sys.stderr):
+        block = [item.load() for item in items[start : start + 3000]]
+        archive.add(block, vectors[start : start + len(block)], fingerprint=FINGERPRINT, in_place=True)
+    cases = archive.cases()
+    texts = _vectors([(case.site, case.system, case.category) for case in cases], dim, "report")
+    archive.add_report_vectors(
+        [case.id for case in cases], [case.report for case in cases], texts, fingerprint=FINGERPRINT
+    )
+    return archive
+
+
+def _near(cases: LabelledCases, dim: int, kind: str) -> np.ndarray:
+    return _vectors([(label.site, label.system, label.category) for label in cases.labels], dim, kind)
+
+
+def _vectors(labels: Sequence[tuple[str, str, str]], dim: int, kind: str) -> np.ndarray:
+    """Unit rows float32[n, dim] around one centre a label, the same centres for every kind."""
+    order = sorted(set(labels))
+    unit: Callable[[np.ndarray], np.ndarray] = lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)  # noqa: E731
+    centres = unit(np.random.default_rng(1).normal(size=(len(order), dim)))
+    noise = unit(np.random.default_rng([2, *kind.encode()]).normal(size=(len(labels), dim)))
+    return unit(centres[[order.index(label) for label in labels]] + NOISE[kind] * 3 * noise).astype(np.float32)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--folder", type=Path, help="where the temporary archive is made")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
