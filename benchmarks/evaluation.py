@@ -1,10 +1,11 @@
-"""How long `coin evaluate` takes once everything is embedded: 10,000 cases of 5,000 to 10,000 patients, three images each.
+"""How long `coin evaluate` takes once everything is embedded: 10,000 cases of 6,667 patients, three images each.
 
     OMP_NUM_THREADS=2 python -m benchmarks.evaluation [--cases 10000] [--dim 512]
 
 A real archive is built (its time is not counted): reports of phantoms, tiny pictures, and for images, reports and
-generated images vectors that lie by category with noise. Then everything is measured that `coin evaluate --generate all`
-measures when nothing is left to embed or to generate: colour histograms are read from the pictures.
+generated images vectors that lie by category with noise. Then everything is measured that
+`coin evaluate --generate all` measures when nothing is left to embed or to generate: colour histograms are read from
+the pictures.
 
 Time: O(n m d + n p log p) for each channel and O(n p log p) for each fusion, with n cases, m images of d dimensions and
 p patients; the intervals take O(2000 n) for each row and metric.

@@ -109,7 +109,8 @@ def joined_places(fused: Fused, channels: Mapping[str, Places]) -> Places:
     images = np.stack([places.images for places in channels.values()])
     position = np.empty(first.keys.shape, dtype=np.uint64)
     ranked = np.argsort(first.keys, axis=1)
-    np.put_along_axis(position, ranked, np.arange(position.shape[1], dtype=np.uint64)[None, :], axis=1)
+    numbers = np.broadcast_to(np.arange(ranked.shape[1], dtype=np.uint64), ranked.shape)
+    np.put_along_axis(position, ranked, numbers, axis=1)
     bits = (fused.scores + 0.0).view(np.uint64)
     keys = (~_ascending(bits) & ~_PLACE) | position
     leading = np.take_along_axis(images, parts.argmax(axis=0)[None], axis=0)[0]
@@ -134,15 +135,18 @@ def _keys(scores: Vectors, images: Ints) -> Keys:
     by two keys.
     """
     bits = (scores + np.float32(0)).view(np.uint32)  # + 0: minus zero and zero are one score
-    ascending = np.where(bits >> np.uint32(31), ~bits, bits | np.uint32(0x8000_0000))
-    return ((~ascending).astype(np.uint64) << np.uint64(32)) | images.astype(np.uint64)
+    negative = (bits.view(np.int32) >> 31).view(np.uint32)  # all ones below zero
+    keys = (bits ^ (~negative & np.uint32(0x7FFF_FFFF))).astype(np.uint64)  # descending
+    keys <<= np.uint64(32)
+    keys |= images.astype(np.uint64)
+    return keys
 
 
 def _scores(keys: Keys) -> Vectors:
     """The scores that `_keys` was given."""
-    ascending = ~(keys >> np.uint64(32)).astype(np.uint32)
-    bits = np.where(ascending >> np.uint32(31), ascending & np.uint32(0x7FFF_FFFF), ~ascending)
-    return bits.view(np.float32)
+    descending = (keys >> np.uint64(32)).astype(np.uint32)
+    negative = (descending.view(np.int32) >> 31).view(np.uint32)
+    return (descending ^ (~negative & np.uint32(0x7FFF_FFFF))).view(np.float32)
 
 
 def _ascending(bits: Keys) -> Keys:

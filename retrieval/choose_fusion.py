@@ -1,7 +1,7 @@
 """Weights of channels, chosen on one half of an archive's patients and measured on the other.
 
-Every rule of a small grid (both methods, weights 0, 0.5, 1 and 2) ranks for the queries of one half of the patients; all
-patients are searched. A rule has so few weights that it cannot learn an archive by heart, but the best of many is
+Every rule of a small grid (both methods, weights 0, 0.5, 1 and 2) ranks for the queries of one half of the patients;
+all patients are searched. A rule has so few weights that it cannot learn an archive by heart, but the best of many is
 always a little lucky: its figures come from the other half, which had no say.
 """
 
@@ -150,8 +150,9 @@ def rules_text(choices: Sequence[FusionChoice], rules: Mapping[str, FusionRule])
         if name in chosen:
             one = chosen[name]
             lines += [
-                f"# Chosen among {one.tried} rules on {one.choosing_queries} queries of {one.choosing_patients} patients "
-                f"({one.why}): P@10 {one.choosing}.",
+                f"# Chosen among {one.tried} rules on {one.choosing_queries} queries of {one.choosing_patients} "
+                f"patients: P@10 {one.choosing}",
+                f"# ({one.why}).",
                 f"# On the {one.measured_queries} queries of the other {one.measured_patients} patients: P@10 "
                 f"{one.measured}.",
             ]

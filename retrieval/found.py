@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,10 +14,14 @@ from retrieval.truth import DEPTH, Truth
 
 
 class Found:
-    """One row's figures for n cases. Of a case that did not ask they are NaN, or -1."""
+    """One row's figures for n cases. Of a case that did not ask they are NaN, or -1.
+
+    Threads may fill it together, each with cases of its own.
+    """
 
     def __init__(self, n: int) -> None:
         self._n = n
+        self._making = threading.Lock()
         self.values: dict[str, dict[str, Floats]] = {}
         """By question and metric, float[n]."""
         self.votes: dict[str, dict[str, Ints]] = {}
@@ -55,7 +61,8 @@ class Found:
         self._put(self._heads, "tops", asked, places.top.astype(np.float64))
 
     def _put(self, into: dict[str, npt.NDArray], name: str, queries: Ints, values: npt.NDArray) -> None:
-        if name not in into:
-            nothing = np.nan if values.dtype.kind == "f" else -1
-            into[name] = np.full((self._n, *values.shape[1:]), nothing, dtype=values.dtype)
+        with self._making:
+            if name not in into:
+                nothing = np.nan if values.dtype.kind == "f" else -1
+                into[name] = np.full((self._n, *values.shape[1:]), nothing, dtype=values.dtype)
         into[name][queries] = values

@@ -16,7 +16,6 @@ from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from retrieval.errors import EncodingError, QueryError
 
@@ -110,8 +109,17 @@ def fuse(rule: FusionRule, channels: Mapping[str, Floats], *, pool: int = POOL) 
 
 def _ranks(scores: Floats, pool: int) -> Floats:
     """Places from 1; equal scores share the better one, so that the order of the candidates decides nothing."""
-    ranks = rankdata(-scores, method="min", axis=1).astype(np.float64)
-    return np.where(np.isfinite(scores) & (ranks <= pool), ranks, np.inf)
+    ranks = np.full(scores.shape, np.inf)
+    if not scores.shape[1]:
+        return ranks
+    for row, given in zip(ranks, scores, strict=True):
+        order = np.argsort(-given)  # equal scores need no order among themselves, and an unstable sort is much faster
+        values = given[order]
+        head = values[: np.searchsorted(-values, -values[min(pool, len(values)) - 1], side="right")]
+        head = head[np.isfinite(head)]
+        first = np.flatnonzero(np.append(True, head[1:] != head[:-1]))[: len(head)]
+        row[order[: len(head)]] = np.repeat(first, np.diff(np.append(first, len(head)))) + 1
+    return ranks
 
 
 def _normalised(scores: Floats, ranks: Floats) -> Floats:
