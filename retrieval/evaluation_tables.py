@@ -129,7 +129,7 @@ class Tables:
                 leads = of.leads[queries]
                 found, expected = shared_with_query(codes, patients, leads, wanted, cases.patient_of[queries])
                 given = ~np.isnan(found)
-                if not given.any():
+                if not given.any() or expected[given].min() == 1:  # not known, or all cases have one value
                     break
                 bootstrap = self._plain_bootstrap(queries[given])
                 values = {"found": found[given], "excess": (found - expected)[given]}

@@ -102,6 +102,8 @@ def evaluate(
     from retrieval.choose_fusion import choose_fusion, rules_text
     from retrieval.questions import ordinal
 
+    if choice_file is not None and html_file is not None:
+        raise click.UsageError("--html goes with the tables, not with --choose-fusion")
     service = Service(settings)
     rules = _rules(fusion_file)
     encoder, generation = _generation(service, generate)
