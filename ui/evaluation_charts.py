@@ -58,6 +58,7 @@ def bars(part: Part, metrics: Sequence[str], *, width: int = WIDTH) -> str:
     *channels, chance = part.rows
     gap = 18
     bar = max(8, min(26, ((width - LEFT) // len(metrics) - gap) // max(1, len(channels))))
+    gap = max(gap, 56 - bar * len(channels))  # room for the metric's name
     step = bar * len(channels) + gap
     width = LEFT + step * len(metrics) + gap // 2
     shapes = []
@@ -210,7 +211,8 @@ def _y(value: float) -> float:
 
 def _svg(width: int, height: int, label: str, shapes: Sequence[str]) -> str:
     inside = "".join(shapes)
+    kind = "fit" if width == LYING else "whole"
     return (
-        f'<div class="wide"><svg class="{"fit" if width == LYING else "whole"}" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="{escaped(label)}">{inside}</svg></div>'
+        f'<div class="wide"><svg class="{kind}" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'role="img" aria-label="{escaped(label)}">{inside}</svg></div>'
     )

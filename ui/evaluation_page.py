@@ -43,7 +43,8 @@ width: 12px; height: 12px; margin-right: 6px; border-radius: 2px; vertical-align
 border-top: 2px dashed #1c2733; border-radius: 0; width: 16px; vertical-align: 4px }
 .sites { display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: 16px; margin: 12px 0 }
 .sites b { font-size: 14px }
-svg { display: block } svg.fit { max-width: 100%; min-width: 430px; height: auto } svg text { font: 11px system-ui, sans-serif; fill: #52606d }
+svg { display: block } svg.fit { max-width: 100%; min-width: 430px; height: auto }
+svg text { font: 11px system-ui, sans-serif; fill: #52606d }
 svg text.name { font-size: 12px; fill: #1c2733 }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; margin: 10px 0 }
 th, td { text-align: left; padding: 3px 14px 3px 0; border-bottom: 1px solid #e3e8ee; white-space: nowrap }

@@ -189,14 +189,14 @@ def _nuisance(family: FamilyResult) -> str:
     if not family.nuisance:
         return wrapped("Nuisance audit: no case has one stain, preparation, source or slide of all its images.")
     rows = [
-        [one.field, one.channel, str(one.queries), str(one.found), f"{one.expected:.3f}", signed(one.excess)]
+        [one.field, one.channel, str(one.found), f"{one.expected:.3f}", signed(one.excess)]
         for one in family.nuisance
     ]
     return "\n".join(
         [
             wrapped(f"Nuisance audit. {NUISANCE}"),
             "",
-            *_aligned([["", "row", "n", "share", "by chance", "above it"], *rows]),
+            *_aligned([["", "row", "share", "chance", "above chance"], *rows]),
         ]
     )
 

@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from index_store import Case, Image
+from retrieval.batch_ranking import Candidates, mean_queries
+from retrieval.evaluated_channels import ByVectors, Family
+from retrieval.evaluation_results import TaskResult
 from retrieval.labelled import LabelledCases
+from retrieval.leave_one_out import evaluate_families
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -57,3 +61,23 @@ def telling_vectors(cases: LabelledCases, seed: int = 0, *, noise: float = 0.7, 
     centres = unit(rng.normal(size=(len(labels), dim)))
     at = [labels.index((cases.labels[i].site, cases.labels[i].category)) for i in cases.case_of]
     return unit(centres[at] + noise * unit(rng.normal(size=(len(at), dim))))
+
+
+def leads_of(queries: np.ndarray, own: np.ndarray, references: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """The other patients' leading images for each query, best first: what the evaluation ranks by."""
+    images = np.arange(len(references))
+    return Candidates(images, patients, images).places(queries @ references.T, own).leads
+
+
+def channel(cases: LabelledCases, vectors: np.ndarray, name: str = "image") -> ByVectors:
+    return ByVectors(name, mean_queries(vectors, cases.case_of, len(cases.keys)), vectors)
+
+
+def image_tasks(
+    cases: LabelledCases, channels: list[ByVectors], *, asking: np.ndarray | None = None, **options: object
+) -> tuple[TaskResult, ...]:
+    """The tables of queries by image."""
+    everyone = np.arange(len(cases.keys)) if asking is None else asking
+    family = Family("by image", "", everyone, tuple(one.name for one in channels))
+    (made,) = evaluate_families(cases, channels, [family], **options)
+    return made.tasks

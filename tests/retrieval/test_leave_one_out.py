@@ -12,19 +12,23 @@ import pytest
 
 from index_store import Archive, CaseFilter
 from retrieval import EvaluationError, evaluate_archive
-from retrieval.batch_ranking import mean_queries, rank_patients
 from retrieval.evaluation import Label
 from retrieval.evaluation_results import TaskResult
 from retrieval.labelled import LabelledCases, labelled_cases, read_labelled
-from retrieval.leave_one_out import METRICS, Channel, evaluate_channels
+from retrieval.truth import METRICS
 from retrieval.questions import ordinal, questions_for
 from retrieval.ranking import rank_by_mean
 from tests.index_store.archive_builders import FINGERPRINT, add_manifest, write_manifest
-from tests.retrieval.labelled_archive import made_case, made_cases, random_vectors, telling_vectors, unit
-
-
-def channel(cases: LabelledCases, vectors: np.ndarray, name: str = "image") -> Channel:
-    return Channel(name, mean_queries(vectors, cases.case_of, len(cases.keys)), vectors)
+from tests.retrieval.labelled_archive import (
+    channel,
+    image_tasks,
+    leads_of,
+    made_case,
+    made_cases,
+    random_vectors,
+    telling_vectors,
+    unit,
+)
 
 
 def by_name(tasks: tuple[TaskResult, ...]) -> dict[str, TaskResult]:
@@ -56,14 +60,12 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
         yield archive
 
 
-@pytest.mark.parametrize("block_scores", [1, 100, 10**6])
-def test_every_case_ranks_the_patients_that_a_search_by_it_ranks(archive: Archive, block_scores: int) -> None:
+def test_every_case_ranks_the_patients_that_a_search_by_it_ranks(archive: Archive) -> None:
     cases = read_labelled(archive)
     vectors = archive.vectors_of(cases.image_ids.tolist(), FINGERPRINT)
     asked = channel(cases, vectors)
     patients = cases.patient_of[cases.case_of]
-    blocks = rank_patients(asked.queries, cases.patient_of, vectors, patients, block_scores=block_scores)
-    leads = np.concatenate([block.leads for block in blocks])
+    leads = leads_of(asked.queries, cases.patient_of, vectors, patients)
     for case, found in zip(cases.keys, leads, strict=True):
         own = archive.case(case)
         ids = [image.id for image in own.images]
@@ -77,14 +79,12 @@ def test_every_case_ranks_the_patients_that_a_search_by_it_ranks(archive: Archiv
 def test_equal_scores_are_ordered_by_image(archive: Archive) -> None:
     vectors = unit(np.ones((9, 4)))
     patients = np.array([5, 2, 2, 9, 5, 7, 7, 9, 1])
-    (block,) = rank_patients(vectors[:2], np.array([9, 2]), vectors, patients)
-    assert block.leads.tolist() == [[0, 1, 5, 8], [0, 3, 5, 8]]
+    assert leads_of(vectors[:2], np.array([9, 2]), vectors, patients).tolist() == [[0, 1, 5, 8], [0, 3, 5, 8]]
 
 
 def test_scores_below_zero_rank_below_those_above(archive: Archive) -> None:
     references = np.array([[1, 0], [-1, 0], [0, 1], [-0.0, -1], [0.6, 0.8], [-0.6, 0.8]], dtype=np.float32)
-    (block,) = rank_patients(references[:1], np.array([0]), references, np.arange(6))
-    assert block.leads.tolist() == [[4, 2, 3, 5, 1]]
+    assert leads_of(references[:1], np.array([0]), references, np.arange(6)).tolist() == [[4, 2, 3, 5, 1]]
 
 
 def test_figures_by_hand() -> None:
@@ -95,7 +95,7 @@ def test_figures_by_hand() -> None:
     )
     angles = np.array([0.0, 0.1, 0.25, 1.5])  # 0: 1 2 3; 1: 0 2 3; 2: 1 0 3; 3: 2 1 0
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    (task,) = evaluate_channels(cases, [channel(cases, vectors)])
+    (task,) = image_tasks(cases, [channel(cases, vectors)])
     whole, site = task.parts
     assert (whole.queries, whole.patients, whole.categories, task.unanswerable) == (4, 4, 2, 0)
     assert dataclasses.replace(site, site=None) == whole
@@ -115,7 +115,7 @@ def test_the_order_of_cases_changes_nothing() -> None:
     shuffled = list(made)
     random.Random(4).shuffle(shuffled)
     first, second = labelled_cases(made), labelled_cases(shuffled)
-    results = [evaluate_channels(cases, [channel(cases, telling_vectors(cases))]) for cases in (first, second)]
+    results = [image_tasks(cases, [channel(cases, telling_vectors(cases))]) for cases in (first, second)]
     assert results[0] == results[1]
     np.testing.assert_array_equal(first.image_ids, second.image_ids)
 
@@ -126,7 +126,7 @@ def test_the_names_of_cases_and_patients_change_no_mean() -> None:
     renamed = [dataclasses.replace(c, key=c.key[::-1], patient=c.patient[::-1]) for c in made]
     means = []
     for cases in (labelled_cases(made), labelled_cases(renamed)):
-        tasks = evaluate_channels(cases, [channel(cases, random_vectors(cases, 1))])
+        tasks = image_tasks(cases, [channel(cases, random_vectors(cases, 1))])
         means.append([[row.scores[m].mean for m in METRICS[3:]] for t in tasks for p in t.parts for row in p.rows])
     np.testing.assert_allclose(means[0], means[1], atol=1e-12)
 
@@ -137,7 +137,7 @@ def test_random_vectors_do_as_chance_does() -> None:
     gaps: dict[str, list[float]] = {metric: [] for metric in METRICS}
     held: list[bool] = []
     for seed in range(12):
-        for task in evaluate_channels(cases, [channel(cases, random_vectors(cases, seed, dim=64))]):
+        for task in image_tasks(cases, [channel(cases, random_vectors(cases, seed, dim=64))]):
             found, chance = (row.scores for row in task.parts[0].rows)
             for metric in METRICS:
                 gaps[metric].append(found[metric].mean - chance[metric].mean)
@@ -150,7 +150,7 @@ def test_random_vectors_do_as_chance_does() -> None:
 
 def test_a_telling_encoder_beats_chance_at_every_question() -> None:
     cases = labelled_cases(made_cases(60))
-    tasks = by_name(evaluate_channels(cases, [channel(cases, telling_vectors(cases))]))
+    tasks = by_name(image_tasks(cases, [channel(cases, telling_vectors(cases))]))
     assert list(tasks) == ["site", "category", "category within the site"]
     for task in tasks.values():
         assert [part.site for part in task.parts] == [None, "cervix", "thyroid"]
@@ -171,7 +171,7 @@ def test_a_category_is_compared_within_its_site_and_system_only() -> None:
         ]
     )
     vectors = unit(np.array([[1, 0], [1, 0.01], [0, 1], [0.01, 1], [1, 1], [1, 1.1]], dtype=np.float32))
-    tasks = by_name(evaluate_channels(cases, [channel(cases, vectors)]))
+    tasks = by_name(image_tasks(cases, [channel(cases, vectors)]))
     whole = tasks["category"].parts[1]
     assert (whole.site, whole.categories) == ("breast", 2)
     assert whole.rows[0].scores["P@1"].mean == 0  # nearest is always the other system's
@@ -183,7 +183,7 @@ def test_a_category_of_one_patient_is_not_asked_for_but_stands_in_the_way() -> N
     alone = made_case(90, patient="alone", site="cervix", category="AGC")
     made = [*(c for c in made_cases(20) if c.site == "cervix"), alone]
     cases = labelled_cases(made)
-    (task,) = evaluate_channels(cases, [channel(cases, random_vectors(cases, 0))])
+    (task,) = image_tasks(cases, [channel(cases, random_vectors(cases, 0))])
     assert task.unanswerable == 1
     assert task.parts[0].categories == 3
     assert task.parts[0].queries == len(made) - 1
@@ -198,7 +198,7 @@ def test_grades_reach_ndcg_and_nothing_else() -> None:
         assert (query.site, query.system) == (result.site, result.system)
         return 2.0 - min(2, abs(tiers.index(query.category) - tiers.index(result.category)))
 
-    plain, graded = (by_name(evaluate_channels(cases, asked, **more))["category"] for more in ({}, {"gain": nearness}))
+    plain, graded = (by_name(image_tasks(cases, asked, **more))["category"] for more in ({}, {"gain": nearness}))
     for a, b in zip(plain.parts[0].rows, graded.parts[0].rows, strict=True):
         assert {m for m in METRICS if a.scores[m] != b.scores[m]} == {"nDCG@10"}
     with pytest.raises(ValueError, match="not negative"):
@@ -208,10 +208,10 @@ def test_grades_reach_ndcg_and_nothing_else() -> None:
 def test_a_sample_asks_of_all() -> None:
     cases = labelled_cases(made_cases(60))
     asked = [channel(cases, telling_vectors(cases))]
-    one, again, other = (evaluate_channels(cases, asked, sample=25, seed=seed) for seed in (1, 1, 2))
+    one, again, other = (image_tasks(cases, asked, sample=25, seed=seed) for seed in (1, 1, 2))
     assert one == again != other
     assert all(task.parts[0].queries + task.unanswerable == 25 for task in one)
-    assert evaluate_channels(cases, asked, sample=10_000) == evaluate_channels(cases, asked)
+    assert image_tasks(cases, asked, sample=10_000) == image_tasks(cases, asked)
 
 
 def test_progress_counts_every_query_once(archive: Archive) -> None:

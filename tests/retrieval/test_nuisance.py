@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
 from index_store import Archive, Case, CaseFilter
-from retrieval.batch_ranking import rank_patients
 from retrieval.nuisance import (
     NuisanceAudit,
     NuisancePool,
@@ -140,7 +139,7 @@ def test_many_queries_at_once_agree_with_one_at_a_time(archive: Archive) -> None
     vectors = archive.vectors_of(ids.tolist(), FINGERPRINT)
     codes = nuisance_codes(cases, ids)
     queries = np.stack([unit(vectors[case_of == i].mean(axis=0)) for i in range(len(cases))])
-    leads = np.concatenate([b.leads[:, :10] for b in rank_patients(queries, np.arange(PATIENTS), vectors, case_of)])
+    leads = leads_of(queries, np.arange(PATIENTS), vectors, case_of)[:, :10]
     pool = NuisancePool.of(archive)
     for field, values in codes.items():
         wanted = query_codes(values, case_of, len(cases))
