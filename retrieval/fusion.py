@@ -116,7 +116,7 @@ def _normalised(scores: Floats, ranks: Floats) -> Floats:
     mean = known.sum(axis=1, keepdims=True) / count
     deviation = np.sqrt((np.where(inside, known - mean, 0.0) ** 2).sum(axis=1, keepdims=True) / count)
     scale = np.where(deviation > 1e-9, deviation, np.inf)  # all alike: the channel has no say
-    last = np.where(inside, known, np.inf).min(axis=1, keepdims=True)
+    last = np.where(inside, known, np.inf).min(axis=1, keepdims=True, initial=np.inf)
     last = np.where(np.isfinite(last), last, 0.0)
     normalised: Floats = (np.where(inside, known, last) - mean) / scale
     return normalised

@@ -17,6 +17,7 @@ from retrieval.query import Query
 from retrieval.query_vectors import Marks, picture_vector, read_marks
 from retrieval.ranking import Ranking, rank_images
 from retrieval.report_index import ReportIndex, read_report_index
+from retrieval.report_text import morphology_and_diagnosis
 from retrieval.results import SearchResult, Timing
 
 if TYPE_CHECKING:
@@ -221,12 +222,19 @@ class CaseSearch:
         if not {"joint", "report"} & set(channels):
             return None
         try:
-            return self._encoder.encode_texts([query.text])
+            return self._encoder.encode_texts([self._read(query.text)])
         except EncoderLoadError as error:
             if "joint" in query.channels:
                 raise
             notes.append(f"The text was not compared by its meaning. {error}")
             return None
+
+    @staticmethod
+    def _read(text: str) -> str:
+        """What the text tower reads of a report: `joint` was measured to suffer from advice, signatures and the like,
+        and from losing its headings (`benchmarks.report_text`); BM25 did not, and reads the report as it is.
+        """
+        return morphology_and_diagnosis(text, headings=True)
 
     def _rank(
         self,
