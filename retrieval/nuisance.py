@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from retrieval.permitted import permitted_images
 
 if TYPE_CHECKING:
     from index_store import Archive, Case, CaseFilter, Image
@@ -80,6 +82,7 @@ class NuisancePool:
         rows = [(case, image) for case in cases for image in case.images]
         self._images = [image for _, image in rows]
         self._cases = [case for case, _ in rows]
+        self._distinct = tuple(cases)
         self._patients: npt.NDArray[np.object_] = np.array([case.patient for case, _ in rows], dtype=object)
         codes = nuisance_codes(cases, np.array([image.id for image in self._images], dtype=np.int64))
         self._codes = codes
@@ -150,30 +153,8 @@ class NuisancePool:
         return weights
 
     def _permitted(self, where: CaseFilter | None) -> Bools:
-        """What `index_store.filters` means, on these arrays."""
-        if where is None:
-            return np.ones(len(self._images), dtype=bool)
-        wanted: list[tuple[tuple[str, ...], Callable[[Case, Image], str]]] = [
-            (where.sites, lambda case, _: case.site),
-            (where.systems, lambda case, _: case.system),
-            (where.categories, lambda case, _: case.category),
-            (where.sources, lambda case, _: case.source),
-            (where.stains, lambda _, image: image.stain),
-            (where.preparations, lambda _, image: image.preparation),
-            (where.kinds, lambda _, image: image.kind),
-        ]
-        asked = [(frozenset(values), value) for values, value in wanted if values]
-        patients, keys = frozenset(where.exclude_patients), frozenset(where.exclude_cases)
-        return np.array(
-            [
-                all(value(case, image) in values for values, value in asked)
-                and case.patient not in patients
-                and case.key not in keys
-                and where.phantoms in (None, case.phantom)
-                for case, image in zip(self._cases, self._images, strict=True)
-            ],
-            dtype=bool,
-        )
+        allowed = {image.id for _, images in permitted_images(self._distinct, where) for image in images}
+        return np.array([image.id in allowed for image in self._images], dtype=bool)
 
 
 def nuisance_codes(cases: Sequence[Case], image_ids: Ints) -> dict[str, Ints]:
