@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from retrieval.evaluation_results import Evaluation as Evaluation
     from retrieval.export import to_dict as to_dict
     from retrieval.export import to_json as to_json
+    from retrieval.generated_query import GeneratedImageCheck as GeneratedImageCheck
+    from retrieval.generated_query import GeneratedQuery as GeneratedQuery
+    from retrieval.generated_query import generate_query as generate_query
     from retrieval.ingest import AddSummary as AddSummary
     from retrieval.ingest import add_manifest as add_manifest
     from retrieval.leave_one_out import evaluate_archive as evaluate_archive
@@ -47,6 +50,8 @@ _HOME = {
     "Estimate": "evaluation",
     "Evaluation": "evaluation_results",
     "EvaluationError": "errors",
+    "GeneratedImageCheck": "generated_query",
+    "GeneratedQuery": "generated_query",
     "Label": "evaluation",
     "Precision": "evaluation",
     "Query": "query",
@@ -60,6 +65,7 @@ _HOME = {
     "Timing": "results",
     "add_manifest": "ingest",
     "evaluate_archive": "leave_one_out",
+    "generate_query": "generated_query",
     "precision_at_k": "evaluation",
     "read_report": "report_reader",
     "to_dict": "export",

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 
 Vectors = npt.NDArray[np.float32]
 
-_FURTHER: Final = 2**32
-"""From a seed to the one that is tried in its place: further than any row of seeds is long."""
+_OTHER_SEED: Final = 2**31
+"""The bit that is flipped for the seed tried in a seed's place: far from any row of seeds, and within the lower 32
+bits, which are all that torch's generator on the CPU reads.
+"""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def _second_attempt(report: str, asked: str, seeds: list[int]) -> tuple[str, lis
     known = vocabulary().site(asked)
     stated = asked.casefold() in report.casefold() or (known and word_pattern(known.aliases).search(report))
     if stated:
-        return report, [(seed + _FURTHER) % 2**63 for seed in seeds]
+        return report, [seed ^ _OTHER_SEED for seed in seeds]
     return state_site(report, asked), seeds
 
 
