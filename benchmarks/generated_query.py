@@ -35,8 +35,8 @@ from generation import CoinGenerator, GenerationCache
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
 from index_store import Archive
 from retrieval import Encoder, Label, add_manifest, precision_at_k
+from retrieval.answer import nearest_cases
 from retrieval.generated_query import GeneratedQuery, generate_query, state_site
-from retrieval.ranking import rank_by_mean
 from retrieval.shown_site import NEAREST, SiteCheck
 from retrieval.vocabulary import vocabulary, word_pattern
 
@@ -162,7 +162,7 @@ def _search(
                     continue
                 found = []
                 for place in places:
-                    cases = rank_by_mean(archive, vectors[place], K, where=None, fingerprint=encoder.fingerprint)
+                    cases = nearest_cases(archive, vectors[place], K, where=None, fingerprint=encoder.fingerprint)
                     found.append([Label(entry.case.site, entry.case.category) for entry in cases])
                 p = precision_at_k([_label(asked[place].phantom) for place in places], found, labels, k=K)
                 print(f"| {which}, {how} | {len(places)} | {p.site} | {p.site_category} |")

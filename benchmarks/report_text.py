@@ -52,9 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     queries = phantom_cases(options.queries, seed=QUERY_SEED, split="held-out")
     logging.disable(logging.INFO)
     print(f"{len(queries)} held-out reports ({options.generated} for generated images) against {len(references)} cases")
-    print(
-        f"{describe_machine()}\n\n| channel | report | text | P@{K} site | P@{K} site + category |\n|---|---|---|---|---|"
-    )
+    print(f"{describe_machine()}\n")
+    print(f"| channel | report | text | P@{K} site | P@{K} site + category |\n|---|---|---|---|---|")
     with TemporaryDirectory() as folder:
         generator = CoinGenerator(cache=GenerationCache(Path(folder) / "generated"))
         with Archive.create(Path(folder) / "archive") as archive:

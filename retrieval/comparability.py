@@ -19,15 +19,12 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from retrieval.errors import EvaluationError
-
-if TYPE_CHECKING:
-    from retrieval.results import RankedCase
 
 Vectors = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -138,13 +135,14 @@ class Calibration:
             raise ValueError(f"This is no calibration ({error}): calibrate the archive again.") from error
 
 
-def nearest_similarity(cases: Sequence[RankedCase], *, neighbours: int = NEIGHBOURS) -> float:
-    """A search's statistic: the mean similarity of its most similar patients. A search for fewer than `neighbours`
-    cases gives a higher one than was calibrated: search for at least as many. Raises ValueError without a case.
+def nearest_similarity(scores: Sequence[float], *, neighbours: int = NEIGHBOURS) -> float:
+    """A search's statistic: the mean of its nearest patients' similarities (`ChannelAnswer.scores`). A search for fewer
+    than `neighbours` cases gives a higher one than was calibrated: search for at least as many. Raises ValueError
+    without a score.
     """
-    if not cases:
+    if not scores:
         raise ValueError("a search that found nothing has no similarity")
-    return float(np.mean(sorted((entry.similarity for entry in cases), reverse=True)[:neighbours]))
+    return float(np.mean(sorted(scores, reverse=True)[:neighbours]))
 
 
 def nearest_mean(

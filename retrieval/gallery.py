@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.answer import nearest_cases
 from retrieval.errors import QueryError
 from retrieval.permitted import permitted_images
-from retrieval.ranking import rank_by_mean
 from retrieval.results import RankedCase
 from retrieval.vocabulary import Category, LookAlikes, ReportingSystem, vocabulary
 
@@ -155,10 +155,10 @@ def _nearest(
     archive: Archive, query: Vectors, within: CaseFilter, categories: set[str], m: int, fingerprint: str
 ) -> tuple[RankedCase, ...]:
     here = dataclasses.replace(within, categories=tuple(sorted(categories)))
-    return rank_by_mean(archive, query, m, where=here, fingerprint=fingerprint)
+    return nearest_cases(archive, query, m, where=here, fingerprint=fingerprint)
 
 
 def _of_the_nearest(rows: Sequence[CategoryRow], system: ReportingSystem) -> Category | None:
     filled = [row for row in rows if row.cases]
-    nearest = max(filled, key=lambda row: row.cases[0].similarity, default=None)
+    nearest = max(filled, key=lambda row: row.cases[0].score, default=None)
     return system.category(nearest.category) if nearest else None

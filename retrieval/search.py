@@ -159,6 +159,7 @@ class CaseSearch:
             encoder=self._encoder.name,
             fingerprint=self._encoder.fingerprint,
             notes=(*notes, *self._notes(len(cases), query)),
+            vector=lead,
         )
 
     # Channels

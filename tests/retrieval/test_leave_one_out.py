@@ -12,13 +12,13 @@ import pytest
 
 from index_store import Archive, CaseFilter
 from retrieval import EvaluationError, evaluate_archive
+from retrieval.answer import nearest_cases
 from retrieval.batch_ranking import mean_queries, rank_patients
 from retrieval.evaluation import Label
 from retrieval.evaluation_results import TaskResult
 from retrieval.labelled import LabelledCases, labelled_cases, read_labelled
 from retrieval.leave_one_out import METRICS, Channel, evaluate_channels
 from retrieval.questions import ordinal, questions_for
-from retrieval.ranking import rank_by_mean
 from tests.index_store.archive_builders import FINGERPRINT, add_manifest, write_manifest
 from tests.retrieval.labelled_archive import made_case, made_cases, random_vectors, telling_vectors, unit
 
@@ -68,7 +68,7 @@ def test_every_case_ranks_the_patients_that_a_search_by_it_ranks(archive: Archiv
         own = archive.case(case)
         ids = [image.id for image in own.images]
         others = CaseFilter(exclude_patients=(own.patient,))
-        expected = rank_by_mean(
+        expected = nearest_cases(
             archive, archive.vectors_of(ids, FINGERPRINT), 100, where=others, fingerprint=FINGERPRINT
         )
         assert cases.image_ids[found].tolist() == [entry.image.id for entry in expected]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
 from index_store import Archive, Case, CaseFilter
+from retrieval.answer import nearest_cases
 from retrieval.batch_ranking import rank_patients
 from retrieval.nuisance import (
     NuisanceAudit,
@@ -21,7 +22,6 @@ from retrieval.nuisance import (
     query_codes,
     shared_with_query,
 )
-from retrieval.ranking import rank_by_mean
 from retrieval.results import RankedCase
 from tests.retrieval.labelled_archive import made_case, unit
 from tests.retrieval.vector_archive import FINGERPRINT, archive_of
@@ -56,7 +56,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
 def found(archive: Archive, query: Case, k: int = 10, where: CaseFilter | None = None) -> tuple[RankedCase, ...]:
     vectors = archive.vectors_of([image.id for image in query.images], FINGERPRINT)
     within = dataclasses.replace(where or CaseFilter(), exclude_patients=(query.patient,))
-    return rank_by_mean(archive, vectors, k, where=within, fingerprint=FINGERPRINT)
+    return nearest_cases(archive, vectors, k, where=within, fingerprint=FINGERPRINT)
 
 
 def share(audit: NuisanceAudit, field: str) -> NuisanceShare:
@@ -120,7 +120,7 @@ def test_the_own_patient_is_a_share_where_it_competes(archive: Archive) -> None:
     alone = pool.audit(found(archive, query), query=query, include_own_patient=True)
     assert "patient" not in [share.field for share in alone.shares]  # it has no second case that could be found
     first, second, other = (made_case(i, patient=f"patient {i // 2}", site="cervix", category="") for i in range(3))
-    hits = [RankedCase(i, 0.5, 0.5, case, case.images[0], other_images=0) for i, case in enumerate((second, other))]
+    hits = [RankedCase(i, 0.5, 0.5, case, case.images[0], 0, (), "") for i, case in enumerate((second, other))]
     audit = NuisancePool([first, second, other]).audit(hits[:1], query=first, include_own_patient=True)
     assert audit.shares == (NuisanceShare("patient", "patient 0", hits=1, of=1, expected=0.5, tail=0.5),)
     assert audit.not_given == ("slide", "stain", "preparation", "source")
