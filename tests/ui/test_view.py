@@ -363,7 +363,7 @@ def test_the_neighbourhood_is_described_and_never_as_a_finding(app: AppTest) -> 
     assert "Agreement among the retrieved cases" in headings
     assert any("no finding about the query" in caption.value for caption in app.caption)
     tables = [frame.value for frame in app.dataframe]
-    assert list(tables[0]["category"])[0] == "Nondiagnostic"
+    assert next(iter(tables[0]["category"])) == "Nondiagnostic"
     assert any("Bethesda thyroid 2023" in e.value and "the query's report" in e.value for e in app.markdown)
     assert sum(table["cases"].sum() for table in tables if "cases" in table) == 10
     assert any("of the archive itself not comparable" in e.value for e in (*app.markdown, *app.warning))
