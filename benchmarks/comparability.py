@@ -27,8 +27,9 @@ from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
 from index_store import Archive, CaseFilter
 from retrieval import Encoder, add_manifest
 from retrieval.abstention import abstention_curve, risk_coverage
-from retrieval.calibration import calibrate, calibrate_generated, calibrate_texts
+from retrieval.calibration import calibrate, calibrate_texts
 from retrieval.comparability import Calibration, nearest_mean
+from retrieval.fusion import mean_query
 
 REFERENCE_SEED = 1
 SITES = tuple(dict.fromkeys(profile.site for profile in PROFILES))
@@ -77,11 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             where = CaseFilter(sites=tuple(other for other in SITES if other != site))
             made = calibrate(archive, encoder.fingerprint, where=where)
             made = made.joined(calibrate_texts(archive, encoder.fingerprint, encode, where=where))
-            if not options.generated:
-                return made
-            return made.joined(
-                calibrate_generated(archive, encoder.fingerprint, draw, sample=options.generated, where=where)
-            )
+            if options.generated:
+                here = np.flatnonzero(site_of != site)
+                chosen = np.flatnonzero(site_of[: options.generated] != site)  # balanced: see `phantom_cases`
+                means = _means([draw(cases[i].report) for i in chosen])
+                scores = nearest_mean(means, vectors[here], here, own=chosen)
+                made = made.joined(Calibration(made.fingerprint, {"generated": tuple(np.sort(scores).tolist())}))
+            return made
 
         started = time.perf_counter()
         calibrations = {site: sampled(site) for site in tqdm(SITES, desc="calibrating", file=sys.stderr)}
@@ -95,14 +98,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         if options.generated:
             few = queries[: 2 * options.generated]
-            means = np.stack([draw(query.report).mean(axis=0) for query in tqdm(few, desc="drawing", file=sys.stderr)])
-            means /= np.linalg.norm(means, axis=1, keepdims=True)
+            means = _means([draw(query.report) for query in tqdm(few, desc="drawing", file=sys.stderr)])
             asked["generated"] = ("generated", means, vectors, _sites(few))
             asked["generated, by the threshold of images"] = ("case", means, vectors, _sites(few))
         for name, (kind, rows, space, of) in asked.items():
             _table(name, kind, rows, space, of, calibrations, site_of, patients)
         _coverage(images, queries, vectors, cases, patients)
     return 0
+
+
+def _means(drawn: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([mean_query(vectors) for vectors in drawn])
 
 
 def _sites(phantoms: Sequence[Phantom]) -> np.ndarray:

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.errors import EvaluationError
+from retrieval.evaluation import CONFIDENCE
 
 Vectors = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -92,13 +93,11 @@ class Calibration:
         """
         if kind not in self.scores:
             raise KeyError(f"{kind!r} was not calibrated, only {', '.join(self.scores)}")
-        from scipy.stats import binomtest
-
         scores = np.array(self.scores[kind])
         n = len(scores)
         threshold = float(scores[min(n - 1, math.floor(false_alarms * n))])
         turned_away = int(np.searchsorted(scores, threshold, side="left"))
-        interval = binomtest(turned_away, n).proportion_ci()  # Clopper and Pearson, 1934
+        low, high = _clopper_pearson(turned_away, n)
         return Comparability(
             kind=kind,
             comparable=bool(similarity >= threshold),
@@ -106,8 +105,8 @@ class Calibration:
             threshold=threshold,
             percentile=float(np.searchsorted(scores, similarity, side="left")) / n,
             false_alarm_rate=turned_away / n,
-            false_alarm_low=float(interval.low),
-            false_alarm_high=float(interval.high),
+            false_alarm_low=low,
+            false_alarm_high=high,
             n=n,
         )
 
@@ -133,6 +132,15 @@ class Calibration:
             return cls(str(values["fingerprint"]), scores, int(values["neighbours"]))  # type: ignore[call-overload]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"This is no calibration ({error}): calibrate the archive again.") from error
+
+
+def _clopper_pearson(times: int, n: int) -> tuple[float, float]:
+    """The exact 95 % interval of a share (Clopper and Pearson, Biometrika 1934)."""
+    from scipy.special import betaincinv
+
+    tail = (1 - CONFIDENCE) / 2
+    low = float(betaincinv(times, n - times + 1, tail)) if times else 0.0
+    return low, float(betaincinv(times + 1, n - times, 1 - tail)) if times < n else 1.0
 
 
 def nearest_similarity(scores: Sequence[float], *, neighbours: int = NEIGHBOURS) -> float:

@@ -220,9 +220,18 @@ def _most_frequent(codes: Ints) -> Ints:
 
 
 def _share(field: str, value: str, having: Bools, weight: float, competing: int, times: int) -> NuisanceShare:
-    from scipy.stats import hypergeom
-
     hits, of = int(having.sum()), len(having)
     with_it = min(competing, math.ceil(weight - 1e-9))
-    tail = float(hypergeom.sf(hits - 1, competing, with_it, of))
+    tail = hypergeometric_tail(hits, competing=competing, with_it=with_it, drawn=of)
     return NuisanceShare(field, value, hits, of, of * weight / competing, min(1.0, times * tail))
+
+
+def hypergeometric_tail(hits: int, *, competing: int, with_it: int, drawn: int) -> float:
+    """Probability that at least `hits` of `drawn` without replacement are of the `with_it` among the `competing`.
+
+    In whole numbers, so exact; and importing scipy.stats takes longer than everything else that a first audit does.
+    """
+    ways = sum(
+        math.comb(with_it, i) * math.comb(competing - with_it, drawn - i) for i in range(hits, min(with_it, drawn) + 1)
+    )
+    return ways / math.comb(competing, drawn)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from generation.phantom import Phantom, phantom_cases
 from index_store import Archive, CaseFilter
@@ -158,6 +159,8 @@ def test_no_more_than_the_allowed_share_is_turned_away(scores: list[float], allo
     assert judged.false_alarm_rate <= allowed + 1e-12
     assert judged.false_alarm_low <= judged.false_alarm_rate <= judged.false_alarm_high
     assert judged.false_alarm_rate == np.mean([score < judged.threshold for score in scores])
+    interval = binomtest(round(judged.false_alarm_rate * judged.n), judged.n).proportion_ci()
+    assert (judged.false_alarm_low, judged.false_alarm_high) == pytest.approx((interval.low, interval.high), abs=1e-9)
     assert judged.comparable == (similarity >= judged.threshold)
 
 

@@ -18,6 +18,7 @@ from retrieval.nuisance import (
     NuisanceAudit,
     NuisancePool,
     NuisanceShare,
+    hypergeometric_tail,
     nuisance_codes,
     query_codes,
     shared_with_query,
@@ -151,6 +152,15 @@ def test_many_queries_at_once_agree_with_one_at_a_time(archive: Archive) -> None
             assert np.isnan(shares[i]) == (several or not one)
             if not np.isnan(shares[i]):
                 assert (shares[i], expected[i]) == pytest.approx((one[0].hits / 10, one[0].expected / 10))
+
+
+@given(st.data())
+def test_the_tail_is_scipys(data: st.DataObject) -> None:
+    competing = data.draw(st.integers(1, 400))
+    with_it, drawn = data.draw(st.integers(0, competing)), data.draw(st.integers(0, min(competing, 50)))
+    hits = data.draw(st.integers(0, drawn))
+    tail = hypergeometric_tail(hits, competing=competing, with_it=with_it, drawn=drawn)
+    assert tail == pytest.approx(hypergeom.sf(hits - 1, competing, with_it, drawn), rel=1e-9, abs=1e-300)
 
 
 @settings(max_examples=10, deadline=None)
