@@ -40,7 +40,7 @@ FEWEST_PATIENTS: Final = 20
 """With fewer patients of the asked site in the archive, nothing is said."""
 _FEWEST_VOTES: Final = 5
 _DEPTH: Final = 40
-_DEEPEST: Final = 2560
+_DEEPEST: Final = 640
 """Images an image's neighbours are taken from, at first and at most: one patient may have thousands of crops."""
 _NOT_SAID: Final = frozenset({"", "unspecified", "unknown", "not stated", "not given", "other", "various", "n/a"})
 
@@ -84,7 +84,7 @@ class SiteCheck:
         self.reason = self._why_not(asked, tuple(name for name in named if _group(name) == self._asked))
 
     def judge(self, vectors: Vectors) -> tuple[ShownSite, ...]:
-        """What each image shows: unit rows float32[n, d]. Two searches of the archive in most cases."""
+        """What each image shows: unit rows float32[n, d]. One search of the archive in most cases."""
         if self._archive.encoder is None or not len(vectors):
             return (ShownSite("", 0.0, 0.0, "unknown"),) * len(vectors)
         depth = _DEPTH
