@@ -16,7 +16,6 @@ from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from retrieval.errors import EncodingError, QueryError
 
@@ -105,7 +104,13 @@ def fuse(rule: FusionRule, channels: Mapping[str, Floats], *, pool: int = POOL) 
 
 def _ranks(scores: Floats, pool: int) -> Floats:
     """Places from 1; equal scores share the better one, so that the order of the candidates decides nothing."""
-    ranks = rankdata(-scores, method="min", axis=1).astype(np.float64)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ordered = np.take_along_axis(scores, order, axis=1)
+    places = np.arange(1, scores.shape[1] + 1, dtype=np.float64)[None]
+    differs = np.ones(ordered.shape, dtype=bool)  # from the one before it
+    differs[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    ranks = np.empty(ordered.shape)
+    np.put_along_axis(ranks, order, np.maximum.accumulate(np.where(differs, places, 0), axis=1), axis=1)
     return np.where(np.isfinite(scores) & (ranks <= pool), ranks, np.inf)
 
 
