@@ -1,8 +1,9 @@
-"""What each look at the neighbourhood costs beside the search itself, on an archive of phantoms.
+"""What each look at the neighbourhood costs beside the search itself, and what hits share beside their content.
 
     python -m benchmarks.neighbourhood
 
-Median and longest of the repetitions, in milliseconds.
+On an archive of held-out phantoms. Times are the median and longest of the repetitions, in milliseconds. What is shared
+is the mean over all cases of the share of the first 10 patients that have the query's value, against chance.
 """
 
 from __future__ import annotations
@@ -12,20 +13,23 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from benchmarks.machine import describe_machine
 from generation.phantom import PROFILES, phantom_cases, write_phantoms
-from index_store import Archive, CaseFilter
+from index_store import Archive, Case, CaseFilter
 from retrieval import Encoder, add_manifest
 from retrieval.agreement import agreement
+from retrieval.batch_ranking import rank_patients
 from retrieval.calibration import calibrate, calibrate_texts
 from retrieval.comparability import nearest_similarity
-from retrieval.gallery import gallery
-from retrieval.nuisance import NuisancePool
+from retrieval.gallery import Gallery, gallery
+from retrieval.nuisance import NuisancePool, nuisance_codes, shared_with_query
 from retrieval.ranking import rank_by_mean
 from retrieval.report_text import morphology_and_diagnosis, report_family
+from retrieval.results import RankedCase
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,22 +46,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pool = NuisancePool(held)
         calibration = calibrate(archive, fingerprint)
 
-        def search(k: int = 10):
-            return rank_by_mean(archive, vector, k, where=others, fingerprint=fingerprint)
+        def search(where: CaseFilter = others) -> tuple[RankedCase, ...]:
+            return rank_by_mean(archive, vector, 10, where=where, fingerprint=fingerprint)
 
-        def rows(**read: object):
+        def rows(**read: Any) -> Gallery:
             return gallery(
                 archive, vector, fingerprint=fingerprint, system=query.system, site=query.site, where=others, **read
             )
 
-        hits = search()
+        cervix = CaseFilter(sites=("cervix",), exclude_patients=(query.patient,))
+        hits, of_cervix = search(), search(cervix)
         measured: dict[str, Callable[[], object]] = {
             "the search itself, 10 cases": search,
             "agreement": lambda: agreement(hits, system=query.system),
             "nuisance audit, pool read before": lambda: pool.audit(hits, query=query),
-            "nuisance audit of a filtered search": lambda: pool.audit(
-                hits, query=query, where=CaseFilter(sites=("cervix",))
-            ),
+            "nuisance audit of a filtered search": lambda: pool.audit(of_cervix, query=query, where=cervix),
             "reading the nuisance pool": lambda: NuisancePool.of(archive),
             "judging comparability": lambda: calibration.judge(nearest_similarity(hits), "case"),
             "gallery, cases read before": lambda: rows(held=held),
@@ -72,7 +75,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, work in measured.items():
             middle, longest = _milliseconds(work, 3 if name.startswith("calibrating") else options.repetitions)
             print(f"| {name} | {middle:.1f} | {longest:.1f} |")
+        _shared(archive, held, fingerprint)
     return 0
+
+
+def _shared(archive: Archive, cases: Sequence[Case], fingerprint: str) -> None:
+    ids = np.array([case.images[0].id for case in cases])
+    vectors, patients = archive.vectors_of(ids.tolist(), fingerprint), np.arange(len(ids))
+    leads = np.concatenate([block.leads[:, :10] for block in rank_patients(vectors, patients, vectors, patients)])
+    _, sites = np.unique([case.site for case in cases], return_inverse=True)
+    print("\n| shared with the query | first 10 | chance | chance within the sites of the hits |\n|---|---|---|---|")
+    for field, codes in nuisance_codes(cases, ids).items():
+        found, chance = shared_with_query(codes, patients, leads, codes, patients)
+        _, within = shared_with_query(codes, patients, leads, codes, patients, strata=sites)
+        if np.isfinite(found).any():
+            print(f"| {field} | {np.nanmean(found):.3f} | {np.nanmean(chance):.3f} | {np.nanmean(within):.3f} |")
 
 
 def _milliseconds(work: Callable[[], object], repetitions: int) -> tuple[float, float]:
