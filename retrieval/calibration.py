@@ -57,24 +57,26 @@ def calibrate_texts(
     sample: int = SAMPLE,
     seed: int = 0,
     where: CaseFilter | None = None,
+    reports: bool = True,
 ) -> Calibration:
-    """Calibrate report text as a query: "joint" (against images) and "report" (against the other reports).
+    """Calibrate report text as a query: "joint" (against images) and, with `reports`, "report" (against the others).
 
-    All reports are encoded, for "report" searches in them. Cases without a report take no part. That channel knows the
-    archive's own wording only: the same findings in another laboratory's words can be called not comparable far more
-    often than stated (phantoms in other wordings: 28 % instead of 5 %).
+    For "report" all reports are encoded, since it searches in them; for "joint" only the sample. Cases without a report
+    take no part. "report" knows the archive's own wording only: the same findings in another laboratory's words can be
+    called not comparable far more often than stated (phantoms in other wordings: 28 % instead of 5 %).
     """
     own = _own_cases(archive, fingerprint, where)
     rows = [i for i, case in enumerate(own.cases) if case.report.strip()]
-    texts = encode([own.cases[i].report for i in rows])
     patients = own.patient_of[rows]
     if len(set(patients.tolist())) < 2:
         raise EvaluationError("Reports of at least two patients are needed to calibrate report text.")
     chosen = _one_a_patient(patients, sample, np.random.default_rng(seed))
-    scores: dict[Kind, tuple[float, ...]] = {
-        "joint": own.scores(texts[chosen], np.array(rows)[chosen]),
-        "report": _ascending(nearest_mean(texts[chosen], texts, patients, own=patients[chosen])),
-    }
+    asking = chosen if not reports else np.arange(len(rows))
+    texts = encode([own.cases[rows[i]].report for i in asking])
+    asked = texts[chosen] if reports else texts
+    scores: dict[Kind, tuple[float, ...]] = {"joint": own.scores(asked, np.array(rows)[chosen])}
+    if reports:
+        scores["report"] = _ascending(nearest_mean(asked, texts, patients, own=patients[chosen]))
     return Calibration(fingerprint, scores)
 
 

@@ -46,6 +46,8 @@ class GeneratedImageCheck:
     """One image that was drawn, whether used or dropped, and what was found out about it."""
 
     drawn: GeneratedImage
+    asked_seed: int
+    """The query's seed that it stands for: what a query without it leaves out. `seed` may be another, drawn again."""
     attempt: Literal[1, 2]
     """2: drawn again, with the site stated or from another seed (its provenance has both)."""
     used: bool
@@ -120,16 +122,17 @@ def generate_query(
     asked = site.strip() or read_report(report).site or ""
     first = generator.generate(report, seeds=seeds, preset=preset, progress=progress)
     check = SiteCheck(archive, asked, fingerprint=encoder.fingerprint, where=where)
-    attempts, vectors = _look(archive, encoder, check, first, asked, attempt=1)
+    attempts, vectors = _look(archive, encoder, check, first, asked, seeds, attempt=1)
     chosen = [(attempt, vector) for attempt, vector in zip(attempts, vectors, strict=True)]
     seconds = first.seconds
     wrong = [place for place, attempt in enumerate(attempts) if attempt.verdict == "wrong"]
     again: dict[int, GeneratedImageCheck] = {}
     if wrong:
-        text, others = _second_attempt(report, asked, [attempts[place].seed for place in wrong])
+        wrong_seeds = [attempts[place].seed for place in wrong]
+        text, others = _second_attempt(report, asked, wrong_seeds)
         second = generator.generate(text, seeds=others, preset=preset, progress=progress)
         seconds += second.seconds
-        looked_at, vectors = _look(archive, encoder, check, second, asked, attempt=2)
+        looked_at, vectors = _look(archive, encoder, check, second, asked, wrong_seeds, attempt=2)
         for place, attempt, vector in zip(wrong, looked_at, vectors, strict=True):
             again[place], chosen[place] = attempt, (attempt, vector)
     kept = [place for place, (attempt, _) in enumerate(chosen) if attempt.verdict != "wrong"]
@@ -166,7 +169,14 @@ def _second_attempt(report: str, asked: str, seeds: list[int]) -> tuple[str, lis
 
 
 def _look(
-    archive: Archive, encoder: Encoder, check: SiteCheck, generation: Generation, asked: str, *, attempt: Literal[1, 2]
+    archive: Archive,
+    encoder: Encoder,
+    check: SiteCheck,
+    generation: Generation,
+    asked: str,
+    seeds: Sequence[int],
+    *,
+    attempt: Literal[1, 2],
 ) -> tuple[list[GeneratedImageCheck], Vectors]:
     pictures = [drawn.image for drawn in generation.images]
     vectors = encoder.encode_images(pictures)
@@ -174,6 +184,7 @@ def _look(
     checks = [
         GeneratedImageCheck(
             drawn=drawn,
+            asked_seed=seed,
             attempt=attempt,
             used=False,
             asked_site=asked,
@@ -187,7 +198,7 @@ def _look(
             hash_distance=reference.hash_distance if reference else None,
             near_copy=reference is not None and reference.near_copy,
         )
-        for drawn, shown, reference in zip(generation.images, check.judge(vectors), nearest, strict=True)
+        for drawn, seed, shown, reference in zip(generation.images, seeds, check.judge(vectors), nearest, strict=True)
     ]
     return checks, vectors
 

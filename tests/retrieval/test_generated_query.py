@@ -125,6 +125,7 @@ def test_where_the_report_names_the_site_the_seed_is_changed_and_the_new_image_u
         (4 + AGAIN, 2, True, "right"),
     ]
     assert query.images[0].asked_site == "thyroid"  # read from the report
+    assert [image.asked_seed for image in query.images] == [4, 4]
     np.testing.assert_array_equal(query.vectors, encoder.encode_images([right]))
 
 
