@@ -191,7 +191,7 @@ class CaseSearch:
             self._generator,
             self._encoder,
             self._archive,
-            query.text,
+            self._read(query.text),
             seeds=query.seeds,
             preset=preset,
             where=query.where,
@@ -232,8 +232,8 @@ class CaseSearch:
 
     @staticmethod
     def _read(text: str) -> str:
-        """What the text tower reads of a report: `joint` was measured to suffer from advice, signatures and the like,
-        and from losing its headings (`benchmarks.report_text`); BM25 did not, and reads the report as it is.
+        """What the generator and the text tower read of a report. Both were measured to suffer from advice, signatures
+        and the like, and `joint` from losing its headings (`benchmarks.report_text`); BM25 was not, and reads it whole.
         """
         return morphology_and_diagnosis(text, headings=True)
 
