@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from retrieval.export import to_dict as to_dict
     from retrieval.export import to_json as to_json
     from retrieval.generated_queries import GenerationPlan as GenerationPlan
+    from retrieval.generated_query import GeneratedImageCheck as GeneratedImageCheck
+    from retrieval.generated_query import GeneratedQuery as GeneratedQuery
+    from retrieval.generated_query import generate_query as generate_query
     from retrieval.ingest import AddSummary as AddSummary
     from retrieval.ingest import add_manifest as add_manifest
     from retrieval.notice import RESEARCH_USE as RESEARCH_USE
@@ -49,6 +52,8 @@ _HOME = {
     "Evaluation": "evaluation_results",
     "EvaluationError": "errors",
     "GenerationPlan": "generated_queries",
+    "GeneratedImageCheck": "generated_query",
+    "GeneratedQuery": "generated_query",
     "Label": "evaluation",
     "Precision": "evaluation",
     "Query": "query",
@@ -62,6 +67,7 @@ _HOME = {
     "Timing": "results",
     "add_manifest": "ingest",
     "evaluate_archive": "archive_evaluation",
+    "generate_query": "generated_query",
     "precision_at_k": "evaluation",
     "read_report": "report_reader",
     "to_dict": "export",

@@ -22,8 +22,6 @@ from retrieval.vocabulary import Category, ReportingSystem, vocabulary
 if TYPE_CHECKING:
     from index_store import Case
 
-DERIVED: Final = "derived"
-"""The attribute that names what was read from the report ("site, category")."""
 _NON_DIAGNOSTIC: Final = 0
 
 
@@ -131,9 +129,8 @@ def agreement(cases: Sequence[RankedCase | Case], *, system: str = "", site: str
             problems[missing].add(case.patient)
             continue
         counted.add(case.patient)
-        marks = [mark.strip() for mark in case.attributes.get(DERIVED, "").split(",")]
         patients = found.setdefault(of_system.name, {})
-        patients.setdefault(case.patient, _Counted(category, case.site, similarity, "category" in marks))
+        patients.setdefault(case.patient, _Counted(category, case.site, similarity, "category" in case.derived))
     others = sorted(found, key=lambda name: (asked is None or name != asked.name, -len(found[name]), name))
     everybody = counted.union(*problems.values())
     without = problems["category"] - counted

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.fusion import Fused, FusionRule, fuse
-from retrieval.ranking import Place, Ranking
+from retrieval.fusion import Fused, FusionRule, fuse, mean_query
+from retrieval.ranking import Place, Ranking, rank_images
 from retrieval.results import ChannelAnswer, ChannelPlace, Overlap, RankedCase
 
 if TYPE_CHECKING:
@@ -69,12 +69,26 @@ def fused_cases(
     )
 
 
+def nearest_cases(
+    archive: Archive, vectors: Vectors, k: int, *, where: CaseFilter | None, fingerprint: str
+) -> tuple[RankedCase, ...]:
+    """The k patients whose images are nearest to the mean of the vectors float32[n, d]: one channel, exactly."""
+    query = mean_query(vectors)
+    ranking = rank_images(archive, query, k, pool=k, where=where, fingerprint=fingerprint)
+    return fused_cases(archive, {"image": ranking}, FusionRule(), k, lead=query, where=where, fingerprint=fingerprint)
+
+
 def channel_answers(rankings: Mapping[str, Ranking], rule: FusionRule, k: int) -> tuple[ChannelAnswer, ...]:
     """Each channel's own first k patients."""
     if not rankings:
         return ()
     shares = rule.shares(tuple(rankings))
-    return tuple(ChannelAnswer(name, shares[name], tuple(list(ranking)[:k])) for name, ranking in rankings.items())
+    return tuple(
+        ChannelAnswer(
+            name, shares[name], tuple(list(ranking)[:k]), tuple(place.score for place in list(ranking.values())[:k])
+        )
+        for name, ranking in rankings.items()
+    )
 
 
 def overlaps(answers: Sequence[ChannelAnswer]) -> tuple[Overlap, ...]:

@@ -13,14 +13,15 @@ from retrieval.results import RankedCase, SearchResult
 
 if TYPE_CHECKING:
     from retrieval.generated_query import GeneratedQuery
+    from retrieval.neighbourhood import Neighbourhood
 
 
-def to_json(result: SearchResult, *, indent: int | None = 2) -> str:
+def to_json(result: SearchResult, neighbourhood: Neighbourhood | None = None, *, indent: int | None = 2) -> str:
     """The result as JSON text, with the research-use notice first. Non-ASCII text is kept as it is."""
-    return json.dumps(to_dict(result), indent=indent, ensure_ascii=False)
+    return json.dumps(to_dict(result, neighbourhood), indent=indent, ensure_ascii=False)
 
 
-def to_dict(result: SearchResult) -> dict[str, Any]:
+def to_dict(result: SearchResult, neighbourhood: Neighbourhood | None = None) -> dict[str, Any]:
     """The result as plain dicts, lists, strings and numbers, in a stable order of keys."""
     return {
         "notice": RESEARCH_USE,
@@ -29,6 +30,7 @@ def to_dict(result: SearchResult) -> dict[str, Any]:
         "fusion": {"method": result.rule.method, "weights": {a.channel: a.weight for a in result.channels}},
         "overlaps": [{**dataclasses.asdict(overlap), "disagree": overlap.disagree} for overlap in result.overlaps],
         "generation": None if result.generated is None else _generated(result.generated),
+        "neighbourhood": None if neighbourhood is None else dataclasses.asdict(neighbourhood),
         "cases": [_case(entry) for entry in result.cases],
         "timing": {**dataclasses.asdict(result.timing), "total_s": result.timing.total_s},
         "notes": list(result.notes),

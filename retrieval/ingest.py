@@ -138,16 +138,18 @@ def _embed_reports(
     """Embed the reports that lack a current vector. Returns how many, and why not, where it cannot be done."""
     if archive.encoder is None:
         return 0, ()
-    lacking = archive.reports_without_vector(encoder.fingerprint)
+    # Equal reports, of which archives hold many, come side by side and are encoded once a batch.
+    lacking = sorted(archive.reports_without_vector(encoder.fingerprint), key=lambda report: report.text)
     embedded = 0
     try:
         for start in range(0, len(lacking), batch_size):
             batch = lacking[start : start + batch_size]
-            texts = [report.text for report in batch]
+            place = {text: i for i, text in enumerate(dict.fromkeys(report.text for report in batch))}
+            vectors = encoder.encode_texts(list(place))
             embedded += archive.add_report_vectors(
                 [report.case_id for report in batch],
-                texts,
-                encoder.encode_texts(texts),
+                [report.text for report in batch],
+                vectors[[place[report.text] for report in batch]],
                 fingerprint=encoder.fingerprint,
             )
             if progress is not None:

@@ -5,7 +5,9 @@ An encoder sees the stain and the scanner as well as the cells, and pathology en
 
 Chance is a random order of the patients that the search permits, the query's own left out, each led by any of its
 images. The expected share is exact. The probability that chance gives at least as many is a hypergeometric tail: exact
-where each patient's images agree in the value, and where they do not an approximation (their sum, rounded up).
+where each patient's images agree in the value, and where they do not an approximation (their sum, rounded up). Both
+are also given within the sites of the hits, because stains go with sites: on phantoms most of what the first ten share
+beyond chance is the site's (`benchmarks.neighbourhood`).
 
 `Archive.facets` counts cases, and a case for each of its stains; chance needs patients and their images, so these are
 read once (`NuisancePool.of`) and kept as arrays for as long as the archive stays the same.
@@ -15,12 +17,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from retrieval.permitted import permitted_images
 
 if TYPE_CHECKING:
     from index_store import Archive, Case, CaseFilter, Image
@@ -47,14 +51,18 @@ class NuisanceShare:
     """Hits that a random order would bring, on average."""
     tail: float
     """Probability that a random order brings at least as many."""
+    expected_at_sites: float
+    tail_at_sites: float
+    """The same for a random order within each site, with as many hits of each site as there are: stains and sources go
+    with sites, so that hits of the right site share them anyhow."""
 
     @property
     def words(self) -> str:
         """In one sentence."""
-        p = f"{self.tail:.2g}" if self.tail >= 0.001 else "below 0.001"
         return (
             f"{self.hits} of {self.of} hits share the {self.field} '{self.value}'; by chance {self.expected:.1f} would "
-            f"(probability of as many or more: {p})."
+            f"(probability of as many or more: {_shown(self.tail)}), and {self.expected_at_sites:.1f} among cases of "
+            f"the same sites ({_shown(self.tail_at_sites)})."
         )
 
 
@@ -80,9 +88,11 @@ class NuisancePool:
         rows = [(case, image) for case in cases for image in case.images]
         self._images = [image for _, image in rows]
         self._cases = [case for case, _ in rows]
-        self._patients: npt.NDArray[np.object_] = np.array([case.patient for case, _ in rows], dtype=object)
-        codes = nuisance_codes(cases, np.array([image.id for image in self._images], dtype=np.int64))
-        self._codes = codes
+        self._distinct = tuple(cases)
+        self._number = {patient: i for i, patient in enumerate(dict.fromkeys(case.patient for case in cases))}
+        self._patients = np.array([self._number[case.patient] for case in self._cases], dtype=np.int64)
+        self._codes = nuisance_codes(cases, np.array([image.id for image in self._images], dtype=np.int64))
+        _, self._sites = np.unique([case.site for case in self._cases], return_inverse=True)
         self._place = {image.id: i for i, image in enumerate(self._images)}
 
     @classmethod
@@ -111,15 +121,16 @@ class NuisancePool:
         if missing:
             raise ValueError(f"Image {missing[0]} was added after this pool was read: read the pool again.")
         permitted = self._permitted(where)
+        places = np.array([self._place[hit.image.id] for hit in hits], dtype=np.int64)
+        if not permitted[places].all():
+            raise ValueError("A hit is not permitted by the filter: give the filter that these hits were found with.")
         own = np.zeros(len(permitted), dtype=bool)
         if query is not None:
-            own = self._patients == query.patient
+            own = self._patients == self._number.get(query.patient, NOT_GIVEN)
             permitted &= np.array([case.key != query.key for case in self._cases], dtype=bool)
             if not include_own_patient:
                 permitted &= ~own
-        weights = self._weights(permitted)
-        places = np.array([self._place[hit.image.id] for hit in hits], dtype=np.int64)
-        competing = len(set(self._patients[permitted]))
+        competing = len(np.unique(self._patients[permitted]))
         shares, not_given = [], []
         for field in FIELDS if hits else ():
             codes = self._codes[field]
@@ -134,46 +145,37 @@ class NuisancePool:
             having = np.isin(codes, wanted)
             named = dict.fromkeys(self._value(field, int(np.argmax(codes == code))) for code in wanted)
             value = ", ".join(named)
-            shares.append(_share(field, value, having[places], weights[having & permitted].sum(), competing, times))
+            shares.append(self._share(field, value, having, places, permitted, times))
         if hits and query is not None and include_own_patient and own[permitted].any():
-            shares.append(_share("patient", query.patient, own[places], weights[own & permitted].sum(), competing, 1))
+            shares.append(self._share("patient", query.patient, own, places, permitted, 1))
         return NuisanceAudit(query is not None, tuple(shares), tuple(not_given), competing)
 
     def _value(self, field: str, place: int) -> str:
         return _value(field, self._cases[place], self._images[place])[-1]
 
-    def _weights(self, permitted: Bools) -> Floats:
-        """What each permitted image is of its patient's: float[m], 1 / number of the patient's permitted images."""
-        _, patient_of, counts = np.unique(self._patients[permitted], return_inverse=True, return_counts=True)
-        weights = np.zeros(len(permitted))
-        weights[permitted] = 1.0 / counts[patient_of] if len(counts) else 0.0
-        return weights
+    def _share(
+        self, field: str, value: str, having: Bools, places: Ints, permitted: Bools, times: int
+    ) -> NuisanceShare:
+        """Of the hits at `places`, those `having` the value, against all that are permitted."""
+        everywhere = np.zeros(len(permitted), dtype=np.int64)
+        hits = int(having[places].sum())
+        (expected, tail), (at_sites, tail_at_sites) = (
+            _chance(hits, self._patients, strata, having, places, permitted) for strata in (everywhere, self._sites)
+        )
+        return NuisanceShare(
+            field=field,
+            value=value,
+            hits=hits,
+            of=len(places),
+            expected=expected,
+            tail=min(1.0, times * tail),
+            expected_at_sites=at_sites,
+            tail_at_sites=min(1.0, times * tail_at_sites),
+        )
 
     def _permitted(self, where: CaseFilter | None) -> Bools:
-        """What `index_store.filters` means, on these arrays."""
-        if where is None:
-            return np.ones(len(self._images), dtype=bool)
-        wanted: list[tuple[tuple[str, ...], Callable[[Case, Image], str]]] = [
-            (where.sites, lambda case, _: case.site),
-            (where.systems, lambda case, _: case.system),
-            (where.categories, lambda case, _: case.category),
-            (where.sources, lambda case, _: case.source),
-            (where.stains, lambda _, image: image.stain),
-            (where.preparations, lambda _, image: image.preparation),
-            (where.kinds, lambda _, image: image.kind),
-        ]
-        asked = [(frozenset(values), value) for values, value in wanted if values]
-        patients, keys = frozenset(where.exclude_patients), frozenset(where.exclude_cases)
-        return np.array(
-            [
-                all(value(case, image) in values for values, value in asked)
-                and case.patient not in patients
-                and case.key not in keys
-                and where.phantoms in (None, case.phantom)
-                for case, image in zip(self._cases, self._images, strict=True)
-            ],
-            dtype=bool,
-        )
+        allowed = {image.id for _, images in permitted_images(self._distinct, where) for image in images}
+        return np.array([image.id in allowed for image in self._images], dtype=bool)
 
 
 def nuisance_codes(cases: Sequence[Case], image_ids: Ints) -> dict[str, Ints]:
@@ -200,30 +202,76 @@ def query_codes(codes: Ints, case_of: Ints, cases: int) -> Ints:
     return np.where(lowest == highest, highest, NOT_GIVEN)
 
 
-def shared_with_query(codes: Ints, patients: Ints, leads: Ints, wanted: Ints, own: Ints) -> tuple[Floats, Floats]:
+def shared_with_query(
+    codes: Ints, patients: Ints, leads: Ints, wanted: Ints, own: Ints, *, strata: Ints | None = None
+) -> tuple[Floats, Floats]:
     """For many queries, the share of the first k that has the query's value, and the share expected by chance.
 
     Args:
         codes: int[m], each reference image's value (`nuisance_codes`). patients: int[m], whose it is, from 0.
         leads: int[q, k], rows of the images that lead the found patients (`batch_ranking.Ranked.leads[:, :k]`).
         wanted: int[q], the query's value (`query_codes`). own: int[q], its patient, which was left out.
+        strata: int[m], such as each image's site, from 0: chance then is a random order within each, with as many hits
+            of each as were found. None: a random order of all.
 
-    Returns two float[q], NaN where the query has no single value. Time O(m log m + q k).
+    Returns two float[q], NaN where the query has no single value. Time O(m log m + q k log m).
     """
-    given = wanted != NOT_GIVEN
-    images_of = np.bincount(patients)
-    weights = 1.0 / images_of[patients]
+    strata = np.zeros(len(codes), dtype=np.int64) if strata is None else strata
+    values, kinds = max(1, int(codes.max(initial=0)) + 1), int(strata.max(initial=0)) + 1
+    units, unit_of, images_of = np.unique(patients * kinds + strata, return_inverse=True, return_counts=True)
     known = codes != NOT_GIVEN
-    values = int(codes.max(initial=0)) + 1
-    patients_with = np.bincount(codes[known], weights[known], minlength=values)
-    pairs, counts = np.unique(patients[known] * values + codes[known], return_counts=True)
-    asked = own * values + np.where(given, wanted, 0)
-    at = np.minimum(np.searchsorted(pairs, asked), max(0, len(pairs) - 1))
-    mine = np.where(pairs[at] == asked, counts[at], 0) / images_of[own] if len(pairs) else np.zeros(len(own))
-    competing = np.count_nonzero(images_of) - 1
-    expected = (patients_with[np.where(given, wanted, 0)] - mine) / competing
+    cells = strata[known] * values + codes[known]
+    having = np.bincount(cells, 1.0 / images_of[unit_of[known]], minlength=kinds * values)
+    competing = np.bincount(units % kinds, minlength=kinds)
+    triples, times = np.unique(units[unit_of[known]] * values + codes[known], return_counts=True)
+    given = wanted != NOT_GIVEN
+    value, found_in = np.where(given, wanted, 0)[:, None], strata[leads]
+    own_unit = own[:, None] * kinds + found_in
+    mine = _looked_up(units, images_of, own_unit)
+    share = _looked_up(triples, times, own_unit * values + value) / np.maximum(1, mine)
+    expected = (having[found_in * values + value] - share) / (competing[found_in] - (mine > 0))
     found = (codes[leads] == wanted[:, None]).mean(axis=1)
-    return np.where(given, found, np.nan), np.where(given, expected, np.nan)
+    return np.where(given, found, np.nan), np.where(given, expected.mean(axis=1), np.nan)
+
+
+def chance_tail(hits: int, draws: Sequence[tuple[int, int, int]]) -> float:
+    """Probability of at least `hits` when from each group (drawn, with it, competing) is drawn without replacement.
+
+    For one group the hypergeometric tail. Counted in whole numbers, a group at a time: importing scipy.stats takes
+    longer than everything else that a first audit does.
+    """
+    total = np.ones(1)
+    for drawn, with_it, competing in draws:
+        ways = math.comb(competing, drawn)
+        one = [math.comb(with_it, i) * math.comb(competing - with_it, drawn - i) / ways for i in range(drawn + 1)]
+        total = np.convolve(total, one)
+    return float(min(1.0, total[hits:].sum()))
+
+
+def _chance(
+    hits: int, patients: Ints, strata: Ints, having: Bools, places: Ints, permitted: Bools
+) -> tuple[float, float]:
+    """The expected number of hits, and the probability of at least `hits`, drawing within each stratum."""
+    expected, draws = 0.0, []
+    for stratum, drawn in Counter(strata[places].tolist()).items():
+        here = np.flatnonzero(permitted & (strata == stratum))
+        pool, patient_of, images_of = np.unique(patients[here], return_inverse=True, return_counts=True)
+        weight = float((having[here] / images_of[patient_of]).sum())
+        expected += drawn * weight / len(pool)
+        draws.append((drawn, min(len(pool), math.ceil(weight - 1e-9)), len(pool)))
+    return expected, chance_tail(hits, draws)
+
+
+def _looked_up(keys: Ints, values: Ints, wanted: Ints) -> Ints:
+    """The value of each wanted key, 0 where there is none; the keys ascend."""
+    if not len(keys):
+        return np.zeros_like(wanted)
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[at] == wanted, values[at], 0)
+
+
+def _shown(probability: float) -> str:
+    return f"{probability:.2g}" if probability >= 0.001 else "below 0.001"
 
 
 def _value(field: str, case: Case, image: Image) -> tuple[str, ...]:
@@ -236,12 +284,3 @@ def _value(field: str, case: Case, image: Image) -> tuple[str, ...]:
 def _most_frequent(codes: Ints) -> Ints:
     counts = Counter(code for code in codes.tolist() if code != NOT_GIVEN)
     return np.array([code for code, _ in counts.most_common(1)], dtype=np.int64)
-
-
-def _share(field: str, value: str, having: Bools, weight: float, competing: int, times: int) -> NuisanceShare:
-    from scipy.stats import hypergeom
-
-    hits, of = int(having.sum()), len(having)
-    with_it = min(competing, math.ceil(weight - 1e-9))
-    tail = float(hypergeom.sf(hits - 1, competing, with_it, of))
-    return NuisanceShare(field, value, hits, of, of * weight / competing, min(1.0, times * tail))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from retrieval.fusion import FusionRule
@@ -11,6 +11,7 @@ from retrieval.query import Query
 if TYPE_CHECKING:
     from generation import Generation
     from index_store import Case, CaseFilter, Image
+    from retrieval.encoder import Vectors
     from retrieval.generated_query import GeneratedQuery
 
 
@@ -73,6 +74,8 @@ class ChannelAnswer:
     """Its share in the fusion, 0 to 1."""
     patients: tuple[str, ...]
     """Its own first k."""
+    scores: tuple[float, ...]
+    """Theirs, in the channel's own unit."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ class SearchResult:
     """What a reader should know about this answer: the archive is empty, fewer cases match than were asked
     for …
     """
+    vector: Vectors | None = field(default=None, compare=False, repr=False)
+    """float32[1, d]: what the leading channel asked by; None where only reports were compared."""
 
     @property
     def generation(self) -> Generation | None:

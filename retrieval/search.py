@@ -17,6 +17,7 @@ from retrieval.query import Query
 from retrieval.query_vectors import Marks, picture_vector, read_marks
 from retrieval.ranking import Ranking, rank_images
 from retrieval.report_index import ReportIndex, read_report_index
+from retrieval.report_text import morphology_and_diagnosis
 from retrieval.results import SearchResult, Timing
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ class CaseSearch:
             encoder=self._encoder.name,
             fingerprint=self._encoder.fingerprint,
             notes=(*notes, *self._notes(len(cases), query)),
+            vector=lead,
         )
 
     # Channels
@@ -189,7 +191,7 @@ class CaseSearch:
             self._generator,
             self._encoder,
             self._archive,
-            query.text,
+            self._read(query.text),
             seeds=query.seeds,
             preset=preset,
             where=query.where,
@@ -221,12 +223,19 @@ class CaseSearch:
         if not {"joint", "report"} & set(channels):
             return None
         try:
-            return self._encoder.encode_texts([query.text])
+            return self._encoder.encode_texts([self._read(query.text)])
         except EncoderLoadError as error:
             if "joint" in query.channels:
                 raise
             notes.append(f"The text was not compared by its meaning. {error}")
             return None
+
+    @staticmethod
+    def _read(text: str) -> str:
+        """What the generator and the text tower read of a report. Both were measured to suffer from advice, signatures
+        and the like, and `joint` from losing its headings (`benchmarks.report_text`); BM25 was not, and reads it whole.
+        """
+        return morphology_and_diagnosis(text, headings=True)
 
     def _rank(
         self,

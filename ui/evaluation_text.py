@@ -189,8 +189,7 @@ def _nuisance(family: FamilyResult) -> str:
     if not family.nuisance:
         return wrapped("Nuisance audit: no case has one stain, preparation, source or slide of all its images.")
     rows = [
-        [one.field, one.channel, str(one.found), f"{one.expected:.3f}", signed(one.excess)]
-        for one in family.nuisance
+        [one.field, one.channel, str(one.found), f"{one.expected:.3f}", signed(one.excess)] for one in family.nuisance
     ]
     return "\n".join(
         [

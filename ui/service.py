@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from generation import CoinGenerator
     from index_store import Archive
     from retrieval import CaseSearch, Encoder, Query, SavedQueries, SearchResult
+    from retrieval.gallery import Gallery
+    from retrieval.neighbourhood import Neighbourhood, Neighbourhoods
 
 Progress = Callable[[int, int], None]
 
@@ -63,6 +65,19 @@ class Service:
         """The answer to a query. `progress` counts the steps of generating images."""
         return self.cases.run(query, progress=progress)
 
+    def neighbourhood(self, result: SearchResult) -> Neighbourhood:
+        """What is to be known of a result's neighbourhood. The first call reads and calibrates the archive."""
+        return self.neighbourhoods.of(result)
+
+    def gallery(self, result: SearchResult) -> Gallery | None:
+        """The nearest cases of each category of the reporting system; None where no system is known."""
+        return self.neighbourhoods.gallery(result)
+
+    @property
+    def neighbourhoods(self) -> Neighbourhoods:
+        with self._opening:
+            return self._neighbourhoods
+
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds of the images that the settings ask for."""
@@ -87,6 +102,12 @@ class Service:
         from retrieval import CaseSearch
 
         return CaseSearch(self._archive, self._encoder, self._generator)
+
+    @cached_property
+    def _neighbourhoods(self) -> Neighbourhoods:
+        from retrieval.neighbourhood import Neighbourhoods
+
+        return Neighbourhoods(self._archive, self._encoder)
 
 
 def open_archive(path: str | Path, *, read_only: bool = False) -> Archive:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from generation import GeneratedImage, Generation
     from index_store import ArchiveStatus, Case
     from retrieval import AddSummary, RankedCase, SearchResult
+    from retrieval.agreement import SystemAgreement
     from retrieval.generated_query import GeneratedQuery
+    from retrieval.neighbourhood import Neighbourhood
+    from retrieval.nuisance import NuisanceShare
     from retrieval.results import ChannelPlace
 
 WIDTH: Final = 100
@@ -51,8 +54,8 @@ def particular(case: Case, name: str) -> str:
     return f"{value} (read from the report)" if value and name in case.derived else value
 
 
-def search_text(result: SearchResult) -> str:
-    """A result, best case first, and what it was found by."""
+def search_text(result: SearchResult, neighbourhood: Neighbourhood | None = None) -> str:
+    """A result, best case first, what it was found by, and what is to be known of its neighbourhood."""
     parts = [_asked(result)]
     if result.generated is not None:
         parts.append(generated_text(result.generated))
@@ -60,6 +63,8 @@ def search_text(result: SearchResult) -> str:
     if not result.cases:
         parts.append("No case found.")
     parts.append(_joined(result))
+    if neighbourhood is not None:
+        parts.append(neighbourhood_text(neighbourhood))
     parts += [wrapped(f"Note: {note}") for note in result.notes]
     timing = result.timing
     parts.append(
@@ -67,6 +72,32 @@ def search_text(result: SearchResult) -> str:
         f"search {timing.search_s:.3f}"
     )
     return _page(parts)
+
+
+def neighbourhood_text(neighbourhood: Neighbourhood) -> str:
+    """Agreement, comparability and nuisance, a paragraph each."""
+    found = neighbourhood.agreement
+    lines = [f"{system.words}{_spread(system)}" for system in found.systems]
+    if found.without_category:
+        lines.append(f"{found.without_category} of the retrieved cases have no category.")
+    for judged in neighbourhood.comparability:
+        # What was found through one channel, where several were judged.
+        by = f"{channel_name('joint') if judged.kind == 'joint' else channel_name('image')}: "
+        lines.append(f"{by if len(neighbourhood.comparability) > 1 else ''}{judged.words}")
+    lines += [share.words for share in neighbourhood.nuisance.shares if is_striking(share)]
+    return "\n".join(wrapped(line) for line in lines)
+
+
+def is_striking(share: NuisanceShare) -> bool:
+    """Whether chance would bring so many hits that share this in fewer than one search of a hundred."""
+    return share.tail < 0.01
+
+
+def _spread(system: SystemAgreement) -> str:
+    if system.entropy is None or system.patients < 2:
+        return ""
+    tiers = f"; tiers from {system.lowest_tier} to {system.highest_tier}" if system.tiers_apart else ""
+    return f" Entropy {system.entropy_bits:.2f} bits ({system.entropy:.0%} of the most there could be){tiers}."
 
 
 def channel_name(channel: str) -> str:

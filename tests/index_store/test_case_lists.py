@@ -84,7 +84,7 @@ def multiply(database: Path, count: int) -> None:
         connection.execute(
             "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
             "INSERT INTO cases SELECT i, key || i, patient_id, printf('%.600c', 'x') || i, site, system, category, "
-            "source, license, phantom FROM cases, n",
+            "source, license, phantom, derived FROM cases, n",
             (count,),
         )
         connection.execute(

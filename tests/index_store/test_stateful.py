@@ -39,17 +39,21 @@ class ModelCase:
     report: str
     site: str
     patient: str
+    derived: tuple[str, ...] = ()
     images: dict[str, str] = field(default_factory=dict)  # content hash -> stain
 
 
 def rows() -> st.SearchStrategy[tuple[ManifestRow, bytes]]:
-    def build(case: str, patient: str, site: str, stain: str, report: str, content: bytes) -> tuple[ManifestRow, bytes]:
-        row = ManifestRow(2, "x.png", Path("x.png"), case, patient, report, site=site, stain=stain)
+    def build(
+        case: str, patient: str, site: str, stain: str, report: str, derived: tuple[str, ...] | None, content: bytes
+    ) -> tuple[ManifestRow, bytes]:
+        row = ManifestRow(2, "x.png", Path("x.png"), case, patient, report, site=site, stain=stain, derived=derived)
         return row, content
 
     reports = st.sampled_from(["Benign.", "Malignant.", "Größe ≥ 3 µm", " \n"])
     choices = (st.sampled_from(values) for values in (CASES, PATIENTS, SITES, STAINS))
-    return st.builds(build, *choices, reports, st.sampled_from(CONTENTS))
+    derived = st.sampled_from([None, (), ("site",)])
+    return st.builds(build, *choices, reports, derived, st.sampled_from(CONTENTS))
 
 
 class ArchiveMachine(RuleBasedStateMachine):
@@ -72,6 +76,7 @@ class ArchiveMachine(RuleBasedStateMachine):
     def note(self, row: ManifestRow) -> ModelCase:
         case = self.model.setdefault(row.case, ModelCase("", "", ""))
         case.report, case.site, case.patient = row.report, row.site, row.patient
+        case.derived = row.derived or ()  # a site given without a mark has none
         return case
 
     @rule(batch=st.lists(rows(), min_size=1, max_size=4))
@@ -165,7 +170,7 @@ class ArchiveMachine(RuleBasedStateMachine):
     def holds_what_the_dictionary_holds(self) -> None:
         found = {
             case.key: ModelCase(
-                case.report, case.site, case.patient, {image.sha256: image.stain for image in case.images}
+                case.report, case.site, case.patient, case.derived, {image.sha256: image.stain for image in case.images}
             )
             for case in self.archive.cases()
         }

@@ -26,7 +26,7 @@ def cases_of(*categories: str, system: str = CERVIX, site: str = "cervix", first
 
 
 def ranked(case: Case, similarity: float) -> RankedCase:
-    return RankedCase(1, similarity, similarity, case, case.images[0], other_images=0)
+    return RankedCase(1, similarity, similarity, case, case.images[0], other_images=0, places=(), alone="")
 
 
 def leading(found: Agreement) -> SystemAgreement:
@@ -91,8 +91,7 @@ def test_a_patient_counts_once_by_its_nearest_case() -> None:
 
 def test_similarities_weigh_and_derived_categories_are_counted() -> None:
     near, far, opposed = cases_of("HSIL", "NILM", "SCC")
-    marked = dataclasses.replace(far.images[0], attributes={"derived": "site, category"})
-    far = dataclasses.replace(far, images=(marked,))
+    far = dataclasses.replace(far, derived=("site", "category"))
     found = leading(agreement([ranked(near, 0.9), ranked(far, 0.3), ranked(opposed, -0.5)]))
     assert found.derived == 1
     weights = {share.category: share.weighted for share in found.categories if share.patients}

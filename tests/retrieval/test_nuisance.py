@@ -12,17 +12,18 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
 from index_store import Archive, Case, CaseFilter
+from retrieval.answer import nearest_cases
 from retrieval.nuisance import (
     NuisanceAudit,
     NuisancePool,
     NuisanceShare,
+    chance_tail,
     nuisance_codes,
     query_codes,
     shared_with_query,
 )
-from retrieval.ranking import rank_by_mean
 from retrieval.results import RankedCase
-from tests.retrieval.labelled_archive import made_case, unit
+from tests.retrieval.labelled_archive import leads_of, made_case, unit
 from tests.retrieval.vector_archive import FINGERPRINT, archive_of
 
 PATIENTS = 30
@@ -55,7 +56,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
 def found(archive: Archive, query: Case, k: int = 10, where: CaseFilter | None = None) -> tuple[RankedCase, ...]:
     vectors = archive.vectors_of([image.id for image in query.images], FINGERPRINT)
     within = dataclasses.replace(where or CaseFilter(), exclude_patients=(query.patient,))
-    return rank_by_mean(archive, vectors, k, where=within, fingerprint=FINGERPRINT)
+    return nearest_cases(archive, vectors, k, where=within, fingerprint=FINGERPRINT)
 
 
 def share(audit: NuisanceAudit, field: str) -> NuisanceShare:
@@ -72,7 +73,10 @@ def test_hits_that_lie_by_stain_are_seen_to(archive: Archive) -> None:
     assert stain.expected == pytest.approx(10 * (11 + 6 / 2) / 29)
     assert stain.tail == pytest.approx(hypergeom.sf(9, 29, 14, 10))
     assert stain.tail < 0.001
-    assert "10 of 10 hits share the stain 'Pap'; by chance 4.8 would" in stain.words
+    assert (
+        "10 of 10 hits share the stain 'Pap'; by chance 4.8 would (probability of as many or more: below 0.001), and "
+        in stain.words
+    )
     assert (audit.of_query, audit.patients, audit.not_given) == (True, 29, ("preparation",))
 
 
@@ -119,16 +123,18 @@ def test_the_own_patient_is_a_share_where_it_competes(archive: Archive) -> None:
     alone = pool.audit(found(archive, query), query=query, include_own_patient=True)
     assert "patient" not in [share.field for share in alone.shares]  # it has no second case that could be found
     first, second, other = (made_case(i, patient=f"patient {i // 2}", site="cervix", category="") for i in range(3))
-    hits = [RankedCase(i, 0.5, 0.5, case, case.images[0], other_images=0) for i, case in enumerate((second, other))]
+    hits = [RankedCase(i, 0.5, 0.5, case, case.images[0], 0, (), "") for i, case in enumerate((second, other))]
     audit = NuisancePool([first, second, other]).audit(hits[:1], query=first, include_own_patient=True)
-    assert audit.shares == (NuisanceShare("patient", "patient 0", hits=1, of=1, expected=0.5, tail=0.5),)
+    assert audit.shares == (NuisanceShare("patient", "patient 0", 1, 1, 0.5, 0.5, 0.5, 0.5),)
     assert audit.not_given == ("slide", "stain", "preparation", "source")
 
 
-def test_a_pool_older_than_the_results_is_refused(archive: Archive) -> None:
+def test_a_pool_or_filter_that_is_not_that_of_the_results_is_refused(archive: Archive) -> None:
     hits = found(archive, archive.case("case 2"))
     with pytest.raises(ValueError, match="read the pool again"):
         NuisancePool(archive.cases(limit=3)).audit(hits)
+    with pytest.raises(ValueError, match="give the filter that these hits were found with"):
+        NuisancePool.of(archive).audit(hits, where=CaseFilter(sites=("urine",)))
 
 
 def test_many_queries_at_once_agree_with_one_at_a_time(archive: Archive) -> None:
@@ -141,15 +147,39 @@ def test_many_queries_at_once_agree_with_one_at_a_time(archive: Archive) -> None
     queries = np.stack([unit(vectors[case_of == i].mean(axis=0)) for i in range(len(cases))])
     leads = leads_of(queries, np.arange(PATIENTS), vectors, case_of)[:, :10]
     pool = NuisancePool.of(archive)
+    sites = np.array([cases[i].site == "thyroid" for i in case_of]).astype(np.int64)
     for field, values in codes.items():
         wanted = query_codes(values, case_of, len(cases))
         shares, expected = shared_with_query(values, case_of, leads, wanted, np.arange(PATIENTS))
+        _, at_sites = shared_with_query(values, case_of, leads, wanted, np.arange(PATIENTS), strata=sites)
         for i, case in enumerate(cases):
             one = [s for s in pool.audit(found(archive, case), query=case).shares if s.field == field]
             several = len({getattr(image, field, "") for image in case.images}) > 1
             assert np.isnan(shares[i]) == (several or not one)
             if not np.isnan(shares[i]):
                 assert (shares[i], expected[i]) == pytest.approx((one[0].hits / 10, one[0].expected / 10))
+                assert at_sites[i] == pytest.approx(one[0].expected_at_sites / 10)
+
+
+def test_what_goes_with_the_site_is_no_surprise_within_it(archive: Archive) -> None:
+    """Cases of the cervix come from the north alone: hits of the cervix share the source whatever else they are."""
+    query = archive.case("case 2")
+    hits = [hit for hit in found(archive, query, k=PATIENTS) if hit.case.site == "cervix"][:5]
+    source = share(NuisancePool.of(archive).audit(hits, query=query), "source")
+    assert (source.value, source.hits, source.expected_at_sites, source.tail_at_sites) == ("north", 5, 5, 1)
+    assert source.expected == pytest.approx(5 * 14 / 29)
+    assert source.tail == pytest.approx(hypergeom.sf(4, 29, 14, 5))
+
+
+@given(st.data())
+def test_the_tail_is_scipys(data: st.DataObject) -> None:
+    competing = data.draw(st.integers(1, 400))
+    with_it, drawn = data.draw(st.integers(0, competing)), data.draw(st.integers(0, min(competing, 50)))
+    hits = data.draw(st.integers(0, drawn))
+    tail = chance_tail(hits, [(drawn, with_it, competing)])
+    assert tail == pytest.approx(hypergeom.sf(hits - 1, competing, with_it, drawn), rel=1e-9, abs=1e-300)
+    # Two groups of which one always gives its one hit: the tail of the other, one further.
+    assert chance_tail(hits + 1, [(1, 3, 3), (drawn, with_it, competing)]) == pytest.approx(tail, rel=1e-9, abs=1e-300)
 
 
 @settings(max_examples=10, deadline=None)

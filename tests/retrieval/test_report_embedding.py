@@ -91,6 +91,13 @@ def test_reports_are_embedded_in_batches_of_one_transaction(
     assert check_vectors(archive, counting) == 7
 
 
+def test_equal_reports_are_encoded_once_a_batch(archive: Archive, counting: CountingEncoder, tmp_path: Path) -> None:
+    reports = ["NILM.", "HSIL.", "NILM.", "NILM.", "HSIL.", "NILM."]
+    assert add_manifest(archive, manifest(tmp_path, reports), counting, batch_size=4).reports == 6
+    assert counting.calls == [2, 1]  # two HSIL and two NILM; two NILM
+    assert check_vectors(archive, counting) == 6
+
+
 def test_only_what_lacks_a_vector_is_embedded(archive: Archive, counting: CountingEncoder, tmp_path: Path) -> None:
     add_manifest(archive, manifest(tmp_path, REPORTS[:4]), counting)
     counting.calls.clear()

@@ -80,6 +80,8 @@ def test_what_is_left_of_a_report(report: str, left: str) -> None:
 def test_it_is_never_empty_and_applying_it_again_changes_nothing(report: str) -> None:
     once = morphology_and_diagnosis(report)
     assert morphology_and_diagnosis(once) == once
+    headed = morphology_and_diagnosis(report, headings=True)
+    assert morphology_and_diagnosis(headed, headings=True) == headed
     assert bool(once) == bool(report.split())
     assert bool(report_family(report)) == bool(report.split())
 
@@ -167,3 +169,10 @@ def test_a_long_report_is_read_in_no_time() -> None:
         morphology_and_diagnosis(text)
         report_family(text)
     assert time.perf_counter() - started < 10
+
+
+def test_headings_stay_where_they_are_wanted_and_advice_does_not() -> None:
+    report = "Smear shows cells. Cytological diagnosis: papillary carcinoma. Repeat sampling is recommended."
+    assert morphology_and_diagnosis(report) == "Smear shows cells. papillary carcinoma."
+    kept = morphology_and_diagnosis(report, headings=True)
+    assert kept == "Smear shows cells. Cytological diagnosis: papillary carcinoma."

@@ -27,7 +27,10 @@ def result_of(*cases: Case, notes: tuple[str, ...] = ()) -> SearchResult:
     return SearchResult(
         query=Query(case="asked", text="Clue cells.", region=None, more=("liked",)),
         cases=ranked,
-        channels=(ChannelAnswer("image", 0.75, ("a", "b")), ChannelAnswer("report", 0.25, ("c", "d"))),
+        channels=(
+            ChannelAnswer("image", 0.75, ("a", "b"), (0.9, 0.8)),
+            ChannelAnswer("report", 0.25, ("c", "d"), (2, 1)),
+        ),
         overlaps=(Overlap(("image", "report"), 0, 2),),
         rule=FusionRule("rrf"),
         generated=None,

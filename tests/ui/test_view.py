@@ -354,3 +354,27 @@ def test_a_query_is_saved_asked_again_and_deleted(app: AppTest) -> None:
     assert any("already" in error.value for error in app.error) or any("cannot name" in e.value for e in app.error)
     click(app, "Delete query")
     assert not [box for box in app.selectbox if box.key == "saved_query"]
+
+
+def test_the_neighbourhood_is_described_and_never_as_a_finding(app: AppTest) -> None:
+    search_by_report(app, "(Fine-needle aspiration of the thyroid) Smear shows colloid. Benign follicular nodule.")
+    checked(app.segmented_control(key="shown").set_value("Neighbourhood").run())
+    headings = [heading.value for heading in app.subheader]
+    assert "Agreement among the retrieved cases" in headings
+    assert any("no finding about the query" in caption.value for caption in app.caption)
+    tables = [frame.value for frame in app.dataframe]
+    assert next(iter(tables[0]["category"])) == "Nondiagnostic"
+    assert any("Bethesda thyroid 2023" in e.value and "the query's report" in e.value for e in app.markdown)
+    assert sum(table["cases"].sum() for table in tables if "cases" in table) == 10
+    assert any("of the archive itself not comparable" in e.value for e in (*app.markdown, *app.warning))
+
+
+def test_rows_by_category_stand_beside_the_ranking(app: AppTest) -> None:
+    search_by_report(app, "(Fine-needle aspiration of the thyroid) Smear shows colloid. Benign follicular nodule.")
+    checked(app.segmented_control(key="shown").set_value("By category").run())
+    rows = [e.value for e in app.markdown if "patients" in e.value]
+    assert rows
+    assert any("no vote" in caption.value for caption in app.caption)
+    opened_ = next(button for button in app.button if button.label.startswith("Open "))
+    checked(opened_.click().run())
+    assert "case" in app.query_params

@@ -116,12 +116,13 @@ def search(
         service.queries.save(save, query, replace=replace)
     with progress("Generating", unit="steps") as draw:
         result = service.ask(query, progress=draw)
+    neighbourhood = service.neighbourhood(result) if result.cases else None
     if as_json:
         from retrieval import to_json
 
-        echo(to_json(result))
+        echo(to_json(result, neighbourhood))
     else:
-        echo(search_text(result))
+        echo(search_text(result, neighbourhood))
 
 
 def _query(

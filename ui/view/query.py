@@ -65,11 +65,11 @@ def _draw_generated(asked: Query, generated: GeneratedQuery) -> None:
                 _draw_synthetic(check)
                 if len(asked.seeds) > 1:
                     st.button(
-                        f"Drop seed {check.seed}",
-                        key=f"drop-{check.seed}",
-                        help=f"Ask again without the image of seed {check.seed}",
+                        f"Drop seed {check.asked_seed}",
+                        key=f"drop-{check.asked_seed}",
+                        help="Ask again without this image",
                         on_click=ask_guarded,
-                        args=(lambda seed=check.seed: asked.without_seed(seed),),
+                        args=(lambda seed=check.asked_seed: asked.without_seed(seed),),
                     )
     first = generated.generation.images[0].provenance
     st.caption(f"Preset {first.preset}: {first.steps} steps, guidance {first.guidance:g}. Prompt that was read:")

@@ -9,9 +9,11 @@ import streamlit as st
 from retrieval import to_json
 from ui.pictures import CARD
 from ui.text import channel_name, facts, place_text
+from ui.view.gallery import draw_gallery
+from ui.view.neighbourhood import draw_neighbourhood, draw_summary
 from ui.view.pictures import show_image
 from ui.view.plain import escape
-from ui.view.state import ask_by_case, ask_guarded
+from ui.view.state import ask_by_case, ask_guarded, guarded, service
 
 if TYPE_CHECKING:
     from retrieval import Query, RankedCase, SearchResult
@@ -19,19 +21,48 @@ if TYPE_CHECKING:
 CARD_WIDTH: Final = 250  # pixels: three beside the query at 1400, and an image at twice the 128 px of a phantom
 REPORT_LETTERS: Final = 420  # of a report on a card; the case's own page shows all of it
 CASE_PAGE: Final = "case_page.py"
+SHOWN: Final = ("Ranking", "By category", "Neighbourhood")
 
 
 def draw_results(result: SearchResult) -> None:
-    """The nearest cases in the order of their rank, the notes, the time taken, and the download."""
+    """The nearest cases in the order of their rank, or by category, or their neighbourhood; notes, time, download."""
+    found, problem = guarded(lambda: service().neighbourhood(result)) if result.cases else (None, "")
     with st.container(horizontal=True, vertical_alignment="center"):
-        found = f"{len(result.cases)} nearest cases" if result.cases else "No case found"
-        st.subheader(found, width="stretch", anchor=False)
+        heading = f"{len(result.cases)} nearest cases" if result.cases else "No case found"
+        st.subheader(heading, width="stretch", anchor=False)
         st.download_button(
-            "Download as JSON", to_json(result), "coin-result.json", "application/json", on_click="ignore"
+            "Download as JSON", to_json(result, found), "coin-result.json", "application/json", on_click="ignore"
         )
     st.caption(_asked_by(result))
     for note in result.notes:
         st.info(escape(note))
+    if problem:
+        st.error(escape(problem))
+    if found is not None:
+        draw_summary(found)
+    _draw_disagreement(result)
+    if not result.cases:
+        return
+    shown = st.segmented_control(
+        "Show", SHOWN, default=SHOWN[0], required=True, key="shown", label_visibility="collapsed"
+    )
+    if shown == "By category":
+        rows, problem = guarded(lambda: service().gallery(result))
+        if problem:
+            st.error(escape(problem))
+        else:
+            draw_gallery(rows)
+    elif shown == "Neighbourhood" and found is not None:
+        draw_neighbourhood(found)
+    else:
+        # One list that wraps, not columns: the order of reading and of the tab key is that of rank at any width.
+        with st.container(horizontal=True, gap="small"):
+            for ranked in result.cases:
+                with st.container(border=True, width=CARD_WIDTH):
+                    _draw_card(ranked, result.query)
+
+
+def _draw_disagreement(result: SearchResult) -> None:
     for overlap in result.overlaps:
         if overlap.disagree:
             first, second = (channel_name(channel) for channel in overlap.channels)
@@ -39,11 +70,6 @@ def draw_results(result: SearchResult) -> None:
                 f"The channels disagree: {first} and {second} share {overlap.shared} of their first {overlap.of} "
                 "cases. Each card says which of them put it there."
             )
-    # One list that wraps, not columns: the order of reading and of the tab key is the order of rank at any width.
-    with st.container(horizontal=True, gap="small"):
-        for ranked in result.cases:
-            with st.container(border=True, width=CARD_WIDTH):
-                _draw_card(ranked, result.query)
 
 
 def _asked_by(result: SearchResult) -> str:

@@ -1,0 +1,183 @@
+"""Is anything in the archive comparable to the query? An abstention, calibrated on the archive's own cases.
+
+Each of a sample of patients asks for the others, as in leave-one-patient-out. What they find says how near the nearest
+patients usually are; a query whose nearest are farther than for (nearly) all of them is called not comparable. The
+share of the archive's own cases that this rule would turn away is its false-alarm rate, and is stated with its
+interval. It holds for queries that are made as the archive's cases are: the same preparation, laboratory and wording.
+
+The statistic is the mean similarity of the 5 nearest patients, a k-nearest-neighbour distance as in Ramaswamy et al.,
+SIGMOD 2000. On phantoms of sites that the archive lacked it told them from the others better than the nearest patient
+alone, a local ratio as in LOF or a Mahalanobis distance (`benchmarks.comparability` prints the table).
+
+Each way to ask has a calibration of its own, because similarities of images, texts and generated images are not of one
+scale; `calibration` makes them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.errors import EvaluationError
+from retrieval.evaluation import CONFIDENCE
+
+Vectors = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Kind = Literal["image", "case", "joint", "report", "generated"]
+"""One image; the mean of a case's images; text against images; text against reports; the mean of generated images."""
+
+NEIGHBOURS: Final = 5
+"""Nearest patients whose similarities are averaged. Ten did as well on phantoms, and ask for ten comparable ones."""
+FALSE_ALARMS: Final = 0.05
+BLOCK_SCORES: Final = 4_000_000
+
+
+@dataclass(frozen=True)
+class Comparability:
+    """Whether anything comparable was found, and how often this rule is wrong about the archive's own cases."""
+
+    kind: Kind
+    comparable: bool
+    similarity: float
+    threshold: float
+    percentile: float
+    """Share of the archive's own cases with nearest patients that are less similar, from 0 to 1."""
+    false_alarm_rate: float
+    """Share of the archive's own cases that the threshold turns away; `low` and `high` its exact 95 % interval."""
+    false_alarm_low: float
+    false_alarm_high: float
+    n: int
+    """How many of the archive's own cases, each of another patient, this was calibrated on."""
+
+    @property
+    def words(self) -> str:
+        """In one sentence."""
+        rate = (
+            f"calls {self.false_alarm_rate:.1%} [{self.false_alarm_low:.1%}, {self.false_alarm_high:.1%}] of "
+            f"{self.n} cases of the archive itself not comparable"
+        )
+        if self.comparable:
+            return (
+                f"The nearest cases are as similar to the query as those of the archive's own cases are (above "
+                f"{self.percentile:.0%} of them); the rule {rate}."
+            )
+        return (
+            f"No comparable case: the nearest cases are less similar to the query (mean {self.similarity:.3f}, "
+            f"at least {self.threshold:.3f} is asked for) than those of the archive's own cases; the rule {rate}."
+        )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The similarities that the archive's own cases find, by way to ask."""
+
+    fingerprint: str
+    """Of the encoder; similarities of another encoder mean something else."""
+    scores: Mapping[Kind, tuple[float, ...]]
+    """One a sampled patient, ascending."""
+    neighbours: int = NEIGHBOURS
+
+    def judge(self, similarity: float, kind: Kind, *, false_alarms: float = FALSE_ALARMS) -> Comparability:
+        """Judge a query by the mean similarity of its nearest patients (`nearest_similarity` of the results).
+
+        `false_alarms` is the share of the archive's own cases that may be turned away; what is reached is the largest
+        share that n cases allow (none, below 1 / false_alarms cases). Raises KeyError for a kind that was not
+        calibrated.
+        """
+        if kind not in self.scores:
+            raise KeyError(f"{kind!r} was not calibrated, only {', '.join(self.scores)}")
+        scores = np.array(self.scores[kind])
+        n = len(scores)
+        threshold = float(scores[min(n - 1, math.floor(false_alarms * n))])
+        turned_away = int(np.searchsorted(scores, threshold, side="left"))
+        low, high = _clopper_pearson(turned_away, n)
+        return Comparability(
+            kind=kind,
+            comparable=bool(similarity >= threshold),
+            similarity=float(similarity),
+            threshold=threshold,
+            percentile=float(np.searchsorted(scores, similarity, side="left")) / n,
+            false_alarm_rate=turned_away / n,
+            false_alarm_low=low,
+            false_alarm_high=high,
+            n=n,
+        )
+
+    def joined(self, other: Calibration) -> Calibration:
+        """Both together; the other's, where both have a kind. Raises ValueError where they are of two encoders."""
+        if (self.fingerprint, self.neighbours) != (other.fingerprint, other.neighbours):
+            raise ValueError("two calibrations of different encoders, or by different numbers of neighbours")
+        return dataclasses.replace(self, scores={**self.scores, **other.scores})
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, for JSON: a calibration is costly and may be kept as long as archive and encoder stay."""
+        scores = {kind: list(values) for kind, values in self.scores.items()}
+        return {"fingerprint": self.fingerprint, "neighbours": self.neighbours, "scores": scores}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> Calibration:
+        """What `to_dict` gave. Raises ValueError for anything else."""
+        try:
+            given: dict = dict(values["scores"])  # type: ignore[call-overload]
+            scores: dict[Kind, tuple[float, ...]] = {kind: tuple(sorted(map(float, of))) for kind, of in given.items()}
+            if set(scores) - set(get_args(Kind)) or not all(scores.values()):
+                raise ValueError("unknown or empty kinds")
+            return cls(str(values["fingerprint"]), scores, int(values["neighbours"]))  # type: ignore[call-overload]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"This is no calibration ({error}): calibrate the archive again.") from error
+
+
+def _clopper_pearson(times: int, n: int) -> tuple[float, float]:
+    """The exact 95 % interval of a share (Clopper and Pearson, Biometrika 1934)."""
+    from scipy.special import betaincinv
+
+    tail = (1 - CONFIDENCE) / 2
+    low = float(betaincinv(times, n - times + 1, tail)) if times else 0.0
+    return low, float(betaincinv(times + 1, n - times, 1 - tail)) if times < n else 1.0
+
+
+def nearest_similarity(scores: Sequence[float], *, neighbours: int = NEIGHBOURS) -> float:
+    """A search's statistic: the mean of its nearest patients' similarities (`ChannelAnswer.scores`). A search for fewer
+    than `neighbours` cases gives a higher one than was calibrated: search for at least as many. Raises ValueError
+    without a score.
+    """
+    if not scores:
+        raise ValueError("a search that found nothing has no similarity")
+    return float(np.mean(sorted(scores, reverse=True)[:neighbours]))
+
+
+def nearest_mean(
+    queries: Vectors, references: Vectors, patients: Ints, *, own: Ints | None = None, neighbours: int = NEIGHBOURS
+) -> Floats:
+    """The mean similarity of each query's nearest patients, float[n]; of fewer where there are fewer.
+
+    Args:
+        queries: float32[n, d], references: float32[m, d], unit rows. patients: int[m], whose the references are; each
+            stands where its best image stands.
+        own: int[n], the patient that each query leaves out; None: nobody.
+    """
+    order = np.argsort(patients, kind="stable")
+    pool, starts = np.unique(patients[order], return_index=True)
+    gallery = np.ascontiguousarray(references[order].T)
+    found = np.empty(len(queries))
+    rows = max(1, BLOCK_SCORES // max(1, len(order)))
+    for start in range(0, len(queries), rows):
+        block = np.arange(start, min(start + rows, len(queries)))
+        best = np.maximum.reduceat(queries[block] @ gallery, starts, axis=1)
+        if own is not None:
+            place = np.minimum(np.searchsorted(pool, own[block]), len(pool) - 1)
+            mine = pool[place] == own[block]
+            best[mine, place[mine]] = -np.inf
+        nearest = -np.sort(-best, axis=1)[:, :neighbours].astype(np.float64)
+        counted = np.isfinite(nearest)
+        if not counted.any(axis=1).all():
+            raise EvaluationError("There is no other patient to compare with.")
+        found[block] = np.where(counted, nearest, 0).sum(axis=1) / counted.sum(axis=1)
+    return found

@@ -1,0 +1,120 @@
+"""The neighbourhood of a search: agreement among the retrieved cases, comparability, and what the hits share beside
+their content. It describes what was retrieved, never the query.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from ui.text import channel_name, is_striking
+from ui.view.plain import escape
+
+if TYPE_CHECKING:
+    from retrieval.agreement import SystemAgreement
+    from retrieval.neighbourhood import Neighbourhood
+
+NOT_A_DIAGNOSIS: Final = "This describes the retrieved cases. It is no finding about the query."
+
+
+def draw_summary(found: Neighbourhood) -> None:
+    """What must not be missed: nothing comparable, and in one line how far the retrieved cases agree."""
+    for judged in found.comparability:
+        if not judged.comparable:
+            name = channel_name("joint" if judged.kind == "joint" else "image")
+            st.warning(f"**By {name}.** {escape(judged.words)}", icon=":material/search_off:")
+    if leading := found.agreement.leading:
+        st.caption(escape(leading.words))
+
+
+def draw_neighbourhood(found: Neighbourhood) -> None:
+    """All of it."""
+    st.caption(NOT_A_DIAGNOSIS)
+    _draw_agreement(found)
+    st.subheader("Is anything comparable?", anchor=False)
+    if not found.comparability:
+        st.text("This cannot be judged: no channel that answered can be calibrated on this archive.")
+    for judged in found.comparability:
+        name = channel_name("joint" if judged.kind == "joint" else "image")
+        st.markdown(f"**By {name}.** {escape(judged.words)}")
+    _draw_nuisance(found)
+
+
+def _draw_agreement(found: Neighbourhood) -> None:
+    agreement = found.agreement
+    st.subheader("Agreement among the retrieved cases", anchor=False)
+    if not agreement.systems:
+        st.text("None of the retrieved cases has a category of a known reporting system.")
+    for system in agreement.systems:
+        asked = system.system == agreement.asked
+        told = f", the reporting system of the query's {found.told.by}" if asked and found.told.by else ""
+        st.markdown(f"**{escape(system.system)}**{told}")
+        _draw_system(system)
+    rest = []
+    for count, words in (
+        (agreement.without_category, "have no category"),
+        (agreement.unknown_system, "have a category of a system that is not known here"),
+        (agreement.unknown_category, "have a category that their system does not know"),
+    ):
+        if count:
+            rest.append(f"{count} of the {agreement.patients} {words}")
+    if rest:
+        st.caption(f"{'; '.join(rest)}.")
+
+
+def _draw_system(system: SystemAgreement) -> None:
+    st.dataframe(
+        {
+            "category": [share.category for share in system.categories],
+            "tier": [share.tier for share in system.categories],
+            "cases": [share.patients for share in system.categories],
+            "share": [share.share for share in system.categories],
+        },
+        hide_index=True,
+        width="stretch",
+        column_config={"share": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)},
+    )
+    if system.entropy is None:
+        return
+    words = [
+        f"Entropy {system.entropy_bits:.2f} bits, {system.entropy:.0%} of the most there could be "
+        "(0: all the same; 100 %: spread evenly)."
+    ]
+    if system.tiers_apart:
+        words.append(
+            f"Tiers from {system.lowest_tier} to {system.highest_tier}, on average {system.tier_deviation:.1f} steps "
+            "from the median."
+        )
+    if system.non_diagnostic:
+        words.append(f"{system.non_diagnostic} non-diagnostic, outside the order of the tiers.")
+    if system.derived:
+        words.append(f"{system.derived} categories were read from the report's text.")
+    st.caption(escape(" ".join(words)))
+
+
+def _draw_nuisance(found: Neighbourhood) -> None:
+    audit = found.nuisance
+    st.subheader("What the hits share that should not matter", anchor=False)
+    if not audit.shares:
+        st.text("Slide, stain, preparation and source are not known.")
+        return
+    if not audit.of_query:
+        st.caption("The query's own values are not known: for each, the value most frequent among the hits.")
+    st.dataframe(
+        {
+            "": [share.field for share in audit.shares],
+            "value": [share.value for share in audit.shares],
+            "hits": [f"{share.hits} of {share.of}" for share in audit.shares],
+            "by chance": [f"{share.expected:.1f}" for share in audit.shares],
+            "probability of as many": [f"{share.tail:.2g}" for share in audit.shares],
+        },
+        hide_index=True,
+        width="stretch",
+    )
+    striking = [share.field for share in audit.shares if is_striking(share)]
+    if striking:
+        st.info(
+            f"More hits share the {' and the '.join(striking)} than chance would bring: they may be there for that, "
+            "and not for their cells. Filter by it to see."
+        )
