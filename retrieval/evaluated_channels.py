@@ -61,12 +61,16 @@ class ByWords:
     name: str
     reports: Sequence[str]
     """One a case."""
+    written: Bools
+    """bool[cases]: those that have one."""
     index: ReportWords
+    """Of these."""
     by_case: bool = True
 
     def scores(self, queries: Ints) -> Vectors:
-        scores = self.index.batch_scores([self.reports[i] for i in queries])
-        scores[scores <= 0] = -np.inf  # no word in common: as in a search, no result
+        found = self.index.batch_scores([self.reports[i] for i in queries])
+        scores = np.full((len(queries), len(self.reports)), -np.inf, dtype=np.float32)
+        scores[:, self.written] = np.where(found > 0, found, -np.inf)  # no word in common: as in a search, no result
         return scores
 
 

@@ -13,8 +13,8 @@ from retrieval.evaluated_channels import Channel, Family, Fusion, Vectors
 from retrieval.labelled import LabelledCases
 from retrieval.metrics import Ints
 
-BLOCK_SCORES: Final = 2_000_000
-"""Scores in one block: 8 MB as float32, and a few times that for every channel of it."""
+BLOCK_SCORES: Final = 1_000_000
+"""Scores in one block: 4 MB as float32, and a few times that for every channel of it."""
 
 
 @dataclass(frozen=True, eq=False)

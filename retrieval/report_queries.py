@@ -89,7 +89,9 @@ def rows_of(
         channels.append(ByVectors(JOINT, texts, references))
         channels.append(ByVectors(MEANING, texts, texts, by_case=True, missing=~with_vector(texts)))
         by_text["joint"] = JOINT
-    channels.append(ByWords(WORDS, cases.reports, ReportWords(cases.reports)))
+    written = has_report(cases)
+    index = ReportWords([report for report, there in zip(cases.reports, written, strict=True) if there])
+    channels.append(ByWords(WORDS, cases.reports, written, index))
     by_text["report"] = WORDS if texts is None else REPORT
     fusions = []
     if texts is not None:
