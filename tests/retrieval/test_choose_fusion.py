@@ -21,7 +21,7 @@ SYLLABLES = ("ba", "du", "ke", "lo", "mi", "nu", "pa", "ro")
 
 
 def made(folder: Path, *, images: float, texts: float, words: Callable[[int, np.random.Generator], str]) -> Archive:
-    """Two categories; how much noise the images' and the reports' vectors have, and what the reports say."""
+    """Four categories; how much noise the images' and the reports' vectors have, and what the reports say."""
     rng = np.random.default_rng(5)
     labels = np.arange(CASES) % 4
     centres = unit(rng.normal(size=(4, 16)))
@@ -71,7 +71,6 @@ def test_a_draw_goes_to_equal_weights_by_ranks(tmp_path: Path) -> None:
     for choice in choices:
         assert choice.rule.method == "rrf"
         assert len(set(choice.rule.weights.values())) == 1
-        assert choice.measured.mean == choice.choosing.mean == 1.0 or choice.measured.mean > 0.9
 
 
 def test_the_file_is_read_as_rules_and_written_the_same_again(tmp_path: Path) -> None:

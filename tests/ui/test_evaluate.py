@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from generation.phantom import PROFILES, Phantom, write_phantoms
 from index_store import Archive, PlannedImage, read_manifest
 from retrieval import RESEARCH_USE
 from tests.index_store.archive_builders import add_manifest, write_manifest
@@ -40,8 +41,36 @@ def rows(count: int = 24, *, sites: tuple[str, ...] = ("cervix", "thyroid")) -> 
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return filled(tmp_path_factory.mktemp("evaluated"), rows(), name=HOSTILE)
+
+
+@pytest.fixture(scope="module")
+def phantoms_of_two(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of 16 phantoms of two findings, embedded by the tiny models."""
+    folder = tmp_path_factory.mktemp("two")
+    drawn = [Phantom(profile, seed=seed) for seed in range(8) for profile in PROFILES[:2]]
+    manifest = write_phantoms(folder, drawn, size=64)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in models.items():
+            patch.setenv(name, value)
+        assert coin("init", "--archive", folder / "archive").exit_code == 0
+        assert coin("add", manifest, "--archive", folder / "archive").exit_code == 0
+    return folder / "archive"
+
+
+@pytest.fixture
+def tiny(models: dict[str, str], phantoms_of_two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny models and that archive, set as a user would set them."""
+    for name, value in {**models, "COIN_ARCHIVE": str(phantoms_of_two)}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What is kept between runs, apart from the developer's own."""
+    monkeypatch.setenv("COIN_CACHE", str(tmp_path / "cache" / "generated"))
+    return tmp_path / "cache"
 
 
 class Elements(HTMLParser):
@@ -67,8 +96,8 @@ class Elements(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_table_json_and_page_say_the_same(archive: Path, tmp_path: Path) -> None:
-    run = coin("evaluate", "--archive", archive, "--json", tmp_path / "e.json", "--html", tmp_path / "e.html")
+def test_table_json_and_page_say_the_same(evaluated: Path, tmp_path: Path) -> None:
+    run = coin("evaluate", "--archive", evaluated, "--json", tmp_path / "e.json", "--html", tmp_path / "e.html")
     assert run.exit_code == 0, run.output
     assert run.stdout.rstrip().endswith(RESEARCH_USE)
     written = json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))
@@ -77,7 +106,13 @@ def test_table_json_and_page_say_the_same(archive: Path, tmp_path: Path) -> None
     assert page.count(RESEARCH_USE) == 2
     assert "What this does not show" in page
     assert "What this does not show" in run.stdout
-    for task in written["tasks"]:
+    tasks = [task for family in written["families"] for task in family["tasks"]]
+    assert [family["name"] for family in written["families"]] == [
+        "queries by image",
+        "queries by report",
+        "queries by report and image",
+    ]
+    for task in tasks:
         assert f"== {task['name']}\n" in run.stdout
         for part in task["parts"]:
             for row in part["rows"]:
@@ -86,27 +121,34 @@ def test_table_json_and_page_say_the_same(archive: Path, tmp_path: Path) -> None
                     assert score["low"] <= score["mean"] + 1e-9
                     assert score["mean"] <= score["high"] + 1e-9
                     assert f"{score['mean']:.3f}" in page
+    for difference in (one for task in tasks for one in task["differences"]):
+        assert f"{difference['scores']['P@10']['mean']:+.3f}" in run.stdout
+        assert f"{difference['scores']['mAP']['mean']:+.3f}" in page
+    for curve in (one for family in written["families"] for one in family["abstention"]):
+        assert f"{curve['aurc']:.3f}" in run.stdout
+        assert f"{curve['aurc']:.3f}" in page
+    assert "--generate" in run.stdout
     assert max(map(len, run.stdout.splitlines())) <= 100
 
 
-def test_the_page_loads_nothing_and_shows_names_as_text(archive: Path, tmp_path: Path) -> None:
-    assert coin("evaluate", "--archive", archive, "--html", tmp_path / "e.html").exit_code == 0
+def test_the_page_loads_nothing_and_shows_names_as_text(evaluated: Path, tmp_path: Path) -> None:
+    assert coin("evaluate", "--archive", evaluated, "--html", tmp_path / "e.html").exit_code == 0
     page = (tmp_path / "e.html").read_text(encoding="utf-8")
     elements = Elements(page)
     assert elements.open == []
     assert elements.loads == []
     assert {"script", "link", "img", "iframe"} & set(elements.names) == set()
-    assert elements.names.count("svg") == 3 * 3  # three questions, each over all and of two sites
+    assert elements.names.count("svg") > 3 * 3 * 3  # three families of three questions, over all and of two sites
     assert "&lt;script&gt;" in page
-    heights = [float(h) for h in re.findall(r'<rect [^>]*height="([^"]+)"', page)]
-    assert heights
-    assert all(0 <= h <= 160 for h in heights)
+    sizes = [(float(w), float(h)) for w, h in re.findall(r'<rect [^>]*width="([^"]+)" height="([^"]+)"', page)]
+    assert sizes
+    assert all(0 <= w <= 400 and 0 <= h <= 160 for w, h in sizes)
 
 
-def test_the_same_seed_writes_the_same_files(archive: Path, tmp_path: Path) -> None:
+def test_the_same_seed_writes_the_same_files(evaluated: Path, tmp_path: Path) -> None:
     texts = []
     for name in ("a", "b"):
-        made = coin("evaluate", "--archive", archive, "--sample", "10", "--seed", "3", "--json", tmp_path / name)
+        made = coin("evaluate", "--archive", evaluated, "--sample", "10", "--seed", "3", "--json", tmp_path / name)
         assert made.exit_code == 0
         texts.append(((tmp_path / name).read_text(encoding="utf-8"), made.stdout))
     assert texts[0] == texts[1]
@@ -117,7 +159,8 @@ def test_without_the_histogram_there_is_one_channel_fewer(tmp_path: Path) -> Non
     folder = filled(tmp_path, rows(12, sites=("cervix",)))
     run = coin("evaluate", "--archive", folder, "--no-histogram", "--json", tmp_path / "e.json")
     assert run.exit_code == 0, run.output
-    (task,) = json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))["tasks"]
+    by_image, *_ = json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))["families"]
+    (task,) = by_image["tasks"]
     assert task["name"] == "category within the site"
     assert [row["channel"] for row in task["parts"][0]["rows"]] == ["image", "chance"]
 
@@ -151,7 +194,54 @@ def test_what_cannot_be_evaluated_is_said_in_one_line(tmp_path: Path, made: list
     assert len(run.stderr.splitlines()) == 1
 
 
-def test_a_file_that_cannot_be_written_is_refused_before_the_work(archive: Path, tmp_path: Path) -> None:
-    run = coin("evaluate", "--archive", archive, "--json", tmp_path / "nowhere" / "e.json")
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(evaluated: Path, tmp_path: Path) -> None:
+    run = coin("evaluate", "--archive", evaluated, "--json", tmp_path / "nowhere" / "e.json")
     assert run.exit_code == 2
     assert "there is no folder" in run.stderr
+
+
+def test_colours_are_read_once(evaluated: Path, cache: Path) -> None:
+    assert coin("evaluate", "--archive", evaluated).exit_code == 0
+    kept = {path: path.stat().st_mtime_ns for path in (cache / "evaluation").rglob("*.safetensors")}
+    assert kept
+    assert coin("evaluate", "--archive", evaluated).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in (cache / "evaluation").rglob("*.safetensors")} == kept
+
+
+def test_generated_images_make_a_row_and_are_kept(tiny: None, tmp_path: Path) -> None:
+    """With the tiny models, on the phantoms that they embedded."""
+    arguments = ("evaluate", "--generate", "6", "--n-images", "1", "--no-histogram", "--work", tmp_path / "work")
+    runs = [coin(*arguments, "--json", tmp_path / name) for name in ("a", "b")]
+    assert [run.exit_code for run in runs] == [0, 0], runs[0].output
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    written = json.loads((tmp_path / "a").read_text(encoding="utf-8"))
+    by_report = written["families"][1]
+    assert by_report["asked"] == 6
+    assert by_report["tasks"][0]["parts"][0]["rows"][0]["channel"] == "generated"
+    assert "1 images a report" in runs[0].stdout
+    assert len(list((tmp_path / "work").rglob("generated-*/*.safetensors"))) == 6
+
+
+@pytest.mark.parametrize("value", ["0", "some", "-3"])
+def test_generate_takes_a_number_or_all(evaluated: Path, value: str) -> None:
+    run = coin("evaluate", "--archive", evaluated, "--generate", value)
+    assert run.exit_code == 2
+    assert "neither 'all' nor a number" in run.stderr
+
+
+def test_weights_are_chosen_written_and_used(tiny: None, tmp_path: Path) -> None:
+    run = coin("evaluate", "--choose-fusion", tmp_path / "rules.toml", "--json", tmp_path / "c.json")
+    assert run.exit_code == 0, run.output
+    choices = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))["choices"]
+    assert [choice["name"] for choice in choices] == ["report", "text", "text and image"]
+    for choice in choices:
+        assert f"== {choice['name']}: " in run.stdout
+        assert f"{choice['measured']['mean']:.3f}" in run.stdout
+    used = coin("evaluate", "--no-histogram", "--fusion", tmp_path / "rules.toml")
+    assert used.exit_code == 0, used.output
+    refused = coin("evaluate", "--choose-fusion", tmp_path / "r.toml", "--html", tmp_path / "e.html")
+    assert refused.exit_code == 2
+    (tmp_path / "wrong.toml").write_text("[text]\nmethod = 'best'\nweights = {}\n")
+    wrong = coin("evaluate", "--fusion", tmp_path / "wrong.toml")
+    assert wrong.exit_code == 1
+    assert "There is no fusion 'best'" in wrong.stderr
