@@ -82,7 +82,7 @@ class SharedNuisance:
 
 
 @dataclass(frozen=True)
-class RiskCoverage:
+class Abstention:
     """Majority vote @5 on the query's category where only the surest queries are answered, of one way to rank."""
 
     channel: str
@@ -90,7 +90,7 @@ class RiskCoverage:
     aurc: float
     """Area under the risk-coverage curve, the mean error over all coverages: lower is better."""
     accuracy: Mapping[str, float]
-    """By coverage in percent ("100", "95" …): the share of right votes among the surest."""
+    """By coverage in percent ("100", "95" …): the share of right votes when at least so many are answered."""
     thresholds: Mapping[str, float]
     """By coverage in percent: the least similarity (or fused score) of the first result that is answered then."""
     curve: tuple[tuple[float, float], ...]
@@ -110,7 +110,7 @@ class FamilyResult:
     same_report: SameReport | None
     """Of queries by report."""
     nuisance: tuple[SharedNuisance, ...]
-    abstention: tuple[RiskCoverage, ...]
+    abstention: tuple[Abstention, ...]
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from typing import Final
 
 import numpy as np
 
+from retrieval.abstention import risk_coverage
 from retrieval.evaluated_channels import Family
 from retrieval.evaluation import Estimate
 from retrieval.evaluation_results import (
+    Abstention,
     Difference,
     FamilyResult,
     Part,
-    RiskCoverage,
     Row,
     SameReport,
     SharedNuisance,
@@ -23,14 +24,16 @@ from retrieval.evaluation_results import (
 from retrieval.found import Found
 from retrieval.labelled import LabelledCases
 from retrieval.macro import Average, MacroBootstrap
-from retrieval.metrics import Ints
+from retrieval.metrics import Bools, Floats, Ints
 from retrieval.nuisance import query_codes, shared_with_query
 from retrieval.report_families import FAMILY_METRICS, ReportFamilies
-from retrieval.risk_coverage import risk_coverage
 from retrieval.truth import METRICS, Measured, Truth
 
 CHANCE: Final = "chance"
 ABSTAIN_BY: Final = "mMV@5"
+COVERAGES: Final = (100, 95, 90, 80)
+POINTS: Final = 101
+"""Of a curve that is drawn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +149,7 @@ class Tables:
                 )
         return made
 
-    def _abstention(self, family: Family, rows: Mapping[str, Found]) -> list[RiskCoverage]:
+    def _abstention(self, family: Family, rows: Mapping[str, Found]) -> list[Abstention]:
         # The category among all cases: the widest pool, where similarities are of the first of all patients.
         truth = next(truth for truth in self._truths if truth.question.name.startswith("category"))
         queries = self._queries(truth, family).queries
@@ -154,7 +157,7 @@ class Tables:
         made = []
         for row, of in rows.items():
             votes = of.votes[truth.question.name][ABSTAIN_BY][queries]
-            made.append(risk_coverage(row, of.tops[queries], votes == classes))
+            made.append(abstention(row, of.tops[queries], votes == classes))
         return made
 
     def _queries(self, truth: Truth, family: Family) -> _Asked:
@@ -173,6 +176,23 @@ class Tables:
         return MacroBootstrap(
             self._cases.patient_of[queries], np.zeros(len(queries), dtype=np.int64), 1, seed=self._seed
         )
+
+
+def abstention(row: str, sure: Floats, right: Bools) -> Abstention:
+    """The risk-coverage curve of q >= 1 queries: how sure each is, float[q], and whether its vote is right, bool[q]."""
+    curve = risk_coverage(sure, 1.0 - right)
+    at = {str(percent): int(np.searchsorted(curve.coverage, percent / 100 - 1e-12)) for percent in COVERAGES}
+    drawn = np.unique(
+        np.linspace(0, len(curve.coverage) - 1, min(POINTS, len(curve.coverage))).round().astype(np.int64)
+    )
+    return Abstention(
+        channel=row,
+        queries=len(sure),
+        aurc=curve.aurc,
+        accuracy={name: float(1 - curve.risk[i]) for name, i in at.items()},
+        thresholds={name: float(curve.thresholds[i]) for name, i in at.items()},
+        curve=tuple((float(curve.coverage[i]), float(1 - curve.risk[i])) for i in drawn),
+    )
 
 
 def _differences(family: Family, averages: Mapping[str, Mapping[str, Average]]) -> tuple[Difference, ...]:

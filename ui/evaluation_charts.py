@@ -11,7 +11,7 @@ from ui.text import clean
 
 if TYPE_CHECKING:
     from retrieval import Estimate
-    from retrieval.evaluation_results import Difference, Part, RiskCoverage, SharedNuisance
+    from retrieval.evaluation_results import Abstention, Difference, Part, SharedNuisance
 
 COLOURS: Final[Mapping[str, str]] = {
     "image": "#0b5394",
@@ -159,7 +159,7 @@ def nuisance(of: Sequence[SharedNuisance]) -> str:
     return _svg(LYING, height, "Shared with the query, beside chance", shapes)
 
 
-def curves(of: Sequence[RiskCoverage]) -> str:
+def curves(of: Sequence[Abstention]) -> str:
     """The accuracy of the majority vote over the share of queries that is answered, a line a row."""
     width, height = 460, 240
     low = min(0.95, *(accuracy for one in of for _, accuracy in one.curve))

@@ -23,7 +23,7 @@ from ui.evaluation_text import (
 
 if TYPE_CHECKING:
     from retrieval import Evaluation
-    from retrieval.evaluation_results import Difference, FamilyResult, Part, RiskCoverage, Row, SameReport, TaskResult
+    from retrieval.evaluation_results import Abstention, Difference, FamilyResult, Part, Row, SameReport, TaskResult
 
 BY_SITE: Final = ("P@1", "P@10")
 GLANCE: Final = "P@10"
@@ -179,7 +179,7 @@ def _difference_table(of: Sequence[Difference]) -> str:
     return f'<div class="wide"><table><tr><th>differences</th>{names}</tr>{"".join(lines)}</table></div>'
 
 
-def _abstention_table(of: Sequence[RiskCoverage]) -> str:
+def _abstention_table(of: Sequence[Abstention]) -> str:
     shares = "".join(f"<th>{share} % answered</th>" for share in of[0].accuracy)
     lines = [
         f"<tr><th>{escaped(one.channel)}</th><td>{one.aurc:.3f}</td>"

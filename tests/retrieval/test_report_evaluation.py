@@ -15,6 +15,7 @@ from retrieval import Evaluation, evaluate_archive
 from retrieval.answer import fused_cases
 from retrieval.archive_evaluation import gather, unwatched
 from retrieval.evaluation_results import FamilyResult
+from retrieval.evaluation_tables import abstention
 from retrieval.fusion import FusionRule, default_rules
 from retrieval.ranked_blocks import Rankings
 from retrieval.ranking import rank_images
@@ -230,6 +231,14 @@ def test_without_report_vectors_words_are_all_there_is(tmp_path: Path) -> None:
     assert [one.channel for one in by_report.tasks[0].parts[0].rows] == [WORDS, "chance"]
     assert any("text tower" in note for note in evaluation.notes)
     assert GENERATED not in {one.channel for one in by_report.tasks[0].parts[0].rows}
+
+
+def test_abstention_by_hand() -> None:
+    made = abstention("image", np.array([0.2, 0.9, 0.5, 0.7]), np.array([False, True, True, False]))
+    assert made.curve == ((0.25, 1.0), (0.5, 0.5), (0.75, pytest.approx(2 / 3)), (1.0, 0.5))
+    assert made.accuracy == {"100": 0.5, "95": 0.5, "90": 0.5, "80": 0.5}
+    assert made.thresholds["80"] == 0.2
+    assert made.aurc == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
 
 
 def test_nuisance_and_abstention_are_of_every_row(evaluation: Evaluation) -> None:
