@@ -116,6 +116,6 @@ def _draw_nuisance(found: Neighbourhood) -> None:
     striking = [share.field for share in audit.shares if is_striking(share)]
     if striking:
         st.info(
-            f"More hits share the {' and the '.join(striking)} than chance would bring at these sites: they may be there "
-            "for that, and not for their cells. Filter by it to see."
+            f"More hits share the {' and the '.join(striking)} than chance would bring at these sites: they may be "
+            "there for that, and not for their cells. Filter by it to see."
         )
