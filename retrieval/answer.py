@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.comparability import NEIGHBOURS
 from retrieval.fusion import Fused, FusionRule, fuse, mean_query
 from retrieval.ranking import Place, Ranking, rank_images
 from retrieval.results import ChannelAnswer, ChannelPlace, Overlap, RankedCase
@@ -79,13 +80,16 @@ def nearest_cases(
 
 
 def channel_answers(rankings: Mapping[str, Ranking], rule: FusionRule, k: int) -> tuple[ChannelAnswer, ...]:
-    """Each channel's own first k patients."""
+    """Each channel's own first k patients, and the scores of these, or of as many as comparability is judged by."""
     if not rankings:
         return ()
     shares = rule.shares(tuple(rankings))
     return tuple(
         ChannelAnswer(
-            name, shares[name], tuple(list(ranking)[:k]), tuple(place.score for place in list(ranking.values())[:k])
+            name,
+            shares[name],
+            tuple(list(ranking)[:k]),
+            tuple(place.score for place in list(ranking.values())[: max(k, NEIGHBOURS)]),
         )
         for name, ranking in rankings.items()
     )

@@ -34,7 +34,8 @@ Kind = Literal["image", "case", "joint", "report", "generated"]
 """One image; the mean of a case's images; text against images; text against reports; the mean of generated images."""
 
 NEIGHBOURS: Final = 5
-"""Nearest patients whose similarities are averaged. Ten did as well on phantoms, and ask for ten comparable ones."""
+"""Nearest patients whose similarities are averaged. Ten did as well on phantoms with 30 cases a category (AUROC .988,
+five .987) and worse with 4 (.963, five .980): few queries have ten comparable patients."""
 FALSE_ALARMS: Final = 0.05
 BLOCK_SCORES: Final = 4_000_000
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from retrieval.agreement import Agreement, agreement
 from retrieval.calibration import calibrate, calibrate_texts
 from retrieval.comparability import Calibration, Comparability, Kind, nearest_similarity
-from retrieval.errors import EncoderLoadError, EvaluationError
+from retrieval.errors import EvaluationError
 from retrieval.gallery import Gallery, gallery
 from retrieval.nuisance import NuisanceAudit, NuisancePool
 from retrieval.report_reader import read_report
@@ -71,7 +71,8 @@ class _Known:
     revision: int
     cases: Sequence[Case]
     pool: NuisancePool
-    calibration: Calibration | None
+    calibrations: dict[str, Calibration | None] = field(default_factory=dict)
+    """By channel, made when it is first asked for."""
 
 
 class Neighbourhoods:
@@ -95,7 +96,7 @@ class Neighbourhoods:
         return Neighbourhood(
             told=told,
             agreement=agreement(result.cases, system=told.system, site=told.site),
-            comparability=_judged(result, known.calibration),
+            comparability=self._judged(result, known),
             nuisance=known.pool.audit(
                 result.cases, query=asked_by, where=where, include_own_patient=result.query.include_own_patient
             ),
@@ -140,22 +141,30 @@ class Neighbourhoods:
             revision = self._archive.revision
             if self._known is None or self._known.revision != revision:
                 cases = self._archive.cases()
-                self._known = _Known(revision, cases, NuisancePool(cases), self._calibrated())
+                self._known = _Known(revision, cases, NuisancePool(cases))
             return self._known
 
-    def _calibrated(self) -> Calibration | None:
+    def _judged(self, result: SearchResult, known: _Known) -> tuple[Comparability, ...]:
+        made = []
+        for answer in result.channels:
+            if answer.channel not in JUDGED or not answer.scores:
+                continue
+            with self._reading:
+                if answer.channel not in known.calibrations:
+                    known.calibrations[answer.channel] = self._calibrated(answer.channel)
+                calibration = known.calibrations[answer.channel]
+            if calibration is not None:
+                made.append(calibration.judge(nearest_similarity(answer.scores), _kind(answer.channel, result.query)))
+        return tuple(made)
+
+    def _calibrated(self, channel: str) -> Calibration | None:
         fingerprint = self._encoder.fingerprint
-        if self._archive.encoder is None:
-            return None
         try:
-            made = calibrate(self._archive, fingerprint)
+            if channel == "image":
+                return calibrate(self._archive, fingerprint)
+            return calibrate_texts(self._archive, fingerprint, self._encode, sample=TEXTS, reports=False)
         except EvaluationError:  # fewer than two patients: nothing to compare with
             return None
-        try:
-            texts = calibrate_texts(self._archive, fingerprint, self._encode, sample=TEXTS, reports=False)
-            return made.joined(texts)
-        except (EvaluationError, EncoderLoadError):  # no reports, or an encoder that reads none
-            return made
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
         """As a search encodes a report."""
@@ -174,12 +183,7 @@ def told_of(query: Query, archive: Archive) -> Told:
     return Told()
 
 
-def _judged(result: SearchResult, calibration: Calibration | None) -> tuple[Comparability, ...]:
-    made = []
-    for answer in result.channels:
-        kind: Kind = "image" if result.query.image or result.query.region or result.query.image_id else "case"
-        if answer.channel == "joint":
-            kind = "joint"
-        if answer.channel in JUDGED and answer.scores and calibration is not None and kind in calibration.scores:
-            made.append(calibration.judge(nearest_similarity(answer.scores), kind))
-    return tuple(made)
+def _kind(channel: str, query: Query) -> Kind:
+    if channel == "joint":
+        return "joint"
+    return "image" if query.image or query.image_id is not None else "case"

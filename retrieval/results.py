@@ -75,7 +75,7 @@ class ChannelAnswer:
     patients: tuple[str, ...]
     """Its own first k."""
     scores: tuple[float, ...]
-    """Theirs, in the channel's own unit."""
+    """Theirs, in the channel's own unit; of its first 5 where k is less."""
 
 
 @dataclass(frozen=True)

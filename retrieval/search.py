@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from retrieval.answer import channel_answers, fused_cases, overlaps
+from retrieval.comparability import NEIGHBOURS
 from retrieval.encoder import Encoder, Progress, Vectors
 from retrieval.errors import EncoderLoadError, QueryError
 from retrieval.fusion import POOL, FusionRule, default_rules, mean_query
@@ -250,12 +251,13 @@ class CaseSearch:
         if self._archive.encoder is None:  # nothing was ever embedded
             return {}
         where = self._permitted(query)
-        pool = POOL if len(channels) > 1 else query.k
+        least = max(query.k, NEIGHBOURS)  # by so many is judged whether anything comparable was found
+        pool = POOL if len(channels) > 1 else least
         rankings: dict[str, Ranking] = {}
         for name in channels:
             if name in queries:
                 rankings[name] = rank_images(
-                    self._archive, queries[name], query.k, pool=pool, where=where, fingerprint=self._encoder.fingerprint
+                    self._archive, queries[name], least, pool=pool, where=where, fingerprint=self._encoder.fingerprint
                 )
             elif name == "report":
                 reports = self._report_index()

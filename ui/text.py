@@ -89,8 +89,8 @@ def neighbourhood_text(neighbourhood: Neighbourhood) -> str:
 
 
 def is_striking(share: NuisanceShare) -> bool:
-    """Whether chance would bring so many hits that share this in fewer than one search of a hundred."""
-    return share.tail < 0.01
+    """Whether chance, among cases of the same sites, would bring as many in fewer than one search of a hundred."""
+    return share.tail_at_sites < 0.01
 
 
 def _spread(system: SystemAgreement) -> str:

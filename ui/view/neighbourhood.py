@@ -107,7 +107,8 @@ def _draw_nuisance(found: Neighbourhood) -> None:
             "value": [share.value for share in audit.shares],
             "hits": [f"{share.hits} of {share.of}" for share in audit.shares],
             "by chance": [f"{share.expected:.1f}" for share in audit.shares],
-            "probability of as many": [f"{share.tail:.2g}" for share in audit.shares],
+            "by chance at the hits' sites": [f"{share.expected_at_sites:.1f}" for share in audit.shares],
+            "probability of as many there": [f"{share.tail_at_sites:.2g}" for share in audit.shares],
         },
         hide_index=True,
         width="stretch",
@@ -115,6 +116,6 @@ def _draw_nuisance(found: Neighbourhood) -> None:
     striking = [share.field for share in audit.shares if is_striking(share)]
     if striking:
         st.info(
-            f"More hits share the {' and the '.join(striking)} than chance would bring: they may be there for that, "
-            "and not for their cells. Filter by it to see."
+            f"More hits share the {' and the '.join(striking)} than chance would bring at these sites: they may be "
+            "there for that, and not for their cells. Filter by it to see."
         )
