@@ -76,7 +76,7 @@ class SharedNuisance:
     found: Estimate
     """The share of the first 10 that has the query's value: a mean over queries."""
     expected: float
-    """What a random order would bring."""
+    """What a random order of the cases of the sites found would bring."""
     excess: Estimate
     """`found` minus `expected`, query by query."""
 

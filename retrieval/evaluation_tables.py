@@ -126,11 +126,15 @@ class Tables:
         cases, made = self._cases, []
         patients = cases.patient_of[cases.case_of]
         queries = family.asking
+        # Chance is of the sites that were found: a search that finds the site also finds the stain used for it.
+        sites = np.unique([label.site for label in cases.labels], return_inverse=True)[1][cases.case_of]
         for name, codes in cases.nuisance.items():
             wanted = query_codes(codes, cases.case_of, len(cases.keys))[queries]
             for row, of in rows.items():
                 leads = of.leads[queries]
-                found, expected = shared_with_query(codes, patients, leads, wanted, cases.patient_of[queries])
+                found, expected = shared_with_query(
+                    codes, patients, leads, wanted, cases.patient_of[queries], strata=sites
+                )
                 given = ~np.isnan(found)
                 if not given.any() or expected[given].min() == 1:  # not known, or all cases have one value
                     break
@@ -180,7 +184,7 @@ class Tables:
 
 def abstention(row: str, sure: Floats, right: Bools) -> Abstention:
     """The risk-coverage curve of q >= 1 queries: how sure each is, float[q], and whether its vote is right, bool[q]."""
-    curve = risk_coverage(sure, 1.0 - right)
+    curve = risk_coverage(sure, (~right).astype(np.float64))
     at = {str(percent): int(np.searchsorted(curve.coverage, percent / 100 - 1e-12)) for percent in COVERAGES}
     drawn = np.unique(
         np.linspace(0, len(curve.coverage) - 1, min(POINTS, len(curve.coverage))).round().astype(np.int64)

@@ -95,8 +95,9 @@ def same_report_words(same: SameReport) -> str:
 
 
 NUISANCE: Final = (
-    "The share of the first 10 that has the query's stain, preparation, source or slide, beside what "
-    "a random order would bring. Hits that share it more than by chance may be there for it. Means over queries."
+    "The share of the first 10 that has the query's stain, preparation, source or slide, beside what chance would "
+    "bring among cases of the sites found. Hits that share it more than by chance may be there for it. Means over "
+    "queries."
 )
 ABSTENTION: Final = (
     "The majority vote of the first 5 on the category, when only the queries whose first result is "
