@@ -54,6 +54,7 @@ class Tables:
         self._same = same
         self._seed = seed
         self._asked: dict[tuple[str, bytes], _Asked] = {}
+        self._plain: dict[bytes, MacroBootstrap] = {}
 
     def of(self, family: Family, found: Mapping[str, Found]) -> FamilyResult:
         """The results of one family, by row."""
@@ -177,9 +178,11 @@ class Tables:
 
     def _plain_bootstrap(self, queries: Ints) -> MacroBootstrap:
         """For means over queries, not over categories."""
-        return MacroBootstrap(
-            self._cases.patient_of[queries], np.zeros(len(queries), dtype=np.int64), 1, seed=self._seed
-        )
+        key = queries.tobytes()
+        if key not in self._plain:
+            classes = np.zeros(len(queries), dtype=np.int64)
+            self._plain[key] = MacroBootstrap(self._cases.patient_of[queries], classes, 1, seed=self._seed)
+        return self._plain[key]
 
 
 def abstention(row: str, sure: Floats, right: Bools) -> Abstention:
