@@ -191,7 +191,9 @@ def test_a_report_and_a_case_ask_together_and_channels_are_named(
     environment: dict[str, str], phantoms: list[Phantom]
 ) -> None:
     asked = ("search", "--case", phantoms[0].key, "--text", "Clue cells.", "--channel", "image", "--channel", "report")
-    result = json.loads(coin(*asked, "--weight", "report=3", "--fusion", "score", "--json").stdout)
+    result = json.loads(
+        coin(*asked, "--weight", "report=3", "--weight", "image=1", "--fusion", "score", "--json").stdout
+    )
     assert result["query"]["kind"] == "report and case"
     assert result["fusion"] == {"method": "score", "weights": {"image": 0.25, "report": 0.75}}
     assert [place["channel"] for place in result["cases"][0]["channels"]] == ["image", "report"]
