@@ -97,6 +97,7 @@ def _evaluated(archive: Archive) -> tuple[tuple[FamilyResult, ...], LabelledCase
         asking_by_report=everyone,
         left_out=0,
         texts=by_name["joint"].queries,
+        asked_texts=None,
         generated=_near(cases, by_name[IMAGE].references.shape[1], "generated"),
         rules=rules,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from retrieval.leave_one_out import evaluate_families
 from retrieval.metrics import Ints
 from retrieval.questions import Gain, questions_for, same_category
 from retrieval.report_families import family_numbers
-from retrieval.report_queries import HISTOGRAM, IMAGE, Rows, Vectors, has_report, rows_of, with_vector
+from retrieval.report_queries import HISTOGRAM, IMAGE, Rows, Vectors, asked_text, has_report, rows_of, with_vector
 from retrieval.report_text import report_family
 from retrieval.truth import METRICS, Truth
 from retrieval.vector_shelf import VectorShelf, shelf_key
@@ -31,6 +31,8 @@ from retrieval.vector_shelf import VectorShelf, shelf_key
 if TYPE_CHECKING:
     from index_store import Archive, EncoderInfo
 
+TEXTS_AT_ONCE: Final = 256
+"""Encoded and kept together."""
 Watch = Callable[..., AbstractContextManager[Progress]]
 """Opens a display of progress: `watch("Evaluating", unit="queries")`."""
 
@@ -63,7 +65,8 @@ def evaluate_archive(
     """Leave-one-patient-out over the archive's cases: by image, by report, and by both, each channel and fused.
 
     Args:
-        encoder: the archive's, to embed generated images; nothing else needs a model.
+        encoder: the archive's, to embed generated images, and the reports of which a search would read only a part.
+            None: these ask by their whole text. Where nothing of that is to be done the model is not loaded.
         generation: how reports become images, for the row "generated". None: it is absent. Needs the encoder.
         sample: this many cases ask, drawn at random; all are asked for. None: every case asks.
         seed: of the samples, of the resampled patients, and of the random orders behind a vote's chance.
@@ -164,11 +167,13 @@ def gather(
     if histogram:
         colours, unreadable = _colours(cases, folder, watch)
         images[HISTOGRAM] = (mean_queries(colours, cases.case_of, len(cases.keys)), colours)
-    generated = None
+    generated, asked_texts = None, None
+    if texts is not None:
+        asked_texts = _asked_texts(cases, texts, by_report, encoder, folder, watch, notes)
     if generation is not None and encoder is not None and len(by_report):
         shelf = VectorShelf(_shelf(folder, "generated", encoder.fingerprint), encoder.dim)
         with watch("Generating", unit="reports") as progress:
-            asked = [cases.reports[i] for i in by_report]
+            asked = [asked_text(cases.reports[i]) for i in by_report]
             generated = np.zeros((len(cases.keys), encoder.dim), dtype=np.float32)
             generated[by_report] = generated_queries(asked, generation, encoder, shelf, progress=progress)
     elif len(by_report):
@@ -182,6 +187,7 @@ def gather(
         asking_by_report=by_report,
         left_out=len(asking) - len(written),
         texts=texts,
+        asked_texts=asked_texts,
         generated=generated,
         rules=rules,
     )
@@ -218,6 +224,38 @@ def _texts(cases: LabelledCases, archive: Archive, fingerprint: str, notes: list
     vectors = np.zeros((len(cases.ids), stored.shape[1]), dtype=np.float32)
     vectors[known] = stored[np.searchsorted(ids, cases.ids[known])]
     return vectors
+
+
+def _asked_texts(
+    cases: LabelledCases,
+    texts: Vectors,
+    asking: Ints,
+    encoder: Encoder | None,
+    folder: Path | None,
+    watch: Watch,
+    notes: list[str],
+) -> Vectors:
+    """What the reports ask by, float32[cases, d]: the stored vector, where a search would leave nothing out of them."""
+    shortened = [i for i in asking.tolist() if asked_text(cases.reports[i]) != cases.reports[i]]
+    if not shortened:
+        return texts
+    if encoder is None:
+        notes.append(
+            f"{len(shortened)} reports ask by their whole text. A search would leave advice and the like out of them; "
+            "the archive's encoder, set with --encoder, is needed for that."
+        )
+        return texts
+    shelf = VectorShelf(_shelf(folder, "texts", encoder.fingerprint), encoder.dim)
+    wanted = {shelf_key({"text": text}): text for text in (asked_text(cases.reports[i]) for i in shortened)}
+    missing = [key for key in wanted if key not in shelf]
+    with watch("Reading reports", unit="reports") as progress:
+        for start in range(0, len(missing), TEXTS_AT_ONCE):
+            progress(len(wanted) - len(missing) + start, len(wanted))
+            keys = missing[start : start + TEXTS_AT_ONCE]
+            shelf.put(keys, encoder.encode_texts([wanted[key] for key in keys]))
+    asked = texts.copy()
+    asked[shortened] = shelf.take([shelf_key({"text": asked_text(cases.reports[i])}) for i in shortened])
+    return asked
 
 
 def _colours(cases: LabelledCases, folder: Path | None, watch: Watch) -> tuple[Vectors, int]:

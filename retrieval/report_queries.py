@@ -13,6 +13,7 @@ from retrieval.evaluated_channels import ByVectors, ByWords, Channel, Family, Fu
 from retrieval.fusion import CHANNELS, FusionRule
 from retrieval.labelled import LabelledCases
 from retrieval.metrics import Bools, Ints
+from retrieval.report_text import morphology_and_diagnosis
 from retrieval.report_words import ReportWords
 
 Vectors = npt.NDArray[np.float32]
@@ -47,6 +48,11 @@ def with_vector(vectors: Vectors) -> Bools:
     return np.asarray(vectors.any(axis=1), dtype=bool)
 
 
+def asked_text(report: str) -> str:
+    """What the generator and the text tower read of a report that asks, as in a search (`search.CaseSearch`)."""
+    return morphology_and_diagnosis(report, headings=True)
+
+
 def rows_of(
     cases: LabelledCases,
     images: Mapping[str, tuple[Vectors, Vectors]],
@@ -55,6 +61,7 @@ def rows_of(
     asking_by_report: Ints,
     left_out: int,
     texts: Vectors | None,
+    asked_texts: Vectors | None,
     generated: Vectors | None,
     rules: Mapping[str, FusionRule],
 ) -> Rows:
@@ -65,6 +72,7 @@ def rows_of(
         asking, asking_by_report: which cases ask. left_out: how many have no report to ask by.
         texts: float32[cases, d], the text tower's vectors of the reports, in the space of the images; zeros for a case
             that has none. None: no case has one.
+        asked_texts: as `texts`, of what the reports ask by; None: the same.
         generated: float32[cases, d], what images generated from the reports ask by; None: there are none.
         rules: by what a query holds (`fusion.default_rules`).
     """
@@ -86,8 +94,9 @@ def rows_of(
         channels.append(ByVectors(GENERATED, generated, references))
         by_text["generated"] = GENERATED
     if texts is not None:
-        channels.append(ByVectors(JOINT, texts, references))
-        channels.append(ByVectors(MEANING, texts, texts, by_case=True, missing=~with_vector(texts)))
+        asked = texts if asked_texts is None else asked_texts
+        channels.append(ByVectors(JOINT, asked, references))
+        channels.append(ByVectors(MEANING, asked, texts, by_case=True, missing=~with_vector(texts)))
         by_text["joint"] = JOINT
     written = has_report(cases)
     index = ReportWords([report for report, there in zip(cases.reports, written, strict=True) if there])

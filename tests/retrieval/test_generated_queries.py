@@ -13,7 +13,10 @@ import pytest
 from generation import CoinGenerator, Generation
 from index_store import Archive
 from retrieval import Encoder, GenerationPlan, add_manifest, evaluate_archive
+from retrieval.archive_evaluation import gather, unwatched
+from retrieval.fusion import default_rules
 from retrieval.generated_queries import generated_queries
+from retrieval.report_queries import asked_text
 from retrieval.vector_shelf import VectorShelf
 from tests.models import tiny_lora, tiny_sdxl
 from tests.retrieval.conftest import speckled
@@ -83,6 +86,27 @@ def test_only_what_is_missing_is_generated(models: tuple[Path, Path], encoder: E
     assert more.asked == [(REPORTS[0], (1,))]
     assert other.asked == [(REPORTS[0], (0,))], "other weights"
     assert changed.asked == [("Clusters of cells?", (0,))]
+
+
+def test_a_report_asks_without_its_advice_as_in_a_search(encoder: Encoder, tmp_path: Path) -> None:
+    said = [f"Cervix: clusters of cells {number}. Colposcopy is recommended." for number in range(6)]
+    lines = ["image\tcase\treport\tsite\tcategory"]
+    for number, report in enumerate(said):
+        speckled(number).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png\t{number}\t{report}\tcervix\t{'AB'[number % 2]}")
+    (tmp_path / "manifest.tsv").write_text("\n".join(lines))
+    asked = [asked_text(report) for report in said]
+    assert all("recommended" not in text for text in asked)
+    with Archive.create(tmp_path / "archive") as archive:
+        add_manifest(archive, tmp_path / "manifest.tsv", encoder)
+        plain = {"sample": None, "seed": 0, "histogram": False, "rules": default_rules(), "watch": unwatched}
+        for one, texts in ((encoder, asked), (None, said)):
+            made = gather(archive, encoder=one, generation=None, work=tmp_path / "work", **plain)
+            joint = next(channel for channel in made.rows.channels if channel.name == "joint")
+            meaning = next(channel for channel in made.rows.channels if channel.name.startswith("report: meaning"))
+            np.testing.assert_allclose(joint.queries, encoder.encode_texts(texts), atol=1e-5)
+            np.testing.assert_allclose(meaning.references, encoder.encode_texts(said), atol=1e-5)
+            assert any("whole text" in note for note in made.notes) == (one is None)
 
 
 def test_an_evaluation_resumes_with_the_same_figures(

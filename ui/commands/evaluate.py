@@ -95,8 +95,9 @@ def evaluate(
     """Measure search by image, by report and by both on the archive's own cases, against chance and simple means.
 
     Leave-one-patient-out: every case with a category asks by its stored vectors and its report, its own patient is
-    left out, and a result is right where site, reporting system and category are the query's. A model is loaded only
-    for --generate. The same archive, options and seed give the same figures.
+    left out, and a result is right where site, reporting system and category are the query's. The encoder is loaded
+    where a search would read only a part of a report, the generator only for --generate. The same archive, options
+    and seed give the same figures.
     """
     from retrieval import evaluate_archive
     from retrieval.choose_fusion import choose_fusion, rules_text
@@ -144,9 +145,15 @@ def evaluate(
 
 
 def _generation(service: Service, generate: int | str | None) -> tuple[Encoder | None, GenerationPlan | None]:
+    from retrieval import EncoderLoadError, GenerationPlan
+
     if generate is None:
-        return None, None
-    from retrieval import GenerationPlan
+        try:
+            known = service.archive.encoder
+            same = known is not None and service.encoder.fingerprint == known.fingerprint
+        except EncoderLoadError:  # the figures say what is missing without it
+            return None, None
+        return (service.encoder if same else None), None
 
     settings = service.settings
     plan = GenerationPlan(
