@@ -13,6 +13,9 @@ All figures below are from the starter, on 176 held-out drawn phantoms, whose si
 
 In a trial with the same vectors, 50 nearest patients in place of 10 found 87 % of what is wrong; with a single site
 thinned out to 10 patients, 15 % were wrongly judged wrong, and 61 % with unweighted votes: hence `FEWEST_PATIENTS`.
+
+The weights count cases of the whole archive, as the archive tells these at once; a site whose patients have many more
+cases each than those of other sites is weighed too lightly.
 """
 
 from __future__ import annotations
