@@ -7,7 +7,7 @@ view's sessions.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from generation import CoinGenerator
     from index_store import Archive
     from retrieval import CaseSearch, Encoder, Query, SavedQueries, SearchResult
+    from retrieval.fusion import FusionRule
     from retrieval.gallery import Gallery
     from retrieval.neighbourhood import Neighbourhood, Neighbourhoods
 
@@ -53,6 +54,14 @@ class Service:
     def cases(self) -> CaseSearch:
         with self._opening:
             return self._search
+
+    @property
+    def rules(self) -> Mapping[str, FusionRule]:
+        """How channels are joined: the rules that ship, and those of the settings' file in their place."""
+        from retrieval.fusion import default_rules, read_rules
+
+        named = {} if self.settings.rules is None else read_rules(Path(self.settings.rules))
+        return {**default_rules(), **named}
 
     @property
     def queries(self) -> SavedQueries:
@@ -101,7 +110,7 @@ class Service:
     def _search(self) -> CaseSearch:
         from retrieval import CaseSearch
 
-        return CaseSearch(self._archive, self._encoder, self._generator)
+        return CaseSearch(self._archive, self._encoder, self._generator, rules=self.rules)
 
     @cached_property
     def _neighbourhoods(self) -> Neighbourhoods:

@@ -91,6 +91,9 @@ class Settings:
     k: int = _setting(10, "cases that a search returns", minimum=1, maximum=1000)
     cache: str | None = _setting(None, "folder that keeps generated images", default_text="`~/.cache/coin/generated`")
     cache_mb: int = _setting(2048, "size limit of that folder, in MiB", minimum=1, maximum=1 << 20)
+    rules: str | None = _setting(
+        None, "TOML file of fusion rules, such as `coin evaluate --choose-fusion` writes", default_text="as shipped"
+    )
     queries: str | None = _setting(
         None, "folder that keeps named queries", default_text="`~/.local/share/coin/queries`"
     )

@@ -230,3 +230,13 @@ def test_a_region_of_an_image_asks(environment: dict[str, str], manifest: Path, 
     assert "within 0, 0, 0.5, 0.5 of the image" in part.stdout
     for wrong in ("0,0,0.5", "a,b,c,d", "0.5,0,0.1,1", "0,0,1,2"):
         assert coin("search", "--image", image, "--region", wrong).exit_code == 2
+
+
+def test_rules_of_a_file_join_the_channels(environment: dict[str, str], tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[text]\nmethod = "rrf"\nweights = { generated = 0, joint = 1, report = 3 }\n')
+    result = json.loads(coin("search", "--text", "Clue cells.", "--rules", rules, "--json").stdout)
+    assert result["fusion"] == {"method": "rrf", "weights": {"joint": 0.25, "report": 0.75}}
+    assert result["generation"] is None, "a channel without weight is not asked"
+    rules.write_text("[text]\nmethod = 'sum'\nweights = {}\n")
+    assert "no fusion 'sum'" in coin("search", "--text", "Clue cells.", "--rules", rules).stderr

@@ -237,11 +237,11 @@ def test_weights_are_chosen_written_and_used(tiny: None, tmp_path: Path) -> None
     for choice in choices:
         assert f"== {choice['name']}: " in run.stdout
         assert f"{choice['measured']['mean']:.3f}" in run.stdout
-    used = coin("evaluate", "--no-histogram", "--fusion", tmp_path / "rules.toml")
+    used = coin("evaluate", "--no-histogram", "--rules", tmp_path / "rules.toml")
     assert used.exit_code == 0, used.output
     refused = coin("evaluate", "--choose-fusion", tmp_path / "r.toml", "--html", tmp_path / "e.html")
     assert refused.exit_code == 2
     (tmp_path / "wrong.toml").write_text("[text]\nmethod = 'best'\nweights = {}\n")
-    wrong = coin("evaluate", "--fusion", tmp_path / "wrong.toml")
+    wrong = coin("evaluate", "--rules", tmp_path / "wrong.toml")
     assert wrong.exit_code == 1
     assert "There is no fusion 'best'" in wrong.stderr

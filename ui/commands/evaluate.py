@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,6 @@ from ui.settings import Settings
 
 if TYPE_CHECKING:
     from retrieval import Encoder, GenerationPlan
-    from retrieval.fusion import FusionRule
 
 ALL_REPORTS = "all"
 
@@ -65,7 +63,6 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     default=True,
     help="Rank by colour alone, too; reads every image once. [default: --histogram]",
 )
-@click.option("--fusion", "fusion_file", type=_FILE, help="Join channels by the rules of this TOML file.")
 @click.option(
     "--choose-fusion",
     "choice_file",
@@ -79,7 +76,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     type=_FOLDER,
     help="Folder that keeps what is dear to make, so that an interrupted run goes on. [default: beside --cache]",
 )
-@with_settings("n_images", "preset", "archive", *MODEL_SETTINGS, "cache", "cache_mb")
+@with_settings("n_images", "preset", "archive", "rules", *MODEL_SETTINGS, "cache", "cache_mb")
 def evaluate(
     settings: Settings,
     json_file: Path | None,
@@ -88,7 +85,6 @@ def evaluate(
     generate: int | str | None,
     seed: int,
     histogram: bool,
-    fusion_file: Path | None,
     choice_file: Path | None,
     work: Path | None,
 ) -> None:
@@ -106,7 +102,7 @@ def evaluate(
     if choice_file is not None and html_file is not None:
         raise click.UsageError("--html goes with the tables, not with --choose-fusion")
     service = Service(settings)
-    rules = _rules(fusion_file)
+    rules = service.rules
     encoder, generation = _generation(service, generate)
     work = work or settings.cache_folder.parent / "evaluation"
     if choice_file is not None:
@@ -163,9 +159,3 @@ def _generation(service: Service, generate: int | str | None) -> tuple[Encoder |
         preset=settings.preset,
     )
     return service.encoder, plan
-
-
-def _rules(file: Path | None) -> Mapping[str, FusionRule]:
-    from retrieval.fusion import default_rules, read_rules
-
-    return default_rules() if file is None else {**default_rules(), **read_rules(file)}

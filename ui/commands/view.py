@@ -46,7 +46,10 @@ def streamlit_options(settings: Settings, *, browser: bool) -> list[str]:
 
 @click.command("ui")
 @click.option("--browser/--no-browser", default=True, help="Open the browser. [default: --browser]")
-@with_settings("archive", "port", "max_upload_mb", "k", "n_images", "seed", "preset", "cache", *MODEL_SETTINGS)
+@with_settings(
+    *("archive", "port", "max_upload_mb", "k", "n_images", "seed", "preset", "rules", "queries", "cache"),
+    *MODEL_SETTINGS,
+)
 def view(settings: Settings, browser: bool) -> None:
     """Open the view in the browser. It answers on 127.0.0.1 only."""
     with open_archive(settings.archive, read_only=True):
