@@ -21,6 +21,7 @@ import argparse
 import csv
 import dataclasses
 import json
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -84,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fold = deal_folds(smears)
         unseen = [np.array([fold.get(p, -1) == f or (p not in fold and is_held_out(p)) for p in smears.patient])
                   for f in range(FOLDS)]  # fmt: skip
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
         train_folds(manifest, fold, options.work, options.starter, minutes=options.minutes)
         encoders = [Encoder(options.work / f"fold-{f}") for f in range(FOLDS)]
     vectors = [encoder.encode_images(smears.images) for encoder in encoders]

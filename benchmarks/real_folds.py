@@ -32,7 +32,6 @@ def train_folds(manifest: Path, fold: Mapping[str, int], work: Path, starter: Pa
     (`is_held_out`). `starter` is the work folder of the starter's training: its drawn phantoms and its `reader`, a CLIP
     that can read and has not looked at anything yet.
     """
-    words = starter / "reader"
 
     def train(folder: Path, start: Path, smears: int, learning_rate: float, leave_out: Callable[[str], bool]) -> None:
         if folder.exists():
@@ -48,13 +47,13 @@ def train_folds(manifest: Path, fold: Mapping[str, int], work: Path, starter: Pa
         ]
         unfinished = folder.with_name(folder.name + ".part")
         train_clip(
-            sources, words, unfinished, seconds=60 * minutes, start_from=start, learning_rate=learning_rate,
+            sources, start, unfinished, seconds=60 * minutes, start_from=start, learning_rate=learning_rate,
             log=lambda line: log(f"{folder.name}: {line}"),
         )  # fmt: skip
         unfinished.rename(folder)
 
     common = work / "common"
-    train(common, words, BATCH // 4, 1.5e-3, lambda patient: patient in fold or is_held_out(patient))
+    train(common, starter / "reader", BATCH // 4, 1.5e-3, lambda patient: patient in fold or is_held_out(patient))
     for number in sorted(set(fold.values())):
         train(
             work / f"fold-{number}",

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from .augmentation import reword, two_views
 
 EMBED_DIM = 192
-LOSSES = ("pairs", "contrastive", "image", "report")
+LOSSES = ("pairs", "contrastive", "image", "report", "kept")
 PAIR_SCALE = 14.0  # inverse temperature of image against image
+KEEPING = 8.0  # weight of keeping to an earlier CLIP
 AVERAGE_DECAY = 0.998
 WINDOW_PX = 96  # most of the training looks at windows of the images, which takes half the time …
 WINDOW_SHARE = 0.75  # … and the rest of it at whole images, as the encoder will
@@ -67,7 +68,7 @@ class Pairs:
     same finding in every source; `reports(i, rng)` gives one wording for image i.
 
     `patients` int64[n] says whose they are (without it, each its own); `chances` float64[n] how often each is drawn
-    (without it, all once before any twice).
+    (without it, all once before any twice). `kept`: where a training keeps to an earlier CLIP, it does so on these.
     """
 
     images: NDArray[np.uint8]
@@ -75,6 +76,7 @@ class Pairs:
     reports: Callable[[int, np.random.Generator], str]
     patients: NDArray[np.int64] | None = None
     chances: NDArray[np.float64] | None = None
+    kept: bool = False
 
 
 def train_clip(
@@ -86,6 +88,7 @@ def train_clip(
     learning_rate: float = 1.5e-3,
     seed: int = 0,
     start_from: Path | None = None,
+    keep_to: Path | None = None,
     log: Callable[[str], None] = lambda line: None,
     checkpoint_every: float = 240.0,
     clock: Callable[[], float] = time.monotonic,
@@ -93,8 +96,12 @@ def train_clip(
     """Train for `seconds` and save `folder` (fp16 safetensors). Each source gives its number of pairs to every batch,
     and its patients are no other source's.
 
-    `start_from` takes up the weights of an earlier run. `clock` counts the seconds: `time.thread_time`, where the
-    training has one thread, does not count what other programs take.
+    `start_from` takes up the weights of an earlier run. `keep_to` names a CLIP of the same vocabulary, so that what
+    was learned is not lost while something is learned anew: its text tower is taken over and stays as it is, and images
+    of the sources that are `kept` stay near its vectors of them, under every stain and turn.
+
+    `clock` counts the seconds: `time.thread_time`, where the training has one thread, does not count what other
+    programs take.
     """
     import open_clip
     import torch
@@ -104,11 +111,18 @@ def train_clip(
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     model, config = new_clip(tokenizer_folder, start_from=start_from)
+    earlier = None
+    if keep_to is not None:
+        earlier = new_clip(tokenizer_folder, start_from=keep_to)[0].eval().requires_grad_(False)
+        text = {name: value for name, value in earlier.state_dict().items() if not name.startswith("visual.")}
+        model.load_state_dict(text, strict=False)
+        model.requires_grad_(False).visual.requires_grad_(True)
     tokenizer = open_clip.tokenizer.HFTokenizer(str(tokenizer_folder), context_length=77)
     findings = 1 + max(int(pairs.labels.max()) for pairs, _ in sources)
     prototypes = torch.nn.Parameter(torch.randn(findings, EMBED_DIM) * 0.1)
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1] + [prototypes]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim > 1]
+    plain = [p for p in trained if p.ndim <= 1] + [prototypes]
     optimiser = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], learning_rate
     )
@@ -121,7 +135,7 @@ def train_clip(
         share = elapsed / seconds
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * min(1.0, (step + 1) / 100) * (0.5 * (1 + np.cos(np.pi * share)) + 0.01)
-        images, labels, patients, texts, told = [], [], [], [], []
+        images, labels, patients, texts, told, kept = [], [], [], [], [], []
         for number, (pairs, share_of_batch) in enumerate(sources):
             chosen = np.sort([next(orders[number]) for _ in range(share_of_batch)])
             images.append(pairs.images[chosen])
@@ -130,11 +144,12 @@ def train_clip(
             patients.append(whose * len(sources) + number)
             texts += [reword(pairs.reports(int(i), rng), rng) for i in chosen[::REPORTS_EVERY]]
             told.append(labels[-1][::REPORTS_EVERY])
+            kept.append(np.full(share_of_batch, pairs.kept))
         pixels = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).float() / 255
-        side = WINDOW_PX if share < WINDOW_SHARE else pixels.shape[-1]
-        pixels = (two_views(pixels, generator, side) - 0.5) / 0.5
+        side = min(WINDOW_PX, pixels.shape[-1]) if share < WINDOW_SHARE else pixels.shape[-1]
+        views = (two_views(pixels, generator, side) - 0.5) / 0.5
         label, label_told = torch.from_numpy(np.concatenate(labels)).repeat(2), torch.from_numpy(np.concatenate(told))
-        seen = F.normalize(model.encode_image(pixels.contiguous(memory_format=torch.channels_last)), dim=-1)
+        seen = F.normalize(model.encode_image(views.contiguous(memory_format=torch.channels_last)), dim=-1)
         read = F.normalize(encode_text(model, tokenizer(texts)), dim=-1)
         paired = pair_loss(seen, label, torch.from_numpy(np.concatenate(patients)).repeat(2))
         scale = model.logit_scale.exp().clamp(max=50)
@@ -144,14 +159,20 @@ def train_clip(
         contrastive = (_soft_cross_entropy(logits, match) + _soft_cross_entropy(logits.T, match.T)) / 2
         by_image = F.cross_entropy(16 * seen @ kinds.T, label)
         by_report = F.cross_entropy(16 * read @ kinds.T, label_told)
-        loss = paired + contrastive + by_image + 0.5 * by_report
+        away = torch.zeros(())
+        if earlier is not None:
+            settled = torch.from_numpy(np.concatenate(kept))
+            with torch.no_grad():
+                known = earlier.encode_image((pixels[settled] - 0.5) / 0.5).repeat(2, 1)
+            away = 1 - F.cosine_similarity(seen[settled.repeat(2)], known).mean()
+        loss = paired + contrastive + by_image + 0.5 * by_report + KEEPING * away
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         step += 1
         _move(average, model.state_dict(), min(AVERAGE_DECAY, step / (step + 10)))
-        current = np.array([paired.item(), contrastive.item(), by_image.item(), by_report.item()])
+        current = np.array([paired.item(), contrastive.item(), by_image.item(), by_report.item(), away.item()])
         running = current if step == 1 else 0.97 * running + 0.03 * current
         if step % 25 == 0:
             parts = " ".join(f"{name} {value:.3f}" for name, value in zip(LOSSES, running, strict=True))

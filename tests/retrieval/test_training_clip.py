@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -52,6 +54,24 @@ def test_training_takes_up_earlier_weights(trained: Path, tmp_path: Path) -> Non
     pairs = Pairs(np.zeros((1, 128, 128, 3), np.uint8), np.zeros(1, np.int64), lambda i, rng: "NILM.")
     train_clip([(pairs, 1)], trained / "vocab", tmp_path, seconds=0.0, start_from=trained / "clip")
     assert Encoder(tmp_path).fingerprint == Encoder(trained / "clip").fingerprint
+
+
+def test_training_can_keep_to_an_earlier_clip(trained: Path, tmp_path: Path) -> None:
+    """Its text tower is taken over as it is, and the kept images' vectors stay nearer to its own."""
+    images = np.stack([np.asarray(phantom.draw(32)) for phantom in phantom_cases(8, seed=79)])
+    away = {}
+    for kept in (False, True):
+        pairs = Pairs(images, np.arange(8) % 2, lambda i, rng: REPORTS[i % 2], patients=np.arange(8), kept=kept)
+        lines: list[str] = []
+        train_clip(
+            [(pairs, 8), (dataclasses.replace(pairs, kept=True), 1)], trained / "vocab", tmp_path / str(kept),
+            seconds=105, clock=itertools.count().__next__, keep_to=trained / "clip", log=lines.append,
+        )  # fmt: skip
+        assert [line.split()[2] for line in lines] == ["25", "50"]  # the clock counts looks at it: two a step
+        away[kept] = float(lines[-1].split()[-3])
+        read = [Encoder(folder).encode_texts(REPORTS) for folder in (trained / "clip", tmp_path / str(kept))]
+        assert np.array_equal(read[0], read[1])
+    assert 0 < away[True] < away[False]
 
 
 def test_the_reader_learns_to_tell_reports_apart_and_leaves_the_image_tower(trained: Path, tmp_path: Path) -> None:
