@@ -1,4 +1,4 @@
-"""What a query may differ in without being another morphology: position, laboratory, focus, wording."""
+"""What a query may differ in without being another morphology: position, scale, laboratory, focus, wording."""
 
 from __future__ import annotations
 
@@ -9,43 +9,85 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+SAME_PLACE_SHARE = 0.5  # pairs of views that differ in stain and focus alone
+GREY_SHARE = 0.08  # images that lose their colour altogether
 
-def perturb_fields(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Random turn, crop, stain and focus. `pixels` float32[n, 3, h, w] in 0…1; the same shape comes back.
 
-    Stain is varied in optical density (a scale and a shift for each channel, and some mixing between channels), the
-    form of Tellez et al. 2019 (doi:10.1016/j.media.2019.101544), so that a colour is a hint and never the evidence.
+def two_views(pixels: torch.Tensor, generator: torch.Generator, side: int) -> torch.Tensor:
+    """Two views of each image at random: float32[n, 3, h, w] in 0…1 -> [2n, 3, side, side], all first views first.
+
+    They always differ in stain and focus, and in half of the pairs in turn, scale and crop as well: where nothing but
+    the stain differs, two views are to be one.
+    """
+    import torch
+
+    first, moved = turn_and_scale(pixels, generator, side), turn_and_scale(pixels, generator, side)
+    stays = _uniform(generator, 0, 1, len(pixels), 1, 1, 1) < SAME_PLACE_SHARE
+    return refocus(restain(torch.cat([first, torch.where(stays, first, moved)]), generator), generator)
+
+
+def turn_and_scale(pixels: torch.Tensor, generator: torch.Generator, side: int) -> torch.Tensor:
+    """Any turn, either side up, magnified up to 1.5 × or reduced down to 0.87 ×: windows of `side` px.
+
+    A smaller window shows less at the same scale; what lies outside of the image is mirrored.
     """
     import torch
     import torch.nn.functional as F
 
     n = len(pixels)
-
-    def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
-        return torch.rand(shape, generator=generator) * (high - low) + low
-
-    angle = uniform(0, 2 * np.pi, n)
-    zoom = uniform(0.72, 1.0, n)
-    flip = torch.where(uniform(0, 1, n) < 0.5, -1.0, 1.0)
-    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    shift = uniform(-1, 1, n, 2) * (1 - zoom)[:, None]
+    angle = _uniform(generator, 0, 2 * np.pi, n)
+    zoom = torch.exp(_uniform(generator, np.log(0.66), np.log(1.15), n))
+    flip = torch.where(_uniform(generator, 0, 1, n) < 0.5, -1.0, 1.0)
+    shift = _uniform(generator, -1, 1, n, 2) * (1 - zoom).clamp(min=0.05)[:, None]
+    seen = zoom * side / pixels.shape[-1]
+    cos, sin = torch.cos(angle) * seen, torch.sin(angle) * seen
     rows = torch.stack(
         [torch.stack([cos * flip, -sin, shift[:, 0]], 1), torch.stack([sin * flip, cos, shift[:, 1]], 1)], 1
     )
-    grid = F.affine_grid(rows, list(pixels.shape), align_corners=False)
-    pixels = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+    grid = F.affine_grid(rows, [n, 3, side, side], align_corners=False)
+    return F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
 
-    density = -torch.log(pixels.clamp(1 / 255, 1.0))
-    mixing = torch.eye(3) + torch.randn(n, 3, 3, generator=generator) * 0.07
-    density = torch.einsum("nij,njhw->nihw", mixing, density)
-    scale, offset = uniform(0.7, 1.35, n, 3, 1, 1), uniform(-0.06, 0.08, n, 3, 1, 1)
-    pixels = torch.exp(-(density * scale + offset)).clamp(0, 1)
+
+def restain(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Another laboratory's stain, so that a colour is a hint and never the evidence.
+
+    In optical density, where stains add up (the form of Tellez et al. 2019, doi:10.1016/j.media.2019.101544): the
+    colours are turned about the grey axis and made paler or deeper (some lost altogether), the channels mixed, scaled
+    and shifted. All of it is one matrix and one vector an image.
+    """
+    import torch
+
+    n = len(pixels)
+    grey = torch.full((3, 3), 1 / 3)
+    cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / np.sqrt(3)
+    hue = _uniform(generator, -0.5, 0.5, n, 1, 1)
+    depth = _uniform(generator, 0.4, 1.6, n, 1, 1)
+    depth = torch.where(_uniform(generator, 0, 1, n, 1, 1) < GREY_SHARE, 0.0, depth)
+    colours = depth * (torch.cos(hue) * (torch.eye(3) - grey) + torch.sin(hue) * cross)  # Rodrigues about (1, 1, 1)
+    mixing = torch.eye(3) + torch.randn(n, 3, 3, generator=generator) * 0.05
+    scale = _uniform(generator, 0.65, 1.5, n, 1, 1) * _uniform(generator, 0.85, 1.15, n, 3, 1)
+    matrix = scale * (mixing @ (grey + colours))
+    offset = _uniform(generator, -0.08, 0.1, n, 1, 1) + _uniform(generator, -0.05, 0.05, n, 3, 1)
+    density = -torch.log(pixels.clamp(1 / 255, 1.0)).flatten(2)
+    return torch.exp(-(torch.baddbmm(offset.expand(n, 3, 1), matrix, density))).clamp(0, 1).view(pixels.shape)
+
+
+def refocus(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Often sharp, sometimes as soft as a decoded latent; with some noise."""
+    import torch
+    import torch.nn.functional as F
 
     soft = F.avg_pool2d(pixels, 3, 1, 1, count_include_pad=False)
     softer = F.avg_pool2d(soft, 3, 1, 1, count_include_pad=False)
-    amount = uniform(-0.6, 1.4, n, 1, 1, 1).clamp(0, 1)  # often sharp, sometimes as soft as a decoded latent
-    pixels = pixels + amount * (softer - pixels)
-    return pixels + torch.randn(pixels.shape, generator=generator) * uniform(0, 0.02, n, 1, 1, 1)
+    amount = _uniform(generator, -0.6, 1.4, len(pixels), 1, 1, 1).clamp(0, 1)
+    noise = torch.randn(pixels.shape, generator=generator) * _uniform(generator, 0, 0.02, len(pixels), 1, 1, 1)
+    return pixels + amount * (softer - pixels) + noise
+
+
+def _uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> torch.Tensor:
+    import torch
+
+    return torch.rand(shape, generator=generator) * (high - low) + low
 
 
 def reword(report: str, rng: np.random.Generator) -> str:

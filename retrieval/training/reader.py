@@ -74,4 +74,4 @@ def train_reader(
         running = current if step == 1 else 0.97 * running + 0.03 * current
         if step % 25 == 0:
             log(f"reader step {step} " + " ".join(f"{value:.3f}" for value in running) + f" {elapsed:.0f} s")
-    save_clip(model, config, tokenizer_folder, folder)
+    save_clip(model.state_dict(), config, tokenizer_folder, folder)

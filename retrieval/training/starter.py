@@ -109,11 +109,11 @@ def _train_clip(phantoms: PhantomSet, work: Path, smears: Path | None, folder: P
     every = slice(None, None, RESTORED_EVERY)
     restored = restore(AutoencoderKL.from_pretrained(work / "vae").eval(), phantoms.images[every])
     sources = [
-        (Pairs(phantoms.images, phantoms.findings, wording), 56),
-        (Pairs(restored, phantoms.findings[every], lambda i, rng: wording(i * RESTORED_EVERY, rng)), 24),
+        (Pairs(phantoms.images, phantoms.findings, wording), 24),
+        (Pairs(restored, phantoms.findings[every], lambda i, rng: wording(i * RESTORED_EVERY, rng)), 12),
     ]
     if smears is not None:
-        sources.append((load_smears(smears, first_label=len(PROFILES)), 16))
+        sources.append((load_smears(smears, first_label=len(PROFILES)), 24))
     train_clip(sources, work / "vocab", folder, seconds=seconds, start_from=work / "reader", log=log)
 
 

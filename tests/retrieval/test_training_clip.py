@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -15,10 +17,10 @@ from generation.phantom import phantom_cases
 from generation.training.base import TextEncoders, write_text_encoder
 from generation.training.vocabulary import build_vocabulary
 from retrieval import Encoder
-from retrieval.training.augmentation import perturb_fields, reword
-from retrieval.training.clip import Pairs, new_clip, train_clip
+from retrieval.training.augmentation import reword, two_views
+from retrieval.training.clip import Pairs, new_clip, pair_loss, train_clip
 from retrieval.training.reader import train_reader
-from retrieval.training.smears import is_held_out, load_smears
+from retrieval.training.smears import CELL_SHARE, FIELD_CROPS, is_held_out, load_smears
 from retrieval.training.starter import train_starter
 from retrieval.training.text_tower import hand_on_text_tower
 
@@ -52,6 +54,24 @@ def test_training_takes_up_earlier_weights(trained: Path, tmp_path: Path) -> Non
     pairs = Pairs(np.zeros((1, 128, 128, 3), np.uint8), np.zeros(1, np.int64), lambda i, rng: "NILM.")
     train_clip([(pairs, 1)], trained / "vocab", tmp_path, seconds=0.0, start_from=trained / "clip")
     assert Encoder(tmp_path).fingerprint == Encoder(trained / "clip").fingerprint
+
+
+def test_training_can_keep_to_an_earlier_clip(trained: Path, tmp_path: Path) -> None:
+    """Its text tower is taken over as it is, and the kept images' vectors stay nearer to its own."""
+    images = np.stack([np.asarray(phantom.draw(32)) for phantom in phantom_cases(8, seed=79)])
+    away = {}
+    for kept in (False, True):
+        pairs = Pairs(images, np.arange(8) % 2, lambda i, rng: REPORTS[i % 2], patients=np.arange(8), kept=kept)
+        lines: list[str] = []
+        train_clip(
+            [(pairs, 8), (dataclasses.replace(pairs, kept=True), 1)], trained / "vocab", tmp_path / str(kept),
+            seconds=105, clock=itertools.count().__next__, keep_to=trained / "clip", log=lines.append,
+        )  # fmt: skip
+        assert [line.split()[2] for line in lines] == ["25", "50"]  # the clock counts looks at it: two a step
+        away[kept] = float(lines[-1].split()[-3])
+        read = [Encoder(folder).encode_texts(REPORTS) for folder in (trained / "clip", tmp_path / str(kept))]
+        assert np.array_equal(read[0], read[1])
+    assert 0 < away[True] < away[False]
 
 
 def test_the_reader_learns_to_tell_reports_apart_and_leaves_the_image_tower(trained: Path, tmp_path: Path) -> None:
@@ -97,13 +117,28 @@ def test_a_text_encoder_with_missing_weights_is_refused(tmp_path: Path) -> None:
         write_text_encoder(tmp_path, weights, layers=1, heads=2, end_id=9, projection=False)
 
 
-def test_augmentation_keeps_shape_and_is_seeded() -> None:
-    import torch
-
-    pixels = torch.rand(4, 3, 32, 32)
-    first, again, other = (perturb_fields(pixels, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
-    assert first.shape == pixels.shape and torch.isfinite(first).all()
+def test_two_views_are_seeded_and_differ_at_times_in_the_stain_alone() -> None:
+    half = torch.zeros(40, 3, 32, 32)
+    half[:, :, :, 16:] = 0.8  # dark beside light: where the border lies shows turn and scale
+    first, again, other = (two_views(half, torch.Generator().manual_seed(seed), 32) for seed in (1, 1, 2))
+    assert first.shape == (80, 3, 32, 32) and torch.isfinite(first).all()
     assert torch.equal(first, again) and not torch.equal(first, other)
+    dark = (first.mean(1) < first.mean(1).mean((1, 2), keepdim=True)).flatten(1)
+    same_place = (dark[:40] == dark[40:]).float().mean(1) > 0.95
+    assert 10 <= int(same_place.sum()) <= 30
+    assert (first[:40] - first[40:]).abs().mean((1, 2, 3)).min() > 0.005
+
+
+def test_a_pair_is_the_other_view_or_the_same_finding_in_another_patient() -> None:
+    rows = torch.eye(4).repeat(2, 1)  # four images, two views each
+    label, patient = torch.tensor([0, 0, 1, 1]).repeat(2), torch.tensor([0, 0, 1, 2]).repeat(2)
+    apart = pair_loss(rows, label, patient)
+    neighbours, patients, findings = rows.clone(), rows.clone(), rows.clone()
+    neighbours[[1, 5]] = rows[0]  # the same finding in the same patient, now alike
+    patients[[3, 7]] = rows[2]  # the same finding in two patients
+    findings[[2, 6]] = rows[0]  # two findings of two patients
+    assert pair_loss(patients, label, patient) < apart < pair_loss(findings, label, patient)
+    assert torch.isclose(pair_loss(neighbours, label, patient), apart, atol=1e-5)
 
 
 def test_rewording_loses_words_but_never_all() -> None:
@@ -132,6 +167,25 @@ def test_held_out_patients_are_never_loaded(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     said = json.dumps([pairs.reports(i, rng) for i in range(len(pairs.images))])
     assert not any(f"{patient}." in said for patient in held_out)
+
+
+def test_rare_categories_are_drawn_more_often_and_fields_are_looked_at_closely(tmp_path: Path) -> None:
+    lines = ["image,patient,site,category,kind,report"]
+    for i in range(9):
+        Image.new("RGB", (20, 20), "pink").save(tmp_path / f"{i}.png")
+        lines.append(f"{i}.png,one,cervix,{'SCC' if i == 8 else 'NILM'},cell,report {i}.")
+    Image.new("RGB", (300, 200), "blue").save(tmp_path / "field.png")
+    lines.append("field.png,two,blood,,field,report 9.")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
+    pairs = load_smears(tmp_path / "manifest.csv", first_label=0, size=16, leave_out=lambda patient: False)
+    assert len(pairs.images) == len(pairs.labels) == 9 + 1 + FIELD_CROPS
+    assert pairs.chances is not None and pairs.patients is not None
+    assert pairs.chances.sum() == pytest.approx(1)
+    assert pairs.chances[:9].sum() == pytest.approx(CELL_SHARE)
+    assert 1 < pairs.chances[8] / pairs.chances[0] < 8
+    assert len(set(pairs.patients[:9])) == 1 and len(set(pairs.patients[9:])) == 1
+    rng = np.random.default_rng(0)
+    assert all(pairs.reports(i, rng).endswith("report 9.") for i in range(9, len(pairs.images)))
 
 
 def test_the_whole_training_runs_resumes_and_loads(tmp_path: Path) -> None:

@@ -1,0 +1,301 @@
+"""How well an encoder finds real cells of patients it was never trained on, and whether another stain leads it astray.
+
+    python -m benchmarks.real_cells                    # the starter, on the patients it never saw
+    python -m benchmarks.real_cells --work runs/folds  # five folds by patient, trained where they are not there
+
+Data: `../shared/data/cytology` (manifest.csv), read in place. Cells: 2,013 crops of the cervix from 15 CRIC blocks,
+taken for patients, in six categories; their cells and their fields are left out of a fold's training together. Rare
+categories come from two to four blocks, so blocks are dealt to the folds by their number of abnormal cells.
+
+A query is a held-out cell; what is found never is of its own patient. Gallery A: the cells the fold was trained on (the
+archive that a reviewer has). Gallery B: the cells of the fold's other held-out patients, which nothing was trained on
+either; queries whose category no other patient of the fold has do not count there. Scored as images (P@5 of the nearest
+five cells), macro over categories, with intervals from resampled patients (`retrieval.macro`; from slides where there
+is one patient). Chance is the share of the query's category in the gallery. The colour histogram answers the same
+queries from the same galleries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.machine import describe_machine
+from benchmarks.real_folds import train_folds
+from benchmarks.real_input import SHARED
+from benchmarks.stain import BETWEEN_LABORATORIES, FAR_APART, Shift, perturb_stain
+from generation.phantom import PROFILES, phantom_cases
+from retrieval import Encoder, Estimate
+from retrieval.colour import colour_histogram
+from retrieval.macro import MacroBootstrap
+from retrieval.training.smears import is_held_out
+
+RUNS = Path("runs/starter")
+FOLDS = 5
+NEAREST_CELLS = 5
+NEAREST = 10
+STAIN_QUERIES = 400  # images of a kind that are perturbed, spread evenly over the held-out ones
+PHANTOM_QUERIES = 200
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Smears:
+    """The manifest's images, and what is said of each: arrays of one length."""
+
+    images: list[Image.Image]
+    patient: np.ndarray
+    slide: np.ndarray
+    site: np.ndarray
+    stain: np.ndarray
+    category: np.ndarray
+    cell: np.ndarray
+    """bool: a cell of the cervix."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of a table: what was measured, of how many queries."""
+
+    name: str
+    queries: int
+    values: dict[str, Estimate]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    manifest = options.data / "cytology" / "manifest.csv"
+    if not manifest.is_file():
+        print(f"There is no {manifest}: name the folder that holds cytology/ with --data.", file=sys.stderr)
+        return 1
+    smears = read_smears(manifest)
+    if options.work is None:
+        encoders = [Encoder(options.clip)]
+        unseen = [np.array([is_held_out(patient) for patient in smears.patient])]
+    else:
+        fold = deal_folds(smears)
+        unseen = [np.array([fold.get(p, -1) == f or (p not in fold and is_held_out(p)) for p in smears.patient])
+                  for f in range(FOLDS)]  # fmt: skip
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+        train_folds(manifest, fold, options.work, options.starter, minutes=options.minutes)
+        encoders = [Encoder(options.work / f"fold-{f}") for f in range(FOLDS)]
+    vectors = [encoder.encode_images(smears.images) for encoder in encoders]
+    colours = np.stack([colour_histogram(np.asarray(image)) for image in smears.images])
+    tables = {
+        "Cells of the cervix, macro P@5": cells(smears, vectors, colours, unseen),
+        "Sites and stains, share of the nearest 10": sites_and_stains(smears, vectors, colours, unseen),
+        "Stain perturbed, share of the top 10 kept": stain_overlap(smears, encoders, vectors, unseen),
+    }
+    print(describe_machine())
+    for title, rows in tables.items():
+        print(f"\n{title}\n\n{_table(rows)}")
+    if options.json:
+        report = {"machine": describe_machine(), "encoders": [e.fingerprint for e in encoders], "tables": tables}
+        options.json.write_text(json.dumps(report, indent=2, default=dataclasses.asdict) + "\n", encoding="utf-8")
+    return 0
+
+
+def read_smears(manifest: Path) -> Smears:
+    """Every image of the manifest, decoded and held in memory as RGB, fields reduced to 512 px."""
+    with manifest.open(newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    images = []
+    for row in rows:
+        with Image.open(manifest.parent / row["image"]) as opened:
+            image = opened.convert("RGB")
+        image.thumbnail((512, 512), Image.Resampling.BICUBIC)
+        images.append(image)
+    columns = {
+        name: np.array([row[name] for row in rows])
+        for name in ("patient", "slide", "site", "stain", "category", "kind")
+    }
+    cell = (columns.pop("kind") == "cell") & (columns["site"] == "cervix")
+    return Smears(images, cell=cell, **columns)
+
+
+def deal_folds(smears: Smears) -> dict[str, int]:
+    """Which fold each patient with cells is held out in: sorted by their abnormal cells, most first, and dealt to and
+    fro, so that each fold has as many patients and the few with rare categories are spread."""
+    abnormal = {
+        str(patient): int((smears.cell & (smears.patient == patient) & (smears.category != "NILM")).sum())
+        for patient in np.unique(smears.patient[smears.cell])
+    }
+    order = [*range(FOLDS), *reversed(range(FOLDS))]
+    return {
+        patient: order[place % len(order)]
+        for place, patient in enumerate(sorted(abnormal, key=lambda patient: (-abnormal[patient], patient)))
+    }
+
+
+def clusters(smears: Smears, images: np.ndarray) -> np.ndarray:
+    """What is drawn for an interval: patients, or where all images are of one patient its slides; int[n]."""
+    of = smears.patient if len(np.unique(smears.patient[images])) > 1 else smears.slide
+    return np.unique(of[images], return_inverse=True)[1]
+
+
+def cells(smears: Smears, vectors: list[np.ndarray], colours: np.ndarray, unseen: list[np.ndarray]) -> list[Row]:
+    """Both galleries, each with the encoder, the histogram, the difference of the two, and chance."""
+    categories, label = np.unique(smears.category, return_inverse=True)
+    rows = []
+    for gallery in ("A: training patients", "B: other held-out patients"):
+        asked, found = [], {"encoder": [], "colour histogram": [], "chance": []}
+        for seen_as, held_out in zip(vectors, unseen, strict=True):
+            for patient in np.unique(smears.patient[smears.cell & held_out]):
+                queries = np.flatnonzero(smears.cell & (smears.patient == patient))
+                among = held_out & (smears.patient != patient) if gallery.startswith("B") else ~held_out
+                pool = np.flatnonzero(smears.cell & among)
+                queries = queries[np.isin(label[queries], label[pool])]
+                if not len(queries):
+                    continue
+                asked.append(queries)
+                for name, rows_of in (("encoder", seen_as), ("colour histogram", colours)):
+                    nearest = pool[_nearest(rows_of[queries], rows_of[pool], NEAREST_CELLS)]
+                    found[name].append((label[nearest] == label[queries][:, None]).mean(axis=1))
+                found["chance"].append((label[pool] == label[queries][:, None]).mean(axis=1))
+        if not asked:
+            continue
+        query = np.concatenate(asked)
+        scores = {name: np.concatenate(parts) for name, parts in found.items()}
+        scores["encoder - histogram"] = scores["encoder"] - scores["colour histogram"]
+        present = np.unique(label[query])
+        bootstrap = MacroBootstrap(clusters(smears, query), label[query], len(categories))
+        parts = [present, *(np.array([one]) for one in present)]
+        for name, values in scores.items():
+            estimates = bootstrap.mean(values, parts)
+            columns = dict(zip(["macro", *categories[present].tolist()], estimates, strict=True))
+            rows.append(Row(f"{gallery}; {name}", len(query), columns))
+    return rows
+
+
+def sites_and_stains(
+    smears: Smears, vectors: list[np.ndarray], colours: np.ndarray, unseen: list[np.ndarray]
+) -> list[Row]:
+    """How many of the ten nearest share the site, and the stain; balanced, each site's mean counting alike.
+
+    With the own patient left out only where others of the site exist. The two sites from Pathology Atlas are one
+    patient and one laboratory each, and were trained on: there only the own image is left out, and site, stain,
+    patient and laboratory cannot be told apart. Within the spinal fluid both stains come from the same specimen.
+    """
+    rows = []
+    everything = np.arange(len(smears.patient))
+    for site in np.unique(smears.site):
+        alone = len(np.unique(smears.patient[smears.site == site])) == 1
+        name = f"{site} ({'one patient, seen in training' if alone else 'held-out patients'})"
+        for way in ("encoder", "colour histogram"):
+            same_site, same_stain, asked = [], [], []
+            for seen_as, held_out in zip(vectors, unseen, strict=True):
+                queries = np.flatnonzero((smears.site == site) & (held_out | alone))
+                table = colours if way == "colour histogram" else seen_as
+                scores = table[queries] @ table.T
+                own = everything == queries[:, None] if alone else smears.patient == smears.patient[queries][:, None]
+                scores[own] = -np.inf
+                nearest = np.argsort(-scores, axis=1, kind="stable")[:, :NEAREST]
+                same_site.append((smears.site[nearest] == site).mean(axis=1))
+                same_stain.append((smears.stain[nearest] == smears.stain[queries][:, None]).mean(axis=1))
+                asked.append(queries)
+            whose = clusters(smears, np.concatenate(asked))
+            values = {
+                "site": _mean(np.concatenate(same_site), whose),
+                "stain": _mean(np.concatenate(same_stain), whose),
+            }
+            rows.append(Row(f"{name}; {way}", len(whose), values))
+    return rows
+
+
+def stain_overlap(
+    smears: Smears, encoders: list[Encoder], vectors: list[np.ndarray], unseen: list[np.ndarray]
+) -> list[Row]:
+    """How much of the top 10 of the other patients' images stays when the query's stain is another laboratory's."""
+    kept: dict[str, list[np.ndarray]] = {}
+    whose: dict[str, list[np.ndarray]] = {}
+    kinds = {
+        "cells of the cervix": smears.cell,
+        "fields of the cervix": (smears.site == "cervix") & ~smears.cell,
+        "fields of blood": smears.site == "blood",
+    }
+    for number, (encoder, table, held_out) in enumerate(zip(encoders, vectors, unseen, strict=True)):
+        for kind, of_kind in kinds.items():
+            queries = np.flatnonzero(of_kind & held_out)
+            queries = queries[:: max(1, len(queries) * len(encoders) // STAIN_QUERIES)]
+            own = smears.patient == smears.patient[queries][:, None]
+            images = [smears.images[i] for i in queries]
+            _compare(kind, encoder, images, table, own, queries, kept, whose)
+        queries = phantom_cases(PHANTOM_QUERIES // len(encoders), seed=77 + number, split="held-out")
+        archive = encoder.encode_images([p.draw() for p in phantom_cases(30 * len(PROFILES), seed=1, split="held-out")])
+        nobody = np.zeros((len(queries), len(archive)), bool)
+        numbers = np.arange(len(queries)) + number * len(queries)
+        _compare("phantoms", encoder, [p.draw() for p in queries], archive, nobody, numbers, kept, whose)
+    rows = []
+    for name, shares in kept.items():
+        asked, values = np.concatenate(whose[name]), np.concatenate(shares)
+        drawn = asked if name.startswith("phantoms") else clusters(smears, asked)
+        rows.append(Row(name, len(values), {"kept": _mean(values, drawn)}))
+    return rows
+
+
+def _compare(
+    kind: str, encoder: Encoder, images: list[Image.Image], archive: np.ndarray, own: np.ndarray,
+    asked: np.ndarray, kept: dict[str, list[np.ndarray]], whose: dict[str, list[np.ndarray]],
+) -> None:  # fmt: skip
+    def top(pictures: list[Image.Image]) -> np.ndarray:
+        scores = np.where(own, -np.inf, encoder.encode_images(pictures) @ archive.T)
+        return np.argsort(-scores, axis=1, kind="stable")[:, :NEAREST]
+
+    before = top(images)
+    for shift in (BETWEEN_LABORATORIES, FAR_APART):
+        rng = np.random.default_rng(0)
+        after = top([perturb_stain(image, rng, shift) for image in images])
+        name = f"{kind}, {_ranges(shift)}"
+        kept.setdefault(name, []).append((before[:, :, None] == after[:, None]).any(axis=2).mean(axis=1))
+        whose.setdefault(name, []).append(asked)
+
+
+def _ranges(shift: Shift) -> str:
+    return (
+        f"{shift.name} (stains ± {shift.stain:.0%}, hue ± {360 * shift.hue:.0f}°, "
+        f"saturation × {1 + shift.saturation:g}, intensity × {1 + shift.intensity:g})"
+    )
+
+
+def _nearest(queries: np.ndarray, gallery: np.ndarray, k: int) -> np.ndarray:
+    return np.argsort(-(queries @ gallery.T), axis=1, kind="stable")[:, :k]
+
+
+def _mean(values: np.ndarray, patients: np.ndarray) -> Estimate:
+    return MacroBootstrap(patients, np.zeros(len(values), int), 1).mean(values, [np.array([0])])[0]
+
+
+def _table(rows: list[Row]) -> str:
+    columns = list(dict.fromkeys(column for row in rows for column in row.values))
+    lines = [f"| | queries | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
+    for row in rows:
+        values = " | ".join(str(row.values[c]) if c in row.values else "" for c in columns)
+        lines.append(f"| {row.name} | {row.queries} | {values} |")
+    return "\n".join(lines)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, default=SHARED, help="folder that holds cytology/")
+    parser.add_argument("--clip", type=Path, help="another encoder than the starter's, trained without the same fifth")
+    parser.add_argument("--work", type=Path, help="folder of the folds' encoders, fold-0 to fold-4")
+    parser.add_argument("--starter", type=Path, default=RUNS, help="work folder of the starter's training")
+    parser.add_argument("--minutes", type=float, default=8.0, help="training time of a fold")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    started = time.perf_counter()
+    status = main()
+    print(f"\n{time.perf_counter() - started:.0f} s in all")
+    raise SystemExit(status)
