@@ -31,10 +31,10 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.machine import describe_machine
-from benchmarks.real_folds import train_folds
+from benchmarks.real_folds import held_out, train_folds
 from benchmarks.real_input import SHARED
-from benchmarks.stain import BETWEEN_LABORATORIES, FAR_APART, Shift, perturb_stain
-from generation.phantom import PROFILES, phantom_cases
+from benchmarks.stain import BETWEEN_LABORATORIES, FAR_APART, kept_share
+from generation.phantom import phantom_cases
 from retrieval import Encoder, Estimate
 from retrieval.colour import colour_histogram
 from retrieval.macro import MacroBootstrap
@@ -46,6 +46,7 @@ NEAREST_CELLS = 5
 NEAREST = 10
 STAIN_QUERIES = 400  # images of a kind that are perturbed, spread evenly over the held-out ones
 PHANTOM_QUERIES = 200
+PHANTOM_REFERENCES = 1320
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,8 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unseen = [np.array([is_held_out(patient) for patient in smears.patient])]
     else:
         fold = deal_folds(smears)
-        unseen = [np.array([fold.get(p, -1) == f or (p not in fold and is_held_out(p)) for p in smears.patient])
-                  for f in range(FOLDS)]  # fmt: skip
+        unseen = [np.array([held_out(fold, f, patient) for patient in smears.patient]) for f in range(FOLDS)]
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
         train_folds(manifest, fold, options.work, options.starter, minutes=options.minutes)
         encoders = [Encoder(options.work / f"fold-{f}") for f in range(FOLDS)]
@@ -148,10 +148,10 @@ def cells(smears: Smears, vectors: list[np.ndarray], colours: np.ndarray, unseen
     rows = []
     for gallery in ("A: training patients", "B: other held-out patients"):
         asked, found = [], {"encoder": [], "colour histogram": [], "chance": []}
-        for seen_as, held_out in zip(vectors, unseen, strict=True):
-            for patient in np.unique(smears.patient[smears.cell & held_out]):
+        for seen_as, out in zip(vectors, unseen, strict=True):
+            for patient in np.unique(smears.patient[smears.cell & out]):
                 queries = np.flatnonzero(smears.cell & (smears.patient == patient))
-                among = held_out & (smears.patient != patient) if gallery.startswith("B") else ~held_out
+                among = out & (smears.patient != patient) if gallery.startswith("B") else ~out
                 pool = np.flatnonzero(smears.cell & among)
                 queries = queries[np.isin(label[queries], label[pool])]
                 if not len(queries):
@@ -192,8 +192,8 @@ def sites_and_stains(
         name = f"{site} ({'one patient, seen in training' if alone else 'held-out patients'})"
         for way in ("encoder", "colour histogram"):
             same_site, same_stain, asked = [], [], []
-            for seen_as, held_out in zip(vectors, unseen, strict=True):
-                queries = np.flatnonzero((smears.site == site) & (held_out | alone))
+            for seen_as, out in zip(vectors, unseen, strict=True):
+                queries = np.flatnonzero((smears.site == site) & (out | alone))
                 table = colours if way == "colour histogram" else seen_as
                 scores = table[queries] @ table.T
                 own = everything == queries[:, None] if alone else smears.patient == smears.patient[queries][:, None]
@@ -214,56 +214,38 @@ def sites_and_stains(
 def stain_overlap(
     smears: Smears, encoders: list[Encoder], vectors: list[np.ndarray], unseen: list[np.ndarray]
 ) -> list[Row]:
-    """How much of the top 10 of the other patients' images stays when the query's stain is another laboratory's."""
-    kept: dict[str, list[np.ndarray]] = {}
-    whose: dict[str, list[np.ndarray]] = {}
+    """How much of the top 10 stays when the query's stain is another laboratory's: real images against the images of
+    all other patients, phantoms against other phantoms."""
     kinds = {
         "cells of the cervix": smears.cell,
         "fields of the cervix": (smears.site == "cervix") & ~smears.cell,
         "fields of blood": smears.site == "blood",
     }
-    for number, (encoder, table, held_out) in enumerate(zip(encoders, vectors, unseen, strict=True)):
-        for kind, of_kind in kinds.items():
-            queries = np.flatnonzero(of_kind & held_out)
-            queries = queries[:: max(1, len(queries) * len(encoders) // STAIN_QUERIES)]
-            own = smears.patient == smears.patient[queries][:, None]
-            images = [smears.images[i] for i in queries]
-            _compare(kind, encoder, images, table, own, queries, kept, whose)
-        queries = phantom_cases(PHANTOM_QUERIES // len(encoders), seed=77 + number, split="held-out")
-        archive = encoder.encode_images([p.draw() for p in phantom_cases(30 * len(PROFILES), seed=1, split="held-out")])
-        nobody = np.zeros((len(queries), len(archive)), bool)
-        numbers = np.arange(len(queries)) + number * len(queries)
-        _compare("phantoms", encoder, [p.draw() for p in queries], archive, nobody, numbers, kept, whose)
+    drawn = [phantom.draw() for phantom in phantom_cases(PHANTOM_REFERENCES, seed=1, split="held-out")]
+    asking = [phantom.draw() for phantom in phantom_cases(PHANTOM_QUERIES, seed=77, split="held-out")]
+    archives = [encoder.encode_images(drawn) for encoder in encoders]
     rows = []
-    for name, shares in kept.items():
-        asked, values = np.concatenate(whose[name]), np.concatenate(shares)
-        drawn = asked if name.startswith("phantoms") else clusters(smears, asked)
-        rows.append(Row(name, len(values), {"kept": _mean(values, drawn)}))
-    return rows
-
-
-def _compare(
-    kind: str, encoder: Encoder, images: list[Image.Image], archive: np.ndarray, own: np.ndarray,
-    asked: np.ndarray, kept: dict[str, list[np.ndarray]], whose: dict[str, list[np.ndarray]],
-) -> None:  # fmt: skip
-    def top(pictures: list[Image.Image]) -> np.ndarray:
-        scores = np.where(own, -np.inf, encoder.encode_images(pictures) @ archive.T)
-        return np.argsort(-scores, axis=1, kind="stable")[:, :NEAREST]
-
-    before = top(images)
     for shift in (BETWEEN_LABORATORIES, FAR_APART):
-        rng = np.random.default_rng(0)
-        after = top([perturb_stain(image, rng, shift) for image in images])
-        name = f"{kind}, {_ranges(shift)}"
-        kept.setdefault(name, []).append((before[:, :, None] == after[:, None]).any(axis=2).mean(axis=1))
-        whose.setdefault(name, []).append(asked)
-
-
-def _ranges(shift: Shift) -> str:
-    return (
-        f"{shift.name} (stains ± {shift.stain:.0%}, hue ± {360 * shift.hue:.0f}°, "
-        f"saturation × {1 + shift.saturation:g}, intensity × {1 + shift.intensity:g})"
-    )
+        for kind, of_kind in kinds.items():
+            asked, kept = [], []
+            for encoder, table, out in zip(encoders, vectors, unseen, strict=True):
+                queries = np.flatnonzero(of_kind & out)
+                queries = queries[:: max(1, len(queries) * len(encoders) // STAIN_QUERIES)]
+                own = smears.patient == smears.patient[queries][:, None]
+                kept.append(kept_share(encoder, [smears.images[i] for i in queries], table, own, shift))
+                asked.append(queries)
+            whose, values = clusters(smears, np.concatenate(asked)), np.concatenate(kept)
+            rows.append(Row(f"{kind}, {shift}", len(values), {"kept": _mean(values, whose)}))
+        nobody = np.zeros((len(asking), len(drawn)), bool)
+        values = np.concatenate(
+            [
+                kept_share(encoder, asking, table, nobody, shift)
+                for encoder, table in zip(encoders, archives, strict=True)
+            ]
+        )
+        whose = np.tile(np.arange(len(asking)), len(encoders))
+        rows.append(Row(f"phantoms, {shift}", len(values), {"kept": _mean(values, whose)}))
+    return rows
 
 
 def _nearest(queries: np.ndarray, gallery: np.ndarray, k: int) -> np.ndarray:

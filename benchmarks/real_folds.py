@@ -6,6 +6,7 @@ go on by the starter's own recipe (`retrieval.training`), with the cells and fie
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,12 +26,17 @@ BATCH = 52
 log = logging.getLogger("real_folds").info
 
 
+def held_out(fold: Mapping[str, int], number: int, patient: str) -> bool:
+    """Whether fold `number` is not trained on a patient: `fold` says in which one a patient with cells is held out;
+    others are held out as everywhere (`is_held_out`)."""
+    return fold[patient] == number if patient in fold else is_held_out(patient)
+
+
 def train_folds(manifest: Path, fold: Mapping[str, int], work: Path, starter: Path, *, minutes: float) -> None:
     """Train `work`/common and then `work`/fold-0 to `work`/fold-4, `minutes` each; a folder that is there is finished.
 
-    `fold` gives the fold in which a patient with cells is held out; other patients are held out as everywhere
-    (`is_held_out`). `starter` is the work folder of the starter's training: its drawn phantoms and its `reader`, a CLIP
-    that can read and has not looked at anything yet.
+    `fold` is that of `held_out`. `starter` is the work folder of the starter's training: its drawn phantoms and its
+    `reader`, a CLIP that can read and has not looked at anything yet.
     """
 
     def train(folder: Path, start: Path, smears: int, learning_rate: float, leave_out: Callable[[str], bool]) -> None:
@@ -55,12 +61,4 @@ def train_folds(manifest: Path, fold: Mapping[str, int], work: Path, starter: Pa
     common = work / "common"
     train(common, starter / "reader", BATCH // 4, 1.5e-3, lambda patient: patient in fold or is_held_out(patient))
     for number in sorted(set(fold.values())):
-        train(
-            work / f"fold-{number}",
-            common,
-            BATCH * 3 // 4,
-            1e-3,
-            lambda patient, number=number: (
-                fold.get(patient) == number or (patient not in fold and is_held_out(patient))
-            ),
-        )
+        train(work / f"fold-{number}", common, BATCH * 3 // 4, 1e-3, functools.partial(held_out, fold, number))

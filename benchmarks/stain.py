@@ -7,10 +7,13 @@ do, and the result is then varied as an image editor would, in hue, saturation a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import PIL.Image
+
+from retrieval import Encoder
 
 STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 """Optical density of haematoxylin, eosin and DAB in red, green and blue (Ruifrok and Johnston 2001)."""
@@ -29,6 +32,12 @@ class Shift:
     """Factor."""
     intensity: float
     """Factor."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} (stains ± {self.stain:.0%}, hue ± {360 * self.hue:.0f}°, "
+            f"saturation × {1 + self.saturation:g}, intensity × {1 + self.intensity:g})"
+        )
 
 
 BETWEEN_LABORATORIES = Shift("between laboratories", stain=0.1, hue=0.03, saturation=0.25, intensity=0.1)
@@ -52,6 +61,23 @@ def perturb_stain(
     intensity = hsv[..., 2] * _factor(rng, shift.intensity)
     turned = np.stack([hue, saturation.clip(0, 255), intensity.clip(0, 255)], axis=-1)
     return PIL.Image.fromarray(turned.astype(np.uint8), mode="HSV").convert("RGB")
+
+
+def kept_share(
+    encoder: Encoder, images: Sequence[PIL.Image.Image], archive: np.ndarray, own: np.ndarray, shift: Shift, k: int = 10
+) -> np.ndarray:
+    """Which share of each image's k nearest, float[n], is still there under another stain.
+
+    `archive` float32[m, d] are the encoder's unit rows, `own` bool[n, m] which of them a query may not find.
+    """
+
+    def nearest(queries: Sequence[PIL.Image.Image]) -> np.ndarray:
+        scores = np.where(own, -np.inf, encoder.encode_images(queries) @ archive.T)
+        return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+
+    rng = np.random.default_rng(0)
+    before, after = nearest(images), nearest([perturb_stain(image, rng, shift) for image in images])
+    return (before[:, :, None] == after[:, None]).any(axis=2).mean(axis=1)
 
 
 def _factor(rng: np.random.Generator, most: float) -> float:
