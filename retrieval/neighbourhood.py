@@ -17,6 +17,7 @@ from retrieval.comparability import Calibration, Comparability, Kind, nearest_si
 from retrieval.errors import EvaluationError
 from retrieval.gallery import Gallery, gallery
 from retrieval.nuisance import NuisanceAudit, NuisancePool
+from retrieval.query_vectors import competing
 from retrieval.report_reader import read_report
 from retrieval.report_text import morphology_and_diagnosis
 
@@ -115,16 +116,7 @@ class Neighbourhoods:
         chosen = system or (leading.system if leading else "")
         if not chosen or result.vector is None:
             return None
-        where = dataclasses.replace(result.where or CaseFilter(), categories=())
-        if result.query.case:
-            case = self._archive.case(result.query.case)
-            where = dataclasses.replace(
-                where,
-                exclude_cases=(*where.exclude_cases, case.key),
-                exclude_patients=where.exclude_patients
-                if result.query.include_own_patient
-                else (*where.exclude_patients, case.patient),
-            )
+        where = dataclasses.replace(competing(result.query, self._archive) or CaseFilter(), categories=())
         return gallery(
             self._archive,
             result.vector,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from retrieval.query import Query
 from retrieval.rocchio import rocchio
 
 if TYPE_CHECKING:
-    from index_store import Archive, Case
+    from index_store import Archive, Case, CaseFilter
     from retrieval.encoder import Encoder
     from retrieval.report_index import ReportIndex
 
@@ -47,6 +48,22 @@ def read_marks(query: Query, archive: Archive) -> Marks:
     """The cases that the query names. Raises `index_store.CaseNotFoundError`."""
     more, less = (tuple(archive.case(key) for key in keys) for keys in (query.more, query.less))
     return Marks(more, less)
+
+
+def competing(query: Query, archive: Archive) -> CaseFilter | None:
+    """The query's filter, narrowed by what goes without saying: a case is no answer to itself, and its own patient
+    none unless the query says so. None: everybody competes.
+    """
+    from index_store import CaseFilter
+
+    if not query.case:
+        return query.where
+    case = archive.case(query.case)
+    where = query.where or CaseFilter()
+    where = dataclasses.replace(where, exclude_cases=(*where.exclude_cases, case.key))
+    if not query.include_own_patient:
+        where = dataclasses.replace(where, exclude_patients=(*where.exclude_patients, case.patient))
+    return where
 
 
 def picture_vector(query: Query, archive: Archive, encoder: Encoder) -> Vectors:

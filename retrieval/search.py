@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from retrieval.encoder import Encoder, Progress, Vectors
 from retrieval.errors import EncoderLoadError, QueryError
 from retrieval.fusion import POOL, FusionRule, default_rules, mean_query
 from retrieval.query import Query
-from retrieval.query_vectors import Marks, picture_vector, read_marks
+from retrieval.query_vectors import Marks, competing, picture_vector, read_marks
 from retrieval.ranking import Ranking, rank_images
 from retrieval.report_index import ReportIndex, read_report_index
 from retrieval.report_text import morphology_and_diagnosis
@@ -250,7 +249,7 @@ class CaseSearch:
         """Each channel's patients, in the order of the channels."""
         if self._archive.encoder is None:  # nothing was ever embedded
             return {}
-        where = self._permitted(query)
+        where = competing(query, self._archive)
         least = max(query.k, NEIGHBOURS)  # by so many is judged whether anything comparable was found
         pool = POOL if len(channels) > 1 else least
         rankings: dict[str, Ranking] = {}
@@ -268,19 +267,6 @@ class CaseSearch:
                 permitted = None if where is None else self._archive.case_ids(where)
                 rankings[name] = reports.rank(query.text, vector, self._rules["report"], permitted=permitted)
         return rankings
-
-    def _permitted(self, query: Query) -> CaseFilter | None:
-        """The query's filter, narrowed by what goes without saying: a case's own patient is no answer."""
-        from index_store import CaseFilter
-
-        if not query.case:
-            return query.where
-        case = self._archive.case(query.case)
-        where = query.where or CaseFilter()
-        where = dataclasses.replace(where, exclude_cases=(*where.exclude_cases, case.key))
-        if not query.include_own_patient:
-            where = dataclasses.replace(where, exclude_patients=(*where.exclude_patients, case.patient))
-        return where
 
     def _report_index(self) -> ReportIndex:
         with self._reading:
