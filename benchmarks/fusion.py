@@ -32,7 +32,7 @@ from retrieval.query import Query
 K = 10
 QUERY_SEED = 77
 REFERENCES = {"the query's phrases": ("held-out", 1), "other phrases": ("train", 5)}  # split, seed of the archive
-WEIGHTS = {"text": (("generated", (0, 0.5, 1)), ("joint", (1, 2)), ("report", (1, 2)))}
+WEIGHTS = {"text": (("generated", (0, 0.5, 1)), ("joint", (1, 2)), ("report", (1, 2, 4)))}
 WEIGHTS["text and image"] = (("image", (1, 2)), *WEIGHTS["text"])
 Ranked = Mapping[str, Mapping[str, float]]
 """By channel, the score of each case that it found."""

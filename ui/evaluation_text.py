@@ -34,6 +34,7 @@ NOT_SHOWN: Final = (
 def evaluation_text(evaluation: Evaluation) -> str:
     """The figures of every question: all metrics over the whole archive, then one metric site by site."""
     parts = [wrapped(paragraph) for paragraph in (*introduction(evaluation), *remarks(evaluation))]
+    parts.append(_glance(evaluation))
     for family in evaluation.families:
         parts.append(f"==== {family.name}\n" + wrapped(asked(family)))
         parts += [_task(task) for task in family.tasks]
@@ -121,6 +122,19 @@ def site_name(part: Part) -> str:
 def figure(estimate: Estimate) -> str:
     """A mean with its interval; an expectation, whose interval is a point, alone."""
     return f"{estimate.mean:.3f}" if estimate.low == estimate.high == estimate.mean else str(estimate)
+
+
+def _glance(evaluation: Evaluation) -> str:
+    """One metric of every row over the whole archive, before the hundreds of lines that follow."""
+    questions = [task.name for task in evaluation.families[0].tasks]
+    heads = [name.removeprefix("category ") for name in questions]  # so that a line fits a terminal
+    lines = []
+    for family in evaluation.families:
+        wholes = {task.name: task.parts[0].rows for task in family.tasks}
+        lines += [[family.name.capitalize(), *([""] * len(questions))]]
+        for i, row in enumerate(wholes[questions[0]]):
+            lines.append([f"  {row.channel}", *(figure(wholes[name][i].scores[BY_SITE]) for name in questions)])
+    return "\n".join(["==== at a glance", "", *_aligned([[BY_SITE, *heads], *lines])])
 
 
 def _counted(categories: int, task: TaskResult) -> str:
@@ -226,7 +240,7 @@ def choice_text(choices: Sequence[FusionChoice], file: str) -> str:
         ]
         rows = [[one.name, str(one.precision), signed(one.chosen_minus)] for one in choice.compared]
         parts.append("\n".join([*lines, *_aligned([["there", "P@10", "chosen − this"], *rows])]))
-    written = f"Written to {file}: try it with `coin evaluate --fusion {file}`."
+    written = f"Written to {file}: use it with `--rules {file}`, in `coin search`, `coin ui` and here."
     return "\n\n".join([*parts, wrapped(written), RESEARCH_USE])
 
 
