@@ -170,7 +170,7 @@ def cells(smears: Smears, vectors: list[np.ndarray], colours: np.ndarray, unseen
         bootstrap = MacroBootstrap(clusters(smears, query), label[query], len(categories))
         parts = [present, *(np.array([one]) for one in present)]
         for name, values in scores.items():
-            estimates = bootstrap.mean(values, parts)
+            estimates = [average.estimate for average in bootstrap.mean({name: values}, parts)[name]]
             columns = dict(zip(["macro", *categories[present].tolist()], estimates, strict=True))
             rows.append(Row(f"{gallery}; {name}", len(query), columns))
     return rows
@@ -253,7 +253,8 @@ def _nearest(queries: np.ndarray, gallery: np.ndarray, k: int) -> np.ndarray:
 
 
 def _mean(values: np.ndarray, patients: np.ndarray) -> Estimate:
-    return MacroBootstrap(patients, np.zeros(len(values), int), 1).mean(values, [np.array([0])])[0]
+    averages = MacroBootstrap(patients, np.zeros(len(values), int), 1).mean({"": values}, [np.array([0])])
+    return averages[""][0].estimate
 
 
 def _table(rows: list[Row]) -> str:
