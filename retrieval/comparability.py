@@ -7,7 +7,8 @@ interval. It holds for queries that are made as the archive's cases are: the sam
 
 The statistic is the mean similarity of the 5 nearest patients, a k-nearest-neighbour distance as in Ramaswamy et al.,
 SIGMOD 2000. On phantoms of sites that the archive lacked it told them from the others better than the nearest patient
-alone, a local ratio as in LOF or a Mahalanobis distance (`benchmarks.comparability` prints the table).
+alone and a local ratio as in LOF, and as well as a Mahalanobis distance (`benchmarks.comparability` prints the table),
+whose false alarms came to 12 to 13 % where 5 were promised.
 
 Each way to ask has a calibration of its own, because similarities of images, texts and generated images are not of one
 scale; `calibration` makes them.
