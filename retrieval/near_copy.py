@@ -18,8 +18,8 @@ patients in `../shared/data/cytology`:
 The encoder must find the original first. With the starter the original is among the nearest 10 of these 2,766 for at
 least 97 % of the copies after JPEG, half or 128 px size, stain shift, blur or central crop, for 96 % of mirrored and
 paler, 92 % of turned, 84 to 90 % of darker or brighter ones, and 84 % after crop, turn, JPEG and brightness together:
-what is not flagged is not proven to be new. A least similarity beside the hash prevented no false flag and lost copies when it
-was tried (with an earlier starter), so there is none.
+what is not flagged is not proven to be new. A least similarity beside the hash prevented no false flag and lost
+copies when it was tried (with an earlier starter), so there is none.
 """
 
 from __future__ import annotations
