@@ -129,8 +129,19 @@ def _described(sentence: str, headings: bool) -> Iterator[str]:
     """The clauses of a sentence that say something of the specimen."""
     if _ADMINISTRATION.search(sentence) and not _states(sentence):
         return
-    if not headings:
-        sentence = _without_heading(sentence)
+    body = _without_heading(sentence)
+    if headings and body:
+        # "Additional recommendation: dark crowded groups …" is no advice: what a heading says is not judged.
+        heading = sentence[: sentence.rindex(body)]
+        described = list(_undirected(body))
+        if described:
+            yield from (f"{heading}{described[0]}", *described[1:])
+        return
+    yield from _undirected(body)
+
+
+def _undirected(sentence: str) -> Iterator[str]:
+    """The clauses of a sentence that are no advice."""
     if not _ADVICE.search(sentence):
         yield sentence
         return

@@ -176,3 +176,12 @@ def test_headings_stay_where_they_are_wanted_and_advice_does_not() -> None:
     assert morphology_and_diagnosis(report) == "Smear shows cells. papillary carcinoma."
     kept = morphology_and_diagnosis(report, headings=True)
     assert kept == "Smear shows cells. Cytological diagnosis: papillary carcinoma."
+
+
+def test_a_heading_that_sounds_like_advice_costs_no_morphology() -> None:
+    report = "HSIL, high-grade squamous lesion.; Additional recommendation: Dark crowded groups. Repeat smear advised."
+    kept = morphology_and_diagnosis(report, headings=True)
+    assert kept == "HSIL, high-grade squamous lesion. Additional recommendation: Dark crowded groups."
+    assert morphology_and_diagnosis(report) == "HSIL, high-grade squamous lesion. Dark crowded groups."
+    advice = "NILM.; Additional recommendation: Follow-up is recommended."
+    assert morphology_and_diagnosis(advice, headings=True) == "NILM."
