@@ -234,9 +234,7 @@ def _archive(folder: Path, encoder: Encoder, *manifests: Path) -> Iterator[Archi
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--parts", nargs="+", choices=("rule", "search", "examples"), default=("rule", "search", "examples")
-    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--queries", type=int, default=176)
     parser.add_argument("--query-seed", type=int, default=77)
     parser.add_argument("--per-class", type=int, default=30, help="reference cases per site and category")

@@ -27,11 +27,6 @@ class AbstentionCurve:
     auroc: float
     """Probability that an unknown query is less similar than a known one, ties counting half."""
 
-    def flagged_at(self, false_alarms: float) -> float:
-        """The largest share of the unknown that is flagged with at most so many false alarms."""
-        allowed = self.flagged_known <= false_alarms
-        return float(self.flagged_unknown[allowed].max())
-
 
 @dataclass(frozen=True, eq=False)
 class RiskCoverage:

@@ -23,8 +23,8 @@ from retrieval.leave_one_out import evaluate_families
 from retrieval.metrics import Ints
 from retrieval.questions import Gain, questions_for, same_category
 from retrieval.report_families import family_numbers
-from retrieval.report_queries import HISTOGRAM, IMAGE, Rows, Vectors, asked_text, has_report, rows_of, with_vector
-from retrieval.report_text import report_family
+from retrieval.report_queries import HISTOGRAM, IMAGE, Rows, Vectors, has_report, rows_of, with_vector
+from retrieval.report_text import asked_text, report_family
 from retrieval.truth import METRICS, Truth
 from retrieval.vector_shelf import VectorShelf, shelf_key
 

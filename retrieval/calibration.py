@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 Encode = Callable[[Sequence[str]], Vectors]
 """Report texts to unit rows: `Encoder.encode_texts`, or one that looks up what is stored."""
-Draw = Callable[[str], Vectors]
-"""A report to the vectors of the images generated from it."""
 
 SAMPLE: Final = 500
 
@@ -78,30 +76,6 @@ def calibrate_texts(
     if reports:
         scores["report"] = _ascending(nearest_mean(asked, texts, patients, own=patients[chosen]))
     return Calibration(fingerprint, scores)
-
-
-def calibrate_generated(
-    archive: Archive,
-    fingerprint: str,
-    draw: Draw,
-    *,
-    sample: int = 100,
-    seed: int = 0,
-    where: CaseFilter | None = None,
-) -> Calibration:
-    """Calibrate generated queries: the reports of a sample become images, and these search for other patients.
-
-    Costly (one generation a sampled report), so it is done once, by an evaluation, and kept (`Calibration.to_dict`). A
-    rate of 5 % is told to within 0.6 to 17 % by 40 reports, and to within 1.6 to 11 % by 100. Until then a generated
-    query may be judged by the threshold of "case", whose stated rate is not its own.
-    """
-    own = _own_cases(archive, fingerprint, where)
-    reported = [i for i, case in enumerate(own.cases) if case.report.strip()]
-    if not reported:
-        raise EvaluationError("No case has a report to generate images from.")
-    chosen = np.array(reported)[_one_a_patient(own.patient_of[reported], sample, np.random.default_rng(seed))]
-    means = np.concatenate([mean_query(draw(own.cases[i].report)) for i in chosen])
-    return Calibration(fingerprint, {"generated": own.scores(means, chosen)})
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -117,23 +117,6 @@ class Calibration:
         if (self.fingerprint, self.neighbours) != (other.fingerprint, other.neighbours):
             raise ValueError("two calibrations of different encoders, or by different numbers of neighbours")
         return dataclasses.replace(self, scores={**self.scores, **other.scores})
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain values, for JSON: a calibration is costly and may be kept as long as archive and encoder stay."""
-        scores = {kind: list(values) for kind, values in self.scores.items()}
-        return {"fingerprint": self.fingerprint, "neighbours": self.neighbours, "scores": scores}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> Calibration:
-        """What `to_dict` gave. Raises ValueError for anything else."""
-        try:
-            given: dict = dict(values["scores"])  # type: ignore[call-overload]
-            scores: dict[Kind, tuple[float, ...]] = {kind: tuple(sorted(map(float, of))) for kind, of in given.items()}
-            if set(scores) - set(get_args(Kind)) or not all(scores.values()):
-                raise ValueError("unknown or empty kinds")
-            return cls(str(values["fingerprint"]), scores, int(values["neighbours"]))  # type: ignore[call-overload]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"This is no calibration ({error}): calibrate the archive again.") from error
 
 
 def _clopper_pearson(times: int, n: int) -> tuple[float, float]:

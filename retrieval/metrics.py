@@ -71,16 +71,6 @@ def majority_vote(labels: Ints, k: int) -> Ints:
     return np.take_along_axis(heads, votes.argmax(axis=1)[:, None], axis=1)[:, 0]
 
 
-def macro_f1(truth: Ints, predicted: Ints) -> float:
-    """Mean over the labels of `truth` of F1 = 2 TP / (times true + times predicted); both int[n], n >= 1.
-
-    A label that is only ever predicted has no F1 of its own; it costs those it is mistaken for.
-    """
-    hits = truth == predicted
-    labels = np.unique(truth)
-    return float(np.mean([2 * hits[truth == c].sum() / ((truth == c).sum() + (predicted == c).sum()) for c in labels]))
-
-
 def discounts(k: int) -> Floats:
     """What each of the first k ranks counts in DCG: 1 / log2(rank + 1), float[k]."""
     return 1.0 / np.log2(np.arange(2, k + 2))

@@ -19,7 +19,7 @@ from retrieval.gallery import Gallery, gallery
 from retrieval.nuisance import NuisanceAudit, NuisancePool
 from retrieval.query_vectors import competing
 from retrieval.report_reader import read_report
-from retrieval.report_text import morphology_and_diagnosis
+from retrieval.report_text import asked_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,7 +160,7 @@ class Neighbourhoods:
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
         """As a search encodes a report."""
-        return self._encoder.encode_texts([morphology_and_diagnosis(text, headings=True) for text in texts])
+        return self._encoder.encode_texts([asked_text(text) for text in texts])
 
 
 def told_of(query: Query, archive: Archive) -> Told:

@@ -29,18 +29,19 @@ class ReportIndex:
     words: ReportWords
     vectors: Vectors | None
     """float32[n, d], unit rows; a row of zeros where a report has no vector. None where no report has one."""
+    embedded: npt.NDArray[np.bool_]
+    """bool[n]: the reports that have one."""
 
     @property
     def without_vector(self) -> int:
         """Reports that only their words find."""
-        return len(self.case_ids) if self.vectors is None else int((~self.vectors.any(axis=1)).sum())
+        return int((~self.embedded).sum())
 
     def vectors_of(self, case_ids: list[int]) -> Vectors:
         """The vectors of those of the cases that have one, float32[m, d]."""
         if self.vectors is None:
             return np.empty((0, 0), dtype=np.float32)
-        rows = self.vectors[np.isin(self.case_ids, case_ids)]
-        return rows[rows.any(axis=1)]
+        return self.vectors[self.embedded & np.isin(self.case_ids, case_ids)]
 
     def rank(
         self, text: str, vector: Vectors | None, rule: FusionRule, *, permitted: npt.NDArray[np.int64] | None
@@ -53,8 +54,7 @@ class ReportIndex:
         words = self.words.scores(text)
         ways = {"words": np.where(allowed & (words > 0), words, -np.inf)}
         if vector is not None and self.vectors is not None:
-            known = allowed & self.vectors.any(axis=1)
-            ways["meaning"] = np.where(known, self.vectors @ vector[0], -np.inf)
+            ways["meaning"] = np.where(allowed & self.embedded, self.vectors @ vector[0], -np.inf)
         fused = fuse(rule, {name: scores[None] for name, scores in ways.items()}, pool=max(1, len(words)))
         return rank_reports(self.case_ids.tolist(), self.patients, fused.scores[0])
 
@@ -67,17 +67,16 @@ def read_report_index(archive: Archive, fingerprint: str) -> ReportIndex:
     revision = archive.revision  # before reading: what changes meanwhile makes the index outdated, never wrong unseen
     reports = [report for report in archive.reports() if report.text.strip()]
     ids = np.array([report.case_id for report in reports], dtype=np.int64)
-    embedded, known = archive.report_vectors(fingerprint)
-    vectors = None
-    if len(embedded):
-        vectors = np.zeros((len(ids), known.shape[1]), dtype=np.float32)
-        place = np.minimum(np.searchsorted(ids, embedded), max(0, len(ids) - 1))
-        there = ids[place] == embedded if len(ids) else np.zeros(len(embedded), dtype=bool)
-        vectors[place[there]] = known[there]
+    stored_ids, stored = archive.report_vectors(fingerprint)
+    embedded, vectors = np.isin(ids, stored_ids), None
+    if embedded.any():
+        vectors = np.zeros((len(ids), stored.shape[1]), dtype=np.float32)
+        vectors[embedded] = stored[np.searchsorted(stored_ids, ids[embedded])]
     return ReportIndex(
         revision=revision,
         case_ids=ids,
         patients=tuple(report.patient for report in reports),
         words=ReportWords([report.text for report in reports]),
         vectors=vectors,
+        embedded=embedded,
     )

@@ -13,7 +13,6 @@ from retrieval.evaluated_channels import ByVectors, ByWords, Channel, Family, Fu
 from retrieval.fusion import CHANNELS, FusionRule
 from retrieval.labelled import LabelledCases
 from retrieval.metrics import Bools, Ints
-from retrieval.report_text import morphology_and_diagnosis
 from retrieval.report_words import ReportWords
 
 Vectors = npt.NDArray[np.float32]
@@ -46,11 +45,6 @@ def has_report(cases: LabelledCases) -> Bools:
 def with_vector(vectors: Vectors) -> Bools:
     """bool[n]: the rows that are not of zeros."""
     return np.asarray(vectors.any(axis=1), dtype=bool)
-
-
-def asked_text(report: str) -> str:
-    """What the generator and the text tower read of a report that asks, as in a search (`search.CaseSearch`)."""
-    return morphology_and_diagnosis(report, headings=True)
 
 
 def rows_of(

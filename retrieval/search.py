@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from retrieval.answer import channel_answers, fused_cases, overlaps
 from retrieval.comparability import NEIGHBOURS
@@ -17,7 +17,7 @@ from retrieval.query import Query
 from retrieval.query_vectors import Marks, competing, picture_vector, read_marks
 from retrieval.ranking import Ranking, rank_images
 from retrieval.report_index import ReportIndex, read_report_index
-from retrieval.report_text import morphology_and_diagnosis
+from retrieval.report_text import asked_text
 from retrieval.results import SearchResult, Timing
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from generation import CoinGenerator, Preset
     from index_store import Archive, CaseFilter
     from retrieval.generated_query import GeneratedQuery
-
-SEEN: Final = ("image", "generated", "joint")
-"""The channels that compare with images. Each is one unit vector."""
 
 
 class CaseSearch:
@@ -232,10 +229,8 @@ class CaseSearch:
 
     @staticmethod
     def _read(text: str) -> str:
-        """What the generator and the text tower read of a report. Both were measured to suffer from advice, signatures
-        and the like, and `joint` from losing its headings (`benchmarks.report_text`); BM25 was not, and reads it whole.
-        """
-        return morphology_and_diagnosis(text, headings=True)
+        """What the generator and the text tower read. `benchmarks.report_text` varies it."""
+        return asked_text(text)
 
     def _rank(
         self,

@@ -45,7 +45,10 @@ def test_the_wheel_holds_the_code_the_view_and_the_starter(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {path.relative_to(ROOT).as_posix() for folder in SHIPPED for path in shipped_files(folder)}
     expected |= {
-        path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*.py") if path.is_file()
+        path.relative_to(ROOT).as_posix()
+        for room in ROOMS
+        for ending in ("py", "toml")  # wordings, vocabulary and fusion rules are data of the package
+        for path in (ROOT / room).rglob(f"*.{ending}")
     }
     assert expected - names == set()
     assert [name for name in names if name.endswith(".pyc") or name.startswith(("tests", "benchmarks"))] == []

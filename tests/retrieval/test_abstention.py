@@ -23,8 +23,6 @@ def test_the_area_is_scikit_learns_and_the_shares_are_counted(known: np.ndarray,
     ):
         assert of_unknown == (unknown < threshold).mean()
         assert of_known == (known < threshold).mean()
-    assert curve.flagged_at(1) == curve.flagged_unknown.max()
-    assert curve.flagged_at(0) == max((unknown < t).mean() for t in curve.thresholds if not (known < t).any())
 
 
 @given(SIMILARITIES, st.integers(0, 1000))

@@ -16,7 +16,7 @@ from retrieval import Encoder, GenerationPlan, add_manifest, evaluate_archive
 from retrieval.archive_evaluation import gather, unwatched
 from retrieval.fusion import default_rules
 from retrieval.generated_queries import generated_queries
-from retrieval.report_queries import asked_text
+from retrieval.report_text import asked_text
 from retrieval.vector_shelf import VectorShelf
 from tests.models import tiny_lora, tiny_sdxl
 from tests.retrieval.conftest import speckled

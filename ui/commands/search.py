@@ -51,12 +51,13 @@ class _Weight(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         channel, _, number = str(value).partition("=")
+        wrong = f"'{value}' is not one of {', '.join(CHANNELS)} with a number, such as report=2"
+        if channel not in CHANNELS:
+            self.fail(wrong, param, ctx)
         try:
-            if channel in CHANNELS:
-                return channel, float(number)
+            return channel, float(number)
         except ValueError:
-            pass
-        self.fail(f"'{value}' is not one of {', '.join(CHANNELS)} with a number, such as report=2", param, ctx)
+            self.fail(wrong, param, ctx)
 
 
 @click.command()

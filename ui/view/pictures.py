@@ -22,7 +22,7 @@ _EXPLAINED: Final = {PHANTOM: "PHANTOM: drawn, no patient", SYNTHETIC: "SYNTHETI
 
 def show_image(case: Case, image: Image, *, at_most: int, alt: str) -> None:
     """An image of a case, labelled where it is a phantom; where its file cannot be read, the reason instead."""
-    picture, problem = guarded(lambda: _picture_of(str(image.path), image.sha256, at_most))
+    picture, problem = guarded(lambda: image_png(image, at_most=at_most))
     if picture is None:
         st.error(escape(problem))
         return
@@ -32,12 +32,17 @@ def show_image(case: Case, image: Image, *, at_most: int, alt: str) -> None:
 
 def show_upload(data: bytes, *, alt: str) -> None:
     """An uploaded image file, labelled where it says of itself that it shows no patient."""
-    picture, problem = guarded(lambda: _picture(data))
+    picture, problem = guarded(lambda: upload_png(data))
     if picture is None:
         st.error(escape(problem))
     else:
         st.image(picture, alt=alt, width="stretch", output_format="PNG")
         _show_mark(mark_of(data))
+
+
+def image_png(image: Image, *, at_most: int = CARD) -> bytes:
+    """PNG bytes of an archive's image. Raises `index_store.ImageProblem` where its file cannot be read."""
+    return _picture_of(str(image.path), image.sha256, at_most)
 
 
 def _show_mark(mark: str) -> None:
@@ -54,7 +59,8 @@ def _picture_of(path: str, sha256: str, at_most: int) -> bytes:
 
 
 @st.cache_data(max_entries=20, show_spinner=False)
-def _picture(data: bytes) -> bytes:
+def upload_png(data: bytes) -> bytes:
+    """PNG bytes of an uploaded file, at a card's size. Raises `index_store.ImageProblem`."""
     from index_store import decode_image
 
     return png_bytes(readable(decode_image(data), at_most=CARD))

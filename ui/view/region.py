@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Final
 
+import PIL.Image
 import streamlit as st
 from PIL import ImageDraw
 
-from ui.pictures import CARD, png_bytes, readable
+from ui.pictures import png_bytes
+from ui.view.pictures import image_png, upload_png
+from ui.view.plain import escape
 from ui.view.state import ask_guarded, guarded, service
 
 if TYPE_CHECKING:
@@ -22,19 +26,22 @@ FRAME: Final = "#d6336c"  # no stain has this pink
 def draw_region(asked: Query, *, image_id: int | None = None) -> None:
     """Draw the sliders, and the frame they set; the button asks by what is inside."""
     region = asked.region
+    # Sliders of their own for each image and region: what was set for another image says nothing of this one.
+    of = hash((asked.image, asked.case, image_id, region))
+    keys = f"region_across-{of}", f"region_down-{of}"
     with st.expander("Search by a part of the image", expanded=region is not None):
-        across = st.slider("From left to right, %", *WHOLE, _percent(region, "left", "right"), key="region_across")
-        down = st.slider("From top to bottom, %", *WHOLE, _percent(region, "top", "bottom"), key="region_down")
+        across = st.slider("From left to right, %", *WHOLE, _percent(region, "left", "right"), key=keys[0])
+        down = st.slider("From top to bottom, %", *WHOLE, _percent(region, "top", "bottom"), key=keys[1])
         framed, problem = guarded(lambda: _framed(asked, image_id, across, down))
         if framed is None:
-            st.error(problem)
+            st.error(escape(problem))
             return
         st.image(framed, alt="The image with the chosen part framed", width="stretch", output_format="PNG")
         with st.container(horizontal=True, gap="xsmall"):
             st.button(
                 "Search by this part",
                 on_click=ask_guarded,
-                args=(lambda: asked.within(_chosen(), image_id=image_id),),
+                args=(lambda: asked.within(_chosen(*keys), image_id=image_id),),
             )
             if region is not None:
                 st.button("Whole image again", on_click=ask_guarded, args=(lambda: asked.within(None),))
@@ -46,19 +53,17 @@ def _percent(region: Region | None, first: str, second: str) -> tuple[int, int]:
     return round(100 * getattr(region, first)), round(100 * getattr(region, second))
 
 
-def _chosen() -> Region:
+def _chosen(across_key: str, down_key: str) -> Region:
     """What the sliders say now: a callback runs before the page is drawn anew."""
     from retrieval import Region
 
-    across, down = st.session_state["region_across"], st.session_state["region_down"]
+    across, down = st.session_state[across_key], st.session_state[down_key]
     return Region(across[0] / 100, down[0] / 100, across[1] / 100, down[1] / 100)
 
 
 def _framed(asked: Query, image_id: int | None, across: tuple[int, int], down: tuple[int, int]) -> bytes:
-    from index_store import decode_image
-
-    source = asked.image or service().archive.image_path(image_id or 0)
-    picture: Image = readable(decode_image(source), at_most=CARD).convert("RGB")
+    shown = upload_png(asked.image) if asked.image else image_png(service().archive.image(image_id or 0))
+    picture: Image = PIL.Image.open(io.BytesIO(shown)).convert("RGB")
     sides = (
         across[0] / 100 * (picture.width - 1),
         down[0] / 100 * (picture.height - 1),

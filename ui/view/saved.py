@@ -26,8 +26,11 @@ def draw_saved_queries(at_hand: Query | None) -> None:
             with st.container(horizontal=True, gap="xsmall"):
                 st.button("Ask again", on_click=_ask_again, args=(chosen,))
                 if st.button("Delete query"):
-                    guarded(lambda: queries.delete(chosen))
-                    st.rerun()
+                    _, problem = guarded(lambda: queries.delete(chosen))
+                    if problem:
+                        st.error(escape(problem))
+                    else:
+                        st.rerun()
         if at_hand is None:
             st.caption("Ask first; then the query can be kept under a name.")
             return
