@@ -146,6 +146,10 @@ def rules_text(choices: Sequence[FusionChoice], rules: Mapping[str, FusionRule])
     lines = ["# How channels are joined, by what the query holds. Written by `coin evaluate --choose-fusion`."]
     for name in dict.fromkeys([*rules, *chosen]):
         rule = chosen[name].rule if name in chosen else rules[name]
+        # One that is not named would weigh 1, and nobody measured it.
+        unmeasured = (
+            [channel for channel in rules[name].weights if channel not in rule.weights] if name in rules else []
+        )
         lines.append("")
         if name in chosen:
             one = chosen[name]
@@ -155,8 +159,13 @@ def rules_text(choices: Sequence[FusionChoice], rules: Mapping[str, FusionRule])
                 f"# ({one.why}).",
                 f"# On the {one.measured_queries} queries of the other {one.measured_patients} patients: P@10 "
                 f"{one.measured}.",
+                *(
+                    f"# `{channel}` was not measured (for `generated`: --generate N), so it has no weight."
+                    for channel in unmeasured
+                ),
             ]
-        weights = ", ".join(f"{channel} = {weight:g}" for channel, weight in rule.weights.items())
+        named = {**rule.weights, **dict.fromkeys(unmeasured, 0.0)}
+        weights = ", ".join(f"{channel} = {weight:g}" for channel, weight in named.items())
         lines += [f'["{name}"]', f'method = "{rule.method}"', f"weights = {{ {weights} }}"]
     return "\n".join(lines) + "\n"
 

@@ -83,8 +83,13 @@ def test_the_file_is_read_as_rules_and_written_the_same_again(tmp_path: Path) ->
     rules = read_rules(tmp_path / "rules.toml")
     assert set(rules) == set(default_rules())
     for choice in first:
-        assert rules[choice.name] == choice.rule
+        weights = dict(rules[choice.name].weights)
+        assert rules[choice.name].method == choice.rule.method
+        assert {channel: weights.pop(channel) for channel in choice.rule.weights} == choice.rule.weights
+        assert not any(weights.values()), "a channel that was not measured has a weight"
         assert f"the other {choice.measured_patients} patients" in text
+    assert rules["text"].weights["generated"] == 0
+    assert "`generated` was not measured" in text
     assert rules["image"] == default_rules()["image"]
 
 
