@@ -11,19 +11,22 @@ if TYPE_CHECKING:
 
 SAME_PLACE_SHARE = 0.5  # pairs of views that differ in stain and focus alone
 GREY_SHARE = 0.08  # images that lose their colour altogether
+COVERED_SHARE = 0.4  # views of which a part is hidden …
+COVER_SIDE = (0.15, 0.5)  # … a square of this side, as a share of the view's
 
 
 def two_views(pixels: torch.Tensor, generator: torch.Generator, side: int) -> torch.Tensor:
     """Two views of each image at random: float32[n, 3, h, w] in 0…1 -> [2n, 3, side, side], all first views first.
 
     They always differ in stain and focus, and in half of the pairs in turn, scale and crop as well: where nothing but
-    the stain differs, two views are to be one.
+    the stain differs, two views are to be one. `generator` is of the pixels' device.
     """
     import torch
 
     first, moved = turn_and_scale(pixels, generator, side), turn_and_scale(pixels, generator, side)
     stays = _uniform(generator, 0, 1, len(pixels), 1, 1, 1) < SAME_PLACE_SHARE
-    return refocus(restain(torch.cat([first, torch.where(stays, first, moved)]), generator), generator)
+    both = torch.cat([first, torch.where(stays, first, moved)])
+    return cover(refocus(restain(both, generator), generator), generator)
 
 
 def turn_and_scale(pixels: torch.Tensor, generator: torch.Generator, side: int) -> torch.Tensor:
@@ -58,13 +61,14 @@ def restain(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     import torch
 
     n = len(pixels)
-    grey = torch.full((3, 3), 1 / 3)
-    cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / np.sqrt(3)
+    device = pixels.device
+    grey, unchanged = torch.full((3, 3), 1 / 3, device=device), torch.eye(3, device=device)
+    cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]], device=device) / np.sqrt(3)
     hue = _uniform(generator, -0.5, 0.5, n, 1, 1)
     depth = _uniform(generator, 0.4, 1.6, n, 1, 1)
     depth = torch.where(_uniform(generator, 0, 1, n, 1, 1) < GREY_SHARE, 0.0, depth)
-    colours = depth * (torch.cos(hue) * (torch.eye(3) - grey) + torch.sin(hue) * cross)  # Rodrigues about (1, 1, 1)
-    mixing = torch.eye(3) + torch.randn(n, 3, 3, generator=generator) * 0.05
+    colours = depth * (torch.cos(hue) * (unchanged - grey) + torch.sin(hue) * cross)  # Rodrigues about (1, 1, 1)
+    mixing = unchanged + torch.randn(n, 3, 3, generator=generator, device=device) * 0.05
     scale = _uniform(generator, 0.65, 1.5, n, 1, 1) * _uniform(generator, 0.85, 1.15, n, 3, 1)
     matrix = scale * (mixing @ (grey + colours))
     offset = _uniform(generator, -0.08, 0.1, n, 1, 1) + _uniform(generator, -0.05, 0.05, n, 3, 1)
@@ -80,14 +84,27 @@ def refocus(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     soft = F.avg_pool2d(pixels, 3, 1, 1, count_include_pad=False)
     softer = F.avg_pool2d(soft, 3, 1, 1, count_include_pad=False)
     amount = _uniform(generator, -0.6, 1.4, len(pixels), 1, 1, 1).clamp(0, 1)
-    noise = torch.randn(pixels.shape, generator=generator) * _uniform(generator, 0, 0.02, len(pixels), 1, 1, 1)
-    return pixels + amount * (softer - pixels) + noise
+    noise = torch.randn(pixels.shape, generator=generator, device=pixels.device)
+    return pixels + amount * (softer - pixels) + noise * _uniform(generator, 0, 0.02, len(pixels), 1, 1, 1)
+
+
+def cover(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Some views with a square of their mean colour over a part of them: no single place may be all the evidence."""
+    import torch
+
+    n, _, height, width = pixels.shape
+    reach = _uniform(generator, *COVER_SIDE, n, 1, 1) / 2
+    hidden = _uniform(generator, 0, 1, n, 1, 1) < COVERED_SHARE
+    for length, shape in ((height, (1, -1, 1)), (width, (1, 1, -1))):
+        places = torch.linspace(0, 1, length, device=pixels.device).view(shape)
+        hidden = hidden & ((places - _uniform(generator, 0, 1, n, 1, 1)).abs() < reach)
+    return torch.where(hidden[:, None], pixels.mean((2, 3), keepdim=True), pixels)
 
 
 def _uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> torch.Tensor:
     import torch
 
-    return torch.rand(shape, generator=generator) * (high - low) + low
+    return torch.rand(shape, generator=generator, device=generator.device) * (high - low) + low
 
 
 def reword(report: str, rng: np.random.Generator) -> str:

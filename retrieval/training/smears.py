@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from .clip import Pairs
+from .pairs import UNSAID, Pairs
 
 HELD_OUT_FIFTH = 0  # of five hash groups, this one is never trained on
-FIELD_CROPS = 3  # closer looks at a field, beside the whole of it
+FIELD_CROPS = 8  # closer looks at a field, beside the whole of it
 CLOSEST_PX = 100  # side of the closest look: a cell's crop
-CELL_SHARE = 0.65  # of the draws, where a manifest has both cells and fields
-TEMPER = 0.5  # a category or patient with four times the images is drawn twice as often
+DRAWN = {"cell": 0.6, "field": 0.2, "look": 0.2}  # how often each kind of image is drawn, where a manifest has it
+LABEL_TEMPER = 0.3  # a category with ten times the images is drawn twice as often
+PATIENT_TEMPER = 0.5  # … and a patient with four times those of a category, too
 
 
 def is_held_out(patient: str) -> bool:
@@ -35,27 +36,35 @@ def load_smears(
     """Training pairs of a manifest in the archive's columns, without the patients that `leave_out` names.
 
     Images are squares of `size` px, cut as the encoder cuts them; of a field also some closer looks, down to a cell's
-    size. The label of an image is its (site, category, stain, kind), numbered from `first_label`; its report is the
-    manifest's own, with the site in brackets in half of the wordings (COIN's second style), since the manifest's
-    reports are category lines alone. Rare categories and patients with few images are drawn more often than they occur.
+    size. The label of an image is its (site, category, stain, kind), numbered from `first_label`. A closer look has
+    none where its site has several categories: a field's is that of its most severe cell, which need not be in sight.
+    The report is the manifest's own, with the site in brackets in half of the wordings (COIN's second style), since the
+    manifest's reports are category lines alone. Rare categories and patients with few images are drawn more often than
+    they occur.
     """
     with manifest.open(newline="", encoding="utf-8") as handle:
         rows = [row for row in csv.DictReader(handle) if not leave_out(row["patient"])]
     rng = np.random.default_rng(0)
-    images, row_of = [], []
+    images, row_of, kind_of = [], [], []
     for i, row in enumerate(rows):
         with Image.open(manifest.parent / row["image"]) as opened:
             image = opened.convert("RGB")
-        looks = [image]
+        looks, kinds = [image], [row["kind"]]
         if row["kind"] == "field" and min(image.size) > CLOSEST_PX:
             looks += [_closer_look(image, rng) for _ in range(FIELD_CROPS)]
+            kinds += ["look"] * FIELD_CROPS
         images += [np.asarray(ImageOps.fit(look, (size, size), Image.Resampling.BICUBIC)) for look in looks]
         row_of += [i] * len(looks)
-    kinds = sorted({_kind(row) for row in rows})
-    patients = sorted({row["patient"] for row in rows})
-    label = np.array([kinds.index(_kind(rows[i])) for i in row_of])
-    patient = np.array([patients.index(rows[i]["patient"]) for i in row_of])
-    cell = np.array([rows[i]["kind"] == "cell" for i in row_of])
+        kind_of += kinds
+    what = [_shown(rows[i], kind) for i, kind in zip(row_of, kind_of, strict=True)]
+    label, statement, patient = (
+        _numbers(names) for names in (what, [rows[i]["report"] for i in row_of], [rows[i]["patient"] for i in row_of])
+    )
+    kind = np.array(kind_of)
+    categories: dict[str, set[str]] = {}
+    for row in rows:
+        categories.setdefault(row["site"], set()).add(row["category"])
+    several = np.array([len(categories[rows[i]["site"]]) > 1 for i in row_of])
 
     def report(i: int, rng: np.random.Generator) -> str:
         row = rows[row_of[i]]
@@ -63,13 +72,20 @@ def load_smears(
         return f"({row['site'].capitalize()}) {row['report']}" if named else row["report"]
 
     return Pairs(
-        np.stack(images), first_label + label, report, patients=patient, chances=_chances(label, patient, cell)
-    )
+        np.stack(images), np.where(several & (kind == "look"), UNSAID, first_label + label), report,
+        statements=first_label + statement, patients=patient, chances=_chances(label, patient, kind),
+    )  # fmt: skip
 
 
-def _kind(row: dict[str, str]) -> tuple[str, ...]:
+def _shown(row: dict[str, str], kind: str) -> tuple[str, ...]:
     # With the stain: Papanicolaou and Giemsa are to stay apart, however much each of them varies.
-    return row["site"], row["category"], row.get("stain", ""), row["kind"]
+    return row["site"], row["category"], row.get("stain", ""), kind
+
+
+def _numbers(names: Sequence[str | tuple[str, ...]]) -> NDArray[np.int64]:
+    """The place of each name among the different ones, sorted: int64[n]."""
+    place = {name: i for i, name in enumerate(sorted(set(names)))}
+    return np.array([place[name] for name in names])
 
 
 def _closer_look(field: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -78,15 +94,15 @@ def _closer_look(field: Image.Image, rng: np.random.Generator) -> Image.Image:
     return field.crop((left, top, left + side, top + side))
 
 
-def _chances(label: NDArray[np.int64], patient: NDArray[np.int64], cell: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How often each image is drawn: labels, and the patients of each, by their number of images to the `TEMPER`."""
+def _chances(label: NDArray[np.int64], patient: NDArray[np.int64], kind: NDArray[np.str_]) -> NDArray[np.float64]:
+    """How often each image is drawn: labels, and the patients of each, by their number of images to a power below 1;
+    kinds as `DRAWN` says."""
     chances = np.zeros(len(label))
     for one in np.unique(label):
         of_label = label == one
         _, which, count = np.unique(patient[of_label], return_inverse=True, return_counts=True)
-        share = count[which] ** (TEMPER - 1.0)
-        chances[of_label] = of_label.sum() ** TEMPER * share / share.sum()
-    if cell.any() and not cell.all():
-        chances[cell] *= CELL_SHARE / chances[cell].sum()
-        chances[~cell] *= (1 - CELL_SHARE) / chances[~cell].sum()
+        share = count[which] ** (PATIENT_TEMPER - 1.0)
+        chances[of_label] = of_label.sum() ** LABEL_TEMPER * share / share.sum()
+    for one, drawn in DRAWN.items():
+        chances[kind == one] *= drawn / max(chances[kind == one].sum(), np.finfo(float).tiny)
     return chances / chances.sum()

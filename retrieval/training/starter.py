@@ -30,13 +30,16 @@ from generation.training.dataset import PhantomSet, draw_training_set
 from generation.training.denoiser import Encoded, add_lora, save_lora, train_denoiser, unet_config
 from generation.training.vocabulary import build_vocabulary
 
-from .clip import EMBED_DIM, Pairs, train_clip
+from .clip import EMBED_DIM
+from .image_tower import train_image_tower
+from .pairs import Pairs
 from .reader import train_reader
 from .smears import load_smears
 from .text_tower import hand_on_text_tower
 
 PHANTOMS = 24_000
 RESTORED_EVERY = 5
+BATCH = (72, 40, 144)  # phantoms, restored phantoms and smears in a batch of the image tower
 SHARES = {"autoencoder": 0.13, "reader": 0.07, "clip": 0.35, "denoiser": 0.4, "lora": 0.05}  # of the training time
 FULL_REPORTS = slice(1, None)  # column 0 of the texts is the short caption
 ALL_TEXTS = slice(None)
@@ -56,8 +59,21 @@ def full_report(phantom: Phantom, seed: int) -> str:
     return write_report(phantom.morphology, Wording(np.random.default_rng([seed, 5]), held_out=False))
 
 
-def train_starter(work: Path, *, minutes: float, smears: Path | None, log: Log, phantoms_drawn: int = PHANTOMS) -> None:
-    """Run the stages that are not done yet in `work`; the finished weights are under `work`/result."""
+def train_starter(
+    work: Path,
+    *,
+    minutes: float,
+    smears: Path | None,
+    log: Log,
+    device: str = "cpu",
+    batch: tuple[int, int, int] = BATCH,
+    phantoms_drawn: int = PHANTOMS,
+) -> None:
+    """Run the stages that are not done yet in `work`; the finished weights are under `work`/result.
+
+    `device` is where the image tower learns, in batches of that many phantoms, restored phantoms and smears; the other
+    stages run on the CPU.
+    """
     seconds = {stage: minutes * 60 * share for stage, share in SHARES.items()}
     phantoms = draw_training_set(work, phantoms_drawn)
     vocabulary = work / "vocab"
@@ -72,7 +88,12 @@ def train_starter(work: Path, *, minutes: float, smears: Path | None, log: Log, 
     first, second = work / "text_encoder", work / "text_encoder_2"
     if not (second / "model.safetensors").exists():
         hand_on_text_tower(work / "reader", first, second)
-    _stage(work / "clip", log, lambda folder: _train_clip(phantoms, work, smears, folder, seconds["clip"], log))
+    clip_seconds = seconds["clip"]
+    _stage(
+        work / "clip",
+        log,
+        lambda folder: _train_clip(phantoms, work, smears, folder, clip_seconds, device=device, batch=batch, log=log),
+    )
     data = encode_training_set(phantoms, work, log)
     _train_coin(data, work, seconds["denoiser"], seconds["lora"], log)
     assemble_result(work)
@@ -99,7 +120,17 @@ def _train_reader(phantoms: PhantomSet, work: Path, folder: Path, seconds: float
     train_reader(write, (len(PROFILES), len(sites)), work / "vocab", folder, seconds=seconds, log=log)
 
 
-def _train_clip(phantoms: PhantomSet, work: Path, smears: Path | None, folder: Path, seconds: float, log: Log) -> None:
+def _train_clip(
+    phantoms: PhantomSet,
+    work: Path,
+    smears: Path | None,
+    folder: Path,
+    seconds: float,
+    *,
+    device: str,
+    batch: tuple[int, int, int],
+    log: Log,
+) -> None:
     from diffusers import AutoencoderKL
 
     def wording(i: int, rng: np.random.Generator) -> str:
@@ -109,12 +140,15 @@ def _train_clip(phantoms: PhantomSet, work: Path, smears: Path | None, folder: P
     every = slice(None, None, RESTORED_EVERY)
     restored = restore(AutoencoderKL.from_pretrained(work / "vae").eval(), phantoms.images[every])
     sources = [
-        (Pairs(phantoms.images, phantoms.findings, wording), 24),
-        (Pairs(restored, phantoms.findings[every], lambda i, rng: wording(i * RESTORED_EVERY, rng)), 12),
+        (Pairs(phantoms.images, phantoms.findings, wording), batch[0]),
+        (
+            Pairs(restored, phantoms.findings[every], lambda i, rng: wording(i * RESTORED_EVERY, rng)),
+            batch[1],
+        ),
     ]
     if smears is not None:
-        sources.append((load_smears(smears, first_label=len(PROFILES)), 24))
-    train_clip(sources, work / "vocab", folder, seconds=seconds, start_from=work / "reader", log=log)
+        sources.append((load_smears(smears, first_label=len(PROFILES)), batch[2]))
+    train_image_tower(sources, work / "reader", folder, seconds=seconds, device=device, log=log)
 
 
 def encode_training_set(phantoms: PhantomSet, work: Path, log: Log) -> Encoded:
@@ -193,9 +227,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/starter"), help="folder of checkpoints and result")
     parser.add_argument("--minutes", type=float, default=150.0, help="training time, shared out among the stages")
     parser.add_argument("--smears", type=Path, help="manifest of licensed real smears to train the CLIP on as well")
+    parser.add_argument("--device", default="cpu", help="where the image tower learns: cpu or cuda")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train_starter(options.work, minutes=options.minutes, smears=options.smears, log=logging.getLogger("starter").info)
+    log = logging.getLogger("starter").info
+    train_starter(options.work, minutes=options.minutes, smears=options.smears, device=options.device, log=log)
 
 
 if __name__ == "__main__":

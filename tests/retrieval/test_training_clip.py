@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -18,9 +17,11 @@ from generation.training.base import TextEncoders, write_text_encoder
 from generation.training.vocabulary import build_vocabulary
 from retrieval import Encoder
 from retrieval.training.augmentation import reword, two_views
-from retrieval.training.clip import Pairs, new_clip, pair_loss, train_clip
+from retrieval.training.clip import new_clip
+from retrieval.training.image_tower import pair_loss, report_loss, train_image_tower
+from retrieval.training.pairs import UNSAID, Pairs, Shelf
 from retrieval.training.reader import train_reader
-from retrieval.training.smears import CELL_SHARE, FIELD_CROPS, is_held_out, load_smears
+from retrieval.training.smears import DRAWN, FIELD_CROPS, is_held_out, load_smears
 from retrieval.training.starter import train_starter
 from retrieval.training.text_tower import hand_on_text_tower
 
@@ -29,16 +30,17 @@ REPORTS = ["(Ascites) smear shows clusters of cells.", "High-grade squamous intr
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CLIP after one step or a few, in the folder `clip`, with its vocabulary beside it."""
+    """A CLIP after one step or a few, in the folder `clip`, beside its vocabulary and the text tower it learned by."""
     folder = tmp_path_factory.mktemp("training")
     phantoms = phantom_cases(8, seed=78)
     build_vocabulary([phantom.report for phantom in phantom_cases(100)], folder / "vocab", size=700)
+    train_reader(lambda rng: (REPORTS[0], (0,)), (1,), folder / "vocab", folder / "reader", seconds=0.0)
     pairs = Pairs(
         np.stack([np.asarray(phantom.draw()) for phantom in phantoms]),
         np.arange(8) % 2,
         lambda i, rng: phantoms[i].report,
     )
-    train_clip([(pairs, 8)], folder / "vocab", folder / "clip", seconds=0.5)
+    train_image_tower([(pairs, 8)], folder / "reader", folder / "clip", seconds=0.5)
     return folder
 
 
@@ -52,26 +54,54 @@ def test_a_trained_clip_loads_by_the_encoder(trained: Path) -> None:
 
 def test_training_takes_up_earlier_weights(trained: Path, tmp_path: Path) -> None:
     pairs = Pairs(np.zeros((1, 128, 128, 3), np.uint8), np.zeros(1, np.int64), lambda i, rng: "NILM.")
-    train_clip([(pairs, 1)], trained / "vocab", tmp_path, seconds=0.0, start_from=trained / "clip")
-    assert Encoder(tmp_path).fingerprint == Encoder(trained / "clip").fingerprint
+    clip = trained / "clip"
+    train_image_tower([(pairs, 1)], clip, tmp_path, seconds=0.0, start_from=clip)
+    assert Encoder(tmp_path).fingerprint == Encoder(clip).fingerprint
 
 
-def test_training_can_keep_to_an_earlier_clip(trained: Path, tmp_path: Path) -> None:
-    """Its text tower is taken over as it is, and the kept images' vectors stay nearer to its own."""
-    images = np.stack([np.asarray(phantom.draw(32)) for phantom in phantom_cases(8, seed=79)])
-    away = {}
-    for kept in (False, True):
-        pairs = Pairs(images, np.arange(8) % 2, lambda i, rng: REPORTS[i % 2], patients=np.arange(8), kept=kept)
-        lines: list[str] = []
-        train_clip(
-            [(pairs, 8), (dataclasses.replace(pairs, kept=True), 1)], trained / "vocab", tmp_path / str(kept),
-            seconds=105, clock=itertools.count().__next__, keep_to=trained / "clip", log=lines.append,
-        )  # fmt: skip
-        assert [line.split()[2] for line in lines] == ["25", "50"]  # the clock counts looks at it: two a step
-        away[kept] = float(lines[-1].split()[-3])
-        read = [Encoder(folder).encode_texts(REPORTS) for folder in (trained / "clip", tmp_path / str(kept))]
-        assert np.array_equal(read[0], read[1])
-    assert 0 < away[True] < away[False]
+def test_the_image_tower_learns_findings_and_leaves_the_text_tower(trained: Path, tmp_path: Path) -> None:
+    """Two findings are told apart, also on images whose finding nobody said."""
+    rng = np.random.default_rng(0)
+    striped = np.where(np.arange(32) % 8 < 4, 60, 200)[None, :, None].repeat(32, 0).repeat(3, 2)
+    plain = np.full((32, 32, 3), 130)
+    images = [np.clip(kind + rng.normal(0, 8, kind.shape), 0, 255) for kind in (striped, plain) for _ in range(8)]
+    labels = np.repeat([0, 1], 8)
+    labels[[0, 8]] = UNSAID
+    pairs = Pairs(np.stack(images).astype(np.uint8), labels, lambda i, rng: REPORTS[i // 8], patients=np.arange(16))
+    lines: list[str] = []
+    train_image_tower(
+        [(pairs, 16)], trained / "reader", tmp_path, seconds=54, clock=itertools.count().__next__, log=lines.append,
+    )  # fmt: skip
+    assert [line.split()[3] for line in lines] == ["25"]  # the clock counts looks at it: two a step
+    before, after = Encoder(trained / "reader"), Encoder(tmp_path)
+    assert np.array_equal(before.encode_texts(REPORTS), after.encode_texts(REPORTS))
+    apart = []
+    for encoder in (before, after):
+        seen = encoder.encode_images([Image.fromarray(image) for image in pairs.images])
+        alike = seen @ seen.T
+        apart.append(float(alike[:8, :8].mean() + alike[8:, 8:].mean() - 2 * alike[:8, 8:].mean()))
+    assert apart[1] > apart[0]
+
+
+def test_a_shelf_draws_each_source_by_its_share_and_reads_what_is_said() -> None:
+    asked: list[str] = []
+
+    def read(texts: list[str]) -> torch.Tensor:
+        asked.extend(texts)
+        return torch.nn.functional.one_hot(torch.tensor([len(text) for text in texts]), 40).float()
+
+    images = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
+    said = Pairs(images, np.arange(6), lambda i, rng: "x" * (i + 1), statements=np.arange(6) // 2)
+    unsaid = Pairs(images + 100, np.full(6, UNSAID), lambda i, rng: "never read", patients=np.zeros(6, np.int64))
+    shelf = Shelf([(said, 6), (unsaid, 2)], read, np.random.default_rng(0), "cpu")
+    batch = shelf.draw()
+    shown = (batch.pixels[:, 0, 0, 0] * 255).round().int().tolist()
+    assert shown[:6] == list(range(6)) and all(number >= 100 for number in shown[6:])  # all once before any twice
+    assert batch.label.tolist() == [0, 1, 2, 3, 4, 5, UNSAID, UNSAID]
+    assert batch.statement.tolist() == [0, 0, 1, 1, 2, 2, UNSAID, UNSAID]
+    assert batch.read.argmax(1).tolist() == [1, 2, 3, 4, 5, 6, 0, 0]
+    assert not set(batch.patient[:6].tolist()) & set(batch.patient[6:].tolist())
+    assert len(asked) == len(set(asked)) == 7 and "never read" not in asked
 
 
 def test_the_reader_learns_to_tell_reports_apart_and_leaves_the_image_tower(trained: Path, tmp_path: Path) -> None:
@@ -141,6 +171,29 @@ def test_a_pair_is_the_other_view_or_the_same_finding_in_another_patient() -> No
     assert torch.isclose(pair_loss(neighbours, label, patient), apart, atol=1e-5)
 
 
+def test_what_nobody_said_is_matched_with_nothing_but_its_other_view() -> None:
+    rows = torch.eye(4).repeat(2, 1)
+    label, patient = torch.tensor([UNSAID, UNSAID, UNSAID, 0]).repeat(2), torch.tensor([0, 0, 1, 2]).repeat(2)
+    apart = pair_loss(rows, label, patient)
+    own, others, itself = rows.clone(), rows.clone(), rows.clone()
+    own[[1, 5]] = rows[0]  # of one patient: they may show the same
+    others[[2, 6]] = rows[0]
+    itself[0] = rows[1]  # one view is no longer like the other
+    assert torch.isclose(pair_loss(own, label, patient), apart, atol=1e-5)
+    assert pair_loss(others, label, patient) > apart and pair_loss(itself, label, patient) > apart
+
+
+def test_a_report_matches_every_image_of_its_statement() -> None:
+    read = torch.eye(3)
+    statement = torch.tensor([0, 0, UNSAID])
+    swapped = 10 * read[[1, 0, 2]].repeat(2, 1)
+    assert torch.isclose(report_loss(10 * read.repeat(2, 1), read, statement), report_loss(swapped, read, statement))
+    unread = 10 * read[[0, 1, 0]].repeat(2, 1)  # what is seen in an image without a report does not count
+    assert torch.isclose(report_loss(10 * read.repeat(2, 1), read, statement), report_loss(unread, read, statement))
+    told_apart = torch.tensor([0, 1, UNSAID])
+    assert report_loss(10 * read.repeat(2, 1), read, told_apart) < report_loss(swapped, read, told_apart)
+
+
 def test_rewording_loses_words_but_never_all() -> None:
     rng = np.random.default_rng(0)
     report = "(Ascites) smear shows cells. The morphology is consistent with adenocarcinoma. Follow-up."
@@ -181,7 +234,8 @@ def test_rare_categories_are_drawn_more_often_and_fields_are_looked_at_closely(t
     assert len(pairs.images) == len(pairs.labels) == 9 + 1 + FIELD_CROPS
     assert pairs.chances is not None and pairs.patients is not None
     assert pairs.chances.sum() == pytest.approx(1)
-    assert pairs.chances[:9].sum() == pytest.approx(CELL_SHARE)
+    assert pairs.chances[:9].sum() == pytest.approx(DRAWN["cell"])
+    assert pairs.chances[9] == pytest.approx(DRAWN["field"])
     assert 1 < pairs.chances[8] / pairs.chances[0] < 8
     assert len(set(pairs.patients[:9])) == 1 and len(set(pairs.patients[9:])) == 1
     rng = np.random.default_rng(0)
@@ -192,7 +246,7 @@ def test_the_whole_training_runs_resumes_and_loads(tmp_path: Path) -> None:
     """Every stage for a second or two; then again, which has nothing left to train."""
     log: list[str] = []
     for _ in range(2):
-        train_starter(tmp_path, minutes=0.1, smears=None, log=log.append, phantoms_drawn=90)
+        train_starter(tmp_path, minutes=0.1, smears=None, log=log.append, batch=(12, 6, 8), phantoms_drawn=90)
     assert [line for line in log if line.endswith("done before")] == [
         f"{stage}: done before" for stage in ("vae", "reader", "clip", "unet", "lora")
     ]

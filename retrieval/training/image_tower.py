@@ -1,0 +1,173 @@
+"""Training the starter's image tower against a text tower that stays as it is (Zhai et al. 2022, arXiv:2111.07991).
+
+Every image is seen twice in a batch, perturbed anew. Three losses at once: image against image (the other view of the
+same one, and the same finding in other patients: supervised contrast, Khosla et al. 2020, arXiv:2004.11362); image
+against report (every report that says the same counts as a match, since phantoms of one finding are interchangeable);
+and image against learned prototypes of the findings, which are thrown away. What is saved is the moving average of the
+weights.
+
+A fourth loss was tried and left out: that a restained view keep the neighbours of the image as it is (relations between
+instances, Zheng et al. 2021, arXiv:2107.09282). It kept no more of them, and learning was slower.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .augmentation import two_views
+from .clip import EMBED_DIM, new_clip, save_clip
+from .pairs import UNSAID, Pairs, Shelf, text_reader
+
+if TYPE_CHECKING:
+    import torch
+
+LOSSES = ("pairs", "reports", "findings")
+PAIR_SCALE = 14.0  # inverse temperature of image against image
+KIND_SCALE = 16.0  # … and of image against prototype
+SMOOTHING = 0.1  # of the prototypes' targets: neighbouring categories are not that sure
+DROP_PATH = 0.1
+WEIGHT_DECAY = 0.05
+AVERAGE_DECAY = 0.998
+WINDOW_PX = 96  # most of the training looks at windows of the images, which takes half the time …
+WINDOW_SHARE = 0.75  # … and the rest of it at whole images, as the encoder will
+CHECKPOINT_SECONDS = 240.0
+
+
+def train_image_tower(
+    sources: Sequence[tuple[Pairs, int]],
+    text_tower: Path,
+    folder: Path,
+    *,
+    seconds: float,
+    start_from: Path | None = None,
+    learning_rate: float = 2e-3,
+    seed: int = 0,
+    device: str = "cpu",
+    log: Callable[[str], None] = lambda line: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Train for `seconds` and save `folder`, a CLIP (open_clip's format, fp16 safetensors). Each source gives its
+    number of images to every batch.
+
+    `text_tower` is the CLIP folder whose text tower and vocabulary are taken over, unchanged; `start_from` the one
+    whose image tower is trained on (a new one without it). On `device` "cuda" all images must fit into its memory.
+    `clock` counts the seconds: `time.thread_time`, where the training has one thread, does not count what other
+    programs take.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    torch.manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
+    model, config = new_clip(text_tower, start_from=text_tower)
+    model.visual = new_clip(text_tower, start_from=start_from, drop_path=DROP_PATH)[0].visual
+    model.to(device).requires_grad_(False)
+    visual, scale = model.visual.requires_grad_(True).train(), model.logit_scale.requires_grad_(True)
+    shelf = Shelf(list(sources), text_reader(model, text_tower, device), np.random.default_rng(seed), device)
+    average = copy.deepcopy(visual).requires_grad_(False)
+    findings = 1 + max(int(pairs.labels.max()) for pairs, _ in sources)
+    prototypes = torch.nn.Parameter(torch.randn(findings, EMBED_DIM, device=device) * 0.1)
+    weights = list(visual.parameters())
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": [w for w in weights if w.ndim > 1], "weight_decay": WEIGHT_DECAY},
+            {"params": [*(w for w in weights if w.ndim <= 1), prototypes, scale], "weight_decay": 0.0},
+        ],
+        learning_rate,
+    )
+
+    def save() -> None:
+        model.visual = average
+        save_clip({name: value.cpu() for name, value in model.state_dict().items()}, config, text_tower, folder)
+        model.visual = visual
+
+    started = saved = clock()
+    step, running = 0, torch.zeros(len(LOSSES), device=device)
+    while (elapsed := clock() - started) < seconds:
+        share = elapsed / seconds
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate * min(1.0, (step + 1) / 100) * (0.5 * (1 + np.cos(np.pi * share)) + 0.01)
+        batch = shelf.draw()
+        whole = batch.pixels.shape[-1]
+        views = two_views(batch.pixels, generator, min(WINDOW_PX, whole) if share < WINDOW_SHARE else whole)
+        seen = F.normalize(visual(((views - 0.5) / 0.5).contiguous(memory_format=torch.channels_last)), dim=-1)
+        label = batch.label.repeat(2)
+        losses = torch.stack(
+            [
+                pair_loss(seen, label, batch.patient.repeat(2)),
+                report_loss(scale.exp().clamp(max=50) * seen, batch.read, batch.statement),
+                F.cross_entropy(
+                    KIND_SCALE * seen @ F.normalize(prototypes, dim=-1).T, label,
+                    ignore_index=UNSAID, label_smoothing=SMOOTHING,
+                ),
+            ]
+        )  # fmt: skip
+        optimiser.zero_grad(set_to_none=True)
+        losses.sum().backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimiser.step()
+        step += 1
+        move(average, visual, min(AVERAGE_DECAY, step / (step + 10)))
+        running = losses.detach() if step == 1 else 0.97 * running + 0.03 * losses.detach()
+        if step % 25 == 0:
+            parts = " ".join(f"{name} {value:.3f}" for name, value in zip(LOSSES, running.tolist(), strict=True))
+            log(f"image tower step {step} {parts} {elapsed:.0f} s")
+        if clock() - saved > CHECKPOINT_SECONDS:
+            save()
+            saved = clock()
+    save()
+
+
+def pair_loss(seen: torch.Tensor, label: torch.Tensor, patient: torch.Tensor) -> torch.Tensor:
+    """Supervised contrast of unit rows float32[2n, d], the two views of n images one after the other.
+
+    An image is to be found by its other view (half of the target) and by the same finding in other patients. The same
+    finding in the same patient is neither wanted nor unwanted: a neighbouring cell is no evidence. Nor is an image of
+    the same patient of which nobody said what it shows.
+    """
+    import torch
+
+    places = torch.arange(len(seen), device=seen.device)
+    itself = places[:, None] == places[None]
+    other_view = (places[:, None] - places[None]).abs() == len(seen) // 2
+    said = label != UNSAID
+    both_said = said[:, None] & said[None]
+    alike, own = (label[:, None] == label[None]) & both_said, patient[:, None] == patient[None]
+    match = (alike & ~own).float()
+    match = match + other_view * match.sum(1, keepdim=True).clamp(min=1)
+    neither = (alike | ~both_said) & own & ~other_view
+    return _soft_cross_entropy((PAIR_SCALE * seen @ seen.T).masked_fill(itself | neither, -1e4), match)
+
+
+def report_loss(seen: torch.Tensor, read: torch.Tensor, statement: torch.Tensor) -> torch.Tensor:
+    """Contrast of scaled rows float32[2n, d], both views of n images, and their reports' unit rows float32[n, d], both
+    ways: all reports of the same statement match an image. Images without a report do not count."""
+    said = statement != UNSAID
+    logits = seen[said.repeat(2)] @ read[said].T
+    match = (statement[said].repeat(2)[:, None] == statement[said][None]).float()
+    return (_soft_cross_entropy(logits, match) + _soft_cross_entropy(logits.T, match.T)) / 2
+
+
+def _soft_cross_entropy(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
+    """Cross entropy against each row's matches, in proportion to their numbers; rows without one do not count."""
+    total = match.sum(1)
+    losses = -(match * logits.log_softmax(1)).sum(1) / total.clamp(min=1)
+    return losses.sum() / (total > 0).sum().clamp(min=1)
+
+
+def move(average: Any, module: Any, decay: float) -> None:
+    """Move the average of a module towards it; what is no floating-point number (counts of batches) is taken over."""
+    import torch
+
+    with torch.no_grad():
+        for kept, value in zip(average.state_dict().values(), module.state_dict().values(), strict=True):
+            if value.is_floating_point():
+                kept.lerp_(value, 1 - decay)
+            else:
+                kept.copy_(value)
