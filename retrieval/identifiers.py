@@ -1,11 +1,12 @@
-"""Direct identifiers in a text: names after titles, labels and before degrees; dates; record numbers; telephone numbers;
-e-mail and postal addresses.
+"""Direct identifiers in a text: names after titles and labels and before degrees, dates, record numbers, telephone
+numbers, e-mail and postal addresses.
 
 Found by their form alone, offline: telephone numbers by Google's numbering plans (`phonenumbers`), the rest by the
-patterns here, made for English text. **A name that stands in a sentence without a title, a label or a degree has no form
-of its own and is not found.** What is meant is the text of a cytology report, which is full of capitals and figures that
-name nobody (T2 N1, 3 x 2 cm, Bethesda 2014, Hodgkin, Reed-Sternberg): a pattern that cannot tell the two apart was left
-out. `benchmarks/identifiers.py` measures both kinds of error.
+patterns here, made for English text. **A name in a sentence without a title, a label or a degree has no form of its own
+and is not found.** Cytology reports are full of capitals and figures that name nobody (T2 N1, 3 x 2 cm, Bethesda 2014,
+Hodgkin, Reed-Sternberg): a pattern that cannot tell the two apart was left out. `benchmarks/identifiers.py` measures both kinds of error.
+
+`benchmarks/identifiers.py` measures both kinds of error.
 
 Presidio was tried in its place: without a language model (a download) it finds neither names nor addresses nor record
 numbers, its telephone numbers are those of `phonenumbers`, and it brings spaCy, 230 MB and 2.3 s of import.
@@ -18,6 +19,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
+
+from retrieval.person_names import LOWER, UPPER, find_names
 
 NAME: Final = "name"
 DATE: Final = "date"
@@ -41,7 +44,14 @@ class Identifier:
 def find_identifiers(text: str) -> tuple[Identifier, ...]:
     """The direct identifiers of a text, in its order; where two overlap, the longer one's kind and both's extent."""
     found = sorted(
-        (*_names(text), *_dates(text), *_record_numbers(text), *_telephones(text), *_mail(text), *_addresses(text)),
+        (
+            *(Identifier(NAME, *span) for span in find_names(text)),
+            *_dates(text),
+            *_record_numbers(text),
+            *_telephones(text),
+            *_mail(text),
+            *_addresses(text),
+        ),
         key=lambda item: (item.start, -item.end),
     )
     merged: list[Identifier] = []
@@ -65,119 +75,12 @@ def redact(text: str, found: Iterable[Identifier]) -> str:
     return "".join([*parts, text[done:]])
 
 
-# Names
-
-_UPPER = "A-Z" + "".join(c for c in map(chr, range(0xC0, 0x180)) if c.isupper())
-_LOWER = "a-z" + "".join(c for c in map(chr, range(0xC0, 0x180)) if c.islower())
-_WORD = rf"(?:Mc|Mac|O['’]|D['’]|L['’])?[{_UPPER}][{_LOWER}]+(?:[-'’][{_UPPER}][{_LOWER}]+)*"
-_CAPITALS = rf"[{_UPPER}](?:['’]?[{_UPPER}])+(?:-[{_UPPER}]{{2,}})*"
-_INITIAL = rf"[{_UPPER}]\."
-_PARTICLES = r"(?:(?:von|van|der|den|de|di|da|del|dos|la|le|bin|al|ten|ter|zu)\s+){0,3}"
-# Words that stand capitalised where a name might: headings, organs, methods, eponyms after "by".
-_NO_NAMES = frozenset(
-    "abdominal accession adequate age air alcohol anterior aspirate aspiration atypical axillary bethesda biopsy bladder block body bone "
-    "brain brash breast bronchial brush brushing cavity cell cells cervical cervix clinic clinical comment cyst cytology "
-    "cytopathology cytospin date department diagnosis diagnostic diff dob duct endometrial epithelial female fine fluid follicular "
-    "gland gynaecology gynecology hashimoto hodgkin hospital imaging institute isthmus kidney laboratory left ligand light "
-    "liquid liver lobe lower lung lymph lymphoma male malignant mass material medical medicine method microscopy middle "
-    "milan needle mrn negative neck neoplasm nipple nodal node nodule no not number obstetrics oncology ovary pancreas papanicolaou "
-    "parotid paris pathology pelvic pericardial peritoneal pleural positive posterior procedure report reporting review "
-    "right salivary sample scan section see sex service site skin smear smears specimen spleen station squamous sternberg "
-    "stomach suspicious system the thyroid tissue tumor tumour ultrasound unknown upper urinary urine vaginal wash washing "
-    "warthin woman yokohama".split()
-)
-_TITLE = re.compile(
-    r"(?<![\w-])(?:(?P<several>Drs)\.?\s+|(?:"
-    r"(?:(?:[Dd]r|[Pp]rof|Mr|Mrs|Ms|Mx)\b(?!['’])\.?|(?P<capitals>DR|PROF|MR|MRS|MS)\.|Professor|Doctor|Miss|Herrn?|"
-    r"Frau|Mme|Madame)(?:\s*(?:med|rer|nat|habil|h\.\s?c|phil)\.)*\s+)+)"
-)
-_LABEL = re.compile(
-    r"(?:\b(?:patient(?:['’]s)?|full|first|last|given|family|maiden|mother['’]?s?|father['’]?s?|next\s+of\s+kin)\s+"
-    r"(?:full\s+)?name|\b(?:surname|forename)|(?:^|[\n.;|,(])\s*name)\s*[:=]\s*",
-    re.I,
-)
-_PERSON = re.compile(
-    r"\b(?:patient|pt|client|next\s+of\s+kin|(?:(?:referring|submitting|requesting|attending|treating|responsible|family)\s+)?"
-    r"(?:physician|clinician|doctor|surgeon|consultant|practitioner)|referrer|gp|(?:cyto)?pathologists?|cytologists?|"
-    r"cytotechnologists?|cytoscreener|screener|operator|aspirator|radiologist|resident)\s*[:=]\s*"
-    r"|\b(?:signed|verified|validated|reported|screened|rescreened|authori[sz]ed|dictated|reviewed|examined|performed|"
-    r"referred|requested|aspirated|collected|interpreted|diagnosed|submitted|seen|written|typed)\s+"
-    r"(?:out\s+)?(?:electronically\s+)?by\s*:?\s*",
-    re.I,
-)
-_DEGREE = re.compile(
-    rf"(?P<name>(?:(?:{_WORD}|{_INITIAL}|[{_UPPER}]{{2,}})\s+){{1,3}}(?:{_WORD}|[{_UPPER}]{{2,}})),?\s+"
-    r"(?:M\.?D\.?|Ph\.?\s?D\.?|MBBS|MBChB|MB\s?BS|FRCPath|FRCPA|FCAP|FIAC|MIAC|CFIAC|S?CT\s?\(?(?:ASCP|IAC)\)?)(?![\w-])"
-)
-_MIXED_NAME = re.compile(rf"(?:(?:{_INITIAL}\s*)*{_PARTICLES}{_WORD})(?:\s+{_INITIAL})*")
-_CAPITAL_NAME = re.compile(rf"(?:{_INITIAL}\s*)*{_CAPITALS}(?:\s+[{_UPPER}]\b\.?)*")
-_AND = re.compile(r"\s*(?:,|and|&)\s*")
-_COMMA = re.compile(r",\s*")
-_FOLLOWS = re.compile(r"\s+|\s*-\s*")
-
-
-def _names(text: str) -> Iterator[Identifier]:
-    for match in _TITLE.finditer(text):
-        end = yield from _name_at(text, match.end(), capitals=match["capitals"] is not None)
-        while match["several"] and end and (more := _AND.match(text, end)):
-            end = yield from _name_at(text, more.end(), capitals=False)
-    for match in _LABEL.finditer(text):
-        end = yield from _name_at(text, match.end(), capitals=True)
-        if end and (comma := _COMMA.match(text, end)):  # DOE, JANE
-            yield from _name_at(text, comma.end(), capitals=True)
-    for match in _PERSON.finditer(text):
-        start = match.end()
-        if _TITLE.match(text, start):
-            continue  # found by its title
-        end = _end_of_name(text, start, capitals=True)
-        if end and re.search(r"\s|\.", text[start:end]):  # a word alone after "by" is as often a method
-            yield Identifier(NAME, start, end)
-        elif end and (comma := _COMMA.match(text, end)):
-            given = _end_of_name(text, comma.end(), capitals=False)
-            if given:
-                yield Identifier(NAME, start, given)
-    for match in _DEGREE.finditer(text):
-        words = re.findall(rf"[{_UPPER}{_LOWER}]+", match["name"])
-        if not any(word.lower() in _NO_NAMES for word in words):
-            yield Identifier(NAME, match.start("name"), match.end("name"))
-
-
-def _name_at(text: str, start: int, *, capitals: bool) -> Iterator[Identifier]:
-    """The name at `start`, as a generator that returns where it ends (0 where there is none)."""
-    end = _end_of_name(text, start, capitals=capitals)
-    if end:
-        yield Identifier(NAME, start, end)
-    return end
-
-
-def _end_of_name(text: str, start: int, *, capitals: bool) -> int:
-    """Where the name that begins at `start` ends; 0 where none does. Up to four words, all in capitals or none."""
-    for pattern in (_MIXED_NAME, _CAPITAL_NAME) if capitals else (_MIXED_NAME,):
-        end, position = 0, start
-        for _ in range(4):
-            match = pattern.match(text, position)
-            if match is None or _is_no_name(match.group()):
-                break
-            end = match.end()
-            gap = _FOLLOWS.match(text, end)
-            if gap is None or "\n" in gap.group():
-                break
-            position = gap.end()
-        if end:
-            return end
-    return 0
-
-
-def _is_no_name(words: str) -> bool:
-    return any(word.lower() in _NO_NAMES for word in re.findall(rf"[{_UPPER}{_LOWER}]{{2,}}", words))
-
-
 # Dates
 
 _MONTHS = (
-    "january february march april may june july august september october november december "
-    "jan feb mar apr may jun jul aug sep oct nov dec sept"
-).split()
+    *("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november"),
+    *("december", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "sept"),
+)
 _MONTH = "(?P<month>" + "|".join(sorted(set(_MONTHS), key=len, reverse=True)) + r")\b\.?"
 _YEAR = r"(?P<year>(?:19|20)\d\d)"
 _CLOCK = r"(?:(?:T|,?\s+(?:at\s+)?)\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?(?:\s?[ap]m\b|Z)?)?"
@@ -222,8 +125,8 @@ def _dates(text: str) -> Iterator[Identifier]:
             if month.lower() in _WORDS_TOO and not month[0].isupper():
                 continue
             whole = len(month) > 3 and month.lower() != "sept"
-            year = parts.get("year") or parts.get("short")
-            if not year and (not whole or month.lower() == "may"):
+            dated = parts.get("year") or parts.get("short")
+            if not dated and (not whole or month.lower() == "may"):
                 continue  # "Mar 3" is a date less often than not
             number = 1 + _MONTHS.index(month.lower()) % 12 if month.lower() != "sept" else 9
             if _is_date(2000, number, int(parts.get("day") or 1)):
@@ -284,11 +187,16 @@ def _is_nhs_number(written: str) -> bool:
 
 _TELEPHONE_LABEL = re.compile(
     r"\b(?:tel(?:ephone|efon)?|phone|mobile|mob|fax|call|contact|pager|bleep|whats\s?app)\b\.?"
-    r"(?:\s*(?:no|number|nr)\b\.?)?\s*(?:[:=]|at|on)?\s*(?P<number>\+?[\d(][\d\s().\/-]{5,24}\d)",
+    r"(?:\s*(?:no|number|nr)\b\.?)?\s*(?:[:=]|at|on)?\s*(?P<number>\+?[\d(][\d\s().\/-]{5,24}\d(?:\s?(?:x|ext\.?)\s?\d{1,6})?)",
     re.I,
 )
 _REGIONS: Final = ("US", "GB")
 """Where a number without a country's code and without a label is taken for one: only if grouped as there."""
+_GROUPED = re.compile(
+    r"(?<![\w+.-])(?:(?:\+?1|001)[-. ])?"
+    r"(?:\(\d{3}\) ?|\d{3}([-. ]))\d{3}(?(1)\1|-)\d{4}(?:\s?(?:x|ext\.?)\s?\d{1,6})?\b"
+)
+"""As North America writes them; whether the number is in use does not matter."""
 _DIGITS = re.compile(r"\d(?:[\s().\/-]*\d){6}")
 
 
@@ -296,6 +204,7 @@ def _telephones(text: str) -> Iterator[Identifier]:
     for match in _TELEPHONE_LABEL.finditer(text):
         if sum(c.isdigit() for c in match["number"]) >= 7:
             yield Identifier(TELEPHONE, *match.span("number"))
+    yield from (Identifier(TELEPHONE, *match.span()) for match in _GROUPED.finditer(text))
     if not _DIGITS.search(text):  # nearly every report: spare it the numbering plans
         return
     import phonenumbers
@@ -317,23 +226,30 @@ _TRIES: Final = 1_000
 # Addresses
 
 _E_MAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}\b")
-_STREET = r"(?:Street|St|Road|Rd|Avenue|Ave|Lane|Ln|Drive|Boulevard|Blvd|Square|Sq|Way|Close|Terrace|Crescent|Highway|Hwy|Parkway|Pkwy|Gardens|Grove)"
-_TOWN = rf"[{_UPPER}][{_UPPER}{_LOWER}.'’-]+(?:\s[{_UPPER}][{_UPPER}{_LOWER}.'’-]+){{0,2}}"
+_STREET = (
+    r"(?:Street|St|Road|Rd|Avenue|Ave|Lane|Ln|Drive|Boulevard|Blvd|Square|Sq|Way|Close|Terrace|Crescent|Highway|Hwy|"
+    r"Parkway|Pkwy|Gardens|Grove)"
+)
+_TOWN = rf"[{UPPER}][{UPPER}{LOWER}.'’-]{{1,30}}(?:\s[{UPPER}][{UPPER}{LOWER}.'’-]{{1,30}}){{0,2}}"
 _STATE = (
     "A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY]"
 )
 _POSTCODE = r"[A-Z]{1,2}\d[A-Z\d]?\s\d[ABD-HJLNP-UW-Z]{2}"
+_AREA = rf"(?:(?:{_STATE})\s+\d{{5}}(?:-\d{{4}})?|{_POSTCODE}|[A-Z]{{2,3}},?\s+(?:\d{{4,5}}|[A-Z]\d[A-Z]\s?\d[A-Z]\d))"
+"""State and postal code, or the code alone: United States, United Kingdom, Australia, Canada."""
 _ADDRESSES = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"\b\d{{1,5}}[A-Za-z]?\s+(?:[NSEW]\.?\s+)?(?:[{_UPPER}][{_UPPER}{_LOWER}'’.-]+\s+){{1,4}}{_STREET}\b(?!\s+[a-z])\.?"
+        rf"\b\d{{1,5}}[A-Za-z]?\s+(?:[NSEW]\.?\s+)?"
+        rf"(?:[{UPPER}][{UPPER}{LOWER}'’.-]{{1,30}}\s{{1,9}}){{1,4}}{_STREET}\b(?!\s+[a-z])\.?"
         rf"(?:,?\s*(?:Apt|Suite|Unit|Flat)\.?\s*\w+)?(?:,\s*{_TOWN}){{0,2}}"
-        rf"(?:,?\s+(?:(?:{_STATE})\s+\d{{5}}(?:-\d{{4}})?|{_POSTCODE}))?\b",
-        rf"\b[{_UPPER}][{_LOWER}]+(?:straße|strasse|str\.|weg|platz|allee|gasse)\s+\d{{1,4}}[a-z]?\b"
+        rf"(?:,?\s+{_AREA})?\b",
+        rf"\b\d{{1,5}}[A-Za-z]?(?:/\d{{1,4}})?\s+{_TOWN}(?:\s(?:Apt|Suite|Unit|Flat)\.?\s\w+)?,\s*{_TOWN},?\s+{_AREA}\b",
+        rf"\b[{UPPER}][{LOWER}]{{1,30}}(?:straße|strasse|str\.|weg|platz|allee|gasse)\s+\d{{1,4}}[a-z]?\b"
         rf"(?:,?\s+\d{{5}}\s+{_TOWN})?",
         r"\bP\.?\s?O\.?\s+Box\s+\d+",
         rf"\b{_TOWN},?\s+(?:{_STATE})\s+\d{{5}}(?:-\d{{4}})?\b",
-        rf"(?<=[{_LOWER}],\s){_POSTCODE}\b|(?<=[{_LOWER}]\s){_POSTCODE}\b",
+        rf"(?<=[{LOWER}],\s){_POSTCODE}\b|(?<=[{LOWER}]\s){_POSTCODE}\b",
         r"(?i:\b(?:home\s+|postal\s+|street\s+)?address\s*[:=]\s*)(?P<address>(?=[^\n;]{0,60}\d)[^\n;]{5,90})",
     )
 )
