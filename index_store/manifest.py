@@ -182,7 +182,8 @@ class _RowReader:
             path = (self._root / written).resolve()
             there = path.is_file()
         except (OSError, RuntimeError) as error:  # a name too long, a folder locked, links in a circle
-            raise _Refusal(f"names an image that cannot be reached ({error})", "Check the path.") from error
+            reason = getattr(error, "strerror", "") or type(error).__name__  # the error itself quotes the path
+            raise _Refusal(f"names an image that cannot be reached ({reason})", "Check the path.") from error
         if not path.is_relative_to(self._root):
             raise _Refusal(
                 "names an image outside the images' folder", "Copy it there, or name the folder that holds all."

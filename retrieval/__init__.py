@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from retrieval.archive_evaluation import evaluate_archive as evaluate_archive
+    from retrieval.deidentification import IdentifierCount as IdentifierCount
     from retrieval.encoder import Encoder as Encoder
     from retrieval.errors import EncoderLoadError as EncoderLoadError
     from retrieval.errors import EncodingError as EncodingError
     from retrieval.errors import EvaluationError as EvaluationError
+    from retrieval.errors import IdentifiersError as IdentifiersError
     from retrieval.errors import QueryError as QueryError
     from retrieval.errors import RetrievalError as RetrievalError
     from retrieval.evaluation import Estimate as Estimate
@@ -54,6 +56,8 @@ _HOME = {
     "GenerationPlan": "generated_queries",
     "GeneratedImageCheck": "generated_query",
     "GeneratedQuery": "generated_query",
+    "IdentifierCount": "deidentification",
+    "IdentifiersError": "errors",
     "Label": "evaluation",
     "Precision": "evaluation",
     "Query": "query",

@@ -4,7 +4,7 @@ numbers, e-mail and postal addresses.
 Found by their form alone, offline: telephone numbers by Google's numbering plans (`phonenumbers`), the rest by the
 patterns here, made for English text. **A name in a sentence without a title, a label or a degree has no form of its own
 and is not found.** Cytology reports are full of capitals and figures that name nobody (T2 N1, 3 x 2 cm, Bethesda 2014,
-Hodgkin, Reed-Sternberg): a pattern that cannot tell the two apart was left out. `benchmarks/identifiers.py` measures both kinds of error.
+Hodgkin, Reed-Sternberg): a pattern that cannot tell the two apart was left out.
 
 `benchmarks/identifiers.py` measures both kinds of error.
 

@@ -29,6 +29,10 @@ from ui.text import add_text
     show_default=True,
     help="Read site and category from the report where the manifest leaves them out.",
 )
+@click.option(
+    "--redact", is_flag=True, help="Replace direct identifiers (names, dates, record numbers …) before storing."
+)
+@click.option("--refuse", is_flag=True, help="Store nothing where there are direct identifiers.")
 @as_json
 @with_settings("archive", "encoder", "device")
 def add(
@@ -38,6 +42,8 @@ def add(
     in_place: bool,
     batch_size: int,
     derive: bool,
+    redact: bool,
+    refuse: bool,
     as_json: bool,
 ) -> None:
     """Add the cases of MANIFEST (CSV, TSV, JSONL or COIN's .xlsx) to the archive.
@@ -66,6 +72,7 @@ def add(
             in_place=in_place,
             batch_size=batch_size,
             derive=derive,
+            identifiers="redact" if redact else "refuse" if refuse else "warn",
             progress=draw,
             embedding=draw_reports,
         )
