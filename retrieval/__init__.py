@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from retrieval.archive_evaluation import evaluate_archive as evaluate_archive
+    from retrieval.audit_log import AuditLog as AuditLog
+    from retrieval.audit_log import AuditState as AuditState
     from retrieval.deidentification import IdentifierCount as IdentifierCount
     from retrieval.encoder import Encoder as Encoder
+    from retrieval.errors import AuditError as AuditError
     from retrieval.errors import EncoderLoadError as EncoderLoadError
     from retrieval.errors import EncodingError as EncodingError
     from retrieval.errors import EvaluationError as EvaluationError
@@ -46,6 +49,9 @@ if TYPE_CHECKING:
 _HOME = {
     "RESEARCH_USE": "notice",
     "AddSummary": "ingest",
+    "AuditError": "errors",
+    "AuditLog": "audit_log",
+    "AuditState": "audit_log",
     "CaseSearch": "search",
     "Encoder": "encoder",
     "EncoderLoadError": "errors",

@@ -1,6 +1,7 @@
 """What can go wrong between a query and its ranked cases.
 
     RetrievalError
+    ├── AuditError           the audit log cannot be written, so that nothing may be answered, or is damaged
     ├── EncoderLoadError     the encoder's files are missing, broken, or of a kind that is not accepted
     ├── EncodingError        an image that cannot be encoded, or a vector that cannot be searched
     ├── EvaluationError      an archive whose cases do not say what a right answer would be
@@ -17,6 +18,10 @@ from __future__ import annotations
 
 class RetrievalError(Exception):
     """Base of everything this room raises on purpose."""
+
+
+class AuditError(RetrievalError):
+    """The audit log cannot be written or read, or is damaged."""
 
 
 class EncoderLoadError(RetrievalError):

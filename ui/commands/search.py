@@ -78,7 +78,9 @@ class _Weight(click.ParamType):
 @click.option("--weight", "weights", type=_Weight(), multiple=True, help="Weight of a channel in the fusion.")
 @click.option("--save", metavar="NAME", help="Keep the query under this name.")
 @click.option("--replace", is_flag=True, help="With --save: replace the query of that name.")
-@with_settings("k", "n_images", "seed", "preset", "archive", "rules", "queries", *MODEL_SETTINGS)
+@with_settings(
+    *("k", "n_images", "seed", "preset", "archive", "rules", "queries", "audit", "audit_days"), *MODEL_SETTINGS
+)
 @with_filters
 @as_json
 @click.pass_context
