@@ -100,7 +100,7 @@ def read_manifest(path: Path | str, *, images: Path | str | None = None, max_row
     sheet = read_sheet(path, wanted=COLUMNS, max_rows=max_rows)
     missing = [column for column in REQUIRED if column not in sheet.columns]
     if missing:
-        found = ", ".join(sheet.columns) or "none"
+        found = ", ".join(column[:40] for column in sheet.columns[:20]) or "none"
         raise ManifestError(
             f"{path.name} has no column {' and no column '.join(missing)}. Columns found: {found}. "
             f"Required: {', '.join(REQUIRED)}; known besides: {', '.join(c for c in COLUMNS if c not in REQUIRED)}."
@@ -176,6 +176,8 @@ class _RowReader:
         return _Draft(record.line, self._resolve(image), cells.get("case") or image, cells)
 
     def _resolve(self, image: str) -> Path:
+        if image.startswith(("\\\\", "//")):  # another machine's share: to look is to call it
+            raise _Refusal("names an image on another machine", "Copy it below the images' folder.")
         try:
             # Some manifests come from Windows.
             written = image if (self._root / image).exists() else image.replace("\\", "/")

@@ -211,8 +211,8 @@ class AuditLog:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise AuditError(
-                f"The audit log {self.path} cannot be written or read ({reason}). Nothing is answered unrecorded: check "
-                "the folder, or switch the log off (COIN_AUDIT)."
+                f"The audit log {self.path} cannot be written or read ({reason}). Nothing is answered unrecorded: "
+                "check the folder, or switch the log off (COIN_AUDIT)."
             ) from error
 
 
@@ -283,7 +283,7 @@ class _Chain:
         elif self._announced and self._announced[-1] != self._anchor:
             self._notes.append("a removal of old events was begun and not finished: prune again")
         if self._expected and self._expected[0] > self._seq:
-            self._problem = f"the log ends at event {self._seq}, before the noted {self._expected[0]}: cut off"
+            self._problem = f"the log ends at event {self._seq}, before the noted {self._expected[0]}"
 
 
 def _hash(entry: Event) -> str:

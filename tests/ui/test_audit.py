@@ -1,4 +1,4 @@
-"""The audit log as its keeper meets it: `coin search`, `coin show` and the view record; `coin audit` shows and checks."""
+"""The audit log as its keeper meets it: search, show and the view record; `coin audit` shows and checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from generation.phantom import Phantom
+from generation.phantom import PROFILES, Phantom, write_phantoms
 from tests.ui.conftest import coin
 from ui.service import Service
 from ui.settings import Settings
@@ -52,7 +52,7 @@ def test_searches_and_opened_cases_are_recorded_without_a_word_of_them(folder: P
         "query", "report", getpass.getuser(), "command line",
     )  # fmt: skip
     assert (query["encoder"], query["revision"], query["channels"]) == (fingerprint, revision, ["report"])
-    assert query["cases"] == [ids[entry["case"]["key"]] for entry in found["cases"]]
+    assert query["cases"] == [ids[entry["case"]] for entry in found["cases"]]
     assert (case["event"], case["cases"]) == ("case", [ids[phantoms[0].key]])
     assert by_case["asked_by_cases"] == [ids[phantoms[1].key]]
     text = json.dumps([query, case, by_case])
@@ -144,7 +144,9 @@ def test_the_view_names_its_user(monkeypatch: pytest.MonkeyPatch, environment: d
     monkeypatch.setattr(st, "context", Context)
     monkeypatch.setattr(st, "user", User())
     assert state.user() == ""
-    monkeypatch.setattr(st, "user", User(email="reader@example.org", name="Reader"))
+    monkeypatch.setattr(st, "user", User(email="test@example.com"))  # what Streamlit says of nobody
+    assert state.user() == ""
+    monkeypatch.setattr(st, "user", User(is_logged_in="true", email="reader@example.org", name="Reader"))
     assert state.user() == "reader@example.org"
     monkeypatch.setenv("COIN_USER_HEADER", "X-Forwarded-User")
     assert state.user() == "not named by X-Forwarded-User"  # past the proxy: never taken for somebody who signed in
@@ -153,18 +155,20 @@ def test_the_view_names_its_user(monkeypatch: pytest.MonkeyPatch, environment: d
 
 
 def test_no_word_of_a_report_is_in_the_logs(
-    environment: dict[str, str], tmp_path: Path, manifest: Path, phantoms: list[Phantom], caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    models: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of every library, at DEBUG, over add, search, show and evaluate: neither report text nor file names."""
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setenv("COIN_ARCHIVE", str(tmp_path / "archive"))
+    for name, value in {**models, "COIN_ARCHIVE": str(tmp_path / "archive")}.items():
+        monkeypatch.setenv(name, value)
+    drawn = [Phantom(profile, seed=seed) for seed in range(4) for profile in PROFILES[:2]]
+    manifest = write_phantoms(tmp_path / "phantoms", drawn, size=64)
     assert coin("init").exit_code == 0
     assert coin("add", manifest).exit_code == 0
     assert coin("search", "--text", REPORT, "-k", "3").exit_code == 0
-    assert coin("show", phantoms[0].key).exit_code == 0
-    assert coin("evaluate", "--sample", "4", "--work", tmp_path / "work").exit_code == 0
+    assert coin("show", drawn[0].key).exit_code == 0
+    assert coin("evaluate", "--work", tmp_path / "work").exit_code == 0
     assert caplog.records  # libraries do speak at this level: there was something to look through
     said = "\n".join(f"{record.getMessage()} {record.exc_text or ''} {record.args}" for record in caplog.records)
-    for words in (REPORT, *(phantom.report for phantom in phantoms), *(phantom.key for phantom in phantoms)):
+    for words in (REPORT, *(phantom.report for phantom in drawn), *(phantom.key for phantom in drawn)):
         assert words not in said

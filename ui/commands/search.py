@@ -140,7 +140,12 @@ def _query(
     if asked["text"] is not None or asked["text_file"] is not None:
         values["text"] = asked["text"] if asked["text"] is not None else read_report(asked["text_file"])
     if asked["image"] is not None:
-        values |= {"image": read_source(asked["image"]), "label": asked["image"].name, "case": "", "image_id": None}
+        values |= {
+            "image": read_source(asked["image"], follow_links=True),
+            "label": asked["image"].name,
+            "case": "",
+            "image_id": None,
+        }
     if asked["case"] is not None:
         values |= {"case": asked["case"], "image": b"", "label": "", "image_id": None}
     if saved is None or explicit & {"n_images", "seed"}:

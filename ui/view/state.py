@@ -125,6 +125,8 @@ def user() -> str:
     if header is not None:
         return st.context.headers.get(header) or f"not named by {header}"
     signed_in = st.user.to_dict()
+    if not signed_in.get("is_logged_in"):
+        return ""
     return str(signed_in.get("email") or signed_in.get("name") or signed_in.get("sub") or "")
 
 
