@@ -28,8 +28,10 @@ MAX_LINE = 4 * 1024**2
 MAX_WORKBOOK = 64 * 1024**2
 MAX_UNPACKED = 128 * 1024**2
 """Bytes of an .xlsx file, and of the XML in it (openpyxl holds several times as much)."""
-MAX_CELLS = 20_000_000
-"""Of a workbook, the empty ones counted: a row or a column far out makes openpyxl fill up what lies before it."""
+MAX_CELLS = 10_000_000
+MAX_SHEET_ROWS = 1_048_576
+"""Of a workbook, the empty ones counted: a cell far out makes openpyxl fill up what lies before it. A worksheet's rows
+are Excel's own limit."""
 MAX_BROKEN_LINES = 1_000
 """Lines of broken quotation. Each costs reading ahead, so that beyond this many the file is refused."""
 
@@ -246,6 +248,8 @@ def _read_worksheet(name: str, worksheet: object, wanted: Sequence[str], max_row
     rows = worksheet.iter_rows(values_only=True)  # type: ignore[attr-defined]
     for line, values in enumerate(rows, start=1):
         allowance.spend(1 + len(values))
+        if line > MAX_SHEET_ROWS:
+            raise ManifestError(f"{name} has a row beyond {MAX_SHEET_ROWS}, which no worksheet has. Save it as CSV.")
         cells = [_as_text(value) for value in values]
         if not any(cells):
             continue
