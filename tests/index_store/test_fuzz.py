@@ -221,7 +221,7 @@ ENTITIES = '<!DOCTYPE x [<!ENTITY a0 "ha">' + "".join(
         (_sheet_of('<row r="2000000000"><c r="A2000000000"><v>1</v></c></row>'), "row beyond 1048576"),
         (
             _sheet_of("".join(f'<row r="{i}"><c r="XFD{i}"><v>1</v></c></row>' for i in range(2, 2000))),
-            "20000000 cells",
+            "10000000 cells, empty",
         ),
         (b"image,report\n" + b"\n" * 20_000_001, "more than 10000000 lines"),
         (b"image,report\n" + b"," * 5_000_000, "a line of more than"),
