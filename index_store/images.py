@@ -116,7 +116,7 @@ def content_hash(source: Path | bytes, *, max_bytes: int = MAX_BYTES) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _open_file(path: Path, *, follow_links: bool = False) -> BinaryIO:
+def _open_file(path: Path, *, follow_links: bool = False) -> io.BufferedReader:
     """Open a regular file for reading, and nothing else: looked at before, since to open a device can be to act; and
     after, since what lies there may have changed in between. A named pipe would block for ever."""
     refusal = ImageProblem(f"{path.name} is not a file (a folder or a device). Name an image file.")

@@ -36,6 +36,7 @@ FUZZ = settings(
     max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
 SECRET = "kept-outside-the-folder"
+CONTENT = "what-the-file-outside-says"
 
 
 class Hang(BaseException):
@@ -86,6 +87,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The images' folder with everything in it that a manifest might misuse, and a picture outside."""
     outside = tmp_path_factory.mktemp("outside")
     picture(1).save(outside / f"{SECRET}.png")
+    (outside / "table.csv").write_text(CONTENT)
     inside = tmp_path_factory.mktemp("incoming")
     picture(2).save(inside / "a.png")
     (inside / "sub").mkdir()
@@ -119,7 +121,18 @@ def _workbook(rows: list[list[object]]) -> bytes:
 # Manifests
 
 HOSTILE_PATHS = (
-    *("a.png", "sub/b.png", "sub\\b.png", "./a.png", "link.png", "away", f"away/{SECRET}.png", "round", "round/x"),
+    *(
+        "a.png",
+        "sub/b.png",
+        "sub\\b.png",
+        "./a.png",
+        "link.png",
+        "away",
+        f"away/{SECRET}.png",
+        "away/table.csv",
+        "round",
+        "round/x",
+    ),
     *("pipe.png", f"../{SECRET}.png", "sub/../../a.png", "..", ".", "/", "/etc/passwd", "/dev/zero", "/dev/stdin"),
     *("/proc/self/mem", "//host/share/x.png", "\\\\host\\share\\x.png", "file:///etc/passwd", "C:\\x.png", "~/x.png"),
     *("a.png\0", "x" * 5000),
@@ -186,8 +199,9 @@ def test_a_manifest_is_read_or_refused(folder: Path, data: bytes) -> None:
         try:
             manifest = read_manifest(path)
         except ManifestError as error:
-            assert SECRET not in str(error)
+            assert CONTENT not in str(error)
             return
+    assert CONTENT not in str(manifest)
     for row in manifest.rows:
         assert row.path.is_relative_to(folder.resolve())
         assert row.path.is_file()

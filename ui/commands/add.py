@@ -55,7 +55,13 @@ def add(
 
     Site, system and category that nobody gave are read from the report where it states them, and marked as read from
     it; a value given later replaces them.
+
+    Reports, further columns, keys and file names are looked through for direct identifiers: names after a title or a
+    label, dates, record numbers, telephone numbers, addresses. By default they are counted and stored as they are. A
+    name that stands alone in a sentence is not found: remove identifiers before you add.
     """
+    if redact and refuse:
+        raise click.UsageError("give only one of --redact and --refuse")
     from retrieval import Encoder, add_manifest
 
     with (
