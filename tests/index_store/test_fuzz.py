@@ -10,6 +10,7 @@ import builtins
 import io
 import json
 import os
+import re
 import signal
 import struct
 import zipfile
@@ -113,9 +114,14 @@ def _workbook(rows: list[list[object]]) -> bytes:
     workbook = openpyxl.Workbook()
     for row in rows:
         workbook.active.append(row)
-    buffer = io.BytesIO()
+    buffer, same = io.BytesIO(), io.BytesIO()
     workbook.save(buffer)
-    return buffer.getvalue()
+    # Without the hour of its making: the same rows are the same bytes, as hypothesis needs.
+    with zipfile.ZipFile(buffer) as given, zipfile.ZipFile(same, "w") as packed:
+        for name in given.namelist():
+            content = re.sub(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", b"2000-01-01T00:00:00", given.read(name))
+            packed.writestr(zipfile.ZipInfo(name), content)
+    return same.getvalue()
 
 
 # Manifests
