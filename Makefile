@@ -6,7 +6,7 @@ STAMP := $(VENV)/lock-installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo ui test check lock wheel clean
+.PHONY: help env demo ui test fuzz check lock wheel clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ ui: env ## Open the view on the demo archive
 # One thread: torch with two was measured 10 to 25 times slower than with one beside other busy processes.
 test: check ## Check, then run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+fuzz: env ## Try 10,000 hostile manifests and as many images (make test tries a few)
+	OMP_NUM_THREADS=1 COIN_FUZZ=10000 $(BIN)/python -m pytest tests/index_store/test_fuzz.py
 
 check: env ## Lint, formatting, types
 	$(BIN)/ruff check .

@@ -202,6 +202,8 @@ class Archive(ArchiveReading):
                     applied += 1
             if applied:
                 advance(session)
+        if applied:
+            self._catalog.erase_removed()  # a report may have been replaced for what it said of a person
         return applied
 
     def add_report_vectors(

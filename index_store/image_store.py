@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from pathlib import Path
 from PIL import Image, ImageChops
 
 from .durable import sync_folder, temporary_name, write_durably
-from .errors import ImageProblem
+from .errors import ImageProblem, StorageError
 from .images import content_hash, decode_image
 from .jpeg import strip_jpeg
 
 WRITERS = 16
+_NAME = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{62}\.(?:jpg|png)")
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,17 @@ class ImageStore:
         self._folder = folder
 
     def path(self, name: str) -> Path:
+        """Where a stored file is. Names come from the database, which somebody else may have written: one that is none
+        of ours, and might lead out of the folder, is refused.
+
+        Raises:
+            StorageError: it is no name of a stored file.
+        """
+        if not _NAME.fullmatch(name):
+            raise StorageError(
+                f"The records name a file '{name[:100]}' that this software never stores. Restore the archive from a "
+                "backup, and do not open archives of unknown origin."
+            )
         return self._folder / name
 
     def holds(self, name: str) -> bool:
@@ -90,6 +103,9 @@ class ImageStore:
         new = {path.parent for path in paths.values() if not path.parent.is_dir()}
         for folder in new:
             folder.mkdir(parents=True, exist_ok=True)
+        for folder in {self._folder, *(path.parent for path in paths.values())}:
+            if folder.is_symlink():
+                raise StorageError(f"{folder} is a link and leads out of the archive. Put a folder in its place.")
         folders = {path.parent for path in paths.values()}
         if new:
             folders |= {self._folder, self._folder.parent}

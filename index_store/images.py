@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import stat
 import warnings
 from pathlib import Path
@@ -22,26 +23,28 @@ FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 MAX_PIXELS = 100_000_000
 """100 megapixels: 300 MB decoded. A 13 KB PNG can hold more."""
 MAX_BYTES = 512 * 1024**2
+MAX_SCANNED = 2_000_000_000
+"""Pixels times scans of a progressive JPEG: each scan costs as much as a whole picture, and can be 10 bytes long."""
 
 _SIXTEEN_BIT = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _WITH_ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 
 
-def read_source(source: Path | bytes | BinaryIO, *, max_bytes: int = MAX_BYTES) -> bytes:
+def read_source(source: Path | bytes | BinaryIO, *, max_bytes: int = MAX_BYTES, follow_links: bool = False) -> bytes:
     """The bytes of an image file, read once and within a limit.
 
+    Args:
+        follow_links: whether `source` may be a symbolic link: where a person named it, not where a record does.
+
     Raises:
-        ImageProblem: empty, too large, not a regular file (a folder, a pipe, a device), or unreadable.
+        ImageProblem: empty, too large, not a regular file (a folder, a pipe, a device, a link), or unreadable.
     """
     name = _name(source)
     if isinstance(source, bytes):
         data = source
     elif isinstance(source, Path):
         try:
-            # A named pipe would block for ever and a device never ends: look before opening.
-            if not stat.S_ISREG(source.stat().st_mode):
-                raise ImageProblem(f"{name} is not a file (a folder or a device). Name an image file.")
-            with source.open("rb") as file:
+            with _open_file(source, follow_links=follow_links) as file:
                 data = file.read(max_bytes + 1)
         except OSError as error:
             reason = error.strerror or type(error).__name__
@@ -81,6 +84,9 @@ def decode_image(
                     f"{name} has {width} × {height} pixels; the limit is {max_pixels / 1e6:.0f} megapixels. "
                     "Cut out fields and add those instead."
                 )
+            # Within coded data 0xFF is always followed by 0x00 or a restart, so that this marker is one.
+            if image.format == "JPEG" and data.count(b"\xff\xda") * width * height > MAX_SCANNED:
+                raise ImageProblem(f"{name} holds too many scans to be decoded. Export it again.")
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _clean_rgb(image)
@@ -96,12 +102,36 @@ def decode_image(
         raise ImageProblem(f"{name} is damaged or cut short ({error}). Export or copy it again.") from error
 
 
-def content_hash(source: Path | bytes) -> str:
-    """SHA-256 (hex) of a file's bytes, undecoded: what "is this image already there?" is asked by."""
+def content_hash(source: Path | bytes, *, max_bytes: int = MAX_BYTES) -> str:
+    """SHA-256 (hex) of a file's bytes, undecoded: what "is this image already there?" is asked by.
+
+    Raises:
+        ImageProblem: larger than `max_bytes`, or not a regular file. OSError: it cannot be read.
+    """
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
-    with source.open("rb") as file:
+    with _open_file(source) as file:
+        if os.fstat(file.fileno()).st_size > max_bytes:
+            raise ImageProblem(f"{source.name} is larger than {max_bytes / 1024**2:.0f} MB. Cut out fields instead.")
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _open_file(path: Path, *, follow_links: bool = False) -> io.BufferedReader:
+    """Open a regular file for reading, and nothing else: looked at before, since to open a device can be to act; and
+    after, since what lies there may have changed in between. A named pipe would block for ever."""
+    refusal = ImageProblem(f"{path.name} is not a file (a folder or a device). Name an image file.")
+    if not stat.S_ISREG((path.stat() if follow_links else path.lstat()).st_mode):
+        if path.is_symlink() and not follow_links:
+            raise ImageProblem(f"{path.name} is a link by now. Put the file itself in its place.")
+        raise refusal
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if not follow_links:
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise refusal
+    return os.fdopen(descriptor, "rb")
 
 
 def _name(source: Path | bytes | BinaryIO) -> str:

@@ -100,7 +100,7 @@ def read_manifest(path: Path | str, *, images: Path | str | None = None, max_row
     sheet = read_sheet(path, wanted=COLUMNS, max_rows=max_rows)
     missing = [column for column in REQUIRED if column not in sheet.columns]
     if missing:
-        found = ", ".join(sheet.columns) or "none"
+        found = ", ".join(column[:40] for column in sheet.columns[:20]) or "none"
         raise ManifestError(
             f"{path.name} has no column {' and no column '.join(missing)}. Columns found: {found}. "
             f"Required: {', '.join(REQUIRED)}; known besides: {', '.join(c for c in COLUMNS if c not in REQUIRED)}."
@@ -176,13 +176,16 @@ class _RowReader:
         return _Draft(record.line, self._resolve(image), cells.get("case") or image, cells)
 
     def _resolve(self, image: str) -> Path:
+        if image.startswith(("\\\\", "//")):  # another machine's share: to look is to call it
+            raise _Refusal("names an image on another machine", "Copy it below the images' folder.")
         try:
             # Some manifests come from Windows.
             written = image if (self._root / image).exists() else image.replace("\\", "/")
             path = (self._root / written).resolve()
             there = path.is_file()
         except (OSError, RuntimeError) as error:  # a name too long, a folder locked, links in a circle
-            raise _Refusal(f"names an image that cannot be reached ({error})", "Check the path.") from error
+            reason = getattr(error, "strerror", "") or type(error).__name__  # the error itself quotes the path
+            raise _Refusal(f"names an image that cannot be reached ({reason})", "Check the path.") from error
         if not path.is_relative_to(self._root):
             raise _Refusal(
                 "names an image outside the images' folder", "Copy it there, or name the folder that holds all."

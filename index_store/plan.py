@@ -114,6 +114,9 @@ def _hash_rows(rows: Sequence[ManifestRow], progress: Progress | None) -> tuple[
             sha256 = content_hash(row.path)
         except OSError as error:
             problems.append(Problem(where, f"its image cannot be read ({error.strerror})", "Check the file."))
+        except ImageProblem as error:
+            what, _, advice = str(error).replace(row.path.name, "its image", 1).partition(". ")
+            problems.append(Problem(where, what, advice))
         else:
             first = seen.setdefault((row.case, sha256), row.line)
             if first == row.line:

@@ -21,6 +21,16 @@ from .records import Problem
 
 SEPARATORS = (",", ";", "\t", "|")
 MAX_BYTES = 512 * 1024**2
+MAX_LINES = 10_000_000
+MAX_LINE = 4 * 1024**2
+"""Characters of one line. A line of separators alone would become as many cells."""
+MAX_WORKBOOK = 64 * 1024**2
+MAX_UNPACKED = 128 * 1024**2
+"""Bytes of an .xlsx file, and of the XML in it (openpyxl holds several times as much)."""
+MAX_CELLS = 10_000_000
+MAX_SHEET_ROWS = 1_048_576
+"""Of a workbook, the empty ones counted: a cell far out makes openpyxl fill up what lies before it. A worksheet's rows
+are Excel's own limit."""
 MAX_BROKEN_LINES = 1_000
 """Lines of broken quotation. Each costs reading ahead, so that beyond this many the file is refused."""
 
@@ -68,6 +78,7 @@ def read_sheet(path: Path, *, wanted: Sequence[str], max_rows: int) -> Sheet:
         return _read_workbook(path.name, data, wanted, max_rows)
     sheet = Sheet(path.name)
     text = _decode(sheet, data)
+    _check_lines(sheet.name, text)
     start = text.lstrip()[:1]
     if start == "[":
         raise ManifestError(f"{path.name} is a JSON list. Write one object a line (JSON lines) instead.")
@@ -110,6 +121,13 @@ def _decode(sheet: Sheet, data: bytes) -> str:
     if "\0" in text:
         raise ManifestError(f"{sheet.name} is not a text file (or UTF-16 without its mark). Save it as UTF-8.")
     return text
+
+
+def _check_lines(name: str, text: str) -> None:
+    if text.count("\n") + text.count("\r") - text.count("\r\n") > MAX_LINES:
+        raise ManifestError(f"{name} has more than {MAX_LINES} lines. Split it.")
+    if max(map(len, io.StringIO(text, newline="")), default=0) > MAX_LINE:
+        raise ManifestError(f"{name} has a line of more than {MAX_LINE} characters. Check that it is a manifest.")
 
 
 def _read_separated(sheet: Sheet, text: str, wanted: Sequence[str], max_rows: int) -> None:
@@ -186,12 +204,17 @@ def _read_workbook(name: str, data: bytes, wanted: Sequence[str], max_rows: int)
     """The first worksheet whose first row holds the most of `wanted` (COIN's own has `image` and `report`)."""
     import openpyxl
 
+    if len(data) > MAX_WORKBOOK:
+        raise ManifestError(f"{name} is larger than {MAX_WORKBOOK // 1024**2} MB. Split it, or save it as CSV.")
     try:
         unpacked = sum(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(data)).infolist())
-        if unpacked > MAX_BYTES:
-            raise ManifestError(f"{name} unpacks to more than {MAX_BYTES // 1024**2} MB. Split it.")
+        if unpacked > MAX_UNPACKED:
+            raise ManifestError(
+                f"{name} unpacks to more than {MAX_UNPACKED // 1024**2} MB. Split it, or save it as CSV."
+            )
         workbook = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        sheets = [_read_worksheet(name, worksheet, wanted, max_rows) for worksheet in workbook.worksheets]
+        cells = _Allowance(name, MAX_CELLS)
+        sheets = [_read_worksheet(name, worksheet, wanted, max_rows, cells) for worksheet in workbook.worksheets]
     except ManifestError:
         raise
     except Exception as error:  # openpyxl lets zip, XML and key errors through as they come
@@ -201,12 +224,31 @@ def _read_workbook(name: str, data: bytes, wanted: Sequence[str], max_rows: int)
     return max(sheets, key=lambda sheet: len(_known(sheet.columns, wanted)))
 
 
-def _read_worksheet(name: str, worksheet: object, wanted: Sequence[str], max_rows: int) -> Sheet:
+class _Allowance:
+    """How many cells a workbook may still have."""
+
+    def __init__(self, name: str, cells: int) -> None:
+        self._name = name
+        self._left = cells
+
+    def spend(self, cells: int) -> None:
+        self._left -= cells
+        if self._left < 0:
+            raise ManifestError(
+                f"{self._name} has more than {MAX_CELLS} cells, empty ones counted. Delete empty rows and columns, or "
+                "save it as CSV."
+            )
+
+
+def _read_worksheet(name: str, worksheet: object, wanted: Sequence[str], max_rows: int, allowance: _Allowance) -> Sheet:
     sheet = Sheet(name)
     header: list[str] | None = None
     worksheet.reset_dimensions()  # type: ignore[attr-defined]  # some programs write them wrongly; count rows instead
     rows = worksheet.iter_rows(values_only=True)  # type: ignore[attr-defined]
     for line, values in enumerate(rows, start=1):
+        allowance.spend(1 + len(values))
+        if line > MAX_SHEET_ROWS:
+            raise ManifestError(f"{name} has a row beyond {MAX_SHEET_ROWS}, which no worksheet has. Save it as CSV.")
         cells = [_as_text(value) for value in values]
         if not any(cells):
             continue

@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from retrieval.archive_evaluation import evaluate_archive as evaluate_archive
+    from retrieval.audit_log import AuditLog as AuditLog
+    from retrieval.audit_log import AuditState as AuditState
+    from retrieval.deidentification import IdentifierCount as IdentifierCount
     from retrieval.encoder import Encoder as Encoder
+    from retrieval.errors import AuditError as AuditError
     from retrieval.errors import EncoderLoadError as EncoderLoadError
     from retrieval.errors import EncodingError as EncodingError
     from retrieval.errors import EvaluationError as EvaluationError
+    from retrieval.errors import IdentifiersError as IdentifiersError
     from retrieval.errors import QueryError as QueryError
     from retrieval.errors import RetrievalError as RetrievalError
     from retrieval.evaluation import Estimate as Estimate
@@ -44,6 +49,9 @@ if TYPE_CHECKING:
 _HOME = {
     "RESEARCH_USE": "notice",
     "AddSummary": "ingest",
+    "AuditError": "errors",
+    "AuditLog": "audit_log",
+    "AuditState": "audit_log",
     "CaseSearch": "search",
     "Encoder": "encoder",
     "EncoderLoadError": "errors",
@@ -54,6 +62,8 @@ _HOME = {
     "GenerationPlan": "generated_queries",
     "GeneratedImageCheck": "generated_query",
     "GeneratedQuery": "generated_query",
+    "IdentifierCount": "deidentification",
+    "IdentifiersError": "errors",
     "Label": "evaluation",
     "Precision": "evaluation",
     "Query": "query",

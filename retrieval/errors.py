@@ -1,9 +1,11 @@
 """What can go wrong between a query and its ranked cases.
 
     RetrievalError
+    ├── AuditError           the audit log cannot be written, so that nothing may be answered, or is damaged
     ├── EncoderLoadError     the encoder's files are missing, broken, or of a kind that is not accepted
     ├── EncodingError        an image that cannot be encoded, or a vector that cannot be searched
     ├── EvaluationError      an archive whose cases do not say what a right answer would be
+    ├── IdentifiersError     a manifest holds direct identifiers, and was to be refused where it does
     └── QueryError           the query cannot be answered as it was put
 
 Every message says what is wrong, where, and what to do next. The two rooms below keep their own trees, which pass
@@ -18,6 +20,10 @@ class RetrievalError(Exception):
     """Base of everything this room raises on purpose."""
 
 
+class AuditError(RetrievalError):
+    """The audit log cannot be written or read, or is damaged."""
+
+
 class EncoderLoadError(RetrievalError):
     """The encoder's files are missing, broken, or of a kind that is not accepted."""
 
@@ -28,6 +34,10 @@ class EncodingError(RetrievalError):
 
 class EvaluationError(RetrievalError):
     """An archive that cannot be evaluated: it is empty, has no categories, or only one patient."""
+
+
+class IdentifiersError(RetrievalError):
+    """A manifest holds direct identifiers, and was to be refused where it does. Says how many, never which."""
 
 
 class QueryError(RetrievalError):

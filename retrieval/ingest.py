@@ -1,6 +1,7 @@
 """From a manifest to an archive of cases with vectors: what `coin add` does.
 
-    manifest -> what reports say of site and category -> plan by content hash
+    manifest -> direct identifiers (counted; replaced or refused on request)
+             -> what reports say of site and category -> plan by content hash
              -> read and decode (threads) -> encode -> one transaction a batch
              -> vectors of the reports that lack one -> one transaction a batch
 
@@ -18,11 +19,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from retrieval.deidentification import IdentifierCount, pseudonyms_of, screen_rows, total
 from retrieval.derivation import derive_particulars
 from retrieval.encoder import Encoder, Progress, Vectors
-from retrieval.errors import EncoderLoadError, EncodingError
+from retrieval.errors import EncoderLoadError, EncodingError, IdentifiersError
 from retrieval.read_ahead import MemoryWindow, read_ahead
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 MAX_WORKERS: Final = 8
 DECODED_BYTES: Final = 256 * 1024**2
 """Of decoded images that wait for the encoder. As much again may be on its way through encoder and transaction."""
+_UNSAFE: Final = "stays in place under a path that holds an identifier, which would be stored"
+_RENAME: Final = "Rename the file or its folder, or add without --in-place."
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,10 @@ class AddSummary:
     """Reports that were embedded, of whichever manifest."""
     derived: int = 0
     """Cases, new or changed, whose site or category was read from their report."""
+    identifiers: tuple[IdentifierCount, ...] = ()
+    """Direct identifiers that were found in the manifest's rows: how many of each kind, never which."""
+    redacted: bool = False
+    """Whether they were replaced before anything was stored."""
     notes: tuple[str, ...] = ()
     """What could not be done though every row was taken, and why."""
 
@@ -85,6 +93,7 @@ def add_manifest(
     in_place: bool = False,
     batch_size: int = 64,
     derive: bool = True,
+    identifiers: Literal["warn", "redact", "refuse"] = "warn",
     progress: Progress | None = None,
     embedding: Progress | None = None,
 ) -> AddSummary:
@@ -97,15 +106,18 @@ def add_manifest(
         in_place: refer to the image files where they lie instead of copying them into the archive.
         batch_size: images, or reports, a transaction. After a crash, all finished batches are there and none in part.
         derive: read site, system and category from the report where nobody gave them (see `derive_particulars`).
+        identifiers: what to do where rows hold direct identifiers (see `deidentification`): count them in the
+            summary, replace them before anything is stored, or refuse the manifest.
         progress: called with how many of the new images are done, and of how many. embedding: the same of reports.
 
     An encoder that cannot embed texts adds the images all the same; the summary's notes say so.
 
-    Raises `index_store.ManifestError` where the manifest as a whole cannot be read, `EncoderMismatchError` where the
-    archive was embedded by another encoder, `ArchiveBusyError` where somebody else is writing, and `StorageError`
-    where the disk refuses; what was added until then stays, and adding the manifest again goes on from there.
+    Raises `index_store.ManifestError` where the manifest as a whole cannot be read, `IdentifiersError` where it was to
+    be refused for its identifiers (before anything is stored), `EncoderMismatchError` where the archive was embedded by
+    another encoder, `ArchiveBusyError` where somebody else is writing, and `StorageError` where the disk refuses; what
+    was added until then stays, and adding the manifest again goes on from there.
     """
-    from index_store import read_manifest
+    from index_store import Problem, read_manifest
 
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
@@ -113,13 +125,21 @@ def add_manifest(
     read = read_manifest(manifest, images=images)
     if archive.encoder is not None:  # refuse before any work is done
         archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+    redacted = identifiers == "redact"
+    screening = screen_rows(read.rows, pseudonyms=pseudonyms_of(archive.uuid) if redacted else None, in_place=in_place)
+    if identifiers == "refuse" and screening.counts:
+        raise IdentifiersError(
+            f"{read.path.name} holds direct identifiers: {total(screening.counts)}. Nothing was stored. Remove them, "
+            "or have them replaced (`coin add --redact`)."
+        )
     with archive.writer():
-        plan = archive.pending(derive_particulars(archive, read.rows) if derive else read.rows)
+        plan = archive.pending(derive_particulars(archive, screening.rows) if derive else screening.rows)
         updated = archive.update(plan.changed)
         added, refused = _add_new(archive, plan, encoder, in_place=in_place, batch_size=batch_size, progress=progress)
         touched = archive.particulars({item.row.case for item in (*plan.new, *plan.changed) if item.row.derived})
         reports, notes = _embed_reports(archive, encoder, batch_size, embedding)
-    skipped = [*read.problems, *(_in_file(problem, read.path) for problem in (*plan.problems, *refused))]
+    unsafe = [Problem(f"line {row.line}", _UNSAFE, _RENAME) for row in screening.unsafe]
+    skipped = [*read.problems, *(_in_file(problem, read.path) for problem in (*unsafe, *plan.problems, *refused))]
     return AddSummary(
         added=added,
         updated=updated,
@@ -128,6 +148,8 @@ def add_manifest(
         seconds=time.perf_counter() - started,
         reports=reports,
         derived=sum(bool(case.derived) for case in touched.values()),
+        identifiers=screening.counts,
+        redacted=redacted,
         notes=notes,
     )
 
@@ -231,7 +253,9 @@ def _load(planned: PlannedImage, encoder: Encoder) -> _Ready | Problem:
         new = planned.load()
         return _Ready(new, encoder.prepare(new.image))
     except (ImageProblem, EncodingError) as error:
-        what, _, advice = str(error).partition(". ")
+        # By its line alone: the summary is printed and kept, and a file's name may say whose it is.
+        text = str(error).replace(planned.row.path.name, "its image", 1)
+        what, _, advice = text.partition(". ")
         return Problem(f"line {planned.row.line}", what, advice)
 
 

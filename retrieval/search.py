@@ -94,7 +94,9 @@ class CaseSearch:
         if isinstance(image, Path):
             from index_store import read_source
 
-            return self.run(Query(image=read_source(image), label=label or image.name, k=k, where=where))
+            return self.run(
+                Query(image=read_source(image, follow_links=True), label=label or image.name, k=k, where=where)
+            )
         return self.run(Query(image=_png(image), label=label, k=k, where=where))
 
     def by_case(

@@ -6,19 +6,20 @@ view's sessions.
 
 from __future__ import annotations
 
+import getpass
 import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ui.errors import NoArchiveError
 from ui.settings import Settings
 
 if TYPE_CHECKING:
     from generation import CoinGenerator
-    from index_store import Archive
-    from retrieval import CaseSearch, Encoder, Query, SavedQueries, SearchResult
+    from index_store import Archive, Case
+    from retrieval import AuditLog, CaseSearch, Encoder, Query, SavedQueries, SearchResult
     from retrieval.fusion import FusionRule
     from retrieval.gallery import Gallery
     from retrieval.neighbourhood import Neighbourhood, Neighbourhoods
@@ -27,10 +28,15 @@ Progress = Callable[[int, int], None]
 
 
 class Service:
-    """Search and cases for one set of settings."""
+    """Search and cases for one set of settings.
 
-    def __init__(self, settings: Settings) -> None:
+    Where the settings name an audit log, every answer and every case opened is on it before it is returned; where it
+    cannot be written, `AuditError` takes the answer's place. `user` is who asks; by default this process's account.
+    """
+
+    def __init__(self, settings: Settings, *, place: str = "command line") -> None:
         self.settings = settings
+        self._place = place
         # cached_property takes no lock of its own: two sessions that start together must not load a model twice.
         self._opening = threading.RLock()
 
@@ -70,17 +76,49 @@ class Service:
 
         return SavedQueries(self.settings.queries_folder / self.archive.uuid)
 
-    def ask(self, query: Query, *, progress: Progress | None = None) -> SearchResult:
+    def ask(self, query: Query, *, progress: Progress | None = None, user: str = "") -> SearchResult:
         """The answer to a query. `progress` counts the steps of generating images."""
-        return self.cases.run(query, progress=progress)
+        from retrieval import audit
+
+        try:
+            result = self.cases.run(query, progress=progress)
+        except Exception as error:
+            refused = {"refused": type(error).__name__}
+            self._record("query", user, lambda: audit.asked(query) | refused)
+            raise
+        self._record("query", user, lambda: audit.asked(query) | audit.answered(self.archive, result))
+        return result
+
+    def case(self, key: str, *, user: str = "") -> Case:
+        """A case with its report and images, opened by somebody. Raises `index_store.CaseNotFoundError`."""
+        from retrieval import audit
+
+        case = self.archive.case(key)
+        self._record("case", user, lambda: audit.opened([case]))
+        return case
+
+    @property
+    def audit_log(self) -> AuditLog | None:
+        """The archive's audit log; None where the settings name none."""
+        with self._opening:
+            return self._audit_log
+
+    def _record(self, event: str, user: str, fields: Callable[[], dict[str, Any]]) -> None:
+        if self.settings.audit is not None and self.audit_log is not None:
+            self.audit_log.record(event, user=user or account(), place=self._place, **fields())
 
     def neighbourhood(self, result: SearchResult) -> Neighbourhood:
         """What is to be known of a result's neighbourhood. The first call reads and calibrates the archive."""
         return self.neighbourhoods.of(result)
 
-    def gallery(self, result: SearchResult) -> Gallery | None:
+    def gallery(self, result: SearchResult, *, user: str = "") -> Gallery | None:
         """The nearest cases of each category of the reporting system; None where no system is known."""
-        return self.neighbourhoods.gallery(result)
+        from retrieval import audit
+
+        found = self.neighbourhoods.gallery(result)
+        if found is not None:
+            self._record("categories", user, lambda: audit.asked(result.query) | audit.compared(found))
+        return found
 
     @property
     def neighbourhoods(self) -> Neighbourhoods:
@@ -113,10 +151,26 @@ class Service:
         return CaseSearch(self._archive, self._encoder, self._generator, rules=self.rules)
 
     @cached_property
+    def _audit_log(self) -> AuditLog | None:
+        from retrieval import AuditLog
+
+        if self.settings.audit is None:
+            return None
+        return AuditLog(self.settings.audit, self._archive.uuid, keep_days=self.settings.audit_days)
+
+    @cached_property
     def _neighbourhoods(self) -> Neighbourhoods:
         from retrieval.neighbourhood import Neighbourhoods
 
         return Neighbourhoods(self._archive, self._encoder)
+
+
+def account() -> str:
+    """The operating system's account that this process runs under."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no such account, as in some containers
+        return "unknown account"
 
 
 def open_archive(path: str | Path, *, read_only: bool = False) -> Archive:

@@ -97,6 +97,15 @@ class Settings:
     queries: str | None = _setting(
         None, "folder that keeps named queries", default_text="`~/.local/share/coin/queries`"
     )
+    audit: str | None = _setting(
+        None, "folder of the audit log: who asked what, which cases were shown", default_text="none: no log"
+    )
+    audit_days: int = _setting(0, "days that audit events are kept; 0 keeps all", minimum=0, maximum=36500)
+    user_header: str | None = _setting(
+        None,
+        "HTTP header in which the proxy before the view names its user, for the audit log",
+        default_text="none: who signed in, else the view's own account",
+    )
     port: int = _setting(8501, "port of the view on 127.0.0.1", minimum=1, maximum=65535)
     max_upload_mb: int = _setting(50, "largest picture that the view accepts, in MiB", minimum=1, maximum=1024)
 

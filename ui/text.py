@@ -193,6 +193,16 @@ def add_text(summary: AddSummary) -> str:
         lines[0] += f"; site or category of {summary.derived} cases read from their reports"
     if summary.reports:
         lines[0] += f"; {summary.reports} reports embedded"
+    if summary.identifiers:
+        done = (
+            "They were replaced."
+            if summary.redacted
+            else ("They are stored as they came: remove them and add again, or add again with --redact.")
+        )
+        found = ", ".join(map(str, summary.identifiers))
+        lines.append(
+            wrapped(f"Direct identifiers: {found}. {done} Names that stand alone in a sentence are not found.")
+        )
     lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
     lines += [wrapped(f"Note: {note}") for note in summary.notes]
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
-from index_store import ImageProblem
+from index_store import ImageProblem, StorageError
 from index_store.image_store import EncodedImage, ImageStore, encode_for_store
 from index_store.images import content_hash, decode_image
 from index_store.jpeg import strip_jpeg
@@ -103,3 +103,28 @@ def test_writes_and_discards(tmp_path: Path) -> None:
     store.discard([image.stored.name for image in images])
     store.discard([image.stored.name for image in images])  # again: gone already
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../outside.png", "/etc/passwd", "ab/../../x.png", "ab/" + "0" * 64 + ".png", "", "ab/short.png"]
+)
+def test_a_name_that_is_none_of_ours_leads_nowhere(tmp_path: Path, name: str) -> None:
+    """Names come from the database, which somebody else may have written."""
+    victim = tmp_path / "outside.png"
+    victim.write_bytes(b"kept")
+    store = ImageStore(tmp_path / "archive" / "images")
+    for call in (store.path, store.holds, lambda name: store.discard([name])):
+        with pytest.raises(StorageError, match="never stores"):
+            call(name)
+    assert victim.read_bytes() == b"kept"
+
+
+def test_a_folder_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    image = stored(encoded(picture()))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / image.stored.name[:2]).symlink_to(elsewhere)
+    with pytest.raises(StorageError, match="leads out of the archive"):
+        ImageStore(tmp_path / "images").write([image])
+    assert list(elsewhere.iterdir()) == []

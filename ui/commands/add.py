@@ -29,6 +29,10 @@ from ui.text import add_text
     show_default=True,
     help="Read site and category from the report where the manifest leaves them out.",
 )
+@click.option(
+    "--redact", is_flag=True, help="Replace direct identifiers (names, dates, record numbers …) before storing."
+)
+@click.option("--refuse", is_flag=True, help="Store nothing where there are direct identifiers.")
 @as_json
 @with_settings("archive", "encoder", "device")
 def add(
@@ -38,6 +42,8 @@ def add(
     in_place: bool,
     batch_size: int,
     derive: bool,
+    redact: bool,
+    refuse: bool,
     as_json: bool,
 ) -> None:
     """Add the cases of MANIFEST (CSV, TSV, JSONL or COIN's .xlsx) to the archive.
@@ -49,7 +55,13 @@ def add(
 
     Site, system and category that nobody gave are read from the report where it states them, and marked as read from
     it; a value given later replaces them.
+
+    Reports, further columns, keys and file names are looked through for direct identifiers: names after a title or a
+    label, dates, record numbers, telephone numbers, addresses. By default they are counted and stored as they are. A
+    name that stands alone in a sentence is not found: remove identifiers before you add.
     """
+    if redact and refuse:
+        raise click.UsageError("give only one of --redact and --refuse")
     from retrieval import Encoder, add_manifest
 
     with (
@@ -66,6 +78,7 @@ def add(
             in_place=in_place,
             batch_size=batch_size,
             derive=derive,
+            identifiers="redact" if redact else "refuse" if refuse else "warn",
             progress=draw,
             embedding=draw_reports,
         )

@@ -6,7 +6,7 @@ import click
 
 from ui.commands.output import echo, echo_json
 from ui.options import as_json, with_settings
-from ui.service import open_archive
+from ui.service import Service, open_archive
 from ui.settings import Settings
 from ui.text import case_text, clean, status_text
 
@@ -26,11 +26,12 @@ def init(settings: Settings, name: str) -> None:
 @click.command()
 @click.argument("case")
 @as_json
-@with_settings("archive")
+@with_settings("archive", "audit", "audit_days")
 def show(settings: Settings, case: str, as_json: bool) -> None:
     """Show CASE: its report, its images, what is known of it."""
-    with open_archive(settings.archive, read_only=True) as archive:
-        found = archive.case(case)
+    service = Service(settings)
+    with service.archive:
+        found = service.case(case)
     if as_json:
         echo_json(found)
     else:

@@ -78,7 +78,9 @@ class _Weight(click.ParamType):
 @click.option("--weight", "weights", type=_Weight(), multiple=True, help="Weight of a channel in the fusion.")
 @click.option("--save", metavar="NAME", help="Keep the query under this name.")
 @click.option("--replace", is_flag=True, help="With --save: replace the query of that name.")
-@with_settings("k", "n_images", "seed", "preset", "archive", "rules", "queries", *MODEL_SETTINGS)
+@with_settings(
+    *("k", "n_images", "seed", "preset", "archive", "rules", "queries", "audit", "audit_days"), *MODEL_SETTINGS
+)
 @with_filters
 @as_json
 @click.pass_context
@@ -138,7 +140,12 @@ def _query(
     if asked["text"] is not None or asked["text_file"] is not None:
         values["text"] = asked["text"] if asked["text"] is not None else read_report(asked["text_file"])
     if asked["image"] is not None:
-        values |= {"image": read_source(asked["image"]), "label": asked["image"].name, "case": "", "image_id": None}
+        values |= {
+            "image": read_source(asked["image"], follow_links=True),
+            "label": asked["image"].name,
+            "case": "",
+            "image_id": None,
+        }
     if asked["case"] is not None:
         values |= {"case": asked["case"], "image": b"", "label": "", "image_id": None}
     if saved is None or explicit & {"n_images", "seed"}:

@@ -48,6 +48,7 @@ def streamlit_options(settings: Settings, *, browser: bool) -> list[str]:
 @click.option("--browser/--no-browser", default=True, help="Open the browser. [default: --browser]")
 @with_settings(
     *("archive", "port", "max_upload_mb", "k", "n_images", "seed", "preset", "rules", "queries", "cache"),
+    *("audit", "audit_days", "user_header"),
     *MODEL_SETTINGS,
 )
 def view(settings: Settings, browser: bool) -> None:

@@ -10,7 +10,7 @@ from ui.pictures import PAGE
 from ui.text import particular
 from ui.view.pictures import show_image
 from ui.view.plain import escape
-from ui.view.state import ask_by_case, guarded, service
+from ui.view.state import ask_by_case, guarded, opened_case
 
 if TYPE_CHECKING:
     from index_store import Case
@@ -81,7 +81,7 @@ if not key:
     st.text("Search first, then open one of the cases found.")
     st.page_link(SEARCH_PAGE, label="Go to the search")
 else:
-    found, problem = guarded(lambda: service().archive.case(key))
+    found, problem = guarded(lambda: opened_case(key))
     if found is None:
         st.error(escape(problem))
         st.page_link(SEARCH_PAGE, label="Go to the search")

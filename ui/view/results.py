@@ -13,7 +13,7 @@ from ui.view.gallery import draw_gallery
 from ui.view.neighbourhood import draw_neighbourhood, draw_summary
 from ui.view.pictures import show_image
 from ui.view.plain import escape
-from ui.view.state import ask_by_case, ask_guarded, guarded, service
+from ui.view.state import ask_by_case, ask_guarded, gallery, guarded, service
 
 if TYPE_CHECKING:
     from retrieval import Query, RankedCase, SearchResult
@@ -47,7 +47,7 @@ def draw_results(result: SearchResult) -> None:
         "Show", SHOWN, default=SHOWN[0], required=True, key="shown", label_visibility="collapsed"
     )
     if shown == "By category":
-        rows, problem = guarded(lambda: service().gallery(result))
+        rows, problem = guarded(lambda: gallery(result))
         if problem:
             st.error(escape(problem))
         else:

@@ -12,7 +12,7 @@ from ui.view.query import draw_query
 from ui.view.query_panel import draw_query_panel
 from ui.view.results import draw_results
 from ui.view.saved import draw_saved_queries
-from ui.view.state import answer, question, refusal, service
+from ui.view.state import answer, left_case, question, refusal, service
 
 
 def draw_welcome() -> None:
@@ -28,6 +28,7 @@ def draw_welcome() -> None:
         st.text("In this archive: " + (", ".join(f"{name or 'other'} {count}" for name, count in sites) or "no case"))
 
 
+left_case()
 where, k = draw_filters()
 left, right = st.columns([1, 2.7], gap="medium")
 with left, st.container(key="narrow"):

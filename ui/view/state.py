@@ -18,7 +18,9 @@ from ui.service import Progress, Service
 from ui.settings import Settings
 
 if TYPE_CHECKING:
+    from index_store import Case
     from retrieval import Query, SearchResult
+    from retrieval.gallery import Gallery
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -35,7 +37,7 @@ class Answer:
 
 @st.cache_resource(show_spinner=False)
 def _service(settings: Settings) -> Service:
-    return Service(settings)
+    return Service(settings, place="view")
 
 
 def service() -> Service:
@@ -84,10 +86,48 @@ def answer(asked: Query, progress: Progress) -> Answer:
     held: Answer | None = st.session_state.get("answer")
     if held is not None and held.query == asked:
         return held
-    result, problem = guarded(lambda: service().ask(asked, progress=progress))
+    result, problem = guarded(lambda: service().ask(asked, progress=progress, user=user()))
     made = Answer(asked, result, problem)
     st.session_state["answer"] = made
     return made
+
+
+def gallery(result: SearchResult) -> Gallery | None:
+    """The nearest cases of each category, worked out and recorded once an answer."""
+    held: tuple[SearchResult, Gallery | None] | None = st.session_state.get("gallery")
+    if held is None or held[0] is not result:
+        held = result, service().gallery(result, user=user())
+        st.session_state["gallery"] = held
+    return held[1]
+
+
+def opened_case(key: str) -> Case:
+    """The case of the page. It is recorded when it is opened, not each time that its page is drawn."""
+    if st.session_state.get("opened") == key:
+        return service().archive.case(key)
+    case = service().case(key, user=user())
+    st.session_state["opened"] = key
+    return case
+
+
+def left_case() -> None:
+    """Another page is shown: the same case, seen again, is opened again."""
+    st.session_state.pop("opened", None)
+
+
+def user() -> str:
+    """Who sits before the view, for the audit log: whom the proxy names, or who signed in; else nobody in particular.
+
+    A header is worth as much as the proxy that sets it: the view answers on this machine only, and whoever reaches it
+    past the proxy can name anybody.
+    """
+    header = service().settings.user_header
+    if header is not None:
+        return st.context.headers.get(header) or f"not named by {header}"
+    signed_in = st.user.to_dict()
+    if not signed_in.get("is_logged_in"):
+        return ""
+    return str(signed_in.get("email") or signed_in.get("name") or signed_in.get("sub") or "")
 
 
 def guarded(call: Callable[[], T]) -> tuple[T | None, str]:

@@ -1,0 +1,121 @@
+"""Names of people in a text, where something beside them says so: a title before, a label ("Patient name:", "Screened
+by"), or a degree after. English, and the titles of a few neighbours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from typing import TypeAlias
+
+Span: TypeAlias = tuple[int, int]
+"""`text[start:end]`."""
+
+UPPER = "A-Z" + "".join(c for c in map(chr, range(0xC0, 0x180)) if c.isupper())
+LOWER = "a-z" + "".join(c for c in map(chr, range(0xC0, 0x180)) if c.islower())
+"""Latin letters, for a set in a pattern."""
+# Every repetition has a limit: without one, a text of capitals or hyphens alone takes minutes.
+_WORD = rf"(?:Mc|Mac|O['’]|D['’]|L['’])?[{UPPER}][{LOWER}]{{1,30}}(?:[-'’][{UPPER}][{LOWER}]{{1,30}}){{0,3}}"
+_CAPITALS = rf"[{UPPER}](?:['’]?[{UPPER}]){{1,30}}(?:-[{UPPER}]{{2,30}}){{0,3}}"
+_INITIAL = rf"[{UPPER}]\."
+_PARTICLES = r"(?:(?:von|van|der|den|de|di|da|del|dos|la|le|bin|al|ten|ter|zu)\s+){0,3}"
+# Words that stand capitalised where a name might: headings, organs, methods, eponyms after "by".
+_CLINICAL = """
+    abdominal accession adequate age air alcohol anterior aspirate aspiration atypical axillary bethesda biopsy
+    bladder block body bone brain brash breast bronchial brush brushing cavity cell cells cervical cervix clinic
+    clinical comment cyst cytology cytopathology cytospin date department diagnosis diagnostic diff dob duct
+    endometrial epithelial female fine fluid follicular gland gynaecology gynecology hashimoto hodgkin hospital
+    imaging institute isthmus kidney laboratory left ligand light liquid liver lobe lower lung lymph lymphoma male
+    malignant mass material medical medicine method microscopy middle milan mrn neck needle negative neoplasm nipple
+    no nodal node nodule not number obstetrics oncology ovary pancreas papanicolaou paris parotid pathology pelvic
+    pericardial peritoneal pleural positive posterior procedure report reporting review right salivary sample scan
+    section see service sex site skin smear smears specimen spleen squamous station sternberg stomach suspicious
+    system the thyroid tissue tumor tumour ultrasound unknown upper urinary urine vaginal warthin wash washing woman
+    yokohama
+"""
+_NO_NAMES = frozenset(_CLINICAL.split())
+_TITLE = re.compile(
+    r"(?<![\w-])(?:(?P<several>Drs)\.?\s+|(?:"
+    r"(?:(?:[Dd]r|[Pp]rof|Mr|Mrs|Ms|Mx)\b(?!['’])\.?|(?P<capitals>DR|PROF|MR|MRS|MS)\.|Professor|Doctor|Miss|Herrn?|"
+    r"Frau|Mme|Madame)(?:\s*(?:med|rer|nat|habil|h\.\s?c|phil)\.)*\s+)+)"
+)
+_LABEL = re.compile(
+    r"(?:\b(?:patient(?:['’]s)?|full|first|last|given|family|maiden|mother['’]?s?|father['’]?s?|next\s+of\s+kin)\s+"
+    r"(?:full\s+)?name|\b(?:surname|forename)|(?:^|[\n.;|,(])[ \t]{0,9}name)\s{0,9}[:=]\s{0,9}",
+    re.I,
+)
+_PERSON = re.compile(
+    r"\b(?:patient|pt|client|next\s+of\s+kin|(?:(?:referring|submitting|requesting|attending|treating|responsible|family)\s+)?"
+    r"(?:physician|clinician|doctor|surgeon|consultant|practitioner)|referrer|gp|(?:cyto)?pathologists?|cytologists?|"
+    r"cytotechnologists?|cytoscreener|screener|operator|aspirator|radiologist|resident)\s*[:=]\s*"
+    r"|\b(?:signed|verified|validated|reported|screened|rescreened|authori[sz]ed|dictated|reviewed|examined|performed|"
+    r"referred|requested|aspirated|collected|interpreted|diagnosed|submitted|seen|written|typed)\s+"
+    r"(?:out\s+)?(?:electronically\s+)?by\s*:?\s*",
+    re.I,
+)
+_DEGREE = re.compile(
+    rf"(?<![\w-])(?P<name>(?:(?:{_WORD}|{_INITIAL}|[{UPPER}]{{2,30}})\s{{1,9}}){{1,3}}(?:{_WORD}|[{UPPER}]{{2,30}})),?\s{{1,9}}"
+    r"(?:M\.?D\.?|Ph\.?\s?D\.?|MBBS|MBChB|MB\s?BS|FRCPath|FRCPA|FCAP|FIAC|MIAC|CFIAC|S?CT\s?\(?(?:ASCP|IAC)\)?)(?![\w-])"
+)
+_MIXED_NAME = re.compile(rf"(?:(?:{_INITIAL}\s*)*{_PARTICLES}{_WORD})(?:\s+{_INITIAL})*")
+_CAPITAL_NAME = re.compile(rf"(?:{_INITIAL}\s*)*{_CAPITALS}(?:\s+[{UPPER}]\b\.?)*")
+_AND = re.compile(r"\s*(?:,|and|&)\s*")
+_COMMA = re.compile(r",\s*")
+_FOLLOWS = re.compile(r"\s+|\s*-\s*")
+
+
+def find_names(text: str) -> Iterator[Span]:
+    """Where names stand, in no order, some perhaps twice."""
+    for match in _TITLE.finditer(text):
+        end = yield from _name_at(text, match.end(), capitals=match["capitals"] is not None)
+        while match["several"] and end and (more := _AND.match(text, end)):
+            end = yield from _name_at(text, more.end(), capitals=False)
+    for match in _LABEL.finditer(text):
+        end = yield from _name_at(text, match.end(), capitals=True)
+        if end and (comma := _COMMA.match(text, end)):  # DOE, JANE
+            yield from _name_at(text, comma.end(), capitals=True)
+    for match in _PERSON.finditer(text):
+        start = match.end()
+        if _TITLE.match(text, start):
+            continue  # found by its title
+        end = _end_of_name(text, start, capitals=True)
+        if end and re.search(r"\s|\.", text[start:end]):  # a word alone after "by" is as often a method
+            yield (start, end)
+        elif end and (comma := _COMMA.match(text, end)):
+            given = _end_of_name(text, comma.end(), capitals=False)
+            if given:
+                yield (start, given)
+    for match in _DEGREE.finditer(text):
+        words = re.findall(rf"[{UPPER}{LOWER}]+", match["name"])
+        if not any(word.lower() in _NO_NAMES for word in words):
+            yield (match.start("name"), match.end("name"))
+
+
+def _name_at(text: str, start: int, *, capitals: bool) -> Generator[Span, None, int]:
+    """The name at `start`, as a generator that returns where it ends (0 where there is none)."""
+    end = _end_of_name(text, start, capitals=capitals)
+    if end:
+        yield (start, end)
+    return end
+
+
+def _end_of_name(text: str, start: int, *, capitals: bool) -> int:
+    """Where the name that begins at `start` ends; 0 where none does. Up to four words, all in capitals or none."""
+    for pattern in (_MIXED_NAME, _CAPITAL_NAME) if capitals else (_MIXED_NAME,):
+        end, position = 0, start
+        for _ in range(4):
+            match = pattern.match(text, position)
+            if match is None or _is_no_name(match.group()):
+                break
+            end = match.end()
+            gap = _FOLLOWS.match(text, end)
+            if gap is None or "\n" in gap.group():
+                break
+            position = gap.end()
+        if end:
+            return end
+    return 0
+
+
+def _is_no_name(words: str) -> bool:
+    return any(word.lower() in _NO_NAMES for word in re.findall(rf"[{UPPER}{LOWER}]{{2,}}", words))
