@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _LORA_IN_FILE = re.compile(r"(?:lora_A|lora_B|down|up)\.weight$")  # of peft, diffusers and kohya
 _LORA_IN_MODEL = re.compile(r"\.lora_[AB]\.[^.]+\.weight$")
 _LORA_PARTS = ("unet", "text_encoder", "text_encoder_2")
+_TALKATIVE = ("diffusers.loaders.peft", "diffusers.loaders.lora_base", "diffusers.models.modeling_utils")
 _EMBEDDINGS_KEPT = 32  # prompts; an SDXL prompt takes 0.6 MB in float32
 
 
@@ -77,8 +78,9 @@ class CoinPipeline:
             self._pipe = _load(base, tokens, dtype, torch.float32 if loras else dtype)
             for lora in loras:
                 _fuse(self._pipe, lora, base)
-        for part in _lora_parts(self._pipe):
-            part.to(dtype=dtype)
+            for part in _lora_parts(self._pipe):
+                if part.dtype != dtype:
+                    part.to(dtype=dtype)
         if device == "cuda":  # the tensor cores' own order of memory for convolutions; on a CPU it only moves rounding
             for part in (self._pipe.unet, self._pipe.vae):
                 part.to(memory_format=torch.channels_last)
@@ -264,15 +266,16 @@ def _check_drawn(pixels: np.ndarray, seed: int) -> None:
 
 @contextlib.contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """While loading: no progress bars of the libraries, and none of three messages that tell a user nothing.
+    """While loading: no progress bars of the libraries, and none of four messages that tell a user nothing.
 
     These are that a LoRA has no layers for a text encoder (usual), that some of its tensors fit nowhere, and that it
-    does not fit at all (each an error of ours, with advice).
+    does not fit at all (each an error of ours, with advice); and that a model is cast which wants some of its modules
+    in float32, when it names none.
     """
     import diffusers.utils.logging as diffusers_logging
     import transformers.utils.logging as transformers_logging
 
-    loggers = [logging.getLogger(name) for name in ("diffusers.loaders.peft", "diffusers.loaders.lora_base")]
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
     shown = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
     try:
