@@ -35,7 +35,6 @@ from typing import Any
 from benchmarks import architecture
 from benchmarks.machine import describe_machine
 from generation import PRESETS, CoinGenerator, Preset
-from generation.phantom import phantom_cases
 from generation.weights import STARTER, Base, find_base
 
 PUBLISHED = "published script"
@@ -334,7 +333,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with TemporaryDirectory(dir=options.folder) as folder:
         base, lora, kind = _weights(options, Path(folder), device)
         _start_device(device)
-        reports = [phantom.report for phantom in phantom_cases(max(options.reports, 8), seed=5, split="held-out")]
+        reports = [_report(number) for number in range(max(options.reports, 8))]
         bench = Bench(
             base, lora, device, reports, options.repetitions, options.reports, options.size, started, options.budget_s
         )
@@ -380,6 +379,15 @@ def _run_group(group: Callable[[Bench], None], bench: Bench) -> None:
         torch.cuda.empty_cache()
 
 
+def _report(number: int) -> str:
+    """The number-th report, in the shape of COIN's; no two of the first 120 are the same text."""
+    sites = ("Ascites", "Pleural effusion", "Thyroid", "Urine", "Sputum", "Lymph node", "Breast", "Pancreas")
+    cells = ("clustered atypical cells", "papillary clusters", "single large cells", "small round cells", "glands")
+    ends = ("consistent with adenocarcinoma", "suspicious for malignancy", "no cancer cells were found")
+    site, kind, end = (words[number % len(words)] for words in (sites, cells, ends))
+    return f"({site}) smear shows {kind} with enlarged nuclei and scant cytoplasm, {end}."
+
+
 def _device() -> str:
     from generation import choose_device
 
@@ -387,8 +395,10 @@ def _device() -> str:
 
 
 def _start_device(device: str) -> None:
-    """The GPU's context and its libraries start with the first product: neither side shall pay for that."""
+    """Imports, the GPU's context and its libraries come with what runs first: neither side shall pay for that."""
+    import peft  # noqa: F401
     import torch
+    from diffusers import StableDiffusionXLPipeline  # noqa: F401
 
     if device == "cuda":
         for dtype in (torch.float32, torch.bfloat16):
