@@ -73,9 +73,9 @@ class CoinPipeline:
         import torch
 
         with _quiet_libraries():
-            # A LoRA's change can be smaller than half a step between two bfloat16 numbers, and added to a weight that is
-            # already rounded it vanishes. So the sum is formed in float32 and rounded once: on the starter's LoRA
-            # this takes the error from 5.0 to 3.5 % of the change, and a faint one is kept that was lost before.
+            # A LoRA's change can be smaller than half a step between two bfloat16 numbers, and added to a weight that
+            # is already rounded it vanishes. So the sum is formed in float32 and rounded once: on the starter's LoRA
+            # this takes the error from 5.0 to 3.5 % of the change, and a fainter one is no longer lost.
             self._pipe = _load(base, tokens, dtype, torch.float32 if loras else dtype)
             for lora in loras:
                 _fuse(self._pipe, lora, base)
