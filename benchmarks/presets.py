@@ -71,20 +71,22 @@ class Row:
     seconds_an_image: float
 
 
-def ways(*, bfloat16: bool) -> list[Way]:
-    """The presets that need no further LoRA, and what to read them by."""
+def all_ways() -> list[Way]:
+    """The presets that need no further LoRA, and what to read them by; the first is what all are compared with."""
     options = {"use_karras_sigmas": False, "euler_at_final": True}
-    found = [
+    return [
         Way("reference", REFERENCE),
+        Way("reference, bfloat16", REFERENCE, dtype="bfloat16"),
         Way("reference, other seeds", REFERENCE, seed_offset=OTHER_SEEDS),
         Way("draft", DRAFT),
         Way("draft, guidance 7.5", dataclasses.replace(DRAFT, name="draft-7.5", guidance=7.5)),
         Way("draft, 25 steps", dataclasses.replace(DRAFT, name="draft-25", steps=25)),
         Way("draft, Euler at the end", dataclasses.replace(DRAFT, name="draft-euler", scheduler_options=options)),
     ]
-    if bfloat16:
-        found.insert(1, Way("reference, bfloat16", REFERENCE, dtype="bfloat16"))
-    return found
+
+
+def chosen_ways(options: argparse.Namespace) -> list[Way]:
+    return [way for way in all_ways() if options.ways is None or way.name in ("reference", *options.ways)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             add_manifest(archive, manifest, encoder, in_place=True)
             rows: list[Row] = []
             first: Drawn | None = None
-            for way in ways(bfloat16=options.bfloat16):
+            for way in chosen_ways(options):
                 search = CaseSearch(archive, encoder, generators[way.dtype])
                 drawn = _draw(search, generators[way.dtype], encoder, way, queries, options.images)
                 first = first or drawn
@@ -206,7 +208,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--per-class", type=int, default=30, help="reference cases per site and category")
     parser.add_argument("--images", type=int, default=4, help="images a report")
     parser.add_argument("--size", type=int, default=128, help="pixels of a phantom's side")
-    parser.add_argument("--no-bfloat16", dest="bfloat16", action="store_false", help="slow on a CPU")
+    parser.add_argument("--ways", nargs="+", choices=[way.name for way in all_ways()], help="these, beside reference")
     parser.add_argument("--base", help="a base's folder or hub id (the starter, if not given)")
     parser.add_argument("--lora", help="a LoRA's folder or file")
     parser.add_argument("--encoder", help="a model's folder or 'hf-hub:org/name' (the starter, if not given)")
