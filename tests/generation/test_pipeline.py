@@ -129,3 +129,16 @@ def test_only_the_transformer_blocks_are_compiled_and_nothing_before_the_first_i
     CoinGenerator(base, lora, device="cpu", compiled=True).load()
     assert {name for name, _ in asked} == {"BasicTransformerBlock"}
     assert len(asked) == 4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_low_memory_on_a_gpu_holds_less_and_draws_the_same(base: Path, lora: Path) -> None:
+    held, drawn = [], []
+    for low in (False, True):
+        before = torch.cuda.memory_allocated()
+        generator = CoinGenerator(base, lora, device="cuda", low_memory=low)
+        drawn.append(pixels(generator))
+        held.append(torch.cuda.memory_allocated() - before)
+        del generator
+    assert np.array_equal(*drawn)
+    assert held[1] < held[0] / 10
