@@ -10,7 +10,7 @@ import click
 
 from ui.commands.output import echo
 from ui.commands.reports import read_report
-from ui.options import MODEL_SETTINGS, as_json, with_filters, with_settings
+from ui.options import GENERATOR_SETTINGS, MODEL_SETTINGS, as_json, with_filters, with_settings
 from ui.progress import progress
 from ui.service import Service
 from ui.settings import Settings
@@ -78,7 +78,7 @@ class _Weight(click.ParamType):
 @click.option("--weight", "weights", type=_Weight(), multiple=True, help="Weight of a channel in the fusion.")
 @click.option("--save", metavar="NAME", help="Keep the query under this name.")
 @click.option("--replace", is_flag=True, help="With --save: replace the query of that name.")
-@with_settings("k", "n_images", "seed", "preset", "archive", "rules", "queries", *MODEL_SETTINGS)
+@with_settings("k", "n_images", "seed", "preset", "archive", "rules", "queries", *MODEL_SETTINGS, *GENERATOR_SETTINGS)
 @with_filters
 @as_json
 @click.pass_context
