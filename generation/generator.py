@@ -9,8 +9,10 @@ import logging
 import operator
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 _LARGEST_SEED = 2**63 - 1
+_QUEUE_HELD = 16  # reports whose images are held back for the next batch, at most
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,44 @@ class GeneratedImage:
 
 @dataclass(frozen=True)
 class Generation:
-    """The images of one report, in the order of their seeds, and the wall-clock seconds they took."""
+    """The images of one report, in the order of their seeds, and the wall-clock seconds they took.
+
+    Of a batch that other reports shared, their share of it counts.
+    """
 
     report: str
     prompt: Prompt
     images: tuple[GeneratedImage, ...]
     seconds: float
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """How images are drawn: checked settings. `size` is the edge in pixels."""
+
+    preset: Preset
+    size: int
+    batch_size: int
+
+
+@dataclass
+class _Job:
+    """One report on its way to becoming images; `found` holds None for an image that is still to be drawn."""
+
+    report: str
+    report_sha256: str
+    prompt: Prompt
+    seeds: tuple[int, ...]
+    found: dict[int, GeneratedImage | None] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def is_done(self) -> bool:
+        return None not in self.found.values()
+
+    def result(self) -> Generation:
+        images = tuple(image for image in (self.found[seed] for seed in self.seeds) if image is not None)
+        return Generation(self.report, self.prompt, images, self.seconds)
 
 
 class CoinGenerator:
@@ -60,6 +95,14 @@ class CoinGenerator:
     `base` is a folder in diffusers' layout or a hub id, `lora` a folder, a .safetensors file or a hub id. Without a
     base it is the starter, with the starter's LoRA unless another is given; a base without a LoRA stays plain. With a
     `cache`, an image that was generated before by the same inputs is read from there, and the model is not even loaded.
+
+    Args:
+        few_step_lora: a second LoRA, distilled to draw in few steps (LCM, Lightning). It is opt-in, and the presets
+            made for it are the only ones then, because it changes every image.
+        compiled: compile the UNet's transformer blocks: faster images after a first batch that takes longer, once more
+            for every batch size.
+        low_memory: keep the model in main memory, and its parts on the GPU only while they compute: the same images,
+            more slowly.
 
     Nothing is read before first use, so errors about weights (`WeightsError`) and devices (`DeviceError`) are raised
     there, or by `load`. Safe to share between threads: one at a time draws.
@@ -73,11 +116,17 @@ class CoinGenerator:
         device: str = "auto",
         dtype: str = "auto",
         cache: GenerationCache | None = None,
+        few_step_lora: str | Path | None = None,
+        compiled: bool = False,
+        low_memory: bool = False,
     ) -> None:
         self.is_starter = base is None
         self.cache = cache
         self._base_source = STARTER / "base" if base is None else base
         self._lora_source = STARTER / "lora" if base is None and lora is None else lora
+        self._few_step_source = few_step_lora
+        self._compiled = compiled
+        self._low_memory = low_memory
         self._device_asked = device
         self._dtype_asked = dtype
         self._lock = threading.RLock()
@@ -95,17 +144,16 @@ class CoinGenerator:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256, in hex, of base and LoRA together: two generators of one fingerprint draw by the same weights."""
-        lora = self._lora.fingerprint if self._lora else ""
-        return hashlib.sha256(f"{self._base.fingerprint}\n{lora}".encode()).hexdigest()
+        """SHA-256, in hex, of base and LoRAs together: two generators of one fingerprint draw by the same weights."""
+        return hashlib.sha256(f"{self._base.fingerprint}\n{self._lora_fingerprint}".encode()).hexdigest()
 
     def describe(self) -> dict[str, str]:
         """For people: the models' names and fingerprints, device and number format."""
         return {
             "base": self._base.name,
             "base_fingerprint": self._base.fingerprint,
-            "lora": self._lora.name if self._lora else "",
-            "lora_fingerprint": self._lora.fingerprint if self._lora else "",
+            "lora": self._lora_name,
+            "lora_fingerprint": self._lora_fingerprint,
             "fingerprint": self.fingerprint,
             "device": self.device,
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -143,32 +191,90 @@ class CoinGenerator:
         """
         started = time.perf_counter()
         wanted = _check_seeds(n, seed, seeds)
-        if batch_size < 1:
-            raise SettingsError(f"The batch size is {batch_size}: at least 1 is needed.")
-        chosen = choose_preset(preset)
-        edge = self._check_size(size)
-        prompt = self.prompt(report)
-        report_sha256 = hashlib.sha256(report.encode(errors="surrogatepass")).hexdigest()
+        drawing = self._check_drawing(preset, size, batch_size)
+        jobs = [self._job(report, wanted)]
+        self._fill(jobs[0], drawing)
+        missing = list(jobs[0].found.values()).count(None)
+        total = -(-missing // batch_size) * drawing.preset.steps
+        before = 0
 
-        def describe(seed: int) -> Provenance:
-            return self._provenance(report_sha256, prompt, seed, chosen, edge)
+        def on_step(done: int) -> None:
+            nonlocal before
+            if progress is not None:
+                progress(before + done, total)
+            if done == drawing.preset.steps:
+                before += done
 
-        found = {seed: self._from_cache(describe(seed), chosen) for seed in wanted}
-        missing = [seed for seed, image in found.items() if image is None]
-        batches = [missing[start : start + batch_size] for start in range(0, len(missing), batch_size)]
-        total = len(batches) * chosen.steps
-        for number, batch in enumerate(batches):
+        [made] = self._run(jobs, drawing, on_step)
+        return replace(made, seconds=time.perf_counter() - started)
 
-            def on_step(done: int, before: int = number * chosen.steps) -> None:
-                if progress is not None:
-                    progress(before + done, total)
+    def generate_queue(
+        self,
+        requests: Iterable[tuple[str, Sequence[int]]],
+        *,
+        preset: str | Preset = "reference",
+        size: int | None = None,
+        batch_size: int = 4,
+    ) -> Iterator[Generation]:
+        """The images of many reports, each with its seeds, in the order given and as they are finished.
 
-            with self._lock:
-                drawn = self._pipeline().draw(prompt.text, batch, preset=chosen, size=edge, on_step=on_step)
-            for seed, image in zip(batch, drawn, strict=True):
-                found[seed] = self._keep(image, describe(seed), chosen)
-        images = tuple(image for image in (found[seed] for seed in wanted) if image is not None)
-        return Generation(report, prompt, images, time.perf_counter() - started)
+        Images of different reports share a batch, so that one image a report is drawn as fast as many. An image is the
+        one that `generate` draws (up to rounding).
+
+        All requests are checked before anything is drawn; raises what `generate` raises. Images that were finished
+        before an error are in the cache.
+        """
+        drawing = self._check_drawing(preset, size, batch_size)
+        jobs = deque(self._job(report, _check_seeds(0, 0, seeds)) for report, seeds in requests)
+        handed = (jobs.popleft() for _ in range(len(jobs)))  # a report that is done with keeps no image in memory
+        return self._run(handed, drawing, lambda _done: None)
+
+    def _run(self, jobs: Iterable[_Job], drawing: _Drawing, on_step: Callable[[int], None]) -> Iterator[Generation]:
+        """Fill batches across reports; hand a report on when its images and those of all before it are there."""
+        waiting: deque[_Job] = deque()
+        batch: list[tuple[_Job, int]] = []
+        for job in jobs:
+            waiting.append(job)
+            self._fill(job, drawing)
+            for seed in [seed for seed, image in job.found.items() if image is None]:
+                batch.append((job, seed))
+                if len(batch) == drawing.batch_size:
+                    self._draw(batch, drawing, on_step)
+                    batch = []
+            if batch and len(waiting) > _QUEUE_HELD:  # what was found in the cache must not pile up behind it
+                self._draw(batch, drawing, on_step)
+                batch = []
+            while waiting and waiting[0].is_done:
+                yield waiting.popleft().result()
+        if batch:
+            self._draw(batch, drawing, on_step)
+        yield from (job.result() for job in waiting)
+
+    def _draw(self, batch: Sequence[tuple[_Job, int]], drawing: _Drawing, on_step: Callable[[int], None]) -> None:
+        """Draw a batch, and put each image into its job and the cache."""
+        started = time.perf_counter()
+        with self._lock:
+            drawn = self._pipeline().draw(
+                [job.prompt.text for job, _ in batch],
+                [seed for _, seed in batch],
+                preset=drawing.preset,
+                size=drawing.size,
+                on_step=on_step,
+            )
+        share = (time.perf_counter() - started) / len(batch)
+        for (job, seed), image in zip(batch, drawn, strict=True):
+            job.found[seed] = self._keep(image, self._provenance(job, seed, drawing), drawing.preset)
+            job.seconds += share
+
+    def _fill(self, job: _Job, drawing: _Drawing) -> None:
+        """Look each image up in the cache, once."""
+        if not job.found:
+            job.found = {seed: self._look_up(job, seed, drawing) for seed in job.seeds}
+
+    def _job(self, report: str, seeds: tuple[int, ...]) -> _Job:
+        return _Job(
+            report, hashlib.sha256(report.encode(errors="surrogatepass")).hexdigest(), self.prompt(report), seeds
+        )
 
     @functools.cached_property
     def _base(self) -> Base:
@@ -179,37 +285,80 @@ class CoinGenerator:
         return None if self._lora_source is None else find_lora(self._lora_source)
 
     @functools.cached_property
+    def _few_step_lora(self) -> Lora | None:
+        return None if self._few_step_source is None else find_lora(self._few_step_source)
+
+    @property
+    def _loras(self) -> list[Lora]:
+        return [lora for lora in (self._lora, self._few_step_lora) if lora is not None]
+
+    @property
+    def _lora_name(self) -> str:
+        return " + ".join(lora.name for lora in self._loras)
+
+    @property
+    def _lora_fingerprint(self) -> str:
+        return " + ".join(lora.fingerprint for lora in self._loras)
+
+    @functools.cached_property
     def _tokens(self) -> PromptTokens:
         return PromptTokens(self._base)
 
     def _pipeline(self) -> CoinPipeline:
         with self._lock:
             if self._loaded is None:
-                self._loaded = CoinPipeline(self._base, self._lora, self._tokens, device=self.device, dtype=self.dtype)
+                base, loras = self._base, self._loras  # errors about the files come first
+                # Hashing 7 GB takes seconds and every image needs the fingerprint: done beside loading, it costs none.
+                with ThreadPoolExecutor(max_workers=1) as beside:
+                    fingerprint = beside.submit(lambda: self.fingerprint)
+                    loaded = CoinPipeline(
+                        base,
+                        loras,
+                        self._tokens,
+                        device=self.device,
+                        dtype=self.dtype,
+                        compiled=self._compiled,
+                        low_memory=self._low_memory,
+                    )
+                    fingerprint.result()
+                self._loaded = loaded
             return self._loaded
 
-    def _check_size(self, size: int | None) -> int:
+    def _check_drawing(self, preset: str | Preset, size: int | None, batch_size: int) -> _Drawing:
+        if batch_size < 1:
+            raise SettingsError(f"The batch size is {batch_size}: at least 1 is needed.")
+        chosen = choose_preset(preset)
+        if chosen.few_step and self._few_step_source is None:
+            raise SettingsError(
+                f"Preset {chosen.name!r} needs a LoRA that was distilled for few steps: give one (few_step_lora), or "
+                "choose another preset."
+            )
+        if self._few_step_source is not None and not chosen.few_step:
+            raise SettingsError(
+                f"Preset {chosen.name!r} is not made for a LoRA that was distilled for few steps: leave that LoRA "
+                "out (few_step_lora), or choose another preset."
+            )
         edge, step = self._base.size if size is None else size, self._base.size_step
         if edge < step or edge % step:
             raise SettingsError(f"The image size is {edge}: the base {self._base.name} needs a multiple of {step}.")
-        return edge
+        return _Drawing(chosen, edge, batch_size)
 
-    def _provenance(self, report_sha256: str, prompt: Prompt, seed: int, preset: Preset, size: int) -> Provenance:
-        lora = self._lora
+    def _provenance(self, job: _Job, seed: int, drawing: _Drawing) -> Provenance:
+        preset = drawing.preset
         return Provenance(
-            report_sha256=report_sha256,
-            prompt=prompt.text,
+            report_sha256=job.report_sha256,
+            prompt=job.prompt.text,
             seed=seed,
             preset=preset.name,
             steps=preset.steps,
             guidance=preset.guidance,
             scheduler=preset.scheduler or self._base.scheduler,
-            width=size,
-            height=size,
+            width=drawing.size,
+            height=drawing.size,
             model=self._base.name,
             model_fingerprint=self._base.fingerprint,
-            lora=lora.name if lora else "",
-            lora_fingerprint=lora.fingerprint if lora else "",
+            lora=self._lora_name,
+            lora_fingerprint=self._lora_fingerprint,
             software=_software(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             device=self.device,
@@ -239,10 +388,11 @@ class CoinGenerator:
             }
         )
 
-    def _from_cache(self, provenance: Provenance, preset: Preset) -> GeneratedImage | None:
+    def _look_up(self, job: _Job, seed: int, drawing: _Drawing) -> GeneratedImage | None:
+        """The image from the cache, or None."""
         if self.cache is None:
             return None
-        key = self._key(provenance, preset)
+        key = self._key(self._provenance(job, seed, drawing), drawing.preset)
         stored = self.cache.get(key)
         if stored is None:
             return None

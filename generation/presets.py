@@ -19,7 +19,7 @@ class Preset:
 
     `scheduler` names a class of diffusers; "" is the scheduler that the base ships with. `scheduler_options` change
     single values of the base's scheduler configuration, and nothing else of it (the noise schedule stays the one
-    that the model was trained with).
+    that the model was trained with). `few_step` presets need a LoRA that was distilled for them beside COIN's.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Preset:
     guidance: float
     scheduler: str = ""
     scheduler_options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    few_step: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -60,6 +61,18 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 guidance=4.0,
                 scheduler="DPMSolverMultistepScheduler",
                 scheduler_options=MappingProxyType({"use_karras_sigmas": True}),
+            ),
+            # For the LCM-LoRA of SDXL (arXiv 2311.05556), as its model card samples: guidance is distilled into it, so
+            # a step is one pass. Neither of these two was ever validated on cytology.
+            Preset("lcm", steps=8, guidance=1.0, scheduler="LCMScheduler", few_step=True),
+            # For the 8-step LoRA of SDXL-Lightning (arXiv 2402.13929): its steps end at the noisiest timestep.
+            Preset(
+                "lightning",
+                steps=8,
+                guidance=0.0,
+                scheduler="EulerDiscreteScheduler",
+                scheduler_options=MappingProxyType({"timestep_spacing": "trailing"}),
+                few_step=True,
             ),
         )
     }

@@ -56,6 +56,8 @@ _CUE = re.compile(
     r"suggest(?:s|ing|ive of)?(?! (?:colposcopy|biopsy|follow|repeat|further|clinical|excision|review|correlat)))\b",
     re.IGNORECASE,
 )
+# Where a run-on clause is cut: before the words of a conclusion, and before its heading where no full stop precedes it.
+_CUT = re.compile(rf"{_CUE.pattern}|\b(?:{_HEADINGS['conclusion']})\s*:", re.IGNORECASE)
 _DISEASE = re.compile(
     r"\b(?:\w*carcinomas?|lymphomas?|melanomas?|sarcomas?|blastomas?|adenomas?|mesotheliomas?|malignan\w+|neoplas\w+|"
     r"cancers?|tumou?rs?|dysplas\w+|metasta\w+|benign|vaginosis|candid\w+|trichomon\w+|thyroiditis|goit(?:er|re)|"
@@ -176,14 +178,14 @@ def _split(report: str, count_tokens: Callable[[str], int], longest: int) -> Ite
 
 
 def _pieces(clause: str, count_tokens: Callable[[str], int], longest: int) -> Iterator[str]:
-    """A clause as it is where it is short enough; else cut before the words that introduce a conclusion, then by words.
+    """A clause as it is where it is short enough; else cut before what introduces a conclusion, then by words.
 
     A handful of pieces fill any prompt, so the rest of a very long clause stays in one piece.
     """
-    cue = _CUE.search(clause)
-    if cue and cue.start() > 0 and count_tokens(clause) > longest:
-        yield from _pieces(clause[: cue.start()].rstrip(), count_tokens, longest)
-        clause = clause[cue.start() :]
+    cut = _CUT.search(clause)
+    if cut and cut.start() > 0 and count_tokens(clause) > longest:
+        yield from _pieces(clause[: cut.start()].rstrip(), count_tokens, longest)
+        clause = clause[cut.start() :]
     for _ in range(6):
         if count_tokens(clause) <= longest:
             break
@@ -211,7 +213,7 @@ def _longest_head(clause: str, ends: Sequence[int], count_tokens: Callable[[str]
 
 def _classify(text: str, sentence: str, first: bool) -> _Part:
     """The role of one piece of a sentence; `first` is the report's first piece."""
-    opening = _HEADING.match(sentence)
+    opening = _HEADING.match(sentence) or _HEADING.match(text)
     heading = opening.lastgroup if opening else None
     names_site = bool(_SITE.search(text))
     if heading == "conclusion":

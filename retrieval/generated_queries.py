@@ -49,21 +49,22 @@ def generated_queries(
     the sampling, the seed and the encoder. What is there is not generated again. Reports are counted by `progress`,
     equal ones once.
 
-    Raises what `CoinGenerator.generate` and `Encoder.encode_images` raise; what was made before is kept.
+    Raises what `CoinGenerator.generate_queue` and `Encoder.encode_images` raise; what was made before is kept.
     """
     keys = {report: [_key(report, seed, plan, encoder) for seed in range(plan.images)] for report in reports}
     waiting = {report: [s for s, key in enumerate(of) if key not in shelf] for report, of in keys.items()}
     missing = {report: seeds for report, seeds in waiting.items() if seeds}
     done = len(keys) - len(missing)
-    for report, seeds in missing.items():
-        if progress is not None:
-            progress(done, len(keys))
-        drawn = plan.generator.generate(report, seeds=seeds, preset=plan.preset)
+    if progress is not None and missing:
+        progress(done, len(keys))
+    # As one queue: batches are full also where a report has few images.
+    queue = plan.generator.generate_queue(missing.items(), preset=plan.preset)
+    for (report, seeds), drawn in zip(missing.items(), queue, strict=True):
         vectors = encoder.encode_images([made.image for made in drawn.images])
         shelf.put([keys[report][seed] for seed in seeds], vectors)
         done += 1
-    if progress is not None and missing:
-        progress(done, len(keys))
+        if progress is not None:
+            progress(done, len(keys))
     queries = {report: mean_query(shelf.take(of)) for report, of in keys.items()}
     return np.concatenate([np.empty((0, encoder.dim), dtype=np.float32), *(queries[report] for report in reports)])
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
+GENERATOR_SETTINGS: Final = ("few_step_lora", "memory", "compile")
 MODEL_SETTINGS: Final = ("base", "lora", "encoder", "device")
 
 # option -> field of CaseFilter, what it restricts to

@@ -191,4 +191,12 @@ def make_generator(settings: Settings) -> CoinGenerator:
     from generation import CoinGenerator, GenerationCache
 
     cache = GenerationCache(settings.cache_folder, max_bytes=settings.cache_mb << 20)
-    return CoinGenerator(settings.base, settings.lora, device=settings.device, cache=cache)
+    return CoinGenerator(
+        settings.base,
+        settings.lora,
+        device=settings.device,
+        cache=cache,
+        few_step_lora=settings.few_step_lora,
+        compiled=settings.compile == "yes",
+        low_memory=settings.memory == "low",
+    )

@@ -83,8 +83,22 @@ class Settings:
         default_text="the starter",
     )
     device: str = _setting("auto", "where the models run", choices=("auto", "cpu", "cuda", "mps"))
+    few_step_lora: str | None = _setting(
+        None,
+        "second LoRA, distilled to draw in few steps, for the presets lcm and lightning (never validated on cytology): "
+        "a folder or a .safetensors file",
+        default_text="none",
+    )
+    memory: str = _setting(
+        "full", "low keeps the generator in main memory and lends its parts to the GPU", choices=("full", "low")
+    )
+    compile: str = _setting(
+        "no", "compile the generator: the first images take longer, many are faster", choices=("no", "yes")
+    )
     preset: str = _setting(
-        "draft", "sampling: draft is faster, reference is COIN's published one", choices=("draft", "reference")
+        "draft",
+        "sampling: draft is faster, reference is COIN's published one, lcm and lightning need a few-step LoRA",
+        choices=("draft", "reference", "lcm", "lightning"),
     )
     n_images: int = _setting(4, "images generated for one report", minimum=1, maximum=64)
     seed: int = _setting(0, "seed of the first image; the i-th takes seed + i", minimum=0, maximum=2**32 - 1)

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from open_clip import SimpleTokenizer
 
@@ -170,6 +170,14 @@ _PHRASES = ["The morphology is consistent with {}.", "Diagnosis: {}.", "The lesi
     phrase=st.sampled_from(_PHRASES),
     separator=st.sampled_from([" ", "\n", "\n\n", "; "]),
     limit=st.integers(24, 77),
+)
+@example(  # a heading without a full stop before it: its diagnosis was cut in two
+    before=[_SENTENCES[0], _SENTENCES[5], _SENTENCES[5]],
+    after=[],
+    diagnosis="papillary thyroid carcinoma",
+    phrase="Diagnosis: {}.",
+    separator=" ",
+    limit=24,
 )
 @settings(max_examples=150)
 def test_the_conclusion_and_the_site_are_never_lost(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,13 @@ class Watched(CoinGenerator):
     asked: list[tuple[str, tuple[int, ...]]]
     stop_at: int | None = None
 
-    def generate(self, report: str, *, seeds: Sequence[int] | None = None, **more: Any) -> Generation:
-        if len(self.asked) == self.stop_at:
-            raise KeyboardInterrupt
-        self.asked.append((report, tuple(seeds or ())))
-        return super().generate(report, seeds=seeds, **more)
+    def generate_queue(self, requests: Iterable[tuple[str, Sequence[int]]], **more: Any) -> Iterator[Generation]:
+        requests = list(requests)
+        for (report, seeds), made in zip(requests, super().generate_queue(requests, **more), strict=True):
+            if len(self.asked) == self.stop_at:
+                raise KeyboardInterrupt
+            self.asked.append((report, tuple(seeds)))
+            yield made
 
 
 @pytest.fixture(scope="module")

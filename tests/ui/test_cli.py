@@ -240,3 +240,16 @@ def test_rules_of_a_file_join_the_channels(environment: dict[str, str], tmp_path
     assert result["generation"] is None, "a channel without weight is not asked"
     rules.write_text("[text]\nmethod = 'sum'\nweights = {}\n")
     assert "no fusion 'sum'" in coin("search", "--text", "Clue cells.", "--rules", rules).stderr
+
+
+def test_a_preset_for_few_steps_needs_its_lora(environment: dict[str, str], tmp_path: Path) -> None:
+    how = ("--preset", "lcm", "--n-images", "1", "--size", "64")
+    asked = ("generate", "--text", "Clue cells.", "--out", tmp_path, *how)
+    refused = coin(*asked)
+    assert refused.exit_code == 1
+    assert "'lcm' needs a LoRA that was distilled for few steps" in refused.stderr
+    # No such LoRA is at hand: the same one fused twice shows that the option arrives.
+    drawn = coin(*asked, "--few-step-lora", environment["COIN_LORA"], "--memory", "low", "--json")
+    assert drawn.exit_code == 0, drawn.output
+    provenance = json.loads(drawn.stdout)["images"][0]["provenance"]
+    assert (provenance["preset"], provenance["lora"]) == ("lcm", "lora + lora")

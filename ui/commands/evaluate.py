@@ -10,7 +10,7 @@ import click
 from ui.commands.output import echo, json_text
 from ui.evaluation_page import evaluation_page
 from ui.evaluation_text import choice_text, evaluation_text
-from ui.options import MODEL_SETTINGS, with_settings
+from ui.options import GENERATOR_SETTINGS, MODEL_SETTINGS, with_settings
 from ui.progress import progress
 from ui.service import Service
 from ui.settings import Settings
@@ -76,7 +76,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     type=_FOLDER,
     help="Folder that keeps what is dear to make, so that an interrupted run goes on. [default: beside --cache]",
 )
-@with_settings("n_images", "preset", "archive", "rules", *MODEL_SETTINGS, "cache", "cache_mb")
+@with_settings("n_images", "preset", "archive", "rules", *MODEL_SETTINGS, *GENERATOR_SETTINGS, "cache", "cache_mb")
 def evaluate(
     settings: Settings,
     json_file: Path | None,

@@ -10,7 +10,7 @@ import click
 from retrieval.notice import RESEARCH_USE
 from ui.commands.output import echo, echo_json
 from ui.commands.reports import read_report
-from ui.options import as_json, with_settings
+from ui.options import GENERATOR_SETTINGS, as_json, with_settings
 from ui.progress import progress
 from ui.service import make_generator
 from ui.settings import Settings
@@ -28,7 +28,7 @@ from ui.text import generation_text
 )
 @click.option("--size", type=click.IntRange(64, 2048), help="Pixels a side. [default: as the base was trained]")
 @as_json
-@with_settings("n_images", "seed", "preset", "base", "lora", "device", "cache", "cache_mb")
+@with_settings("n_images", "seed", "preset", "base", "lora", "device", *GENERATOR_SETTINGS, "cache", "cache_mb")
 def generate(
     settings: Settings, text: str | None, text_file: Path | None, out: Path, size: int | None, as_json: bool
 ) -> None:

@@ -10,7 +10,7 @@ import click
 
 from ui.commands.output import echo
 from ui.commands.reports import read_report
-from ui.options import MODEL_SETTINGS, as_json, with_filters, with_settings
+from ui.options import GENERATOR_SETTINGS, MODEL_SETTINGS, as_json, with_filters, with_settings
 from ui.progress import progress
 from ui.service import Service
 from ui.settings import Settings
@@ -79,7 +79,8 @@ class _Weight(click.ParamType):
 @click.option("--save", metavar="NAME", help="Keep the query under this name.")
 @click.option("--replace", is_flag=True, help="With --save: replace the query of that name.")
 @with_settings(
-    *("k", "n_images", "seed", "preset", "archive", "rules", "queries", "audit", "audit_days"), *MODEL_SETTINGS
+    *("k", "n_images", "seed", "preset", "archive", "rules", "queries", "audit", "audit_days"),
+    *(*MODEL_SETTINGS, *GENERATOR_SETTINGS),
 )
 @with_filters
 @as_json

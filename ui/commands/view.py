@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from ui.errors import ViewError
-from ui.options import MODEL_SETTINGS, with_settings
+from ui.options import GENERATOR_SETTINGS, MODEL_SETTINGS, with_settings
 from ui.service import open_archive
 from ui.settings import Settings
 
@@ -50,6 +50,7 @@ def streamlit_options(settings: Settings, *, browser: bool) -> list[str]:
     *("archive", "port", "max_upload_mb", "k", "n_images", "seed", "preset", "rules", "queries", "cache"),
     *("audit", "audit_days", "user_header"),
     *MODEL_SETTINGS,
+    *GENERATOR_SETTINGS,
 )
 def view(settings: Settings, browser: bool) -> None:
     """Open the view in the browser. It answers on 127.0.0.1 only."""

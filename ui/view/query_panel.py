@@ -45,8 +45,9 @@ def _generation() -> dict[str, object]:
     settings = service().settings
     n_images = int(st.number_input("Images", 1, 16, settings.n_images, key="n_images", persist_state="session"))
     seed = int(st.number_input("Seed", 0, 2**32 - 1, settings.seed, key="seed", persist_state="session"))
-    presets = ["draft", "reference"]
-    preset = st.selectbox("Preset", presets, presets.index(settings.preset), key="preset", persist_state="session")
+    presets = ["lcm", "lightning"] if settings.few_step_lora else ["draft", "reference"]
+    chosen = presets.index(settings.preset) if settings.preset in presets else 0
+    preset = st.selectbox("Preset", presets, chosen, key="preset", persist_state="session")
     return {"seeds": tuple(range(seed, seed + n_images)), "preset": preset}
 
 
