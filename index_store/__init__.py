@@ -15,7 +15,9 @@ if TYPE_CHECKING:
         AlreadyAnArchiveError,
         ArchiveBusyError,
         ArchiveError,
+        BackupError,
         CaseNotFoundError,
+        EncoderIncompleteError,
         EncoderMismatchError,
         FilterError,
         ImageNotFoundError,
@@ -33,7 +35,18 @@ if TYPE_CHECKING:
     from .images import content_hash, decode_image, read_source
     from .manifest import Manifest, ManifestRow, read_manifest
     from .plan import NewImage, Plan, PlannedImage
-    from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Owner, Particulars, Problem, StoredReport
+    from .records import (
+        ArchiveStatus,
+        Case,
+        EncoderCoverage,
+        EncoderInfo,
+        Hit,
+        Image,
+        Owner,
+        Particulars,
+        Problem,
+        StoredReport,
+    )
 
 _MODULES = {
     "archive": ("Archive",),
@@ -41,7 +54,9 @@ _MODULES = {
         "AlreadyAnArchiveError",
         "ArchiveBusyError",
         "ArchiveError",
+        "BackupError",
         "CaseNotFoundError",
+        "EncoderIncompleteError",
         "EncoderMismatchError",
         "FilterError",
         "ImageNotFoundError",
@@ -62,6 +77,7 @@ _MODULES = {
     "records": (
         "ArchiveStatus",
         "Case",
+        "EncoderCoverage",
         "EncoderInfo",
         "Hit",
         "Image",
@@ -79,9 +95,12 @@ __all__ = [
     "ArchiveBusyError",
     "ArchiveError",
     "ArchiveStatus",
+    "BackupError",
     "Case",
     "CaseFilter",
     "CaseNotFoundError",
+    "EncoderCoverage",
+    "EncoderIncompleteError",
     "EncoderInfo",
     "EncoderMismatchError",
     "FilterError",

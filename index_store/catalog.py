@@ -84,10 +84,17 @@ class Catalog:
     def erase_removed(self) -> None:
         """Fold the write-ahead log into the database, so that removed reports are not left in it.
 
-        (`secure_delete` has overwritten them in the database itself.) Readers at work make SQLite put it off.
+        (`secure_delete` has overwritten them in the database itself.) Where a reader is at work, SQLite folds in what
+        it can, and the rest is left to the next removal or to the last one who closes the archive: waiting for a
+        long evaluation would hold up every writer.
         """
         with self._explained(), contextlib.closing(self._engine.raw_connection()) as connection:
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout = 0")
+            try:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
     def close(self) -> None:
         self._engine.dispose()

@@ -107,5 +107,11 @@ class IndexFile:
                 with contextlib.suppress(PermissionError):
                     old.unlink(missing_ok=True)
 
+    def discard(self) -> None:
+        """Delete what was saved; what cannot be deleted is no harm, since it is believed only where it fits."""
+        for path in self._folder.glob(f"{self._stem}*"):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
     def _expected(self) -> dict[str, object]:
         return {"format": FORMAT, **asdict(self._identity)}

@@ -94,8 +94,11 @@ class IndexFollower:
             if not self._knows_this_log(session):
                 self.rebuild(session, "the records are not those it had followed (restored from a backup?)")
                 return
-            self._apply_changes(session)
+            was_saved = self._saved == self.position
+            changed = self._apply_changes(session)
             self.position = head
+            if was_saved and not changed:  # the log went on for another encoder: the file would hold the same vectors
+                self._saved = head
         if self.index.count != self._stored_count(session):
             self.rebuild(session, "its number of vectors did not match")
 
@@ -128,13 +131,18 @@ class IndexFollower:
                 "archive is opened next."
             )
 
+    def discard(self) -> None:
+        """Delete the index file."""
+        self._file.discard()
+
     def _knows_this_log(self, session: Session) -> bool:
         if self.position == LogPosition():
             return True
         token = session.scalar(select(ChangeRow.token).where(ChangeRow.sequence == self.position.sequence))
         return token == self.position.token
 
-    def _apply_changes(self, session: Session) -> None:
+    def _apply_changes(self, session: Session) -> bool:
+        """Returns whether there were any for this encoder."""
         changes = session.execute(
             select(ChangeRow.image_id, ChangeRow.operation)
             .where(ChangeRow.encoder_id == self._encoder_id, ChangeRow.sequence > self.position.sequence)
@@ -152,6 +160,7 @@ class IndexFollower:
         for start in range(0, len(added), CHUNK):
             part = added[start : start + CHUNK]
             self.index.add(*stored_vectors(session, self._encoder_id, part, self._dim))
+        return bool(last)
 
     def _stored_count(self, session: Session) -> int:
         query = select(func.count()).select_from(EmbeddingRow).where(EmbeddingRow.encoder_id == self._encoder_id)

@@ -64,6 +64,18 @@ class IndexedSearch:
             with self._lock.shared():
                 follower.save()
 
+    def prepare(self, encoder: EncoderRow) -> None:
+        """Build and save the index of an encoder that is to answer next, so that no search waits for it. Needs the
+        writer's lock."""
+        follower = self._make(encoder, notes=[])  # that there was no file yet is no news
+        with self._catalog.reading() as session:
+            follower.load(session)
+        follower.save()
+
+    def discard(self, encoder: EncoderRow) -> None:
+        """Delete the saved index of an encoder whose vectors were dropped. Needs the writer's lock."""
+        self._make(encoder, notes=[]).discard()
+
     def close(self) -> None:
         with self._lock.exclusive():
             self._follower = None
@@ -72,12 +84,15 @@ class IndexedSearch:
         if self._follower is not None and self._encoder_id == encoder.id:
             self._follower.follow(session)
             return self._follower
-        identity = IndexIdentity(self._archive_uuid, encoder.fingerprint, encoder.dim)
-        follower = IndexFollower(self._folder, identity, encoder.id, self.notes)
+        follower = self._make(encoder, notes=self.notes)
         follower.load(session)
         self._follower, self._encoder_id = follower, encoder.id
         self._save_if_free(follower)
         return follower
+
+    def _make(self, encoder: EncoderRow, *, notes: list[str]) -> IndexFollower:
+        identity = IndexIdentity(self._archive_uuid, encoder.fingerprint, encoder.dim)
+        return IndexFollower(self._folder, identity, encoder.id, notes)
 
     def _save_if_free(self, follower: IndexFollower) -> None:
         """What was rebuilt or caught up at opening need not be again at the next."""

@@ -375,7 +375,7 @@ def test_another_encoder_is_refused_with_the_way_out(
     archive: Archive, encoder: Encoder, manifest: Path, tmp_path: Path
 ) -> None:
     other = Encoder(tiny_clip(tmp_path / "other", seed=1), device="cpu")
-    with pytest.raises(EncoderMismatchError, match=rf"{encoder.name}.*other.*embed anew: create another archive"):
+    with pytest.raises(EncoderMismatchError, match=rf"{encoder.name}.*other.*embed the archive anew"):
         CaseSearch(archive, other)
     before = archive.status()
     with pytest.raises(EncoderMismatchError):
