@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Final
 
@@ -17,8 +17,8 @@ from ui.marks import PHANTOM, SYNTHETIC
 
 if TYPE_CHECKING:
     from generation import GeneratedImage, Generation
-    from index_store import ArchiveStatus, Case
-    from retrieval import AddSummary, RankedCase, SearchResult
+    from index_store import ArchiveStatus, Case, EncoderCoverage
+    from retrieval import AddSummary, RankedCase, ReembedSummary, SearchResult
     from retrieval.agreement import SystemAgreement
     from retrieval.generated_query import GeneratedQuery
     from retrieval.neighbourhood import Neighbourhood
@@ -196,6 +196,38 @@ def add_text(summary: AddSummary) -> str:
     lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
     lines += [wrapped(f"Note: {note}") for note in summary.notes]
     return "\n".join(lines)
+
+
+def reembed_text(summary: ReembedSummary, dropped: int | None) -> str:
+    """What `coin reembed` did, every image that it skipped by name, and why."""
+    name = f"{summary.encoder} ({summary.fingerprint[:12]})"
+    lines = [
+        f"embedded {summary.embedded} images and {summary.reports} reports with {clean(name)} in {summary.seconds:.1f} s",
+        "it answers searches"
+        if summary.switched
+        else f"the encoder before still answers searches; {summary.waiting} images lack a vector of the new one",
+    ]
+    if dropped is not None:
+        lines.append(f"dropped the vectors of {dropped} images by the encoder before")
+    lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
+    lines += [wrapped(f"Note: {note}") for note in summary.notes]
+    return "\n".join(lines)
+
+
+def encoders_text(known: Sequence[EncoderCoverage], dropped: int | None) -> str:
+    """The encoders of an archive and how much each has embedded."""
+    lines = [] if dropped is None else [f"dropped the vectors of {dropped} images"]
+    lines += [f"  {coverage_text(coverage)}" for coverage in known] or ["No encoder yet: add a manifest first."]
+    return "\n".join(lines)
+
+
+def coverage_text(coverage: EncoderCoverage) -> str:
+    """One encoder, in one line."""
+    encoder = coverage.encoder
+    return clean(
+        f"{encoder.fingerprint[:12]}  {encoder.name} ({encoder.dim}-d): {coverage.vectors} of {coverage.images} images, "
+        f"{coverage.report_vectors} of {coverage.reports} reports{'; answers searches' if coverage.active else ''}"
+    )
 
 
 def _asked(result: SearchResult) -> str:

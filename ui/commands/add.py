@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
 
 from ui.commands.output import echo, echo_json
-from ui.options import as_json, with_settings
+from ui.options import as_json, with_settings, with_wait
 from ui.progress import progress
 from ui.service import open_archive
 from ui.settings import Settings
@@ -29,6 +30,7 @@ from ui.text import add_text
     show_default=True,
     help="Read site and category from the report where the manifest leaves them out.",
 )
+@with_wait
 @as_json
 @with_settings("archive", "encoder", "device")
 def add(
@@ -38,6 +40,7 @@ def add(
     in_place: bool,
     batch_size: int,
     derive: bool,
+    wait: float,
     as_json: bool,
 ) -> None:
     """Add the cases of MANIFEST (CSV, TSV, JSONL or COIN's .xlsx) to the archive.
@@ -58,17 +61,19 @@ def add(
         progress("Embedding reports", unit="reports") as draw_reports,
     ):
         encoder = Encoder(settings.encoder, device=settings.device)
-        summary = add_manifest(
-            archive,
-            manifest,
-            encoder,
-            images=images,
-            in_place=in_place,
-            batch_size=batch_size,
-            derive=derive,
-            progress=draw,
-            embedding=draw_reports,
-        )
+        waiting = archive.writer(timeout=wait) if wait else contextlib.nullcontext()
+        with waiting:
+            summary = add_manifest(
+                archive,
+                manifest,
+                encoder,
+                images=images,
+                in_place=in_place,
+                batch_size=batch_size,
+                derive=derive,
+                progress=draw,
+                embedding=draw_reports,
+            )
     if as_json:
         echo_json(summary)
     else:
