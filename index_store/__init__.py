@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         VectorError,
     )
     from .filters import CaseFilter
+    from .findings import Examination, Finding
     from .images import content_hash, decode_image, read_source
     from .manifest import Manifest, ManifestRow, read_manifest
     from .plan import NewImage, Plan, PlannedImage
@@ -71,6 +72,7 @@ _MODULES = {
         "VectorError",
     ),
     "filters": ("CaseFilter",),
+    "findings": ("Examination", "Finding"),
     "images": ("content_hash", "decode_image", "read_source"),
     "manifest": ("Manifest", "ManifestRow", "read_manifest"),
     "plan": ("NewImage", "Plan", "PlannedImage"),
@@ -103,7 +105,9 @@ __all__ = [
     "EncoderIncompleteError",
     "EncoderInfo",
     "EncoderMismatchError",
+    "Examination",
     "FilterError",
+    "Finding",
     "Hit",
     "Image",
     "ImageNotFoundError",

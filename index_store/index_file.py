@@ -37,6 +37,11 @@ class IndexIdentity:
     dim: int
 
 
+def index_stem(fingerprint: str) -> str:
+    """What the names of an encoder's index files begin with: a fingerprint is anybody's text, its hash a safe name."""
+    return hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
+
+
 class IndexFileProblem(Exception):
     """Why the saved index is not believed, as the end of a sentence."""
 
@@ -47,8 +52,7 @@ class IndexFile:
     def __init__(self, folder: Path, identity: IndexIdentity) -> None:
         self._folder = folder
         self._identity = identity
-        # A fingerprint is anybody's text; its hash is a safe file name.
-        self._stem = hashlib.sha256(identity.fingerprint.encode()).hexdigest()[:16]
+        self._stem = index_stem(identity.fingerprint)
         self._card = folder / f"{self._stem}.json"
 
     def read(self) -> tuple[FaissIndex, LogPosition]:

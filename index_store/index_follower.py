@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from .errors import IndexDriftError
+from .errors import IndexDriftError, StorageError
 from .faiss_index import FaissIndex
 from .index_file import IndexFile, IndexFileProblem, IndexIdentity, LogPosition
 from .models import ADDED, REMOVED, ChangeRow, EmbeddingRow
@@ -25,6 +25,9 @@ VECTOR_TYPE = np.dtype("<f4")
 """How a vector is stored: little-endian float32 on every machine."""
 CHUNK = 10_000
 """Rows fetched at a time (at 512 dimensions 20 MB); also below SQLite's limit of bound values."""
+
+REBUILT_NOTE = "The vector index was rebuilt"
+"""What the note on a rebuilding begins with."""
 
 
 def log_changes(session: Session, encoder_id: int, image_ids: Iterable[int], operation: str) -> None:
@@ -104,7 +107,7 @@ class IndexFollower:
 
     def rebuild(self, session: Session, reason: str) -> None:
         """Begin anew from the stored vectors."""
-        self._notes.append(f"The vector index was rebuilt from the archive's records: {reason}.")
+        self._notes.append(f"{REBUILT_NOTE} from the archive's records: {reason}.")
         self.index = FaissIndex(self._dim)
         for ids, vectors in self._all_vectors(session):
             self.index.add(ids, vectors)
@@ -180,5 +183,11 @@ class IndexFollower:
 def _arrays(rows: Iterable[tuple[int, bytes]], dim: int) -> tuple[Ids, Vectors]:
     pairs = list(rows)
     ids = np.array([image_id for image_id, _ in pairs], dtype=np.int64)
+    damaged = [image_id for image_id, vector in pairs if len(vector) != dim * VECTOR_TYPE.itemsize]
+    if damaged:
+        raise StorageError(
+            f"The stored vector of image {damaged[0]} is damaged, {len(damaged)} in all. Run `coin doctor --repair`, "
+            "then `coin reembed`."
+        )
     data = np.frombuffer(b"".join(vector for _, vector in pairs), dtype=VECTOR_TYPE)
     return ids, data.reshape(len(pairs), dim).astype(np.float32, copy=False)

@@ -6,6 +6,8 @@ one state of the archive, never to a mixture of two.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -55,6 +57,14 @@ class IndexedSearch:
         with self._lock.exclusive(), self._catalog.reading() as session:
             encoder = active_encoder(session)
             return self._caught_up(session, encoder) if encoder else None
+
+    @contextmanager
+    def held(self) -> Iterator[tuple[Session, EncoderRow, IndexFollower] | None]:
+        """The index at the log's end, with a session that sees the same state; None where there is no encoder yet.
+        Nobody else of this process searches meanwhile."""
+        with self._lock.exclusive(), self._catalog.reading() as session:
+            encoder = active_encoder(session)
+            yield (session, encoder, self._caught_up(session, encoder)) if encoder else None
 
     def save(self) -> None:
         """Bring the index up to date and write its file. Needs the writer's lock."""

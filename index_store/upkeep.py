@@ -5,16 +5,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from . import loose_files, reembedding, report_vectors
 from .archive_folder import explained
 from .encoders import active_encoder, find_encoder, register_encoder, require_encoder, require_known
 from .errors import EncoderMismatchError, ReadOnlyArchiveError
+from .examination import Examiner
+from .findings import Examination
+from .index_checks import RECALLED
 from .locks import WriterLock
 from .reading import ArchiveReading
 from .records import EncoderInfo
 from .revision import advance
 from .vector_index import checked_vectors
+
+if TYPE_CHECKING:
+    from .plan import Progress
 
 
 class ArchiveUpkeep(ArchiveReading):
@@ -167,6 +174,33 @@ class ArchiveUpkeep(ArchiveReading):
         with self._catalog.reading() as session:
             encoder = find_encoder(session, beginning)
             return EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim)
+
+    # The whole
+
+    def examine(
+        self,
+        *,
+        checksums: bool = True,
+        recalled: int = RECALLED,
+        repair: bool = False,
+        progress: Progress | None = None,
+    ) -> Examination:
+        """Examine the archive: database, records, vectors, log, index and image files.
+
+        Args:
+            checksums: also read every image file and compare its checksum, not only look whether it is there.
+            recalled: how many stored vectors, evenly drawn, to search for; each must find itself.
+            repair: put right what can be (see `examination.py`), and examine once more.
+            progress: called with how many files were read, and of how many.
+
+        A finding is no exception. Raises `StorageError` where the database cannot be read at all, and with `repair`
+        like `add`.
+        """
+        examiner = Examiner(self.path, self._catalog, self._images, self._index)
+        if not repair:
+            return examiner.examine(checksums=checksums, recalled=recalled, repair=False, progress=progress)
+        with self.writer():
+            return examiner.examine(checksums=checksums, recalled=recalled, repair=True, progress=progress)
 
     def _require_writable(self) -> None:
         if self._catalog.read_only:

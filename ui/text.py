@@ -17,7 +17,7 @@ from ui.marks import PHANTOM, SYNTHETIC
 
 if TYPE_CHECKING:
     from generation import GeneratedImage, Generation
-    from index_store import ArchiveStatus, Case, EncoderCoverage
+    from index_store import ArchiveStatus, Case, EncoderCoverage, Examination, Finding
     from retrieval import AddSummary, RankedCase, ReembedSummary, SearchResult
     from retrieval.agreement import SystemAgreement
     from retrieval.generated_query import GeneratedQuery
@@ -198,11 +198,46 @@ def add_text(summary: AddSummary) -> str:
     return "\n".join(lines)
 
 
+def examination_text(found: Examination) -> str:
+    """What `coin doctor` saw, and what it found, worst first."""
+    how = "checksums compared" if found.checksums else "only looked for, no checksum compared"
+    rows = [
+        ("folder", str(found.path)),
+        ("name", found.name),
+        ("patients", str(found.patients)),
+        ("cases", str(found.cases)),
+        ("images", str(found.images)),
+        ("files", f"{found.files}, {how}"),
+        ("log", f"{found.log_sequence} changes"),
+        ("self-recall", f"{found.recalled} stored vectors were searched for"),
+        ("schema", f"version {found.schema_version}"),
+    ]
+    lines = [f"encoder {coverage_text(coverage)}" for coverage in found.encoders]
+    order = sorted(found.findings, key=lambda finding: (finding.repaired, finding.harmless))
+    told = [_finding(finding) for finding in order]
+    if not found.findings:
+        told = ["Nothing is wrong."]
+    elif found.healthy:
+        told.append("Nothing is left to do.")
+    return _page([_table(rows), "\n".join(lines), *told])
+
+
+def _finding(finding: Finding) -> str:
+    mark = "repaired" if finding.repaired else "harmless" if finding.harmless else "WRONG"
+    lines = [wrapped(f"{mark} ({finding.check}): {finding.what}: {finding.count}")]
+    lines += [wrapped(example, indent="  ") for example in finding.examples]
+    if finding.count > len(finding.examples):
+        lines.append(f"  and {finding.count - len(finding.examples)} more")
+    if not finding.repaired:
+        lines.append(wrapped(finding.advice, indent="  "))
+    return "\n".join(lines)
+
+
 def reembed_text(summary: ReembedSummary, dropped: int | None) -> str:
     """What `coin reembed` did, every image that it skipped by name, and why."""
     name = f"{summary.encoder} ({summary.fingerprint[:12]})"
     lines = [
-        f"embedded {summary.embedded} images and {summary.reports} reports with {clean(name)} in {summary.seconds:.1f} s",
+        f"embedded {summary.embedded} images and {summary.reports} reports with {clean(name)}; {summary.seconds:.1f} s",
         "it answers searches"
         if summary.switched
         else f"the encoder before still answers searches; {summary.waiting} images lack a vector of the new one",
@@ -225,7 +260,8 @@ def coverage_text(coverage: EncoderCoverage) -> str:
     """One encoder, in one line."""
     encoder = coverage.encoder
     return clean(
-        f"{encoder.fingerprint[:12]}  {encoder.name} ({encoder.dim}-d): {coverage.vectors} of {coverage.images} images, "
+        f"{encoder.fingerprint[:12]}  {encoder.name} ({encoder.dim}-d): "
+        f"{coverage.vectors} of {coverage.images} images, "
         f"{coverage.report_vectors} of {coverage.reports} reports{'; answers searches' if coverage.active else ''}"
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import click
@@ -61,8 +60,7 @@ def add(
         progress("Embedding reports", unit="reports") as draw_reports,
     ):
         encoder = Encoder(settings.encoder, device=settings.device)
-        waiting = archive.writer(timeout=wait) if wait else contextlib.nullcontext()
-        with waiting:
+        with archive.writer(timeout=wait):
             summary = add_manifest(
                 archive,
                 manifest,
