@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .archive import Archive
+    from .backup_folder import BackupCard
     from .errors import (
         AlreadyAnArchiveError,
         ArchiveBusyError,
@@ -48,9 +49,11 @@ if TYPE_CHECKING:
         Problem,
         StoredReport,
     )
+    from .restoration import Restoration
 
 _MODULES = {
     "archive": ("Archive",),
+    "backup_folder": ("BackupCard",),
     "errors": (
         "AlreadyAnArchiveError",
         "ArchiveBusyError",
@@ -76,6 +79,7 @@ _MODULES = {
     "images": ("content_hash", "decode_image", "read_source"),
     "manifest": ("Manifest", "ManifestRow", "read_manifest"),
     "plan": ("NewImage", "Plan", "PlannedImage"),
+    "restoration": ("Restoration",),
     "records": (
         "ArchiveStatus",
         "Case",
@@ -97,6 +101,7 @@ __all__ = [
     "ArchiveBusyError",
     "ArchiveError",
     "ArchiveStatus",
+    "BackupCard",
     "BackupError",
     "Case",
     "CaseFilter",
@@ -126,6 +131,7 @@ __all__ = [
     "PlannedImage",
     "Problem",
     "ReadOnlyArchiveError",
+    "Restoration",
     "StorageError",
     "StoredReport",
     "VectorError",

@@ -21,6 +21,7 @@ from sqlalchemy import select
 from . import loose_files
 from .addition import encode_missing, insert_images
 from .archive_folder import DATABASE, explained, make_archive
+from .backup_folder import CARD, UNFINISHED
 from .case_reader import CaseReader
 from .case_writer import CaseWriter, remove_case
 from .catalog import Catalog
@@ -31,11 +32,13 @@ from .indexed_search import IndexedSearch
 from .locks import WriterLock
 from .models import ArchiveRow
 from .plan import NewImage, Plan, PlannedImage, Progress, make_plan
+from .restoration import Restoration, restore
 from .revision import advance
 from .upkeep import ArchiveUpkeep
 from .vector_index import checked_vectors
 
 if TYPE_CHECKING:
+    from .findings import Examination
     from .manifest import ManifestRow
 
 
@@ -78,8 +81,46 @@ class Archive(ArchiveUpkeep):
             NotAnArchiveError, NewerArchiveError, OutdatedArchiveError, ArchiveBusyError, StorageError: as they say.
         """
         path = Path(path)
+        if (path / UNFINISHED).exists():
+            raise NotAnArchiveError(f"{path} is an archive that is being restored, or was not finished. Restore again.")
+        if (path / CARD).is_file() and not (path / DATABASE).exists():
+            raise NotAnArchiveError(f"{path} is a backup of an archive. Make an archive of it first (`coin restore`).")
         if not (path / DATABASE).is_file():
             raise NotAnArchiveError(f"There is no archive in {path}. Check the folder, or create one there.")
+        return cls._open(path, read_only=read_only)
+
+    @classmethod
+    def restore(
+        cls,
+        backup: Path | str,
+        target: Path | str,
+        *,
+        allow_damaged: bool = False,
+        progress: Progress | None = None,
+    ) -> Restoration:
+        """Make the archive of a backup in the new folder `target`.
+
+        Every file's checksum is compared, counts too; the index is made, and the whole is examined, before the folder
+        gets its name. Interrupted, it is `target`.partial, which nobody can open, and the same call goes on in it.
+
+        Args:
+            allow_damaged: restore what is sound where pictures of the backup are missing or altered.
+            progress: called with how many pictures were copied, and of how many.
+
+        Raises:
+            BackupError: the backup is damaged or unfinished, or the target holds something.
+            NewerArchiveError: it was made by a newer version. StorageError: the disk refuses.
+        """
+
+        def examine(folder: Path) -> Examination:
+            with cls._open(folder, read_only=False) as archive:
+                archive.rebuild_index()
+                return archive.examine(checksums=False)
+
+        return restore(Path(backup), Path(target), examine, allow_damaged=allow_damaged, progress=progress)
+
+    @classmethod
+    def _open(cls, path: Path, *, read_only: bool) -> Archive:
         catalog = Catalog(path / DATABASE, read_only=read_only)
         try:
             if catalog.is_outdated():

@@ -94,7 +94,7 @@ def check_files(
         noted = set(session.scalars(select(LooseFileRow.name)))
     missing, altered = unsound(files, checksums=checksums, progress=progress)
     with catalog.reading() as session:
-        missing, altered = _still_wanted(session, missing), _still_wanted(session, altered)
+        missing, altered = still_wanted(session, missing), still_wanted(session, altered)
     needed = {file.path for file in files if not file.in_place}
     left = [name for name in on_disk if store.path(name) not in needed and name not in noted and store.holds(name)]
     waiting = [name for name in sorted(noted) if store.holds(name) and store.path(name) not in needed]
@@ -143,7 +143,7 @@ def check_index_folder(session: Session, folder: Path) -> list[Trouble]:
     )
 
 
-def _still_wanted(session: Session, files: Sequence[Expected]) -> list[Expected]:
+def still_wanted(session: Session, files: Sequence[Expected]) -> list[Expected]:
     """Those whose image was not removed meanwhile."""
     there: set[int] = set()
     for part in in_chunks(file.image_id for file in files):

@@ -182,20 +182,20 @@ def _named(kind: str, pairs: Sequence[Pair]) -> list[str]:
     return [f"{kind} {number}" for _, number in pairs]
 
 
-def _pairs(session: Session, query: Select[Any]) -> list[Pair]:
+def _pairs(session: Session, query: Select[*tuple[Any, ...]]) -> list[Pair]:
     return [(row[0], row[1]) for row in session.execute(query)]
 
 
-def _all_vectors(owner: Any) -> Select[Any]:
+def _all_vectors(owner: Any) -> Select[*tuple[Any, ...]]:
     row = owner.class_
     return select(row.encoder_id, owner, row.vector).order_by(row.encoder_id, owner)
 
 
-def _blocks(session: Session, query: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
+def _blocks(session: Session, query: Select[*tuple[Any, ...]]) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
     yield from session.execute(query.execution_options(yield_per=CHUNK)).partitions()
 
 
-def _unusable(rows: Sequence[Row[Any]], dims: dict[int, int]) -> list[Pair]:
+def _unusable(rows: Sequence[Row[*tuple[Any, ...]]], dims: dict[int, int]) -> list[Pair]:
     """Those whose vector is not of its encoder's length, not finite, or not of length 1."""
     bad = []
     for encoder_id, number, data in rows:

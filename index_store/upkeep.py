@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import loose_files, reembedding, report_vectors
 from .archive_folder import explained
+from .backup import back_up
+from .backup_folder import BackupCard
 from .encoders import active_encoder, find_encoder, register_encoder, require_encoder, require_known
 from .errors import EncoderMismatchError, ReadOnlyArchiveError
 from .examination import Examiner
@@ -201,6 +204,33 @@ class ArchiveUpkeep(ArchiveReading):
             return examiner.examine(checksums=checksums, recalled=recalled, repair=False, progress=progress)
         with self.writer():
             return examiner.examine(checksums=checksums, recalled=recalled, repair=True, progress=progress)
+
+    def rebuild_index(self) -> None:
+        """Make the index of the archive's encoder anew from the records, and save it. Raises like `add`."""
+        with self.writer():
+            with self._catalog.reading() as session:
+                encoder = active_encoder(session)
+            if encoder is not None:
+                self._index.discard(encoder)
+                self._index.prepare(encoder)
+
+    def back_up(
+        self, target: Path | str, *, allow_damaged: bool = False, progress: Progress | None = None
+    ) -> BackupCard:
+        """Copy the archive, as it is at one moment, into the new folder `target`; others may read and write meanwhile.
+
+        The backup appears when it is complete. Interrupted, it is `target`.partial, and the same call goes on in it.
+        Images added in place are not in it. `Archive.restore` makes an archive of it.
+
+        Args:
+            allow_damaged: leave out pictures that are missing or altered, and say so in the backup.
+            progress: called with how many pictures were copied, and of how many.
+
+        Raises:
+            BackupError: the target holds something, or lies in the archive; or the archive is damaged.
+            StorageError: the disk refuses. ArchiveBusyError: another backup into the same folder is at work.
+        """
+        return back_up(self.path, self._catalog, Path(target), allow_damaged=allow_damaged, progress=progress)
 
     def _require_writable(self) -> None:
         if self._catalog.read_only:

@@ -14,6 +14,7 @@ import click
 from retrieval.notice import RESEARCH_USE
 from ui.commands.add import add
 from ui.commands.archive import init, remove, show, status
+from ui.commands.backup import backup, restore
 from ui.commands.demo import demo
 from ui.commands.doctor import doctor
 from ui.commands.evaluate import evaluate
@@ -86,6 +87,8 @@ for command in (
     encoders,
     status,
     doctor,
+    backup,
+    restore,
     demo,
     view,
 ):

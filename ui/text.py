@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Final
 
@@ -17,8 +17,8 @@ from ui.marks import PHANTOM, SYNTHETIC
 
 if TYPE_CHECKING:
     from generation import GeneratedImage, Generation
-    from index_store import ArchiveStatus, Case, EncoderCoverage, Examination, Finding
-    from retrieval import AddSummary, RankedCase, ReembedSummary, SearchResult
+    from index_store import ArchiveStatus, Case
+    from retrieval import AddSummary, RankedCase, SearchResult
     from retrieval.agreement import SystemAgreement
     from retrieval.generated_query import GeneratedQuery
     from retrieval.neighbourhood import Neighbourhood
@@ -71,7 +71,7 @@ def search_text(result: SearchResult, neighbourhood: Neighbourhood | None = None
         f"{timing.total_s:.2f} s: generate {timing.generate_s:.2f}, embed {timing.embed_s:.2f}, "
         f"search {timing.search_s:.3f}"
     )
-    return _page(parts)
+    return page(parts)
 
 
 def neighbourhood_text(neighbourhood: Neighbourhood) -> str:
@@ -129,7 +129,7 @@ def case_text(case: Case) -> str:
     for image in case.images:
         about = ", ".join(word for word in (image.kind, image.stain, image.preparation, image.slide) if word)
         images.append(clean(f"  {image.path}  {image.width}×{image.height}  {about}".rstrip()))
-    return _page([clean(f"{case.key}{mark}"), _table(rows), wrapped(case.report), "\n".join(images)])
+    return page([clean(f"{case.key}{mark}"), table(rows), wrapped(case.report), "\n".join(images)])
 
 
 def status_text(status: ArchiveStatus) -> str:
@@ -149,7 +149,7 @@ def status_text(status: ArchiveStatus) -> str:
         ("sites", _counts(status.sites)),
         ("categories", _counts(status.categories)),
     ]
-    return _page([_table(rows), *(wrapped(f"Note: {note}") for note in status.notes)])
+    return page([table(rows), *(wrapped(f"Note: {note}") for note in status.notes)])
 
 
 def generated_text(generated: GeneratedQuery) -> str:
@@ -196,74 +196,6 @@ def add_text(summary: AddSummary) -> str:
     lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
     lines += [wrapped(f"Note: {note}") for note in summary.notes]
     return "\n".join(lines)
-
-
-def examination_text(found: Examination) -> str:
-    """What `coin doctor` saw, and what it found, worst first."""
-    how = "checksums compared" if found.checksums else "only looked for, no checksum compared"
-    rows = [
-        ("folder", str(found.path)),
-        ("name", found.name),
-        ("patients", str(found.patients)),
-        ("cases", str(found.cases)),
-        ("images", str(found.images)),
-        ("files", f"{found.files}, {how}"),
-        ("log", f"{found.log_sequence} changes"),
-        ("self-recall", f"{found.recalled} stored vectors were searched for"),
-        ("schema", f"version {found.schema_version}"),
-    ]
-    lines = [f"encoder {coverage_text(coverage)}" for coverage in found.encoders]
-    order = sorted(found.findings, key=lambda finding: (finding.repaired, finding.harmless))
-    told = [_finding(finding) for finding in order]
-    if not found.findings:
-        told = ["Nothing is wrong."]
-    elif found.healthy:
-        told.append("Nothing is left to do.")
-    return _page([_table(rows), "\n".join(lines), *told])
-
-
-def _finding(finding: Finding) -> str:
-    mark = "repaired" if finding.repaired else "harmless" if finding.harmless else "WRONG"
-    lines = [wrapped(f"{mark} ({finding.check}): {finding.what}: {finding.count}")]
-    lines += [wrapped(example, indent="  ") for example in finding.examples]
-    if finding.count > len(finding.examples):
-        lines.append(f"  and {finding.count - len(finding.examples)} more")
-    if not finding.repaired:
-        lines.append(wrapped(finding.advice, indent="  "))
-    return "\n".join(lines)
-
-
-def reembed_text(summary: ReembedSummary, dropped: int | None) -> str:
-    """What `coin reembed` did, every image that it skipped by name, and why."""
-    name = f"{summary.encoder} ({summary.fingerprint[:12]})"
-    lines = [
-        f"embedded {summary.embedded} images and {summary.reports} reports with {clean(name)}; {summary.seconds:.1f} s",
-        "it answers searches"
-        if summary.switched
-        else f"the encoder before still answers searches; {summary.waiting} images lack a vector of the new one",
-    ]
-    if dropped is not None:
-        lines.append(f"dropped the vectors of {dropped} images by the encoder before")
-    lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
-    lines += [wrapped(f"Note: {note}") for note in summary.notes]
-    return "\n".join(lines)
-
-
-def encoders_text(known: Sequence[EncoderCoverage], dropped: int | None) -> str:
-    """The encoders of an archive and how much each has embedded."""
-    lines = [] if dropped is None else [f"dropped the vectors of {dropped} images"]
-    lines += [f"  {coverage_text(coverage)}" for coverage in known] or ["No encoder yet: add a manifest first."]
-    return "\n".join(lines)
-
-
-def coverage_text(coverage: EncoderCoverage) -> str:
-    """One encoder, in one line."""
-    encoder = coverage.encoder
-    return clean(
-        f"{encoder.fingerprint[:12]}  {encoder.name} ({encoder.dim}-d): "
-        f"{coverage.vectors} of {coverage.images} images, "
-        f"{coverage.report_vectors} of {coverage.reports} reports{'; answers searches' if coverage.active else ''}"
-    )
 
 
 def _asked(result: SearchResult) -> str:
@@ -319,7 +251,8 @@ def _image_line(image: GeneratedImage) -> str:
     return clean(f"seed {made.seed}, {made.preset}, {made.steps} steps, guidance {made.guidance}{where}")
 
 
-def _table(rows: Iterable[tuple[str, str]]) -> str:
+def table(rows: Iterable[tuple[str, str]]) -> str:
+    """Names and values in two columns; what has no value is left out."""
     known = [(name, clean(str(value))) for name, value in rows if value]
     width = max((len(name) for name, _ in known), default=0)
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in known)
@@ -329,6 +262,6 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name or 'not given'} {count}" for name, count in counts.items())
 
 
-def _page(parts: Iterable[str]) -> str:
+def page(parts: Iterable[str]) -> str:
     """The parts with a blank line between, and the research-use line at the end."""
     return "\n\n".join([*(part for part in parts if part), RESEARCH_USE])

@@ -9,7 +9,7 @@ from ui.options import as_json, with_settings, with_wait
 from ui.progress import progress
 from ui.service import open_archive
 from ui.settings import Settings
-from ui.text import encoders_text, reembed_text
+from ui.upkeep_text import encoders_text, reembed_text
 
 
 @click.command()
