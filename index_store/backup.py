@@ -71,7 +71,7 @@ def back_up(
                 copied.close()
             write_card(folder, card)
             return card
-    raise BackupError(f"{path} changed faster than it could be copied. Repeat it while less is removed.")
+        raise BackupError(f"{path} changed faster than it could be copied. Repeat it while less is removed.")
 
 
 def _card(
