@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from . import loose_files
 from .case_reader import in_chunks
 from .catalog import Catalog
+from .durable import temporary_name
 from .findings import Trouble, trouble
 from .image_store import ImageStore
 from .images import content_hash
@@ -96,8 +97,10 @@ def check_files(
     with catalog.reading() as session:
         missing, altered = still_wanted(session, missing), still_wanted(session, altered)
     needed = {file.path for file in files if not file.in_place}
-    left = [name for name in on_disk if store.path(name) not in needed and name not in noted and store.holds(name)]
-    waiting = [name for name in sorted(noted) if store.holds(name) and store.path(name) not in needed]
+    spare = [name for name in on_disk if store.path(name) not in needed and store.holds(name)]
+    known = noted | {temporary_name(Path(name)).as_posix() for name in noted}
+    left = [name for name in spare if name not in known]
+    waiting = [name for name in spare if name in known]
     stored = "Copy them from a backup (a stored file is named by its content), or remove their cases."
     outside = "Put the files back where they were, or add the manifest again with the folder where they are now."
     return len(files), [

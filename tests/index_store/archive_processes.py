@@ -7,10 +7,12 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+import syscalls
 from archive_builders import FINGERPRINT, add_manifest, vector_of
 from sqlalchemy import Engine, event
 
@@ -25,6 +27,8 @@ def context() -> ForkServerContext:
     server.set_forkserver_preload(
         ["faiss", "PIL.Image", "index_store.archive", "index_store.manifest", "index_store.faiss_index"]
     )
+    with syscalls.preloaded():
+        forkserver.ensure_running()
     return server
 
 
