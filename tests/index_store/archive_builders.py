@@ -143,13 +143,13 @@ def found_by_itself(archive: Archive) -> None:
         assert image.path.is_file()
 
 
-def reports_embedded(archive: Archive) -> dict[str, np.ndarray]:
+def reports_embedded(archive: Archive, fingerprint: str = FINGERPRINT) -> dict[str, np.ndarray]:
     """The reports' vectors by case key; each is that of the report as it is, and no other report claims to have one."""
     reports = {report.case_id: report for report in archive.reports()}
-    ids, vectors = archive.report_vectors(FINGERPRINT)
+    ids, vectors = archive.report_vectors(fingerprint)
     for case_id, vector in zip(ids.tolist(), vectors, strict=True):
-        assert np.array_equal(vector, vector_of_text(reports[case_id].text))
-    lacking = {report.case_id for report in archive.reports_without_vector(FINGERPRINT)}
+        assert np.array_equal(vector, vector_of_text(reports[case_id].text, fingerprint))
+    lacking = {report.case_id for report in archive.reports_without_vector(fingerprint)}
     assert lacking == {i for i, report in reports.items() if report.text.strip()} - set(ids.tolist())
     return {reports[i].case_key: vector for i, vector in zip(ids.tolist(), vectors, strict=True)}
 

@@ -122,7 +122,7 @@ def check_struck(root: Path, operation: Operation, generations: list[State], scr
     if operation.place != "backup" and operation is not OPERATIONS["migrate"]:
         with Archive.open(root / operation.place) as archive:
             found_by_itself(archive)
-            assert archive.examine().findings == ()
+            assert [finding for finding in archive.examine().findings if not finding.harmless] == []
     shutil.rmtree(scratch, ignore_errors=True)
     return generations.index(there)
 
