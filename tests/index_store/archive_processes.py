@@ -3,6 +3,7 @@ modules once."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -15,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import syscalls
-from archive_builders import add_manifest, vector_of
+from archive_builders import OTHER, add_manifest, everything, found_by_itself, reembed, vector_of
 from sqlalchemy import Engine, event
 
-from index_store import Archive, EncoderMismatchError
+from index_store import Archive, EncoderMismatchError, StorageError
 
 SECONDS = 60
 """No child may take longer; on an idle machine they take less than one."""
@@ -92,6 +93,33 @@ def hold_the_lock(folder: Path, holding: Event, release: Event) -> None:
     with Archive.open(folder) as archive, archive.writer():
         holding.set()
         release.wait(SECONDS)
+
+
+def use_read_only(folder: Path, manifest: Path) -> None:
+    """As somebody who may read the archive's files and no more."""
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    assert not os.access(folder, os.W_OK)
+    with Archive.open(folder, read_only=True) as archive:
+        found_by_itself(archive)
+        assert archive.examine().findings == ()
+    with contextlib.suppress(StorageError), Archive.open(folder) as archive:
+        before = everything(archive)
+        for change in (
+            lambda: archive.remove("case-1"),
+            lambda: add_manifest(archive, manifest),
+            lambda: reembed(archive, OTHER),
+            lambda: archive.examine(repair=True),
+        ):
+            try:
+                change()
+            except StorageError:
+                assert everything(archive) == before
+                found_by_itself(archive)
+            else:
+                raise SystemExit("changed what may only be read")
 
 
 IMAGES = 3
