@@ -149,11 +149,14 @@ class ArchiveMachine(RuleBasedStateMachine):
         self.archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIMS[FINGERPRINT])
 
     def teardown(self) -> None:
-        found = self.archive.examine()
-        self.archive.close()
-        self.backend.forget(self.folder)
-        shutil.rmtree(self.root)
-        assert [finding for finding in found.findings if not finding.harmless] == []
+        try:
+            self.archive.close()
+            with self.backend.open(self.folder, read_only=True) as archive:
+                found = archive.examine()
+            assert [finding for finding in found.findings if not finding.harmless] == []
+            self.backend.forget(self.folder)
+        finally:
+            shutil.rmtree(self.root)
 
     # What one call does, to the archive and to the model
 
