@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import shutil
 import subprocess
 import sys
@@ -26,13 +25,14 @@ from archive_builders import (
     write_manifest,
 )
 from archive_processes import add_until_killed, create_until_killed, remove_until_killed, run, use_read_only
+from thoroughness import ALL
 
 from index_store import Archive, ArchiveError, NotAnArchiveError, StorageError, content_hash, read_manifest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 KILLED = -9
-EVERY = 1 if os.environ.get("COIN_TEST_FAULTS") == "all" or syscalls.library() is None else 3
+EVERY = 1 if ALL or syscalls.library() is None else 3
 """Every which step is tried: `test_faults.py` kills at finer places still, where it can be built."""
 BEFORE, BATCH = 3, 2
 

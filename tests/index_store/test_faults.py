@@ -1,11 +1,10 @@
 """A process killed before, after and in the middle of single operations on files: its own, SQLite's and FAISS's.
 
-By default a few places of every operation; `make test-faults` (COIN_TEST_FAULTS=all) tries every one of them.
+By default one place of every operation; `make test-faults` tries every one of them (`thoroughness.py`).
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -18,13 +17,13 @@ from archive_builders import found_by_itself
 from archive_processes import run
 from operations import OPERATIONS, Operation, State, state
 from sqlalchemy.orm import Session
+from thoroughness import ALL, thoroughness
 
 from index_store import Archive
 from index_store.catalog import Catalog
 
-ALL = os.environ.get("COIN_TEST_FAULTS") == "all"
-PLACES = 1
-"""How many places of each operation are tried by default."""
+PLACES = thoroughness(1, 1_000_000)
+"""How many places of each operation are tried."""
 KILLED = -9
 KINDS = {syscalls.BEFORE: "before", syscalls.AFTER: "after", syscalls.TORN: "in the middle of"}
 
@@ -76,8 +75,8 @@ def test_killed_at_a_file_operation(name: str, quick_folder: Path, monkeypatch: 
     places = [(number, syscalls.BEFORE) for number in range(1, len(steps) + 1)]
     places += [(number, syscalls.TORN) for number, step in enumerate(steps, start=1) if step.name == "write"]
     places = [*sorted(places), (len(steps), syscalls.AFTER)]
-    if not ALL:
-        places = places[len(places) // (2 * PLACES) :: len(places) // PLACES]
+    stride = max(1, len(places) // PLACES)
+    places = places[stride // 2 :: stride]
     reached, kills = set(), 0
     for number, how in places:
         place = f"{name}, killed {KINDS[how]} step {number}: {steps[number - 1]}"

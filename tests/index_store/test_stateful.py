@@ -1,6 +1,6 @@
 """An archive under any sequence of calls, crashes among them, equals a plain dictionary searched by brute force.
 
-`make test-faults` (COIN_TEST_FAULTS=all) tries many more and longer sequences.
+`make test-faults` tries many more and longer sequences (`thoroughness.py`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from archive_builders import (
     embed_reports,
     encoded,
     picture,
+    reembed,
     reports_embedded,
     stored_files,
     vector_of,
@@ -34,9 +35,11 @@ from crashes import Crashed, abandon, crashing
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from thoroughness import ASKED, thoroughness
 
 from index_store import (
     Archive,
+    Case,
     CaseFilter,
     EncoderIncompleteError,
     EncoderMismatchError,
@@ -48,7 +51,6 @@ from index_store import (
     decode_image,
 )
 
-ALL = os.environ.get("COIN_TEST_FAULTS") == "all"
 MEMORY = Path("/dev/shm")  # hundreds of small transactions: no need to wait for a disk each time
 CASES = [f"case-{i}" for i in range(6)]
 PATIENTS = ["ann", "bob", "cy"]
@@ -65,8 +67,8 @@ class Content(bytes):
 
 CONTENTS = [Content(encoded(picture(seed, size=(8, 8)), "PNG" if seed % 2 else "JPEG")) for seed in range(8)]
 ENCODERS = [FINGERPRINT, OTHER]
-STEPS = 24
-"""A crash comes at most so many durable steps after a call begins; an addition of four images has 20 or so."""
+STEPS = st.one_of(st.integers(1, 8), st.integers(1, 24))
+"""After how many durable steps of a call a crash comes; most calls have fewer than 8, a large addition 20 or so."""
 
 
 @dataclass
@@ -143,10 +145,11 @@ class ArchiveMachine(RuleBasedStateMachine):
         """What the backup holds."""
         self.restored = 0
 
-    @initialize()
-    def create(self) -> None:
+    @initialize(batch=st.lists(rows(), min_size=3, max_size=8))
+    def create(self, batch: Rows) -> None:
         self.archive = self.backend.create(self.folder)
         self.archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIMS[FINGERPRINT])
+        self.add(batch)
 
     def teardown(self) -> None:
         try:
@@ -226,6 +229,15 @@ class ArchiveMachine(RuleBasedStateMachine):
 
         return change
 
+    def model_reembed(self, fingerprint: str) -> list[Callable[[Model], None]]:
+        """One after the other, each in a transaction of its own."""
+
+        def begin(model: Model) -> None:
+            model.begun.add(fingerprint)
+
+        changes = [self.model_embed_images(fingerprint), self.model_embed_reports(fingerprint)]
+        return [begin, *changes, self.model_switch(fingerprint)]
+
     def model_drop(self, fingerprint: str) -> Callable[[Model], None]:
         def change(model: Model) -> None:
             self.expected = len(model.vectors[fingerprint])
@@ -248,11 +260,15 @@ class ArchiveMachine(RuleBasedStateMachine):
         self.model_update(row, data)(self.model)
         assert self.archive.update([PlannedImage(row, content_hash(data))]) == self.expected
 
-    @rule(key=st.sampled_from(CASES))
-    def remove(self, key: str) -> None:
-        if key in self.model.cases:
+    @rule(number=st.integers(0, len(CASES) - 1))
+    def remove(self, number: int) -> None:
+        if self.model.cases:
+            key = self.some_case(number)
             self.model_remove(key)(self.model)
             assert self.archive.remove(key) == self.expected
+
+    def some_case(self, number: int) -> str:
+        return sorted(self.model.cases)[number % len(self.model.cases)]
 
     @rule(fingerprint=st.sampled_from(ENCODERS))
     def embed_reports(self, fingerprint: str) -> None:
@@ -265,6 +281,12 @@ class ArchiveMachine(RuleBasedStateMachine):
         self.begin(fingerprint)
         self.model_embed_images(fingerprint)(self.model)
         assert embed_images(self.archive, fingerprint, batch=100) == self.expected
+
+    @rule(fingerprint=st.sampled_from(ENCODERS))
+    def reembed(self, fingerprint: str) -> None:
+        for change in self.model_reembed(fingerprint):
+            change(self.model)
+        reembed(self.archive, fingerprint, batch=100)
 
     def begin(self, fingerprint: str) -> None:
         self.archive.begin_encoder(fingerprint, name="a test encoder", dim=DIMS[fingerprint])
@@ -316,40 +338,38 @@ class ArchiveMachine(RuleBasedStateMachine):
             self.model_drop(fingerprint)(self.model)
             assert self.archive.drop_encoder(fingerprint) == self.expected
 
-    @rule(
-        call=st.sampled_from(["add", "update", "remove", "embed reports", "embed images", "switch", "drop"]),
-        step=st.integers(1, STEPS),
-        batch=st.lists(rows(), min_size=1, max_size=4),
-        fingerprint=st.sampled_from(ENCODERS),
-    )
-    def crash(self, call: str, step: int, batch: Rows, fingerprint: str) -> None:
-        """Whatever the call was: it happened wholly or not at all, and the next one finds the archive in order."""
-        model, archive = self.model, self.archive
-        row, data = batch[0]
-        act: Callable[[], object]
-        if call == "add":
-            act, change = (lambda: self.do_add(batch)), self.model_add(batch)
-        elif call == "update":
+    @rule(step=STEPS, batch=st.lists(rows(), min_size=1, max_size=4))
+    def crash_in_add(self, step: int, batch: Rows) -> None:
+        self.crash(step, lambda: self.do_add(batch), [self.model_add(batch)])
+
+    @rule(step=STEPS, number=st.integers(0, len(CASES) - 1))
+    def crash_in_remove(self, step: int, number: int) -> None:
+        if self.model.cases:
+            key = self.some_case(number)
+            self.crash(step, lambda: self.archive.remove(key), [self.model_remove(key)])
+
+    @rule(step=STEPS, fingerprint=st.sampled_from(ENCODERS))
+    def crash_in_reembed(self, step: int, fingerprint: str) -> None:
+        self.crash(step, lambda: reembed(self.archive, fingerprint, batch=100), self.model_reembed(fingerprint))
+
+    @rule(step=STEPS, changed=rows(), fingerprint=st.sampled_from(ENCODERS), what=st.sampled_from(["update", "drop"]))
+    def crash_in_update_or_drop(
+        self, step: int, changed: tuple[ManifestRow, bytes], fingerprint: str, what: str
+    ) -> None:
+        row, data = changed
+        if what == "update":
             planned = PlannedImage(row, content_hash(data))
-            act, change = (lambda: archive.update([planned])), self.model_update(row, data)
-        elif call == "remove" and row.case in model.cases:
-            act, change = (lambda: archive.remove(row.case)), self.model_remove(row.case)
-        elif call == "embed reports":
-            self.begin(fingerprint)
-            act = lambda: embed_reports(archive, batch=len(CASES), fingerprint=fingerprint)  # noqa: E731
-            change = self.model_embed_reports(fingerprint)
-        elif call == "embed images":
-            self.begin(fingerprint)
-            act = lambda: embed_images(archive, fingerprint, batch=100)  # noqa: E731
-            change = self.model_embed_images(fingerprint)
-        elif call == "switch" and fingerprint in model.begun and model.is_whole(fingerprint):
-            act, change = (lambda: archive.switch_encoder(fingerprint)), self.model_switch(fingerprint)
-        elif call == "drop" and fingerprint in model.begun and fingerprint != model.active:
-            act, change = (lambda: archive.drop_encoder(fingerprint)), self.model_drop(fingerprint)
-        else:
-            return
-        after = copy.deepcopy(model)
-        change(after)
+            self.crash(step, lambda: self.archive.update([planned]), [self.model_update(row, data)])
+        elif fingerprint in self.model.begun and fingerprint != self.model.active:
+            self.crash(step, lambda: self.archive.drop_encoder(fingerprint), [self.model_drop(fingerprint)])
+
+    def crash(self, step: int, act: Callable[[], object], changes: list[Callable[[Model], None]]) -> None:
+        """Whatever the call was: each of its transactions happened wholly or not at all, one after the other, and the
+        next call finds the archive in order."""
+        states = [copy.deepcopy(self.model)]
+        for change in changes:
+            states.append(copy.deepcopy(states[-1]))
+            change(states[-1])
         finished = False
         try:
             with crashing(step):
@@ -357,12 +377,14 @@ class ArchiveMachine(RuleBasedStateMachine):
                 finished = True
         except Crashed:
             pass
-        abandon(archive)
+        abandon(self.archive)
         self.archive = self.backend.open(self.folder)
-        if finished or self.archive.revision == after.revision:
-            self.model = after
-        else:
-            assert self.archive.revision == model.revision, "neither before nor after"
+        reached = [state for state in states if state.revision == self.archive.revision]
+        assert reached, "neither before nor after"
+        if finished:
+            assert reached[-1].revision == states[-1].revision, "what was acknowledged is there"
+        known = {known.encoder.fingerprint for known in self.archive.encoders()}
+        self.model = next((state for state in reached[::-1] if state.begun == known), reached[-1])
         assert self.archive.notes == (), "a crash must not cost a rebuilding"
         with self.archive.writer():
             pass  # clears up
@@ -423,23 +445,26 @@ class ArchiveMachine(RuleBasedStateMachine):
             image = self.archive.image(hit.image_id)
             assert image.sha256 in self.model.cases[case.key].images
             assert hit.score == score(image.sha256, query, active)
-
-    @rule(fingerprint=st.sampled_from(ENCODERS))
-    def no_other_encoder_answers(self, fingerprint: str) -> None:
-        if fingerprint != self.model.active:
-            with pytest.raises(EncoderMismatchError):
-                self.archive.search(vector_of("0" * 64, fingerprint)[None], 1, fingerprint=fingerprint)
+        (other,) = {*ENCODERS} - {active}
+        with pytest.raises(EncoderMismatchError):
+            self.archive.search(vector_of("0" * 64, other)[None], 1, fingerprint=other)
 
     # What holds after every one of them
 
     @invariant()
-    def holds_what_the_dictionary_holds(self) -> None:
+    def is_what_the_dictionary_is(self) -> None:
+        cases = self.archive.cases()
+        self.holds_what_the_dictionary_holds(cases)
+        self.has_the_vectors_that_the_dictionary_has(cases)
+        self.lists_what_it_holds(cases)
+
+    def holds_what_the_dictionary_holds(self, cases: list[Case]) -> None:
         model = self.model
         found = {
             case.key: ModelCase(
                 case.report, case.site, case.patient, case.derived, {image.sha256: image.stain for image in case.images}
             )
-            for case in self.archive.cases()
+            for case in cases
         }
         assert found == model.cases
         assert {name.split(".")[0] for name in stored_files(self.folder)} == {sha256 for _, sha256 in model.images}
@@ -448,8 +473,7 @@ class ArchiveMachine(RuleBasedStateMachine):
         assert status.patients == len({case.patient for case in model.cases.values()})
         assert self.archive.revision == model.revision
 
-    @invariant()
-    def has_the_vectors_that_the_dictionary_has(self) -> None:
+    def has_the_vectors_that_the_dictionary_has(self, cases: list[Case]) -> None:
         model = self.model
         texts = sum(bool(case.report.strip()) for case in model.cases.values())
         assert {
@@ -465,17 +489,16 @@ class ArchiveMachine(RuleBasedStateMachine):
             )
             for name in model.begun
         }
+        images = [image for case in cases for image in case.images]
+        pairs = {image.id: (image.case_key, image.sha256) for image in images}
         for name in model.begun:
-            lacking = [self.archive.image(int(i)) for i in self.archive.images_without_vector(name)]
-            assert {(image.case_key, image.sha256) for image in lacking} == model.images - model.vectors[name]
-        images = [image for case in self.archive.cases() for image in case.images]
+            lacking = self.archive.images_without_vector(name).tolist()
+            assert {pairs[image_id] for image_id in lacking} == model.images - model.vectors[name]
         stored = self.archive.vectors_of([image.id for image in images], model.active)
         for image, vector in zip(images, stored, strict=True):
             assert np.array_equal(vector, vector_of(image.sha256, model.active))
 
-    @invariant()
-    def lists_what_it_holds(self) -> None:
-        cases = self.archive.cases()
+    def lists_what_it_holds(self, cases: list[Case]) -> None:
         assert [(r.case_id, r.case_key, r.patient, r.text) for r in self.archive.reports()] == [
             (case.id, case.key, case.patient, case.report) for case in cases
         ]
@@ -501,8 +524,8 @@ def test_equals_a_dictionary(backend: Backend) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=400 if ALL else 12,
-            stateful_step_count=40 if ALL else 14,
+            max_examples=thoroughness(10, 200),
+            stateful_step_count=20 if not ASKED else 50,
             deadline=None,
             phases=PHASES,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
