@@ -1,4 +1,4 @@
-"""How much the tests of faults try: COIN_TEST_FAULTS unset: a little; a number: so many places or examples; or "all"."""
+"""How much the tests of faults try. COIN_TEST_FAULTS unset: a little; a number: so many places or examples; "all"."""
 
 from __future__ import annotations
 
