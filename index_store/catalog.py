@@ -20,7 +20,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from .durable import sync_file
-from .errors import NotAnArchiveError, OutdatedArchiveError, StorageError
+from .errors import BackupError, NotAnArchiveError, OutdatedArchiveError, StorageError
 from .migrations import apply_next, current_version, refuse_newer, schema_version
 
 BUSY_SECONDS = 30.0
@@ -103,7 +103,11 @@ class Catalog:
         meanwhile. An `OSError`, or a `StorageError`, leaves a part of it."""
         with self._explained(), contextlib.closing(self._engine.raw_connection()) as connection:
             source = connection.driver_connection
-            assert isinstance(source, sqlite3.Connection)
+            if not isinstance(source, sqlite3.Connection):
+                raise BackupError(
+                    "This archive's database is on a server. Back it up with the server's own tools, and copy the "
+                    "folder of images after it."
+                )
             with contextlib.closing(sqlite3.connect(target)) as copy:
                 source.backup(copy)
         sync_file(target)

@@ -101,7 +101,7 @@ def check_files(
     known = noted | {temporary_name(Path(name)).as_posix() for name in noted}
     left = [name for name in spare if name not in known]
     waiting = [name for name in spare if name in known]
-    stored = "Copy them from a backup (a stored file is named by its content), or remove their cases."
+    stored = "Copy them from a backup (`coin show CASE` names the files), or remove their cases."
     outside = "Put the files back where they were, or add the manifest again with the folder where they are now."
     return len(files), [
         *trouble("files", "stored image files are missing", [f for f in missing if not f.in_place], stored),
