@@ -25,6 +25,8 @@ from index_store.catalog import Catalog
 PLACES = thoroughness(1, 1_000_000)
 """How many places of each operation are tried."""
 KILLED = -9
+DERIVED = ("index",)
+"""Folders that may be lost."""
 KINDS = {syscalls.BEFORE: "before", syscalls.AFTER: "after", syscalls.TORN: "in the middle of"}
 
 pytestmark = pytest.mark.skipif(syscalls.library() is None, reason="needs Linux and a C compiler")
@@ -67,9 +69,10 @@ def test_killed_at_a_file_operation(name: str, quick_folder: Path, monkeypatch: 
     generations.append(state(whole, operation.place, quick_folder / "s0"))
 
     traced = shutil.copytree(prepared, quick_folder / "traced")
+    existed = {traced, *traced.rglob("*")}
     assert run(strike, name, traced, 0, syscalls.COUNT, quick_folder / "trace") == 0
     steps = syscalls.read_trace(quick_folder / "trace")
-    check_order(steps)
+    check_order(steps, existed)
 
     # After one step is before the next: only the last has an "after" of its own.
     places = [(number, syscalls.BEFORE) for number in range(1, len(steps) + 1)]
@@ -124,7 +127,7 @@ def check_struck(root: Path, operation: Operation, generations: list[State], scr
     return generations.index(there)
 
 
-def check_order(steps: list[syscalls.Step]) -> None:
+def check_order(steps: list[syscalls.Step], existed: set[Path]) -> None:
     """What a kill cannot show, since the kernel lives on, and a power cut would: a name appears only over content that
     is on disk, the name itself is made durable, and a transaction's log is on disk before the operation returns."""
     written: dict[Path, int] = {}
@@ -135,11 +138,13 @@ def check_order(steps: list[syscalls.Step]) -> None:
             written[step.path] = number
         elif step.name == "fsync":
             synced[step.path] = number
+        elif step.name == "mkdir" and step.path.name not in DERIVED and step.path not in existed:
+            named[step.path] = number
         elif step.name == "rename" and step.other is not None:
             assert synced.get(step.path, -1) >= written.get(step.path, -1), f"{step} before its content is on disk"
             named[step.other] = number
     for path, number in named.items():
-        assert synced.get(path.parent, -1) > number or not path.parent.exists(), f"the name {path} was never synced"
+        assert synced.get(path.parent, -1) > number or not path.exists(), f"the name {path} was never synced"
     for path, number in written.items():
         if path.name.endswith("-wal"):
             assert synced.get(path, -1) > number, f"{path} was acknowledged before it was on disk"
