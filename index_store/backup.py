@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from .archive_folder import explained
+from .archive_status import counts
 from .backup_folder import (
     CATALOG,
     FORMAT,
@@ -32,7 +33,7 @@ from .file_checks import Expected, expected_files, still_wanted
 from .findings import named
 from .image_store import ImageStore
 from .images import content_hash
-from .models import ArchiveRow, CaseRow, ImageRow, PatientRow
+from .models import ArchiveRow
 from .record_checks import check_database
 
 if TYPE_CHECKING:
@@ -93,14 +94,6 @@ def _card(
         damaged=damaged,
         catalog_sha256=sha256,
     )
-
-
-def counts(session: Session) -> tuple[int, int, int]:
-    """Patients, cases, images."""
-    patients, cases, images = (
-        session.scalar(select(func.count()).select_from(table)) or 0 for table in (PatientRow, CaseRow, ImageRow)
-    )
-    return patients, cases, images
 
 
 def _refuse_damaged_database(session: Session, path: Path) -> None:

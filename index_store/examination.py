@@ -11,8 +11,9 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
+from .archive_status import counts
 from .catalog import Catalog
 from .errors import StorageError
 from .file_checks import check_files, check_index_folder
@@ -22,7 +23,7 @@ from .index_checks import check_index
 from .index_follower import log_head
 from .indexed_search import IndexedSearch
 from .migrations import current_version
-from .models import ArchiveRow, CaseRow, ImageRow, PatientRow
+from .models import ArchiveRow
 from .record_checks import check_database, check_log, check_records, check_vectors
 from .reembedding import coverage
 
@@ -82,19 +83,16 @@ class Examiner:
 
     def _summary(self, files: int, checksums: bool, tested: int, findings: list[Finding]) -> Examination:
         with self._catalog.reading() as session:
-
-            def count(table: type[PatientRow | CaseRow | ImageRow]) -> int:
-                return session.scalar(select(func.count()).select_from(table)) or 0
-
             archive = session.scalars(select(ArchiveRow)).one()
+            patients, cases, images = counts(session)
             return Examination(
                 path=self._path,
                 name=archive.name,
                 uuid=archive.uuid,
                 schema_version=current_version(),
-                patients=count(PatientRow),
-                cases=count(CaseRow),
-                images=count(ImageRow),
+                patients=patients,
+                cases=cases,
+                images=images,
                 encoders=coverage(session),
                 files=files,
                 checksums=checksums,

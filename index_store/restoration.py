@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .archive_folder import DATABASE, explained
-from .backup import counts
+from .archive_status import counts
 from .backup_folder import (
     CATALOG,
     IMAGES,
