@@ -196,8 +196,10 @@ class ArchiveUpkeep(ArchiveReading):
             repair: put right what can be (see `examination.py`), and examine once more.
             progress: called with how many files were read, and of how many.
 
-        A finding is no exception. Raises `StorageError` where the database cannot be read at all, and with `repair`
-        like `add`.
+        A finding is no exception. An archive that was opened read-only is not written to at all; in another, an index
+        that had to be made anew is saved, as by any search.
+
+        Raises `StorageError` where the database cannot be read at all, and with `repair` like `add`.
         """
         examiner = Examiner(self.path, self._catalog, self._images, self._index)
         if not repair:
