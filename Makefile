@@ -6,10 +6,10 @@ STAMP := $(VENV)/lock-installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo ui test fuzz check lock wheel clean
+.PHONY: help env demo ui test test-faults fuzz check lock wheel clean
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 env: $(STAMP) ## Make the environment in .venv (again only when requirements.lock changes)
 
@@ -35,6 +35,10 @@ test: check ## Check, then run the tests
 
 fuzz: env ## Try 10,000 hostile manifests and as many images (make test tries a few)
 	OMP_NUM_THREADS=1 COIN_FUZZ=10000 $(BIN)/python -m pytest tests/index_store/test_fuzz.py
+
+test-faults: env ## Kill the archive at every operation on files, and try many more sequences of calls (half an hour)
+	COIN_TEST_FAULTS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/index_store/test_faults.py \
+		tests/index_store/test_crash.py tests/index_store/test_stateful.py
 
 check: env ## Lint, formatting, types
 	$(BIN)/ruff check .

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .archive import Archive
+    from .backup_folder import BackupCard
     from .errors import (
         AlreadyAnArchiveError,
         ArchiveBusyError,
         ArchiveError,
+        BackupError,
         CaseNotFoundError,
+        EncoderIncompleteError,
         EncoderMismatchError,
         FilterError,
         ImageNotFoundError,
@@ -30,18 +33,34 @@ if TYPE_CHECKING:
         VectorError,
     )
     from .filters import CaseFilter
+    from .findings import Examination, Finding
     from .images import content_hash, decode_image, read_source
     from .manifest import Manifest, ManifestRow, read_manifest
     from .plan import NewImage, Plan, PlannedImage
-    from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Owner, Particulars, Problem, StoredReport
+    from .records import (
+        ArchiveStatus,
+        Case,
+        EncoderCoverage,
+        EncoderInfo,
+        Hit,
+        Image,
+        Owner,
+        Particulars,
+        Problem,
+        StoredReport,
+    )
+    from .restoration import Restoration
 
 _MODULES = {
     "archive": ("Archive",),
+    "backup_folder": ("BackupCard",),
     "errors": (
         "AlreadyAnArchiveError",
         "ArchiveBusyError",
         "ArchiveError",
+        "BackupError",
         "CaseNotFoundError",
+        "EncoderIncompleteError",
         "EncoderMismatchError",
         "FilterError",
         "ImageNotFoundError",
@@ -56,12 +75,15 @@ _MODULES = {
         "VectorError",
     ),
     "filters": ("CaseFilter",),
+    "findings": ("Examination", "Finding"),
     "images": ("content_hash", "decode_image", "read_source"),
     "manifest": ("Manifest", "ManifestRow", "read_manifest"),
     "plan": ("NewImage", "Plan", "PlannedImage"),
+    "restoration": ("Restoration",),
     "records": (
         "ArchiveStatus",
         "Case",
+        "EncoderCoverage",
         "EncoderInfo",
         "Hit",
         "Image",
@@ -79,12 +101,18 @@ __all__ = [
     "ArchiveBusyError",
     "ArchiveError",
     "ArchiveStatus",
+    "BackupCard",
+    "BackupError",
     "Case",
     "CaseFilter",
     "CaseNotFoundError",
+    "EncoderCoverage",
+    "EncoderIncompleteError",
     "EncoderInfo",
     "EncoderMismatchError",
+    "Examination",
     "FilterError",
+    "Finding",
     "Hit",
     "Image",
     "ImageNotFoundError",
@@ -103,6 +131,7 @@ __all__ = [
     "PlannedImage",
     "Problem",
     "ReadOnlyArchiveError",
+    "Restoration",
     "StorageError",
     "StoredReport",
     "VectorError",

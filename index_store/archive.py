@@ -11,36 +11,38 @@ A folder holds all of it:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from . import loose_files, report_vectors
+from . import loose_files
 from .addition import encode_missing, insert_images
 from .archive_folder import DATABASE, explained, make_archive
+from .backup_folder import CARD, UNFINISHED
 from .case_reader import CaseReader
 from .case_writer import CaseWriter, remove_case
 from .catalog import Catalog
-from .encoders import active_encoder, register_encoder, require_encoder
-from .errors import ArchiveError, NotAnArchiveError, ReadOnlyArchiveError
+from .encoders import activate, active_encoder, register_encoder, require_encoder
+from .errors import ArchiveError, NotAnArchiveError
 from .image_store import ImageStore
 from .indexed_search import IndexedSearch
 from .locks import WriterLock
 from .models import ArchiveRow
 from .plan import NewImage, Plan, PlannedImage, Progress, make_plan
-from .reading import ArchiveReading
+from .restoration import Restoration, restore
 from .revision import advance
+from .upkeep import ArchiveUpkeep
 from .vector_index import checked_vectors
 
 if TYPE_CHECKING:
+    from .findings import Examination
     from .manifest import ManifestRow
 
 
-class Archive(ArchiveReading):
+class Archive(ArchiveUpkeep):
     """Cases and their images, searchable by unit vectors. Made by `create` or `open`; a context manager.
 
     Reading and searching are safe from many threads and processes. Changes are made by one writer at a time, each call
@@ -79,8 +81,46 @@ class Archive(ArchiveReading):
             NotAnArchiveError, NewerArchiveError, OutdatedArchiveError, ArchiveBusyError, StorageError: as they say.
         """
         path = Path(path)
+        if (path / UNFINISHED).exists():
+            raise NotAnArchiveError(f"{path} is an archive that is being restored, or was not finished. Restore again.")
+        if (path / CARD).is_file() and not (path / DATABASE).exists():
+            raise NotAnArchiveError(f"{path} is a backup of an archive. Make an archive of it first (`coin restore`).")
         if not (path / DATABASE).is_file():
             raise NotAnArchiveError(f"There is no archive in {path}. Check the folder, or create one there.")
+        return cls._open(path, read_only=read_only)
+
+    @classmethod
+    def restore(
+        cls,
+        backup: Path | str,
+        target: Path | str,
+        *,
+        allow_damaged: bool = False,
+        progress: Progress | None = None,
+    ) -> Restoration:
+        """Make the archive of a backup in the new folder `target`.
+
+        Every file's checksum is compared, counts too; the index is made, and the whole is examined, before the folder
+        gets its name. Interrupted, it is `target`.partial, which nobody can open, and the same call goes on in it.
+
+        Args:
+            allow_damaged: restore what is sound where pictures of the backup are missing or altered.
+            progress: called with how many pictures were copied, and of how many.
+
+        Raises:
+            BackupError: the backup is damaged or unfinished, or the target holds something.
+            NewerArchiveError: it was made by a newer version. StorageError: the disk refuses.
+        """
+
+        def examine(folder: Path) -> Examination:
+            with cls._open(folder, read_only=False) as archive:
+                archive.rebuild_index()
+                return archive.examine(checksums=False)
+
+        return restore(Path(backup), Path(target), examine, allow_damaged=allow_damaged, progress=progress)
+
+    @classmethod
+    def _open(cls, path: Path, *, read_only: bool) -> Archive:
         catalog = Catalog(path / DATABASE, read_only=read_only)
         try:
             if catalog.is_outdated():
@@ -107,7 +147,8 @@ class Archive(ArchiveReading):
     # Changing
 
     def use_encoder(self, fingerprint: str, *, name: str, dim: int) -> None:
-        """Say which encoder the vectors come from. The first one is registered, any other refused.
+        """Say which encoder the vectors come from. The first one is registered, any other refused (`begin_encoder`
+        is how another one comes in).
 
         Raises:
             EncoderMismatchError: the archive was embedded with another encoder.
@@ -116,32 +157,9 @@ class Archive(ArchiveReading):
             self._require_writable()
             with self._catalog.writing() as session:
                 if active_encoder(session) is None:  # nobody was faster
-                    register_encoder(session, fingerprint=fingerprint, name=name, dim=dim)
+                    activate(session, register_encoder(session, fingerprint=fingerprint, name=name, dim=dim))
         with self._catalog.reading() as session:
             require_encoder(active_encoder(session), fingerprint=fingerprint, name=name)
-
-    @contextmanager
-    def writer(self, *, timeout: float = 0.0) -> Iterator[None]:
-        """Hold the archive for writing over several calls; the index is saved once, at the end.
-
-        Begins with finishing what a killed writer left behind.
-
-        Raises:
-            ArchiveBusyError: another writer did not finish within `timeout` seconds; names it.
-            ReadOnlyArchiveError: the archive was opened read-only.
-        """
-        self._require_writable()
-        outermost = not self._writer_lock.held
-        with contextlib.ExitStack() as stack:
-            with explained(self.path):
-                stack.enter_context(self._writer_lock.hold(timeout=timeout))
-                if outermost:
-                    loose_files.collect(self._catalog, self._images)
-            try:
-                yield
-            finally:
-                if outermost:
-                    self._index.save()
 
     def pending(self, rows: Sequence[ManifestRow], *, progress: Progress | None = None) -> Plan:
         """What adding these rows would have to do. Reads and hashes their files, decodes nothing, changes nothing."""
@@ -177,6 +195,8 @@ class Archive(ArchiveReading):
                 with explained(self.path):
                     self._images.write(encoded.values())
                 with self._catalog.writing() as session:
+                    # Once more, now that nobody else can write: another process may have switched encoders meanwhile.
+                    require_encoder(active_encoder(session), fingerprint=fingerprint)
                     added = insert_images(session, encoder.id, items, rows, in_place=in_place, encoded=encoded)
                     loose_files.cross_out(session, names)
             except BaseException:
@@ -206,30 +226,6 @@ class Archive(ArchiveReading):
             self._catalog.erase_removed()  # a report may have been replaced for what it said of a person
         return applied
 
-    def add_report_vectors(
-        self, case_ids: Sequence[int], texts: Sequence[str], vectors: object, *, fingerprint: str
-    ) -> int:
-        """Store the vectors of reports, in one transaction, in place of those there were.
-
-        Args:
-            case_ids: of the cases (`reports_without_vector` names those that lack one).
-            texts: the reports as they were embedded. A case that is gone, or has another report by now, is passed over.
-            vectors: float32[len(case_ids), dim], rows of unit length.
-            fingerprint: of the encoder that made the vectors; must be the archive's.
-
-        Returns how many were stored. Raises like `add`.
-        """
-        with self._catalog.reading() as session:
-            encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
-        rows = checked_vectors(vectors, dim=encoder.dim, count=len(case_ids), of="report")
-        if len(texts) != len(case_ids):
-            raise ValueError(f"{len(case_ids)} cases and {len(texts)} texts: give each case its text")
-        with self.writer(), self._catalog.writing() as session:
-            stored = report_vectors.put(session, encoder.id, case_ids, texts, rows)
-            if stored:
-                advance(session)
-        return stored
-
     def remove(self, case_key: str) -> int:
         """Take a case out of records, index and disk. Files added in place, and pictures that another case shows
         too, stay where they are. Returns how many images it had.
@@ -247,7 +243,3 @@ class Archive(ArchiveReading):
                 loose_files.collect(self._catalog, self._images)
             self._catalog.erase_removed()
         return removed
-
-    def _require_writable(self) -> None:
-        if self._catalog.read_only:
-            raise ReadOnlyArchiveError(f"{self.path} was opened read-only. Open it for writing to change it.")

@@ -22,6 +22,7 @@ def make_archive(path: Path, name: str) -> None:
     """A new, empty archive in the folder `path`: wholly there, or not at all. Raises as `Archive.create` does."""
     building = path / f"{DATABASE}.new"
     with explained(path):
+        is_new = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
         with WriterLock(path).hold():
             # A creation that was cut short has left nothing but these.
@@ -35,6 +36,8 @@ def make_archive(path: Path, name: str) -> None:
             _build(building, name or path.resolve().name)
             building.replace(path / DATABASE)
             sync_folder(path)
+            if is_new:
+                sync_folder(path.resolve().parent)
 
 
 @contextmanager

@@ -15,6 +15,14 @@ from .models import ArchiveRow, CaseRow, EmbeddingRow, EncoderRow, ImageRow, Pat
 from .records import ArchiveStatus, EncoderInfo
 
 
+def counts(session: Session) -> tuple[int, int, int]:
+    """Patients, cases, images."""
+    patients, cases, images = (
+        session.scalar(select(func.count()).select_from(table)) or 0 for table in (PatientRow, CaseRow, ImageRow)
+    )
+    return patients, cases, images
+
+
 def status_of(
     session: Session,
     path: Path,
@@ -24,11 +32,9 @@ def status_of(
 ) -> ArchiveStatus:
     """The figures as `session` sees them; `follower` is None where there is no encoder yet."""
 
-    def count(table: type[PatientRow | CaseRow | ImageRow]) -> int:
-        return session.scalar(select(func.count()).select_from(table)) or 0
-
     archive = session.scalars(select(ArchiveRow)).one()
     encoder = active_encoder(session)
+    patients, cases, images = counts(session)
     embeddings = session.execute(
         select(EncoderRow.fingerprint, func.count(EmbeddingRow.image_id))
         .outerjoin(EmbeddingRow)
@@ -39,9 +45,9 @@ def status_of(
         name=archive.name,
         uuid=archive.uuid,
         schema_version=current_version(),
-        patients=count(PatientRow),
-        cases=count(CaseRow),
-        images=count(ImageRow),
+        patients=patients,
+        cases=cases,
+        images=images,
         encoder=EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim) if encoder else None,
         embeddings=dict(embeddings.all()),
         indexed=follower.index.count if follower else 0,

@@ -19,7 +19,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from .errors import NotAnArchiveError, OutdatedArchiveError, StorageError
+from .durable import sync_file
+from .errors import BackupError, NotAnArchiveError, OutdatedArchiveError, StorageError
 from .migrations import apply_next, current_version, refuse_newer, schema_version
 
 BUSY_SECONDS = 30.0
@@ -29,10 +30,11 @@ BUSY_SECONDS = 30.0
 class Catalog:
     """One database file; safe to use from several threads."""
 
-    def __init__(self, path: Path, *, read_only: bool = False, create: bool = False) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, create: bool = False, still: bool = False) -> None:
+        """`still`: a file that nobody changes, such as a backup's: read without making any file beside it."""
         self.path = path
-        self.read_only = read_only
-        self._engine = _engine(path, mode="ro" if read_only else "rwc" if create else "rw")
+        self.read_only = read_only or still
+        self._engine = _engine(path, mode="ro" if self.read_only else "rwc" if create else "rw", still=still)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -84,10 +86,31 @@ class Catalog:
     def erase_removed(self) -> None:
         """Fold the write-ahead log into the database, so that removed reports are not left in it.
 
-        (`secure_delete` has overwritten them in the database itself.) Readers at work make SQLite put it off.
+        (`secure_delete` has overwritten them in the database itself.) Where a reader is at work, SQLite folds in what
+        it can, and the rest is left to the next removal or to the last one who closes the archive: waiting for a
+        long evaluation would hold up every writer.
         """
         with self._explained(), contextlib.closing(self._engine.raw_connection()) as connection:
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout = 0")
+            try:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+
+    def copy_to(self, target: Path) -> None:
+        """A whole copy of the database as it is at one moment, by SQLite's online backup; others may read and write
+        meanwhile. An `OSError`, or a `StorageError`, leaves a part of it."""
+        with self._explained(), contextlib.closing(self._engine.raw_connection()) as connection:
+            source = connection.driver_connection
+            if not isinstance(source, sqlite3.Connection):
+                raise BackupError(
+                    "This archive's database is on a server. Back it up with the server's own tools, and copy the "
+                    "folder of images after it."
+                )
+            with contextlib.closing(sqlite3.connect(target)) as copy:
+                source.backup(copy)
+        sync_file(target)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -116,9 +139,9 @@ def _explain(reason: str, path: Path) -> str:
     return f"{path} could not be read or written ({reason}). Check the disk and its permissions, then repeat."
 
 
-def _engine(path: Path, *, mode: str) -> Engine:
+def _engine(path: Path, *, mode: str, still: bool) -> Engine:
     query = {"mode": mode, "uri": "true"}
-    if mode == "ro" and _is_still(path):
+    if mode == "ro" and (still or _is_still(path)):
         query["immutable"] = "1"
     url = URL.create("sqlite", database=f"file:{quote(str(path))}", query=query)
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})

@@ -35,6 +35,12 @@ def write_durably(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise
 
 
+def sync_file(path: Path) -> None:
+    """Make the content of a file durable that something else wrote."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable (POSIX; Windows does so by itself and cannot open folders)."""
     if os.name == "nt":

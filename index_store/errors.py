@@ -11,8 +11,10 @@ Every message says what is wrong, where, and what to do next; a command or a vie
     ├── ArchiveBusyError         somebody else is writing
     ├── StorageError             the disk or the database refused: full, read-only, damaged
     ├── EncoderMismatchError     vectors of another encoder than the archive's
+    ├── EncoderIncompleteError   an encoder that has not embedded everything yet cannot answer searches
     ├── VectorError              vectors that must not be stored or searched (NaN, length, shape)
     ├── IndexDriftError          the index and the records disagree, even after rebuilding it
+    ├── BackupError              a backup that is damaged, or a place that cannot take one
     ├── FilterError              a `CaseFilter` that cannot be meant
     ├── CaseNotFoundError
     ├── ImageNotFoundError
@@ -59,12 +61,20 @@ class EncoderMismatchError(ArchiveError):
     """The vectors come from another encoder than the archive's."""
 
 
+class EncoderIncompleteError(ArchiveError):
+    """The encoder has not embedded everything yet."""
+
+
 class VectorError(ArchiveError):
     """Vectors of the wrong shape or length, or not finite."""
 
 
 class IndexDriftError(ArchiveError):
     """The vector index and the records disagree."""
+
+
+class BackupError(ArchiveError):
+    """A backup that cannot be made, or cannot be trusted."""
 
 
 class FilterError(ArchiveError):

@@ -94,6 +94,10 @@ class ImageStore:
             )
         return self._folder / name
 
+    def names(self) -> list[str]:
+        """Every file there is, half-written ones included, in the order of their names."""
+        return sorted(path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if path.is_file())
+
     def holds(self, name: str) -> bool:
         return self.path(name).is_file()
 

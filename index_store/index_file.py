@@ -37,6 +37,11 @@ class IndexIdentity:
     dim: int
 
 
+def index_stem(fingerprint: str) -> str:
+    """What the names of an encoder's index files begin with: a fingerprint is anybody's text, its hash a safe name."""
+    return hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
+
+
 class IndexFileProblem(Exception):
     """Why the saved index is not believed, as the end of a sentence."""
 
@@ -47,8 +52,7 @@ class IndexFile:
     def __init__(self, folder: Path, identity: IndexIdentity) -> None:
         self._folder = folder
         self._identity = identity
-        # A fingerprint is anybody's text; its hash is a safe file name.
-        self._stem = hashlib.sha256(identity.fingerprint.encode()).hexdigest()[:16]
+        self._stem = index_stem(identity.fingerprint)
         self._card = folder / f"{self._stem}.json"
 
     def read(self) -> tuple[FaissIndex, LogPosition]:
@@ -106,6 +110,12 @@ class IndexFile:
                 # A reader on Windows may hold it open; the next saving takes it along.
                 with contextlib.suppress(PermissionError):
                     old.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Delete what was saved; what cannot be deleted is no harm, since it is believed only where it fits."""
+        for path in self._folder.glob(f"{self._stem}*"):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _expected(self) -> dict[str, object]:
         return {"format": FORMAT, **asdict(self._identity)}

@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from .errors import IndexDriftError
+from .errors import IndexDriftError, StorageError
 from .faiss_index import FaissIndex
 from .index_file import IndexFile, IndexFileProblem, IndexIdentity, LogPosition
 from .models import ADDED, REMOVED, ChangeRow, EmbeddingRow
@@ -25,6 +25,9 @@ VECTOR_TYPE = np.dtype("<f4")
 """How a vector is stored: little-endian float32 on every machine."""
 CHUNK = 10_000
 """Rows fetched at a time (at 512 dimensions 20 MB); also below SQLite's limit of bound values."""
+
+REBUILT_NOTE = "The vector index was rebuilt"
+"""What the note on a rebuilding begins with."""
 
 
 def log_changes(session: Session, encoder_id: int, image_ids: Iterable[int], operation: str) -> None:
@@ -94,14 +97,17 @@ class IndexFollower:
             if not self._knows_this_log(session):
                 self.rebuild(session, "the records are not those it had followed (restored from a backup?)")
                 return
-            self._apply_changes(session)
+            was_saved = self._saved == self.position
+            changed = self._apply_changes(session)
             self.position = head
+            if was_saved and not changed:  # the log went on for another encoder: the file would hold the same vectors
+                self._saved = head
         if self.index.count != self._stored_count(session):
             self.rebuild(session, "its number of vectors did not match")
 
     def rebuild(self, session: Session, reason: str) -> None:
         """Begin anew from the stored vectors."""
-        self._notes.append(f"The vector index was rebuilt from the archive's records: {reason}.")
+        self._notes.append(f"{REBUILT_NOTE} from the archive's records: {reason}.")
         self.index = FaissIndex(self._dim)
         for ids, vectors in self._all_vectors(session):
             self.index.add(ids, vectors)
@@ -128,13 +134,18 @@ class IndexFollower:
                 "archive is opened next."
             )
 
+    def discard(self) -> None:
+        """Delete the index file."""
+        self._file.discard()
+
     def _knows_this_log(self, session: Session) -> bool:
         if self.position == LogPosition():
             return True
         token = session.scalar(select(ChangeRow.token).where(ChangeRow.sequence == self.position.sequence))
         return token == self.position.token
 
-    def _apply_changes(self, session: Session) -> None:
+    def _apply_changes(self, session: Session) -> bool:
+        """Returns whether there were any for this encoder."""
         changes = session.execute(
             select(ChangeRow.image_id, ChangeRow.operation)
             .where(ChangeRow.encoder_id == self._encoder_id, ChangeRow.sequence > self.position.sequence)
@@ -152,6 +163,7 @@ class IndexFollower:
         for start in range(0, len(added), CHUNK):
             part = added[start : start + CHUNK]
             self.index.add(*stored_vectors(session, self._encoder_id, part, self._dim))
+        return bool(last)
 
     def _stored_count(self, session: Session) -> int:
         query = select(func.count()).select_from(EmbeddingRow).where(EmbeddingRow.encoder_id == self._encoder_id)
@@ -171,5 +183,11 @@ class IndexFollower:
 def _arrays(rows: Iterable[tuple[int, bytes]], dim: int) -> tuple[Ids, Vectors]:
     pairs = list(rows)
     ids = np.array([image_id for image_id, _ in pairs], dtype=np.int64)
+    damaged = [image_id for image_id, vector in pairs if len(vector) != dim * VECTOR_TYPE.itemsize]
+    if damaged:
+        raise StorageError(
+            f"The stored vector of image {damaged[0]} is damaged, {len(damaged)} in all. Run `coin doctor --repair`, "
+            "then `coin reembed`."
+        )
     data = np.frombuffer(b"".join(vector for _, vector in pairs), dtype=VECTOR_TYPE)
     return ids, data.reshape(len(pairs), dim).astype(np.float32, copy=False)

@@ -6,6 +6,8 @@ one state of the archive, never to a mixture of two.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -56,6 +58,14 @@ class IndexedSearch:
             encoder = active_encoder(session)
             return self._caught_up(session, encoder) if encoder else None
 
+    @contextmanager
+    def held(self) -> Iterator[tuple[Session, EncoderRow, IndexFollower] | None]:
+        """The index at the log's end, with a session that sees the same state; None where there is no encoder yet.
+        Nobody else of this process searches meanwhile."""
+        with self._lock.exclusive(), self._catalog.reading() as session:
+            encoder = active_encoder(session)
+            yield (session, encoder, self._caught_up(session, encoder)) if encoder else None
+
     def save(self) -> None:
         """Bring the index up to date and write its file. Needs the writer's lock."""
         follower = self.follow()
@@ -63,6 +73,18 @@ class IndexedSearch:
             # Only writers change the index from here on, and we are the writer: searches may go on.
             with self._lock.shared():
                 follower.save()
+
+    def prepare(self, encoder: EncoderRow) -> None:
+        """Build and save the index of an encoder that is to answer next, so that no search waits for it. Needs the
+        writer's lock."""
+        follower = self._make(encoder, notes=[])  # that there was no file yet is no news
+        with self._catalog.reading() as session:
+            follower.load(session)
+        follower.save()
+
+    def discard(self, encoder: EncoderRow) -> None:
+        """Delete the saved index of an encoder whose vectors were dropped. Needs the writer's lock."""
+        self._make(encoder, notes=[]).discard()
 
     def close(self) -> None:
         with self._lock.exclusive():
@@ -72,12 +94,15 @@ class IndexedSearch:
         if self._follower is not None and self._encoder_id == encoder.id:
             self._follower.follow(session)
             return self._follower
-        identity = IndexIdentity(self._archive_uuid, encoder.fingerprint, encoder.dim)
-        follower = IndexFollower(self._folder, identity, encoder.id, self.notes)
+        follower = self._make(encoder, notes=self.notes)
         follower.load(session)
         self._follower, self._encoder_id = follower, encoder.id
         self._save_if_free(follower)
         return follower
+
+    def _make(self, encoder: EncoderRow, *, notes: list[str]) -> IndexFollower:
+        identity = IndexIdentity(self._archive_uuid, encoder.fingerprint, encoder.dim)
+        return IndexFollower(self._folder, identity, encoder.id, notes)
 
     def _save_if_free(self, follower: IndexFollower) -> None:
         """What was rebuilt or caught up at opening need not be again at the next."""

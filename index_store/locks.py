@@ -23,10 +23,10 @@ class WriterLock:
     The operating system lets go of it when its holder dies, however it dies.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, name: str = "writer") -> None:
         self._folder = folder
-        self._lock = FileLock(folder / "writer.lock", thread_local=True)
-        self._holder = folder / "writer.txt"
+        self._lock = FileLock(folder / f"{name}.lock", thread_local=True)
+        self._holder = folder / f"{name}.txt"
 
     @property
     def held(self) -> bool:

@@ -8,21 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sqlalchemy import select
 
 from . import case_lists, report_vectors
 from .archive_status import status_of
 from .case_reader import CaseReader
 from .catalog import Catalog
-from .encoders import active_encoder, require_encoder
-from .errors import ImageNotFoundError
+from .encoders import active_encoder, require_encoder, require_known
+from .errors import ImageNotFoundError, ImageProblem
 from .image_store import ImageStore
+from .images import content_hash, decode_image, read_source
 from .index_follower import stored_vectors
 from .indexed_search import IndexedSearch
-from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Owner, Particulars, StoredReport
+from .models import ImageRow
+from .records import ArchiveStatus, Case, EncoderCoverage, EncoderInfo, Hit, Image, Owner, Particulars, StoredReport
+from .reembedding import coverage, images_without_vector
 from .revision import current_revision
 from .vector_index import Ids, Vectors
 
 if TYPE_CHECKING:
+    import PIL.Image
+
     from .filters import CaseFilter
 
 
@@ -115,11 +121,28 @@ class ArchiveReading:
         `Archive.add_report_vectors` is for. In order of case id.
 
         Raises:
-            EncoderMismatchError: it is not the archive's encoder.
+            EncoderMismatchError: it is neither the archive's encoder nor one that was begun.
         """
         with self._catalog.reading() as session:
-            encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
+            encoder = require_known(session, fingerprint)
             return report_vectors.without_vector(session, encoder.id)
+
+    def images_without_vector(self, fingerprint: str, *, after: int = 0, limit: int = 1_000) -> Ids:
+        """The ids, int64[n ≤ limit], ascending and above `after`, of images that have no vector of this encoder: what
+        `Archive.add_vectors` is for.
+
+        Raises:
+            EncoderMismatchError: it is neither the archive's encoder nor one that was begun.
+        """
+        with self._catalog.reading() as session:
+            encoder = require_known(session, fingerprint)
+            return images_without_vector(session, encoder.id, after=after, limit=limit)
+
+    def encoders(self) -> tuple[EncoderCoverage, ...]:
+        """Every encoder the archive knows and how much it has embedded, in the order of their registration. Reads all
+        reports."""
+        with self._catalog.reading() as session:
+            return coverage(session)
 
     def report_vectors(self, fingerprint: str) -> tuple[Ids, Vectors]:
         """The reports' vectors that are of the text as it is now: case ids int64[n], ascending, and float32[n, dim].
@@ -146,6 +169,24 @@ class ArchiveReading:
         if not path.is_file():
             raise ImageNotFoundError(f"The file of image {image_id} is gone: {path}. Put it back, or remove its case.")
         return path
+
+    def picture(self, image_id: int) -> PIL.Image.Image:
+        """The image as it was added, decoded: RGB, upright, without metadata. Its file's checksum is compared first.
+
+        Raises:
+            ImageNotFoundError: no such image, or its file is gone.
+            ImageProblem: the file is not what was added, or cannot be decoded.
+        """
+        path = self.image_path(image_id)
+        data = read_source(path)
+        with self._catalog.reading() as session:
+            expected = session.scalar(select(ImageRow.file_sha256).where(ImageRow.id == image_id))
+        if content_hash(data) != expected:
+            raise ImageProblem(
+                f"The file of image {image_id} was altered since it was added (its checksum differs). Put the original "
+                "back, or remove its case and add it again."
+            )
+        return decode_image(data)
 
     def vectors_of(self, image_ids: Sequence[int], fingerprint: str) -> Vectors:
         """The stored vectors, float32[len(image_ids), dim], in the order asked for.

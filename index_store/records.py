@@ -129,6 +129,26 @@ class EncoderInfo:
 
 
 @dataclass(frozen=True)
+class EncoderCoverage:
+    """How much of an archive an encoder has embedded."""
+
+    encoder: EncoderInfo
+    active: bool
+    """Whether it answers searches."""
+    images: int
+    vectors: int
+    """Images that have a vector of it."""
+    reports: int
+    """Reports with any text."""
+    report_vectors: int
+    """Reports that have a vector of it, made of the text as it is now."""
+
+    @property
+    def is_whole(self) -> bool:
+        return self.vectors == self.images and self.report_vectors == self.reports
+
+
+@dataclass(frozen=True)
 class ArchiveStatus:
     """An archive in figures."""
 

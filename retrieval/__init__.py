@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from retrieval.notice import RESEARCH_USE as RESEARCH_USE
     from retrieval.query import Query as Query
     from retrieval.query import Region as Region
+    from retrieval.reembedding import ReembedSummary as ReembedSummary
+    from retrieval.reembedding import reembed as reembed
     from retrieval.report_reader import ReportReading as ReportReading
     from retrieval.report_reader import read_report as read_report
     from retrieval.results import RankedCase as RankedCase
@@ -69,6 +71,7 @@ _HOME = {
     "Query": "query",
     "QueryError": "errors",
     "RankedCase": "results",
+    "ReembedSummary": "reembedding",
     "Region": "query",
     "ReportReading": "report_reader",
     "RetrievalError": "errors",
@@ -80,6 +83,7 @@ _HOME = {
     "generate_query": "generated_query",
     "precision_at_k": "evaluation",
     "read_report": "report_reader",
+    "reembed": "reembedding",
     "to_dict": "export",
     "to_json": "export",
 }

@@ -137,7 +137,7 @@ def add_manifest(
         updated = archive.update(plan.changed)
         added, refused = _add_new(archive, plan, encoder, in_place=in_place, batch_size=batch_size, progress=progress)
         touched = archive.particulars({item.row.case for item in (*plan.new, *plan.changed) if item.row.derived})
-        reports, notes = _embed_reports(archive, encoder, batch_size, embedding)
+        reports, notes = embed_reports(archive, encoder, batch_size, embedding)
     unsafe = [Problem(f"line {row.line}", _UNSAFE, _RENAME) for row in screening.unsafe]
     skipped = [*read.problems, *(_in_file(problem, read.path) for problem in (*unsafe, *plan.problems, *refused))]
     return AddSummary(
@@ -154,10 +154,11 @@ def add_manifest(
     )
 
 
-def _embed_reports(
-    archive: Archive, encoder: Encoder, batch_size: int, progress: Progress | None
+def embed_reports(
+    archive: Archive, encoder: Encoder, batch_size: int, progress: Progress | None, *, wait: float = 0.0
 ) -> tuple[int, tuple[str, ...]]:
-    """Embed the reports that lack a current vector. Returns how many, and why not, where it cannot be done."""
+    """Embed the reports that lack a current vector of this encoder. Returns how many, and why not, where it cannot be
+    done. `wait`: seconds to wait for another writer, each time that a batch is to be stored."""
     if archive.encoder is None:
         return 0, ()
     # Equal reports, of which archives hold many, come side by side and are encoded once a batch.
@@ -168,12 +169,13 @@ def _embed_reports(
             batch = lacking[start : start + batch_size]
             place = {text: i for i, text in enumerate(dict.fromkeys(report.text for report in batch))}
             vectors = encoder.encode_texts(list(place))
-            embedded += archive.add_report_vectors(
-                [report.case_id for report in batch],
-                [report.text for report in batch],
-                vectors[[place[report.text] for report in batch]],
-                fingerprint=encoder.fingerprint,
-            )
+            with archive.writer(timeout=wait):
+                embedded += archive.add_report_vectors(
+                    [report.case_id for report in batch],
+                    [report.text for report in batch],
+                    vectors[[place[report.text] for report in batch]],
+                    fingerprint=encoder.fingerprint,
+                )
             if progress is not None:
                 progress(start + len(batch), len(lacking))
     except (EncoderLoadError, EncodingError) as error:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from retrieval.answer import channel_answers, fused_cases, overlaps
 from retrieval.comparability import NEIGHBOURS
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from generation import CoinGenerator, Preset
     from index_store import Archive, CaseFilter
     from retrieval.generated_query import GeneratedQuery
+
+ATTEMPTS: Final = 5
+"""How often to read anew where others change the archive meanwhile. A reading takes a tenth of a second."""
 
 
 class CaseSearch:
@@ -124,28 +127,39 @@ class CaseSearch:
         """
         self._check_encoder()
         started = time.perf_counter()
-        notes: list[str] = []
-        marks = read_marks(query, self._archive)
+        read_marks(query, self._archive)  # what cannot be asked is refused before images are generated
+        said: list[str] = []
         rule = self._rule(query)
-        channels = self._channels(query, rule, notes)
+        channels = self._channels(query, rule, said)
         generated, generate_s = None, 0.0
         if "generated" in channels:
             generated = self._generate(query, preset or query.preset, progress)
             generate_s = generated.generation.seconds
-            notes += generated.notes
-        queries, text = self._encode(query, channels, generated, marks, notes)
-        embedded = time.perf_counter()
-        rankings = self._rank(query, channels, queries, text, marks, notes)
-        lead = next((queries[name] for name in rankings if name in queries), None)
-        cases = fused_cases(
-            self._archive,
-            rankings,
-            rule,
-            query.k,
-            lead=lead,
-            where=query.where,
-            fingerprint=self._encoder.fingerprint,
-        )
+            said += generated.notes
+        for _attempt in range(ATTEMPTS):
+            # Index, cases and reports are read one after the other. Where the archive was changed in between, the
+            # parts may be of two states: a case could be shown that the filter does not permit any more.
+            revision = self._archive.revision
+            notes = list(said)
+            marks = read_marks(query, self._archive)
+            queries, text = self._encode(query, channels, generated, marks, notes)
+            embedded = time.perf_counter()
+            rankings = self._rank(query, channels, queries, text, marks, notes)
+            lead = next((queries[name] for name in rankings if name in queries), None)
+            cases = fused_cases(
+                self._archive,
+                rankings,
+                rule,
+                query.k,
+                lead=lead,
+                where=query.where,
+                fingerprint=self._encoder.fingerprint,
+            )
+            notes += self._notes(len(cases), query)
+            if self._archive.revision == revision:
+                break
+        else:
+            notes.append("The archive changed all the time while it was searched: search again for a steady answer.")
         answers = channel_answers(rankings, rule, query.k)
         return SearchResult(
             query=query,
@@ -157,7 +171,7 @@ class CaseSearch:
             timing=Timing(generate_s, embedded - started - generate_s, time.perf_counter() - embedded),
             encoder=self._encoder.name,
             fingerprint=self._encoder.fingerprint,
-            notes=(*notes, *self._notes(len(cases), query)),
+            notes=tuple(notes),
             vector=lead,
         )
 

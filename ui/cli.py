@@ -15,10 +15,13 @@ from retrieval.notice import RESEARCH_USE
 from ui.commands.add import add
 from ui.commands.archive import init, remove, show, status
 from ui.commands.audit import audit
+from ui.commands.backup import backup, restore
 from ui.commands.demo import demo
+from ui.commands.doctor import doctor
 from ui.commands.evaluate import evaluate
 from ui.commands.generate import generate
 from ui.commands.queries import queries
+from ui.commands.reembed import encoders, reembed
 from ui.commands.search import search
 from ui.commands.view import view
 from ui.errors import user_message
@@ -72,7 +75,25 @@ cli.help = f"""Which cases of a cytology archive look like this one, and what di
 
 Ask by report text (COIN turns it into images), by image, or by a case of the archive. {RESEARCH_USE}"""
 
-for command in (init, add, search, queries, show, remove, generate, evaluate, status, audit, demo, view):
+for command in (
+    init,
+    add,
+    search,
+    queries,
+    show,
+    remove,
+    generate,
+    evaluate,
+    reembed,
+    encoders,
+    status,
+    doctor,
+    audit,
+    backup,
+    restore,
+    demo,
+    view,
+):
     cli.add_command(command)
 
 

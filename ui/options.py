@@ -77,6 +77,18 @@ def as_json(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
 
 
+def with_wait(command: Command) -> Command:
+    """Give a command that writes `--wait`; it receives `wait: float`."""
+    return click.option(
+        "--wait",
+        type=click.FloatRange(0),
+        default=0.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Wait so long for another command that is writing to the archive.",
+    )(command)
+
+
 def _setting_option(setting: Setting) -> Callable[[Command], Command]:
     kind: click.ParamType | None = None
     if setting.choices:

@@ -71,7 +71,7 @@ def search_text(result: SearchResult, neighbourhood: Neighbourhood | None = None
         f"{timing.total_s:.2f} s: generate {timing.generate_s:.2f}, embed {timing.embed_s:.2f}, "
         f"search {timing.search_s:.3f}"
     )
-    return _page(parts)
+    return page(parts)
 
 
 def neighbourhood_text(neighbourhood: Neighbourhood) -> str:
@@ -129,7 +129,7 @@ def case_text(case: Case) -> str:
     for image in case.images:
         about = ", ".join(word for word in (image.kind, image.stain, image.preparation, image.slide) if word)
         images.append(clean(f"  {image.path}  {image.width}×{image.height}  {about}".rstrip()))
-    return _page([clean(f"{case.key}{mark}"), _table(rows), wrapped(case.report), "\n".join(images)])
+    return page([clean(f"{case.key}{mark}"), table(rows), wrapped(case.report), "\n".join(images)])
 
 
 def status_text(status: ArchiveStatus) -> str:
@@ -149,7 +149,7 @@ def status_text(status: ArchiveStatus) -> str:
         ("sites", _counts(status.sites)),
         ("categories", _counts(status.categories)),
     ]
-    return _page([_table(rows), *(wrapped(f"Note: {note}") for note in status.notes)])
+    return page([table(rows), *(wrapped(f"Note: {note}") for note in status.notes)])
 
 
 def generated_text(generated: GeneratedQuery) -> str:
@@ -261,7 +261,8 @@ def _image_line(image: GeneratedImage) -> str:
     return clean(f"seed {made.seed}, {made.preset}, {made.steps} steps, guidance {made.guidance}{where}")
 
 
-def _table(rows: Iterable[tuple[str, str]]) -> str:
+def table(rows: Iterable[tuple[str, str]]) -> str:
+    """Names and values in two columns; what has no value is left out."""
     known = [(name, clean(str(value))) for name, value in rows if value]
     width = max((len(name) for name, _ in known), default=0)
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in known)
@@ -271,6 +272,6 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name or 'not given'} {count}" for name, count in counts.items())
 
 
-def _page(parts: Iterable[str]) -> str:
+def page(parts: Iterable[str]) -> str:
     """The parts with a blank line between, and the research-use line at the end."""
     return "\n\n".join([*(part for part in parts if part), RESEARCH_USE])

@@ -15,6 +15,9 @@ from index_store import Archive, NewImage, Plan, read_manifest
 
 DIM = 16
 FINGERPRINT = "encoder-a"
+OTHER = "encoder-b"
+"""A second encoder, to embed an archive anew with."""
+DIMS = {FINGERPRINT: DIM, OTHER: 12}
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (24, 20)) -> Image.Image:
@@ -34,9 +37,10 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def vector_of(sha256: str) -> np.ndarray:
-    """The test encoder: a unit vector that follows from the content."""
-    return unit(np.random.default_rng(int(sha256[:15], 16)).normal(size=DIM))
+def vector_of(sha256: str, fingerprint: str = FINGERPRINT) -> np.ndarray:
+    """The test encoders: a unit vector that follows from the content."""
+    seed = int(sha256[:15], 16) if fingerprint == FINGERPRINT else [int(sha256[:15], 16), 1]
+    return unit(np.random.default_rng(seed).normal(size=DIMS[fingerprint]))
 
 
 def vectors_for(items: Iterable[NewImage]) -> np.ndarray:
@@ -74,21 +78,38 @@ def simple_rows(count: int, *, prefix: str = "") -> list[dict[str, str]]:
     ]
 
 
-def vector_of_text(text: str) -> np.ndarray:
-    """The test encoder's text tower."""
-    return vector_of(hashlib.sha256(text.encode()).hexdigest())
+def vector_of_text(text: str, fingerprint: str = FINGERPRINT) -> np.ndarray:
+    """The test encoders' text towers."""
+    return vector_of(hashlib.sha256(text.encode()).hexdigest(), fingerprint)
 
 
-def embed_reports(archive: Archive, *, batch: int = 8) -> int:
+def embed_reports(archive: Archive, *, batch: int = 8, fingerprint: str = FINGERPRINT) -> int:
     """Give every report its vector, in batches; returns how many were stored."""
-    lacking = archive.reports_without_vector(FINGERPRINT)
+    lacking = archive.reports_without_vector(fingerprint)
     stored = 0
     for start in range(0, len(lacking), batch):
         part = lacking[start : start + batch]
         texts = [report.text for report in part]
-        vectors = np.array([vector_of_text(text) for text in texts])
-        stored += archive.add_report_vectors([r.case_id for r in part], texts, vectors, fingerprint=FINGERPRINT)
+        vectors = np.array([vector_of_text(text, fingerprint) for text in texts])
+        stored += archive.add_report_vectors([r.case_id for r in part], texts, vectors, fingerprint=fingerprint)
     return stored
+
+
+def embed_images(archive: Archive, fingerprint: str, *, batch: int = 8) -> int:
+    """Give every image its vector of this encoder, in batches; returns how many were stored."""
+    stored = 0
+    while (ids := archive.images_without_vector(fingerprint, limit=batch)).size:
+        vectors = np.array([vector_of(archive.image(int(i)).sha256, fingerprint) for i in ids])
+        stored += archive.add_vectors(ids.tolist(), vectors, fingerprint=fingerprint)
+    return stored
+
+
+def reembed(archive: Archive, fingerprint: str, *, batch: int = 8) -> None:
+    """What `retrieval` does with an archive and another encoder, with the test encoders."""
+    archive.begin_encoder(fingerprint, name=f"test {fingerprint}", dim=DIMS[fingerprint])
+    embed_images(archive, fingerprint, batch=batch)
+    embed_reports(archive, batch=batch, fingerprint=fingerprint)
+    archive.switch_encoder(fingerprint)
 
 
 def add_manifest(archive: Archive, manifest: Path, *, batch: int = 8, in_place: bool = False) -> Plan:
@@ -115,19 +136,20 @@ def found_by_itself(archive: Archive) -> None:
     status = archive.status()
     assert status.indexed == status.images == len(images)
     assert status.index_sequence == status.log_sequence
+    fingerprint = status.encoder.fingerprint if status.encoder else FINGERPRINT
     for image in images:
-        (hits,) = archive.search(vector_of(image.sha256)[None], 1, fingerprint=FINGERPRINT)
+        (hits,) = archive.search(vector_of(image.sha256, fingerprint)[None], 1, fingerprint=fingerprint)
         assert archive.image(hits[0].image_id).sha256 == image.sha256
         assert image.path.is_file()
 
 
-def reports_embedded(archive: Archive) -> dict[str, np.ndarray]:
+def reports_embedded(archive: Archive, fingerprint: str = FINGERPRINT) -> dict[str, np.ndarray]:
     """The reports' vectors by case key; each is that of the report as it is, and no other report claims to have one."""
     reports = {report.case_id: report for report in archive.reports()}
-    ids, vectors = archive.report_vectors(FINGERPRINT)
+    ids, vectors = archive.report_vectors(fingerprint)
     for case_id, vector in zip(ids.tolist(), vectors, strict=True):
-        assert np.array_equal(vector, vector_of_text(reports[case_id].text))
-    lacking = {report.case_id for report in archive.reports_without_vector(FINGERPRINT)}
+        assert np.array_equal(vector, vector_of_text(reports[case_id].text, fingerprint))
+    lacking = {report.case_id for report in archive.reports_without_vector(fingerprint)}
     assert lacking == {i for i, report in reports.items() if report.text.strip()} - set(ids.tolist())
     return {reports[i].case_key: vector for i, vector in zip(ids.tolist(), vectors, strict=True)}
 

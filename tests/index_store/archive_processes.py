@@ -3,18 +3,23 @@ modules once."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from archive_builders import FINGERPRINT, add_manifest, vector_of
+import numpy as np
+import syscalls
+from archive_builders import OTHER, add_manifest, everything, found_by_itself, reembed, vector_of
 from sqlalchemy import Engine, event
 
-from index_store import Archive
+from index_store import Archive, EncoderMismatchError, StorageError
 
 SECONDS = 60
 """No child may take longer; on an idle machine they take less than one."""
@@ -25,6 +30,8 @@ def context() -> ForkServerContext:
     server.set_forkserver_preload(
         ["faiss", "PIL.Image", "index_store.archive", "index_store.manifest", "index_store.faiss_index"]
     )
+    with syscalls.preloaded():
+        forkserver.ensure_running()
     return server
 
 
@@ -88,14 +95,87 @@ def hold_the_lock(folder: Path, holding: Event, release: Event) -> None:
         release.wait(SECONDS)
 
 
-def search_until(folder: Path, started: Event, images: int, batch: int) -> None:
-    """Search over and over until the archive holds so many images; every answer must be whole batches."""
-    query = vector_of("0" * 64)[None]
+def use_read_only(folder: Path, manifest: Path) -> None:
+    """As somebody who may read the archive's files and no more."""
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    assert not os.access(folder, os.W_OK)
     with Archive.open(folder, read_only=True) as archive:
-        seen = -1
-        while seen != images:
-            (hits,) = archive.search(query, 10_000, fingerprint=FINGERPRINT)
-            if len(hits) % batch or len(archive.cases_of_images([hit.image_id for hit in hits])) < len(hits):
-                raise SystemExit(f"saw {len(hits)} images: not a whole generation")
-            seen = len(hits)
-            started.set()
+        found_by_itself(archive)
+        assert archive.examine().findings == ()
+    with contextlib.suppress(StorageError), Archive.open(folder) as archive:
+        before = everything(archive)
+        for change in (
+            lambda: archive.remove("case-1"),
+            lambda: add_manifest(archive, manifest),
+            lambda: reembed(archive, OTHER),
+            lambda: archive.examine(repair=True),
+        ):
+            try:
+                change()
+            except StorageError:
+                assert everything(archive) == before
+                found_by_itself(archive)
+            else:
+                raise SystemExit("changed what may only be read")
+
+
+IMAGES = 3
+"""Of each case that `follow_until` looks at."""
+LAST = "case-last"
+
+
+def follow_until(folder: Path, started: Event, threads: int = 2) -> None:
+    """On several threads, search over and over until the last case is there: every answer must be of one generation.
+
+    That is: whole cases, since a case comes and goes as one; and the scores that the encoder of the archive gives, not
+    those of another, though the archive is embedded anew meanwhile.
+    """
+    failures: list[BaseException] = []
+    with Archive.open(folder, read_only=True) as archive:
+
+        def look() -> None:
+            try:
+                while not look_once(archive):
+                    started.set()
+            except BaseException as error:
+                failures.append(error)
+                raise
+
+        workers = [threading.Thread(target=look) for _ in range(threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(SECONDS)
+        if failures or any(worker.is_alive() for worker in workers):
+            raise SystemExit(f"not a whole generation: {failures}")
+        if archive.notes:
+            raise SystemExit(f"following cost a rebuilding: {archive.notes}")
+
+
+def look_once(archive: Archive) -> bool:
+    """One search; says whether the last case was there."""
+    encoder = archive.encoder
+    assert encoder is not None
+    query = vector_of("0" * 64, encoder.fingerprint)
+    try:
+        (hits,) = archive.search(query[None], 10_000, fingerprint=encoder.fingerprint)
+    except EncoderMismatchError:  # switched between the two questions: refused, and not answered by the other
+        return False
+    cases = archive.cases_of_images([hit.image_id for hit in hits])  # what was removed since is left out
+    found: dict[str, list[int]] = {}
+    for hit in hits:
+        case = cases.get(hit.image_id)
+        if case is None:
+            continue
+        found.setdefault(case.key, []).append(hit.image_id)
+        (image,) = (image for image in case.images if image.id == hit.image_id)
+        vector = vector_of(image.sha256, encoder.fingerprint)
+        true = float((vector.astype(np.float64) * query.astype(np.float64)).sum())
+        assert hit.score == true, f"{hit} is not of {encoder.fingerprint}"
+    assert len(hits) % IMAGES == 0, f"{len(hits)} hits"
+    assert {len(ids) for ids in found.values()} <= {IMAGES}, "half a case"
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    return LAST in found

@@ -286,7 +286,7 @@ def test_vectors_come_in_the_order_asked_for(filled: Archive) -> None:
 
 def test_another_encoder_is_refused_with_advice(filled: Archive, manifest: Path) -> None:
     with pytest.raises(
-        EncoderMismatchError, match=r"embedded with test encoder .*is another \(encoder-b\).*embed anew"
+        EncoderMismatchError, match=r"embedded with test encoder .*is another \(encoder-b\).*embed the archive anew"
     ):
         filled.use_encoder("encoder-b", name="another", dim=DIM)
     with pytest.raises(EncoderMismatchError):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +11,18 @@ import pytest
 from archive_builders import (
     DIM,
     FINGERPRINT,
+    OTHER,
     add_manifest,
+    embed_reports,
     found_by_itself,
+    picture,
+    reembed,
     simple_rows,
     vector_of,
     vectors_for,
     write_manifest,
 )
-from archive_processes import SECONDS, context, hold_the_lock, search_until
+from archive_processes import IMAGES, LAST, SECONDS, context, follow_until, hold_the_lock
 
 from index_store import Archive, ArchiveBusyError, CaseFilter, read_manifest
 from index_store.index_follower import log_head
@@ -103,15 +108,64 @@ def test_a_reading_transaction_sees_one_state(filled: Archive) -> None:
         assert log_head(session) == before
 
 
-def test_a_reading_process_sees_whole_generations_and_the_last_one(archive: Archive, tmp_path: Path) -> None:
-    archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
-    started = context().Event()
-    process = context().Process(target=search_until, args=(archive.path, started, 10 * BATCH, BATCH))
-    process.start()
-    assert started.wait(SECONDS)
-    add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(10 * BATCH)), batch=BATCH)
-    process.join(SECONDS)
-    assert process.exitcode == 0
+def test_readers_in_processes_and_threads_see_whole_generations(archive: Archive, tmp_path: Path) -> None:
+    """One writer adds, removes, changes and embeds anew; three processes of two threads each search all the time, and
+    none of them is opened again."""
+    fingerprint = FINGERPRINT
+    archive.use_encoder(fingerprint, name="test encoder", dim=DIM)
+
+    def add(*keys: str) -> None:
+        rows = [
+            {"image": f"{key}-{i}.png", "case": key, "patient": key, "report": f"Report {key}."}
+            for key in keys
+            for i in range(IMAGES)
+        ]
+        for row in rows:
+            picture(zlib.crc32(row["image"].encode())).save(tmp_path / row["image"])
+        plan = archive.pending(read_manifest(write_manifest(tmp_path / "manifest.csv", rows)).rows)
+        for start in range(0, len(plan.new), IMAGES):
+            items = [planned.load() for planned in plan.new[start : start + IMAGES]]
+            vectors = np.array([vector_of(item.sha256, fingerprint) for item in items])
+            assert archive.add(items, vectors, fingerprint=fingerprint) == IMAGES
+
+    add("case-0", "case-1")
+    events = [context().Event() for _ in range(3)]
+    readers = [context().Process(target=follow_until, args=(archive.path, started)) for started in events]
+    for reader, started in zip(readers, events, strict=True):
+        reader.start()
+        assert started.wait(SECONDS)
+    add(*(f"case-{i}" for i in range(2, 8)))
+    for key in ("case-0", "case-3"):
+        assert archive.remove(key) == IMAGES
+    with archive.writer():
+        reembed(archive, OTHER, batch=4)
+    fingerprint = OTHER
+    archive.remove("case-5")
+    add("case-8", LAST)
+    for reader in readers:
+        reader.join(SECONDS)
+    assert [reader.exitcode for reader in readers] == [0, 0, 0]
+    embed_reports(archive, fingerprint=OTHER)
+    found_by_itself(archive)
+    assert archive.examine().findings == ()
+
+
+def test_a_second_writer_may_wait(filled: Archive) -> None:
+    done: list[int] = []
+
+    def remove() -> None:
+        with filled.writer(timeout=SECONDS):
+            done.append(filled.remove("case-0"))
+
+    with another_writer(filled.path):
+        waiting = threading.Thread(target=remove)
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        assert done == []
+    waiting.join(SECONDS)
+    assert done == [1]
+    found_by_itself(filled)
 
 
 def test_threads_search_while_one_writes(archive: Archive, tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ import pytest
 from generation import CoinGenerator
 from index_store import Archive, CaseFilter, CaseNotFoundError, EncoderMismatchError, ImageProblem
 from retrieval import CaseSearch, Encoder, QueryError, add_manifest
+from retrieval import search as search_module
 from retrieval.fusion import FusionRule, fuse, mean_query
 from retrieval.query import Query, Region
 from retrieval.rocchio import LESS, MORE
+from retrieval.search import ATTEMPTS
 from tests.clip_model import tiny_clip
 from tests.models import tiny_sdxl
 from tests.retrieval.conftest import speckled
@@ -281,6 +283,49 @@ def test_a_report_that_was_changed_is_found_by_its_new_words(encoder: Encoder, t
         assert search.run(asked).cases[0].case.key == "b"
 
 
+@pytest.mark.parametrize("times", [1, 2, 100])
+def test_an_answer_is_of_one_state_though_others_change_the_archive(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Just after the ranking, the nearest case moves to another site and a nearer one comes: neither the case that the
+    filter does not permit any more is shown, nor one that is not there; without end, it is said."""
+    for number in range(4):
+        speckled(number).save(tmp_path / f"{number}.png")
+    manifest = tmp_path / "manifest.csv"
+    ranked = search_module.rank_images
+    changes = 0
+
+    def rank_and_change(*arguments: object, **options: object) -> object:
+        nonlocal changes
+        found = ranked(*arguments, **options)
+        if changes < times:
+            changes += 1
+            sites = ["thyroid", "urine"] if changes % 2 else ["urine", "thyroid"]
+            rows = [f"{number}.png,{name},{name},R,{sites[number % 2]}" for number, name in enumerate("abcd")]
+            manifest.write_text("\n".join(["image,case,patient,report,site", *rows, ""]))
+            with Archive.open(tmp_path / "archive") as writer:
+                add_manifest(writer, manifest, encoder, derive=False)
+        return found
+
+    with Archive.create(tmp_path / "archive") as archive:
+        rows = [
+            f"{number}.png,{name},{name},R,{('urine', 'thyroid')[number % 2]}" for number, name in enumerate("abcd")
+        ]
+        manifest.write_text("\n".join(["image,case,patient,report,site", *rows, ""]))
+        add_manifest(archive, manifest, encoder, derive=False)
+        search = CaseSearch(archive, encoder)
+        monkeypatch.setattr(search_module, "rank_images", rank_and_change)
+        result = search.by_image(speckled(0), k=2, where=CaseFilter(sites=("urine",)))
+        if times < ATTEMPTS:
+            assert changes == times
+            assert {entry.case.site for entry in result.cases} == {"urine"}
+            assert {entry.case.key for entry in result.cases} == ({"b", "d"} if times == 1 else {"a", "c"})
+            assert result.notes == ()
+        else:
+            assert changes == ATTEMPTS
+            assert "changed all the time" in result.notes[-1]
+
+
 def test_without_a_generator_a_report_is_still_compared(search: CaseSearch) -> None:
     result = search.by_report(REPORT, k=4)
     assert [answer.channel for answer in result.channels] == ["joint", "report"]
@@ -375,7 +420,7 @@ def test_another_encoder_is_refused_with_the_way_out(
     archive: Archive, encoder: Encoder, manifest: Path, tmp_path: Path
 ) -> None:
     other = Encoder(tiny_clip(tmp_path / "other", seed=1), device="cpu")
-    with pytest.raises(EncoderMismatchError, match=rf"{encoder.name}.*other.*embed anew: create another archive"):
+    with pytest.raises(EncoderMismatchError, match=rf"{encoder.name}.*other.*embed the archive anew"):
         CaseSearch(archive, other)
     before = archive.status()
     with pytest.raises(EncoderMismatchError):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ui.commands.output import echo, echo_json
-from ui.options import as_json, with_settings
+from ui.options import as_json, with_settings, with_wait
 from ui.progress import progress
 from ui.service import open_archive
 from ui.settings import Settings
@@ -33,6 +33,7 @@ from ui.text import add_text
     "--redact", is_flag=True, help="Replace direct identifiers (names, dates, record numbers …) before storing."
 )
 @click.option("--refuse", is_flag=True, help="Store nothing where there are direct identifiers.")
+@with_wait
 @as_json
 @with_settings("archive", "encoder", "device")
 def add(
@@ -44,6 +45,7 @@ def add(
     derive: bool,
     redact: bool,
     refuse: bool,
+    wait: float,
     as_json: bool,
 ) -> None:
     """Add the cases of MANIFEST (CSV, TSV, JSONL or COIN's .xlsx) to the archive.
@@ -70,18 +72,19 @@ def add(
         progress("Embedding reports", unit="reports") as draw_reports,
     ):
         encoder = Encoder(settings.encoder, device=settings.device)
-        summary = add_manifest(
-            archive,
-            manifest,
-            encoder,
-            images=images,
-            in_place=in_place,
-            batch_size=batch_size,
-            derive=derive,
-            identifiers="redact" if redact else "refuse" if refuse else "warn",
-            progress=draw,
-            embedding=draw_reports,
-        )
+        with archive.writer(timeout=wait):
+            summary = add_manifest(
+                archive,
+                manifest,
+                encoder,
+                images=images,
+                in_place=in_place,
+                batch_size=batch_size,
+                derive=derive,
+                identifiers="redact" if redact else "refuse" if refuse else "warn",
+                progress=draw,
+                embedding=draw_reports,
+            )
     if as_json:
         echo_json(summary)
     else:

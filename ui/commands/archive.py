@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ui.commands.output import echo, echo_json
-from ui.options import as_json, with_settings
+from ui.options import as_json, with_settings, with_wait
 from ui.service import Service, open_archive
 from ui.settings import Settings
 from ui.text import case_text, clean, status_text
@@ -41,9 +41,10 @@ def show(settings: Settings, case: str, as_json: bool) -> None:
 @click.command()
 @click.argument("cases", nargs=-1, required=True, metavar="CASE...")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@with_wait
 @as_json
 @with_settings("archive")
-def remove(settings: Settings, cases: tuple[str, ...], yes: bool, as_json: bool) -> None:
+def remove(settings: Settings, cases: tuple[str, ...], yes: bool, wait: float, as_json: bool) -> None:
     """Take every CASE out of the archive: its records, its vectors, and its stored images."""
     with open_archive(settings.archive) as archive:
         # All of them first: a mistyped name must not leave the removal half done.
@@ -51,8 +52,9 @@ def remove(settings: Settings, cases: tuple[str, ...], yes: bool, as_json: bool)
         if not yes:
             question = f"Remove {len(cases)} case(s) with {images} image(s) from '{settings.archive}' for good?"
             click.confirm(clean(question), abort=True, err=True)
-        for case in cases:
-            archive.remove(case)
+        with archive.writer(timeout=wait):
+            for case in cases:
+                archive.remove(case)
     if as_json:
         echo_json({"removed": list(cases), "images": images})
     else:

@@ -1,0 +1,156 @@
+"""Everything that changes an archive, each as a function of a folder that can be begun again after it was cut short.
+
+Imported by the test and by the processes that are killed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from archive_builders import FINGERPRINT, OTHER, add_manifest, reembed, simple_rows, write_manifest
+
+from index_store import Archive, NotAnArchiveError, OutdatedArchiveError, read_manifest
+
+CASES, MORE = 3, 5
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`prepare` fills an empty folder; `act` does the work, or what is left of it."""
+
+    prepare: Callable[[Path], object]
+    act: Callable[[Path], object]
+    place: str = "archive"
+    """What is made or changed, within the folder."""
+
+
+def _begun(root: Path) -> None:
+    """An archive of three cases, and a manifest of five."""
+    manifest = write_manifest(root / "manifest.csv", simple_rows(CASES))
+    with Archive.create(root / "archive") as archive:
+        add_manifest(archive, manifest)
+    write_manifest(root / "manifest.csv", simple_rows(MORE))
+
+
+def _add(root: Path, *, in_place: bool = False) -> None:
+    with Archive.open(root / "archive") as archive:
+        add_manifest(archive, root / "manifest.csv", batch=1, in_place=in_place)
+
+
+def _create(root: Path) -> None:
+    if not (root / "archive" / "archive.sqlite").exists():
+        Archive.create(root / "archive").close()
+
+
+def _update(root: Path) -> None:
+    rows = [{**row, "report": f"{row['report']} Changed.", "patient": "one"} for row in simple_rows(CASES)]
+    with Archive.open(root / "archive") as archive:
+        plan = archive.pending(read_manifest(write_manifest(root / "changed.csv", rows)).rows)
+        archive.update(plan.changed)
+
+
+def _remove(root: Path) -> None:
+    with Archive.open(root / "archive") as archive:
+        for key in ("case-1", "case-2"):
+            if key in {case.key for case in archive.cases()}:
+                archive.remove(key)
+
+
+def _reembed(root: Path) -> None:
+    with Archive.open(root / "archive") as archive:
+        reembed(archive, OTHER, batch=2)
+
+
+def _embedded_anew(root: Path) -> None:
+    _begun(root)
+    _reembed(root)
+
+
+def _drop(root: Path) -> None:
+    with Archive.open(root / "archive") as archive:
+        archive.drop_encoder(FINGERPRINT)
+
+
+def _spoilt(root: Path) -> None:
+    """What `--repair` can put right, though nothing of ours makes it: a line less in the log, a patient, a file."""
+    _begun(root)
+    with closing(sqlite3.connect(root / "archive" / "archive.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM changes WHERE image_id = 2")
+        connection.execute("INSERT INTO patients (key) VALUES ('nobody')")
+    (root / "archive" / "images" / "stray.png").write_bytes(b"stray")
+
+
+def _repair(root: Path) -> None:
+    with Archive.open(root / "archive") as archive:
+        archive.examine(repair=True)
+
+
+def _back_up(root: Path) -> None:
+    with Archive.open(root / "archive", read_only=True) as archive:
+        if not (root / "backup").exists():
+            archive.back_up(root / "backup")
+
+
+def _backed_up(root: Path) -> None:
+    _begun(root)
+    _back_up(root)
+
+
+def _restore(root: Path) -> None:
+    if not (root / "new").exists():
+        Archive.restore(root / "backup", root / "new")
+
+
+def _old(root: Path) -> None:
+    (root / "archive").mkdir()
+    with closing(sqlite3.connect(root / "archive" / "archive.sqlite")) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.executescript(Path(__file__).with_name("archive_version_1.sql").read_text(encoding="utf-8"))
+
+
+def _migrate(root: Path) -> None:
+    Archive.open(root / "archive").close()
+
+
+OPERATIONS = {
+    "create": Operation(lambda root: None, _create),
+    "add": Operation(_begun, _add),
+    "add in place": Operation(_begun, lambda root: _add(root, in_place=True)),
+    "update": Operation(_begun, _update),
+    "remove": Operation(_begun, _remove),
+    "re-embed": Operation(_begun, _reembed),
+    "drop an encoder": Operation(_embedded_anew, _drop),
+    "repair": Operation(_spoilt, _repair),
+    "back up": Operation(_begun, _back_up, "backup"),
+    "restore": Operation(_backed_up, _restore, "new"),
+    "migrate": Operation(_old, _migrate),
+}
+
+State = object
+"""Comparable."""
+
+
+def state(root: Path, place: str, scratch: Path) -> State:
+    """What is in the archive (or the backup) at `place`, as a reader sees it; a word where it cannot be read yet."""
+    folder = root / place
+    if place == "backup":
+        if not folder.exists():
+            return "no backup"
+        Archive.restore(folder, scratch)
+        folder = scratch
+    try:
+        with Archive.open(folder, read_only=True) as archive:
+            status = archive.status()
+            return (
+                (status.patients, status.log_sequence, archive.encoder),
+                [(c.key, c.patient, c.report, c.site, [i.sha256 for i in c.images]) for c in archive.cases()],
+                archive.encoders(),
+            )
+    except NotAnArchiveError:
+        return "no archive"
+    except OutdatedArchiveError:
+        return "outdated"

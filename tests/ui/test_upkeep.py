@@ -1,0 +1,175 @@
+"""`coin doctor`, `backup`, `restore`, `reembed` and `encoders` as their users meet them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from generation.phantom import Phantom
+from index_store import Archive
+from retrieval import RESEARCH_USE
+from tests.clip_model import tiny_clip
+from tests.ui.conftest import CASES, coin
+
+
+@pytest.fixture
+def own_archive(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the archive that a test may change, set as the archive in force."""
+    folder = Path(shutil.copytree(environment["COIN_ARCHIVE"], tmp_path / "archive"))
+    monkeypatch.setenv("COIN_ARCHIVE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_clip(tmp_path_factory.mktemp("models") / "other", seed=1)
+
+
+def first_picture(folder: Path) -> Path:
+    return min(path for path in (folder / "images").rglob("*") if path.is_file())
+
+
+def test_doctor_says_that_all_is_well(own_archive: Path, phantoms: list[Phantom]) -> None:
+    result = coin("doctor")
+    assert result.exit_code == 0, result.output
+    assert "Nothing is wrong." in result.stdout
+    assert f"{CASES} stored vectors were searched for" in result.stdout
+    assert f"{CASES} of {CASES} images" in result.stdout
+    assert result.stdout.rstrip().endswith(RESEARCH_USE)
+    found = json.loads(coin("doctor", "--json", "--recall", "5", "--quick").stdout)
+    assert (found["healthy"], found["images"], found["recalled"], found["checksums"]) == (True, CASES, 5, False)
+    assert found["findings"] == []
+
+
+def test_doctor_names_what_is_wrong_and_never_a_report(own_archive: Path, phantoms: list[Phantom]) -> None:
+    picture = first_picture(own_archive)
+    picture.write_bytes(picture.read_bytes()[:-1])
+    shutil.rmtree(own_archive / "index")
+    (own_archive / "images" / "stray.png").write_bytes(b"stray")
+    result = coin("doctor")
+    assert result.exit_code == 1
+    assert "WRONG (files): stored image files were altered: 1" in result.stdout
+    assert "WRONG (index)" in result.stdout
+    assert not (own_archive / "index").exists(), "only --repair writes"
+    assert coin("doctor", "--quick").stdout.count("WRONG") == 2, "the altered file is still there"
+    repaired = coin("doctor", "--repair")
+    assert repaired.exit_code == 1, "an altered picture cannot be put right"
+    assert repaired.stdout.count("repaired (") == 2
+    assert repaired.stdout.count("WRONG") == 1
+    told = json.loads(coin("doctor", "--json").stdout)
+    (finding,) = told["findings"]
+    assert finding["examples"][0].startswith("case ")
+    for phantom in phantoms:
+        assert phantom.report not in result.output + repaired.output + json.dumps(told)
+    coin("remove", "--yes", finding["examples"][0].split(",")[0].removeprefix("case "))
+    assert coin("doctor").exit_code == 0
+
+
+def test_doctor_of_no_archive(tmp_path: Path) -> None:
+    result = coin("doctor", "--archive", tmp_path / "nowhere")
+    assert result.exit_code == 1
+    assert "there is no archive" in result.stderr
+
+
+def test_there_and_back(own_archive: Path, tmp_path: Path) -> None:
+    made = coin("backup", tmp_path / "backup")
+    assert made.exit_code == 0, made.output
+    assert f"{CASES} cases" in made.stdout
+    restored = coin("restore", tmp_path / "backup", "--archive", tmp_path / "new")
+    assert restored.exit_code == 0, restored.output
+    assert "found themselves" in restored.stdout
+    assert coin("doctor", "--archive", tmp_path / "new").exit_code == 0
+    before, after = (
+        json.loads(coin("status", "--json", "--archive", where).stdout) for where in (own_archive, tmp_path / "new")
+    )
+    assert {**before, "path": ""} == {**after, "path": ""}
+    again = coin("backup", tmp_path / "backup")
+    assert again.exit_code == 1
+    assert "nothing is overwritten" in again.stderr
+    onto = coin("restore", tmp_path / "backup")
+    assert onto.exit_code == 1
+    assert "nothing is overwritten" in onto.stderr
+    search = coin("search", "--archive", tmp_path / "backup", "--text", "Clue cells.")
+    assert search.exit_code == 1
+    assert "coin restore" in search.stderr
+
+
+def test_backup_as_json_and_without_a_lost_picture(own_archive: Path, tmp_path: Path) -> None:
+    first_picture(own_archive).unlink()
+    refused = coin("backup", tmp_path / "backup")
+    assert refused.exit_code == 1
+    assert "--incomplete" in refused.stderr
+    card = json.loads(coin("backup", tmp_path / "backup", "--incomplete", "--json").stdout)
+    assert (card["files"], len(card["damaged"])) == (CASES - 1, 1)
+    restored = json.loads(coin("restore", tmp_path / "backup", "--archive", tmp_path / "new", "--json").stdout)
+    assert [finding["what"] for finding in restored["examination"]["findings"]] == ["stored image files are missing"]
+
+
+def test_reembed_switches_and_goes_back(own_archive: Path, other_encoder: Path, models: dict[str, str]) -> None:
+    made = coin("reembed", "--encoder", other_encoder)
+    assert made.exit_code == 0, made.output
+    assert f"embedded {CASES} images and " in made.stdout
+    assert "it answers searches" in made.stdout
+    refused = coin("search", "--text", "Clue cells.")
+    assert refused.exit_code == 1
+    assert "coin reembed" in refused.stderr
+    assert coin("search", "--text", "Clue cells.", "--encoder", other_encoder).exit_code == 0
+    old, new = json.loads(coin("encoders", "--json").stdout)["encoders"]
+    assert (old["active"], old["vectors"], new["active"], new["vectors"]) == (False, CASES, True, CASES)
+    prints = [known["encoder"]["fingerprint"] for known in (old, new)]
+    assert coin("encoders", "--switch", prints[0][:8]).exit_code == 0
+    assert coin("search", "--text", "Clue cells.").exit_code == 0
+    in_use = coin("encoders", "--drop", prints[0][:8])
+    assert in_use.exit_code == 1
+    assert "cannot be dropped" in in_use.stderr
+    dropped = coin("encoders", "--drop", prints[1][:8])
+    assert dropped.exit_code == 0
+    assert f"dropped the vectors of {CASES} images" in dropped.stdout
+    assert f"0 of {CASES} images" in dropped.stdout
+    assert coin("doctor").exit_code == 0
+    unknown = coin("encoders", "--drop", "zzz")
+    assert unknown.exit_code == 1
+    assert prints[0][:12] in unknown.stderr
+
+
+def test_reembed_says_what_keeps_it_from_switching(own_archive: Path, other_encoder: Path) -> None:
+    first_picture(own_archive).unlink()
+    made = coin("reembed", "--encoder", other_encoder, "--json")
+    assert made.exit_code == 1
+    told = json.loads(made.stdout)
+    assert (told["embedded"], told["waiting"], told["switched"], len(told["skipped"])) == (CASES - 1, 1, False, 1)
+    assert coin("search", "--text", "Clue cells.").exit_code == 0, "the encoder before still answers"
+    text = coin("reembed", "--encoder", other_encoder)
+    assert text.exit_code == 1
+    assert "the encoder before still answers searches; 1 images lack a vector" in text.stdout
+    assert coin("reembed", "--no-switch", "--drop-old").exit_code == 2
+
+
+def test_reembed_drops_the_old_vectors_on_request(own_archive: Path, other_encoder: Path) -> None:
+    made = coin("reembed", "--encoder", other_encoder, "--drop-old")
+    assert made.exit_code == 0, made.output
+    assert f"dropped the vectors of {CASES} images" in made.stdout
+    assert json.loads(coin("status", "--json").stdout)["embeddings"].popitem()[1] == CASES
+
+
+def test_a_second_writer_is_refused_by_name_or_waits(own_archive: Path, phantoms: list[Phantom]) -> None:
+    holding, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with Archive.open(own_archive) as archive, archive.writer():
+            holding.set()
+            release.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert holding.wait(60)
+    refused = coin("remove", "--yes", phantoms[0].key)
+    assert refused.exit_code == 1
+    assert "process" in refused.stderr
+    threading.Timer(0.2, release.set).start()
+    assert coin("remove", "--yes", phantoms[0].key, "--wait", "60").exit_code == 0
+    holder.join(60)

@@ -1,0 +1,48 @@
+"""`coin doctor`: is the archive whole, and what can be put right."""
+
+from __future__ import annotations
+
+import click
+
+from ui.commands.output import echo, echo_json
+from ui.options import as_json, with_settings, with_wait
+from ui.progress import progress
+from ui.service import open_archive
+from ui.settings import Settings
+from ui.upkeep_text import examination_text
+
+
+@click.command()
+@click.option("--repair", is_flag=True, help="Put right what can be: indexes, the change log, what belongs to nothing.")
+@click.option("--quick", is_flag=True, help="Only look whether image files are there; do not compare their checksums.")
+@click.option(
+    "--recall",
+    type=click.IntRange(0),
+    default=10_000,
+    show_default=True,
+    metavar="N",
+    help="Search for so many stored vectors, evenly drawn; each must find itself.",
+)
+@with_wait
+@as_json
+@with_settings("archive")
+def doctor(settings: Settings, repair: bool, quick: bool, recall: int, wait: float, as_json: bool) -> None:
+    """Examine the archive: database, records, vectors, change log, index, image files.
+
+    Without --repair nothing is written. The exit code is 0 where all is well or was put right, 1 where something is
+    left that a person must see to. Cases and images are named, what a report says is not.
+    """
+    with open_archive(settings.archive, read_only=not repair) as archive, progress("Reading", unit="files") as draw:
+        if repair:
+            with archive.writer(timeout=wait):
+                found = archive.examine(checksums=not quick, recalled=recall, repair=True, progress=draw)
+        else:
+            found = archive.examine(checksums=not quick, recalled=recall, progress=draw)
+    if as_json:
+        from dataclasses import asdict
+
+        echo_json({"healthy": found.healthy, **asdict(found)})
+    else:
+        echo(examination_text(found))
+    if not found.healthy:
+        click.get_current_context().exit(1)
