@@ -24,6 +24,8 @@ from .migrations import apply_next, current_version, refuse_newer, schema_versio
 
 BUSY_SECONDS = 30.0
 """How long a statement waits for another process's commit, which takes milliseconds."""
+ERASING_SECONDS = 1.0
+"""How long erasing waits for readers to end their transactions, which take milliseconds, before it is put off."""
 
 
 class Catalog:
@@ -84,10 +86,16 @@ class Catalog:
     def erase_removed(self) -> None:
         """Fold the write-ahead log into the database, so that removed reports are not left in it.
 
-        (`secure_delete` has overwritten them in the database itself.) Readers at work make SQLite put it off.
+        (`secure_delete` has overwritten them in the database itself.) A reader that holds its transaction for longer
+        than `ERASING_SECONDS` makes SQLite put it off, to the next removal or the last connection's end.
         """
         with self._explained(), contextlib.closing(self._engine.raw_connection()) as connection:
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout = {round(1000 * ERASING_SECONDS)}")
+            try:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:  # the connection goes back to the pool, as patient as the others
+                cursor.execute(f"PRAGMA busy_timeout = {round(1000 * BUSY_SECONDS)}")
 
     def close(self) -> None:
         self._engine.dispose()

@@ -103,6 +103,22 @@ def test_a_reading_transaction_sees_one_state(filled: Archive) -> None:
         assert log_head(session) == before
 
 
+def test_what_a_reader_kept_from_being_erased_is_erased_with_the_next_removal(filled: Archive) -> None:
+    gone = filled.case("case-0").report.encode()
+    with Archive.open(filled.path) as reader:
+        with reader._catalog.reading() as session:
+            log_head(session)
+            filled.remove("case-0")
+            assert any(gone in file.read_bytes() for file in databases(filled))  # put off, and not waited for
+        filled.remove("case-1")
+        assert not any(gone in file.read_bytes() for file in databases(filled))
+
+
+def databases(archive: Archive) -> list[Path]:
+    """The database and its write-ahead log."""
+    return list(archive.path.glob("*.sqlite*"))
+
+
 def test_a_reading_process_sees_whole_generations_and_the_last_one(archive: Archive, tmp_path: Path) -> None:
     archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
     started = context().Event()
