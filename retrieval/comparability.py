@@ -99,7 +99,7 @@ class Calibration:
         n = len(scores)
         threshold = float(scores[min(n - 1, math.floor(false_alarms * n))])
         turned_away = int(np.searchsorted(scores, threshold, side="left"))
-        low, high = _clopper_pearson(turned_away, n)
+        low, high = exact_interval(turned_away, n)
         return Comparability(
             kind=kind,
             comparable=bool(similarity >= threshold),
@@ -119,7 +119,7 @@ class Calibration:
         return dataclasses.replace(self, scores={**self.scores, **other.scores})
 
 
-def _clopper_pearson(times: int, n: int) -> tuple[float, float]:
+def exact_interval(times: int, n: int) -> tuple[float, float]:
     """The exact 95 % interval of a share (Clopper and Pearson, Biometrika 1934)."""
     from scipy.special import betaincinv
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from generation import CoinGenerator, Preset
     from index_store import Archive, CaseFilter
     from retrieval.generated_query import GeneratedQuery
+    from retrieval.shown_site import SiteRates
 
 
 class CaseSearch:
@@ -55,6 +56,7 @@ class CaseSearch:
         self._generator = generator
         self._rules = {**default_rules(), **(rules or {})}
         self._reports: ReportIndex | None = None
+        self._site_rates: tuple[int, SiteRates] | None = None
         self._reading = threading.Lock()
         self._check_encoder()
 
@@ -182,8 +184,11 @@ class CaseSearch:
 
     def _generate(self, query: Query, preset: str | Preset, progress: Progress | None) -> GeneratedQuery:
         from retrieval.generated_query import generate_query
+        from retrieval.shown_site import SiteCheck
 
         assert self._generator is not None
+        fingerprint = self._encoder.fingerprint
+        check = SiteCheck(self._archive, fingerprint=fingerprint, where=query.where, rates=self.site_rates())
         return generate_query(
             self._generator,
             self._encoder,
@@ -193,8 +198,19 @@ class CaseSearch:
             preset=preset,
             where=query.where,
             site=query.site,
+            check=check,
             progress=progress,
         )
+
+    def site_rates(self) -> SiteRates:
+        """How the check of a generated image's site does on the archive's own images, as the archive is now."""
+        from retrieval.shown_site import measure_site_rates
+
+        with self._reading:
+            revision = self._archive.revision
+            if self._site_rates is None or self._site_rates[0] != revision:
+                self._site_rates = revision, measure_site_rates(self._archive, fingerprint=self._encoder.fingerprint)
+            return self._site_rates[1]
 
     def _encode(
         self,
