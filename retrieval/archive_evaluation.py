@@ -17,7 +17,7 @@ from retrieval.errors import EvaluationError
 from retrieval.evaluation import RESAMPLES
 from retrieval.evaluation_results import Evaluation
 from retrieval.fusion import FusionRule, default_rules
-from retrieval.generated_queries import GenerationPlan, OwnReport, generated_queries
+from retrieval.generated_queries import GenerationPlan, OwnReport, generated_folder, generated_queries
 from retrieval.labelled import LabelledCases, read_labelled
 from retrieval.leave_one_out import evaluate_families
 from retrieval.metrics import Ints
@@ -174,7 +174,7 @@ def gather(
     if texts is not None:
         asked_texts = _asked_texts(cases, texts, by_report, encoder, folder, watch, notes)
     if generation is not None and encoder is not None and len(by_report):
-        shelf = VectorShelf(_shelf(folder, "generated", encoder.fingerprint), encoder.dim)
+        shelf = VectorShelf(None if work is None else generated_folder(work, archive, encoder), encoder.dim)
         with watch("Generating", unit="reports") as progress:
             asked = [OwnReport(asked_text(cases.reports[i]), cases.patient_names[i]) for i in by_report]
             held = archive.cases()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -24,6 +25,7 @@ from retrieval.vector_shelf import VectorShelf, shelf_key
 
 if TYPE_CHECKING:
     from generation import CoinGenerator
+    from index_store import Archive
 
 Vectors = npt.NDArray[np.float32]
 
@@ -45,6 +47,11 @@ class GenerationPlan:
     def words(self) -> str:
         """In words, for the record of an evaluation."""
         return f"{self.images} images a report, preset {self.preset}, weights {self.generator.fingerprint[:12]}"
+
+
+def generated_folder(work: Path, archive: Archive, encoder: Encoder) -> Path:
+    """Where the vectors of images generated from an archive's own reports are kept."""
+    return work / archive.uuid / f"generated-{encoder.fingerprint[:16]}"
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class Drawings:
         self._plan = plan
         self._encoder = encoder
         self._shelf = shelf
+        self._prompts: dict[str, str] = {}
 
     def are_made(self, text: str, seeds: Sequence[int]) -> bool:
         """Whether all of these images' vectors are on the shelf."""
@@ -109,10 +117,12 @@ class Drawings:
         from generation import PRESETS
 
         generator, preset = self._plan.generator, PRESETS[self._plan.preset]
+        if text not in self._prompts:
+            self._prompts[text] = generator.prompt(text).text
         return shelf_key(
             {
                 "report": text,
-                "prompt": generator.prompt(text).text,
+                "prompt": self._prompts[text],
                 "seed": seed,
                 "preset": [preset.steps, preset.guidance, preset.scheduler, sorted(preset.scheduler_options.items())],
                 "weights": generator.fingerprint,

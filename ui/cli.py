@@ -14,6 +14,7 @@ import click
 from retrieval.notice import RESEARCH_USE
 from ui.commands.add import add
 from ui.commands.archive import init, remove, show, status
+from ui.commands.calibrate import calibrate
 from ui.commands.demo import demo
 from ui.commands.evaluate import evaluate
 from ui.commands.generate import generate
@@ -71,7 +72,7 @@ cli.help = f"""Which cases of a cytology archive look like this one, and what di
 
 Ask by report text (COIN turns it into images), by image, or by a case of the archive. {RESEARCH_USE}"""
 
-for command in (init, add, search, queries, show, remove, generate, evaluate, status, demo, view):
+for command in (init, add, search, queries, show, remove, generate, evaluate, calibrate, status, demo, view):
     cli.add_command(command)
 
 

@@ -78,9 +78,9 @@ class Service:
         """What is to be known of a result's neighbourhood. The first call reads and calibrates the archive."""
         return self.neighbourhoods.of(result)
 
-    def gallery(self, result: SearchResult) -> Gallery | None:
-        """The nearest cases of each category of the reporting system; None where no system is known."""
-        return self.neighbourhoods.gallery(result)
+    def gallery(self, result: SearchResult, *, m: int = 4) -> Gallery | None:
+        """The nearest m cases of each category of the reporting system; None where no system is known."""
+        return self.neighbourhoods.gallery(result, m=m)
 
     @property
     def neighbourhoods(self) -> Neighbourhoods:
@@ -116,7 +116,7 @@ class Service:
     def _neighbourhoods(self) -> Neighbourhoods:
         from retrieval.neighbourhood import Neighbourhoods
 
-        return Neighbourhoods(self._archive, self._encoder)
+        return Neighbourhoods(self._archive, self._encoder, self._generator, work=self.settings.work_folder)
 
 
 def open_archive(path: str | Path, *, read_only: bool = False) -> Archive:
