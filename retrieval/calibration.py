@@ -132,6 +132,12 @@ def calibrate_generated(
     first: dict[int, int] = {}
     for i in order:
         first.setdefault(int(own.patient_of[i]), i)
+    through = " that the filter lets through" if where is not None else ""
+    if len(first) < FEWEST_DRAWN:  # before anything is drawn
+        raise EvaluationError(
+            f"Generated images cannot be judged: the archive has {len(first)} patients with a report{through}, and "
+            f"{FEWEST_DRAWN} are needed."
+        )
     rows = list(first.values())[: (plan.reports or DRAWN) if draw else SAMPLE]
     asking = [OwnReport(asked_text(own.cases[i].report), own.cases[i].patient) for i in rows]
     if draw:
@@ -140,12 +146,6 @@ def calibrate_generated(
         found, vectors = made_queries(asking if len(shelf) else [], plan, encoder, check, shelf)
         rows = [rows[place] for place in found]
     if len(rows) < FEWEST_DRAWN:
-        through = " that the filter lets through" if where is not None else ""
-        if len(first) < FEWEST_DRAWN:
-            raise EvaluationError(
-                f"Generated images cannot be judged: the archive has {len(first)} patients with a report{through}, and "
-                f"{FEWEST_DRAWN} are needed."
-            )
         raise EvaluationError(
             "Generated images are judged by what the archive's own reports find through theirs. They were drawn of "
             f"{len(rows)} reports{through} ({plan.images} images each, preset {plan.preset}, these weights), and "

@@ -55,16 +55,16 @@ def test_generated_images_are_judged_once_the_archives_own_reports_were_drawn(
     assert "another laboratory's words" in reasons["report"]
     assert not work.exists(), "looking makes nothing"
 
-    plan = GenerationPlan(drawing := watched(base), reports=24, images=1)
+    plan = GenerationPlan(drawing := watched(base), reports=FEWEST_DRAWN, images=1)
     made = calibrate_archive(archive, encoder, plan, work=work)
     rules = {rule.kind: rule for rule in made.rules}
     assert list(rules) == ["case", "image", "joint", "generated"]
-    assert (rules["generated"].n, rules["image"].n) == (24, CASES)
+    assert (rules["generated"].n, rules["image"].n) == (FEWEST_DRAWN, CASES)
     assert rules["generated"].false_alarm_rate <= 0.05
     assert {text for text, _ in drawing.asked} <= {asked_text(case.report) for case in archive.cases()}
 
     (judged,) = neighbourhoods.of(asked).comparability
-    assert (judged.kind, judged.channel, judged.n) == ("generated", "generated", 24)
+    assert (judged.kind, judged.channel, judged.n) == ("generated", "generated", FEWEST_DRAWN)
     assert judged.threshold == rules["generated"].threshold
     assert [one.channel for one in neighbourhoods.of(asked).not_judged] == ["report"]
     # The mean of more images lies nearer: it needs drawings of its own.
@@ -75,23 +75,20 @@ def test_generated_images_are_judged_once_the_archives_own_reports_were_drawn(
     reason = next(one.reason for one in neighbourhoods.of(filtered).not_judged if one.channel == "generated")
     assert f"has {few} patients with a report that the filter lets through" in reason
 
-
-def test_what_was_drawn_is_used_again_also_when_the_archive_has_changed(
-    archive: Archive, encoder: Encoder, base: Path, tmp_path: Path
-) -> None:
-    first, again, changed = (GenerationPlan(watched(base), reports=24, images=1) for _ in range(3))
-    made = calibrate_archive(archive, encoder, first, work=tmp_path / "work")
-    assert calibrate_archive(archive, encoder, again, work=tmp_path / "work") == made
-    assert again.generator.asked == []  # type: ignore[attr-defined]
-    drawn = {text for text, _ in first.generator.asked}  # type: ignore[attr-defined]
-    gone = next(case for case in archive.cases() if asked_text(case.report) in drawn)
+    # What was drawn is used again, also when the archive has changed.
+    again, changed = watched(base), watched(base)
+    plan = GenerationPlan(again, reports=FEWEST_DRAWN, images=1)
+    assert calibrate_archive(archive, encoder, plan, work=work) == made
+    assert again.asked == []
+    gone = next(case for case in archive.cases() if asked_text(case.report) == drawing.asked[3][0])
     archive.remove(gone.key)
-    calibrate_archive(archive, encoder, changed, work=tmp_path / "work")
-    assert len(changed.generator.asked) == 1, "one in the place of the one that is gone"  # type: ignore[attr-defined]
+    calibrate_archive(archive, encoder, dataclasses.replace(plan, generator=changed), work=work)
+    assert len(changed.asked) == 1, "one in the place of the one that is gone"
 
 
 def test_too_few_patients_are_named(archive: Archive, encoder: Encoder, base: Path, tmp_path: Path) -> None:
     where = CaseFilter(exclude_cases=tuple(case.key for case in archive.cases()[FEWEST_DRAWN - 1 :]))
-    plan = GenerationPlan(watched(base), images=1)
+    plan = GenerationPlan(generator := watched(base), images=1)
     with pytest.raises(EvaluationError, match=f"the archive has {FEWEST_DRAWN - 1} patients with a report that the"):
         calibrate_archive(archive, encoder, plan, work=tmp_path / "work", where=where)
+    assert generator.asked == [], "said before anything is drawn"
