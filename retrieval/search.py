@@ -128,6 +128,11 @@ class CaseSearch:
         marks = read_marks(query, self._archive)
         rule = self._rule(query)
         channels = self._channels(query, rule, notes)
+        if len(channels) > 1 and not query.weights and self._measured_elsewhere(query.rule):
+            notes.append(
+                "The channels' weights were measured with the starter, and this archive has another encoder: "
+                "`coin evaluate --choose-fusion` chooses them for it."
+            )
         generated, generate_s = None, 0.0
         if "generated" in channels:
             generated = self._generate(query, preset or query.preset, progress)
@@ -162,6 +167,10 @@ class CaseSearch:
         )
 
     # Channels
+
+    def _measured_elsewhere(self, rule: str) -> bool:
+        """Whether the weights are those that ship, and the encoder is not the one that they were measured with."""
+        return not self._encoder.is_starter and self._rules[rule] == default_rules().get(rule)
 
     def _rule(self, query: Query) -> FusionRule:
         rule = self._rules[query.rule]
