@@ -4,7 +4,8 @@
     python -m benchmarks.comparability --generated 88    # the generated channel too: minutes
 
 Reference cases are held-out phantoms. Each site is left out of the archive once (by a filter), and all queries are
-asked: those of that site are unknown, the others known. The statistic was chosen on queries of another seed
+asked: those of that site are unknown, the others known. Generated images are drawn, checked and dropped as in a search
+of the archive without that site. The statistic was chosen on queries of another seed
 (`--query-seed 7`) than the figures are reported on. Known queries below the threshold are false alarms, of which the
 calibration promises 5 %.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,9 +28,12 @@ from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
 from index_store import Archive, CaseFilter
 from retrieval import Encoder, add_manifest
 from retrieval.abstention import abstention_curve, risk_coverage
-from retrieval.calibration import calibrate, calibrate_texts
+from retrieval.calibration import calibrate, calibrate_generated, calibrate_texts
 from retrieval.comparability import Calibration, nearest_mean
-from retrieval.fusion import mean_query
+from retrieval.generated_queries import GenerationPlan, OwnReport, generated_queries
+from retrieval.report_text import asked_text
+from retrieval.shown_site import SiteCheck, measure_site_rates
+from retrieval.vector_shelf import VectorShelf
 
 REFERENCE_SEED = 1
 SITES = tuple(dict.fromkeys(profile.site for profile in PROFILES))
@@ -50,16 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         texts.update(zip(new, encoder.encode_texts(new), strict=True))
         return np.stack([texts[report] for report in reports])
 
-    generator = CoinGenerator(device=options.device) if options.generated else None
-
-    def draw(report: str) -> np.ndarray:
-        assert generator is not None
-        if report not in drawn:
-            images = generator.generate(report, n=4, preset="draft").images
-            drawn[report] = encoder.encode_images([made.image for made in images])
-        return drawn[report]
-
-    drawn: dict[str, np.ndarray] = {}
+    shelf = VectorShelf(None, encoder.dim)
+    plan = (
+        GenerationPlan(CoinGenerator(device=options.device), reports=options.generated) if options.generated else None
+    )
     with TemporaryDirectory() as folder, Archive.create(Path(folder) / "archive", name="held-out phantoms") as archive:
         manifest = write_phantoms(Path(folder) / "phantoms", references)
         add_manifest(archive, manifest, encoder, in_place=True)
@@ -74,41 +72,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(describe_machine(), "\n")
         _statistics(images, sites, vectors, site_of)
 
+        def lacking(site: str) -> tuple[CaseFilter, SiteCheck]:
+            """The archive without a site: a filter on the others would leave that site's patients a vote on images."""
+            without = CaseFilter(exclude_patients=tuple(case.patient for case in cases if case.site == site))
+            return without, SiteCheck(archive, fingerprint=encoder.fingerprint, where=without, held=cases, rates=rates)
+
         def sampled(site: str) -> Calibration:
             where = CaseFilter(sites=tuple(other for other in SITES if other != site))
             made = calibrate(archive, encoder.fingerprint, where=where)
             made = made.joined(calibrate_texts(archive, encoder.fingerprint, encode, where=where))
-            if options.generated:
-                here = np.flatnonzero(site_of != site)
-                chosen = np.flatnonzero(site_of[: options.generated] != site)  # balanced: see `phantom_cases`
-                means = _means([draw(cases[i].report) for i in chosen])
-                scores = nearest_mean(means, vectors[here], here, own=chosen)
-                made = made.joined(Calibration(made.fingerprint, {"generated": tuple(np.sort(scores).tolist())}))
+            if plan is not None:
+                without, check = lacking(site)
+                drawn = calibrate_generated(archive, encoder, plan, check, shelf, draw=True, where=without, held=cases)
+                made = made.joined(drawn)
             return made
 
+        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, held=cases)
+        print(rates.words, "\n")
         started = time.perf_counter()
         calibrations = {site: sampled(site) for site in tqdm(SITES, desc="calibrating", file=sys.stderr)}
         print(f"calibrating took {(time.perf_counter() - started) / len(SITES):.1f} s a site left out\n")
-        asked = {
+        asked: dict[str, tuple[str, np.ndarray | Mapping[str, np.ndarray], np.ndarray, np.ndarray]] = {
             "image": ("image", images, vectors, sites),
             "joint": ("joint", encode([query.report for query in queries]), vectors, sites),
             "report": ("report", encode([query.report for query in queries]), reports, sites),
             "joint, other wordings": ("joint", encode([q.report for q in others]), vectors, _sites(others)),
             "report, other wordings": ("report", encode([q.report for q in others]), reports, _sites(others)),
         }
-        if options.generated:
+        if plan is not None:
             few = queries[: 2 * options.generated]
-            means = _means([draw(query.report) for query in tqdm(few, desc="drawing", file=sys.stderr)])
-            asked["generated"] = ("generated", means, vectors, _sites(few))
-            asked["generated, by the threshold of images"] = ("case", means, vectors, _sites(few))
+            reports_asked = [OwnReport(asked_text(query.report), "") for query in few]
+            drawn_for = {
+                site: generated_queries(reports_asked, plan, encoder, lacking(site)[1], shelf).vectors
+                for site in tqdm(SITES, desc="drawing", file=sys.stderr)
+            }
+            asked["generated"] = ("generated", drawn_for, vectors, _sites(few))
+            asked["generated, by the threshold of images"] = ("case", drawn_for, vectors, _sites(few))
         for name, (kind, rows, space, of) in asked.items():
             _table(name, kind, rows, space, of, calibrations, site_of, patients)
         _coverage(images, queries, vectors, cases, patients)
     return 0
-
-
-def _means(drawn: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([mean_query(vectors) for vectors in drawn])
 
 
 def _sites(phantoms: Sequence[Phantom]) -> np.ndarray:
@@ -161,7 +164,7 @@ def _mahalanobis(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
 def _table(
     name: str,
     kind: str,
-    queries: np.ndarray,
+    queries: np.ndarray | Mapping[str, np.ndarray],
     references: np.ndarray,
     sites: np.ndarray,
     calibrations: dict[str, Calibration],
@@ -175,7 +178,8 @@ def _table(
     rows = []
     for site in SITES:
         here = site_of != site
-        found = nearest_mean(queries, references[here], patients[here])
+        rows_asked = queries if isinstance(queries, np.ndarray) else queries[site]
+        found = nearest_mean(rows_asked, references[here], patients[here])
         unknown = sites == site
         judged = [calibrations[site].judge(similarity, kind) for similarity in found]  # type: ignore[arg-type]
         flagged = np.array([not one.comparable for one in judged])

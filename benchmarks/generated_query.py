@@ -97,7 +97,7 @@ def _rule(encoder: Encoder, references: list[Phantom], folder: Path, options: ar
             manifest = write_phantoms(folder / f"phantoms-{name}", kept)
             with _archive(folder / f"archive-{name}", encoder, manifest) as archive:
                 for site in thin:
-                    judged = SiteCheck(archive, site, fingerprint=encoder.fingerprint).judge(vectors)
+                    judged = SiteCheck(archive, fingerprint=encoder.fingerprint).judge(vectors, site)
                     verdicts = np.array([shown.verdict for shown in judged])
                     own += list(verdicts[shows == site] == "wrong")
                     other += list(verdicts[shows != site] == "wrong")

@@ -17,7 +17,7 @@ from retrieval.errors import EvaluationError
 from retrieval.evaluation import RESAMPLES
 from retrieval.evaluation_results import Evaluation
 from retrieval.fusion import FusionRule, default_rules
-from retrieval.generated_queries import GenerationPlan, generated_queries
+from retrieval.generated_queries import GenerationPlan, OwnReport, generated_folder, generated_queries
 from retrieval.labelled import LabelledCases, read_labelled
 from retrieval.leave_one_out import evaluate_families
 from retrieval.metrics import Ints
@@ -25,6 +25,7 @@ from retrieval.questions import Gain, questions_for, same_category
 from retrieval.report_families import family_numbers
 from retrieval.report_queries import HISTOGRAM, IMAGE, Rows, Vectors, has_report, rows_of, with_vector
 from retrieval.report_text import asked_text, report_family
+from retrieval.shown_site import SiteCheck, measure_site_rates
 from retrieval.truth import METRICS, Truth
 from retrieval.vector_shelf import VectorShelf, shelf_key
 
@@ -45,6 +46,8 @@ class Material:
     rows: Rows
     encoder: EncoderInfo
     unreadable: int
+    generated: str
+    """How images were generated, and what checking them did; empty where none were."""
     notes: tuple[str, ...]
 
 
@@ -118,7 +121,7 @@ def evaluate_archive(
         unlabelled=cases.unlabelled,
         derived=cases.derived,
         sampled=sample if sample is not None and sample < len(cases.keys) else None,
-        generated=generation.words() if generation is not None else "",
+        generated=made.generated,
         seed=seed,
         resamples=RESAMPLES,
         metrics=METRICS,
@@ -167,15 +170,22 @@ def gather(
     if histogram:
         colours, unreadable = _colours(cases, folder, watch)
         images[HISTOGRAM] = (mean_queries(colours, cases.case_of, len(cases.keys)), colours)
-    generated, asked_texts = None, None
+    generated, asked_texts, words = None, None, ""
     if texts is not None:
         asked_texts = _asked_texts(cases, texts, by_report, encoder, folder, watch, notes)
     if generation is not None and encoder is not None and len(by_report):
-        shelf = VectorShelf(_shelf(folder, "generated", encoder.fingerprint), encoder.dim)
+        shelf = VectorShelf(None if work is None else generated_folder(work, archive, encoder), encoder.dim)
         with watch("Generating", unit="reports") as progress:
-            asked = [asked_text(cases.reports[i]) for i in by_report]
+            asked = [OwnReport(asked_text(cases.reports[i]), cases.patient_names[i]) for i in by_report]
+            held = archive.cases()
+            rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, held=held)
+            check = SiteCheck(archive, fingerprint=encoder.fingerprint, held=held, rates=rates)
+            drawn = generated_queries(asked, generation, encoder, check, shelf, progress=progress)
             generated = np.zeros((len(cases.keys), encoder.dim), dtype=np.float32)
-            generated[by_report] = generated_queries(asked, generation, encoder, shelf, progress=progress)
+            generated[by_report] = drawn.vectors
+            words = f"{generation.words()}; {drawn.words}"
+            if rates.images and not rates.usable:
+                notes.append(f"Generated images were not checked for the site that they show. {rates.words}")
     elif len(by_report):
         notes.append(
             "No row for generated images: `--generate all` makes it, or `--generate 200`, which asks with 200 reports."
@@ -191,7 +201,7 @@ def gather(
         generated=generated,
         rules=rules,
     )
-    return Material(cases, rows, known, unreadable, tuple(notes))
+    return Material(cases, rows, known, unreadable, words, tuple(notes))
 
 
 def _drawn(cases: Ints, count: int | None, seed: int) -> Ints:

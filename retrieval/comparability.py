@@ -57,13 +57,21 @@ class Comparability:
     false_alarm_high: float
     n: int
     """How many of the archive's own cases, each of another patient, this was calibrated on."""
+    filtered: bool = False
+    """Whether these are cases that the search's filter lets through, among which they searched as it did."""
+
+    @property
+    def channel(self) -> str:
+        """The channel that was judged."""
+        return "image" if self.kind == "case" else self.kind
 
     @property
     def words(self) -> str:
         """In one sentence."""
         rate = (
             f"calls {self.false_alarm_rate:.1%} [{self.false_alarm_low:.1%}, {self.false_alarm_high:.1%}] of "
-            f"{self.n} cases of the archive itself not comparable"
+            f"{self.n} cases of the archive itself{' that the filter lets through' if self.filtered else ''} not "
+            "comparable"
         )
         if self.comparable:
             return (
@@ -85,6 +93,8 @@ class Calibration:
     scores: Mapping[Kind, tuple[float, ...]]
     """One a sampled patient, ascending."""
     neighbours: int = NEIGHBOURS
+    filtered: bool = False
+    """Whether the cases are those that a filter lets through."""
 
     def judge(self, similarity: float, kind: Kind, *, false_alarms: float = FALSE_ALARMS) -> Comparability:
         """Judge a query by the mean similarity of its nearest patients (`nearest_similarity` of the results).
@@ -93,13 +103,11 @@ class Calibration:
         share that n cases allow (none, below 1 / false_alarms cases). Raises KeyError for a kind that was not
         calibrated.
         """
-        if kind not in self.scores:
-            raise KeyError(f"{kind!r} was not calibrated, only {', '.join(self.scores)}")
+        threshold = self.threshold(kind, false_alarms=false_alarms)
         scores = np.array(self.scores[kind])
         n = len(scores)
-        threshold = float(scores[min(n - 1, math.floor(false_alarms * n))])
         turned_away = int(np.searchsorted(scores, threshold, side="left"))
-        low, high = _clopper_pearson(turned_away, n)
+        low, high = exact_interval(turned_away, n)
         return Comparability(
             kind=kind,
             comparable=bool(similarity >= threshold),
@@ -110,16 +118,25 @@ class Calibration:
             false_alarm_low=low,
             false_alarm_high=high,
             n=n,
+            filtered=self.filtered,
         )
+
+    def threshold(self, kind: Kind, *, false_alarms: float = FALSE_ALARMS) -> float:
+        """The least similarity that is called comparable. Raises KeyError for a kind that was not calibrated."""
+        if kind not in self.scores:
+            raise KeyError(f"{kind!r} was not calibrated, only {', '.join(self.scores)}")
+        scores = self.scores[kind]
+        return float(scores[min(len(scores) - 1, math.floor(false_alarms * len(scores)))])
 
     def joined(self, other: Calibration) -> Calibration:
         """Both together; the other's, where both have a kind. Raises ValueError where they are of two encoders."""
-        if (self.fingerprint, self.neighbours) != (other.fingerprint, other.neighbours):
-            raise ValueError("two calibrations of different encoders, or by different numbers of neighbours")
+        ours, theirs = ((one.fingerprint, one.neighbours, one.filtered) for one in (self, other))
+        if ours != theirs:
+            raise ValueError("two calibrations of different encoders, numbers of neighbours, or filters")
         return dataclasses.replace(self, scores={**self.scores, **other.scores})
 
 
-def _clopper_pearson(times: int, n: int) -> tuple[float, float]:
+def exact_interval(times: int, n: int) -> tuple[float, float]:
     """The exact 95 % interval of a share (Clopper and Pearson, Biometrika 1934)."""
     from scipy.special import betaincinv
 

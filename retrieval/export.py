@@ -12,16 +12,25 @@ from retrieval.query import Query, query_to_dict
 from retrieval.results import RankedCase, SearchResult
 
 if TYPE_CHECKING:
+    from retrieval.gallery import Gallery
     from retrieval.generated_query import GeneratedQuery
     from retrieval.neighbourhood import Neighbourhood
 
 
-def to_json(result: SearchResult, neighbourhood: Neighbourhood | None = None, *, indent: int | None = 2) -> str:
+def to_json(
+    result: SearchResult,
+    neighbourhood: Neighbourhood | None = None,
+    gallery: Gallery | None = None,
+    *,
+    indent: int | None = 2,
+) -> str:
     """The result as JSON text, with the research-use notice first. Non-ASCII text is kept as it is."""
-    return json.dumps(to_dict(result, neighbourhood), indent=indent, ensure_ascii=False)
+    return json.dumps(to_dict(result, neighbourhood, gallery), indent=indent, ensure_ascii=False)
 
 
-def to_dict(result: SearchResult, neighbourhood: Neighbourhood | None = None) -> dict[str, Any]:
+def to_dict(
+    result: SearchResult, neighbourhood: Neighbourhood | None = None, gallery: Gallery | None = None
+) -> dict[str, Any]:
     """The result as plain dicts, lists, strings and numbers, in a stable order of keys."""
     return {
         "notice": RESEARCH_USE,
@@ -31,6 +40,7 @@ def to_dict(result: SearchResult, neighbourhood: Neighbourhood | None = None) ->
         "overlaps": [{**dataclasses.asdict(overlap), "disagree": overlap.disagree} for overlap in result.overlaps],
         "generation": None if result.generated is None else _generated(result.generated),
         "neighbourhood": None if neighbourhood is None else dataclasses.asdict(neighbourhood),
+        "gallery": None if gallery is None else _gallery(gallery),
         "cases": [_case(entry) for entry in result.cases],
         "timing": {**dataclasses.asdict(result.timing), "total_s": result.timing.total_s},
         "notes": list(result.notes),
@@ -59,6 +69,28 @@ def _generated(generated: GeneratedQuery) -> dict[str, Any]:
             }
             for check in generated.images
         ],
+    }
+
+
+def _gallery(gallery: Gallery) -> dict[str, Any]:
+    return {
+        "system": gallery.system,
+        "site": gallery.site,
+        "rows": [
+            {
+                "category": row.category,
+                "tier": row.tier,
+                "available": row.available,
+                "cases": [
+                    {"case": entry.case.key, "patient": entry.case.patient, "similarity": entry.similarity}
+                    for entry in row.cases
+                ],
+            }
+            for row in gallery.rows
+        ],
+        "category": gallery.category,
+        "look_alikes": [row.category for row in gallery.look_alikes],
+        "sources": [dataclasses.asdict(source) for source in gallery.sources],
     }
 
 

@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from retrieval.near_copy import HASH_BITS, nearest_references
 from retrieval.report_reader import read_report
-from retrieval.shown_site import SiteCheck, Verdict
+from retrieval.shown_site import SiteCheck, Verdict, measure_site_rates
 from retrieval.vocabulary import vocabulary, word_pattern
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def generate_query(
     preset: str | Preset,
     where: CaseFilter | None = None,
     site: str = "",
+    check: SiteCheck | None = None,
     progress: Progress | None = None,
 ) -> GeneratedQuery:
     """Draw a report's images, one a seed, and check them against the archive.
@@ -121,13 +122,16 @@ def generate_query(
         where: the query's filter. Only what it leaves out (patients, cases, phantoms) is left out of the check of the
             site, nothing is of that for copies.
         site: what the images are to show; without it, the site that the report names, if it names one.
+        check: tells which site an image shows, within `where`; by default one that is tried on the archive first.
         progress: counts the generator's steps, and starts anew where images are drawn again.
 
     Raises what `CoinGenerator.generate` and `Encoder.encode_images` raise, and `index_store.EncoderMismatchError`.
     """
-    asked = site.strip() or read_report(report).site or ""
+    asked = asked_site(report, site)
     first = generator.generate(report, seeds=seeds, preset=preset, progress=progress)
-    check = SiteCheck(archive, asked, fingerprint=encoder.fingerprint, where=where)
+    if check is None:
+        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint)
+        check = SiteCheck(archive, fingerprint=encoder.fingerprint, where=where, rates=rates)
     attempts, vectors = _look(archive, encoder, check, first, asked, seeds, attempt=1)
     chosen = [(attempt, vector) for attempt, vector in zip(attempts, vectors, strict=True)]
     seconds = first.seconds
@@ -135,15 +139,13 @@ def generate_query(
     again: dict[int, GeneratedImageCheck] = {}
     if wrong:
         wrong_seeds = [attempts[place].seed for place in wrong]
-        text, others = _second_attempt(report, asked, wrong_seeds)
+        text, others = second_attempt(report, asked, wrong_seeds)
         second = generator.generate(text, seeds=others, preset=preset, progress=progress)
         seconds += second.seconds
         looked_at, vectors = _look(archive, encoder, check, second, asked, wrong_seeds, attempt=2)
         for place, attempt, vector in zip(wrong, looked_at, vectors, strict=True):
             again[place], chosen[place] = attempt, (attempt, vector)
-    kept = [place for place, (attempt, _) in enumerate(chosen) if attempt.verdict != "wrong"]
-    none_right = not kept
-    kept = kept or list(range(len(chosen)))
+    kept, none_right = kept_places([attempt.verdict for attempt, _ in chosen])
 
     images: list[GeneratedImageCheck] = []
     for place, attempt in enumerate(attempts):
@@ -156,8 +158,13 @@ def generate_query(
         ),
         images=tuple(images),
         vectors=np.stack([chosen[place][1] for place in kept]),
-        notes=_notes(images, check.reason, none_right=none_right),
+        notes=_notes(images, check.reason(asked), none_right=none_right),
     )
+
+
+def asked_site(report: str, site: str = "") -> str:
+    """The site that a report's images are to show: the one given, else the one it names; empty where it names none."""
+    return site.strip() or read_report(report).site or ""
 
 
 def state_site(report: str, site: str) -> str:
@@ -165,13 +172,21 @@ def state_site(report: str, site: str) -> str:
     return f"({site[:1].upper()}{site[1:]}) {report}"
 
 
-def _second_attempt(report: str, asked: str, seeds: list[int]) -> tuple[str, list[int]]:
+def second_attempt(report: str, asked: str, seeds: Sequence[int]) -> tuple[str, list[int]]:
     """Text and seeds to draw by where the report and these seeds gave another site."""
     known = vocabulary().site(asked)
     stated = asked.casefold() in report.casefold() or (known and word_pattern(known.aliases).search(report))
     if stated:
         return report, [seed ^ _OTHER_SEED for seed in seeds]
-    return state_site(report, asked), seeds
+    return state_site(report, asked), list(seeds)
+
+
+def kept_places(verdicts: Sequence[Verdict]) -> tuple[list[int], bool]:
+    """Which images are used, by the verdicts on what was drawn last for each seed; and whether all of them are wrong,
+    so that all are used: a query has at least one image.
+    """
+    kept = [place for place, verdict in enumerate(verdicts) if verdict != "wrong"]
+    return kept or list(range(len(verdicts))), not kept
 
 
 def _look(
@@ -186,6 +201,7 @@ def _look(
 ) -> tuple[list[GeneratedImageCheck], Vectors]:
     pictures = [drawn.image for drawn in generation.images]
     vectors = encoder.encode_images(pictures)
+    sites = check.judge(vectors, asked)
     nearest = nearest_references(archive, pictures, vectors, fingerprint=encoder.fingerprint)
     checks = [
         GeneratedImageCheck(
@@ -204,7 +220,7 @@ def _look(
             hash_distance=reference.hash_distance if reference else None,
             near_copy=reference is not None and reference.near_copy,
         )
-        for drawn, seed, shown, reference in zip(generation.images, seeds, check.judge(vectors), nearest, strict=True)
+        for drawn, seed, shown, reference in zip(generation.images, seeds, sites, nearest, strict=True)
     ]
     return checks, vectors
 
@@ -216,9 +232,10 @@ def _notes(images: Sequence[GeneratedImageCheck], reason: str, *, none_right: bo
     redrawn = [image for image in images if image.attempt == 2]
     if redrawn:
         shown = ", ".join(dict.fromkeys(i.shown_site for i in first if i.verdict == "wrong"))
+        fate = "It was dropped and drawn again." if len(redrawn) == 1 else "They were dropped and drawn again."
         notes.append(
             f"{len(redrawn)} of {len(first)} generated images showed another site ({shown}) than '{asked}', by their "
-            "nearest references. They were dropped and drawn again."
+            f"nearest references. {fate}"
         )
     if none_right:
         notes.append(
@@ -226,7 +243,8 @@ def _notes(images: Sequence[GeneratedImageCheck], reason: str, *, none_right: bo
             "same. Read the results with that in mind, or search by an image."
         )
     elif still := sum(image.verdict == "wrong" for image in redrawn):
-        notes.append(f"{still} of the images drawn again showed another site again and were dropped.")
+        was = "was" if still == 1 else "were"
+        notes.append(f"{still} of the images drawn again showed another site again and {was} dropped.")
     for image in images:
         if image.near_copy:
             notes.append(

@@ -33,6 +33,8 @@ class LabelledCases:
     """One a case."""
     patient_of: Ints
     """int[n], a case's patient, from 0 to p - 1."""
+    patient_names: tuple[str, ...]
+    """One a case: its patient by name."""
     case_of: Ints
     """int[m], an image's case."""
     image_ids: Ints
@@ -99,6 +101,7 @@ def labelled_cases(cases: Sequence[Case]) -> LabelledCases:
         ids=np.array([case.id for case in known], dtype=np.int64),
         labels=labels,
         patient_of=np.array([number[case.patient] for case in known], dtype=np.int64),
+        patient_names=tuple(case.patient for case in known),
         case_of=np.array([i for _, i, _ in images], dtype=np.int64),
         image_ids=ids,
         paths=tuple(image.path for _, _, image in images),

@@ -11,31 +11,40 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from retrieval.agreement import Agreement, agreement
-from retrieval.calibration import calibrate, calibrate_texts
+from retrieval.calibration import calibrate, calibrate_generated, calibrate_texts
 from retrieval.comparability import Calibration, Comparability, Kind, nearest_similarity
 from retrieval.errors import EvaluationError
 from retrieval.gallery import Gallery, gallery
+from retrieval.generated_queries import GenerationPlan, generated_folder
 from retrieval.nuisance import NuisanceAudit, NuisancePool
 from retrieval.query_vectors import competing
 from retrieval.report_reader import read_report
 from retrieval.report_text import asked_text
+from retrieval.shown_site import SiteCheck, measure_site_rates
+from retrieval.vector_shelf import VectorShelf
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
+    from pathlib import Path
 
+    from generation import CoinGenerator
     from index_store import Archive, Case
     from retrieval.encoder import Encoder, Vectors
     from retrieval.query import Query
     from retrieval.results import SearchResult
 
-JUDGED: Final = ("image", "joint")
-"""The channels whose similarities are judged: those that can be calibrated without drawing images."""
-
-
 TEXTS: Final = 200
 """Reports that `joint` is calibrated on: a second's work with the starter, and its false-alarm rate of 5 %
 is then known to about ± 3 %."""
+REMEMBERED: Final = 64
+"""Calibrations kept: one for each channel and filter that was asked for."""
+REPORTS_NOT_JUDGED: Final = (
+    "Similarity to reports is not judged: the same findings in another laboratory's words would be called not "
+    "comparable far too often."
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,14 @@ class Told:
 
 
 @dataclass(frozen=True)
+class NotJudged:
+    """A channel that answered, and why it was not judged whether anything comparable was found."""
+
+    channel: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Neighbourhood:
     """The neighbourhood of one search."""
 
@@ -57,6 +74,8 @@ class Neighbourhood:
     agreement: Agreement
     comparability: tuple[Comparability, ...]
     """One for each judged channel that answered; empty where the archive is too small to calibrate."""
+    not_judged: tuple[NotJudged, ...]
+    """The other channels that answered."""
     nuisance: NuisanceAudit
 
     @property
@@ -72,20 +91,34 @@ class _Known:
     revision: int
     cases: Sequence[Case]
     pool: NuisancePool
-    calibrations: dict[str, Calibration | None] = field(default_factory=dict)
-    """By channel, made when it is first asked for."""
+    calibrations: dict[Hashable, Calibration | str] = field(default_factory=dict)
+    """By channel and all else that decides it, made when it is first asked for; or why there is none."""
+    texts: dict[str, Vectors] = field(default_factory=dict)
+    """Reports that were encoded to calibrate `joint`, float32[d] each: filters share them."""
 
 
 class Neighbourhoods:
     """Describes the neighbourhoods of searches in one archive. Safe to share between threads.
 
-    The first call reads the archive's cases and calibrates on a sample of them; later calls take milliseconds until
-    the archive changes.
+    The first call reads the archive's cases and calibrates on a sample of them, and so does the first under another
+    filter; later calls take milliseconds until the archive changes.
     """
 
-    def __init__(self, archive: Archive, encoder: Encoder) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        encoder: Encoder,
+        generator: CoinGenerator | None = None,
+        *,
+        work: Path | None = None,
+    ) -> None:
+        """`generator` and `work`, the folder in which an evaluation and `coin calibrate` keep what they drew of the
+        archive's own reports, are needed to judge generated images. Nothing is drawn here.
+        """
         self._archive = archive
         self._encoder = encoder
+        self._generator = generator
+        self._work = work
         self._reading = threading.Lock()
         self._known: _Known | None = None
 
@@ -94,10 +127,12 @@ class Neighbourhoods:
         known, told = self._read(), told_of(result.query, self._archive)
         asked_by = self._archive.case(result.query.case) if result.query.case else None
         where = result.where
+        comparability, not_judged = self._judged(result, known)
         return Neighbourhood(
             told=told,
             agreement=agreement(result.cases, system=told.system, site=told.site),
-            comparability=self._judged(result, known),
+            comparability=comparability,
+            not_judged=not_judged,
             nuisance=known.pool.audit(
                 result.cases, query=asked_by, where=where, include_own_patient=result.query.include_own_patient
             ),
@@ -136,31 +171,81 @@ class Neighbourhoods:
                 self._known = _Known(revision, cases, NuisancePool(cases))
             return self._known
 
-    def _judged(self, result: SearchResult, known: _Known) -> tuple[Comparability, ...]:
-        made = []
+    def _judged(self, result: SearchResult, known: _Known) -> tuple[tuple[Comparability, ...], tuple[NotJudged, ...]]:
+        judged, not_judged = [], []
         for answer in result.channels:
-            if answer.channel not in JUDGED or not answer.scores:
-                continue
-            with self._reading:
-                if answer.channel not in known.calibrations:
-                    known.calibrations[answer.channel] = self._calibrated(answer.channel)
-                calibration = known.calibrations[answer.channel]
-            if calibration is not None:
-                made.append(calibration.judge(nearest_similarity(answer.scores), _kind(answer.channel, result.query)))
-        return tuple(made)
+            if answer.channel == "report":
+                not_judged.append(NotJudged("report", REPORTS_NOT_JUDGED))
+            elif answer.scores:
+                calibration = self._calibration(answer.channel, result, known)
+                if isinstance(calibration, str):
+                    not_judged.append(NotJudged(answer.channel, calibration))
+                else:
+                    similarity = nearest_similarity(answer.scores)
+                    judged.append(calibration.judge(similarity, _kind(answer.channel, result.query)))
+        return tuple(judged), tuple(not_judged)
 
-    def _calibrated(self, channel: str) -> Calibration | None:
+    def _calibration(self, channel: str, result: SearchResult, known: _Known) -> Calibration | str:
+        """The calibration under the search's filter, or why there is none."""
+        made_by: tuple[Hashable, ...] = ()
+        if channel == "generated":
+            made_by = (len(result.query.seeds), result.query.preset, self._drawn_when())
+        with self._reading:
+            key = (channel, result.where, *made_by)
+            if key not in known.calibrations:
+                while len(known.calibrations) >= REMEMBERED:
+                    del known.calibrations[next(iter(known.calibrations))]
+                try:
+                    known.calibrations[key] = self._calibrated(channel, result, known)
+                except EvaluationError as error:  # too few patients or drawings: nothing to compare with
+                    known.calibrations[key] = str(error)
+            return known.calibrations[key]
+
+    def _calibrated(self, channel: str, result: SearchResult, known: _Known) -> Calibration:
+        fingerprint, where = self._encoder.fingerprint, result.where
+        if channel == "image":
+            return calibrate(self._archive, fingerprint, where=where, held=known.cases)
+        if channel == "generated":
+            return self._calibrated_generated(result.query, known)
+
+        def encode(texts: Sequence[str]) -> Vectors:
+            return self._encode(texts, known.texts)
+
+        return calibrate_texts(
+            self._archive, fingerprint, encode, sample=TEXTS, where=where, held=known.cases, reports=False
+        )
+
+    def _calibrated_generated(self, query: Query, known: _Known) -> Calibration:
+        from generation import PRESETS
+
+        if self._generator is None or self._work is None or query.preset not in PRESETS:
+            raise EvaluationError("Generated images are not judged here: nothing says by what they were made.")
         fingerprint = self._encoder.fingerprint
-        try:
-            if channel == "image":
-                return calibrate(self._archive, fingerprint)
-            return calibrate_texts(self._archive, fingerprint, self._encode, sample=TEXTS, reports=False)
-        except EvaluationError:  # fewer than two patients: nothing to compare with
-            return None
+        folder = generated_folder(self._work, self._archive, self._encoder)
+        rates = measure_site_rates(self._archive, fingerprint=fingerprint, held=known.cases)
+        return calibrate_generated(
+            self._archive,
+            self._encoder,
+            GenerationPlan(self._generator, images=len(query.seeds), preset=query.preset),
+            SiteCheck(self._archive, fingerprint=fingerprint, where=query.where, held=known.cases, rates=rates),
+            VectorShelf(folder if folder.is_dir() else None, self._encoder.dim),  # read alone: nothing is made
+            where=query.where,
+            held=known.cases,
+        )
 
-    def _encode(self, texts: Sequence[str]) -> Vectors:
-        """As a search encodes a report."""
-        return self._encoder.encode_texts([asked_text(text) for text in texts])
+    def _drawn_when(self) -> int:
+        """When something was last drawn of the archive's own reports, in nanoseconds; 0: never."""
+        if self._work is None:
+            return 0
+        folder = generated_folder(self._work, self._archive, self._encoder)
+        return folder.stat().st_mtime_ns if folder.is_dir() else 0
+
+    def _encode(self, texts: Sequence[str], encoded: dict[str, Vectors]) -> Vectors:
+        """As a search encodes a report, each text once."""
+        if new := [text for text in dict.fromkeys(texts) if text not in encoded]:
+            made = self._encoder.encode_texts([asked_text(text) for text in new])
+            encoded.update(zip(new, made, strict=True))
+        return np.stack([encoded[text] for text in texts])
 
 
 def told_of(query: Query, archive: Archive) -> Told:
@@ -176,6 +261,6 @@ def told_of(query: Query, archive: Archive) -> Told:
 
 
 def _kind(channel: str, query: Query) -> Kind:
-    if channel == "joint":
-        return "joint"
-    return "image" if query.image or query.image_id is not None else "case"
+    if channel == "image":
+        return "image" if query.image or query.image_id is not None else "case"
+    return "joint" if channel == "joint" else "generated"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from generation import CoinGenerator, Preset
     from index_store import Archive, CaseFilter
     from retrieval.generated_query import GeneratedQuery
+    from retrieval.shown_site import SiteRates
 
 ATTEMPTS: Final = 5
 """How often to read anew where others change the archive meanwhile. A reading takes a tenth of a second."""
@@ -58,6 +59,7 @@ class CaseSearch:
         self._generator = generator
         self._rules = {**default_rules(), **(rules or {})}
         self._reports: ReportIndex | None = None
+        self._site_rates: tuple[int, SiteRates] | None = None
         self._reading = threading.Lock()
         self._check_encoder()
 
@@ -131,6 +133,11 @@ class CaseSearch:
         said: list[str] = []
         rule = self._rule(query)
         channels = self._channels(query, rule, said)
+        if len(channels) > 1 and not query.weights and self._measured_elsewhere(query.rule):
+            said.append(
+                "The channels' weights were measured with the starter, and this archive has another encoder: "
+                "`coin evaluate --choose-fusion` chooses them for it."
+            )
         generated, generate_s = None, 0.0
         if "generated" in channels:
             generated = self._generate(query, preset or query.preset, progress)
@@ -177,6 +184,10 @@ class CaseSearch:
 
     # Channels
 
+    def _measured_elsewhere(self, rule: str) -> bool:
+        """Whether the weights are those that ship, and the encoder is not the one that they were measured with."""
+        return not self._encoder.is_starter and self._rules[rule] == default_rules().get(rule)
+
     def _rule(self, query: Query) -> FusionRule:
         rule = self._rules[query.rule]
         weights = {**rule.weights, **dict(query.weights)}
@@ -198,8 +209,11 @@ class CaseSearch:
 
     def _generate(self, query: Query, preset: str | Preset, progress: Progress | None) -> GeneratedQuery:
         from retrieval.generated_query import generate_query
+        from retrieval.shown_site import SiteCheck
 
         assert self._generator is not None
+        fingerprint = self._encoder.fingerprint
+        check = SiteCheck(self._archive, fingerprint=fingerprint, where=query.where, rates=self.site_rates())
         return generate_query(
             self._generator,
             self._encoder,
@@ -209,8 +223,19 @@ class CaseSearch:
             preset=preset,
             where=query.where,
             site=query.site,
+            check=check,
             progress=progress,
         )
+
+    def site_rates(self) -> SiteRates:
+        """How the check of a generated image's site does on the archive's own images, as the archive is now."""
+        from retrieval.shown_site import measure_site_rates
+
+        with self._reading:
+            revision = self._archive.revision
+            if self._site_rates is None or self._site_rates[0] != revision:
+                self._site_rates = revision, measure_site_rates(self._archive, fingerprint=self._encoder.fingerprint)
+            return self._site_rates[1]
 
     def _encode(
         self,

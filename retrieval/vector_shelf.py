@@ -50,6 +50,9 @@ class VectorShelf:
     def __contains__(self, key: str) -> bool:
         return key in self._vectors
 
+    def __len__(self) -> int:
+        return len(self._vectors)
+
     def take(self, keys: Sequence[str]) -> Vectors:
         """float32[n, d]. Raises KeyError where one is not there."""
         rows = [self._vectors[key] for key in keys]

@@ -60,6 +60,8 @@ class ReportingSystem:
     source: str
     categories: tuple[Category, ...]
     doi: str = ""
+    confirmed: str = ""
+    """What of the source was seen on a page that is not ours: "doi", "reference", or "" for nothing."""
     numbered_by: tuple[str, ...] = ()
     """Names that are followed by a category's number."""
     telling: tuple[str, ...] = ()
@@ -90,6 +92,8 @@ class LookAlikes:
     why: str
     source: str
     doi: str = ""
+    confirmed: str = ""
+    """As of `ReportingSystem`."""
 
 
 @dataclass(frozen=True)

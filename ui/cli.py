@@ -16,6 +16,7 @@ from ui.commands.add import add
 from ui.commands.archive import init, remove, show, status
 from ui.commands.audit import audit
 from ui.commands.backup import backup, restore
+from ui.commands.calibrate import calibrate
 from ui.commands.demo import demo
 from ui.commands.doctor import doctor
 from ui.commands.evaluate import evaluate
@@ -84,6 +85,7 @@ for command in (
     remove,
     generate,
     evaluate,
+    calibrate,
     reembed,
     encoders,
     status,

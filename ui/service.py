@@ -111,11 +111,11 @@ class Service:
         """What is to be known of a result's neighbourhood. The first call reads and calibrates the archive."""
         return self.neighbourhoods.of(result)
 
-    def gallery(self, result: SearchResult, *, user: str = "") -> Gallery | None:
-        """The nearest cases of each category of the reporting system; None where no system is known."""
+    def gallery(self, result: SearchResult, *, m: int = 4, user: str = "") -> Gallery | None:
+        """The nearest m cases of each category of the reporting system; None where no system is known."""
         from retrieval import audit
 
-        found = self.neighbourhoods.gallery(result)
+        found = self.neighbourhoods.gallery(result, m=m)
         if found is not None:
             self._record("categories", user, lambda: audit.asked(result.query) | audit.compared(found))
         return found
@@ -162,7 +162,7 @@ class Service:
     def _neighbourhoods(self) -> Neighbourhoods:
         from retrieval.neighbourhood import Neighbourhoods
 
-        return Neighbourhoods(self._archive, self._encoder)
+        return Neighbourhoods(self._archive, self._encoder, self._generator, work=self.settings.work_folder)
 
 
 def account() -> str:

@@ -146,6 +146,11 @@ class Settings:
         return Path(home) / "coin" / "generated"
 
     @property
+    def work_folder(self) -> Path:
+        """Where `coin evaluate` and `coin calibrate` keep what is dear to make."""
+        return self.cache_folder.parent / "evaluation"
+
+    @property
     def queries_folder(self) -> Path:
         """Where named queries are kept (XDG base directory specification where `queries` is not set)."""
         if self.queries:

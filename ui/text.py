@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from index_store import ArchiveStatus, Case
     from retrieval import AddSummary, RankedCase, SearchResult
     from retrieval.agreement import SystemAgreement
+    from retrieval.calibrate_archive import ArchiveCalibration
     from retrieval.generated_query import GeneratedQuery
     from retrieval.neighbourhood import Neighbourhood
-    from retrieval.nuisance import NuisanceShare
+    from retrieval.nuisance import NuisanceAudit, NuisanceShare
     from retrieval.results import ChannelPlace
 
 WIDTH: Final = 100
@@ -54,8 +55,10 @@ def particular(case: Case, name: str) -> str:
     return f"{value} (read from the report)" if value and name in case.derived else value
 
 
-def search_text(result: SearchResult, neighbourhood: Neighbourhood | None = None) -> str:
-    """A result, best case first, what it was found by, and what is to be known of its neighbourhood."""
+def search_text(result: SearchResult, neighbourhood: Neighbourhood | None = None, rows: str = "") -> str:
+    """A result, best case first, what it was found by, and what is to be known of its neighbourhood. `rows`: the rows
+    by category as text.
+    """
     parts = [_asked(result)]
     if result.generated is not None:
         parts.append(generated_text(result.generated))
@@ -65,6 +68,7 @@ def search_text(result: SearchResult, neighbourhood: Neighbourhood | None = None
     parts.append(_joined(result))
     if neighbourhood is not None:
         parts.append(neighbourhood_text(neighbourhood))
+    parts.append(rows)
     parts += [wrapped(f"Note: {note}") for note in result.notes]
     timing = result.timing
     parts.append(
@@ -81,11 +85,24 @@ def neighbourhood_text(neighbourhood: Neighbourhood) -> str:
     if found.without_category:
         lines.append(f"{found.without_category} of the retrieved cases have no category.")
     for judged in neighbourhood.comparability:
-        # What was found through one channel, where several were judged.
-        by = f"{channel_name('joint') if judged.kind == 'joint' else channel_name('image')}: "
-        lines.append(f"{by if len(neighbourhood.comparability) > 1 else ''}{judged.words}")
-    lines += [share.words for share in neighbourhood.nuisance.shares if is_striking(share)]
+        lines.append(f"By {channel_name(judged.channel)}: {judged.words}")
+    # That reports are not judged stands in the documentation; this one can be helped.
+    lines += [f"Not judged: {one.reason}" for one in neighbourhood.not_judged if one.channel != "report"]
+    lines += _nuisance(neighbourhood.nuisance)
     return "\n".join(wrapped(line) for line in lines)
+
+
+def _nuisance(audit: NuisanceAudit) -> list[str]:
+    """What the hits share that should not matter: all in a line, and in a sentence what is more than chance."""
+    if not audit.shares:
+        return []
+    whose = "Shared with the query" if audit.of_query else "Most frequent among the hits"
+    shares = ", ".join(
+        f"{share.field} '{share.value}' {share.hits} of {share.of} ({share.expected_at_sites:.1f} by chance)"
+        for share in audit.shares
+    )
+    striking = [share.words for share in audit.shares if is_striking(share)]
+    return [f"{whose}, where it should not matter: {shares}.", *striking]
 
 
 def is_striking(share: NuisanceShare) -> bool:
@@ -179,6 +196,28 @@ def generation_text(generation: Generation) -> str:
         lines.append(wrapped(f"left out of the prompt: {' | '.join(generation.prompt.dropped)}"))
     lines += [f"  {_image_line(image)}" for image in generation.images]
     return "\n".join(lines)
+
+
+def calibration_text(made: ArchiveCalibration, generated: str) -> str:
+    """What a search will judge by: the rule for each way to ask, and the check of a generated image's site."""
+    names = {"image": "an image", "case": "a case", "joint": "text to image", "generated": "generated images"}
+    rows = [
+        (
+            names.get(rule.kind, rule.kind),
+            f"comparable from {rule.threshold:.3f} on; turns away {rule.false_alarm_rate:.1%} "
+            f"[{rule.false_alarm_low:.1%}, {rule.false_alarm_high:.1%}] of {rule.n} cases",
+        )
+        for rule in made.rules
+    ]
+    through = " that the filter lets through" if made.rules[0].filtered else ""
+    return page(
+        [
+            f"No comparable case: mean similarity of the nearest patients, by the archive's own cases{through}",
+            table(rows),
+            wrapped(f"Generated: {generated}."),
+            wrapped(made.sites.words),
+        ]
+    )
 
 
 def add_text(summary: AddSummary) -> str:

@@ -168,6 +168,22 @@ def test_a_second_writer_may_wait(filled: Archive) -> None:
     found_by_itself(filled)
 
 
+def test_what_a_reader_kept_from_being_erased_is_erased_with_the_next_removal(filled: Archive) -> None:
+    gone = filled.case("case-0").report.encode()
+    with Archive.open(filled.path) as reader:
+        with reader._catalog.reading() as session:
+            log_head(session)
+            filled.remove("case-0")
+            assert any(gone in file.read_bytes() for file in databases(filled))  # put off, and not waited for
+        filled.remove("case-1")
+        assert not any(gone in file.read_bytes() for file in databases(filled))
+
+
+def databases(archive: Archive) -> list[Path]:
+    """The database and its write-ahead log."""
+    return list(archive.path.glob("*.sqlite*"))
+
+
 def test_threads_search_while_one_writes(archive: Archive, tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "manifest.csv", simple_rows(12 * BATCH))
     archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)

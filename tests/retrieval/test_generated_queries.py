@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from generation import CoinGenerator, Generation
-from index_store import Archive
-from retrieval import Encoder, GenerationPlan, add_manifest, evaluate_archive
+from index_store import Archive, CaseFilter
+from retrieval import Encoder, GenerationPlan, add_manifest, evaluate_archive, generate_query
 from retrieval.archive_evaluation import gather, unwatched
-from retrieval.fusion import default_rules
-from retrieval.generated_queries import generated_queries
+from retrieval.fusion import default_rules, mean_query
+from retrieval.generated_queries import OwnReport, generated_queries, made_queries
 from retrieval.report_text import asked_text
+from retrieval.shown_site import SiteCheck
 from retrieval.vector_shelf import VectorShelf
 from tests.models import tiny_lora, tiny_sdxl
 from tests.retrieval.conftest import speckled
@@ -52,42 +54,89 @@ def watched(models: tuple[Path, Path], *, lora: bool = False) -> Watched:
     return made
 
 
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[SiteCheck]:
+    """A check that tells nothing: its archive is empty."""
+    with Archive.create(tmp_path / "empty") as archive:
+        yield SiteCheck(archive, fingerprint="none")
+
+
+def asked(texts: Sequence[str], *arguments: Any, **more: Any) -> np.ndarray:
+    return generated_queries([OwnReport(text, "") for text in texts], *arguments, **more).vectors
+
+
 def test_an_interrupted_run_goes_on_and_generates_nothing_twice(
-    models: tuple[Path, Path], encoder: Encoder, tmp_path: Path
+    models: tuple[Path, Path], encoder: Encoder, empty: SiteCheck, tmp_path: Path
 ) -> None:
     first = watched(models)
     first.stop_at = 2
     with pytest.raises(KeyboardInterrupt):
-        generated_queries(REPORTS, GenerationPlan(first, images=2), encoder, VectorShelf(tmp_path, encoder.dim))
+        asked(REPORTS, GenerationPlan(first, images=2), encoder, empty, VectorShelf(tmp_path, encoder.dim))
     second = watched(models)
     seen: list[tuple[int, int]] = []
     shelf = VectorShelf(tmp_path, encoder.dim)
-    resumed = generated_queries(
-        REPORTS, GenerationPlan(second, images=2), encoder, shelf, progress=lambda *state: seen.append(state)
+    resumed = asked(
+        REPORTS, GenerationPlan(second, images=2), encoder, empty, shelf, progress=lambda *state: seen.append(state)
     )
     assert first.asked == [(REPORTS[0], (0, 1)), (REPORTS[1], (0, 1))]
-    assert second.asked == [(REPORTS[3], (0, 1))]
-    assert seen == [(2, 3), (3, 3)], "equal reports count once, and what is there is done"
-    whole = generated_queries(
-        REPORTS, GenerationPlan(watched(models), images=2), encoder, VectorShelf(None, encoder.dim)
-    )
+    assert second.asked == [(REPORTS[3], (0, 1))], "an equal report is drawn once"
+    assert seen == [(done, 4) for done in range(5)]
+    whole = asked(REPORTS, GenerationPlan(watched(models), images=2), encoder, empty, VectorShelf(None, encoder.dim))
     np.testing.assert_allclose(resumed, whole, atol=1e-5)
     np.testing.assert_array_equal(resumed[0], resumed[2])
     np.testing.assert_allclose(np.linalg.norm(resumed, axis=1), 1, atol=1e-5)
 
 
-def test_only_what_is_missing_is_generated(models: tuple[Path, Path], encoder: Encoder, tmp_path: Path) -> None:
+def test_only_what_is_missing_is_generated(
+    models: tuple[Path, Path], encoder: Encoder, empty: SiteCheck, tmp_path: Path
+) -> None:
     shelf = VectorShelf(tmp_path, encoder.dim)
-    generated_queries(REPORTS[:1], GenerationPlan(watched(models), images=1), encoder, shelf)
+    asked(REPORTS[:1], GenerationPlan(watched(models), images=1), encoder, empty, shelf)
     again, more, other, changed = (watched(models, lora=lora) for lora in (False, False, True, False))
-    generated_queries(REPORTS[:1], GenerationPlan(again, images=1), encoder, shelf)
-    generated_queries(REPORTS[:1], GenerationPlan(more, images=2), encoder, shelf)
-    generated_queries(REPORTS[:1], GenerationPlan(other, images=1), encoder, shelf)
-    generated_queries(["Clusters of cells?"], GenerationPlan(changed, images=1), encoder, shelf)
+    asked(REPORTS[:1], GenerationPlan(again, images=1), encoder, empty, shelf)
+    asked(REPORTS[:1], GenerationPlan(more, images=2), encoder, empty, shelf)
+    asked(REPORTS[:1], GenerationPlan(other, images=1), encoder, empty, shelf)
+    asked(["Clusters of cells?"], GenerationPlan(changed, images=1), encoder, empty, shelf)
     assert again.asked == []
     assert more.asked == [(REPORTS[0], (1,))]
     assert other.asked == [(REPORTS[0], (0,))], "other weights"
     assert changed.asked == [("Clusters of cells?", (0,))]
+
+
+def test_a_wrong_image_is_dropped_as_in_a_search(models: tuple[Path, Path], encoder: Encoder, tmp_path: Path) -> None:
+    """Two of three drawings of a report look like urine, and it asks for the thyroid."""
+    generator = watched(models)
+    text = "(Thyroid) Clusters of cells."
+    pictures = [made.image for made in generator.generate(text, seeds=(0, 1, 2), preset="draft").images]
+    second = generator.generate(text, seeds=(2**31 + 1, 2**31 + 2), preset="draft").images[0].image
+    sites = ("thyroid", "urine", "urine", "thyroid")
+    lines = ["image\tcase\treport\tsite"]
+    for group, (picture, site) in enumerate(zip((*pictures, second), sites, strict=True)):
+        for number in range(24):
+            name = f"{group}-{number}"
+            noise = np.random.default_rng(number).integers(-6, 7, (*picture.size, 3))
+            changed = np.clip(np.asarray(picture).astype(np.int16) + noise, 0, 255).astype(np.uint8)
+            PIL.Image.fromarray(changed).save(tmp_path / f"{name}.png")
+            lines.append(f"{name}.png\t{name}\t{text}\t{site}")
+    (tmp_path / "manifest.tsv").write_text("\n".join(lines))
+    plan, shelf = GenerationPlan(watched(models), images=3), VectorShelf(tmp_path / "work", encoder.dim)
+    with Archive.create(tmp_path / "archive") as archive:
+        add_manifest(archive, tmp_path / "manifest.tsv", encoder)
+        check = SiteCheck(archive, fingerprint=encoder.fingerprint, held=archive.cases())
+        own = archive.case("0-0").patient
+        made = generated_queries([OwnReport(text, own), OwnReport(text, "")], plan, encoder, check, shelf)
+        for place, where in enumerate((CaseFilter(exclude_patients=(own,)), None)):
+            found = generate_query(generator, encoder, archive, text, seeds=range(3), preset="draft", where=where)
+            assert [image.verdict for image in found.images if image.attempt == 1] == ["right", "wrong", "wrong"]
+            assert {image.verdict for image in found.images if image.attempt == 2} >= {"right"}
+            np.testing.assert_allclose(made.vectors[place], mean_query(found.vectors)[0], atol=1e-5)
+        dropped = sum(not image.used for image in found.images if image.attempt == 2)
+        assert (made.images, made.wrong, made.dropped) == (6, 4, 2 * dropped)
+        assert f"4 of 6 showed another site and were drawn again, {2 * dropped} of these dropped" == made.words
+        reports = [OwnReport("Another.", ""), OwnReport(text, own)]
+        there, vectors = made_queries(reports, GenerationPlan(watched(models), images=3), encoder, check, shelf)
+        assert there == [1], "what was not drawn is left out"
+        np.testing.assert_array_equal(vectors[0], made.vectors[0])
 
 
 def test_a_report_asks_without_its_advice_as_in_a_search(encoder: Encoder, tmp_path: Path) -> None:
@@ -97,12 +146,12 @@ def test_a_report_asks_without_its_advice_as_in_a_search(encoder: Encoder, tmp_p
         speckled(number).save(tmp_path / f"{number}.png")
         lines.append(f"{number}.png\t{number}\t{report}\tcervix\t{'AB'[number % 2]}")
     (tmp_path / "manifest.tsv").write_text("\n".join(lines))
-    asked = [asked_text(report) for report in said]
-    assert all("recommended" not in text for text in asked)
+    stripped = [asked_text(report) for report in said]
+    assert all("recommended" not in text for text in stripped)
     with Archive.create(tmp_path / "archive") as archive:
         add_manifest(archive, tmp_path / "manifest.tsv", encoder)
         plain = {"sample": None, "seed": 0, "histogram": False, "rules": default_rules(), "watch": unwatched}
-        for one, texts in ((encoder, asked), (None, said)):
+        for one, texts in ((encoder, stripped), (None, said)):
             made = gather(archive, encoder=one, generation=None, work=tmp_path / "work", **plain)
             joint = next(channel for channel in made.rows.channels if channel.name == "joint")
             meaning = next(channel for channel in made.rows.channels if channel.name.startswith("report: meaning"))

@@ -206,8 +206,8 @@ def test_who_is_left_out_of_the_query_does_not_vote(
         vectors = encoder.encode_images([image])
 
         def shown(where: CaseFilter | None) -> str:
-            check = SiteCheck(archive, "thyroid", fingerprint=encoder.fingerprint, where=where)
-            return check.judge(vectors)[0].site
+            check = SiteCheck(archive, fingerprint=encoder.fingerprint, where=where)
+            return check.judge(vectors, "thyroid")[0].site
 
         assert (shown(None), shown(where)) == ("urine", "thyroid")
         # A filter on a site would make every image right: it is not applied.
@@ -222,8 +222,8 @@ def test_a_common_site_does_not_outvote_a_rare_one(
     near = [*like(image, "thyroid", 3), *like(PIL.Image.blend(image, speckled(2, size=64), 0.1), "urine", 7)]
     far = [*unlike("thyroid", 17), *unlike("urine", 93)]
     with archive_of(near + far) as archive:
-        check = SiteCheck(archive, "thyroid", fingerprint=encoder.fingerprint)
-        (shown,) = check.judge(encoder.encode_images([image]))
+        check = SiteCheck(archive, fingerprint=encoder.fingerprint)
+        (shown,) = check.judge(encoder.encode_images([image]), "thyroid")
     assert (shown.site, shown.verdict) == ("thyroid", "right")
     assert shown.share == pytest.approx((3 / 20) / (3 / 20 + 7 / 100))
 
@@ -241,7 +241,8 @@ def test_a_patient_votes_once_and_one_without_a_site_not_at_all(encoder: Encoder
             writer.writerow([f"{number}.png", patient, patient, "Report", site])
     with Archive.create(tmp_path / "archive") as archive:
         add_manifest(archive, tmp_path / "manifest.csv", encoder)
-        (shown,) = SiteCheck(archive, "thyroid", fingerprint=encoder.fingerprint).judge(encoder.encode_images([image]))
+        check = SiteCheck(archive, fingerprint=encoder.fingerprint)
+        (shown,) = check.judge(encoder.encode_images([image]), "thyroid")
     assert (shown.site, shown.verdict) == ("thyroid", "right")
     assert shown.share == pytest.approx(0.9)  # nine of ten patients; the crowd counts as the one that it is
 

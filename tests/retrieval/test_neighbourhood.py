@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,25 @@ def test_a_search_by_reports_alone_has_no_rows(search: CaseSearch, archive: Arch
     assert neighbourhoods.gallery(result) is None
     assert neighbourhoods.of(result).comparability == ()
     assert neighbourhoods.of(result).comparable is None
+
+
+def test_a_filtered_search_is_judged_by_the_cases_that_it_may_find(
+    search: CaseSearch, archive: Archive, encoder: Encoder
+) -> None:
+    where = CaseFilter(sites=("thyroid", "cervix"))
+    neighbourhoods = Neighbourhoods(archive, encoder)
+    among = sum(case.site in where.sites for case in archive.cases())
+    assert 2 < among < CASES
+    for asked in (Query(text=THYROID, where=where), Query(case=archive.cases()[0].key, where=where)):
+        (judged,) = neighbourhoods.of(search.run(asked)).comparability
+        assert (judged.n, judged.filtered) == (among, True)
+        (judged,) = neighbourhoods.of(search.run(replace(asked, where=None))).comparability
+        assert (judged.n, judged.filtered) == (CASES, False)
+    few = neighbourhoods.of(
+        search.run(Query(text=THYROID, where=CaseFilter(exclude_cases=tuple(case.key for case in archive.cases()[1:]))))
+    )
+    assert few.comparability == ()
+    assert "at least two patients" in few.not_judged[0].reason
 
 
 def test_it_follows_the_archive(encoder: Encoder, tmp_path: Path) -> None:

@@ -255,6 +255,20 @@ def test_channels_are_joined_as_the_fusion_says(archive: Archive, encoder: Encod
     assert len(result.overlaps) == 3
 
 
+def test_weights_that_were_measured_with_another_encoder_are_said_so(archive: Archive, encoder: Encoder) -> None:
+    asked = Query(text="Clusters of cells.", channels=("joint", "report"))
+    own = {"text": FusionRule("rrf", {"joint": 1, "report": 2})}
+
+    def warned(query: Query, rules: dict[str, FusionRule] | None = None) -> bool:
+        notes = CaseSearch(archive, encoder, rules=rules).run(query).notes
+        return any("weights were measured with the starter" in note for note in notes)
+
+    assert warned(asked)
+    assert not warned(asked, own)
+    assert not warned(dataclasses.replace(asked, weights=(("joint", 1.0),)))
+    assert not warned(dataclasses.replace(asked, channels=("joint",)))
+
+
 def test_reports_find_the_report_that_says_the_same(archive: Archive, encoder: Encoder) -> None:
     # The tiny model's text tower understands nothing.
     search = CaseSearch(archive, encoder, rules={"report": FusionRule("score", {"words": 1, "meaning": 0})})

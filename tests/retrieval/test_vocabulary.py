@@ -27,6 +27,14 @@ def test_every_system_has_a_source_and_tiers_from_the_list() -> None:
         assert {"non-diagnostic", "negative", "malignant"} <= {category.tier for category in system.categories}
 
 
+def test_a_reference_says_what_of_it_was_confirmed_and_no_other_doi_is_carried() -> None:
+    for source in (*vocabulary().systems, *vocabulary().look_alikes):
+        assert source.confirmed in ("doi", "reference", "")
+        assert bool(source.doi) == (source.confirmed == "doi"), source.source
+    unconfirmed = [system.name for system in vocabulary().systems if not system.confirmed]
+    assert unconfirmed == ["generic five-tier"]  # ours: there is nothing to confirm
+
+
 def test_lookups_by_site_system_alias_and_tier() -> None:
     known = vocabulary()
     assert known.site("Ascites").name == "serous effusion"
@@ -75,6 +83,6 @@ def test_look_alikes_come_in_the_order_of_their_system(system: str, category: st
 def test_look_alikes_hold_both_ways_and_name_their_source() -> None:
     for group in vocabulary().look_alikes:
         assert group.source
-        assert group.why.startswith(("Measured: ", "Described: ", "By definition: "))
+        assert group.why.startswith(("Measured, with ", "Described: ", "By definition: "))
         for category in group.categories:
             assert all(category in look_alikes(group.system, other) for other in group.categories if other != category)

@@ -224,6 +224,59 @@ def test_a_saved_query_is_asked_again_refined_and_deleted(
     assert coin("search", "--query", "clue", *kept).exit_code == 1
 
 
+def test_marks_and_regions_of_a_saved_query_are_taken_back(
+    environment: dict[str, str], manifest: Path, phantoms: list[Phantom], tmp_path: Path
+) -> None:
+    image = manifest.parent / "images" / f"{phantoms[5].key}.png"
+    kept = ("--json", "--queries", tmp_path)
+    marks = ("--more-like", phantoms[3].key, "--less-like", phantoms[4].key)
+    coin("search", "--image", image, "--region", "0,0,0.5,0.5", *marks, "--save", "part", *kept)
+    saved = json.loads(coin("search", "--query", "part", *kept).stdout)["query"]
+    assert (saved["more"], saved["less"], saved["region"]["right"]) == ([phantoms[3].key], [phantoms[4].key], 0.5)
+    back = coin("search", "--query", "part", "--unmark", phantoms[3].key, "--whole-image", *kept)
+    query = json.loads(back.stdout)["query"]
+    assert (query["more"], query["less"], query["region"]) == ([], [phantoms[4].key], None)
+
+
+def test_rows_by_category_stand_beside_the_ranking(environment: dict[str, str], phantoms: list[Phantom]) -> None:
+    asked = next(phantom for phantom in phantoms if phantom.morphology.site == "thyroid")
+    shown = coin("search", "--case", asked.key, "-k", "3", "--by-category", "2")
+    assert shown.exit_code == 0, shown.output
+    assert "The nearest of each category in Bethesda thyroid 2023" in shown.stdout
+    assert "a comparison and no vote" in shown.stdout
+    assert "Shared with the query, where it should not matter: " in shown.stdout
+    gallery = json.loads(coin("search", "--case", asked.key, "--by-category", "2", "--json").stdout)["gallery"]
+    assert gallery["system"] == "Bethesda thyroid 2023"
+    rows = {row["category"]: row for row in gallery["rows"]}
+    assert asked.key not in [case["case"] for row in rows.values() for case in row["cases"]]
+    assert all(len(row["cases"]) == min(2, row["available"]) for row in rows.values())
+    assert sum(row["available"] for row in rows.values()) == 2  # of the 24 phantoms, without the query's
+    assert json.loads(coin("search", "--case", asked.key, "--json").stdout)["gallery"] is None
+
+
+def test_calibrate_lets_generated_images_be_judged(environment: dict[str, str], tmp_path: Path) -> None:
+    asked = ("search", "--text", "Clue cells.", "--channel", "generated", "--n-images", "1", "-k", "2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COIN_CACHE", str(tmp_path / "cache" / "generated"))
+        before = " ".join(coin(*asked).stdout.split())
+        assert "Not judged: Generated images are judged by" in before
+        assert "coin calibrate" in before
+        made = coin("calibrate", "--reports", "20", "--n-images", "1")
+        assert made.exit_code == 0, made.output
+        assert "generated images  comparable from" in made.stdout
+        assert "20 cases" in made.stdout
+        assert "Wrong site: " in made.stdout or "is not told" in made.stdout
+        assert made.stdout.rstrip().endswith(RESEARCH_USE)
+        after = coin(*asked).stdout
+        assert "Not judged" not in after
+        assert "By generated images: " in after
+        rules = json.loads(coin("calibrate", "--reports", "20", "--n-images", "1", "--json").stdout)["rules"]
+        assert [rule["kind"] for rule in rules] == ["case", "image", "joint", "generated"]
+        few = coin("calibrate", "--reports", "20", "--n-images", "1", "--site", "thyroid")
+        assert few.exit_code == 1
+        assert "patients with a report that the filter lets through, and 20 are needed" in few.stderr
+
+
 def test_a_region_of_an_image_asks(environment: dict[str, str], manifest: Path, phantoms: list[Phantom]) -> None:
     image = manifest.parent / "images" / f"{phantoms[5].key}.png"
     part = coin("search", "--image", image, "--region", "0,0,0.5,0.5")

@@ -10,7 +10,7 @@ import pytest
 import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
-from streamlit.testing.v1.element_tree import Slider
+from streamlit.testing.v1.element_tree import Expander, Slider
 
 from generation.phantom import Phantom
 from retrieval import RESEARCH_USE
@@ -60,6 +60,11 @@ def search_by_report(app: AppTest, report: str) -> AppTest:
 def slider_across(app: AppTest) -> Slider:
     (slider,) = [slider for slider in app.slider if slider.label.startswith("From left")]
     return slider
+
+
+def frame(app: AppTest) -> Expander:
+    (found,) = [expander for expander in app.expander if expander.label == "Search by a part of the image"]
+    return found
 
 
 def ranks(app: AppTest) -> int:
@@ -320,7 +325,9 @@ def test_a_part_of_an_image_asks(app: AppTest, manifest: Path, phantoms: list[Ph
     app.file_uploader(key="upload").set_value(("field.png", image.read_bytes(), "image/png"))
     click(app, "Search by image")
     whole = [element.value for element in app.markdown if element.value.startswith("**#")]
-    slider_across(app).set_range(0, 50)
+    assert not frame(app).proto.expanded
+    checked(slider_across(app).set_range(0, 50).run())
+    assert frame(app).proto.expanded, "it closes while the part is chosen"
     click(app, "Search by this part")
     assert any("by a part of the image" in caption.value for caption in app.caption)
     assert [element.value for element in app.markdown if element.value.startswith("**#")] != whole

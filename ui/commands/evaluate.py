@@ -104,7 +104,7 @@ def evaluate(
     service = Service(settings)
     rules = service.rules
     encoder, generation = _generation(service, generate)
-    work = work or settings.cache_folder.parent / "evaluation"
+    work = work or settings.work_folder
     if choice_file is not None:
         choices = choose_fusion(
             service.archive,

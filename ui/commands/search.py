@@ -10,6 +10,7 @@ import click
 
 from ui.commands.output import echo
 from ui.commands.reports import read_report
+from ui.gallery_text import gallery_text
 from ui.options import GENERATOR_SETTINGS, MODEL_SETTINGS, as_json, with_filters, with_settings
 from ui.progress import progress
 from ui.service import Service
@@ -71,11 +72,19 @@ class _Weight(click.ParamType):
 @click.option("--region", type=_Region(), help="Only this part of the image, as fractions of width and height.")
 @click.option("--more-like", multiple=True, metavar="CASE", help="The answer should resemble this case more.")
 @click.option("--less-like", multiple=True, metavar="CASE", help="The answer should resemble this case less.")
+@click.option("--unmark", multiple=True, metavar="CASE", help="With --query: without its mark on this case.")
+@click.option("--whole-image", is_flag=True, help="With --query: all of the image, and not its region.")
 @click.option("--without-seed", type=int, multiple=True, metavar="N", help="Drop the generated image of this seed.")
 @click.option("--asked-site", metavar="SITE", help="The site that generated images must show. [default: the report's]")
 @click.option("--channel", "channels", type=click.Choice(CHANNELS), multiple=True, help="Ask only this channel.")
 @click.option("--fusion", type=click.Choice(["rrf", "score"]), help="How channels are joined. [default: as measured]")
 @click.option("--weight", "weights", type=_Weight(), multiple=True, help="Weight of a channel in the fusion.")
+@click.option(
+    "--by-category",
+    type=click.IntRange(1),
+    metavar="M",
+    help="Also the nearest M cases of each category.",
+)
 @click.option("--save", metavar="NAME", help="Keep the query under this name.")
 @click.option("--replace", is_flag=True, help="With --save: replace the query of that name.")
 @with_settings(
@@ -92,6 +101,7 @@ def search(
     saved: str | None,
     save: str | None,
     replace: bool,
+    by_category: int | None,
     as_json: bool,
     **asked: Any,
 ) -> None:
@@ -121,12 +131,14 @@ def search(
     with progress("Generating", unit="steps") as draw:
         result = service.ask(query, progress=draw)
     neighbourhood = service.neighbourhood(result) if result.cases else None
+    gallery = service.gallery(result, m=by_category) if by_category and result.cases else None
     if as_json:
         from retrieval import to_json
 
-        echo(to_json(result, neighbourhood))
+        echo(to_json(result, neighbourhood, gallery))
     else:
-        echo(search_text(result, neighbourhood))
+        rows = gallery_text(gallery) if by_category and result.cases else ""
+        echo(search_text(result, neighbourhood, rows))
 
 
 def _query(
@@ -161,6 +173,10 @@ def _query(
     if where is not None:
         values["where"] = where
     query = Query(**values) if saved is None else dataclasses.replace(service.queries.load(saved), **values)
+    for case in asked["unmark"]:
+        query = query.unmarked(case)
+    if asked["whole_image"]:
+        query = query.within(None)
     for case in asked["more_like"]:
         query = query.more_like(case)
     for case in asked["less_like"]:

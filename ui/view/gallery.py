@@ -28,7 +28,8 @@ def draw_gallery(found: Gallery | None) -> None:
     if found.look_alikes:
         st.markdown(f"**Look-alikes of {escape(found.category)}, side by side**")
         for source in found.sources:
-            st.caption(escape(source.source))
+            doi = f" doi:{source.doi}" if source.doi else ""
+            st.caption(escape(f"{source.why} {source.source}{doi}"))
         with st.container(horizontal=True, gap="medium"):
             for row in found.look_alikes:
                 with st.container(width=TILE + 24):

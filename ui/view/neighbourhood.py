@@ -22,8 +22,7 @@ def draw_summary(found: Neighbourhood) -> None:
     """What must not be missed: nothing comparable, and in one line how far the retrieved cases agree."""
     for judged in found.comparability:
         if not judged.comparable:
-            name = channel_name("joint" if judged.kind == "joint" else "image")
-            st.warning(f"**By {name}.** {escape(judged.words)}", icon=":material/search_off:")
+            st.warning(f"**By {channel_name(judged.channel)}.** {escape(judged.words)}", icon=":material/search_off:")
     if leading := found.agreement.leading:
         st.caption(escape(leading.words))
 
@@ -34,10 +33,11 @@ def draw_neighbourhood(found: Neighbourhood) -> None:
     _draw_agreement(found)
     st.subheader("Is anything comparable?", anchor=False)
     if not found.comparability:
-        st.text("This cannot be judged: no channel that answered can be calibrated on this archive.")
+        st.text("This cannot be judged by any channel that answered.")
     for judged in found.comparability:
-        name = channel_name("joint" if judged.kind == "joint" else "image")
-        st.markdown(f"**By {name}.** {escape(judged.words)}")
+        st.markdown(f"**By {channel_name(judged.channel)}.** {escape(judged.words)}")
+    for missing in found.not_judged:
+        st.caption(f"**By {channel_name(missing.channel)}.** {escape(missing.reason)}")
     _draw_nuisance(found)
 
 

@@ -29,7 +29,9 @@ def draw_region(asked: Query, *, image_id: int | None = None) -> None:
     # Sliders of their own for each image and region: what was set for another image says nothing of this one.
     of = hash((asked.image, asked.case, image_id, region))
     keys = f"region_across-{of}", f"region_down-{of}"
-    with st.expander("Search by a part of the image", expanded=region is not None):
+    # The page is drawn anew with each move of a slider, and what is closed then would hide it under the reader's hand.
+    moved = any(tuple(st.session_state.get(key, WHOLE)) != WHOLE for key in keys)
+    with st.expander("Search by a part of the image", expanded=region is not None or moved):
         across = st.slider("From left to right, %", *WHOLE, _percent(region, "left", "right"), key=keys[0])
         down = st.slider("From top to bottom, %", *WHOLE, _percent(region, "top", "bottom"), key=keys[1])
         framed, problem = guarded(lambda: _framed(asked, image_id, across, down))

@@ -1,0 +1,65 @@
+"""`coin calibrate`: what this archive and its encoder allow to be told of a search's answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from retrieval.notice import RESEARCH_USE
+from ui.commands.output import echo, echo_json
+from ui.options import MODEL_SETTINGS, as_json, with_filters, with_settings
+from ui.progress import progress
+from ui.service import Service
+from ui.settings import Settings
+from ui.text import calibration_text
+
+if TYPE_CHECKING:
+    from index_store import CaseFilter
+
+
+@click.command()
+@click.option(
+    "--reports",
+    type=click.IntRange(20),
+    default=100,
+    show_default=True,
+    help="Draw images of this many of the archive's reports, one a patient: about a second each on a processor.",
+)
+@click.option(
+    "--work",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that keeps what was drawn. A search looks beside --cache. [default: beside --cache]",
+)
+@with_settings("n_images", "preset", "archive", *MODEL_SETTINGS, "cache", "cache_mb")
+@with_filters
+@as_json
+def calibrate(settings: Settings, where: CaseFilter | None, reports: int, work: Path | None, as_json: bool) -> None:
+    """Let searches by generated images say when nothing comparable was found.
+
+    Images are drawn of the archive's own reports, as a search draws and checks them, and what they find without their
+    own patient says how near the nearest cases usually are. They are kept, and may be interrupted: a search with the
+    same weights, preset and number of images uses them, and `coin evaluate --generate` adds to them. Images and text
+    need no such work. Also shown: how the check of a generated image's site does on the archive's own images.
+
+    With filters: for searches under the same filters.
+    """
+    from retrieval.calibrate_archive import calibrate_archive
+    from retrieval.generated_queries import GenerationPlan
+
+    service = Service(settings)
+    plan = GenerationPlan(service.generator, reports=reports, images=settings.n_images, preset=settings.preset)
+    with progress("Generating", unit="reports") as draw:
+        made = calibrate_archive(
+            service.archive,
+            service.encoder,
+            plan,
+            work=work or settings.work_folder,
+            where=where,
+            progress=draw,
+        )
+    if as_json:
+        echo_json({"site": made.sites, "rules": made.rules, "generated": plan.words(), "notice": RESEARCH_USE})
+    else:
+        echo(calibration_text(made, plan.words()))
