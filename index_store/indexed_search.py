@@ -6,6 +6,7 @@ one state of the archive, never to a mixture of two.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -22,6 +23,7 @@ from .locks import SearchLock, WriterLock
 from .models import EncoderRow
 from .records import Hit
 from .vector_index import checked_vectors
+from .vector_rows import DamagedRowsError
 
 
 class IndexedSearch:
@@ -45,10 +47,18 @@ class IndexedSearch:
         with self._lock.shared(), self._catalog.reading() as session:
             encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
             if self._follower and self._encoder_id == encoder.id and self._follower.is_current(session):
-                return self._answer(session, self._follower, encoder, vectors, k, where)
+                # Else: damaged, or a writer has wiped meanwhile what it removed. Look again at what is there now.
+                with contextlib.suppress(DamagedRowsError):
+                    return self._answer(session, self._follower, encoder, vectors, k, where)
         with self._lock.exclusive(), self._catalog.reading() as session:
             encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
-            return self._answer(session, self._caught_up(session, encoder), encoder, vectors, k, where)
+            follower = self._caught_up(session, encoder)
+            try:
+                return self._answer(session, follower, encoder, vectors, k, where)
+            except DamagedRowsError:
+                follower.rebuild(session, "its checksum did not match")
+                self._save_if_free(session, follower)
+                return self._answer(session, follower, encoder, vectors, k, where)
 
     def follow(self) -> IndexFollower | None:
         """Bring the index up to the log's end; None where there is no encoder yet."""
@@ -61,8 +71,8 @@ class IndexedSearch:
         follower = self.follow()
         if follower is not None:
             # Only writers change the index from here on, and we are the writer: searches may go on.
-            with self._lock.shared():
-                follower.save()
+            with self._lock.shared(), self._catalog.reading() as session:
+                follower.save(session)
 
     def close(self) -> None:
         with self._lock.exclusive():
@@ -73,19 +83,20 @@ class IndexedSearch:
             self._follower.follow(session)
             return self._follower
         identity = IndexIdentity(self._archive_uuid, encoder.fingerprint, encoder.dim)
-        follower = IndexFollower(self._folder, identity, encoder.id, self.notes)
+        spill = None if self._catalog.read_only else self._folder
+        follower = IndexFollower(self._folder, identity, encoder.id, self.notes, spill=spill)
         follower.load(session)
         self._follower, self._encoder_id = follower, encoder.id
-        self._save_if_free(follower)
+        self._save_if_free(session, follower)
         return follower
 
-    def _save_if_free(self, follower: IndexFollower) -> None:
+    def _save_if_free(self, session: Session, follower: IndexFollower) -> None:
         """What was rebuilt or caught up at opening need not be again at the next."""
         if self._catalog.read_only or not follower.is_worth_saving:
             return
         try:
             with self._writer_lock.hold():
-                follower.save()
+                follower.save(session)
         except ArchiveBusyError:
             return  # whoever is writing saves it when done
 
