@@ -33,7 +33,18 @@ if TYPE_CHECKING:
     from .images import content_hash, decode_image, read_source
     from .manifest import Manifest, ManifestRow, read_manifest
     from .plan import NewImage, Plan, PlannedImage
-    from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Owner, Particulars, Problem, StoredReport
+    from .records import (
+        ArchiveStatus,
+        Case,
+        EncoderInfo,
+        Hit,
+        Image,
+        IndexStatus,
+        Owner,
+        Particulars,
+        Problem,
+        StoredReport,
+    )
 
 _MODULES = {
     "archive": ("Archive",),
@@ -65,6 +76,7 @@ _MODULES = {
         "EncoderInfo",
         "Hit",
         "Image",
+        "IndexStatus",
         "Owner",
         "Particulars",
         "Problem",
@@ -90,6 +102,7 @@ __all__ = [
     "ImageNotFoundError",
     "ImageProblem",
     "IndexDriftError",
+    "IndexStatus",
     "Manifest",
     "ManifestError",
     "ManifestRow",

@@ -3,7 +3,7 @@
 Which shortlist depends on size (`index_mode.py`); `shortlist.py` says what there is. Under a filter by value the
 permitted rows are compared one by one, in every mode, so that a filter never costs recall: graphs and lists that are
 searched first and filtered later do. What only leaves a few images out (the query's own patient) is passed over on a
-longer shortlist.
+longer shortlist, at the recall of a search without a filter.
 """
 
 from __future__ import annotations
@@ -16,17 +16,15 @@ import numpy as np
 
 from .exact_ranking import TIE, Ranking, among, contenders, over_all, rank
 from .gpu_shortlist import FlatOnDevice, gpu_shortlist
-from .index_mode import IndexSizes, Tuning, build, tuned
+from .index_mode import DEPTHS, IndexSizes, Tuning, build, tuned
 from .shortlist import EXACT, FastScan, HalfPrecision, Shortlist
 from .vector_index import Ids, Selection, Vectors
-from .vector_rows import Rows, VectorRows
+from .vector_rows import DamagedRowsError, Rows, VectorRows
 
 SPARE = 32
 """How many more than k are fetched at least, to prove that no other row can be among the k best."""
 BATCH = 16
 """Queries from which on one product with all rows is quicker than one scan each."""
-SKIPPED = 1024
-"""Images left out that a shortlist is made longer for; more are a filter like any other."""
 READ_ALL = 4
 """A shortlist of more than one row in so many is no short list: all rows are read."""
 SMALL = 4096
@@ -122,9 +120,16 @@ class FaissIndex:
 
     def remove(self, ids: Ids) -> None:
         rows = self.state.rows.rows_of(ids)
+        self.state.shortlist.erase(rows, self._stored(rows))
         self.state.rows.bury(rows)
-        self.state.shortlist.erase(rows)
         self._count -= len(rows)
+
+    def _stored(self, rows: Rows) -> Vectors:
+        """For a shortlist to find what it is to forget; a damaged vector is no reason not to remove it."""
+        try:
+            return self.state.rows.vectors(rows)
+        except DamagedRowsError:
+            return np.zeros((len(rows), self.dim), np.float32)
 
     def check(self) -> None:
         """Compare every vector that is in a file with its checksum.
@@ -154,11 +159,13 @@ class FaissIndex:
     def search(self, queries: Vectors, k: int, *, selection: Selection | None = None) -> list[Ranking]:
         state = self.state
         rows = state.rows
+        if self._count == 0:
+            return [[] for _ in queries]
         if selection is None:
             return self._search(state, queries, k, np.empty(0, np.int64))
         named = rows.rows_of(selection.ids)
         if selection.excluding:
-            if len(named) <= SKIPPED:
+            if k + len(named) <= DEPTHS[-1]:
                 return self._search(state, queries, k, named)
         elif 2 * len(named) <= len(rows):
             return among(rows, queries, named, k)
@@ -169,12 +176,13 @@ class FaissIndex:
     def _search(self, state: IndexState, queries: Vectors, k: int, excluded: Rows) -> list[Ranking]:
         """Over all rows but the excluded ones, by way of the shortlist."""
         rows, total = state.rows, len(state.rows)
-        length = k + max(SPARE, k // 4) if state.tuning is None else state.tuning.length(k)
+        # Among the best k + excluded are the k best of the others, at the recall that was measured for so many.
+        length = k + max(SPARE, k // 4) if state.tuning is None else state.tuning.length(k + len(excluded))
         open_ = np.arange(len(queries))
         rankings: list[Ranking] = [[] for _ in queries]
-        fetch = length + len(excluded) + (0 if state.tuning is None else SPARE)
+        fetch = length + (len(excluded) if state.tuning is None else SPARE)
         # Of many queries at once, and where the list would not be short, one product with all rows is quicker.
-        read_all = state.tuning is None and len(queries) >= BATCH
+        read_all = len(queries) >= BATCH if state.tuning is None else k + len(excluded) > DEPTHS[-1]
         while len(open_) and not read_all:
             if READ_ALL * fetch > total and (state.tuning is not None or total > SMALL):
                 break
@@ -209,7 +217,7 @@ class FaissIndex:
             useful = useful[~np.isin(useful, excluded)]
         scores = rows.products(query[None], useful)[0]
         if tuning is not None:
-            if len(useful) < length:
+            if len(useful) < length - len(excluded):
                 return None
         elif not everything and (
             # No row beyond the list scores more than its last one and what that may be off.

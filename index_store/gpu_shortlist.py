@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .shortlist import EXACT, load_faiss
+from .faiss_build import load_faiss
+from .shortlist import EXACT
 from .vector_index import Vectors
 from .vector_rows import Rows, VectorRows
 
@@ -40,7 +41,7 @@ class FlatOnDevice:
     def add(self, vectors: Vectors) -> None:
         self._index.add(vectors)
 
-    def erase(self, rows: Rows) -> None:
+    def erase(self, rows: Rows, vectors: Vectors) -> None:
         """They stay until the process ends; nothing of the GPU is saved."""
 
     def find(self, queries: Vectors, fetch: int) -> tuple[Vectors, Rows]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import IndexDriftError
+from .faiss_build import load_faiss
 from .vector_index import Ids, Vectors
 
 Rows = NDArray[np.int64]
@@ -192,7 +194,7 @@ class VectorRows:
         self._ids.append(ids)
         self._places = (*self._places[:2], self._memory.array)
         if self._memory.count >= IN_MEMORY and self._spill_folder is not None:
-            self._to_temporary_file()
+            self._to_temporary_file(self._spill_folder)
 
     def bury(self, rows: Rows) -> None:
         """Mark rows as removed, and wipe them where they are in memory; `wipe` does it in the file."""
@@ -243,13 +245,18 @@ class VectorRows:
         """From here on read all rows from `path`, where `write` or `append_to` put them. Searches may go on: what they
         hold of the old places stays valid for them."""
         self._places = (_mapped(path, len(self), self.dim), self._none(), self._none())
-        self._memory, self._spill = _Growing(self._none()), None
+        self._memory = _Growing(self._none())
+        if self._spill is not None:
+            self._spill.close()  # what is mapped of it stays for those who read it
+            self._spill = None
 
-    def _to_temporary_file(self) -> None:
+    def _to_temporary_file(self, folder: Path) -> None:
         written = len(self._places[1])
         try:
             if self._spill is None:
-                self._spill = tempfile.TemporaryFile(dir=self._spill_folder)  # noqa: SIM115  # lives as long as we do
+                folder.mkdir(exist_ok=True)
+                self._spill = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # lives as long as we do
+                weakref.finalize(self, self._spill.close)
             self._spill.seek(written * self.row_bytes)
             self._spill.write(self._memory.array.data)
             self._spill.flush()
@@ -337,8 +344,7 @@ def _mapped(path: Path, count: int, dim: int) -> Vectors:
 
 def _products(query: Vectors, block: Vectors, rows: Rows) -> Vectors:
     """float32[len(rows)]: `block[rows] @ query`, without a copy of the rows."""
-    import faiss
-
+    faiss = load_faiss()
     out = np.empty(len(rows), np.float32)
     rows = np.ascontiguousarray(rows, np.int64)
 
