@@ -16,7 +16,7 @@ from .filters import CaseFilter, excluded, permitted
 from .image_store import ImageStore
 from .models import CaseRow, ImageRow
 from .records import Case, Image
-from .vector_index import Selection
+from .vector_index import Ids, Selection
 
 T = TypeVar("T")
 
@@ -99,21 +99,26 @@ class CaseReader:
         """
         if where is None or not (where.includes or where.excludes):
             return None
-        query = select(ImageRow.id)
-        if where.includes:
-            return Selection(self._ids(query.where(*permitted(where))))
-        return Selection(self._ids(query.where(excluded(where))), excluding=True)
+        return Selection(self.included(where)) if where.includes else Selection(self.excluded(where), excluding=True)
+
+    def included(self, where: CaseFilter) -> Ids:
+        """int64[n]: the images that `where` permits."""
+        return self._ids(select(ImageRow.id).where(*permitted(where)))
+
+    def excluded(self, where: CaseFilter) -> Ids:
+        """int64[n]: the images of the patients and cases that `where` leaves out."""
+        return self._ids(select(ImageRow.id).where(excluded(where)))
 
     def confirmed(self, image_ids: Iterable[int], where: CaseFilter | None) -> set[int]:
         """Those of the images that are there and that `where` permits."""
-        conditions = permitted(where) if where is not None else []
+        conditions = permitted(where, few=True) if where is not None else []
         query = select(ImageRow.id).where(*conditions)
         found: set[int] = set()
         for part in in_chunks(image_ids):
             found.update(self._session.scalars(query.where(ImageRow.id.in_(part))))
         return found
 
-    def _ids(self, query: Select[int]) -> np.ndarray:
+    def _ids(self, query: Select[int]) -> Ids:
         return np.array(self._session.scalars(query).all(), dtype=np.int64)
 
     def _count_cases(self, column: InstrumentedAttribute[str]) -> dict[str, int]:

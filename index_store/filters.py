@@ -66,8 +66,11 @@ class CaseFilter:
         return bool(self.exclude_patients or self.exclude_cases)
 
 
-def permitted(where: CaseFilter) -> list[ColumnElement[bool]]:
-    """Conditions on `images`, which must all hold."""
+def permitted(where: CaseFilter, *, few: bool = False) -> list[ColumnElement[bool]]:
+    """Conditions on `images`, which must all hold.
+
+    `few`: they are asked of few images. The case of each is then looked up, where else all permitted cases are listed.
+    """
     from sqlalchemy import not_, select
 
     from .models import CaseRow, ImageRow
@@ -94,7 +97,9 @@ def permitted(where: CaseFilter) -> list[ColumnElement[bool]]:
         if values
     ]
     if of_case:
-        conditions.append(ImageRow.case_id.in_(select(CaseRow.id).where(*of_case)))
+        cases = select(CaseRow.id).where(*of_case)
+        looked_up = cases.where(CaseRow.id == ImageRow.case_id).exists()
+        conditions.append(looked_up if few else ImageRow.case_id.in_(cases))
     if where.excludes:
         conditions.append(not_(excluded(where)))
     return conditions

@@ -15,6 +15,7 @@ from .case_reader import CaseReader
 from .catalog import Catalog
 from .encoders import active_encoder, require_encoder
 from .errors import ArchiveBusyError, IndexDriftError
+from .filter_cache import FilterCache
 from .filters import CaseFilter
 from .image_store import ImageStore
 from .index_file import IndexIdentity
@@ -39,6 +40,7 @@ class IndexedSearch:
         self._archive_uuid = archive_uuid
         self._writer_lock = writer_lock
         self._lock = SearchLock()
+        self._filters = FilterCache()
         self._follower: IndexFollower | None = None
         self._encoder_id: int | None = None
 
@@ -111,7 +113,7 @@ class IndexedSearch:
     ) -> list[list[Hit]]:
         queries = checked_vectors(vectors, dim=encoder.dim)
         reader = CaseReader(session, self._store)
-        found = follower.index.search(queries, k, selection=reader.selection(where))
+        found = follower.index.search(queries, k, selection=self._filters.selection(session, reader, where))
         ids = {image_id for ranking in found for image_id, _ in ranking}
         # The filter once more, in SQL and on the answer: whatever engine ranked, this is what holds.
         strays = ids - reader.confirmed(ids, where)

@@ -1,0 +1,58 @@
+"""Which images a filter permits, kept while the records are what they were.
+
+To list 10 % of a million images takes the database longer than to search them. People filter by the same few values
+again and again, and the archive's revision says when the answer may have changed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from threading import Lock
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from .case_reader import CaseReader
+from .filters import CaseFilter
+from .revision import current_revision
+from .vector_index import Ids, Selection
+
+MOST = 4_000_000
+"""Ids kept in all (32 MB)."""
+
+
+class FilterCache:
+    """Selections by filter, of one revision. May be shared by threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._revision = -1
+        self._kept: OrderedDict[CaseFilter, Ids] = OrderedDict()
+
+    def selection(self, session: Session, reader: CaseReader, where: CaseFilter | None) -> Selection | None:
+        """What `CaseReader.selection` says, as `session` sees it."""
+        if where is None or not where.includes:
+            return reader.selection(where)
+        included = self._included(session, reader, replace(where, exclude_patients=(), exclude_cases=()))
+        if not where.excludes:
+            return Selection(included)
+        # What is left out changes from query to query (its own patient), and is quickly found.
+        return Selection(included[~np.isin(included, reader.excluded(where))])
+
+    def _included(self, session: Session, reader: CaseReader, where: CaseFilter) -> Ids:
+        revision = current_revision(session)
+        with self._lock:
+            if revision == self._revision and where in self._kept:
+                self._kept.move_to_end(where)
+                return self._kept[where]
+        ids = reader.included(where)
+        with self._lock:
+            if revision > self._revision:
+                self._revision = revision
+                self._kept.clear()
+            if revision == self._revision:
+                self._kept[where] = ids
+                while sum(map(len, self._kept.values())) > MOST:
+                    self._kept.popitem(last=False)
+        return ids
