@@ -28,7 +28,7 @@ SHARES = {"tenth": 10, "hundredth": 100, "thousandth": 1000}
 
 
 def build_archive(folder: Path, vectors: SyntheticVectors) -> None:
-    """Images 1 … count in the order of `vectors`. The index is not made: opening the archive and searching does that."""
+    """Images 1 … count in the order of `vectors`. The index is not made: the first search does that."""
     with Archive.create(folder, name="synthetic") as archive:
         archive.use_encoder(FINGERPRINT, name="synthetic vectors", dim=vectors.dim)
         with archive.writer(), archive._catalog.writing() as session:

@@ -23,7 +23,7 @@ Vectors = NDArray[np.float32]
 SITES = 32
 IMAGES_PER_CASE = 4
 DECAY = 0.8
-CHUNK = 20_000
+CHUNK = 8_192
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,12 @@ class SyntheticVectors:
         return _unit(self._parts(cases) + 0.5 * self._gaussian(rng, len(cases)))
 
     def _parts(self, cases: NDArray[np.int64]) -> Vectors:
-        different, place = np.unique(cases, return_inverse=True)
-        own = np.concatenate([self._gaussian(self._rng(5, case), 1) for case in different])
+        own = np.empty((len(cases), self.dim), np.float32)
+        for block in np.unique(cases // CHUNK):
+            mine = cases // CHUNK == block
+            own[mine] = self._gaussian(self._rng(5, block), CHUNK)[cases[mine] % CHUNK]
         sites = self._gaussian(self._rng(6), SITES)
-        return self._common() + 0.4 * sites[cases % SITES] + 0.5 * own[place]
+        return self._common() + 0.4 * sites[cases % SITES] + 0.5 * own
 
     def _common(self) -> Vectors:
         return 0.6 * self._gaussian(self._rng(7), 1)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from sqlalchemy import Select, distinct, func, select
+from sqlalchemy import Select, bindparam, distinct, func, not_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
 
 from .errors import CaseNotFoundError, ImageNotFoundError
-from .filters import CaseFilter, excluded, permitted
+from .filters import CaseFilter, excluded_as_bound, permitted
 from .image_store import ImageStore
 from .models import CaseRow, ImageRow
 from .records import Case, Image
@@ -107,15 +109,17 @@ class CaseReader:
 
     def excluded(self, where: CaseFilter) -> Ids:
         """int64[n]: the images of the patients and cases that `where` leaves out."""
-        return self._ids(select(ImageRow.id).where(excluded(where)))
+        ids = self._session.scalars(_excluding(), _left_out(where)).all()
+        return np.array(ids, dtype=np.int64)
 
     def confirmed(self, image_ids: Iterable[int], where: CaseFilter | None) -> set[int]:
         """Those of the images that are there and that `where` permits."""
-        conditions = permitted(where, few=True) if where is not None else []
-        query = select(ImageRow.id).where(*conditions)
+        where = where or CaseFilter()
+        query = _confirming(replace(where, exclude_patients=(), exclude_cases=()), excludes=where.excludes)
+        left_out = _left_out(where) if where.excludes else {}
         found: set[int] = set()
         for part in in_chunks(image_ids):
-            found.update(self._session.scalars(query.where(ImageRow.id.in_(part))))
+            found.update(self._session.scalars(query, {"image_ids": part, **left_out}))
         return found
 
     def _ids(self, query: Select[int]) -> Ids:
@@ -164,6 +168,26 @@ class CaseReader:
             in_place=not row.file,
             attributes=row.attributes,
         )
+
+
+# Statements that are kept: to put one together takes longer than to run it.
+
+
+@lru_cache(maxsize=64)
+def _confirming(where: CaseFilter, *, excludes: bool) -> Select[int]:
+    """Those of `image_ids` that `where` permits."""
+    image_id = ImageRow.__table__.c.id
+    query = select(image_id).where(image_id.in_(bindparam("image_ids", expanding=True)), *permitted(where, few=True))
+    return query.where(not_(excluded_as_bound())) if excludes else query
+
+
+@lru_cache(maxsize=1)
+def _excluding() -> Select[int]:
+    return select(ImageRow.__table__.c.id).where(excluded_as_bound())
+
+
+def _left_out(where: CaseFilter) -> dict[str, list[str]]:
+    return {"patients": list(where.exclude_patients), "cases": list(where.exclude_cases)}
 
 
 def derived_columns(stored: str) -> tuple[str, ...]:

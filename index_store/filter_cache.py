@@ -11,11 +11,9 @@ from dataclasses import replace
 from threading import Lock
 
 import numpy as np
-from sqlalchemy.orm import Session
 
 from .case_reader import CaseReader
 from .filters import CaseFilter
-from .revision import current_revision
 from .vector_index import Ids, Selection
 
 MOST = 4_000_000
@@ -30,18 +28,17 @@ class FilterCache:
         self._revision = -1
         self._kept: OrderedDict[CaseFilter, Ids] = OrderedDict()
 
-    def selection(self, session: Session, reader: CaseReader, where: CaseFilter | None) -> Selection | None:
-        """What `CaseReader.selection` says, as `session` sees it."""
+    def selection(self, reader: CaseReader, where: CaseFilter | None, revision: int) -> Selection | None:
+        """What `CaseReader.selection` says; the reader sees this revision."""
         if where is None or not where.includes:
             return reader.selection(where)
-        included = self._included(session, reader, replace(where, exclude_patients=(), exclude_cases=()))
+        included = self._included(reader, replace(where, exclude_patients=(), exclude_cases=()), revision)
         if not where.excludes:
             return Selection(included)
         # What is left out changes from query to query (its own patient), and is quickly found.
         return Selection(included[~np.isin(included, reader.excluded(where))])
 
-    def _included(self, session: Session, reader: CaseReader, where: CaseFilter) -> Ids:
-        revision = current_revision(session)
+    def _included(self, reader: CaseReader, where: CaseFilter, revision: int) -> Ids:
         with self._lock:
             if revision == self._revision and where in self._kept:
                 self._kept.move_to_end(where)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import FilterError
 
@@ -107,10 +107,21 @@ def permitted(where: CaseFilter, *, few: bool = False) -> list[ColumnElement[boo
 
 def excluded(where: CaseFilter) -> ColumnElement[bool]:
     """The one condition on `images` that a patient or case is left out."""
+    return _excluded(where.exclude_patients, where.exclude_cases)
+
+
+def excluded_as_bound() -> ColumnElement[bool]:
+    """The same condition for the parameters `patients` and `cases`, lists of keys: for statements that are kept."""
+    from sqlalchemy import bindparam
+
+    return _excluded(bindparam("patients", expanding=True), bindparam("cases", expanding=True))
+
+
+def _excluded(patient_keys: Any, case_keys: Any) -> ColumnElement[bool]:
     from sqlalchemy import or_, select
 
     from .models import CaseRow, ImageRow, PatientRow
 
-    patients = select(PatientRow.id).where(PatientRow.key.in_(where.exclude_patients))
-    cases = select(CaseRow.id).where(or_(CaseRow.key.in_(where.exclude_cases), CaseRow.patient_id.in_(patients)))
+    patients = select(PatientRow.id).where(PatientRow.key.in_(patient_keys))
+    cases = select(CaseRow.id).where(or_(CaseRow.key.in_(case_keys), CaseRow.patient_id.in_(patients)))
     return ImageRow.case_id.in_(cases)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from sqlalchemy import ColumnElement, ScalarSelect, select
 from sqlalchemy.orm import Session
 
 from .case_reader import CaseReader
@@ -18,13 +19,31 @@ from .errors import ArchiveBusyError, IndexDriftError
 from .filter_cache import FilterCache
 from .filters import CaseFilter
 from .image_store import ImageStore
-from .index_file import IndexIdentity
+from .index_file import IndexIdentity, LogPosition
 from .index_follower import IndexFollower
 from .locks import SearchLock, WriterLock
-from .models import EncoderRow
+from .models import ArchiveRow, ChangeRow, EncoderRow
 from .records import Hit
+from .revision import current_revision
 from .vector_index import checked_vectors
 from .vector_rows import DamagedRowsError
+
+_ENCODERS, _ARCHIVE, _CHANGES = EncoderRow.__table__.c, ArchiveRow.__table__.c, ChangeRow.__table__.c
+
+
+def _last(column: ColumnElement[int]) -> ScalarSelect[int]:
+    return select(column).order_by(_CHANGES.sequence.desc()).limit(1).scalar_subquery()
+
+
+_NOW = select(
+    _ENCODERS.id,
+    _ENCODERS.fingerprint,
+    _ARCHIVE.revision,
+    _last(_CHANGES.sequence).label("sequence"),
+    _last(_CHANGES.token).label("token"),
+).join_from(EncoderRow.__table__, ArchiveRow.__table__, _ARCHIVE.active_encoder_id == _ENCODERS.id)
+"""What a search must know of the records, in one statement without the object mapper, which takes longer than to search
+ten thousand vectors. No row before the first encoder."""
 
 
 class IndexedSearch:
@@ -47,20 +66,25 @@ class IndexedSearch:
     def search(self, vectors: object, k: int, *, where: CaseFilter | None, fingerprint: str) -> list[list[Hit]]:
         """See `Archive.search`."""
         with self._lock.shared(), self._catalog.reading() as session:
-            encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
-            if self._follower and self._encoder_id == encoder.id and self._follower.is_current(session):
+            follower, now = self._follower, session.execute(_NOW).first()
+            if (
+                follower is not None
+                and now is not None
+                and (now.id, now.fingerprint) == (self._encoder_id, fingerprint)
+                and LogPosition(now.sequence or 0, now.token or 0) == follower.position
+            ):
                 # Else: damaged, or a writer has wiped meanwhile what it removed. Look again at what is there now.
                 with contextlib.suppress(DamagedRowsError):
-                    return self._answer(session, self._follower, encoder, vectors, k, where)
+                    return self._answer(session, follower, vectors, k, where, now.revision)
         with self._lock.exclusive(), self._catalog.reading() as session:
             encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
             follower = self._caught_up(session, encoder)
             try:
-                return self._answer(session, follower, encoder, vectors, k, where)
+                return self._answer(session, follower, vectors, k, where, current_revision(session))
             except DamagedRowsError:
                 follower.rebuild(session, "its checksum did not match")
                 self._save_if_free(session, follower)
-                return self._answer(session, follower, encoder, vectors, k, where)
+                return self._answer(session, follower, vectors, k, where, current_revision(session))
 
     def follow(self) -> IndexFollower | None:
         """Bring the index up to the log's end; None where there is no encoder yet."""
@@ -106,14 +130,14 @@ class IndexedSearch:
         self,
         session: Session,
         follower: IndexFollower,
-        encoder: EncoderRow,
         vectors: object,
         k: int,
         where: CaseFilter | None,
+        revision: int,
     ) -> list[list[Hit]]:
-        queries = checked_vectors(vectors, dim=encoder.dim)
+        queries = checked_vectors(vectors, dim=follower.index.dim)
         reader = CaseReader(session, self._store)
-        found = follower.index.search(queries, k, selection=self._filters.selection(session, reader, where))
+        found = follower.index.search(queries, k, selection=self._filters.selection(reader, where, revision))
         ids = {image_id for ranking in found for image_id, _ in ranking}
         # The filter once more, in SQL and on the answer: whatever engine ranked, this is what holds.
         strays = ids - reader.confirmed(ids, where)
