@@ -149,8 +149,12 @@ class FaissIndex:
             return
         elif self._mode_wanted() != self.mode or (state.trained and total > RETRAINED * state.trained):
             self._rebuild(state.rows, reports)
-        elif state.tuning is not None and isinstance(state.shortlist, FastScan) and total > GROWN * state.tuning.rows:
-            tuning = tuned(state.rows, state.shortlist, reports())
+        elif state.tuning is not None and isinstance(state.shortlist, FastScan):
+            grown = total > GROWN * state.tuning.rows
+            fetched = reports() if grown or "reports" not in state.tuning.recall else no_reports()
+            if not grown and not len(fetched):
+                return
+            tuning = tuned(state.rows, state.shortlist, fetched)
             if tuning is None:
                 self._rebuild(state.rows, reports)
             else:

@@ -23,6 +23,8 @@ DEPTHS = (10, 100, 1000)
 QUERIES = 200
 """Of each kind. 2,000 neighbours: the bound lies about .002 below the mean."""
 CONFIDENCE = 1.645
+FEWEST = 64
+"""Rows that a quantizer of 16 centres can be trained on at all."""
 LONGEST = 16_384
 LENGTHS = tuple(round(10 * 1.25**step) for step in range(34))
 """Lengths tried, 10 to 15,777."""
@@ -38,7 +40,7 @@ class IndexSizes:
     """Codes up to which every search reads all of them (500,000 of 512 dimensions: about 2 ms)."""
 
     def mode(self, count: int, dim: int) -> str:
-        if 2 * dim * count <= self.exact_bytes:
+        if 2 * dim * count <= self.exact_bytes or count < FEWEST:
             return EXACT
         return SCAN if dim // 8 * count <= self.scan_bytes else LISTS
 
