@@ -10,9 +10,10 @@ import hashlib
 import secrets
 from pathlib import Path
 
+import numpy as np
 from sqlalchemy import insert
 
-from benchmarks.synthetic_vectors import IMAGES_PER_CASE, SITES, SyntheticVectors
+from benchmarks.synthetic_vectors import CHUNK, IMAGES_PER_CASE, SITES, SyntheticVectors
 from index_store import Archive
 from index_store.models import ADDED, CaseRow, ChangeRow, EmbeddingRow, ImageRow, PatientRow, ReportEmbeddingRow
 from index_store.report_vectors import text_hash
@@ -27,8 +28,9 @@ SHARES = {"tenth": 10, "hundredth": 100, "thousandth": 1000}
 """Category by the number of patients among which one has it; all others have `other`."""
 
 
-def build_archive(folder: Path, vectors: SyntheticVectors) -> None:
-    """Images 1 … count in the order of `vectors`. The index is not made: the first search does that."""
+def build_archive(folder: Path, vectors: SyntheticVectors, array: np.ndarray) -> None:
+    """Images 1 … count in the order of `array`, which is `vectors.array()`. The index is not made: the first search
+    does that."""
     with Archive.create(folder, name="synthetic") as archive:
         archive.use_encoder(FINGERPRINT, name="synthetic vectors", dim=vectors.dim)
         with archive.writer(), archive._catalog.writing() as session:
@@ -36,16 +38,15 @@ def build_archive(folder: Path, vectors: SyntheticVectors) -> None:
             patients = -(-cases // CASES_PER_PATIENT)
             session.execute(insert(PatientRow), [{"id": p + 1, "key": f"patient-{p}"} for p in range(patients)])
             session.execute(insert(CaseRow), [_case(c) for c in range(cases)])
-            first = 1
-            for chunk in vectors.chunks():
-                ids = range(first, first + len(chunk))
+            for start in range(0, len(array), CHUNK):
+                chunk = array[start : start + CHUNK]
+                ids = range(start + 1, start + 1 + len(chunk))
                 session.execute(insert(ImageRow), [_image(i) for i in ids])
                 rows = [
                     {"encoder_id": 1, "image_id": i, "vector": v.astype("<f4").tobytes()}
                     for i, v in zip(ids, chunk, strict=True)
                 ]
                 session.execute(insert(EmbeddingRow), rows)
-                first += len(chunk)
             session.execute(
                 insert(ChangeRow),
                 [
