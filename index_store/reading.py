@@ -54,8 +54,8 @@ class ArchiveReading:
         """The `k` nearest permitted images of each query, best first; fewer where there are fewer.
 
         The filter holds before ranking, and under a filter by value the answer is exact. Without one it is exact up to
-        about 200,000 images, and beyond has the recall that `status` states (docs/search-speed.md). Equal scores are ordered by image id. Sees every change that was committed
-        before the call, by whichever process.
+        about 200,000 images, and beyond has the recall that `status` states (docs/search-speed.md). Equal scores are
+        ordered by image id. Sees every change that was committed before the call, by whichever process.
 
         Args:
             vectors: float32[n, dim], rows of unit length.
