@@ -43,7 +43,7 @@ class FilterCache:
             if revision == self._revision and where in self._kept:
                 self._kept.move_to_end(where)
                 return self._kept[where]
-        ids = reader.included(where)
+        ids = np.sort(reader.included(where))
         with self._lock:
             if revision > self._revision:
                 self._revision = revision

@@ -124,7 +124,8 @@ class VectorRows:
             in_order, order = self._lookup()
             place = np.searchsorted(in_order, ids, side="right") - 1  # of an id that came back, the later row
             found = order[place[(place >= 0) & (in_order[place] == ids)]]
-        return np.unique(found[alive[found]])
+        found = found[alive[found]]
+        return found if bool((np.diff(found) > 0).all()) else np.unique(found)
 
     def memory_bytes(self) -> int:
         """Bytes held in memory: ids, checksums and marks, and the rows that are in no file."""
@@ -269,10 +270,13 @@ class VectorRows:
     def _none(self) -> Vectors:
         return np.empty((0, self.dim), np.float32)
 
-    def _parts(self, rows: Rows) -> Iterator[tuple[Vectors, Rows, Rows]]:
+    def _parts(self, rows: Rows) -> Iterator[tuple[Vectors, Rows, Rows | slice]]:
         """`rows` by the place they are in: the place, their positions there, and their positions in `rows`."""
-        first = 0
-        for place in self._places:
+        places, first = self._places, 0
+        if len(rows) and rows.max() < len(places[0]):  # nearly always
+            yield places[0], rows, slice(None)
+            return
+        for place in places:
             if len(place):
                 where = np.flatnonzero((rows >= first) & (rows < first + len(place)))
                 if where.size:
