@@ -202,7 +202,8 @@ class InvertedLists(FastScan):
     def memory_bytes(self) -> int:
         faiss = load_faiss()
         lists = faiss.downcast_InvertedLists(self._index.invlists)
-        return sum(lists.list_size(i) for i in range(self.lists)) * (self._index.code_size + 8)
+        held = sum(lists.list_size(i) for i in range(self.lists))
+        return held * (self._index.code_size + 8) + 4 * self._index.d * self.lists
 
 
 def list_count(rows: int) -> int:
