@@ -35,7 +35,6 @@ from index_store.shortlist import InvertedLists
 from index_store.vector_index import Selection
 
 K = 10
-QUERIES = 100
 BATCH = 64
 LONG = 5.0
 """Seconds after which no further query of a line is timed."""
@@ -48,15 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(describe_machine())
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for size in options.sizes:
-            for line in measure(Path(folder) / str(size), size, graphs=size <= options.graphs_up_to):
+            graphs = size <= options.graphs_up_to
+            for line in measure(Path(folder) / str(size), size, count=options.queries, graphs=graphs):
                 print(json.dumps(line), flush=True)
     return 0
 
 
-def measure(folder: Path, size: int, *, graphs: bool) -> Iterator[dict[str, object]]:
+def measure(folder: Path, size: int, *, count: int, graphs: bool) -> Iterator[dict[str, object]]:
     """Build an archive of `size` vectors in `folder` and measure it; a line of figures at a time."""
     made = SyntheticVectors(size)
-    vectors, queries, texts = made.array(), made.queries(QUERIES), made.text_queries(QUERIES)
+    vectors, queries, texts = made.array(), made.queries(count), made.text_queries(count)
     started = time.perf_counter()
     build_archive(folder, made, vectors)
     records = time.perf_counter() - started
@@ -90,7 +90,7 @@ def measure(folder: Path, size: int, *, graphs: bool) -> Iterator[dict[str, obje
     for name, where in _filters():
         permitted = _permitted(archive, where, size)
         truth = _truth(vectors, queries, permitted)
-        selection = archive._index._filters.selection(_reader(archive), where, archive.revision)
+        selection, _ = archive._index._filters.selection(_reader(archive), where, archive.revision)
         ours: dict[str, Search] = {
             "archive": lambda q, where=where: _hits(archive.search(q, K, where=where, fingerprint=FINGERPRINT)),
             "index": lambda q, chosen=selection: [
@@ -303,6 +303,7 @@ def _graphs(vectors: np.ndarray) -> dict[str, Make]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--queries", type=int, default=100, help="timed one by one")
     parser.add_argument("--graphs-up-to", type=int, default=10_000, help="building graphs takes minutes from 1e5 on")
     parser.add_argument("--threads", type=int, default=1, help="of FAISS; numpy follows OMP_NUM_THREADS")
     parser.add_argument("--folder", type=Path, help="where the temporary archives are made")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from sqlalchemy import Select, bindparam, distinct, func, not_, select
+from sqlalchemy import Select, bindparam, distinct, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
 
 from .errors import CaseNotFoundError, ImageNotFoundError
@@ -109,17 +109,17 @@ class CaseReader:
 
     def excluded(self, where: CaseFilter) -> Ids:
         """int64[n]: the images of the patients and cases that `where` leaves out."""
-        ids = self._session.scalars(_excluding(), _left_out(where)).all()
+        left_out = {"patients": list(where.exclude_patients), "cases": list(where.exclude_cases)}
+        ids = self._session.scalars(_excluding(), left_out).all()
         return np.array(ids, dtype=np.int64)
 
     def confirmed(self, image_ids: Iterable[int], where: CaseFilter | None) -> set[int]:
-        """Those of the images that are there and that `where` permits."""
-        where = where or CaseFilter()
-        query = _confirming(replace(where, exclude_patients=(), exclude_cases=()), excludes=where.excludes)
-        left_out = _left_out(where) if where.excludes else {}
+        """Those of the images that are there and have a value that `where` asks for. Of what it leaves out the caller
+        knows by `excluded`."""
+        query = _confirming(replace(where or CaseFilter(), exclude_patients=(), exclude_cases=()))
         found: set[int] = set()
         for part in in_chunks(image_ids):
-            found.update(self._session.scalars(query, {"image_ids": part, **left_out}))
+            found.update(self._session.scalars(query, {"image_ids": part}))
         return found
 
     def _ids(self, query: Select[int]) -> Ids:
@@ -174,20 +174,15 @@ class CaseReader:
 
 
 @lru_cache(maxsize=64)
-def _confirming(where: CaseFilter, *, excludes: bool) -> Select[int]:
+def _confirming(where: CaseFilter) -> Select[int]:
     """Those of `image_ids` that `where` permits."""
     image_id = ImageRow.__table__.c.id
-    query = select(image_id).where(image_id.in_(bindparam("image_ids", expanding=True)), *permitted(where, few=True))
-    return query.where(not_(excluded_as_bound())) if excludes else query
+    return select(image_id).where(image_id.in_(bindparam("image_ids", expanding=True)), *permitted(where, few=True))
 
 
 @lru_cache(maxsize=1)
 def _excluding() -> Select[int]:
     return select(ImageRow.__table__.c.id).where(excluded_as_bound())
-
-
-def _left_out(where: CaseFilter) -> dict[str, list[str]]:
-    return {"patients": list(where.exclude_patients), "cases": list(where.exclude_cases)}
 
 
 def derived_columns(stored: str) -> tuple[str, ...]:

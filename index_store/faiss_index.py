@@ -91,7 +91,8 @@ class FaissIndex:
     def of(cls, state: IndexState, *, sizes: IndexSizes | None = None, spill: Path | None = None) -> FaissIndex:
         """Around what was read from files."""
         index = cls(state.rows.dim, sizes=sizes, spill=spill)
-        index.state = state
+        on_device = gpu_shortlist(state.rows)
+        index.state = state if on_device is None else IndexState(state.rows, on_device)
         index._count = int(state.rows.alive.sum())
         return index
 
@@ -158,7 +159,7 @@ class FaissIndex:
             if tuning is None:
                 self._rebuild(state.rows, reports)
             else:
-                self.state = replace(state, tuning=tuning)
+                self.state = replace(state, shortlist=state.shortlist.probing(tuning.probes), tuning=tuning)
 
     def search(self, queries: Vectors, k: int, *, selection: Selection | None = None) -> list[Ranking]:
         state = self.state
@@ -243,7 +244,7 @@ class FaissIndex:
             shortlist = build(mode, rows)
             tuning = tuned(rows, shortlist, reports())
             if tuning is not None:
-                self.state = IndexState(rows, shortlist, tuning, trained=len(rows))
+                self.state = IndexState(rows, shortlist.probing(tuning.probes), tuning, trained=len(rows))
                 return
             refused = len(rows)
         self.state = IndexState(rows, HalfPrecision.of(rows), refused=refused)

@@ -28,15 +28,18 @@ class FilterCache:
         self._revision = -1
         self._kept: OrderedDict[CaseFilter, Ids] = OrderedDict()
 
-    def selection(self, reader: CaseReader, where: CaseFilter | None, revision: int) -> Selection | None:
-        """What `CaseReader.selection` says; the reader sees this revision."""
-        if where is None or not where.includes:
-            return reader.selection(where)
-        included = self._included(reader, replace(where, exclude_patients=(), exclude_cases=()), revision)
-        if not where.excludes:
-            return Selection(included)
+    def selection(self, reader: CaseReader, where: CaseFilter | None, revision: int) -> tuple[Selection | None, Ids]:
+        """What `CaseReader.selection` says, and the images of the patients and cases that are left out; the reader sees
+        this revision.
+        """
         # What is left out changes from query to query (its own patient), and is quickly found.
-        return Selection(included[~np.isin(included, reader.excluded(where))])
+        left_out = reader.excluded(where) if where is not None and where.excludes else np.empty(0, np.int64)
+        if where is None or not (where.includes or where.excludes):
+            return None, left_out
+        if not where.includes:
+            return Selection(left_out, excluding=True), left_out
+        included = self._included(reader, replace(where, exclude_patients=(), exclude_cases=()), revision)
+        return Selection(included[~np.isin(included, left_out)] if len(left_out) else included), left_out
 
     def _included(self, reader: CaseReader, where: CaseFilter, revision: int) -> Ids:
         with self._lock:

@@ -126,9 +126,7 @@ class IndexFile:
             return IndexState(rows, HalfPrecision.of(rows), refused=int(card["refused"]))
         file, tuning = io.BytesIO(self._checked(codes)), Tuning.from_dict(codes["tuning"])
         shortlist: FastScan = {SCAN: FastScan, LISTS: InvertedLists}[codes["mode"]].read(file)
-        if isinstance(shortlist, InvertedLists):
-            shortlist.probes = tuning.probes
-        return IndexState(rows, shortlist, tuning, trained=int(codes["trained"]))
+        return IndexState(rows, shortlist.probing(tuning.probes), tuning, trained=int(codes["trained"]))
 
     def _checked(self, named: dict[str, str]) -> bytes:
         data = (self._folder / Path(named["file"]).name).read_bytes()

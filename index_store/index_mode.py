@@ -78,6 +78,8 @@ class Tuning:
 def tuned(rows: VectorRows, shortlist: FastScan, reports: Vectors) -> Tuning | None:
     """The shortest lists that reach the recall, and what they reach; None where `LONGEST` does not.
 
+    Changes nothing: the probes it names are for `FastScan.probing`.
+
     Args:
         reports: float32[n, dim], vectors of the archive's reports; may be none.
     """
@@ -91,18 +93,13 @@ def tuned(rows: VectorRows, shortlist: FastScan, reports: Vectors) -> Tuning | N
         kinds["reports"] = _Probe.of(rows, reports, np.full(len(reports), -1))
     best: tuple[float, Tuning] | None = None
     for probes in _probes(shortlist):
-        if isinstance(shortlist, InvertedLists):
-            shortlist.probes = probes
-        found = _measured(rows, shortlist, kinds, probes)
+        found = _measured(rows, shortlist.probing(probes), kinds, probes)
         # What a search reads: codes, and the rows on the list (those anywhere, and so four times as dear).
-        read = (probes / shortlist.lists if isinstance(shortlist, InvertedLists) else 1.0) * len(rows) * rows.dim / 8
-        if found is not None and (best is None or read + 16 * rows.dim * found.lengths[0] < best[0]):
-            best = read + 16 * rows.dim * found.lengths[0], found
-    if best is None:
-        return None
-    if isinstance(shortlist, InvertedLists):
-        shortlist.probes = best[1].probes
-    return best[1]
+        share = probes / shortlist.lists if isinstance(shortlist, InvertedLists) else 1.0
+        if found is not None:
+            read = share * len(rows) * rows.dim / 8 + 16 * rows.dim * found.lengths[0]
+            best = min(best or (read, found), (read, found), key=lambda one: one[0])
+    return best[1] if best else None
 
 
 @dataclass(frozen=True)

@@ -137,10 +137,11 @@ class IndexedSearch:
     ) -> list[list[Hit]]:
         queries = checked_vectors(vectors, dim=follower.index.dim)
         reader = CaseReader(session, self._store)
-        found = follower.index.search(queries, k, selection=self._filters.selection(reader, where, revision))
+        selection, left_out = self._filters.selection(reader, where, revision)
+        found = follower.index.search(queries, k, selection=selection)
         ids = {image_id for ranking in found for image_id, _ in ranking}
         # The filter once more, in SQL and on the answer: whatever engine ranked, this is what holds.
-        strays = ids - reader.confirmed(ids, where)
+        strays = ids - reader.confirmed(ids, where) | ids.intersection(left_out.tolist())
         if strays:
             raise IndexDriftError(
                 f"The vector index found {len(strays)} images that the records do not permit; no answer was given. "

@@ -100,6 +100,10 @@ class FastScan:
     def __init__(self, index: Any) -> None:
         self._index = index
 
+    def probing(self, probes: int) -> FastScan:
+        """The same, reading so many lists: not changed in place, since others may be searching."""
+        return self
+
     @classmethod
     def of(cls, rows: VectorRows) -> FastScan:
         """Trained on a sample of the rows that are there, and filled with all."""
@@ -150,9 +154,12 @@ class InvertedLists(FastScan):
 
     mode = LISTS
 
-    def __init__(self, index: Any) -> None:
+    def __init__(self, index: Any, probes: int = 1) -> None:
         super().__init__(index)
-        self.probes = 1
+        self.probes = probes
+
+    def probing(self, probes: int) -> InvertedLists:
+        return InvertedLists(self._index, probes)
 
     @classmethod
     def of(cls, rows: VectorRows) -> InvertedLists:
