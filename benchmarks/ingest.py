@@ -149,7 +149,7 @@ def _forward(encoder: Encoder, manifest: Path, folder: Path) -> tuple[int, int, 
     rows, size = read_manifest(manifest, images=folder).rows, encoder.batch_size
     reports = list({row.case: row.report for row in rows if row.report.strip()}.values())
     clock = _Clock()
-    encoder.encode_prepared([encoder.prepare(decode_image(rows[0].path))] * size)  # the first pass is slower
+    encoder.encode_prepared([encoder.prepare(decode_image(rows[0].path))] * 2)  # the first pass is slower
     for start in tqdm(range(0, len(rows), size), desc="forward pass alone", file=sys.stderr):
         prepared = [encoder.prepare(decode_image(row.path)) for row in rows[start : start + size]]
         clock.time(lambda batch=prepared: encoder.encode_prepared(batch))

@@ -21,11 +21,14 @@ from .index_file import IndexFile, IndexFileProblem, IndexIdentity, LogPosition
 from .index_mode import QUERIES
 from .models import ADDED, REMOVED, ChangeRow, EmbeddingRow, ReportEmbeddingRow
 from .vector_index import Ids, Vectors
+from .vector_rows import DamagedRowsError
 
 VECTOR_TYPE = np.dtype("<f4")
 """How a vector is stored: little-endian float32 on every machine."""
 CHUNK = 10_000
 """Rows fetched at a time (at 512 dimensions 20 MB); also below SQLite's limit of bound values."""
+
+DAMAGED = "its checksum did not match"
 
 
 def log_changes(session: Session, encoder_id: int, image_ids: Iterable[int], operation: str) -> None:
@@ -99,7 +102,11 @@ class IndexFollower:
             if not self._knows_this_log(session):
                 self.rebuild(session, "the records are not those it had followed (restored from a backup?)")
                 return
-            self._apply_changes(session)
+            try:
+                self._apply_changes(session)
+            except DamagedRowsError:  # met where the index changed its mode
+                self.rebuild(session, DAMAGED)
+                return
             self.position = head
         if self.index.count != self._stored_count(session):
             self.rebuild(session, "its number of vectors did not match")
@@ -128,6 +135,15 @@ class IndexFollower:
         """
         if self._saved == self.position:
             return
+        try:
+            self._save(session)
+        except DamagedRowsError:
+            if session is None:
+                raise
+            self.rebuild(session, DAMAGED)
+            self._save(session)
+
+    def _save(self, session: Session | None) -> None:
         self.index.settle(no_reports if session is None else lambda: self._some_reports(session))
         try:
             self._file.write(self.index, self.position)

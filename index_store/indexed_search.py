@@ -20,7 +20,7 @@ from .filter_cache import FilterCache
 from .filters import CaseFilter
 from .image_store import ImageStore
 from .index_file import IndexIdentity, LogPosition
-from .index_follower import IndexFollower
+from .index_follower import DAMAGED, IndexFollower
 from .locks import SearchLock, WriterLock
 from .models import ArchiveRow, ChangeRow, EncoderRow
 from .records import Hit
@@ -82,7 +82,7 @@ class IndexedSearch:
             try:
                 return self._answer(session, follower, vectors, k, where, current_revision(session))
             except DamagedRowsError:
-                follower.rebuild(session, "its checksum did not match")
+                follower.rebuild(session, DAMAGED)
                 self._save_if_free(session, follower)
                 return self._answer(session, follower, vectors, k, where, current_revision(session))
 

@@ -414,6 +414,21 @@ def test_damage_that_a_search_meets_is_answered_by_rebuilding(compressed: str, t
         assert archive.notes == ()
 
 
+@pytest.mark.parametrize("compressed", [SCAN], indirect=True)
+def test_damage_that_a_saving_meets_is_answered_by_rebuilding(compressed: str, tmp_path: Path) -> None:
+    filled_archive(tmp_path).close()
+    (vectors,) = (tmp_path / "archive" / "index").glob("*.vectors")
+    data = bytearray(vectors.read_bytes())
+    data[3] ^= 64
+    vectors.write_bytes(data)
+    rows = [{"image": f"{i}.png", "case": f"case-{i}", "report": f"Report {i}."} for i in range(80, 110)]
+    with Archive.open(tmp_path / "archive") as archive:
+        add_manifest(archive, write_manifest(tmp_path / "source" / "more.csv", rows))  # recall is measured anew
+        (note,) = archive.notes
+        assert "its checksum did not match" in note
+        found_by_itself(archive)
+
+
 def test_an_exact_archive_says_so(tmp_path: Path) -> None:
     with filled_archive(tmp_path, 6) as archive:
         status = archive.status().index
