@@ -1,6 +1,6 @@
 """An archive of many vectors, made by bulk insertion: for benchmarks of search, which need no pictures.
 
-Rows are those that `Archive.add` writes (a test holds the two together by searching), in one transaction and without
+Rows are of the kind that `Archive.add` writes, in one transaction and without
 image files: whoever wants to look at a picture of such an archive finds none.
 """
 
