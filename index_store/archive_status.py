@@ -9,10 +9,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from .encoders import active_encoder
+from .faiss_index import FaissIndex
 from .index_follower import IndexFollower, log_head
 from .migrations import current_version
 from .models import ArchiveRow, CaseRow, EmbeddingRow, EncoderRow, ImageRow, PatientRow
-from .records import ArchiveStatus, EncoderInfo
+from .records import ArchiveStatus, EncoderInfo, IndexStatus
 
 
 def counts(session: Session) -> tuple[int, int, int]:
@@ -51,9 +52,22 @@ def status_of(
         encoder=EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim) if encoder else None,
         embeddings=dict(embeddings.all()),
         indexed=follower.index.count if follower else 0,
+        index=_index_status(follower),
         log_sequence=log_head(session).sequence,
         index_sequence=follower.position.sequence if follower else 0,
         sites=facets["site"],
         categories=facets["category"],
         notes=tuple(notes),
+    )
+
+
+def _index_status(follower: IndexFollower | None) -> IndexStatus | None:
+    if follower is None or not isinstance(follower.index, FaissIndex):
+        return None
+    tuning = follower.index.state.tuning
+    return IndexStatus(
+        mode=follower.index.mode,
+        recall=dict(tuning.recall) if tuning else {},
+        measured_at=tuning.rows if tuning else 0,
+        memory_bytes=follower.index.memory_bytes(),
     )

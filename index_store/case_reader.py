@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from sqlalchemy import Select, distinct, func, select
+from sqlalchemy import Select, bindparam, distinct, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
 
 from .errors import CaseNotFoundError, ImageNotFoundError
-from .filters import CaseFilter, excluded, permitted
+from .filters import CaseFilter, excluded_as_bound, permitted
 from .image_store import ImageStore
 from .models import CaseRow, ImageRow
 from .records import Case, Image
-from .vector_index import Selection
+from .vector_index import Ids, Selection
 
 T = TypeVar("T")
 
@@ -99,21 +101,28 @@ class CaseReader:
         """
         if where is None or not (where.includes or where.excludes):
             return None
-        query = select(ImageRow.id)
-        if where.includes:
-            return Selection(self._ids(query.where(*permitted(where))))
-        return Selection(self._ids(query.where(excluded(where))), excluding=True)
+        return Selection(self.included(where)) if where.includes else Selection(self.excluded(where), excluding=True)
+
+    def included(self, where: CaseFilter) -> Ids:
+        """int64[n]: the images that `where` permits."""
+        return self._ids(select(ImageRow.id).where(*permitted(where)))
+
+    def excluded(self, where: CaseFilter) -> Ids:
+        """int64[n]: the images of the patients and cases that `where` leaves out."""
+        left_out = {"patients": list(where.exclude_patients), "cases": list(where.exclude_cases)}
+        ids = self._session.scalars(_excluding(), left_out).all()
+        return np.array(ids, dtype=np.int64)
 
     def confirmed(self, image_ids: Iterable[int], where: CaseFilter | None) -> set[int]:
-        """Those of the images that are there and that `where` permits."""
-        conditions = permitted(where) if where is not None else []
-        query = select(ImageRow.id).where(*conditions)
+        """Those of the images that are there and have a value that `where` asks for. Of what it leaves out the caller
+        knows by `excluded`."""
+        query = _confirming(replace(where or CaseFilter(), exclude_patients=(), exclude_cases=()))
         found: set[int] = set()
         for part in in_chunks(image_ids):
-            found.update(self._session.scalars(query.where(ImageRow.id.in_(part))))
+            found.update(self._session.scalars(query, {"image_ids": part}))
         return found
 
-    def _ids(self, query: Select[int]) -> np.ndarray:
+    def _ids(self, query: Select[int]) -> Ids:
         return np.array(self._session.scalars(query).all(), dtype=np.int64)
 
     def _count_cases(self, column: InstrumentedAttribute[str]) -> dict[str, int]:
@@ -159,6 +168,21 @@ class CaseReader:
             in_place=not row.file,
             attributes=row.attributes,
         )
+
+
+# Statements that are kept: to put one together takes longer than to run it.
+
+
+@lru_cache(maxsize=64)
+def _confirming(where: CaseFilter) -> Select[int]:
+    """Those of `image_ids` that `where` permits."""
+    image_id = ImageRow.__table__.c.id
+    return select(image_id).where(image_id.in_(bindparam("image_ids", expanding=True)), *permitted(where, few=True))
+
+
+@lru_cache(maxsize=1)
+def _excluding() -> Select[int]:
+    return select(ImageRow.__table__.c.id).where(excluded_as_bound())
 
 
 def derived_columns(stored: str) -> tuple[str, ...]:

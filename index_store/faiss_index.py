@@ -1,132 +1,261 @@
-"""The vector index within the process: FAISS, exact.
+"""The vector index within the process: a shortlist by FAISS, ranked exactly by the vectors themselves.
 
-`IndexFlatIP` under image ids. At the sizes one machine holds, exact search with a selector is exact under every filter
-and gets faster as the filter narrows, where graphs and inverted lists lose recall.
+Which shortlist depends on size (`index_mode.py`); `shortlist.py` says what there is. Under a filter by value the
+permitted rows are compared one by one, in every mode, so that a filter never costs recall: graphs and lists that are
+searched first and filtered later do. What only leaves a few images out (the query's own patient) is passed over on a
+longer shortlist, at the recall of a search without a filter.
 """
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from .errors import ArchiveError, IndexDriftError
+from .exact_ranking import TIE, Ranking, among, contenders, over_all, rank
+from .gpu_shortlist import FlatOnDevice, gpu_shortlist
+from .index_mode import DEPTHS, IndexSizes, Tuning, build, tuned
+from .shortlist import EXACT, FastScan, HalfPrecision, Shortlist
 from .vector_index import Ids, Selection, Vectors
+from .vector_rows import DamagedRowsError, Rows, VectorRows
 
-EXTRA = 16
-"""How many more than k are fetched, to see whether the k-th is tied with what comes after it."""
-TIE = 1e-5
-"""Scores closer than this may be equal: FAISS's float32 sums differ by about 1e-7 between code paths."""
+SPARE = 32
+"""How many more than k are fetched at least, to prove that no other row can be among the k best."""
+BATCH = 16
+"""Queries from which on one product with all rows is quicker than one scan each."""
+READ_ALL = 4
+"""A shortlist of more than one row in so many is no short list: all rows are read."""
+SMALL = 4096
+"""Rows that an exact shortlist may list all of."""
+DEAD = 4
+"""Removed rows are closed up when they are more than one in so many."""
+FEW = 1000
+"""... and more than these."""
+RETRAINED = 4
+"""A quantizer is trained anew when there are so many times more rows than it has seen."""
+GROWN = 1.25
+"""Recall is measured anew when there are so many times more rows than at the last time."""
+Reports = Callable[[], Vectors]
+"""Fetches vectors of reports, for which recall is measured too: float32[n, dim]. Called where they are needed."""
+
+
+def no_reports() -> Vectors:
+    return np.empty((0, 0), np.float32)
+
+
+@dataclass(frozen=True)
+class IndexState:
+    """What a search works on: replaced as a whole while searches go on."""
+
+    rows: VectorRows
+    shortlist: Shortlist
+    tuning: Tuning | None = None
+    """None where the shortlist is exact by proof."""
+    trained: int = 0
+    """How many rows there were when the quantizer was trained."""
+    refused: int = 0
+    """How many there were when no list of bearable length reached the recall, so that the exact one was kept."""
 
 
 class FaissIndex:
     """A `VectorIndex`; see there for what the methods promise."""
 
-    def __init__(self, dim: int) -> None:
-        faiss = _faiss()
-        self._index: Any = faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
+    def __init__(self, dim: int, *, sizes: IndexSizes | None = None, spill: Path | None = None) -> None:
+        """Empty. `spill` is a folder for temporary files, see `VectorRows`."""
+        self.sizes = sizes or IndexSizes()
+        self._spill = spill
+        self.state = IndexState(VectorRows(dim, spill=spill), HalfPrecision(dim))
+        self._count = 0
 
     @classmethod
-    def read(cls, file: BinaryIO) -> FaissIndex:
-        """What `write` wrote.
-
-        Raises:
-            RuntimeError: FAISS cannot make sense of it. It checks little: compare a checksum first.
-        """
-        faiss = _faiss()
-        index = cls.__new__(cls)
-        index._index = faiss.read_index(faiss.PyCallbackIOReader(file.read))
-        if not isinstance(index._index, faiss.IndexIDMap2):
-            raise RuntimeError(f"holds a {type(index._index).__name__}")
+    def filled(
+        cls,
+        dim: int,
+        chunks: Iterable[tuple[Ids, Vectors]],
+        *,
+        sizes: IndexSizes | None = None,
+        spill: Path | None = None,
+        reports: Reports = no_reports,
+    ) -> FaissIndex:
+        """With all of these vectors, in the mode that fits their number."""
+        index = cls(dim, sizes=sizes, spill=spill)
+        for ids, vectors in chunks:
+            index.state.rows.append(ids, vectors)
+        index._count = len(index.state.rows)
+        index._rebuild(index.state.rows, reports)
         return index
 
-    def write(self, file: BinaryIO) -> None:
-        """Write the index. Through Python, because FAISS's own writer passes over a full disk in silence."""
-        faiss = _faiss()
-        faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))
+    @classmethod
+    def of(cls, state: IndexState, *, sizes: IndexSizes | None = None, spill: Path | None = None) -> FaissIndex:
+        """Around what was read from files."""
+        index = cls(state.rows.dim, sizes=sizes, spill=spill)
+        on_device = gpu_shortlist(state.rows)
+        index.state = state if on_device is None else IndexState(state.rows, on_device)
+        index._count = int(state.rows.alive.sum())
+        return index
 
     @property
     def dim(self) -> int:
-        return int(self._index.d)
+        return self.state.rows.dim
 
     @property
     def count(self) -> int:
-        return int(self._index.ntotal)
+        return self._count
+
+    @property
+    def mode(self) -> str:
+        return self.state.shortlist.mode
+
+    def memory_bytes(self) -> int:
+        """Held in memory by vectors, ids and codes; mapped files are not."""
+        return self.state.rows.memory_bytes() + self.state.shortlist.memory_bytes()
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
-        self._index.add_with_ids(vectors, ids)
+        self.state.rows.append(ids, vectors)
+        self.state.shortlist.add(vectors)
+        self._count += len(ids)
+        if self.mode == EXACT and 4 * self.dim * len(self.state.rows) > 2 * self.sizes.exact_bytes:
+            self.settle()  # else memory would grow with what is added before the index is saved
 
     def remove(self, ids: Ids) -> None:
-        faiss = _faiss()
-        self._index.remove_ids(faiss.IDSelectorBatch(ids))
+        rows = self.state.rows.rows_of(ids)
+        self.state.shortlist.erase(rows, self._stored(rows))
+        self.state.rows.bury(rows)
+        self._count -= len(rows)
 
-    def search(self, queries: Vectors, k: int, *, selection: Selection | None = None) -> list[list[tuple[int, float]]]:
-        mask = None if selection is None else _Mask(selection)
-        fetch = min(k + EXTRA, self.count)
-        while True:
-            scores, ids = self._search(queries, fetch, mask)
-            if fetch == self.count or not _tied_beyond(scores, ids, k):
+    def _stored(self, rows: Rows) -> Vectors:
+        """For a shortlist to find what it is to forget; a damaged vector is no reason not to remove it."""
+        try:
+            return self.state.rows.vectors(rows)
+        except DamagedRowsError:
+            return np.zeros((len(rows), self.dim), np.float32)
+
+    def check(self) -> None:
+        """Compare every vector that is in a file with its checksum.
+
+        Raises:
+            DamagedRowsError: one is not what was written.
+        """
+        self.state.rows.check_all()
+
+    def settle(self, reports: Reports = no_reports) -> None:
+        """Choose the mode that fits the size, train it, measure its recall; close up removed rows. Searches may go on,
+        additions and removals may not. Does nothing where nothing has changed much."""
+        state, total = self.state, len(self.state.rows)
+        if total - self._count > max(FEW, total // DEAD):
+            self._rebuild(_closed_up(state.rows, self._spill), reports)
+        elif isinstance(state.shortlist, FlatOnDevice) or 0 < total <= RETRAINED * state.refused:
+            return
+        elif self._mode_wanted() != self.mode or (state.trained and total > RETRAINED * state.trained):
+            self._rebuild(state.rows, reports)
+        elif state.tuning is not None and isinstance(state.shortlist, FastScan):
+            grown = total > GROWN * state.tuning.rows
+            fetched = reports() if grown or "reports" not in state.tuning.recall else no_reports()
+            if not grown and not len(fetched):
+                return
+            tuning = tuned(state.rows, state.shortlist, fetched)
+            if tuning is None:
+                self._rebuild(state.rows, reports)
+            else:
+                self.state = replace(state, shortlist=state.shortlist.probing(tuning.probes), tuning=tuning)
+
+    def search(self, queries: Vectors, k: int, *, selection: Selection | None = None) -> list[Ranking]:
+        state = self.state
+        rows = state.rows
+        if self._count == 0:
+            return [[] for _ in queries]
+        if selection is None:
+            return self._search(state, queries, k, np.empty(0, np.int64))
+        named = rows.rows_of(selection.ids)
+        if selection.excluding:
+            if k + len(named) <= DEPTHS[-1]:
+                return self._search(state, queries, k, named)
+        elif 2 * len(named) <= len(rows):
+            return among(rows, queries, named, k)
+        mask = np.zeros(len(rows), np.bool_)
+        mask[named] = True
+        return over_all(rows, queries, k, rows.alive & ~mask if selection.excluding else mask)
+
+    def _search(self, state: IndexState, queries: Vectors, k: int, excluded: Rows) -> list[Ranking]:
+        """Over all rows but the excluded ones, by way of the shortlist."""
+        rows, total = state.rows, len(state.rows)
+        # Among the best k + excluded are the k best of the others, at the recall that was measured for so many.
+        length = k + max(SPARE, k // 4) if state.tuning is None else state.tuning.length(k + len(excluded))
+        open_ = np.arange(len(queries))
+        rankings: list[Ranking] = [[] for _ in queries]
+        fetch = length + (len(excluded) if state.tuning is None else SPARE)
+        # Of many queries at once, and where the list would not be short, one product with all rows is quicker.
+        read_all = len(queries) >= BATCH if state.tuning is None else k + len(excluded) > DEPTHS[-1]
+        while len(open_) and not read_all:
+            if READ_ALL * fetch > total and (state.tuning is not None or total > SMALL):
                 break
-            fetch = min(4 * fetch, self.count)
-        if mask is not None and not mask.permits(ids[ids >= 0]).all():
-            # Several FAISS indexes are known to pass over a selector in silence.
-            raise IndexDriftError("The vector index returned images that the filter excludes. Report this.")
-        return [self._rank(query, found[found >= 0], k) for query, found in zip(queries, ids, strict=True)]
+            scores, found = state.shortlist.find(queries[open_], min(fetch, total))
+            unproven = []
+            for number, own, listed in zip(open_.tolist(), scores, found, strict=True):
+                ranking = self._ranked(state, queries[number], k, own, listed, excluded, length)
+                if ranking is None:
+                    unproven.append(number)
+                else:
+                    rankings[number] = ranking
+            open_, fetch = np.array(unproven, np.int64), 4 * fetch
+        if len(open_):
+            permitted = rows.alive.copy()
+            permitted[excluded] = False
+            for number, ranking in zip(open_.tolist(), over_all(rows, queries[open_], k, permitted), strict=True):
+                rankings[number] = ranking
+        return rankings
 
-    def _search(self, queries: Vectors, fetch: int, mask: _Mask | None) -> tuple[Vectors, Ids]:
-        faiss = _faiss()
-        if fetch == 0:
-            return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
-        # Parameters are made for each search: sharing them between threads is not safe.
-        parameters = None if mask is None else faiss.SearchParameters(sel=mask.selector())
-        scores, ids = self._index.search(queries, fetch, params=parameters)
-        return scores, ids
+    def _ranked(
+        self, state: IndexState, query: Vectors, k: int, own: Vectors, listed: Rows, excluded: Rows, length: int
+    ) -> Ranking | None:
+        """The k best of those on the shortlist; None where it was not long enough to say so."""
+        rows, tuning = state.rows, state.tuning
+        everything = tuning is None and len(listed) >= len(rows)
+        if tuning is not None:
+            # Rows with the last score may or may not have come along: left out, the answer does not depend on chance.
+            listed = listed[own > own[-1]]
+        useful = listed[listed >= 0]
+        useful = useful[rows.alive[useful]]
+        if excluded.size:
+            useful = useful[~np.isin(useful, excluded)]
+        scores = rows.products(query[None], useful)[0]
+        if tuning is not None:
+            if len(useful) < length - len(excluded):
+                return None
+        elif not everything and (
+            # No row beyond the list scores more than its last one and what that may be off.
+            len(useful) < k or np.partition(scores, -k)[-k] - TIE <= own[-1] + (state.shortlist.error or 0.0)
+        ):
+            return None
+        return rank(rows, query, useful[contenders(scores, k)], k)
 
-    def _rank(self, query: Vectors, ids: Ids, k: int) -> list[tuple[int, float]]:
-        """The k best of `ids`, scored again in float64 one row at a time: the same image then gets the same score
-        whatever else is searched, and equal vectors are equal, so that ties can be ordered by id."""
-        if ids.size == 0:
-            return []
-        vectors = self._index.reconstruct_batch(ids).astype(np.float64)
-        scores = (vectors * query.astype(np.float64)).sum(axis=1)
-        order = np.lexsort((ids, -scores))[:k]
-        return [(int(ids[i]), float(scores[i])) for i in order]
+    def _mode_wanted(self) -> str:
+        return self.sizes.mode(self._count, self.dim)
 
-
-class _Mask:
-    """A selection as a bitmap over the ids up to the largest one named."""
-
-    def __init__(self, selection: Selection) -> None:
-        self._named = np.zeros(int(selection.ids.max(initial=-1)) + 1, dtype=bool)
-        self._named[selection.ids] = True
-        self._excluding = selection.excluding
-        self._bits = np.packbits(self._named, bitorder="little")
-
-    def selector(self) -> Any:
-        """A selector of its own for each search. FAISS does not copy the bits: the mask must outlive it."""
-        faiss = _faiss()
-        named = faiss.IDSelectorBitmap(self._bits)
-        return faiss.IDSelectorNot(named) if self._excluding else named
-
-    def permits(self, ids: Ids) -> np.ndarray:
-        known = ids < len(self._named)
-        named = np.zeros(ids.shape, dtype=bool)
-        named[known] = self._named[ids[known]]
-        return ~named if self._excluding else named
-
-
-def _faiss() -> Any:
-    """The module, as `Any`: its type stubs lack what its Python layer adds."""
-    try:
-        import faiss
-    except ImportError as error:
-        raise ArchiveError(
-            "FAISS is not installed. Install exactly one build of it: the extra `cpu` or the extra `gpu`."
-        ) from error
-    return faiss
+    def _rebuild(self, rows: VectorRows, reports: Reports) -> None:
+        on_device = gpu_shortlist(rows)
+        if on_device is not None:
+            self.state = IndexState(rows, on_device)
+            return
+        mode, refused = self._mode_wanted(), 0
+        if mode != EXACT:
+            shortlist = build(mode, rows)
+            tuning = tuned(rows, shortlist, reports())
+            if tuning is not None:
+                self.state = IndexState(rows, shortlist.probing(tuning.probes), tuning, trained=len(rows))
+                return
+            refused = len(rows)
+        self.state = IndexState(rows, HalfPrecision.of(rows), refused=refused)
 
 
-def _tied_beyond(scores: Vectors, ids: Ids, k: int) -> bool:
-    """Whether, for any query, an image that was not fetched could be as good as the k-th."""
-    full = ids[:, -1] >= 0
-    return bool((full & (scores[:, k - 1] - scores[:, -1] <= TIE)).any())
+def _closed_up(rows: VectorRows, spill: Path | None) -> VectorRows:
+    """Without those removed, in order of id."""
+    there = np.flatnonzero(rows.alive)
+    there = there[np.argsort(rows.ids[there], kind="stable")]
+    made = VectorRows(rows.dim, spill=spill)
+    for start in range(0, len(there), 16_384):
+        part = there[start : start + 16_384]
+        made.append(rows.ids[part], rows.vectors(part))
+    return made

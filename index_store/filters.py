@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import FilterError
 
@@ -66,8 +66,11 @@ class CaseFilter:
         return bool(self.exclude_patients or self.exclude_cases)
 
 
-def permitted(where: CaseFilter) -> list[ColumnElement[bool]]:
-    """Conditions on `images`, which must all hold."""
+def permitted(where: CaseFilter, *, few: bool = False) -> list[ColumnElement[bool]]:
+    """Conditions on `images`, which must all hold.
+
+    `few`: they are asked of few images. The case of each is then looked up, where else all permitted cases are listed.
+    """
     from sqlalchemy import not_, select
 
     from .models import CaseRow, ImageRow
@@ -94,7 +97,9 @@ def permitted(where: CaseFilter) -> list[ColumnElement[bool]]:
         if values
     ]
     if of_case:
-        conditions.append(ImageRow.case_id.in_(select(CaseRow.id).where(*of_case)))
+        cases = select(CaseRow.id).where(*of_case)
+        looked_up = cases.where(CaseRow.id == ImageRow.case_id).exists()
+        conditions.append(looked_up if few else ImageRow.case_id.in_(cases))
     if where.excludes:
         conditions.append(not_(excluded(where)))
     return conditions
@@ -102,10 +107,21 @@ def permitted(where: CaseFilter) -> list[ColumnElement[bool]]:
 
 def excluded(where: CaseFilter) -> ColumnElement[bool]:
     """The one condition on `images` that a patient or case is left out."""
+    return _excluded(where.exclude_patients, where.exclude_cases)
+
+
+def excluded_as_bound() -> ColumnElement[bool]:
+    """The same condition for the parameters `patients` and `cases`, lists of keys: for statements that are kept."""
+    from sqlalchemy import bindparam
+
+    return _excluded(bindparam("patients", expanding=True), bindparam("cases", expanding=True))
+
+
+def _excluded(patient_keys: Any, case_keys: Any) -> ColumnElement[bool]:
     from sqlalchemy import or_, select
 
     from .models import CaseRow, ImageRow, PatientRow
 
-    patients = select(PatientRow.id).where(PatientRow.key.in_(where.exclude_patients))
-    cases = select(CaseRow.id).where(or_(CaseRow.key.in_(where.exclude_cases), CaseRow.patient_id.in_(patients)))
+    patients = select(PatientRow.id).where(PatientRow.key.in_(patient_keys))
+    cases = select(CaseRow.id).where(or_(CaseRow.key.in_(case_keys), CaseRow.patient_id.in_(patients)))
     return ImageRow.case_id.in_(cases)

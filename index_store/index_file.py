@@ -1,21 +1,36 @@
 """The index on disk: a copy that saves rebuilding it, and is believed only where everything about it agrees.
 
-Two files: `<encoder>.json` says what the index is and names `<encoder>-<checksum>.faiss`. Replacing the small
-one is the moment of saving, so that a process killed in between leaves the older pair, whole.
+    <encoder>.json                the card: what the index is, and the names of the others
+    <encoder>-<random>.vectors    the vectors, float32, mapped and not read; rows only ever join at its end
+    <encoder>-<checksum>.rows     id, checksum and mark of every row
+    <encoder>-<checksum>.faiss    codes, where the index is not of half precision (that one is made from the vectors)
+
+Replacing the card is the moment of saving, so that a process killed in between leaves the older index, whole: rows that
+a card does not count are not there. Cards, rows and codes are compared with their SHA-256 when they are read, the
+vectors row by row when each is read first (`vector_rows.py`): gigabytes of them are not gone through to open.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
+import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from .durable import sync_folder, write_durably
-from .faiss_index import FaissIndex
+from .faiss_index import FaissIndex, IndexState
+from .index_mode import IndexSizes, Tuning
+from .shortlist import LISTS, SCAN, FastScan, HalfPrecision, InvertedLists
+from .vector_rows import DamagedRowsError, VectorRows
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,9 @@ class IndexIdentity:
     dim: int
 
 
+WRONG = "its checksum did not match"
+
+
 def index_stem(fingerprint: str) -> str:
     """What the names of an encoder's index files begin with: a fingerprint is anybody's text, its hash a safe name."""
     return hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
@@ -49,10 +67,16 @@ class IndexFileProblem(Exception):
 class IndexFile:
     """The saved index of one encoder in an archive's `index/` folder."""
 
-    def __init__(self, folder: Path, identity: IndexIdentity) -> None:
+    def __init__(
+        self, folder: Path, identity: IndexIdentity, *, sizes: IndexSizes | None = None, spill: Path | None = None
+    ) -> None:
+        """`sizes` and `spill` are for the `FaissIndex` that is read."""
         self._folder = folder
+        self._sizes = sizes
+        self._spill = spill
         self._identity = identity
         self._stem = index_stem(identity.fingerprint)
+        self._appendable: tuple[Path | None, int] = None, 0
         self._card = folder / f"{self._stem}.json"
 
     def read(self) -> tuple[FaissIndex, LogPosition]:
@@ -68,6 +92,8 @@ class IndexFile:
                 continue
             except KeyError as error:
                 raise IndexFileProblem(f"its description lacks {error}") from error
+            except DamagedRowsError as error:
+                raise IndexFileProblem(WRONG) from error
             except (OSError, ValueError, TypeError, RuntimeError) as error:
                 raise IndexFileProblem(f"it cannot be read ({type(error).__name__})") from error
         raise IndexFileProblem("it was missing")
@@ -77,36 +103,73 @@ class IndexFile:
         for name, value in self._expected().items():
             if card[name] != value:
                 raise IndexFileProblem(f"it was made for another {name}")
-        with (self._folder / Path(card["file"]).name).open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != card["sha256"]:
-                raise IndexFileProblem("its checksum did not match")
-            file.seek(0)
-            index = FaissIndex.read(file)
-        if index.count != card["count"] or index.dim != self._identity.dim:
+        dim = self._identity.dim
+        table = np.frombuffer(self._checked(card["rows"]), np.uint8)
+        count = len(table) // ROW_BYTES
+        ids, sums = (table[8 * count * i : 8 * count * (i + 1)] for i in range(2))
+        vectors = self._folder / Path(card["vectors"]).name
+        if vectors.stat().st_size < 4 * dim * count:
+            raise IndexFileProblem("its vectors were cut short")
+        rows = VectorRows.stored(
+            vectors,
+            ids.view("<i8").astype(np.int64),
+            sums.view("<u8").astype(np.uint64),
+            table[16 * count :].astype(np.bool_),
+            dim,
+            self._spill,
+        )
+        index = FaissIndex.of(self._state(card, rows), sizes=self._sizes, spill=self._spill)
+        if index.count != card["count"] or index.state.shortlist.count != count:
             raise IndexFileProblem("its size did not match")
+        self._appendable = vectors, count
         return index, LogPosition(int(card["sequence"]), int(card["token"]))
 
+    def _state(self, card: dict[str, Any], rows: VectorRows) -> IndexState:
+        codes = card["codes"]
+        if codes is None:
+            return IndexState(rows, HalfPrecision.of(rows), refused=int(card["refused"]))
+        file, tuning = io.BytesIO(self._checked(codes)), Tuning.from_dict(codes["tuning"])
+        shortlist: FastScan = {SCAN: FastScan, LISTS: InvertedLists}[codes["mode"]].read(file)
+        return IndexState(rows, shortlist.probing(tuning.probes), tuning, trained=int(codes["trained"]))
+
+    def _checked(self, named: dict[str, str]) -> bytes:
+        data = (self._folder / Path(named["file"]).name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != named["sha256"]:
+            raise IndexFileProblem(WRONG)
+        return data
+
     def write(self, index: FaissIndex, position: LogPosition) -> None:
-        """Save both files durably; an `OSError` leaves what was saved before."""
+        """Save it durably; an `OSError` leaves what was saved before. Needs the writer's lock; searches may go on."""
         self._folder.mkdir(exist_ok=True)
-        building = self._folder / f"{self._stem}.faiss"
-        write_durably(building, index.write)
-        with building.open("rb") as file:
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        target = self._folder / f"{self._stem}-{checksum[:16]}.faiss"
-        building.replace(target)
+        state = index.state
+        vectors = self._write_vectors(state.rows)
+        rows = self._write_named(".rows", lambda file: _write_table(file, state.rows))
+        codes: dict[str, object] | None = None
+        if state.tuning is not None and isinstance(state.shortlist, FastScan):
+            codes = {
+                **self._write_named(".faiss", state.shortlist.write),
+                "mode": state.shortlist.mode,
+                "trained": state.trained,
+                "tuning": state.tuning.as_dict(),
+            }
         sync_folder(self._folder)
         card = {
             **self._expected(),
             **asdict(position),
             "count": index.count,
-            "file": target.name,
-            "sha256": checksum,
+            "refused": state.refused,
+            "vectors": vectors.name,
+            "rows": rows,
+            "codes": codes,
         }
         write_durably(self._card, lambda file: file.write(json.dumps(card, indent=1).encode()))
         sync_folder(self._folder)
-        for old in self._folder.glob(f"{self._stem}*.faiss*"):
-            if old != target:
+        self._appendable = vectors, len(state.rows)
+        state.rows.moved(vectors)
+        state.rows.wipe(vectors)
+        keep = {vectors.name, rows["file"], codes and codes["file"]}
+        for old in self._folder.glob(f"{self._stem}*"):
+            if old != self._card and old.name not in keep:
                 # A reader on Windows may hold it open; the next saving takes it along.
                 with contextlib.suppress(PermissionError):
                     old.unlink(missing_ok=True)
@@ -117,5 +180,45 @@ class IndexFile:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
+    def _write_vectors(self, rows: VectorRows) -> Path:
+        """The file with all rows: the one that is there, longer, or a new one."""
+        path, count = self._appendable
+        # Only where no other process has appended to it since: what a card counts is never changed.
+        if path is not None and count == rows.in_file > 0 and self._saved_rows(path) == count:
+            if len(rows) > count:
+                rows.append_to(path)
+            return path
+        path = self._folder / f"{self._stem}-{secrets.token_hex(8)}.vectors"
+        write_durably(path, rows.write)
+        return path
+
+    def _saved_rows(self, path: Path) -> int:
+        """How many rows the card on disk says that this file of vectors has; 0 where it names another, or none."""
+        try:
+            card = json.loads(self._card.read_text("utf-8"))
+            if card["vectors"] != path.name or not path.is_file():
+                return 0
+            return (self._folder / Path(card["rows"]["file"]).name).stat().st_size // ROW_BYTES
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+
+    def _write_named(self, suffix: str, write: Callable[[BinaryIO], object]) -> dict[str, str]:
+        """Write a file that is named by its checksum."""
+        building = self._folder / f"{self._stem}{suffix}"
+        write_durably(building, write)
+        with building.open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        target = self._folder / f"{self._stem}-{checksum[:16]}{suffix}"
+        building.replace(target)
+        return {"file": target.name, "sha256": checksum}
+
     def _expected(self) -> dict[str, object]:
         return {"format": FORMAT, **asdict(self._identity)}
+
+
+ROW_BYTES = 8 + 8 + 1
+
+
+def _write_table(file: BinaryIO, rows: VectorRows) -> None:
+    for column, kind in ((rows.ids, "<i8"), (rows.sums, "<u8"), (rows.alive, "u1")):
+        file.write(column.astype(kind).data)

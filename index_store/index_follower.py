@@ -16,10 +16,12 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from .errors import IndexDriftError, StorageError
-from .faiss_index import FaissIndex
+from .faiss_index import FaissIndex, no_reports
 from .index_file import IndexFile, IndexFileProblem, IndexIdentity, LogPosition
-from .models import ADDED, REMOVED, ChangeRow, EmbeddingRow
+from .index_mode import QUERIES
+from .models import ADDED, REMOVED, ChangeRow, EmbeddingRow, ReportEmbeddingRow
 from .vector_index import Ids, Vectors
+from .vector_rows import DamagedRowsError
 
 VECTOR_TYPE = np.dtype("<f4")
 """How a vector is stored: little-endian float32 on every machine."""
@@ -28,6 +30,7 @@ CHUNK = 10_000
 
 REBUILT_NOTE = "The vector index was rebuilt"
 """What the note on a rebuilding begins with."""
+DAMAGED = "its checksum did not match"
 
 
 def log_changes(session: Session, encoder_id: int, image_ids: Iterable[int], operation: str) -> None:
@@ -67,10 +70,14 @@ class IndexFollower:
     Not locked: `follow` needs exclusion, everything else may run side by side.
     """
 
-    def __init__(self, folder: Path, identity: IndexIdentity, encoder_id: int, notes: list[str]) -> None:
-        self.index = FaissIndex(identity.dim)
+    def __init__(
+        self, folder: Path, identity: IndexIdentity, encoder_id: int, notes: list[str], *, spill: Path | None = None
+    ) -> None:
+        """`spill` is a folder for temporary files; None where nothing may be written."""
+        self._spill = spill
+        self.index = FaissIndex(identity.dim, spill=spill)
         self.position = LogPosition()
-        self._file = IndexFile(folder, identity)
+        self._file = IndexFile(folder, identity, spill=spill)
         self._encoder_id = encoder_id
         self._dim = identity.dim
         self._notes = notes
@@ -98,7 +105,11 @@ class IndexFollower:
                 self.rebuild(session, "the records are not those it had followed (restored from a backup?)")
                 return
             was_saved = self._saved == self.position
-            changed = self._apply_changes(session)
+            try:
+                changed = self._apply_changes(session)
+            except DamagedRowsError:  # met where the index changed its mode
+                self.rebuild(session, DAMAGED)
+                return
             self.position = head
             if was_saved and not changed:  # the log went on for another encoder: the file would hold the same vectors
                 self._saved = head
@@ -108,9 +119,9 @@ class IndexFollower:
     def rebuild(self, session: Session, reason: str) -> None:
         """Begin anew from the stored vectors."""
         self._notes.append(f"{REBUILT_NOTE} from the archive's records: {reason}.")
-        self.index = FaissIndex(self._dim)
-        for ids, vectors in self._all_vectors(session):
-            self.index.add(ids, vectors)
+        self.index = FaissIndex.filled(
+            self._dim, self._all_vectors(session), spill=self._spill, reports=lambda: self._some_reports(session)
+        )
         self.position = log_head(session)
         self._saved = None
         if self.index.count != self._stored_count(session):
@@ -121,10 +132,24 @@ class IndexFollower:
         """Whether the next opening would have to do over again what this one did."""
         return self.position not in (self._saved, LogPosition())
 
-    def save(self) -> None:
-        """Write the index file, unless it is up to date. Failing is no loss, and is noted: the log is the truth."""
+    def save(self, session: Session | None = None) -> None:
+        """Write the index file, unless it is up to date; before that, let its mode follow its size. Failing is no loss,
+        and is noted: the log is the truth.
+
+        With a `session`, an index that is not exact has its recall measured for the reports' vectors too.
+        """
         if self._saved == self.position:
             return
+        try:
+            self._save(session)
+        except DamagedRowsError:
+            if session is None:
+                raise
+            self.rebuild(session, DAMAGED)
+            self._save(session)
+
+    def _save(self, session: Session | None) -> None:
+        self.index.settle(no_reports if session is None else lambda: self._some_reports(session))
         try:
             self._file.write(self.index, self.position)
             self._saved = self.position
@@ -164,6 +189,18 @@ class IndexFollower:
             part = added[start : start + CHUNK]
             self.index.add(*stored_vectors(session, self._encoder_id, part, self._dim))
         return bool(last)
+
+    def _some_reports(self, session: Session) -> Vectors:
+        """Vectors of reports, evenly drawn: float32[n ≤ QUERIES, dim]."""
+        of_encoder = ReportEmbeddingRow.encoder_id == self._encoder_id
+        cases = session.scalars(select(ReportEmbeddingRow.case_id).where(of_encoder)).all()
+        drawn = [cases[i] for i in np.linspace(0, len(cases) - 1, min(QUERIES, len(cases))).astype(int)]
+        rows = session.execute(
+            select(ReportEmbeddingRow.case_id, ReportEmbeddingRow.vector).where(
+                of_encoder, ReportEmbeddingRow.case_id.in_(drawn)
+            )
+        )
+        return _arrays(rows, self._dim)[1]
 
     def _stored_count(self, session: Session) -> int:
         query = select(func.count()).select_from(EmbeddingRow).where(EmbeddingRow.encoder_id == self._encoder_id)

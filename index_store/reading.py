@@ -57,10 +57,11 @@ class ArchiveReading:
             return current_revision(session)
 
     def search(self, vectors: object, k: int, *, where: CaseFilter | None = None, fingerprint: str) -> list[list[Hit]]:
-        """The `k` nearest permitted images of each query, best first, exactly; fewer where there are fewer.
+        """The `k` nearest permitted images of each query, best first; fewer where there are fewer.
 
-        The filter holds before ranking. Equal scores are ordered by image id. Sees every change that was committed
-        before the call, by whichever process.
+        The filter holds before ranking, and under a filter by value the answer is exact. Without one it is exact up to
+        about 200,000 images, and beyond has the recall that `status` states (docs/search-speed.md). Equal scores are
+        ordered by image id. Sees every change that was committed before the call, by whichever process.
 
         Args:
             vectors: float32[n, dim], rows of unit length.

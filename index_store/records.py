@@ -149,6 +149,21 @@ class EncoderCoverage:
 
 
 @dataclass(frozen=True)
+class IndexStatus:
+    """How the vector index within the process searches."""
+
+    mode: str
+    """`half precision` (exact by proof), `fast scan` or `inverted lists` (approximate; exact under filters)."""
+    recall: Mapping[str, float]
+    """recall@10 without a filter by kind of query (`images`, `reports`), measured on the archive itself; empty where
+    the index is exact."""
+    measured_at: int
+    """Vectors there were when recall was measured; 0 where the index is exact."""
+    memory_bytes: int
+    """Held in memory; files that are mapped are not counted."""
+
+
+@dataclass(frozen=True)
 class ArchiveStatus:
     """An archive in figures."""
 
@@ -165,6 +180,8 @@ class ArchiveStatus:
     """Vectors by encoder fingerprint."""
     indexed: int
     """Vectors in the index of the active encoder."""
+    index: IndexStatus | None
+    """None before the first image, and where another engine has the vectors."""
     log_sequence: int
     """The last change in the log."""
     index_sequence: int

@@ -49,8 +49,9 @@ class VectorIndex(Protocol):
     def search(self, queries: Vectors, k: int, *, selection: Selection | None = None) -> list[list[tuple[int, float]]]:
         """For each query the k best of the selection as (id, score), fewer where it holds fewer.
 
-        Exact: the selection is applied before ranking, equal scores are ordered by id, and the order does not depend
-        on what else is in the batch.
+        The selection is applied before ranking; scores are those of the vectors, equal ones are ordered by id, and the
+        order does not depend on what else is in the batch. Exact where a selection names ids; without one, or where it
+        only leaves some out, exact or at a recall that the index has measured and states.
         """
 
 

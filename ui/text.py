@@ -17,7 +17,7 @@ from ui.marks import PHANTOM, SYNTHETIC
 
 if TYPE_CHECKING:
     from generation import GeneratedImage, Generation
-    from index_store import ArchiveStatus, Case
+    from index_store import ArchiveStatus, Case, IndexStatus
     from retrieval import AddSummary, RankedCase, SearchResult
     from retrieval.agreement import SystemAgreement
     from retrieval.calibrate_archive import ArchiveCalibration
@@ -162,11 +162,26 @@ def status_text(status: ArchiveStatus) -> str:
         ("encoder", f"{encoder.name} ({encoder.dim}-d, {encoder.fingerprint[:12]})" if encoder else "none yet"),
         ("embeddings", ", ".join(f"{count} of {print_[:12]}" for print_, count in status.embeddings.items())),
         ("index", f"{status.indexed} vectors, {f'{behind} changes behind' if behind else 'up to date'}"),
+        *(("", line) for line in _index_lines(status.index)),
         ("schema", f"version {status.schema_version}"),
         ("sites", _counts(status.sites)),
         ("categories", _counts(status.categories)),
     ]
     return page([table(rows), *(wrapped(f"Note: {note}") for note in status.notes)])
+
+
+def _index_lines(index: IndexStatus | None) -> list[str]:
+    """How exact the index is."""
+    if index is None:
+        return []
+    memory = f"{index.memory_bytes / 1e6:.1f} MB of memory"
+    if not index.recall:
+        return [f"{index.mode}: exact, {memory}"]
+    recall = ", ".join(f"{value:.3f} ({kind})" for kind, value in index.recall.items())
+    return [
+        f"{index.mode}: exact under filters, {memory}",
+        f"without a filter recall@10 {recall}, measured at {index.measured_at} vectors",
+    ]
 
 
 def generated_text(generated: GeneratedQuery) -> str:

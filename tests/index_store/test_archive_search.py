@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 from archive_builders import DIM, FINGERPRINT, add_manifest, simple_rows, unit, vector_of, write_manifest
 from sqlalchemy import delete
 
-from index_store import Archive, Case, CaseFilter, FilterError, Hit, Image, IndexDriftError, VectorError
+from index_store import Archive, Case, CaseFilter, FilterError, Hit, Image, IndexDriftError, VectorError, filter_cache
 from index_store.models import EmbeddingRow
 from index_store.vector_index import Selection
 
@@ -142,3 +143,29 @@ def test_embeddings_lost_behind_the_logs_back_are_noticed(filled: Archive) -> No
     assert found.notes == (
         "The vector index was rebuilt from the archive's records: its number of vectors did not match.",
     )
+
+
+def test_what_a_filter_permits_is_never_out_of_date(filled: Archive, manifest: Path) -> None:
+    """Filters are listed once a revision: a change by this process, or by another, makes them be listed anew."""
+    where = CaseFilter(categories=("HSIL",))
+
+    def found(archive: Archive) -> set[str]:
+        (hits,) = archive.search(QUERIES[:1], 50, where=where, fingerprint=FINGERPRINT)
+        return {case.key for case in archive.cases_of_images([hit.image_id for hit in hits]).values()}
+
+    with Archive.open(filled.path) as other:
+        before = found(filled)
+        assert before == found(other) == {f"case-{i}" for i in range(1, 12, 2)}
+        rows = simple_rows(12)
+        rows[1]["category"], rows[2]["category"] = "NILM", "HSIL"
+        add_manifest(filled, write_manifest(manifest, rows))
+        assert found(filled) == found(other) == before - {"case-1"} | {"case-2"}
+        filled.remove("case-3")
+        assert found(filled) == found(other) == before - {"case-1", "case-3"} | {"case-2"}
+
+
+def test_few_filters_are_kept(filled: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filter_cache, "MOST", 10)
+    for site in ("cervix", "thyroid", "urine"):
+        filled.search(QUERIES[:1], 5, where=CaseFilter(sites=(site,)), fingerprint=FINGERPRINT)
+    assert list(filled._index._filters._kept) == [CaseFilter(sites=("thyroid",)), CaseFilter(sites=("urine",))]

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from archive_builders import unit
@@ -69,20 +67,6 @@ def test_remove_and_add_again() -> None:
     assert 3 not in {image_id for image_id, _ in index.search(vectors[3:4], 10)[0]}
     index.add(np.array([3], dtype=np.int64), vectors[3:4])
     assert index.search(vectors[3:4], 1)[0][0][0] == 3
-
-
-def test_survives_a_round_trip() -> None:
-    vectors = some_vectors(50)
-    index = an_index(np.arange(100, 150, dtype=np.int64), vectors)
-    file = io.BytesIO()
-    index.write(file)
-    again = FaissIndex.read(io.BytesIO(file.getvalue()))
-    assert (again.count, again.dim) == (50, 8)
-    assert again.search(vectors, 3) == index.search(vectors, 3)
-    again.remove(np.array([100], dtype=np.int64))
-    assert again.count == 49
-    with pytest.raises(RuntimeError):
-        FaissIndex.read(io.BytesIO(file.getvalue()[:500]))
 
 
 @pytest.mark.parametrize(

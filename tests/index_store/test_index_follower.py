@@ -19,7 +19,12 @@ def card(folder: Path) -> Path:
 
 
 def vectors(folder: Path) -> Path:
-    (path,) = (folder / "index").glob("*.faiss")
+    (path,) = (folder / "index").glob("*.vectors")
+    return path
+
+
+def row_table(folder: Path) -> Path:
+    (path,) = (folder / "index").glob("*.rows")
     return path
 
 
@@ -27,10 +32,10 @@ def edit(path: Path, **values: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def flip_a_bit(folder: Path) -> None:
-    data = bytearray(vectors(folder).read_bytes())
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    vectors(folder).write_bytes(data)
+    path.write_bytes(data)
 
 
 def test_a_saved_index_is_used_without_a_word(filled: Archive) -> None:
@@ -61,9 +66,12 @@ def test_an_older_index_catches_up_without_a_word(filled: Archive, manifest: Pat
         (lambda folder: shutil.rmtree(folder / "index"), "it was missing"),
         (lambda folder: card(folder).unlink(), "it was missing"),
         (lambda folder: vectors(folder).unlink(), "it was missing"),
-        (flip_a_bit, "its checksum did not match"),
-        (lambda folder: vectors(folder).write_bytes(vectors(folder).read_bytes()[:-40]), "its checksum did not match"),
-        (lambda folder: vectors(folder).write_bytes(b""), "its checksum did not match"),
+        (lambda folder: row_table(folder).unlink(), "it was missing"),
+        (lambda folder: flip_a_bit(vectors(folder)), "its checksum did not match"),
+        (lambda folder: flip_a_bit(row_table(folder)), "its checksum did not match"),
+        (lambda folder: vectors(folder).write_bytes(vectors(folder).read_bytes()[:-40]), "its vectors were cut short"),
+        (lambda folder: vectors(folder).write_bytes(b""), "its vectors were cut short"),
+        (lambda folder: row_table(folder).write_bytes(b""), "its checksum did not match"),
         (lambda folder: card(folder).write_text("{"), "it cannot be read"),
         (lambda folder: card(folder).write_text("{}"), "its description lacks"),
         (lambda folder: edit(card(folder), archive="another"), "it was made for another archive"),
@@ -131,7 +139,7 @@ def test_two_histories_of_the_same_length_are_told_apart(filled: Archive, tmp_pa
 def test_old_index_files_are_taken_away(filled: Archive) -> None:
     for i in range(4):
         filled.remove(f"case-{i}")
-    assert len(list((filled.path / "index").iterdir())) == 2
+    assert len(list((filled.path / "index").iterdir())) == 3
 
 
 def test_an_index_that_cannot_be_saved_is_no_loss(filled: Archive) -> None:

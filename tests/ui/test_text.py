@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from index_store import Case, Image, Problem
+from index_store import ArchiveStatus, Case, Image, IndexStatus, Problem
 from retrieval import RESEARCH_USE, AddSummary, Query, RankedCase, SearchResult, Timing
 from retrieval.fusion import FusionRule
 from retrieval.results import ChannelAnswer, ChannelPlace, Overlap
-from ui.text import WIDTH, add_text, case_text, clean, search_text, wrapped
+from ui.text import WIDTH, add_text, case_text, clean, search_text, status_text, wrapped
 
 REPORT = "The smear shows clusters of atypical cells with enlarged nuclei. " * 4
 
@@ -104,3 +104,19 @@ def test_a_summary_says_what_was_read_and_embedded_where_anything_was() -> None:
         "added 0 images, updated 2, unchanged 0, skipped 0; site or category of 2 cases read from their reports; "
         "7 reports embedded\nNote: No tokenizer here."
     )
+
+
+def test_status_says_how_exact_the_index_is() -> None:
+    def told(index: IndexStatus | None) -> str:
+        return status_text(
+            ArchiveStatus(
+                *(Path("archive"), "ours", "uuid", 3, 1, 1, 1, None, {}, 1),
+                *(index, 1, 1, {}, {}, ()),
+            )
+        )
+
+    assert "half precision: exact, 10.4 MB of memory" in told(IndexStatus("half precision", {}, 0, 10_420_000))
+    lists = told(IndexStatus("inverted lists", {"images": 0.9947, "reports": 0.9921}, 990_000, 90_000_000))
+    assert "exact under filters" in lists
+    assert "recall@10 0.995 (images), 0.992 (reports), measured at 990000 vectors" in " ".join(lists.split())
+    assert "precision" not in told(None)

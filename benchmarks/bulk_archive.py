@@ -1,0 +1,107 @@
+"""An archive of many vectors, made by bulk insertion: for benchmarks of search, which need no pictures.
+
+Rows are of the kind that `Archive.add` writes, in one transaction and without
+image files: whoever wants to look at a picture of such an archive finds none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import insert
+
+from benchmarks.synthetic_vectors import CHUNK, IMAGES_PER_CASE, SITES, SyntheticVectors
+from index_store import Archive
+from index_store.models import ADDED, CaseRow, ChangeRow, EmbeddingRow, ImageRow, PatientRow, ReportEmbeddingRow
+from index_store.report_vectors import text_hash
+from index_store.revision import advance
+
+FINGERPRINT = "synthetic"
+CASES_PER_PATIENT = 2
+REPORTS = 1000
+"""Cases whose report has a vector."""
+
+SHARES = {"tenth": 10, "hundredth": 100, "thousandth": 1000}
+"""Category by the number of patients among which one has it; all others have `other`."""
+
+
+def build_archive(folder: Path, vectors: SyntheticVectors, array: np.ndarray) -> None:
+    """Images 1 … count in the order of `array`, which is `vectors.array()`. The index is not made: the first search
+    does that."""
+    with Archive.create(folder, name="synthetic") as archive:
+        archive.use_encoder(FINGERPRINT, name="synthetic vectors", dim=vectors.dim)
+        with archive.writer(), archive._catalog.writing() as session:
+            cases = -(-vectors.count // IMAGES_PER_CASE)
+            patients = -(-cases // CASES_PER_PATIENT)
+            session.execute(insert(PatientRow), [{"id": p + 1, "key": f"patient-{p}"} for p in range(patients)])
+            session.execute(insert(CaseRow), [_case(c) for c in range(cases)])
+            for start in range(0, len(array), CHUNK):
+                chunk = array[start : start + CHUNK]
+                ids = range(start + 1, start + 1 + len(chunk))
+                session.execute(insert(ImageRow), [_image(i) for i in ids])
+                rows = [
+                    {"encoder_id": 1, "image_id": i, "vector": v.astype("<f4").tobytes()}
+                    for i, v in zip(ids, chunk, strict=True)
+                ]
+                session.execute(insert(EmbeddingRow), rows)
+            session.execute(
+                insert(ChangeRow),
+                [
+                    {"encoder_id": 1, "image_id": i, "operation": ADDED, "token": secrets.randbits(62)}
+                    for i in range(1, vectors.count + 1)
+                ],
+            )
+            texts = vectors.text_queries(min(REPORTS, cases), seed=1)
+            described = [
+                {"encoder_id": 1, "case_id": c + 1, "report_sha256": text_hash(_report(c)), "vector": v.tobytes()}
+                for c, v in enumerate(texts)
+            ]
+            session.execute(insert(ReportEmbeddingRow), described)
+            advance(session)
+
+
+def category_of(case: int) -> str:
+    patient = case // CASES_PER_PATIENT
+    return next((name for name, of in SHARES.items() if patient % of == len(name) % of), "other")
+
+
+def _case(case: int) -> dict[str, object]:
+    return {
+        "id": case + 1,
+        "key": f"case-{case}",
+        "patient_id": case // CASES_PER_PATIENT + 1,
+        "report": _report(case),
+        "site": f"site-{case % SITES}",
+        "system": "",
+        "category": category_of(case),
+        "source": "synthetic",
+        "license": "",
+        "phantom": False,
+        "derived": "",
+    }
+
+
+def _report(case: int) -> str:
+    return f"Smear {case} of site {case % SITES}. " + "Scattered groups of cells, some with enlarged nuclei. " * 4
+
+
+def _image(image_id: int) -> dict[str, object]:
+    digest = hashlib.sha256(str(image_id).encode()).hexdigest()
+    return {
+        "id": image_id,
+        "case_id": (image_id - 1) // IMAGES_PER_CASE + 1,
+        "sha256": digest,
+        "file": f"{digest[:2]}/{digest}.jpg",
+        "file_sha256": digest,
+        "path": "",
+        "width": 1024,
+        "height": 1024,
+        "slide": "",
+        "kind": "field",
+        "stain": "",
+        "preparation": "",
+        "attributes": {},
+    }

@@ -1,0 +1,314 @@
+"""Searching an archive of synthetic vectors, against FAISS by itself, numpy and graph indexes on the same vectors.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.search [--sizes 10000 100000 1000000] [--graphs-up-to 10000]
+
+Every line answers the same queries: 10 neighbours, without a filter, with the query's own patient left out, and under
+filters that permit 10 %, 1 % and 0.1 % of the images. `archive` is the whole `Archive.search`: records, filter, index,
+check. `index` is our index without the records; `faiss` is FAISS by itself over the same codes with its own refinement,
+asked for as many candidates (`IndexRefineFlat`), or, where the index is exact, the same float16 scan. Latencies are
+milliseconds for one query at a time, p50 and p95 of wall time, and p50 of the processor time of the calling thread,
+which says more on a machine that is not alone; run with one thread the two are comparable for all lines.
+
+hnswlib and usearch come with the extra `benchmark`; without them their lines are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.bulk_archive import FINGERPRINT, SHARES, build_archive
+from benchmarks.machine import describe_machine
+from benchmarks.synthetic_vectors import SyntheticVectors
+from index_store import Archive, CaseFilter
+from index_store.faiss_build import load_faiss
+from index_store.faiss_index import FaissIndex
+from index_store.shortlist import InvertedLists
+from index_store.vector_index import Selection
+
+K = 10
+BATCH = 64
+LONG = 5.0
+"""Seconds after which no further query of a line is timed."""
+Search = Callable[[np.ndarray], list[list[int]]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    load_faiss().omp_set_num_threads(options.threads)
+    print(describe_machine())
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        for size in options.sizes:
+            graphs = size <= options.graphs_up_to
+            for line in measure(Path(folder) / str(size), size, count=options.queries, graphs=graphs):
+                print(json.dumps(line), flush=True)
+    return 0
+
+
+def measure(folder: Path, size: int, *, count: int, graphs: bool) -> Iterator[dict[str, object]]:
+    """Build an archive of `size` vectors in `folder` and measure it; a line of figures at a time."""
+    made = SyntheticVectors(size)
+    vectors, queries, texts = made.array(), made.queries(count), made.text_queries(count)
+    started = time.perf_counter()
+    build_archive(folder, made, vectors)
+    records = time.perf_counter() - started
+
+    started = time.perf_counter()
+    with Archive.open(folder) as archive:
+        archive.search(queries[:1], K, fingerprint=FINGERPRINT)
+    built = time.perf_counter() - started
+    started = time.perf_counter()
+    archive = Archive.open(folder)
+    opened = time.perf_counter() - started
+    archive.search(queries[:1], K, fingerprint=FINGERPRINT)
+    first = time.perf_counter() - started
+    status = archive.status().index
+    assert status is not None
+    files = {path.suffix: path.stat().st_size for path in (folder / "index").iterdir()}
+    yield {
+        "size": size,
+        "mode": status.mode,
+        "stated recall": dict(status.recall),
+        "records inserted, s": round(records, 1),
+        "index built from records, s": round(built, 1),
+        "open, s": round(opened, 3),
+        "open and first answer, s": round(first, 3),
+        "memory, B a vector": round(status.memory_bytes / size),
+        "mapped and saved files, B a vector": {suffix: round(n / size) for suffix, n in files.items()},
+    }
+    index = archive._index._follower.index  # type: ignore[union-attr]
+    assert isinstance(index, FaissIndex)
+    others = {"numpy": _numpy(vectors), **_faiss(index, vectors), **(_graphs(vectors) if graphs else {})}
+    for name, where in _filters():
+        permitted = _permitted(archive, where, size)
+        truth = _truth(vectors, queries, permitted)
+        selection, _ = archive._index._filters.selection(_reader(archive), where, archive.revision)
+        ours: dict[str, Search] = {
+            "archive": lambda q, where=where: _hits(archive.search(q, K, where=where, fingerprint=FINGERPRINT)),
+            "index": lambda q, chosen=selection: [
+                [i for i, _ in found] for found in index.search(q, K, selection=chosen)
+            ],
+        }
+        if where is not None:
+            yield {
+                "size": size,
+                "filter": name,
+                "permitted": len(permitted),
+                "cold, ms": _cold(archive, where, queries),
+            }
+        for by, search in ours.items():
+            yield {"size": size, "filter": name, "by": by, **_timed(search, queries, truth)}
+        for by, make in others.items():
+            search = make(None if where is None else permitted, selection)
+            if search is not None:
+                yield {"size": size, "filter": name, "by": by, **_timed(search, queries, truth)}
+        if where is None:
+            found = _hits(archive.search(texts, K, fingerprint=FINGERPRINT))
+            yield {"size": size, "text queries, recall": _recall(found, _truth(vectors, texts, permitted))}
+    archive.close()
+
+
+def _filters() -> Iterator[tuple[str, CaseFilter | None]]:
+    yield "none", None
+    yield "own patient out", CaseFilter(exclude_patients=("patient-7",))
+    for name, share in SHARES.items():
+        yield f"{100 / share:g} %", CaseFilter(categories=(name,))
+
+
+def _timed(search: Search, queries: np.ndarray, truth: list[set[int]]) -> dict[str, object]:
+    wall, cpu, found = [], [], []
+    search(queries[:1])
+    for query in queries:
+        started, busy = time.perf_counter(), time.thread_time()
+        found += search(query[None])
+        cpu.append(time.thread_time() - busy)
+        wall.append(time.perf_counter() - started)
+        if sum(wall) > LONG:
+            break
+    together = queries[: BATCH if BATCH * float(np.median(wall)) < LONG else 1]
+    started = time.perf_counter()
+    search(together)
+    batch = (time.perf_counter() - started) / len(together)
+    return {
+        "p50, ms": round(1e3 * float(np.median(wall)), 3),
+        "p95, ms": round(1e3 * float(np.percentile(wall, 95)), 3),
+        "cpu p50, ms": round(1e3 * float(np.median(cpu)), 3),
+        "in a batch of 64, ms a query": round(1e3 * batch, 3),
+        "recall": _recall(found, truth),
+    }
+
+
+def _cold(archive: Archive, where: CaseFilter, queries: np.ndarray) -> float:
+    """The first search by a filter, before the images that it permits are known, in ms."""
+    archive._index._filters._kept.clear()
+    started = time.perf_counter()
+    archive.search(queries[:1], K, where=where, fingerprint=FINGERPRINT)
+    return round(1e3 * (time.perf_counter() - started), 1)
+
+
+def _recall(found: list[list[int]], truth: list[set[int]]) -> float:
+    pairs = zip(found, truth, strict=False)
+    return round(float(np.mean([len(best & set(ids)) / len(best) for ids, best in pairs if best])), 4)
+
+
+def _hits(found: list[list[Any]]) -> list[list[int]]:
+    return [[hit.image_id for hit in hits] for hits in found]
+
+
+def _reader(archive: Archive) -> Any:
+    """A case reader that opens the records for every question."""
+
+    class Reader:
+        def __getattr__(self, name: str) -> Callable[..., object]:
+            def ask(*arguments: object) -> object:
+                with archive._reader() as reader:
+                    return getattr(reader, name)(*arguments)
+
+            return ask
+
+    return Reader()
+
+
+def _permitted(archive: Archive, where: CaseFilter | None, size: int) -> np.ndarray:
+    """Rows (image id - 1) that a filter permits, ascending."""
+    if where is None:
+        return np.arange(size)
+    with archive._reader() as reader:
+        return np.sort(reader.included(where)) - 1
+
+
+def _truth(vectors: np.ndarray, queries: np.ndarray, permitted: np.ndarray) -> list[set[int]]:
+    """Ids of the K best by one float32 product each."""
+    best = [(-np.inf * np.ones((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))]
+    for start in range(0, len(permitted), 50_000):
+        rows = permitted[start : start + 50_000]
+        best.append((queries @ vectors[rows].T, np.broadcast_to(rows, (len(queries), len(rows)))))
+        scores, ids = (np.concatenate(parts, axis=1) for parts in zip(*best, strict=True))
+        order = np.argsort(-scores, axis=1)[:, :K]
+        best = [(np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1))]
+    return [set((row + 1).tolist()) for row in best[0][1]]
+
+
+Make = Callable[[np.ndarray | None, Selection | None], Search | None]
+"""From the permitted rows and the selection to a search; None where it cannot filter."""
+
+
+def _numpy(vectors: np.ndarray) -> Make:
+    def make(permitted: np.ndarray | None, _: Selection | None) -> Search:
+        gathered = permitted is not None and 2 * len(permitted) <= len(vectors)
+        barred = None if permitted is None or gathered else np.setdiff1d(np.arange(len(vectors)), permitted)
+
+        def search(queries: np.ndarray) -> list[list[int]]:
+            chosen = vectors[permitted] if gathered else vectors
+            found = []
+            for query in queries:  # a batch at once would hold queries × vectors scores
+                scores = chosen @ query
+                if barred is not None:
+                    scores[barred] = -np.inf
+                best = np.argpartition(-scores, K)[:K] if len(scores) > K else np.arange(len(scores))
+                best = best[np.argsort(-scores[best])]
+                found.append(((permitted[best] if gathered else best) + 1).tolist())
+            return found
+
+        return search
+
+    return make
+
+
+def _faiss(index: FaissIndex, vectors: np.ndarray) -> dict[str, Make]:
+    """FAISS by itself: over our codes with its own refinement, and flat."""
+    faiss = load_faiss()
+    state = index.state
+    flat = faiss.IndexFlatIP(vectors.shape[1])
+    flat.add(vectors)
+    codes = state.shortlist._index
+    if isinstance(state.shortlist, InvertedLists):
+        codes.nprobe = state.shortlist.probes
+    raw = codes
+    if state.tuning is not None:
+        raw = faiss.IndexRefineFlat(codes, faiss.swig_ptr(vectors))
+        raw.k_factor = state.tuning.length(K) / K
+
+    def filtered(permitted: np.ndarray | None, _: Selection | None) -> Search | None:
+        parameters = None
+        if permitted is not None:
+            named = np.zeros(len(vectors), bool)
+            named[permitted] = True
+            bits = np.packbits(named, bitorder="little")
+            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
+            parameters.bits = bits  # FAISS does not copy them
+        return lambda q: (flat.search(q, K, params=parameters)[1] + 1).tolist()
+
+    def unfiltered(permitted: np.ndarray | None, _: Selection | None) -> Search | None:
+        return None if permitted is not None else lambda q: (raw.search(q, K)[1] + 1).tolist()
+
+    return {"faiss": unfiltered, "faiss, flat float32": filtered}
+
+
+def _graphs(vectors: np.ndarray) -> dict[str, Make]:
+    made: dict[str, Make] = {}
+    try:
+        import hnswlib
+    except ImportError:
+        print("hnswlib is not installed (extra `benchmark`)", file=sys.stderr)
+    else:
+        graph = hnswlib.Index("ip", vectors.shape[1])
+        graph.init_index(len(vectors), M=32, ef_construction=200)
+        graph.set_num_threads(1)
+        started = time.perf_counter()
+        graph.add_items(vectors, np.arange(len(vectors)))
+        graph.set_ef(256)
+        print(f"hnswlib built in {time.perf_counter() - started:.1f} s", file=sys.stderr)
+
+        def by_hnswlib(permitted: np.ndarray | None, _: Selection | None) -> Search:
+            named = None if permitted is None else set(permitted.tolist())
+            keep = None if named is None else named.__contains__
+
+            def search(queries: np.ndarray) -> list[list[int]]:
+                try:
+                    return (graph.knn_query(queries, K, filter=keep)[0].astype(np.int64) + 1).tolist()
+                except RuntimeError:  # fewer than k were met under the filter
+                    return [[] for _ in queries]
+
+            return search
+
+        made["hnswlib M=32 ef=256"] = by_hnswlib
+    try:
+        from usearch.index import Index
+    except ImportError:
+        print("usearch is not installed (extra `benchmark`)", file=sys.stderr)
+    else:
+        other = Index(ndim=vectors.shape[1], metric="ip", dtype="f16", connectivity=32, expansion_search=256)
+        started = time.perf_counter()
+        other.add(np.arange(len(vectors)), vectors, threads=1)
+        print(f"usearch built in {time.perf_counter() - started:.1f} s", file=sys.stderr)
+
+        def by_usearch(permitted: np.ndarray | None, _: Selection | None) -> Search | None:
+            if permitted is not None:  # its Python interface takes no filter
+                return None
+            return lambda q: [(other.search(one, K, threads=1).keys.astype(np.int64) + 1).tolist() for one in q]
+
+        made["usearch f16 M=32 ef=256"] = by_usearch
+    return made
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--queries", type=int, default=100, help="timed one by one")
+    parser.add_argument("--graphs-up-to", type=int, default=10_000, help="building graphs takes minutes from 1e5 on")
+    parser.add_argument("--threads", type=int, default=1, help="of FAISS; numpy follows OMP_NUM_THREADS")
+    parser.add_argument("--folder", type=Path, help="where the temporary archives are made")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
