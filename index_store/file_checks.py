@@ -97,7 +97,7 @@ def check_files(
     with catalog.reading() as session:
         missing, altered = still_wanted(session, missing), still_wanted(session, altered)
     needed = {file.path for file in files if not file.in_place}
-    spare = [name for name in on_disk if store.path(name) not in needed and store.holds(name)]
+    spare = [name for name in on_disk if store.listed(name) not in needed and store.listed(name).is_file()]
     known = noted | {temporary_name(Path(name)).as_posix() for name in noted}
     left = [name for name in spare if name not in known]
     waiting = [name for name in spare if name in known]
@@ -114,7 +114,7 @@ def check_files(
             left,
             "With --repair they are deleted. Where the database was restored from an older backup, they are images "
             "added since: add their manifests again.",
-            repair=partial(store.discard, left),
+            repair=partial(store.sweep, left),
         ),
         *trouble(
             "files",

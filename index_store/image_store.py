@@ -98,6 +98,18 @@ class ImageStore:
         """Every file there is, half-written ones included, in the order of their names."""
         return sorted(path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if path.is_file())
 
+    def listed(self, name: str) -> Path:
+        """Where a file is that `names` gave, which may have any name: what lies there need not be ours."""
+        return self._folder / name
+
+    def sweep(self, names: Iterable[str]) -> None:
+        """Delete files that `names` gave; one that is gone already is fine."""
+        for name in names:
+            path = self.listed(name)
+            path.unlink(missing_ok=True)
+            if path.parent != self._folder:
+                _remove_if_empty(path.parent)
+
     def holds(self, name: str) -> bool:
         return self.path(name).is_file()
 
@@ -128,5 +140,9 @@ class ImageStore:
             path = self.path(name)
             for victim in (path, temporary_name(path)):
                 victim.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # not empty: other images live there
-                path.parent.rmdir()
+            _remove_if_empty(path.parent)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not empty: other images live there
+        folder.rmdir()

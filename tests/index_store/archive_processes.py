@@ -4,6 +4,7 @@ modules once."""
 from __future__ import annotations
 
 import contextlib
+import mmap  # noqa: F401  (who gives up his rights may not be able to read the standard library any more)
 import multiprocessing
 import os
 import signal

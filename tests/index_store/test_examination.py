@@ -123,7 +123,7 @@ def test_files_that_nobody_needs_are_deleted(filled: Archive) -> None:
 
 
 def flip_a_bit(folder: Path) -> None:
-    (path,) = (folder / "index").glob("*.faiss")
+    (path,) = (folder / "index").glob("*.rows")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
