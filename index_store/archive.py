@@ -6,6 +6,9 @@ A folder holds all of it:
     images/           the stored pictures, by content (none for images added in place)
     index/            the saved vector index: derived, may be deleted at any time
     writer.lock       held by whoever writes (writer.txt says who)
+
+or all but the catalog: then `archive.json` names the PostgreSQL server that has it, which also keeps the writer's lock,
+and the folder lies where every machine can read it.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from sqlalchemy import select
 
 from . import loose_files, report_vectors
 from .addition import encode_missing, insert_images
-from .archive_folder import DATABASE, explained, make_archive
+from .archive_card import CARD, ArchiveCard
+from .archive_folder import catalog_of, explained, make_archive
 from .case_reader import CaseReader
 from .case_writer import CaseWriter, remove_case
 from .catalog import Catalog
@@ -29,7 +33,6 @@ from .encoders import active_encoder, register_encoder, require_encoder
 from .errors import ArchiveError, NotAnArchiveError, ReadOnlyArchiveError
 from .image_store import ImageStore
 from .indexed_search import IndexedSearch
-from .locks import WriterLock
 from .models import ArchiveRow
 from .plan import NewImage, Plan, PlannedImage, Progress, make_plan
 from .reading import ArchiveReading
@@ -52,21 +55,26 @@ class Archive(ArchiveReading):
         self.path = path
         self._catalog = catalog
         self._images = ImageStore(path / "images")
-        self._writer_lock = WriterLock(path)
+        self._writer_lock = catalog.writer_lock(path)
         with catalog.reading() as session:
             row = session.scalars(select(ArchiveRow)).one()
             self.name, self.uuid = row.name, row.uuid
         self._index = IndexedSearch(catalog, self._images, path / "index", self.uuid, self._writer_lock)
 
     @classmethod
-    def create(cls, path: Path | str, *, name: str = "") -> Archive:
+    def create(cls, path: Path | str, *, name: str = "", catalog: str = "") -> Archive:
         """A new, empty archive in the folder `path`, which is made where it is missing.
 
+        Args:
+            name: what it is called in listings; by default as the folder.
+            catalog: URL of a PostgreSQL database, without a password (see `postgres_database.py`), that keeps the
+                records in place of a SQLite file in the folder. One archive to a database or schema.
+
         Raises:
-            AlreadyAnArchiveError: the folder holds an archive, or other files.
+            AlreadyAnArchiveError: the folder holds an archive, or other files; or the database does.
             StorageError: it cannot be made there.
         """
-        make_archive(Path(path), name)
+        make_archive(Path(path), name, catalog=catalog)
         return cls.open(path)
 
     @classmethod
@@ -79,14 +87,14 @@ class Archive(ArchiveReading):
             NotAnArchiveError, NewerArchiveError, OutdatedArchiveError, ArchiveBusyError, StorageError: as they say.
         """
         path = Path(path)
-        if not (path / DATABASE).is_file():
-            raise NotAnArchiveError(f"There is no archive in {path}. Check the folder, or create one there.")
-        catalog = Catalog(path / DATABASE, read_only=read_only)
+        catalog, card = catalog_of(path, read_only=read_only)
         try:
             if catalog.is_outdated():
-                with WriterLock(path).hold():
+                with catalog.writer_lock(path).hold():
                     catalog.migrate()
-            return cls(path, catalog)
+            archive = cls(path, catalog)
+            archive._require(card)
+            return archive
         except BaseException:
             catalog.close()
             raise
@@ -245,6 +253,13 @@ class Archive(ArchiveReading):
                 loose_files.collect(self._catalog, self._images)
             self._catalog.erase_removed()
         return removed
+
+    def _require(self, card: ArchiveCard | None) -> None:
+        if card is not None and card.archive != self.uuid:
+            raise NotAnArchiveError(
+                f"{self._catalog.name} holds another archive ({self.name}) than the one that {self.path} belongs to. "
+                f"Put right what {self.path / CARD} says."
+            )
 
     def _require_writable(self) -> None:
         if self._catalog.read_only:

@@ -8,33 +8,60 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy import inspect, select
+from sqlalchemy.orm import Session
+
+from . import archive_card
+from .archive_card import CARD, ArchiveCard
 from .catalog import Catalog
 from .durable import sync_folder
-from .errors import AlreadyAnArchiveError, StorageError
+from .errors import AlreadyAnArchiveError, NotAnArchiveError, StorageError
 from .locks import WriterLock
+from .migrations import apply_next, current_version, schema_version
 from .models import ArchiveRow
+from .postgres_database import PostgresDatabase
+from .sqlite_database import SqliteDatabase
 
 DATABASE = "archive.sqlite"
 LOCK_FILES = {"writer.lock", "writer.txt"}
 
 
-def make_archive(path: Path, name: str) -> None:
+def make_archive(path: Path, name: str, *, catalog: str = "") -> None:
     """A new, empty archive in the folder `path`: wholly there, or not at all. Raises as `Archive.create` does."""
-    building = path / f"{DATABASE}.new"
+    database = PostgresDatabase(catalog) if catalog else None
     with explained(path):
         path.mkdir(parents=True, exist_ok=True)
         with WriterLock(path).hold():
+            building = path / f"{DATABASE}.new"
             # A creation that was cut short has left nothing but these.
             ours = {*LOCK_FILES, *(building.name + ending for ending in ("", "-wal", "-shm", "-journal"))}
-            if (path / DATABASE).exists():
+            ours |= archive_card.leftovers(path)
+            if (path / DATABASE).exists() or (path / CARD).exists():
                 raise AlreadyAnArchiveError(f"{path} is an archive already. Open it, or name another folder.")
             if any(entry.name not in ours for entry in path.iterdir()):
                 raise AlreadyAnArchiveError(f"{path} holds other files. Name a new or empty folder.")
             for leftover in path.glob(f"{building.name}*"):
                 leftover.unlink()
-            _build(building, name or path.resolve().name)
-            building.replace(path / DATABASE)
-            sync_folder(path)
+            if database:
+                _build_on_server(path, database, name or path.resolve().name)
+            else:
+                _build(building, name or path.resolve().name)
+                building.replace(path / DATABASE)
+                sync_folder(path)
+
+
+def catalog_of(path: Path, *, read_only: bool) -> tuple[Catalog, ArchiveCard | None]:
+    """The catalog of the archive in the folder `path`, not yet looked into, and what the folder says of it.
+
+    Raises:
+        NotAnArchiveError: there is none.
+    """
+    card = ArchiveCard.read(path / CARD)
+    if card is not None and card.catalog:
+        return Catalog(PostgresDatabase(card.catalog), read_only=read_only), card
+    if not (path / DATABASE).is_file():
+        raise NotAnArchiveError(f"There is no archive in {path}. Check the folder, or create one there.")
+    return Catalog(SqliteDatabase(path / DATABASE), read_only=read_only), card
 
 
 @contextmanager
@@ -51,12 +78,48 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _build(path: Path, name: str) -> None:
-    catalog = Catalog(path, create=True)
+    catalog = Catalog(SqliteDatabase(path, create=True))
     try:
         catalog.migrate()
         with catalog.writing() as session:
-            session.add(
-                ArchiveRow(uuid=str(uuid.uuid4()), name=name, created=datetime.now(UTC).isoformat(timespec="seconds"))
-            )
+            session.add(_new_row(name, str(uuid.uuid4())))
     finally:
         catalog.close()
+
+
+def _build_on_server(folder: Path, database: PostgresDatabase, name: str) -> None:
+    """The folder says which archive it is about to be, one transaction makes the catalog, and then the folder is it.
+    Whoever repeats a creation that was cut short in between finds its own archive in the database, and goes on."""
+    catalog = Catalog(database)
+    try:
+        with catalog.writer_lock(folder).hold():
+            begun = ArchiveCard.read(archive_card.announced(folder))
+            with catalog.changing_schema() as connection:
+                database.check_encoding(connection)
+                if schema_version(connection):
+                    there = connection.scalar(select(ArchiveRow.uuid))
+                    if begun is None or begun.archive != there or begun.catalog != database.url:
+                        raise AlreadyAnArchiveError(
+                            f"{database.name} holds an archive already. Name another database (or schema, by "
+                            "?options=-csearch_path%3DNAME), or open the folder that belongs to it."
+                        )
+                elif inspect(connection).get_table_names():
+                    raise AlreadyAnArchiveError(
+                        f"{database.name} holds other tables. Give the archive a database or a schema of its own."
+                    )
+                else:
+                    card = ArchiveCard(str(uuid.uuid4()), database.url)
+                    card.write(archive_card.announced(folder))
+                    sync_folder(folder)
+                    while schema_version(connection) < current_version():
+                        apply_next(connection)
+                    with Session(connection) as session:
+                        session.add(_new_row(name, card.archive))
+                        session.flush()
+            archive_card.publish(folder)
+    finally:
+        catalog.close()
+
+
+def _new_row(name: str, archive_uuid: str) -> ArchiveRow:
+    return ArchiveRow(uuid=archive_uuid, name=name, created=datetime.now(UTC).isoformat(timespec="seconds"))

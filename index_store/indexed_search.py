@@ -12,13 +12,14 @@ from sqlalchemy.orm import Session
 
 from .case_reader import CaseReader
 from .catalog import Catalog
+from .database import Lock
 from .encoders import active_encoder, require_encoder
 from .errors import ArchiveBusyError, IndexDriftError
 from .filters import CaseFilter
 from .image_store import ImageStore
 from .index_file import IndexIdentity
 from .index_follower import IndexFollower
-from .locks import SearchLock, WriterLock
+from .locks import SearchLock
 from .models import EncoderRow
 from .records import Hit
 from .vector_index import checked_vectors
@@ -27,9 +28,7 @@ from .vector_index import checked_vectors
 class IndexedSearch:
     """The index of the active encoder: loaded when first needed, caught up before each answer, shared by threads."""
 
-    def __init__(
-        self, catalog: Catalog, store: ImageStore, folder: Path, archive_uuid: str, writer_lock: WriterLock
-    ) -> None:
+    def __init__(self, catalog: Catalog, store: ImageStore, folder: Path, archive_uuid: str, writer_lock: Lock) -> None:
         self.notes: list[str] = []
         self._catalog = catalog
         self._store = store

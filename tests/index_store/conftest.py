@@ -12,12 +12,34 @@ import pytest
 from archive_builders import add_manifest, simple_rows, write_manifest
 
 from index_store import Archive
+from tests.postgres_server import PostgresServer, postgres_binaries, postgres_server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, for as long as the tests run."""
+    binaries = postgres_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed here (Debian: apt-get install postgresql)")
+    with postgres_server(binaries) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def catalog(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where a new archive keeps its records, as `Archive.create` takes it. What uses it runs over every database."""
+    if request.param == "sqlite":
+        yield ""
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    with server.schema() as url:
+        yield url
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
+def archive(tmp_path: Path, catalog: str) -> Iterator[Archive]:
     """An empty archive."""
-    with Archive.create(tmp_path / "archive") as archive:
+    with Archive.create(tmp_path / "archive", catalog=catalog) as archive:
         yield archive
 
 
