@@ -18,6 +18,7 @@ from .records import ArchiveStatus, EncoderInfo
 def status_of(
     session: Session,
     path: Path,
+    catalog: str,
     facets: Mapping[str, Mapping[str, int]],
     follower: IndexFollower | None,
     notes: Sequence[str],
@@ -49,5 +50,6 @@ def status_of(
         index_sequence=follower.position.sequence if follower else 0,
         sites=facets["site"],
         categories=facets["category"],
+        catalog=catalog,
         notes=tuple(notes),
     )

@@ -81,8 +81,8 @@ class PostgresDatabase:
             return None
         return (
             f"The catalog {self.name} could not be read or written ({_reason(error)}). Nothing of this step was "
-            "stored, and nothing before it is lost. Check the server, the account and its password (PGPASSWORD or ~/.pgpass), "
-            "then repeat."
+            "stored, and nothing before it is lost. Check the server, the account and its password (PGPASSWORD or "
+            "~/.pgpass), then repeat."
         )
 
     def erase_removed(self, engine: Engine) -> None:

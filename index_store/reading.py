@@ -179,7 +179,7 @@ class ArchiveReading:
         follower = self._index.follow()
         with self._catalog.reading() as session:
             facets = CaseReader(session, self._images).facets()
-            return status_of(session, self.path, facets, follower, self._index.notes)
+            return status_of(session, self.path, self._catalog.name, facets, follower, self._index.notes)
 
     @contextmanager
     def _reader(self) -> Iterator[CaseReader]:

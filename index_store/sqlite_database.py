@@ -62,7 +62,13 @@ class SqliteDatabase:
         (`secure_delete` has overwritten them in the database itself.) Readers at work make SQLite put it off.
         """
         with contextlib.closing(engine.raw_connection()) as connection:
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            cursor = connection.cursor()
+            # Not to wait for those readers: the next removal, or the last one to close the archive, does it then.
+            cursor.execute("PRAGMA busy_timeout = 0")
+            try:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
 
 
 def _engine(path: Path, *, mode: str) -> Engine:

@@ -77,9 +77,9 @@ def remove_until_killed(folder: Path, case: str, step: int) -> None:
         archive.remove(case)
 
 
-def create_until_killed(folder: Path, step: int) -> None:
+def create_until_killed(folder: Path, step: int, catalog: str = "") -> None:
     die_at(step)
-    Archive.create(folder).close()
+    Archive.create(folder, catalog=catalog).close()
 
 
 def hold_the_lock(folder: Path, holding: Event, release: Event) -> None:

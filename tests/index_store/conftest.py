@@ -37,6 +37,13 @@ def catalog(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
+def new_catalog(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty schema, for tests of the server itself."""
+    with postgres.schema() as url:
+        yield url
+
+
+@pytest.fixture
 def archive(tmp_path: Path, catalog: str) -> Iterator[Archive]:
     """An empty archive."""
     with Archive.create(tmp_path / "archive", catalog=catalog) as archive:

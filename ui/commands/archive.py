@@ -13,12 +13,23 @@ from ui.text import case_text, clean, status_text
 
 @click.command()
 @click.option("--name", default="", metavar="TEXT", help="What the archive is called in listings.")
+@click.option(
+    "--catalog",
+    default="",
+    metavar="URL",
+    help="PostgreSQL database that keeps the records, as postgresql://USER@HOST/DATABASE. "
+    "[default: SQLite, in the archive's folder]",
+)
 @with_settings("archive")
-def init(settings: Settings, name: str) -> None:
-    """Make a new, empty archive."""
+def init(settings: Settings, name: str, catalog: str) -> None:
+    """Make a new, empty archive.
+
+    With --catalog, several machines can read the archive, and its folder must lie where all of them can. The password
+    is no part of the URL: it comes from PGPASSWORD or ~/.pgpass.
+    """
     from index_store import Archive
 
-    with Archive.create(settings.archive, name=name):
+    with Archive.create(settings.archive, name=name, catalog=catalog):
         pass
     echo(f"Made an empty archive at '{settings.archive}'. Fill it with `coin add MANIFEST`.")
 
