@@ -7,8 +7,8 @@ A folder holds all of it:
     index/            the saved vector index: derived, may be deleted at any time
     writer.lock       held by whoever writes (writer.txt says who)
 
-or all but the catalog: then `archive.json` names the PostgreSQL server that has it, which also keeps the writer's lock,
-and the folder lies where every machine can read it.
+or `archive.json` names servers in place of a part: PostgreSQL for the catalog, and with it the writer's lock; Milvus
+for the vector index. The folder then lies where every machine can read it.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ from .encoders import active_encoder, register_encoder, require_encoder
 from .errors import ArchiveError, NotAnArchiveError, ReadOnlyArchiveError
 from .image_store import ImageStore
 from .indexed_search import IndexedSearch
+from .milvus_server import MilvusServer
 from .models import ArchiveRow
 from .plan import NewImage, Plan, PlannedImage, Progress, make_plan
-from .reading import ArchiveReading
+from .reading import ArchiveReading, Search
 from .revision import advance
+from .shared_search import SharedSearch
 from .vector_index import checked_vectors
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Archive(ArchiveReading):
     in one transaction: what it acknowledged is there after any crash, and what it did not is not.
     """
 
-    def __init__(self, path: Path, catalog: Catalog) -> None:
+    def __init__(self, path: Path, catalog: Catalog, card: ArchiveCard | None = None) -> None:
         """Not for callers: use `create` or `open`."""
         self.path = path
         self._catalog = catalog
@@ -59,22 +61,34 @@ class Archive(ArchiveReading):
         with catalog.reading() as session:
             row = session.scalars(select(ArchiveRow)).one()
             self.name, self.uuid = row.name, row.uuid
-        self._index = IndexedSearch(catalog, self._images, path / "index", self.uuid, self._writer_lock)
+        if card is not None and card.archive != self.uuid:
+            raise NotAnArchiveError(
+                f"{catalog.name} holds another archive ({self.name}) than the one that {path} belongs to. Put right "
+                f"what {path / CARD} says."
+            )
+        self._index: Search
+        if card is not None and card.vectors:
+            server = MilvusServer(card.vectors, path)
+            self._index = SharedSearch(catalog, self._images, server, self.uuid, self._writer_lock)
+        else:
+            self._index = IndexedSearch(catalog, self._images, path / "index", self.uuid, self._writer_lock)
 
     @classmethod
-    def create(cls, path: Path | str, *, name: str = "", catalog: str = "") -> Archive:
+    def create(cls, path: Path | str, *, name: str = "", catalog: str = "", vectors: str = "") -> Archive:
         """A new, empty archive in the folder `path`, which is made where it is missing.
 
         Args:
             name: what it is called in listings; by default as the folder.
             catalog: URL of a PostgreSQL database, without a password (see `postgres_database.py`), that keeps the
                 records in place of a SQLite file in the folder. One archive to a database or schema.
+            vectors: address of a Milvus server that searches in place of FAISS within the process, without a login
+                (see `milvus_server.py`); or the name of a milvus-lite file in the folder, to try it.
 
         Raises:
             AlreadyAnArchiveError: the folder holds an archive, or other files; or the database does.
             StorageError: it cannot be made there.
         """
-        make_archive(Path(path), name, catalog=catalog)
+        make_archive(Path(path), name, catalog=catalog, vectors=vectors)
         return cls.open(path)
 
     @classmethod
@@ -92,9 +106,7 @@ class Archive(ArchiveReading):
             if catalog.is_outdated():
                 with catalog.writer_lock(path).hold():
                     catalog.migrate()
-            archive = cls(path, catalog)
-            archive._require(card)
-            return archive
+            return cls(path, catalog, card)
         except BaseException:
             catalog.close()
             raise
@@ -208,6 +220,7 @@ class Archive(ArchiveReading):
                 if image is not None:
                     cases.update_image(image, item.row)
                     applied += 1
+            cases.log_refiled()
             if applied:
                 advance(session)
         return applied
@@ -253,13 +266,6 @@ class Archive(ArchiveReading):
                 loose_files.collect(self._catalog, self._images)
             self._catalog.erase_removed()
         return removed
-
-    def _require(self, card: ArchiveCard | None) -> None:
-        if card is not None and card.archive != self.uuid:
-            raise NotAnArchiveError(
-                f"{self._catalog.name} holds another archive ({self.name}) than the one that {self.path} belongs to. "
-                f"Put right what {self.path / CARD} says."
-            )
 
     def _require_writable(self) -> None:
         if self._catalog.read_only:

@@ -1,6 +1,7 @@
 """`archive.json`: where the parts of an archive are that are not in its folder. None where all are.
 
-    {"format": 1, "archive": "<uuid>", "catalog": "postgresql+psycopg://coin@db/cytology"}
+    {"format": 1, "archive": "<uuid>", "catalog": "postgresql+psycopg://coin@db/cytology",
+     "vectors": "http://milvus:19530"}
 
 The uuid ties the folder to its catalog: a folder that meets another archive's database is refused.
 """
@@ -26,6 +27,8 @@ class ArchiveCard:
     """The archive's uuid."""
     catalog: str = ""
     """A PostgreSQL server's URL; '' for the SQLite file in the folder."""
+    vectors: str = ""
+    """A Milvus server's address, or a milvus-lite file in the folder; '' for FAISS within the process."""
 
     @classmethod
     def read(cls, path: Path) -> ArchiveCard | None:
@@ -48,15 +51,17 @@ class ArchiveCard:
             raise NotAnArchiveError(f"{path} cannot be understood ({', '.join(unknown) or 'no uuid'}). Restore it.")
         return cls(**said)
 
-    def write(self, path: Path) -> None:
-        """Write it durably, but for its name (see `write_durably`)."""
-        said = {"format": FORMAT, **{name: value for name, value in asdict(self).items() if value}}
-        write_durably(path, lambda file: file.write((json.dumps(said, indent=1) + "\n").encode()))
-
 
 def announced(folder: Path) -> Path:
     """Where the card lies until the catalog is made."""
     return folder / f"{CARD}.new"
+
+
+def announce(folder: Path, card: ArchiveCard) -> None:
+    """Write the card durably, under the name by which nobody takes the folder for an archive yet."""
+    said = {"format": FORMAT, **{name: value for name, value in asdict(card).items() if value}}
+    write_durably(announced(folder), lambda file: file.write((json.dumps(said, indent=1) + "\n").encode()))
+    sync_folder(folder)
 
 
 def leftovers(folder: Path) -> set[str]:

@@ -18,6 +18,7 @@ from .durable import sync_folder
 from .errors import AlreadyAnArchiveError, NotAnArchiveError, StorageError
 from .locks import WriterLock
 from .migrations import apply_next, current_version, schema_version
+from .milvus_server import checked_uri
 from .models import ArchiveRow
 from .postgres_database import PostgresDatabase
 from .sqlite_database import SqliteDatabase
@@ -26,9 +27,10 @@ DATABASE = "archive.sqlite"
 LOCK_FILES = {"writer.lock", "writer.txt"}
 
 
-def make_archive(path: Path, name: str, *, catalog: str = "") -> None:
+def make_archive(path: Path, name: str, *, catalog: str = "", vectors: str = "") -> None:
     """A new, empty archive in the folder `path`: wholly there, or not at all. Raises as `Archive.create` does."""
     database = PostgresDatabase(catalog) if catalog else None
+    new = ArchiveCard(str(uuid.uuid4()), database.url if database else "", checked_uri(vectors) if vectors else "")
     with explained(path):
         path.mkdir(parents=True, exist_ok=True)
         with WriterLock(path).hold():
@@ -36,16 +38,20 @@ def make_archive(path: Path, name: str, *, catalog: str = "") -> None:
             # A creation that was cut short has left nothing but these.
             ours = {*LOCK_FILES, *(building.name + ending for ending in ("", "-wal", "-shm", "-journal"))}
             ours |= archive_card.leftovers(path)
-            if (path / DATABASE).exists() or (path / CARD).exists():
+            card = ArchiveCard.read(path / CARD)
+            if (path / DATABASE).exists() or (card is not None and card.catalog):
                 raise AlreadyAnArchiveError(f"{path} is an archive already. Open it, or name another folder.")
             if any(entry.name not in ours for entry in path.iterdir()):
                 raise AlreadyAnArchiveError(f"{path} holds other files. Name a new or empty folder.")
-            for leftover in path.glob(f"{building.name}*"):
-                leftover.unlink()
+            for leftover in (*path.glob(f"{building.name}*"), path / CARD):
+                leftover.unlink(missing_ok=True)
             if database:
-                _build_on_server(path, database, name or path.resolve().name)
+                _build_on_server(path, database, name or path.resolve().name, new)
             else:
-                _build(building, name or path.resolve().name)
+                _build(building, name or path.resolve().name, new.archive)
+                if new.vectors:
+                    archive_card.announce(path, new)
+                    archive_card.publish(path)
                 building.replace(path / DATABASE)
                 sync_folder(path)
 
@@ -77,17 +83,17 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _build(path: Path, name: str) -> None:
+def _build(path: Path, name: str, archive_uuid: str) -> None:
     catalog = Catalog(SqliteDatabase(path, create=True))
     try:
         catalog.migrate()
         with catalog.writing() as session:
-            session.add(_new_row(name, str(uuid.uuid4())))
+            session.add(_new_row(name, archive_uuid))
     finally:
         catalog.close()
 
 
-def _build_on_server(folder: Path, database: PostgresDatabase, name: str) -> None:
+def _build_on_server(folder: Path, database: PostgresDatabase, name: str, new: ArchiveCard) -> None:
     """The folder says which archive it is about to be, one transaction makes the catalog, and then the folder is it.
     Whoever repeats a creation that was cut short in between finds its own archive in the database, and goes on."""
     catalog = Catalog(database)
@@ -108,13 +114,11 @@ def _build_on_server(folder: Path, database: PostgresDatabase, name: str) -> Non
                         f"{database.name} holds other tables. Give the archive a database or a schema of its own."
                     )
                 else:
-                    card = ArchiveCard(str(uuid.uuid4()), database.url)
-                    card.write(archive_card.announced(folder))
-                    sync_folder(folder)
+                    archive_card.announce(folder, new)
                     while schema_version(connection) < current_version():
                         apply_next(connection)
                     with Session(connection) as session:
-                        session.add(_new_row(name, card.archive))
+                        session.add(_new_row(name, new.archive))
                         session.flush()
             archive_card.publish(folder)
     finally:

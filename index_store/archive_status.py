@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from .encoders import active_encoder
-from .index_follower import IndexFollower, log_head
+from .index_file import LogPosition
+from .index_follower import log_head
 from .migrations import current_version
 from .models import ArchiveRow, CaseRow, EmbeddingRow, EncoderRow, ImageRow, PatientRow
 from .records import ArchiveStatus, EncoderInfo
+
+
+class Followed(Protocol):
+    """A vector index that follows the change log."""
+
+    position: LogPosition
+
+    @property
+    def count(self) -> int: ...
 
 
 def status_of(
@@ -20,7 +31,7 @@ def status_of(
     path: Path,
     catalog: str,
     facets: Mapping[str, Mapping[str, int]],
-    follower: IndexFollower | None,
+    follower: Followed | None,
     notes: Sequence[str],
 ) -> ArchiveStatus:
     """The figures as `session` sees them; `follower` is None where there is no encoder yet."""
@@ -45,7 +56,7 @@ def status_of(
         images=count(ImageRow),
         encoder=EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim) if encoder else None,
         embeddings=dict(embeddings.all()),
-        indexed=follower.index.count if follower else 0,
+        indexed=follower.count if follower else 0,
         log_sequence=log_head(session).sequence,
         index_sequence=follower.position.sequence if follower else 0,
         sites=facets["site"],

@@ -5,25 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from . import case_lists, report_vectors
-from .archive_status import status_of
+from .archive_status import Followed, status_of
 from .case_reader import CaseReader
 from .catalog import Catalog
 from .encoders import active_encoder, require_encoder
 from .errors import ImageNotFoundError
 from .image_store import ImageStore
 from .index_follower import stored_vectors
-from .indexed_search import IndexedSearch
 from .records import ArchiveStatus, Case, EncoderInfo, Hit, Image, Owner, Particulars, StoredReport
 from .revision import current_revision
 from .vector_index import Ids, Vectors
 
 if TYPE_CHECKING:
     from .filters import CaseFilter
+
+
+class Search(Protocol):
+    """What an archive asks of its vector search, within the process (`IndexedSearch`) or shared (`SharedSearch`)."""
+
+    notes: list[str]
+    """What happened to the index since opening, in words."""
+
+    def search(self, vectors: object, k: int, *, where: CaseFilter | None, fingerprint: str) -> list[list[Hit]]: ...
+
+    def follow(self) -> Followed | None:
+        """Bring the index up to the log's end; None where there is no encoder yet."""
+
+    def save(self) -> None:
+        """Leave the index up to date for whoever comes next. Needs the writer's lock."""
+
+    def close(self) -> None: ...
 
 
 class ArchiveReading:
@@ -34,7 +50,7 @@ class ArchiveReading:
     uuid: str
     _catalog: Catalog
     _images: ImageStore
-    _index: IndexedSearch
+    _index: Search
 
     @property
     def encoder(self) -> EncoderInfo | None:

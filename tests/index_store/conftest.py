@@ -12,6 +12,7 @@ import pytest
 from archive_builders import add_manifest, simple_rows, write_manifest
 
 from index_store import Archive
+from tests.milvus_server import milvus_server
 from tests.postgres_server import PostgresServer, postgres_binaries, postgres_server
 
 
@@ -23,6 +24,13 @@ def postgres() -> Iterator[PostgresServer]:
         pytest.skip("PostgreSQL is not installed here (Debian: apt-get install postgresql)")
     with postgres_server(binaries) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def milvus() -> Iterator[str]:
+    """The address of a Milvus server (milvus-lite), for as long as the tests run."""
+    with milvus_server() as uri:
+        yield uri
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

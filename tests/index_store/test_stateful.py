@@ -22,9 +22,10 @@ from archive_builders import (
 )
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from index_store import Archive, CaseFilter, ManifestRow, NewImage, Owner, PlannedImage, content_hash, decode_image
+from tests.postgres_server import PostgresServer
 
 MEMORY = Path("/dev/shm")  # hundreds of small transactions: no need to wait for a disk each time
 CASES = [f"case-{i}" for i in range(6)]
@@ -66,8 +67,11 @@ class ArchiveMachine(RuleBasedStateMachine):
 
     @initialize()
     def create(self) -> None:
-        self.archive = Archive.create(self.folder / "archive")
+        self.archive = Archive.create(self.folder / "archive", catalog=self.new_catalog())
         self.archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
+
+    def new_catalog(self) -> str:
+        return ""
 
     def teardown(self) -> None:
         self.archive.close()
@@ -193,6 +197,20 @@ class ArchiveMachine(RuleBasedStateMachine):
         owners = {image.id: Owner(case.id, case.patient) for case in cases for image in case.images}
         assert self.archive.owners([*images, 999_999]) == owners
         assert reports_embedded(self.archive).keys() == {key for key in self.model if self.is_embedded(key)}
+
+
+def test_an_archive_on_a_server(postgres: PostgresServer) -> None:
+    class OnServer(ArchiveMachine):
+        def new_catalog(self) -> str:
+            self.schema = postgres.schema()
+            return self.schema.__enter__()
+
+        def teardown(self) -> None:
+            super().teardown()
+            self.schema.__exit__(None, None, None)
+
+    few = settings(max_examples=5, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(OnServer, settings=few)
 
 
 TestArchive = ArchiveMachine.TestCase
