@@ -6,10 +6,10 @@ STAMP := $(VENV)/lock-installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo ui test check lock wheel clean
+.PHONY: help env demo ui test test-cluster check lock wheel clean
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 env: $(STAMP) ## Make the environment in .venv (again only when requirements.lock changes)
 
@@ -32,6 +32,10 @@ ui: env ## Open the view on the demo archive
 # One thread: torch with two was measured 10 to 25 times slower than with one beside other busy processes.
 test: check ## Check, then run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+test-cluster: env ## The tests that start clusters: Ray on two nodes, Milvus with several processes (minutes)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python "ray>=2.50"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster
 
 check: env ## Lint, formatting, types
 	$(BIN)/ruff check .

@@ -52,6 +52,7 @@ class MilvusFollower:
         self._dim = identity.dim
         self._notes = notes
         self._loaded: set[str] = set()
+        self._counted: Standing | None = None
 
     def look(self) -> None:
         """Learn where the collection stands, and how many vectors it holds."""
@@ -65,6 +66,8 @@ class MilvusFollower:
         standing = self._standings.read(self._encoder_id)
         if standing is None:
             self.rebuild(session, "" if head == LogPosition() else "it was missing")
+        elif not self._is_there(standing):
+            self.rebuild(session, "it was missing")
         elif not self._knows_this_log(session, standing.low):
             self.rebuild(session, "the records are not those it had followed (restored from a backup?)")
         elif standing.low != head or standing.high != head:
@@ -114,17 +117,25 @@ class MilvusFollower:
             conditions.append(f"sequence <= {standing.low.sequence}")
         if gone.size:
             conditions.append(f"image_id not in {gone.tolist()}")
+        whole = True
         try:
-            found = self._index(standing).candidates(queries, k, " and ".join(filter(None, conditions)))
+            index = self._index(standing)
+            found = index.candidates(queries, k, " and ".join(filter(None, conditions)))
+            if standing.low == standing.high == head and standing != self._counted:
+                whole = index.count == self._stored_count(session)
         except TooManyError:
             return self._from_records(session, queries, k, where)
         except StorageError:
-            if self._standings.read(self._encoder_id) != standing and not last:
-                return None  # rebuilt meanwhile: the collection we knew is gone
-            raise
+            if self._is_there(standing):
+                raise
+            whole = False  # rebuilt meanwhile, or lost
         after = self._standings.read(self._encoder_id)
-        if after is None or after.collection != standing.collection or after.high.sequence > head.sequence:
-            return None if not last else self._from_records(session, queries, k, where)
+        moved = after is None or after.collection != standing.collection or after.high.sequence > head.sequence
+        if moved and not last:
+            return None
+        if moved or not whole:
+            return self._from_records(session, queries, k, where)
+        self._counted = standing
         self._refuse_strays(reader, found, where)
         newer = self._nearest(session, queries, k, reader.confirmed(touched.tolist(), where))
         return [
@@ -153,6 +164,10 @@ class MilvusFollower:
                 self._server.client.load_collection(standing.collection)
             self._loaded.add(standing.collection)
         return MilvusIndex(self._server, standing.collection, self._dim)
+
+    def _is_there(self, standing: Standing) -> bool:
+        with self._server.explained():
+            return bool(self._server.client.has_collection(standing.collection))
 
     def _knows_this_log(self, session: Session, position: LogPosition) -> bool:
         if position == LogPosition():

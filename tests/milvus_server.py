@@ -18,11 +18,19 @@ SECONDS = 60.0
 
 
 @contextlib.contextmanager
-def milvus_server(folder: Path | None = None) -> Iterator[str]:
+def milvus_server(folder: Path | None = None, port: int = 0) -> Iterator[str]:
     """Start a server over the data in `folder` (by default over none), and stop it at the end. Gives its address."""
     data = folder or Path(tempfile.mkdtemp(prefix="coin-milvus-"))
-    port = _free_port()
-    command = [sys.executable, "-m", "milvus_lite", "server", f"--data-dir={data}", "--host=127.0.0.1", f"--port={port}"]
+    port = port or free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "milvus_lite",
+        "server",
+        f"--data-dir={data}",
+        "--host=127.0.0.1",
+        f"--port={port}",
+    ]
     with (data.with_name(f"{data.name}.log")).open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
@@ -47,7 +55,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
             raise AssertionError(f"milvus-lite did not start (exit code {process.poll()})") from None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -23,7 +23,7 @@ SECONDS = 60
 def context() -> ForkServerContext:
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(
-        ["faiss", "PIL.Image", "index_store.archive", "index_store.manifest", "index_store.faiss_index"]
+        ["faiss", "psycopg", "PIL.Image", "index_store.archive", "index_store.manifest", "index_store.faiss_index"]
     )
     return server
 
@@ -69,6 +69,30 @@ def add_until_killed(folder: Path, manifest: Path, step: int, in_place: bool) ->
     die_at(step)
     with Archive.open(folder) as archive:
         add_manifest(archive, manifest, batch=2, in_place=in_place)
+
+
+def add_until_killed_in_milvus(folder: Path, manifest: Path, call: int) -> None:
+    """Kill this process just before its `call`-th changing call to Milvus."""
+    from pymilvus import MilvusClient
+
+    left = call
+
+    def counted(name: str) -> None:
+        original = getattr(MilvusClient, name)
+
+        def count_then_go(*arguments: object, **options: object) -> object:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **options)
+
+        setattr(MilvusClient, name, count_then_go)
+
+    for name in ("create_collection", "drop_collection", "insert", "delete", "upsert"):
+        counted(name)
+    with Archive.open(folder) as archive:
+        add_manifest(archive, manifest, in_place=True)
 
 
 def remove_until_killed(folder: Path, case: str, step: int) -> None:

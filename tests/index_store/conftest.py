@@ -27,8 +27,14 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def milvus() -> Iterator[str]:
-    """The address of a Milvus server (milvus-lite), for as long as the tests run."""
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file that milvus-lite serves within this process, for as long as the tests run. Archives do not meet in it."""
+    return str(tmp_path_factory.mktemp("milvus") / "vectors.db")
+
+
+@pytest.fixture(scope="session")
+def milvus_on_a_port() -> Iterator[str]:
+    """The address of milvus-lite in a process of its own, for readers and writers in several."""
     with milvus_server() as uri:
         yield uri
 

@@ -58,6 +58,8 @@ def rows() -> st.SearchStrategy[tuple[ManifestRow, bytes]]:
 
 
 class ArchiveMachine(RuleBasedStateMachine):
+    vectors = ""
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
@@ -67,7 +69,7 @@ class ArchiveMachine(RuleBasedStateMachine):
 
     @initialize()
     def create(self) -> None:
-        self.archive = Archive.create(self.folder / "archive", catalog=self.new_catalog())
+        self.archive = Archive.create(self.folder / "archive", catalog=self.new_catalog(), vectors=self.vectors)
         self.archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
 
     def new_catalog(self) -> str:
