@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from index_store import Archive, NewImage, Plan, PlannedImage, Problem
+    from retrieval.ray_workers import RayWorkers
 
 MAX_WORKERS: Final = 8
 DECODED_BYTES: Final = 256 * 1024**2
@@ -74,6 +75,9 @@ class _Ready:
 
 
 Batch: TypeAlias = "list[_Ready | Problem]"
+EmbeddedBatch: TypeAlias = "tuple[list[NewImage | Problem], Vectors]"
+"""Images, those that failed among them, and the vectors of the others in their order."""
+Embedded: TypeAlias = Generator[EmbeddedBatch, None, None]
 
 
 def add_manifest(
@@ -87,6 +91,7 @@ def add_manifest(
     derive: bool = True,
     progress: Progress | None = None,
     embedding: Progress | None = None,
+    workers: RayWorkers | None = None,
 ) -> AddSummary:
     """Add a manifest's images to the archive, with their cases and vectors, then embed every report that lacks its
     vector (also of cases that were there before).
@@ -97,6 +102,7 @@ def add_manifest(
         in_place: refer to the image files where they lie instead of copying them into the archive.
         batch_size: images, or reports, a transaction. After a crash, all finished batches are there and none in part.
         derive: read site, system and category from the report where nobody gave them (see `derive_particulars`).
+        workers: embed the images there, on the machines of a Ray cluster, and not here.
         progress: called with how many of the new images are done, and of how many. embedding: the same of reports.
 
     An encoder that cannot embed texts adds the images all the same; the summary's notes say so.
@@ -116,7 +122,11 @@ def add_manifest(
     with archive.writer():
         plan = archive.pending(derive_particulars(archive, read.rows) if derive else read.rows)
         updated = archive.update(plan.changed)
-        added, refused = _add_new(archive, plan, encoder, in_place=in_place, batch_size=batch_size, progress=progress)
+        if workers is None:
+            source = _encoded(_batches(plan.new, encoder, batch_size), encoder)
+        else:
+            source = workers.encoded(plan.new, encoder, batch_size)
+        added, refused = _add_new(archive, plan, encoder, source, in_place=in_place, progress=progress)
         touched = archive.particulars({item.row.case for item in (*plan.new, *plan.changed) if item.row.derived})
         reports, notes = _embed_reports(archive, encoder, batch_size, embedding)
     skipped = [*read.problems, *(_in_file(problem, read.path) for problem in (*plan.problems, *refused))]
@@ -161,18 +171,18 @@ def _embed_reports(
 
 
 def _add_new(
-    archive: Archive, plan: Plan, encoder: Encoder, *, in_place: bool, batch_size: int, progress: Progress | None
+    archive: Archive, plan: Plan, encoder: Encoder, source: Embedded, *, in_place: bool, progress: Progress | None
 ) -> tuple[int, list[Problem]]:
-    """Encode and add what is new. Returns how many images were added, and what is wrong with the others."""
-    if not plan.new:
-        return 0, []
-    encoder.load()
+    """Add what is new as it comes from `source`. Returns how many images were added, and what is wrong with the
+    others."""
+    from index_store import Problem
+
     added, done = 0, 0
     problems: list[Problem] = []
-    with closing(_batches(plan.new, encoder, batch_size)) as batches, closing(_encoded(batches, encoder)) as encoded:
-        for batch, vectors in encoded:
-            new = [item.new for item in batch if isinstance(item, _Ready)]
-            problems += [item for item in batch if not isinstance(item, _Ready)]
+    with closing(source) as batches:
+        for batch, vectors in batches if plan.new else ():
+            new = [item for item in batch if not isinstance(item, Problem)]
+            problems += [item for item in batch if isinstance(item, Problem)]
             if new:
                 archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
                 added += archive.add(new, vectors, fingerprint=encoder.fingerprint, in_place=in_place)
@@ -182,21 +192,33 @@ def _add_new(
     return added, problems
 
 
-def _encoded(batches: Iterable[Batch], encoder: Encoder) -> Generator[tuple[Batch, Vectors], None, None]:
+def _encoded(batches: Generator[Batch, None, None], encoder: Encoder) -> Embedded:
     """Each batch with the vectors of its images, encoded on another thread while the one before is being stored."""
-
-    def encode(batch: Batch) -> Vectors:
-        return encoder.encode_prepared([item.prepared for item in batch if isinstance(item, _Ready)])
-
-    with ThreadPoolExecutor(1, thread_name_prefix="encode") as pool:
+    encoder.load()
+    with closing(batches), ThreadPoolExecutor(1, thread_name_prefix="encode") as pool:
         before: tuple[Batch, Future[Vectors]] | None = None
         for batch in batches:
-            future = pool.submit(encode, batch)
+            future = pool.submit(_encode, batch, encoder)
             if before is not None:
-                yield before[0], before[1].result()
+                yield _loaded(before[0]), before[1].result()
             before = batch, future
         if before is not None:
-            yield before[0], before[1].result()
+            yield _loaded(before[0]), before[1].result()
+
+
+def embed_batch(items: Sequence[PlannedImage], encoder: Encoder) -> EmbeddedBatch:
+    """These images read, decoded and encoded at once: what a worker elsewhere does."""
+    with ThreadPoolExecutor(MAX_WORKERS) as pool:
+        batch = list(pool.map(lambda planned: _load(planned, encoder), items))
+    return _loaded(batch), _encode(batch, encoder)
+
+
+def _encode(batch: Batch, encoder: Encoder) -> Vectors:
+    return encoder.encode_prepared([item.prepared for item in batch if isinstance(item, _Ready)])
+
+
+def _loaded(batch: Batch) -> list[NewImage | Problem]:
+    return [item.new if isinstance(item, _Ready) else item for item in batch]
 
 
 def _batches(items: Sequence[PlannedImage], encoder: Encoder, batch_size: int) -> Generator[Batch, None, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -29,6 +30,10 @@ from ui.text import add_text
     show_default=True,
     help="Read site and category from the report where the manifest leaves them out.",
 )
+@click.option(
+    "--ray", default="", metavar="ADDRESS", help="Embed on a Ray cluster: HOST:6379, or auto. [default: here]"
+)
+@click.option("--ray-workers", type=click.IntRange(0, 4096), default=0, help="Workers there. [default: one a GPU]")
 @as_json
 @with_settings("archive", "encoder", "device")
 def add(
@@ -38,6 +43,8 @@ def add(
     in_place: bool,
     batch_size: int,
     derive: bool,
+    ray: str,
+    ray_workers: int,
     as_json: bool,
 ) -> None:
     """Add the cases of MANIFEST (CSV, TSV, JSONL or COIN's .xlsx) to the archive.
@@ -49,10 +56,15 @@ def add(
 
     Site, system and category that nobody gave are read from the report where it states them, and marked as read from
     it; a value given later replaces them.
+
+    With --ray, the machines of a Ray cluster read and embed the images, which must lie where all of them can read them
+    under the same path; reports and patients are not sent. This process writes the archive.
     """
     from retrieval import Encoder, add_manifest
+    from retrieval.ray_workers import RayWorkers
 
     with (
+        RayWorkers(ray, count=ray_workers) if ray else contextlib.nullcontext() as workers,
         open_archive(settings.archive) as archive,
         progress("Adding", unit="images") as draw,
         progress("Embedding reports", unit="reports") as draw_reports,
@@ -68,6 +80,7 @@ def add(
             derive=derive,
             progress=draw,
             embedding=draw_reports,
+            workers=workers,
         )
     if as_json:
         echo_json(summary)
