@@ -13,17 +13,7 @@ from archive_builders import add_manifest, simple_rows, write_manifest
 
 from index_store import Archive
 from tests.milvus_server import milvus_server
-from tests.postgres_server import PostgresServer, postgres_binaries, postgres_server
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server, for as long as the tests run."""
-    binaries = postgres_binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed here (Debian: apt-get install postgresql)")
-    with postgres_server(binaries) as server:
-        yield server
+from tests.postgres_server import PostgresServer
 
 
 @pytest.fixture(scope="session")
@@ -47,13 +37,6 @@ def catalog(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     with server.schema() as url:
-        yield url
-
-
-@pytest.fixture
-def new_catalog(postgres: PostgresServer) -> Iterator[str]:
-    """The URL of an empty schema, for tests of the server itself."""
-    with postgres.schema() as url:
         yield url
 
 

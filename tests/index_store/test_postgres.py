@@ -145,7 +145,9 @@ def test_a_reader_outlives_the_servers_restart(on_server: Archive, postgres: Pos
         assert len(reader.search(QUERY, 100, fingerprint=FINGERPRINT)[0]) == 11
 
 
-def test_an_account_that_may_only_read_is_enough_for_a_reader(on_server: Archive, postgres: PostgresServer) -> None:
+def test_an_account_that_may_only_read_is_enough_for_a_reader(
+    on_server: Archive, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with on_server._catalog.reading() as session:
         schema = session.scalar(text("SELECT current_schema()"))
     try:
@@ -158,8 +160,8 @@ def test_an_account_that_may_only_read_is_enough_for_a_reader(on_server: Archive
         passfile.write_text(postgres.passfile.read_text().replace(":coin:", ":viewer:"))
         passfile.chmod(0o600)
         card = on_server.path / "archive.json"
-        said = card.read_text().replace("//coin@", "//viewer@").replace("%2Fpgpass", "%2Fviewer")
-        card.write_text(said)
+        card.write_text(card.read_text().replace("//coin@", "//").replace("%2Fpgpass", "%2Fviewer"))
+        monkeypatch.setenv("PGUSER", "viewer")
         with Archive.open(on_server.path, read_only=True) as reader:
             found_by_itself(reader)
         with Archive.open(on_server.path) as writer, pytest.raises(StorageError, match="permission denied"):
