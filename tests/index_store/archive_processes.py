@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -123,3 +125,22 @@ def search_until(folder: Path, started: Event, images: int, batch: int) -> None:
                 raise SystemExit(f"saw {len(hits)} images: not a whole generation")
             seen = len(hits)
             started.set()
+
+
+@contextmanager
+def readers_elsewhere(folder: Path, copies: list[Path], images: int, batch: int) -> Iterator[None]:
+    """Readers in processes of their own, each as on another host: over a copy of the archive's folder, without the
+    index that a writer saves. Within, all of them search; at the end each must have seen the last image, and whole
+    batches only."""
+    started = [context().Event() for _ in copies]
+    readers = [
+        context().Process(target=search_until, args=(shutil.copytree(folder, copy), begun, images, batch))
+        for copy, begun in zip(copies, started, strict=True)
+    ]
+    for reader, begun in zip(readers, started, strict=True):
+        reader.start()
+        assert begun.wait(SECONDS)
+    yield
+    for reader in readers:
+        reader.join(SECONDS)
+        assert reader.exitcode == 0

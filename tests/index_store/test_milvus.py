@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -20,7 +19,7 @@ from archive_builders import (
     unit,
     write_manifest,
 )
-from archive_processes import SECONDS, add_until_killed_in_milvus, context, run, search_until
+from archive_processes import add_until_killed_in_milvus, readers_elsewhere, run
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from test_archive_search import FILTERS, QUERIES, expected, mixed  # noqa: F401  # a fixture
@@ -204,19 +203,8 @@ def test_readers_in_two_processes_stay_in_step_with_a_writer(
     """The whole of it: records in PostgreSQL, vectors in Milvus, and nothing in the readers."""
     with Archive.create(tmp_path / "archive", catalog=new_catalog, vectors=milvus_on_a_port) as archive:
         archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
-        folders = [shutil.copytree(archive.path, tmp_path / f"host-{i}") for i in range(2)]
-        started = [context().Event() for _ in folders]
-        readers = [
-            context().Process(target=search_until, args=(folder, event, 6 * BATCH, BATCH))
-            for folder, event in zip(folders, started, strict=True)
-        ]
-        for reader, event in zip(readers, started, strict=True):
-            reader.start()
-            assert event.wait(SECONDS)
-        add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(6 * BATCH)), batch=BATCH)
-        for reader in readers:
-            reader.join(SECONDS)
-            assert reader.exitcode == 0
+        with readers_elsewhere(archive.path, [tmp_path / "host-1", tmp_path / "host-2"], 6 * BATCH, BATCH):
+            add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(6 * BATCH)), batch=BATCH)
         found_by_itself(archive)
 
 

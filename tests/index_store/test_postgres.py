@@ -23,7 +23,15 @@ from archive_builders import (
     vectors_for,
     write_manifest,
 )
-from archive_processes import SECONDS, add_until_killed, context, create_until_killed, hold_the_lock, run, search_until
+from archive_processes import (
+    SECONDS,
+    add_until_killed,
+    context,
+    create_until_killed,
+    hold_the_lock,
+    readers_elsewhere,
+    run,
+)
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
@@ -63,26 +71,12 @@ def test_the_folder_holds_no_records(on_server: Archive) -> None:
         assert path.is_dir() or b"Report 3" not in path.read_bytes()
 
 
-def test_readers_in_two_processes_stay_in_step_with_a_writer(
-    tmp_path: Path, new_catalog: str, postgres: PostgresServer
-) -> None:
+def test_readers_in_two_processes_stay_in_step_with_a_writer(tmp_path: Path, new_catalog: str) -> None:
     """Each begins when the archive is empty, sees whole batches only, and ends when it has seen the last one."""
     with Archive.create(tmp_path / "archive", catalog=new_catalog) as archive:
         archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
-        # As on a host of its own: the folder elsewhere, and without the index that the writer saves.
-        folders = [shutil.copytree(archive.path, tmp_path / f"host-{i}") for i in range(2)]
-        started = [context().Event() for _ in folders]
-        readers = [
-            context().Process(target=search_until, args=(folder, event, 10 * BATCH, BATCH))
-            for folder, event in zip(folders, started, strict=True)
-        ]
-        for reader, event in zip(readers, started, strict=True):
-            reader.start()
-            assert event.wait(SECONDS)
-        add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(10 * BATCH)), batch=BATCH)
-        for reader in readers:
-            reader.join(SECONDS)
-            assert reader.exitcode == 0
+        with readers_elsewhere(archive.path, [tmp_path / "host-1", tmp_path / "host-2"], 10 * BATCH, BATCH):
+            add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(10 * BATCH)), batch=BATCH)
 
 
 def test_the_holder_of_the_lock_is_named_across_folders(on_server: Archive, tmp_path: Path) -> None:
@@ -210,12 +204,12 @@ def test_a_card_that_cannot_be_understood_is_refused(tmp_path: Path, said: str) 
         Archive.open(tmp_path)
 
 
-def test_add_killed_at_any_commit(tmp_path: Path, postgres: PostgresServer) -> None:
-    """In place: the steps between are files, which `test_crash.py` goes through."""
+def test_add_killed_at_many_a_step(tmp_path: Path, postgres: PostgresServer) -> None:
+    """In place, and every second step: those between are files, which `test_crash.py` goes through one by one."""
     rows = simple_rows(4)
     manifest = write_manifest(tmp_path / "manifest.csv", rows[:2])
     whole = write_manifest(tmp_path / "whole.csv", rows)
-    for step in range(1, 100):
+    for step in range(1, 100, 2):
         with postgres.schema() as url:
             folder = tmp_path / f"archive-{step}"
             with Archive.create(folder, catalog=url) as archive:
