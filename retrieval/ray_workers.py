@@ -28,6 +28,8 @@ from retrieval.ingest import Embedded, EmbeddedBatch, embed_batch
 if TYPE_CHECKING:
     from index_store import PlannedImage
 
+NOT_YET: Final = -1
+"""In place of a batch: the worker is starting."""
 AHEAD: Final = 2
 """Batches that a worker has before it: the one it works on, and the next."""
 ATTEMPTS: Final = 4
@@ -91,7 +93,14 @@ class RayWorkers:
         losses: Counter[int] = Counter()
         running: dict[Any, tuple[Any, int]] = {}
         workers: list[Any] = []
+        ready_workers: list[Any] = []
         spawn = self._worker_class(encoder)
+
+        def start_worker() -> Any:
+            # It is fed once it runs: one for which the cluster has no room any more must not sit on a batch.
+            worker = spawn.remote(*_made_of(encoder))
+            running[worker.prepare.remote()] = worker, NOT_YET
+            return worker
 
         def feed(worker: Any) -> None:
             while waiting and sum(of is worker for of, _ in running.values()) < AHEAD:
@@ -101,22 +110,29 @@ class RayWorkers:
 
         def lose(worker: Any, start: int) -> None:
             losses[start] += 1
+            if start == NOT_YET and losses[start] >= ATTEMPTS:
+                raise WorkerError(
+                    f"{ATTEMPTS} workers were lost before they could begin. See `ray status` and its logs."
+                )
             if losses[start] >= ATTEMPTS:
                 raise WorkerError(
                     f"{ATTEMPTS} workers were lost one after the other while they embedded the images from line "
                     f"{items[start].row.line} on. Look at their memory (`ray status`) and at these files; what was "
                     "added before stays."
                 )
-            self.repeated += 1
-            waiting.appendleft(start)
+            if start != NOT_YET:
+                self.repeated += 1
+                waiting.appendleft(start)
             if worker in workers:
-                workers[workers.index(worker)] = spawn.remote(*_made_of(encoder))
+                workers[workers.index(worker)] = start_worker()
+            if worker in ready_workers:
+                ready_workers.remove(worker)
 
         try:
             wanted = min(self._count or self._places(encoder), len(waiting))
-            workers += [spawn.remote(*_made_of(encoder)) for _ in range(wanted)]
-            while waiting or running:
-                for worker in workers:
+            workers += [start_worker() for _ in range(wanted)]
+            while waiting or any(start != NOT_YET for _, start in running.values()):
+                for worker in ready_workers:
                     feed(worker)
                 ready, _ = ray.wait(list(running), timeout=SILENT_SECONDS)
                 if not ready:
@@ -126,12 +142,16 @@ class RayWorkers:
                     )
                 worker, start = running.pop(ready[0])
                 try:
-                    batch, vectors = ray.get(ready[0])
+                    answer = ray.get(ready[0])
                 except ray.exceptions.RayTaskError as error:  # said by our own code there
                     raise error.cause from error
                 except ray.exceptions.RayError:  # the worker, its machine, or what it had delivered is gone
                     lose(worker, start)
                     continue
+                if start == NOT_YET:
+                    ready_workers.append(worker)
+                    continue
+                batch, vectors = answer
                 self.delivered += len(batch)
                 yield _with_words(batch, items[start : start + batch_size]), vectors
         finally:
@@ -160,13 +180,17 @@ class EmbeddingWorker:
         self._encoder = Encoder(source, device=device, batch_size=batch_size)
         self._wanted = fingerprint
 
-    def embed(self, items: Sequence[PlannedImage]) -> EmbeddedBatch:
+    def prepare(self) -> None:
+        """Load the encoder, if it is the right one."""
         if self._encoder.fingerprint != self._wanted:
             raise WorkerError(
                 f"A worker's encoder is another one ({self._encoder.fingerprint[:12]} and not {self._wanted[:12]}). "
                 "Put the same files on every machine."
             )
-        return embed_batch(items, self._encoder.load())
+        self._encoder.load()
+
+    def embed(self, items: Sequence[PlannedImage]) -> EmbeddedBatch:
+        return embed_batch(items, self._encoder)
 
 
 def _knock(address: str) -> None:
