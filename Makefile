@@ -40,7 +40,7 @@ test-faults: env ## Kill the archive at every operation on files, and try many m
 	COIN_TEST_FAULTS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/index_store/test_faults.py \
 		tests/index_store/test_crash.py tests/index_store/test_stateful.py
 
-test-cluster: env ## The tests that start clusters: Ray on two nodes, Milvus with several processes (minutes)
+test-cluster: env ## The tests that start clusters: Ray on two nodes, PostgreSQL and Milvus with several processes (minutes)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python "ray>=2.50"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster
 

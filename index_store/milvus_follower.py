@@ -51,13 +51,14 @@ class MilvusFollower:
         self._encoder_id = encoder_id
         self._dim = identity.dim
         self._notes = notes
+        self._seen: Standing | None = None
         self._found: MilvusIndex | None = None
         self._loaded: set[str] = set()
         self._counted: Standing | None = None
 
     def look(self) -> None:
         """Learn where the collection stands, and how many vectors it holds."""
-        standing = self._standings.read(self._encoder_id)
+        self._seen = standing = self._standings.read(self._encoder_id)
         if standing is None or not self._is_there(standing):
             self.position, self.count, self._found = LogPosition(), 0, None
             return
@@ -71,11 +72,9 @@ class MilvusFollower:
         return self._found
 
     def is_unmoved(self) -> bool:
-        """Whether the collection still stands where `look` found it, and nobody has begun to change it."""
-        standing = self._standings.read(self._encoder_id)
-        if standing is None or self._found is None:
-            return standing is None and self._found is None
-        return standing == Standing(self._found.collection, self.position, self.position)
+        """Whether the collection still stands where `look` found it, and nobody was changing it then."""
+        seen = self._seen
+        return self._standings.read(self._encoder_id) == seen and (seen is None or seen.low == seen.high)
 
     def follow(self, session: Session) -> None:
         """Apply what the log holds beyond the collection's place, as `session` sees it."""

@@ -17,6 +17,9 @@ from index_store.milvus_server import MilvusServer
 from index_store.milvus_standing import Standings
 from tests.postgres_server import PostgresServer
 
+in_a_file = pytest.mark.parametrize("catalog", ["sqlite"], indirect=True)
+"""For tests that look into the file of a catalog, or copy it."""
+
 
 class Opener(Protocol):
     def __call__(self, folder: Path, *, read_only: bool = False) -> Archive: ...

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 from archive_builders import add_manifest, found_by_itself, simple_rows, write_manifest
+from backends import in_a_file
 
 from index_store import Archive
-
-# Copies of a catalog that lies in a file.
-in_a_file = pytest.mark.parametrize("catalog", ["sqlite"], indirect=True)
 
 
 def card(folder: Path) -> Path:

@@ -13,8 +13,11 @@ import pytest
 from archive_builders import (
     DIM,
     FINGERPRINT,
+    OTHER,
     add_manifest,
+    embed_reports,
     found_by_itself,
+    reembed,
     simple_rows,
     unit,
     write_manifest,
@@ -22,7 +25,7 @@ from archive_builders import (
 from archive_processes import add_until_killed_in_milvus, readers_elsewhere, run
 from test_archive_search import FILTERS, QUERIES, expected, mixed  # noqa: F401  # a fixture
 
-from index_store import Archive, CaseFilter, IndexDriftError, StorageError
+from index_store import Archive, CaseFilter, IndexDriftError, StorageError, index_checks, milvus_index
 from index_store.filed_images import FiledImage, token
 from index_store.index_file import LogPosition
 from index_store.milvus_follower import MilvusFollower
@@ -78,8 +81,12 @@ def some_vectors(count: int, seed: int = 0) -> np.ndarray:
     return unit(np.random.default_rng(seed).normal(size=(count, 8)))
 
 
-def test_the_contract_of_a_vector_index(collection: MilvusIndex) -> None:
-    """Against brute force, under every kind of selection, with most scores tied."""
+@pytest.mark.parametrize("named_at_once", [milvus_index.NAMED, 7])
+def test_the_contract_of_a_vector_index(
+    collection: MilvusIndex, named_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against brute force, under every kind of selection, in one request and in several, with most scores tied."""
+    monkeypatch.setattr(milvus_index, "NAMED", named_at_once)
     index: VectorIndex = collection
     vectors = some_vectors(9)[np.random.default_rng(1).integers(0, 9, 60)]
     ids = np.sort(np.random.default_rng(2).choice(500, 60, replace=False)).astype(np.int64)
@@ -285,6 +292,73 @@ def test_a_server_that_does_not_answer_stops_searches_and_no_writer(tmp_path: Pa
         with Archive.open(tmp_path / "archive") as archive:
             found_by_itself(archive)
             assert archive.notes == ()
+
+
+def test_another_encoder_takes_over_and_the_former_ones_collection_is_dropped(filled: Archive) -> None:
+    embed_reports(filled)
+    before = collections(filled)
+    reembed(filled, OTHER)
+    assert len(collections(filled)) == len(before) + 1
+    found_by_itself(filled)
+    assert filled.drop_encoder(FINGERPRINT) == 12
+    assert len(collections(filled)) == len(before)
+    assert not set(collections(filled)) & {name for name in before if not name.endswith("_standing")}
+    found_by_itself(filled)
+    assert filled.notes == ()
+
+
+def test_an_examination_finds_what_the_collection_lacks_and_has_beyond(filled: Archive) -> None:
+    embed_reports(filled)
+    with Archive.open(filled.path, read_only=True) as reader:
+        found = reader.examine()
+        assert (found.findings, found.recalled) == ((), 12)
+    index = follower_of(filled).index
+    vectors = index.vectors_of(np.array([3, 5, 8], dtype=np.int64))
+    index.remove(np.array([3, 5], dtype=np.int64))
+    index.add(np.array([5, 99], dtype=np.int64), vectors[[2, 0]])  # the number is right, and nothing else
+    with Archive.open(filled.path, read_only=True) as reader:
+        found = reader.examine()
+    assert [(finding.what, finding.examples) for finding in found.findings] == [
+        ("the index holds images that the records do not", ("image 99",)),
+        ("stored vectors do not find themselves", ("image 3", "image 5")),
+    ]
+    repaired = filled.examine(repair=True)
+    assert repaired.healthy
+    assert len(repaired.findings) == 2
+    answers_are_true(filled)
+
+
+def test_an_examination_names_a_collection_that_is_gone(filled: Archive) -> None:
+    embed_reports(filled)
+    follower_of(filled).index.drop()
+    with Archive.open(filled.path, read_only=True) as reader:
+        whats = [finding.what for finding in reader.examine().findings]
+    assert whats == ["the index is behind the change log", "index and records differ in number"]
+    filled.rebuild_index()
+    with Archive.open(filled.path, read_only=True) as reader:
+        assert reader.examine().findings == ()
+
+
+def test_an_examination_says_where_somebody_wrote_meanwhile(filled: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its two looks at the collection."""
+    embed_reports(filled)
+    not_found = index_checks._not_found
+
+    def change_and_look(*arguments: object) -> list[int]:
+        filled.remove("case-4")
+        return not_found(*arguments)
+
+    monkeypatch.setattr(index_checks, "_not_found", change_and_look)
+    with Archive.open(filled.path, read_only=True) as reader:
+        (finding,) = (finding for finding in reader.examine().findings if finding.check == "index")
+    assert finding.what == "the index could not be examined"
+    assert "were changed meanwhile" in finding.examples[0]
+
+
+def collections(archive: Archive) -> list[str]:
+    follower = follower_of(archive)
+    names = follower._server.client.list_collections()
+    return sorted(name for name in names if name.startswith(follower._standings.prefix))
 
 
 def test_milvus_lite_in_the_folder_is_enough_to_try_it(tmp_path: Path) -> None:

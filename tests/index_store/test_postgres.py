@@ -35,7 +35,15 @@ from archive_processes import (
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
-from index_store import AlreadyAnArchiveError, Archive, ArchiveBusyError, NotAnArchiveError, StorageError, read_manifest
+from index_store import (
+    AlreadyAnArchiveError,
+    Archive,
+    ArchiveBusyError,
+    BackupError,
+    NotAnArchiveError,
+    StorageError,
+    read_manifest,
+)
 from tests.postgres_server import PostgresServer
 
 QUERY = vector_of("0" * 64)[None]
@@ -204,6 +212,7 @@ def test_a_card_that_cannot_be_understood_is_refused(tmp_path: Path, said: str) 
         Archive.open(tmp_path)
 
 
+@pytest.mark.cluster
 def test_add_killed_at_many_a_step(tmp_path: Path, postgres: PostgresServer) -> None:
     """In place, and every second step: those between are files, which `test_crash.py` goes through one by one."""
     rows = simple_rows(4)
@@ -229,6 +238,7 @@ def test_add_killed_at_many_a_step(tmp_path: Path, postgres: PostgresServer) -> 
     assert step >= 6
 
 
+@pytest.mark.cluster
 def test_create_killed_at_any_step(tmp_path: Path, postgres: PostgresServer) -> None:
     for step in range(1, 100):
         with postgres.schema() as url:
@@ -306,3 +316,10 @@ def test_a_mistake_shows_no_report(on_server: Archive) -> None:
         session.execute(mistake, {"key": "case-0", "report": "Private."})
     assert "hidden due to hide_parameters" in str(refused.value)
     assert "[parameters" not in str(refused.value)
+
+
+def test_a_backup_is_left_to_the_servers_tools(on_server: Archive, tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="pg_dump") as refused:
+        on_server.back_up(tmp_path / "backups" / "today")
+    assert "passfile" in str(refused.value)  # where the password is, and not the password
+    assert not (tmp_path / "backups").exists()
