@@ -6,7 +6,7 @@ STAMP := $(VENV)/lock-installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo ui test test-faults fuzz check lock wheel clean
+.PHONY: help env demo ui test test-faults test-cluster fuzz check lock wheel clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ fuzz: env ## Try 10,000 hostile manifests and as many images (make test tries a 
 test-faults: env ## Kill the archive at every operation on files, and try many more sequences of calls (half an hour)
 	COIN_TEST_FAULTS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/index_store/test_faults.py \
 		tests/index_store/test_crash.py tests/index_store/test_stateful.py
+
+test-cluster: env ## The tests that start clusters: Ray on two nodes, PostgreSQL and Milvus with several processes (minutes)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python "ray>=2.50"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster
 
 check: env ## Lint, formatting, types
 	$(BIN)/ruff check .

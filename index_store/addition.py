@@ -52,6 +52,7 @@ def insert_images(
             added.append((image, vector.astype(VECTOR_TYPE, copy=False).tobytes()))
     if not added:
         return 0
+    cases.log_refiled()
     session.flush()  # gives the images their ids
     session.add_all(EmbeddingRow(encoder_id=encoder_id, image_id=image.id, vector=data) for image, data in added)
     log_changes(session, encoder_id, [image.id for image, _ in added], ADDED)

@@ -6,6 +6,9 @@ A folder holds all of it:
     images/           the stored pictures, by content (none for images added in place)
     index/            the saved vector index: derived, may be deleted at any time
     writer.lock       held by whoever writes (writer.txt says who)
+
+or `archive.json` names servers in place of a part: PostgreSQL for the catalog, and with it the writer's lock; Milvus
+for the vector index. The folder then lies where every machine can read it.
 """
 
 from __future__ import annotations
@@ -20,8 +23,10 @@ from sqlalchemy import select
 
 from . import loose_files
 from .addition import encode_missing, insert_images
-from .archive_folder import DATABASE, explained, make_archive
-from .backup_folder import CARD, UNFINISHED
+from .archive_card import CARD, ArchiveCard
+from .archive_folder import DATABASE, catalog_of, explained, make_archive
+from .backup_folder import CARD as BACKUP_CARD
+from .backup_folder import UNFINISHED
 from .case_reader import CaseReader
 from .case_writer import CaseWriter, remove_case
 from .catalog import Catalog
@@ -29,13 +34,15 @@ from .encoders import activate, active_encoder, register_encoder, require_encode
 from .errors import ArchiveError, NotAnArchiveError
 from .image_store import ImageStore
 from .indexed_search import IndexedSearch
-from .locks import WriterLock
+from .milvus_server import MilvusServer
 from .models import ArchiveRow
 from .plan import NewImage, Plan, PlannedImage, Progress, make_plan
 from .restoration import Restoration, restore
 from .revision import advance
+from .shared_search import SharedSearch
 from .upkeep import ArchiveUpkeep
 from .vector_index import checked_vectors
+from .vector_search import Search
 
 if TYPE_CHECKING:
     from .findings import Examination
@@ -49,26 +56,43 @@ class Archive(ArchiveUpkeep):
     in one transaction: what it acknowledged is there after any crash, and what it did not is not.
     """
 
-    def __init__(self, path: Path, catalog: Catalog) -> None:
+    def __init__(self, path: Path, catalog: Catalog, card: ArchiveCard | None = None) -> None:
         """Not for callers: use `create` or `open`."""
         self.path = path
         self._catalog = catalog
         self._images = ImageStore(path / "images")
-        self._writer_lock = WriterLock(path)
+        self._writer_lock = catalog.writer_lock(path)
         with catalog.reading() as session:
             row = session.scalars(select(ArchiveRow)).one()
             self.name, self.uuid = row.name, row.uuid
-        self._index = IndexedSearch(catalog, self._images, path / "index", self.uuid, self._writer_lock)
+        if card is not None and card.archive != self.uuid:
+            raise NotAnArchiveError(
+                f"{catalog.name} holds another archive ({self.name}) than the one that {path} belongs to. Put right "
+                f"what {path / CARD} says."
+            )
+        self._index: Search
+        if card is not None and card.vectors:
+            server = MilvusServer(card.vectors, path)
+            self._index = SharedSearch(catalog, self._images, server, self.uuid, self._writer_lock)
+        else:
+            self._index = IndexedSearch(catalog, self._images, path / "index", self.uuid, self._writer_lock)
 
     @classmethod
-    def create(cls, path: Path | str, *, name: str = "") -> Archive:
+    def create(cls, path: Path | str, *, name: str = "", catalog: str = "", vectors: str = "") -> Archive:
         """A new, empty archive in the folder `path`, which is made where it is missing.
 
+        Args:
+            name: what it is called in listings; by default as the folder.
+            catalog: URL of a PostgreSQL database, without a password (see `postgres_database.py`), that keeps the
+                records in place of a SQLite file in the folder. One archive to a database or schema.
+            vectors: address of a Milvus server that searches in place of FAISS within the process, without a login
+                (see `milvus_server.py`); or the name of a milvus-lite file in the folder, to try it.
+
         Raises:
-            AlreadyAnArchiveError: the folder holds an archive, or other files.
+            AlreadyAnArchiveError: the folder holds an archive, or other files; or the database does.
             StorageError: it cannot be made there.
         """
-        make_archive(Path(path), name)
+        make_archive(Path(path), name, catalog=catalog, vectors=vectors)
         return cls.open(path)
 
     @classmethod
@@ -83,10 +107,8 @@ class Archive(ArchiveUpkeep):
         path = Path(path)
         if (path / UNFINISHED).exists():
             raise NotAnArchiveError(f"{path} is an archive that is being restored, or was not finished. Restore again.")
-        if (path / CARD).is_file() and not (path / DATABASE).exists():
+        if (path / BACKUP_CARD).is_file() and not (path / DATABASE).exists():
             raise NotAnArchiveError(f"{path} is a backup of an archive. Make an archive of it first (`coin restore`).")
-        if not (path / DATABASE).is_file():
-            raise NotAnArchiveError(f"There is no archive in {path}. Check the folder, or create one there.")
         return cls._open(path, read_only=read_only)
 
     @classmethod
@@ -121,12 +143,12 @@ class Archive(ArchiveUpkeep):
 
     @classmethod
     def _open(cls, path: Path, *, read_only: bool) -> Archive:
-        catalog = Catalog(path / DATABASE, read_only=read_only)
+        catalog, card = catalog_of(path, read_only=read_only)
         try:
             if catalog.is_outdated():
-                with WriterLock(path).hold():
+                with catalog.writer_lock(path).hold():
                     catalog.migrate()
-            return cls(path, catalog)
+            return cls(path, catalog, card)
         except BaseException:
             catalog.close()
             raise
@@ -220,6 +242,7 @@ class Archive(ArchiveUpkeep):
                 if image is not None:
                     cases.update_image(image, item.row)
                     applied += 1
+            cases.log_refiled()
             if applied:
                 advance(session)
         if applied:

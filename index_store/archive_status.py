@@ -14,6 +14,7 @@ from .index_follower import IndexFollower, log_head
 from .migrations import current_version
 from .models import ArchiveRow, CaseRow, EmbeddingRow, EncoderRow, ImageRow, PatientRow
 from .records import ArchiveStatus, EncoderInfo, IndexStatus
+from .vector_search import Followed
 
 
 def counts(session: Session) -> tuple[int, int, int]:
@@ -27,8 +28,9 @@ def counts(session: Session) -> tuple[int, int, int]:
 def status_of(
     session: Session,
     path: Path,
+    catalog: str,
     facets: Mapping[str, Mapping[str, int]],
-    follower: IndexFollower | None,
+    follower: Followed | None,
     notes: Sequence[str],
 ) -> ArchiveStatus:
     """The figures as `session` sees them; `follower` is None where there is no encoder yet."""
@@ -51,18 +53,19 @@ def status_of(
         images=images,
         encoder=EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim) if encoder else None,
         embeddings=dict(embeddings.all()),
-        indexed=follower.index.count if follower else 0,
+        indexed=follower.count if follower else 0,
         index=_index_status(follower),
         log_sequence=log_head(session).sequence,
         index_sequence=follower.position.sequence if follower else 0,
         sites=facets["site"],
         categories=facets["category"],
+        catalog=catalog,
         notes=tuple(notes),
     )
 
 
-def _index_status(follower: IndexFollower | None) -> IndexStatus | None:
-    if follower is None or not isinstance(follower.index, FaissIndex):
+def _index_status(follower: Followed | None) -> IndexStatus | None:
+    if not isinstance(follower, IndexFollower) or not isinstance(follower.index, FaissIndex):
         return None
     tuning = follower.index.state.tuning
     return IndexStatus(

@@ -35,6 +35,7 @@ from .image_store import ImageStore
 from .images import content_hash
 from .models import ArchiveRow
 from .record_checks import check_database
+from .sqlite_database import SqliteDatabase
 
 if TYPE_CHECKING:
     from .plan import Progress
@@ -48,11 +49,12 @@ def back_up(
 ) -> BackupCard:
     """See `Archive.back_up`."""
     refuse_within(target, path)
+    catalog.check_copyable()
     with explained(target), built(target) as folder:
         for _round in range(ROUNDS):
             (folder / CATALOG).unlink(missing_ok=True)
             catalog.copy_to(folder / CATALOG)
-            copied = Catalog(folder / CATALOG, still=True)
+            copied = Catalog(SqliteDatabase(folder / CATALOG, still=True))
             try:
                 with copied.reading() as session:
                     _refuse_damaged_database(session, path)

@@ -130,7 +130,9 @@ class CaseReader:
         query = select(column, cases).select_from(CaseRow).where(column != "").group_by(column)
         if column.class_ is ImageRow:
             query = query.join(ImageRow)
-        return dict(self._session.execute(query.order_by(cases.desc(), column)).all())
+        # Ordered here: what comes first among words is a matter of the server's locale there.
+        found = self._session.execute(query).all()
+        return dict(sorted(found, key=lambda row: (-row[1], row[0])))
 
     def _near(self, key: str) -> str:
         keys = self._session.scalars(select(CaseRow.key).order_by(CaseRow.id).limit(KEYS_COMPARED)).all()

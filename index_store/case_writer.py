@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from . import loose_files
 from .case_reader import derived_columns, in_chunks, whole_cases
 from .index_follower import log_changes
-from .models import REMOVED, CaseRow, EmbeddingRow, ImageRow, PatientRow, ReportEmbeddingRow
+from .models import ADDED, REMOVED, CaseRow, EmbeddingRow, ImageRow, PatientRow, ReportEmbeddingRow
 
 if TYPE_CHECKING:
     from .image_store import StoredImage
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CASE_FIELDS = ("report", "site", "system", "category", "source", "license")
 IMAGE_FIELDS = ("slide", "kind", "stain", "preparation")
+FILTERED_OF_CASE = ("site", "system", "category", "source", "phantom")
+FILTERED_OF_IMAGE = ("kind", "stain", "preparation")
 
 
 def is_changed(case: CaseRow, image: ImageRow, row: ManifestRow) -> bool:
@@ -40,6 +42,7 @@ class CaseWriter:
 
     def __init__(self, session: Session, rows: Sequence[ManifestRow]) -> None:
         self._session = session
+        self._refiled: set[int] = set()
         self._cases: dict[str, CaseRow] = {}
         self._images: dict[tuple[str, str], ImageRow] = {}
         self._patients: dict[str, PatientRow] = {}
@@ -64,6 +67,7 @@ class CaseWriter:
             self._session.add(case)
             self._cases[row.case] = case
             return case
+        before = _filed_under(case)
         for name, value in _said_of_case(row, case).items():
             setattr(case, name, value)
         if row.names_patient and case.patient.key != row.patient:
@@ -72,6 +76,8 @@ class CaseWriter:
             self._session.flush()
             if _forget_patient(self._session, former.id):
                 self._patients.pop(former.key, None)
+        if _filed_under(case) != before:
+            self._refiled.update(image.id for image in case.images if image.id is not None)
         return case
 
     def add_image(self, new: NewImage, stored: StoredImage | None) -> ImageRow:
@@ -95,8 +101,24 @@ class CaseWriter:
     def update_image(self, image: ImageRow, row: ManifestRow) -> None:
         """Bring what is known of an image and its case up to date."""
         self.save_case(row)
+        before = [getattr(image, name) for name in FILTERED_OF_IMAGE]
         for name, value in _said_of_image(image, row).items():
             setattr(image, name, value)
+        if [getattr(image, name) for name in FILTERED_OF_IMAGE] != before:
+            self._refiled.add(image.id)
+
+    def log_refiled(self) -> None:
+        """Write to the change log which images are found by another filter now: an engine that filters by itself has
+        to take them out and put them in again."""
+        by_encoder: dict[int, list[int]] = {}
+        for part in in_chunks(sorted(self._refiled)):
+            query = select(EmbeddingRow.encoder_id, EmbeddingRow.image_id).where(EmbeddingRow.image_id.in_(part))
+            for encoder_id, image_id in self._session.execute(query):
+                by_encoder.setdefault(encoder_id, []).append(image_id)
+        for encoder_id, image_ids in by_encoder.items():
+            log_changes(self._session, encoder_id, image_ids, REMOVED)
+            log_changes(self._session, encoder_id, image_ids, ADDED)
+        self._refiled.clear()
 
     def _patient(self, key: str) -> PatientRow:
         patient = self._patients.get(key)
@@ -104,6 +126,10 @@ class CaseWriter:
             patient = self._patients[key] = PatientRow(key=key)
             self._session.add(patient)
         return patient
+
+
+def _filed_under(case: CaseRow) -> list[object]:
+    return [getattr(case, name) for name in FILTERED_OF_CASE] + [case.patient.key]
 
 
 def remove_case(session: Session, key: str) -> int:

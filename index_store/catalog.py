@@ -1,45 +1,48 @@
-"""The database of an archive: connections, transactions, schema version.
+"""The catalog of an archive: transactions and schema version, over a `Database`.
 
-SQLite in write-ahead mode: readers go on while one process writes, and each reading transaction sees one state of
-the archive from its beginning to its end. Every commit is on disk before it is acknowledged.
+Each reading transaction sees one state of the archive from its beginning to its end, while others write. Writing
+transactions come one after the other. Every commit is durable before it is acknowledged.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
+from sqlalchemy import Connection
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from .durable import sync_file
-from .errors import BackupError, NotAnArchiveError, OutdatedArchiveError, StorageError
+from .database import Database, Lock
+from .errors import NotAnArchiveError, OutdatedArchiveError, StorageError
 from .migrations import apply_next, current_version, refuse_newer, schema_version
-
-BUSY_SECONDS = 30.0
-"""How long a statement waits for another process's commit, which takes milliseconds."""
 
 
 class Catalog:
-    """One database file; safe to use from several threads."""
+    """One database; safe to use from several threads."""
 
-    def __init__(self, path: Path, *, read_only: bool = False, create: bool = False, still: bool = False) -> None:
-        """`still`: a file that nobody changes, such as a backup's: read without making any file beside it."""
-        self.path = path
-        self.read_only = read_only or still
-        self._engine = _engine(path, mode="ro" if self.read_only else "rwc" if create else "rw", still=still)
+    def __init__(self, database: Database, *, read_only: bool = False) -> None:
+        self.read_only = read_only or database.still
+        self._database = database
+        self._engine = database.engine(read_only=self.read_only)
+        self._reader = self._engine.execution_options(**database.reading)
+        self._writer = self._engine.execution_options(**database.writing)
+
+    @property
+    def name(self) -> str:
+        """Where it is: a file, or a server's URL without a password."""
+        return self._database.name
+
+    def writer_lock(self, folder: Path) -> Lock:
+        """The lock of whoever writes to the archive in `folder`."""
+        return self._database.writer_lock(folder)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """One consistent view of the archive."""
-        with self._explained(), Session(self._engine) as session:
+        with self._explained(), Session(self._reader) as session:
             yield session
 
     @contextmanager
@@ -49,20 +52,24 @@ class Catalog:
         Raises:
             StorageError: full disk, damaged or unreachable database; nothing of the transaction was stored.
         """
-        writer = self._engine.execution_options(coin_begin="BEGIN IMMEDIATE")
-        with self._explained(), Session(writer) as session, session.begin():
+        with self._explained(), Session(self._writer) as session, session.begin():
             yield session
 
+    @contextmanager
+    def changing_schema(self) -> Iterator[Connection]:
+        """Like `writing`, below the models."""
+        with self._explained(), self._writer.begin() as connection:
+            yield connection
+
     def version(self) -> int:
-        """The schema version; 0 where the file is no archive."""
-        with self._explained(), self._engine.connect() as connection:
+        """The schema version; 0 where there is no archive in the database."""
+        with self._explained(), self._reader.connect() as connection:
             return schema_version(connection)
 
     def migrate(self) -> None:
         """Bring the schema up to date, each step in its own transaction."""
-        writer = self._engine.execution_options(coin_begin="BEGIN IMMEDIATE")
         while self.version() < current_version():
-            with self._explained(), writer.begin() as connection:
+            with self.changing_schema() as connection:
                 apply_next(connection)
 
     def is_outdated(self) -> bool:
@@ -71,10 +78,10 @@ class Catalog:
         Raises:
             NotAnArchiveError, NewerArchiveError, OutdatedArchiveError: it cannot be opened (this way).
         """
-        where = f"The archive {self.path.parent}"
+        where = f"The archive in {self.name}"
         version = self.version()
         if version == 0:
-            raise NotAnArchiveError(f"{self.path} is a database but not an archive. Name an archive's folder.")
+            raise NotAnArchiveError(f"{self.name} is a database but not an archive. Name an archive's folder.")
         refuse_newer(version, where)
         if version < current_version() and self.read_only:
             raise OutdatedArchiveError(
@@ -84,33 +91,19 @@ class Catalog:
         return version < current_version()
 
     def erase_removed(self) -> None:
-        """Fold the write-ahead log into the database, so that removed reports are not left in it.
+        """See to it that removed reports do not linger in what the database has on disk, as far as can be done."""
+        with self._explained():
+            self._database.erase_removed(self._engine)
 
-        (`secure_delete` has overwritten them in the database itself.) Where a reader is at work, SQLite folds in what
-        it can, and the rest is left to the next removal or to the last one who closes the archive: waiting for a
-        long evaluation would hold up every writer.
-        """
-        with self._explained(), contextlib.closing(self._engine.raw_connection()) as connection:
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA busy_timeout = 0")
-            try:
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            finally:
-                cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+    def check_copyable(self) -> None:
+        """Raises `BackupError` where `copy_to` cannot copy this kind of database; says what does."""
+        self._database.check_copyable()
 
     def copy_to(self, target: Path) -> None:
-        """A whole copy of the database as it is at one moment, by SQLite's online backup; others may read and write
-        meanwhile. An `OSError`, or a `StorageError`, leaves a part of it."""
-        with self._explained(), contextlib.closing(self._engine.raw_connection()) as connection:
-            source = connection.driver_connection
-            if not isinstance(source, sqlite3.Connection):
-                raise BackupError(
-                    "This archive's database is on a server. Back it up with the server's own tools, and copy the "
-                    "folder of images after it."
-                )
-            with contextlib.closing(sqlite3.connect(target)) as copy:
-                source.backup(copy)
-        sync_file(target)
+        """A whole copy of the database as it is at one moment; others may read and write meanwhile. An `OSError`, or a
+        `StorageError`, leaves a part of it."""
+        with self._explained():
+            self._database.copy_to(self._engine, target)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -120,49 +113,11 @@ class Catalog:
         """Turn what the database cannot do into a `StorageError`; what we did wrong passes as it is."""
         try:
             yield
-        except (IntegrityError, ProgrammingError):
-            raise
         except DatabaseError as error:
-            raise StorageError(_explain(str(error.orig), self.path)) from error
-        except sqlite3.DatabaseError as error:
-            raise StorageError(_explain(str(error), self.path)) from error
-
-
-def _explain(reason: str, path: Path) -> str:
-    if "not a database" in reason or "malformed" in reason:
-        return f"{path} is damaged ({reason}). Restore the folder from a backup."
-    if "full" in reason:
-        return (
-            f"The disk of {path} is full. Nothing of this step was stored, and nothing before it is lost. "
-            "Free space, then repeat."
-        )
-    return f"{path} could not be read or written ({reason}). Check the disk and its permissions, then repeat."
-
-
-def _engine(path: Path, *, mode: str, still: bool) -> Engine:
-    query = {"mode": mode, "uri": "true"}
-    if mode == "ro" and (still or _is_still(path)):
-        query["immutable"] = "1"
-    url = URL.create("sqlite", database=f"file:{quote(str(path))}", query=query)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _record: Any) -> None:
-        # The driver opens transactions only before writes; a consistent view needs one around reads too.
-        connection.isolation_level = None
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = ON")  # a removed patient's report leaves no trace in the file
-        if mode == "rwc":
-            connection.execute("PRAGMA journal_mode = WAL")  # remembered in the file
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("coin_begin", "BEGIN"))
-
-    return engine
-
-
-def _is_still(path: Path) -> bool:
-    """On a read-only medium SQLite cannot keep its shared memory beside the file; nobody else can write it either."""
-    return not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
+            explanation = self._database.explained(error)
+            if explanation is None:
+                raise
+            raise StorageError(explanation) from error
+        except sqlite3.DatabaseError as error:  # of the driver, below SQLAlchemy
+            wrapped = DatabaseError("", None, error)
+            raise StorageError(self._database.explained(wrapped) or str(error)) from error

@@ -15,17 +15,17 @@ from sqlalchemy import select
 
 from .archive_status import counts
 from .catalog import Catalog
-from .errors import StorageError
+from .errors import ArchiveBusyError, StorageError
 from .file_checks import check_files, check_index_folder
 from .findings import Examination, Finding, Trouble, trouble
 from .image_store import ImageStore
 from .index_checks import check_index
 from .index_follower import log_head
-from .indexed_search import IndexedSearch
 from .migrations import current_version
 from .models import ArchiveRow
 from .record_checks import check_database, check_log, check_records, check_vectors
 from .reembedding import coverage
+from .vector_search import Search
 
 if TYPE_CHECKING:
     from .plan import Progress
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Examiner:
     """Examines one archive."""
 
-    def __init__(self, path: Path, catalog: Catalog, store: ImageStore, index: IndexedSearch) -> None:
+    def __init__(self, path: Path, catalog: Catalog, store: ImageStore, index: Search) -> None:
         self._path = path
         self._catalog = catalog
         self._store = store
@@ -75,7 +75,7 @@ class Examiner:
         try:
             tested, of_index = check_index(self._index, recalled=recalled, told=self._told)
             found += of_index
-        except StorageError as error:  # damaged vectors, which another finding has named
+        except (StorageError, ArchiveBusyError) as error:  # vectors are damaged, a server is away, a writer at work
             found += trouble("index", "the index could not be examined", [error], "Repair what was found first.")
         self._told = len(self._index.notes)
         files, of_files = check_files(self._catalog, self._store, checksums=checksums, progress=progress)

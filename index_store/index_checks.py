@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from .findings import Trouble, trouble
-from .index_follower import REBUILT_NOTE, IndexFollower, log_head, stored_vectors
-from .indexed_search import IndexedSearch
+from .index_follower import REBUILT_NOTE, log_head, stored_vectors
 from .models import EmbeddingRow, EncoderRow
-from .vector_index import Ids, Selection, Vectors
+from .vector_index import Ids, Selection, VectorIndex, Vectors
+from .vector_search import Search
 
 RECALLED = 10_000
 """Stored vectors that are searched for at most, evenly drawn: 1e4 among 1e4 take seconds, 1e5 among 1e5 minutes."""
@@ -24,7 +24,7 @@ SAVED = "Nothing was lost: the records are the truth. With --repair it is saved;
 REBUILT = "With --repair the index is made anew from the records. Report this."
 
 
-def check_index(index: IndexedSearch, *, recalled: int, told: int) -> tuple[int, list[Trouble]]:
+def check_index(index: Search, *, recalled: int, told: int) -> tuple[int, list[Trouble]]:
     """How many vectors were searched for, and what is wrong with the index.
 
     `told`: of the notes on the index, how many were reported before.
@@ -39,13 +39,15 @@ def check_index(index: IndexedSearch, *, recalled: int, told: int) -> tuple[int,
         repair = _rebuild(index)
         if follower.position != log_head(session):
             found += trouble("index", "the index is behind the change log", [follower.position], REBUILT, repair=repair)
-        if follower.index.count != len(stored):
-            counts = [f"{follower.index.count} vectors in the index, {len(stored)} in the records"]
+        if follower.count != len(stored):
+            counts = [f"{follower.count} vectors in the index, {len(stored)} in the records"]
             found += trouble("index", "index and records differ in number", counts, REBUILT, repair=repair)
-        strays = _strays(follower, stored, encoder.dim)
+        if not follower.count:  # nothing to look into; that it lacks what is stored has been said
+            return 0, found
+        strays = _strays(follower.index, stored, encoder.dim)
         found += trouble("index", "the index holds images that the records do not", strays, REBUILT, repair=repair)
         sample = stored[np.linspace(0, len(stored) - 1, min(recalled, len(stored))).astype(np.int64)]
-        lost = _not_found(session, follower, encoder, sample)
+        lost = _not_found(session, follower.index, encoder, sample)
         found += trouble(
             "index",
             "stored vectors do not find themselves",
@@ -61,23 +63,21 @@ def _stored_ids(session: Session, encoder: EncoderRow) -> Ids:
     return np.array(session.scalars(query).all(), dtype=np.int64)
 
 
-def _strays(follower: IndexFollower, stored: Ids, dim: int) -> list[str]:
+def _strays(index: VectorIndex, stored: Ids, dim: int) -> list[str]:
     """Images that the index finds among all but the stored ones."""
-    if not follower.index.count:
-        return []
     query = np.zeros((1, dim), dtype=np.float32)
     query[0, 0] = 1.0
-    (found,) = follower.index.search(query, 1, selection=Selection(stored, excluding=True))
+    (found,) = index.search(query, 1, selection=Selection(stored, excluding=True))
     return [f"image {image_id}" for image_id, _ in found]
 
 
-def _not_found(session: Session, follower: IndexFollower, encoder: EncoderRow, sample: Ids) -> list[int]:
+def _not_found(session: Session, index: VectorIndex, encoder: EncoderRow, sample: Ids) -> list[int]:
     """Those of the sample that a search for their own vector does not bring, with the right score."""
     lost: list[int] = []
     for start in range(0, len(sample), BATCH):
         ids, vectors = stored_vectors(session, encoder.id, sample[start : start + BATCH], encoder.dim)
         own = (vectors.astype(np.float64) ** 2).sum(axis=1)
-        for i, ranking in enumerate(follower.index.search(vectors, 1)):
+        for i, ranking in enumerate(index.search(vectors, 1)):
             first = ranking[0] if ranking else (-1, -np.inf)
             if (
                 first[0] != ids[i]
@@ -85,18 +85,18 @@ def _not_found(session: Session, follower: IndexFollower, encoder: EncoderRow, s
                 if first[1] < own[i] - SAME:
                     lost.append(int(ids[i]))
                     continue
-                first = _alone(follower, vectors[i : i + 1], int(ids[i]))
+                first = _alone(index, vectors[i : i + 1], int(ids[i]))
             if first[0] != ids[i] or abs(first[1] - own[i]) > SAME:
                 lost.append(int(ids[i]))
     return lost
 
 
-def _alone(follower: IndexFollower, vector: Vectors, image_id: int) -> tuple[int, float]:
-    (ranking,) = follower.index.search(vector, 1, selection=Selection(np.array([image_id], dtype=np.int64)))
+def _alone(index: VectorIndex, vector: Vectors, image_id: int) -> tuple[int, float]:
+    (ranking,) = index.search(vector, 1, selection=Selection(np.array([image_id], dtype=np.int64)))
     return ranking[0] if ranking else (-1, -np.inf)
 
 
-def _rebuild(index: IndexedSearch) -> Callable[[], None]:
+def _rebuild(index: Search) -> Callable[[], None]:
     def repair() -> None:
         with index.held() as held:
             if held is not None:

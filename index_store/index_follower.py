@@ -128,6 +128,11 @@ class IndexFollower:
             raise IndexDriftError("The index does not match the records even when rebuilt. Report this.")
 
     @property
+    def count(self) -> int:
+        """Vectors in the index."""
+        return self.index.count
+
+    @property
     def is_worth_saving(self) -> bool:
         """Whether the next opening would have to do over again what this one did."""
         return self.position not in (self._saved, LogPosition())

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from .case_reader import CaseReader
 from .catalog import Catalog
+from .database import Lock
 from .encoders import active_encoder, require_encoder
 from .errors import ArchiveBusyError, IndexDriftError
 from .filter_cache import FilterCache
@@ -23,7 +24,7 @@ from .filters import CaseFilter
 from .image_store import ImageStore
 from .index_file import IndexIdentity, LogPosition
 from .index_follower import DAMAGED, IndexFollower
-from .locks import SearchLock, WriterLock
+from .locks import SearchLock
 from .models import ArchiveRow, ChangeRow, EncoderRow
 from .records import Hit
 from .revision import current_revision
@@ -51,9 +52,7 @@ ten thousand vectors. No row before the first encoder."""
 class IndexedSearch:
     """The index of the active encoder: loaded when first needed, caught up before each answer, shared by threads."""
 
-    def __init__(
-        self, catalog: Catalog, store: ImageStore, folder: Path, archive_uuid: str, writer_lock: WriterLock
-    ) -> None:
+    def __init__(self, catalog: Catalog, store: ImageStore, folder: Path, archive_uuid: str, writer_lock: Lock) -> None:
         self.notes: list[str] = []
         self._catalog = catalog
         self._store = store

@@ -18,7 +18,7 @@ from .errors import ArchiveBusyError
 
 
 class WriterLock:
-    """The right to change an archive: held by one thread of one process at a time, and re-entrant there.
+    """The right to change an archive, as a file: a `Lock` (see there) among the processes of one machine.
 
     The operating system lets go of it when its holder dies, however it dies.
     """
@@ -50,7 +50,7 @@ class WriterLock:
             if self._lock.lock_counter == 1:
                 # The name is a courtesy to whoever comes second: a full disk must not keep us from tidying up.
                 with contextlib.suppress(OSError):
-                    self._holder.write_text(_signature(), "utf-8")
+                    self._holder.write_text(", ".join((*signature(), _since())), "utf-8")
             yield
         finally:
             if self._lock.lock_counter == 1:
@@ -65,12 +65,17 @@ class WriterLock:
             return "another process"
 
 
-def _signature() -> str:
+def signature() -> tuple[str, str]:
+    """Who writes, for whoever comes second: user and host, and the process."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # no such account, as in some containers
         user = "somebody"
-    return f"{user}@{socket.gethostname()}, process {os.getpid()}, since {datetime.now():%Y-%m-%d %H:%M}"
+    return f"{user}@{socket.gethostname()}", f"process {os.getpid()}"
+
+
+def _since() -> str:
+    return f"since {datetime.now():%Y-%m-%d %H:%M}"
 
 
 class SearchLock:

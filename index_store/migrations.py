@@ -1,7 +1,8 @@
 """The schema's history: numbered, forward-only steps, each in one transaction.
 
 Step n brings an archive from version n-1 to n. A step that was released is never edited: it describes the past,
-so it spells its tables out and does not use `models.py`.
+so it spells its tables out and does not use `models.py`. On every database the steps make the same tables; only the
+names of types differ.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from .errors import NewerArchiveError
 
 Migration = Callable[[Connection], None]
 
+NUMBER = BigInteger().with_variant(Integer(), "sqlite")
+"""64 bits on either: what counts images or changes. SQLite's INTEGER has them, PostgreSQL's does not."""
+
 
 def _first_tables(connection: Connection) -> None:
     metadata = MetaData()
@@ -39,7 +43,7 @@ def _first_tables(connection: Connection) -> None:
         Table(name, metadata, *items, sqlite_autoincrement=name in numbered)
 
     def key() -> Column[int]:
-        return Column("id", Integer, primary_key=True)
+        return Column("id", NUMBER, primary_key=True)
 
     def words(*names: str) -> list[Column[str]]:
         return [Column(name, Text, nullable=False) for name in names]
@@ -88,9 +92,9 @@ def _first_tables(connection: Connection) -> None:
     )
     table(
         "changes",
-        Column("sequence", Integer, primary_key=True),
+        Column("sequence", NUMBER, primary_key=True),
         Column("encoder_id", ForeignKey("encoders.id"), nullable=False),
-        Column("image_id", Integer, nullable=False),
+        Column("image_id", NUMBER, nullable=False),
         *words("operation"),
         Column("token", BigInteger, nullable=False),
         Index("changes_by_encoder", "encoder_id", "sequence"),
@@ -100,13 +104,14 @@ def _first_tables(connection: Connection) -> None:
 
 
 def _report_vectors_and_revision(connection: Connection) -> None:
-    connection.execute(text("ALTER TABLE archive ADD COLUMN revision INTEGER NOT NULL DEFAULT 0"))
+    number, data = ("INTEGER", "BLOB") if connection.dialect.name == "sqlite" else ("BIGINT", "BYTEA")
+    connection.execute(text(f"ALTER TABLE archive ADD COLUMN revision {number} NOT NULL DEFAULT 0"))
     connection.execute(
         text(
             "CREATE TABLE report_embeddings ("
-            "encoder_id INTEGER NOT NULL REFERENCES encoders (id), "
-            "case_id INTEGER NOT NULL REFERENCES cases (id), "
-            "report_sha256 TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (encoder_id, case_id))"
+            f"encoder_id {number} NOT NULL REFERENCES encoders (id), "
+            f"case_id {number} NOT NULL REFERENCES cases (id), "
+            f"report_sha256 TEXT NOT NULL, vector {data} NOT NULL, PRIMARY KEY (encoder_id, case_id))"
         )
     )
     connection.execute(text("CREATE INDEX ix_report_embeddings_case_id ON report_embeddings (case_id)"))

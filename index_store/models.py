@@ -6,12 +6,18 @@ Text is never NULL: the empty string says "not given".
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, Text, UniqueConstraint
+from typing import Annotated
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 # SQLite hands out the id of a deleted last row again unless told not to. An index that follows the log, and a result
 # somebody has noted down, must never meet another image under an old id.
 NEVER_REUSED = {"sqlite_autoincrement": True}
+
+# 64 bits everywhere: SQLite's INTEGER has them, PostgreSQL's does not.
+Number = Annotated[int, mapped_column(BigInteger().with_variant(Integer, "sqlite"))]
+Key = Annotated[int, mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)]
 
 ADDED, REMOVED = "add", "remove"
 
@@ -29,7 +35,7 @@ class ArchiveRow(Base):
     name: Mapped[str]
     created: Mapped[str]
     active_encoder_id: Mapped[int | None] = mapped_column(ForeignKey("encoders.id"))
-    revision: Mapped[int] = mapped_column(default=0, server_default="0")  # see revision.py
+    revision: Mapped[Number] = mapped_column(default=0, server_default="0")  # see revision.py
 
 
 class EncoderRow(Base):
@@ -38,7 +44,7 @@ class EncoderRow(Base):
     __tablename__ = "encoders"
     __table_args__ = NEVER_REUSED
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Key]
     fingerprint: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     dim: Mapped[int]
@@ -49,7 +55,7 @@ class PatientRow(Base):
     __tablename__ = "patients"
     __table_args__ = NEVER_REUSED
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Key]
     key: Mapped[str] = mapped_column(unique=True)
 
 
@@ -59,7 +65,7 @@ class CaseRow(Base):
     __tablename__ = "cases"
     __table_args__ = NEVER_REUSED
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Key]
     key: Mapped[str] = mapped_column(unique=True)
     patient_id: Mapped[int] = mapped_column(ForeignKey("patients.id"), index=True)
     report: Mapped[str]
@@ -81,7 +87,7 @@ class ImageRow(Base):
     __tablename__ = "images"
     __table_args__ = (UniqueConstraint("case_id", "sha256"), NEVER_REUSED)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Key]
     case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
     sha256: Mapped[str] = mapped_column(index=True)  # of the source's bytes
     file: Mapped[str]  # within the store; '' when referenced in place
@@ -134,9 +140,9 @@ class ChangeRow(Base):
     __tablename__ = "changes"
     __table_args__ = (Index("changes_by_encoder", "encoder_id", "sequence"), NEVER_REUSED)
 
-    sequence: Mapped[int] = mapped_column(primary_key=True)
+    sequence: Mapped[Key]
     encoder_id: Mapped[int] = mapped_column(ForeignKey("encoders.id"))
-    image_id: Mapped[int]
+    image_id: Mapped[Number]
     operation: Mapped[str]
     token: Mapped[int] = mapped_column(BigInteger)
 

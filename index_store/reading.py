@@ -19,12 +19,12 @@ from .errors import ImageNotFoundError, ImageProblem
 from .image_store import ImageStore
 from .images import content_hash, decode_image, read_source
 from .index_follower import stored_vectors
-from .indexed_search import IndexedSearch
 from .models import ImageRow
 from .records import ArchiveStatus, Case, EncoderCoverage, EncoderInfo, Hit, Image, Owner, Particulars, StoredReport
 from .reembedding import coverage, images_without_vector
 from .revision import current_revision
 from .vector_index import Ids, Vectors
+from .vector_search import Search
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -40,7 +40,7 @@ class ArchiveReading:
     uuid: str
     _catalog: Catalog
     _images: ImageStore
-    _index: IndexedSearch
+    _index: Search
 
     @property
     def encoder(self) -> EncoderInfo | None:
@@ -221,7 +221,7 @@ class ArchiveReading:
         follower = self._index.follow()
         with self._catalog.reading() as session:
             facets = CaseReader(session, self._images).facets()
-            return status_of(session, self.path, facets, follower, self._index.notes)
+            return status_of(session, self.path, self._catalog.name, facets, follower, self._index.notes)
 
     @contextmanager
     def _reader(self) -> Iterator[CaseReader]:

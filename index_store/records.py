@@ -190,6 +190,8 @@ class ArchiveStatus:
     """Cases by site, most frequent first."""
     categories: Mapping[str, int]
     """Cases by category, most frequent first."""
+    catalog: str
+    """Where the records are: a file, or the URL of a server."""
     notes: tuple[str, ...]
     """What happened to the index since the archive was opened, in words."""
 

@@ -26,6 +26,7 @@ from .file_checks import expected_files
 from .findings import Examination, named
 from .image_store import ImageStore
 from .migrations import refuse_newer
+from .sqlite_database import SqliteDatabase
 
 if TYPE_CHECKING:
     from .plan import Progress
@@ -92,7 +93,7 @@ def _copy_catalog(backup: Path, folder: Path, card: BackupCard) -> None:
 
 def _copy_images(backup: Path, folder: Path, card: BackupCard, progress: Progress | None) -> list[str]:
     """Copy the pictures; returns the names of those that are missing or altered."""
-    catalog = Catalog(folder / DATABASE, still=True)
+    catalog = Catalog(SqliteDatabase(folder / DATABASE, still=True))
     try:
         with catalog.reading() as session:
             files = [f for f in expected_files(session, ImageStore(backup / IMAGES)) if not f.in_place]

@@ -12,12 +12,12 @@ from . import loose_files, reembedding, report_vectors
 from .archive_folder import explained
 from .backup import back_up
 from .backup_folder import BackupCard
+from .database import Lock
 from .encoders import active_encoder, find_encoder, register_encoder, require_encoder, require_known
 from .errors import EncoderMismatchError, ReadOnlyArchiveError
 from .examination import Examiner
 from .findings import Examination
 from .index_checks import RECALLED
-from .locks import WriterLock
 from .reading import ArchiveReading
 from .records import EncoderInfo
 from .revision import advance
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class ArchiveUpkeep(ArchiveReading):
     """See `Archive`."""
 
-    _writer_lock: WriterLock
+    _writer_lock: Lock
 
     @contextmanager
     def writer(self, *, timeout: float = 0.0) -> Iterator[None]:
@@ -229,7 +229,8 @@ class ArchiveUpkeep(ArchiveReading):
             progress: called with how many pictures were copied, and of how many.
 
         Raises:
-            BackupError: the target holds something, or lies in the archive; or the archive is damaged.
+            BackupError: the target holds something, or lies in the archive; or the archive is damaged, or its records
+                are on a server, whose own tools back them up.
             StorageError: the disk refuses. ArchiveBusyError: another backup into the same folder is at work.
         """
         return back_up(self.path, self._catalog, Path(target), allow_damaged=allow_damaged, progress=progress)

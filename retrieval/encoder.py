@@ -63,6 +63,16 @@ class Encoder:
         return self._folder.fingerprint
 
     @property
+    def source(self) -> str | Path | None:
+        """What it was made from, as it was given: another `Encoder(source)` is the same where the files are."""
+        return self._model_id
+
+    @property
+    def device_asked_for(self) -> str:
+        """As it was given: "auto" where it was left open."""
+        return self._asked_device
+
+    @property
     def is_starter(self) -> bool:
         return self._model_id is None
 

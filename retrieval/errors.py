@@ -6,7 +6,8 @@
     ├── EncodingError        an image that cannot be encoded, or a vector that cannot be searched
     ├── EvaluationError      an archive whose cases do not say what a right answer would be
     ├── IdentifiersError     a manifest holds direct identifiers, and was to be refused where it does
-    └── QueryError           the query cannot be answered as it was put
+    ├── QueryError           the query cannot be answered as it was put
+    └── WorkerError          the machines that were to embed images do not do it
 
 Every message says what is wrong, where, and what to do next. The two rooms below keep their own trees, which pass
 through unchanged: `generation.GenerationError`, and `index_store.ArchiveError` (with `EncoderMismatchError`, where the
@@ -42,3 +43,7 @@ class IdentifiersError(RetrievalError):
 
 class QueryError(RetrievalError):
     """The query cannot be answered as it was put: no generator for a report, a fusion that does not exist …"""
+
+
+class WorkerError(RetrievalError):
+    """Workers on other machines are not there, are lost again and again, or have another encoder."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from index_store import Archive, NewImage, Plan, PlannedImage, Problem
+    from retrieval.ray_workers import RayWorkers
 
 MAX_WORKERS: Final = 8
 DECODED_BYTES: Final = 256 * 1024**2
@@ -82,6 +83,9 @@ class _Ready:
 
 
 Batch: TypeAlias = "list[_Ready | Problem]"
+EmbeddedBatch: TypeAlias = "tuple[list[NewImage | Problem], Vectors]"
+"""Images, those that failed among them, and the vectors of the others in their order."""
+Embedded: TypeAlias = Generator[EmbeddedBatch, None, None]
 
 
 def add_manifest(
@@ -96,6 +100,7 @@ def add_manifest(
     identifiers: Literal["warn", "redact", "refuse"] = "warn",
     progress: Progress | None = None,
     embedding: Progress | None = None,
+    workers: RayWorkers | None = None,
 ) -> AddSummary:
     """Add a manifest's images to the archive, with their cases and vectors, then embed every report that lacks its
     vector (also of cases that were there before).
@@ -108,6 +113,7 @@ def add_manifest(
         derive: read site, system and category from the report where nobody gave them (see `derive_particulars`).
         identifiers: what to do where rows hold direct identifiers (see `deidentification`): count them in the
             summary, replace them before anything is stored, or refuse the manifest.
+        workers: embed the images there, on the machines of a Ray cluster, and not here.
         progress: called with how many of the new images are done, and of how many. embedding: the same of reports.
 
     An encoder that cannot embed texts adds the images all the same; the summary's notes say so.
@@ -135,7 +141,11 @@ def add_manifest(
     with archive.writer():
         plan = archive.pending(derive_particulars(archive, screening.rows) if derive else screening.rows)
         updated = archive.update(plan.changed)
-        added, refused = _add_new(archive, plan, encoder, in_place=in_place, batch_size=batch_size, progress=progress)
+        if workers is None:
+            source = _encoded(_batches(plan.new, encoder, batch_size), encoder)
+        else:
+            source = workers.encoded(plan.new, encoder, batch_size)
+        added, refused = _add_new(archive, plan, encoder, source, in_place=in_place, progress=progress)
         touched = archive.particulars({item.row.case for item in (*plan.new, *plan.changed) if item.row.derived})
         reports, notes = embed_reports(archive, encoder, batch_size, embedding)
     unsafe = [Problem(f"line {row.line}", _UNSAFE, _RENAME) for row in screening.unsafe]
@@ -185,18 +195,18 @@ def embed_reports(
 
 
 def _add_new(
-    archive: Archive, plan: Plan, encoder: Encoder, *, in_place: bool, batch_size: int, progress: Progress | None
+    archive: Archive, plan: Plan, encoder: Encoder, source: Embedded, *, in_place: bool, progress: Progress | None
 ) -> tuple[int, list[Problem]]:
-    """Encode and add what is new. Returns how many images were added, and what is wrong with the others."""
-    if not plan.new:
-        return 0, []
-    encoder.load()
+    """Add what is new as it comes from `source`. Returns how many images were added, and what is wrong with the
+    others."""
+    from index_store import Problem
+
     added, done = 0, 0
     problems: list[Problem] = []
-    with closing(_batches(plan.new, encoder, batch_size)) as batches, closing(_encoded(batches, encoder)) as encoded:
-        for batch, vectors in encoded:
-            new = [item.new for item in batch if isinstance(item, _Ready)]
-            problems += [item for item in batch if not isinstance(item, _Ready)]
+    with closing(source) as batches:
+        for batch, vectors in batches if plan.new else ():
+            new = [item for item in batch if not isinstance(item, Problem)]
+            problems += [item for item in batch if isinstance(item, Problem)]
             if new:
                 archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
                 added += archive.add(new, vectors, fingerprint=encoder.fingerprint, in_place=in_place)
@@ -206,21 +216,33 @@ def _add_new(
     return added, problems
 
 
-def _encoded(batches: Iterable[Batch], encoder: Encoder) -> Generator[tuple[Batch, Vectors], None, None]:
+def _encoded(batches: Generator[Batch, None, None], encoder: Encoder) -> Embedded:
     """Each batch with the vectors of its images, encoded on another thread while the one before is being stored."""
-
-    def encode(batch: Batch) -> Vectors:
-        return encoder.encode_prepared([item.prepared for item in batch if isinstance(item, _Ready)])
-
-    with ThreadPoolExecutor(1, thread_name_prefix="encode") as pool:
+    encoder.load()
+    with closing(batches), ThreadPoolExecutor(1, thread_name_prefix="encode") as pool:
         before: tuple[Batch, Future[Vectors]] | None = None
         for batch in batches:
-            future = pool.submit(encode, batch)
+            future = pool.submit(_encode, batch, encoder)
             if before is not None:
-                yield before[0], before[1].result()
+                yield _loaded(before[0]), before[1].result()
             before = batch, future
         if before is not None:
-            yield before[0], before[1].result()
+            yield _loaded(before[0]), before[1].result()
+
+
+def embed_batch(items: Sequence[PlannedImage], encoder: Encoder) -> EmbeddedBatch:
+    """These images read, decoded and encoded at once: what a worker elsewhere does."""
+    with ThreadPoolExecutor(MAX_WORKERS) as pool:
+        batch = list(pool.map(lambda planned: _load(planned, encoder), items))
+    return _loaded(batch), _encode(batch, encoder)
+
+
+def _encode(batch: Batch, encoder: Encoder) -> Vectors:
+    return encoder.encode_prepared([item.prepared for item in batch if isinstance(item, _Ready)])
+
+
+def _loaded(batch: Batch) -> list[NewImage | Problem]:
+    return [item.new if isinstance(item, _Ready) else item for item in batch]
 
 
 def _batches(items: Sequence[PlannedImage], encoder: Encoder, batch_size: int) -> Generator[Batch, None, None]:

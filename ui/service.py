@@ -40,6 +40,13 @@ class Service:
         # cached_property takes no lock of its own: two sessions that start together must not load a model twice.
         self._opening = threading.RLock()
 
+    def close(self) -> None:
+        """Let go of the archive, and with it of connections to servers."""
+        with self._opening:
+            archive = self.__dict__.pop("_archive", None)
+            if archive is not None:
+                archive.close()
+
     @property
     def archive(self) -> Archive:
         """The archive, open for reading."""

@@ -155,6 +155,7 @@ def status_text(status: ArchiveStatus) -> str:
     behind = status.log_sequence - status.index_sequence
     rows = [
         ("folder", str(status.path)),
+        ("records", status.catalog),
         ("name", status.name),
         ("patients", str(status.patients)),
         ("cases", str(status.cases)),

@@ -7,9 +7,11 @@ import contextlib
 import mmap  # noqa: F401  (who gives up his rights may not be able to read the standard library any more)
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.synchronize import Event
@@ -17,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import syscalls
-from archive_builders import OTHER, add_manifest, everything, found_by_itself, reembed, vector_of
+from archive_builders import FINGERPRINT, OTHER, add_manifest, everything, found_by_itself, reembed, vector_of
 from sqlalchemy import Engine, event
 
 from index_store import Archive, EncoderMismatchError, StorageError
@@ -29,7 +31,7 @@ SECONDS = 60
 def context() -> ForkServerContext:
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(
-        ["faiss", "PIL.Image", "index_store.archive", "index_store.manifest", "index_store.faiss_index"]
+        ["faiss", "psycopg", "PIL.Image", "index_store.archive", "index_store.manifest", "index_store.faiss_index"]
     )
     with syscalls.preloaded():
         forkserver.ensure_running()
@@ -79,15 +81,39 @@ def add_until_killed(folder: Path, manifest: Path, step: int, in_place: bool) ->
         add_manifest(archive, manifest, batch=2, in_place=in_place)
 
 
+def add_until_killed_in_milvus(folder: Path, manifest: Path, call: int) -> None:
+    """Kill this process just before its `call`-th changing call to Milvus."""
+    from pymilvus import MilvusClient
+
+    left = call
+
+    def counted(name: str) -> None:
+        original = getattr(MilvusClient, name)
+
+        def count_then_go(*arguments: object, **options: object) -> object:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **options)
+
+        setattr(MilvusClient, name, count_then_go)
+
+    for name in ("create_collection", "drop_collection", "insert", "delete", "upsert"):
+        counted(name)
+    with Archive.open(folder) as archive:
+        add_manifest(archive, manifest, in_place=True)
+
+
 def remove_until_killed(folder: Path, case: str, step: int) -> None:
     die_at(step)
     with Archive.open(folder) as archive:
         archive.remove(case)
 
 
-def create_until_killed(folder: Path, step: int) -> None:
+def create_until_killed(folder: Path, step: int, catalog: str = "") -> None:
     die_at(step)
-    Archive.create(folder).close()
+    Archive.create(folder, catalog=catalog).close()
 
 
 def hold_the_lock(folder: Path, holding: Event, release: Event) -> None:
@@ -180,3 +206,35 @@ def look_once(archive: Archive) -> bool:
     assert {len(ids) for ids in found.values()} <= {IMAGES}, "half a case"
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     return LAST in found
+
+
+def search_until(folder: Path, started: Event, images: int, batch: int) -> None:
+    """Search over and over until the archive holds so many images; every answer must be whole batches."""
+    query = vector_of("0" * 64)[None]
+    with Archive.open(folder, read_only=True) as archive:
+        seen = -1
+        while seen != images:
+            (hits,) = archive.search(query, 10_000, fingerprint=FINGERPRINT)
+            if len(hits) % batch or len(archive.cases_of_images([hit.image_id for hit in hits])) < len(hits):
+                raise SystemExit(f"saw {len(hits)} images: not a whole generation")
+            seen = len(hits)
+            started.set()
+
+
+@contextmanager
+def readers_elsewhere(folder: Path, copies: list[Path], images: int, batch: int) -> Iterator[None]:
+    """Readers in processes of their own, each as on another host: over a copy of the archive's folder, without the
+    index that a writer saves. Within, all of them search; at the end each must have seen the last image, and whole
+    batches only."""
+    started = [context().Event() for _ in copies]
+    readers = [
+        context().Process(target=search_until, args=(shutil.copytree(folder, copy), begun, images, batch))
+        for copy, begun in zip(copies, started, strict=True)
+    ]
+    for reader, begun in zip(readers, started, strict=True):
+        reader.start()
+        assert begun.wait(SECONDS)
+    yield
+    for reader in readers:
+        reader.join(SECONDS)
+        assert reader.exitcode == 0

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
 from index_store import Archive
+from index_store.archive_card import CARD, ArchiveCard
+from index_store.milvus_server import MilvusServer
+from index_store.milvus_standing import Standings
+from tests.postgres_server import PostgresServer
+
+in_a_file = pytest.mark.parametrize("catalog", ["sqlite"], indirect=True)
+"""For tests that look into the file of a catalog, or copy it."""
 
 
 class Opener(Protocol):
@@ -40,4 +50,55 @@ SQLITE_FAISS = Backend(
     forget=shutil.rmtree,
 )
 
-BACKENDS = (SQLITE_FAISS,)
+
+def postgres_faiss(request: pytest.FixtureRequest) -> Backend:
+    """The records in a schema of their own on a PostgreSQL server."""
+    server: PostgresServer = request.getfixturevalue("postgres")
+    schemas: dict[Path, ExitStack] = {}
+
+    def create(folder: Path) -> Archive:
+        schemas[folder] = ExitStack()
+        return Archive.create(folder, catalog=schemas[folder].enter_context(server.schema()))
+
+    def forget(folder: Path) -> None:
+        shutil.rmtree(folder)
+        schemas.pop(folder).close()
+
+    return replace(SQLITE_FAISS, name="postgres-faiss", create=create, forget=forget, has_backup=False)
+
+
+def sqlite_milvus(request: pytest.FixtureRequest) -> Backend:
+    """The vectors in Milvus. A backup has none, so what is restored is searched by FAISS."""
+    uri: str = request.getfixturevalue("milvus_on_a_port")
+
+    def lose_index(folder: Path) -> None:
+        """The collections, and with them where they stood."""
+        card = ArchiveCard.read(folder / CARD)
+        if card is None:  # restored
+            SQLITE_FAISS.lose_index(folder)
+            return
+        server = MilvusServer(uri, folder)
+        for name in server.client.list_collections():
+            if name.startswith(Standings(server, card.archive).prefix):
+                server.client.drop_collection(name)
+        server.close()
+
+    def forget(folder: Path) -> None:
+        lose_index(folder)
+        shutil.rmtree(folder)
+
+    return replace(
+        SQLITE_FAISS,
+        name="sqlite-milvus",
+        create=lambda folder: Archive.create(folder, vectors=uri),
+        lose_index=lose_index,
+        forget=forget,
+    )
+
+
+BACKENDS: dict[str, Callable[[pytest.FixtureRequest], Backend]] = {
+    "sqlite-faiss": lambda _request: SQLITE_FAISS,
+    "postgres-faiss": postgres_faiss,
+    "sqlite-milvus": sqlite_milvus,
+}
+"""Each is made when a test asks for it, and only then is a server started."""

@@ -12,12 +12,38 @@ import pytest
 from archive_builders import add_manifest, simple_rows, write_manifest
 
 from index_store import Archive
+from tests.milvus_server import milvus_server
+from tests.postgres_server import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file that milvus-lite serves within this process, for as long as the tests run. Archives do not meet in it."""
+    return str(tmp_path_factory.mktemp("milvus") / "vectors.db")
+
+
+@pytest.fixture(scope="session")
+def milvus_on_a_port() -> Iterator[str]:
+    """The address of milvus-lite in a process of its own, for readers and writers in several."""
+    with milvus_server() as uri:
+        yield uri
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def catalog(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where a new archive keeps its records, as `Archive.create` takes it. What uses it runs over every database."""
+    if request.param == "sqlite":
+        yield ""
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    with server.schema() as url:
+        yield url
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
+def archive(tmp_path: Path, catalog: str) -> Iterator[Archive]:
     """An empty archive."""
-    with Archive.create(tmp_path / "archive") as archive:
+    with Archive.create(tmp_path / "archive", catalog=catalog) as archive:
         yield archive
 
 

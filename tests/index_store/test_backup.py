@@ -41,6 +41,12 @@ def tmp_path(quick_folder: Path) -> Path:
     return quick_folder
 
 
+@pytest.fixture
+def catalog() -> str:
+    """In a file: a server's catalog is for its own tools (`test_postgres.py`)."""
+    return ""
+
+
 def restored(backup: Path, target: Path) -> dict[str, list[str]]:
     """What the archive of a backup holds; it is whole in every way."""
     Archive.restore(backup, target)

@@ -23,6 +23,7 @@ from archive_builders import (
     write_manifest,
 )
 from archive_processes import IMAGES, LAST, SECONDS, context, follow_until, hold_the_lock
+from backends import in_a_file
 
 from index_store import Archive, ArchiveBusyError, CaseFilter, read_manifest
 from index_store.index_follower import log_head
@@ -108,6 +109,7 @@ def test_a_reading_transaction_sees_one_state(filled: Archive) -> None:
         assert log_head(session) == before
 
 
+@pytest.mark.parametrize("catalog", ["sqlite", pytest.param("postgresql", marks=pytest.mark.cluster)], indirect=True)
 def test_readers_in_processes_and_threads_see_whole_generations(archive: Archive, tmp_path: Path) -> None:
     """One writer adds, removes, changes and embeds anew; three processes of two threads each search all the time, and
     none of them is opened again."""
@@ -168,6 +170,7 @@ def test_a_second_writer_may_wait(filled: Archive) -> None:
     found_by_itself(filled)
 
 
+@in_a_file
 def test_what_a_reader_kept_from_being_erased_is_erased_with_the_next_removal(filled: Archive) -> None:
     gone = filled.case("case-0").report.encode()
     with Archive.open(filled.path) as reader:

@@ -22,8 +22,11 @@ from archive_builders import (
     vector_of,
     write_manifest,
 )
+from backends import in_a_file
+from sqlalchemy import create_engine, text
 
 from index_store import Archive, ArchiveBusyError, Examination, Finding, ImageNotFoundError, ReadOnlyArchiveError
+from index_store.archive_folder import catalog_of
 from index_store.faiss_index import FaissIndex
 
 
@@ -52,10 +55,17 @@ def only(found: Examination, check: str) -> Finding:
     return finding
 
 
-def execute(folder: Path, statement: str, *values: object) -> None:
-    """Behind the archive's back, with foreign keys off, as SQLite's own shell does it."""
-    with closing(sqlite3.connect(folder / "archive.sqlite")) as connection, connection:
-        connection.execute(statement, values)
+def execute(folder: Path, statement: str, **values: object) -> None:
+    """Behind the archive's back, with foreign keys off."""
+    catalog, _ = catalog_of(folder, read_only=True)
+    catalog.close()
+    on_server = "://" in catalog.name
+    engine = create_engine(catalog.name if on_server else f"sqlite:///{catalog.name}")
+    with engine.begin() as connection:
+        if on_server:
+            connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text(statement), values)
+    engine.dispose()
 
 
 def card(folder: Path) -> Path:
@@ -229,8 +239,8 @@ def test_records_that_do_not_agree(filled: Archive, statement: str, what: str, r
 def test_damaged_vectors_are_taken_out_so_that_they_can_be_made_anew(filled: Archive, vector: bytes) -> None:
     filled.close()
     shutil.rmtree(filled.path / "index")
-    execute(filled.path, "UPDATE embeddings SET vector = ? WHERE image_id = 4", vector)
-    execute(filled.path, "UPDATE report_embeddings SET vector = ? WHERE case_id = 6", vector)
+    execute(filled.path, "UPDATE embeddings SET vector = :vector WHERE image_id = 4", vector=vector)
+    execute(filled.path, "UPDATE report_embeddings SET vector = :vector WHERE case_id = 6", vector=vector)
     found = examine(filled.path)
     whats = {finding.what: finding for finding in found.findings}
     assert whats["image vectors are damaged (length, NaN)"].examples == ("image 4",)
@@ -249,13 +259,14 @@ def test_damaged_vectors_are_taken_out_so_that_they_can_be_made_anew(filled: Arc
 
 def test_vectors_of_nothing_are_deleted(filled: Archive) -> None:
     filled.close()
-    execute(filled.path, "INSERT INTO embeddings VALUES (1, 77, ?)", vector_of("0" * 64).tobytes())
+    execute(filled.path, "INSERT INTO embeddings VALUES (1, 77, :vector)", vector=vector_of("0" * 64).tobytes())
     whats = [finding.what for finding in examine(filled.path).findings]
     assert "vectors belong to no image" in whats
     repair(filled.path)
     assert examine(filled.path).findings == ()
 
 
+@in_a_file
 def test_a_database_restored_from_an_older_backup(filled: Archive, manifest: Path, tmp_path: Path) -> None:
     """The database alone goes back; pictures and index stay as they were: named, and never a wrong answer."""
     filled.close()
@@ -278,6 +289,7 @@ def test_a_database_restored_from_an_older_backup(filled: Archive, manifest: Pat
             archive.image_path(3)
 
 
+@in_a_file
 def test_a_damaged_database_is_named(filled: Archive) -> None:
     filled.close()
     execute(filled.path, "PRAGMA writable_schema = ON")

@@ -48,7 +48,7 @@ def watched(seen: list[State], root: Path, place: str, scratch: Path, patch: pyt
     def noted(catalog: Catalog) -> Iterator[Session]:
         with writing(catalog) as session:
             yield session
-        if catalog.path.parent == root / place:
+        if Path(catalog.name).parent == root / place:
             seen.append(state(root, place, scratch))
 
     with patch.context() as patched:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from archive_builders import add_manifest, found_by_itself, simple_rows, write_manifest
+from backends import in_a_file
 
 from index_store import Archive
 
@@ -60,6 +61,7 @@ def test_an_older_index_catches_up_without_a_word(filled: Archive, manifest: Pat
         found_by_itself(archive)
 
 
+@in_a_file  # the saved index is the same over every catalog
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -109,6 +111,7 @@ def test_an_index_of_another_archive_is_never_used(filled: Archive, tmp_path: Pa
         found_by_itself(archive)
 
 
+@in_a_file
 def test_a_catalog_restored_from_a_backup_is_noticed(filled: Archive, manifest: Path, tmp_path: Path) -> None:
     filled.close()
     backup = shutil.copy(filled.path / "archive.sqlite", tmp_path / "backup.sqlite")
@@ -122,6 +125,7 @@ def test_a_catalog_restored_from_a_backup_is_noticed(filled: Archive, manifest: 
         found_by_itself(archive)
 
 
+@in_a_file
 def test_two_histories_of_the_same_length_are_told_apart(filled: Archive, tmp_path: Path) -> None:
     filled.close()
     shutil.copytree(filled.path, tmp_path / "twin")

@@ -13,8 +13,10 @@ from index_store import migrations as module
 from index_store.models import Base
 
 
-def engine(folder: Path) -> Engine:
-    return create_engine(f"sqlite:///{folder / 'archive.sqlite'}")
+def engine(archive: Archive) -> Engine:
+    """An engine of its own on an archive's catalog."""
+    name = archive._catalog.name
+    return create_engine(name if "://" in name else f"sqlite:///{name}")
 
 
 def described(target: Engine) -> dict[str, object]:
@@ -22,7 +24,8 @@ def described(target: Engine) -> dict[str, object]:
     inspector = inspect(target)
     return {
         table: (
-            [(c["name"], str(c["type"]), c["nullable"], c["primary_key"]) for c in inspector.get_columns(table)],
+            [(c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(table)],
+            inspector.get_pk_constraint(table)["constrained_columns"],
             sorted(
                 str(key["constrained_columns"]) + key["referred_table"] for key in inspector.get_foreign_keys(table)
             ),
@@ -35,15 +38,26 @@ def described(target: Engine) -> dict[str, object]:
 
 
 def test_the_migrations_make_what_the_models_say(archive: Archive) -> None:
-    modelled = create_engine("sqlite://")
-    Base.metadata.create_all(modelled)
-    made = engine(archive.path)
-    assert described(made) == described(modelled)
-    numbered = "SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%' ORDER BY name"
-    with made.connect() as one, modelled.connect() as other:
-        assert one.execute(text(numbered)).all() == other.execute(text(numbered)).all() != []
+    made = engine(archive)
+    by_migrations = described(made)
+    numbered = numbered_tables(made)
+    with made.begin() as connection:
+        Base.metadata.drop_all(connection)
+        Base.metadata.create_all(connection)
+    assert by_migrations == described(made)
+    assert numbered == numbered_tables(made) == ["cases", "changes", "encoders", "images", "patients"]
     made.dispose()
-    modelled.dispose()
+
+
+def numbered_tables(target: Engine) -> list[str]:
+    """Those whose ids are never handed out again."""
+    query = {
+        "sqlite": "SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%' ORDER BY name",
+        "postgresql": "SELECT table_name FROM information_schema.columns WHERE table_schema = current_schema() "
+        "AND column_default LIKE 'nextval%' ORDER BY table_name",
+    }[target.dialect.name]
+    with target.connect() as connection:
+        return list(connection.scalars(text(query)))
 
 
 @pytest.fixture
@@ -114,7 +128,7 @@ def test_a_failing_step_leaves_the_version_before_it(filled: Archive, monkeypatc
     monkeypatch.setattr(module, "MIGRATIONS", (*first, add_column, fail_halfway))
     with pytest.raises(RuntimeError, match="the power went"):
         Archive.open(filled.path)
-    database = engine(filled.path)
+    database = engine(filled)
     columns = {column["name"] for column in inspect(database).get_columns("cases")}
     database.dispose()
     assert "colour" in columns
@@ -126,16 +140,23 @@ def test_a_failing_step_leaves_the_version_before_it(filled: Archive, monkeypatc
 
 def test_a_newer_archive_is_refused_untouched(filled: Archive) -> None:
     filled.close()
-    database = engine(filled.path)
+    database = engine(filled)
     with database.begin() as connection:
         connection.execute(text("UPDATE schema_version SET version = 99"))
-    database.dispose()
-    before = (filled.path / "archive.sqlite").read_bytes()
+    before = contents(database)
     refusal = rf"newer version \(schema 99; this one knows {module.current_version()}\).*Update"
     for read_only in (False, True):
         with pytest.raises(NewerArchiveError, match=refusal):
             Archive.open(filled.path, read_only=read_only)
-    assert (filled.path / "archive.sqlite").read_bytes() == before
+    assert contents(database) == before
+    database.dispose()
+
+
+def contents(database: Engine) -> dict[str, list[object]]:
+    """Every row of every table."""
+    with database.connect() as connection:
+        tables = inspect(connection).get_table_names()
+        return {table: list(connection.execute(text(f'SELECT * FROM "{table}" ORDER BY 1'))) for table in tables}
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:

@@ -518,9 +518,9 @@ def score(sha256: str, query: np.ndarray, fingerprint: str) -> float:
     return float((vector_of(sha256, fingerprint).astype(np.float64) * query.astype(np.float64)).sum())
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
-def test_equals_a_dictionary(backend: Backend) -> None:
-    machine = type("Machine", (ArchiveMachine,), {"backend": backend})
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_equals_a_dictionary(kind: str, request: pytest.FixtureRequest) -> None:
+    machine = type("Machine", (ArchiveMachine,), {"backend": BACKENDS[kind](request)})
     run_state_machine_as_test(
         machine,
         settings=settings(

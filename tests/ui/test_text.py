@@ -111,7 +111,7 @@ def test_status_says_how_exact_the_index_is() -> None:
         return status_text(
             ArchiveStatus(
                 *(Path("archive"), "ours", "uuid", 3, 1, 1, 1, None, {}, 1),
-                *(index, 1, 1, {}, {}, ()),
+                *(index, 1, 1, {}, {}, "archive.sqlite", ()),
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -34,6 +35,10 @@ from ui.text import add_text
 )
 @click.option("--refuse", is_flag=True, help="Store nothing where there are direct identifiers.")
 @with_wait
+@click.option(
+    "--ray", default="", metavar="ADDRESS", help="Embed on a Ray cluster: HOST:6379, or auto. [default: here]"
+)
+@click.option("--ray-workers", type=click.IntRange(0, 4096), default=0, help="Workers there. [default: one a GPU]")
 @as_json
 @with_settings("archive", "encoder", "device")
 def add(
@@ -46,6 +51,8 @@ def add(
     redact: bool,
     refuse: bool,
     wait: float,
+    ray: str,
+    ray_workers: int,
     as_json: bool,
 ) -> None:
     """Add the cases of MANIFEST (CSV, TSV, JSONL or COIN's .xlsx) to the archive.
@@ -61,12 +68,17 @@ def add(
     Reports, further columns, keys and file names are looked through for direct identifiers: names after a title or a
     label, dates, record numbers, telephone numbers, addresses. By default they are counted and stored as they are. A
     name that stands alone in a sentence is not found: remove identifiers before you add.
+
+    With --ray, the machines of a Ray cluster read and embed the images, which must lie where all of them can read them
+    under the same path; reports and patients are not sent. This process writes the archive.
     """
     if redact and refuse:
         raise click.UsageError("give only one of --redact and --refuse")
     from retrieval import Encoder, add_manifest
+    from retrieval.ray_workers import RayWorkers
 
     with (
+        RayWorkers(ray, count=ray_workers) if ray else contextlib.nullcontext() as workers,
         open_archive(settings.archive) as archive,
         progress("Adding", unit="images") as draw,
         progress("Embedding reports", unit="reports") as draw_reports,
@@ -84,6 +96,7 @@ def add(
                 identifiers="redact" if redact else "refuse" if refuse else "warn",
                 progress=draw,
                 embedding=draw_reports,
+                workers=workers,
             )
     if as_json:
         echo_json(summary)

@@ -13,12 +13,29 @@ from ui.text import case_text, clean, status_text
 
 @click.command()
 @click.option("--name", default="", metavar="TEXT", help="What the archive is called in listings.")
+@click.option(
+    "--catalog",
+    default="",
+    metavar="URL",
+    help="PostgreSQL database that keeps the records, as postgresql://USER@HOST/DATABASE. "
+    "[default: SQLite, in the archive's folder]",
+)
+@click.option(
+    "--vectors",
+    default="",
+    metavar="URI",
+    help="Milvus server that searches the vectors, as http://HOST:19530. [default: FAISS, within the process]",
+)
 @with_settings("archive")
-def init(settings: Settings, name: str) -> None:
-    """Make a new, empty archive."""
+def init(settings: Settings, name: str, catalog: str, vectors: str) -> None:
+    """Make a new, empty archive.
+
+    With --catalog, several machines can read the archive, and its folder must lie where all of them can. No password is
+    part of the two addresses: PostgreSQL's comes from PGPASSWORD or ~/.pgpass, Milvus's from COIN_MILVUS_TOKEN.
+    """
     from index_store import Archive
 
-    with Archive.create(settings.archive, name=name):
+    with Archive.create(settings.archive, name=name, catalog=catalog, vectors=vectors):
         pass
     echo(f"Made an empty archive at '{settings.archive}'. Fill it with `coin add MANIFEST`.")
 

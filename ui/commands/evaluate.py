@@ -102,6 +102,7 @@ def evaluate(
     if choice_file is not None and html_file is not None:
         raise click.UsageError("--html goes with the tables, not with --choose-fusion")
     service = Service(settings)
+    click.get_current_context().call_on_close(service.close)
     rules = service.rules
     encoder, generation = _generation(service, generate)
     work = work or settings.work_folder

@@ -21,7 +21,9 @@ def queries(settings: Settings, delete: tuple[str, ...], as_json: bool) -> None:
 
     `coin search --save NAME …` keeps one, `coin search --query NAME` asks it again.
     """
-    saved = Service(settings).queries
+    service = Service(settings)
+    click.get_current_context().call_on_close(service.close)
+    saved = service.queries
     for name in delete:
         saved.delete(name)
     names = saved.names()

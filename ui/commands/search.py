@@ -120,6 +120,7 @@ def search(
     if asked["include_own_patient"] and saved is None and asked["case"] is None:
         raise click.UsageError("--include-own-patient goes with --case")
     service = Service(settings)
+    context.call_on_close(service.close)
     explicit = {
         name
         for name in ("k", "n_images", "seed", "preset")

@@ -1,0 +1,26 @@
+"""What tests of several rooms need: a database server, started once and only where a test asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.postgres_server import PostgresServer, postgres_binaries, postgres_server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, for as long as the tests run."""
+    binaries = postgres_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed here (Debian: apt-get install postgresql)")
+    with postgres_server(binaries) as server:
+        yield server
+
+
+@pytest.fixture
+def new_catalog(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty schema."""
+    with postgres.schema() as url:
+        yield url
