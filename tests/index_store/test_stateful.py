@@ -513,19 +513,21 @@ class ArchiveMachine(RuleBasedStateMachine):
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.target]
 """Not shrinking: each try opens an archive, and minutes of it say little more than the sequence that failed."""
 
+SLOW = {"sqlite-milvus": pytest.mark.cluster}
+
 
 def score(sha256: str, query: np.ndarray, fingerprint: str) -> float:
     return float((vector_of(sha256, fingerprint).astype(np.float64) * query.astype(np.float64)).sum())
 
 
-@pytest.mark.parametrize("kind", BACKENDS)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=SLOW.get(kind, ())) for kind in BACKENDS])
 def test_equals_a_dictionary(kind: str, request: pytest.FixtureRequest) -> None:
     machine = type("Machine", (ArchiveMachine,), {"backend": BACKENDS[kind](request)})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=thoroughness(10, 200),
-            stateful_step_count=20 if not ASKED else 50,
+            max_examples=thoroughness(10 if kind == "sqlite-faiss" else 3, 200),
+            stateful_step_count=50 if ASKED else 20 if kind == "sqlite-faiss" else 10,
             deadline=None,
             phases=PHASES,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
