@@ -230,12 +230,13 @@ def _faiss(index: FaissIndex, vectors: np.ndarray) -> dict[str, Make]:
     flat = faiss.IndexFlatIP(vectors.shape[1])
     flat.add(vectors)
     codes = state.shortlist._index
-    if isinstance(state.shortlist, InvertedLists):
-        codes.nprobe = state.shortlist.probes
     raw = codes
     if state.tuning is not None:
+        setting = state.tuning.setting(K)
+        if isinstance(state.shortlist, InvertedLists):
+            codes.nprobe = setting.probes
         raw = faiss.IndexRefineFlat(codes, faiss.swig_ptr(vectors))
-        raw.k_factor = state.tuning.length(K) / K
+        raw.k_factor = setting.length / K
 
     def filtered(permitted: np.ndarray | None, _: Selection | None) -> Search | None:
         parameters = None

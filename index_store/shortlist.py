@@ -46,8 +46,12 @@ class Shortlist(Protocol):
     def erase(self, rows: Rows, vectors: Vectors) -> None:
         """Forget what these rows were like: they had these vectors. They may still be found."""
 
-    def find(self, queries: Vectors, fetch: int) -> tuple[Vectors, Rows]:
-        """The `fetch` best rows of each query by own scores, best first; -1 where there are fewer."""
+    def find(self, queries: Vectors, fetch: int, probes: int = 0) -> tuple[Vectors, Rows]:
+        """The `fetch` best rows of each query by own scores, best first; -1 where there are fewer.
+
+        Args:
+            probes: how many inverted lists are read, where there are any; their rows are then all there is.
+        """
 
     def memory_bytes(self) -> int: ...
 
@@ -83,7 +87,7 @@ class HalfPrecision:
         codes = load_faiss().rev_swig_ptr(self._index.codes.data(), self._index.codes.size())
         codes.reshape(self.count, -1)[rows] = 0
 
-    def find(self, queries: Vectors, fetch: int) -> tuple[Vectors, Rows]:
+    def find(self, queries: Vectors, fetch: int, probes: int = 0) -> tuple[Vectors, Rows]:
         scores, rows = self._index.search(queries, fetch)
         return scores, rows
 
@@ -99,10 +103,6 @@ class FastScan:
 
     def __init__(self, index: Any) -> None:
         self._index = index
-
-    def probing(self, probes: int) -> FastScan:
-        """The same, reading so many lists: not changed in place, since others may be searching."""
-        return self
 
     @classmethod
     def of(cls, rows: VectorRows) -> FastScan:
@@ -141,7 +141,7 @@ class FastScan:
         for row in rows.tolist():
             packer.pack_1(nothing, row, blocks)
 
-    def find(self, queries: Vectors, fetch: int) -> tuple[Vectors, Rows]:
+    def find(self, queries: Vectors, fetch: int, probes: int = 0) -> tuple[Vectors, Rows]:
         scores, rows = self._index.search(queries, fetch)
         return scores, rows
 
@@ -150,16 +150,9 @@ class FastScan:
 
 
 class InvertedLists(FastScan):
-    """Codes in lists by nearest centre. `probes` of them are read."""
+    """Codes in lists by nearest centre. A search reads some of them."""
 
     mode = LISTS
-
-    def __init__(self, index: Any, probes: int = 1) -> None:
-        super().__init__(index)
-        self.probes = probes
-
-    def probing(self, probes: int) -> InvertedLists:
-        return InvertedLists(self._index, probes)
 
     @classmethod
     def of(cls, rows: VectorRows) -> InvertedLists:
@@ -200,10 +193,10 @@ class InvertedLists(FastScan):
                 codes = faiss.rev_swig_ptr(lists.get_codes(home), blocks * packer.block_size)
                 packer.pack_1(nothing, int(places[0]), codes.reshape(blocks, packer.block_size))
 
-    def find(self, queries: Vectors, fetch: int) -> tuple[Vectors, Rows]:
+    def find(self, queries: Vectors, fetch: int, probes: int = 0) -> tuple[Vectors, Rows]:
         faiss = load_faiss()
         # Parameters are made for each search: sharing them between threads is not safe.
-        scores, rows = self._index.search(queries, fetch, params=faiss.IVFSearchParameters(nprobe=self.probes))
+        scores, rows = self._index.search(queries, fetch, params=faiss.IVFSearchParameters(nprobe=probes))
         return scores, rows
 
     def memory_bytes(self) -> int:

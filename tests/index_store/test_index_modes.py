@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from index_store.faiss_build import load_faiss
 from index_store.faiss_index import FaissIndex, IndexState
 from index_store.gpu_shortlist import FlatOnDevice
 from index_store.index_file import IndexFile, IndexFileProblem, IndexIdentity, LogPosition
-from index_store.index_mode import RECALL, IndexSizes, Tuning
+from index_store.index_mode import DEPTHS, RECALL, IndexSizes, Setting, Tuning
 from index_store.shortlist import EXACT, LISTS, SCAN, HalfPrecision
 from index_store.vector_index import Selection
 from index_store.vector_rows import DamagedRowsError, VectorRows
@@ -208,10 +210,14 @@ def test_where_no_list_reaches_the_recall_it_stays_exact(monkeypatch: pytest.Mon
     assert index.state is before  # and does not try again at every saving
 
 
-def test_lengths_grow_with_what_is_asked() -> None:
-    tuning = Tuning(1000, (40, 220, 2020), {"images": 0.99})
-    assert [tuning.length(k) for k in (1, 10, 55, 100, 550, 1000)] == [40, 40, 130, 220, 1120, 2020]
-    assert Tuning.from_dict(tuning.as_dict()) == tuning
+def test_a_search_uses_the_setting_of_the_next_depth() -> None:
+    settings = tuple(Setting(depth, 4 * depth, probes) for probes, depth in enumerate(DEPTHS, 1))
+    tuning = Tuning(1000, settings, {"images": 0.99})
+    for shorter, longer in pairwise(settings):
+        assert tuning.setting(shorter.depth) == shorter
+        assert tuning.setting(shorter.depth + 1) == tuning.setting(longer.depth) == longer
+    assert tuning.setting(1) == settings[0]
+    assert Tuning.from_dict(json.loads(json.dumps(tuning.as_dict()))) == tuning
 
 
 # On disk
