@@ -86,7 +86,7 @@ def measure(folder: Path, size: int, *, count: int, graphs: bool) -> Iterator[di
     }
     index = archive._index._follower.index  # type: ignore[union-attr]
     assert isinstance(index, FaissIndex)
-    others = {"numpy": _numpy(vectors), **_faiss(index, vectors), **(_graphs(vectors) if graphs else {})}
+    others = {"numpy": _numpy(vectors), **_faiss(index, vectors, queries), **(_graphs(vectors) if graphs else {})}
     for name, where in _filters():
         permitted = _permitted(archive, where, size)
         truth = _truth(vectors, queries, permitted)
@@ -223,7 +223,7 @@ def _numpy(vectors: np.ndarray) -> Make:
     return make
 
 
-def _faiss(index: FaissIndex, vectors: np.ndarray) -> dict[str, Make]:
+def _faiss(index: FaissIndex, vectors: np.ndarray, queries: np.ndarray) -> dict[str, Make]:
     """FAISS by itself: over our codes with its own refinement, and flat."""
     faiss = load_faiss()
     state = index.state
@@ -234,7 +234,9 @@ def _faiss(index: FaissIndex, vectors: np.ndarray) -> dict[str, Make]:
     if state.tuning is not None:
         setting = state.tuning.setting(K)
         if isinstance(state.shortlist, InvertedLists):
-            codes.nprobe = setting.probes
+            # FAISS by itself reads the same number of lists for each query: as many as ours do for an image.
+            lists = state.shortlist.share(queries, setting.margin) * state.shortlist.lists
+            codes.nprobe = round(lists)
         raw = faiss.IndexRefineFlat(codes, faiss.swig_ptr(vectors))
         raw.k_factor = setting.length / K
 

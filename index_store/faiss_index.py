@@ -184,7 +184,7 @@ class FaissIndex:
         # Among the best k + excluded are the k best of the others, at the recall that was measured for so many.
         depth = k + len(excluded)
         setting = None if state.tuning is None or depth > DEPTHS[-1] else state.tuning.setting(depth)
-        length, probes = (setting.length, setting.probes) if setting else (k + max(SPARE, k // 4), 0)
+        length, margin = (setting.length, setting.margin) if setting else (k + max(SPARE, k // 4), 0.0)
         open_ = np.arange(len(queries))
         rankings: list[Ranking] = [[] for _ in queries]
         fetch = length + (len(excluded) if state.tuning is None else SPARE)
@@ -193,7 +193,7 @@ class FaissIndex:
         while len(open_) and not read_all:
             if READ_ALL * fetch > total and (state.tuning is not None or total > SMALL):
                 break
-            scores, found = state.shortlist.find(queries[open_], min(fetch, total), probes)
+            scores, found = state.shortlist.find(queries[open_], min(fetch, total), margin)
             unproven = []
             for number, own, listed in zip(open_.tolist(), scores, found, strict=True):
                 ranking = self._ranked(state, queries[number], k, own, listed, excluded, length)

@@ -7,7 +7,7 @@ do and are the harder queries. The list is made longer until the lower 95 % boun
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from .vector_index import Vectors
 from .vector_rows import Rows, VectorRows
 
 RECALL = 0.99
-DEPTHS = (10, 100, 1000)
-"""Answers for which recall is measured. Who asks for more than the last has all rows read."""
+DEPTHS = (10, 20, 50, 100, 200, 500, 1000)
+"""Numbers of answers for which recall is measured. Who asks for more than the last has all rows read."""
 QUERIES = 200
 """Of each kind. 2,000 neighbours: the bound lies about .002 below the mean."""
 CONFIDENCE = 1.645
@@ -53,8 +53,8 @@ class Setting:
     """The most answers that it is for."""
     length: int
     """Of the list."""
-    probes: int = 0
-    """Inverted lists read; 0 without them."""
+    margin: float = 0.0
+    """Inverted lists are read whose centre scores at most so much less than the best one."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,12 @@ class Tuning:
     def from_dict(cls, stored: dict[str, Any]) -> Tuning:
         """Raises `KeyError`, `TypeError` or `ValueError` where `stored` is not from `as_dict`."""
         recall = {str(kind): float(value) for kind, value in stored["recall"].items()}
-        settings = tuple(Setting(*(int(one[name]) for name in _SETTING)) for one in stored["settings"])
+        settings = tuple(
+            Setting(int(one["depth"]), int(one["length"]), float(one["margin"])) for one in stored["settings"]
+        )
         if tuple(setting.depth for setting in settings) != DEPTHS:
             raise ValueError("other depths")
         return cls(int(stored["rows"]), settings, recall)
-
-
-_SETTING = tuple(field.name for field in fields(Setting))
 
 
 def tuned(rows: VectorRows, shortlist: FastScan, reports: Vectors) -> Tuning | None:
@@ -105,22 +104,22 @@ def tuned(rows: VectorRows, shortlist: FastScan, reports: Vectors) -> Tuning | N
     kinds = {"images": _Probe.of(rows, rows.vectors(own), own)}
     if len(reports):
         kinds["reports"] = _Probe.of(rows, reports, np.full(len(reports), -1))
+    asked = np.concatenate([probe.queries for probe in kinds.values()])
     best: dict[int, tuple[float, Setting, dict[str, float]]] = {}
-    for probes in _probes(shortlist):
+    for margin in shortlist.margins(asked):
         # What a search reads: codes, and the rows on the list (those anywhere, and so four times as dear).
-        share = probes / shortlist.lists if isinstance(shortlist, InvertedLists) else 1.0
-        codes = share * len(rows) * rows.dim / 8
+        codes = shortlist.share(asked, margin) * len(rows) * rows.dim / 8
         depths = [depth for depth in DEPTHS if depth not in best or codes < best[depth][0]]
         if not depths:
             break
-        places = {kind: probe.positions(rows, shortlist, probes) for kind, probe in kinds.items()}
+        places = {kind: probe.positions(rows, shortlist, margin) for kind, probe in kinds.items()}
         for depth in depths:
             found = _shortest(places, depth)
             if found is not None:
                 length, reached = found
                 read = codes + 16 * rows.dim * length
                 if depth not in best or read < best[depth][0]:
-                    best[depth] = read, Setting(depth, length, probes), reached
+                    best[depth] = read, Setting(depth, length, margin), reached
     if len(best) < len(DEPTHS):
         return None
     return Tuning(len(rows), tuple(best[depth][1] for depth in DEPTHS), best[DEPTHS[0]][2])
@@ -141,9 +140,9 @@ class _Probe:
         truth = [rows.rows_in_order(np.array([i for i, _ in ranking], np.int64)) for ranking in rankings]
         return cls(queries, own, [t[t != mine][: DEPTHS[-1]] for t, mine in zip(truth, own, strict=True)])
 
-    def positions(self, rows: VectorRows, shortlist: FastScan, probes: int) -> list[Rows]:
+    def positions(self, rows: VectorRows, shortlist: FastScan, margin: float) -> list[Rows]:
         """Where on the shortlist each true neighbour stands; `LONGEST` where it does not."""
-        _, lists = shortlist.find(self.queries, min(LONGEST, shortlist.count), probes)
+        _, lists = shortlist.find(self.queries, min(LONGEST, shortlist.count), margin)
         place = np.full(len(rows) + 1, LONGEST)
         positions = []
         for listed, mine, truth in zip(lists, self.own, self.truth, strict=True):
@@ -158,25 +157,16 @@ class _Probe:
 def _shortest(places: dict[str, list[Rows]], depth: int) -> tuple[int, dict[str, float]] | None:
     """The shortest list whose recall@depth has its lower bound at `RECALL` for every kind of query, and the mean of
     each; None where there is none. `places` are `_Probe.positions` by kind."""
-    for length in LENGTHS:
-        if length < depth:
-            continue
-        means = {}
-        for kind, positions in places.items():
-            shares = np.array([(place[:depth] < length).mean() for place in positions if place.size])
-            mean = float(shares.mean()) if shares.size else 1.0
-            if mean - CONFIDENCE * float(shares.std()) / max(1, shares.size) ** 0.5 < RECALL:
-                break
-            means[kind] = round(mean, 4)
-        else:
-            return length, means
-    return None
-
-
-def _probes(shortlist: FastScan) -> list[int]:
-    if not isinstance(shortlist, InvertedLists):
-        return [0]
-    return [p for p in (4, 8, 16, 32, 64, 128, 256, 512, 1024) if p <= shortlist.lists]
+    means, enough = {}, np.array(LENGTHS) >= depth
+    for kind, positions in places.items():
+        # How much of each query's neighbours stands on lists of each length.
+        shares = np.array([np.searchsorted(np.sort(p[:depth]), LENGTHS) / len(p[:depth]) for p in positions if p.size])
+        means[kind] = shares.mean(axis=0)
+        enough &= means[kind] - CONFIDENCE * shares.std(axis=0) / len(shares) ** 0.5 >= RECALL
+    if not enough.any():
+        return None
+    first = int(np.argmax(enough))
+    return LENGTHS[first], {kind: round(float(mean[first]), 4) for kind, mean in means.items()}
 
 
 def build(mode: str, rows: VectorRows) -> FastScan:

@@ -211,7 +211,7 @@ def test_where_no_list_reaches_the_recall_it_stays_exact(monkeypatch: pytest.Mon
 
 
 def test_a_search_uses_the_setting_of_the_next_depth() -> None:
-    settings = tuple(Setting(depth, 4 * depth, probes) for probes, depth in enumerate(DEPTHS, 1))
+    settings = tuple(Setting(depth, 4 * depth, depth / 1000) for depth in DEPTHS)
     tuning = Tuning(1000, settings, {"images": 0.99})
     for shorter, longer in pairwise(settings):
         assert tuning.setting(shorter.depth) == shorter
