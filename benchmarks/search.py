@@ -4,7 +4,8 @@
 
 Every line answers the same queries: 10 neighbours, without a filter, with the query's own patient left out, and under
 filters that permit 10 %, 1 % and 0.1 % of the images. `archive` is the whole `Archive.search`: records, filter, index,
-check. `index` is our index without the records; `faiss` is FAISS by itself over the same codes with its own refinement,
+check; `archive, first` is the same over rows that no search of this process has read before, which have their checksums
+compared. `index` is our index without the records; `faiss` is FAISS by itself over the same codes with its own refinement,
 asked for as many candidates (`IndexRefineFlat`), or, where the index is exact, the same float16 scan. Latencies are
 milliseconds for one query at a time, p50 and p95 of wall time, and p50 of the processor time of the calling thread,
 which says more on a machine that is not alone; run with one thread the two are comparable for all lines.
@@ -104,6 +105,8 @@ def measure(folder: Path, size: int, *, count: int, graphs: bool) -> Iterator[di
                 "permitted": len(permitted),
                 "cold, ms": _cold(archive, where, queries),
             }
+        if where is None:
+            yield {"size": size, "filter": name, "by": "archive, first", **_timed(ours["archive"], queries, truth)}
         for by, search in ours.items():
             yield {"size": size, "filter": name, "by": by, **_timed(search, queries, truth)}
         for by, make in others.items():
