@@ -5,8 +5,9 @@
 Every line answers the same queries: 10 neighbours, without a filter, with the query's own patient left out, and under
 filters that permit 10 %, 1 % and 0.1 % of the images. `archive` is the whole `Archive.search`: records, filter, index,
 check; `archive, first` is the same over rows that no search of this process has read before, which have their checksums
-compared. `index` is our index without the records; `faiss` is FAISS by itself over the same codes with its own refinement,
-asked for as many candidates (`IndexRefineFlat`), or, where the index is exact, the same float16 scan. Latencies are
+compared. `index` is our index without the records; `faiss` is FAISS by itself over the same codes with its own
+refinement (`IndexRefineFlat`), asked for as many candidates, of as many inverted lists as ours reads on average; or,
+where the index is exact, the same float16 scan. Latencies are
 milliseconds for one query at a time, p50 and p95 of wall time, and p50 of the processor time of the calling thread,
 which says more on a machine that is not alone; run with one thread the two are comparable for all lines.
 
@@ -237,7 +238,6 @@ def _faiss(index: FaissIndex, vectors: np.ndarray, queries: np.ndarray) -> dict[
     if state.tuning is not None:
         setting = state.tuning.setting(K)
         if isinstance(state.shortlist, InvertedLists):
-            # FAISS by itself reads the same number of lists for each query: as many as ours do for an image.
             lists = state.shortlist.share(queries, setting.margin) * state.shortlist.lists
             codes.nprobe = round(lists)
         raw = faiss.IndexRefineFlat(codes, faiss.swig_ptr(vectors))

@@ -2,7 +2,8 @@
 
 Up to `EXACT_BYTES` of half-precision rows the index is exact by proof. Beyond, its recall is measured on the archive
 itself: for images of it that search for the others, and for its own reports' vectors, which lie elsewhere than images
-do and are the harder queries. The list is made longer until the lower 95 % bound of recall@10, @100 and @1000 is .99.
+do and are the harder queries. For each of several numbers of answers the list is made so long, and so many inverted
+lists are read, that the lower 95 % bound of recall at that depth is .99.
 """
 
 from __future__ import annotations

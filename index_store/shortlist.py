@@ -233,7 +233,7 @@ class InvertedLists(FastScan):
             behind = self._behind(query)
             near = np.flatnonzero(behind <= margin)
             chosen.append(near[np.argsort(behind[near], kind="stable")])
-        lists = np.full((len(queries), max(map(len, chosen))), -1)  # -1: no list
+        lists = np.full((len(queries), max(map(len, chosen))), -1, np.int64)  # -1: no list
         for row, near in zip(lists, chosen, strict=True):
             row[: len(near)] = near
         scores = np.empty((len(queries), fetch), np.float32)
