@@ -4,8 +4,10 @@
 
 Every line answers the same queries: 10 neighbours, without a filter, with the query's own patient left out, and under
 filters that permit 10 %, 1 % and 0.1 % of the images. `archive` is the whole `Archive.search`: records, filter, index,
-check. `index` is our index without the records; `faiss` is FAISS by itself over the same codes with its own refinement,
-asked for as many candidates (`IndexRefineFlat`), or, where the index is exact, the same float16 scan. Latencies are
+check; `archive, first` is the same over rows that no search of this process has read before, which have their checksums
+compared. `index` is our index without the records; `faiss` is FAISS by itself over the same codes with its own
+refinement (`IndexRefineFlat`), asked for as many candidates, of as many inverted lists as ours reads on average; or,
+where the index is exact, the same float16 scan. Latencies are
 milliseconds for one query at a time, p50 and p95 of wall time, and p50 of the processor time of the calling thread,
 which says more on a machine that is not alone; run with one thread the two are comparable for all lines.
 
@@ -86,7 +88,7 @@ def measure(folder: Path, size: int, *, count: int, graphs: bool) -> Iterator[di
     }
     index = archive._index._follower.index  # type: ignore[union-attr]
     assert isinstance(index, FaissIndex)
-    others = {"numpy": _numpy(vectors), **_faiss(index, vectors), **(_graphs(vectors) if graphs else {})}
+    others = {"numpy": _numpy(vectors), **_faiss(index, vectors, queries), **(_graphs(vectors) if graphs else {})}
     for name, where in _filters():
         permitted = _permitted(archive, where, size)
         truth = _truth(vectors, queries, permitted)
@@ -104,6 +106,8 @@ def measure(folder: Path, size: int, *, count: int, graphs: bool) -> Iterator[di
                 "permitted": len(permitted),
                 "cold, ms": _cold(archive, where, queries),
             }
+        if where is None:
+            yield {"size": size, "filter": name, "by": "archive, first", **_timed(ours["archive"], queries, truth)}
         for by, search in ours.items():
             yield {"size": size, "filter": name, "by": by, **_timed(search, queries, truth)}
         for by, make in others.items():
@@ -223,19 +227,21 @@ def _numpy(vectors: np.ndarray) -> Make:
     return make
 
 
-def _faiss(index: FaissIndex, vectors: np.ndarray) -> dict[str, Make]:
+def _faiss(index: FaissIndex, vectors: np.ndarray, queries: np.ndarray) -> dict[str, Make]:
     """FAISS by itself: over our codes with its own refinement, and flat."""
     faiss = load_faiss()
     state = index.state
     flat = faiss.IndexFlatIP(vectors.shape[1])
     flat.add(vectors)
     codes = state.shortlist._index
-    if isinstance(state.shortlist, InvertedLists):
-        codes.nprobe = state.shortlist.probes
     raw = codes
     if state.tuning is not None:
+        setting = state.tuning.setting(K)
+        if isinstance(state.shortlist, InvertedLists):
+            lists = state.shortlist.share(queries, setting.margin) * state.shortlist.lists
+            codes.nprobe = round(lists)
         raw = faiss.IndexRefineFlat(codes, faiss.swig_ptr(vectors))
-        raw.k_factor = state.tuning.length(K) / K
+        raw.k_factor = setting.length / K
 
     def filtered(permitted: np.ndarray | None, _: Selection | None) -> Search | None:
         parameters = None

@@ -116,7 +116,7 @@ class CaseReader:
     def confirmed(self, image_ids: Iterable[int], where: CaseFilter | None) -> set[int]:
         """Those of the images that are there and have a value that `where` asks for. Of what it leaves out the caller
         knows by `excluded`."""
-        query = _confirming(replace(where or CaseFilter(), exclude_patients=(), exclude_cases=()))
+        query = _confirming(where and replace(where, exclude_patients=(), exclude_cases=()))
         found: set[int] = set()
         for part in in_chunks(image_ids):
             found.update(self._session.scalars(query, {"image_ids": part}))
@@ -176,10 +176,11 @@ class CaseReader:
 
 
 @lru_cache(maxsize=64)
-def _confirming(where: CaseFilter) -> Select[int]:
+def _confirming(where: CaseFilter | None) -> Select[int]:
     """Those of `image_ids` that `where` permits."""
     image_id = ImageRow.__table__.c.id
-    return select(image_id).where(image_id.in_(bindparam("image_ids", expanding=True)), *permitted(where, few=True))
+    named = image_id.in_(bindparam("image_ids", expanding=True))
+    return select(image_id).where(named, *(permitted(where, few=True) if where else ()))
 
 
 @lru_cache(maxsize=1)

@@ -159,7 +159,7 @@ class FaissIndex:
             if tuning is None:
                 self._rebuild(state.rows, reports)
             else:
-                self.state = replace(state, shortlist=state.shortlist.probing(tuning.probes), tuning=tuning)
+                self.state = replace(state, tuning=tuning)
 
     def search(self, queries: Vectors, k: int, *, selection: Selection | None = None) -> list[Ranking]:
         state = self.state
@@ -182,16 +182,18 @@ class FaissIndex:
         """Over all rows but the excluded ones, by way of the shortlist."""
         rows, total = state.rows, len(state.rows)
         # Among the best k + excluded are the k best of the others, at the recall that was measured for so many.
-        length = k + max(SPARE, k // 4) if state.tuning is None else state.tuning.length(k + len(excluded))
+        depth = k + len(excluded)
+        setting = None if state.tuning is None or depth > DEPTHS[-1] else state.tuning.setting(depth)
+        length, margin = (setting.length, setting.margin) if setting else (k + max(SPARE, k // 4), 0.0)
         open_ = np.arange(len(queries))
         rankings: list[Ranking] = [[] for _ in queries]
         fetch = length + (len(excluded) if state.tuning is None else SPARE)
         # Of many queries at once, and where the list would not be short, one product with all rows is quicker.
-        read_all = len(queries) >= BATCH if state.tuning is None else k + len(excluded) > DEPTHS[-1]
+        read_all = len(queries) >= BATCH if state.tuning is None else setting is None
         while len(open_) and not read_all:
             if READ_ALL * fetch > total and (state.tuning is not None or total > SMALL):
                 break
-            scores, found = state.shortlist.find(queries[open_], min(fetch, total))
+            scores, found = state.shortlist.find(queries[open_], min(fetch, total), margin)
             unproven = []
             for number, own, listed in zip(open_.tolist(), scores, found, strict=True):
                 ranking = self._ranked(state, queries[number], k, own, listed, excluded, length)
@@ -213,6 +215,7 @@ class FaissIndex:
         """The k best of those on the shortlist; None where it was not long enough to say so."""
         rows, tuning = state.rows, state.tuning
         everything = tuning is None and len(listed) >= len(rows)
+        ended = listed[-1] < 0
         if tuning is not None:
             # Rows with the last score may or may not have come along: left out, the answer does not depend on chance.
             listed = listed[own > own[-1]]
@@ -222,7 +225,8 @@ class FaissIndex:
             useful = useful[~np.isin(useful, excluded)]
         scores = rows.products(query[None], useful)[0]
         if tuning is not None:
-            if len(useful) < length - len(excluded):
+            # Ended: the lists that are read hold no more, and the recall was measured with what they hold.
+            if len(useful) < (k if ended else length - len(excluded)):
                 return None
         elif not everything and (
             # No row beyond the list scores more than its last one and what that may be off.
@@ -244,7 +248,7 @@ class FaissIndex:
             shortlist = build(mode, rows)
             tuning = tuned(rows, shortlist, reports())
             if tuning is not None:
-                self.state = IndexState(rows, shortlist.probing(tuning.probes), tuning, trained=len(rows))
+                self.state = IndexState(rows, shortlist, tuning, trained=len(rows))
                 return
             refused = len(rows)
         self.state = IndexState(rows, HalfPrecision.of(rows), refused=refused)

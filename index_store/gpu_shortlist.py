@@ -44,7 +44,7 @@ class FlatOnDevice:
     def erase(self, rows: Rows, vectors: Vectors) -> None:
         """They stay until the process ends; nothing of the GPU is saved."""
 
-    def find(self, queries: Vectors, fetch: int) -> tuple[Vectors, Rows]:
+    def find(self, queries: Vectors, fetch: int, margin: float = 0.0) -> tuple[Vectors, Rows]:
         scores, rows = self._index.search(queries, min(fetch, LONGEST))
         return scores, rows
 

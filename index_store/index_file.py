@@ -30,7 +30,7 @@ from .index_mode import IndexSizes, Tuning
 from .shortlist import LISTS, SCAN, FastScan, HalfPrecision, InvertedLists
 from .vector_rows import DamagedRowsError, VectorRows
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class IndexFile:
             return IndexState(rows, HalfPrecision.of(rows), refused=int(card["refused"]))
         file, tuning = io.BytesIO(self._checked(codes)), Tuning.from_dict(codes["tuning"])
         shortlist: FastScan = {SCAN: FastScan, LISTS: InvertedLists}[codes["mode"]].read(file)
-        return IndexState(rows, shortlist.probing(tuning.probes), tuning, trained=int(codes["trained"]))
+        return IndexState(rows, shortlist, tuning, trained=int(codes["trained"]))
 
     def _checked(self, named: dict[str, str]) -> bytes:
         data = (self._folder / Path(named["file"]).name).read_bytes()

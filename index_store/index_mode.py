@@ -2,7 +2,8 @@
 
 Up to `EXACT_BYTES` of half-precision rows the index is exact by proof. Beyond, its recall is measured on the archive
 itself: for images of it that search for the others, and for its own reports' vectors, which lie elsewhere than images
-do and are the harder queries. The list is made longer until the lower 95 % bound of recall@10, @100 and @1000 is .99.
+do and are the harder queries. For each of several numbers of answers the list is made so long, and so many inverted
+lists are read, that the lower 95 % bound of recall at that depth is .99.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from .vector_index import Vectors
 from .vector_rows import Rows, VectorRows
 
 RECALL = 0.99
-DEPTHS = (10, 100, 1000)
-"""Answers for which recall is measured. Who asks for more than the last has all rows read."""
+DEPTHS = (10, 20, 50, 100, 200, 500, 1000)
+"""Numbers of answers for which recall is measured. Who asks for more than the last has all rows read."""
 QUERIES = 200
 """Of each kind. 2,000 neighbours: the bound lies about .002 below the mean."""
 CONFIDENCE = 1.645
@@ -46,21 +47,34 @@ class IndexSizes:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """How a shortlist is used, for up to so many answers."""
+
+    depth: int
+    """The most answers that it is for."""
+    length: int
+    """Of the list."""
+    margin: float = 0.0
+    """Inverted lists are read whose centre scores at most so much less than the best one."""
+
+
+@dataclass(frozen=True)
 class Tuning:
     """How a shortlist is used, and the recall that was measured that way."""
 
     rows: int
     """There were when it was measured."""
-    lengths: tuple[int, ...]
-    """Of the list, for each of `DEPTHS` answers."""
+    settings: tuple[Setting, ...]
+    """One for each of `DEPTHS`."""
     recall: dict[str, float]
     """recall@10 by kind of query (`images`, `reports`)."""
-    probes: int = 0
-    """Inverted lists read; 0 without them."""
 
-    def length(self, k: int) -> int:
-        """Of the list for k answers, at most the last of `DEPTHS`."""
-        return round(np.interp(k, DEPTHS, self.lengths))
+    def setting(self, k: int) -> Setting:
+        """For k answers, at most the last of `DEPTHS`: that of the next depth, since it is measured there only.
+
+        Nothing is interpolated: of more lists the true neighbours stand further down.
+        """
+        return next(setting for setting in self.settings if k <= setting.depth)
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -69,16 +83,16 @@ class Tuning:
     def from_dict(cls, stored: dict[str, Any]) -> Tuning:
         """Raises `KeyError`, `TypeError` or `ValueError` where `stored` is not from `as_dict`."""
         recall = {str(kind): float(value) for kind, value in stored["recall"].items()}
-        lengths = tuple(int(length) for length in stored["lengths"])
-        if len(lengths) != len(DEPTHS):
+        settings = tuple(
+            Setting(int(one["depth"]), int(one["length"]), float(one["margin"])) for one in stored["settings"]
+        )
+        if tuple(setting.depth for setting in settings) != DEPTHS:
             raise ValueError("other depths")
-        return cls(int(stored["rows"]), lengths, recall, int(stored["probes"]))
+        return cls(int(stored["rows"]), settings, recall)
 
 
 def tuned(rows: VectorRows, shortlist: FastScan, reports: Vectors) -> Tuning | None:
-    """The shortest lists that reach the recall, and what they reach; None where `LONGEST` does not.
-
-    Changes nothing: the probes it names are for `FastScan.probing`.
+    """For each depth what reads least and reaches the recall, and what is reached; None where `LONGEST` does not.
 
     Args:
         reports: float32[n, dim], vectors of the archive's reports; may be none.
@@ -91,15 +105,25 @@ def tuned(rows: VectorRows, shortlist: FastScan, reports: Vectors) -> Tuning | N
     kinds = {"images": _Probe.of(rows, rows.vectors(own), own)}
     if len(reports):
         kinds["reports"] = _Probe.of(rows, reports, np.full(len(reports), -1))
-    best: tuple[float, Tuning] | None = None
-    for probes in _probes(shortlist):
-        found = _measured(rows, shortlist.probing(probes), kinds, probes)
+    asked = np.concatenate([probe.queries for probe in kinds.values()])
+    best: dict[int, tuple[float, Setting, dict[str, float]]] = {}
+    for margin in shortlist.margins(asked):
         # What a search reads: codes, and the rows on the list (those anywhere, and so four times as dear).
-        share = probes / shortlist.lists if isinstance(shortlist, InvertedLists) else 1.0
-        if found is not None:
-            read = share * len(rows) * rows.dim / 8 + 16 * rows.dim * found.lengths[0]
-            best = min(best or (read, found), (read, found), key=lambda one: one[0])
-    return best[1] if best else None
+        codes = shortlist.share(asked, margin) * len(rows) * rows.dim / 8
+        depths = [depth for depth in DEPTHS if depth not in best or codes < best[depth][0]]
+        if not depths:
+            break
+        places = {kind: probe.positions(rows, shortlist, margin) for kind, probe in kinds.items()}
+        for depth in depths:
+            found = _shortest(places, depth)
+            if found is not None:
+                length, reached = found
+                read = codes + 16 * rows.dim * length
+                if depth not in best or read < best[depth][0]:
+                    best[depth] = read, Setting(depth, length, margin), reached
+    if len(best) < len(DEPTHS):
+        return None
+    return Tuning(len(rows), tuple(best[depth][1] for depth in DEPTHS), best[DEPTHS[0]][2])
 
 
 @dataclass(frozen=True)
@@ -117,9 +141,9 @@ class _Probe:
         truth = [rows.rows_in_order(np.array([i for i, _ in ranking], np.int64)) for ranking in rankings]
         return cls(queries, own, [t[t != mine][: DEPTHS[-1]] for t, mine in zip(truth, own, strict=True)])
 
-    def positions(self, rows: VectorRows, shortlist: FastScan) -> list[Rows]:
+    def positions(self, rows: VectorRows, shortlist: FastScan, margin: float) -> list[Rows]:
         """Where on the shortlist each true neighbour stands; `LONGEST` where it does not."""
-        _, lists = shortlist.find(self.queries, min(LONGEST, shortlist.count))
+        _, lists = shortlist.find(self.queries, min(LONGEST, shortlist.count), margin)
         place = np.full(len(rows) + 1, LONGEST)
         positions = []
         for listed, mine, truth in zip(lists, self.own, self.truth, strict=True):
@@ -131,33 +155,19 @@ class _Probe:
         return positions
 
 
-def _measured(rows: VectorRows, shortlist: FastScan, kinds: dict[str, _Probe], probes: int) -> Tuning | None:
-    positions = {kind: probe.positions(rows, shortlist) for kind, probe in kinds.items()}
-
-    def recalls(k: int, length: int) -> dict[str, tuple[float, float]]:
-        """Mean and lower bound by kind."""
-        found = {}
-        for kind, places in positions.items():
-            shares = np.array([(place[:k] < length).mean() for place in places if place.size])
-            mean = float(shares.mean()) if shares.size else 1.0
-            found[kind] = mean, mean - CONFIDENCE * float(shares.std()) / max(1, shares.size) ** 0.5
-        return found
-
-    lengths = []
-    for k in DEPTHS:
-        enough = (n for n in LENGTHS if n >= k and all(low >= RECALL for _, low in recalls(k, n).values()))
-        length = next(enough, None)
-        if length is None:
-            return None
-        lengths.append(length)
-    stated = {kind: round(mean, 4) for kind, (mean, _) in recalls(DEPTHS[0], lengths[0]).items()}
-    return Tuning(len(rows), tuple(lengths), stated, probes)
-
-
-def _probes(shortlist: FastScan) -> list[int]:
-    if not isinstance(shortlist, InvertedLists):
-        return [0]
-    return [p for p in (4, 8, 16, 32, 64, 128, 256, 512, 1024) if p <= shortlist.lists]
+def _shortest(places: dict[str, list[Rows]], depth: int) -> tuple[int, dict[str, float]] | None:
+    """The shortest list whose recall@depth has its lower bound at `RECALL` for every kind of query, and the mean of
+    each; None where there is none. `places` are `_Probe.positions` by kind."""
+    means, enough = {}, np.array(LENGTHS) >= depth
+    for kind, positions in places.items():
+        # How much of each query's neighbours stands on lists of each length.
+        shares = np.array([np.searchsorted(np.sort(p[:depth]), LENGTHS) / len(p[:depth]) for p in positions if p.size])
+        means[kind] = shares.mean(axis=0)
+        enough &= means[kind] - CONFIDENCE * shares.std(axis=0) / len(shares) ** 0.5 >= RECALL
+    if not enough.any():
+        return None
+    first = int(np.argmax(enough))
+    return LENGTHS[first], {kind: round(float(mean[first]), 4) for kind, mean in means.items()}
 
 
 def build(mode: str, rows: VectorRows) -> FastScan:

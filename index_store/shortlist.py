@@ -46,8 +46,13 @@ class Shortlist(Protocol):
     def erase(self, rows: Rows, vectors: Vectors) -> None:
         """Forget what these rows were like: they had these vectors. They may still be found."""
 
-    def find(self, queries: Vectors, fetch: int) -> tuple[Vectors, Rows]:
-        """The `fetch` best rows of each query by own scores, best first; -1 where there are fewer."""
+    def find(self, queries: Vectors, fetch: int, margin: float = 0.0) -> tuple[Vectors, Rows]:
+        """The `fetch` best rows of each query by own scores, best first; -1 where there are fewer.
+
+        Args:
+            margin: of inverted lists those are read whose centre scores at most so much less than the best one; their
+                rows are then all there is.
+        """
 
     def memory_bytes(self) -> int: ...
 
@@ -83,7 +88,7 @@ class HalfPrecision:
         codes = load_faiss().rev_swig_ptr(self._index.codes.data(), self._index.codes.size())
         codes.reshape(self.count, -1)[rows] = 0
 
-    def find(self, queries: Vectors, fetch: int) -> tuple[Vectors, Rows]:
+    def find(self, queries: Vectors, fetch: int, margin: float = 0.0) -> tuple[Vectors, Rows]:
         scores, rows = self._index.search(queries, fetch)
         return scores, rows
 
@@ -100,9 +105,13 @@ class FastScan:
     def __init__(self, index: Any) -> None:
         self._index = index
 
-    def probing(self, probes: int) -> FastScan:
-        """The same, reading so many lists: not changed in place, since others may be searching."""
-        return self
+    def margins(self, queries: Vectors) -> list[float]:
+        """Those worth trying for `find`, ascending; of no consequence where there are no lists."""
+        return [0.0]
+
+    def share(self, queries: Vectors, margin: float) -> float:
+        """Which part of the lists `find` reads for these queries, on average."""
+        return 1.0
 
     @classmethod
     def of(cls, rows: VectorRows) -> FastScan:
@@ -141,7 +150,7 @@ class FastScan:
         for row in rows.tolist():
             packer.pack_1(nothing, row, blocks)
 
-    def find(self, queries: Vectors, fetch: int) -> tuple[Vectors, Rows]:
+    def find(self, queries: Vectors, fetch: int, margin: float = 0.0) -> tuple[Vectors, Rows]:
         scores, rows = self._index.search(queries, fetch)
         return scores, rows
 
@@ -150,16 +159,33 @@ class FastScan:
 
 
 class InvertedLists(FastScan):
-    """Codes in lists by nearest centre. `probes` of them are read."""
+    """Codes in lists by nearest centre. A search reads those whose centres are about as near as the nearest one.
+
+    Not a fixed number of them: an image lies near few centres, while a text lies about as far from very many, and the
+    number that it needs would have every image search read several times what it must.
+    """
 
     mode = LISTS
 
-    def __init__(self, index: Any, probes: int = 1) -> None:
+    def __init__(self, index: Any) -> None:
         super().__init__(index)
-        self.probes = probes
+        faiss = load_faiss()
+        centres = faiss.downcast_index(index.quantizer)
+        self._centres = faiss.rev_swig_ptr(centres.get_xb(), centres.ntotal * centres.d).reshape(-1, centres.d)
 
-    def probing(self, probes: int) -> InvertedLists:
-        return InvertedLists(self._index, probes)
+    def margins(self, queries: Vectors) -> list[float]:
+        behind = np.sort(np.concatenate([self._behind(query)[None] for query in queries]), axis=1)
+        numbers = np.unique(np.geomspace(min(4, self.lists), self.lists, 2 * self.lists.bit_length()).astype(int))
+        return [*np.unique(behind.mean(axis=0)[numbers - 1]).tolist(), float(behind.max())]
+
+    def share(self, queries: Vectors, margin: float) -> float:
+        return float(np.mean([(self._behind(query) <= margin).mean() for query in queries]))
+
+    def _behind(self, query: Vectors) -> Vectors:
+        """How much less than the best each centre scores: float32[lists]. One query at a time, so that the answer does
+        not depend on what else is in the batch."""
+        scores: Vectors = self._centres @ query
+        return scores.max() - scores
 
     @classmethod
     def of(cls, rows: VectorRows) -> InvertedLists:
@@ -200,10 +226,25 @@ class InvertedLists(FastScan):
                 codes = faiss.rev_swig_ptr(lists.get_codes(home), blocks * packer.block_size)
                 packer.pack_1(nothing, int(places[0]), codes.reshape(blocks, packer.block_size))
 
-    def find(self, queries: Vectors, fetch: int) -> tuple[Vectors, Rows]:
+    def find(self, queries: Vectors, fetch: int, margin: float = 0.0) -> tuple[Vectors, Rows]:
         faiss = load_faiss()
-        # Parameters are made for each search: sharing them between threads is not safe.
-        scores, rows = self._index.search(queries, fetch, params=faiss.IVFSearchParameters(nprobe=self.probes))
+        chosen = []
+        for query in queries:
+            behind = self._behind(query)
+            near = np.flatnonzero(behind <= margin)
+            chosen.append(near[np.argsort(behind[near], kind="stable")])
+        lists = np.full((len(queries), max(map(len, chosen))), -1, np.int64)  # -1: no list
+        for row, near in zip(lists, chosen, strict=True):
+            row[: len(near)] = near
+        scores = np.empty((len(queries), fetch), np.float32)
+        rows = np.empty((len(queries), fetch), np.int64)
+        centre_scores = np.zeros(lists.shape, np.float32)  # not used by codes that are not residuals
+        # Parameters are made for each search: sharing them between threads is not safe. FAISS's own Python function
+        # takes none here.
+        arrays = (faiss.swig_ptr(array) for array in (lists, centre_scores, scores, rows))
+        parameters = faiss.IVFSearchParameters(nprobe=lists.shape[1])
+        queries = np.ascontiguousarray(queries, np.float32)
+        self._index.search_preassigned_c(len(queries), faiss.swig_ptr(queries), fetch, *arrays, False, parameters)
         return scores, rows
 
     def memory_bytes(self) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +19,8 @@ from index_store.faiss_build import load_faiss
 from index_store.faiss_index import FaissIndex, IndexState
 from index_store.gpu_shortlist import FlatOnDevice
 from index_store.index_file import IndexFile, IndexFileProblem, IndexIdentity, LogPosition
-from index_store.index_mode import RECALL, IndexSizes, Tuning
-from index_store.shortlist import EXACT, LISTS, SCAN, HalfPrecision
+from index_store.index_mode import DEPTHS, RECALL, IndexSizes, Setting, Tuning
+from index_store.shortlist import EXACT, LISTS, SCAN, HalfPrecision, InvertedLists
 from index_store.vector_index import Selection
 from index_store.vector_rows import DamagedRowsError, VectorRows
 
@@ -104,8 +107,7 @@ def test_unfiltered_recall_is_what_is_stated(indexes: dict[str, FaissIndex], mod
         assert index.state.tuning is not None
         assert set(index.state.tuning.recall) == {"images", "reports"}
         assert min(index.state.tuning.recall.values()) >= RECALL
-        assert recall(index) >= RECALL
-        assert recall(index, 100) >= RECALL
+        assert all(recall(index, k) >= RECALL for k in (10, 20, 50, 100))
         # Scores are those of the vectors, whatever found them.
         truth = dict(brute_force(QUERIES[0], COUNT))
         assert all(score == truth[i] for i, score in index.search(QUERIES[:1], 10)[0])
@@ -208,10 +210,49 @@ def test_where_no_list_reaches_the_recall_it_stays_exact(monkeypatch: pytest.Mon
     assert index.state is before  # and does not try again at every saving
 
 
-def test_lengths_grow_with_what_is_asked() -> None:
-    tuning = Tuning(1000, (40, 220, 2020), {"images": 0.99})
-    assert [tuning.length(k) for k in (1, 10, 55, 100, 550, 1000)] == [40, 40, 130, 220, 1120, 2020]
-    assert Tuning.from_dict(tuning.as_dict()) == tuning
+def test_a_search_uses_the_setting_of_the_next_depth() -> None:
+    settings = tuple(Setting(depth, 4 * depth, depth / 1000) for depth in DEPTHS)
+    tuning = Tuning(1000, settings, {"images": 0.99})
+    for shorter, longer in pairwise(settings):
+        assert tuning.setting(shorter.depth) == shorter
+        assert tuning.setting(shorter.depth + 1) == tuning.setting(longer.depth) == longer
+    assert tuning.setting(1) == settings[0]
+    assert Tuning.from_dict(json.loads(json.dumps(tuning.as_dict()))) == tuning
+
+
+def test_lists_are_read_by_how_near_their_centres_are(indexes: dict[str, FaissIndex]) -> None:
+    """Each query reads its own number of them, and gets what FAISS finds in so many, alone and beside others."""
+    lists = indexes[LISTS].state.shortlist
+    assert isinstance(lists, InvertedLists)
+    margin = lists.margins(QUERIES)[3]
+    numbers = [round(lists.share(query[None], margin) * lists.lists) for query in QUERIES]
+    assert len(set(numbers)) > 1
+    scores, rows = lists.find(QUERIES, 20, margin)
+    for query, number, own, found in zip(QUERIES, numbers, scores, rows, strict=True):
+        expected, _ = lists._index.search(query[None], 20, params=load_faiss().IVFSearchParameters(nprobe=number))
+        assert np.array_equal(own, expected[0])
+        alone, alike = lists.find(query[None], 20, margin)
+        assert np.array_equal(own, alone[0])
+        assert set(found[own > own[-1]]) == set(alike[0][alone[0] > own[-1]])  # the last may tie with one left out
+    everything = lists.margins(QUERIES)[-1]
+    assert lists.share(QUERIES, everything) == 1.0
+
+
+def test_lists_that_hold_too_few_are_not_the_whole_answer(
+    indexes: dict[str, FaissIndex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the nearest list alone: what it holds answers where it is enough, and all rows are read where it is not."""
+    settings = tuple(Setting(depth, depth + 400 * (depth < 500), 0.0) for depth in DEPTHS)
+    state = replace(indexes[LISTS].state, tuning=Tuning(COUNT, settings, {}))
+    index = FaissIndex.of(state, sizes=SIZES[LISTS])
+    assert index.search(QUERIES[:3], 500) == [brute_force(query, 500) for query in QUERIES[:3]]
+    with monkeypatch.context() as patched:
+        patched.setattr(faiss_index, "over_all", lambda *_: pytest.fail("all rows were read"))
+        found = index.search(QUERIES[:3], 10)
+    for query, ranking in zip(QUERIES[:3], found, strict=True):
+        truth = dict(brute_force(query, COUNT))
+        assert len(ranking) == 10
+        assert ranking == sorted(((i, truth[i]) for i, _ in ranking), key=lambda one: (-one[1], one[0]))
 
 
 # On disk
