@@ -94,9 +94,6 @@ class IndexFollower:
             return
         self.follow(session)
 
-    def is_current(self, session: Session) -> bool:
-        return self.position == log_head(session)
-
     def follow(self, session: Session) -> None:
         """Apply what the log holds beyond our position, as `session` sees it."""
         head = log_head(session)

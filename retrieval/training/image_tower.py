@@ -7,7 +7,8 @@ and image against learned prototypes of the findings, which are thrown away. Wha
 weights.
 
 A fourth loss was tried and left out: that a restained view keep the neighbours of the image as it is (relations between
-instances, Zheng et al. 2021, arXiv:2107.09282). It kept no more of them, and learning was slower.
+instances, Zheng et al. 2021, arXiv:2107.09282). In trials of 300 steps on two divisions of the patients, cells under
+another stain kept .71 to .72 of their first ten with it and .70 without, and phantoms were found .02 to .06 less well.
 """
 
 from __future__ import annotations
