@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from .exact_ranking import TIE, Ranking, among, contenders, over_all, rank
+from .fine_codes import FineCodes
 from .gpu_shortlist import FlatOnDevice, gpu_shortlist
-from .index_mode import DEPTHS, IndexSizes, Tuning, build, tuned
+from .index_mode import DEPTHS, IndexSizes, Setting, Tuning, build, tuned
 from .shortlist import EXACT, FastScan, HalfPrecision, Shortlist
 from .vector_index import Ids, Selection, Vectors
 from .vector_rows import DamagedRowsError, Rows, VectorRows
@@ -53,6 +54,8 @@ class IndexState:
     shortlist: Shortlist
     tuning: Tuning | None = None
     """None where the shortlist is exact by proof."""
+    fine: FineCodes | None = None
+    """For what is on the list, where there is a tuning."""
     trained: int = 0
     """How many rows there were when the quantizer was trained."""
     refused: int = 0
@@ -110,11 +113,16 @@ class FaissIndex:
 
     def memory_bytes(self) -> int:
         """Held in memory by vectors, ids and codes; mapped files are not."""
-        return self.state.rows.memory_bytes() + self.state.shortlist.memory_bytes()
+        fine = self.state.fine
+        return (
+            self.state.rows.memory_bytes() + self.state.shortlist.memory_bytes() + (fine.memory_bytes() if fine else 0)
+        )
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
         self.state.rows.append(ids, vectors)
         self.state.shortlist.add(vectors)
+        if self.state.fine is not None:
+            self.state.fine.add(vectors)
         self._count += len(ids)
         if self.mode == EXACT and 4 * self.dim * len(self.state.rows) > 2 * self.sizes.exact_bytes:
             self.settle()  # else memory would grow with what is added before the index is saved
@@ -122,6 +130,8 @@ class FaissIndex:
     def remove(self, ids: Ids) -> None:
         rows = self.state.rows.rows_of(ids)
         self.state.shortlist.erase(rows, self._stored(rows))
+        if self.state.fine is not None:
+            self.state.fine.erase(rows)
         self.state.rows.bury(rows)
         self._count -= len(rows)
 
@@ -150,12 +160,12 @@ class FaissIndex:
             return
         elif self._mode_wanted() != self.mode or (state.trained and total > RETRAINED * state.trained):
             self._rebuild(state.rows, reports)
-        elif state.tuning is not None and isinstance(state.shortlist, FastScan):
+        elif state.tuning is not None and isinstance(state.shortlist, FastScan) and state.fine is not None:
             grown = total > GROWN * state.tuning.rows
             fetched = reports() if grown or "reports" not in state.tuning.recall else no_reports()
             if not grown and not len(fetched):
                 return
-            tuning = tuned(state.rows, state.shortlist, fetched)
+            tuning = tuned(state.rows, state.shortlist, state.fine, fetched)
             if tuning is None:
                 self._rebuild(state.rows, reports)
             else:
@@ -196,7 +206,7 @@ class FaissIndex:
             scores, found = state.shortlist.find(queries[open_], min(fetch, total), margin)
             unproven = []
             for number, own, listed in zip(open_.tolist(), scores, found, strict=True):
-                ranking = self._ranked(state, queries[number], k, own, listed, excluded, length)
+                ranking = self._ranked(state, queries[number], k, own, listed, excluded, setting)
                 if ranking is None:
                     unproven.append(number)
                 else:
@@ -210,7 +220,14 @@ class FaissIndex:
         return rankings
 
     def _ranked(
-        self, state: IndexState, query: Vectors, k: int, own: Vectors, listed: Rows, excluded: Rows, length: int
+        self,
+        state: IndexState,
+        query: Vectors,
+        k: int,
+        own: Vectors,
+        listed: Rows,
+        excluded: Rows,
+        setting: Setting | None,
     ) -> Ranking | None:
         """The k best of those on the shortlist; None where it was not long enough to say so."""
         rows, tuning = state.rows, state.tuning
@@ -223,14 +240,20 @@ class FaissIndex:
         useful = useful[rows.alive[useful]]
         if excluded.size:
             useful = useful[~np.isin(useful, excluded)]
-        scores = rows.products(query[None], useful)[0]
-        if tuning is not None:
+        if setting is not None:
             # Ended: the lists that are read hold no more, and the recall was measured with what they hold.
-            if len(useful) < (k if ended else length - len(excluded)):
+            if len(useful) < (k if ended else setting.length - len(excluded)):
                 return None
-        elif not everything and (
-            # No row beyond the list scores more than its last one and what that may be off.
-            len(useful) < k or np.partition(scores, -k)[-k] - TIE <= own[-1] + (state.shortlist.error or 0.0)
+            if state.fine is not None:
+                useful = state.fine.best(query, useful, setting.kept)
+        scores = rows.products(query[None], useful)[0]
+        if (
+            setting is None
+            and not everything
+            and (
+                # No row beyond the list scores more than its last one and what that may be off.
+                len(useful) < k or np.partition(scores, -k)[-k] - TIE <= own[-1] + (state.shortlist.error or 0.0)
+            )
         ):
             return None
         return rank(rows, query, useful[contenders(scores, k)], k)
@@ -245,10 +268,10 @@ class FaissIndex:
             return
         mode, refused = self._mode_wanted(), 0
         if mode != EXACT:
-            shortlist = build(mode, rows)
-            tuning = tuned(rows, shortlist, reports())
+            shortlist, fine = build(mode, rows)
+            tuning = tuned(rows, shortlist, fine, reports())
             if tuning is not None:
-                self.state = IndexState(rows, shortlist, tuning, trained=len(rows))
+                self.state = IndexState(rows, shortlist, tuning, fine, trained=len(rows))
                 return
             refused = len(rows)
         self.state = IndexState(rows, HalfPrecision.of(rows), refused=refused)

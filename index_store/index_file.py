@@ -4,9 +4,10 @@
     <encoder>-<random>.vectors    the vectors, float32, mapped and not read; rows only ever join at its end
     <encoder>-<checksum>.rows     id, checksum and mark of every row
     <encoder>-<checksum>.faiss    codes, where the index is not of half precision (that one is made from the vectors)
+    <encoder>-<random>.fine       and their fine codes; rows join at its end, and where one is removed it is made anew
 
 Replacing the card is the moment of saving, so that a process killed in between leaves the older index, whole: rows that
-a card does not count are not there. Cards, rows and codes are compared with their SHA-256 when they are read, the
+a card does not count are not there. Cards, rows and both codes are compared with their SHA-256 when they are read, the
 vectors row by row when each is read first (`vector_rows.py`): gigabytes of them are not gone through to open.
 """
 
@@ -16,6 +17,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -26,11 +28,12 @@ import numpy as np
 
 from .durable import sync_folder, write_durably
 from .faiss_index import FaissIndex, IndexState
+from .fine_codes import FineCodes, code_size, header_bytes
 from .index_mode import IndexSizes, Tuning
 from .shortlist import LISTS, SCAN, FastScan, HalfPrecision, InvertedLists
 from .vector_rows import DamagedRowsError, VectorRows
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class IndexFile:
         self._identity = identity
         self._stem = index_stem(identity.fingerprint)
         self._appendable: tuple[Path | None, int] = None, 0
+        self._fine: tuple[FineCodes, Path, int] | None = None  # what was read or saved, where, and its rows
         self._card = folder / f"{self._stem}.json"
 
     def read(self) -> tuple[FaissIndex, LogPosition]:
@@ -130,7 +134,18 @@ class IndexFile:
             return IndexState(rows, HalfPrecision.of(rows), refused=int(card["refused"]))
         file, tuning = io.BytesIO(self._checked(codes)), Tuning.from_dict(codes["tuning"])
         shortlist: FastScan = {SCAN: FastScan, LISTS: InvertedLists}[codes["mode"]].read(file)
-        return IndexState(rows, shortlist, tuning, trained=int(codes["trained"]))
+        fine = self._read_fine(codes["fine"], len(rows))
+        return IndexState(rows, shortlist, tuning, fine, trained=int(codes["trained"]))
+
+    def _read_fine(self, named: dict[str, str], count: int) -> FineCodes:
+        dim = self._identity.dim
+        path = self._folder / Path(named["file"]).name
+        data = np.fromfile(path, np.uint8, header_bytes(dim) + count * code_size(dim))
+        if hashlib.sha256(data.data).hexdigest() != named["sha256"]:
+            raise IndexFileProblem(WRONG)
+        fine = FineCodes.stored(data, count, dim)
+        self._fine = fine, path, count
+        return fine
 
     def _checked(self, named: dict[str, str]) -> bytes:
         data = (self._folder / Path(named["file"]).name).read_bytes()
@@ -144,10 +159,11 @@ class IndexFile:
         state = index.state
         vectors = self._write_vectors(state.rows)
         rows = self._write_named(".rows", lambda file: _write_table(file, state.rows))
-        codes: dict[str, object] | None = None
-        if state.tuning is not None and isinstance(state.shortlist, FastScan):
+        codes: dict[str, Any] | None = None
+        if state.tuning is not None and isinstance(state.shortlist, FastScan) and state.fine is not None:
             codes = {
                 **self._write_named(".faiss", state.shortlist.write),
+                "fine": self._write_fine(state.fine),
                 "mode": state.shortlist.mode,
                 "trained": state.trained,
                 "tuning": state.tuning.as_dict(),
@@ -167,7 +183,7 @@ class IndexFile:
         self._appendable = vectors, len(state.rows)
         state.rows.moved(vectors)
         state.rows.wipe(vectors)
-        keep = {vectors.name, rows["file"], codes and codes["file"]}
+        keep = {vectors.name, rows["file"], *((codes["file"], codes["fine"]["file"]) if codes else ())}
         for old in self._folder.glob(f"{self._stem}*"):
             if old != self._card and old.name not in keep:
                 # A reader on Windows may hold it open; the next saving takes it along.
@@ -192,11 +208,33 @@ class IndexFile:
         write_durably(path, rows.write)
         return path
 
+    def _write_fine(self, fine: FineCodes) -> dict[str, str]:
+        """As `_write_vectors`; a file that holds codes of removed rows is not kept."""
+        known, path, count = self._fine or (None, None, 0)
+        if path is not None and known is fine and not fine.erased and self._saved_rows(path) == count > 0:
+            if len(fine.codes) > count:
+                with path.open("r+b") as file:
+                    file.seek(header_bytes(self._identity.dim) + count * code_size(self._identity.dim))
+                    file.truncate()  # what a killed writer left beyond
+                    file.write(fine.codes[count:].data)
+                    file.flush()
+                    os.fsync(file.fileno())
+        else:
+            path = self._folder / f"{self._stem}-{secrets.token_hex(8)}.fine"
+            write_durably(path, fine.write)
+        fine.erased = False
+        self._fine = fine, path, len(fine.codes)
+        checksum = hashlib.sha256(fine.header)
+        checksum.update(fine.codes.data)
+        return {"file": path.name, "sha256": checksum.hexdigest()}
+
     def _saved_rows(self, path: Path) -> int:
-        """How many rows the card on disk says that this file of vectors has; 0 where it names another, or none."""
+        """How many rows the card on disk says that this file of vectors or fine codes has; 0 where it names another, or
+        none."""
         try:
             card = json.loads(self._card.read_text("utf-8"))
-            if card["vectors"] != path.name or not path.is_file():
+            named = card["vectors"] if path.suffix == ".vectors" else card["codes"]["fine"]["file"]
+            if named != path.name or not path.is_file():
                 return 0
             return (self._folder / Path(card["rows"]["file"]).name).stat().st_size // ROW_BYTES
         except (OSError, ValueError, KeyError, TypeError):

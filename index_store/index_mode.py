@@ -2,8 +2,8 @@
 
 Up to `EXACT_BYTES` of half-precision rows the index is exact by proof. Beyond, its recall is measured on the archive
 itself: for images of it that search for the others, and for its own reports' vectors, which lie elsewhere than images
-do and are the harder queries. For each of several numbers of answers the list is made so long, and so many inverted
-lists are read, that the lower 95 % bound of recall at that depth is .99.
+do and are the harder queries. For each of several numbers of answers the list is made so long, so many inverted lists
+are read, and so many rows kept for the exact comparison, that the lower 95 % bound of recall at that depth is .99.
 """
 
 from __future__ import annotations
@@ -12,23 +12,27 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .exact_ranking import over_all
-from .shortlist import EXACT, LISTS, SCAN, FastScan, InvertedLists
+from .fine_codes import FineCodes
+from .shortlist import EXACT, LISTS, SCAN, TRAINING_ROWS, FastScan, InvertedLists, sample
 from .vector_index import Vectors
 from .vector_rows import Rows, VectorRows
 
 RECALL = 0.99
-DEPTHS = (10, 20, 50, 100, 200, 500, 1000)
+DEPTHS = (10, 20, 50, 100, 200, 500, 1000, 2500)
 """Numbers of answers for which recall is measured. Who asks for more than the last has all rows read."""
 QUERIES = 200
 """Of each kind. 2,000 neighbours: the bound lies about .002 below the mean."""
 CONFIDENCE = 1.645
 FEWEST = 64
 """Rows that a quantizer of 16 centres can be trained on at all."""
-LONGEST = 16_384
-LENGTHS = tuple(round(10 * 1.25**step) for step in range(34))
-"""Lengths tried, 10 to 15,777."""
+LONGEST = 32_768
+LENGTHS = tuple(round(10 * 1.25**step) for step in range(37))
+"""Lengths tried, 10 to 30,815."""
+KEPT = (1.25, 1.5, 2, 3, 5, 8, 14, 25, 50, 100)
+"""Rows read in full, tried as multiples of the number of answers."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Setting:
     """The most answers that it is for."""
     length: int
     """Of the list."""
+    kept: int
+    """How many of them, the best by their fine codes, are read."""
     margin: float = 0.0
     """Inverted lists are read whose centre scores at most so much less than the best one."""
 
@@ -84,14 +90,15 @@ class Tuning:
         """Raises `KeyError`, `TypeError` or `ValueError` where `stored` is not from `as_dict`."""
         recall = {str(kind): float(value) for kind, value in stored["recall"].items()}
         settings = tuple(
-            Setting(int(one["depth"]), int(one["length"]), float(one["margin"])) for one in stored["settings"]
+            Setting(int(one["depth"]), int(one["length"]), int(one["kept"]), float(one["margin"]))
+            for one in stored["settings"]
         )
         if tuple(setting.depth for setting in settings) != DEPTHS:
             raise ValueError("other depths")
         return cls(int(stored["rows"]), settings, recall)
 
 
-def tuned(rows: VectorRows, shortlist: FastScan, reports: Vectors) -> Tuning | None:
+def tuned(rows: VectorRows, shortlist: FastScan, fine: FineCodes, reports: Vectors) -> Tuning | None:
     """For each depth what reads least and reaches the recall, and what is reached; None where `LONGEST` does not.
 
     Args:
@@ -108,22 +115,30 @@ def tuned(rows: VectorRows, shortlist: FastScan, reports: Vectors) -> Tuning | N
     asked = np.concatenate([probe.queries for probe in kinds.values()])
     best: dict[int, tuple[float, Setting, dict[str, float]]] = {}
     for margin in shortlist.margins(asked):
-        # What a search reads: codes, and the rows on the list (those anywhere, and so four times as dear).
+        # Bytes that a search reads; those that lie anywhere are four times as dear.
         codes = shortlist.share(asked, margin) * len(rows) * rows.dim / 8
         depths = [depth for depth in DEPTHS if depth not in best or codes < best[depth][0]]
         if not depths:
             break
-        places = {kind: probe.positions(rows, shortlist, margin) for kind, probe in kinds.items()}
+        places = {kind: probe.places(rows, shortlist, fine, margin) for kind, probe in kinds.items()}
         for depth in depths:
-            found = _shortest(places, depth)
-            if found is not None:
-                length, reached = found
-                read = codes + 16 * rows.dim * length
-                if depth not in best or read < best[depth][0]:
-                    best[depth] = read, Setting(depth, length, margin), reached
+            for factor in KEPT:
+                kept = round(factor * depth)
+                dear = codes + 16 * rows.dim * kept
+                if depth in best and dear >= best[depth][0]:
+                    break
+                found = _shortest(places, depth, kept)
+                if found is not None:
+                    length, reached = found
+                    read = dear + 2 * rows.dim * length
+                    if depth not in best or read < best[depth][0]:
+                        best[depth] = read, Setting(depth, length, kept, margin), reached
     if len(best) < len(DEPTHS):
         return None
     return Tuning(len(rows), tuple(best[depth][1] for depth in DEPTHS), best[DEPTHS[0]][2])
+
+
+Places = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -141,27 +156,32 @@ class _Probe:
         truth = [rows.rows_in_order(np.array([i for i, _ in ranking], np.int64)) for ranking in rankings]
         return cls(queries, own, [t[t != mine][: DEPTHS[-1]] for t, mine in zip(truth, own, strict=True)])
 
-    def positions(self, rows: VectorRows, shortlist: FastScan, margin: float) -> list[Rows]:
-        """Where on the shortlist each true neighbour stands; `LONGEST` where it does not."""
+    def places(self, rows: VectorRows, shortlist: FastScan, fine: FineCodes, margin: float) -> list[Places]:
+        """Of each query where its true neighbours stand, in their order: on the shortlist, and among all on it by their
+        fine codes; `LONGEST` where they do not."""
         _, lists = shortlist.find(self.queries, min(LONGEST, shortlist.count), margin)
-        place = np.full(len(rows) + 1, LONGEST)
-        positions = []
-        for listed, mine, truth in zip(lists, self.own, self.truth, strict=True):
+        place, fine_place = np.full((2, len(rows) + 1), LONGEST)
+        found: list[Places] = []
+        for query, listed, mine, truth in zip(self.queries, lists, self.own, self.truth, strict=True):
             useful = listed[(listed >= 0) & (listed != mine)]
             useful = useful[rows.alive[useful]]
             place[useful] = np.arange(len(useful))
-            positions.append(place[truth])
-            place[useful] = LONGEST
-        return positions
+            # Equal scores all count as the last of them. A shorter list holds fewer better ones, so that this is safe.
+            scores = -fine.scores(query, useful)
+            fine_place[useful] = np.searchsorted(np.sort(scores), scores, side="right") - 1
+            found.append((place[truth], fine_place[truth]))
+            place[useful] = fine_place[useful] = LONGEST
+        return found
 
 
-def _shortest(places: dict[str, list[Rows]], depth: int) -> tuple[int, dict[str, float]] | None:
-    """The shortest list whose recall@depth has its lower bound at `RECALL` for every kind of query, and the mean of
-    each; None where there is none. `places` are `_Probe.positions` by kind."""
-    means, enough = {}, np.array(LENGTHS) >= depth
-    for kind, positions in places.items():
-        # How much of each query's neighbours stands on lists of each length.
-        shares = np.array([np.searchsorted(np.sort(p[:depth]), LENGTHS) / len(p[:depth]) for p in positions if p.size])
+def _shortest(places: dict[str, list[Places]], depth: int, kept: int) -> tuple[int, dict[str, float]] | None:
+    """The shortest list whose recall@depth, with `kept` of its rows read, has its lower bound at `RECALL` for every
+    kind of query, and the mean of each; None where there is none. `places` are `_Probe.places` by kind."""
+    means, enough = {}, np.array(LENGTHS) >= kept
+    for kind, found in places.items():
+        # How much of each query's neighbours is found by way of lists of each length.
+        lengths = [np.where(fine[:depth] < kept, own[:depth], LONGEST) for own, fine in found if own.size]
+        shares = np.array([np.searchsorted(np.sort(needed), LENGTHS) / len(needed) for needed in lengths])
         means[kind] = shares.mean(axis=0)
         enough &= means[kind] - CONFIDENCE * shares.std(axis=0) / len(shares) ** 0.5 >= RECALL
     if not enough.any():
@@ -170,6 +190,9 @@ def _shortest(places: dict[str, list[Rows]], depth: int) -> tuple[int, dict[str,
     return LENGTHS[first], {kind: round(float(mean[first]), 4) for kind, mean in means.items()}
 
 
-def build(mode: str, rows: VectorRows) -> FastScan:
-    """A trained and filled shortlist of the modes that are not exact."""
-    return InvertedLists.of(rows) if mode == LISTS else FastScan.of(rows)
+def build(mode: str, rows: VectorRows) -> tuple[FastScan, FineCodes]:
+    """A trained and filled shortlist of the modes that are not exact, and the fine codes for it."""
+    fine = FineCodes.trained(sample(rows, TRAINING_ROWS))
+    for _, block in rows.blocks():
+        fine.add(block)
+    return InvertedLists.of(rows) if mode == LISTS else FastScan.of(rows), fine

@@ -119,7 +119,7 @@ class FastScan:
         faiss = load_faiss()
         index = faiss.IndexPQFastScan(rows.dim, *_code(rows.dim), faiss.METRIC_INNER_PRODUCT)
         index.pq.cp.niter = ITERATIONS
-        index.train(_sample(rows, TRAINING_ROWS))
+        index.train(sample(rows, TRAINING_ROWS))
         made = cls(index)
         for _, block in rows.blocks():
             made.add(block)
@@ -195,7 +195,7 @@ class InvertedLists(FastScan):
         index = faiss.IndexIVFPQFastScan(centres, rows.dim, lists, *_code(rows.dim), faiss.METRIC_INNER_PRODUCT)
         index.by_residual = False  # with it, a table of distances is made for every list that is read
         index.cp.niter = index.pq.cp.niter = ITERATIONS
-        index.train(_sample(rows, max(TRAINING_ROWS, 39 * lists)))
+        index.train(sample(rows, max(TRAINING_ROWS, 39 * lists)))
         made = cls(index)
         for _, block in rows.blocks():
             made.add(block)
@@ -264,7 +264,8 @@ def _code(dim: int) -> tuple[int, int]:
     return next(m for m in range(-(-dim // DIMENSIONS_A_CODE), dim + 1) if dim % m == 0), 4
 
 
-def _sample(rows: VectorRows, most: int) -> Vectors:
+def sample(rows: VectorRows, most: int) -> Vectors:
+    """Rows to train on, those that are there, the same for the same rows: float32[<= most, dim]."""
     there: Ids = np.flatnonzero(rows.alive)
     if len(there) > most:
         there = np.sort(np.random.default_rng(0).choice(there, most, replace=False))

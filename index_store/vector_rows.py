@@ -15,19 +15,19 @@ import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import IndexDriftError
 from .faiss_build import load_faiss
+from .growing import Growing
 from .vector_index import Ids, Vectors
 
 Rows = NDArray[np.int64]
 """int64[n]: positions in the order of addition."""
 Sums = NDArray[np.uint64]
-Entry = TypeVar("Entry", bound=np.generic)
 
 BLOCK = 16_384
 """Rows worked on at a time (at 512 dimensions 32 MB)."""
@@ -51,15 +51,15 @@ class VectorRows:
         """No rows yet. `spill` is where a temporary file may be made for many; without it they stay in memory."""
         self.dim = dim
         self._spill_folder = spill
-        self._ids = _Growing(np.empty(0, np.int64))
-        self._sums = _Growing(np.empty(0, np.uint64))
-        self._alive = _Growing(np.empty(0, np.bool_))
-        self._read = _Growing(np.empty(0, np.bool_))
+        self._ids = Growing(np.empty(0, np.int64))
+        self._sums = Growing(np.empty(0, np.uint64))
+        self._alive = Growing(np.empty(0, np.bool_))
+        self._read = Growing(np.empty(0, np.bool_))
         self._ascending = True
         self._by_id: tuple[Ids, Rows] | None = None
         self._to_wipe: list[Rows] = []
         self._spill: BinaryIO | None = None
-        self._memory = _Growing(self._none())
+        self._memory = Growing(self._none())
         # Rows in the file, in the temporary file, in memory. Replaced as one, since searches read while we are saved.
         self._places = (self._none(), self._none(), self._none())
 
@@ -75,8 +75,8 @@ class VectorRows:
         rows = cls(dim, spill=spill)
         if file.stat().st_size < len(ids) * rows.row_bytes:
             raise ValueError("too short")
-        rows._ids, rows._sums, rows._alive = _Growing(ids), _Growing(sums), _Growing(alive)
-        rows._read = _Growing(np.zeros(len(ids), np.bool_))
+        rows._ids, rows._sums, rows._alive = Growing(ids), Growing(sums), Growing(alive)
+        rows._read = Growing(np.zeros(len(ids), np.bool_))
         rows._ascending = bool((np.diff(ids) > 0).all())
         rows._to_wipe = [np.flatnonzero(~alive)]  # a killed writer may have left some
         rows._places = (_mapped(file, len(ids), dim), rows._none(), rows._none())
@@ -246,7 +246,7 @@ class VectorRows:
         """From here on read all rows from `path`, where `write` or `append_to` put them. Searches may go on: what they
         hold of the old places stays valid for them."""
         self._places = (_mapped(path, len(self), self.dim), self._none(), self._none())
-        self._memory = _Growing(self._none())
+        self._memory = Growing(self._none())
         if self._spill is not None:
             self._spill.close()  # what is mapped of it stays for those who read it
             self._spill = None
@@ -264,7 +264,7 @@ class VectorRows:
         except OSError:
             return  # a full or read-only disk: they stay in memory
         mapped = np.memmap(self._spill, np.float32, "r", shape=(written + self._memory.count, self.dim))
-        self._memory = _Growing(self._none())
+        self._memory = Growing(self._none())
         self._places = (self._places[0], mapped, self._none())
 
     def _none(self) -> Vectors:
@@ -305,27 +305,6 @@ class VectorRows:
         suspects = rows[self.alive[rows]]
         if suspects.size and not self.vectors(suspects).any(axis=1).all():
             raise DamagedRowsError
-
-
-class _Growing(Generic[Entry]):
-    """An array that grows at its end without being copied each time."""
-
-    def __init__(self, first: NDArray[Entry]) -> None:
-        self._room = first
-        self.count = len(first)
-
-    @property
-    def array(self) -> NDArray[Entry]:
-        return self._room[: self.count]
-
-    def append(self, more: NDArray[Entry]) -> None:
-        needed = self.count + len(more)
-        if needed > len(self._room):
-            room = np.empty((max(needed, self.count * 3 // 2), *self._room.shape[1:]), self._room.dtype)
-            room[: self.count] = self.array
-            self._room = room
-        self._room[self.count : needed] = more
-        self.count = needed
 
 
 def checksums(ids: Ids, vectors: Vectors) -> Sums:

@@ -201,7 +201,7 @@ def test_it_does_not_wait_for_a_saving_to_change_its_mode() -> None:
 
 
 def test_where_no_list_reaches_the_recall_it_stays_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faiss_index, "tuned", lambda rows, shortlist, reports: None)
+    monkeypatch.setattr(faiss_index, "tuned", lambda *_: None)
     index = FaissIndex.filled(WIDTH, [(IDS, VECTORS)], sizes=SIZES[SCAN])
     assert (index.mode, index.state.refused) == (EXACT, COUNT)
     assert index.search(QUERIES, 10) == [brute_force(query, 10) for query in QUERIES]
@@ -211,7 +211,7 @@ def test_where_no_list_reaches_the_recall_it_stays_exact(monkeypatch: pytest.Mon
 
 
 def test_a_search_uses_the_setting_of_the_next_depth() -> None:
-    settings = tuple(Setting(depth, 4 * depth, depth / 1000) for depth in DEPTHS)
+    settings = tuple(Setting(depth, 4 * depth, 2 * depth, depth / 1000) for depth in DEPTHS)
     tuning = Tuning(1000, settings, {"images": 0.99})
     for shorter, longer in pairwise(settings):
         assert tuning.setting(shorter.depth) == shorter
@@ -242,7 +242,7 @@ def test_lists_that_hold_too_few_are_not_the_whole_answer(
     indexes: dict[str, FaissIndex], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the nearest list alone: what it holds answers where it is enough, and all rows are read where it is not."""
-    settings = tuple(Setting(depth, depth + 400 * (depth < 500), 0.0) for depth in DEPTHS)
+    settings = tuple(Setting(depth, depth + 400 * (depth < 500), depth + 400, 0.0) for depth in DEPTHS)
     state = replace(indexes[LISTS].state, tuning=Tuning(COUNT, settings, {}))
     index = FaissIndex.of(state, sizes=SIZES[LISTS])
     assert index.search(QUERIES[:3], 500) == [brute_force(query, 500) for query in QUERIES[:3]]
@@ -271,7 +271,7 @@ def test_survives_its_files(mode: str, tmp_path: Path) -> None:
     assert again.search(QUERIES, 12) == expected
     again.check()
     kilobyte = 1024 * WIDTH / 512  # what is a kilobyte at 512 dimensions; ids and marks weigh more at fewer
-    assert again.memory_bytes() / COUNT - 18 <= {EXACT: 1.0, SCAN: 0.07, LISTS: 0.6}[mode] * kilobyte + 8
+    assert again.memory_bytes() / COUNT - 18 <= {EXACT: 1.0, SCAN: 0.35, LISTS: 0.85}[mode] * kilobyte + 8
 
 
 @MODES
