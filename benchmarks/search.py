@@ -11,14 +11,14 @@ where the index is exact, the same float16 scan. Latencies are
 milliseconds for one query at a time, p50 and p95 of wall time, and p50 of the processor time of the calling thread,
 which says more on a machine that is not alone; run with one thread the two are comparable for all lines.
 
-hnswlib and usearch come with the extra `benchmark`; without them their lines are left out.
+hnswlib and usearch come with the extra `benchmark`; without them their lines are left out. `--autofaiss` names the
+interpreter of an environment with autofaiss, which builds the index that clip-retrieval would.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,18 +29,15 @@ import numpy as np
 
 from benchmarks.bulk_archive import FINGERPRINT, SHARES, build_archive
 from benchmarks.machine import describe_machine
+from benchmarks.search_contestants import K, Search, by_clip_retrieval, by_faiss, by_graphs, by_numpy
 from benchmarks.synthetic_vectors import SyntheticVectors
 from index_store import Archive, CaseFilter
 from index_store.faiss_build import load_faiss
 from index_store.faiss_index import FaissIndex
-from index_store.shortlist import InvertedLists
-from index_store.vector_index import Selection
 
-K = 10
 BATCH = 64
 LONG = 5.0
 """Seconds after which no further query of a line is timed."""
-Search = Callable[[np.ndarray], list[list[int]]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,12 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for size in options.sizes:
             graphs = size <= options.graphs_up_to
-            for line in measure(Path(folder) / str(size), size, count=options.queries, graphs=graphs):
+            for line in measure(
+                Path(folder) / str(size), size, count=options.queries, graphs=graphs, autofaiss=options.autofaiss
+            ):
                 print(json.dumps(line), flush=True)
     return 0
 
 
-def measure(folder: Path, size: int, *, count: int, graphs: bool) -> Iterator[dict[str, object]]:
+def measure(
+    folder: Path, size: int, *, count: int, graphs: bool, autofaiss: Path | None = None
+) -> Iterator[dict[str, object]]:
     """Build an archive of `size` vectors in `folder` and measure it; a line of figures at a time."""
     made = SyntheticVectors(size)
     vectors, queries, texts = made.array(), made.queries(count), made.text_queries(count)
@@ -88,7 +89,12 @@ def measure(folder: Path, size: int, *, count: int, graphs: bool) -> Iterator[di
     }
     index = archive._index._follower.index  # type: ignore[union-attr]
     assert isinstance(index, FaissIndex)
-    others = {"numpy": _numpy(vectors), **_faiss(index, vectors, queries), **(_graphs(vectors) if graphs else {})}
+    others = {
+        "numpy": by_numpy(vectors),
+        **by_faiss(index, vectors, queries),
+        **(by_graphs(vectors) if graphs else {}),
+        **(by_clip_retrieval(vectors, autofaiss) if autofaiss else {}),
+    }
     for name, where in _filters():
         permitted = _permitted(archive, where, size)
         truth = _truth(vectors, queries, permitted)
@@ -201,116 +207,12 @@ def _truth(vectors: np.ndarray, queries: np.ndarray, permitted: np.ndarray) -> l
     return [set((row + 1).tolist()) for row in best[0][1]]
 
 
-Make = Callable[[np.ndarray | None, Selection | None], Search | None]
-"""From the permitted rows and the selection to a search; None where it cannot filter."""
-
-
-def _numpy(vectors: np.ndarray) -> Make:
-    def make(permitted: np.ndarray | None, _: Selection | None) -> Search:
-        gathered = permitted is not None and 2 * len(permitted) <= len(vectors)
-        barred = None if permitted is None or gathered else np.setdiff1d(np.arange(len(vectors)), permitted)
-
-        def search(queries: np.ndarray) -> list[list[int]]:
-            chosen = vectors[permitted] if gathered else vectors
-            found = []
-            for query in queries:  # a batch at once would hold queries × vectors scores
-                scores = chosen @ query
-                if barred is not None:
-                    scores[barred] = -np.inf
-                best = np.argpartition(-scores, K)[:K] if len(scores) > K else np.arange(len(scores))
-                best = best[np.argsort(-scores[best])]
-                found.append(((permitted[best] if gathered else best) + 1).tolist())
-            return found
-
-        return search
-
-    return make
-
-
-def _faiss(index: FaissIndex, vectors: np.ndarray, queries: np.ndarray) -> dict[str, Make]:
-    """FAISS by itself: over our codes with its own refinement, and flat."""
-    faiss = load_faiss()
-    state = index.state
-    flat = faiss.IndexFlatIP(vectors.shape[1])
-    flat.add(vectors)
-    codes = state.shortlist._index
-    raw = codes
-    if state.tuning is not None:
-        setting = state.tuning.setting(K)
-        if isinstance(state.shortlist, InvertedLists):
-            lists = state.shortlist.share(queries, setting.margin) * state.shortlist.lists
-            codes.nprobe = round(lists)
-        raw = faiss.IndexRefineFlat(codes, faiss.swig_ptr(vectors))
-        raw.k_factor = setting.length / K
-
-    def filtered(permitted: np.ndarray | None, _: Selection | None) -> Search | None:
-        parameters = None
-        if permitted is not None:
-            named = np.zeros(len(vectors), bool)
-            named[permitted] = True
-            bits = np.packbits(named, bitorder="little")
-            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
-            parameters.bits = bits  # FAISS does not copy them
-        return lambda q: (flat.search(q, K, params=parameters)[1] + 1).tolist()
-
-    def unfiltered(permitted: np.ndarray | None, _: Selection | None) -> Search | None:
-        return None if permitted is not None else lambda q: (raw.search(q, K)[1] + 1).tolist()
-
-    return {"faiss": unfiltered, "faiss, flat float32": filtered}
-
-
-def _graphs(vectors: np.ndarray) -> dict[str, Make]:
-    made: dict[str, Make] = {}
-    try:
-        import hnswlib
-    except ImportError:
-        print("hnswlib is not installed (extra `benchmark`)", file=sys.stderr)
-    else:
-        graph = hnswlib.Index("ip", vectors.shape[1])
-        graph.init_index(len(vectors), M=32, ef_construction=200)
-        graph.set_num_threads(1)
-        started = time.perf_counter()
-        graph.add_items(vectors, np.arange(len(vectors)))
-        graph.set_ef(256)
-        print(f"hnswlib built in {time.perf_counter() - started:.1f} s", file=sys.stderr)
-
-        def by_hnswlib(permitted: np.ndarray | None, _: Selection | None) -> Search:
-            named = None if permitted is None else set(permitted.tolist())
-            keep = None if named is None else named.__contains__
-
-            def search(queries: np.ndarray) -> list[list[int]]:
-                try:
-                    return (graph.knn_query(queries, K, filter=keep)[0].astype(np.int64) + 1).tolist()
-                except RuntimeError:  # fewer than k were met under the filter
-                    return [[] for _ in queries]
-
-            return search
-
-        made["hnswlib M=32 ef=256"] = by_hnswlib
-    try:
-        from usearch.index import Index
-    except ImportError:
-        print("usearch is not installed (extra `benchmark`)", file=sys.stderr)
-    else:
-        other = Index(ndim=vectors.shape[1], metric="ip", dtype="f16", connectivity=32, expansion_search=256)
-        started = time.perf_counter()
-        other.add(np.arange(len(vectors)), vectors, threads=1)
-        print(f"usearch built in {time.perf_counter() - started:.1f} s", file=sys.stderr)
-
-        def by_usearch(permitted: np.ndarray | None, _: Selection | None) -> Search | None:
-            if permitted is not None:  # its Python interface takes no filter
-                return None
-            return lambda q: [(other.search(one, K, threads=1).keys.astype(np.int64) + 1).tolist() for one in q]
-
-        made["usearch f16 M=32 ef=256"] = by_usearch
-    return made
-
-
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--queries", type=int, default=100, help="timed one by one")
     parser.add_argument("--graphs-up-to", type=int, default=10_000, help="building graphs takes minutes from 1e5 on")
+    parser.add_argument("--autofaiss", type=Path, help="a Python interpreter with autofaiss: clip-retrieval's index")
     parser.add_argument("--threads", type=int, default=1, help="of FAISS; numpy follows OMP_NUM_THREADS")
     parser.add_argument("--folder", type=Path, help="where the temporary archives are made")
     return parser.parse_args(arguments)
