@@ -9,27 +9,19 @@ longer shortlist, at the recall of a search without a filter.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from .exact_ranking import TIE, Ranking, among, contenders, over_all, rank
-from .fine_codes import FineCodes
+from .exact_ranking import Ranking, among, over_all
 from .gpu_shortlist import FlatOnDevice, gpu_shortlist
-from .index_mode import DEPTHS, IndexSizes, Setting, Tuning, build, tuned
-from .shortlist import EXACT, FastScan, HalfPrecision, Shortlist
+from .index_mode import DEPTHS, IndexSizes, build, tuned
+from .index_state import IndexState
+from .shortlist import EXACT, FastScan, HalfPrecision
 from .vector_index import Ids, Selection, Vectors
 from .vector_rows import DamagedRowsError, Rows, VectorRows
 
-SPARE = 32
-"""How many more than k are fetched at least, to prove that no other row can be among the k best."""
-BATCH = 16
-"""Queries from which on one product with all rows is quicker than one scan each."""
-READ_ALL = 4
-"""A shortlist of more than one row in so many is no short list: all rows are read."""
-SMALL = 4096
-"""Rows that an exact shortlist may list all of."""
 DEAD = 4
 """Removed rows are closed up when they are more than one in so many."""
 FEW = 1000
@@ -44,22 +36,6 @@ Reports = Callable[[], Vectors]
 
 def no_reports() -> Vectors:
     return np.empty((0, 0), np.float32)
-
-
-@dataclass(frozen=True)
-class IndexState:
-    """What a search works on: replaced as a whole while searches go on."""
-
-    rows: VectorRows
-    shortlist: Shortlist
-    tuning: Tuning | None = None
-    """None where the shortlist is exact by proof."""
-    fine: FineCodes | None = None
-    """For what is on the list, where there is a tuning."""
-    trained: int = 0
-    """How many rows there were when the quantizer was trained."""
-    refused: int = 0
-    """How many there were when no list of bearable length reached the recall, so that the exact one was kept."""
 
 
 class FaissIndex:
@@ -177,86 +153,16 @@ class FaissIndex:
         if self._count == 0:
             return [[] for _ in queries]
         if selection is None:
-            return self._search(state, queries, k, np.empty(0, np.int64))
+            return state.search(queries, k, np.empty(0, np.int64))
         named = rows.rows_of(selection.ids)
         if selection.excluding:
             if k + len(named) <= DEPTHS[-1]:
-                return self._search(state, queries, k, named)
+                return state.search(queries, k, named)
         elif 2 * len(named) <= len(rows):
             return among(rows, queries, named, k)
         mask = np.zeros(len(rows), np.bool_)
         mask[named] = True
         return over_all(rows, queries, k, rows.alive & ~mask if selection.excluding else mask)
-
-    def _search(self, state: IndexState, queries: Vectors, k: int, excluded: Rows) -> list[Ranking]:
-        """Over all rows but the excluded ones, by way of the shortlist."""
-        rows, total = state.rows, len(state.rows)
-        # Among the best k + excluded are the k best of the others, at the recall that was measured for so many.
-        depth = k + len(excluded)
-        setting = None if state.tuning is None or depth > DEPTHS[-1] else state.tuning.setting(depth)
-        length, margin = (setting.length, setting.margin) if setting else (k + max(SPARE, k // 4), 0.0)
-        open_ = np.arange(len(queries))
-        rankings: list[Ranking] = [[] for _ in queries]
-        fetch = length + (len(excluded) if state.tuning is None else SPARE)
-        # Of many queries at once, and where the list would not be short, one product with all rows is quicker.
-        read_all = len(queries) >= BATCH if state.tuning is None else setting is None
-        while len(open_) and not read_all:
-            if READ_ALL * fetch > total and (state.tuning is not None or total > SMALL):
-                break
-            scores, found = state.shortlist.find(queries[open_], min(fetch, total), margin)
-            unproven = []
-            for number, own, listed in zip(open_.tolist(), scores, found, strict=True):
-                ranking = self._ranked(state, queries[number], k, own, listed, excluded, setting)
-                if ranking is None:
-                    unproven.append(number)
-                else:
-                    rankings[number] = ranking
-            open_, fetch = np.array(unproven, np.int64), 4 * fetch
-        if len(open_):
-            permitted = rows.alive.copy()
-            permitted[excluded] = False
-            for number, ranking in zip(open_.tolist(), over_all(rows, queries[open_], k, permitted), strict=True):
-                rankings[number] = ranking
-        return rankings
-
-    def _ranked(
-        self,
-        state: IndexState,
-        query: Vectors,
-        k: int,
-        own: Vectors,
-        listed: Rows,
-        excluded: Rows,
-        setting: Setting | None,
-    ) -> Ranking | None:
-        """The k best of those on the shortlist; None where it was not long enough to say so."""
-        rows, tuning = state.rows, state.tuning
-        everything = tuning is None and len(listed) >= len(rows)
-        ended = listed[-1] < 0
-        if tuning is not None:
-            # Rows with the last score may or may not have come along: left out, the answer does not depend on chance.
-            listed = listed[own > own[-1]]
-        useful = listed[listed >= 0]
-        useful = useful[rows.alive[useful]]
-        if excluded.size:
-            useful = useful[~np.isin(useful, excluded)]
-        if setting is not None:
-            # Ended: the lists that are read hold no more, and the recall was measured with what they hold.
-            if len(useful) < (k if ended else setting.length - len(excluded)):
-                return None
-            if state.fine is not None:
-                useful = state.fine.best(query, useful, setting.kept)
-        scores = rows.products(query[None], useful)[0]
-        if (
-            setting is None
-            and not everything
-            and (
-                # No row beyond the list scores more than its last one and what that may be off.
-                len(useful) < k or np.partition(scores, -k)[-k] - TIE <= own[-1] + (state.shortlist.error or 0.0)
-            )
-        ):
-            return None
-        return rank(rows, query, useful[contenders(scores, k)], k)
 
     def _mode_wanted(self) -> str:
         return self.sizes.mode(self._count, self.dim)

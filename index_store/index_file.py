@@ -27,9 +27,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .durable import sync_folder, write_durably
-from .faiss_index import FaissIndex, IndexState
+from .faiss_index import FaissIndex
 from .fine_codes import FineCodes, code_size, header_bytes
 from .index_mode import IndexSizes, Tuning
+from .index_state import IndexState
 from .shortlist import LISTS, SCAN, FastScan, HalfPrecision, InvertedLists
 from .vector_rows import DamagedRowsError, VectorRows
 

@@ -13,13 +13,14 @@ from archive_builders import DIM, FINGERPRINT, add_manifest, found_by_itself, un
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_store import Archive, faiss_index, vector_rows
+from index_store import Archive, faiss_index, index_state, vector_rows
 from index_store.durable import write_durably
 from index_store.faiss_build import load_faiss
-from index_store.faiss_index import FaissIndex, IndexState
+from index_store.faiss_index import FaissIndex
 from index_store.gpu_shortlist import FlatOnDevice
 from index_store.index_file import IndexFile, IndexFileProblem, IndexIdentity, LogPosition
 from index_store.index_mode import DEPTHS, RECALL, IndexSizes, Setting, Tuning
+from index_store.index_state import IndexState
 from index_store.shortlist import EXACT, LISTS, SCAN, HalfPrecision, InvertedLists
 from index_store.vector_index import Selection
 from index_store.vector_rows import DamagedRowsError, VectorRows
@@ -247,7 +248,7 @@ def test_lists_that_hold_too_few_are_not_the_whole_answer(
     index = FaissIndex.of(state, sizes=SIZES[LISTS])
     assert index.search(QUERIES[:3], 500) == [brute_force(query, 500) for query in QUERIES[:3]]
     with monkeypatch.context() as patched:
-        patched.setattr(faiss_index, "over_all", lambda *_: pytest.fail("all rows were read"))
+        patched.setattr(index_state, "over_all", lambda *_: pytest.fail("all rows were read"))
         found = index.search(QUERIES[:3], 10)
     for query, ranking in zip(QUERIES[:3], found, strict=True):
         truth = dict(brute_force(query, COUNT))
