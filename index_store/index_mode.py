@@ -26,6 +26,9 @@ DEPTHS = (10, 20, 50, 100, 200, 500, 1000, 2500)
 QUERIES = 200
 """Of each kind. 2,000 neighbours: the bound lies about .002 below the mean."""
 CONFIDENCE = 1.645
+SOME = 40
+"""So many are asked first: where they find much less (`DOUBT`) by the longest list, the others are not asked."""
+DOUBT = 0.05
 FEWEST = 64
 """Rows that a quantizer of 16 centres can be trained on at all."""
 LONGEST = 32_768
@@ -113,6 +116,7 @@ def tuned(rows: VectorRows, shortlist: FastScan, fine: FineCodes, reports: Vecto
     if len(reports):
         kinds["reports"] = _Probe.of(rows, reports, np.full(len(reports), -1))
     asked = np.concatenate([probe.queries for probe in kinds.values()])
+    some = {kind: probe.some(SOME) for kind, probe in kinds.items()}
     best: dict[int, tuple[float, Setting, dict[str, float]]] = {}
     for margin in shortlist.margins(asked):
         # Bytes that a search reads; those that lie anywhere are four times as dear.
@@ -120,6 +124,10 @@ def tuned(rows: VectorRows, shortlist: FastScan, fine: FineCodes, reports: Vecto
         depths = [depth for depth in DEPTHS if depth not in best or codes < best[depth][0]]
         if not depths:
             break
+        few = {kind: probe.places(rows, shortlist, fine, margin) for kind, probe in some.items()}
+        depths = [depth for depth in depths if all(_listed(found, depth) >= RECALL - DOUBT for found in few.values())]
+        if not depths:
+            continue
         places = {kind: probe.places(rows, shortlist, fine, margin) for kind, probe in kinds.items()}
         for depth in depths:
             for factor in KEPT:
@@ -156,6 +164,11 @@ class _Probe:
         truth = [rows.rows_in_order(np.array([i for i, _ in ranking], np.int64)) for ranking in rankings]
         return cls(queries, own, [t[t != mine][: DEPTHS[-1]] for t, mine in zip(truth, own, strict=True)])
 
+    def some(self, most: int) -> _Probe:
+        """At most so many of the queries, evenly drawn."""
+        step = -(-len(self.queries) // most)
+        return _Probe(self.queries[::step], self.own[::step], self.truth[::step])
+
     def places(self, rows: VectorRows, shortlist: FastScan, fine: FineCodes, margin: float) -> list[Places]:
         """Of each query where its true neighbours stand, in their order: on the shortlist, and among all on it by their
         fine codes; `LONGEST` where they do not."""
@@ -172,6 +185,11 @@ class _Probe:
             found.append((place[truth], fine_place[truth]))
             place[useful] = fine_place[useful] = LONGEST
         return found
+
+
+def _listed(found: list[Places], depth: int) -> float:
+    """Which part of the `depth` true neighbours is on the longest list, on average."""
+    return float(np.mean([(own[:depth] < LONGEST).mean() for own, _ in found if own.size]))
 
 
 def _shortest(places: dict[str, list[Places]], depth: int, kept: int) -> tuple[int, dict[str, float]] | None:
