@@ -35,6 +35,8 @@ from index_store import Archive, decode_image, read_manifest
 from retrieval import Encoder, add_manifest
 from retrieval.encoder import Progress
 
+DRAWN_FORWARD = 1000
+"""Drawn images of which the forward pass alone is timed: they are there for the memory."""
 SHARED = Path(__file__).parents[1] / "../shared/data/cytology/manifest.csv"
 
 
@@ -58,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def adding(manifest: Path, model: str | Path | None, folder: Path, options: argparse.Namespace) -> dict[str, object]:
     """`coin add`, and the forward pass of the same images and reports before it, so that both find the files read."""
     encoder = Encoder(model, device=options.device).load()
-    images, texts, forward, forward_cpu = _forward(encoder, manifest, options.images)
+    most = DRAWN_FORWARD if options.drawn else None
+    images, texts, forward, forward_cpu = _forward(encoder, manifest, options.images, most)
     begun = _peak()
     with Archive.create(folder / "archive") as archive:
         busy = time.process_time()
@@ -82,8 +85,8 @@ def adding(manifest: Path, model: str | Path | None, folder: Path, options: argp
         "forward pass alone, s": round(forward, 1),
         "forward pass alone, images/s": round(images / forward, 1),
         "of it for reports": texts,
-        "ratio": round(forward / summary.seconds * summary.added / images, 3),
-        "processor time, add / forward pass, s": f"{busy:.1f} / {forward_cpu:.1f}",
+        "ratio": round(forward / images * summary.added / summary.seconds, 3),
+        "processor time, add / forward pass, s": f"{busy:.1f} / {forward_cpu * summary.added / images:.1f}",
         "peak memory before / after, MB": f"{begun:.0f} / {peak:.0f}",
         "second add (nothing to do), s": round(again.seconds, 2),
     }
@@ -144,9 +147,10 @@ def head(manifest: Path, target: Path, count: int) -> Path:
     return target
 
 
-def _forward(encoder: Encoder, manifest: Path, folder: Path) -> tuple[int, int, float, float]:
-    """Images and reports, and seconds and processor seconds of their forward passes, batch by batch."""
-    rows, size = read_manifest(manifest, images=folder).rows, encoder.batch_size
+def _forward(encoder: Encoder, manifest: Path, folder: Path, most: int | None) -> tuple[int, int, float, float]:
+    """Images and reports of the first `most` rows, and seconds and processor seconds of their forward passes, batch by
+    batch."""
+    rows, size = read_manifest(manifest, images=folder).rows[:most], encoder.batch_size
     reports = list({row.case: row.report for row in rows if row.report.strip()}.values())
     clock = _Clock()
     encoder.encode_prepared([encoder.prepare(decode_image(rows[0].path))] * 2)  # the first pass is slower
