@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from retrieval.errors import ReadingError
+from retrieval.near_copy import NEAR_COPY_BITS, Bits, hash_distance, orientation_hashes
 from retrieval.notice import RESEARCH_USE
 from retrieval.reading_candidates import Candidate, archive_candidates, generated_candidates
 from retrieval.reading_pictures import FITS, Compression, Fit, coarsest, compressed, compression_of, squared
 from retrieval.reading_ratings import create_ratings
+from retrieval.reading_scale import SCALE
 from retrieval.reading_selection import Selection, select
 from retrieval.reading_study import (
     CARD,
@@ -100,11 +102,6 @@ def make_reading(
             candidate.case,
             candidate.provenance,
         )
-    if len(files) < n_real + n_generated:
-        raise ReadingError(
-            f"{n_real + n_generated - len(files)} of the images chosen are the same picture as another one in a file "
-            "of its own. Take the copies out of the folder or the archive, or choose with another --seed."
-        )
     shows_labels = labels and selection.all_matched
     # In the order of their hashes, which knows nothing of real and generated.
     truth = Truth(dict(sorted(origins.items())), selection.by_category, selection.by_site, left_out, archive.name)
@@ -122,6 +119,8 @@ def make_reading(
         "fit": fit,
         "compression": str(compression),
         "shows_labels": shows_labels,
+        "phantoms": _how_many(truth.count("phantom"), n_real),
+        "scale": [asdict(axis) for axis in SCALE],
         "pictures": [asdict(picture) for picture in pictures],
     }
     _write(path, card, truth, files)
@@ -142,6 +141,7 @@ class _Chooser:
     ) -> None:
         self.squares: dict[str, Image] = {}
         self.compression: dict[str, Compression | None] = {}
+        self._hashes: dict[str, Bits] = {}
         self._unfit: set[str] = set()
         self._side, self._fit, self._left_out, self._progress = side, fit, left_out, progress
         self._real, self._generated = self._large_enough(real), self._large_enough(generated)
@@ -160,7 +160,7 @@ class _Chooser:
             chosen = (*selection.real, *selection.generated)
             # All of them, also behind one that fails: the next round then has less to do.
             fit = [self._load(candidate, len(chosen)) for candidate in chosen]
-            if all(fit):
+            if all(fit) and not self._repeats(chosen):
                 kept = {candidate.sha256 for candidate in chosen}
                 self.compression = {key: one for key, one in self.compression.items() if key in kept}
                 return selection
@@ -191,6 +191,21 @@ class _Chooser:
             self._progress(min(len(self.squares), total), total)
         return True
 
+    def _repeats(self, chosen: Sequence[Candidate]) -> bool:
+        """Whether some nearly repeat another one; then these are out. A model that draws one picture again and again
+        would give itself away by that alone, and a second look at one picture is no independent rating."""
+        kept: list[Bits] = []
+        before = len(self._unfit)
+        for candidate in chosen:
+            if candidate.sha256 not in self._hashes:
+                self._hashes[candidate.sha256] = orientation_hashes(self.squares[candidate.sha256])
+            turned = self._hashes[candidate.sha256]
+            if any(hash_distance(turned, other) <= NEAR_COPY_BITS for other in kept):
+                self._refuse(candidate, "nearly the same as another picture that was chosen")
+            else:
+                kept.append(turned[0])
+        return len(self._unfit) > before
+
     def _refuse(self, candidate: Candidate, why: str) -> bool:
         self._unfit.add(candidate.sha256)
         self._left_out[why] += 1
@@ -204,6 +219,10 @@ class _Chooser:
             + (f" (left out: {reasons})" if reasons else "")
             + f". Ask for fewer with --n-{what}, choose another --size, or {more}."
         )
+
+
+def _how_many(count: int, of: int) -> str:
+    return "none" if not count else "all" if count == of else "some"
 
 
 def _usual_side(candidates: Sequence[Candidate]) -> int:

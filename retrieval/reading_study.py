@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from retrieval.errors import ReadingError
 from retrieval.reading_ratings import Ratings
+from retrieval.reading_scale import Axis
 from retrieval.saved_queries import NAME
 
 FORMAT: Final = 1
@@ -82,7 +83,10 @@ class Truth:
 
 
 class ReadingStudy:
-    """A study in its folder. Opened by any number of processes at once; only ratings ever change."""
+    """A study in its folder. Opened by any number of processes at once; only ratings ever change.
+
+    `phantoms` says whether none, some or all of those that stand for real images are drawn ones: readers are told.
+    """
 
     def __init__(self, folder: Path | str) -> None:
         """Raises ReadingError where the folder holds no study, or one of a later version, or one that was altered."""
@@ -97,7 +101,8 @@ class ReadingStudy:
             self.name, self.uuid, self.created = str(card["name"]), str(card["uuid"]), str(card["created"])
             self.seed, self.side = int(card["seed"]), int(card["side"])
             self.fit, self.compression = str(card["fit"]), str(card["compression"])
-            self.shows_labels = bool(card["shows_labels"])
+            self.shows_labels, self.phantoms = bool(card["shows_labels"]), str(card["phantoms"])
+            self.scale = tuple(Axis(**{**axis, "steps": tuple(axis["steps"])}) for axis in card["scale"])
             self.pictures = tuple(Picture(**picture) for picture in card["pictures"])
             self._truth_sha256 = str(card["truth_sha256"])
         except (KeyError, TypeError, ValueError) as error:

@@ -10,7 +10,8 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from index_store import CaseFilter
+from generation import read_provenance, save_png
+from index_store import CaseFilter, content_hash
 from retrieval import RESEARCH_USE, ReadingError, ReadingStudy, make_reading, open_reading, reading_names
 from retrieval.reading_pictures import compression_of
 from tests.retrieval.reading_parts import SIDE, field, made_archive, made_generated, made_study
@@ -50,7 +51,7 @@ def test_names_and_order_of_the_files_tell_nothing(study: ReadingStudy) -> None:
     assert [picture["id"] for picture in card["pictures"]] == sorted(picture.id for picture in study.pictures)
     assert card["notice"] == RESEARCH_USE
     truth = study.truth()
-    for word in ("generated", "phantom", "provenance", "case-"):
+    for word in ("generated", "provenance", "case-"):
         assert word not in json.dumps(card)
     assert not {origin.source_sha256 for origin in truth.origins.values()} & {p.id for p in study.pictures}
     assert study.folder.stat().st_mode & 0o077 == 0, "others may read the truth"
@@ -128,11 +129,11 @@ def test_phantoms_in_the_place_of_real_images_are_counted_apart(tmp_path: Path) 
         archive.update(archive.pending(read_manifest(tmp_path / "a" / "phantoms.csv").rows).changed)
         generated = made_generated(tmp_path / "g")
         mixed = make_reading(tmp_path / "r", "mixed", archive, generated, n_real=12, n_generated=12)
-        assert (mixed.truth().count("phantom"), mixed.truth().count("real")) == (3, 9)
+        assert (mixed.truth().count("phantom"), mixed.truth().count("real"), mixed.phantoms) == (3, 9, "some")
         without = make_reading(
             tmp_path / "r", "real", archive, generated, n_real=9, n_generated=9, where=CaseFilter(phantoms=False)
         )
-        assert (without.truth().count("phantom"), without.truth().count("real")) == (0, 9)
+        assert (without.truth().count("phantom"), without.truth().count("real"), without.phantoms) == (0, 9, "none")
 
 
 def test_what_cannot_be_used_is_left_out_and_counted(tmp_path: Path) -> None:
@@ -165,6 +166,24 @@ def test_an_image_that_turns_out_to_be_unfit_is_replaced_by_another(tmp_path: Pa
         assert sorted(truth.left_out.values()) == [1, 1]
         assert truth.count("real") == 6
         assert not {images[0].sha256, images[1].sha256} & {o.source_sha256 for o in truth.origins.values()}
+
+
+def test_no_two_pictures_are_nearly_the_same(tmp_path: Path) -> None:
+    """A model that draws one picture again and again would be known by that."""
+    with made_archive(tmp_path / "a") as archive:
+        generated = made_generated(tmp_path / "g", 7)
+        for number in (20, 21):
+            made_generated(tmp_path / "again", 1, first=number)
+            provenance = read_provenance(tmp_path / "again" / f"seed-{number}.png")
+            assert provenance is not None
+            darker = field(0).point(lambda value, by=number: value * (80 + by) // 110)  # type: ignore[misc]
+            save_png(darker, generated / f"again-{number}.png", provenance)
+        study = make_reading(tmp_path / "r", "pilot", archive, generated, n_real=7, n_generated=7)
+        shown = {origin.source_sha256 for origin in study.truth().origins.values() if origin.generated}
+        alike = [generated / name for name in ("seed-0.png", "again-20.png", "again-21.png")]
+        assert len(shown & {content_hash(path) for path in alike}) == 1
+        with pytest.raises(ReadingError, match="2 nearly the same"):
+            make_reading(tmp_path / "r", "more", archive, generated, n_real=8, n_generated=8)
 
 
 def test_a_study_is_never_replaced_and_needs_a_name(tmp_path: Path) -> None:

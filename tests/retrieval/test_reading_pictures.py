@@ -37,7 +37,7 @@ def test_all_get_the_coarsest_compression_in_every_step() -> None:
         assert all(a >= b for a, b in zip(common.luminance, source.luminance, strict=True))
         assert all(a >= b for a, b in zip(common.chrominance, source.chrominance, strict=True))
     assert (common.quality, common.subsampling) == (55, 1)
-    assert coarsest([]).quality == 92
+    assert coarsest([]).quality == 98
     assert compression_of(compressed(speckled(2), common)) == common
 
 
