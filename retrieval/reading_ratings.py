@@ -28,13 +28,13 @@ LONGEST_COMMENT: Final = 2_000
 _SCHEMA: Final = (
     """CREATE TABLE readers (
         name TEXT PRIMARY KEY NOT NULL, pseudonym INTEGER NOT NULL, began TEXT NOT NULL, closed TEXT
-    ) STRICT""",
+    )""",
     """CREATE TABLE ratings (
         reader TEXT NOT NULL REFERENCES readers (name), picture TEXT NOT NULL,
         anatomic INTEGER CHECK (anatomic BETWEEN 1 AND 5), diagnostic INTEGER CHECK (diagnostic BETWEEN 1 AND 5),
         guess TEXT CHECK (guess IN ('real', 'generated')), comment TEXT NOT NULL DEFAULT '', rated TEXT NOT NULL,
         PRIMARY KEY (reader, picture)
-    ) STRICT""",
+    )""",
 )
 _SET: Final = {
     name: f"INSERT INTO ratings (reader, picture, {name}, rated) VALUES (?, ?, ?, ?) "

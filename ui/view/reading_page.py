@@ -46,8 +46,9 @@ def draw_entrance(names: tuple[str, ...]) -> None:
     if opened.phantoms != "none":
         st.info(PHANTOMS[opened.phantoms])
     with st.form("begin_reading", border=False, width=420):
-        reader = st.text_input("Your name, or a pseudonym", value=user(), max_chars=LONGEST_NAME, key="reading_as")
-        pseudonym = st.checkbox("This is a pseudonym", value=True, key="reading_pseudonym")
+        known = user()
+        reader = st.text_input("Your name, or a pseudonym", value=known, max_chars=LONGEST_NAME, key="reading_as")
+        pseudonym = st.checkbox("This is a pseudonym", value=not known, key="reading_pseudonym")
         st.caption("Results and exports name you so, and say whether it is a pseudonym.")
         if st.form_submit_button("Begin, or go on", type="primary"):
             _, problem = guarded(lambda: state.begin(name, reader or "", pseudonym=pseudonym))
