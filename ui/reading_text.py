@@ -35,6 +35,11 @@ def study_text(study: ReadingStudy) -> str:
     """What was made: for the owner, who may know how many there are of each."""
     truth = study.truth()
     parts = [f"Made the reading '{study.name}' in {study.folder}.", _made_of(study)]
+    if truth.by_category < max(truth.count("generated"), len(study.pictures) - truth.count("generated")):
+        parts.append(
+            "Not every picture has its counterpart of the same site and category: what is shown may then tell which "
+            "is which. Generate from this archive's reports, or choose its sites with --site."
+        )
     if truth.left_out:
         counts = ", ".join(f"{count} {reason}" for reason, count in truth.left_out.items())
         parts.append(f"Left out: {counts}.")

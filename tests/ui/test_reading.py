@@ -82,6 +82,7 @@ def test_what_was_made_is_told_to_its_owner(folder: Path, phantoms: list[Phantom
     assert "4 pictures: 2 phantoms in the place of real ones and 2 generated." in said
     assert "48 × 48 pixels, JPEG quality 98, 4:4:4; site and category are hidden from readers" in said
     assert "Keep the folder from them" in said
+    assert "Not every picture has its counterpart" in said
     assert phantoms[0].report[:20] not in said
 
 
