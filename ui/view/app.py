@@ -30,9 +30,13 @@ READING_PAGE: Final = "reading_page.py"
 st.set_page_config(page_title="COIN retrieval", layout="wide", initial_sidebar_state=SIDEBAR)
 st.html(STYLE)
 alone, _ = guarded(lambda: Settings.from_env().reading_only == "yes")
-reading = st.Page(READING_PAGE, title="Blinded reading", url_path="reading", default=bool(alone), visibility="hidden")
+reading = st.Page(READING_PAGE, title="Blinded reading", url_path="reading", visibility="hidden")
 page = st.navigation(
-    [reading]
+    [
+        # The default page has no path of its own, and a link to /reading is to lead somewhere in both views.
+        st.Page(READING_PAGE, title="Blinded reading", default=True, url_path="start"),
+        reading,
+    ]
     if alone
     else [
         st.Page("search_page.py", title="Search", default=True),
@@ -41,7 +45,7 @@ page = st.navigation(
     ],
     position="hidden",
 )
-about = "Generated images are among those shown here." if page == reading else ABOUT
+about = "Generated images are among those shown here." if alone or page == reading else ABOUT
 st.warning(f"**{RESEARCH_USE}** {about}", icon=":material/science:")
 if alone:
     page.run()

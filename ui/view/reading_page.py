@@ -71,7 +71,7 @@ def draw_reading(study: ReadingStudy, reader: Reader) -> None:
     st.progress(rated / len(order))
     if problem := state.problem():
         st.error(escape(problem))
-    left, right = st.columns([1.05, 1], gap="medium")
+    left, right = st.columns([1, 1.1], gap="medium")
     with left, st.container(key="wide"):
         _draw_picture(study, picture, here, len(order))
     with right, st.container(key="narrow"):
