@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from retrieval.errors import EvaluationError as EvaluationError
     from retrieval.errors import IdentifiersError as IdentifiersError
     from retrieval.errors import QueryError as QueryError
+    from retrieval.errors import ReadingClosedError as ReadingClosedError
+    from retrieval.errors import ReadingError as ReadingError
     from retrieval.errors import RetrievalError as RetrievalError
     from retrieval.evaluation import Estimate as Estimate
     from retrieval.evaluation import Label as Label
@@ -35,9 +37,16 @@ if TYPE_CHECKING:
     from retrieval.generated_query import generate_query as generate_query
     from retrieval.ingest import AddSummary as AddSummary
     from retrieval.ingest import add_manifest as add_manifest
+    from retrieval.new_reading import make_reading as make_reading
     from retrieval.notice import RESEARCH_USE as RESEARCH_USE
     from retrieval.query import Query as Query
     from retrieval.query import Region as Region
+    from retrieval.reading_export import rating_rows as rating_rows
+    from retrieval.reading_results import ReadingResults as ReadingResults
+    from retrieval.reading_results import evaluate_reading as evaluate_reading
+    from retrieval.reading_study import ReadingStudy as ReadingStudy
+    from retrieval.reading_study import open_reading as open_reading
+    from retrieval.reading_study import reading_names as reading_names
     from retrieval.reembedding import ReembedSummary as ReembedSummary
     from retrieval.reembedding import reembed as reembed
     from retrieval.report_reader import ReportReading as ReportReading
@@ -71,6 +80,10 @@ _HOME = {
     "Query": "query",
     "QueryError": "errors",
     "RankedCase": "results",
+    "ReadingClosedError": "errors",
+    "ReadingError": "errors",
+    "ReadingResults": "reading_results",
+    "ReadingStudy": "reading_study",
     "ReembedSummary": "reembedding",
     "Region": "query",
     "ReportReading": "report_reader",
@@ -80,9 +93,14 @@ _HOME = {
     "Timing": "results",
     "add_manifest": "ingest",
     "evaluate_archive": "archive_evaluation",
+    "evaluate_reading": "reading_results",
     "generate_query": "generated_query",
+    "make_reading": "new_reading",
+    "open_reading": "reading_study",
     "precision_at_k": "evaluation",
+    "rating_rows": "reading_export",
     "read_report": "report_reader",
+    "reading_names": "reading_study",
     "reembed": "reembedding",
     "to_dict": "export",
     "to_json": "export",

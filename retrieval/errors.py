@@ -7,6 +7,8 @@
     ├── EvaluationError      an archive whose cases do not say what a right answer would be
     ├── IdentifiersError     a manifest holds direct identifiers, and was to be refused where it does
     ├── QueryError           the query cannot be answered as it was put
+    ├── ReadingError         a blinded reading that cannot be made, opened or gone on with
+    │   └── ReadingClosedError   the reader has closed it: ratings are frozen
     └── WorkerError          the machines that were to embed images do not do it
 
 Every message says what is wrong, where, and what to do next. The two rooms below keep their own trees, which pass
@@ -43,6 +45,14 @@ class IdentifiersError(RetrievalError):
 
 class QueryError(RetrievalError):
     """The query cannot be answered as it was put: no generator for a report, a fusion that does not exist …"""
+
+
+class ReadingError(RetrievalError):
+    """A blinded reading that cannot be made of what there is, is damaged, or was given what is no rating."""
+
+
+class ReadingClosedError(ReadingError):
+    """The reader has closed the reading: nothing of it can be changed any more."""
 
 
 class WorkerError(RetrievalError):

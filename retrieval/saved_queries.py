@@ -14,7 +14,7 @@ from typing import Final
 from retrieval.errors import QueryError
 from retrieval.query import Query, query_from_json, query_to_dict
 
-_NAME: Final = re.compile(r"[^\W_](?:[\w .()+-]{0,78}[\w)+])?")
+NAME: Final = re.compile(r"[^\W_](?:[\w .()+-]{0,78}[\w)+])?")
 """Letters, digits and a few signs: what every file system takes as a name, and no way out of the folder."""
 MAX_BYTES: Final = 256 * 1024**2
 
@@ -31,7 +31,7 @@ class SavedQueries:
 
     def names(self) -> tuple[str, ...]:
         """The names of the saved queries, in alphabetical order."""
-        return tuple(sorted(path.stem for path in self.folder.glob("*.json") if _NAME.fullmatch(path.stem)))
+        return tuple(sorted(path.stem for path in self.folder.glob("*.json") if NAME.fullmatch(path.stem)))
 
     def save(self, name: str, query: Query, *, replace: bool = False) -> Path:
         """Keep a query under a name, durably or not at all.
@@ -78,7 +78,7 @@ class SavedQueries:
             raise QueryError(f"There is no saved query '{name}'.") from None
 
     def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise QueryError(
                 f"'{name}' cannot name a query: use up to 80 letters, digits, spaces and . ( ) + - _, "
                 "beginning with a letter or digit."

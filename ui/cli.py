@@ -22,6 +22,7 @@ from ui.commands.doctor import doctor
 from ui.commands.evaluate import evaluate
 from ui.commands.generate import generate
 from ui.commands.queries import queries
+from ui.commands.reading import reading
 from ui.commands.reembed import encoders, reembed
 from ui.commands.search import search
 from ui.commands.view import view
@@ -86,6 +87,7 @@ for command in (
     generate,
     evaluate,
     calibrate,
+    reading,
     reembed,
     encoders,
     status,

@@ -120,6 +120,12 @@ class Settings:
         "HTTP header in which the proxy before the view names its user, for the audit log",
         default_text="none: who signed in, else the view's own account",
     )
+    readings: str | None = _setting(None, "folder of blinded readings", default_text="`~/.local/share/coin/readings`")
+    reading_only: str = _setting(
+        "no",
+        "the view shows blinded readings alone, so that no reader can search for a picture",
+        choices=("no", "yes"),
+    )
     port: int = _setting(8501, "port of the view on 127.0.0.1", minimum=1, maximum=65535)
     max_upload_mb: int = _setting(50, "largest picture that the view accepts, in MiB", minimum=1, maximum=1024)
 
@@ -153,10 +159,17 @@ class Settings:
     @property
     def queries_folder(self) -> Path:
         """Where named queries are kept (XDG base directory specification where `queries` is not set)."""
-        if self.queries:
-            return Path(self.queries)
-        home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-        return Path(home) / "coin" / "queries"
+        return Path(self.queries) if self.queries else _data_folder() / "queries"
+
+    @property
+    def readings_folder(self) -> Path:
+        """Where blinded readings are kept (likewise)."""
+        return Path(self.readings) if self.readings else _data_folder() / "readings"
+
+
+def _data_folder() -> Path:
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home) / "coin"
 
 
 SETTINGS: Final[tuple[Setting, ...]] = tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 from generation.phantom import Phantom, phantom_cases, write_phantoms
 from tests.clip_model import tiny_clip
 from tests.models import tiny_lora, tiny_sdxl
+from tests.ui.served_view import CHROMIUM
 from ui.cli import cli
 from ui.settings import SETTINGS
 
@@ -61,6 +63,19 @@ def archive(models: dict[str, str], manifest: Path, tmp_path_factory: pytest.Tem
         added = coin("add", manifest, "--archive", folder)
         assert added.exit_code == 0, added.output
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """A headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(autouse=True)

@@ -2,78 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
 import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from generation.phantom import Phantom
 from retrieval import RESEARCH_USE
 from tests.ui.conftest import CASES
+from tests.ui.served_view import IN_A_BROWSER, PATIENCE, served
 
-ROOT = Path(__file__).parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 60_000  # milliseconds
 # The first search imports torch and loads models, on a machine that may be busy: 70 s were seen beside a training.
 FIRST_SEARCH = 300_000
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
-]
+pytestmark = IN_A_BROWSER
 
 
 @pytest.fixture(scope="module")
 def address(models: dict[str, str], archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The view, served by `coin ui` on a free port of the loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log"
-    environment = {**os.environ, **models, "COIN_ARCHIVE": str(archive), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "ui", "ui", "--no-browser", "--port", str(port)]
-    with log.open("w") as output:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        wait_until_healthy(f"http://127.0.0.1:{port}", server, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-
-
-def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE / 1000
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:  # not listening yet: give it a moment, and see that it lives
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                server.wait(timeout=0.1)
-                pytest.fail(f"the server ended:\n{log.read_text()}")
-    pytest.fail(f"the server does not answer:\n{log.read_text()}")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield chromium
-        chromium.close()
+    with served({**models, "COIN_ARCHIVE": str(archive)}, tmp_path_factory.mktemp("server") / "log") as address:
+        yield address
 
 
 @pytest.fixture

@@ -48,20 +48,34 @@ def streamlit_options(settings: Settings, *, browser: bool) -> list[str]:
 @click.option("--browser/--no-browser", default=True, help="Open the browser. [default: --browser]")
 @with_settings(
     *("archive", "port", "max_upload_mb", "k", "n_images", "seed", "preset", "rules", "queries", "cache"),
-    *("audit", "audit_days", "user_header"),
+    *("audit", "audit_days", "user_header", "readings", "reading_only"),
     *MODEL_SETTINGS,
     *GENERATOR_SETTINGS,
 )
 def view(settings: Settings, browser: bool) -> None:
     """Open the view in the browser. It answers on 127.0.0.1 only."""
-    with open_archive(settings.archive, read_only=True):
-        pass  # what is wrong with the archive is said here and not first in the browser
+    # What is wrong with the archive, or the readings, is said here and not first in the browser.
+    if settings.reading_only == "yes":
+        _check_readings(settings)
+    else:
+        with open_archive(settings.archive, read_only=True):
+            pass
     _check_port(settings.port)
     from streamlit.web.cli import main as streamlit
 
     os.environ.update(settings.to_env())
     options = streamlit_options(settings, browser=browser)
     streamlit(["run", str(APP), *options], prog_name="streamlit", standalone_mode=False)
+
+
+def _check_readings(settings: Settings) -> None:
+    from retrieval import reading_names
+
+    if not reading_names(settings.readings_folder):
+        raise ViewError(
+            f"there is no blinded reading in '{settings.readings_folder}': make one with `coin reading new NAME`, or "
+            "name the folder with --readings or COIN_READINGS"
+        )
 
 
 def _check_port(port: int) -> None:

@@ -7,7 +7,9 @@ from typing import Final
 import streamlit as st
 
 from retrieval import RESEARCH_USE
+from ui.settings import Settings
 from ui.view.plain import escape
+from ui.view.reading_state import studies
 from ui.view.state import guarded, service
 
 # Streamlit leaves 80 px around the page, sets headings large and captions pale, and stacks columns only on telephones.
@@ -22,16 +24,32 @@ h3 { font-size: 1.2rem !important; }
 </style>"""
 SIDEBAR: Final = 240  # pixels
 
+ABOUT: Final = "It finds similar cases and shows their reports."
+READING_PAGE: Final = "reading_page.py"
+
 st.set_page_config(page_title="COIN retrieval", layout="wide", initial_sidebar_state=SIDEBAR)
 st.html(STYLE)
+alone, _ = guarded(lambda: Settings.from_env().reading_only == "yes")
+reading = st.Page(READING_PAGE, title="Blinded reading", url_path="reading", visibility="hidden")
 page = st.navigation(
     [
+        # The default page has no path of its own, and a link to /reading is to lead somewhere in both views.
+        st.Page(READING_PAGE, title="Blinded reading", default=True, url_path="start"),
+        reading,
+    ]
+    if alone
+    else [
         st.Page("search_page.py", title="Search", default=True),
         st.Page("case_page.py", title="Case", url_path="case", visibility="hidden"),
+        reading,
     ],
     position="hidden",
 )
-st.warning(f"**{RESEARCH_USE}** It finds similar cases and shows their reports.", icon=":material/science:")
+about = "Generated images are among those shown here." if alone or page == reading else ABOUT
+st.warning(f"**{RESEARCH_USE}** {about}", icon=":material/science:")
+if alone:
+    page.run()
+    st.stop()
 status, problem = guarded(lambda: service().archive.status())
 if status is None:
     st.error(escape(problem))
@@ -39,4 +57,7 @@ else:
     with st.sidebar:
         st.subheader("COIN retrieval", anchor=False)
         st.text(f"{status.name or status.path.name}\n{status.cases} cases, {status.images} images")
+        if studies():
+            st.page_link("search_page.py", label="Search")
+            st.page_link(READING_PAGE, label="Blinded reading")
     page.run()

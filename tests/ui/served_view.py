@@ -1,0 +1,56 @@
+"""The view, served by `coin ui` in a process of its own, for tests in a real browser."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE = 60_000  # milliseconds
+IN_A_BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
+]
+
+
+@contextlib.contextmanager
+def served(settings: Mapping[str, str], log: Path) -> Iterator[str]:
+    """The address of the view with these settings (as environment variables), on a free port of the loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, **settings, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "ui", "ui", "--no-browser", "--port", str(port)]
+    with log.open("w") as output:
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        _wait_until_healthy(f"http://127.0.0.1:{port}", server, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:  # not listening yet: give it a moment, and see that it lives
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(timeout=0.1)
+                pytest.fail(f"the server ended:\n{log.read_text()}")
+    pytest.fail(f"the server does not answer:\n{log.read_text()}")

@@ -1,0 +1,153 @@
+"""`coin reading`: blinded readings of real and generated images: make one, see who reads, have the results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from retrieval.notice import RESEARCH_USE
+from ui.commands.output import echo, echo_json
+from ui.options import as_json, with_filters, with_settings
+from ui.progress import progress
+from ui.reading_text import progress_text, results_text, study_text
+from ui.service import Service
+from ui.settings import Settings
+from ui.text import clean
+
+if TYPE_CHECKING:
+    from index_store import CaseFilter
+
+CACHE: Final = "cache"
+_FILE: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
+
+
+@click.group()
+def reading() -> None:
+    """Blinded readings: people rate real and generated images without knowing which is which."""
+
+
+@reading.command()
+@click.argument("name")
+@click.option(
+    "--generated",
+    required=True,
+    metavar="FOLDER|cache",
+    help="Folder of generated images with their provenance, as `coin generate --out` makes it; or the --cache itself.",
+)
+@click.option("--n-real", type=click.IntRange(1), default=50, show_default=True, help="Images of the archive.")
+@click.option("--n-generated", type=click.IntRange(1), default=50, show_default=True, help="Generated images.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of choice and order.")
+@click.option(
+    "--size",
+    type=click.IntRange(32, 4096),
+    help="Pixels a side of every picture; smaller images are left out. [default: as most generated images]",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(("whole", "centre")),
+    default="whole",
+    show_default=True,
+    help="Of a larger image: its largest central square, reduced; or the centre at its own resolution.",
+)
+@click.option(
+    "--labels/--hide-labels",
+    default=True,
+    help="Show the stated site and category, where both halves have the same ones. [default: --labels]",
+)
+@with_filters
+@with_settings("archive", "readings", "cache")
+def new(
+    settings: Settings,
+    name: str,
+    generated: str,
+    n_real: int,
+    n_generated: int,
+    seed: int,
+    size: int | None,
+    fit: str,
+    labels: bool,
+    where: CaseFilter | None,
+) -> None:
+    """Make the reading NAME: choose images by chance, balanced over site and category, and freeze them.
+
+    Every picture gets one size, format and compression, and no metadata. The reading's folder is for you alone: it
+    holds the truth.
+    """
+    from retrieval import make_reading
+
+    service = Service(settings)
+    click.get_current_context().call_on_close(service.close)
+    with progress("Reading", unit="images") as draw:
+        study = make_reading(
+            settings.readings_folder,
+            name,
+            service.archive,
+            settings.cache_folder if generated == CACHE else Path(generated),
+            n_real=n_real,
+            n_generated=n_generated,
+            seed=seed,
+            side=size,
+            fit="centre" if fit == "centre" else "whole",
+            labels=labels,
+            where=where,
+            progress=draw,
+        )
+    echo(study_text(study))
+
+
+@reading.command("list")
+@as_json
+@with_settings("readings")
+def list_(settings: Settings, as_json: bool) -> None:
+    """List the readings, their readers, and how far these are."""
+    from retrieval import open_reading, reading_names
+    from retrieval.reading_results import progress_of
+
+    folder = settings.readings_folder
+    found = {}
+    for name in reading_names(folder):
+        study = open_reading(folder, name)
+        found[name] = progress_of(study)
+        study.close()
+    if as_json:
+        echo_json({"folder": folder, "readings": found})
+        return
+    lines = [progress_text(name, readers) for name, readers in found.items()]
+    echo("\n".join([*(lines or [f"There is no reading in {folder}."]), "", RESEARCH_USE]))
+
+
+@reading.command()
+@click.argument("name")
+@click.option("--csv", "csv_file", type=_FILE, help="Also write every rating, with the truth, to this CSV file.")
+@as_json
+@with_settings("readings")
+def results(settings: Settings, name: str, csv_file: Path | None, as_json: bool) -> None:
+    """The figures of the readers who have closed the reading NAME. JSON holds every rating as well."""
+    from retrieval import evaluate_reading, open_reading, rating_rows
+    from retrieval.reading_export import rows_csv
+
+    study = open_reading(settings.readings_folder, name)
+    click.get_current_context().call_on_close(study.close)
+    found, rows = evaluate_reading(study), rating_rows(study)
+    if csv_file is not None:
+        csv_file.write_text(rows_csv(rows), encoding="utf-8")
+    if as_json:
+        echo_json({"results": found, "ratings": rows})
+    else:
+        echo(results_text(found))
+
+
+@reading.command()
+@click.argument("name")
+@click.option("--reader", required=True, metavar="NAME", help="Whose ratings are to be frozen.")
+@with_settings("readings")
+def close(settings: Settings, name: str, reader: str) -> None:
+    """Close the reading NAME for a reader who will not come back. What was not answered stays missing."""
+    from retrieval import open_reading
+
+    study = open_reading(settings.readings_folder, name)
+    click.get_current_context().call_on_close(study.close)
+    study.ratings.close_reader(reader)
+    echo(clean(f"The ratings of '{reader}' are frozen, and count from now on."))
