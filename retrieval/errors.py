@@ -7,6 +7,7 @@
     ├── EvaluationError      an archive whose cases do not say what a right answer would be
     ├── IdentifiersError     a manifest holds direct identifiers, and was to be refused where it does
     ├── QueryError           the query cannot be answered as it was put
+    ├── SyntheticSetError    a folder that cannot take (or is not) a set of generated images
     └── WorkerError          the machines that were to embed images do not do it
 
 Every message says what is wrong, where, and what to do next. The two rooms below keep their own trees, which pass
@@ -43,6 +44,10 @@ class IdentifiersError(RetrievalError):
 
 class QueryError(RetrievalError):
     """The query cannot be answered as it was put: no generator for a report, a fusion that does not exist …"""
+
+
+class SyntheticSetError(RetrievalError):
+    """A folder that cannot take a set of generated images, or holds one that was drawn in another way."""
 
 
 class WorkerError(RetrievalError):

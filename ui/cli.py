@@ -17,6 +17,7 @@ from ui.commands.archive import init, remove, show, status
 from ui.commands.audit import audit
 from ui.commands.backup import backup, restore
 from ui.commands.calibrate import calibrate
+from ui.commands.copy_check import copy_check
 from ui.commands.demo import demo
 from ui.commands.doctor import doctor
 from ui.commands.evaluate import evaluate
@@ -84,6 +85,7 @@ for command in (
     show,
     remove,
     generate,
+    copy_check,
     evaluate,
     calibrate,
     reembed,
