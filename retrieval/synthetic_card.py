@@ -37,8 +37,8 @@ configs:
 
 # Synthetic cytology images
 
-**{RESEARCH_USE}** Every image here was generated from report text and shows no patient. None was validated by anybody:
-an image need not show what its report says.
+**{RESEARCH_USE}** Every image here was generated from report text and shows no patient. None was validated by
+anybody: an image need not show what its report says.
 
 | what | |
 |---|---|

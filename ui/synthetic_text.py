@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from retrieval.notice import RESEARCH_USE
 from ui.text import clean, page, wrapped
 
 if TYPE_CHECKING:
@@ -32,22 +31,21 @@ def set_text(summary: SetSummary) -> str:
         f"{summary.images} images of {summary.reports} reports ({summary.distinct_reports} different) in "
         f"{summary.folder}: {len(summary.classes)} classes.",
         f"Drawn now: {summary.drawn} in {summary.seconds:.0f} s{rate}; the others were there.",
-        f"Duplicates: {summary.exact_duplicates} of the same pixels, dropped; {summary.near_duplicates} that look alike, "
-        "kept and marked in the column near_duplicate_of.",
+        f"Duplicates: {summary.exact_duplicates} of the same pixels, dropped; {summary.near_duplicates} that look "
+        "alike, kept and marked in the column near_duplicate_of.",
     ]
     if summary.set_aside:
         lines.append(f"{summary.set_aside} images that the table no longer asks for lie in dropped/.")
-    return page([*(wrapped(line) for line in lines), _skipped(summary.skipped), RESEARCH_USE])
+    return page([*(wrapped(line) for line in lines), _skipped(summary.skipped)])
 
 
 def share_text(share: Share, drawn: int, seconds: float, problems: Sequence[Problem]) -> str:
     """One share of a set."""
     done = (
         f"Share {share.number} of {share.of}: {drawn} images drawn in {seconds:.0f} s. When all shares are done, run "
+        "the same command once without --shard: it ends the set."
     )
-    return page(
-        [wrapped(f"{done}the same command once without --shard: it ends the set."), _skipped(problems), RESEARCH_USE]
-    )
+    return page([wrapped(done), _skipped(problems)])
 
 
 def copy_text(report: CopyReport) -> str:
@@ -75,7 +73,7 @@ def copy_text(report: CopyReport) -> str:
         )
     parts += [wrapped(f"Note: {note}") for note in notes]
     parts.append("\n".join(["What this does not show:", *(wrapped(f"- {line}", indent="  ") for line in NOT_SHOWN)]))
-    return page([*parts, RESEARCH_USE])
+    return page(parts)
 
 
 def _counted(report: CopyReport) -> str:
@@ -87,13 +85,14 @@ def _counted(report: CopyReport) -> str:
     flagged = report.baseline_near_copies
     return (
         f"{said}: {among}. Of the references themselves, {flagged} of {report.references} "
-        f"({flagged / report.references:.2%}) are as near to an image of another patient."
+        f"({flagged / report.references:.2%}) are as near to an image of another patient, as both lie."
     )
 
 
 def _pairs(pairs: Sequence[CopyPair]) -> list[str]:
     lines = [
-        f"  {clean(pair.image)}  ~  {clean(pair.reference)}  (similarity {pair.similarity:.3f}, {pair.hash_distance} bits)"
+        f"  {clean(pair.image)}  ~  {clean(pair.reference)}  "
+        f"(similarity {pair.similarity:.3f}, {pair.hash_distance} bits)"
         for pair in pairs[:SHOWN]
     ]
     return [*lines, f"  and {len(pairs) - SHOWN} more (--json names all)"] if len(pairs) > SHOWN else lines
@@ -113,8 +112,8 @@ def _distribution(report: CopyReport) -> str:
         return "\n".join([*lines, "All references are of one patient: there is no baseline to read this beside."])
     said = (
         f"A generated image lies nearer to a reference than a reference to one of another patient in "
-        f"{report.nearer_than_baseline:.0%} of comparisons (50 % were they alike); {report.nearer_than_baseline_95:.1%} "
-        "of them lie nearer than 95 % of the references do (5 % were they alike)."
+        f"{report.nearer_than_baseline:.0%} of comparisons (50 % were they alike); "
+        f"{report.nearer_than_baseline_95:.1%} of them lie nearer than 95 % of the references do (5 % were they alike)."
     )
     return "\n".join([*lines, wrapped(said)])
 

@@ -51,8 +51,8 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
     "--shard",
     callback=_share,
     metavar="K/N",
-    help="Draw only the K-th of N shares of the table's reports: one process a GPU, on any number of machines. When all "
-    "are done, run once more without it.",
+    help="Draw only the K-th of N shares of the table's reports: one process a GPU, on any number of machines. Run "
+    "once more without it when all are done.",
 )
 @click.option(
     "--batch-size", type=click.IntRange(1, 256), default=4, show_default=True, help="Images drawn at a time (table)."
