@@ -5,10 +5,9 @@
     reference images ─► vectors, hashes (kept) ────────────┘              beside: real images to other patients'
 
 A near copy is told by the perceptual hash, with the threshold of `near_copy`, from *every* reference: unlike there,
-the encoder need not find the original first, so that 99.7 % of altered copies are found where ten candidates let 84 to 97 % be found.
-On the 2,766 shared images that costs no false flag: of all pairs of images of different patients, in every orientation,
-one is within the threshold, the same overlapping photographs that were found among the nearest ten (`python -m
-benchmarks.near_copies`).
+the encoder need not find the original first, which it does for 84 to 97 % of altered copies. On the 2,766 shared images
+that costs no false flag: of all pairs of images of different patients, in every orientation, one is within the
+threshold, the same overlapping photographs that were found among the nearest ten (`python -m benchmarks.near_copies`).
 
 How near is near is read beside a baseline: each reference's similarity to the nearest image of *another* patient. Were
 generated images no nearer to the references than other patients' real images are, the two distributions would agree;
@@ -100,8 +99,8 @@ class CopyReport:
     baseline: Nearness | None
     """Of the references, each to the nearest image of another patient; None where there is one patient alone."""
     baseline_near_copies: int
-    """References within the threshold of another patient's image: what the hash flags wrongly, or true doublets. As they
-    lie: turned ones are not looked for here."""
+    """References within the threshold of another patient's image: what the hash flags wrongly, or true doublets. As
+    they lie: turned ones are not looked for here."""
     nearer_than_baseline_95: float | None
     """Share of generated images that lie nearer to a reference than 95 % of references lie to another patient's; 0.05
     were they alike."""

@@ -46,10 +46,10 @@ def pairs_sheet(report: CopyReport, path: Path) -> Path:
         sections.append(
             Section(
                 f"{found}: similarity {pair.similarity:.3f}, {bits}",
-                "",
+                f"{pair.image}  ~  {pair.reference}",
                 (
-                    Tile(_picture(pair.image_path), pair.image, "", SYNTHETIC),
-                    Tile(_picture(pair.reference_path), pair.reference, "", "REFERENCE"),
+                    Tile(_picture(pair.image_path), "generated", "", SYNTHETIC),
+                    Tile(_picture(pair.reference_path), "reference", "", "REFERENCE"),
                 ),
             )
         )
