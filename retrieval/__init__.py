@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from retrieval.archive_evaluation import evaluate_archive as evaluate_archive
     from retrieval.audit_log import AuditLog as AuditLog
     from retrieval.audit_log import AuditState as AuditState
+    from retrieval.augmentation import AugmentResult as AugmentResult
+    from retrieval.augmentation import augment_check as augment_check
     from retrieval.copy_report import CopyReport as CopyReport
     from retrieval.copy_report import check_copies as check_copies
     from retrieval.deidentification import IdentifierCount as IdentifierCount
@@ -60,6 +62,7 @@ _HOME = {
     "AuditError": "errors",
     "AuditLog": "audit_log",
     "AuditState": "audit_log",
+    "AugmentResult": "augmentation",
     "CaseSearch": "search",
     "CopyReport": "copy_report",
     "Encoder": "encoder",
@@ -89,6 +92,7 @@ _HOME = {
     "SyntheticSetError": "errors",
     "Timing": "results",
     "add_manifest": "ingest",
+    "augment_check": "augmentation",
     "check_copies": "copy_report",
     "evaluate_archive": "archive_evaluation",
     "finish_set": "synthetic_files",

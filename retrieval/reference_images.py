@@ -24,7 +24,7 @@ from retrieval.vector_shelf import VectorShelf, shelf_key
 if TYPE_CHECKING:
     import PIL.Image
 
-    from index_store import Archive, Problem
+    from index_store import Archive, ManifestRow, Problem
 
 Vectors = npt.NDArray[np.float32]
 
@@ -51,6 +51,8 @@ class References:
     patients_named: bool
     """Whether every image's patient was named. Else an image, or a case, stood for a patient of its own."""
     skipped: tuple[Problem, ...] = ()
+    rows: tuple[ManifestRow, ...] = ()
+    """One an image, where they are of a manifest."""
 
 
 def manifest_references(
@@ -83,7 +85,7 @@ def manifest_references(
             kept.append(row)
         except (OSError, ImageProblem):
             problems.append(Problem(f"line {row.line}", "its image cannot be read", "Check the file."))
-    vectors, hashes, readable = _described(named, encoder, work, progress)
+    vectors, hashes, readable = describe_images(named, encoder, work, progress)
     for place in np.flatnonzero(~readable):
         problems.append(Problem(f"line {kept[place].line}", "its image cannot be decoded", "Export it again."))
     where = np.flatnonzero(readable)
@@ -98,6 +100,7 @@ def manifest_references(
         hashes=hashes,
         patients_named=all(row.names_patient for row in kept),
         skipped=tuple(problems),
+        rows=tuple(kept[place] for place in where),
     )
 
 
@@ -141,10 +144,11 @@ def archive_references(
     )
 
 
-def _described(
+def describe_images(
     named: Sequence[tuple[str, Path, str]], encoder: Encoder, work: Path | None, progress: Progress | None
 ) -> tuple[Vectors, Bits, npt.NDArray[np.bool_]]:
-    """Vectors float32[m, d] and hashes bool[m, 256] of those that can be decoded, and which of the n these are."""
+    """Vectors float32[m, d] and hashes bool[m, 256] of those (name, path, content hash) that can be decoded, and which
+    of the n these are. Kept by content in the folder `work`."""
     shelf = VectorShelf(None if work is None else work / "images" / encoder.fingerprint[:16], encoder.dim)
     bits = _hash_shelf(work)
     keys = [shelf_key({"image": sha256, "encoder": encoder.fingerprint}) for _, _, sha256 in named]

@@ -15,6 +15,7 @@ from retrieval.notice import RESEARCH_USE
 from ui.commands.add import add
 from ui.commands.archive import init, remove, show, status
 from ui.commands.audit import audit
+from ui.commands.augment_check import augment_check
 from ui.commands.backup import backup, restore
 from ui.commands.calibrate import calibrate
 from ui.commands.copy_check import copy_check
@@ -86,6 +87,7 @@ for command in (
     remove,
     generate,
     copy_check,
+    augment_check,
     evaluate,
     calibrate,
     reembed,
