@@ -4,9 +4,9 @@
     python -m benchmarks.augment --only cells --per-class 40
 
 Phantoms: held-out ones (seeds and wordings that neither encoder nor generator was trained on), five folds, dealt three
-times. Real cells: the cervix cells of `../shared/data/cytology`, tested on the patients that the starter's encoder never
-saw (`retrieval.training.smears.is_held_out`), of whom one has cells; intervals are of his slides then. The starter's
-generator has read reports like theirs and has never seen a real cell.
+times. Real cells: the cervix cells of `../shared/data/cytology`, tested on the patients that the starter's encoder
+never saw (`retrieval.training.smears.is_held_out`), of whom one has cells: intervals are of that patient's slides. The
+starter's generator has read reports like theirs and has never seen a real cell.
 """
 
 from __future__ import annotations

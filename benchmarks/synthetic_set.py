@@ -4,10 +4,10 @@
     python -m benchmarks.synthetic_set --reports 400 --training 24000
 
 Reports of held-out phantoms (wordings and chance of no training phantom) become a set as `coin generate --manifest`
-makes it; a second run over it draws nothing. Then the set is compared with the first so many of the 24,000 phantoms that
-the starter's generator was trained on (`coin copy-check --against`), and with held-out phantoms, which it never saw: a
-generator that copied its training images would lie nearer to those than to these. Last, how long it takes to tell
-duplicates among many.
+makes it; a second run over it draws nothing. Then the set is compared with the first so many of the 24,000 phantoms
+that the starter's generator was trained on (`coin copy-check --against`), and with held-out phantoms, which it never
+saw: a generator that copied its training images would lie nearer to those than to these. Last, how long it takes to
+tell duplicates among many.
 """
 
 from __future__ import annotations

@@ -252,10 +252,8 @@ class _Measure:
 
     def of(self, scores: Floats) -> dict[str, Average]:
         """By metric, of probabilities float[n, categories]."""
-        return {
-            **self._votes(scores.argmax(axis=1)),
-            "AUROC": macro_auroc(scores, self._truth, self._groups, self._rounds),
-        }
+        area = macro_auroc(scores, self._truth, self._groups, self._rounds)
+        return {**self._votes(scores.argmax(axis=1)), "AUROC": area}
 
     def commonest(self) -> dict[str, float]:
         """By metric: saying the commonest class of all."""

@@ -103,7 +103,8 @@ class DrawnImages:
         for own in of_class.values():
             for turn, text in enumerate(own[: self._per_class]):
                 asked.append((text, list(range(-(-(self._per_class - turn) // len(own))))))
-        self._draw([(text, seed) for text, seeds in asked for seed in seeds], progress)
+        wanted = ((text, seed) for text, seeds in asked for seed in seeds)
+        self._draw([(text, seed) for text, seed in wanted if not self._drawings.are_made(text, [seed])], progress)
         place = {text: i for i, text in enumerate(sorted(texts))}
         return SyntheticImages(
             np.concatenate([self._drawings.vectors(text, seeds) for text, seeds in asked]),
@@ -111,19 +112,19 @@ class DrawnImages:
             np.array([place[text] for text, seeds in asked for _ in seeds], dtype=np.int64),
         )
 
-    def _draw(self, asked: list[tuple[str, int]], progress: Progress | None) -> None:
+    def _draw(self, missing: list[tuple[str, int]], progress: Progress | None) -> None:
         """A portion at a time, each kept before the next: batches are full, and little is lost with a killed run."""
-        if progress is not None:
-            progress(0, len(asked))
-        for start in range(0, len(asked), AT_ONCE):
+        if missing and progress is not None:
+            progress(0, len(missing))
+        for start in range(0, len(missing), AT_ONCE):
             portion: dict[str, list[int]] = {}
-            for text, seed in asked[start : start + AT_ONCE]:
+            for text, seed in missing[start : start + AT_ONCE]:
                 portion.setdefault(text, []).append(seed)
             done = start
             for seeds, _ in zip(portion.values(), self._drawings.draw(list(portion.items())), strict=True):
                 done += len(seeds)
                 if progress is not None:
-                    progress(done, len(asked))
+                    progress(done, len(missing))
 
 
 class SetImages:
