@@ -173,6 +173,8 @@ def augment_check(
                     (0 if way == "synthetic" else len(real), 0 if way == "real" else len(made.vectors))
                 )
     at = np.concatenate(tested)
+    if len(np.unique(data.classes[at])) == 1:
+        raise EvaluationError("All tested images are of one class: name test patients of at least two.")
     groups, drawn_by = data.clusters(at)
     round_of = np.repeat(np.arange(len(tested)), [len(held) for held in tested])
     measure = _Measure(np.concatenate(truth), groups, round_of, len(data.names))

@@ -78,8 +78,9 @@ class Experiment:
     ) -> Iterator[tuple[Bools, np.random.Generator]]:
         """Which images are tested, bool[n], in each round, and the chance of the round's other draws.
 
-        Patients are dealt so that those with rare classes are spread over the folds. Raises `EvaluationError` where
-        nobody would be trained on or tested.
+        Patients are dealt class by class, so that a class of as many patients as folds is tested in each.
+
+        Raises `EvaluationError` where nobody would be trained on or tested.
         """
         for repeat in range(repeats):
             rng = np.random.default_rng([repeat, folds])
@@ -92,24 +93,28 @@ class Experiment:
                     )
                 yield test, rng
                 continue
-            order = self.spread(np.unique(self.patients), rng)
-            for fold in range(min(folds, len(order))):
-                yield np.isin(self.patients, order[fold::folds]), rng
+            dealt = [patient for queue in self._by_rarest(np.unique(self.patients), rng) for patient in queue]
+            for fold in range(min(folds, len(dealt))):
+                yield np.isin(self.patients, dealt[fold::folds]), rng
 
     def spread(self, patients: Ints, rng: np.random.Generator) -> Ints:
-        """These patients in a random order in which their rarest classes take turns: every stretch of it has some of
-        each, as far as there are."""
-        often = np.array([len(np.unique(self.patients[self.classes == one])) for one in range(len(self.names))])
-        queues = defaultdict(list)
-        for patient in rng.permutation(patients).tolist():
-            own = np.unique(self.classes[self.patients == patient])
-            queues[int(own[often[own].argmin()])].append(patient)
+        """These patients in a random order in which their rarest classes take turns, so that a first part of it has
+        some of each, as far as it can."""
         placed = [
             ((turn + rng.random()) / len(queue), patient)
-            for queue in queues.values()
+            for queue in self._by_rarest(patients, rng)
             for turn, patient in enumerate(queue)
         ]
         return np.array([patient for _, patient in sorted(placed)], dtype=np.int64)
+
+    def _by_rarest(self, patients: Ints, rng: np.random.Generator) -> list[list[int]]:
+        """These patients by the rarest class that each has, the rarest first, in random order within."""
+        often = np.array([len(np.unique(self.patients[self.classes == one])) for one in range(len(self.names))])
+        queues: dict[int, list[int]] = defaultdict(list)
+        for patient in rng.permutation(patients).tolist():
+            own = np.unique(self.classes[self.patients == patient])
+            queues[int(own[often[own].argmin()])].append(patient)
+        return [queues[one] for one in sorted(queues, key=lambda one: (often[one], one))]
 
     def texts(self, places: Ints) -> tuple[dict[str, int], int]:
         """The different reports of these images and the class each stands for, and how many stand for several."""

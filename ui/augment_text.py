@@ -48,9 +48,7 @@ def augment_text(result: AugmentResult) -> str:
     if result.ambiguous:
         notes.append(f"{result.ambiguous} reports stand for several classes, and were not drawn.")
     if result.drawn_by != "patients":
-        notes.append(
-            f"A single patient was tested: the intervals, of {result.drawn_by}, say nothing of other patients."
-        )
+        notes.append(f"One patient was tested: the intervals, of {result.drawn_by}, say nothing of other patients.")
     parts += [wrapped(f"Note: {note}") for note in notes]
     parts.append("\n".join(["What this does not show:", *(wrapped(f"- {line}", indent="  ") for line in NOT_SHOWN)]))
     return page(parts)
