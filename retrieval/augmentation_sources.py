@@ -17,7 +17,7 @@ from retrieval.experiment import LabelledImages
 from retrieval.generated_queries import Drawings, GenerationPlan
 from retrieval.labelled import read_labelled
 from retrieval.reference_images import describe_images, manifest_references
-from retrieval.synthetic_set import read_recipe
+from retrieval.synthetic_set import class_name, read_recipe
 from retrieval.vector_shelf import VectorShelf
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def archive_images(archive: Archive, encoder: Encoder) -> LabelledImages:
     return LabelledImages(
         source=archive.path.name,
         vectors=archive.vectors_of(cases.image_ids.tolist(), encoder.fingerprint),
-        classes=tuple(_class(cases.labels[case].site, cases.labels[case].category) for case in cases.case_of),
+        classes=tuple(class_name(cases.labels[case].site, cases.labels[case].category) for case in cases.case_of),
         patients=tuple(cases.patient_names[case] for case in cases.case_of),
         slides=tuple(slides[image] for image in cases.image_ids.tolist()),
         reports=tuple(cases.reports[case] for case in cases.case_of),
@@ -68,7 +68,7 @@ def manifest_images(
     return LabelledImages(
         source=read.source,
         vectors=read.vectors[keep],
-        classes=tuple(_class(row.site, row.category) for row in rows),
+        classes=tuple(class_name(row.site, row.category) for row in rows),
         patients=tuple(row.patient for row in rows),
         slides=tuple(row.slide for row in rows),
         reports=tuple(row.report for row in rows),
@@ -86,6 +86,7 @@ class DrawnImages:
     def __init__(self, plan: GenerationPlan, encoder: Encoder, *, per_class: int, work: Path | None = None) -> None:
         folder = None if work is None else work / "augment" / encoder.fingerprint[:16]
         self._drawings = Drawings(plan, encoder, VectorShelf(folder, encoder.dim))
+        self._nothing = np.empty((0, encoder.dim), dtype=np.float32)
         self._plan = plan
         self._per_class = per_class
 
@@ -107,7 +108,7 @@ class DrawnImages:
         self._draw([(text, seed) for text, seed in wanted if not self._drawings.are_made(text, [seed])], progress)
         place = {text: i for i, text in enumerate(sorted(texts))}
         return SyntheticImages(
-            np.concatenate([self._drawings.vectors(text, seeds) for text, seeds in asked]),
+            np.concatenate([self._nothing, *(self._drawings.vectors(text, seeds) for text, seeds in asked)]),
             np.array([texts[text] for text, seeds in asked for _ in seeds], dtype=np.int64),
             np.array([place[text] for text, seeds in asked for _ in seeds], dtype=np.int64),
         )
@@ -167,7 +168,3 @@ class SetImages:
             np.array([texts[text] for text in of], dtype=np.int64),
             np.array([place[text] for text in of], dtype=np.int64),
         )
-
-
-def _class(site: str, category: str) -> str:
-    return f"{site} {category}".strip()

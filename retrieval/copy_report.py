@@ -139,6 +139,7 @@ def check_copies(
     """
     folder, files = images
     found: list[tuple[int, int, float, int]] = []  # image, reference, similarity, bits
+    nearest: list[float] = []
 
     def compare(places: list[int], pictures: list[PIL.Image.Image]) -> None:
         similar = encoder.encode_images(pictures) @ references.vectors.T
@@ -150,7 +151,6 @@ def check_copies(
             found.append((place, at, float(similar[row, at]), int(bits[row, at])))
             nearest.append(float(similar[row].max()))
 
-    nearest: list[float] = []
     read_images(list(enumerate(files)), compare, progress)
     if not found:
         raise EvaluationError(f"Not one image in {folder} can be read. Check that these are images.")

@@ -60,8 +60,8 @@ def find_duplicates(looks: Sequence[Look]) -> Duplicates:
     bits = np.stack([looks[place].bits for place in kept])
     for start in range(0, len(kept), BLOCK):
         end = min(start + BLOCK, len(kept))
-        alike = hash_distances(bits[start:end], bits[:end]) <= NEAR_COPY_BITS
-        for row, column in zip(*np.nonzero(alike), strict=True):
-            if column < start + row:  # rows come in order, and columns within them: the first one is met first
-                near.setdefault(int(kept[start + row]), int(kept[column]))
+        before_it = np.arange(end) < np.arange(start, end)[:, None]
+        alike = (hash_distances(bits[start:end], bits[:end]) <= NEAR_COPY_BITS) & before_it
+        for row in np.flatnonzero(alike.any(axis=1)):
+            near[int(kept[start + row])] = int(kept[alike[row].argmax()])
     return Duplicates(exact, near)

@@ -8,12 +8,14 @@ from retrieval.near_copy import HASH_BITS, NEAR_COPY_BITS
 from retrieval.notice import RESEARCH_USE
 
 if TYPE_CHECKING:
+    from retrieval.copy_report import CopyReport
     from retrieval.synthetic_files import SetSummary
     from retrieval.synthetic_set import SyntheticSet
 
 
-def card_text(made: SyntheticSet, summary: SetSummary) -> str:
-    """Markdown with the hub's YAML head. Holds names of classes and of weights, and no report."""
+def card_text(made: SyntheticSet, summary: SetSummary, copies: CopyReport | None = None) -> str:
+    """Markdown with the hub's YAML head, and what a copy check found where there was one. Holds names of classes and
+    of weights, no report and no name of a reference."""
     name, steps, guidance, scheduler, _ = made.recipe["sampling"]
     classes = "\n".join(f"| {folder.replace('|', '/')} | {count} |" for folder, count in summary.classes.items())
     return f"""---
@@ -53,6 +55,8 @@ anybody: an image need not show what its report says.
 | near duplicates | {summary.near_duplicates}, kept and marked (`near_duplicate_of`): at most {NEAR_COPY_BITS} of \
 {HASH_BITS} bits of a perceptual hash apart |
 
+![Some images of each class](contact-sheet.png)
+
 | class | images |
 |---|---|
 {classes}
@@ -68,9 +72,25 @@ them. An archive refuses these images: what a search finds must be a case.
 
 ## What is not known
 
-Diffusion models can reproduce images that they were trained on. Nothing here says that these images are private:
-`coin copy-check` measures how near they lie to a training set that you name. The weights' licences apply.
+Diffusion models can reproduce images that they were trained on. Nothing here says that these images are private.
+{_copies(copies)} The weights' licences apply.
 """
+
+
+def _copies(copies: CopyReport | None) -> str:
+    if copies is None:
+        return "`coin copy-check` measures how near they lie to a training set that you name."
+    said = (
+        f"Compared with {copies.references} images of {copies.patients} patients: {len(copies.near_copies)} of "
+        f"{copies.images} are near copies (perceptual hash)"
+    )
+    if copies.nearer_than_baseline_95 is None:
+        return f"{said}."
+    return (
+        f"{said}, and {copies.nearer_than_baseline_95:.1%} lie nearer to one of them than 95 % of them lie to another "
+        "patient's (encoder's space; 5 % were they alike). `copy-report.json` names files of that set: leave it out "
+        "where you share these images."
+    )
 
 
 def _lora(made: SyntheticSet) -> str:

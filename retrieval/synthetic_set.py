@@ -266,10 +266,14 @@ def plan_images(rows: Sequence[ReportRow], *, per_report: int, seed: int) -> tup
 
 
 def class_of(row: ReportRow) -> str:
-    """The class of a row in words: its category, with the site where it is given, since a category means something
-    only there; empty where there is no category."""
+    """The class of a row in words; empty where it has no category."""
     category = row.cells.get("category", "")
-    return " ".join(filter(None, [row.cells.get("site", ""), category])) if category else ""
+    return class_name(row.cells.get("site", ""), category) if category else ""
+
+
+def class_name(site: str, category: str) -> str:
+    """A category with its site, where that is known: it means something only there."""
+    return f"{site} {category}".strip()
 
 
 def class_folders(classes: Iterable[str]) -> dict[str, str]:

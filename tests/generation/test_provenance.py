@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from generation import Provenance, ProvenanceError, read_provenance, save_png
+from generation import Provenance, ProvenanceError, carries_provenance, read_provenance, save_png
 from generation.provenance import KEY
 from tests.full_disk import full_disk
 
@@ -115,3 +116,15 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(image: Image.I
         save_png(image.resize((64, 64)), path, PROVENANCE)
     assert list(tmp_path.iterdir()) == [path]
     assert read_provenance(path) == PROVENANCE
+
+
+def test_bytes_say_whether_an_image_was_generated(tmp_path: Path) -> None:
+    path = save_png(Image.new("RGB", (8, 8)), tmp_path / "a.png", PROVENANCE)
+    data = path.read_bytes()
+    assert carries_provenance(data)
+    assert carries_provenance(data[:-14])  # cut short in its pixels
+    assert carries_provenance(data.replace(b'"synthetic": true', b'"synthetic": null'))  # altered, and still one
+    plain = io.BytesIO()
+    Image.open(path).convert("RGB").save(plain, "PNG")
+    assert not carries_provenance(plain.getvalue())
+    assert not carries_provenance(b"no image")

@@ -216,6 +216,7 @@ def test_drawn_images_are_of_the_reports_asked_for_and_drawn_once(
     again = DrawnImages(GenerationPlan(generator), encoder, per_class=3, work=tmp_path)
     assert np.array_equal(again.images(texts, None).vectors, made.vectors)
     assert len(drawn) == 6  # from the shelf
+    assert again.images({}, None).vectors.shape == (0, encoder.dim)
 
 
 def test_an_archive_a_manifest_and_a_set_give_one_answer(

@@ -32,6 +32,8 @@ def test_a_table_becomes_a_set_and_is_checked_for_copies(
     assert "atypical" not in made.output
     with Image.open(tmp_path / "set" / "contact-sheet.png") as sheet:
         assert RESEARCH_USE in sheet.info["Comment"]
+    card = (tmp_path / "set" / "README.md").read_text()
+    assert f"Compared with {CASES} images of {CASES} patients: 0 of 4 are near copies" in card
     copies = json.loads((tmp_path / "set" / "copy-report.json").read_text())
     assert copies["notice"] == RESEARCH_USE
     assert copies["images"] == 4

@@ -32,7 +32,8 @@ def generate_set(
 ) -> None:
     """Draw what is missing; with a share, no more than that; else also end the set. Prints what was done."""
     from index_store import read_manifest, read_report_table
-    from retrieval.synthetic_files import finish_set
+    from retrieval.synthetic_card import card_text
+    from retrieval.synthetic_files import finish_set, write_text
     from retrieval.synthetic_set import SyntheticSet
 
     table = read_report_table(manifest)
@@ -56,6 +57,8 @@ def generate_set(
         summary = finish_set(made, drawn=drawn, seconds=seconds, progress=look)
     set_sheet(out, summary)
     copies = None if against is None else _copies(settings, out, against)
+    if copies is not None:
+        write_text(out / "README.md", card_text(made, summary, copies))
     if as_json:
         echo_json({"set": summary, "images_per_second": summary.images_per_second, "copies": copies})
     else:
