@@ -17,7 +17,7 @@ from retrieval.experiment import LabelledImages
 from retrieval.generated_queries import Drawings, GenerationPlan
 from retrieval.labelled import read_labelled
 from retrieval.reference_images import describe_images, manifest_references
-from retrieval.synthetic_set import class_name, read_recipe
+from retrieval.synthetic_set import class_name, first_seed, read_recipe
 from retrieval.vector_shelf import VectorShelf
 
 if TYPE_CHECKING:
@@ -79,8 +79,9 @@ def manifest_images(
 class DrawnImages:
     """Synthetic images drawn of the reports as they are asked for; only their vectors are kept, on a shelf.
 
-    Each class gets `per_class` images: its reports take turns, each turn with the next seed. The same reports give the
-    same images, so that folds share what they have in common, and an interrupted check goes on.
+    Each class gets `per_class` images: its reports take turns, each turn with the report's next seed, as in a synthetic
+    set (`synthetic_set.first_seed`). The same reports give the same images, so that folds share what they have in
+    common, and an interrupted check goes on.
     """
 
     def __init__(self, plan: GenerationPlan, encoder: Encoder, *, per_class: int, work: Path | None = None) -> None:
@@ -97,13 +98,15 @@ class DrawnImages:
 
     def images(self, texts: Mapping[str, int], progress: Progress | None) -> SyntheticImages:
         """Raises what `CoinGenerator.generate_queue` and `Encoder.encode_images` raise; what was made is kept."""
+        hashes = {text: hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() for text in texts}
         of_class: dict[int, list[str]] = {}
-        for text in sorted(texts, key=lambda text: hashlib.sha256(text.encode(errors="surrogatepass")).digest()):
+        for text in sorted(texts, key=lambda text: hashes[text]):
             of_class.setdefault(texts[text], []).append(text)
         asked = []
         for own in of_class.values():
             for turn, text in enumerate(own[: self._per_class]):
-                asked.append((text, list(range(-(-(self._per_class - turn) // len(own))))))
+                seed, count = first_seed(hashes[text]), -(-(self._per_class - turn) // len(own))
+                asked.append((text, list(range(seed, seed + count))))
         wanted = ((text, seed) for text, seeds in asked for seed in seeds)
         self._draw([(text, seed) for text, seed in wanted if not self._drawings.are_made(text, [seed])], progress)
         place = {text: i for i, text in enumerate(sorted(texts))}

@@ -98,7 +98,7 @@ def manifest_references(
         patients=tuple(patients[place] for place in where),
         vectors=vectors,
         hashes=hashes,
-        patients_named=all(row.names_patient for row in kept),
+        patients_named=all(row.names_patient or row.phantom for row in kept),
         skipped=tuple(problems),
         rows=tuple(kept[place] for place in where),
     )
@@ -136,7 +136,7 @@ def archive_references(
         patients=tuple(case.patient for case, _ in kept),
         vectors=archive.vectors_of([image.id for _, image in kept], encoder.fingerprint),
         hashes=hashes,
-        patients_named=all(case.patient != case.key for case, _ in kept),
+        patients_named=all(case.phantom or case.patient != case.key for case, _ in kept),
         skipped=tuple(
             Problem(f"case {case.key}, image {image.id}", "cannot be read", "Run `coin doctor`.")
             for case, image in lost

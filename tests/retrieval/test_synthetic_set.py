@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -75,9 +76,11 @@ def names(folder: Path) -> set[str]:
 def test_rows_of_one_report_get_pictures_of_their_own() -> None:
     rows = [ReportRow(line, report) for line, report in enumerate(["A.", "B.", "A.", "A."], start=2)]
     images = plan_images(rows, per_report=2, seed=5)
+    a, b = (5 + int(hashlib.sha256(report).hexdigest()[:8], 16) for report in (b"A.", b"B."))
     assert [(image.row.line, image.seed) for image in images] == [
-        (2, 5), (2, 6), (3, 5), (3, 6), (4, 7), (4, 8), (5, 9), (5, 10),
+        (2, a), (2, a + 1), (3, b), (3, b + 1), (4, a + 2), (4, a + 3), (5, a + 4), (5, a + 5),
     ]  # fmt: skip
+    assert len({image.seed for image in images}) == len(images)  # no two share their noise
     assert len({image.name for image in images}) == len(images)
     # A table that grew asks for the same, and for what is new.
     assert plan_images([*rows, ReportRow(6, "B.")], per_report=2, seed=5)[:8] == images
@@ -113,7 +116,7 @@ def test_a_set_says_of_every_image_what_it_is(whole: Path, table: ReportTable) -
     # Every column of the table again, also those that are called as ours.
     assert [row["source_image"] for row in rows] == [f"{name}.jpg" for name in "aabbccdd"]
     assert [row["source_seed"] for row in rows] == ["17", "17", "18", "18", "19", "19", "", ""]
-    assert [row["seed"] for row in rows] == ["0", "1", "0", "1", "2", "3", "0", "1"]
+    assert [int(row["seed"]) - int(row["report_sha256"][:8], 16) for row in rows] == [0, 1, 0, 1, 2, 3, 0, 1]
     card = (whole / "README.md").read_text()
     assert card.startswith("---\nlicense: other\n")
     assert "Research use only" in card
