@@ -142,44 +142,20 @@ def augment_check(
     data = Experiment.of(images)
     rounds = list(data.rounds(folds, repeats, test_patients))
     used = sorted(set(fractions))
-    truth, tested = [], []
-    predicted: dict[tuple[Way, float], list[Floats]] = {(way, one): [] for one in used for way in WAYS}
-    sizes: dict[tuple[Way, float], list[tuple[int, int]]] = {key: [] for key in predicted}
-    made_of: list[Ints] = []
-    ambiguous = 0
-    for number, (test, rng) in enumerate(rounds):
-        training = np.flatnonzero(~test)
-        texts, unclear = data.texts(training)
-        ambiguous = max(ambiguous, unclear)
-        made = source.images(texts, progress)
-        if not len(made.vectors):
-            raise EvaluationError(
-                "There is no synthetic image of a training patient's report. Draw some, or name a set that was drawn "
-                "of these reports."
-            )
-        made_of.append(np.bincount(made.classes, minlength=len(data.names)))
-        order = data.spread(np.unique(data.patients[training]), rng)
-        held = np.flatnonzero(test)
-        truth.append(data.classes[held])
-        tested.append(held)
-        for fraction in used:
-            some = order[: max(1, round(fraction * len(order)))]
-            real = training[np.isin(data.patients[training], some)]
-            for way in WAYS:
-                vectors, classes, group = _training_set(way, data, real, made)
-                probe = train_probe(vectors, classes, group, len(data.names), seed=number)
-                predicted[way, fraction].append(probe.probabilities(data.vectors[held]))
-                sizes[way, fraction].append(
-                    (0 if way == "synthetic" else len(real), 0 if way == "real" else len(made.vectors))
-                )
-    at = np.concatenate(tested)
-    if len(np.unique(data.classes[at])) == 1:
+    trained = [
+        _train(data, test, source, used, rng=rng, seed=number, progress=progress)
+        for number, (test, rng) in enumerate(rounds)
+    ]
+    at = np.concatenate([one.tested for one in trained])
+    truth = data.classes[at]
+    if len(np.unique(truth)) == 1:
         raise EvaluationError("All tested images are of one class: name test patients of at least two.")
     groups, drawn_by = data.clusters(at)
-    round_of = np.repeat(np.arange(len(tested)), [len(held) for held in tested])
-    measure = _Measure(np.concatenate(truth), groups, round_of, len(data.names))
-    averages = {key: measure.of(np.concatenate(scores)) for key, scores in predicted.items()}
-    per_class = np.mean(made_of, axis=0)
+    round_of = np.repeat(np.arange(len(trained)), [len(one.tested) for one in trained])
+    measure = _Measure(truth, groups, round_of, len(data.names))
+    averages = {
+        key: measure.of(np.concatenate([one.predicted[key] for one in trained])) for key in trained[0].predicted
+    }
     return AugmentResult(
         source=images.source,
         encoder=encoder[0],
@@ -192,24 +168,16 @@ def augment_check(
         drawn_by=drawn_by,
         folds=len(rounds) // repeats,
         repeats=repeats,
-        classes=tuple(
-            ClassCount(
-                name,
-                int((data.classes == place).sum()),
-                len(np.unique(data.patients[data.classes == place])),
-                float(per_class[place]),
-            )
-            for place, name in enumerate(data.names)
-        ),
+        classes=_counts(data, np.mean([one.synthetic for one in trained], axis=0)),
         left_out=data.left_out,
-        ambiguous=ambiguous,
+        ambiguous=max(one.ambiguous for one in trained),
         commonest=measure.commonest(),
         ways=tuple(
             WayResult(
                 way,
                 fraction,
-                float(np.mean([real for real, _ in sizes[way, fraction]])),
-                float(np.mean([synthetic for _, synthetic in sizes[way, fraction]])),
+                0.0 if way == "synthetic" else float(np.mean([one.real[fraction] for one in trained])),
+                0.0 if way == "real" else float(np.mean([one.synthetic.sum() for one in trained])),
                 {name: average.estimate for name, average in averages[way, fraction].items()},
                 {
                     name: average.minus(averages["real", fraction][name])
@@ -220,6 +188,63 @@ def augment_check(
             for fraction in used
             for way in WAYS
         ),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """One round: who was tested, and what each probe said of them."""
+
+    tested: Ints
+    """The places of the tested images."""
+    predicted: dict[tuple[Way, float], Floats]
+    """By way and fraction, float[tested, classes]."""
+    real: dict[float, int]
+    """Real training images by fraction."""
+    synthetic: Ints
+    """Synthetic training images by class."""
+    ambiguous: int
+
+
+def _train(
+    data: Experiment,
+    test: Bools,
+    source: SyntheticSource,
+    fractions: Sequence[float],
+    *,
+    rng: np.random.Generator,
+    seed: int,
+    progress: Progress | None,
+) -> _Trained:
+    training, tested = np.flatnonzero(~test), np.flatnonzero(test)
+    texts, ambiguous = data.texts(training)
+    made = source.images(texts, progress)
+    if not len(made.vectors):
+        raise EvaluationError(
+            "There is no synthetic image of a training patient's report. Draw some, or name a set that was drawn of "
+            "these reports."
+        )
+    order = data.spread(np.unique(data.patients[training]), rng)
+    predicted: dict[tuple[Way, float], Floats] = {}
+    counts = {}
+    for fraction in fractions:
+        some = order[: max(1, round(fraction * len(order)))]
+        real = training[np.isin(data.patients[training], some)]
+        counts[fraction] = len(real)
+        for way in WAYS:
+            if way == "synthetic" and predicted.get((way, fractions[0])) is not None:
+                predicted[way, fraction] = predicted[way, fractions[0]]  # it has no real images
+                continue
+            probe = train_probe(*_training_set(way, data, real, made), len(data.names), seed=seed)
+            predicted[way, fraction] = probe.probabilities(data.vectors[tested])
+    return _Trained(tested, predicted, counts, np.bincount(made.classes, minlength=len(data.names)), ambiguous)
+
+
+def _counts(data: Experiment, synthetic: Floats) -> tuple[ClassCount, ...]:
+    of = [data.classes == place for place in range(len(data.names))]
+    return tuple(
+        ClassCount(name, int(own.sum()), len(np.unique(data.patients[own])), float(made))
+        for name, own, made in zip(data.names, of, synthetic, strict=True)
     )
 
 
