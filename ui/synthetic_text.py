@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ui.text import clean, page, wrapped
 
@@ -74,6 +75,15 @@ def copy_text(report: CopyReport) -> str:
     parts += [wrapped(f"Note: {note}") for note in notes]
     parts.append("\n".join(["What this does not show:", *(wrapped(f"- {line}", indent="  ") for line in NOT_SHOWN)]))
     return page(parts)
+
+
+def copy_record(report: CopyReport) -> dict[str, Any]:
+    """The report for programs: files by their names alone, since it may be shared beside the images."""
+    record = dataclasses.asdict(report)
+    record["folder"] = report.folder.name
+    for pair in (*record["near_copies"], *record["nearest"]):
+        del pair["image_path"], pair["reference_path"]
+    return record
 
 
 def _counted(report: CopyReport) -> str:

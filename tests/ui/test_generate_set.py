@@ -37,6 +37,8 @@ def test_a_table_becomes_a_set_and_is_checked_for_copies(
     copies = json.loads((tmp_path / "set" / "copy-report.json").read_text())
     assert copies["notice"] == RESEARCH_USE
     assert copies["images"] == 4
+    assert str(tmp_path) not in json.dumps(copies)  # names, and no paths of this machine
+    assert str(manifest.parent) not in json.dumps(copies)
     again = coin("generate", "--manifest", reports, "--out", tmp_path / "set", "--json")
     summary = json.loads(again.stdout)["set"]
     assert (summary["drawn"], summary["images"]) == (0, 4)

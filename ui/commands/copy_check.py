@@ -12,7 +12,7 @@ from ui.progress import progress
 from ui.service import open_archive
 from ui.settings import Settings
 from ui.synthetic_sheet import pairs_sheet
-from ui.synthetic_text import copy_text
+from ui.synthetic_text import copy_record, copy_text
 
 
 @click.command("copy-check")
@@ -64,6 +64,6 @@ def copy_check(settings: Settings, images: Path, against: Path | None, sheet: Pa
     if sheet is not None:
         pairs_sheet(report, sheet)
     if as_json:
-        echo_json(report)
+        echo_json(copy_record(report))
     else:
         echo(copy_text(report))

@@ -11,7 +11,7 @@ from ui.progress import progress
 from ui.service import make_generator
 from ui.settings import Settings
 from ui.synthetic_sheet import set_sheet
-from ui.synthetic_text import copy_text, set_text, share_text
+from ui.synthetic_text import copy_record, copy_text, set_text, share_text
 
 if TYPE_CHECKING:
     from retrieval.copy_report import CopyReport
@@ -60,7 +60,8 @@ def generate_set(
     if copies is not None:
         write_text(out / "README.md", card_text(made, summary, copies))
     if as_json:
-        echo_json({"set": summary, "images_per_second": summary.images_per_second, "copies": copies})
+        found = None if copies is None else copy_record(copies)
+        echo_json({"set": summary, "images_per_second": summary.images_per_second, "copies": found})
     else:
         echo(set_text(summary) + ("" if copies is None else f"\n\n{copy_text(copies)}"))
 
@@ -76,5 +77,5 @@ def _copies(settings: Settings, out: Path, against: Path) -> CopyReport:
         references = manifest_references(against, encoder, work=settings.work_folder, progress=read)
     with progress("Checking for copies", unit="images") as check:
         report = check_copies(images_of(out), references, encoder, progress=check)
-    write_text(out / "copy-report.json", json_text(report) + "\n")
+    write_text(out / "copy-report.json", json_text(copy_record(report)) + "\n")
     return report
