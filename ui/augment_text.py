@@ -24,19 +24,16 @@ NOT_SHOWN: Final = (
 
 def augment_text(result: AugmentResult) -> str:
     """The result of both experiments."""
-    how = (
-        f"{result.folds} folds of patients, {result.repeats} times"
-        if result.folds > 1
-        else f"on {result.tested_patients} named test patients, {result.repeats} times"
-    )
+    patients = "1 patient" if result.tested_patients == 1 else f"{result.tested_patients} patients"
+    way = f"{result.folds} folds of patients" if result.folds > 1 else "those named"
     parts = [
         wrapped(
             f"{clean(result.source)}: {result.images} images of {result.patients} patients in {len(result.classes)} "
             f"classes; encoder {result.encoder} ({result.fingerprint[:12]}). Synthetic: {clean(result.synthetic)}."
         ),
         wrapped(
-            f"Tested on {result.tested_images} images of {result.tested_patients} patients, none of them trained on, "
-            f"{how}. 95 % intervals from resampled {result.drawn_by}."
+            f"Tested on {result.tested_images} images of {patients} that nothing was trained on: {way}, "
+            f"{result.repeats} times. 95 % intervals from resampled {result.drawn_by}."
         ),
         _table(result),
         _classes(result),
@@ -65,9 +62,9 @@ def _verdict(way: WayResult, result: AugmentResult) -> str:
     base = f"the real images of {way.fraction:.0%} of the training patients ({real.real:.0f} images)"
     said = f"Synthetic images added to {base}" if way.way == "both" else f"Synthetic images alone, in place of {base},"
     size = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
-    if found.low > 0:
+    if round(found.low, 3) > 0:  # as it is shown
         return f"{said} raise {JUDGED} by {size}."
-    if found.high < 0:
+    if round(found.high, 3) < 0:
         return f"{said} lower {JUDGED} by {size}."
     return f"{said} change {JUDGED} by {size}: no difference that these images can show."
 

@@ -78,6 +78,7 @@ def result(low: float, high: float) -> AugmentResult:
     [
         (0.02, 0.10, "raise macro-F1 by +0.060 [+0.020, +0.100]."),
         (-0.10, -0.02, "lower macro-F1 by -0.060 [-0.100, -0.020]."),
+        (0.0003, 0.0203, "change macro-F1 by +0.010 [+0.000, +0.020]: no difference that these images can show."),
         (-0.02, 0.04, "change macro-F1 by +0.010 [-0.020, +0.040]: no difference that these images can show."),
     ],
 )
@@ -100,3 +101,4 @@ def test_doubts_are_said_and_long_tables_cut() -> None:
     assert "3 images have no category" in told
     assert "2 reports stand for several classes" in told
     assert "One patient was tested" in told
+    assert "40 images of 1 patient that nothing was trained on: those named, 2 times" in told
