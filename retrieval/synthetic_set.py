@@ -124,6 +124,8 @@ class SyntheticSet:
         self._generator = generator
         self._preset: Preset = PRESETS[preset]
         self._size = size if size is not None else int(generator.describe()["size"])
+        # What cannot be drawn so is refused here, before the folder is made or bound to it.
+        generator.generate_queue([], preset=self._preset, size=self._size)
         self._prompts: dict[str, str] = {}
         rows, blank = _readable(table.rows, self._prompts, generator)
         self.problems: tuple[Problem, ...] = (*table.problems, *(_blank(table, row) for row in blank))
@@ -238,12 +240,13 @@ class SyntheticSet:
         (self.folder / SPLIT).mkdir(parents=True, exist_ok=True)
         with self.lock:  # two shares may begin together
             path = self.folder / RECIPE
-            if not path.exists():
+            if not path.exists() or not self.files():  # nothing is drawn yet that would bind it
                 write_text(path, json.dumps({"recipe": self.recipe}, indent=2) + "\n")
                 return
             begun = read_recipe(self.folder)
-            differing = [name for name in self.recipe if begun.get(name) != self.recipe[name]]
-            if differing:
+            # Names are for people: the same weights in another folder are the same.
+            deciding = [name for name in self.recipe if name not in ("base", "lora")]
+            if differing := [name for name in deciding if begun.get(name) != self.recipe[name]]:
                 raise SyntheticSetError(
                     f"The set in {self.folder} was drawn with other settings ({', '.join(sorted(differing))}). Name "
                     "another folder for these, or use the weights, preset and size it was begun with "

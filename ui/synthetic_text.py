@@ -22,6 +22,8 @@ NOT_SHOWN: Final = (
     "stain, a central crop of 5 % (at least 99.7 % of altered copies of 300 real images), but after a crop of 5 % from "
     "one corner only 23 %. A part of a picture, a single cell, or its manner are not found.",
     "Similarity is the encoder's: what it does not see, it cannot find alike.",
+    "An image drawn of a reference's report lies near it by what it shows: the baseline tells that from copying only "
+    "where several patients of each kind are among the references.",
 )
 
 

@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from generation import CoinGenerator, Provenance, read_provenance, save_png
+from generation import CoinGenerator, Provenance, SettingsError, read_provenance, save_png
 from index_store import Archive, ReportRow, ReportTable, read_report_table
 from retrieval import Encoder, SyntheticSet, SyntheticSetError, add_manifest, finish_set
 from retrieval.synthetic_files import carried_columns
-from retrieval.synthetic_set import SetImage, Share, class_folders, plan_images
+from retrieval.synthetic_set import SetImage, Share, class_folders, plan_images, read_recipe
 from tests.models import tiny_lora, tiny_sdxl
 
 ROOT = Path(__file__).parents[2]
@@ -212,14 +212,26 @@ def test_another_way_to_draw_is_refused(
         opened(whole, table, generator, preset="reference")
     with pytest.raises(SyntheticSetError, match=r"other settings \(size\)"):
         opened(whole, table, generator, size=128)
-    with pytest.raises(SyntheticSetError, match=r"lora, lora_fingerprint"):
+    with pytest.raises(SyntheticSetError, match=r"other settings \(lora_fingerprint\)"):
         opened(whole, table, CoinGenerator(weights[0], device="cpu"))
+    moved = shutil.copytree(weights[0], tmp_path / "moved")  # the same weights by another name
+    assert opened(whole, table, CoinGenerator(moved, weights[1], device="cpu")).draw() == 0
+    shutil.rmtree(moved)
+    for wrong in ({"size": 65}, {"preset": "lcm"}):  # refused before there is a folder
+        with pytest.raises(SettingsError):
+            opened(tmp_path / "new", table, generator, **wrong)
+        assert not (tmp_path / "new").exists()
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(SyntheticSetError, match="holds other files"):
         opened(tmp_path, table, generator)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     with pytest.raises(SyntheticSetError, match="no report that can be drawn"):
         opened(tmp_path / "new", ReportTable(Path("a.csv"), ("report",), (ReportRow(2, "--"),), ()), generator)
+
+
+def test_a_set_that_was_never_begun_binds_nobody(generator: CoinGenerator, table: ReportTable, tmp_path: Path) -> None:
+    opened(tmp_path / "set", table, generator, size=128)
+    assert read_recipe(opened(tmp_path / "set", table, generator).folder)["size"] == 64
 
 
 def test_an_unfinished_set_is_not_described(generator: CoinGenerator, table: ReportTable, tmp_path: Path) -> None:
