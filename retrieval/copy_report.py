@@ -144,7 +144,8 @@ def check_copies(
     def compare(places: list[int], pictures: list[PIL.Image.Image]) -> None:
         similar = encoder.encode_images(pictures) @ references.vectors.T
         turned = np.stack([orientation_hashes(picture) for picture in pictures])
-        bits = np.min([hash_distances(turned[:, way], references.hashes) for way in range(turned.shape[1])], axis=0)
+        every = hash_distances(turned.reshape(-1, turned.shape[2]), references.hashes)
+        bits = every.reshape(*turned.shape[:2], -1).min(axis=1)
         for row, place in enumerate(places):
             copied = int(bits[row].argmin())
             at = copied if bits[row, copied] <= NEAR_COPY_BITS else int(similar[row].argmax())
