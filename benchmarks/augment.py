@@ -2,11 +2,15 @@
 
     python -m benchmarks.augment                       # both
     python -m benchmarks.augment --only cells --per-class 40
+    python -m benchmarks.augment --only cells --classifier network
 
 Phantoms: held-out ones (seeds and wordings that neither encoder nor generator was trained on), five folds, dealt three
 times. Real cells: the cervix cells of `../shared/data/cytology`, tested on the patients that the starter's encoder
 never saw (`retrieval.training.smears.is_held_out`), of whom one has cells: intervals are of that patient's slides. The
 starter's generator has read reports like theirs and has never seen a real cell.
+
+With `--classifier network`, a small network trained from scratch on pixels takes the place of encoder and probe. It has
+seen no patient before, so that all of them are tested, in five folds.
 """
 
 from __future__ import annotations
@@ -28,6 +32,9 @@ from retrieval import Encoder, GenerationPlan
 from retrieval.augmentation import AugmentResult, augment_check
 from retrieval.augmentation_sources import DrawnImages, manifest_images
 from retrieval.experiment import LabelledImages
+from retrieval.linear_probe import train_probe
+from retrieval.small_network import train_network
+from retrieval.thumbnails import Thumbnails
 from retrieval.training.smears import is_held_out
 from ui.augment_text import augment_text
 from ui.progress import progress
@@ -39,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, default=SHARED, help="folder that holds cytology/")
     parser.add_argument("--only", choices=("phantoms", "cells"), help="one of the two")
+    parser.add_argument("--classifier", choices=("probe", "network"), default="probe")
     parser.add_argument("--phantoms", type=int, default=220, help="five for each of 44 classes by default")
     parser.add_argument("--per-class", type=int, default=0, help="synthetic images of a class (4 of phantoms, 40)")
     parser.add_argument("--work", type=Path, help="folder that keeps vectors, so that an interrupted run goes on")
@@ -49,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.only != "phantoms" and not manifest.is_file():
         print(f"There is no {manifest}: name the folder that holds cytology/ with --data.", file=sys.stderr)
         return 1
-    encoder = Encoder(device=options.device)
+    network = options.classifier == "network"
+    encoder = Thumbnails() if network else Encoder(device=options.device)
     results: dict[str, AugmentResult] = {}
     print(describe_machine())
     if options.only != "cells":
@@ -59,10 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results["phantoms"] = _check(images, encoder, options, options.per_class or 4, fractions=(0.25, 1.0))
     if options.only != "phantoms":
         images = manifest_images(manifest, encoder, kinds=("cell",), work=options.work)
-        unseen = {patient for patient in images.patients if is_held_out(patient)}
+        unseen = set() if network else {patient for patient in images.patients if is_held_out(patient)}
+        fractions = (0.25, 1.0) if network else (0.1, 0.25, 1.0)
         results["cells"] = _check(
-            images, encoder, options, options.per_class or 40, fractions=(0.1, 0.25, 1.0), test_patients=unseen
-        )
+            images, encoder, options, options.per_class or (25 if network else 40), fractions=fractions,
+            test_patients=unseen,
+        )  # fmt: skip
     if options.json:
         report = {"machine": describe_machine(), "results": results}
         options.json.write_text(json.dumps(report, indent=2, default=dataclasses.asdict) + "\n", encoding="utf-8")
@@ -70,11 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(
-    images: LabelledImages, encoder: Encoder, options: argparse.Namespace, per_class: int, **more: object
+    images: LabelledImages, encoder: Encoder | Thumbnails, options: argparse.Namespace, per_class: int, **more: object
 ) -> AugmentResult:
     plan = GenerationPlan(CoinGenerator(device=options.device))
     source = DrawnImages(plan, encoder, per_class=per_class, work=options.work)
     started = time.perf_counter()
+    more |= {"train": train_network, "repeats": 1} if isinstance(encoder, Thumbnails) else {"train": train_probe}
     with progress("Drawing", unit="images") as draw:
         result = augment_check(images, source, encoder=(encoder.name, encoder.fingerprint), progress=draw, **more)
     print(f"\n{augment_text(result)}\n{time.perf_counter() - started:.0f} s", flush=True)

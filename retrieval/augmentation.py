@@ -7,7 +7,8 @@
 
 Data augmentation: real images alone against real and synthetic ones together. Scarcity: synthetic images alone, and
 both experiments with a fraction of the training patients' real images. The classifier is a linear probe on the frozen
-encoder (`linear_probe`); what an encoder does not see, synthetic images cannot teach it here.
+encoder (`linear_probe`), which synthetic images cannot teach to see, or a small network trained from scratch on pixels
+(`small_network`), which no encoder's training can favour.
 
 No report of a test patient is drawn, and no image of one is trained on. Equal reports of several patients are one text:
 it is drawn where one of them is a training patient. Reports are taken to be at hand where images are scarce: the
@@ -49,6 +50,21 @@ class SyntheticImages:
     classes: Ints
     reports: Ints
     """Which of the texts each was drawn of."""
+
+
+class Classifier(Protocol):
+    """What was trained."""
+
+    def probabilities(self, vectors: Vectors) -> Floats:
+        """float[n, categories]."""
+
+
+class Trainer(Protocol):
+    """How a classifier is trained of vectors float32[n, d], classes and groups, int[n]."""
+
+    def __call__(
+        self, vectors: Vectors, classes: Ints, groups: Ints, categories: int, *, seed: int = 0
+    ) -> Classifier: ...
 
 
 class SyntheticSource(Protocol):
@@ -112,6 +128,7 @@ class AugmentResult:
     """Reports that stand for several classes, and were not drawn."""
     commonest: Mapping[str, float]
     """By metric: always saying the commonest class."""
+    classifier: str
     ways: tuple[WayResult, ...]
 
 
@@ -124,6 +141,7 @@ def augment_check(
     repeats: int = 3,
     fractions: Sequence[float] = (1.0,),
     test_patients: Collection[str] = (),
+    train: Trainer = train_probe,
     progress: Progress | None = None,
 ) -> AugmentResult:
     """Train in every way, on every fold and fraction, and test on the patients left out.
@@ -132,6 +150,7 @@ def augment_check(
         encoder: name and fingerprint of what made the vectors, for the record.
         folds: patients are dealt to so many, each of which is tested once a repetition. With fewer patients, one each.
         repeats: how often they are dealt anew.
+        train: of vectors `train_probe`, of thumbnails `small_network.train_network`.
         test_patients: test on these alone, and train on all others, instead of folds.
         progress: counts the synthetic images of each fold as they are drawn.
 
@@ -143,7 +162,7 @@ def augment_check(
     rounds = list(data.rounds(folds, repeats, test_patients))
     used = sorted(set(fractions))
     trained = [
-        _train(data, test, source, used, rng=rng, seed=number, progress=progress)
+        _train(data, test, source, used, train, rng=rng, seed=number, progress=progress)
         for number, (test, rng) in enumerate(rounds)
     ]
     at = np.concatenate([one.tested for one in trained])
@@ -172,6 +191,7 @@ def augment_check(
         left_out=data.left_out,
         ambiguous=max(one.ambiguous for one in trained),
         commonest=measure.commonest(),
+        classifier="linear probe" if train is train_probe else "small network, from scratch",
         ways=tuple(
             WayResult(
                 way,
@@ -211,6 +231,7 @@ def _train(
     test: Bools,
     source: SyntheticSource,
     fractions: Sequence[float],
+    train: Trainer,
     *,
     rng: np.random.Generator,
     seed: int,
@@ -235,7 +256,7 @@ def _train(
             if way == "synthetic" and predicted.get((way, fractions[0])) is not None:
                 predicted[way, fraction] = predicted[way, fractions[0]]  # it has no real images
                 continue
-            probe = train_probe(*_training_set(way, data, real, made), len(data.names), seed=seed)
+            probe = train(*_training_set(way, data, real, made), len(data.names), seed=seed)
             predicted[way, fraction] = probe.probabilities(data.vectors[tested])
     return _Trained(tested, predicted, counts, np.bincount(made.classes, minlength=len(data.names)), ambiguous)
 

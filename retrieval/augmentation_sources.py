@@ -18,6 +18,7 @@ from retrieval.generated_queries import Drawings, GenerationPlan
 from retrieval.labelled import read_labelled
 from retrieval.reference_images import describe_images, manifest_references
 from retrieval.synthetic_set import class_name, first_seed, read_recipe
+from retrieval.thumbnails import Thumbnails
 from retrieval.vector_shelf import VectorShelf
 
 if TYPE_CHECKING:
@@ -27,20 +28,32 @@ AT_ONCE: Final = 64
 """Images that are drawn, and kept, at a time."""
 
 
-def archive_images(archive: Archive, encoder: Encoder) -> LabelledImages:
-    """An archive's images whose case has a category, with their stored vectors.
+def archive_images(
+    archive: Archive, encoder: Encoder | Thumbnails, *, work: Path | None = None, progress: Progress | None = None
+) -> LabelledImages:
+    """An archive's images whose case has a category, with their stored vectors; thumbnails are made of the files.
 
     Raises `EvaluationError` where there are none, `index_store.EncoderMismatchError` where another encoder embedded it.
     """
     cases = read_labelled(archive)
-    archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)  # refuses another one
+    ids = cases.image_ids.tolist()
+    if isinstance(encoder, Thumbnails):
+        named = [
+            (str(number), path, sha256) for number, path, sha256 in zip(ids, cases.paths, cases.hashes, strict=True)
+        ]
+        vectors, _, readable = describe_images(named, encoder, work, progress)
+        if not readable.all():
+            raise EvaluationError(f"{(~readable).sum()} images of the archive cannot be read: run `coin doctor`.")
+    else:
+        archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)  # refuses another one
+        vectors = archive.vectors_of(ids, encoder.fingerprint)
     slides = {image.id: image.slide for case in archive.cases() for image in case.images}
     return LabelledImages(
         source=archive.path.name,
-        vectors=archive.vectors_of(cases.image_ids.tolist(), encoder.fingerprint),
+        vectors=vectors,
         classes=tuple(class_name(cases.labels[case].site, cases.labels[case].category) for case in cases.case_of),
         patients=tuple(cases.patient_names[case] for case in cases.case_of),
-        slides=tuple(slides[image] for image in cases.image_ids.tolist()),
+        slides=tuple(slides[image] for image in ids),
         reports=tuple(cases.reports[case] for case in cases.case_of),
         left_out=sum(len(case.images) for case in archive.cases()) - len(cases.image_ids),
     )
@@ -48,7 +61,7 @@ def archive_images(archive: Archive, encoder: Encoder) -> LabelledImages:
 
 def manifest_images(
     manifest: Path | str,
-    encoder: Encoder,
+    encoder: Encoder | Thumbnails,
     *,
     images: Path | str | None = None,
     kinds: tuple[str, ...] = (),
@@ -84,7 +97,9 @@ class DrawnImages:
     common, and an interrupted check goes on.
     """
 
-    def __init__(self, plan: GenerationPlan, encoder: Encoder, *, per_class: int, work: Path | None = None) -> None:
+    def __init__(
+        self, plan: GenerationPlan, encoder: Encoder | Thumbnails, *, per_class: int, work: Path | None = None
+    ) -> None:
         folder = None if work is None else work / "augment" / encoder.fingerprint[:16]
         self._drawings = Drawings(plan, encoder, VectorShelf(folder, encoder.dim))
         self._nothing = np.empty((0, encoder.dim), dtype=np.float32)
@@ -138,7 +153,9 @@ class SetImages:
     holds no finished set, `EvaluationError` where its images cannot be read.
     """
 
-    def __init__(self, folder: Path, encoder: Encoder, *, work: Path | None = None, progress: Progress | None = None):
+    def __init__(
+        self, folder: Path, encoder: Encoder | Thumbnails, *, work: Path | None = None, progress: Progress | None = None
+    ):
         from index_store import ImageProblem, content_hash
 
         recipe = read_recipe(folder)

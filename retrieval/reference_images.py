@@ -19,6 +19,7 @@ import numpy.typing as npt
 from retrieval.encoder import Encoder, Progress
 from retrieval.errors import EvaluationError
 from retrieval.near_copy import HASH_BITS, Bits, picture_hash
+from retrieval.thumbnails import Thumbnails
 from retrieval.vector_shelf import VectorShelf, shelf_key
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class References:
 
 def manifest_references(
     manifest: Path | str,
-    encoder: Encoder,
+    encoder: Encoder | Thumbnails,
     *,
     images: Path | str | None = None,
     work: Path | None = None,
@@ -145,7 +146,7 @@ def archive_references(
 
 
 def describe_images(
-    named: Sequence[tuple[str, Path, str]], encoder: Encoder, work: Path | None, progress: Progress | None
+    named: Sequence[tuple[str, Path, str]], encoder: Encoder | Thumbnails, work: Path | None, progress: Progress | None
 ) -> tuple[Vectors, Bits, npt.NDArray[np.bool_]]:
     """Vectors float32[m, d] and hashes bool[m, 256] of those (name, path, content hash) that can be decoded, and which
     of the n these are. Kept by content in the folder `work`."""

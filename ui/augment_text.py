@@ -13,10 +13,16 @@ SHOWN: Final = ("macro-F1", "accuracy", "AUROC")
 JUDGED: Final = "macro-F1"
 WAYS: Final = {"real": "real only", "synthetic": "synthetic only", "both": "real and synthetic"}
 CLASSES: Final = 12
-NOT_SHOWN: Final = (
+OF_PROBE: Final = (
     "The classifier is a linear probe on a frozen encoder. A network that learns to see may gain or lose otherwise.",
     "An encoder that was trained on these patients knows them: what is trained on real images gains more from that "
     "than what is trained on synthetic ones.",
+)
+OF_NETWORK: Final = (
+    "The classifier is a small network trained from scratch on pictures of 48 pixels, for a fixed number of steps: "
+    "what larger or longer trained ones gain, it does not show.",
+)
+NOT_SHOWN: Final = (
     "Penalties, seeds and folds are these; with few patients, other folds give other figures.",
     "Nothing was validated for clinical use, and no figure says how well anybody would diagnose with it.",
 )
@@ -24,12 +30,15 @@ NOT_SHOWN: Final = (
 
 def augment_text(result: AugmentResult) -> str:
     """The result of both experiments."""
+    probed = result.classifier == "linear probe"
+    seen = f"encoder {result.encoder} ({result.fingerprint[:12]})" if probed else result.encoder
+    doubts = (*(OF_PROBE if probed else OF_NETWORK), *NOT_SHOWN)
     patients = "1 patient" if result.tested_patients == 1 else f"{result.tested_patients} patients"
     way = f"{result.folds} folds of patients" if result.folds > 1 else "those named"
     parts = [
         wrapped(
             f"{clean(result.source)}: {result.images} images of {result.patients} patients in {len(result.classes)} "
-            f"classes; encoder {result.encoder} ({result.fingerprint[:12]}). Synthetic: {clean(result.synthetic)}."
+            f"classes. Classifier: {result.classifier}; {seen}. Synthetic: {clean(result.synthetic)}."
         ),
         wrapped(
             f"Tested on {result.tested_images} images of {patients} that nothing was trained on: {way}, "
@@ -47,7 +56,7 @@ def augment_text(result: AugmentResult) -> str:
     if result.drawn_by != "patients":
         notes.append(f"One patient was tested: the intervals, of {result.drawn_by}, say nothing of other patients.")
     parts += [wrapped(f"Note: {note}") for note in notes]
-    parts.append("\n".join(["What this does not show:", *(wrapped(f"- {line}", indent="  ") for line in NOT_SHOWN)]))
+    parts.append("\n".join(["What this does not show:", *(wrapped(f"- {line}", indent="  ") for line in doubts)]))
     return page(parts)
 
 

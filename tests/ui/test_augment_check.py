@@ -65,6 +65,7 @@ def result(low: float, high: float) -> AugmentResult:
         tested_images=40, tested_patients=9, drawn_by="patients", folds=3, repeats=2,
         classes=tuple(ClassCount(f"class {number:02}", 2, 2, 20.0) for number in range(20)),
         left_out=0, ambiguous=0, commonest=dict.fromkeys(values(0), 0.1),
+        classifier="linear probe",
         ways=(
             WayResult("real", 1.0, 30, 0, values(0.5), {}),
             WayResult("synthetic", 1.0, 0, 20, values(0.4), change),
@@ -102,3 +103,21 @@ def test_doubts_are_said_and_long_tables_cut() -> None:
     assert "2 reports stand for several classes" in told
     assert "One patient was tested" in told
     assert "40 images of 1 patient that nothing was trained on: those named, 2 times" in told
+
+
+def test_a_network_is_trained_from_scratch_where_it_is_asked_for(
+    environment: dict[str, str], labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COIN_ARCHIVE", str(tmp_path / "archive"))
+    assert coin("init").exit_code == 0
+    assert coin("add", labelled).exit_code == 0
+    monkeypatch.setattr("retrieval.small_network.train_network.__kwdefaults__", {"seed": 0, "steps": 3})
+    options = ("--classifier", "network", "--per-class", "2", "--folds", "3", "--repeats", "1")
+    of_archive = coin("augment-check", *options)
+    assert of_archive.exit_code == 0, of_archive.output
+    words = " ".join(of_archive.stdout.split())
+    assert "Classifier: small network, from scratch; pixels, 48 × 48." in words
+    assert "linear probe" not in words
+    of_manifest = json.loads(coin("augment-check", "--manifest", labelled, *options, "--json").stdout)["result"]
+    assert of_manifest["classifier"] == "small network, from scratch"
+    assert of_manifest["images"] == len(labelled.read_text().splitlines()) - 1
