@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmarks.machine import describe_machine
 from index_store import decode_image
 from retrieval import Encoder
-from retrieval.near_copy import CANDIDATES, HASH_BITS, NEAR_COPY_BITS, hash_distance, orientation_hashes
+from retrieval.near_copy import CANDIDATES, HASH_BITS, NEAR_COPY_BITS, hash_distance, hash_distances, orientation_hashes
 
 SHARED = Path(__file__).parents[1] / "../shared/data/cytology/manifest.csv"
 
@@ -92,6 +92,11 @@ def _different(vectors: npt.NDArray[np.float32], hashes: npt.NDArray[np.bool_], 
         end="",
     )
     print(f"{CANDIDATES} nearest of other patients; least 10: {sorted(least)[:10]}, median {np.median(least):.0f}")
+    # As `retrieval.copy_report` compares: with every image, found by the encoder or not.
+    apart = np.min([hash_distances(hashes[:, way], hashes[:, 0]) for way in range(hashes.shape[1])], axis=0)
+    nearest = np.where(patients[:, None] == patients, HASH_BITS, apart).min(axis=1)
+    taken = int((nearest <= NEAR_COPY_BITS).sum())
+    print(f"different, compared with all: {taken} of {len(rows)}; least 10: {sorted(nearest.tolist())[:10]}")
 
 
 def _altered(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from generation.generator import CoinGenerator, GeneratedImage, Generation
     from generation.presets import PRESETS, Preset
     from generation.prompt import Prompt, build_prompt
-    from generation.provenance import Provenance, read_provenance, save_png
+    from generation.provenance import Provenance, carries_provenance, read_provenance, save_png
 
 _MODULES = {
     "cache": ("GenerationCache",),
@@ -46,7 +46,7 @@ _MODULES = {
     "generator": ("CoinGenerator", "GeneratedImage", "Generation"),
     "presets": ("PRESETS", "Preset"),
     "prompt": ("Prompt", "build_prompt"),
-    "provenance": ("Provenance", "read_provenance", "save_png"),
+    "provenance": ("Provenance", "carries_provenance", "read_provenance", "save_png"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -70,6 +70,7 @@ __all__ = [
     "WeightsError",
     "WeightsNotFoundError",
     "build_prompt",
+    "carries_provenance",
     "choose_device",
     "choose_dtype",
     "read_provenance",

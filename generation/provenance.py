@@ -122,3 +122,13 @@ def read_provenance(source: str | Path | Image.Image) -> Provenance | None:
         except (UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ProvenanceError(f"{Path(source).name} cannot be read as an image.") from error
     return None if stored is None else Provenance.from_json(str(stored))
+
+
+def carries_provenance(source: bytes) -> bool:
+    """Whether the bytes of an image file say that the image was generated, whatever else they say; reads the header
+    alone."""
+    try:
+        with Image.open(io.BytesIO(source), formats=("PNG",)) as image:
+            return KEY in image.info
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # no PNG, or a damaged one
+        return False

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Problem,
         StoredReport,
     )
+    from .report_table import ReportRow, ReportTable, read_report_table
     from .restoration import Restoration
 
 _MODULES = {
@@ -80,6 +81,7 @@ _MODULES = {
     "images": ("content_hash", "decode_image", "read_source"),
     "manifest": ("Manifest", "ManifestRow", "read_manifest"),
     "plan": ("NewImage", "Plan", "PlannedImage"),
+    "report_table": ("ReportRow", "ReportTable", "read_report_table"),
     "restoration": ("Restoration",),
     "records": (
         "ArchiveStatus",
@@ -134,6 +136,8 @@ __all__ = [
     "PlannedImage",
     "Problem",
     "ReadOnlyArchiveError",
+    "ReportRow",
+    "ReportTable",
     "Restoration",
     "StorageError",
     "StoredReport",
@@ -141,6 +145,7 @@ __all__ = [
     "content_hash",
     "decode_image",
     "read_manifest",
+    "read_report_table",
     "read_source",
 ]
 

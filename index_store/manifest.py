@@ -115,7 +115,7 @@ def read_manifest(path: Path | str, *, images: Path | str | None = None, max_row
     return Manifest(path, rows, (*sheet.problems, *reader.problems))
 
 
-class _Refusal(Exception):
+class Refusal(Exception):
     """Why a row cannot be used: what is wrong, and what to do about it."""
 
     def __init__(self, what: str, advice: str) -> None:
@@ -162,22 +162,22 @@ class _RowReader:
     def _judging(self, line: int) -> Iterator[None]:
         try:
             yield
-        except _Refusal as refusal:
+        except Refusal as refusal:
             self.problems.append(Problem(f"{self._name}, line {line}", refusal.what, refusal.advice))
 
     def _draft(self, record: Record) -> _Draft:
         cells = {column: value.strip() for column, value in record.cells.items()}
         for column, value in cells.items():
-            _check_text(column, value)
+            check_text(column, value)
         image = cells.get("image", "")
         if not image:
-            raise _Refusal("has no image", "Write the image's path.")
+            raise Refusal("has no image", "Write the image's path.")
         cells["phantom"] = _truth(cells.get("phantom", ""))
         return _Draft(record.line, self._resolve(image), cells.get("case") or image, cells)
 
     def _resolve(self, image: str) -> Path:
         if image.startswith(("\\\\", "//")):  # another machine's share: to look is to call it
-            raise _Refusal("names an image on another machine", "Copy it below the images' folder.")
+            raise Refusal("names an image on another machine", "Copy it below the images' folder.")
         try:
             # Some manifests come from Windows.
             written = image if (self._root / image).exists() else image.replace("\\", "/")
@@ -185,24 +185,24 @@ class _RowReader:
             there = path.is_file()
         except (OSError, RuntimeError) as error:  # a name too long, a folder locked, links in a circle
             reason = getattr(error, "strerror", "") or type(error).__name__  # the error itself quotes the path
-            raise _Refusal(f"names an image that cannot be reached ({reason})", "Check the path.") from error
+            raise Refusal(f"names an image that cannot be reached ({reason})", "Check the path.") from error
         if not path.is_relative_to(self._root):
-            raise _Refusal(
+            raise Refusal(
                 "names an image outside the images' folder", "Copy it there, or name the folder that holds all."
             )
         if not there:
-            raise _Refusal("names an image that is not there", "Check the path, or name the images' folder.")
+            raise Refusal("names an image that is not there", "Check the path, or name the images' folder.")
         return path
 
     def _join_case(self, draft: _Draft) -> None:
         seen = self._seen.setdefault((draft.case, draft.path), draft.line)
         if seen != draft.line:
-            raise _Refusal(f"repeats line {seen} (same case, same image)", "Remove one of the two.")
+            raise Refusal(f"repeats line {seen} (same case, same image)", "Remove one of the two.")
         known = self._cases.setdefault(draft.case, {})
         given = {column: draft.cells[column] for column in CASE_COLUMNS if draft.cells.get(column)}
         for column, value in given.items():
             if column in known and known[column][0] != value:
-                raise _Refusal(
+                raise Refusal(
                     f"gives its case another {column} than line {known[column][1]}",
                     "Make the two the same, or name two cases.",
                 )
@@ -212,7 +212,7 @@ class _RowReader:
     def _row(self, draft: _Draft) -> ManifestRow:
         of_case = {column: value for column, (value, _) in self._cases[draft.case].items()}
         if not of_case.get("report"):
-            raise _Refusal("has no report", "Write the report (or a line that says there is none).")
+            raise Refusal("has no report", "Write the report (or a line that says there is none).")
         return ManifestRow(
             line=draft.line,
             image=draft.cells["image"],
@@ -227,18 +227,19 @@ class _RowReader:
         )
 
 
-def _check_text(column: str, value: str) -> None:
+def check_text(column: str, value: str) -> None:
+    """Raises `Refusal` where a cell is too long, or no text."""
     limit = MAX_REPORT if column == "report" else MAX_CELL
     if max(len(value), len(column)) > limit:
-        raise _Refusal(f"has more than {limit} characters in column {column[:40]}", "Shorten it.")
+        raise Refusal(f"has more than {limit} characters in column {column[:40]}", "Shorten it.")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise _Refusal(f"has half a character (a lone surrogate) in column {column}", "Export the file again.")
+        raise Refusal(f"has half a character (a lone surrogate) in column {column}", "Export the file again.")
     if "\0" in value:
-        raise _Refusal(f"has a NUL character in column {column}", "Remove it.")
+        raise Refusal(f"has a NUL character in column {column}", "Remove it.")
 
 
 def _truth(value: str) -> str:
     try:
         return _TRUTH[value.lower()]
     except KeyError:
-        raise _Refusal("says neither true nor false in column phantom", "Write true or false.") from None
+        raise Refusal("says neither true nor false in column phantom", "Write true or false.") from None

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from retrieval.archive_evaluation import evaluate_archive as evaluate_archive
     from retrieval.audit_log import AuditLog as AuditLog
     from retrieval.audit_log import AuditState as AuditState
+    from retrieval.augmentation import AugmentResult as AugmentResult
+    from retrieval.augmentation import augment_check as augment_check
+    from retrieval.copy_report import CopyReport as CopyReport
+    from retrieval.copy_report import check_copies as check_copies
     from retrieval.deidentification import IdentifierCount as IdentifierCount
     from retrieval.encoder import Encoder as Encoder
     from retrieval.errors import AuditError as AuditError
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from retrieval.errors import ReadingClosedError as ReadingClosedError
     from retrieval.errors import ReadingError as ReadingError
     from retrieval.errors import RetrievalError as RetrievalError
+    from retrieval.errors import SyntheticSetError as SyntheticSetError
     from retrieval.evaluation import Estimate as Estimate
     from retrieval.evaluation import Label as Label
     from retrieval.evaluation import Precision as Precision
@@ -56,6 +61,9 @@ if TYPE_CHECKING:
     from retrieval.results import Timing as Timing
     from retrieval.saved_queries import SavedQueries as SavedQueries
     from retrieval.search import CaseSearch as CaseSearch
+    from retrieval.synthetic_files import SetSummary as SetSummary
+    from retrieval.synthetic_files import finish_set as finish_set
+    from retrieval.synthetic_set import SyntheticSet as SyntheticSet
 
 _HOME = {
     "RESEARCH_USE": "notice",
@@ -63,7 +71,9 @@ _HOME = {
     "AuditError": "errors",
     "AuditLog": "audit_log",
     "AuditState": "audit_log",
+    "AugmentResult": "augmentation",
     "CaseSearch": "search",
+    "CopyReport": "copy_report",
     "Encoder": "encoder",
     "EncoderLoadError": "errors",
     "EncodingError": "errors",
@@ -90,10 +100,16 @@ _HOME = {
     "RetrievalError": "errors",
     "SavedQueries": "saved_queries",
     "SearchResult": "results",
+    "SetSummary": "synthetic_files",
+    "SyntheticSet": "synthetic_set",
+    "SyntheticSetError": "errors",
     "Timing": "results",
     "add_manifest": "ingest",
+    "augment_check": "augmentation",
+    "check_copies": "copy_report",
     "evaluate_archive": "archive_evaluation",
     "evaluate_reading": "reading_results",
+    "finish_set": "synthetic_files",
     "generate_query": "generated_query",
     "make_reading": "new_reading",
     "open_reading": "reading_study",

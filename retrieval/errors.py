@@ -9,6 +9,7 @@
     ├── QueryError           the query cannot be answered as it was put
     ├── ReadingError         a blinded reading that cannot be made, opened or gone on with
     │   └── ReadingClosedError   the reader has closed it: ratings are frozen
+    ├── SyntheticSetError    a folder that cannot take (or is not) a set of generated images
     └── WorkerError          the machines that were to embed images do not do it
 
 Every message says what is wrong, where, and what to do next. The two rooms below keep their own trees, which pass
@@ -53,6 +54,10 @@ class ReadingError(RetrievalError):
 
 class ReadingClosedError(ReadingError):
     """The reader has closed the reading: nothing of it can be changed any more."""
+
+
+class SyntheticSetError(RetrievalError):
+    """A folder that cannot take a set of generated images, or holds one that was drawn in another way."""
 
 
 class WorkerError(RetrievalError):

@@ -22,6 +22,7 @@ from retrieval.encoder import Encoder, Progress
 from retrieval.fusion import mean_query
 from retrieval.generated_query import asked_site, kept_places, second_attempt
 from retrieval.shown_site import SiteCheck, Verdict
+from retrieval.thumbnails import Thumbnails
 from retrieval.vector_shelf import VectorShelf, shelf_key
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Drawings:
     A vector's key is all that decides it: the text, the weights, the sampling, the seed and the encoder.
     """
 
-    def __init__(self, plan: GenerationPlan, encoder: Encoder, shelf: VectorShelf) -> None:
+    def __init__(self, plan: GenerationPlan, encoder: Encoder | Thumbnails, shelf: VectorShelf) -> None:
         self._plan = plan
         self._encoder = encoder
         self._shelf = shelf

@@ -30,12 +30,14 @@ from retrieval.read_ahead import MemoryWindow, read_ahead
 if TYPE_CHECKING:
     import torch
 
-    from index_store import Archive, NewImage, Plan, PlannedImage, Problem
+    from index_store import Archive, ManifestRow, NewImage, Plan, PlannedImage, Problem
     from retrieval.ray_workers import RayWorkers
 
 MAX_WORKERS: Final = 8
 DECODED_BYTES: Final = 256 * 1024**2
 """Of decoded images that wait for the encoder. As much again may be on its way through encoder and transaction."""
+_SYNTHETIC: Final = "is a generated image"
+_APART: Final = "An archive holds real images (and phantoms) alone: leave the row out."
 _UNSAFE: Final = "stays in place under a path that holds an identifier, which would be stored"
 _RENAME: Final = "Rename the file or its folder, or add without --in-place."
 
@@ -116,6 +118,9 @@ def add_manifest(
         workers: embed the images there, on the machines of a Ray cluster, and not here.
         progress: called with how many of the new images are done, and of how many. embedding: the same of reports.
 
+    Generated images are skipped, told by their provenance or by a column `synthetic` (as the manifest of a synthetic
+    set has it): retrievers prefer them to real ones, and what is found must be a case.
+
     An encoder that cannot embed texts adds the images all the same; the summary's notes say so.
 
     Raises `index_store.ManifestError` where the manifest as a whole cannot be read, `IdentifiersError` where it was to
@@ -132,7 +137,8 @@ def add_manifest(
     if archive.encoder is not None:  # refuse before any work is done
         archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
     redacted = identifiers == "redact"
-    screening = screen_rows(read.rows, pseudonyms=pseudonyms_of(archive.uuid) if redacted else None, in_place=in_place)
+    rows, synthetic = _without_synthetic(read.rows)
+    screening = screen_rows(rows, pseudonyms=pseudonyms_of(archive.uuid) if redacted else None, in_place=in_place)
     if identifiers == "refuse" and screening.counts:
         raise IdentifiersError(
             f"{read.path.name} holds direct identifiers: {total(screening.counts)}. Nothing was stored. Remove them, "
@@ -149,7 +155,8 @@ def add_manifest(
         touched = archive.particulars({item.row.case for item in (*plan.new, *plan.changed) if item.row.derived})
         reports, notes = embed_reports(archive, encoder, batch_size, embedding)
     unsafe = [Problem(f"line {row.line}", _UNSAFE, _RENAME) for row in screening.unsafe]
-    skipped = [*read.problems, *(_in_file(problem, read.path) for problem in (*unsafe, *plan.problems, *refused))]
+    found = (*synthetic, *unsafe, *plan.problems, *refused)
+    skipped = [*read.problems, *(_in_file(problem, read.path) for problem in found)]
     return AddSummary(
         added=added,
         updated=updated,
@@ -162,6 +169,16 @@ def add_manifest(
         redacted=redacted,
         notes=notes,
     )
+
+
+def _without_synthetic(rows: Sequence[ManifestRow]) -> tuple[list[ManifestRow], list[Problem]]:
+    """The rows that do not say of themselves that their image was generated, and what is wrong with those that do."""
+    from index_store import Problem
+
+    said = [row for row in rows if row.attributes.get("synthetic", "").lower() in ("true", "yes", "1")]
+    lines = {row.line for row in said}
+    problems = [Problem(f"line {row.line}", _SYNTHETIC, _APART) for row in said]
+    return [row for row in rows if row.line not in lines], problems
 
 
 def embed_reports(
@@ -271,10 +288,13 @@ def _batches(items: Sequence[PlannedImage], encoder: Encoder, batch_size: int) -
 
 
 def _load(planned: PlannedImage, encoder: Encoder) -> _Ready | Problem:
+    from generation import carries_provenance
     from index_store import ImageProblem, Problem
 
     try:
         new = planned.load()
+        if carries_provenance(new.source):
+            return Problem(f"line {planned.row.line}", _SYNTHETIC, _APART)
         return _Ready(new, encoder.prepare(new.image))
     except (ImageProblem, EncodingError) as error:
         # By its line alone: the summary is printed and kept, and a file's name may say whose it is.

@@ -108,6 +108,20 @@ def orientation_hashes(image: PIL.Image.Image) -> Bits:
     return np.stack([_hash(small), *(_hash(small.transpose(way)) for way in PIL.Image.Transpose)])
 
 
+def picture_hash(image: PIL.Image.Image) -> Bits:
+    """The hash of an image as it is, bool[256]."""
+    return _hash(_small(image))
+
+
+def hash_distances(some: Bits, others: Bits) -> npt.NDArray[np.int16]:
+    """Bits, of 256, that differ between each of bool[n, 256] and each of bool[m, 256]: int16[n, m].
+
+    As a matrix product of signs, which is exact in float32 and many times faster than comparing bits.
+    """
+    left, right = (np.where(bits, np.float32(1), np.float32(-1)) for bits in (some, others))
+    return ((HASH_BITS - left @ right.T) / 2).astype(np.int16)
+
+
 def hash_distance(orientations: Bits, reference: Bits) -> int:
     """Bits, of 256, that differ from a reference's hash in the orientation where fewest do."""
     return int((orientations != reference).sum(axis=-1).min())
@@ -127,7 +141,7 @@ def _reference_hash(path: Path, sha256: str) -> Bits:
     """`sha256` tells apart what stood at one path at different times. Raises `index_store.ImageProblem`."""
     from index_store import decode_image
 
-    return _hash(_small(decode_image(path)))
+    return picture_hash(decode_image(path))
 
 
 def _small(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -15,8 +15,10 @@ from retrieval.notice import RESEARCH_USE
 from ui.commands.add import add
 from ui.commands.archive import init, remove, show, status
 from ui.commands.audit import audit
+from ui.commands.augment_check import augment_check
 from ui.commands.backup import backup, restore
 from ui.commands.calibrate import calibrate
+from ui.commands.copy_check import copy_check
 from ui.commands.demo import demo
 from ui.commands.doctor import doctor
 from ui.commands.evaluate import evaluate
@@ -85,6 +87,8 @@ for command in (
     show,
     remove,
     generate,
+    copy_check,
+    augment_check,
     evaluate,
     calibrate,
     reading,

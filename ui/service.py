@@ -193,11 +193,11 @@ def open_archive(path: str | Path, *, read_only: bool = False) -> Archive:
     return Archive.open(path, read_only=read_only)
 
 
-def make_generator(settings: Settings) -> CoinGenerator:
-    """The generator that the settings name, with the cache of generated images."""
+def make_generator(settings: Settings, *, cached: bool = True) -> CoinGenerator:
+    """The generator that the settings name, with the cache of generated images unless what it draws is kept anyway."""
     from generation import CoinGenerator, GenerationCache
 
-    cache = GenerationCache(settings.cache_folder, max_bytes=settings.cache_mb << 20)
+    cache = GenerationCache(settings.cache_folder, max_bytes=settings.cache_mb << 20) if cached else None
     return CoinGenerator(
         settings.base,
         settings.lora,

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from generation import Provenance, ProvenanceError, read_provenance, save_png
+from generation import Provenance, ProvenanceError, carries_provenance, read_provenance, save_png
 from generation.provenance import KEY
 from tests.full_disk import full_disk
 
@@ -115,3 +115,11 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(image: Image.I
         save_png(image.resize((64, 64)), path, PROVENANCE)
     assert list(tmp_path.iterdir()) == [path]
     assert read_provenance(path) == PROVENANCE
+
+
+def test_bytes_say_whether_an_image_was_generated(image: Image.Image, tmp_path: Path) -> None:
+    assert carries_provenance(save_png(image, tmp_path / "a.png", PROVENANCE).read_bytes())
+    assert carries_provenance(save_with("altered", image, tmp_path / "b.png").read_bytes())
+    image.save(tmp_path / "c.png")
+    assert not carries_provenance((tmp_path / "c.png").read_bytes())
+    assert not carries_provenance(b"no image")

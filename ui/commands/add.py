@@ -60,7 +60,7 @@ def add(
     Columns: image and report are needed; case, patient, slide, site, system, category, stain, preparation, kind,
     license and source are read where present; others are kept as attributes. What is there already is not done
     again, so the same command continues an interrupted run. Rows that cannot be used are skipped and named; the exit
-    code is 1 where that is all of them.
+    code is 1 where that is all of them. Generated images are among those: an archive takes none.
 
     Site, system and category that nobody gave are read from the report where it states them, and marked as read from
     it; a value given later replaces them.

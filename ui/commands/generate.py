@@ -1,13 +1,15 @@
-"""`coin generate`: synthetic images of a report, as PNG files that say what they are."""
+"""`coin generate`: synthetic images of a report, or of many as a data set, as PNG files that say what they are."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from retrieval.notice import RESEARCH_USE
+from ui.commands.generate_set import generate_set
 from ui.commands.output import echo, echo_json
 from ui.commands.reports import read_report
 from ui.options import GENERATOR_SETTINGS, as_json, with_settings
@@ -16,28 +18,101 @@ from ui.service import make_generator
 from ui.settings import Settings
 from ui.text import generation_text
 
+if TYPE_CHECKING:
+    from retrieval.synthetic_set import Share
+
+
+def _share(context: click.Context, parameter: click.Parameter, value: str | None) -> Share | None:
+    if value is None:
+        return None
+    number, slash, of = value.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal()):
+        raise click.BadParameter(f"'{value}' is no share: write 2/8 for the second of eight.")
+    from retrieval.synthetic_set import Share
+
+    return Share(int(number), int(of))
+
 
 @click.command()
 @click.option("--text", metavar="REPORT", help="The report.")
 @click.option("--text-file", type=click.Path(path_type=Path), help="The report in this file; - is stdin.")
 @click.option(
+    "--manifest",
+    type=click.Path(path_type=Path),
+    help="Draw a whole data set: of every report in this table (CSV, TSV, JSONL or COIN's .xlsx).",
+)
+@click.option("--per-report", type=click.IntRange(1, 1000), help="Images a report of the table. [default: --n-images]")
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    help="Folder for the images. [default: .]",
+    help="Folder for the images. [default: . for one report; a data set needs one of its own]",
+)
+@click.option(
+    "--shard",
+    callback=_share,
+    metavar="K/N",
+    help="Draw only the K-th of N shares of the table's reports: one process a GPU, on any number of machines. Run "
+    "once more without it when all are done.",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1, 256), default=4, show_default=True, help="Images drawn at a time (table)."
+)
+@click.option(
+    "--copy-check",
+    "against",
+    type=click.Path(path_type=Path),
+    metavar="MANIFEST",
+    help="Then compare the set with this manifest's images, those that the weights were trained on: copy-report.json.",
 )
 @click.option("--size", type=click.IntRange(64, 2048), help="Pixels a side. [default: as the base was trained]")
 @as_json
-@with_settings("n_images", "seed", "preset", "base", "lora", "device", *GENERATOR_SETTINGS, "cache", "cache_mb")
+@with_settings(
+    "n_images", "seed", "preset", "base", "lora", "encoder", "device", *GENERATOR_SETTINGS, "cache", "cache_mb"
+)
 def generate(
-    settings: Settings, text: str | None, text_file: Path | None, out: Path, size: int | None, as_json: bool
+    settings: Settings,
+    text: str | None,
+    text_file: Path | None,
+    manifest: Path | None,
+    per_report: int | None,
+    out: Path | None,
+    shard: Share | None,
+    batch_size: int,
+    against: Path | None,
+    size: int | None,
+    as_json: bool,
 ) -> None:
-    """Turn a report into synthetic images and save them as PNG.
+    """Turn a report, or a table of them, into synthetic images and save them as PNG.
 
     Each file carries its provenance: prompt, seed, preset, the models' fingerprints, and that it is synthetic.
+
+    With --manifest, the folder becomes a data set: train/CLASS/ for torchvision's ImageFolder, train/metadata.jsonl for
+    Hugging Face's `datasets`, manifest.csv with every column of the table, a card and a contact sheet. What is drawn
+    already is not drawn again, so the same command continues an interrupted run, or adds what the table gained.
+    Pictures that repeat another are dropped.
     """
-    if (text is None) == (text_file is None):
-        raise click.UsageError("give exactly one of --text and --text-file")
+    if sum(given is not None for given in (text, text_file, manifest)) != 1:
+        raise click.UsageError("give exactly one of --text, --text-file and --manifest")
+    if manifest is not None:
+        if out is None:
+            raise click.UsageError("a data set needs a folder of its own: give --out")
+        if shard is not None and against is not None:
+            raise click.UsageError("--copy-check goes with the run without --shard that ends the set")
+        generate_set(
+            settings,
+            manifest,
+            out,
+            per_report=per_report or settings.n_images,
+            share=shard,
+            batch_size=batch_size,
+            against=against,
+            size=size,
+            as_json=as_json,
+        )
+        return
+    if per_report is not None or shard is not None or against is not None:
+        raise click.UsageError("--per-report, --shard and --copy-check go with --manifest")
+    out = out or Path()
     report = text if text is not None else read_report(text_file or Path("-"))
     from generation import save_png
 

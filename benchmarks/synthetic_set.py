@@ -1,0 +1,81 @@
+"""A synthetic data set by the starter: how fast, how many duplicates, how near to what the starter was trained on?
+
+    python -m benchmarks.synthetic_set
+    python -m benchmarks.synthetic_set --reports 400 --training 24000
+
+Reports of held-out phantoms (wordings and chance of no training phantom) become a set as `coin generate --manifest`
+makes it; a second run over it draws nothing. Then the set is compared with the first so many of the 24,000 phantoms
+that the starter's generator was trained on (`coin copy-check --against`), and with held-out phantoms, which it never
+saw: a generator that copied its training images would lie nearer to those than to these. Last, how long it takes to
+tell duplicates among many.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.machine import describe_machine
+from generation import CoinGenerator
+from generation.phantom import phantom_cases, write_phantoms
+from generation.training.dataset import TRAINING_SEED
+from index_store import read_report_table
+from retrieval import Encoder, SyntheticSet, check_copies, finish_set
+from retrieval.copy_report import images_of
+from retrieval.duplicates import Look, find_duplicates
+from retrieval.reference_images import manifest_references
+from ui.progress import progress
+from ui.synthetic_text import copy_text, set_text
+
+SEED = 47  # no other benchmark's
+MANY = 10_000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--reports", type=int, default=150)
+    parser.add_argument("--per-report", type=int, default=2)
+    parser.add_argument("--training", type=int, default=4000, help="phantoms to compare with")
+    parser.add_argument("--preset", default="draft")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args(arguments)
+    print(describe_machine())
+    generator, encoder = CoinGenerator(device=options.device), Encoder(device=options.device)
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        asked = write_phantoms(work / "asked", phantom_cases(options.reports, seed=SEED, split="held-out"))
+        table = read_report_table(asked)
+        for _ in range(2):
+            started = time.perf_counter()
+            made = SyntheticSet(work / "set", table, generator, preset=options.preset, per_report=options.per_report)
+            with progress("Generating", unit="images") as draw:
+                drawn = made.draw(progress=draw)
+            seconds = time.perf_counter() - started
+            summary = finish_set(made, drawn=drawn, seconds=seconds)
+            ended = time.perf_counter() - started - seconds
+            print(f"\n{set_text(summary)}\n{seconds:.1f} s to draw, {ended:.1f} s to end the set", flush=True)
+        for split, seed in (("train", TRAINING_SEED), ("held-out", SEED + 1)):
+            print(f"\nreading {options.training} phantoms, split {split} …", file=sys.stderr)
+            drawn_as = phantom_cases(options.training, seed=seed, split=split)
+            manifest = write_phantoms(work / split, drawn_as)
+            references = manifest_references(manifest, encoder)
+            started = time.perf_counter()
+            report = check_copies(images_of(work / "set"), references, encoder)
+            print(f"\n==== against phantoms of the split {split}\n{copy_text(report)}")
+            print(f"{time.perf_counter() - started:.1f} s to compare", flush=True)
+    bits = np.random.default_rng(0).random((MANY, 256)) < 0.5
+    looks = [Look(str(place), one) for place, one in enumerate(bits)]
+    started = time.perf_counter()
+    find_duplicates(looks)
+    print(f"\n{MANY} hashes compared with each other: {time.perf_counter() - started:.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,69 @@
+"""`coin copy-check`: how near a set of generated images lies to the images that the weights were trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ui.commands.output import echo, echo_json
+from ui.options import as_json, with_settings
+from ui.progress import progress
+from ui.service import open_archive
+from ui.settings import Settings
+from ui.synthetic_sheet import pairs_sheet
+from ui.synthetic_text import copy_record, copy_text
+
+
+@click.command("copy-check")
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the generated images: a set of `coin generate --manifest`, or any.",
+)
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="MANIFEST",
+    help="Compare with the images of this manifest. [default: with those of --archive]",
+)
+@click.option(
+    "--sheet",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also draw the nearest pairs side by side into this PNG file. It shows reference images.",
+)
+@as_json
+@with_settings("archive", "encoder", "device", "cache")
+def copy_check(settings: Settings, images: Path, against: Path | None, sheet: Path | None, as_json: bool) -> None:
+    """Report near copies among generated images, and how near they lie to reference images in general.
+
+    Near copies are told by a perceptual hash, from every reference, in any orientation. Beside it stands how similar
+    each image is to the nearest reference, and the same of the references to those of other patients: whether
+    generated images lie nearer to the training images than another patient's real images do. What is dear to make of
+    the references is kept beside --cache. Measured, not promised: nothing here says that an image is private.
+    """
+    if sheet is not None and not sheet.parent.is_dir():
+        raise click.BadParameter(
+            f"there is no folder '{sheet.parent}': make it, or name another.", param_hint="--sheet"
+        )
+    from retrieval import Encoder
+    from retrieval.copy_report import check_copies, images_of
+    from retrieval.reference_images import archive_references, manifest_references
+
+    files = images_of(images)
+    encoder = Encoder(settings.encoder, device=settings.device)
+    with progress("Reading the references", unit="images") as read:
+        if against is not None:
+            references = manifest_references(against, encoder, work=settings.work_folder, progress=read)
+        else:
+            with open_archive(settings.archive, read_only=True) as archive:
+                references = archive_references(archive, encoder, work=settings.work_folder, progress=read)
+    with progress("Checking for copies", unit="images") as check:
+        report = check_copies(files, references, encoder, progress=check)
+    if sheet is not None:
+        pairs_sheet(report, sheet)
+    if as_json:
+        echo_json(copy_record(report))
+    else:
+        echo(copy_text(report))

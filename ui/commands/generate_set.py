@@ -1,0 +1,81 @@
+"""`coin generate --manifest`: a synthetic data set, drawn, told of duplicates, and described."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ui.commands.output import echo, echo_json, json_text
+from ui.progress import progress
+from ui.service import make_generator
+from ui.settings import Settings
+from ui.synthetic_sheet import set_sheet
+from ui.synthetic_text import copy_record, copy_text, set_text, share_text
+
+if TYPE_CHECKING:
+    from retrieval.copy_report import CopyReport
+    from retrieval.synthetic_set import Share
+
+
+def generate_set(
+    settings: Settings,
+    manifest: Path,
+    out: Path,
+    *,
+    per_report: int,
+    share: Share | None,
+    batch_size: int,
+    against: Path | None,
+    size: int | None,
+    as_json: bool,
+) -> None:
+    """Draw what is missing; with a share, no more than that; else also end the set. Prints what was done."""
+    from index_store import read_manifest, read_report_table
+    from retrieval.synthetic_card import card_text
+    from retrieval.synthetic_files import finish_set, write_text
+    from retrieval.synthetic_set import SyntheticSet
+
+    table = read_report_table(manifest)
+    if against is not None:  # hours of drawing must not be lost to a mistyped name
+        read_manifest(against)
+    generator = make_generator(settings, cached=False)
+    made = SyntheticSet(
+        out, table, generator, preset=settings.preset, per_report=per_report, seed=settings.seed, size=size
+    )
+    started = time.perf_counter()
+    with progress("Generating", unit="images") as draw:
+        drawn = made.draw(share=share, batch_size=batch_size, progress=draw)
+    seconds = time.perf_counter() - started
+    if share is not None:
+        if as_json:
+            echo_json({"drawn": drawn, "seconds": seconds, "share": share, "skipped": made.problems})
+        else:
+            echo(share_text(share, drawn, seconds, made.problems))
+        return
+    with progress("Comparing", unit="images") as look:
+        summary = finish_set(made, drawn=drawn, seconds=seconds, progress=look)
+    set_sheet(out, summary)
+    copies = None if against is None else _copies(settings, out, against)
+    if copies is not None:
+        write_text(out / "README.md", card_text(made, summary, copies))
+    if as_json:
+        found = None if copies is None else copy_record(copies)
+        echo_json({"set": summary, "images_per_second": summary.images_per_second, "copies": found})
+    else:
+        echo(set_text(summary) + ("" if copies is None else f"\n\n{copy_text(copies)}"))
+
+
+def _copies(settings: Settings, out: Path, against: Path) -> CopyReport:
+    from retrieval import Encoder
+    from retrieval.copy_report import check_copies, images_of
+    from retrieval.reference_images import manifest_references
+    from retrieval.synthetic_files import write_text
+
+    encoder = Encoder(settings.encoder, device=settings.device)
+    with progress("Reading the training images", unit="images") as read:
+        references = manifest_references(against, encoder, work=settings.work_folder, progress=read)
+    with progress("Checking for copies", unit="images") as check:
+        report = check_copies(images_of(out), references, encoder, progress=check)
+    write_text(out / "copy-report.json", json_text(copy_record(report)) + "\n")
+    return report
