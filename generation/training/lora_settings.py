@@ -1,0 +1,114 @@
+"""The settings of a LoRA's training, checked when made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from generation.errors import SettingsError
+from generation.training.holdout import ONE_IN
+
+SCHEDULES = ("cosine", "constant")
+CROPS = ("centre", "random")
+DTYPES = ("auto", "float32", "bfloat16")
+
+
+def require_positive(settings: object, *names: str) -> None:
+    """Raises `SettingsError` where one of these numbers is not above 0."""
+    for name in names:
+        value = getattr(settings, name)
+        if not (value > 0 and math.isfinite(value)):
+            raise SettingsError(f"{name.replace('_', ' ')} is {value}: a number above 0 is needed.")
+
+
+def require_not_negative(settings: object, *names: str) -> None:
+    """Raises `SettingsError` where one of these numbers is below 0."""
+    for name in names:
+        value = getattr(settings, name)
+        if not (value >= 0 and math.isfinite(value)):
+            raise SettingsError(f"{name.replace('_', ' ')} is {value}: it cannot be negative.")
+
+
+def require_one_of(settings: object, name: str, choices: tuple[str, ...]) -> None:
+    """Raises `SettingsError` where it is none of the choices."""
+    if getattr(settings, name) not in choices:
+        raise SettingsError(f"{name} is {getattr(settings, name)!r}: choose one of {', '.join(choices)}.")
+
+
+def learning_rate_at(step: int, *, peak: float, steps: int, warmup: int, schedule: str) -> float:
+    """The learning rate of a step (from 0): it rises for `warmup` steps, then stays, or falls along a cosine to 0."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    if schedule == "constant":
+        return peak
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Raises `SettingsError` for a number out of range or an unknown name."""
+
+    rank: int = 16
+    alpha: float = 0.0
+    """The LoRA's strength is alpha / rank; 0 stands for the rank, strength 1."""
+    steps: int = 1000
+    batch_size: int = 4
+    accumulate: int = 1
+    """Batches whose gradients are summed for one step."""
+    learning_rate: float = 1e-4
+    schedule: str = "cosine"
+    warmup: int = 50
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    """The gradient's largest length."""
+    size: int = 0
+    """Edge in pixels; 0 is the base's own."""
+    crop: str = "centre"
+    turns: bool = True
+    views: int = 4
+    """Squares of each image that are encoded and learned from."""
+    text_dropout: float = 0.1
+    min_snr: float = 5.0
+    """γ of min-SNR weighting; 0 switches it off."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights that is saved; 0 switches it off."""
+    hold_out: int = ONE_IN
+    """One patient in so many is never trained on."""
+    validation_images: int = 64
+    validate_every: int = 100
+    checkpoint_every: int = 100
+    sample_every: int = 250
+    """Steps between two sample sheets; 0 draws none."""
+    sample_reports: int = 4
+    sample_seeds: int = 3
+    dtype: str = "auto"
+    """auto: bfloat16 on a GPU that computes in it, else float32."""
+    checkpointing: bool | None = None
+    """Gradient checkpointing: a third more work, a fraction of the memory. None: on a GPU."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_positive(
+            self, "rank", "steps", "batch_size", "accumulate", "learning_rate", "clip", "views", "validation_images",
+            "validate_every", "checkpoint_every", "sample_reports", "sample_seeds",
+        )  # fmt: skip
+        require_not_negative(self, "alpha", "warmup", "weight_decay", "size", "min_snr", "sample_every", "seed")
+        require_one_of(self, "schedule", SCHEDULES)
+        require_one_of(self, "crop", CROPS)
+        require_one_of(self, "dtype", DTYPES)
+        for name in ("text_dropout", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SettingsError(f"{name.replace('_', ' ')} is {getattr(self, name)}: from 0 to below 1.")
+        if self.hold_out < 2:
+            raise SettingsError(f"hold out is {self.hold_out}: one patient in 2 or more can be held out.")
+
+    @property
+    def images_a_step(self) -> int:
+        """In one process."""
+        return self.batch_size * self.accumulate
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, from 0."""
+        return learning_rate_at(
+            step, peak=self.learning_rate, steps=self.steps, warmup=self.warmup, schedule=self.schedule
+        )
