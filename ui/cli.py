@@ -24,6 +24,7 @@ from ui.commands.generate import generate
 from ui.commands.queries import queries
 from ui.commands.reembed import encoders, reembed
 from ui.commands.search import search
+from ui.commands.train import train
 from ui.commands.view import view
 from ui.errors import user_message
 from ui.text import clean
@@ -86,6 +87,7 @@ for command in (
     generate,
     evaluate,
     calibrate,
+    train,
     reembed,
     encoders,
     status,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generation.training.lora_settings import LoraSettings
-from generation.training.model_card import counts_table, page, settings_table, table
+from generation.training.model_card import counts_table, page, settings_table, skipped_list, table
 from generation.training.pairs import PairCounts
 from generation.training.validation import Change
 from generation.whole_file import write_whole
@@ -60,7 +60,6 @@ def write_card(training: LoraTraining) -> Path:
         "trained on": f"{training.device}, {training.dtype}, processes: {training.processes}",
         "seconds a step": f"{training.seconds_a_step:.2f}",
     }
-    skipped = [f"- Left out: {count} × {reason}" for reason, count in sorted(training.skipped.items())]
     lowest_step, lowest = training.lowest
     curve = [[str(step), f"{loss:.5f}"] for step, loss in training.validation]
     text = page(
@@ -83,7 +82,7 @@ def write_card(training: LoraTraining) -> Path:
                 counts_table({"trained on": training.trained, "held out": training.held_out}),
                 f"Held out are whole patients, one in {training.settings.hold_out} by a hash of their name; nothing "
                 f"was learned from them, and the validation loss is of {training.measured} of their images.",
-                "\n".join(skipped),
+                skipped_list(training.skipped),
             ],
             "Validation": [
                 training.change.words,

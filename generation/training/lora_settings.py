@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from generation.errors import SettingsError
 from generation.training.holdout import ONE_IN
+from generation.training.rates import SCHEDULES, learning_rate_at
+from generation.training.setting_checks import (
+    require_hold_out,
+    require_not_negative,
+    require_one_of,
+    require_positive,
+    require_share,
+)
 
-SCHEDULES = ("cosine", "constant")
 CROPS = ("centre", "random")
 DTYPES = ("auto", "float32", "bfloat16")
-
-
-def require_positive(settings: object, *names: str) -> None:
-    """Raises `SettingsError` where one of these numbers is not above 0."""
-    for name in names:
-        value = getattr(settings, name)
-        if not (value > 0 and math.isfinite(value)):
-            raise SettingsError(f"{name.replace('_', ' ')} is {value}: a number above 0 is needed.")
-
-
-def require_not_negative(settings: object, *names: str) -> None:
-    """Raises `SettingsError` where one of these numbers is below 0."""
-    for name in names:
-        value = getattr(settings, name)
-        if not (value >= 0 and math.isfinite(value)):
-            raise SettingsError(f"{name.replace('_', ' ')} is {value}: it cannot be negative.")
-
-
-def require_one_of(settings: object, name: str, choices: tuple[str, ...]) -> None:
-    """Raises `SettingsError` where it is none of the choices."""
-    if getattr(settings, name) not in choices:
-        raise SettingsError(f"{name} is {getattr(settings, name)!r}: choose one of {', '.join(choices)}.")
-
-
-def learning_rate_at(step: int, *, peak: float, steps: int, warmup: int, schedule: str) -> float:
-    """The learning rate of a step (from 0): it rises for `warmup` steps, then stays, or falls along a cosine to 0."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    if schedule == "constant":
-        return peak
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
 
 
 @dataclass(frozen=True)
@@ -96,11 +70,8 @@ class LoraSettings:
         require_one_of(self, "schedule", SCHEDULES)
         require_one_of(self, "crop", CROPS)
         require_one_of(self, "dtype", DTYPES)
-        for name in ("text_dropout", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise SettingsError(f"{name.replace('_', ' ')} is {getattr(self, name)}: from 0 to below 1.")
-        if self.hold_out < 2:
-            raise SettingsError(f"hold out is {self.hold_out}: one patient in 2 or more can be held out.")
+        require_share(self, "text_dropout", "ema")
+        require_hold_out(self)
 
     @property
     def images_a_step(self) -> int:

@@ -45,6 +45,11 @@ def settings_table(settings: Mapping[str, object]) -> str:
     return table(["setting", "value"], [[name.replace("_", " "), str(value)] for name, value in settings.items()])
 
 
+def skipped_list(skipped: Mapping[str, int]) -> str:
+    """What was left out, by reason; empty where nothing was."""
+    return "\n".join(f"- Left out: {count} × {plain(reason)}" for reason, count in sorted(skipped.items()))
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [_row(head), "|" + "---|" * len(head), *(_row(row) for row in rows)]

@@ -22,8 +22,10 @@ class TrainingPair:
 
     content: str
     patient: str
-    report: str
-    load: Callable[[], Image.Image]
+    report: str = field(repr=False)
+    load: Callable[[], Image.Image] = field(repr=False)
+    case: str = ""
+    """The specimen, where several images are of one; empty where the image is one by itself."""
     particulars: Mapping[str, str] = field(default_factory=dict)
     """By name, those of PARTICULARS that are known."""
 
