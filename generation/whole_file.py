@@ -24,11 +24,8 @@ def write_whole(path: Path, data: bytes) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable (POSIX; Windows does so by itself and cannot open folders)."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    """Make the names in `folder` durable. Windows does so by itself, and cannot open folders."""
+    if os.name != "nt":
+        descriptor = os.open(folder, os.O_RDONLY)
         os.fsync(descriptor)
-    finally:
         os.close(descriptor)

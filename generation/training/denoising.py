@@ -85,16 +85,16 @@ class Denoising:
         noised, target = self._schedule.noised(clean, noise, t), self._schedule.target(clean, noise, t)
         lengths = [len(text.tokens) for text in texts]
         errors = torch.zeros(len(texts), device=self._device)
-        with torch.autocast(clean.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
-            for length in sorted(set(lengths)):
-                rows = [place for place, one in enumerate(lengths) if one == length]
-                told = {
-                    "text_embeds": torch.stack([texts[row].pooled for row in rows]).to(self._device, self._dtype),
-                    "time_ids": time_ids[rows].to(self._device, self._dtype),
-                }
-                tokens = torch.stack([texts[row].tokens for row in rows]).to(self._device, self._dtype)
+        for length in sorted(set(lengths)):
+            rows = [place for place, one in enumerate(lengths) if one == length]
+            told = {
+                "text_embeds": torch.stack([texts[row].pooled for row in rows]).to(self._device, self._dtype),
+                "time_ids": time_ids[rows].to(self._device, self._dtype),
+            }
+            tokens = torch.stack([texts[row].tokens for row in rows]).to(self._device, self._dtype)
+            with torch.autocast(clean.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
                 predicted = unet(noised[rows].to(self._dtype), t[rows], tokens, added_cond_kwargs=told).sample
-                errors[rows] = squared_error(predicted, target[rows])
+            errors[rows] = squared_error(predicted, target[rows])
         return errors
 
 
