@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class Denoising:
-    """`prompts` are by report; `dtype` is the UNet's. A LoRA on it is in float32 and computes as the UNet does."""
+    """`prompts` are by report; `dtype` is the UNet's. A LoRA on it is in float32 and computes as the UNet does.
+
+    `told_size`: tell the model that every image is a whole square picture of so many pixels, as it is told when it
+    draws; None: tell it how the image was cut.
+    """
 
     def __init__(
         self,
@@ -28,9 +32,11 @@ class Denoising:
         *,
         device: str,
         dtype: torch.dtype,
+        told_size: int | None = None,
     ) -> None:
         self._schedule, self._encodings, self._prompts = schedule, encodings, prompts
         self._settings, self._device, self._dtype = settings, device, dtype
+        self._told_size = told_size
 
     def loss(self, unet: Any, drawn: Draw, pairs: Sequence[TrainingPair]) -> torch.Tensor:
         """Scalar: the weighted mean error of the drawn ones of `pairs`."""
@@ -81,6 +87,9 @@ class Denoising:
         """float32[n]. Prompts of different lengths go through the model apart: padding would be read."""
         import torch
 
+        if self._told_size is not None:
+            size = self._told_size
+            time_ids = torch.tensor([size, size, 0, 0, size, size]).expand(len(texts), -1)
         clean, noise = clean.to(self._device), noise.to(self._device)
         noised, target = self._schedule.noised(clean, noise, t), self._schedule.target(clean, noise, t)
         lengths = [len(text.tokens) for text in texts]

@@ -13,6 +13,11 @@ from generation.training.pairs import PairCounts
 from generation.training.validation import Change
 from generation.whole_file import write_whole
 
+_TOLD = {
+    "true": "The model was told the true original size, corner and target size of each.",
+    "square": "The model was told what it is told when it draws: a whole picture of the target size.",
+}
+
 
 @dataclass(frozen=True)
 class LoraTraining:
@@ -24,6 +29,8 @@ class LoraTraining:
     data_fingerprint: str
     size: int
     """Edge in pixels."""
+    conditioning: str
+    """What the model was told of how images were cut: true or square."""
     prediction: str
     """What the base predicts: epsilon or v_prediction."""
     device: str
@@ -94,8 +101,7 @@ def write_card(training: LoraTraining) -> Path:
             "Settings": [
                 settings_table(settings),
                 f"Images: the short side scaled to {training.size} pixels, a square cut out ({training.settings.crop}"
-                "); the model is told the true original size, corner and target size. Text and latents were encoded "
-                "once, by the base's own encoders.",
+                f"). {_TOLD[training.conditioning]} Text and latents were encoded once, by the base's own encoders.",
             ],
             "Made with": [table(["", ""], [[name, value] for name, value in made.items()])],
         },

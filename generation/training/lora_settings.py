@@ -16,6 +16,7 @@ from generation.training.setting_checks import (
 
 CROPS = ("centre", "random")
 DTYPES = ("auto", "float32", "bfloat16")
+CONDITIONINGS = ("auto", "true", "square")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class LoraSettings:
     turns: bool = True
     views: int = 4
     """Squares of each image that are encoded and learned from."""
+    conditioning: str = "auto"
+    """What the model is told of how an image was cut. true: its original size, the corner of the crop, the target size;
+    square: what it is told when it draws, a whole picture of the target size. auto is true, except on the starter's
+    base, which was never told anything else than its own size."""
     text_dropout: float = 0.1
     min_snr: float = 5.0
     """γ of min-SNR weighting; 0 switches it off."""
@@ -70,6 +75,7 @@ class LoraSettings:
         require_one_of(self, "schedule", SCHEDULES)
         require_one_of(self, "crop", CROPS)
         require_one_of(self, "dtype", DTYPES)
+        require_one_of(self, "conditioning", CONDITIONINGS)
         require_share(self, "text_dropout", "ema")
         require_hold_out(self)
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,15 +16,18 @@ import torch
 from safetensors.torch import load_file
 
 from generation import CoinGenerator, SettingsError, TrainingDataError, TrainingError, WeightsNotFoundError
+from generation.phantom import phantom_cases, write_phantoms
 from generation.provenance import read_provenance
 from generation.training.checkpoint import Checkpoint, Checkpoints, alone_in
-from generation.training.lora import train_lora
+from generation.training.lora import conditioning, train_lora
 from generation.training.lora_card import LoraTraining
 from generation.training.lora_settings import LoraSettings
 from generation.training.pairs import TrainingPair
+from generation.weights import STARTER, find_base
 from tests.full_disk import full_disk
 from tests.training_pairs import Interrupt, phantom_pairs, stop
 
+ROOT = Path(__file__).parents[2]
 LORA_FILE = "pytorch_lora_weights.safetensors"
 SMALL = LoraSettings(
     rank=2,
@@ -164,6 +171,52 @@ def test_another_strength_than_one_is_in_the_weights(
     trained = sorted(value.norm().item() for name, value in kept.weights.items() if ".lora_B." in name)
     saved = sorted(written[name].norm().item() / 3 for name in ups)
     assert trained == pytest.approx(saved) and max(saved) > 0
+
+
+@pytest.mark.parametrize(("asked", "told"), [("true", [90, 120, 0, 10, 64, 64]), ("square", [64, 64, 0, 0, 64, 64])])
+def test_the_model_is_told_of_the_cut_as_asked(
+    asked: str, told: list[int], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers import UNet2DConditionModel
+
+    heard: set[tuple[float, ...]] = set()
+    forward = UNet2DConditionModel.forward
+
+    def listening(self: Any, *given: Any, added_cond_kwargs: dict[str, torch.Tensor], **more: Any) -> Any:
+        heard.update(map(tuple, added_cond_kwargs["time_ids"].tolist()))
+        return forward(self, *given, added_cond_kwargs=added_cond_kwargs, **more)
+
+    monkeypatch.setattr(UNet2DConditionModel, "forward", listening)
+    wide = [
+        dataclasses.replace(pair, load=lambda pair=pair: pair.load().resize((120, 90)))  # type: ignore[misc]
+        for pair in phantom_pairs(4)
+    ]
+    made = run(wide, tmp_path, base, None, steps=1, views=1, conditioning=asked)
+    assert heard == {tuple(map(float, told))}
+    assert made.conditioning == asked
+
+
+def test_the_starter_is_told_what_it_knows() -> None:
+    starter, other = find_base(STARTER / "base"), dataclasses.replace(find_base(STARTER / "base"), folder=Path("x"))
+    assert [conditioning(SMALL, one) for one in (starter, other)] == ["square", "true"]
+    asked = dataclasses.replace(SMALL, conditioning="true")
+    assert conditioning(asked, starter) == "true"
+
+
+@pytest.mark.cluster
+def test_two_processes_learn_what_one_does(base: Path, tmp_path: Path) -> None:
+    """torchrun on the processor (accelerate's own launcher needs MPI for that): twice 2 images a step are once 4."""
+    manifest = write_phantoms(tmp_path / "phantoms", phantom_cases(12, seed=9), size=64)
+    given = ["-m", "ui", "train", "lora", "--manifest", manifest, "--base", base, "--device", "cpu", "--rank", "2",
+             "--steps", "1", "--views", "1", "--sample-every", "0", "--warmup", "0"]  # fmt: skip
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for launcher, batch, name in ((torchrun, "2", "two"), ([sys.executable], "4", "one")):
+        command = [*launcher, *given, "--batch-size", batch, "--out", tmp_path / name]
+        subprocess.run([str(part) for part in command], cwd=ROOT, env=environment, check=True)
+    assert json.loads((tmp_path / "two" / "training.json").read_text())["processes"] == 2
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
 
 
 def test_half_precision_and_gradient_checkpointing_learn_nearly_the_same(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from generation.training.lora_settings import CROPS, DTYPES, LoraSettings
+from generation.training.lora_settings import CONDITIONINGS, CROPS, DTYPES, LoraSettings
 from generation.training.rates import SCHEDULES
 from retrieval.training.encoder_settings import MODES, TOWERS, EncoderSettings
 from ui.commands.output import echo, echo_json
@@ -49,6 +49,11 @@ _LORA: Final[dict[str, tuple[Any, str]]] = {
     "learning_rate": (_ABOVE, "At its highest."),
     "size": (click.IntRange(0, 4096), "Pixels a side; 0: the base's own."),
     "crop": (click.Choice(CROPS), "Where the square is cut, the short side being scaled to --size."),
+    "conditioning": (
+        click.Choice(CONDITIONINGS),
+        "What the model is told of the cut: true (original size, corner, target size), or as when it draws (square). "
+        "auto: true, but square on the starter's base, which knows no other.",
+    ),
     "turns": (bool, "Learn from quarter turns and mirror images, too."),
     "views": (_COUNT, "Squares of an image that are encoded and learned from."),
     "text_dropout": (_SHARE, "Share of steps' images without their report, for guidance."),
