@@ -119,10 +119,10 @@ def encoder(pairs: Sequence[TrainingPair], options: argparse.Namespace) -> None:
     settings = EncoderSettings(
         mode=options.mode,
         towers=options.towers,
-        steps=options.steps or 100,
+        steps=options.steps or 60,
         batch_size=48,
         learning_rate=options.rate,
-        validate_every=25,
+        validate_every=20,
     )
     made = train_encoder(
         pairs,
@@ -153,7 +153,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=SHARED, help="folder that holds cytology/")
     parser.add_argument("--work", type=Path, default=Path("runs/train"), help="folder of trainings and sample sheets")
     parser.add_argument("--images", type=int, default=400, help="images that the LoRA learns from and is measured with")
-    parser.add_argument("--steps", type=int, help="steps (500 of the LoRA, 100 of the encoder)")
+    parser.add_argument("--steps", type=int, help="steps (500 of the LoRA, 60 of the encoder)")
     parser.add_argument("--rate", type=float, default=0.0, help="learning rate")
     parser.add_argument("--conditioning", default="auto", help="what is told of a cut: auto, true or square")
     parser.add_argument("--mode", default="lora", help="how the encoder learns: lora or full")

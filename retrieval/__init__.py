@@ -47,6 +47,12 @@ if TYPE_CHECKING:
     from retrieval.results import Timing as Timing
     from retrieval.saved_queries import SavedQueries as SavedQueries
     from retrieval.search import CaseSearch as CaseSearch
+    from retrieval.training.encoder_settings import EncoderSettings as EncoderSettings
+    from retrieval.training.encoder_tuning import train_encoder as train_encoder
+    from retrieval.training.own_pairs import OwnPairs as OwnPairs
+    from retrieval.training.own_pairs import archive_pairs as archive_pairs
+    from retrieval.training.own_pairs import manifest_pairs as manifest_pairs
+    from retrieval.training.tuning_card import EncoderTuning as EncoderTuning
 
 _HOME = {
     "RESEARCH_USE": "notice",
@@ -57,6 +63,8 @@ _HOME = {
     "CaseSearch": "search",
     "Encoder": "encoder",
     "EncoderLoadError": "errors",
+    "EncoderSettings": "training.encoder_settings",
+    "EncoderTuning": "training.tuning_card",
     "EncodingError": "errors",
     "Estimate": "evaluation",
     "Evaluation": "evaluation_results",
@@ -67,6 +75,7 @@ _HOME = {
     "IdentifierCount": "deidentification",
     "IdentifiersError": "errors",
     "Label": "evaluation",
+    "OwnPairs": "training.own_pairs",
     "Precision": "evaluation",
     "Query": "query",
     "QueryError": "errors",
@@ -79,13 +88,16 @@ _HOME = {
     "SearchResult": "results",
     "Timing": "results",
     "add_manifest": "ingest",
+    "archive_pairs": "training.own_pairs",
     "evaluate_archive": "archive_evaluation",
     "generate_query": "generated_query",
+    "manifest_pairs": "training.own_pairs",
     "precision_at_k": "evaluation",
     "read_report": "report_reader",
     "reembed": "reembedding",
     "to_dict": "export",
     "to_json": "export",
+    "train_encoder": "training.encoder_tuning",
 }
 
 __all__ = list(_HOME)

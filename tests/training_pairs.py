@@ -35,10 +35,10 @@ def phantoms(count: int, seed: int) -> list[Phantom]:
 
 
 class Interrupt:
-    """A display of progress that ends the run when the training has done `at` steps, as `how` does."""
+    """A display of progress that ends the run when `at` steps of the training (or of `label`) are done, by `how`."""
 
-    def __init__(self, at: int, how: Callable[[], None]) -> None:
-        self._at, self._how = at, how
+    def __init__(self, at: int, how: Callable[[], None], *, label: str = "Training") -> None:
+        self._at, self._how, self._asked = at, how, label
 
     def __call__(self, label: str, *, unit: str) -> Interrupt:
         self._label = label
@@ -48,7 +48,7 @@ class Interrupt:
         label = self._label
 
         def draw(done: int, total: int, note: str = "") -> None:
-            if label == "Training" and done == self._at:
+            if label == self._asked and done == self._at:
                 self._how()
 
         return draw

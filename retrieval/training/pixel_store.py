@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,6 @@ def decode_pixels(
     pairs: Sequence[TrainingPair], clip: TrainableClip, encoder: Encoder, folder: Path, watch: Watch
 ) -> PixelStore:
     """Decode every image as the encoder prepares it, or take up what an earlier run decoded."""
-    import torch
-
     wanted = sorted({pair.content for pair in pairs})
     asked = json.dumps([wanted, encoder.fingerprint])
     path = folder / f"pixels-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.npy"
@@ -55,33 +54,54 @@ def decode_pixels(
         return PixelStore(np.load(path, mmap_mode="r"), held["contents"], Counter(held["skipped"]))
     folder.mkdir(parents=True, exist_ok=True)
     of = {pair.content: pair for pair in pairs}
-    mean, deviation = clip.mean[0].cpu(), clip.deviation[0].cpu()
+    shown = _Shown(clip, encoder)
     skipped: Counter[str] = Counter()
     contents: list[str] = []
-    pixels: np.memmap | None = None
-    unfinished = path.with_suffix(".part.npy")
-    with watch("Decoding images", unit="images") as draw:
+    unfinished = path.with_suffix(".part")
+    # Written from front to back, not through a memory map: that would end the process where the disk is full.
+    with watch("Decoding images", unit="images") as draw, unfinished.open("wb") as file:
         for done, content in enumerate(wanted, start=1):
             try:
-                prepared = encoder.prepare(of[content].load())
+                pixels = shown.of(of[content])
             except TrainingDataError as error:
                 skipped[str(error)] += 1
                 continue
             except EncodingError:
                 skipped["The image is a strip, not a field."] += 1
                 continue
-            shown = (prepared * deviation + mean).clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
-            if pixels is None:
-                shape = (len(wanted), *shown.shape)
-                pixels = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
-            pixels[len(contents)] = shown
+            if not contents:
+                _write_header(file, (len(wanted), *pixels.shape))
+            file.write(pixels.tobytes())
             contents.append(content)
             draw(done, len(wanted))
-    if pixels is None:
-        raise TrainingDataError(
-            f"None of the {len(wanted)} images could be read: {'; '.join(skipped)} Check the files."
-        )
-    pixels.flush()
+        if not contents:
+            raise TrainingDataError(
+                f"None of the {len(wanted)} images could be read: {'; '.join(skipped)} Check the files."
+            )
+        file.write(bytes(pixels.nbytes * (len(wanted) - len(contents))))
+        file.flush()
+        os.fsync(file.fileno())
     write_whole(listing, json.dumps({"contents": contents, "skipped": skipped}).encode())
     unfinished.replace(path)
     return PixelStore(np.load(path, mmap_mode="r"), contents, skipped)
+
+
+class _Shown:
+    """Images as the model is shown them, before their values are normalised."""
+
+    def __init__(self, clip: TrainableClip, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._mean, self._deviation = clip.mean[0].cpu(), clip.deviation[0].cpu()
+
+    def of(self, pair: TrainingPair) -> NDArray[np.uint8]:
+        """uint8[3, h, w]"""
+        import torch
+
+        prepared = self._encoder.prepare(pair.load())
+        shown = (prepared * self._deviation + self._mean).clamp(0, 1).mul(255).round()
+        pixels: NDArray[np.uint8] = shown.to(torch.uint8).numpy()
+        return pixels
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})

@@ -314,13 +314,9 @@ class TestBadInput:
         self, pairs: list[TrainingPair], base: Path, work: Path, trained: Path, tmp_path: Path
     ) -> None:
         full = full_disk()
-
-        def fill() -> None:
-            full.__enter__()
-
         try:
             with pytest.raises(OSError):
-                run(pairs, tmp_path, base, work, watch=Interrupt(3, fill))
+                run(pairs, tmp_path, base, work, watch=Interrupt(3, full.__enter__))
         finally:
             full.__exit__(None, None, None)
         assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-00000002"]

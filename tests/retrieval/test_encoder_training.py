@@ -19,6 +19,7 @@ from retrieval.training.encoder_tuning import train_encoder
 from retrieval.training.own_pairs import archive_pairs, manifest_pairs
 from retrieval.training.tuning_card import EncoderTuning
 from retrieval.training.tuning_comparison import OWN, Compared, Seen, compare
+from tests.full_disk import full_disk
 from tests.training_pairs import Interrupt, phantom_pairs, stop
 
 SMALL = EncoderSettings(
@@ -143,6 +144,18 @@ class TestBadInput:
         assert run([*pairs, bad], tmp_path / "a", clip_folder, steps=1).skipped == {"The image is damaged.": 1}
         with pytest.raises(TrainingDataError, match="None of the 16 images could be read"):
             run([dataclasses.replace(pair, load=unreadable) for pair in pairs], tmp_path / "b", clip_folder)
+
+    @pytest.mark.parametrize("label", ["Decoding images", "Training"])
+    def test_a_full_disk_costs_nothing_but_time(self, label: str, clip_folder: Path, tmp_path: Path) -> None:
+        pairs, full = striped_pairs(8), full_disk()
+        try:
+            with pytest.raises(OSError):
+                run(pairs, tmp_path / "a", clip_folder, watch=Interrupt(3, full.__enter__, label=label))
+        finally:
+            full.__exit__(None, None, None)
+        assert not (tmp_path / "a" / "open_clip_config.json").exists()
+        whole = run(pairs, tmp_path / "b", clip_folder)
+        assert run(pairs, tmp_path / "a", clip_folder).after_fingerprint == whole.after_fingerprint
 
     def test_settings_and_folders(self, clip_folder: Path, tuned: EncoderTuning, tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match="rank is 0"):
