@@ -170,12 +170,14 @@ class LoraRun:
         if self._log is None:
             return
         last = step == settings.steps
-        with self._averaged():
-            if last or step % settings.validate_every == 0:
+        measured = last or step % settings.validate_every == 0
+        drawn = settings.sample_every and (last or step % settings.sample_every == 0)
+        with self._averaged() if measured or drawn else contextlib.nullcontext():
+            if measured:
                 self._latest = self._denoising.errors(self._unet, self._material.measured)
                 self._first = self._first or self._latest
                 self._log.add({"step": step, "validation_loss": sum(self._latest) / len(self._latest)})
-            if settings.sample_every and (last or step % settings.sample_every == 0):
+            if drawn:
                 path = self._folder / "samples" / f"step-{step:06}.png"
                 self._sheets.save(path, step=step, device=self._device, dtype=self._dtype)
         if step and (last or step % settings.checkpoint_every == 0):

@@ -154,7 +154,7 @@ def lora(
     OUT/pytorch_lora_weights.safetensors, which `coin generate --lora OUT` loads; README.md (data, settings,
     fingerprints, validation losses), log.jsonl, and samples/: held-out reports drawn at steps on the way.
 
-    Several GPUs: `accelerate launch -m ui train lora …`, the batch size then is each one's.
+    Several GPUs: `accelerate launch --multi_gpu -m ui train lora …`, the batch size then is each one's.
     """
     from generation.training.lora import train_lora
 
