@@ -66,7 +66,6 @@ def lora(pairs: Sequence[TrainingPair], options: argparse.Namespace) -> None:
         batch_size=8,
         learning_rate=options.rate or 5e-4,
         views=1,
-        conditioning=options.conditioning,
         validation_images=48,
         validate_every=100,
         sample_every=options.steps or 500,
@@ -74,7 +73,7 @@ def lora(pairs: Sequence[TrainingPair], options: argparse.Namespace) -> None:
     )
     made = train_lora(
         chosen,
-        options.work / f"lora-{options.conditioning}",
+        options.work / "lora",
         settings=settings,
         device=options.device,
         work=options.work,
@@ -155,7 +154,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=400, help="images that the LoRA learns from and is measured with")
     parser.add_argument("--steps", type=int, help="steps (500 of the LoRA, 60 of the encoder)")
     parser.add_argument("--rate", type=float, default=0.0, help="learning rate")
-    parser.add_argument("--conditioning", default="auto", help="what is told of a cut: auto, true or square")
     parser.add_argument("--mode", default="lora", help="how the encoder learns: lora or full")
     parser.add_argument("--towers", default="both", help="of the encoder: both or image")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")

@@ -28,7 +28,7 @@ from generation.training.lora_run import LoraRun
 from generation.training.lora_settings import LoraSettings
 from generation.training.noise import NoiseSchedule
 from generation.training.pairs import TrainingPair, data_fingerprint
-from generation.weights import STARTER, Base, find_base
+from generation.weights import STARTER, find_base
 
 MAY_DIFFER = ("steps", "checkpoint_every", "sample_every", "sample_reports", "sample_seeds", "base")
 """Between a training and its continuation. The base may have moved: its fingerprint may not differ."""
@@ -104,23 +104,11 @@ def train_lora(
             settings,
             device=where,
             dtype=dtype,
-            told_size=None if conditioning(settings, chosen) == "true" else size,
+            told_size=size if settings.conditioning == "square" else None,
         )
         run = LoraRun(folder, chosen, settings, pipeline, material, denoising, accelerator)
         with shown("Training", unit="steps") as draw:
             run.go_on(schedule.steps, draw)
         if not main:
             return None
-        return run.finish(
-            size=size,
-            conditioning=conditioning(settings, chosen),
-            prediction=schedule.prediction,
-            data=data_fingerprint(pairs),
-        )
-
-
-def conditioning(settings: LoraSettings, base: Base) -> str:
-    """true or square: what the model is told of how images were cut."""
-    if settings.conditioning != "auto":
-        return settings.conditioning
-    return "square" if base.folder == STARTER / "base" else "true"
+        return run.finish(size=size, prediction=schedule.prediction, data=data_fingerprint(pairs))

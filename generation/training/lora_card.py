@@ -29,8 +29,6 @@ class LoraTraining:
     data_fingerprint: str
     size: int
     """Edge in pixels."""
-    conditioning: str
-    """What the model was told of how images were cut: true or square."""
     prediction: str
     """What the base predicts: epsilon or v_prediction."""
     device: str
@@ -101,7 +99,8 @@ def write_card(training: LoraTraining) -> Path:
             "Settings": [
                 settings_table(settings),
                 f"Images: the short side scaled to {training.size} pixels, a square cut out ({training.settings.crop}"
-                f"). {_TOLD[training.conditioning]} Text and latents were encoded once, by the base's own encoders.",
+                f"). {_TOLD[training.settings.conditioning]} Text and latents were encoded once, by the base's own "
+                "encoders.",
             ],
             "Made with": [table(["", ""], [[name, value] for name, value in made.items()])],
         },

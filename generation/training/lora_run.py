@@ -93,7 +93,7 @@ class LoraRun:
             self._accelerator.wait_for_everyone()
             draw(self._step, settings.steps, f"loss {loss:.4f}, rate {rate:.1e}")
 
-    def finish(self, *, size: int, conditioning: str, prediction: str, data: str) -> LoraTraining:
+    def finish(self, *, size: int, prediction: str, data: str) -> LoraTraining:
         """Write the LoRA and its card."""
         import torch
 
@@ -109,7 +109,6 @@ class LoraRun:
             base_fingerprint=self._base.fingerprint,
             data_fingerprint=data,
             size=size,
-            conditioning=conditioning,
             prediction=prediction,
             device=self._device,
             dtype=self._dtype,

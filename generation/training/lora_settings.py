@@ -16,7 +16,7 @@ from generation.training.setting_checks import (
 
 CROPS = ("centre", "random")
 DTYPES = ("auto", "float32", "bfloat16")
-CONDITIONINGS = ("auto", "true", "square")
+CONDITIONINGS = ("true", "square")
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,9 @@ class LoraSettings:
     turns: bool = True
     views: int = 4
     """Squares of each image that are encoded and learned from."""
-    conditioning: str = "auto"
+    conditioning: str = "true"
     """What the model is told of how an image was cut. true: its original size, the corner of the crop, the target size;
-    square: what it is told when it draws, a whole picture of the target size. auto is true, except on the starter's
-    base, which was never told anything else than its own size."""
+    square: what it is told when it draws, a whole picture of the target size."""
     text_dropout: float = 0.1
     min_snr: float = 5.0
     """γ of min-SNR weighting; 0 switches it off."""

@@ -19,11 +19,10 @@ from generation import CoinGenerator, SettingsError, TrainingDataError, Training
 from generation.phantom import phantom_cases, write_phantoms
 from generation.provenance import read_provenance
 from generation.training.checkpoint import Checkpoint, Checkpoints, alone_in
-from generation.training.lora import conditioning, train_lora
+from generation.training.lora import train_lora
 from generation.training.lora_card import LoraTraining
 from generation.training.lora_settings import LoraSettings
 from generation.training.pairs import TrainingPair
-from generation.weights import STARTER, find_base
 from tests.full_disk import full_disk
 from tests.training_pairs import Interrupt, phantom_pairs, stop
 
@@ -193,14 +192,7 @@ def test_the_model_is_told_of_the_cut_as_asked(
     ]
     made = run(wide, tmp_path, base, None, steps=1, views=1, conditioning=asked)
     assert heard == {tuple(map(float, told))}
-    assert made.conditioning == asked
-
-
-def test_the_starter_is_told_what_it_knows() -> None:
-    starter, other = find_base(STARTER / "base"), dataclasses.replace(find_base(STARTER / "base"), folder=Path("x"))
-    assert [conditioning(SMALL, one) for one in (starter, other)] == ["square", "true"]
-    asked = dataclasses.replace(SMALL, conditioning="true")
-    assert conditioning(asked, starter) == "true"
+    assert made.settings.conditioning == asked
 
 
 @pytest.mark.cluster

@@ -51,8 +51,7 @@ _LORA: Final[dict[str, tuple[Any, str]]] = {
     "crop": (click.Choice(CROPS), "Where the square is cut, the short side being scaled to --size."),
     "conditioning": (
         click.Choice(CONDITIONINGS),
-        "What the model is told of the cut: true (original size, corner, target size), or as when it draws (square). "
-        "auto: true, but square on the starter's base, which knows no other.",
+        "What the model is told of the cut: true (original size, corner, target size), or as when it draws.",
     ),
     "turns": (bool, "Learn from quarter turns and mirror images, too."),
     "views": (_COUNT, "Squares of an image that are encoded and learned from."),
