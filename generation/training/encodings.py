@@ -80,9 +80,9 @@ class Encodings:
 
         `share` (i, n): this process does every n-th of them, from the i-th.
         """
-        missing = [pair for pair in _each_once(pairs) if not _is_whole(self._latents(pair, count))][
-            share[0] :: share[1]
-        ]
+        # Divided first: while one process looks for what is missing, another may have made some of it.
+        mine = _each_once(pairs)[share[0] :: share[1]]
+        missing = [pair for pair in mine if not _is_whole(self._latents(pair, count))]
         failed: dict[str, str] = {}
         if not missing:
             return failed

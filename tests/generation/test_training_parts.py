@@ -186,6 +186,7 @@ class TestEncodings:
         encodings.encode_images(pairs, count=1, device="cpu", watch=unwatched, share=(0, 2))
         assert [encodings.has_image(pair, count=1) for pair in pairs].count(True) == 3
         encodings.encode_images(pairs, count=1, device="cpu", watch=unwatched, share=(1, 2))
+        assert all(encodings.has_image(pair, count=1) for pair in pairs), "also where the first was faster"
 
     def test_reports_are_embedded_as_the_pipeline_does(self, base: Path, tmp_path: Path) -> None:
         found = find_base(base)
