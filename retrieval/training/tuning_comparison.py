@@ -32,6 +32,7 @@ BEFORE: Final = "before"
 AFTER: Final = "after"
 METRICS: Final = ("P@5", "P@10", "mAP", "R@10")
 RECALLS: Final = (1, 5, 10)
+NOT_SURE: Final = "one patient"
 BY_IMAGE: Final = "image finds its category"
 BY_REPORT: Final = "report finds its category"
 OWN: Final = "report finds its image"
@@ -52,9 +53,9 @@ class Compared:
 
     @property
     def verdict(self) -> str:
-        """better, worse, or no sure difference (the interval of the difference holds 0)."""
+        """better, worse, or no sure difference (the interval of the difference holds 0); not sure, of one patient."""
         if self.patients < 2:
-            return "of one patient: nothing says how sure"
+            return NOT_SURE
         if self.difference.low > 0:
             return "better"
         return "worse" if self.difference.high < 0 else "no sure difference"
@@ -73,7 +74,11 @@ class Comparison:
         made = []
         for asked in dict.fromkeys(figure.asked for figure in self.figures):
             told = [figure for figure in self.figures if figure.asked == asked]
-            parts = [f"{figure.metric} {figure.difference.mean:+.3f} ({figure.verdict})" for figure in told]
+            parts = [f"{figure.metric} {figure.difference.mean:+.3f}" for figure in told]
+            if told[0].patients < 2:
+                parts[-1] += " (all of one patient, so that nothing says how sure)"
+            else:
+                parts = [f"{part} ({figure.verdict})" for part, figure in zip(parts, told, strict=True)]
             made.append(f"{asked[0].upper()}{asked[1:]}: {', '.join(parts)}.")
         return " ".join(made)
 

@@ -201,6 +201,13 @@ class TestComparison:
         # Every patient has both kinds: by chance half of them are led by the right one, and mAP asks for all.
         assert better[key].chance == worse[key].chance == pytest.approx(0.28, abs=0.02)
 
+    def test_of_one_patient_nothing_is_called_better(self) -> None:
+        pairs = striped_pairs(10)
+        held = np.array([pair.patient == "patient 3" for pair in pairs])
+        made = compare(pairs, held, self.seen(pairs, 0.2), self.seen(pairs, 2.0))
+        assert {figure.verdict for figure in made.figures} == {"one patient"}
+        assert made.words.count("nothing says how sure") == 3 and "better" not in made.words
+
     def test_a_report_that_says_the_same_counts_as_its_own(self) -> None:
         figure = self.figures(2.0, 2.0)[OWN, "R@1"]
         assert figure.after.mean == 1.0 and figure.queries == 20
