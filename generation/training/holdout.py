@@ -28,8 +28,8 @@ def held_out_patients(patients: Iterable[str], one_in: int = ONE_IN) -> frozense
     known = sorted(set(patients), key=_number)
     if len(known) < 2:
         raise TrainingDataError(
-            f"There are images of {len(known)} patients, and whole patients are held out to measure with: two are "
-            "needed at least. Add others, or name the patients in the manifest's column `patient`."
+            f"There are images of {len(known) or 'no'} patient, and whole patients are held out to measure with: two "
+            "are needed at least. Add others, or name the patients in the manifest's column `patient`."
         )
     chosen = frozenset(patient for patient in known if is_held_out(patient, one_in))
     if not chosen:

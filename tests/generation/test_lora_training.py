@@ -231,7 +231,7 @@ class TestBadInput:
             run([], tmp_path, base, None)
 
     def test_one_patient(self, pairs: list[TrainingPair], base: Path, tmp_path: Path) -> None:
-        with pytest.raises(TrainingDataError, match=r"1 patients.*Add others, or name the patients"):
+        with pytest.raises(TrainingDataError, match=r"of 1 patient, .*Add others, or name the patients"):
             run(pairs[:2], tmp_path / "out", base, None)
         assert not (tmp_path / "out").exists()
 
