@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         LoraMismatchError,
         ProvenanceError,
         SettingsError,
+        TrainingDataError,
+        TrainingError,
         UnsafeWeightsError,
         WeightsError,
         WeightsNotFoundError,
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from generation.presets import PRESETS, Preset
     from generation.prompt import Prompt, build_prompt
     from generation.provenance import Provenance, carries_provenance, read_provenance, save_png
+    from generation.training.lora import train_lora
+    from generation.training.lora_card import LoraTraining
+    from generation.training.lora_settings import LoraSettings
+    from generation.training.pairs import TrainingPair
 
 _MODULES = {
     "cache": ("GenerationCache",),
@@ -39,6 +45,8 @@ _MODULES = {
         "LoraMismatchError",
         "ProvenanceError",
         "SettingsError",
+        "TrainingDataError",
+        "TrainingError",
         "UnsafeWeightsError",
         "WeightsError",
         "WeightsNotFoundError",
@@ -47,6 +55,10 @@ _MODULES = {
     "presets": ("PRESETS", "Preset"),
     "prompt": ("Prompt", "build_prompt"),
     "provenance": ("Provenance", "carries_provenance", "read_provenance", "save_png"),
+    "training.lora": ("train_lora",),
+    "training.lora_card": ("LoraTraining",),
+    "training.lora_settings": ("LoraSettings",),
+    "training.pairs": ("TrainingPair",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -61,11 +73,16 @@ __all__ = [
     "GenerationCache",
     "GenerationError",
     "LoraMismatchError",
+    "LoraSettings",
+    "LoraTraining",
     "Preset",
     "Prompt",
     "Provenance",
     "ProvenanceError",
     "SettingsError",
+    "TrainingDataError",
+    "TrainingError",
+    "TrainingPair",
     "UnsafeWeightsError",
     "WeightsError",
     "WeightsNotFoundError",
@@ -75,6 +92,7 @@ __all__ = [
     "choose_dtype",
     "read_provenance",
     "save_png",
+    "train_lora",
 ]
 
 

@@ -9,7 +9,9 @@
     │   ├── UnsafeWeightsError      pickled weights (.bin, .ckpt, .pt): refused, whatever they hold
     │   └── LoraMismatchError       the LoRA was trained on another base, or is no LoRA
     ├── BlankImageError         the model drew nothing (not-a-number, or one colour)
-    └── ProvenanceError         an image's provenance cannot be read
+    ├── ProvenanceError         an image's provenance cannot be read
+    └── TrainingError           a training cannot begin or go on
+        └── TrainingDataError       its images, reports or patients do not allow it
 
 Every message says what is wrong, where, and what to do next. No message holds report text.
 """
@@ -55,3 +57,11 @@ class BlankImageError(GenerationError):
 
 class ProvenanceError(GenerationError):
     """An image, or the provenance in it, cannot be read."""
+
+
+class TrainingError(GenerationError):
+    """A training cannot begin or go on: the folder holds another one, its numbers went out of range …"""
+
+
+class TrainingDataError(TrainingError):
+    """Images, reports or patients that do not allow a training."""

@@ -148,6 +148,30 @@ class CoinPipeline:
         images: list[Image.Image] = pipe.image_processor.numpy_to_pil(pixels)
         return images
 
+    # For a training, which learns on the model that draws
+
+    @property
+    def unet(self) -> Any:
+        """The denoiser, on its device."""
+        return self._pipe.unet
+
+    @property
+    def scheduler_config(self) -> Any:
+        """Of the scheduler that the base ships with."""
+        return self._shipped_scheduler.config
+
+    def embed(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What the guided and the unguided pass get to read: token states [1, t, d] of both, pooled [1, p] of both."""
+        positive, negative, pooled, negative_pooled = self._embed([prompt], guided=True)
+        assert positive is not None and negative is not None and pooled is not None and negative_pooled is not None
+        return positive, negative, pooled, negative_pooled
+
+    def retire_text_encoders(self) -> None:
+        """Make room on the GPU: from here on only prompts that were embedded lately can be drawn."""
+        for part in (self._pipe.text_encoder, self._pipe.text_encoder_2):
+            if part is not None:
+                part.to("cpu")
+
     def _embed(self, prompts: Sequence[str], guided: bool) -> list[torch.Tensor | None]:
         """The four tensors of `encode_prompt`, one row for each prompt; the unguided pass has None for two of them.
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import uuid
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from generation.errors import ProvenanceError
+from generation.whole_file import write_whole
 
 KEY = "coin-provenance"
 DESCRIPTION = (
@@ -96,16 +95,7 @@ def save_png(image: Image.Image, path: str | Path, provenance: Provenance) -> Pa
     path = Path(path)
     encoded = io.BytesIO()
     image.save(encoded, format="PNG", pnginfo=provenance.to_png_info())
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with part.open("xb") as file:
-            file.write(encoded.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return write_whole(path, encoded.getvalue())
 
 
 def read_provenance(source: str | Path | Image.Image) -> Provenance | None:

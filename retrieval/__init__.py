@@ -64,6 +64,12 @@ if TYPE_CHECKING:
     from retrieval.synthetic_files import SetSummary as SetSummary
     from retrieval.synthetic_files import finish_set as finish_set
     from retrieval.synthetic_set import SyntheticSet as SyntheticSet
+    from retrieval.training.encoder_settings import EncoderSettings as EncoderSettings
+    from retrieval.training.encoder_tuning import train_encoder as train_encoder
+    from retrieval.training.own_pairs import OwnPairs as OwnPairs
+    from retrieval.training.own_pairs import archive_pairs as archive_pairs
+    from retrieval.training.own_pairs import manifest_pairs as manifest_pairs
+    from retrieval.training.tuning_card import EncoderTuning as EncoderTuning
 
 _HOME = {
     "RESEARCH_USE": "notice",
@@ -76,6 +82,8 @@ _HOME = {
     "CopyReport": "copy_report",
     "Encoder": "encoder",
     "EncoderLoadError": "errors",
+    "EncoderSettings": "training.encoder_settings",
+    "EncoderTuning": "training.tuning_card",
     "EncodingError": "errors",
     "Estimate": "evaluation",
     "Evaluation": "evaluation_results",
@@ -86,6 +94,7 @@ _HOME = {
     "IdentifierCount": "deidentification",
     "IdentifiersError": "errors",
     "Label": "evaluation",
+    "OwnPairs": "training.own_pairs",
     "Precision": "evaluation",
     "Query": "query",
     "QueryError": "errors",
@@ -107,12 +116,14 @@ _HOME = {
     "add_manifest": "ingest",
     "augment_check": "augmentation",
     "check_copies": "copy_report",
+    "archive_pairs": "training.own_pairs",
     "evaluate_archive": "archive_evaluation",
     "evaluate_reading": "reading_results",
     "finish_set": "synthetic_files",
     "generate_query": "generated_query",
     "make_reading": "new_reading",
     "open_reading": "reading_study",
+    "manifest_pairs": "training.own_pairs",
     "precision_at_k": "evaluation",
     "rating_rows": "reading_export",
     "read_report": "report_reader",
@@ -120,6 +131,7 @@ _HOME = {
     "reembed": "reembedding",
     "to_dict": "export",
     "to_json": "export",
+    "train_encoder": "training.encoder_tuning",
 }
 
 __all__ = list(_HOME)

@@ -44,7 +44,7 @@ class Encoder:
         self._folder: ClipFolder = find_clip(model)
         self._asked_device = device
         self._batch_size = batch_size
-        self._loaded: _LoadedModel | None = None
+        self._loaded: LoadedModel | None = None
         self._tokenizer: Any = None
         self._lock = threading.Lock()
 
@@ -145,17 +145,17 @@ class Encoder:
                 rows.append(model.network.encode_text(tokens).float().cpu().numpy())
         return self._unit_rows(rows)
 
-    def _model(self) -> _LoadedModel:
+    def _model(self) -> LoadedModel:
         with self._lock:
             if self._loaded is None:
-                self._loaded = _load(self._folder, self._asked_device)
+                self._loaded = load_model(self._folder, self._asked_device)
             return self._loaded
 
     def _tokenize(self, texts: Sequence[str]) -> torch.Tensor:
         # Under the lock: a fast tokenizer keeps its padding as state and fails when two threads borrow it.
         with self._lock:
             if self._tokenizer is None:
-                self._tokenizer = _load_tokenizer(self._folder)
+                self._tokenizer = load_tokenizer(self._folder)
             tokens: torch.Tensor = self._tokenizer(list(texts))
             return tokens
 
@@ -173,7 +173,7 @@ class Encoder:
 
 
 @dataclass(frozen=True)
-class _LoadedModel:
+class LoadedModel:
     """A network on its device, in evaluation mode, with the image preparation its config asks for."""
 
     network: Any
@@ -181,7 +181,8 @@ class _LoadedModel:
     device: str
 
 
-def _load(folder: ClipFolder, asked_device: str) -> _LoadedModel:
+def load_model(folder: ClipFolder, asked_device: str) -> LoadedModel:
+    """The network of a checked folder on its device. Raises EncoderLoadError, `generation.DeviceError`."""
     from generation import choose_device
 
     device = choose_device(asked_device)
@@ -195,10 +196,11 @@ def _load(folder: ClipFolder, asked_device: str) -> _LoadedModel:
             f"open_clip_config.json may belong to different models: fetch both again."
         ) from error
     network.eval()
-    return _LoadedModel(network, transform, device)
+    return LoadedModel(network, transform, device)
 
 
-def _load_tokenizer(folder: ClipFolder) -> Any:
+def load_tokenizer(folder: ClipFolder) -> Any:
+    """Texts -> int[n, context]. Raises EncoderLoadError where its files are missing."""
     import open_clip
 
     known = not folder.needs_tokenizer_files or folder.has_tokenizer_files

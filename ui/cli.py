@@ -27,6 +27,7 @@ from ui.commands.queries import queries
 from ui.commands.reading import reading
 from ui.commands.reembed import encoders, reembed
 from ui.commands.search import search
+from ui.commands.train import train
 from ui.commands.view import view
 from ui.errors import user_message
 from ui.text import clean
@@ -92,6 +93,7 @@ for command in (
     evaluate,
     calibrate,
     reading,
+    train,
     reembed,
     encoders,
     status,

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 QUIET_SECONDS: Final = 10.0  # between two lines where stderr is a file or a pipe
 _LINE: Final = "{desc}: {n_fmt}/{total_fmt} {unit} ({percentage:.0f} %), {rate_fmt}, about {remaining} left"
 
 
+class Draw(Protocol):
+    """Draws that `done` of `total` are done; `note` is shown beside it."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+
+
 @contextmanager
-def progress(label: str, *, unit: str, seconds: float = QUIET_SECONDS) -> Iterator[Callable[[int, int], None]]:
-    """A callable `(done, total)` that draws the state of `label`, counted in `unit`, until the block ends.
+def progress(label: str, *, unit: str, seconds: float = QUIET_SECONDS) -> Iterator[Draw]:
+    """A callable `(done, total, note="")` that draws the state of `label`, counted in `unit`, until the block ends.
 
     The total may change on the way. Nothing goes to stdout, so that `--json` stays clean.
     """
@@ -25,11 +31,12 @@ def progress(label: str, *, unit: str, seconds: float = QUIET_SECONDS) -> Iterat
 
     with tqdm(desc=label, unit=f" {unit}", file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
 
-        def draw(done: int, total: int) -> None:
+        def draw(done: int, total: int, note: str = "") -> None:
             if bar.total is None:  # the clock starts here: loading a model is no part of the rate
                 bar.reset(total)
                 bar.initial = bar.n = done
             bar.total = total
+            bar.set_postfix_str(note, refresh=False)
             bar.update(done - bar.n)
 
         yield draw
@@ -42,7 +49,7 @@ class _Lines:
         self._label, self._unit, self._seconds = label, unit, seconds
         self._started: float | None = None
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, note: str = "") -> None:
         now = time.monotonic()
         if self._started is None:  # the clock starts here: loading a model is no part of the rate
             self._started = self._last = now
@@ -61,5 +68,5 @@ class _Lines:
             unit=self._unit,
             bar_format=_LINE,
         )
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{line}, {note}\n" if note else f"{line}\n")
         sys.stderr.flush()

@@ -1,4 +1,8 @@
-"""How the starter's SDXL base and LoRA are made: drawn phantoms, a vocabulary, an autoencoder, a denoiser.
+"""Training: a LoRA on one's own image-report pairs (`lora.train_lora`), and how the starter's base and LoRA were made.
 
-Nothing here is needed to generate an image; `python -m retrieval.training.starter` runs it whole (see `make starter`).
+    pairs, holdout, views, encodings ─► lora_material ─┐
+    adapter, noise, draws, denoising ──────────────────┴─► lora_run ─► lora_card, sample_sheet, checkpoint
+
+The starter: drawn phantoms, a vocabulary, an autoencoder, a denoiser; `python -m retrieval.training.starter` runs it
+whole. Nothing here is needed to generate an image.
 """

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .adapter import trained_parameters
+from .noise import NoiseSchedule, squared_error
+
 if TYPE_CHECKING:
     import torch
 
 Log = Callable[[str], None]
 UNCONDITIONAL_SHARE = 0.1
 MIN_SNR_GAMMA = 5.0
-LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 
 
 def unet_config(latent_channels: int, text_width: int, pooled_width: int) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def train_denoiser(
     ema_decay: float = 0.998,
     seed: int = 0,
     log: Log = lambda line: None,
-    save: Callable[[Any, Path], None] = lambda unet, folder: unet.save_pretrained(folder),
+    save: Callable[[Any, Path], object] = lambda unet, folder: unet.save_pretrained(folder),
     checkpoint_every: float = 300.0,
 ) -> None:
     """Train the parameters of `unet` that require gradients for `seconds`; save their moving average by `save`.
@@ -89,13 +91,12 @@ def train_denoiser(
     the LoRA). The learning rate warms up over 100 steps and decays by a cosine over the time given.
     """
     import torch
-    from diffusers import DDPMScheduler
     from diffusers.training_utils import EMAModel
 
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    signal = DDPMScheduler(**scheduler_config()).alphas_cumprod
-    trained = [parameter for parameter in unet.parameters() if parameter.requires_grad]
+    schedule = NoiseSchedule(scheduler_config())
+    trained = [parameter for _, parameter in trained_parameters(unet)]
     average = EMAModel(trained, decay=ema_decay, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
     optimiser = torch.optim.AdamW(trained, learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)
     size = torch.tensor([[128, 128, 0, 0, 128, 128]], dtype=torch.float32)
@@ -118,22 +119,19 @@ def train_denoiser(
         told = torch.from_numpy((rng.random(batch_size) >= UNCONDITIONAL_SHARE).astype(np.float32))
         latents = data.latents[chosen].float()
         noise = torch.randn_like(latents)
-        t = torch.randint(0, len(signal), (batch_size,))
-        kept = signal[t].sqrt().view(-1, 1, 1, 1)
-        lost = (1 - signal[t]).sqrt().view(-1, 1, 1, 1)
+        t = torch.randint(0, schedule.steps, (batch_size,))
         with mixed_precision():
             predicted = unet(
-                (kept * latents + lost * noise).contiguous(memory_format=torch.channels_last),
+                schedule.noised(latents, noise, t).contiguous(memory_format=torch.channels_last),
                 t,
                 data.tokens[text].float() * told.view(-1, 1, 1),
                 added_cond_kwargs={
                     "text_embeds": data.pooled[text].float() * told.view(-1, 1),
                     "time_ids": size.repeat(batch_size, 1),
                 },
-            ).sample.float()
-        snr = signal[t] / (1 - signal[t])
-        weight = snr.clamp(max=MIN_SNR_GAMMA) / (snr + 1)
-        loss = (weight * (predicted - (kept * noise - lost * latents)).square().mean((1, 2, 3))).mean()
+            ).sample
+        error = squared_error(predicted, schedule.target(latents, noise, t))
+        loss = (schedule.weight(t, MIN_SNR_GAMMA) * error).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -155,25 +153,3 @@ def mixed_precision() -> Any:
 
     fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
     return torch.autocast("cpu", torch.bfloat16, enabled=fast)
-
-
-def add_lora(unet: Any, *, rank: int = 8) -> None:
-    """Freeze `unet` and put a trainable LoRA on its attention projections (peft), as COIN's LoRA has it."""
-    from peft import LoraConfig
-
-    unet.requires_grad_(False)
-    unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=LORA_TARGETS))
-
-
-def save_lora(unet: Any, folder: Path) -> None:
-    """Write `pytorch_lora_weights.safetensors` (fp16), the file that `load_lora_weights` reads from a folder."""
-    import torch
-    from diffusers import StableDiffusionXLPipeline
-    from diffusers.utils.state_dict_utils import convert_state_dict_to_diffusers
-    from peft.utils import get_peft_model_state_dict
-
-    weights = {
-        name: value.detach().to(torch.float16).contiguous()
-        for name, value in convert_state_dict_to_diffusers(get_peft_model_state_dict(unet)).items()
-    }
-    StableDiffusionXLPipeline.save_lora_weights(folder, unet_lora_layers=weights, safe_serialization=True)

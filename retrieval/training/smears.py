@@ -7,7 +7,6 @@ by a hash of their name, so that the same ones stay out in every run and can be 
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,19 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from generation.training.holdout import is_held_out
+
 from .pairs import UNSAID, Pairs
 
-HELD_OUT_FIFTH = 0  # of five hash groups, this one is never trained on
 FIELD_CROPS = 8  # closer looks at a field, beside the whole of it
 CLOSEST_PX = 100  # side of the closest look: a cell's crop
 DRAWN = {"cell": 0.6, "field": 0.2, "look": 0.2}  # how often each kind of image is drawn, where a manifest has it
 LABEL_TEMPER = 0.3  # a category with ten times the images is drawn twice as often
 PATIENT_TEMPER = 0.5  # … and a patient with four times those of a category, too
-
-
-def is_held_out(patient: str) -> bool:
-    """Whether a patient's images are kept for testing (one patient in five, by name)."""
-    return int(hashlib.sha256(patient.encode()).hexdigest(), 16) % 5 == HELD_OUT_FIFTH
 
 
 def load_smears(

@@ -24,10 +24,11 @@ import numpy as np
 from generation.phantom import PROFILES, Phantom
 from generation.phantom.reports import write_report
 from generation.phantom.wording import WORDS, Wording
+from generation.training.adapter import add_lora, save_lora
 from generation.training.autoencoder import encode, restore, train_autoencoder
 from generation.training.base import TextEncoders, assemble_base
 from generation.training.dataset import PhantomSet, draw_training_set
-from generation.training.denoiser import Encoded, add_lora, save_lora, train_denoiser, unet_config
+from generation.training.denoiser import Encoded, train_denoiser, unet_config
 from generation.training.vocabulary import build_vocabulary
 
 from .clip import EMBED_DIM

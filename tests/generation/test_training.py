@@ -10,9 +10,10 @@ import pytest
 
 from generation import CoinGenerator
 from generation.phantom import phantom_cases
+from generation.training.adapter import add_lora, save_lora
 from generation.training.autoencoder import CONFIG, begin_as_thumbnail, encode, to_tensor, train_autoencoder
 from generation.training.dataset import draw_training_set
-from generation.training.denoiser import Encoded, add_lora, save_lora, train_denoiser
+from generation.training.denoiser import Encoded, train_denoiser
 from generation.training.vocabulary import CONTEXT, END, build_vocabulary
 
 

@@ -43,3 +43,10 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         draw(4, 4)
     assert "\rAdding: " in terminal.getvalue()
     assert terminal.getvalue().endswith("\r"), "the bar stays on the screen after the work"
+
+
+def test_a_note_stands_beside_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("Training", unit="steps", seconds=0) as draw:
+        draw(1, 4)
+        draw(2, 4, "loss 0.5")
+    assert capsys.readouterr().err.splitlines()[1].endswith(" left, loss 0.5")

@@ -1,0 +1,164 @@
+"""What training on real images costs and brings: a LoRA on the starter's base, and the starter's encoder.
+
+    python -m benchmarks.train lora        # about 8 minutes on one core that others use, too
+    python -m benchmarks.train encoder
+
+Data: `../shared/data/cytology` (manifest.csv), read in place. One patient in five is held out by a hash of its name,
+the same ones that the starter's encoder was never trained on (`retrieval.training.smears`): of the cervix one CRIC
+block, of blood 74. The two atlas sites are one patient each, and are trained on.
+
+The LoRA: `--images` images, chosen in turns of site, category and patient, one view each. Printed are seconds a step,
+peak memory, the validation loss before and after, and whether what is drawn of the nine different reports, before and
+after, is nearest to real images of their site and category (the starter's encoder; a matter of P@5 among the images
+chosen, chance beside it). The sample sheets in `--work` are to be looked at.
+
+The encoder: all images. Printed are seconds a step, peak memory, and the comparison that the card has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.machine import describe_machine
+from benchmarks.real_input import SHARED
+from generation import CoinGenerator
+from generation.training.lora import train_lora
+from generation.training.lora_settings import LoraSettings
+from generation.training.pairs import TrainingPair
+from generation.training.validation import choose_spread
+from retrieval import Encoder
+from retrieval.training.encoder_settings import EncoderSettings
+from retrieval.training.encoder_tuning import train_encoder
+from retrieval.training.own_pairs import manifest_pairs
+from retrieval.training.tuning_card import comparison_table
+from ui.progress import progress
+
+NEAREST = 5
+SEEDS = (1000, 1001, 1002, 1003)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    manifest = options.data / "cytology" / "manifest.csv"
+    if not manifest.is_file():
+        print(f"There is no {manifest}: name the folder that holds cytology/ with --data.", file=sys.stderr)
+        return 1
+    own = manifest_pairs(manifest, watch=progress)
+    print(describe_machine())
+    started = time.perf_counter()
+    (lora if options.what == "lora" else encoder)(own.pairs, options)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"\n{time.perf_counter() - started:.0f} s in all, {peak:,.0f} MiB at most")
+    return 0
+
+
+def lora(pairs: Sequence[TrainingPair], options: argparse.Namespace) -> None:
+    chosen = choose_spread(pairs, options.images)
+    settings = LoraSettings(
+        steps=options.steps or 500,
+        batch_size=8,
+        learning_rate=options.rate or 5e-4,
+        views=1,
+        validation_images=48,
+        validate_every=100,
+        sample_every=options.steps or 500,
+        sample_reports=6,
+    )
+    made = train_lora(
+        chosen,
+        options.work / "lora",
+        settings=settings,
+        device=options.device,
+        work=options.work,
+        watch=progress,
+    )
+    assert made is not None
+    trained, held = made.trained, made.held_out
+    print(f"\n{trained.images} images of {trained.patients} patients; held out {held.images} of {held.patients}")
+    print(f"{made.seconds_a_step:.3f} s a step of {settings.images_a_step} images")
+    print("\n".join(f"  step {step}: validation loss {loss:.4f}" for step, loss in made.validation))
+    print(made.change.words)
+    shown = Encoder(device=options.device)
+    seen = shown.encode_images([pair.load() for pair in chosen])
+    reports = {pair.report: pair for pair in chosen}
+    rows = {}
+    for name, source in (("base", "plain"), ("with the LoRA", made.weights)):
+        generator = CoinGenerator(_plain_base(), None if source == "plain" else source, device=options.device)
+        requests = [(report, SEEDS) for report in reports]
+        rows[name] = [
+            shown.encode_images([image.image for image in made_of.images])
+            for made_of in generator.generate_queue(requests, preset="draft")
+        ]
+    print(f"\nOf the {NEAREST} real images nearest to each drawn one, share of its site / site and category:")
+    titles = np.array([pair.title for pair in chosen])
+    sites = np.array([pair.particulars["site"] for pair in chosen])
+    for place, pair in enumerate(reports.values()):
+        chance = f"{(sites == pair.particulars['site']).mean():.2f} / {(titles == pair.title).mean():.2f}"
+        figures = []
+        for drawn in rows.values():
+            nearest = np.argsort(-(drawn[place] @ seen.T), axis=1, kind="stable")[:, :NEAREST]
+            site = (sites[nearest] == pair.particulars["site"]).mean()
+            figures.append(f"{site:.2f} / {(titles[nearest] == pair.title).mean():.2f}")
+        print(
+            f"  {pair.title}: "
+            + ", ".join(f"{n} {f}" for n, f in zip(rows, figures, strict=True))
+            + f", chance {chance}"
+        )
+    print(f"\nLook at {options.work / 'lora' / 'samples'}")
+
+
+def encoder(pairs: Sequence[TrainingPair], options: argparse.Namespace) -> None:
+    settings = EncoderSettings(
+        mode=options.mode,
+        towers=options.towers,
+        steps=options.steps or 60,
+        batch_size=48,
+        learning_rate=options.rate,
+        validate_every=20,
+    )
+    made = train_encoder(
+        pairs,
+        options.work / f"encoder-{options.mode}-{options.towers}",
+        settings=settings,
+        device=options.device,
+        watch=progress,
+    )
+    trained, held = made.trained, made.held_out
+    print(f"\n{trained.images} images of {trained.patients} patients; held out {held.images} of {held.patients}")
+    print(f"{made.seconds_a_step:.2f} s a step of {settings.batch_size} images, twice each; ", end="")
+    print(f"{100 * made.trained_share:.1f} % of the weights trained")
+    print("\n".join(f"  step {step}: validation loss {loss:.4f}" for step, loss in made.validation))
+    print(f"\n{comparison_table(made.comparison)}\n\n{made.comparison.words}")
+    print("\n".join(made.comparison.notes))
+
+
+def _plain_base() -> Path:
+    """The starter's base without its LoRA, which a generator puts on where none is named."""
+    from generation.weights import STARTER
+
+    return STARTER / "base"
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("what", choices=("lora", "encoder"))
+    parser.add_argument("--data", type=Path, default=SHARED, help="folder that holds cytology/")
+    parser.add_argument("--work", type=Path, default=Path("runs/train"), help="folder of trainings and sample sheets")
+    parser.add_argument("--images", type=int, default=400, help="images that the LoRA learns from and is measured with")
+    parser.add_argument("--steps", type=int, help="steps (500 of the LoRA, 60 of the encoder)")
+    parser.add_argument("--rate", type=float, default=0.0, help="learning rate")
+    parser.add_argument("--mode", default="lora", help="how the encoder learns: lora or full")
+    parser.add_argument("--towers", default="both", help="of the encoder: both or image")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

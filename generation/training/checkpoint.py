@@ -1,0 +1,166 @@
+"""Checkpoints: where a training stands, in folders that are there whole or not at all.
+
+    checkpoints/step-00000200/weights.safetensors      what is trained
+                              optimizer.safetensors    the optimizer's state of it
+                              average.safetensors      its moving average, where there is one
+                              state.json               the step, and whatever else is needed to go on
+
+No state of a random generator is among them: every draw of a training is made from its seed and the step's number, so
+that these two are that state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from generation.errors import TrainingError
+from generation.whole_file import sync_folder, write_whole
+
+if TYPE_CHECKING:
+    import torch
+
+KEPT = 2
+_FOLDER = re.compile(r"step-(\d{8})")
+_PARTS = ("weights", "optimizer", "average")
+_STATE = "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All tensors by name. `state` is plain data."""
+
+    step: int
+    weights: Mapping[str, torch.Tensor]
+    optimizer: Mapping[str, torch.Tensor]
+    average: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Checkpoints:
+    """The checkpoints of one training, in the folder `folder`/checkpoints."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "checkpoints"
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write it and delete all but the newest two. Raises `OSError`, and then those before are as they were."""
+        from safetensors.torch import save
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        final = self._folder / f"step-{checkpoint.step:08}"
+        part = final.with_suffix(".tmp")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        try:
+            for name in _PARTS:
+                tensors = {key: value.detach().cpu().contiguous() for key, value in getattr(checkpoint, name).items()}
+                write_whole(part / f"{name}.safetensors", save(tensors))
+            state = {"step": checkpoint.step, **checkpoint.state}
+            write_whole(part / _STATE, json.dumps(state, indent=2).encode())
+            sync_folder(part)
+            shutil.rmtree(final, ignore_errors=True)
+            part.rename(final)
+            sync_folder(self._folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        for old in self._steps()[:-KEPT]:
+            shutil.rmtree(self._folder / f"step-{old:08}", ignore_errors=True)
+
+    def newest(self) -> Checkpoint | None:
+        """The last one that was written whole; None before the first.
+
+        Raises `TrainingError` where it was damaged since.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        if not (steps := self._steps()):
+            return None
+        folder = self._folder / f"step-{steps[-1]:08}"
+        try:
+            state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+            parts = {name: load_file(folder / f"{name}.safetensors") for name in _PARTS}
+        except (OSError, ValueError, SafetensorError) as error:
+            raise TrainingError(
+                f"The checkpoint {folder} is damaged. Delete that folder, and the training goes on from the one before."
+            ) from error
+        return Checkpoint(step=state.pop("step"), **parts, state=state)
+
+    def _steps(self) -> list[int]:
+        if not self._folder.is_dir():
+            return []
+        return sorted(int(found[1]) for path in self._folder.iterdir() if (found := _FOLDER.fullmatch(path.name)))
+
+
+def optimizer_tensors(optimizer: Any, names: list[str]) -> dict[str, torch.Tensor]:
+    """The state of a torch optimizer over parameters of these names (in its order), as tensors by name."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{key}/{names[place]}": value for place, of in state.items() for key, value in of.items() if value is not None
+    }
+
+
+def restore_optimizer(optimizer: Any, names: list[str], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Put back what `optimizer_tensors` read."""
+    place = {name: number for number, name in enumerate(names)}
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        kind, _, name = key.partition("/")
+        state.setdefault(place[name], {})[kind] = value
+    whole = optimizer.state_dict()
+    optimizer.load_state_dict({**whole, "state": state})
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold the folder of a training, which is made where it is missing, against a second one.
+
+    Raises `TrainingError` where one is running.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".training.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise TrainingError(f"Another training is running in {folder}. Wait for it, or name another folder.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def require_same_training(folder: Path, card: Mapping[str, Any], *, may_differ: tuple[str, ...] = ()) -> None:
+    """Write `card` (settings, fingerprints) into the folder's training.json; where one is there, compare it.
+
+    Raises `TrainingError` where they differ in more than `may_differ`, or where the folder holds other things than a
+    training: nothing that somebody made is overwritten.
+    """
+    path = folder / "training.json"
+    made = json.loads(json.dumps(card))
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise TrainingError(f"{path} is damaged. Name another folder, or delete this one.") from error
+        differing = sorted(
+            name
+            for name in made.keys() | before.keys()
+            if name not in may_differ and made.get(name) != before.get(name)
+        )
+        if differing:
+            raise TrainingError(
+                f"{folder} holds a training that was begun with another {', '.join(differing).replace('_', ' ')}. "
+                "Repeat what it was begun with, to go on; or name another folder."
+            )
+    elif any(one.name != ".training.lock" for one in folder.iterdir()):
+        raise TrainingError(f"{folder} holds files that are no training's. Name a new folder.")
+    write_whole(path, json.dumps(made, indent=2).encode())

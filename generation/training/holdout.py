@@ -1,0 +1,41 @@
+"""Which patients a training never sees: by a hash of their name, so that they stay the same in every run and when
+patients are added, and so that an encoder and a LoRA of the same data hold out the same ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from generation.errors import TrainingDataError
+
+ONE_IN = 5
+
+
+def is_held_out(patient: str, one_in: int = ONE_IN) -> bool:
+    """Whether a patient's images are kept for testing: one patient in `one_in`."""
+    return _number(patient) % one_in == 0
+
+
+def held_out_patients(patients: Iterable[str], one_in: int = ONE_IN) -> frozenset[str]:
+    """Those of the patients that are held out. Of few patients, where chance would hold out none or all: the one of
+    the smallest hash, or all but the one of the greatest.
+
+    Raises `TrainingDataError` where there are not two patients, or `one_in` is below 2.
+    """
+    if one_in < 2:
+        raise TrainingDataError(f"One patient in {one_in} cannot be held out: give 2 or more.")
+    known = sorted(set(patients), key=_number)
+    if len(known) < 2:
+        raise TrainingDataError(
+            f"There are images of {len(known) or 'no'} patient, and whole patients are held out to measure with: two "
+            "are needed at least. Add others, or name the patients in the manifest's column `patient`."
+        )
+    chosen = frozenset(patient for patient in known if is_held_out(patient, one_in))
+    if not chosen:
+        return frozenset(known[:1])
+    return chosen if len(chosen) < len(known) else frozenset(known[:-1])
+
+
+def _number(patient: str) -> int:
+    return int(hashlib.sha256(patient.encode(errors="surrogatepass")).hexdigest(), 16)

@@ -1,0 +1,114 @@
+"""Training a LoRA on one's own image-report pairs, on any SDXL-architecture base.
+
+    pairs ─► whole patients held out ─► latents and text embeddings, once (`encodings`) ─► steps ─► LoRA, card, sheets
+
+The UNet is frozen and gets a LoRA on its attention (peft); it learns to remove noise from the latents of each image,
+being told its report (the prompt as at inference) and how the image was cut (`views`). In some cases the text is left
+out, so that classifier-free guidance works. The model that learns is the one that draws (`CoinPipeline`).
+
+accelerate places the work on several processes (`accelerate launch`), each of which takes its part of every step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from generation.device import choose_device, choose_dtype
+from generation.errors import SettingsError, TrainingDataError
+from generation.training.checkpoint import alone_in, require_same_training
+from generation.training.denoising import Denoising
+from generation.training.encodings import Encodings, Watch, unwatched
+from generation.training.holdout import held_out_patients
+from generation.training.lora_card import LoraTraining
+from generation.training.lora_material import gather_material
+from generation.training.lora_run import LoraRun
+from generation.training.lora_settings import LoraSettings
+from generation.training.noise import NoiseSchedule
+from generation.training.pairs import TrainingPair, data_fingerprint
+from generation.weights import STARTER, find_base
+
+MAY_DIFFER = ("steps", "checkpoint_every", "sample_every", "sample_reports", "sample_seeds", "base")
+"""Between a training and its continuation. The base may have moved: its fingerprint may not differ."""
+
+
+def train_lora(
+    pairs: Sequence[TrainingPair],
+    folder: str | Path,
+    *,
+    base: str | Path | None = None,
+    settings: LoraSettings | None = None,
+    device: str = "auto",
+    work: Path | None = None,
+    watch: Watch = unwatched,
+) -> LoraTraining | None:
+    """Train a LoRA on `pairs` into `folder`, which then loads as `CoinGenerator(base, folder)`.
+
+    Args:
+        base: a folder in diffusers' layout or a hub id; None is the starter's base, without its LoRA.
+        work: where encodings are kept; by default in the folder. Trainings on one base may share one.
+        watch: shows progress; its `draw(done, total, note)` is told the loss.
+
+    The folder of a training that was killed, or that is to have more steps, goes on from its last checkpoint. Of
+    several processes only the first returns anything.
+
+    Raises `TrainingDataError` (nothing to learn from, one patient …), `TrainingError` (the folder holds another
+    training, the loss is not-a-number), `SettingsError`, `WeightsError`, `DeviceError`, and `OSError` on a full disk:
+    the checkpoints before that are whole.
+    """
+    settings = settings or LoraSettings()
+    folder = Path(folder)
+    chosen = find_base(STARTER / "base" if base is None else base)
+    size = settings.size or chosen.size
+    if size % chosen.size_step:
+        raise SettingsError(f"The image size is {size}: the base {chosen.name} needs a multiple of {chosen.size_step}.")
+    if not pairs:
+        raise TrainingDataError("There are no images with reports to learn from. Name a manifest or archive with some.")
+    held_out_patients((pair.patient for pair in pairs), settings.hold_out)  # refuse before any work is done
+    where = choose_device(device)
+
+    from accelerate import Accelerator
+
+    from generation.pipeline import CoinPipeline, PromptTokens
+
+    accelerator = Accelerator(cpu=where == "cpu")
+    main = accelerator.is_main_process
+    with alone_in(folder) if main else contextlib.nullcontext():
+        if main:
+            begun = {
+                **dataclasses.asdict(settings),
+                "kind": "LoRA",
+                "base": chosen.name,
+                "base_fingerprint": chosen.fingerprint,
+                "data": data_fingerprint(pairs),
+                "processes": accelerator.num_processes,
+            }
+            require_same_training(folder, begun, may_differ=MAY_DIFFER)
+        dtype = choose_dtype(settings.dtype, where)
+        if str(dtype) == "torch.float16":  # an older GPU: gradients would underflow in it
+            dtype = choose_dtype("float32", where)
+        tokens = PromptTokens(chosen)
+        pipeline = CoinPipeline(chosen, [], tokens, device=where, dtype=dtype)
+        encodings = Encodings(work or folder / "work", chosen, settings)
+        shown = watch if main else unwatched
+        material = gather_material(
+            pairs, settings, encodings, pipeline, tokens, accelerator=accelerator, device=where, watch=shown
+        )
+        schedule = NoiseSchedule(pipeline.scheduler_config, where)
+        denoising = Denoising(
+            schedule,
+            encodings,
+            material.prompts,
+            settings,
+            device=where,
+            dtype=dtype,
+            told_size=size if settings.conditioning == "square" else None,
+        )
+        run = LoraRun(folder, chosen, settings, pipeline, material, denoising, accelerator)
+        with shown("Training", unit="steps") as draw:
+            run.go_on(schedule.steps, draw)
+        if not main:
+            return None
+        return run.finish(size=size, prediction=schedule.prediction, data=data_fingerprint(pairs))

@@ -1,0 +1,108 @@
+"""The model card of a LoRA: what it was trained on and how, without a word of any report and without names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from generation.training.lora_settings import LoraSettings
+from generation.training.model_card import counts_table, page, settings_table, skipped_list, table
+from generation.training.pairs import PairCounts
+from generation.training.validation import Change
+from generation.whole_file import write_whole
+
+_TOLD = {
+    "true": "The model was told the true original size, corner and target size of each.",
+    "square": "The model was told what it is told when it draws: a whole picture of the target size.",
+}
+
+
+@dataclass(frozen=True)
+class LoraTraining:
+    """A finished training."""
+
+    weights: Path
+    base: str
+    base_fingerprint: str
+    data_fingerprint: str
+    size: int
+    """Edge in pixels."""
+    prediction: str
+    """What the base predicts: epsilon or v_prediction."""
+    device: str
+    dtype: str
+    processes: int
+    steps: int
+    seconds_a_step: float
+    """Of the steps alone, without encoding, validation and sample sheets."""
+    trained: PairCounts
+    held_out: PairCounts
+    measured: int
+    """Held-out images that the validation loss is of."""
+    skipped: Mapping[str, int]
+    """Pairs that could not be used, by reason."""
+    settings: LoraSettings
+    validation: Sequence[tuple[int, float]]
+    """Steps and losses."""
+    change: Change
+
+    @property
+    def lowest(self) -> tuple[int, float]:
+        """The step of the lowest validation loss, and that loss."""
+        return min(self.validation, key=lambda point: point[1])
+
+
+def write_card(training: LoraTraining) -> Path:
+    """README.md beside the weights; returns it."""
+    settings = {**dataclasses.asdict(training.settings), "size": training.size, "steps": training.steps}
+    made = {
+        "base": training.base,
+        "fingerprint of the base": training.base_fingerprint,
+        "fingerprint of the data": training.data_fingerprint,
+        "the base predicts": training.prediction,
+        "trained on": f"{training.device}, {training.dtype}, processes: {training.processes}",
+        "seconds a step": f"{training.seconds_a_step:.2f}",
+    }
+    lowest_step, lowest = training.lowest
+    curve = [[str(step), f"{loss:.5f}"] for step, loss in training.validation]
+    text = page(
+        "LoRA for cytology images",
+        front={"library_name": "diffusers", "tags": ["lora", "stable-diffusion-xl", "research-use-only"]},
+        sections={
+            "": [
+                "A LoRA on the UNet's attention of an SDXL-architecture base, trained on image-report pairs. Load it "
+                "with its base: `coin generate --base BASE --lora THIS_FOLDER --text REPORT`.",
+            ],
+            "What it may give away": [
+                "A LoRA can memorise images that it was trained on and draw them again, and file names, settings and "
+                "counts below say something of where they came from. It is as confidential as the images. Reports "
+                "were read on the machine that trained and are in no file beside it.",
+                "Before images of it leave the house, compare them with the training images: with these in an "
+                "archive, `coin search --text` checks each generated image for near copies. What the check does not "
+                "flag is not proven to be new.",
+            ],
+            "Data": [
+                counts_table({"trained on": training.trained, "held out": training.held_out}),
+                f"Held out are whole patients, one in {training.settings.hold_out} by a hash of their name; nothing "
+                f"was learned from them, and the validation loss is of {training.measured} of their images.",
+                skipped_list(training.skipped),
+            ],
+            "Validation": [
+                training.change.words,
+                f"Lowest: {lowest:.4f} at step {lowest_step}. The weights here are those of step {training.steps}.",
+                table(["step", "validation loss"], curve),
+                "Mean squared error of what the denoiser predicts, at the same noise and timesteps each time. A lower "
+                "one says that the held-out images surprise the model less; it does not say that images look right.",
+            ],
+            "Settings": [
+                settings_table(settings),
+                f"Images: the short side scaled to {training.size} pixels, a square cut out ({training.settings.crop}"
+                f"). {_TOLD[training.settings.conditioning]} Text and latents were encoded once, by the base's own "
+                "encoders.",
+            ],
+            "Made with": [table(["", ""], [[name, value] for name, value in made.items()])],
+        },
+    )
+    return write_whole(training.weights.parent / "README.md", text.encode())

@@ -1,0 +1,90 @@
+"""The settings of a LoRA's training, checked when made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from generation.training.holdout import ONE_IN
+from generation.training.rates import SCHEDULES, learning_rate_at
+from generation.training.setting_checks import (
+    require_hold_out,
+    require_not_negative,
+    require_one_of,
+    require_positive,
+    require_share,
+)
+
+CROPS = ("centre", "random")
+DTYPES = ("auto", "float32", "bfloat16")
+CONDITIONINGS = ("true", "square")
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Raises `SettingsError` for a number out of range or an unknown name."""
+
+    rank: int = 16
+    alpha: float = 0.0
+    """The LoRA's strength is alpha / rank; 0 stands for the rank, strength 1."""
+    steps: int = 1000
+    batch_size: int = 4
+    accumulate: int = 1
+    """Batches whose gradients are summed for one step."""
+    learning_rate: float = 1e-4
+    schedule: str = "cosine"
+    warmup: int = 50
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    """The gradient's largest length."""
+    size: int = 0
+    """Edge in pixels; 0 is the base's own."""
+    crop: str = "centre"
+    turns: bool = True
+    views: int = 4
+    """Squares of each image that are encoded and learned from."""
+    conditioning: str = "true"
+    """What the model is told of how an image was cut. true: its original size, the corner of the crop, the target size;
+    square: what it is told when it draws, a whole picture of the target size."""
+    text_dropout: float = 0.1
+    min_snr: float = 5.0
+    """γ of min-SNR weighting; 0 switches it off."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights that is saved; 0 switches it off."""
+    hold_out: int = ONE_IN
+    """One patient in so many is never trained on."""
+    validation_images: int = 64
+    validate_every: int = 100
+    checkpoint_every: int = 100
+    sample_every: int = 250
+    """Steps between two sample sheets; 0 draws none."""
+    sample_reports: int = 4
+    sample_seeds: int = 3
+    dtype: str = "auto"
+    """auto: bfloat16 on a GPU that computes in it, else float32."""
+    checkpointing: bool | None = None
+    """Gradient checkpointing: a third more work, a fraction of the memory. None: on a GPU."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_positive(
+            self, "rank", "steps", "batch_size", "accumulate", "learning_rate", "clip", "views", "validation_images",
+            "validate_every", "checkpoint_every", "sample_reports", "sample_seeds",
+        )  # fmt: skip
+        require_not_negative(self, "alpha", "warmup", "weight_decay", "size", "min_snr", "sample_every", "seed")
+        require_one_of(self, "schedule", SCHEDULES)
+        require_one_of(self, "crop", CROPS)
+        require_one_of(self, "dtype", DTYPES)
+        require_one_of(self, "conditioning", CONDITIONINGS)
+        require_share(self, "text_dropout", "ema")
+        require_hold_out(self)
+
+    @property
+    def images_a_step(self) -> int:
+        """In one process."""
+        return self.batch_size * self.accumulate
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, from 0."""
+        return learning_rate_at(
+            step, peak=self.learning_rate, steps=self.steps, warmup=self.warmup, schedule=self.schedule
+        )

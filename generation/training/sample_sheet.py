@@ -1,0 +1,96 @@
+"""Sheets of what a LoRA draws in the middle of its training: the same reports and seeds each time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+from generation.presets import PRESETS
+from generation.provenance import Provenance, save_png
+
+if TYPE_CHECKING:
+    from generation.pipeline import CoinPipeline
+    from generation.weights import Base
+
+PRESET = "draft"
+NOTICE = "No patient's image. Research use only. Not for diagnosis."
+TILE = 256
+_GAP = 8
+_LABEL = 22
+_HEAD = 50
+_WIDTH = 430
+
+
+class SampleSheets:
+    """Sheets of one training: a row of images for each of `prompts`, whose titles are shown and whose words are not."""
+
+    def __init__(
+        self, pipeline: CoinPipeline, base: Base, prompts: dict[str, str], *, seeds: Sequence[int], size: int
+    ) -> None:
+        """`prompts` gives the title of each; they are embedded at once, since the text encoders may go afterwards."""
+        self._pipeline, self._base, self._prompts = pipeline, base, prompts
+        self._seeds, self._size = seeds, size
+        for prompt in prompts:
+            pipeline.embed(prompt)
+
+    def save(self, path: Path, *, step: int, device: str, dtype: str) -> Path:
+        """Draw, and write a PNG that carries, as every generated image does, what it is."""
+        preset = PRESETS[PRESET]
+        self._pipeline.unet.eval()
+        rows = []
+        for place, (prompt, title) in enumerate(self._prompts.items(), start=1):
+            drawn = self._pipeline.draw(
+                [prompt] * len(self._seeds), self._seeds, preset=preset, size=self._size, on_step=lambda _done: None
+            )
+            rows.append((title or f"held-out report {place}", drawn))
+        sheet = sample_sheet(rows, step=step, seeds=self._seeds)
+        texts = "\0".join(self._prompts).encode(errors="surrogatepass")
+        provenance = Provenance(
+            report_sha256=hashlib.sha256(texts).hexdigest(),
+            prompt="",  # reports of held-out patients
+            seed=self._seeds[0],
+            preset=preset.name,
+            steps=preset.steps,
+            guidance=preset.guidance,
+            scheduler=preset.scheduler,
+            width=sheet.width,
+            height=sheet.height,
+            model=self._base.name,
+            model_fingerprint=self._base.fingerprint,
+            lora=f"in training, step {step}",
+            lora_fingerprint="",
+            software="coin-retrieval",
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            device=device,
+            dtype=dtype,
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return save_png(sheet, path, provenance)
+
+
+def sample_sheet(rows: Sequence[tuple[str, Sequence[Image.Image]]], *, step: int, seeds: Sequence[int]) -> Image.Image:
+    """One row of images for each title, every one marked as synthetic, with the step above."""
+    tile = min(TILE, rows[0][1][0].width)
+    width = max(len(seeds) * (tile + _GAP) + _GAP, _WIDTH)
+    sheet = Image.new("RGB", (width, _HEAD + len(rows) * (tile + _LABEL + _GAP)), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_GAP, 6), f"SYNTHETIC · training step {step} · seeds {', '.join(map(str, seeds))}", "black", _font(15))
+    draw.text((_GAP, 28), NOTICE, "#9b1c1c", _font(13))
+    for place, (title, images) in enumerate(rows):
+        top = _HEAD + place * (tile + _LABEL + _GAP)
+        draw.text((_GAP, top + 3), title[:60], "black", _font(13))
+        for column, image in enumerate(images):
+            left = _GAP + column * (tile + _GAP)
+            sheet.paste(image.resize((tile, tile), Image.Resampling.LANCZOS), (left, top + _LABEL))
+            draw.rectangle((left, top + _LABEL, left + 58, top + _LABEL + 12), fill="black")
+            draw.text((left + 2, top + _LABEL + 1), "SYNTHETIC", "white", _font(9))
+    return sheet
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

@@ -1,0 +1,282 @@
+"""Fine-tuning an encoder on one's own image-report pairs: an image is to be found by its report, and the other way.
+
+    pairs ─► whole patients held out ─► pixels, decoded once ─► steps ─► open_clip folder ─► before, after ─► card
+
+The loss is CLIP's, within a batch, of two views of each image in other stains (`augmentation.two_views`); reports that
+say the same in the same words are matches of all their images, never negatives (`image_tower.report_loss`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from generation.errors import TrainingDataError, TrainingError
+from generation.training.checkpoint import (
+    Checkpoint,
+    Checkpoints,
+    alone_in,
+    optimizer_tensors,
+    require_same_training,
+    restore_optimizer,
+)
+from generation.training.draws import items_of_step
+from generation.training.encodings import Watch, unwatched
+from generation.training.holdout import held_out_patients
+from generation.training.pairs import TrainingPair, count_pairs, data_fingerprint
+from generation.training.training_log import TrainingLog
+from generation.training.validation import choose_spread
+from retrieval.clip_folder import find_clip
+from retrieval.encoder import Encoder
+from retrieval.training.augmentation import two_views
+from retrieval.training.encoder_settings import EncoderSettings
+from retrieval.training.image_tower import report_loss
+from retrieval.training.pixel_store import PixelStore, decode_pixels
+from retrieval.training.trainable_clip import TrainableClip
+from retrieval.training.tuning_card import EncoderTuning, write_card
+from retrieval.training.tuning_comparison import Comparison, Seen, compare
+
+MAY_DIFFER = ("steps", "checkpoint_every", "gallery", "encoder")
+LOGGED_EVERY = 10
+BATCH = 64
+"""Images that go through the model at once where nothing is learned."""
+
+
+def train_encoder(
+    pairs: Sequence[TrainingPair],
+    folder: str | Path,
+    *,
+    encoder: str | Path | None = None,
+    settings: EncoderSettings | None = None,
+    device: str = "auto",
+    work: Path | None = None,
+    watch: Watch = unwatched,
+) -> EncoderTuning:
+    """Fine-tune an encoder on `pairs` into `folder`, which then loads as `Encoder(folder)`.
+
+    Args:
+        encoder: what `Encoder` takes; None is the starter.
+        work: where decoded images are kept; by default in the folder.
+        watch: shows progress; its `draw(done, total, note)` is told the loss.
+
+    The folder of a training that was killed, or that is to have more steps, goes on from its last checkpoint.
+
+    Raises `generation.TrainingDataError` (nothing to learn from, one patient …), `generation.TrainingError` (the folder
+    holds another training, the loss is not-a-number), EncoderLoadError, `generation.DeviceError`, and `OSError` on a
+    full disk: the checkpoints before that are whole.
+    """
+    settings = settings or EncoderSettings()
+    folder = Path(folder)
+    clip_folder = find_clip(encoder)
+    if not pairs:
+        raise TrainingDataError("There are no images with reports to learn from. Name a manifest or archive with some.")
+    held = held_out_patients((pair.patient for pair in pairs), settings.hold_out)
+    with alone_in(folder):
+        begun = {
+            **dataclasses.asdict(settings),
+            "kind": "encoder",
+            "encoder": clip_folder.name,
+            "encoder_fingerprint": clip_folder.fingerprint,
+            "data": data_fingerprint(pairs),
+        }
+        require_same_training(folder, begun, may_differ=MAY_DIFFER)
+        before = Encoder(encoder, device=device, batch_size=BATCH)
+        clip = TrainableClip(clip_folder, settings, device)
+        store = decode_pixels(pairs, clip, before, work or folder / "work", watch)
+        held_out = [pair for pair in pairs if pair.patient in held and pair in store]
+        unseen = {pair.content for pair in held_out}
+        training = [pair for pair in pairs if pair.patient not in held and pair in store and pair.content not in unseen]
+        if not training or not held_out:
+            what = "of held-out patients" if training else "to learn from"
+            raise TrainingDataError(f"There is no readable image {what}. {'; '.join(store.skipped)} Check the images.")
+        run = _Run(folder, settings, clip, store, training, choose_spread(held_out, settings.validation_images))
+        with watch("Training", unit="steps") as draw:
+            run.go_on(draw)
+        clip.save(folder)
+        comparison = _compared(training, held_out, store, before, Encoder(folder, device=device), settings, watch)
+        result = EncoderTuning(
+            folder=folder,
+            encoder=clip_folder.name,
+            before_fingerprint=clip_folder.fingerprint,
+            after_fingerprint=find_clip(folder).fingerprint,
+            data_fingerprint=data_fingerprint(pairs),
+            device=clip.device,
+            steps=run.step,
+            seconds_a_step=run.seconds / run.step,
+            trained_share=run.trained_share,
+            trained=count_pairs(training),
+            held_out=count_pairs(held_out),
+            skipped=dict(store.skipped),
+            settings=settings,
+            validation=tuple(run.log.curve("validation_loss")),
+            comparison=comparison,
+        )
+        write_card(result)
+        return result
+
+
+class _Run:
+    """The steps of a training, from the last checkpoint or from the beginning."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: EncoderSettings,
+        clip: TrainableClip,
+        store: PixelStore,
+        training: Sequence[TrainingPair],
+        measured: Sequence[TrainingPair],
+    ) -> None:
+        import torch
+
+        self._settings, self._clip, self._store = settings, clip, store
+        self._training, self._measured = _Batches(training, clip, store), _Batches(measured, clip, store)
+        self._weights = clip.trained
+        everything = sum(value.numel() for value in clip.network.parameters())
+        self.trained_share = sum(value.numel() for value in self._weights.values()) / everything
+        decayed = [value for value in self._weights.values() if value.ndim > 1]
+        plain = [value for value in self._weights.values() if value.ndim <= 1]
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": settings.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            settings.peak_rate,
+        )
+        order = {id(value): name for name, value in self._weights.items()}
+        self._names = [order[id(value)] for value in (*decayed, *plain)]
+        self._checkpoints = Checkpoints(folder)
+        self.step, self.seconds = 0, 0.0
+        if (found := self._checkpoints.newest()) is not None:
+            self.step, self.seconds = found.step, found.state["seconds"]
+            with torch.no_grad():
+                for name, value in self._weights.items():
+                    value.copy_(found.weights[name])
+            restore_optimizer(self._optimizer, self._names, found.optimizer)
+        self.log = TrainingLog(folder, step=self.step)
+
+    def go_on(self, draw: Any) -> None:
+        """Take the steps that are missing."""
+        settings = self._settings
+        if self.step == 0:
+            self._look()
+        draw(self.step, settings.steps)
+        while self.step < settings.steps:
+            rate = settings.rate(self.step)
+            started = time.perf_counter()
+            loss = self._learn(rate)
+            self.seconds += time.perf_counter() - started
+            self.step += 1
+            if self.step % LOGGED_EVERY == 0 or self.step == 1:
+                self.log.add({"step": self.step, "loss": loss, "learning_rate": rate, "seconds": self.seconds})
+            self._look()
+            draw(self.step, settings.steps, f"loss {loss:.4f}, rate {rate:.1e}")
+
+    def _learn(self, rate: float) -> float:
+        import torch
+
+        settings, clip = self._settings, self._clip
+        count = min(settings.batch_size, len(self._training))
+        items = items_of_step(self.step, items=len(self._training), count=count, seed=settings.seed)
+        pixels, tokens, which, statement = self._training.take(items)
+        chance = int(np.random.default_rng([settings.seed, 1, self.step]).integers(2**62))
+        generator = torch.Generator(clip.device).manual_seed(chance)
+        clip.train()
+        views = two_views(pixels, generator, pixels.shape[-1]).clamp(0, 1)
+        loss = report_loss(clip.scale * clip.see(views), clip.read(tokens)[which], statement)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"The loss of step {self.step + 1} is {float(loss)}: the training ran away. Train into another folder "
+                "with a lower learning rate."
+            )
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(list(self._weights.values()), settings.clip)
+        self._optimizer.step()
+        return float(loss.detach())
+
+    def _validation_loss(self) -> float:
+        """The loss of the measured pairs as they are, all at once: no chance is in it."""
+        import torch
+
+        clip = self._clip
+        clip.network.eval()
+        seen, read = [], []
+        statements: list[Any] = []
+        with torch.no_grad():
+            for start in range(0, len(self._measured), BATCH):
+                items = np.arange(start, min(start + BATCH, len(self._measured)))
+                pixels, tokens, which, statement = self._measured.take(items)
+                seen.append(clip.see(pixels))
+                read.append(clip.read(tokens)[which])
+                statements.append(statement)
+            rows = clip.scale * torch.cat(seen)
+            return float(report_loss(torch.cat([rows, rows]), torch.cat(read), torch.cat(statements)))
+
+    def _look(self) -> None:
+        """Measure and save what is due at this step, and both at the last one."""
+        settings, last = self._settings, self.step == self._settings.steps
+        if last or self.step % settings.validate_every == 0:
+            self.log.add({"step": self.step, "validation_loss": self._validation_loss()})
+        if self.step and (last or self.step % settings.checkpoint_every == 0):
+            optimizer = optimizer_tensors(self._optimizer, self._names)
+            state = {"seconds": self.seconds, "seed": settings.seed}
+            self._checkpoints.save(Checkpoint(self.step, self._weights, optimizer, state=state))
+
+
+class _Batches:
+    """Pairs ready to be taken from: every different report is tokenized once."""
+
+    def __init__(self, pairs: Sequence[TrainingPair], clip: TrainableClip, store: PixelStore) -> None:
+        import torch
+
+        reports = {text: number for number, text in enumerate(dict.fromkeys(pair.report for pair in pairs))}
+        self._statement = torch.tensor([reports[pair.report] for pair in pairs], device=clip.device)
+        self._tokens = clip.tokenize(list(reports))
+        self._rows, self._store, self._device = store.rows(pairs), store, clip.device
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def take(self, items: np.ndarray) -> tuple[Any, Any, Any, Any]:
+        """Pixels float32[n, 3, h, w] in 0…1, the different reports' tokens int[m, context], which of them is each
+        image's int[n], and the same as numbers among all reports int[n]."""
+        import torch
+
+        pixels = torch.from_numpy(self._store.pixels[self._rows[items]]).to(self._device).float() / 255
+        statement = self._statement[torch.from_numpy(items).to(self._device)]
+        different, which = torch.unique(statement, return_inverse=True)
+        return pixels, self._tokens[different], which, statement
+
+
+def _compared(
+    training: Sequence[TrainingPair],
+    held_out: Sequence[TrainingPair],
+    store: PixelStore,
+    before: Encoder,
+    after: Encoder,
+    settings: EncoderSettings,
+    watch: Watch,
+) -> Comparison:
+    """Both encoders, as they are loaded from their folders, on the held-out pairs and some of the training's."""
+    pairs = [*choose_spread(training, settings.gallery), *held_out]
+    texts = sorted({pair.report for pair in pairs})
+    seen = []
+    for name, encoder in (("before", before), ("after", after)):
+        rows = []
+        with watch(f"Embedding, {name}", unit="images") as draw:
+            for start in range(0, len(pairs), BATCH):
+                some = pairs[start : start + BATCH]
+                rows.append(encoder.encode_images([pair.load() for pair in some]))
+                draw(start + len(some), len(pairs))
+        read = encoder.encode_texts(texts)
+        seen.append(Seen(np.concatenate(rows), dict(zip(texts, read, strict=True))))
+    held = np.array([False] * (len(pairs) - len(held_out)) + [True] * len(held_out))
+    return compare(pairs, held, *seen, seed=settings.seed)

@@ -1,0 +1,118 @@
+"""One's own images and reports, of a manifest or an archive, as pairs to train on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from generation.errors import TrainingDataError
+from generation.training.encodings import Watch, unwatched
+from generation.training.pairs import PARTICULARS, TrainingPair
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+    from index_store import Archive, CaseFilter, PlannedImage
+
+_GONE = "An image of the archive is gone, damaged or altered: `coin doctor` names it."
+_NO_REPORT = "The case has no report."
+
+
+@dataclass(frozen=True)
+class OwnPairs:
+    """Pairs, and how many rows or images were left out, by reason. No reason names a file or a patient."""
+
+    pairs: tuple[TrainingPair, ...]
+    skipped: Mapping[str, int]
+
+
+def manifest_pairs(manifest: Path | str, *, images: Path | str | None = None, watch: Watch = unwatched) -> OwnPairs:
+    """The rows of a manifest as `coin add` reads them, with the same limits. Files are hashed now, and decoded when a
+    pair is loaded.
+
+    Raises `index_store.ManifestError` where the manifest as a whole cannot be read.
+    """
+    from index_store import ImageProblem, PlannedImage, content_hash, read_manifest
+
+    read = read_manifest(manifest, images=images)
+    skipped = Counter(problem.what[0].upper() + problem.what[1:] + "." for problem in read.problems)
+    pairs = []
+    with watch("Reading images", unit="images") as draw:
+        for done, row in enumerate(read.rows, start=1):
+            try:
+                content = content_hash(row.path)
+            except (ImageProblem, OSError) as error:
+                skipped[_nameless(error, row.path)] += 1
+                continue
+            pairs.append(
+                TrainingPair(
+                    content=content,
+                    patient=row.patient,
+                    report=row.report,
+                    load=partial(_load_planned, PlannedImage(row, content)),
+                    case=row.case,
+                    particulars=_particulars(row, row),
+                )
+            )
+            draw(done, len(read.rows))
+    return OwnPairs(tuple(pairs), skipped)
+
+
+def archive_pairs(archive: Archive, where: CaseFilter | None = None) -> OwnPairs:
+    """Every permitted image of an archive, which must stay open for as long as pairs are loaded."""
+    skipped: Counter[str] = Counter()
+    pairs = []
+    for case in archive.cases(where):
+        if not case.report.strip():
+            skipped[_NO_REPORT] += len(case.images)
+            continue
+        pairs += [
+            TrainingPair(
+                content=image.sha256,
+                patient=case.patient,
+                report=case.report,
+                load=partial(_load_stored, archive.picture, image.id),
+                case=case.key,
+                particulars=_particulars(case, image),
+            )
+            for image in case.images
+        ]
+    return OwnPairs(tuple(pairs), skipped)
+
+
+def _particulars(case: Any, image: Any) -> dict[str, str]:
+    """Those of PARTICULARS that are known, of the case or of its image; a manifest's row is both."""
+    known = {name: getattr(case if hasattr(case, name) else image, name) for name in PARTICULARS}
+    for name in ("stain", "kind"):
+        known[name] = getattr(image, name)
+    known["phantom"] = "yes" if known["phantom"] else ""
+    return {name: value for name, value in known.items() if value}
+
+
+def _load_planned(planned: PlannedImage) -> Picture:
+    from index_store import ImageProblem
+
+    try:
+        return planned.load().image
+    except ImageProblem as error:
+        raise TrainingDataError(_nameless(error, planned.row.path)) from error
+
+
+def _load_stored(picture: Callable[[int], Picture], image_id: int) -> Picture:
+    from index_store import ImageNotFoundError, ImageProblem
+
+    try:
+        return picture(image_id)
+    except (ImageNotFoundError, ImageProblem) as error:
+        raise TrainingDataError(_GONE) from error
+
+
+def _nameless(error: Exception, path: Path) -> str:
+    """What is wrong with an image, without its name, which may say whose it is."""
+    if isinstance(error, OSError):
+        return f"The image cannot be read ({error.strerror})."
+    return str(error).replace(path.name, "The image", 1).partition(". ")[0].rstrip(".") + "."

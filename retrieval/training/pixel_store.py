@@ -1,0 +1,107 @@
+"""The images of a training as the model is shown them, decoded once and kept as one array on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generation.errors import TrainingDataError
+from generation.training.encodings import Watch
+from generation.training.pairs import TrainingPair
+from generation.whole_file import write_whole
+from retrieval.errors import EncodingError
+
+if TYPE_CHECKING:
+    from retrieval.encoder import Encoder
+    from retrieval.training.trainable_clip import TrainableClip
+
+
+class PixelStore:
+    """`pixels` uint8[n, 3, h, w] (memory-mapped), one for each of `contents`; `skipped` says how many images could not
+    be read, by reason."""
+
+    def __init__(self, pixels: NDArray[np.uint8], contents: Sequence[str], skipped: Counter[str]) -> None:
+        self.pixels = pixels
+        self.skipped = skipped
+        self._row = {content: row for row, content in enumerate(contents)}
+
+    def __contains__(self, pair: TrainingPair) -> bool:
+        return pair.content in self._row
+
+    def rows(self, pairs: Sequence[TrainingPair]) -> NDArray[np.int64]:
+        """Where the pairs' images are, int64[n]."""
+        return np.array([self._row[pair.content] for pair in pairs], dtype=np.int64)
+
+
+def decode_pixels(
+    pairs: Sequence[TrainingPair], clip: TrainableClip, encoder: Encoder, folder: Path, watch: Watch
+) -> PixelStore:
+    """Decode every image as the encoder prepares it, or take up what an earlier run decoded."""
+    wanted = sorted({pair.content for pair in pairs})
+    asked = json.dumps([wanted, encoder.fingerprint])
+    path = folder / f"pixels-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.npy"
+    listing = path.with_suffix(".json")
+    if path.is_file() and listing.is_file():
+        held = json.loads(listing.read_text(encoding="utf-8"))
+        return PixelStore(np.load(path, mmap_mode="r"), held["contents"], Counter(held["skipped"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    of = {pair.content: pair for pair in pairs}
+    shown = _Shown(clip, encoder)
+    skipped: Counter[str] = Counter()
+    contents: list[str] = []
+    unfinished = path.with_suffix(".part")
+    # Written from front to back, not through a memory map: that would end the process where the disk is full.
+    with watch("Decoding images", unit="images") as draw, unfinished.open("wb") as file:
+        for done, content in enumerate(wanted, start=1):
+            try:
+                pixels = shown.of(of[content])
+            except TrainingDataError as error:
+                skipped[str(error)] += 1
+                continue
+            except EncodingError:
+                skipped["The image is a strip, not a field."] += 1
+                continue
+            if not contents:
+                _write_header(file, (len(wanted), *pixels.shape))
+            file.write(pixels.tobytes())
+            contents.append(content)
+            draw(done, len(wanted))
+        if not contents:
+            raise TrainingDataError(
+                f"None of the {len(wanted)} images could be read: {'; '.join(skipped)} Check the files."
+            )
+        file.write(bytes(pixels.nbytes * (len(wanted) - len(contents))))
+        file.flush()
+        os.fsync(file.fileno())
+    write_whole(listing, json.dumps({"contents": contents, "skipped": skipped}).encode())
+    unfinished.replace(path)
+    return PixelStore(np.load(path, mmap_mode="r"), contents, skipped)
+
+
+class _Shown:
+    """Images as the model is shown them, before their values are normalised."""
+
+    def __init__(self, clip: TrainableClip, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._mean, self._deviation = clip.mean[0].cpu(), clip.deviation[0].cpu()
+
+    def of(self, pair: TrainingPair) -> NDArray[np.uint8]:
+        """uint8[3, h, w]"""
+        import torch
+
+        prepared = self._encoder.prepare(pair.load())
+        shown = (prepared * self._deviation + self._mean).clamp(0, 1).mul(255).round()
+        pixels: NDArray[np.uint8] = shown.to(torch.uint8).numpy()
+        return pixels
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})

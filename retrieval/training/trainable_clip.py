@@ -1,0 +1,147 @@
+"""An open_clip model that can be trained: what of it is, and how it is written as a folder again.
+
+A LoRA goes on every linear layer and every 1 × 1 convolution (which is one, at each place). The attention of
+open_clip's own transformers keeps its weights: it is torch's `MultiheadAttention`, whose LoRA in peft adds the change
+to the weights before each pass and takes it away after, by which they drift. Towers of timm and transformers have
+linear layers there.
+Statistics of batch normalisation are never learned: small batches of few patients would spoil them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from generation.whole_file import write_whole
+from retrieval.clip_folder import CONFIG, TOKENIZER_FILES, WEIGHTS, ClipFolder
+from retrieval.encoder import load_model, load_tokenizer
+from retrieval.training.encoder_settings import EncoderSettings
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TrainableClip:
+    """The model of `folder` on `device`, with the parts that `settings` name open to training.
+
+    Raises EncoderLoadError where its weights or its tokenizer do not load.
+    """
+
+    def __init__(self, folder: ClipFolder, settings: EncoderSettings, device: str) -> None:
+        import torch
+
+        self._folder = folder
+        self._tokenizer = load_tokenizer(folder)
+        loaded = load_model(folder, device)
+        self.device = loaded.device
+        self.prepare = loaded.transform
+        self.network: Any = loaded.network.float().to(memory_format=torch.channels_last)
+        self._lora: Any = None
+        visual = self.network.visual
+        self.mean, self.deviation = (
+            torch.tensor(getattr(visual, name), device=self.device).view(1, 3, 1, 1)
+            for name in ("image_mean", "image_std")
+        )
+        self.network.requires_grad_(False)
+        inside = [name for name, _ in self.network.named_modules() if settings.towers == "both" or _of_image(name)]
+        if settings.mode == "lora":
+            self._add_lora(inside, settings)
+        else:
+            for name, parameter in self.network.named_parameters():
+                parameter.requires_grad_(settings.towers == "both" or _of_image(name))
+        self.network.logit_scale.requires_grad_(True)
+        self.train()
+
+    @property
+    def trained(self) -> dict[str, torch.nn.Parameter]:
+        """The parameters that are trained, by name."""
+        return {name: value for name, value in self.network.named_parameters() if value.requires_grad}
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """What similarities are multiplied by in the loss, at most 100 as in CLIP."""
+        scale: torch.Tensor = self.network.logit_scale.exp().clamp(max=100)
+        return scale
+
+    def train(self) -> None:
+        """As it is during a step: statistics of batch normalisation stay what they are."""
+        import torch
+
+        self.network.train()
+        for module in self.network.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+    def see(self, pixels: torch.Tensor) -> torch.Tensor:
+        """float32[n, 3, h, w] in 0…1 -> float32[n, d] unit rows."""
+        import torch
+
+        shown = ((pixels - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)
+        rows: torch.Tensor = self.network.encode_image(shown, normalize=True)
+        return rows.float()
+
+    def read(self, tokens: torch.Tensor) -> torch.Tensor:
+        """int[n, context] -> float32[n, d] unit rows."""
+        rows: torch.Tensor = self.network.encode_text(tokens, normalize=True)
+        return rows.float()
+
+    def tokenize(self, texts: list[str]) -> torch.Tensor:
+        """int[n, context] on the device."""
+        tokens: torch.Tensor = self._tokenizer(texts).to(self.device)
+        return tokens
+
+    def save(self, folder: Path) -> None:
+        """Write an open_clip folder with float32 weights. A LoRA is merged into them, after which this is no longer
+        trained. The config comes last: without it the folder is no model, and a half-written one is not taken for one.
+        """
+        from safetensors.torch import save
+
+        if self._lora is not None:
+            self._lora.merge_and_unload()
+            self._lora = None
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        held = [name for name in TOKENIZER_FILES if (self._folder.path / name).is_file()]
+        for name in held:
+            write_whole(folder / name, (self._folder.path / name).read_bytes())
+        if self._folder.needs_tokenizer_files and not held:  # the hub keeps them in another place
+            self._tokenizer.tokenizer.save_pretrained(folder)
+        write_whole(folder / WEIGHTS[0], save(_apart(weights), metadata={"format": "pt"}))
+        write_whole(folder / CONFIG, json.dumps(dict(self._folder.config), indent=2).encode())
+
+    def _add_lora(self, inside: list[str], settings: EncoderSettings) -> None:
+        import torch
+        from peft import LoraConfig
+        from peft.tuners.lora import LoraModel
+
+        modules = dict(self.network.named_modules())
+        targets = [name for name in inside if _is_linear(modules[name])]
+        config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha or settings.rank, target_modules=targets)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self._lora = LoraModel(self.network, config, "default")
+
+
+def _of_image(name: str) -> bool:
+    return name.startswith("visual.")
+
+
+def _is_linear(module: Any) -> bool:
+    import torch
+
+    if isinstance(module, torch.nn.modules.linear.NonDynamicallyQuantizableLinear):  # within MultiheadAttention
+        return False
+    if isinstance(module, torch.nn.Conv2d):
+        return module.kernel_size == (1, 1) and module.groups == 1
+    return isinstance(module, torch.nn.Linear)
+
+
+def _apart(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors that share no memory, which safetensors refuses: tied weights are written twice."""
+    seen: set[int] = set()
+    made = {}
+    for name, value in weights.items():
+        made[name] = value.clone() if value.data_ptr() in seen else value
+        seen.add(value.data_ptr())
+    return made

@@ -1,0 +1,206 @@
+"""`coin train`: a LoRA or an encoder on one's own image-report pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from generation.training.lora_settings import CONDITIONINGS, CROPS, DTYPES, LoraSettings
+from generation.training.rates import SCHEDULES
+from retrieval.training.encoder_settings import MODES, TOWERS, EncoderSettings
+from ui.commands.output import echo, echo_json
+from ui.options import Command, as_json, with_settings
+from ui.progress import progress
+from ui.service import open_archive
+from ui.settings import Settings
+from ui.train_text import encoder_text, lora_text
+
+if TYPE_CHECKING:
+    from retrieval.training.own_pairs import OwnPairs
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_COUNT = click.IntRange(1)
+_NUMBER = click.FloatRange(0)
+_SHARE = click.FloatRange(0, 1, max_open=True)
+_ABOVE = click.FloatRange(0, min_open=True)
+
+# option -> what it takes, what it is; the defaults are those of the settings
+_SHARED: Final[dict[str, tuple[Any, str]]] = {
+    "rank": (_COUNT, "Rank of the LoRA: how much it can learn, and its size."),
+    "alpha": (_NUMBER, "Its strength is alpha / rank; 0: strength 1."),
+    "steps": (_COUNT, "Steps in all; more than before goes on from there."),
+    "schedule": (click.Choice(SCHEDULES), "Learning rate after the warm-up."),
+    "warmup": (click.IntRange(0), "Steps in which the learning rate rises."),
+    "weight_decay": (_NUMBER, "Of AdamW."),
+    "clip": (_ABOVE, "Largest length of the gradient."),
+    "hold_out": (click.IntRange(2), "One patient in so many is measured with and never learned from."),
+    "validation_images": (_COUNT, "Held-out images that the validation loss is of, at most."),
+    "validate_every": (_COUNT, "Steps between two validation losses."),
+    "checkpoint_every": (_COUNT, "Steps between two checkpoints; the last two are kept."),
+    "seed": (click.IntRange(0, 2**32 - 1), "Of the LoRA's beginning and of all that chance decides."),
+}
+_LORA: Final[dict[str, tuple[Any, str]]] = {
+    "batch_size": (_COUNT, "Images that are learned from at once."),
+    "accumulate": (_COUNT, "Batches a step."),
+    "learning_rate": (_ABOVE, "At its highest."),
+    "size": (click.IntRange(0, 4096), "Pixels a side; 0: the base's own."),
+    "crop": (click.Choice(CROPS), "Where the square is cut, the short side being scaled to --size."),
+    "conditioning": (
+        click.Choice(CONDITIONINGS),
+        "What the model is told of the cut: true (original size, corner, target size), or as when it draws.",
+    ),
+    "turns": (bool, "Learn from quarter turns and mirror images, too."),
+    "views": (_COUNT, "Squares of an image that are encoded and learned from."),
+    "text_dropout": (_SHARE, "Share of steps' images without their report, for guidance."),
+    "min_snr": (_NUMBER, "γ of min-SNR weighting; 0: none."),
+    "ema": (_SHARE, "Decay of the weights' moving average, which then is what is saved; 0: none."),
+    "sample_every": (click.IntRange(0), "Steps between two sample sheets; 0: none."),
+    "sample_reports": (_COUNT, "Held-out reports on a sheet."),
+    "sample_seeds": (_COUNT, "Images of each."),
+    "dtype": (click.Choice(DTYPES), "Number format; auto: bfloat16 on a GPU that has it, else float32."),
+    "checkpointing": (bool, "Gradient checkpointing: less memory, a third more work. [default: on a GPU]"),
+}
+_ENCODER: Final[dict[str, tuple[Any, str]]] = {
+    "mode": (click.Choice(MODES), "lora, merged when saved, or every weight."),
+    "towers": (click.Choice(TOWERS), "image: the text tower stays as it is."),
+    "batch_size": (click.IntRange(2), "Images that are told apart in a step."),
+    "learning_rate": (_NUMBER, "At its highest; 0: 5e-4 with a LoRA, 2e-5 in full."),
+    "gallery": (_COUNT, "Training images, at most, that held-out cases are searched among."),
+}
+
+
+def _training_options(kind: type, *tables: Mapping[str, tuple[Any, str]]) -> Callable[[Command], Command]:
+    """Give a command an option for each field in the tables; it receives them as one `training`, made by `kind`."""
+    options = {name: option for table in tables for name, option in table.items()}
+
+    def decorate(command: Command) -> Command:
+        def run(**given: Any) -> Any:
+            chosen = {name: given.pop(name) for name in options}
+            return command(training=kind(**chosen), **given)
+
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        run.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+        decorated: Command = run
+        for name, (takes, words) in reversed(options.items()):
+            flag = f"--{name.replace('_', '-')}"
+            default = getattr(kind, name)
+            if takes is bool:
+                flag, takes = f"{flag}/--no-{name.replace('_', '-')}", None
+            shown = default is not None
+            decorated = click.option(flag, name, type=takes, default=default, show_default=shown, help=words)(decorated)
+        return decorated
+
+    return decorate
+
+
+def _data_options(command: Command) -> Command:
+    """Where pairs come from and where the result goes."""
+    for option in (
+        as_json,
+        click.option("--work", type=_FOLDER, help="Folder of what is encoded before. [default: OUT/work]"),
+        click.option("--out", type=_FOLDER, required=True, help="Folder of the training and its result."),
+        click.option("--images", type=_FOLDER, help="Folder that the manifest's image names start from."),
+        click.option(
+            "--manifest", type=click.Path(path_type=Path), help="Learn from this manifest, not from an archive."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def _pairs(settings: Settings, manifest: Path | None, images: Path | None) -> Iterator[OwnPairs]:
+    from retrieval.training.own_pairs import archive_pairs, manifest_pairs
+
+    if manifest is not None:
+        yield manifest_pairs(manifest, images=images, watch=progress)
+        return
+    if images is not None:
+        raise click.UsageError("--images goes with --manifest")
+    with open_archive(settings.archive, read_only=True) as archive:
+        yield archive_pairs(archive)
+
+
+@click.group()
+def train() -> None:
+    """Train a LoRA or an encoder on your own images and reports.
+
+    Whole patients are held out, by a hash of their name, and measured with. The same command goes on with a training
+    that was interrupted. Reports and images stay on this machine; the weights may give away what they learned from.
+    """
+
+
+@train.command()
+@_data_options
+@with_settings("archive", "base", "device")
+@_training_options(LoraSettings, _SHARED, _LORA)
+def lora(
+    settings: Settings,
+    training: LoraSettings,
+    manifest: Path | None,
+    images: Path | None,
+    out: Path,
+    work: Path | None,
+    as_json: bool,
+) -> None:
+    """Train a LoRA on the base's attention, so that it draws what your reports describe.
+
+    Images become squares of the base's size; the model is told how they were cut. Writes
+    OUT/pytorch_lora_weights.safetensors, which `coin generate --lora OUT` loads; README.md (data, settings,
+    fingerprints, validation losses), log.jsonl, and samples/: held-out reports drawn at steps on the way.
+
+    Several GPUs: `accelerate launch --multi_gpu -m ui train lora …`, the batch size then is each one's.
+    """
+    from generation.training.lora import train_lora
+
+    with _pairs(settings, manifest, images) as own:
+        made = train_lora(
+            own.pairs, out, base=settings.base, settings=training, device=settings.device, work=work, watch=progress
+        )
+    if made is None:  # another process speaks for all
+        return
+    if as_json:
+        echo_json({"training": made, "skipped": {**made.skipped, **own.skipped}})
+    else:
+        echo(lora_text(made, own.skipped, settings.base))
+
+
+@train.command()
+@_data_options
+@with_settings("archive", "encoder", "device")
+@_training_options(EncoderSettings, _SHARED, _ENCODER)
+def encoder(
+    settings: Settings,
+    training: EncoderSettings,
+    manifest: Path | None,
+    images: Path | None,
+    out: Path,
+    work: Path | None,
+    as_json: bool,
+) -> None:
+    """Fine-tune the encoder, so that your images and reports find each other, and measure whether they do.
+
+    Contrastive learning (CLIP's loss; reports that say the same are no negatives) on images in varied stains. Writes an
+    open_clip folder, which `coin reembed --encoder OUT` takes, and README.md with the figures before and after:
+    held-out patients' cases, found by image and by report, with intervals.
+    """
+    from retrieval.training.encoder_tuning import train_encoder
+
+    with _pairs(settings, manifest, images) as own:
+        made = train_encoder(
+            own.pairs,
+            out,
+            encoder=settings.encoder,
+            settings=training,
+            device=settings.device,
+            work=work,
+            watch=progress,
+        )
+    if as_json:
+        echo_json({"training": made, "skipped": {**made.skipped, **own.skipped}})
+    else:
+        echo(encoder_text(made, own.skipped))
