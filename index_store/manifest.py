@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .errors import ManifestError
 from .records import Problem
-from .sheet import Record, read_sheet
+from .sheet import Record, Sheet, read_sheet
 
 REQUIRED = ("image", "report")
 CASE_COLUMNS = ("patient", "report", "site", "system", "category", "source", "license", "phantom")
@@ -100,9 +100,8 @@ def read_manifest(path: Path | str, *, images: Path | str | None = None, max_row
     sheet = read_sheet(path, wanted=COLUMNS, max_rows=max_rows)
     missing = [column for column in REQUIRED if column not in sheet.columns]
     if missing:
-        found = ", ".join(column[:40] for column in sheet.columns[:20]) or "none"
         raise ManifestError(
-            f"{path.name} has no column {' and no column '.join(missing)}. Columns found: {found}. "
+            f"{path.name} has no column {' and no column '.join(missing)}. Columns found: {columns_found(sheet)}. "
             f"Required: {', '.join(REQUIRED)}; known besides: {', '.join(c for c in COLUMNS if c not in REQUIRED)}."
         )
     root = Path(images) if images is not None else path.parent
@@ -113,6 +112,13 @@ def read_manifest(path: Path | str, *, images: Path | str | None = None, max_row
         reader.take(record)
     rows = reader.finish()
     return Manifest(path, rows, (*sheet.problems, *reader.problems))
+
+
+def columns_found(sheet: Sheet) -> str:
+    """For a message. Where no name is known the first row may hold data, which messages do not repeat."""
+    if not set(COLUMNS) & set(sheet.columns):
+        return "none that is known (is there a header line?)"
+    return ", ".join(column[:40] for column in sheet.columns[:20])
 
 
 class Refusal(Exception):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import ManifestError
-from .manifest import COLUMNS, MAX_ROWS, Refusal, check_text
+from .manifest import COLUMNS, MAX_ROWS, Refusal, check_text, columns_found
 from .records import Problem
 from .sheet import Record, read_sheet
 
@@ -46,9 +46,9 @@ def read_report_table(path: Path | str, *, max_rows: int = MAX_ROWS) -> ReportTa
     path = Path(path)
     sheet = read_sheet(path, wanted=COLUMNS, max_rows=max_rows)
     if "report" not in sheet.columns:
-        found = ", ".join(column[:40] for column in sheet.columns[:20]) or "none"
         raise ManifestError(
-            f"{path.name} has no column report. Columns found: {found}. Call the one with the reports `report`."
+            f"{path.name} has no column report. Columns found: {columns_found(sheet)}. Call the one with the reports "
+            "`report`."
         )
     rows, problems = [], list(sheet.problems)
     for record in sheet.records:

@@ -205,6 +205,7 @@ def test_a_long_report_is_kept_whole(folder: Path) -> None:
         (b" \n\n", "is empty"),
         (b"image,site\na.png,x\n", "no column report. Columns found: image, site. Required: image, report"),
         (b"site\nx\n", "no column image and no column report"),
+        (b"a.png,Jane Doe\n", r"report. Columns found: none that is known \(is there a header line"),
         (b"image,report,Report\n", "more than one column report"),
         (b'[{"image": "a.png"}]', "JSON list"),
         (b'{"image": "a.png"}\n', "no column report"),
