@@ -1,7 +1,7 @@
 """What training on real images costs and brings: a LoRA on the starter's base, and the starter's encoder.
 
-    python -m benchmarks.train lora        # about 8 minutes on one core that others use, too
-    python -m benchmarks.train encoder
+    python -m benchmarks.train lora        # 3 to 9 minutes on one core that others use, too
+    python -m benchmarks.train encoder     # 2 to 6
 
 Data: `../shared/data/cytology` (manifest.csv), read in place. One patient in five is held out by a hash of its name,
 the same ones that the starter's encoder was never trained on (`retrieval.training.smears`): of the cervix one CRIC
