@@ -23,7 +23,9 @@ if TYPE_CHECKING:
         WeightsError,
         WeightsNotFoundError,
     )
-    from generation.generator import CoinGenerator, GeneratedImage, Generation
+    from generation.generator import CoinGenerator
+    from generation.glossary import Glossary, Replacement
+    from generation.jobs import GeneratedImage, Generation
     from generation.presets import PRESETS, Preset
     from generation.prompt import Prompt, build_prompt
     from generation.provenance import Provenance, read_provenance, save_png
@@ -43,7 +45,9 @@ _MODULES = {
         "WeightsError",
         "WeightsNotFoundError",
     ),
-    "generator": ("CoinGenerator", "GeneratedImage", "Generation"),
+    "generator": ("CoinGenerator",),
+    "glossary": ("Glossary", "Replacement"),
+    "jobs": ("GeneratedImage", "Generation"),
     "presets": ("PRESETS", "Preset"),
     "prompt": ("Prompt", "build_prompt"),
     "provenance": ("Provenance", "read_provenance", "save_png"),
@@ -60,11 +64,13 @@ __all__ = [
     "Generation",
     "GenerationCache",
     "GenerationError",
+    "Glossary",
     "LoraMismatchError",
     "Preset",
     "Prompt",
     "Provenance",
     "ProvenanceError",
+    "Replacement",
     "SettingsError",
     "UnsafeWeightsError",
     "WeightsError",

@@ -29,7 +29,10 @@ DESCRIPTION = (
 
 @dataclass(frozen=True)
 class Provenance:
-    """How one image was generated. `created` is an ISO 8601 time in UTC; `lora` is "" where there was none."""
+    """How one image was generated. `created` is an ISO 8601 time in UTC; `lora` is "" where there was none.
+
+    `reading` is that of `Prompt`, "" in files from before it was noted; `replaced` what the glossary changed, in words.
+    """
 
     report_sha256: str
     prompt: str
@@ -48,6 +51,10 @@ class Provenance:
     created: str
     device: str = ""
     dtype: str = ""
+    negative_prompt: str = ""
+    reading: str = ""
+    chunks: int = 1
+    replaced: str = ""
     synthetic: bool = field(default=True, init=False)
 
     def to_png_info(self) -> PngInfo:

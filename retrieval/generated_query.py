@@ -109,6 +109,7 @@ def generate_query(
     preset: str | Preset,
     where: CaseFilter | None = None,
     site: str = "",
+    site_hint: bool = False,
     check: SiteCheck | None = None,
     progress: Progress | None = None,
 ) -> GeneratedQuery:
@@ -122,12 +123,15 @@ def generate_query(
         where: the query's filter. Only what it leaves out (patients, cases, phantoms) is left out of the check of the
             site, nothing is of that for copies.
         site: what the images are to show; without it, the site that the report names, if it names one.
+        site_hint: state that site from the first attempt on, where it is given and the report does not name it.
         check: tells which site an image shows, within `where`; by default one that is tried on the archive first.
         progress: counts the generator's steps, and starts anew where images are drawn again.
 
     Raises what `CoinGenerator.generate` and `Encoder.encode_images` raise, and `index_store.EncoderMismatchError`.
     """
     asked = asked_site(report, site)
+    if site_hint and site.strip() and not names_site(report, asked):
+        report = state_site(report, asked)
     first = generator.generate(report, seeds=seeds, preset=preset, progress=progress)
     if check is None:
         rates = measure_site_rates(archive, fingerprint=encoder.fingerprint)
@@ -172,11 +176,15 @@ def state_site(report: str, site: str) -> str:
     return f"({site[:1].upper()}{site[1:]}) {report}"
 
 
+def names_site(report: str, site: str) -> bool:
+    """Whether the report has a word for that site."""
+    known = vocabulary().site(site)
+    return site.casefold() in report.casefold() or bool(known and word_pattern(known.aliases).search(report))
+
+
 def second_attempt(report: str, asked: str, seeds: Sequence[int]) -> tuple[str, list[int]]:
     """Text and seeds to draw by where the report and these seeds gave another site."""
-    known = vocabulary().site(asked)
-    stated = asked.casefold() in report.casefold() or (known and word_pattern(known.aliases).search(report))
-    if stated:
+    if names_site(report, asked):
         return report, [seed ^ _OTHER_SEED for seed in seeds]
     return state_site(report, asked), list(seeds)
 

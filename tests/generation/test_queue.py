@@ -22,8 +22,8 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, int]]]:
     seen: list[list[tuple[str, int]]] = []
     draw = CoinPipeline.draw
 
-    def watch(self: CoinPipeline, prompts: Sequence[str], seeds: Sequence[int], **more: Any) -> Any:
-        seen.append(list(zip(prompts, seeds, strict=True)))
+    def watch(self: CoinPipeline, prompts: Sequence[tuple[str, ...]], seeds: Sequence[int], **more: Any) -> Any:
+        seen.append(list(zip(map(" ".join, prompts), seeds, strict=True)))
         return draw(self, prompts, seeds, **more)
 
     monkeypatch.setattr(CoinPipeline, "draw", watch)
