@@ -36,8 +36,8 @@ from generation.clauses import longest_head
 from generation.embeddings import PromptEmbeddings
 from generation.glossary import glossary
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
-from index_store import Archive
-from retrieval import Encoder, add_manifest
+from index_store import Archive, Case
+from retrieval import CaseSearch, Encoder, add_manifest
 from retrieval.answer import nearest_cases
 from retrieval.evaluation import bootstrap_mean
 from retrieval.fusion import mean_query
@@ -76,7 +76,7 @@ class _Truncated(CoinGenerator):
     """Reads the beginning of a report, as SDXL does that is handed it whole."""
 
     def prompt(self, report: str) -> Prompt:
-        text, tokens = " ".join(report.split()), self._tokens
+        text, tokens = " ".join(report.split()), self._files.tokens
         if tokens.count(text) > tokens.limit:
             text = text[: longest_head(text, tokens.count, tokens.limit)]
         return Prompt(report, text, tokens.count(text), tokens.limit)
@@ -103,6 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 title, rows = f"{name}: {len(queries)} reports", _rows(ways, measured, pictures)
                 print(f"\n{title}\n\n{_table(rows)}", flush=True)
                 report["tables"][title] = rows
+                if name == "glossary":
+                    report["tables"]["words"] = by_words = _by_words(archive, encoder, queries)
+                    print(f"\n{by_words}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2, default=dataclasses.asdict) + "\n", encoding="utf-8")
     return 0
@@ -139,7 +142,7 @@ def _ways(table: str, generator: CoinGenerator) -> list[Way]:
         ]
 
     def long(phantom: Phantom) -> str:
-        return long_report(phantom, generator._tokens.count, generator._tokens.limit)
+        return long_report(phantom, generator._files.tokens.count, generator._files.tokens.limit)
 
     def asked(phantom: Phantom) -> str:
         return asked_text(long(phantom))
@@ -183,15 +186,43 @@ def _measure(
         ]
     site, both = np.zeros((2, len(queries)))
     for place, (query, made) in enumerate(zip(queries, vectors, strict=True)):
-        seen = query.morphology
-        cases = [
-            entry.case
-            for entry in nearest_cases(archive, mean_query(made), K, where=None, fingerprint=encoder.fingerprint)
-        ]
-        of_site = [case.site == seen.site for case in cases]
-        of_both = [case.category == seen.category and right for case, right in zip(cases, of_site, strict=True)]
-        site[place], both[place] = sum(of_site) / K, sum(of_both) / K
+        found = nearest_cases(archive, mean_query(made), K, where=None, fingerprint=encoder.fingerprint)
+        site[place], both[place] = _shares([entry.case for entry in found], query)
     return Measured(site, both, np.stack(vectors))
+
+
+def _shares(cases: Sequence[Case], query: Phantom) -> tuple[float, float]:
+    """Of the query's site among the first ten, and of its site and category."""
+    seen = query.morphology
+    of_site = [case.site == seen.site for case in cases]
+    of_both = [case.category == seen.category and right for case, right in zip(cases, of_site, strict=True)]
+    return sum(of_site) / K, sum(of_both) / K
+
+
+def _by_words(archive: Archive, encoder: Encoder, queries: list[Phantom]) -> str:
+    """The channels that compare words, asked by machine-translated reports."""
+    lines = [f"| P@{K} site + category by | usual wording | machine-translated | with the glossary | gained, paired |"]
+    lines.append("|---|---|---|---|---|")
+    searches = {understands: CaseSearch(archive, encoder, glossary=understands) for understands in (False, True)}
+    for channel in ("joint", "report"):
+        both = {}
+        for name, understands, wording in (
+            ("usual", False, str),
+            ("translated", False, mistranslated),
+            ("understood", True, mistranslated),
+        ):
+            found = [
+                searches[understands].by_report(wording(query.report), k=K, channels=(channel,)) for query in queries
+            ]
+            both[name] = np.array(
+                [
+                    _shares([entry.case for entry in result.cases], query)[1]
+                    for result, query in zip(found, queries, strict=True)
+                ]
+            )
+        cells = [*map(bootstrap_mean, both.values()), bootstrap_mean(both["understood"] - both["translated"])]
+        lines.append(f"| `{channel}` | {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
 
 
 @contextmanager

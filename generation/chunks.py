@@ -12,7 +12,7 @@ from generation.clauses import CountTokens, clauses, longest_head
 MOST_CHUNKS = 8
 """The UNet's cross-attention grows with every chunk. Eight hold more than the longest of usual reports."""
 
-_WINDOW = 32  # characters a token, at most, that a cut is looked for in: a clause may have no end
+_WINDOW = 16  # characters a token, at most, that a cut is looked for in: a clause may have no end
 
 
 def split_chunks(report: str, *, count_tokens: CountTokens, limit: int) -> tuple[str, ...]:
@@ -28,8 +28,9 @@ def split_chunks(report: str, *, count_tokens: CountTokens, limit: int) -> tuple
         if count_tokens(longer) <= limit:
             chunks[-1:] = [longer]
             continue
-        while count_tokens(text) > limit:
-            end = longest_head(text[: _WINDOW * limit], count_tokens, limit)
+        window = _WINDOW * limit
+        while len(text) > window or count_tokens(text) > limit:
+            end = longest_head(text[:window], count_tokens, limit)
             chunks.append(text[:end])
             text = text[end:].lstrip()
         if text:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from generation.clauses import CountTokens, clauses, longest_head, opening_specimen
+from generation.clauses import Clause, CountTokens, clauses, longest_head, opening_specimen
 
 _HEADINGS = {
     "conclusion": r"diagnos[ie]s|conclusions?|impression|interpretation|result|general category",
@@ -28,7 +28,9 @@ _HEADINGS = {
 _HEADING = re.compile(
     r"^(?:(?:final|cytological|cytologic|cytopathologic|cytopathological|pathological|pathologic) )?(?:"
     + "|".join(f"(?P<{role}>{names})" for role, names in _HEADINGS.items())
-    + r")\s*:",
+    + r")\s*:"
+    # What is summed up stands behind a comma, and is all of it the conclusion.
+    + r"|^(?P<summary>in (?:summary|conclusion)|to (?:summari[sz]e|conclude)|overall|taken together)\s*,",
     re.IGNORECASE,
 )
 _SITE = re.compile(
@@ -46,7 +48,7 @@ _CATEGORY = re.compile(
     r"|(?i:\bno intraepithelial lesion|\bnegative for intraepithelial|\bsquamous intraepithelial lesion)"
 )
 _CUE = re.compile(
-    r"\b(?:consistent with|compatible with|in keeping with|considered(?: to be)?|diagnos\w+ (?:of|is|as)|"
+    r"\b(?:consistent with|compatible with|in keeping with|are those of|considered(?: to be)?|diagnos\w+ (?:of|is|as)|"
     r"indicat(?:es?|ing|ive of)|suspicious for|suspected|positive for|negative for|no evidence of|"
     r"(?:did not find|does not show|do not show|no|without) (?:\w+ ){0,2}(?:cancer|malignan\w+|tumou?r|neoplas\w+)|"
     r"cannot be (?:ruled out|excluded)|favou?r(?:s|ed|ing)?|in line with|represent(?:s|ing)?|"
@@ -58,7 +60,7 @@ _CUT = re.compile(rf"{_CUE.pattern}|\b(?:{_HEADINGS['conclusion']})\s*:", re.IGN
 _DISEASE = re.compile(
     r"\b(?:\w*carcinomas?|lymphomas?|melanomas?|sarcomas?|blastomas?|adenomas?|mesotheliomas?|malignan\w+|neoplas\w+|"
     r"cancers?|tumou?rs?|dysplas\w+|metasta\w+|benign|vaginosis|candid\w+|trichomon\w+|thyroiditis|goit(?:er|re)|"
-    r"hyperplas\w+|reactive|inflammation|granuloma\w*)\b",
+    r"hyperplas\w+|reactive|inflammation|granuloma\w*|non-?diagnostic|unsatisfactory)\b",
     re.IGNORECASE,
 )
 _RECOMMENDATION = re.compile(
@@ -126,8 +128,9 @@ def _split(report: str, count_tokens: CountTokens, longest: int) -> Iterator[_Pa
     """Clauses, then pieces of at most `longest` tokens, each with its role."""
     in_brackets = opening_specimen(report) is not None
     first = True
+    last: _Part | None = None
     for clause in clauses(report):
-        before: _Part | None = None
+        before = last if last is not None and _goes_on(clause, last) else None
         for piece in _pieces(clause.text, count_tokens, longest):
             part = replace(_classify(piece, clause.sentence, first), sentence=clause.number)
             if in_brackets and clause.number == 0:
@@ -135,7 +138,14 @@ def _split(report: str, count_tokens: CountTokens, longest: int) -> Iterator[_Pa
             if before is not None:
                 part = _inherit(part, before)
             yield part
-            before, first = part, False
+            before, last, first = part, part, False
+
+
+def _goes_on(clause: Clause, before: _Part) -> bool:
+    """Whether a clause belongs to the conclusion before it: "… are those of SUMP, basaloid type"."""
+    concluded = before.role == _Role.CONCLUSION and before.sentence == clause.number and _CUE.search(before.text)
+    says_more = (_CUE, _CATEGORY, _DISEASE, _RECOMMENDATION, _MORPHOLOGY)
+    return bool(concluded) and not any(words.search(clause.text) for words in says_more)
 
 
 def _pieces(clause: str, count_tokens: CountTokens, longest: int) -> Iterator[str]:
@@ -162,7 +172,7 @@ def _classify(text: str, sentence: str, first: bool) -> _Part:
     opening = _HEADING.match(sentence) or _HEADING.match(text)
     heading = opening.lastgroup if opening else None
     names_site = bool(_SITE.search(text))
-    if heading == "conclusion":
+    if heading in ("conclusion", "summary"):
         return _Part(text, _Role.CONCLUSION, 4, names_site)
     if heading == "site":
         return _Part(text, _Role.MORPHOLOGY, 0, True)

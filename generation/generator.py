@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import logging
 import operator
 import threading
@@ -17,16 +16,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generation.cache import GenerationCache, cache_key
+from generation.cache import GenerationCache, image_key
 from generation.device import choose_device, choose_dtype
 from generation.errors import SettingsError
 from generation.glossary import glossary, in_words
 from generation.jobs import GeneratedImage, Generation, Job, run_jobs
-from generation.pipeline import CoinPipeline, PromptTokens
+from generation.model_files import ModelFiles
+from generation.pipeline import CoinPipeline
 from generation.presets import Preset, choose_preset
 from generation.prompt import LongReports, Prompt, build_prompt, check_long_reports
-from generation.provenance import Provenance
-from generation.weights import STARTER, Base, Lora, find_base, find_lora
+from generation.provenance import Provenance, software
 
 if TYPE_CHECKING:
     import torch
@@ -94,9 +93,7 @@ class CoinGenerator:
         self.guidance = guidance
         self.is_starter = base is None
         self.cache = cache
-        self._base_source = STARTER / "base" if base is None else base
-        self._lora_source = STARTER / "lora" if base is None and lora is None else lora
-        self._few_step_source = few_step_lora
+        self._files = ModelFiles(base, lora, few_step_lora)
         self._compiled = compiled
         self._low_memory = low_memory
         self._device_asked = device
@@ -117,19 +114,19 @@ class CoinGenerator:
     @property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of base and LoRAs together: two generators of one fingerprint draw by the same weights."""
-        return hashlib.sha256(f"{self._base.fingerprint}\n{self._lora_fingerprint}".encode()).hexdigest()
+        return self._files.fingerprint
 
     def describe(self) -> dict[str, str]:
         """For people: the models' names and fingerprints, device and number format."""
         return {
-            "base": self._base.name,
-            "base_fingerprint": self._base.fingerprint,
-            "lora": self._lora_name,
-            "lora_fingerprint": self._lora_fingerprint,
+            "base": self._files.base.name,
+            "base_fingerprint": self._files.base.fingerprint,
+            "lora": self._files.lora_name,
+            "lora_fingerprint": self._files.lora_fingerprint,
             "fingerprint": self.fingerprint,
             "device": self.device,
             "dtype": str(self.dtype).removeprefix("torch."),
-            "size": str(self._base.size),
+            "size": str(self._files.base.size),
         }
 
     def load(self) -> None:
@@ -140,8 +137,8 @@ class CoinGenerator:
         """What would be encoded of that report. Raises `EmptyReportError`."""
         return build_prompt(
             report,
-            count_tokens=self._tokens.count,
-            limit=self._tokens.limit,
+            count_tokens=self._files.tokens.count,
+            limit=self._files.tokens.limit,
             long_reports=self.long_reports,
             glossary=glossary() if self.uses_glossary else None,
         )
@@ -153,16 +150,7 @@ class CoinGenerator:
         LoRA or the other way round.
         """
         chosen = choose_preset(preset)
-        if chosen.few_step and self._few_step_source is None:
-            raise SettingsError(
-                f"Preset {chosen.name!r} needs a LoRA that was distilled for few steps: give one (few_step_lora), or "
-                "choose another preset."
-            )
-        if self._few_step_source is not None and not chosen.few_step:
-            raise SettingsError(
-                f"Preset {chosen.name!r} is not made for a LoRA that was distilled for few steps: leave that LoRA "
-                "out (few_step_lora), or choose another preset."
-            )
+        self._files.check_preset(chosen)
         return chosen if self.guidance is None else replace(chosen, guidance=self.guidance)
 
     def generate(
@@ -261,45 +249,17 @@ class CoinGenerator:
             report, hashlib.sha256(report.encode(errors="surrogatepass")).hexdigest(), self.prompt(report), seeds
         )
 
-    @functools.cached_property
-    def _base(self) -> Base:
-        return find_base(self._base_source)
-
-    @functools.cached_property
-    def _lora(self) -> Lora | None:
-        return None if self._lora_source is None else find_lora(self._lora_source)
-
-    @functools.cached_property
-    def _few_step_lora(self) -> Lora | None:
-        return None if self._few_step_source is None else find_lora(self._few_step_source)
-
-    @property
-    def _loras(self) -> list[Lora]:
-        return [lora for lora in (self._lora, self._few_step_lora) if lora is not None]
-
-    @property
-    def _lora_name(self) -> str:
-        return " + ".join(lora.name for lora in self._loras)
-
-    @property
-    def _lora_fingerprint(self) -> str:
-        return " + ".join(lora.fingerprint for lora in self._loras)
-
-    @functools.cached_property
-    def _tokens(self) -> PromptTokens:
-        return PromptTokens(self._base)
-
     def _pipeline(self) -> CoinPipeline:
         with self._lock:
             if self._loaded is None:
-                base, loras = self._base, self._loras  # errors about the files come first
+                base, loras = self._files.base, self._files.loras  # errors about the files come first
                 # Hashing 7 GB takes seconds and every image needs the fingerprint: done beside loading, it costs none.
                 with ThreadPoolExecutor(max_workers=1) as beside:
                     fingerprint = beside.submit(lambda: self.fingerprint)
                     loaded = CoinPipeline(
                         base,
                         loras,
-                        self._tokens,
+                        self._files.tokens,
                         device=self.device,
                         dtype=self.dtype,
                         compiled=self._compiled,
@@ -314,7 +274,7 @@ class CoinGenerator:
             raise SettingsError(f"The batch size is {batch_size}: at least 1 is needed.")
         chosen = self.sampling(preset)
         if self.negative_prompt:
-            tokens, limit = self._tokens.count(self.negative_prompt), self._tokens.limit
+            tokens, limit = self._files.tokens.count(self.negative_prompt), self._files.tokens.limit
             if tokens > limit:
                 raise SettingsError(
                     f"The negative prompt takes {tokens} tokens, and the encoders read {limit}: shorten it."
@@ -324,9 +284,11 @@ class CoinGenerator:
                     f"A negative prompt works through guidance above 1, and {chosen.name!r} draws at "
                     f"{chosen.guidance:g}: leave it out, or raise the guidance."
                 )
-        edge, step = self._base.size if size is None else size, self._base.size_step
+        edge, step = self._files.base.size if size is None else size, self._files.base.size_step
         if edge < step or edge % step:
-            raise SettingsError(f"The image size is {edge}: the base {self._base.name} needs a multiple of {step}.")
+            raise SettingsError(
+                f"The image size is {edge}: the base {self._files.base.name} needs a multiple of {step}."
+            )
         return _Drawing(chosen, edge, batch_size)
 
     def _provenance(self, job: Job, seed: int, drawing: _Drawing) -> Provenance:
@@ -338,14 +300,14 @@ class CoinGenerator:
             preset=preset.name,
             steps=preset.steps,
             guidance=preset.guidance,
-            scheduler=preset.scheduler or self._base.scheduler,
+            scheduler=preset.scheduler or self._files.base.scheduler,
             width=drawing.size,
             height=drawing.size,
-            model=self._base.name,
-            model_fingerprint=self._base.fingerprint,
-            lora=self._lora_name,
-            lora_fingerprint=self._lora_fingerprint,
-            software=_software(),
+            model=self._files.base.name,
+            model_fingerprint=self._files.base.fingerprint,
+            lora=self._files.lora_name,
+            lora_fingerprint=self._files.lora_fingerprint,
+            software=software(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             device=self.device,
             dtype=str(self.dtype).removeprefix("torch."),
@@ -355,41 +317,11 @@ class CoinGenerator:
             replaced=in_words(job.prompt.replaced),
         )
 
-    @staticmethod
-    def _key(job: Job, provenance: Provenance, preset: Preset) -> str:
-        """Of all that decides the pixels, and of the report's hash, which the stored provenance states.
-
-        The scheduler as shipped is part of the base's fingerprint. Names and the time are left out: a folder that was
-        moved is still the same base. What was added later is in the key only where it is used, so that images made
-        before stay found.
-        """
-        later: dict[str, object] = {}
-        if job.prompt.chunks:
-            later["chunks"] = job.prompt.chunks
-        if provenance.negative_prompt:
-            later["negative_prompt"] = provenance.negative_prompt
-        return cache_key(
-            {
-                "report": provenance.report_sha256,
-                "prompt": provenance.prompt,
-                "seed": provenance.seed,
-                "preset": [preset.name, preset.steps, preset.guidance, preset.scheduler],
-                "scheduler_options": sorted(preset.scheduler_options.items()),
-                "size": [provenance.width, provenance.height],
-                "model": provenance.model_fingerprint,
-                "lora": provenance.lora_fingerprint,
-                "device": provenance.device,
-                "dtype": provenance.dtype,
-                "software": provenance.software,
-                **later,
-            }
-        )
-
     def _look_up(self, job: Job, seed: int, drawing: _Drawing) -> GeneratedImage | None:
         """The image from the cache, or None."""
         if self.cache is None:
             return None
-        key = self._key(job, self._provenance(job, seed, drawing), drawing.preset)
+        key = image_key(job.prompt, self._provenance(job, seed, drawing), drawing.preset)
         stored = self.cache.get(key)
         if stored is None:
             return None
@@ -401,7 +333,7 @@ class CoinGenerator:
         path = None
         if self.cache is not None:
             try:
-                path = self.cache.put(self._key(job, provenance, preset), image, provenance)
+                path = self.cache.put(image_key(job.prompt, provenance, preset), image, provenance)
             except OSError as error:
                 logger.warning("A generated image was not cached: %s (%s)", error.strerror, self.cache.folder)
         return GeneratedImage(image, provenance, path, cached=False)
@@ -417,16 +349,3 @@ def _check_seeds(n: int, seed: int, seeds: Sequence[int] | None) -> tuple[int, .
     if min(seeds) < 0 or max(seeds) > _LARGEST_SEED:
         raise SettingsError(f"A seed is a whole number from 0 to {_LARGEST_SEED}.")
     return tuple(operator.index(one) for one in seeds)  # plain integers, also from numpy
-
-
-@functools.cache
-def _software() -> str:
-    """Ours and the two libraries whose versions may change pixels."""
-    return ", ".join(f"{name} {_version(name)}" for name in ("coin-retrieval", "diffusers", "torch"))
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "from source"

@@ -85,8 +85,10 @@ def build_prompt(
         text, tokens, dropped = condense(readable, count_tokens=count_tokens, limit=limit)
         return Prompt(report, text, tokens, limit, dropped, replaced=replaced)
     dropped = ()
-    chunks = split_chunks(readable, count_tokens=count_tokens, limit=limit)
-    if len(chunks) > MOST_CHUNKS:
+    chunks: tuple[str, ...] = ()
+    if fits := tokens <= MOST_CHUNKS * limit:
+        chunks = split_chunks(readable, count_tokens=count_tokens, limit=limit)
+    if not fits or len(chunks) > MOST_CHUNKS:
         # Two chunks in a row always hold more than one could, so that half of the room is surely enough.
         room = MOST_CHUNKS * (limit - 2) // 2
         text, _, dropped = condense(readable, count_tokens=count_tokens, limit=room)

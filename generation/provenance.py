@@ -7,6 +7,8 @@ the prompt is, and a prompt is the report or an extract of it: share generated i
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import io
 import json
 import os
@@ -93,6 +95,19 @@ def _checked(name: str, value: object, expected: str) -> object:
     if not isinstance(value, kinds) or isinstance(value, bool):
         raise ProvenanceError(f"The image's provenance has a wrong {name!r}: {expected} expected.")
     return value
+
+
+@functools.cache
+def software() -> str:
+    """Ours and the two libraries whose versions may change pixels."""
+    return ", ".join(f"{name} {_version(name)}" for name in ("coin-retrieval", "diffusers", "torch"))
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "from source"
 
 
 def save_png(image: Image.Image, path: str | Path, provenance: Provenance) -> Path:
