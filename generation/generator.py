@@ -57,7 +57,7 @@ class CoinGenerator:
         few_step_lora: a second LoRA, distilled to draw in few steps (LCM, Lightning). It is opt-in, and the presets
             made for it are the only ones then, because it changes every image.
         compiled: compile the UNet's transformer blocks: faster images after a first batch that takes longer, once more
-            for every batch size.
+            for every batch size and number of chunks.
         low_memory: keep the model in main memory, and its parts on the GPU only while they compute: the same images,
             more slowly.
         long_reports: what becomes of a report that is longer than the encoders read: "condense" keeps what matters
@@ -203,8 +203,8 @@ class CoinGenerator:
     ) -> Iterator[Generation]:
         """The images of many reports, each with its seeds, in the order given and as they are finished.
 
-        Images of different reports share a batch, so that one image a report is drawn as fast as many. An image is the
-        one that `generate` draws (up to rounding).
+        Images of different reports share a batch, where these are read in as many chunks, so that one image a report is
+        drawn as fast as many. An image is the one that `generate` draws (up to rounding).
 
         All requests are checked before anything is drawn; raises what `generate` raises. Images that were finished
         before an error are in the cache.
