@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,9 @@ from retrieval.fusion import mean_query
 from retrieval.generated_query import state_site
 from retrieval.report_text import asked_text
 
+if TYPE_CHECKING:
+    import torch
+
 K = 10
 TABLES = ("long", "settings", "glossary")
 FOLKLORE = "blurry, low quality, jpeg artifacts, watermark, text, deformed"
@@ -58,7 +61,8 @@ class Way:
     report: Callable[[Phantom], str]
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     kind: type[CoinGenerator] = CoinGenerator
-    mean_pooled: bool = False
+    pooled: str = "condensed"
+    """Whose pooled embedding goes with chunks: the condensed report's, the first chunk's, or the chunks' mean."""
     against: str = ""
     """The way that it is compared with."""
 
@@ -152,7 +156,10 @@ def _ways(table: str, generator: CoinGenerator) -> list[Way]:
         Way("long: truncated", long, kind=_Truncated),
         Way("long: condensed", long, {"long_reports": "condense"}, against="long: truncated"),
         Way("long: chunks", long, {"long_reports": "chunk"}, against="long: condensed"),
-        Way("long: chunks, mean pooled", long, {"long_reports": "chunk"}, mean_pooled=True, against="long: chunks"),
+        *(
+            Way(f"long: chunks, pooled by {by}", long, {"long_reports": "chunk"}, pooled=by, against="long: chunks")
+            for by in ("first", "mean")
+        ),
         Way("long, as a search reads it: condensed", asked, {"long_reports": "condense"}),
         Way(
             "long, as a search reads it: chunks",
@@ -175,10 +182,10 @@ def mistranslated(report: str) -> str:
 def _measure(
     way: Way, queries: list[Phantom], archive: Archive, encoder: Encoder, folder: Path, options: argparse.Namespace
 ) -> Measured:
-    cache = GenerationCache(folder / ("mean" if way.mean_pooled else "generated"))  # the pooling is not in the key
+    cache = GenerationCache(folder / way.pooled)  # the pooling is not in the key
     generator = way.kind(device=options.device, cache=cache, **way.options)
     requests = [(way.report(query), range(query.seed, query.seed + options.images)) for query in queries]
-    with _pooled_by_mean() if way.mean_pooled else _as_shipped():
+    with _pooled(way.pooled):
         queue = generator.generate_queue(requests, preset="draft")
         vectors = [
             encoder.encode_images([image.image for image in made.images])
@@ -226,18 +233,19 @@ def _by_words(archive: Archive, encoder: Encoder, queries: list[Phantom]) -> str
 
 
 @contextmanager
-def _pooled_by_mean() -> Iterator[None]:
-    first = PromptEmbeddings.pool
-    PromptEmbeddings.pool = staticmethod(lambda rows: rows.mean(dim=0, keepdim=True))  # type: ignore[method-assign]
+def _pooled(by: str) -> Iterator[None]:
+    """Another pooled embedding in the place of the condensed report's."""
+    shipped = PromptEmbeddings.pool
+    ways: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "condensed": shipped,
+        "first": lambda rows: rows[:1],
+        "mean": lambda rows: rows[: max(1, len(rows) - 1)].mean(dim=0, keepdim=True),
+    }
+    PromptEmbeddings.pool = staticmethod(ways[by])  # type: ignore[method-assign]
     try:
         yield
     finally:
-        PromptEmbeddings.pool = staticmethod(first)  # type: ignore[method-assign]
-
-
-@contextmanager
-def _as_shipped() -> Iterator[None]:
-    yield
+        PromptEmbeddings.pool = staticmethod(shipped)  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)

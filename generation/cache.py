@@ -44,7 +44,7 @@ def image_key(prompt: Prompt, provenance: Provenance, preset: Preset) -> str:
     """
     later: dict[str, object] = {}
     if prompt.chunks:
-        later["chunks"] = prompt.chunks
+        later["chunks"] = prompt.encoded
     if provenance.negative_prompt:
         later["negative_prompt"] = provenance.negative_prompt
     return cache_key(

@@ -313,7 +313,7 @@ class CoinGenerator:
             dtype=str(self.dtype).removeprefix("torch."),
             negative_prompt=self.negative_prompt,
             reading=job.prompt.reading,
-            chunks=len(job.prompt.encoded),
+            chunks=len(job.prompt.encoded.texts),
             replaced=in_words(job.prompt.replaced),
         )
 

@@ -80,7 +80,7 @@ def run_jobs(
     for job in jobs:
         waiting.append(job)
         look_up(job)
-        batch = begun.setdefault(len(job.prompt.encoded), [])
+        batch = begun.setdefault(len(job.prompt.encoded.texts), [])
         for seed in [seed for seed, image in job.found.items() if image is None]:
             batch.append((job, seed))
             if len(batch) == batch_size:
@@ -88,7 +88,7 @@ def run_jobs(
                 batch.clear()
         while waiting and (waiting[0].is_done or len(waiting) > _HELD):
             if not waiting[0].is_done:  # what is done must not pile up behind it
-                draw(begun.pop(len(waiting[0].prompt.encoded)))
+                draw(begun.pop(len(waiting[0].prompt.encoded.texts)))
             yield waiting.popleft().result()
     for batch in begun.values():
         if batch:

@@ -15,6 +15,7 @@ from generation.embeddings import PromptEmbeddings
 from generation.errors import BlankImageError, GenerationError, LoraMismatchError, WeightsError
 from generation.placement import Placement
 from generation.presets import Preset
+from generation.prompt import Encoded
 from generation.weights import Base, Lora
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class CoinPipeline:
 
     def draw(
         self,
-        prompts: Sequence[tuple[str, ...]],
+        prompts: Sequence[Encoded],
         seeds: Sequence[int],
         *,
         preset: Preset,
@@ -105,7 +106,7 @@ class CoinPipeline:
     ) -> list[Image.Image]:
         """One image of `size` x `size` pixels for each prompt and its seed, drawn as one batch.
 
-        Prompts are given as their chunks (`Prompt.encoded`), and all of a batch have the same number of them.
+        All prompts of a batch (`Prompt.encoded`) have the same number of texts.
         `on_step(done)` is called after each of `preset.steps` denoising steps. Noise is drawn for each image by itself,
         on the CPU, so that a seed means the same image in a batch of any size and on any device, up to rounding: in
         float32 on the CPU, batching changed a colour value in ten thousand, by one level of 255.

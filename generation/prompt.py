@@ -8,7 +8,7 @@ condensed to what matters most, or encoded whole in several chunks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 from generation.chunks import MOST_CHUNKS, split_chunks
 from generation.clauses import CountTokens
@@ -21,6 +21,15 @@ _SMALLEST_LIMIT: Final = 16
 
 LongReports = Literal["condense", "chunk"]
 """What becomes of a report that is longer than the encoders read."""
+
+
+class Encoded(NamedTuple):
+    """What the text encoders are given of a prompt: texts that are encoded each by itself, their hidden states put one
+    behind the other, and the text whose pooled embedding is taken.
+    """
+
+    texts: tuple[str, ...]
+    pooled: str
 
 
 @dataclass(frozen=True)
@@ -39,12 +48,13 @@ class Prompt:
     dropped: tuple[str, ...] = ()
     chunks: tuple[str, ...] = ()
     """Where `text` is encoded in several chunks, these in their order; `tokens` and `limit` are those of all."""
+    summary: str = ""
+    """Beside chunks: the condensed report, whose pooled embedding stands for the whole."""
     replaced: tuple[Replacement, ...] = ()
 
     @property
-    def encoded(self) -> tuple[str, ...]:
-        """The texts that are encoded each by itself: the chunks, or the one text."""
-        return self.chunks or (self.text,)
+    def encoded(self) -> Encoded:
+        return Encoded(self.chunks, self.summary) if self.chunks else Encoded((self.text,), self.text)
 
     @property
     def reading(self) -> str:
@@ -81,27 +91,26 @@ def build_prompt(
     tokens = count_tokens(text)
     if tokens <= limit:
         return Prompt(report, text, tokens, limit, replaced=replaced)
-    if long_reports == "condense":
-        text, tokens, dropped = condense(readable, count_tokens=count_tokens, limit=limit)
-        return Prompt(report, text, tokens, limit, dropped, replaced=replaced)
-    dropped = ()
-    chunks: tuple[str, ...] = ()
-    if fits := tokens <= MOST_CHUNKS * limit:
-        chunks = split_chunks(readable, count_tokens=count_tokens, limit=limit)
-    if not fits or len(chunks) > MOST_CHUNKS:
-        # Two chunks in a row always hold more than one could, so that half of the room is surely enough.
-        room = MOST_CHUNKS * (limit - 2) // 2
-        text, _, dropped = condense(readable, count_tokens=count_tokens, limit=room)
-        chunks = split_chunks(text, count_tokens=count_tokens, limit=limit)
-    return Prompt(
-        report,
-        " ".join(chunks),
-        sum(count_tokens(chunk) for chunk in chunks),
-        limit * len(chunks),
-        dropped,
-        chunks if len(chunks) > 1 else (),
-        replaced,
-    )
+    condensed, needed, dropped = condense(readable, count_tokens=count_tokens, limit=limit)
+    if long_reports == "chunk":
+        chunks, dropped = _chunks(readable, tokens, count_tokens, limit)
+        if len(chunks) > 1:
+            tokens = sum(count_tokens(chunk) for chunk in chunks)
+            return Prompt(report, " ".join(chunks), tokens, limit * len(chunks), dropped, chunks, condensed, replaced)
+        condensed, needed = chunks[0], count_tokens(chunks[0])  # it was too long by marks between its clauses
+    return Prompt(report, condensed, needed, limit, dropped, replaced=replaced)
+
+
+def _chunks(report: str, tokens: int, count_tokens: CountTokens, limit: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """At most `MOST_CHUNKS` chunks, and what is left out of them."""
+    if tokens <= MOST_CHUNKS * limit:
+        chunks = split_chunks(report, count_tokens=count_tokens, limit=limit)
+        if len(chunks) <= MOST_CHUNKS:
+            return chunks, ()
+    # Two chunks in a row always hold more than one could, so that half of the room is surely enough.
+    room = MOST_CHUNKS * (limit - 2) // 2
+    text, _, dropped = condense(report, count_tokens=count_tokens, limit=room)
+    return split_chunks(text, count_tokens=count_tokens, limit=limit), dropped
 
 
 def check_long_reports(way: str) -> None:

@@ -139,7 +139,7 @@ class Drawings:
             self._prompts[text] = generator.prompt(text)
         prompt = self._prompts[text]
         # In the key only where they are used: vectors that were made before stay found.
-        later: dict[str, object] = {"chunks": prompt.chunks} if prompt.chunks else {}
+        later: dict[str, object] = {"chunks": prompt.encoded} if prompt.chunks else {}
         if generator.negative_prompt:
             later["negative_prompt"] = generator.negative_prompt
         return shelf_key(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from benchmarks.long_reports import ABSENT, ADEQUACY, ADVICE, HISTORIES, METHODS, long_report
-from benchmarks.prompts import _pooled_by_mean, _Truncated, mistranslated
+from benchmarks.prompts import _pooled, _Truncated, mistranslated
 from generation.condensing import condense
 from generation.embeddings import PromptEmbeddings
 from generation.glossary import glossary
@@ -56,8 +56,11 @@ def test_the_baseline_is_the_beginning_of_the_report() -> None:
     assert generator.prompt("NILM.").text == "NILM."
 
 
-def test_the_mean_is_put_in_place_of_the_first_and_taken_back() -> None:
-    rows = torch.arange(6, dtype=torch.float32).reshape(2, 3)
-    with _pooled_by_mean():
-        np.testing.assert_array_equal(PromptEmbeddings.pool(rows), [[1.5, 2.5, 3.5]])
-    np.testing.assert_array_equal(PromptEmbeddings.pool(rows), [[0, 1, 2]])
+def test_another_pooling_is_put_in_place_and_taken_back() -> None:
+    rows = torch.tensor([[0.0, 1], [2, 3], [9, 9]])  # of two chunks, and of the condensed report
+    for by, expected in (("first", [0, 1]), ("mean", [1, 2]), ("condensed", [9, 9])):
+        with _pooled(by):
+            np.testing.assert_array_equal(PromptEmbeddings.pool(rows), [expected])
+    np.testing.assert_array_equal(PromptEmbeddings.pool(rows), [[9, 9]])
+    with _pooled("mean"):
+        np.testing.assert_array_equal(PromptEmbeddings.pool(rows[:1]), [[0, 1]])

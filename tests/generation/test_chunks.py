@@ -27,12 +27,14 @@ def chunked(report: str, limit: int = 77) -> Prompt:
 
 def test_a_report_that_fits_is_one_text() -> None:
     prompt = chunked("(Ascites) cytology did not find cancer cells.")
-    assert (prompt.encoded, prompt.chunks, prompt.reading) == ((prompt.text,), (), "whole")
+    assert (prompt.encoded, prompt.chunks, prompt.reading) == (((prompt.text,), prompt.text), (), "whole")
 
 
 def test_a_long_report_is_read_whole_in_chunks_cut_between_clauses() -> None:
     prompt = chunked(LONG)
-    assert prompt.encoded == prompt.chunks
+    condensed = build_prompt(LONG, count_tokens=count_tokens)
+    assert prompt.encoded == (prompt.chunks, condensed.text)
+    assert "papillary thyroid carcinoma" in condensed.text
     assert prompt.reading == "chunked"
     assert " ".join(prompt.chunks) == prompt.text == LONG
     assert prompt.dropped == ()
@@ -66,8 +68,9 @@ def test_of_any_text_nothing_is_lost_and_every_chunk_fits(report: str, limit: in
         prompt = chunked(report, limit)
     except EmptyReportError:
         return
-    assert all(count_tokens(chunk) <= limit for chunk in prompt.encoded)
-    assert len(prompt.encoded) <= MOST_CHUNKS
+    assert all(count_tokens(chunk) <= limit for chunk in prompt.encoded.texts)
+    assert count_tokens(prompt.encoded.pooled) <= limit
+    assert len(prompt.encoded.texts) <= MOST_CHUNKS
     assert characters(prompt.text, *prompt.dropped) == characters(report)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from generation import CoinGenerator, GeneratedImage, GenerationCache, Preset, SettingsError, read_provenance
 from generation.pipeline import CoinPipeline
+from generation.prompt import Encoded
 
 SHORT = "(Ascites) cytology did not find cancer cells."
 LONG = (
@@ -69,7 +70,7 @@ def test_the_same_chunk_twice_is_that_chunk_once(chunking: CoinGenerator, negati
 
     def draw(chunks: tuple[str, ...]) -> np.ndarray:
         [image] = pipeline.draw(
-            [chunks], [3], preset=QUICK, size=64, on_step=lambda done: None, negative_prompt=negative
+            [Encoded(chunks, SHORT)], [3], preset=QUICK, size=64, on_step=lambda done: None, negative_prompt=negative
         )
         return np.asarray(image, dtype=np.int16)
 
@@ -77,20 +78,22 @@ def test_the_same_chunk_twice_is_that_chunk_once(chunking: CoinGenerator, negati
 
 
 def test_embeddings_stand_one_behind_the_other(chunking: CoinGenerator) -> None:
-    chunks = chunking.prompt(LONG).chunks
+    prompt = chunking.prompt(LONG)
     embeddings = chunking._pipeline()._embeddings
-    whole = embeddings.rows([chunks], negative="blurred", guided=True)
-    parts = [embeddings.rows([(chunk,)], negative="blurred", guided=True) for chunk in chunks]
-    hidden, no_hidden, pooled, no_pooled = (tensor for tensor in whole if tensor is not None)
-    assert hidden.shape[1] == no_hidden.shape[1] == 77 * len(chunks)
-    for place, of_part in enumerate(parts):
-        for tensor, part in ((hidden, of_part[0]), (no_hidden, of_part[1])):
-            assert part is not None
-            torch.testing.assert_close(tensor[:, 77 * place : 77 * (place + 1)], part, atol=1e-5, rtol=1e-4)
-    assert parts[0][2] is not None and parts[0][3] is not None
-    torch.testing.assert_close(pooled, parts[0][2], atol=1e-5, rtol=1e-4)  # of the first chunk
-    torch.testing.assert_close(no_pooled, parts[0][3], atol=1e-5, rtol=1e-4)
-    assert embeddings.rows([chunks], negative="", guided=False)[1] is None
+
+    def rows(encoded: Encoded) -> list[torch.Tensor]:
+        return [row for row in embeddings.rows([encoded], negative="blurred", guided=True) if row is not None]
+
+    hidden, no_hidden, pooled, no_pooled = rows(prompt.encoded)
+    assert hidden.shape[1] == no_hidden.shape[1] == 77 * len(prompt.chunks)
+    for place, chunk in enumerate(prompt.chunks):
+        part, no_part, _, _ = rows(Encoded((chunk,), chunk))
+        for tensor, of_part in ((hidden, part), (no_hidden, no_part)):
+            torch.testing.assert_close(tensor[:, 77 * place : 77 * (place + 1)], of_part, atol=1e-5, rtol=1e-4)
+    _, _, condensed, no_condensed = rows(Encoded((prompt.summary,), prompt.summary))
+    torch.testing.assert_close(pooled, condensed, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(no_pooled, no_condensed, atol=1e-5, rtol=1e-4)
+    assert embeddings.rows([prompt.encoded], negative="", guided=False)[1] is None
 
 
 def test_reports_of_different_lengths_share_a_queue_and_never_a_batch(
@@ -100,7 +103,7 @@ def test_reports_of_different_lengths_share_a_queue_and_never_a_batch(
     draw = CoinPipeline.draw
 
     def watch(self, prompts, seeds, **more):  # type: ignore[no-untyped-def]
-        seen.append({len(chunks) for chunks in prompts})
+        seen.append({len(prompt.texts) for prompt in prompts})
         return draw(self, prompts, seeds, **more)
 
     monkeypatch.setattr(CoinPipeline, "draw", watch)

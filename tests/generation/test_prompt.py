@@ -73,7 +73,7 @@ def test_coins_own_reports_keep_site_and_diagnosis(limit: int, way: LongReports,
     for name, report in reports.items():
         known = glossary() if with_glossary else None
         prompt = build_prompt(report, count_tokens=count_tokens, limit=limit, long_reports=way, glossary=known)
-        assert all(count_tokens(text) <= limit for text in prompt.encoded)
+        assert all(count_tokens(text) <= limit for text in (*prompt.encoded.texts, prompt.encoded.pooled))
         assert not (way == "chunk" and prompt.dropped)
         needed = [IN_USUAL_WORDS.get(words, words) if with_glossary else words for words in ESSENTIALS[name]]
         lost += [(name, words, prompt.text) for words in needed if words not in prompt.text]
