@@ -41,7 +41,7 @@ from retrieval import CaseSearch, Encoder, add_manifest
 from retrieval.answer import nearest_cases
 from retrieval.evaluation import bootstrap_mean
 from retrieval.fusion import mean_query
-from retrieval.generated_query import state_site
+from retrieval.generated_query import state_site, with_site_hint
 from retrieval.report_text import asked_text
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def _ways(table: str, generator: CoinGenerator) -> list[Way]:
         ]
     if table == "settings":
         nameless: Callable[[Phantom], str] = lambda phantom: without_site(phantom.report)  # noqa: E731
-        hinted: Callable[[Phantom], str] = lambda phantom: state_site(nameless(phantom), phantom.morphology.site)  # noqa: E731
+        hinted: Callable[[Phantom], str] = lambda phantom: with_site_hint(nameless(phantom), phantom.morphology.site)  # noqa: E731
+        stated: Callable[[Phantom], str] = lambda phantom: state_site(nameless(phantom), phantom.morphology.site)  # noqa: E731
         default = f"guidance {PRESETS['draft'].guidance:g}, no negative prompt"
         return [
             Way(default, plain),
@@ -142,7 +143,8 @@ def _ways(table: str, generator: CoinGenerator) -> list[Way]:
             Way("negative prompt of the folklore", plain, {"negative_prompt": FOLKLORE}, against=default),
             Way("negative prompt of the laboratory", plain, {"negative_prompt": LABORATORY}, against=default),
             Way("reports without their site", nameless, against=default),
-            Way("the same, the site stated", hinted, against="reports without their site"),
+            Way("the same, with a site hint", hinted, against="reports without their site"),
+            Way("the same, the site stated in all", stated, against="reports without their site"),
         ]
 
     def long(phantom: Phantom) -> str:

@@ -62,7 +62,8 @@ class CoinGenerator:
             more slowly.
         long_reports: what becomes of a report that is longer than the encoders read: "condense" keeps what matters
             most, "chunk" encodes all of it, piece by piece.
-        glossary: replace machine-translated wordings by the usual ones (`generation.glossary`).
+        glossary: replace machine-translated wordings by the usual ones (`generation.glossary`). Off by default: COIN
+            was trained on reports that hold them.
         negative_prompt: what images should not show; none by default, as COIN.
         guidance: in the place of the preset's.
 
@@ -82,7 +83,7 @@ class CoinGenerator:
         compiled: bool = False,
         low_memory: bool = False,
         long_reports: LongReports = "condense",
-        glossary: bool = True,
+        glossary: bool = False,
         negative_prompt: str = "",
         guidance: float | None = None,
     ) -> None:

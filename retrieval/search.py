@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from generation.glossary import glossary
+from generation.glossary import glossary, in_words
 from retrieval.answer import channel_answers, fused_cases, overlaps
 from retrieval.comparability import NEIGHBOURS
 from retrieval.encoder import Encoder, Progress, Vectors
@@ -40,7 +40,7 @@ class CaseSearch:
     Four channels can answer: `image` (image to images), `generated` (the text becomes COIN images, and these are
     compared), `joint` (the encoder's text tower to images) and `report` (the text to the archive's reports). `rules`
     say how they are joined; by default those of `fusion_rules.toml`. `site_hint`: a site that is asked for is stated
-    before a report that does not name it. `glossary`: machine-translated wordings of the query and of the archive's
+    before a report that tells none. `glossary`: machine-translated wordings of the query and of the archive's
     reports are understood (`generation.glossary`; the generator has a setting of its own).
 
     Results are cases, at most one a patient, exactly k of them where the archive has as many that the filter
@@ -57,7 +57,7 @@ class CaseSearch:
         generator: CoinGenerator | None = None,
         *,
         rules: Mapping[str, FusionRule] | None = None,
-        site_hint: bool = False,
+        site_hint: bool = True,
         glossary: bool = True,
     ) -> None:
         self._site_hint = site_hint
@@ -269,8 +269,10 @@ class CaseSearch:
     def _text_vector(self, query: Query, channels: tuple[str, ...], notes: list[str]) -> Vectors | None:
         if not {"joint", "report"} & set(channels):
             return None
+        text, replaced = glossary().apply(query.text) if self._glossary else (query.text, ())
+        if replaced:
+            notes.append(f"Understood by the glossary, where reports are compared: {in_words(replaced)}.")
         try:
-            text = glossary().apply(query.text)[0] if self._glossary else query.text
             return self._encoder.encode_texts([self._read(text)])
         except EncoderLoadError as error:
             if "joint" in query.channels:

@@ -161,7 +161,7 @@ class Service:
             self._generator,
             rules=self.rules,
             site_hint=self.settings.site_hint == "yes",
-            glossary=self.settings.glossary == "yes",
+            glossary=self.settings.glossary != "no",
         )
 
     @cached_property

@@ -119,10 +119,13 @@ class Settings:
         choices=("condense", "chunk"),
     )
     glossary: str = _setting(
-        "yes", 'replace machine-translated wordings ("cue cells") by the usual ones', choices=("yes", "no")
+        "search",
+        'machine-translated wordings ("cue cells") are understood: where reports are compared, or also in the prompt '
+        "(yes), whose words COIN was trained on",
+        choices=("search", "yes", "no"),
     )
     site_hint: str = _setting(
-        "no", "state the site that was asked for before a report that does not name it", choices=("no", "yes")
+        "yes", "state the site that was asked for before a report that tells none", choices=("yes", "no")
     )
     n_images: int = _setting(4, "images generated for one report", minimum=1, maximum=64)
     seed: int = _setting(0, "seed of the first image; the i-th takes seed + i", minimum=0, maximum=2**32 - 1)

@@ -169,10 +169,10 @@ class TestNegativePromptAndGuidance:
         assert generator.sampling("reference").guidance == 2.5
 
 
-def test_the_glossary_can_be_left_out(base: Path) -> None:
+def test_the_glossary_is_used_where_it_is_wanted(base: Path) -> None:
     report = "NILM. Cue cells >20%."
-    with_it = CoinGenerator(base, device="cpu").generate(report, n=1, preset=QUICK)
-    without = CoinGenerator(base, device="cpu", glossary=False).generate(report, n=1, preset=QUICK)
+    with_it = CoinGenerator(base, device="cpu", glossary=True).generate(report, n=1, preset=QUICK)
+    without = CoinGenerator(base, device="cpu").generate(report, n=1, preset=QUICK)
     assert (with_it.prompt.text, without.prompt.text) == ("NILM. Clue cells >20%.", report)
     assert with_it.images[0].provenance.replaced == "“Cue cells” → “Clue cells”"
     assert without.images[0].provenance.replaced == ""

@@ -114,7 +114,7 @@ def test_vectors_of_another_reading_or_sampling_are_not_taken(
         "chunks": {"long_reports": "chunk"},
         "negative": {"negative_prompt": "blurred"},
         "guidance": {"guidance": 2.5},
-        "without the glossary": {"glossary": False},
+        "glossary": {"glossary": True},
     }
     drawn = {}
     for name, options in ways.items():
@@ -123,7 +123,7 @@ def test_vectors_of_another_reading_or_sampling_are_not_taken(
         plan = GenerationPlan(generator, images=1)
         asked([long], plan, encoder, empty, shelf)
         drawn[name] = len(generator.asked)
-    assert drawn == {"the same": 0, "chunks": 1, "negative": 1, "guidance": 1, "without the glossary": 1}
+    assert drawn == {"the same": 0, "chunks": 1, "negative": 1, "guidance": 1, "glossary": 1}
     assert "guidance 2.5" in GenerationPlan(Watched(models[0], device="cpu", guidance=2.5)).words()
 
 

@@ -40,12 +40,19 @@ def test_the_glossary_negative_prompt_and_guidance_are_in_the_provenance(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     asked = ("--text", "NILM. Cue cells >20%.", "--negative-prompt", "blurred", "--guidance", "2.5")
-    prompt, provenance = generated(tmp_path, *asked)
+    prompt, provenance = generated(tmp_path, *asked, "--glossary", "yes")
     assert prompt["replaced"] == [{"wording": "Cue cells", "meaning": "Clue cells"}]
     assert provenance["replaced"] == "“Cue cells” → “Clue cells”"
     assert (provenance["negative_prompt"], provenance["guidance"]) == ("blurred", 2.5)
-    prompt, _ = generated(tmp_path, *asked, "--glossary", "no")
-    assert (prompt["text"], prompt["replaced"]) == ("NILM. Cue cells >20%.", [])
+    prompt, _ = generated(tmp_path, *asked)
+    assert (prompt["text"], prompt["replaced"]) == ("NILM. Cue cells >20%.", []), "COIN's own words"
+
+
+def test_a_search_understands_by_default_and_says_so(environment: dict[str, str]) -> None:
+    asked = ("search", "--text", "NILM. Cue cells.", "--channel", "report", "--json")
+    note = "Understood by the glossary, where reports are compared: “Cue cells” → “Clue cells”."
+    assert note in json.loads(coin(*asked).stdout)["notes"]
+    assert note not in json.loads(coin(*asked, "--glossary", "no").stdout)["notes"]
 
 
 def test_what_cannot_be_is_refused_without_a_traceback(environment: dict[str, str], tmp_path: Path) -> None:
@@ -68,15 +75,16 @@ def test_a_guidance_that_is_none_is_named(value: str) -> None:
 
 
 def test_decimals_round_trip() -> None:
-    settings = Settings(guidance=2.5, negative_prompt="blurred", long_reports="chunk", glossary="no", site_hint="yes")
+    settings = Settings(guidance=2.5, negative_prompt="blurred", long_reports="chunk", glossary="no", site_hint="no")
     assert Settings.from_env(settings.to_env()) == settings
 
 
 def test_an_asked_site_is_stated_where_that_is_wanted(environment: dict[str, str]) -> None:
     asked = ("search", "--text", "Clusters of atypical cells.", "--asked-site", "thyroid", "--json")
-    stated = json.loads(coin(*asked, "--site-hint", "yes").stdout)
+    stated = json.loads(coin(*asked).stdout)
     assert stated["generation"]["prompt"]["text"] == "(Thyroid) Clusters of atypical cells."
-    assert json.loads(coin(*asked).stdout)["generation"]["prompt"]["text"] == "Clusters of atypical cells."
+    plain = json.loads(coin(*asked, "--site-hint", "no").stdout)
+    assert plain["generation"]["prompt"]["text"] == "Clusters of atypical cells."
 
 
 def test_the_text_says_what_was_done_to_the_report() -> None:
