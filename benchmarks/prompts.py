@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 K = 10
 TABLES = ("long", "settings", "glossary")
-FOLKLORE = "blurry, low quality, jpeg artifacts, watermark, text, deformed"
-LABORATORY = "out of focus, air-drying artefact, crush artefact, stain precipitate, debris"
+FOR_PHOTOGRAPHS = "blurry, low quality, jpeg artifacts, watermark, text, deformed"
+FOR_SMEARS = "out of focus, air-drying artefact, crush artefact, stain precipitate, debris"
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ def _ways(table: str, generator: CoinGenerator) -> list[Way]:
         return [
             Way(default, plain),
             *(Way(f"guidance {g:g}", plain, {"guidance": g}, against=default) for g in (2.5, 7.5)),
-            Way("negative prompt of the folklore", plain, {"negative_prompt": FOLKLORE}, against=default),
-            Way("negative prompt of the laboratory", plain, {"negative_prompt": LABORATORY}, against=default),
+            Way("negative prompt for photographs", plain, {"negative_prompt": FOR_PHOTOGRAPHS}, against=default),
+            Way("negative prompt for smears", plain, {"negative_prompt": FOR_SMEARS}, against=default),
             Way("reports without their site", nameless, against=default),
             Way("the same, with a site hint", hinted, against="reports without their site"),
             Way("the same, the site stated in all", stated, against="reports without their site"),
