@@ -25,7 +25,9 @@ if TYPE_CHECKING:
         WeightsError,
         WeightsNotFoundError,
     )
-    from generation.generator import CoinGenerator, GeneratedImage, Generation
+    from generation.generator import CoinGenerator
+    from generation.glossary import Glossary, Replacement
+    from generation.jobs import GeneratedImage, Generation
     from generation.presets import PRESETS, Preset
     from generation.prompt import Prompt, build_prompt
     from generation.provenance import Provenance, carries_provenance, read_provenance, save_png
@@ -51,7 +53,9 @@ _MODULES = {
         "WeightsError",
         "WeightsNotFoundError",
     ),
-    "generator": ("CoinGenerator", "GeneratedImage", "Generation"),
+    "generator": ("CoinGenerator",),
+    "glossary": ("Glossary", "Replacement"),
+    "jobs": ("GeneratedImage", "Generation"),
     "presets": ("PRESETS", "Preset"),
     "prompt": ("Prompt", "build_prompt"),
     "provenance": ("Provenance", "carries_provenance", "read_provenance", "save_png"),
@@ -72,6 +76,7 @@ __all__ = [
     "Generation",
     "GenerationCache",
     "GenerationError",
+    "Glossary",
     "LoraMismatchError",
     "LoraSettings",
     "LoraTraining",
@@ -79,6 +84,7 @@ __all__ = [
     "Prompt",
     "Provenance",
     "ProvenanceError",
+    "Replacement",
     "SettingsError",
     "TrainingDataError",
     "TrainingError",

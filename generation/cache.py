@@ -19,6 +19,8 @@ from pathlib import Path
 from PIL import Image
 
 from generation.errors import ProvenanceError
+from generation.presets import Preset
+from generation.prompt import Prompt
 from generation.provenance import Provenance, read_provenance, save_png
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,36 @@ _OURS = re.compile(r"[0-9a-f]{64}\.png(\.[0-9a-f]{32}\.tmp)?")
 def cache_key(inputs: Mapping[str, object]) -> str:
     """SHA-256, in hex, of everything that decides an image; the order of `inputs` does not matter."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def image_key(prompt: Prompt, provenance: Provenance, preset: Preset) -> str:
+    """Of all that decides the pixels, and of the report's hash, which the stored provenance states.
+
+    The scheduler as shipped is part of the base's fingerprint. Names and the time are left out: a folder that was
+    moved is still the same base. What was added later is in the key only where it is used, so that images made before
+    stay found.
+    """
+    later: dict[str, object] = {}
+    if prompt.chunks:
+        later["chunks"] = prompt.encoded
+    if provenance.negative_prompt:
+        later["negative_prompt"] = provenance.negative_prompt
+    return cache_key(
+        {
+            "report": provenance.report_sha256,
+            "prompt": provenance.prompt,
+            "seed": provenance.seed,
+            "preset": [preset.name, preset.steps, preset.guidance, preset.scheduler],
+            "scheduler_options": sorted(preset.scheduler_options.items()),
+            "size": [provenance.width, provenance.height],
+            "model": provenance.model_fingerprint,
+            "lora": provenance.lora_fingerprint,
+            "device": provenance.device,
+            "dtype": provenance.dtype,
+            "software": provenance.software,
+            **later,
+        }
+    )
 
 
 class GenerationCache:

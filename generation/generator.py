@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import logging
 import operator
 import threading
@@ -12,19 +11,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generation.cache import GenerationCache, cache_key
+from generation.cache import GenerationCache, image_key
 from generation.device import choose_device, choose_dtype
 from generation.errors import SettingsError
-from generation.pipeline import CoinPipeline, PromptTokens
+from generation.glossary import glossary, in_words
+from generation.jobs import GeneratedImage, Generation, Job, run_jobs
+from generation.model_files import ModelFiles
+from generation.pipeline import CoinPipeline
 from generation.presets import Preset, choose_preset
-from generation.prompt import Prompt, build_prompt
-from generation.provenance import Provenance
-from generation.weights import STARTER, Base, Lora, find_base, find_lora
+from generation.prompt import LongReports, Prompt, build_prompt, check_long_reports
+from generation.provenance import Provenance, software
 
 if TYPE_CHECKING:
     import torch
@@ -34,30 +35,6 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 _LARGEST_SEED = 2**63 - 1
-_QUEUE_HELD = 16  # reports whose images are held back for the next batch, at most
-
-
-@dataclass(frozen=True)
-class GeneratedImage:
-    """A synthetic image (RGB). `path` is its file in the cache; None without a cache, or where that is full."""
-
-    image: Image.Image
-    provenance: Provenance
-    path: Path | None
-    cached: bool
-
-
-@dataclass(frozen=True)
-class Generation:
-    """The images of one report, in the order of their seeds, and the wall-clock seconds they took.
-
-    Of a batch that other reports shared, their share of it counts.
-    """
-
-    report: str
-    prompt: Prompt
-    images: tuple[GeneratedImage, ...]
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -67,26 +44,6 @@ class _Drawing:
     preset: Preset
     size: int
     batch_size: int
-
-
-@dataclass
-class _Job:
-    """One report on its way to becoming images; `found` holds None for an image that is still to be drawn."""
-
-    report: str
-    report_sha256: str
-    prompt: Prompt
-    seeds: tuple[int, ...]
-    found: dict[int, GeneratedImage | None] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    @property
-    def is_done(self) -> bool:
-        return None not in self.found.values()
-
-    def result(self) -> Generation:
-        images = tuple(image for image in (self.found[seed] for seed in self.seeds) if image is not None)
-        return Generation(self.report, self.prompt, images, self.seconds)
 
 
 class CoinGenerator:
@@ -100,9 +57,15 @@ class CoinGenerator:
         few_step_lora: a second LoRA, distilled to draw in few steps (LCM, Lightning). It is opt-in, and the presets
             made for it are the only ones then, because it changes every image.
         compiled: compile the UNet's transformer blocks: faster images after a first batch that takes longer, once more
-            for every batch size.
+            for every batch size and number of chunks.
         low_memory: keep the model in main memory, and its parts on the GPU only while they compute: the same images,
             more slowly.
+        long_reports: what becomes of a report that is longer than the encoders read: "condense" keeps what matters
+            most, "chunk" encodes all of it, piece by piece.
+        glossary: replace machine-translated wordings by the usual ones (`generation.glossary`). Off by default: COIN
+            was trained on reports that hold them.
+        negative_prompt: what images should not show; none by default, as COIN.
+        guidance: in the place of the preset's.
 
     Nothing is read before first use, so errors about weights (`WeightsError`) and devices (`DeviceError`) are raised
     there, or by `load`. Safe to share between threads: one at a time draws.
@@ -119,12 +82,19 @@ class CoinGenerator:
         few_step_lora: str | Path | None = None,
         compiled: bool = False,
         low_memory: bool = False,
+        long_reports: LongReports = "condense",
+        glossary: bool = False,
+        negative_prompt: str = "",
+        guidance: float | None = None,
     ) -> None:
+        check_long_reports(long_reports)
+        self.long_reports = long_reports
+        self.uses_glossary = glossary
+        self.negative_prompt = " ".join(negative_prompt.split())
+        self.guidance = guidance
         self.is_starter = base is None
         self.cache = cache
-        self._base_source = STARTER / "base" if base is None else base
-        self._lora_source = STARTER / "lora" if base is None and lora is None else lora
-        self._few_step_source = few_step_lora
+        self._files = ModelFiles(base, lora, few_step_lora)
         self._compiled = compiled
         self._low_memory = low_memory
         self._device_asked = device
@@ -145,19 +115,19 @@ class CoinGenerator:
     @property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of base and LoRAs together: two generators of one fingerprint draw by the same weights."""
-        return hashlib.sha256(f"{self._base.fingerprint}\n{self._lora_fingerprint}".encode()).hexdigest()
+        return self._files.fingerprint
 
     def describe(self) -> dict[str, str]:
         """For people: the models' names and fingerprints, device and number format."""
         return {
-            "base": self._base.name,
-            "base_fingerprint": self._base.fingerprint,
-            "lora": self._lora_name,
-            "lora_fingerprint": self._lora_fingerprint,
+            "base": self._files.base.name,
+            "base_fingerprint": self._files.base.fingerprint,
+            "lora": self._files.lora_name,
+            "lora_fingerprint": self._files.lora_fingerprint,
             "fingerprint": self.fingerprint,
             "device": self.device,
             "dtype": str(self.dtype).removeprefix("torch."),
-            "size": str(self._base.size),
+            "size": str(self._files.base.size),
         }
 
     def load(self) -> None:
@@ -166,7 +136,23 @@ class CoinGenerator:
 
     def prompt(self, report: str) -> Prompt:
         """What would be encoded of that report. Raises `EmptyReportError`."""
-        return build_prompt(report, count_tokens=self._tokens.count, limit=self._tokens.limit)
+        return build_prompt(
+            report,
+            count_tokens=self._files.tokens.count,
+            limit=self._files.tokens.limit,
+            long_reports=self.long_reports,
+            glossary=glossary() if self.uses_glossary else None,
+        )
+
+    def sampling(self, preset: str | Preset) -> Preset:
+        """The preset as this generator samples it: with its own guidance, where it was given one.
+
+        Raises `SettingsError` for an unknown name or a guidance that cannot be, and for a few-step preset without its
+        LoRA or the other way round.
+        """
+        chosen = choose_preset(preset)
+        self._files.check_preset(chosen)
+        return chosen if self.guidance is None else replace(chosen, guidance=self.guidance)
 
     def generate(
         self,
@@ -218,8 +204,8 @@ class CoinGenerator:
     ) -> Iterator[Generation]:
         """The images of many reports, each with its seeds, in the order given and as they are finished.
 
-        Images of different reports share a batch, so that one image a report is drawn as fast as many. An image is the
-        one that `generate` draws (up to rounding).
+        Images of different reports share a batch, where these are read in as many chunks, so that one image a report is
+        drawn as fast as many. An image is the one that `generate` draws (up to rounding).
 
         All requests are checked before anything is drawn; raises what `generate` raises. Images that were finished
         before an error are in the cache.
@@ -229,92 +215,52 @@ class CoinGenerator:
         handed = (jobs.popleft() for _ in range(len(jobs)))  # a report that is done with keeps no image in memory
         return self._run(handed, drawing, lambda _done: None)
 
-    def _run(self, jobs: Iterable[_Job], drawing: _Drawing, on_step: Callable[[int], None]) -> Iterator[Generation]:
-        """Fill batches across reports; hand a report on when its images and those of all before it are there."""
-        waiting: deque[_Job] = deque()
-        batch: list[tuple[_Job, int]] = []
-        for job in jobs:
-            waiting.append(job)
-            self._fill(job, drawing)
-            for seed in [seed for seed, image in job.found.items() if image is None]:
-                batch.append((job, seed))
-                if len(batch) == drawing.batch_size:
-                    self._draw(batch, drawing, on_step)
-                    batch = []
-            if batch and len(waiting) > _QUEUE_HELD:  # what was found in the cache must not pile up behind it
-                self._draw(batch, drawing, on_step)
-                batch = []
-            while waiting and waiting[0].is_done:
-                yield waiting.popleft().result()
-        if batch:
-            self._draw(batch, drawing, on_step)
-        yield from (job.result() for job in waiting)
+    def _run(self, jobs: Iterable[Job], drawing: _Drawing, on_step: Callable[[int], None]) -> Iterator[Generation]:
+        return run_jobs(
+            jobs,
+            batch_size=drawing.batch_size,
+            look_up=lambda job: self._fill(job, drawing),
+            draw=lambda batch: self._draw(batch, drawing, on_step),
+        )
 
-    def _draw(self, batch: Sequence[tuple[_Job, int]], drawing: _Drawing, on_step: Callable[[int], None]) -> None:
+    def _draw(self, batch: Sequence[tuple[Job, int]], drawing: _Drawing, on_step: Callable[[int], None]) -> None:
         """Draw a batch, and put each image into its job and the cache."""
         started = time.perf_counter()
         with self._lock:
             drawn = self._pipeline().draw(
-                [job.prompt.text for job, _ in batch],
+                [job.prompt.encoded for job, _ in batch],
                 [seed for _, seed in batch],
                 preset=drawing.preset,
                 size=drawing.size,
                 on_step=on_step,
+                negative_prompt=self.negative_prompt,
             )
         share = (time.perf_counter() - started) / len(batch)
         for (job, seed), image in zip(batch, drawn, strict=True):
-            job.found[seed] = self._keep(image, self._provenance(job, seed, drawing), drawing.preset)
+            job.found[seed] = self._keep(job, image, self._provenance(job, seed, drawing), drawing.preset)
             job.seconds += share
 
-    def _fill(self, job: _Job, drawing: _Drawing) -> None:
+    def _fill(self, job: Job, drawing: _Drawing) -> None:
         """Look each image up in the cache, once."""
         if not job.found:
             job.found = {seed: self._look_up(job, seed, drawing) for seed in job.seeds}
 
-    def _job(self, report: str, seeds: tuple[int, ...]) -> _Job:
-        return _Job(
+    def _job(self, report: str, seeds: tuple[int, ...]) -> Job:
+        return Job(
             report, hashlib.sha256(report.encode(errors="surrogatepass")).hexdigest(), self.prompt(report), seeds
         )
-
-    @functools.cached_property
-    def _base(self) -> Base:
-        return find_base(self._base_source)
-
-    @functools.cached_property
-    def _lora(self) -> Lora | None:
-        return None if self._lora_source is None else find_lora(self._lora_source)
-
-    @functools.cached_property
-    def _few_step_lora(self) -> Lora | None:
-        return None if self._few_step_source is None else find_lora(self._few_step_source)
-
-    @property
-    def _loras(self) -> list[Lora]:
-        return [lora for lora in (self._lora, self._few_step_lora) if lora is not None]
-
-    @property
-    def _lora_name(self) -> str:
-        return " + ".join(lora.name for lora in self._loras)
-
-    @property
-    def _lora_fingerprint(self) -> str:
-        return " + ".join(lora.fingerprint for lora in self._loras)
-
-    @functools.cached_property
-    def _tokens(self) -> PromptTokens:
-        return PromptTokens(self._base)
 
     def _pipeline(self) -> CoinPipeline:
         with self._lock:
             if self._loaded is None:
-                base, loras = self._base, self._loras  # errors about the files come first
+                base, loras = self._files.base, self._files.loras  # errors about the files come first
                 # Hashing 7 GB takes seconds and every image needs the fingerprint: done beside loading, it costs none.
                 with ThreadPoolExecutor(max_workers=1) as beside:
                     fingerprint = beside.submit(lambda: self.fingerprint)
                     loaded = CoinPipeline(
                         base,
                         loras,
-                        self._tokens,
+                        self._files.tokens,
                         device=self.device,
                         dtype=self.dtype,
                         compiled=self._compiled,
@@ -327,23 +273,26 @@ class CoinGenerator:
     def _check_drawing(self, preset: str | Preset, size: int | None, batch_size: int) -> _Drawing:
         if batch_size < 1:
             raise SettingsError(f"The batch size is {batch_size}: at least 1 is needed.")
-        chosen = choose_preset(preset)
-        if chosen.few_step and self._few_step_source is None:
-            raise SettingsError(
-                f"Preset {chosen.name!r} needs a LoRA that was distilled for few steps: give one (few_step_lora), or "
-                "choose another preset."
-            )
-        if self._few_step_source is not None and not chosen.few_step:
-            raise SettingsError(
-                f"Preset {chosen.name!r} is not made for a LoRA that was distilled for few steps: leave that LoRA "
-                "out (few_step_lora), or choose another preset."
-            )
-        edge, step = self._base.size if size is None else size, self._base.size_step
+        chosen = self.sampling(preset)
+        if self.negative_prompt:
+            tokens, limit = self._files.tokens.count(self.negative_prompt), self._files.tokens.limit
+            if tokens > limit:
+                raise SettingsError(
+                    f"The negative prompt takes {tokens} tokens, and the encoders read {limit}: shorten it."
+                )
+            if chosen.guidance <= 1:
+                raise SettingsError(
+                    f"A negative prompt works through guidance above 1, and {chosen.name!r} draws at "
+                    f"{chosen.guidance:g}: leave it out, or raise the guidance."
+                )
+        edge, step = self._files.base.size if size is None else size, self._files.base.size_step
         if edge < step or edge % step:
-            raise SettingsError(f"The image size is {edge}: the base {self._base.name} needs a multiple of {step}.")
+            raise SettingsError(
+                f"The image size is {edge}: the base {self._files.base.name} needs a multiple of {step}."
+            )
         return _Drawing(chosen, edge, batch_size)
 
-    def _provenance(self, job: _Job, seed: int, drawing: _Drawing) -> Provenance:
+    def _provenance(self, job: Job, seed: int, drawing: _Drawing) -> Provenance:
         preset = drawing.preset
         return Provenance(
             report_sha256=job.report_sha256,
@@ -352,59 +301,40 @@ class CoinGenerator:
             preset=preset.name,
             steps=preset.steps,
             guidance=preset.guidance,
-            scheduler=preset.scheduler or self._base.scheduler,
+            scheduler=preset.scheduler or self._files.base.scheduler,
             width=drawing.size,
             height=drawing.size,
-            model=self._base.name,
-            model_fingerprint=self._base.fingerprint,
-            lora=self._lora_name,
-            lora_fingerprint=self._lora_fingerprint,
-            software=_software(),
+            model=self._files.base.name,
+            model_fingerprint=self._files.base.fingerprint,
+            lora=self._files.lora_name,
+            lora_fingerprint=self._files.lora_fingerprint,
+            software=software(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             device=self.device,
             dtype=str(self.dtype).removeprefix("torch."),
+            negative_prompt=self.negative_prompt,
+            reading=job.prompt.reading,
+            chunks=len(job.prompt.encoded.texts),
+            replaced=in_words(job.prompt.replaced),
         )
 
-    @staticmethod
-    def _key(provenance: Provenance, preset: Preset) -> str:
-        """Of all that decides the pixels, and of the report's hash, which the stored provenance states.
-
-        The scheduler as shipped is part of the base's fingerprint. Names and the time are left out: a folder that was
-        moved is still the same base.
-        """
-        return cache_key(
-            {
-                "report": provenance.report_sha256,
-                "prompt": provenance.prompt,
-                "seed": provenance.seed,
-                "preset": [preset.name, preset.steps, preset.guidance, preset.scheduler],
-                "scheduler_options": sorted(preset.scheduler_options.items()),
-                "size": [provenance.width, provenance.height],
-                "model": provenance.model_fingerprint,
-                "lora": provenance.lora_fingerprint,
-                "device": provenance.device,
-                "dtype": provenance.dtype,
-                "software": provenance.software,
-            }
-        )
-
-    def _look_up(self, job: _Job, seed: int, drawing: _Drawing) -> GeneratedImage | None:
+    def _look_up(self, job: Job, seed: int, drawing: _Drawing) -> GeneratedImage | None:
         """The image from the cache, or None."""
         if self.cache is None:
             return None
-        key = self._key(self._provenance(job, seed, drawing), drawing.preset)
+        key = image_key(job.prompt, self._provenance(job, seed, drawing), drawing.preset)
         stored = self.cache.get(key)
         if stored is None:
             return None
         image, made = stored
         return GeneratedImage(image, made, self.cache.path(key), cached=True)
 
-    def _keep(self, image: Image.Image, provenance: Provenance, preset: Preset) -> GeneratedImage:
+    def _keep(self, job: Job, image: Image.Image, provenance: Provenance, preset: Preset) -> GeneratedImage:
         """Into the cache, if that can be done: a full disk must not cost the image that took so long to draw."""
         path = None
         if self.cache is not None:
             try:
-                path = self.cache.put(self._key(provenance, preset), image, provenance)
+                path = self.cache.put(image_key(job.prompt, provenance, preset), image, provenance)
             except OSError as error:
                 logger.warning("A generated image was not cached: %s (%s)", error.strerror, self.cache.folder)
         return GeneratedImage(image, provenance, path, cached=False)
@@ -420,16 +350,3 @@ def _check_seeds(n: int, seed: int, seeds: Sequence[int] | None) -> tuple[int, .
     if min(seeds) < 0 or max(seeds) > _LARGEST_SEED:
         raise SettingsError(f"A seed is a whole number from 0 to {_LARGEST_SEED}.")
     return tuple(operator.index(one) for one in seeds)  # plain integers, also from numpy
-
-
-@functools.cache
-def _software() -> str:
-    """Ours and the two libraries whose versions may change pixels."""
-    return ", ".join(f"{name} {_version(name)}" for name in ("coin-retrieval", "diffusers", "torch"))
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "from source"

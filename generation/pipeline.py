@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from generation.embeddings import PromptEmbeddings
 from generation.errors import BlankImageError, GenerationError, LoraMismatchError, WeightsError
 from generation.placement import Placement
 from generation.presets import Preset
+from generation.prompt import Encoded
 from generation.weights import Base, Lora
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ _LORA_IN_FILE = re.compile(r"(?:lora_A|lora_B|down|up)\.weight$")  # of peft, di
 _LORA_IN_MODEL = re.compile(r"\.lora_[AB]\.[^.]+\.weight$")
 _LORA_PARTS = ("unet", "text_encoder", "text_encoder_2")
 _TALKATIVE = ("diffusers.loaders.peft", "diffusers.loaders.lora_base", "diffusers.models.modeling_utils")
-_EMBEDDINGS_KEPT = 32  # prompts; an SDXL prompt takes 0.6 MB in float32
 
 
 class PromptTokens:
@@ -90,16 +90,23 @@ class CoinPipeline:
             # Static shapes: one kernel for all would be slower, and sizes and batch sizes are few. Where they are not,
             # torch stops compiling after some and runs the rest as they are.
             self._pipe.unet.compile_repeated_blocks(dynamic=False)
-        self._device = device
         self._pipe.set_progress_bar_config(disable=True)
         self._shipped_scheduler = self._pipe.scheduler
-        self._embeddings: OrderedDict[tuple[str, bool], tuple[torch.Tensor, ...]] = OrderedDict()
+        self._embeddings = PromptEmbeddings(self._pipe, self._placement, device)
 
     def draw(
-        self, prompts: Sequence[str], seeds: Sequence[int], *, preset: Preset, size: int, on_step: Callable[[int], None]
+        self,
+        prompts: Sequence[Encoded],
+        seeds: Sequence[int],
+        *,
+        preset: Preset,
+        size: int,
+        on_step: Callable[[int], None],
+        negative_prompt: str = "",
     ) -> list[Image.Image]:
         """One image of `size` x `size` pixels for each prompt and its seed, drawn as one batch.
 
+        All prompts of a batch (`Prompt.encoded`) have the same number of texts.
         `on_step(done)` is called after each of `preset.steps` denoising steps. Noise is drawn for each image by itself,
         on the CPU, so that a seed means the same image in a batch of any size and on any device, up to rounding: in
         float32 on the CPU, batching changed a colour value in ten thousand, by one level of 255.
@@ -118,7 +125,9 @@ class CoinPipeline:
         try:
             # A scheduler counts its steps: a fresh one a batch, and none is left behind if `on_step` raises.
             pipe.scheduler = preset.make_scheduler(self._shipped_scheduler)
-            positive, negative, pooled, negative_pooled = self._embed(prompts, guided)
+            positive, negative, pooled, negative_pooled = self._embeddings.rows(
+                prompts, negative=negative_prompt, guided=guided
+            )
             with self._placement.holding("unet"):
                 latents = pipe(
                     prompt_embeds=positive,
@@ -160,9 +169,9 @@ class CoinPipeline:
         """Of the scheduler that the base ships with."""
         return self._shipped_scheduler.config
 
-    def embed(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    def embed(self, prompt: Encoded) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """What the guided and the unguided pass get to read: token states [1, t, d] of both, pooled [1, p] of both."""
-        positive, negative, pooled, negative_pooled = self._embed([prompt], guided=True)
+        positive, negative, pooled, negative_pooled = self._embeddings.rows([prompt], negative="", guided=True)
         assert positive is not None and negative is not None and pooled is not None and negative_pooled is not None
         return positive, negative, pooled, negative_pooled
 
@@ -171,27 +180,6 @@ class CoinPipeline:
         for part in (self._pipe.text_encoder, self._pipe.text_encoder_2):
             if part is not None:
                 part.to("cpu")
-
-    def _embed(self, prompts: Sequence[str], guided: bool) -> list[torch.Tensor | None]:
-        """The four tensors of `encode_prompt`, one row for each prompt; the unguided pass has None for two of them.
-
-        A prompt is encoded by itself, so that its numbers do not depend on the batch, and once for all its images.
-        """
-        import torch
-
-        missing = [prompt for prompt in dict.fromkeys(prompts) if (prompt, guided) not in self._embeddings]
-        if missing:
-            with torch.no_grad(), self._placement.holding("text_encoder", "text_encoder_2"):
-                for prompt in missing:
-                    self._embeddings[prompt, guided] = self._pipe.encode_prompt(
-                        prompt, device=self._device, do_classifier_free_guidance=guided
-                    )
-        for prompt in prompts:
-            self._embeddings.move_to_end((prompt, guided))
-        rows = [self._embeddings[prompt, guided] for prompt in prompts]
-        while len(self._embeddings) > _EMBEDDINGS_KEPT:
-            self._embeddings.popitem(last=False)
-        return [None if column[0] is None else torch.cat(column) for column in zip(*rows, strict=True)]
 
     def _decode(self, latents: torch.Tensor) -> np.ndarray:
         """float32[n, size, size, 3] in 0..1 from latents, in the VAE's own number format.

@@ -7,6 +7,8 @@ the prompt is, and a prompt is the report or an extract of it: share generated i
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import io
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -28,7 +30,10 @@ DESCRIPTION = (
 
 @dataclass(frozen=True)
 class Provenance:
-    """How one image was generated. `created` is an ISO 8601 time in UTC; `lora` is "" where there was none."""
+    """How one image was generated. `created` is an ISO 8601 time in UTC; `lora` is "" where there was none.
+
+    `reading` is that of `Prompt`, "" in files from before it was noted; `replaced` what the glossary changed, in words.
+    """
 
     report_sha256: str
     prompt: str
@@ -47,6 +52,10 @@ class Provenance:
     created: str
     device: str = ""
     dtype: str = ""
+    negative_prompt: str = ""
+    reading: str = ""
+    chunks: int = 1
+    replaced: str = ""
     synthetic: bool = field(default=True, init=False)
 
     def to_png_info(self) -> PngInfo:
@@ -85,6 +94,19 @@ def _checked(name: str, value: object, expected: str) -> object:
     if not isinstance(value, kinds) or isinstance(value, bool):
         raise ProvenanceError(f"The image's provenance has a wrong {name!r}: {expected} expected.")
     return value
+
+
+@functools.cache
+def software() -> str:
+    """Ours and the two libraries whose versions may change pixels."""
+    return ", ".join(f"{name} {_version(name)}" for name in ("coin-retrieval", "diffusers", "torch"))
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "from source"
 
 
 def save_png(image: Image.Image, path: str | Path, provenance: Provenance) -> Path:

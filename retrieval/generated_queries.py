@@ -26,7 +26,7 @@ from retrieval.thumbnails import Thumbnails
 from retrieval.vector_shelf import VectorShelf, shelf_key
 
 if TYPE_CHECKING:
-    from generation import CoinGenerator
+    from generation import CoinGenerator, Prompt
     from index_store import Archive
 
 Vectors = npt.NDArray[np.float32]
@@ -48,7 +48,15 @@ class GenerationPlan:
 
     def words(self) -> str:
         """In words, for the record of an evaluation."""
-        return f"{self.images} images a report, preset {self.preset}, weights {self.generator.fingerprint[:12]}"
+        generator, told = self.generator, []
+        if generator.guidance is not None:
+            told.append(f"guidance {generator.guidance:g}")
+        if generator.negative_prompt:
+            told.append("with a negative prompt")
+        if generator.long_reports != "condense":
+            told.append("long reports in chunks")
+        settings = "".join(f", {words}" for words in told)
+        return f"{self.images} images a report, preset {self.preset}{settings}, weights {generator.fingerprint[:12]}"
 
 
 def generated_folder(work: Path, archive: Archive, encoder: Encoder) -> Path:
@@ -97,7 +105,7 @@ class Drawings:
         self._plan = plan
         self._encoder = encoder
         self._shelf = shelf
-        self._prompts: dict[str, str] = {}
+        self._prompts: dict[str, Prompt] = {}
 
     def are_made(self, text: str, seeds: Sequence[int]) -> bool:
         """Whether all of these images' vectors are on the shelf."""
@@ -126,15 +134,20 @@ class Drawings:
         return self._shelf.take([self._key(text, seed) for seed in seeds])
 
     def _key(self, text: str, seed: int) -> str:
-        from generation import PRESETS
-
-        generator, preset = self._plan.generator, PRESETS[self._plan.preset]
+        generator = self._plan.generator
+        preset = generator.sampling(self._plan.preset)
         if text not in self._prompts:
-            self._prompts[text] = generator.prompt(text).text
+            self._prompts[text] = generator.prompt(text)
+        prompt = self._prompts[text]
+        # In the key only where they are used: vectors that were made before stay found.
+        later: dict[str, object] = {"chunks": prompt.encoded} if prompt.chunks else {}
+        if generator.negative_prompt:
+            later["negative_prompt"] = generator.negative_prompt
         return shelf_key(
             {
+                **later,
                 "report": text,
-                "prompt": self._prompts[text],
+                "prompt": prompt.text,
                 "seed": seed,
                 "preset": [preset.steps, preset.guidance, preset.scheduler, sorted(preset.scheduler_options.items())],
                 "weights": generator.fingerprint,

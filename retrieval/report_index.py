@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from retrieval.fusion import FusionRule, fuse
 from retrieval.ranking import Ranking, rank_reports
-from retrieval.report_words import ReportWords
+from retrieval.report_words import ReportWords, with_meanings
 
 if TYPE_CHECKING:
     from index_store import Archive
@@ -59,8 +59,10 @@ class ReportIndex:
         return rank_reports(self.case_ids.tolist(), self.patients, fused.scores[0])
 
 
-def read_report_index(archive: Archive, fingerprint: str) -> ReportIndex:
+def read_report_index(archive: Archive, fingerprint: str, *, glossary: bool = False) -> ReportIndex:
     """The index of the archive's reports, with the vectors that the encoder of that fingerprint gave them.
+
+    With `glossary`, a report is also found by what its machine-translated wordings mean (`with_meanings`).
 
     O(total length of the reports); 10,000 of them take about a second.
     """
@@ -76,7 +78,7 @@ def read_report_index(archive: Archive, fingerprint: str) -> ReportIndex:
         revision=revision,
         case_ids=ids,
         patients=tuple(report.patient for report in reports),
-        words=ReportWords([report.text for report in reports]),
+        words=ReportWords([with_meanings(report.text) if glossary else report.text for report in reports]),
         vectors=vectors,
         embedded=embedded,
     )

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from generation.glossary import glossary
+
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
 
@@ -30,6 +32,17 @@ def words_of(text: str) -> list[str]:
     stop words of every list.
     """
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def with_meanings(text: str) -> str:
+    """The text, and behind it the words that its machine-translated wordings mean ("cue cells … clue").
+
+    Added and not replaced: a report of either wording is then found by the other, and as well as before by its own.
+    """
+    _, replaced = glossary().apply(text)
+    known = set(words_of(text))
+    meant = dict.fromkeys(word for one in replaced for word in words_of(one.meaning) if word not in known)
+    return " ".join([text, *meant])
 
 
 class ReportWords:

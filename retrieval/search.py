@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from generation.glossary import glossary, in_words
 from retrieval.answer import channel_answers, fused_cases, overlaps
 from retrieval.comparability import NEIGHBOURS
 from retrieval.encoder import Encoder, Progress, Vectors
@@ -18,6 +19,7 @@ from retrieval.query_vectors import Marks, competing, picture_vector, read_marks
 from retrieval.ranking import Ranking, rank_images
 from retrieval.report_index import ReportIndex, read_report_index
 from retrieval.report_text import asked_text
+from retrieval.report_words import with_meanings
 from retrieval.results import SearchResult, Timing
 
 if TYPE_CHECKING:
@@ -37,7 +39,9 @@ class CaseSearch:
 
     Four channels can answer: `image` (image to images), `generated` (the text becomes COIN images, and these are
     compared), `joint` (the encoder's text tower to images) and `report` (the text to the archive's reports). `rules`
-    say how they are joined; by default those of `fusion_rules.toml`.
+    say how they are joined; by default those of `fusion_rules.toml`. `site_hint`: a site that is asked for is stated
+    before a report that tells none. `glossary`: machine-translated wordings of the query and of the archive's
+    reports are understood (`generation.glossary`; the generator has a setting of its own).
 
     Results are cases, at most one a patient, exactly k of them where the archive has as many that the filter
     lets through. Whoever asks by a case is not shown that case's own patient, unless they ask for it.
@@ -53,7 +57,11 @@ class CaseSearch:
         generator: CoinGenerator | None = None,
         *,
         rules: Mapping[str, FusionRule] | None = None,
+        site_hint: bool = True,
+        glossary: bool = True,
     ) -> None:
+        self._site_hint = site_hint
+        self._glossary = glossary
         self._archive = archive
         self._encoder = encoder
         self._generator = generator
@@ -223,6 +231,7 @@ class CaseSearch:
             preset=preset,
             where=query.where,
             site=query.site,
+            site_hint=self._site_hint,
             check=check,
             progress=progress,
         )
@@ -260,8 +269,11 @@ class CaseSearch:
     def _text_vector(self, query: Query, channels: tuple[str, ...], notes: list[str]) -> Vectors | None:
         if not {"joint", "report"} & set(channels):
             return None
+        text, replaced = glossary().apply(query.text) if self._glossary else (query.text, ())
+        if replaced:
+            notes.append(f"Understood by the glossary, where reports are compared: {in_words(replaced)}.")
         try:
-            return self._encoder.encode_texts([self._read(query.text)])
+            return self._encoder.encode_texts([self._read(text)])
         except EncoderLoadError as error:
             if "joint" in query.channels:
                 raise
@@ -301,13 +313,14 @@ class CaseSearch:
                     notes.append(f"{counted} are compared by their words alone: run `coin add` again to embed them.")
                 vector = None if text is None or reports.vectors is None else marks.move_text(text, reports)
                 permitted = None if where is None else self._archive.case_ids(where)
-                rankings[name] = reports.rank(query.text, vector, self._rules["report"], permitted=permitted)
+                words = with_meanings(query.text) if self._glossary else query.text
+                rankings[name] = reports.rank(words, vector, self._rules["report"], permitted=permitted)
         return rankings
 
     def _report_index(self) -> ReportIndex:
         with self._reading:
             if self._reports is None or self._reports.revision != self._archive.revision:
-                self._reports = read_report_index(self._archive, self._encoder.fingerprint)
+                self._reports = read_report_index(self._archive, self._encoder.fingerprint, glossary=self._glossary)
             return self._reports
 
     def _notes(self, found: int, query: Query) -> tuple[str, ...]:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
-GENERATOR_SETTINGS: Final = ("few_step_lora", "memory", "compile")
+GENERATOR_SETTINGS: Final = (
+    *("few_step_lora", "memory", "compile"),
+    *("guidance", "negative_prompt", "long_reports", "glossary"),
+)
 MODEL_SETTINGS: Final = ("base", "lora", "encoder", "device")
 
 # option -> field of CaseFilter, what it restricts to
@@ -93,6 +96,8 @@ def _setting_option(setting: Setting) -> Callable[[Command], Command]:
     kind: click.ParamType | None = None
     if setting.choices:
         kind = click.Choice(setting.choices)
+    elif setting.decimal:
+        kind = click.FloatRange(setting.minimum, setting.maximum)
     elif setting.is_number:
         kind = click.IntRange(setting.minimum, setting.maximum)
     return click.option(

@@ -155,7 +155,14 @@ class Service:
     def _search(self) -> CaseSearch:
         from retrieval import CaseSearch
 
-        return CaseSearch(self._archive, self._encoder, self._generator, rules=self.rules)
+        return CaseSearch(
+            self._archive,
+            self._encoder,
+            self._generator,
+            rules=self.rules,
+            site_hint=self.settings.site_hint == "yes",
+            glossary=self.settings.glossary != "no",
+        )
 
     @cached_property
     def _audit_log(self) -> AuditLog | None:
@@ -206,4 +213,8 @@ def make_generator(settings: Settings, *, cached: bool = True) -> CoinGenerator:
         few_step_lora=settings.few_step_lora,
         compiled=settings.compile == "yes",
         low_memory=settings.memory == "low",
+        long_reports="chunk" if settings.long_reports == "chunk" else "condense",
+        glossary=settings.glossary == "yes",
+        negative_prompt=settings.negative_prompt or "",
+        guidance=settings.guidance,
     )

@@ -21,12 +21,13 @@ class Setting:
     """One setting. `default` None means that the program chooses, and `default_text` says what."""
 
     name: str
-    default: str | int | None
+    default: str | int | float | None
     help: str
     choices: tuple[str, ...] = ()
     minimum: int | None = None
     maximum: int | None = None
     default_text: str = ""
+    decimal: bool = False
 
     @property
     def env(self) -> str:
@@ -40,20 +41,20 @@ class Setting:
 
     @property
     def is_number(self) -> bool:
-        return isinstance(self.default, int)
+        return self.decimal or isinstance(self.default, int)
 
-    def parse(self, text: str) -> str | int:
+    def parse(self, text: str) -> str | int | float:
         """The value that `text` (from the environment) stands for; SettingError where it stands for none."""
         if self.choices and text not in self.choices:
             raise SettingError(f"{self.env}={text!r} is not one of {', '.join(self.choices)}")
         if not self.is_number:
             return text
         try:
-            number = int(text)
+            number = float(text) if self.decimal else int(text)
         except ValueError:
-            raise SettingError(f"{self.env}={text!r} is not a whole number") from None
-        too_small = self.minimum is not None and number < self.minimum
-        if too_small or (self.maximum is not None and number > self.maximum):
+            raise SettingError(f"{self.env}={text!r} is not a {'' if self.decimal else 'whole '}number") from None
+        large_enough = self.minimum is None or number >= self.minimum
+        if not (large_enough and (self.maximum is None or number <= self.maximum)):  # nan is neither
             raise SettingError(f"{self.env}={text!r} is not between {self.minimum} and {self.maximum}")
         return number
 
@@ -99,6 +100,32 @@ class Settings:
         "draft",
         "sampling: draft is faster, reference is COIN's published one, lcm and lightning need a few-step LoRA",
         choices=("draft", "reference", "lcm", "lightning"),
+    )
+    guidance: float | None = _setting(
+        None,
+        "how strongly images follow the report (classifier-free guidance), in the place of the preset's",
+        minimum=0,
+        maximum=50,
+        decimal=True,
+        default_text="the preset's",
+    )
+    negative_prompt: str | None = _setting(
+        None, "what generated images should not show, in words", default_text="none, as COIN"
+    )
+    long_reports: str = _setting(
+        "condense",
+        "a report that is longer than the encoders read: condense keeps what matters most, chunk reads all of it piece "
+        "by piece",
+        choices=("condense", "chunk"),
+    )
+    glossary: str = _setting(
+        "search",
+        'machine-translated wordings ("cue cells") are understood: where reports are compared, or also in the prompt '
+        "(yes), whose words COIN was trained on",
+        choices=("search", "yes", "no"),
+    )
+    site_hint: str = _setting(
+        "yes", "state the site that was asked for before a report that tells none", choices=("yes", "no")
     )
     n_images: int = _setting(4, "images generated for one report", minimum=1, maximum=64)
     seed: int = _setting(0, "seed of the first image; the i-th takes seed + i", minimum=0, maximum=2**32 - 1)

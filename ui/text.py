@@ -16,7 +16,7 @@ from retrieval.notice import RESEARCH_USE
 from ui.marks import PHANTOM, SYNTHETIC
 
 if TYPE_CHECKING:
-    from generation import GeneratedImage, Generation
+    from generation import GeneratedImage, Generation, Prompt
     from index_store import ArchiveStatus, Case, IndexStatus
     from retrieval import AddSummary, RankedCase, SearchResult
     from retrieval.agreement import SystemAgreement
@@ -204,14 +204,34 @@ def generated_text(generated: GeneratedQuery) -> str:
 
 def generation_text(generation: Generation) -> str:
     """What was generated: the prompt that was read, what it left out, and a line an image."""
+    prompt = generation.prompt
     lines = [
         f"{SYNTHETIC}: {len(generation.images)} generated images in {generation.seconds:.1f} s",
-        wrapped(f"prompt ({generation.prompt.tokens} of {generation.prompt.limit} tokens): {generation.prompt.text}"),
+        wrapped(f"prompt ({prompt_length(prompt)}): {prompt.text}"),
+        *(wrapped(note) for note in prompt_notes(prompt)),
     ]
-    if generation.prompt.dropped:
-        lines.append(wrapped(f"left out of the prompt: {' | '.join(generation.prompt.dropped)}"))
+    if negative := generation.images[0].provenance.negative_prompt if generation.images else "":
+        lines.append(wrapped(f"negative prompt: {negative}"))
     lines += [f"  {_image_line(image)}" for image in generation.images]
     return "\n".join(lines)
+
+
+def prompt_length(prompt: Prompt) -> str:
+    """How much room a prompt takes in the text encoders."""
+    length = f"{prompt.tokens} of {prompt.limit} tokens"
+    return f"{length}, in {len(prompt.chunks)} chunks" if prompt.chunks else length
+
+
+def prompt_notes(prompt: Prompt) -> list[str]:
+    """What was done to the report on its way to the encoders: what was left out, and what was replaced."""
+    notes = []
+    if prompt.dropped:
+        notes.append(f"left out of the prompt: {' | '.join(prompt.dropped)}")
+    elif prompt.chunks:
+        notes.append(f"the report was read in {len(prompt.chunks)} chunks; nothing was left out of the prompt")
+    if prompt.replaced:
+        notes.append(f"replaced by the glossary: {'; '.join(map(str, prompt.replaced))}")
+    return notes
 
 
 def calibration_text(made: ArchiveCalibration, generated: str) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generation.errors import TrainingDataError, TrainingError
+from generation.prompt import Encoded
 from generation.training.lora_settings import LoraSettings
 from generation.training.pairs import TrainingPair
 from generation.training.views import views
@@ -105,7 +106,7 @@ class Encodings:
         (self._folder / "texts").mkdir(parents=True, exist_ok=True)
         with watch("Encoding reports", unit="reports") as draw:
             for done, prompt in enumerate(missing, start=1):
-                tokens, dropped, pooled, dropped_pooled = (row[0] for row in pipeline.embed(prompt))
+                tokens, dropped, pooled, dropped_pooled = (row[0] for row in pipeline.embed(Encoded.of(prompt)))
                 _save(self._dropped(len(dropped)), tokens=dropped.half(), pooled=dropped_pooled.half())
                 _save(self._text(prompt), tokens=tokens.half(), pooled=pooled.half())
                 draw(done, len(missing))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from generation.presets import PRESETS
+from generation.prompt import Encoded
 from generation.provenance import Provenance, save_png
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class SampleSheets:
         self._pipeline, self._base, self._prompts = pipeline, base, prompts
         self._seeds, self._size = seeds, size
         for prompt in prompts:
-            pipeline.embed(prompt)
+            pipeline.embed(Encoded.of(prompt))
 
     def save(self, path: Path, *, step: int, device: str, dtype: str) -> Path:
         """Draw, and write a PNG that carries, as every generated image does, what it is."""
@@ -45,7 +46,11 @@ class SampleSheets:
         rows = []
         for place, (prompt, title) in enumerate(self._prompts.items(), start=1):
             drawn = self._pipeline.draw(
-                [prompt] * len(self._seeds), self._seeds, preset=preset, size=self._size, on_step=lambda _done: None
+                [Encoded.of(prompt)] * len(self._seeds),
+                self._seeds,
+                preset=preset,
+                size=self._size,
+                on_step=lambda _done: None,
             )
             rows.append((title or f"held-out report {place}", drawn))
         sheet = sample_sheet(rows, step=step, seeds=self._seeds)

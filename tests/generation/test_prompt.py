@@ -3,55 +3,53 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from open_clip import SimpleTokenizer
 
 from generation import EmptyReportError, SettingsError, build_prompt
-from generation.prompt import Prompt
+from generation.glossary import glossary
+from generation.prompt import LongReports, Prompt
+from tests.generation.clip_tokens import characters, count_tokens
 
 COIN_REPORTS = Path(__file__).parents[2] / "../shared/data/coin-examples/reports.csv"
-_CLIP = SimpleTokenizer()
 
-# What of each of COIN's example reports no prompt may lose: the site, where the report states one, and the diagnosis.
+# What of each of COIN's example reports no prompt may lose: the site, empty where the report states none, and the
+# diagnosis.
 ESSENTIALS = {
-    "Sample1": ("sputum", "adenocarcinoma"),
+    "Sample1": ("sputum", "suggesting adenocarcinoma cells"),
     "Sample2": ("", "NILM"),
-    "Sample3": ("", "NILM"),
-    "Sample4": ("", "HSIL"),
-    "Sample5": ("", "AGC"),
+    "Sample3": ("", "No intraepithelial lesion or malignancy (NILM)"),
+    "Sample4": ("", "Squamous intraepithelial lesion (HSIL)"),
+    "Sample5": ("", "Atypical glandular cells (AGC)"),
     "Sample6": ("", "ASC-US"),
-    "Sample7": ("Urinalysis", "cancer cells"),
+    "Sample7": ("Urinalysis", "consistent with cancer cells"),
     "Sample8": ("abdominal lavage", "did not find cancer cells"),
     "Sample9": ("bronchial lymph", "suggesting cancer cells"),
     "Sample10": ("peritoneal lavage", "did not find cancer cells"),
     "Sample11": ("Ascites", "did not find cancer cells"),
     "Sample12": ("left pleural cavity", "Cancer cells cannot be ruled out"),
-    "Sample13": ("Ascites", "adenocarcinoma"),
-    "Sample14": ("urine", "tumor cells"),
+    "Sample13": ("Ascites", "adenocarcinoma cells"),
+    "Sample14": ("urine", "considered to be tumor cells"),
     "Sample15": ("thyroid", "atypia of uncertain significance (AUS)"),
-    "Sample16": ("pleural effusion", "adenocarcinoma"),
+    "Sample16": ("pleural effusion", "consistent with adenocarcinoma cells"),
     "Sample17": ("Thyroid", "papillary thyroid carcinoma"),
     "Sample18": ("thyroid", "papillary thyroid carcinoma"),
     "Sample19": ("abdominal fluid", "suggesting adenocarcinoma"),
     "Sample20": ("lymph nodes", "small cell carcinoma"),
 }
-
-
-def count_tokens(text: str) -> int:
-    return len(_CLIP.encode(text)) + 2
+# What of these the glossary words otherwise.
+IN_USUAL_WORDS = {
+    "Urinalysis": "Urine cytology",
+    "left pleural cavity": "Left pleural effusion",
+    "atypia of uncertain significance (AUS)": "atypia of undetermined significance (AUS)",
+}
 
 
 def prompt_of(report: str, limit: int = 77) -> Prompt:
     return build_prompt(report, count_tokens=count_tokens, limit=limit)
-
-
-def characters(*texts: str) -> Counter[str]:
-    return Counter(c for text in texts for c in text if c.isalnum())
 
 
 def test_a_report_that_fits_is_the_prompt_word_for_word() -> None:
@@ -65,15 +63,20 @@ def test_a_report_that_fits_is_the_prompt_word_for_word() -> None:
 
 @pytest.mark.skipif(not COIN_REPORTS.exists(), reason="COIN's example reports are not beside this checkout")
 @pytest.mark.parametrize("limit", [77, 40, 24])
-def test_coins_own_reports_keep_site_and_diagnosis(limit: int) -> None:
+@pytest.mark.parametrize("way", ["condense", "chunk"])
+@pytest.mark.parametrize("with_glossary", [False, True])
+def test_coins_own_reports_keep_site_and_diagnosis(limit: int, way: LongReports, with_glossary: bool) -> None:
     with COIN_REPORTS.open(encoding="utf-8", newline="") as file:
         reports = {row["image"].removesuffix(".jpg"): row["report"] for row in csv.DictReader(file)}
     assert reports.keys() == ESSENTIALS.keys()
     lost = []
     for name, report in reports.items():
-        prompt = prompt_of(report, limit)
-        assert prompt.tokens == count_tokens(prompt.text) <= limit
-        lost += [(name, essential, prompt.text) for essential in ESSENTIALS[name] if essential not in prompt.text]
+        known = glossary() if with_glossary else None
+        prompt = build_prompt(report, count_tokens=count_tokens, limit=limit, long_reports=way, glossary=known)
+        assert all(count_tokens(text) <= limit for text in (*prompt.encoded.texts, prompt.encoded.pooled))
+        assert not (way == "chunk" and prompt.dropped)
+        needed = [IN_USUAL_WORDS.get(words, words) if with_glossary else words for words in ESSENTIALS[name]]
+        lost += [(name, words, prompt.text) for words in needed if words not in prompt.text]
     assert lost == []
 
 

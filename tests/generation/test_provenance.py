@@ -30,6 +30,10 @@ PROVENANCE = Provenance(
     created="2026-11-23T20:00:00+00:00",
     device="cpu",
     dtype="float32",
+    negative_prompt="blurred",
+    reading="chunked",
+    chunks=2,
+    replaced="“cue cells” → “clue cells”",
 )
 
 
@@ -74,8 +78,16 @@ def test_an_image_without_provenance_has_none(name: str, image: Image.Image, tmp
 
 
 def test_fields_of_a_later_version_are_ignored(image: Image.Image, tmp_path: Path) -> None:
-    later = dataclasses.asdict(PROVENANCE) | {"negative_prompt": "blurred"}
+    later = dataclasses.asdict(PROVENANCE) | {"mood": "blurred"}
     assert read_provenance(save_with(json.dumps(later), image, tmp_path / "a.png")) == PROVENANCE
+
+
+def test_a_file_from_before_the_reading_was_noted_can_be_read(image: Image.Image, tmp_path: Path) -> None:
+    earlier = dataclasses.asdict(PROVENANCE)
+    for name in ("negative_prompt", "reading", "chunks", "replaced"):
+        del earlier[name]
+    read = read_provenance(save_with(json.dumps(earlier), image, tmp_path / "a.png"))
+    assert read == dataclasses.replace(PROVENANCE, negative_prompt="", reading="", chunks=1, replaced="")
 
 
 @pytest.mark.parametrize(

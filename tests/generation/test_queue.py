@@ -11,6 +11,7 @@ import pytest
 
 from generation import CoinGenerator, EmptyReportError, GenerationCache, Preset, SettingsError
 from generation.pipeline import CoinPipeline
+from generation.prompt import Encoded
 
 QUICK = Preset("quick", steps=2, guidance=7.5)
 REPORTS = ["Clusters of atypical cells.", "No intraepithelial lesion (NILM).", "Single small cells in urine."]
@@ -22,8 +23,8 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, int]]]:
     seen: list[list[tuple[str, int]]] = []
     draw = CoinPipeline.draw
 
-    def watch(self: CoinPipeline, prompts: Sequence[str], seeds: Sequence[int], **more: Any) -> Any:
-        seen.append(list(zip(prompts, seeds, strict=True)))
+    def watch(self: CoinPipeline, prompts: Sequence[Encoded], seeds: Sequence[int], **more: Any) -> Any:
+        seen.append([(" ".join(prompt.texts), seed) for prompt, seed in zip(prompts, seeds, strict=True)])
         return draw(self, prompts, seeds, **more)
 
     monkeypatch.setattr(CoinPipeline, "draw", watch)

@@ -103,6 +103,30 @@ def test_only_what_is_missing_is_generated(
     assert changed.asked == [("Clusters of cells?", (0,))]
 
 
+def test_vectors_of_another_reading_or_sampling_are_not_taken(
+    models: tuple[Path, Path], encoder: Encoder, empty: SiteCheck, tmp_path: Path
+) -> None:
+    shelf = VectorShelf(tmp_path, encoder.dim)
+    long = "(Urine) Cue cells, single. " + "Single cells, large, with dark nuclei. " * 20
+    asked([long], GenerationPlan(watched(models), images=1), encoder, empty, shelf)
+    ways: dict[str, dict[str, Any]] = {
+        "the same": {},
+        "chunks": {"long_reports": "chunk"},
+        "negative": {"negative_prompt": "blurred"},
+        "guidance": {"guidance": 2.5},
+        "glossary": {"glossary": True},
+    }
+    drawn = {}
+    for name, options in ways.items():
+        generator = Watched(models[0], device="cpu", **options)
+        generator.asked = []
+        plan = GenerationPlan(generator, images=1)
+        asked([long], plan, encoder, empty, shelf)
+        drawn[name] = len(generator.asked)
+    assert drawn == {"the same": 0, "chunks": 1, "negative": 1, "guidance": 1, "glossary": 1}
+    assert "guidance 2.5" in GenerationPlan(Watched(models[0], device="cpu", guidance=2.5)).words()
+
+
 def test_a_wrong_image_is_dropped_as_in_a_search(models: tuple[Path, Path], encoder: Encoder, tmp_path: Path) -> None:
     """Two of three drawings of a report look like urine, and it asks for the thyroid."""
     generator = watched(models)

@@ -98,7 +98,9 @@ def test_a_wrong_image_is_dropped_and_drawn_again_with_the_site_stated(
 ) -> None:
     right, wrong = drawn(generator, REPORT, 3, 4)
     with archive_of(like(right, "thyroid") + like(wrong, "urine")) as archive:
-        query = generate_query(generator, encoder, archive, REPORT, seeds=[3, 4], preset="draft", site="thyroid")
+        query = generate_query(
+            generator, encoder, archive, REPORT, seeds=[3, 4], preset="draft", site="thyroid", site_hint=False
+        )
     # The tiny model hardly reads its text, so that the second drawing shows the wrong site as well.
     assert [(i.seed, i.attempt, i.used, i.verdict) for i in query.images] == [
         (3, 1, True, "right"),
@@ -112,6 +114,41 @@ def test_a_wrong_image_is_dropped_and_drawn_again_with_the_site_stated(
     assert query.generation.images == (query.images[0].drawn,)
     assert any("1 of 2 generated images showed another site (urine) than 'thyroid'" in note for note in query.notes)
     assert any("1 of the images drawn again" in note for note in query.notes)
+
+
+@pytest.mark.parametrize(
+    ("report", "site", "prompt"),
+    [
+        (REPORT, "thyroid", f"(Thyroid) {REPORT}"),
+        (NAMED, "thyroid", NAMED),
+        (REPORT, "", REPORT),  # nothing was asked for
+        ("No intraepithelial lesion (NILM).", "cervix", "No intraepithelial lesion (NILM)."),  # COIN's own shape
+    ],
+)
+def test_a_site_hint_states_the_asked_site_where_the_report_does_not(
+    report: str,
+    site: str,
+    prompt: str,
+    generator: CoinGenerator,
+    encoder: Encoder,
+    archive_of: Callable[..., AbstractContextManager[Archive]],
+) -> None:
+    with archive_of(unlike("thyroid")) as archive:
+        query = generate_query(
+            generator, encoder, archive, report, seeds=[3], preset="draft", site=site, site_hint=True
+        )
+    assert query.images[0].drawn.provenance.prompt == prompt
+
+
+def test_after_a_site_hint_another_seed_is_tried(
+    generator: CoinGenerator, encoder: Encoder, archive_of: Callable[..., AbstractContextManager[Archive]]
+) -> None:
+    [wrong] = drawn(generator, NAMED, 4)
+    with archive_of(like(wrong, "urine") + unlike("thyroid")) as archive:
+        query = generate_query(
+            generator, encoder, archive, REPORT, seeds=[4], preset="draft", site="thyroid", site_hint=True
+        )
+    assert [(i.seed, i.attempt) for i in query.images] == [(4, 1), (4 + AGAIN, 2)]
 
 
 def test_where_the_report_names_the_site_the_seed_is_changed_and_the_new_image_used(

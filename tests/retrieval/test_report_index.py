@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from index_store import Archive
-from retrieval import Encoder, add_manifest
+from retrieval import CaseSearch, Encoder, add_manifest
 from retrieval.fusion import FusionRule
 from retrieval.report_index import read_report_index
+from retrieval.report_words import with_meanings
 from tests.retrieval.conftest import speckled
 
 REPORTS = ("Clue cells, coccobacilli.", "Koilocytes, LSIL.", "", "Clue cells; Trichomonas.", "Papillary carcinoma.")
@@ -41,6 +42,24 @@ def test_words_find_what_shares_them_and_nothing_else(archive: Archive, encoder:
     assert archive.cases_by_id([ranking["a"].case_id])[ranking["a"].case_id].key == "d"
     assert ranking["a"].image_id is None
     assert reports.rank("melanoma", None, BY_WORDS, permitted=None) == {}
+
+
+def test_with_the_glossary_a_machine_translated_word_finds_the_usual_one(archive: Archive, encoder: Encoder) -> None:
+    reports = read_report_index(archive, encoder.fingerprint, glossary=True)
+    asked = with_meanings("Cue cell.")
+    assert asked == "Cue cell. clue"
+    assert list(reports.rank("Cue.", None, BY_WORDS, permitted=None)) == []
+    assert list(reports.rank(asked, None, BY_WORDS, permitted=None)) == ["a"]
+    assert with_meanings("Clue cells.") == "Clue cells."
+
+
+def test_a_search_understands_machine_translated_words_unless_told_not_to(archive: Archive, encoder: Encoder) -> None:
+    def found(glossary: bool, text: str) -> list[str]:
+        search = CaseSearch(archive, encoder, rules={"report": BY_WORDS}, glossary=glossary)
+        return [entry.case.key for entry in search.by_report(text, channels=("report",)).cases]
+
+    assert found(True, "Cue cell.") == ["a"]
+    assert found(False, "Cue cell.") == []
 
 
 def test_meaning_orders_by_the_cosine_of_the_texts(archive: Archive, encoder: Encoder) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from generation.glossary import glossary
 from generation.phantom import phantom_cases
 from retrieval import read_report
 from retrieval.vocabulary import vocabulary
@@ -151,6 +152,19 @@ def test_coins_reports_are_read_rightly_where_they_are_read() -> None:
     precision, coverage = precision_and_coverage([(reading.category, category) for reading, (_, category) in read])
     assert precision >= PRECISION
     assert coverage >= 0.85
+
+
+@pytest.mark.skipif(not COIN_REPORTS.is_file(), reason="COIN's example reports are not on this machine")
+def test_coins_reports_in_the_glossarys_words_are_read_as_well() -> None:
+    with COIN_REPORTS.open(encoding="utf-8", newline="") as file:
+        reports = [row["report"] for row in csv.DictReader(file)]
+    changed = 0
+    for report in reports:
+        text, replaced = glossary().apply(report)
+        before, after = read_report(report), read_report(text)
+        assert (after.site, after.system, after.category) == (before.site, before.system, before.category)
+        changed += bool(replaced)
+    assert changed == 9
 
 
 @pytest.mark.parametrize(("split", "least_covered"), [("train", 0.9), ("held-out", 0.85)])

@@ -93,6 +93,19 @@ def test_a_report_shows_synthetic_images_and_cases(app: AppTest, phantoms: list[
     assert len(app.image) == 12
 
 
+def test_what_the_glossary_replaced_stands_beside_the_prompt(
+    app: AppTest, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search_by_report(app, "Cue cells.")
+    assert "Cue cells." in texts(app), "COIN's own words are drawn by"
+    assert any("“Cue cells” → “Clue cells”" in note.value for note in app.info)
+    monkeypatch.setenv("COIN_GLOSSARY", "yes")
+    search_by_report(app, "Some cue cells.")
+    assert "Some clue cells." in texts(app)
+    assert "Replaced by the glossary:" in [caption.value for caption in app.caption]
+    assert "“cue cells” → “clue cells”" in texts(app)
+
+
 def test_every_phantom_on_screen_is_labelled(app: AppTest) -> None:
     search_by_report(app, "Clue cells.")
     labels = [element.value for element in app.markdown if "PHANTOM" in element.value]

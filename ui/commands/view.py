@@ -51,6 +51,7 @@ def streamlit_options(settings: Settings, *, browser: bool) -> list[str]:
     *("audit", "audit_days", "user_header", "readings", "reading_only"),
     *MODEL_SETTINGS,
     *GENERATOR_SETTINGS,
+    "site_hint",
 )
 def view(settings: Settings, browser: bool) -> None:
     """Open the view in the browser. It answers on 127.0.0.1 only."""

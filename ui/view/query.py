@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from ui.pictures import CARD, png_bytes, readable
-from ui.text import facts
+from ui.text import facts, prompt_length
 from ui.view.pictures import show_image, show_upload
 from ui.view.plain import escape
 from ui.view.region import draw_region
@@ -71,18 +71,29 @@ def _draw_generated(asked: Query, generated: GeneratedQuery) -> None:
                         on_click=ask_guarded,
                         args=(lambda seed=check.asked_seed: asked.without_seed(seed),),
                     )
-    first = generated.generation.images[0].provenance
-    st.caption(f"Preset {first.preset}: {first.steps} steps, guidance {first.guidance:g}. Prompt that was read:")
-    st.text(generated.generation.prompt.text)
+    first, prompt = generated.generation.images[0].provenance, generated.generation.prompt
+    st.caption(
+        f"Preset {first.preset}: {first.steps} steps, guidance {first.guidance:g}. Prompt that was read "
+        f"({prompt_length(prompt)}):"
+    )
+    st.text(prompt.text)
+    if first.negative_prompt:
+        st.caption("Negative prompt:")
+        st.text(first.negative_prompt)
+    if prompt.replaced:
+        st.caption("Replaced by the glossary:")
+        st.text("\n".join(map(str, prompt.replaced)))
+    if prompt.chunks and not prompt.dropped:
+        st.caption(f"The report was read in {len(prompt.chunks)} chunks; nothing was left out.")
     if dropped:
         label = f"{len(dropped)} images were dropped: they show another site"
         with st.expander(label), st.container(horizontal=True, gap="small"):
             for check in dropped:
                 with st.container(width=THUMBNAIL):
                     _draw_synthetic(check)
-    if generated.generation.prompt.dropped:
+    if prompt.dropped:
         with st.expander("Parts of the report that the model did not read"):
-            st.text("\n".join(generated.generation.prompt.dropped))
+            st.text("\n".join(prompt.dropped))
 
 
 def _draw_synthetic(check: GeneratedImageCheck) -> None:

@@ -1,0 +1,318 @@
+"""What a search by generated images gains from how a report is read and drawn: long reports, and settings.
+
+    python -m benchmarks.prompts --tables long      # plain truncation, condensing, chunks
+    python -m benchmarks.prompts --tables settings  # guidance, negative prompts, the site stated
+    python -m benchmarks.prompts --tables glossary  # machine-translated wordings, with the glossary and without
+
+Held-out phantoms of known site and category ask an archive of other held-out phantoms by the images that are generated
+from their reports, as the `generated` channel does (without the check of the site, which would hide differences).
+P@10: the share of the first ten cases of the query's site, and of its site and category, with 95 % bootstrap intervals
+over queries. Differences are paired: the same query, the same seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from benchmarks.generated_query import without_site
+from benchmarks.long_reports import long_report
+from benchmarks.machine import describe_machine
+from generation import PRESETS, CoinGenerator, GenerationCache, Prompt
+from generation.clauses import longest_head
+from generation.embeddings import PromptEmbeddings
+from generation.glossary import glossary
+from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
+from index_store import Archive, Case
+from retrieval import CaseSearch, Encoder, add_manifest
+from retrieval.answer import nearest_cases
+from retrieval.evaluation import bootstrap_mean
+from retrieval.fusion import mean_query
+from retrieval.generated_query import state_site, with_site_hint
+from retrieval.report_text import asked_text
+
+if TYPE_CHECKING:
+    import torch
+
+K = 10
+TABLES = ("long", "settings", "glossary")
+FOR_PHOTOGRAPHS = "blurry, low quality, jpeg artifacts, watermark, text, deformed"
+FOR_SMEARS = "out of focus, air-drying artefact, crush artefact, stain precipitate, debris"
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to read and draw: the report as it is put, and what the generator is made with."""
+
+    name: str
+    report: Callable[[Phantom], str]
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    kind: type[CoinGenerator] = CoinGenerator
+    pooled: str = "condensed"
+    """Whose pooled embedding goes with chunks: the condensed report's, the first chunk's, or the chunks' mean."""
+    against: str = ""
+    """The way that it is compared with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Of each query: shares of the first ten, and its images' unit rows, float32[queries, images, d]."""
+
+    site: npt.NDArray[np.float64]
+    both: npt.NDArray[np.float64]
+    vectors: npt.NDArray[np.float32]
+
+
+class _Truncated(CoinGenerator):
+    """Reads the beginning of a report, as SDXL does that is handed it whole."""
+
+    def prompt(self, report: str) -> Prompt:
+        text, tokens = " ".join(report.split()), self._files.tokens
+        if tokens.count(text) > tokens.limit:
+            text = text[: longest_head(text, tokens.count, tokens.limit)]
+        return Prompt(report, text, tokens.count(text), tokens.limit)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    classes = {(profile.site, profile.category) for profile in PROFILES}
+    references = phantom_cases(options.per_class * len(classes), seed=1, split="held-out")
+    encoder = Encoder(device=options.device)
+    report: dict[str, Any] = {"machine": describe_machine(), "encoder": encoder.fingerprint, "tables": {}}
+    print(f"{options.images} images a report, preset draft, {len(references)} references; {report['machine']}")
+    with TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        with Archive.create(Path(temporary) / "archive") as archive:
+            add_manifest(archive, write_phantoms(Path(temporary) / "phantoms", references), encoder, in_place=True)
+            for name in options.tables:
+                queries = _queries(name, options)
+                ways = _ways(name, CoinGenerator(device=options.device))
+                measured: dict[str, Measured] = {}
+                for way in ways:
+                    measured[way.name] = _measure(way, queries, archive, encoder, folder, options)
+                pictures = encoder.encode_images([query.draw() for query in queries])
+                title, rows = f"{name}: {len(queries)} reports", _rows(ways, measured, pictures)
+                print(f"\n{title}\n\n{_table(rows)}", flush=True)
+                report["tables"][title] = rows
+                if name == "glossary":
+                    report["tables"]["words"] = by_words = _by_words(archive, encoder, queries)
+                    print(f"\n{by_words}", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2, default=dataclasses.asdict) + "\n", encoding="utf-8")
+    return 0
+
+
+def _queries(table: str, options: argparse.Namespace) -> list[Phantom]:
+    if table != "glossary":
+        return phantom_cases(options.queries, seed=options.query_seed, split="held-out")
+    among = phantom_cases(40 * options.queries, seed=options.query_seed, split="held-out")
+    return [phantom for phantom in among if mistranslated(phantom.report) != phantom.report][: options.queries]
+
+
+def _ways(table: str, generator: CoinGenerator) -> list[Way]:
+    """The ways of a table; of two that are compared, the one compared with comes first."""
+    plain: Callable[[Phantom], str] = lambda phantom: phantom.report  # noqa: E731
+    if table == "glossary":
+        wrong: Callable[[Phantom], str] = lambda phantom: mistranslated(phantom.report)  # noqa: E731
+        return [
+            Way("usual wording", plain, {"glossary": False}),
+            Way("machine-translated wording", wrong, {"glossary": False}, against="usual wording"),
+            Way("the same, with the glossary", wrong, {"glossary": True}, against="machine-translated wording"),
+        ]
+    if table == "settings":
+        nameless: Callable[[Phantom], str] = lambda phantom: without_site(phantom.report)  # noqa: E731
+        hinted: Callable[[Phantom], str] = lambda phantom: with_site_hint(nameless(phantom), phantom.morphology.site)  # noqa: E731
+        stated: Callable[[Phantom], str] = lambda phantom: state_site(nameless(phantom), phantom.morphology.site)  # noqa: E731
+        default = f"guidance {PRESETS['draft'].guidance:g}, no negative prompt"
+        return [
+            Way(default, plain),
+            *(Way(f"guidance {g:g}", plain, {"guidance": g}, against=default) for g in (2.5, 7.5)),
+            Way("negative prompt for photographs", plain, {"negative_prompt": FOR_PHOTOGRAPHS}, against=default),
+            Way("negative prompt for smears", plain, {"negative_prompt": FOR_SMEARS}, against=default),
+            Way("reports without their site", nameless, against=default),
+            Way("the same, with a site hint", hinted, against="reports without their site"),
+            Way("the same, the site stated in all", stated, against="reports without their site"),
+        ]
+
+    def long(phantom: Phantom) -> str:
+        return long_report(phantom, generator._files.tokens.count, generator._files.tokens.limit)
+
+    def asked(phantom: Phantom) -> str:
+        return asked_text(long(phantom))
+
+    return [
+        Way("the phantom's own short report", plain),
+        Way("long: truncated", long, kind=_Truncated),
+        Way("long: condensed", long, {"long_reports": "condense"}, against="long: truncated"),
+        Way("long: chunks", long, {"long_reports": "chunk"}, against="long: condensed"),
+        *(
+            Way(f"long: chunks, pooled by {by}", long, {"long_reports": "chunk"}, pooled=by, against="long: chunks")
+            for by in ("first", "mean")
+        ),
+        Way("long, as a search reads it: condensed", asked, {"long_reports": "condense"}),
+        Way(
+            "long, as a search reads it: chunks",
+            asked,
+            {"long_reports": "chunk"},
+            against="long, as a search reads it: condensed",
+        ),
+    ]
+
+
+def mistranslated(report: str) -> str:
+    """The report with the glossary's wordings in the place of what they mean, and an aspirate "transpired"."""
+    report = re.sub(r"\baspirat(?:e|ion) of\b", "transpiration of", report)
+    for entry in glossary().entries:
+        if "{" not in entry.wording:
+            report = re.sub(rf"\b{re.escape(entry.meaning)}\b", entry.wording, report, flags=re.IGNORECASE)
+    return report
+
+
+def _measure(
+    way: Way, queries: list[Phantom], archive: Archive, encoder: Encoder, folder: Path, options: argparse.Namespace
+) -> Measured:
+    cache = GenerationCache(folder / way.pooled)  # the pooling is not in the key
+    generator = way.kind(device=options.device, cache=cache, **way.options)
+    requests = [(way.report(query), range(query.seed, query.seed + options.images)) for query in queries]
+    with _pooled(way.pooled):
+        queue = generator.generate_queue(requests, preset="draft")
+        vectors = [
+            encoder.encode_images([image.image for image in made.images])
+            for made in tqdm(queue, desc=way.name, total=len(requests), file=sys.stderr)
+        ]
+    site, both = np.zeros((2, len(queries)))
+    for place, (query, made) in enumerate(zip(queries, vectors, strict=True)):
+        found = nearest_cases(archive, mean_query(made), K, where=None, fingerprint=encoder.fingerprint)
+        site[place], both[place] = _shares([entry.case for entry in found], query)
+    return Measured(site, both, np.stack(vectors))
+
+
+def _shares(cases: Sequence[Case], query: Phantom) -> tuple[float, float]:
+    """Of the query's site among the first ten, and of its site and category."""
+    seen = query.morphology
+    of_site = [case.site == seen.site for case in cases]
+    of_both = [case.category == seen.category and right for case, right in zip(cases, of_site, strict=True)]
+    return sum(of_site) / K, sum(of_both) / K
+
+
+def _by_words(archive: Archive, encoder: Encoder, queries: list[Phantom]) -> str:
+    """The channels that compare words, asked by machine-translated reports."""
+    lines = [f"| P@{K} site + category by | usual wording | machine-translated | with the glossary | gained, paired |"]
+    lines.append("|---|---|---|---|---|")
+    searches = {understands: CaseSearch(archive, encoder, glossary=understands) for understands in (False, True)}
+    for channel in ("joint", "report"):
+        both = {}
+        for name, understands, wording in (
+            ("usual", False, str),
+            ("translated", False, mistranslated),
+            ("understood", True, mistranslated),
+        ):
+            found = [
+                searches[understands].by_report(wording(query.report), k=K, channels=(channel,)) for query in queries
+            ]
+            both[name] = np.array(
+                [
+                    _shares([entry.case for entry in result.cases], query)[1]
+                    for result, query in zip(found, queries, strict=True)
+                ]
+            )
+        cells = [*map(bootstrap_mean, both.values()), bootstrap_mean(both["understood"] - both["translated"])]
+        lines.append(f"| `{channel}` | {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _pooled(by: str) -> Iterator[None]:
+    """Another pooled embedding in the place of the condensed report's."""
+    shipped = PromptEmbeddings.pool
+    ways: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "condensed": shipped,
+        "first": lambda rows: rows[:1],
+        "mean": lambda rows: rows[: max(1, len(rows) - 1)].mean(dim=0, keepdim=True),
+    }
+    PromptEmbeddings.pool = staticmethod(ways[by])  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        PromptEmbeddings.pool = staticmethod(shipped)  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way, measured: estimates as text, and mean cosines."""
+
+    name: str
+    site: str
+    both: str
+    against: str
+    gained_site: str
+    gained_both: str
+    to_first: float
+    """Mean cosine to the image of the table's first way from the same seed."""
+    to_phantom: float
+    """Mean cosine to the phantom's own picture."""
+
+
+def _rows(ways: Sequence[Way], measured: dict[str, Measured], pictures: npt.NDArray[np.float32]) -> list[Row]:
+    first = measured[ways[0].name]
+    rows = []
+    for way in ways:
+        made = measured[way.name]
+        other = measured.get(way.against)
+        rows.append(
+            Row(
+                way.name,
+                str(bootstrap_mean(made.site)),
+                str(bootstrap_mean(made.both)),
+                way.against,
+                "" if other is None else str(bootstrap_mean(made.site - other.site)),
+                "" if other is None else str(bootstrap_mean(made.both - other.both)),
+                float((made.vectors * first.vectors).sum(axis=-1).mean()),
+                float((made.vectors * pictures[:, None]).sum(axis=-1).mean()),
+            )
+        )
+    return rows
+
+
+def _table(rows: Sequence[Row]) -> str:
+    lines = [
+        f"| reports and drawing | P@{K} site | P@{K} site + category | cosine to the first row, same seed "
+        "| cosine to the phantom |",
+        "|---|---|---|---|---|",
+        *(f"| {r.name} | {r.site} | {r.both} | {r.to_first:.3f} | {r.to_phantom:.3f} |" for r in rows),
+        "",
+        f"| difference, paired | P@{K} site | P@{K} site + category |",
+        "|---|---|---|",
+        *(f"| {r.name} − {r.against} | {r.gained_site} | {r.gained_both} |" for r in rows if r.against),
+    ]
+    return "\n".join(lines)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
+    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--query-seed", type=int, default=79, help="of no other benchmark")
+    parser.add_argument("--per-class", type=int, default=30, help="reference cases per site and category")
+    parser.add_argument("--images", type=int, default=2, help="generated images a report")
+    parser.add_argument("--folder", type=Path, help="keep generated images here, so that a second run draws nothing")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
