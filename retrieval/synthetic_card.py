@@ -51,6 +51,8 @@ anybody: an image need not show what its report says.
 | base | {made.recipe["base"]}, fingerprint {made.recipe["base_fingerprint"][:16]} |
 | LoRA | {_lora(made)} |
 | sampling | preset {name}: {steps} steps, guidance {guidance:g}, {scheduler or "the base's own scheduler"} |
+| prompts | long reports: {made.recipe["long_reports"]}; negative prompt: \
+{made.recipe["negative_prompt"].replace("|", "/") or "none"}; glossary: {"yes" if made.recipe["glossary"] else "no"} |
 | exact duplicates | {summary.exact_duplicates}, dropped |
 | near duplicates | {summary.near_duplicates}, kept and marked (`near_duplicate_of`): at most {NEAR_COPY_BITS} of \
 {HASH_BITS} bits of a perceptual hash apart |

@@ -114,15 +114,11 @@ class SyntheticSet:
         seed: int = 0,
         size: int | None = None,
     ) -> None:
-        from generation import PRESETS, SettingsError
-
-        if preset not in PRESETS:
-            raise SettingsError(f"Unknown preset {preset!r}: choose one of {', '.join(PRESETS)}.")
         self.folder = Path(folder)
         self.table = table
         self.per_report = per_report
         self._generator = generator
-        self._preset: Preset = PRESETS[preset]
+        self._preset: Preset = generator.sampling(preset)
         self._size = size if size is not None else int(generator.describe()["size"])
         # What cannot be drawn so is refused here, before the folder is made or bound to it.
         generator.generate_queue([], preset=self._preset, size=self._size)
@@ -224,6 +220,7 @@ class SyntheticSet:
             and provenance.model_fingerprint == recipe["base_fingerprint"]
             and provenance.lora_fingerprint == recipe["lora_fingerprint"]
             and [provenance.preset, provenance.steps, provenance.guidance] == recipe["sampling"][:3]
+            and provenance.negative_prompt == recipe["negative_prompt"]
             and (provenance.width, provenance.height) == (self._size, self._size)
         )
 
@@ -249,7 +246,7 @@ class SyntheticSet:
             if differing := [name for name in deciding if begun.get(name) != self.recipe[name]]:
                 raise SyntheticSetError(
                     f"The set in {self.folder} was drawn with other settings ({', '.join(sorted(differing))}). Name "
-                    "another folder for these, or use the weights, preset and size it was begun with "
+                    "another folder for these, or use the weights, sampling and size it was begun with "
                     f"(preset {begun.get('sampling', ['?'])[0]}, {begun.get('size')} px)."
                 )
 
@@ -325,6 +322,9 @@ def _recipe(generator: CoinGenerator, preset: Preset, size: int) -> dict[str, An
         "lora_fingerprint": about["lora_fingerprint"],
         "sampling": [preset.name, preset.steps, preset.guidance, preset.scheduler, options],
         "size": size,
+        "negative_prompt": generator.negative_prompt,
+        "long_reports": generator.long_reports,
+        "glossary": generator.uses_glossary,
     }
 
 

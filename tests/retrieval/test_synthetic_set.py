@@ -229,6 +229,20 @@ def test_another_way_to_draw_is_refused(
         opened(tmp_path / "new", ReportTable(Path("a.csv"), ("report",), (ReportRow(2, "--"),), ()), generator)
 
 
+def test_settings_of_prompts_and_guidance_belong_to_the_set(
+    weights: tuple[Path, Path], table: ReportTable, tmp_path: Path
+) -> None:
+    other = {"guidance": 6.0, "negative_prompt": "blurred", "long_reports": "chunk", "glossary": True}
+    made = opened(tmp_path / "set", table, CoinGenerator(*weights, device="cpu", **other), per_report=1)
+    assert made.draw() == 4
+    again = opened(tmp_path / "set", table, CoinGenerator(*weights, device="cpu", **other), per_report=1)
+    assert again.draw() == 0
+    for name, value in {"guidance": 5.0, "negative_prompt": "", "long_reports": "condense", "glossary": False}.items():
+        changed = CoinGenerator(*weights, device="cpu", **{**other, name: value})
+        with pytest.raises(SyntheticSetError, match=f"other settings .{'sampling' if name == 'guidance' else name}.*"):
+            opened(tmp_path / "set", table, changed, per_report=1)
+
+
 def test_a_set_that_was_never_begun_binds_nobody(generator: CoinGenerator, table: ReportTable, tmp_path: Path) -> None:
     opened(tmp_path / "set", table, generator, size=128)
     assert read_recipe(opened(tmp_path / "set", table, generator).folder)["size"] == 64
