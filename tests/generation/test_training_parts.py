@@ -14,6 +14,7 @@ from PIL import Image
 
 from generation import TrainingDataError, TrainingError
 from generation.pipeline import CoinPipeline, PromptTokens
+from generation.prompt import Encoded
 from generation.training.draws import draw_step, items_of_step
 from generation.training.encodings import Encodings, unwatched
 from generation.training.holdout import held_out_patients
@@ -194,7 +195,7 @@ class TestEncodings:
         encodings = self.encodings(base, tmp_path)
         prompt = "Smear shows clusters."
         encodings.encode_texts([prompt, prompt], pipeline, watch=unwatched)
-        guided, unguided, pooled, _ = pipeline.embed(prompt)
+        guided, unguided, pooled, _ = pipeline.embed(Encoded.of(prompt))
         assert torch.equal(encodings.text(prompt).tokens, guided[0].half())
         assert torch.equal(encodings.text(prompt).pooled, pooled[0].half())
         assert torch.equal(encodings.dropped_text(len(guided[0])).tokens, unguided[0].half())

@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from ui.commands.output import echo
 from ui.errors import ViewError
 from ui.options import GENERATOR_SETTINGS, MODEL_SETTINGS, with_settings
 from ui.service import open_archive
@@ -25,6 +26,10 @@ def streamlit_options(settings: Settings, *, browser: bool) -> list[str]:
         "server.address": ADDRESS,
         "server.port": settings.port,
         "server.headless": not browser,
+        # Else the first start on a machine waits in the terminal for an e-mail address, and where Streamlit finds the
+        # tools of a developer the page offers to install something.
+        "server.showEmailPrompt": False,
+        "logger.hideWelcomeMessage": True,
         "server.fileWatcherType": "none",
         "server.maxUploadSize": settings.max_upload_mb,
         "browser.gatherUsageStats": False,
@@ -64,6 +69,7 @@ def view(settings: Settings, browser: bool) -> None:
     _check_port(settings.port)
     from streamlit.web.cli import main as streamlit
 
+    echo(f"The view is on http://{ADDRESS}:{settings.port}. Stop it with Ctrl-C.")
     os.environ.update(settings.to_env())
     options = streamlit_options(settings, browser=browser)
     streamlit(["run", str(APP), *options], prog_name="streamlit", standalone_mode=False)
