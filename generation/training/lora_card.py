@@ -79,9 +79,9 @@ def write_card(training: LoraTraining) -> Path:
                 "A LoRA can memorise images that it was trained on and draw them again, and file names, settings and "
                 "counts below say something of where they came from. It is as confidential as the images. Reports "
                 "were read on the machine that trained and are in no file beside it.",
-                "Before images of it leave the house, compare them with the training images: with these in an "
-                "archive, `coin search --text` checks each generated image for near copies. What the check does not "
-                "flag is not proven to be new.",
+                "Before images of it leave the house, compare them with the training images: `coin copy-check "
+                "--images THEIRS --against MANIFEST` (or `--archive`) reports near copies, and how near the others lie. "
+                "What it does not flag is not proven to be new.",
             ],
             "Data": [
                 counts_table({"trained on": training.trained, "held out": training.held_out}),
