@@ -80,8 +80,8 @@ def write_card(training: LoraTraining) -> Path:
                 "counts below say something of where they came from. It is as confidential as the images. Reports "
                 "were read on the machine that trained and are in no file beside it.",
                 "Before images of it leave the house, compare them with the training images: `coin copy-check "
-                "--images THEIRS --against MANIFEST` (or `--archive`) reports near copies, and how near the others lie. "
-                "What it does not flag is not proven to be new.",
+                "--images THEIRS --against MANIFEST` (or `--archive`) reports near copies, and how near the others "
+                "lie. What it does not flag is not proven to be new.",
             ],
             "Data": [
                 counts_table({"trained on": training.trained, "held out": training.held_out}),
