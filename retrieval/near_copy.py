@@ -17,7 +17,7 @@ patients in `../shared/data/cytology`:
 
 The encoder must find the original first. With the starter the original is among the nearest 10 of these 2,766 for at
 least 99.3 % of the copies after JPEG, half or 128 px size, stain shift, blur, mirroring, a quarter turn, brightness
-+ 15 % or a central crop, for 97 % of paler, 96 % of darker ones, and 99 % after crop, turn, JPEG and brightness together:
++ 15 % or a central crop, 97 % of paler, 96 % of darker ones, and 99 % after crop, turn, JPEG and brightness together:
 what is not flagged is not proven to be new. A least similarity beside the hash prevented no false flag and lost
 copies when it was tried (with an earlier starter), so there is none.
 """
