@@ -17,7 +17,8 @@ from retrieval.experiment import LabelledImages
 from retrieval.generated_queries import Drawings, GenerationPlan
 from retrieval.labelled import read_labelled
 from retrieval.reference_images import describe_images, manifest_references
-from retrieval.synthetic_set import class_name, first_seed, read_recipe
+from retrieval.synthetic_plan import class_name, first_seed
+from retrieval.synthetic_set import read_recipe
 from retrieval.thumbnails import Thumbnails
 from retrieval.vector_shelf import VectorShelf
 
@@ -93,7 +94,7 @@ class DrawnImages:
     """Synthetic images drawn of the reports as they are asked for; only their vectors are kept, on a shelf.
 
     Each class gets `per_class` images: its reports take turns, each turn with the report's next seed, as in a synthetic
-    set (`synthetic_set.first_seed`). The same reports give the same images, so that folds share what they have in
+    set (`synthetic_plan.first_seed`). The same reports give the same images, so that folds share what they have in
     common, and an interrupted check goes on.
     """
 

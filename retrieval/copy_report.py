@@ -29,7 +29,8 @@ from retrieval.encoder import Encoder, Progress
 from retrieval.errors import EvaluationError
 from retrieval.near_copy import NEAR_COPY_BITS, hash_distances, orientation_hashes
 from retrieval.reference_images import References, read_images
-from retrieval.synthetic_set import RECIPE, SPLIT
+from retrieval.synthetic_plan import SPLIT
+from retrieval.synthetic_set import RECIPE
 
 if TYPE_CHECKING:
     import PIL.Image

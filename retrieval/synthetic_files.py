@@ -18,7 +18,8 @@ from retrieval.duplicates import Duplicates, Look, find_duplicates, look_at
 from retrieval.encoder import Progress
 from retrieval.errors import SyntheticSetError
 from retrieval.synthetic_card import card_text
-from retrieval.synthetic_set import DROPPED, RECIPE, SPLIT, SyntheticSet, class_of
+from retrieval.synthetic_plan import SPLIT, class_of
+from retrieval.synthetic_set import DROPPED, RECIPE, SyntheticSet
 
 if TYPE_CHECKING:
     from index_store import Problem

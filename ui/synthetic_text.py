@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from index_store import Problem
     from retrieval.copy_report import CopyPair, CopyReport
     from retrieval.synthetic_files import SetSummary
-    from retrieval.synthetic_set import Share
+    from retrieval.synthetic_plan import Share
 
 SHOWN: Final = 10
 """Of rows that were skipped, and of pairs."""

@@ -21,7 +21,8 @@ from generation import CoinGenerator, Provenance, SettingsError, read_provenance
 from index_store import Archive, ReportRow, ReportTable, read_report_table
 from retrieval import Encoder, SyntheticSet, SyntheticSetError, add_manifest, finish_set
 from retrieval.synthetic_files import carried_columns
-from retrieval.synthetic_set import SetImage, Share, class_folders, plan_images, read_recipe
+from retrieval.synthetic_plan import SetImage, Share, class_folders, plan_images
+from retrieval.synthetic_set import read_recipe
 from tests.models import tiny_lora, tiny_sdxl
 
 ROOT = Path(__file__).parents[2]
@@ -307,7 +308,7 @@ import sys
 from generation import CoinGenerator
 from index_store import read_report_table
 from retrieval import SyntheticSet
-from retrieval.synthetic_set import Share
+from retrieval.synthetic_plan import Share
 base, lora, table, folder, number = sys.argv[1:]
 generator = CoinGenerator(base, lora, device="cpu")
 made = SyntheticSet(folder, read_report_table(table), generator, preset="draft", per_report=2)

@@ -19,7 +19,7 @@ from ui.settings import Settings
 from ui.text import generation_text
 
 if TYPE_CHECKING:
-    from retrieval.synthetic_set import Share
+    from retrieval.synthetic_plan import Share
 
 
 def _share(context: click.Context, parameter: click.Parameter, value: str | None) -> Share | None:
@@ -28,7 +28,7 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
     number, slash, of = value.partition("/")
     if not (slash and number.isdecimal() and of.isdecimal()):
         raise click.BadParameter(f"'{value}' is no share: write 2/8 for the second of eight.")
-    from retrieval.synthetic_set import Share
+    from retrieval.synthetic_plan import Share
 
     return Share(int(number), int(of))
 

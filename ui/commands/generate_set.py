@@ -15,7 +15,7 @@ from ui.synthetic_text import copy_record, copy_text, set_text, share_text
 
 if TYPE_CHECKING:
     from retrieval.copy_report import CopyReport
-    from retrieval.synthetic_set import Share
+    from retrieval.synthetic_plan import Share
 
 
 def generate_set(
