@@ -35,6 +35,8 @@ from .shortlist import LISTS, SCAN, FastScan, HalfPrecision, InvertedLists
 from .vector_rows import DamagedRowsError, VectorRows
 
 FORMAT = 4
+ATTEMPTS = 5
+"""To read while others write."""
 
 
 @dataclass(frozen=True)
@@ -90,18 +92,31 @@ class IndexFile:
         Raises:
             IndexFileProblem: missing, damaged, or of another archive, encoder or format.
         """
-        for _attempt in range(2):  # a writer may have replaced the pair between our opening the one and the other
+        # A writer may replace the card, delete what the old one named and wipe removed rows while we read: what then
+        # looks missing or damaged is the old one's, and the new one is there to be read.
+        for _attempt in range(ATTEMPTS):
+            card = self._card_bytes()
             try:
                 return self._read()
-            except FileNotFoundError:
-                continue
+            except IndexFileProblem as problem:
+                found = problem
             except KeyError as error:
-                raise IndexFileProblem(f"its description lacks {error}") from error
-            except DamagedRowsError as error:
-                raise IndexFileProblem(WRONG) from error
+                found = IndexFileProblem(f"its description lacks {error}")
+            except DamagedRowsError:
+                found = IndexFileProblem(WRONG)
+            except FileNotFoundError:
+                found = IndexFileProblem("it was missing")
             except (OSError, ValueError, TypeError, RuntimeError) as error:
-                raise IndexFileProblem(f"it cannot be read ({type(error).__name__})") from error
-        raise IndexFileProblem("it was missing")
+                found = IndexFileProblem(f"it cannot be read ({type(error).__name__})")
+            if self._card_bytes() == card:
+                break
+        raise found
+
+    def _card_bytes(self) -> bytes:
+        try:
+            return self._card.read_bytes()
+        except OSError:
+            return b""
 
     def _read(self) -> tuple[FaissIndex, LogPosition]:
         card = json.loads(self._card.read_text("utf-8"))
