@@ -6,8 +6,8 @@
 
 A near copy is told by the perceptual hash, with the threshold of `near_copy`, from *every* reference: unlike there,
 the encoder need not find the original first, which it does for 96 to 100 % of altered copies. On the 2,766 shared
-images that costs no false flag: of all pairs of images of different patients, in every orientation, one is within the
-threshold, the same overlapping photographs that were found among the nearest ten (`python -m benchmarks.near_copies`).
+images that flags one pair of images of different patients, in any orientation: two overlapping photographs of one blood
+smear (`python -m benchmarks.near_copies`).
 
 How near is near is read beside a baseline: each reference's similarity to the nearest image of *another* patient. Were
 generated images no nearer to the references than other patients' real images are, the two distributions would agree;

@@ -313,6 +313,26 @@ def test_a_second_writer_never_changes_what_a_reader_has_mapped(tmp_path: Path) 
     assert len(list(tmp_path.glob("*.vectors"))) == 1
 
 
+def test_a_writer_that_wipes_while_the_index_is_read_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card was read, then another saves: removed rows are wiped in the file that the card names."""
+    index, writer = an_index(EXACT), IndexFile(tmp_path, IDENTITY)
+    writer.write(index, LogPosition(1, 1))
+    as_ever, saved = VectorRows.stored, []
+
+    def meanwhile(*arguments: object) -> VectorRows:
+        if not saved:
+            saved.append(index.remove(IDS[:50]))
+            writer.write(index, LogPosition(2, 2))
+        return as_ever(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(VectorRows, "stored", meanwhile)
+    again, position = IndexFile(tmp_path, IDENTITY).read()
+    assert (position.sequence, again.count) == (2, COUNT - 50)
+    assert len(saved) == 1
+
+
 def test_what_a_killed_writer_appended_does_not_count(tmp_path: Path) -> None:
     file = IndexFile(tmp_path, IDENTITY)
     index = FaissIndex.filled(WIDTH, [(IDS[:1000], VECTORS[:1000])])
