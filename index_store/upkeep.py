@@ -165,10 +165,12 @@ class ArchiveUpkeep(ArchiveReading):
                         f"{encoder.name} ({fingerprint[:12]}) is the encoder that answers searches; its vectors cannot "
                         "be dropped. Embed the archive with another one and switch first."
                     )
+            # The saved index first: killed in between, it is made anew from vectors that are still there. The other way
+            # round it would outlive them.
+            self._index.discard(encoder)
             with self._catalog.writing() as session:
                 dropped = reembedding.drop_vectors(session, encoder.id)
                 advance(session)
-            self._index.discard(encoder)
             self._catalog.erase_removed()
         return dropped
 
