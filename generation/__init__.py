@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from generation.jobs import GeneratedImage, Generation
     from generation.presets import PRESETS, Preset
     from generation.prompt import Prompt, build_prompt
-    from generation.provenance import Provenance, carries_provenance, read_provenance, save_png
+    from generation.provenance import Provenance, carries_provenance, read_provenance, save_png, text_sha256
     from generation.training.lora import train_lora
     from generation.training.lora_card import LoraTraining
     from generation.training.lora_settings import LoraSettings
@@ -58,7 +58,7 @@ _MODULES = {
     "jobs": ("GeneratedImage", "Generation"),
     "presets": ("PRESETS", "Preset"),
     "prompt": ("Prompt", "build_prompt"),
-    "provenance": ("Provenance", "carries_provenance", "read_provenance", "save_png"),
+    "provenance": ("Provenance", "carries_provenance", "read_provenance", "save_png", "text_sha256"),
     "training.lora": ("train_lora",),
     "training.lora_card": ("LoraTraining",),
     "training.lora_settings": ("LoraSettings",),
@@ -98,6 +98,7 @@ __all__ = [
     "choose_dtype",
     "read_provenance",
     "save_png",
+    "text_sha256",
     "train_lora",
 ]
 

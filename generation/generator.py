@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import operator
 import threading
@@ -25,7 +24,7 @@ from generation.model_files import ModelFiles
 from generation.pipeline import CoinPipeline
 from generation.presets import Preset, choose_preset
 from generation.prompt import LongReports, Prompt, build_prompt, check_long_reports
-from generation.provenance import Provenance, software
+from generation.provenance import Provenance, software, text_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -246,9 +245,7 @@ class CoinGenerator:
             job.found = {seed: self._look_up(job, seed, drawing) for seed in job.seeds}
 
     def _job(self, report: str, seeds: tuple[int, ...]) -> Job:
-        return Job(
-            report, hashlib.sha256(report.encode(errors="surrogatepass")).hexdigest(), self.prompt(report), seeds
-        )
+        return Job(report, text_sha256(report), self.prompt(report), seeds)
 
     def _pipeline(self) -> CoinPipeline:
         with self._lock:

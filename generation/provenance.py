@@ -8,6 +8,7 @@ the prompt is, and a prompt is the report or an extract of it: share generated i
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.metadata
 import io
 import json
@@ -94,6 +95,11 @@ def _checked(name: str, value: object, expected: str) -> object:
     if not isinstance(value, kinds) or isinstance(value, bool):
         raise ProvenanceError(f"The image's provenance has a wrong {name!r}: {expected} expected.")
     return value
+
+
+def text_sha256(text: str) -> str:
+    """SHA-256, in hex, of a text: what provenance, sets and readings know a report by without its words."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 @functools.cache

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from generation import text_sha256
 from retrieval.augmentation import SyntheticImages
 from retrieval.encoder import Encoder, Progress
 from retrieval.errors import EvaluationError, SyntheticSetError
@@ -114,7 +114,7 @@ class DrawnImages:
 
     def images(self, texts: Mapping[str, int], progress: Progress | None) -> SyntheticImages:
         """Raises what `CoinGenerator.generate_queue` and `Encoder.encode_images` raise; what was made is kept."""
-        hashes = {text: hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() for text in texts}
+        hashes = {text: text_sha256(text) for text in texts}
         of_class: dict[int, list[str]] = {}
         for text in sorted(texts, key=lambda text: hashes[text]):
             of_class.setdefault(texts[text], []).append(text)
@@ -180,7 +180,7 @@ class SetImages:
         return self._words
 
     def images(self, texts: Mapping[str, int], progress: Progress | None) -> SyntheticImages:
-        hashed = {hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest(): text for text in texts}
+        hashed = {text_sha256(text): text for text in texts}
         place = {text: i for i, text in enumerate(sorted(texts))}
         keep = [i for i, sha256 in enumerate(self._hashes) if sha256 in hashed]
         of = [hashed[self._hashes[i]] for i in keep]

@@ -7,6 +7,7 @@ images. The penalty's strength is chosen on the training images alone, by cross-
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -86,4 +87,8 @@ def _solve(vectors: Vectors, classes: Ints, categories: int, strength: float) ->
         return LinearProbe(None, present, categories, strength)
     # Its balanced weights are n in all, so that C stands before a sum and not before a mean.
     model = LogisticRegression(C=strength / len(vectors), class_weight="balanced", max_iter=MOST_STEPS)
-    return LinearProbe(model.fit(vectors.astype(np.float64), classes), present, categories, strength)
+    with warnings.catch_warnings():
+        # An image or two a class is what is asked about here, and no sign of numbers taken for classes.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        model.fit(vectors.astype(np.float64), classes)
+    return LinearProbe(model, present, categories, strength)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from generation import text_sha256
 from retrieval.errors import ReadingError
 from retrieval.report_reader import read_report
 
@@ -112,8 +112,7 @@ def _labels_by_report(archive: Archive) -> dict[str, tuple[str, str]]:
     while cases := archive.cases(limit=_PAGE, offset=offset):
         offset += len(cases)
         for case in cases:
-            # As `generation` hashes it.
-            key = hashlib.sha256(case.report.encode(errors="surrogatepass")).hexdigest()
+            key = text_sha256(case.report)
             label = (case.site, case.category)
             labels[key] = label if labels.get(key, label) == label else ("", "")
     return labels

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from generation.whole_file import write_whole
 from retrieval.duplicates import Duplicates, Look, find_duplicates, look_at
 from retrieval.encoder import Progress
 from retrieval.errors import SyntheticSetError
@@ -95,22 +95,11 @@ def finish_set(made: SyntheticSet, *, drawn: int, seconds: float, progress: Prog
             name: getattr(summary, name)
             for name in ("images", "reports", "distinct_reports", "classes", "exact_duplicates", "near_duplicates")
         }
-        write_text(made.folder / RECIPE, json.dumps({"recipe": made.recipe, "counts": counts}, indent=2) + "\n")
-        write_text(made.folder / "README.md", card_text(made, summary))
+        write_whole(
+            made.folder / RECIPE, f"{json.dumps({'recipe': made.recipe, 'counts': counts}, indent=2)}\n".encode()
+        )
+        write_whole(made.folder / "README.md", card_text(made, summary).encode())
     return summary
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file whole, or not at all."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with part.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _look_at_all(paths: Sequence[Path], progress: Progress | None) -> list[Look]:
@@ -189,8 +178,8 @@ def _write_tables(made: SyntheticSet, kept: Sequence[int], duplicates: Duplicate
     writer.writeheader()
     writer.writerows(records)
     lines = [json.dumps(_hugging_face(record), ensure_ascii=False) for record in records]
-    write_text(made.folder / SPLIT / "metadata.jsonl", "\n".join(lines) + "\n")
-    write_text(made.folder / MANIFEST, text.getvalue())
+    write_whole(made.folder / SPLIT / "metadata.jsonl", ("\n".join(lines) + "\n").encode())
+    write_whole(made.folder / MANIFEST, text.getvalue().encode())
 
 
 def carried_columns(columns: Iterable[str]) -> dict[str, str]:

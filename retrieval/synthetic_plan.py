@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from generation import text_sha256
 from retrieval.errors import SyntheticSetError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def plan_images(rows: Sequence[ReportRow], *, per_report: int, seed: int) -> tup
     turn: Counter[str] = Counter()
     images = []
     for row in rows:
-        sha256 = hashlib.sha256(row.report.encode(errors="surrogatepass")).hexdigest()
+        sha256 = text_sha256(row.report)
         first = seed + first_seed(sha256) + turn[sha256] * per_report
         turn[sha256] += 1
         folder = folders[class_of(row)]

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from filelock import FileLock
 
+from generation.whole_file import write_whole
 from retrieval.encoder import Progress
 from retrieval.errors import SyntheticSetError
 from retrieval.synthetic_plan import SPLIT, SetImage, Share, plan_images
@@ -183,8 +184,6 @@ class SyntheticSet:
         )
 
     def _open(self) -> None:
-        from retrieval.synthetic_files import write_text
-
         if self.folder.is_dir() and not (self.folder / RECIPE).exists():
             foreign = sorted(path.name for path in self.folder.iterdir() if path.name not in _OURS)
             if foreign:
@@ -196,7 +195,7 @@ class SyntheticSet:
         with self.lock:  # two shares may begin together
             path = self.folder / RECIPE
             if not path.exists() or not self.files():  # nothing is drawn yet that would bind it
-                write_text(path, json.dumps({"recipe": self.recipe}, indent=2) + "\n")
+                write_whole(path, f"{json.dumps({'recipe': self.recipe}, indent=2)}\n".encode())
                 return
             begun = read_recipe(self.folder)
             # Names are for people: the same weights in another folder are the same.

@@ -11,7 +11,6 @@ and number format.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from generation.errors import TrainingDataError, TrainingError
 from generation.prompt import Encoded
+from generation.provenance import text_sha256
 from generation.training.lora_settings import LoraSettings
 from generation.training.pairs import TrainingPair
 from generation.training.views import views
@@ -70,7 +70,7 @@ class Encodings:
         self._folder = work / base.fingerprint[:16]
         self._size = settings.size or base.size
         cut = f"{self._size} {settings.crop} {settings.turns}"
-        self._cuts = {count: f"{_hash(f'{cut} {count}')[:8]}" for count in (1, settings.views)}
+        self._cuts = {count: f"{text_sha256(f'{cut} {count}')[:8]}" for count in (1, settings.views)}
         self._kept: dict[Path, dict[str, torch.Tensor]] = {}
         self._kept_bytes = 0
 
@@ -131,7 +131,7 @@ class Encodings:
         return self._folder / "latents" / f"{pair.content}-{self._cuts[count]}.safetensors"
 
     def _text(self, prompt: str) -> Path:
-        return self._folder / "texts" / f"{_hash(prompt)}.safetensors"
+        return self._folder / "texts" / f"{text_sha256(prompt)}.safetensors"
 
     def _dropped(self, tokens: int) -> Path:
         return self._folder / "texts" / f"dropped-{tokens}.safetensors"
@@ -218,7 +218,3 @@ def _save(path: Path, **tensors: torch.Tensor) -> None:
     from safetensors.torch import save
 
     write_whole(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -4,10 +4,10 @@ patients are added, and so that an encoder and a LoRA of the same data hold out 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
 from generation.errors import TrainingDataError
+from generation.provenance import text_sha256
 
 ONE_IN = 5
 
@@ -38,4 +38,4 @@ def held_out_patients(patients: Iterable[str], one_in: int = ONE_IN) -> frozense
 
 
 def _number(patient: str) -> int:
-    return int(hashlib.sha256(patient.encode(errors="surrogatepass")).hexdigest(), 16)
+    return int(text_sha256(patient), 16)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from PIL import Image
+
+from generation.provenance import text_sha256
 
 PARTICULARS = ("site", "system", "category", "stain", "kind", "license", "source", "phantom")
 """What a model card counts by."""
@@ -63,9 +64,5 @@ def count_pairs(pairs: Sequence[TrainingPair]) -> PairCounts:
 
 def data_fingerprint(pairs: Iterable[TrainingPair]) -> str:
     """SHA-256, in hex, over contents, patients and reports, in no order: the same data give the same."""
-    lines = sorted(_hash(f"{pair.content}\0{pair.patient}\0{pair.report}") for pair in pairs)
-    return _hash("\n".join(lines))
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    lines = sorted(text_sha256(f"{pair.content}\0{pair.patient}\0{pair.report}") for pair in pairs)
+    return text_sha256("\n".join(lines))

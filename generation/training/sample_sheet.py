@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from generation.presets import PRESETS
 from generation.prompt import Encoded
-from generation.provenance import Provenance, save_png
+from generation.provenance import Provenance, save_png, text_sha256
 
 if TYPE_CHECKING:
     from generation.pipeline import CoinPipeline
@@ -54,9 +53,8 @@ class SampleSheets:
             )
             rows.append((title or f"held-out report {place}", drawn))
         sheet = sample_sheet(rows, step=step, seeds=self._seeds)
-        texts = "\0".join(self._prompts).encode(errors="surrogatepass")
         provenance = Provenance(
-            report_sha256=hashlib.sha256(texts).hexdigest(),
+            report_sha256=text_sha256("\0".join(self._prompts)),
             prompt="",  # reports of held-out patients
             seed=self._seeds[0],
             preset=preset.name,

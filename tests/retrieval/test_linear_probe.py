@@ -60,6 +60,12 @@ def test_one_class_or_one_group_can_be_trained_on_and_nothing_cannot() -> None:
         train_probe(vectors[:0], classes[:0], classes[:0], 3)
 
 
+def test_an_image_a_class_is_enough_and_no_warning() -> None:
+    vectors = unit(np.random.default_rng(0).normal(size=(30, 64)))
+    probe = train_probe(vectors, np.arange(30), np.arange(30), 30, strengths=[1000.0])
+    assert (probe.probabilities(vectors).argmax(axis=1) == np.arange(30)).all()
+
+
 def test_the_area_is_scikit_learns_within_one_round() -> None:
     rng = np.random.default_rng(0)
     classes = np.arange(120) % 4

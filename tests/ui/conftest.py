@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from click.testing import CliRunner, Result
 
 from generation.phantom import Phantom, phantom_cases, write_phantoms
+from retrieval import ReadingStudy
 from tests.clip_model import tiny_clip
 from tests.models import tiny_lora, tiny_sdxl
 from tests.ui.served_view import CHROMIUM
@@ -94,3 +96,18 @@ def environment(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     return settings
+
+
+@pytest.fixture
+def study(
+    environment: dict[str, str], phantoms: list[Phantom], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ReadingStudy]:
+    """A blinded reading, in the folder that the view looks into."""
+    from tests.ui.reading_parts import make_reading  # which uses `coin` of this module
+
+    monkeypatch.setenv("COIN_READINGS", str(tmp_path / "readings"))
+    study = ReadingStudy(make_reading(tmp_path, phantoms))
+    yield study
+    study.close()
+    st.cache_resource.clear()
+    st.cache_data.clear()

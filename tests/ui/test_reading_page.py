@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from generation.phantom import Phantom
 from retrieval import RESEARCH_USE, ReadingStudy, open_reading
-from tests.ui.reading_parts import PAIRS, make_reading
+from tests.ui.reading_parts import PAIRS
 from tests.ui.test_view import APP, HOSTILE, checked, click, marked_up, texts
 
 PAGE = "reading_page.py"
 HIDDEN = "Real or generated: hidden until the reading is closed."
 TOTAL = 2 * PAIRS
-
-
-@pytest.fixture
-def study(
-    environment: dict[str, str], phantoms: list[Phantom], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ReadingStudy]:
-    monkeypatch.setenv("COIN_READINGS", str(tmp_path / "readings"))
-    study = ReadingStudy(make_reading(tmp_path, phantoms))
-    yield study
-    study.close()
-    st.cache_resource.clear()
-    st.cache_data.clear()
 
 
 def opened() -> AppTest:

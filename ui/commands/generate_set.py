@@ -31,9 +31,10 @@ def generate_set(
     as_json: bool,
 ) -> None:
     """Draw what is missing; with a share, no more than that; else also end the set. Prints what was done."""
+    from generation.whole_file import write_whole
     from index_store import read_manifest, read_report_table
     from retrieval.synthetic_card import card_text
-    from retrieval.synthetic_files import finish_set, write_text
+    from retrieval.synthetic_files import finish_set
     from retrieval.synthetic_set import SyntheticSet
 
     table = read_report_table(manifest)
@@ -58,7 +59,7 @@ def generate_set(
     set_sheet(out, summary)
     copies = None if against is None else _copies(settings, out, against)
     if copies is not None:
-        write_text(out / "README.md", card_text(made, summary, copies))
+        write_whole(out / "README.md", card_text(made, summary, copies).encode())
     if as_json:
         found = None if copies is None else copy_record(copies)
         echo_json({"set": summary, "images_per_second": summary.images_per_second, "copies": found})
@@ -67,15 +68,15 @@ def generate_set(
 
 
 def _copies(settings: Settings, out: Path, against: Path) -> CopyReport:
+    from generation.whole_file import write_whole
     from retrieval import Encoder
     from retrieval.copy_report import check_copies, images_of
     from retrieval.reference_images import manifest_references
-    from retrieval.synthetic_files import write_text
 
     encoder = Encoder(settings.encoder, device=settings.device)
     with progress("Reading the training images", unit="images") as read:
         references = manifest_references(against, encoder, work=settings.work_folder, progress=read)
     with progress("Checking for copies", unit="images") as check:
         report = check_copies(images_of(out), references, encoder, progress=check)
-    write_text(out / "copy-report.json", json_text(copy_record(report)) + "\n")
+    write_whole(out / "copy-report.json", f"{json_text(copy_record(report))}\n".encode())
     return report
