@@ -38,6 +38,7 @@ from generation import PRESETS, CoinGenerator, Preset
 from generation.weights import STARTER, Base, find_base
 
 PUBLISHED = "published script"
+QUEUE_BATCH = 8
 
 
 @dataclass
@@ -52,8 +53,6 @@ class Row:
     repetitions: list[float] = field(default_factory=list)
     """Seconds an image, of each."""
     first_image_s: float | None = None
-    compile_s: float | None = None
-    """What the first batch took beyond a later one."""
     peak_gb: float | None = None
     peak_reserved_gb: float | None = None
     """What the allocator held, its own gaps included."""
@@ -87,15 +86,17 @@ class Bench:
         return CoinGenerator(self.base, self.lora, device=self.device, **options)
 
 
-def measure(bench: Bench, row: Row, draw: Callable[[str, int], int], warm_up: Callable[[], object] | None) -> None:
+def measure(
+    bench: Bench, row: Row, draw: Callable[[str, int], int], warm_up: Callable[[], object] | None, repetitions: int
+) -> None:
     """Fill a row. `draw(report, seed)` draws and returns the number of images."""
     if warm_up is not None:
         warm_up()
     with gpu_memory(bench, row):
-        for number in range(bench.repetitions):
+        for number in range(repetitions):
             last = row.repetitions[-1] * row.images if row.repetitions else 0.0
             if number and last > bench.left():
-                row.note = f"{number} of {bench.repetitions} repetitions: no time for more"
+                row.note = f"{number} of {repetitions} repetitions: no time for more"
                 break
             started = time.perf_counter()
             row.images = draw(bench.reports[number % len(bench.reports)], 1000 + number)
@@ -135,7 +136,7 @@ def ours(bench: Bench, generator: CoinGenerator, row: Row, *, first: bool = Fals
             draw("A first report.", 1)
             row.first_image_s = time.perf_counter() - started
     short = dataclasses.replace(preset, name="warm-up", steps=2)
-    measure(bench, row, draw, None if first else lambda: draw("A report to warm up.", 2, short))
+    measure(bench, row, draw, None if first else lambda: draw("A report to warm up.", 2, short), bench.repetitions)
 
 
 def reference_and_draft(bench: Bench) -> None:
@@ -167,7 +168,7 @@ def published(bench: Bench) -> None:
             pipe.set_progress_bar_config(disable=True)
             draw("A first report.")
             row.first_image_s = time.perf_counter() - started
-        measure(bench, row, draw, None)
+        measure(bench, row, draw, None, bench.repetitions)
 
 
 def low_memory(bench: Bench) -> None:
@@ -181,32 +182,27 @@ def compiled(bench: Bench) -> None:
     generator = bench.generator(compiled=True)
     with row_of(bench, Row("ours, compiled", "reference", 4)) as row:
         ours(bench, generator, row, first=True)
-        uncompiled = next(
-            (other for other in bench.rows if (other.name, other.preset, other.batch) == ("ours", "reference", 4)), None
-        )
-        loading = next((other for other in bench.rows if other.name == "ours" and other.first_image_s), None)
-        if uncompiled and uncompiled.seconds_an_image and loading and loading.seconds_an_image:
-            assert row.first_image_s is not None and row.seconds_an_image is not None
-            assert loading.first_image_s is not None
-            load_s = loading.first_image_s - loading.seconds_an_image
-            row.compile_s = row.first_image_s - load_s - 4 * row.seconds_an_image
     with row_of(bench, Row("ours, compiled", "draft", 4)) as row:
         ours(bench, generator, row)
 
 
 def queue(bench: Bench) -> None:
-    """Many reports with one image each: batches across reports, against one report after the other."""
+    """Many reports with one image each, in batches across reports. Once: that is as many images as reports."""
     generator = bench.generator()
-    for batch in (4, 8):
-        with row_of(bench, Row(f"ours, queue of {bench.queue} reports", "draft", batch)) as row:
+    with row_of(bench, Row(f"ours, queue of {bench.queue} reports", "draft", QUEUE_BATCH)) as row:
 
-            def run(_report: str, seed: int, batch: int = batch, preset: Preset = PRESETS["draft"]) -> int:
-                requests = [(report, [seed + number]) for number, report in enumerate(bench.reports[: bench.queue])]
-                made = generator.generate_queue(requests, preset=preset, batch_size=batch, size=bench.size)
-                return sum(len(generation.images) for generation in made)
+        def run(_report: str, seed: int, preset: Preset = PRESETS["draft"]) -> int:
+            requests = [(report, [seed + number]) for number, report in enumerate(bench.reports[: bench.queue])]
+            made = generator.generate_queue(requests, preset=preset, batch_size=QUEUE_BATCH, size=bench.size)
+            return sum(len(generation.images) for generation in made)
 
-            short = dataclasses.replace(PRESETS["draft"], name="warm-up", steps=2)
-            measure(bench, row, run, lambda run=run, short=short, batch=batch: run("", 0, batch, short))
+        short = dataclasses.replace(PRESETS["draft"], name="warm-up", steps=2)
+        first = [(report, [0]) for report in bench.reports[:QUEUE_BATCH]]
+
+        def warm_up() -> None:
+            list(generator.generate_queue(first, preset=short, batch_size=QUEUE_BATCH, size=bench.size))
+
+        measure(bench, row, run, warm_up, repetitions=1)
 
 
 # In the order of importance, each with the seconds that must be left for it to start: guesses for a data-centre GPU.
@@ -214,8 +210,8 @@ GROUPS: tuple[tuple[str, Callable[[Bench], None], float], ...] = (
     ("ours", reference_and_draft, 60),
     ("published", published, 55),
     ("low memory", low_memory, 35),
-    ("compiled", compiled, 90),
     ("queue", queue, 60),
+    ("compiled", compiled, 90),
 )
 
 
@@ -296,9 +292,8 @@ def table(rows: Sequence[Row], counts: dict[str, float]) -> str:
     slow = next((row.seconds_an_image for row in rows if row.name == PUBLISHED), None)
     rate = counts.get("bf16_tflop_per_s")
     lines = [
-        "| | preset | batch | s / image | × published | of the floor | first image, s | compiling, s "
-        "| peak GB (reserved) | |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| | preset | batch | s / image | × published | of the floor | first batch, s | peak GB (reserved) | |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         taken = row.seconds_an_image
@@ -310,7 +305,6 @@ def table(rows: Sequence[Row], counts: dict[str, float]) -> str:
             "" if taken is None or slow is None else f"{slow / taken:.2f}",
             "" if taken is None or rate is None else f"{_image_tflop(row.preset, counts) / rate / taken:.0%}",
             "" if row.first_image_s is None else f"{row.first_image_s:.1f}",
-            "" if row.compile_s is None else f"{row.compile_s:.1f}",
             "" if row.peak_gb is None else f"{row.peak_gb:.2f} ({row.peak_reserved_gb:.2f})",
             row.note,
         ]

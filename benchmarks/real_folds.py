@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +20,13 @@ from generation.phantom.reports import write_report
 from generation.phantom.wording import Wording
 from generation.training.dataset import draw_training_set
 from retrieval.clip_folder import find_clip
-from retrieval.training.image_tower import train_image_tower
+from retrieval.training.image_tower import training_of_image_tower
 from retrieval.training.pairs import Pairs
+from retrieval.training.recorded import side_by_side
 from retrieval.training.smears import is_held_out, load_smears
 
 PHANTOMS = 10_000
+COMMON_SHARE = 0.15  # of a fold's time
 COMMON = (144, 80)  # phantoms and smears in a batch
 FOLD = (24, 136)
 
@@ -37,32 +40,43 @@ def held_out(fold: Mapping[str, int], number: int, patient: str) -> bool:
 
 
 def train_folds(manifest: Path, fold: Mapping[str, int], work: Path, *, minutes: float, device: str) -> None:
-    """Train `work`/common and then `work`/fold-0 to `work`/fold-4, `minutes` each; a folder that is there is finished.
+    """Train `work`/common, a share of `minutes`, and then `work`/fold-0 to `work`/fold-4 side by side, `minutes`
+    each on a GPU that they share; on a CPU one after the other. A folder that is there is finished.
 
     `fold` is that of `held_out`. The phantoms are drawn into `work`.
     """
     starter = find_clip(None).path
+    drawn = draw_training_set(work, PHANTOMS)
 
-    def train(folder: Path, start: Path | None, shares: tuple[int, int], leave_out: Callable[[str], bool]) -> None:
+    def report(i: int, rng: np.random.Generator) -> str:
+        return write_report(drawn.phantoms[i].morphology, Wording(rng, held_out=False))
+
+    def training(
+        name: str, shares: tuple[int, int], leave_out: Callable[[str], bool], **options: Any
+    ) -> Iterator[None]:
+        folder = work / name
         if folder.exists():
             return
-        drawn = draw_training_set(work, PHANTOMS)
-
-        def report(i: int, rng: np.random.Generator) -> str:
-            return write_report(drawn.phantoms[i].morphology, Wording(rng, held_out=False))
-
         sources = [
             (Pairs(drawn.images, drawn.findings, report), shares[0]),
             (load_smears(manifest, first_label=len(PROFILES), leave_out=leave_out), shares[1]),
         ]
         unfinished = folder.with_name(folder.name + ".part")
-        train_image_tower(
-            sources, starter, unfinished, seconds=60 * minutes, start_from=start, device=device,
-            log=lambda line: log(f"{folder.name}: {line}"),
+        yield from training_of_image_tower(
+            sources, starter, unfinished, device=device, log=lambda line: log(f"{name}: {line}"), **options,
         )  # fmt: skip
         unfinished.rename(folder)
 
-    common = work / "common"
-    train(common, None, COMMON, lambda patient: patient in fold or is_held_out(patient))
-    for number in sorted(set(fold.values())):
-        train(work / f"fold-{number}", common, FOLD, functools.partial(held_out, fold, number))
+    everywhere = training(
+        "common", COMMON, lambda patient: patient in fold or is_held_out(patient), seconds=60 * minutes * COMMON_SHARE
+    )
+    side_by_side([everywhere], device)
+    folds = [
+        training(
+            f"fold-{number}", FOLD, functools.partial(held_out, fold, number), start_from=work / "common",
+            seconds=60 * minutes,
+        )
+        for number in sorted(set(fold.values()))
+    ]  # fmt: skip
+    for together in [folds] if device.startswith("cuda") else [[one] for one in folds]:
+        side_by_side(together, device)

@@ -63,7 +63,8 @@ def restain(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     n = len(pixels)
     device = pixels.device
     grey, unchanged = torch.full((3, 3), 1 / 3, device=device), torch.eye(3, device=device)
-    cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]], device=device) / np.sqrt(3)
+    next_channel = unchanged.roll(1, 0)
+    cross = (next_channel - next_channel.T) / np.sqrt(3)  # made on the device: nothing is copied there at every step
     hue = _uniform(generator, -0.5, 0.5, n, 1, 1)
     depth = _uniform(generator, 0.4, 1.6, n, 1, 1)
     depth = torch.where(_uniform(generator, 0, 1, n, 1, 1) < GREY_SHARE, 0.0, depth)

@@ -14,8 +14,9 @@ another stain kept .71 to .72 of their first ten with it and .70 without, and ph
 from __future__ import annotations
 
 import copy
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ import numpy as np
 from .augmentation import two_views
 from .clip import EMBED_DIM, new_clip, save_clip
 from .pairs import UNSAID, Pairs, Shelf, text_reader
+from .recorded import Recorded
 
 if TYPE_CHECKING:
     import torch
@@ -38,9 +40,16 @@ AVERAGE_DECAY = 0.998
 WINDOW_PX = 96  # most of the training looks at windows of the images, which takes half the time …
 WINDOW_SHARE = 0.75  # … and the rest of it at whole images, as the encoder will
 CHECKPOINT_SECONDS = 240.0
+LOGGED_EVERY = 25
 
 
-def train_image_tower(
+def train_image_tower(sources: Sequence[tuple[Pairs, int]], text_tower: Path, folder: Path, **options: Any) -> None:
+    """`training_of_image_tower` from begin to end."""
+    for _ in training_of_image_tower(sources, text_tower, folder, **options):
+        pass
+
+
+def training_of_image_tower(
     sources: Sequence[tuple[Pairs, int]],
     text_tower: Path,
     folder: Path,
@@ -52,9 +61,9 @@ def train_image_tower(
     device: str = "cpu",
     log: Callable[[str], None] = lambda line: None,
     clock: Callable[[], float] = time.monotonic,
-) -> None:
-    """Train for `seconds` and save `folder`, a CLIP (open_clip's format, fp16 safetensors). Each source gives its
-    number of images to every batch.
+) -> Iterator[None]:
+    """Train for `seconds`, a step whenever asked for the next, and save `folder`, a CLIP (open_clip's format, fp16
+    safetensors). Each source gives its number of images to every batch.
 
     `text_tower` is the CLIP folder whose text tower and vocabulary are taken over, unchanged; `start_from` the one
     whose image tower is trained on (a new one without it). On `device` "cuda" all images must fit into its memory.
@@ -75,50 +84,62 @@ def train_image_tower(
     findings = 1 + max(int(pairs.labels.max()) for pairs, _ in sources)
     prototypes = torch.nn.Parameter(torch.randn(findings, EMBED_DIM, device=device) * 0.1)
     weights = list(visual.parameters())
+    # Both are looked up on the device, since a recorded step takes no other numbers than those it was recorded with.
+    rate, behind = (torch.tensor(value, device=device) for value in (learning_rate, 1.0))
+    on_gpu = torch.device(device).type == "cuda"
+    torch.backends.cudnn.benchmark = on_gpu  # all steps have one shape
     optimiser = torch.optim.AdamW(
         [
             {"params": [w for w in weights if w.ndim > 1], "weight_decay": WEIGHT_DECAY},
             {"params": [*(w for w in weights if w.ndim <= 1), prototypes, scale], "weight_decay": 0.0},
         ],
-        learning_rate,
-    )
+        rate, fused=on_gpu, capturable=on_gpu,
+    )  # fmt: skip
+    running = torch.zeros(len(LOSSES), device=device)
 
-    def save() -> None:
-        model.visual = average
-        save_clip({name: value.cpu() for name, value in model.state_dict().items()}, config, text_tower, folder)
-        model.visual = visual
-
-    started = saved = clock()
-    step, running = 0, torch.zeros(len(LOSSES), device=device)
-    while (elapsed := clock() - started) < seconds:
-        share = elapsed / seconds
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate * min(1.0, (step + 1) / 100) * (0.5 * (1 + np.cos(np.pi * share)) + 0.01)
-        batch = shelf.draw()
-        whole = batch.pixels.shape[-1]
-        views = two_views(batch.pixels, generator, min(WINDOW_PX, whole) if share < WINDOW_SHARE else whole)
+    def learn(side: int) -> None:
+        batch = shelf.batch()
+        views = two_views(batch.pixels, generator, side)
         seen = F.normalize(visual(((views - 0.5) / 0.5).contiguous(memory_format=torch.channels_last)), dim=-1)
         label = batch.label.repeat(2)
         losses = torch.stack(
             [
                 pair_loss(seen, label, batch.patient.repeat(2)),
                 report_loss(scale.exp().clamp(max=50) * seen, batch.read, batch.statement),
-                F.cross_entropy(
-                    KIND_SCALE * seen @ F.normalize(prototypes, dim=-1).T, label,
-                    ignore_index=UNSAID, label_smoothing=SMOOTHING,
-                ),
+                finding_loss(KIND_SCALE * seen @ F.normalize(prototypes, dim=-1).T, label),
             ]
-        )  # fmt: skip
+        )
         optimiser.zero_grad(set_to_none=True)
         losses.sum().backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimiser.step()
+        move(average, visual, behind)
+        running.lerp_(losses.detach(), 0.03)
+
+    def save() -> None:
+        model.visual = average
+        save_clip({name: value.cpu() for name, value in model.state_dict().items()}, config, text_tower, folder)
+        model.visual = visual
+
+    whole = max(pairs.images.shape[1] for pairs, _ in sources)
+    windows, wholes = (
+        Recorded(functools.partial(learn, side), device, generator) for side in (min(WINDOW_PX, whole), whole)
+    )
+    yield  # ready: the clock starts when the first step is asked for
+    started = saved = clock()
+    step = 0
+    while (elapsed := clock() - started) < seconds:
+        share = elapsed / seconds
         step += 1
-        move(average, visual, min(AVERAGE_DECAY, step / (step + 10)))
-        running = losses.detach() if step == 1 else 0.97 * running + 0.03 * losses.detach()
-        if step % 25 == 0:
-            parts = " ".join(f"{name} {value:.3f}" for name, value in zip(LOSSES, running.tolist(), strict=True))
-            log(f"image tower step {step} {parts} {elapsed:.0f} s")
+        rate.fill_(learning_rate * min(1.0, step / 100) * (0.5 * (1 + np.cos(np.pi * share)) + 0.01))
+        behind.fill_(1 - min(AVERAGE_DECAY, step / (step + 10)))
+        shelf.draw()
+        (windows if share < WINDOW_SHARE else wholes)()
+        yield
+        if step % LOGGED_EVERY == 0:
+            bias = 1 - 0.97**step  # the running mean began at nothing
+            parts = zip(LOSSES, (running / bias).tolist(), strict=True)
+            log(f"image tower step {step} {' '.join(f'{name} {value:.3f}' for name, value in parts)} {elapsed:.0f} s")
         if clock() - saved > CHECKPOINT_SECONDS:
             save()
             saved = clock()
@@ -150,9 +171,20 @@ def report_loss(seen: torch.Tensor, read: torch.Tensor, statement: torch.Tensor)
     """Contrast of scaled rows float32[2n, d], both views of n images, and their reports' unit rows float32[n, d], both
     ways: all reports of the same statement match an image. Images without a report do not count."""
     said = statement != UNSAID
-    logits = seen[said.repeat(2)] @ read[said].T
-    match = (statement[said].repeat(2)[:, None] == statement[said][None]).float()
+    both_said = said.repeat(2)[:, None] & said[None]
+    logits = (seen @ read.T).masked_fill(~both_said, -1e4)
+    match = ((statement.repeat(2)[:, None] == statement[None]) & both_said).float()
     return (_soft_cross_entropy(logits, match) + _soft_cross_entropy(logits.T, match.T)) / 2
+
+
+def finding_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of logits float32[n, findings] against labels int64[n], smoothed; UNSAID ones do not count."""
+    import torch
+
+    findings = logits.shape[1]
+    target = (label[:, None] == torch.arange(findings, device=label.device)).float()
+    smoothed = (1 - SMOOTHING) * target + SMOOTHING / findings * (label != UNSAID)[:, None]
+    return _soft_cross_entropy(logits, smoothed)
 
 
 def _soft_cross_entropy(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
@@ -162,13 +194,15 @@ def _soft_cross_entropy(logits: torch.Tensor, match: torch.Tensor) -> torch.Tens
     return losses.sum() / (total > 0).sum().clamp(min=1)
 
 
-def move(average: Any, module: Any, decay: float) -> None:
-    """Move the average of a module towards it; what is no floating-point number (counts of batches) is taken over."""
+def move(average: Any, module: Any, step: Any) -> None:
+    """Move the average of a module towards it, by `step` (0-d tensor) of the way; what is no floating-point number
+    (counts of batches) is taken over."""
     import torch
 
     with torch.no_grad():
-        for kept, value in zip(average.state_dict().values(), module.state_dict().values(), strict=True):
-            if value.is_floating_point():
-                kept.lerp_(value, 1 - decay)
-            else:
-                kept.copy_(value)
+        both = list(zip(average.state_dict().values(), module.state_dict().values(), strict=True))
+        kept, values = zip(*(pair for pair in both if pair[0].is_floating_point()), strict=True)
+        torch._foreach_add_(kept, torch._foreach_mul(torch._foreach_sub(values, kept), step))
+        for counted, count in both:
+            if not counted.is_floating_point():
+                counted.copy_(count)

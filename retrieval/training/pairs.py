@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 UNSAID = -1
 """The label of an image of which nobody said what it shows."""
 TEXTS_AT_ONCE = 256
+PLANNED = 64
+"""Batches that are chosen at a time."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,16 @@ class Shelf:
             for number, (pairs, share) in enumerate(sources)
         ]
 
-    def draw(self) -> Batch:
-        """The next batch: of each source as many as its share says."""
+    def draw(self) -> None:
+        """Choose the next batch: of each source as many as its share says."""
+        for source in self._sources:
+            source.draw()
+
+    def batch(self) -> Batch:
+        """What was chosen last."""
         import torch
 
-        parts = zip(*(source.draw() for source in self._sources), strict=True)
+        parts = zip(*(source.chosen() for source in self._sources), strict=True)
         pixels, *rest = (torch.cat(part) for part in parts)
         return Batch(pixels.permute(0, 3, 1, 2).float() / 255, *rest)
 
@@ -94,14 +101,24 @@ class _Source:
         vectors = [read(known[i : i + TEXTS_AT_ONCE]) for i in range(0, len(known), TEXTS_AT_ONCE)]
         self._read = torch.cat(vectors)[[different[text] for text in texts]]
 
-    def draw(self) -> tuple[torch.Tensor, ...]:
+        self._plan = torch.zeros(0, share, dtype=torch.int64, device=device)
+        self._place, self._at = 0, torch.zeros(share, dtype=torch.int64, device=device)
+
+    def draw(self) -> None:
         import torch
 
-        chosen = np.sort([next(self._order) for _ in range(self._share)])
-        at = torch.from_numpy(chosen).to(self._device)
+        if self._place == len(self._plan):  # planned some way ahead: what comes from the CPU makes a GPU wait
+            ahead = np.array([[next(self._order) for _ in range(self._share)] for _ in range(PLANNED)])
+            self._plan, self._place = torch.from_numpy(np.sort(ahead)).to(self._device), 0
+        self._at.copy_(self._plan[self._place])
+        self._place += 1
+
+    def chosen(self) -> tuple[torch.Tensor, ...]:
+        import torch
+
         on_disk = isinstance(self._images, np.ndarray)
-        pixels = torch.from_numpy(self._images[chosen]) if on_disk else self._images[at]
-        return pixels, *(row[at] for row in self._said), self._read[at]
+        pixels = torch.from_numpy(self._images[self._at.numpy()]) if on_disk else self._images[self._at]
+        return pixels, *(row[self._at] for row in self._said), self._read[self._at]
 
 
 def _order(pairs: Pairs, rng: np.random.Generator) -> Iterator[int]:

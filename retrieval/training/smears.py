@@ -7,7 +7,7 @@ by a hash of their name, so that the same ones stay out in every run and can be 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,9 @@ def load_smears(
     """Training pairs of a manifest in the archive's columns, without the patients that `leave_out` names.
 
     Images are squares of `size` px, cut as the encoder cuts them; of a field also some closer looks, down to a cell's
-    size. The label of an image is its (site, category, stain, kind), numbered from `first_label`. A closer look has
-    none where its site has several categories: a field's is that of its most severe cell, which need not be in sight.
+    size. The label of an image is its (site, category, stain, kind), numbered from `first_label`. An image without a
+    category has a label of its own: nobody said that two of them show the same. A closer look has none where its site
+    has several categories: a field's is that of its most severe cell, which need not be in sight.
     The report is the manifest's own, with the site in brackets in half of the wordings (COIN's second style), since the
     manifest's reports are category lines alone. Rare categories and patients with few images are drawn more often than
     they occur.
@@ -40,39 +41,52 @@ def load_smears(
     with manifest.open(newline="", encoding="utf-8") as handle:
         rows = [row for row in csv.DictReader(handle) if not leave_out(row["patient"])]
     rng = np.random.default_rng(0)
-    images, row_of, kind_of = [], [], []
+    images, row_of, kinds = [], [], []
     for i, row in enumerate(rows):
         with Image.open(manifest.parent / row["image"]) as opened:
             image = opened.convert("RGB")
-        looks, kinds = [image], [row["kind"]]
+        looks = [image]
         if row["kind"] == "field" and min(image.size) > CLOSEST_PX:
             looks += [_closer_look(image, rng) for _ in range(FIELD_CROPS)]
-            kinds += ["look"] * FIELD_CROPS
         images += [np.asarray(ImageOps.fit(look, (size, size), Image.Resampling.BICUBIC)) for look in looks]
         row_of += [i] * len(looks)
-        kind_of += kinds
-    what = [_shown(rows[i], kind) for i, kind in zip(row_of, kind_of, strict=True)]
-    label, statement, patient = (
-        _numbers(names) for names in (what, [rows[i]["report"] for i in row_of], [rows[i]["patient"] for i in row_of])
+        kinds += [row["kind"], *["look"] * (len(looks) - 1)]
+    return as_pairs([rows[i] for i in row_of], kinds, np.stack(images), first_label)
+
+
+def as_pairs(
+    rows: Sequence[Mapping[str, str]], kinds: Sequence[str], images: NDArray[np.uint8], first_label: int
+) -> Pairs:
+    """Images uint8[n, size, size, 3] as `load_smears` gives them, with the manifest's row and the kind of each."""
+    shown = [_shown(row, kind) for row, kind in zip(rows, kinds, strict=True)]
+    alone = ["" if row["category"] else row["image"] for row in rows]
+    label, group, statement, patient = (
+        _numbers(names)
+        for names in (
+            [(*what, image) for what, image in zip(shown, alone, strict=True)],
+            shown,
+            [row["report"] for row in rows],
+            [row["patient"] for row in rows],
+        )
     )
-    kind = np.array(kind_of)
+    kind = np.array(kinds)
     categories: dict[str, set[str]] = {}
     for row in rows:
         categories.setdefault(row["site"], set()).add(row["category"])
-    several = np.array([len(categories[rows[i]["site"]]) > 1 for i in row_of])
+    several = np.array([len(categories[row["site"]]) > 1 for row in rows])
 
     def report(i: int, rng: np.random.Generator) -> str:
-        row = rows[row_of[i]]
+        row = rows[i]
         named = rng.random() < 0.5 and row["site"] != "unspecified" and not row["report"].startswith("(")
         return f"({row['site'].capitalize()}) {row['report']}" if named else row["report"]
 
     return Pairs(
-        np.stack(images), np.where(several & (kind == "look"), UNSAID, first_label + label), report,
-        statements=first_label + statement, patients=patient, chances=_chances(label, patient, kind),
+        images, np.where(several & (kind == "look"), UNSAID, first_label + label), report,
+        statements=first_label + statement, patients=patient, chances=_chances(group, patient, kind),
     )  # fmt: skip
 
 
-def _shown(row: dict[str, str], kind: str) -> tuple[str, ...]:
+def _shown(row: Mapping[str, str], kind: str) -> tuple[str, ...]:
     # With the stain: Papanicolaou and Giemsa are to stay apart, however much each of them varies.
     return row["site"], row["category"], row.get("stain", ""), kind
 

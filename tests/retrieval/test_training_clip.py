@@ -94,7 +94,8 @@ def test_a_shelf_draws_each_source_by_its_share_and_reads_what_is_said() -> None
     said = Pairs(images, np.arange(6), lambda i, rng: "x" * (i + 1), statements=np.arange(6) // 2)
     unsaid = Pairs(images + 100, np.full(6, UNSAID), lambda i, rng: "never read", patients=np.zeros(6, np.int64))
     shelf = Shelf([(said, 6), (unsaid, 2)], read, np.random.default_rng(0), "cpu")
-    batch = shelf.draw()
+    shelf.draw()
+    batch = shelf.batch()
     shown = (batch.pixels[:, 0, 0, 0] * 255).round().int().tolist()
     assert shown[:6] == list(range(6)) and all(number >= 100 for number in shown[6:])  # all once before any twice
     assert batch.label.tolist() == [0, 1, 2, 3, 4, 5, UNSAID, UNSAID]
