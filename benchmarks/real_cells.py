@@ -85,7 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fold = deal_folds(smears)
         unseen = [np.array([held_out(fold, f, patient) for patient in smears.patient]) for f in range(FOLDS)]
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-        train_folds(manifest, fold, options.work, minutes=options.minutes, device=options.device)
+        train_folds(
+            manifest, fold, options.work, minutes=options.minutes, device=options.device, imagenet=options.imagenet
+        )
         encoders = [Encoder(options.work / f"fold-{f}") for f in range(FOLDS)]
     vectors = [encoder.encode_images(smears.images) for encoder in encoders]
     colours = np.stack([colour_histogram(np.asarray(image)) for image in smears.images])
@@ -271,6 +273,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--clip", type=Path, help="another encoder than the starter's, trained without the same fifth")
     parser.add_argument("--work", type=Path, help="folder of the folds' encoders, fold-0 to fold-4")
     parser.add_argument("--minutes", type=float, default=8.0, help="training time of a fold")
+    parser.add_argument(
+        "--imagenet", type=Path, help="safetensors of timm's tf_efficientnet_lite0 that folds start from"
+    )
     parser.add_argument("--device", default="cpu", help="where folds are trained: cpu or cuda")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     return parser.parse_args(arguments)

@@ -1,14 +1,16 @@
 """The encoders of `benchmarks.real_cells`: for each fold one that saw none of the fold's patients.
 
-All folds start from one image tower that was trained without any cervix smear (phantoms, blood and the two atlas
-sites), and go on by the starter's own recipe (`retrieval.training.image_tower`), with the cells and fields of the other
-folds' patients. The text tower is the shipped starter's, which stays as it is.
+All folds start from one image tower that was trained without any cervix smear (from ImageNet's weights where they are
+named, on phantoms, blood and the two atlas sites), and go on by the starter's own recipe
+(`retrieval.training.image_tower`), with the cells and fields of the other folds' patients. The text tower is the
+shipped starter's, which stays as it is.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,15 +22,15 @@ from generation.phantom.reports import write_report
 from generation.phantom.wording import Wording
 from generation.training.dataset import draw_training_set
 from retrieval.clip_folder import find_clip
+from retrieval.training.clip import write_imagenet_start
 from retrieval.training.image_tower import training_of_image_tower
 from retrieval.training.pairs import Pairs
 from retrieval.training.recorded import side_by_side
 from retrieval.training.smears import is_held_out, load_smears
 
 PHANTOMS = 10_000
-COMMON_SHARE = 0.15  # of a fold's time
-COMMON = (144, 80)  # phantoms and smears in a batch
-FOLD = (24, 136)
+COMMON = (40, 24)  # phantoms and smears in a batch
+FOLD = (12, 52)
 
 log = logging.getLogger("real_folds").info
 
@@ -39,14 +41,21 @@ def held_out(fold: Mapping[str, int], number: int, patient: str) -> bool:
     return fold[patient] == number if patient in fold else is_held_out(patient)
 
 
-def train_folds(manifest: Path, fold: Mapping[str, int], work: Path, *, minutes: float, device: str) -> None:
-    """Train `work`/common, a share of `minutes`, and then `work`/fold-0 to `work`/fold-4 side by side, `minutes`
-    each on a GPU that they share; on a CPU one after the other. A folder that is there is finished.
+def train_folds(
+    manifest: Path, fold: Mapping[str, int], work: Path, *, minutes: float, device: str, imagenet: Path | None = None
+) -> None:
+    """Train `work`/common for `minutes`, and then `work`/fold-0 to `work`/fold-4 side by side, `minutes` each on a GPU
+    that they share; on a CPU one after the other. A folder that is there is finished.
 
-    `fold` is that of `held_out`. The phantoms are drawn into `work`.
+    `fold` is that of `held_out`, `imagenet` the file of weights to start from (`write_imagenet_start`). The phantoms
+    are drawn into `work`.
     """
     starter = find_clip(None).path
     drawn = draw_training_set(work, PHANTOMS)
+    if imagenet is not None:
+        write_imagenet_start(imagenet, starter, work / "start")
+    # On a CPU what other programs take does not count.
+    clock = time.monotonic if device.startswith("cuda") else time.thread_time
 
     def report(i: int, rng: np.random.Generator) -> str:
         return write_report(drawn.phantoms[i].morphology, Wording(rng, held_out=False))
@@ -63,20 +72,19 @@ def train_folds(manifest: Path, fold: Mapping[str, int], work: Path, *, minutes:
         ]
         unfinished = folder.with_name(folder.name + ".part")
         yield from training_of_image_tower(
-            sources, starter, unfinished, device=device, log=lambda line: log(f"{name}: {line}"), **options,
+            sources, starter, unfinished, device=device, log=lambda line: log(f"{name}: {line}"),
+            seconds=60 * minutes, clock=clock, **options,
         )  # fmt: skip
         unfinished.rename(folder)
 
     everywhere = training(
-        "common", COMMON, lambda patient: patient in fold or is_held_out(patient), seconds=60 * minutes * COMMON_SHARE
-    )
+        "common", COMMON, lambda patient: patient in fold or is_held_out(patient),
+        start_from=None if imagenet is None else work / "start",
+    )  # fmt: skip
     side_by_side([everywhere], device)
     folds = [
-        training(
-            f"fold-{number}", FOLD, functools.partial(held_out, fold, number), start_from=work / "common",
-            seconds=60 * minutes,
-        )
+        training(f"fold-{number}", FOLD, functools.partial(held_out, fold, number), start_from=work / "common")
         for number in sorted(set(fold.values()))
-    ]  # fmt: skip
+    ]
     for together in [folds] if device.startswith("cuda") else [[one] for one in folds]:
         side_by_side(together, device)

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 EMBED_DIM = 192
+TRUNK = "tf_efficientnet_lite0"
+"""The image tower in timm's terms: EfficientNet-Lite0 (Tan and Le 2019, arXiv:1905.11946), 3.4 million weights."""
+TEXT_LAYERS = 4
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
 PREPROCESS: dict[str, Any] = {
     "mean": [0.5, 0.5, 0.5],
@@ -17,12 +20,12 @@ PREPROCESS: dict[str, Any] = {
 }
 
 
-def model_config(vocabulary: int) -> dict[str, Any]:
+def model_config(vocabulary: int, text_layers: int = TEXT_LAYERS) -> dict[str, Any]:
     """The architecture in open_clip's terms (`model_cfg`)."""
     return {
         "embed_dim": EMBED_DIM,
         "vision_cfg": {
-            "timm_model_name": "mobilenetv4_conv_small",
+            "timm_model_name": TRUNK,
             "timm_model_pretrained": False,
             "timm_pool": "avg",
             "timm_proj": "",  # the trunk's own classifier layer is the projection
@@ -34,7 +37,7 @@ def model_config(vocabulary: int) -> dict[str, Any]:
             "hf_tokenizer_name": "local",
             "width": 192,
             "heads": 6,
-            "layers": 4,
+            "layers": text_layers,
         },
     }
 
@@ -42,7 +45,8 @@ def model_config(vocabulary: int) -> dict[str, Any]:
 def new_clip(
     tokenizer_folder: Path, *, start_from: Path | None = None, drop_path: float = 0.0
 ) -> tuple[Any, dict[str, Any]]:
-    """A CLIP for the vocabulary of `tokenizer_folder`, and its config; with the weights of the folder `start_from`.
+    """A CLIP for the vocabulary of `tokenizer_folder`, and its config; with the weights of the folder `start_from`, and
+    as many layers of text as it has.
 
     `drop_path` is the share of residual branches that a training skips; it is in no config that is saved. Where
     `start_from` had another vocabulary, the embeddings of the tokens that both have are taken over, token by token.
@@ -52,7 +56,7 @@ def new_clip(
     from safetensors.torch import load_file
 
     vocabulary = _vocabulary(tokenizer_folder)
-    config = model_config(len(vocabulary))
+    config = model_config(len(vocabulary), TEXT_LAYERS if start_from is None else _text_layers(start_from))
     model = open_clip.CLIP(**{**config, "vision_cfg": {**config["vision_cfg"], "timm_drop_path": drop_path}})
     if start_from is not None:
         earlier = _vocabulary(start_from)
@@ -65,6 +69,26 @@ def new_clip(
         ]
         model.load_state_dict({**weights, "token_embedding.weight": embedding})
     return model.to(memory_format=torch.channels_last), config
+
+
+def write_imagenet_start(trunk: Path, text_tower: Path, folder: Path) -> None:
+    """Write the CLIP `folder` that a training starts from: the image tower has learned from ImageNet alone (its last
+    layer nothing yet), the text tower is that of the CLIP folder `text_tower`.
+
+    `trunk` is timm's state dict of TRUNK as safetensors. Raises KeyError or RuntimeError where it is of another model.
+    """
+    from safetensors.torch import load_file
+
+    model, config = new_clip(text_tower, start_from=text_tower)
+    learned = {name: value for name, value in load_file(trunk).items() if not name.startswith("classifier.")}
+    own = model.visual.trunk.state_dict()
+    model.visual.trunk.load_state_dict(learned | {name: own[name] for name in ("classifier.weight", "classifier.bias")})
+    save_clip(model.state_dict(), config, text_tower, folder)
+
+
+def _text_layers(folder: Path) -> int:
+    document = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+    return int(document["model_cfg"]["text_cfg"]["layers"])
 
 
 def _vocabulary(folder: Path) -> dict[str, int]:

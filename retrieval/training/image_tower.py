@@ -4,7 +4,7 @@ Every image is seen twice in a batch, perturbed anew. Three losses at once: imag
 same one, and the same finding in other patients: supervised contrast, Khosla et al. 2020, arXiv:2004.11362); image
 against report (every report that says the same counts as a match, since phantoms of one finding are interchangeable);
 and image against learned prototypes of the findings, which are thrown away. What is saved is the moving average of the
-weights.
+weights, steadied against other stains (`steadying`).
 
 A fourth loss was tried and left out: that a restained view keep the neighbours of the image as it is (relations between
 instances, Zheng et al. 2021, arXiv:2107.09282). In trials of 300 steps on two divisions of the patients, cells under
@@ -26,14 +26,19 @@ from .augmentation import two_views
 from .clip import EMBED_DIM, new_clip, save_clip
 from .pairs import UNSAID, Pairs, Shelf, text_reader
 from .recorded import Recorded
+from .steadying import steady
 
 if TYPE_CHECKING:
     import torch
 
 LOSSES = ("pairs", "reports", "findings")
-PAIR_SCALE = 14.0  # inverse temperature of image against image
+PAIR_SCALE = 20.0  # inverse temperature of image against image
+OTHER_VIEW = 2.5  # weight of an image's other view against all other images of its finding together
 KIND_SCALE = 16.0  # … and of image against prototype
 SMOOTHING = 0.1  # of the prototypes' targets: neighbouring categories are not that sure
+FROZEN_STAGES = 5
+"""Stages of the trunk that stay as they are, and the stem: edges and colours are what ImageNet taught them, and a step
+without them takes half the time."""
 DROP_PATH = 0.1
 WEIGHT_DECAY = 0.05
 AVERAGE_DECAY = 0.998
@@ -41,6 +46,7 @@ WINDOW_PX = 96  # most of the training looks at windows of the images, which tak
 WINDOW_SHARE = 0.75  # … and the rest of it at whole images, as the encoder will
 CHECKPOINT_SECONDS = 240.0
 LOGGED_EVERY = 25
+STEADIED_BY = 12  # batches
 
 
 def train_image_tower(sources: Sequence[tuple[Pairs, int]], text_tower: Path, folder: Path, **options: Any) -> None:
@@ -56,7 +62,7 @@ def training_of_image_tower(
     *,
     seconds: float,
     start_from: Path | None = None,
-    learning_rate: float = 2e-3,
+    learning_rate: float = 1.5e-3,
     seed: int = 0,
     device: str = "cpu",
     log: Callable[[str], None] = lambda line: None,
@@ -66,9 +72,9 @@ def training_of_image_tower(
     safetensors). Each source gives its number of images to every batch.
 
     `text_tower` is the CLIP folder whose text tower and vocabulary are taken over, unchanged; `start_from` the one
-    whose image tower is trained on (a new one without it). On `device` "cuda" all images must fit into its memory.
-    `clock` counts the seconds: `time.thread_time`, where the training has one thread, does not count what other
-    programs take.
+    whose image tower is trained on, all but its first stages (without it a new one, whole). On `device` "cuda" all
+    images must fit into its memory. `clock` counts the seconds: `time.thread_time`, where the training has one thread,
+    does not count what other programs take.
     """
     import torch
     import torch.nn.functional as F
@@ -79,11 +85,13 @@ def training_of_image_tower(
     model.visual = new_clip(text_tower, start_from=start_from, drop_path=DROP_PATH)[0].visual
     model.to(device).requires_grad_(False)
     visual, scale = model.visual.requires_grad_(True).train(), model.logit_scale.requires_grad_(True)
+    if start_from is not None:
+        freeze(visual)
     shelf = Shelf(list(sources), text_reader(model, text_tower, device), np.random.default_rng(seed), device)
     average = copy.deepcopy(visual).requires_grad_(False)
     findings = 1 + max(int(pairs.labels.max()) for pairs, _ in sources)
     prototypes = torch.nn.Parameter(torch.randn(findings, EMBED_DIM, device=device) * 0.1)
-    weights = list(visual.parameters())
+    weights = [weight for weight in visual.parameters() if weight.requires_grad]
     # Both are looked up on the device, since a recorded step takes no other numbers than those it was recorded with.
     rate, behind = (torch.tensor(value, device=device) for value in (learning_rate, 1.0))
     on_gpu = torch.device(device).type == "cuda"
@@ -116,6 +124,10 @@ def training_of_image_tower(
         move(average, visual, behind)
         running.lerp_(losses.detach(), 0.03)
 
+    def pixels() -> torch.Tensor:
+        shelf.draw()
+        return shelf.batch().pixels
+
     def save() -> None:
         model.visual = average
         save_clip({name: value.cpu() for name, value in model.state_dict().items()}, config, text_tower, folder)
@@ -143,15 +155,25 @@ def training_of_image_tower(
         if clock() - saved > CHECKPOINT_SECONDS:
             save()
             saved = clock()
+    if step:
+        steady(average, (pixels() for _ in range(STEADIED_BY)), generator)
     save()
+
+
+def freeze(visual: Any) -> None:
+    """Keep the image tower's first stages as they are, their statistics included."""
+    trunk = visual.trunk
+    for part in (trunk.conv_stem, trunk.bn1, *trunk.blocks[:FROZEN_STAGES]):
+        part.requires_grad_(False).eval()
 
 
 def pair_loss(seen: torch.Tensor, label: torch.Tensor, patient: torch.Tensor) -> torch.Tensor:
     """Supervised contrast of unit rows float32[2n, d], the two views of n images one after the other.
 
-    An image is to be found by its other view (half of the target) and by the same finding in other patients. The same
-    finding in the same patient is neither wanted nor unwanted: a neighbouring cell is no evidence. Nor is an image of
-    the same patient of which nobody said what it shows.
+    An image is to be found by its other view (the greater part of the target, which keeps neighbours in place under
+    another stain) and by the same finding in other patients. The same finding in the same patient is neither wanted nor
+    unwanted: a neighbouring cell is no evidence. Nor is an image of the same patient of which nobody said what it
+    shows.
     """
     import torch
 
@@ -162,7 +184,7 @@ def pair_loss(seen: torch.Tensor, label: torch.Tensor, patient: torch.Tensor) ->
     both_said = said[:, None] & said[None]
     alike, own = (label[:, None] == label[None]) & both_said, patient[:, None] == patient[None]
     match = (alike & ~own).float()
-    match = match + other_view * match.sum(1, keepdim=True).clamp(min=1)
+    match = match + OTHER_VIEW * other_view * match.sum(1, keepdim=True).clamp(min=1)
     neither = (alike | ~both_said) & own & ~other_view
     return _soft_cross_entropy((PAIR_SCALE * seen @ seen.T).masked_fill(itself | neither, -1e4), match)
 

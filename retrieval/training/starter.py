@@ -3,10 +3,12 @@
 Stages, each skipped where its result is already in the work folder, so that a run goes on where it stopped:
 
     reports ──► vocabulary ─► reader ─┬─► text encoders ─┐
-    phantoms ─► autoencoder ─► latents ──────────────────┴─► denoiser ─► LoRA ─┬─► result/{clip, base, lora}
-        └────────────┴──────────► clip ────────────────────────────────────────┘
+    phantoms ─► autoencoder ─► latents┼──────────────────┴─► denoiser ─► LoRA ─┬─► result/{clip, base, lora}
+        └────────────┴────────────────┴─► short reader ─► clip ────────────────┘
 
-The CLIP sees phantoms also as the autoencoder restores them, since that is how generated images will look.
+The CLIP sees phantoms also as the autoencoder restores them, since that is how generated images will look. Its image
+tower starts from ImageNet where `--imagenet` names the weights (timm's tf_efficientnet_lite0 as safetensors), and
+learns from nothing without.
 
 Nothing of `../shared/data/coin-examples` is read. Real smears are read only where `--smears` names their manifest.
 """
@@ -31,17 +33,19 @@ from generation.training.dataset import PhantomSet, draw_training_set
 from generation.training.denoiser import Encoded, train_denoiser, unet_config
 from generation.training.vocabulary import build_vocabulary
 
-from .clip import EMBED_DIM
+from .clip import EMBED_DIM, write_imagenet_start
 from .image_tower import train_image_tower
 from .pairs import Pairs
 from .reader import train_reader
+from .short_text_tower import shorten_text_tower
 from .smears import load_smears
 from .text_tower import hand_on_text_tower
 
 PHANTOMS = 24_000
 RESTORED_EVERY = 5
-BATCH = (72, 40, 144)  # phantoms, restored phantoms and smears in a batch of the image tower
-SHARES = {"autoencoder": 0.13, "reader": 0.07, "clip": 0.35, "denoiser": 0.4, "lora": 0.05}  # of the training time
+BATCH = (20, 12, 56)  # phantoms, restored phantoms and smears in a batch of the image tower
+SHARES = {"autoencoder": 0.13, "reader": 0.06, "short reader": 0.05, "clip": 0.35, "denoiser": 0.37, "lora": 0.04}
+"""Of the training time."""
 FULL_REPORTS = slice(1, None)  # column 0 of the texts is the short caption
 ALL_TEXTS = slice(None)
 
@@ -66,14 +70,16 @@ def train_starter(
     minutes: float,
     smears: Path | None,
     log: Log,
+    imagenet: Path | None = None,
     device: str = "cpu",
     batch: tuple[int, int, int] = BATCH,
     phantoms_drawn: int = PHANTOMS,
 ) -> None:
     """Run the stages that are not done yet in `work`; the finished weights are under `work`/result.
 
-    `device` is where the image tower learns, in batches of that many phantoms, restored phantoms and smears; the other
-    stages run on the CPU.
+    `smears` is the manifest of real smears, `imagenet` the file of weights that the image tower starts from. `device`
+    is where the image tower learns, in batches of that many phantoms, restored phantoms and smears; the other stages
+    run on the CPU.
     """
     seconds = {stage: minutes * 60 * share for stage, share in SHARES.items()}
     phantoms = draw_training_set(work, phantoms_drawn)
@@ -89,11 +95,23 @@ def train_starter(
     first, second = work / "text_encoder", work / "text_encoder_2"
     if not (second / "model.safetensors").exists():
         hand_on_text_tower(work / "reader", first, second)
-    clip_seconds = seconds["clip"]
+    short_seconds, clip_seconds = seconds["short reader"], seconds["clip"]
+    _stage(
+        work / "short_reader",
+        log,
+        lambda folder: shorten_text_tower(
+            lambda rng: _report(phantoms, rng)[0], work / "reader", folder, seconds=short_seconds, log=log
+        ),
+    )
+    start = None if imagenet is None else work / "start"
+    if imagenet is not None and start is not None:
+        write_imagenet_start(imagenet, work / "short_reader", start)
     _stage(
         work / "clip",
         log,
-        lambda folder: _train_clip(phantoms, work, smears, folder, clip_seconds, device=device, batch=batch, log=log),
+        lambda folder: _train_clip(
+            phantoms, work, smears, folder, clip_seconds, start_from=start, device=device, batch=batch, log=log
+        ),
     )
     data = encode_training_set(phantoms, work, log)
     _train_coin(data, work, seconds["denoiser"], seconds["lora"], log)
@@ -114,11 +132,16 @@ def _train_reader(phantoms: PhantomSet, work: Path, folder: Path, seconds: float
     sites = sorted({profile.site for profile in PROFILES})
 
     def write(rng: np.random.Generator) -> tuple[str, tuple[int, ...]]:
-        phantom = phantoms.phantoms[int(rng.integers(len(phantoms.phantoms)))]
-        labels = PROFILES.index(phantom.profile), sites.index(phantom.profile.site)
-        return write_report(phantom.morphology, Wording(rng, held_out=False)), labels
+        report, phantom = _report(phantoms, rng)
+        return report, (PROFILES.index(phantom.profile), sites.index(phantom.profile.site))
 
     train_reader(write, (len(PROFILES), len(sites)), work / "vocab", folder, seconds=seconds, log=log)
+
+
+def _report(phantoms: PhantomSet, rng: np.random.Generator) -> tuple[str, Phantom]:
+    """A report of one of the phantoms, worded anew."""
+    phantom = phantoms.phantoms[int(rng.integers(len(phantoms.phantoms)))]
+    return write_report(phantom.morphology, Wording(rng, held_out=False)), phantom
 
 
 def _train_clip(
@@ -128,6 +151,7 @@ def _train_clip(
     folder: Path,
     seconds: float,
     *,
+    start_from: Path | None,
     device: str,
     batch: tuple[int, int, int],
     log: Log,
@@ -149,7 +173,9 @@ def _train_clip(
     ]
     if smears is not None:
         sources.append((load_smears(smears, first_label=len(PROFILES)), batch[2]))
-    train_image_tower(sources, work / "reader", folder, seconds=seconds, device=device, log=log)
+    train_image_tower(
+        sources, work / "short_reader", folder, seconds=seconds, start_from=start_from, device=device, log=log
+    )
 
 
 def encode_training_set(phantoms: PhantomSet, work: Path, log: Log) -> Encoded:
@@ -228,11 +254,15 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/starter"), help="folder of checkpoints and result")
     parser.add_argument("--minutes", type=float, default=150.0, help="training time, shared out among the stages")
     parser.add_argument("--smears", type=Path, help="manifest of licensed real smears to train the CLIP on as well")
+    parser.add_argument("--imagenet", type=Path, help="safetensors of timm's tf_efficientnet_lite0 to start from")
     parser.add_argument("--device", default="cpu", help="where the image tower learns: cpu or cuda")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     log = logging.getLogger("starter").info
-    train_starter(options.work, minutes=options.minutes, smears=options.smears, device=options.device, log=log)
+    train_starter(
+        options.work, minutes=options.minutes, smears=options.smears, imagenet=options.imagenet, device=options.device,
+        log=log,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -8,21 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from generation import CoinGenerator
 from generation.phantom import phantom_cases
 from generation.training.base import TextEncoders, write_text_encoder
 from generation.training.vocabulary import build_vocabulary
 from retrieval import Encoder
-from retrieval.training.augmentation import reword, two_views
-from retrieval.training.clip import new_clip
-from retrieval.training.image_tower import pair_loss, report_loss, train_image_tower
+from retrieval.training.augmentation import restain, reword, two_views
+from retrieval.training.clip import TRUNK, new_clip, write_imagenet_start
+from retrieval.training.image_tower import FROZEN_STAGES, pair_loss, report_loss, train_image_tower
 from retrieval.training.pairs import UNSAID, Pairs, Shelf
 from retrieval.training.reader import train_reader
+from retrieval.training.short_text_tower import KEPT_LAYERS, shorten_text_tower
 from retrieval.training.smears import DRAWN, FIELD_CROPS, is_held_out, load_smears
 from retrieval.training.starter import train_starter
+from retrieval.training.steadying import steady
 from retrieval.training.text_tower import hand_on_text_tower
 
 REPORTS = ["(Ascites) smear shows clusters of cells.", "High-grade squamous intraepithelial lesion (HSIL)."]
@@ -59,28 +63,91 @@ def test_training_takes_up_earlier_weights(trained: Path, tmp_path: Path) -> Non
     assert Encoder(tmp_path).fingerprint == Encoder(clip).fingerprint
 
 
-def test_the_image_tower_learns_findings_and_leaves_the_text_tower(trained: Path, tmp_path: Path) -> None:
-    """Two findings are told apart, also on images whose finding nobody said."""
+def test_the_image_tower_learns_and_leaves_the_text_tower(trained: Path, tmp_path: Path) -> None:
+    """Every loss falls where findings differ to the eye, some of them unsaid."""
     rng = np.random.default_rng(0)
     striped = np.where(np.arange(32) % 8 < 4, 60, 200)[None, :, None].repeat(32, 0).repeat(3, 2)
     plain = np.full((32, 32, 3), 130)
-    images = [np.clip(kind + rng.normal(0, 8, kind.shape), 0, 255) for kind in (striped, plain) for _ in range(8)]
-    labels = np.repeat([0, 1], 8)
-    labels[[0, 8]] = UNSAID
-    pairs = Pairs(np.stack(images).astype(np.uint8), labels, lambda i, rng: REPORTS[i // 8], patients=np.arange(16))
+    images = [np.clip(kind + rng.normal(0, 8, kind.shape), 0, 255) for kind in (striped, plain) for _ in range(4)]
+    labels = np.repeat([0, 1], 4)
+    labels[[0, 4]] = UNSAID
+    pairs = Pairs(np.stack(images).astype(np.uint8), labels, lambda i, rng: REPORTS[i // 4], patients=np.arange(8))
     lines: list[str] = []
     train_image_tower(
-        [(pairs, 16)], trained / "reader", tmp_path, seconds=54, clock=itertools.count().__next__, log=lines.append,
+        [(pairs, 8)], trained / "reader", tmp_path, seconds=152, clock=itertools.count().__next__, log=lines.append,
+        start_from=trained / "clip", learning_rate=4e-3,
     )  # fmt: skip
-    assert [line.split()[3] for line in lines] == ["25"]  # the clock counts looks at it: two a step
+    said = [line.split() for line in lines]
+    assert [words[3] for words in said] == ["25", "50", "75"]  # the clock counts looks at it: two a step
+    first, last = (dict(zip(words[4:10:2], map(float, words[5:10:2]), strict=True)) for words in (said[0], said[-1]))
+    assert set(first) == {"pairs", "reports", "findings"}
+    assert all(last[loss] < first[loss] for loss in first), (first, last)
     before, after = Encoder(trained / "reader"), Encoder(tmp_path)
     assert np.array_equal(before.encode_texts(REPORTS), after.encode_texts(REPORTS))
-    apart = []
-    for encoder in (before, after):
-        seen = encoder.encode_images([Image.fromarray(image) for image in pairs.images])
-        alike = seen @ seen.T
-        apart.append(float(alike[:8, :8].mean() + alike[8:, 8:].mean() - 2 * alike[:8, 8:].mean()))
-    assert apart[1] > apart[0]
+
+
+def test_a_tower_that_was_trained_before_keeps_its_first_stages(trained: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pairs = Pairs(rng.integers(0, 255, (4, 32, 32, 3), np.uint8), np.arange(4), lambda i, rng: REPORTS[i % 2])
+    train_image_tower(
+        [(pairs, 4)], trained / "reader", tmp_path, seconds=6, clock=itertools.count().__next__,
+        start_from=trained / "clip",
+    )  # fmt: skip
+    before, after = (load_file(folder / "open_clip_model.safetensors") for folder in (trained / "clip", tmp_path))
+    blocks = tuple(f"visual.trunk.blocks.{stage}." for stage in range(FROZEN_STAGES))
+    kept = {name for name in before if name.startswith((*blocks, "visual.trunk.conv_stem", "visual.trunk.bn1"))}
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert len(kept) > 100 and not kept & changed
+    assert {"visual.trunk.conv_head.weight", "visual.trunk.bn2.running_mean"} <= changed
+
+
+def test_the_image_tower_starts_from_imagenet_and_reads_as_before(trained: Path, tmp_path: Path) -> None:
+    learned = timm.create_model(TRUNK, pretrained=False).state_dict()
+    save_file(learned, tmp_path / "trunk.safetensors")
+    write_imagenet_start(tmp_path / "trunk.safetensors", trained / "reader", tmp_path / "start")
+    weights = load_file(tmp_path / "start" / "open_clip_model.safetensors")
+    for name in ("conv_stem.weight", "blocks.4.0.conv_dw.weight", "conv_head.weight"):
+        assert torch.equal(weights[f"visual.trunk.{name}"], learned[name].half())
+    reader, start = Encoder(trained / "reader"), Encoder(tmp_path / "start")
+    assert np.array_equal(reader.encode_texts(REPORTS), start.encode_texts(REPORTS))
+    save_file({"conv_stem.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(RuntimeError, match="conv_head"):
+        write_imagenet_start(tmp_path / "other.safetensors", trained / "reader", tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+
+
+def test_a_shorter_text_tower_learns_to_say_what_the_whole_one_says(trained: Path, tmp_path: Path) -> None:
+    def agreement(folder: Path) -> float:
+        return float((Encoder(folder).encode_texts(REPORTS) * Encoder(trained / "reader").encode_texts(REPORTS)).sum())
+
+    for name, looks in (("untaught", 1), ("taught", 12)):  # the clock counts looks at it: four steps a look
+        shorten_text_tower(
+            lambda rng: REPORTS[int(rng.integers(2))], trained / "reader", tmp_path / name, seconds=looks,
+            clock=itertools.count().__next__,
+        )  # fmt: skip
+    assert agreement(tmp_path / "taught") > max(agreement(tmp_path / "untaught"), 1.8)
+    config = json.loads((tmp_path / "taught" / "open_clip_config.json").read_text())["model_cfg"]
+    assert config["text_cfg"]["layers"] == len(KEPT_LAYERS) == 2
+    model, _ = new_clip(trained / "vocab", start_from=tmp_path / "taught")
+    assert len(model.transformer.resblocks) == 2
+
+
+def test_a_steadied_tower_is_moved_less_by_a_stain(trained: Path) -> None:
+    """On images that it was not steadied by; what the images show still sets them apart."""
+    images = [torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in range(4)]
+    images = [torch.nn.functional.interpolate(batch, size=64, mode="bicubic").clamp(0, 1) for batch in images]
+    visual = new_clip(trained / "vocab", start_from=trained / "clip")[0].visual.eval()
+
+    @torch.no_grad()
+    def moved() -> float:
+        """How far a stain moves an image, as a share of how far images lie apart."""
+        other = restain(images[0], torch.Generator().manual_seed(9))
+        here, there = (torch.nn.functional.normalize(visual(batch * 2 - 1), dim=-1) for batch in (images[0], other))
+        return float((here - there).norm(dim=1).mean() / torch.cdist(here, here).mean())
+
+    before = moved()
+    steady(visual, images[1:], torch.Generator().manual_seed(0))
+    assert moved() < 0.97 * before
 
 
 def test_a_shelf_draws_each_source_by_its_share_and_reads_what_is_said() -> None:
@@ -249,7 +316,7 @@ def test_the_whole_training_runs_resumes_and_loads(tmp_path: Path) -> None:
     for _ in range(2):
         train_starter(tmp_path, minutes=0.1, smears=None, log=log.append, batch=(12, 6, 8), phantoms_drawn=90)
     assert [line for line in log if line.endswith("done before")] == [
-        f"{stage}: done before" for stage in ("vae", "reader", "clip", "unet", "lora")
+        f"{stage}: done before" for stage in ("vae", "reader", "short_reader", "clip", "unet", "lora")
     ]
     result = tmp_path / "result"
     made = CoinGenerator(result / "base", result / "lora").generate("NILM.", n=1, preset="draft").images[0]
