@@ -132,22 +132,50 @@ def test_a_shorter_text_tower_learns_to_say_what_the_whole_one_says(trained: Pat
     assert len(model.transformer.resblocks) == 2
 
 
-def test_a_steadied_tower_is_moved_less_by_a_stain(trained: Path) -> None:
+class PooledColours(torch.nn.Module):
+    """An image tower that sees 16 mean colours, and passes them on by a last layer that changes nothing yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(48, 48))
+        last = self.trunk.get_classifier = lambda: self.trunk[-1]
+        torch.nn.init.eye_(last().weight)
+        torch.nn.init.zeros_(last().bias)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        seen: torch.Tensor = self.trunk(pixels)
+        return seen
+
+
+def random_images(seed: int) -> torch.Tensor:
+    coarse = torch.rand(8, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.interpolate(coarse, size=64, mode="bicubic").clamp(0, 1)
+
+
+def test_a_steadied_tower_is_moved_less_by_a_stain() -> None:
     """On images that it was not steadied by; what the images show still sets them apart."""
-    images = [torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in range(4)]
-    images = [torch.nn.functional.interpolate(batch, size=64, mode="bicubic").clamp(0, 1) for batch in images]
-    visual = new_clip(trained / "vocab", start_from=trained / "clip")[0].visual.eval()
+    tower = PooledColours()
 
     @torch.no_grad()
-    def moved() -> float:
+    def moved(seed: int) -> float:
         """How far a stain moves an image, as a share of how far images lie apart."""
-        other = restain(images[0], torch.Generator().manual_seed(9))
-        here, there = (torch.nn.functional.normalize(visual(batch * 2 - 1), dim=-1) for batch in (images[0], other))
+        image = random_images(seed)
+        other = restain(image, torch.Generator().manual_seed(seed))
+        here, there = (torch.nn.functional.normalize(tower(batch * 2 - 1), dim=-1) for batch in (image, other))
         return float((here - there).norm(dim=1).mean() / torch.cdist(here, here).mean())
 
-    before = moved()
-    steady(visual, images[1:], torch.Generator().manual_seed(0))
-    assert moved() < 0.97 * before
+    before = [moved(seed) for seed in (6, 7, 8)]
+    steady(tower, [random_images(seed) for seed in range(3)], torch.Generator().manual_seed(0))
+    assert all(moved(seed) < 0.93 * was for seed, was in zip((6, 7, 8), before, strict=True)), before
+
+
+def test_steadying_changes_the_last_layer_alone(trained: Path) -> None:
+    visual = new_clip(trained / "vocab", start_from=trained / "clip")[0].visual
+    before = {name: weights.clone() for name, weights in visual.state_dict().items()}
+    steady(visual, [random_images(0)], torch.Generator().manual_seed(0))
+    changed = {name for name, weights in visual.state_dict().items() if not torch.equal(weights, before[name])}
+    last = next(name for name, layer in visual.named_modules() if layer is visual.trunk.get_classifier())
+    assert changed == {f"{last}.weight", f"{last}.bias"}
 
 
 def test_a_shelf_draws_each_source_by_its_share_and_reads_what_is_said() -> None:
