@@ -3,9 +3,11 @@
     python -m benchmarks.starter
 
 Reference cases and queries are held-out phantoms of different seeds, so that relevance is known. Each query
-is asked over the same archive by its own drawn image, and by its report: through generated images, through
-the text tower, through the archive's reports, and through all of them joined. What is printed is the share of
-the first 10 cases of the same site, and of the same site and category.
+is asked over the same archive by its own drawn image, by that image as the generator's autoencoder gives it back
+(no generated image can hold more), and by its report: through generated images, through the text tower, through
+the archive's reports, and through all of them joined. What is printed is the share of the first 10 cases of the
+same site, and of the same site and category; the differences between ways, query by query; and the classes in which
+generated images fall furthest behind the text tower, beside what a drawn image reaches there.
 """
 
 from __future__ import annotations
@@ -19,17 +21,40 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+from diffusers import AutoencoderKL
+from PIL import Image
 from tqdm import tqdm
 
 from benchmarks.machine import describe_machine
 from generation import PRESETS, CoinGenerator, GenerationCache, Preset
 from generation.phantom import PROFILES, SPLITS, Phantom, phantom_cases, write_phantoms
+from generation.training.autoencoder import restore
 from generation.weights import STARTER
 from index_store import Archive
 from retrieval import CaseSearch, Encoder, Estimate, Label, Precision, SearchResult, add_manifest, precision_at_k
+from retrieval.evaluation import bootstrap_mean
 
 REFERENCE_SEED = 1
 K = 10
+IMAGE, RESTORED, GENERATED, JOINT, REPORT, JOINED = (
+    "(b) phantom image",
+    "(b), through the autoencoder",
+    "(a) report, generated images",
+    "report, text to image",
+    "report, to reports",
+    "report, all joined",
+)
+COMPARED = (
+    (JOINED, GENERATED),
+    (JOINED, JOINT),
+    (JOINED, REPORT),
+    (GENERATED, JOINT),
+    (GENERATED, IMAGE),
+    (RESTORED, IMAGE),
+    (JOINT, IMAGE),
+)
+WORST = 6
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,12 +98,18 @@ def _measure(
             query.report, k=K, n_images=options.images, seed=query.seed, preset=_preset(options), channels=channels
         )
 
+    vae = AutoencoderKL.from_pretrained(STARTER / "base" / "vae", use_safetensors=True).eval()
+
+    def restored(query: Phantom) -> Image.Image:
+        return Image.fromarray(restore(vae, np.asarray(query.draw(options.size))[None])[0])
+
     ways: dict[str, Callable[[Phantom], SearchResult]] = {
-        "(b) phantom image": lambda query: search.by_image(query.draw(options.size), k=K),
-        "(a) report, generated images": by_report("generated"),
-        "report, text to image": by_report("joint"),
-        "report, to reports": by_report("report"),
-        "report, all joined": by_report(),
+        IMAGE: lambda query: search.by_image(query.draw(options.size), k=K),
+        RESTORED: lambda query: search.by_image(restored(query), k=K),
+        GENERATED: by_report("generated"),
+        JOINT: by_report("joint"),
+        REPORT: by_report("report"),
+        JOINED: by_report(),
     }
     archive = [_label(phantom) for phantom in references]
     rows = []
@@ -86,18 +117,24 @@ def _measure(
         started = time.perf_counter()
         results = [ask(query) for query in tqdm(queries, desc=name, file=sys.stderr)]
         found = [[Label(entry.case.site, entry.case.category) for entry in result.cases] for result in results]
-        precision = precision_at_k([_label(query) for query in queries], found, archive, k=K)
-        rows.append(Row(name, precision, (time.perf_counter() - started) / len(queries)))
+        asked = [_label(query) for query in queries]
+        sites = [sum(label.site == query.site for label in at) / K for query, at in zip(asked, found, strict=True)]
+        both = [sum(label == query for label in at) / K for query, at in zip(asked, found, strict=True)]
+        seconds = (time.perf_counter() - started) / len(queries)
+        rows.append(Row(name, precision_at_k(asked, found, archive, k=K), seconds, asked, sites, both))
     return rows
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One way to ask, measured."""
+    """One way to ask, measured; and query by query, P@K of the site and of site and category."""
 
     name: str
     precision: Precision
     seconds_per_query: float
+    asked: list[Label]
+    site: list[float]
+    both: list[float]
 
 
 def _preset(options: argparse.Namespace) -> Preset:
@@ -129,7 +166,34 @@ def _table(report: dict) -> str:
         lines.append(f"| {row.name} | {p.site} | {p.site_category} | {ratio} | {row.seconds_per_query:.2f} |")
     lines.append(f"| chance | {image.chance_site:.3f} | {image.chance_site_category:.3f} | | |")
     lines += ["", "Only the row (a) draws images; the rows after it find them in the cache."]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_differences(rows), "", *_classes(rows)])
+
+
+def _differences(rows: list[Row]) -> list[str]:
+    named = {row.name: row for row in rows}
+    lines = [f"| difference, paired | P@{K} site | P@{K} site + category |", "|---|---|---|"]
+    for name, other in COMPARED:
+        row, beside = named[name], named[other]
+        site, both = (
+            bootstrap_mean(np.subtract(one, two)) for one, two in ((row.site, beside.site), (row.both, beside.both))
+        )
+        lines.append(f"| {name} − {other} | {site} | {both} |")
+    return lines
+
+
+def _classes(rows: list[Row]) -> list[str]:
+    """The WORST classes by the difference of the sums, so that one with many queries and a small gap counts too."""
+    named = {row.name: row for row in rows}
+    of = {label: [i for i, asked in enumerate(rows[0].asked) if asked == label] for label in rows[0].asked}
+    behind = np.subtract(named[GENERATED].both, named[JOINT].both)
+    worst = sorted(of, key=lambda label: (behind[of[label]].sum(), label.site, label.category))[:WORST]
+    lines = [f"| furthest behind | queries | {GENERATED} | {JOINT} | {IMAGE} |", "|---|---|---|---|---|"]
+    for label in worst:
+        shares = (f"{np.mean(np.array(named[name].both)[of[label]]):.3f}" for name in (GENERATED, JOINT, IMAGE))
+        lines.append(f"| {label.site}: {label.category} | {len(of[label])} | {' | '.join(shares)} |")
+    rest = [i for label, at in of.items() if label not in worst for i in at]
+    shares = (f"{np.mean(np.array(named[name].both)[rest]):.3f}" for name in (GENERATED, JOINT, IMAGE))
+    return [*lines, f"| all other classes | {len(rest)} | {' | '.join(shares)} |"]
 
 
 def _ratio(value: Estimate, reference: Estimate) -> str:
