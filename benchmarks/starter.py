@@ -187,12 +187,13 @@ def _classes(rows: list[Row]) -> list[str]:
     of = {label: [i for i, asked in enumerate(rows[0].asked) if asked == label] for label in rows[0].asked}
     behind = np.subtract(named[GENERATED].both, named[JOINT].both)
     worst = sorted(of, key=lambda label: (behind[of[label]].sum(), label.site, label.category))[:WORST]
-    lines = [f"| furthest behind | queries | {GENERATED} | {JOINT} | {IMAGE} |", "|---|---|---|---|---|"]
+    ways = (GENERATED, JOINT, IMAGE, RESTORED)
+    lines = [f"| furthest behind | queries | {' | '.join(ways)} |", f"|---|---|{'---|' * len(ways)}"]
     for label in worst:
-        shares = (f"{np.mean(np.array(named[name].both)[of[label]]):.3f}" for name in (GENERATED, JOINT, IMAGE))
+        shares = (f"{np.mean(np.array(named[name].both)[of[label]]):.3f}" for name in ways)
         lines.append(f"| {label.site}: {label.category} | {len(of[label])} | {' | '.join(shares)} |")
     rest = [i for label, at in of.items() if label not in worst for i in at]
-    shares = (f"{np.mean(np.array(named[name].both)[rest]):.3f}" for name in (GENERATED, JOINT, IMAGE))
+    shares = (f"{np.mean(np.array(named[name].both)[rest]):.3f}" for name in ways)
     return [*lines, f"| all other classes | {len(rest)} | {' | '.join(shares)} |"]
 
 
