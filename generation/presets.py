@@ -53,7 +53,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             Preset("reference", steps=50, guidance=7.5),
             # DPM-Solver++ (arXiv 2211.01095). Below 50 steps it needs the Karras sigmas on SDXL: without them the last
             # steps leave artefacts. Guidance 4 found the site and category of 176 held-out phantom reports more often
-            # than 7.5 did (P@10 .937 against .919; 2.5: .940, no real difference; starter, two images, see
+            # than 7.5 did (P@10 .932 against .895; 2.5: .922, no real difference; starter, two images, see
             # benchmarks.starter --guidance); COIN itself was not at hand.
             Preset(
                 "draft",
