@@ -1,9 +1,10 @@
-"""Light reads over many cases: what they permit, that they load no image, and how long they take."""
+"""Light reads over many cases: what they permit, that they load no image, and that they ask once."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,9 @@ def test_cases_that_are_gone_are_left_out(filled: Archive) -> None:
     assert case.id + 1 not in filled.case_ids()
 
 
-def test_no_image_is_loaded(filled: Archive) -> None:
+@contextlib.contextmanager
+def asked_of_sql() -> Iterator[list[str]]:
+    """The statements that are sent meanwhile."""
     statements: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -57,24 +60,28 @@ def test_no_image_is_loaded(filled: Archive) -> None:
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
+        yield statements
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def test_no_image_is_loaded(filled: Archive) -> None:
+    with asked_of_sql() as statements:
         filled.reports(CaseFilter(stains=("Giemsa",)))
         filled.case_ids()
         filled.owners([1, 2, 3])
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
     assert len(statements) == 3
     assert not any("sha256" in statement for statement in statements)
 
 
-def test_ten_thousand_reports_take_well_under_a_second(tmp_path: Path) -> None:
+def test_ten_thousand_reports_are_one_question(tmp_path: Path) -> None:
     with Archive.create(tmp_path / "archive") as archive:
         add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(1)))
         multiply(archive.path / "archive.sqlite", 10_000)
-        started = time.process_time()
-        reports = archive.reports(CaseFilter(sites=("cervix",)))
-        seconds = time.process_time() - started
+        with asked_of_sql() as statements:
+            reports = archive.reports(CaseFilter(sites=("cervix",)))
         assert len(reports) == 10_000
-        assert seconds < 1
+        assert len(statements) == 1
 
 
 def multiply(database: Path, count: int) -> None:
