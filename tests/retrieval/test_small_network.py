@@ -23,7 +23,7 @@ def phantoms(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def trained() -> SmallNetwork:
     vectors, classes = phantoms(60, 0)
-    return train_network(vectors, classes * 2, np.arange(60), 6, steps=200)
+    return train_network(vectors, classes * 2, np.arange(60), 6)
 
 
 def test_a_thumbnail_is_the_middle_of_the_picture() -> None:

@@ -339,10 +339,10 @@ def test_rare_categories_are_drawn_more_often_and_fields_are_looked_at_closely(t
 
 
 def test_the_whole_training_runs_resumes_and_loads(tmp_path: Path) -> None:
-    """Every stage for a second or two; then again, which has nothing left to train."""
+    """Every stage for a step or a few; then again, which has nothing left to train."""
     log: list[str] = []
     for _ in range(2):
-        train_starter(tmp_path, minutes=0.1, smears=None, log=log.append, batch=(12, 6, 8), phantoms_drawn=90)
+        train_starter(tmp_path, minutes=0.02, smears=None, log=log.append, batch=(6, 3, 8), phantoms_drawn=45)
     assert [line for line in log if line.endswith("done before")] == [
         f"{stage}: done before" for stage in ("vae", "reader", "short_reader", "clip", "unet", "lora")
     ]
