@@ -89,4 +89,4 @@ def test_a_hostile_text_takes_no_more_time_for_its_length_than_any_other(unit: s
     # Before the patterns had limits, the longest report that a manifest may hold took up to three minutes.
     started = time.process_time()
     find_identifiers(unit * (100_000 // len(unit)))
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 60

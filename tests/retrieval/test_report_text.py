@@ -163,12 +163,12 @@ def test_families_of_phantoms_hold_one_finding_each() -> None:
     assert len(findings) < 80  # 600 reports in the wordings of 50 findings
 
 
-def test_a_long_report_is_read_in_no_time() -> None:
-    started = time.perf_counter()
+def test_no_long_report_makes_a_pattern_run_away() -> None:
+    started = time.process_time()
     for text in ("(" * 20_000, "Comment: " * 3_000, "if HSIL, " * 3_000, "signed by " * 3_000, "a, " * 9_000):
         morphology_and_diagnosis(text)
         report_family(text)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 60  # half a second; a pattern that runs away takes hours
 
 
 def test_headings_stay_where_they_are_wanted_and_advice_does_not() -> None:
