@@ -196,11 +196,11 @@ def _measure(
     site, both = np.zeros((2, len(queries)))
     for place, (query, made) in enumerate(zip(queries, vectors, strict=True)):
         found = nearest_cases(archive, mean_query(made), K, where=None, fingerprint=encoder.fingerprint)
-        site[place], both[place] = _shares([entry.case for entry in found], query)
+        site[place], both[place] = shares([entry.case for entry in found], query)
     return Measured(site, both, np.stack(vectors))
 
 
-def _shares(cases: Sequence[Case], query: Phantom) -> tuple[float, float]:
+def shares(cases: Sequence[Case], query: Phantom) -> tuple[float, float]:
     """Of the query's site among the first ten, and of its site and category."""
     seen = query.morphology
     of_site = [case.site == seen.site for case in cases]
@@ -225,7 +225,7 @@ def _by_words(archive: Archive, encoder: Encoder, queries: list[Phantom]) -> str
             ]
             both[name] = np.array(
                 [
-                    _shares([entry.case for entry in result.cases], query)[1]
+                    shares([entry.case for entry in result.cases], query)[1]
                     for result, query in zip(found, queries, strict=True)
                 ]
             )

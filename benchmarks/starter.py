@@ -27,6 +27,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks.machine import describe_machine
+from benchmarks.prompts import shares
 from generation import PRESETS, CoinGenerator, GenerationCache, Preset
 from generation.phantom import PROFILES, SPLITS, Phantom, phantom_cases, write_phantoms
 from generation.training.autoencoder import restore
@@ -81,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "preset": _preset(options).name,
         "generator": generator.describe(),
         "encoder": encoder.fingerprint,
+        "asked": [_label(query) for query in queries],
         "rows": rows,
     }
     if options.json:
@@ -112,16 +114,19 @@ def _measure(
         JOINED: by_report(),
     }
     archive = [_label(phantom) for phantom in references]
+    asked = [_label(query) for query in queries]
     rows = []
     for name, ask in ways.items():
         started = time.perf_counter()
         results = [ask(query) for query in tqdm(queries, desc=name, file=sys.stderr)]
         found = [[Label(entry.case.site, entry.case.category) for entry in result.cases] for result in results]
-        asked = [_label(query) for query in queries]
-        sites = [sum(label.site == query.site for label in at) / K for query, at in zip(asked, found, strict=True)]
-        both = [sum(label == query for label in at) / K for query, at in zip(asked, found, strict=True)]
         seconds = (time.perf_counter() - started) / len(queries)
-        rows.append(Row(name, precision_at_k(asked, found, archive, k=K), seconds, asked, sites, both))
+        of_query = [
+            shares([entry.case for entry in result.cases], query)
+            for result, query in zip(results, queries, strict=True)
+        ]
+        site, both = map(list, zip(*of_query, strict=True))
+        rows.append(Row(name, precision_at_k(asked, found, archive, k=K), seconds, site, both))
     return rows
 
 
@@ -132,7 +137,6 @@ class Row:
     name: str
     precision: Precision
     seconds_per_query: float
-    asked: list[Label]
     site: list[float]
     both: list[float]
 
@@ -166,7 +170,7 @@ def _table(report: dict) -> str:
         lines.append(f"| {row.name} | {p.site} | {p.site_category} | {ratio} | {row.seconds_per_query:.2f} |")
     lines.append(f"| chance | {image.chance_site:.3f} | {image.chance_site_category:.3f} | | |")
     lines += ["", "Only the row (a) draws images; the rows after it find them in the cache."]
-    return "\n".join([*lines, "", *_differences(rows), "", *_classes(rows)])
+    return "\n".join([*lines, "", *_differences(rows), "", *_classes(rows, report["asked"])])
 
 
 def _differences(rows: list[Row]) -> list[str]:
@@ -181,20 +185,20 @@ def _differences(rows: list[Row]) -> list[str]:
     return lines
 
 
-def _classes(rows: list[Row]) -> list[str]:
+def _classes(rows: list[Row], asked: list[Label]) -> list[str]:
     """The WORST classes by the difference of the sums, so that one with many queries and a small gap counts too."""
-    named = {row.name: row for row in rows}
-    of = {label: [i for i, asked in enumerate(rows[0].asked) if asked == label] for label in rows[0].asked}
-    behind = np.subtract(named[GENERATED].both, named[JOINT].both)
+    both = {row.name: np.array(row.both) for row in rows}
+    of = {label: [i for i, one in enumerate(asked) if one == label] for label in asked}
+    behind = both[GENERATED] - both[JOINT]
     worst = sorted(of, key=lambda label: (behind[of[label]].sum(), label.site, label.category))[:WORST]
     ways = (GENERATED, JOINT, IMAGE, RESTORED)
     lines = [f"| furthest behind | queries | {' | '.join(ways)} |", f"|---|---|{'---|' * len(ways)}"]
-    for label in worst:
-        shares = (f"{np.mean(np.array(named[name].both)[of[label]]):.3f}" for name in ways)
-        lines.append(f"| {label.site}: {label.category} | {len(of[label])} | {' | '.join(shares)} |")
     rest = [i for label, at in of.items() if label not in worst for i in at]
-    shares = (f"{np.mean(np.array(named[name].both)[rest]):.3f}" for name in ways)
-    return [*lines, f"| all other classes | {len(rest)} | {' | '.join(shares)} |"]
+    groups = [(f"{label.site}: {label.category}", of[label]) for label in worst] + [("all other classes", rest)]
+    for name, at in groups:
+        if at:
+            lines.append(f"| {name} | {len(at)} | {' | '.join(f'{both[way][at].mean():.3f}' for way in ways)} |")
+    return lines
 
 
 def _ratio(value: Estimate, reference: Estimate) -> str:

@@ -17,8 +17,8 @@ patients in `../shared/data/cytology`:
 
 The encoder must find the original first. With the starter the original is among the nearest 10 of these 2,766 for at
 least 98 % of the copies, but for 94 % of those altered in four ways at once: what is not flagged is not proven to be
-new. A least similarity beside the hash prevented no false flag and lost
-copies when it was tried (with an earlier starter), so there is none.
+new. A least similarity beside the hash prevented no false flag and lost copies when it was tried (with an earlier
+starter), so there is none.
 """
 
 from __future__ import annotations
