@@ -6,8 +6,8 @@
 
 Phantoms: held-out ones (seeds and wordings that neither encoder nor generator was trained on), five folds, dealt three
 times. Real cells: the cervix cells of `../shared/data/cytology`, tested on the patients that the starter's encoder
-never saw (`retrieval.training.smears.is_held_out`), of whom one has cells: intervals are of that patient's slides. The
-starter's generator has read reports like theirs and has never seen a real cell.
+never saw (`retrieval.training.starter.smears.is_held_out`), of whom one has cells: intervals are of that patient's
+slides. The starter's generator has read reports like theirs and has never seen a real cell.
 
 With `--classifier network`, a small network trained from scratch on pixels takes the place of encoder and probe. It has
 seen no patient before, so that all of them are tested, in five folds.
@@ -29,15 +29,15 @@ from benchmarks.real_input import SHARED
 from generation import CoinGenerator
 from generation.phantom import phantom_cases, write_phantoms
 from retrieval import Encoder, GenerationPlan
-from retrieval.augmentation import AugmentResult, augment_check
-from retrieval.augmentation_sources import DrawnImages, manifest_images
-from retrieval.experiment import LabelledImages
-from retrieval.linear_probe import train_probe
-from retrieval.small_network import train_network
-from retrieval.thumbnails import Thumbnails
-from retrieval.training.smears import is_held_out
-from ui.augment_text import augment_text
-from ui.progress import progress
+from retrieval.encoder.thumbnails import Thumbnails
+from retrieval.synthetic.linear_probe import train_probe
+from retrieval.synthetic.patient_splits import LabelledImages
+from retrieval.synthetic.small_network import train_network
+from retrieval.synthetic.sources import DrawnImages, manifest_images
+from retrieval.synthetic.utility import AugmentResult, augment_check
+from retrieval.training.starter.smears import is_held_out
+from ui.commands.progress import progress
+from ui.text.augment import augment_text
 
 PHANTOM_SEED = 31  # no other benchmark's
 

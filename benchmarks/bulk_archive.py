@@ -15,9 +15,9 @@ from sqlalchemy import insert
 
 from benchmarks.synthetic_vectors import CHUNK, IMAGES_PER_CASE, SITES, SyntheticVectors
 from index_store import Archive
-from index_store.models import ADDED, CaseRow, ChangeRow, EmbeddingRow, ImageRow, PatientRow, ReportEmbeddingRow
-from index_store.report_vectors import text_hash
-from index_store.revision import advance
+from index_store.catalog.models import ADDED, CaseRow, ChangeRow, EmbeddingRow, ImageRow, PatientRow, ReportEmbeddingRow
+from index_store.catalog.report_vectors import text_hash
+from index_store.catalog.revision import advance
 
 FINGERPRINT = "synthetic"
 CASES_PER_PATIENT = 2

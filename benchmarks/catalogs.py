@@ -24,10 +24,10 @@ from sqlalchemy import insert, select, text
 
 from benchmarks.machine import describe_machine
 from index_store import Archive, CaseFilter
-from index_store.case_reader import CaseReader
-from index_store.index_follower import stored_vectors
-from index_store.models import ADDED, CaseRow, ChangeRow, EmbeddingRow, ImageRow, PatientRow
-from index_store.revision import advance
+from index_store.catalog.case_reader import CaseReader
+from index_store.catalog.change_log import stored_vectors
+from index_store.catalog.models import ADDED, CaseRow, ChangeRow, EmbeddingRow, ImageRow, PatientRow
+from index_store.catalog.revision import advance
 
 DIM = 512
 CHUNK = 10_000

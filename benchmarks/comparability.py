@@ -27,13 +27,14 @@ from generation import CoinGenerator
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
 from index_store import Archive, CaseFilter
 from retrieval import Encoder, add_manifest
-from retrieval.abstention import abstention_curve, risk_coverage
-from retrieval.calibration import calibrate, calibrate_generated, calibrate_texts
-from retrieval.comparability import Calibration, nearest_mean
-from retrieval.generated_queries import GenerationPlan, OwnReport, generated_queries
-from retrieval.report_text import asked_text
-from retrieval.shown_site import SiteCheck, measure_site_rates
-from retrieval.vector_shelf import VectorShelf
+from retrieval.assessment.novelty import Calibration
+from retrieval.assessment.novelty_calibration import calibrate, calibrate_generated, calibrate_texts
+from retrieval.encoder.embedding_cache import VectorShelf
+from retrieval.encoder.nearest import nearest_mean
+from retrieval.generated.batch_generation import GenerationPlan, OwnReport, generated_queries
+from retrieval.generated.site_check import SiteCheck, measure_site_rates
+from retrieval.language.query_text import asked_text
+from retrieval.statistics.selective_prediction import abstention_curve, risk_coverage
 
 REFERENCE_SEED = 1
 SITES = tuple(dict.fromkeys(profile.site for profile in PROFILES))

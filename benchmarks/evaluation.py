@@ -29,15 +29,15 @@ from tqdm import tqdm
 from benchmarks.machine import describe_machine
 from generation.phantom import phantom_cases
 from index_store import Archive
-from index_store.manifest import ManifestRow
-from retrieval.archive_evaluation import gather
-from retrieval.evaluation_results import FamilyResult
-from retrieval.fusion import default_rules
-from retrieval.labelled import LabelledCases
-from retrieval.leave_one_out import evaluate_families
-from retrieval.questions import ordinal
-from retrieval.report_queries import HISTOGRAM, IMAGE, rows_of
-from ui.progress import progress
+from index_store.records import ManifestRow
+from retrieval.evaluation.dataset import LabelledCases
+from retrieval.evaluation.evaluate import gather
+from retrieval.evaluation.experiment_rows import HISTOGRAM, IMAGE, rows_of
+from retrieval.evaluation.leave_one_out import evaluate_families
+from retrieval.evaluation.results import FamilyResult
+from retrieval.evaluation.tasks import ordinal
+from retrieval.search.fusion import default_rules
+from ui.commands.progress import progress
 
 FINGERPRINT = "vectors of the benchmark"
 IMAGES = 3

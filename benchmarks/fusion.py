@@ -1,4 +1,4 @@
-"""Which fusion of the channels finds most? What the weights in `retrieval/fusion_rules.toml` were chosen by.
+"""Which fusion of the channels finds most? What the weights in `retrieval/search/fusion_rules.toml` were chosen by.
 
     python -m benchmarks.fusion
 
@@ -26,8 +26,8 @@ from generation import CoinGenerator, GenerationCache
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
 from index_store import Archive
 from retrieval import CaseSearch, Encoder, add_manifest
-from retrieval.fusion import CHANNELS, POOL, FusionRule, fuse
-from retrieval.query import Query
+from retrieval.search.fusion import CHANNELS, POOL, FusionRule, fuse
+from retrieval.search.query import Query
 
 K = 10
 QUERY_SEED = 77

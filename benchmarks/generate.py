@@ -35,7 +35,7 @@ from typing import Any
 from benchmarks import architecture
 from benchmarks.machine import describe_machine
 from generation import PRESETS, CoinGenerator, Preset
-from generation.weights import STARTER, Base, find_base
+from generation.model.weights import STARTER, Base, find_base
 
 PUBLISHED = "published script"
 QUEUE_BATCH = 8

@@ -2,9 +2,9 @@
 
     python -m benchmarks.generated_query
 
-First the rule alone (`retrieval.shown_site`), on drawn phantoms of a known site: how often is one judged wrong when its
-own site is asked for (it should not be), and how often when another is (it should)? In the whole archive, and with the
-cases of the asked site thinned out.
+First the rule alone (`retrieval.generated.site_check`), on drawn phantoms of a known site: how often is one judged
+wrong when its own site is asked for (it should not be), and how often when another is (it should)? In the whole
+archive, and with the cases of the asked site thinned out.
 
 Then searches by report, with and without the check, on other held-out phantoms: by the report as it is, and by the
 report without the words that name its site, the site being given apart.
@@ -35,10 +35,10 @@ from generation import CoinGenerator, GenerationCache
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
 from index_store import Archive
 from retrieval import Encoder, Label, add_manifest, precision_at_k
-from retrieval.answer import nearest_cases
-from retrieval.generated_query import GeneratedQuery, generate_query, state_site
-from retrieval.shown_site import NEAREST, SiteCheck
-from retrieval.vocabulary import vocabulary, word_pattern
+from retrieval.generated.checked_generation import GeneratedQuery, generate_query, state_site
+from retrieval.generated.site_check import NEAREST, SiteCheck
+from retrieval.language.vocabulary import vocabulary, word_pattern
+from retrieval.search.results_assembly import nearest_cases
 
 SHARED = Path(__file__).parents[1] / "../shared/data"
 REFERENCE_SEED = 1

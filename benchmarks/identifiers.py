@@ -3,10 +3,10 @@
     python -m benchmarks.identifiers --coin REPORTS.csv --smears MANIFEST.csv
 
 Found: of identifiers that the library Faker makes up (it knows nothing of the patterns), planted in sentences of
-reports, and of those that this software's authors planted by hand (`tests/retrieval/planted_identifiers.toml`). One
-counts as found where all its letters and digits are covered. False alarms: in phantom reports of both splits, in COIN's
-20 published reports, in the shared smears' reports, and in sentences that only look as if they named somebody. None of
-those holds an identifier.
+reports, and of those that this software's authors planted by hand (`tests/retrieval/ingest/planted_identifiers.toml`).
+One counts as found where all its letters and digits are covered. False alarms: in phantom reports of both splits, in
+COIN's 20 published reports, in the shared smears' reports, and in sentences that only look as if they named somebody.
+None of those holds an identifier.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from faker import Faker
 
 from benchmarks.machine import describe_machine
 from generation.phantom import phantom_cases
-from retrieval.identifiers import ADDRESS, DATE, E_MAIL, NAME, RECORD, TELEPHONE, find_identifiers
+from retrieval.ingest.identifiers import ADDRESS, DATE, E_MAIL, NAME, RECORD, TELEPHONE, find_identifiers
 
 PLANTED = Path(__file__).parents[1] / "tests" / "retrieval" / "planted_identifiers.toml"
 LOCALES = ("en_US", "en_GB", "en_CA", "en_AU", "en_IN", "en_IE", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "sv_SE")

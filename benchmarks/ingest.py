@@ -33,7 +33,7 @@ from tqdm import tqdm
 from benchmarks.machine import describe_machine
 from index_store import Archive, decode_image, read_manifest
 from retrieval import Encoder, add_manifest
-from retrieval.encoder import Progress
+from retrieval.encoder.encoder import Progress
 
 DRAWN_FORWARD = 1000
 """Drawn images of which the forward pass alone is timed: they are there for the memory."""

@@ -23,7 +23,14 @@ from tqdm import tqdm
 from benchmarks.machine import describe_machine
 from index_store import decode_image
 from retrieval import Encoder
-from retrieval.near_copy import CANDIDATES, HASH_BITS, NEAR_COPY_BITS, hash_distance, hash_distances, orientation_hashes
+from retrieval.generated.near_duplicate import (
+    CANDIDATES,
+    HASH_BITS,
+    NEAR_COPY_BITS,
+    hash_distance,
+    hash_distances,
+    orientation_hashes,
+)
 
 SHARED = Path(__file__).parents[1] / "../shared/data/cytology/manifest.csv"
 
@@ -92,7 +99,7 @@ def _different(vectors: npt.NDArray[np.float32], hashes: npt.NDArray[np.bool_], 
         end="",
     )
     print(f"{CANDIDATES} nearest of other patients; least 10: {sorted(least)[:10]}, median {np.median(least):.0f}")
-    # As `retrieval.copy_report` compares: with every image, found by the encoder or not.
+    # As `retrieval.synthetic.memorisation` compares: with every image, found by the encoder or not.
     apart = np.min([hash_distances(hashes[:, way], hashes[:, 0]) for way in range(hashes.shape[1])], axis=0)
     nearest = np.where(patients[:, None] == patients, HASH_BITS, apart).min(axis=1)
     taken = int((nearest <= NEAR_COPY_BITS).sum())

@@ -21,15 +21,15 @@ from benchmarks.machine import describe_machine
 from generation.phantom import PROFILES, phantom_cases, write_phantoms
 from index_store import Archive, Case, CaseFilter
 from retrieval import Encoder, add_manifest
-from retrieval.agreement import agreement
-from retrieval.batch_ranking import rank_patients
-from retrieval.calibration import calibrate, calibrate_texts
-from retrieval.comparability import nearest_similarity
-from retrieval.gallery import Gallery, gallery
-from retrieval.nuisance import NuisancePool, nuisance_codes, shared_with_query
-from retrieval.ranking import rank_by_mean
-from retrieval.report_text import morphology_and_diagnosis, report_family
-from retrieval.results import RankedCase
+from retrieval.assessment.confounders import NuisancePool, nuisance_codes, shared_with_query
+from retrieval.assessment.label_agreement import agreement
+from retrieval.assessment.novelty import nearest_similarity
+from retrieval.assessment.novelty_calibration import calibrate, calibrate_texts
+from retrieval.language.query_text import morphology_and_diagnosis, report_family
+from retrieval.search.batch import rank_patients
+from retrieval.search.by_category import Gallery, gallery
+from retrieval.search.group_by_patient import rank_by_mean
+from retrieval.search.results import RankedCase
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

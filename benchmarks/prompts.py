@@ -32,17 +32,17 @@ from benchmarks.generated_query import without_site
 from benchmarks.long_reports import long_report
 from benchmarks.machine import describe_machine
 from generation import PRESETS, CoinGenerator, GenerationCache, Prompt
-from generation.clauses import longest_head
-from generation.embeddings import PromptEmbeddings
-from generation.glossary import glossary
+from generation.model.embeddings import PromptEmbeddings
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
+from generation.prompts.clauses import longest_head
+from generation.prompts.glossary import glossary
 from index_store import Archive, Case
 from retrieval import CaseSearch, Encoder, add_manifest
-from retrieval.answer import nearest_cases
-from retrieval.evaluation import bootstrap_mean
-from retrieval.fusion import mean_query
-from retrieval.generated_query import state_site, with_site_hint
-from retrieval.report_text import asked_text
+from retrieval.encoder.vectors import mean_query
+from retrieval.generated.checked_generation import state_site, with_site_hint
+from retrieval.language.query_text import asked_text
+from retrieval.search.results_assembly import nearest_cases
+from retrieval.statistics.estimate import bootstrap_mean
 
 if TYPE_CHECKING:
     import torch

@@ -10,9 +10,9 @@ categories come from two to four blocks, so blocks are dealt to the folds by the
 A query is a held-out cell; what is found never is of its own patient. Gallery A: the cells the fold was trained on (the
 archive that a reviewer has). Gallery B: the cells of the fold's other held-out patients, which nothing was trained on
 either; queries whose category no other patient of the fold has do not count there. Scored as images (P@5 of the nearest
-five cells), macro over categories, with intervals from resampled patients (`retrieval.macro`; from slides where there
-is one patient). Chance is the share of the query's category in the gallery. The colour histogram answers the same
-queries from the same galleries.
+five cells), macro over categories, with intervals from resampled patients (`retrieval.statistics.cluster_bootstrap`;
+from slides where there is one patient). Chance is the share of the query's category in the gallery. The colour
+histogram answers the same queries from the same galleries.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from benchmarks.real_input import SHARED
 from benchmarks.stain import BETWEEN_LABORATORIES, FAR_APART, kept_share
 from generation.phantom import phantom_cases
 from retrieval import Encoder, Estimate
-from retrieval.colour import colour_histogram
-from retrieval.macro import MacroBootstrap
-from retrieval.training.smears import is_held_out
+from retrieval.evaluation.colour_baseline import colour_histogram
+from retrieval.statistics.cluster_bootstrap import MacroBootstrap
+from retrieval.training.starter.smears import is_held_out
 
 FOLDS = 5
 NEAREST_CELLS = 5

@@ -2,8 +2,8 @@
 
 All folds start from one image tower that was trained without any cervix smear (from ImageNet's weights where they are
 named, on phantoms, blood and the two atlas sites), and go on by the starter's own recipe
-(`retrieval.training.image_tower`), with the cells and fields of the other folds' patients. The text tower is the
-shipped starter's, which stays as it is.
+(`retrieval.training.starter.image_tower`), with the cells and fields of the other folds' patients. The text tower is
+the shipped starter's, which stays as it is.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import numpy as np
 from generation.phantom import PROFILES
 from generation.phantom.reports import write_report
 from generation.phantom.wording import Wording
-from generation.training.dataset import draw_training_set
-from retrieval.clip_folder import find_clip
-from retrieval.training.clip import write_imagenet_start
-from retrieval.training.image_tower import training_of_image_tower
-from retrieval.training.pairs import Pairs
-from retrieval.training.recorded import side_by_side
-from retrieval.training.smears import is_held_out, load_smears
+from generation.training.starter.dataset import draw_training_set
+from retrieval.encoder.model_files import find_clip
+from retrieval.training.starter.clip import write_imagenet_start
+from retrieval.training.starter.cuda_graph import side_by_side
+from retrieval.training.starter.image_tower import training_of_image_tower
+from retrieval.training.starter.sampler import Pairs
+from retrieval.training.starter.smears import is_held_out, load_smears
 
 PHANTOMS = 10_000
 COMMON = (40, 24)  # phantoms and smears in a batch

@@ -26,8 +26,8 @@ from benchmarks.machine import describe_machine
 from generation import CoinGenerator
 from index_store import Archive
 from retrieval import CaseSearch, Encoder, SearchResult, add_manifest
-from ui.sheet import Section, Tile, contact_sheet, save_sheet
-from ui.text import SYNTHETIC, facts
+from ui.pictures.contact_sheet import Section, Tile, contact_sheet, save_sheet
+from ui.text.text import SYNTHETIC, facts
 
 SHARED = Path(__file__).parents[1] / "../shared/data"
 

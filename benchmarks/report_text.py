@@ -3,9 +3,9 @@
     python -m benchmarks.report_text
 
 Held-out phantom reports ask an archive of other held-out phantoms, as they are and with administrative sentences around
-them; as given, and stripped by `retrieval.report_text` with and without its headings. The share of the first 10 cases
-of the query's site, and of its site and category. The channel of generated images condenses its prompt by itself
-(`generation.prompt`); it is asked with fewer queries, since drawing takes most of the time.
+them; as given, and stripped by `retrieval.language.query_text` with and without its headings. The share of the first 10
+cases of the query's site, and of its site and category. The channel of generated images condenses its prompt by itself
+(`generation.prompts.prompt`); it is asked with fewer queries, since drawing takes most of the time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from generation import CoinGenerator, GenerationCache
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
 from index_store import Archive, Case
 from retrieval import CaseSearch, Encoder, Label, add_manifest, precision_at_k
-from retrieval.query import Query
-from retrieval.report_text import morphology_and_diagnosis
+from retrieval.language.query_text import morphology_and_diagnosis
+from retrieval.search.query import Query
 
 K = 10
 QUERY_SEED = 77  # not those that `benchmarks.starter` reports on

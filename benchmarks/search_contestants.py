@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from index_store.faiss_build import load_faiss
-from index_store.faiss_index import FaissIndex
-from index_store.shortlist import InvertedLists
-from index_store.vector_index import Selection
+from index_store.index.candidate_index import InvertedLists
+from index_store.index.faiss_build import load_faiss
+from index_store.index.faiss_index import FaissIndex
+from index_store.vectors import Selection
 
 K = 10
 Search = Callable[[np.ndarray], list[list[int]]]

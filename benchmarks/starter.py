@@ -29,12 +29,12 @@ from tqdm import tqdm
 from benchmarks.machine import describe_machine
 from benchmarks.prompts import shares
 from generation import PRESETS, CoinGenerator, GenerationCache, Preset
+from generation.model.weights import STARTER
 from generation.phantom import PROFILES, SPLITS, Phantom, phantom_cases, write_phantoms
-from generation.training.autoencoder import restore
-from generation.weights import STARTER
+from generation.training.starter.autoencoder import restore
 from index_store import Archive
 from retrieval import CaseSearch, Encoder, Estimate, Label, Precision, SearchResult, add_manifest, precision_at_k
-from retrieval.evaluation import bootstrap_mean
+from retrieval.statistics.estimate import bootstrap_mean
 
 REFERENCE_SEED = 1
 K = 10

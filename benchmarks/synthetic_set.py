@@ -24,14 +24,14 @@ import numpy as np
 from benchmarks.machine import describe_machine
 from generation import CoinGenerator
 from generation.phantom import phantom_cases, write_phantoms
-from generation.training.dataset import TRAINING_SEED
+from generation.training.starter.dataset import TRAINING_SEED
 from index_store import read_report_table
 from retrieval import Encoder, SyntheticSet, check_copies, finish_set
-from retrieval.copy_report import images_of
-from retrieval.duplicates import Look, find_duplicates
-from retrieval.reference_images import manifest_references
-from ui.progress import progress
-from ui.synthetic_text import copy_text, set_text
+from retrieval.generated.duplicates import Look, find_duplicates
+from retrieval.synthetic.memorisation import images_of
+from retrieval.synthetic.references import manifest_references
+from ui.commands.progress import progress
+from ui.text.synthetic import copy_text, set_text
 
 SEED = 47  # no other benchmark's
 MANY = 10_000

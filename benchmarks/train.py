@@ -4,8 +4,8 @@
     python -m benchmarks.train encoder     # 2 to 6
 
 Data: `../shared/data/cytology` (manifest.csv), read in place. One patient in five is held out by a hash of its name,
-the same ones that the starter's encoder was never trained on (`retrieval.training.smears`): of the cervix one CRIC
-block, of blood 74. The two atlas sites are one patient each, and are trained on.
+the same ones that the starter's encoder was never trained on (`retrieval.training.starter.smears`): of the cervix one
+CRIC block, of blood 74. The two atlas sites are one patient each, and are trained on.
 
 The LoRA: `--images` images, chosen in turns of site, category and patient, one view each. Printed are seconds a step,
 peak memory, the validation loss before and after, and whether what is drawn of the nine different reports, before and
@@ -29,16 +29,16 @@ import numpy as np
 from benchmarks.machine import describe_machine
 from benchmarks.real_input import SHARED
 from generation import CoinGenerator
+from generation.training.data.pairs import TrainingPair
 from generation.training.lora import train_lora
 from generation.training.lora_settings import LoraSettings
-from generation.training.pairs import TrainingPair
 from generation.training.validation import choose_spread
 from retrieval import Encoder
 from retrieval.training.encoder_settings import EncoderSettings
 from retrieval.training.encoder_tuning import train_encoder
-from retrieval.training.own_pairs import manifest_pairs
-from retrieval.training.tuning_card import comparison_table
-from ui.progress import progress
+from retrieval.training.model_card import comparison_table
+from retrieval.training.pairs import manifest_pairs
+from ui.commands.progress import progress
 
 NEAREST = 5
 SEEDS = (1000, 1001, 1002, 1003)
@@ -141,7 +141,7 @@ def encoder(pairs: Sequence[TrainingPair], options: argparse.Namespace) -> None:
 
 def _plain_base() -> Path:
     """The starter's base without its LoRA, which a generator puts on where none is named."""
-    from generation.weights import STARTER
+    from generation.model.weights import STARTER
 
     return STARTER / "base"
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from PIL import Image
 
 from generation.errors import ProvenanceError
-from generation.presets import Preset
-from generation.prompt import Prompt
+from generation.model.presets import Preset
+from generation.prompts.prompt import Prompt
 from generation.provenance import Provenance, read_provenance, save_png
 
 logger = logging.getLogger(__name__)

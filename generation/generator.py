@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generation.cache import GenerationCache, image_key
-from generation.device import choose_device, choose_dtype
 from generation.errors import SettingsError
-from generation.glossary import glossary, in_words
 from generation.jobs import GeneratedImage, Generation, Job, run_jobs
-from generation.model_files import ModelFiles
-from generation.pipeline import CoinPipeline
-from generation.presets import Preset, choose_preset
-from generation.prompt import LongReports, Prompt, build_prompt, check_long_reports
+from generation.model.device import choose_device, choose_dtype
+from generation.model.model_files import ModelFiles
+from generation.model.pipeline import CoinPipeline
+from generation.model.presets import Preset, choose_preset
+from generation.prompts.glossary import glossary, in_words
+from generation.prompts.prompt import LongReports, Prompt, build_prompt, check_long_reports
 from generation.provenance import Provenance, software, text_sha256
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ class CoinGenerator:
             more slowly.
         long_reports: what becomes of a report that is longer than the encoders read: "condense" keeps what matters
             most, "chunk" encodes all of it, piece by piece.
-        glossary: replace machine-translated wordings by the usual ones (`generation.glossary`). Off by default: COIN
+        glossary: replace machine-translated wordings by the usual ones (`generation.prompts.glossary`). Off by default:
+        COIN
             was trained on reports that hold them.
         negative_prompt: what images should not show; none by default, as COIN.
         guidance: in the place of the preset's.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generation.prompt import Prompt
+from generation.prompts.prompt import Prompt
 from generation.provenance import Provenance
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from generation.atomic_write import write_whole
 from generation.errors import ProvenanceError
-from generation.whole_file import write_whole
 
 KEY = "coin-provenance"
 DESCRIPTION = (

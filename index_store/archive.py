@@ -21,32 +21,33 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from . import loose_files
-from .addition import encode_missing, insert_images
-from .archive_card import CARD, ArchiveCard
-from .archive_folder import DATABASE, catalog_of, explained, make_archive
-from .backup_folder import CARD as BACKUP_CARD
-from .backup_folder import UNFINISHED
-from .case_reader import CaseReader
-from .case_writer import CaseWriter, remove_case
-from .catalog import Catalog
-from .encoders import activate, active_encoder, register_encoder, require_encoder
-from .errors import ArchiveError, NotAnArchiveError
-from .image_store import ImageStore
-from .indexed_search import IndexedSearch
-from .milvus_server import MilvusServer
-from .models import ArchiveRow
-from .plan import NewImage, Plan, PlannedImage, Progress, make_plan
-from .restoration import Restoration, restore
-from .revision import advance
-from .shared_search import SharedSearch
-from .upkeep import ArchiveUpkeep
-from .vector_index import checked_vectors
-from .vector_search import Search
+from index_store.archive_maintenance import ArchiveUpkeep
+from index_store.catalog import orphan_files as loose_files
+from index_store.catalog.case_reader import CaseReader
+from index_store.catalog.case_writer import CaseWriter, remove_case
+from index_store.catalog.catalog import Catalog
+from index_store.catalog.descriptor import CARD, ArchiveCard
+from index_store.catalog.encoders import activate, active_encoder, register_encoder, require_encoder
+from index_store.catalog.import_plan import Plan, PlannedImage, Progress, make_plan
+from index_store.catalog.insert import encode_missing, insert_images
+from index_store.catalog.layout import DATABASE, catalog_of, explained, make_archive
+from index_store.catalog.models import ArchiveRow
+from index_store.catalog.revision import advance
+from index_store.errors import ArchiveError, NotAnArchiveError
+from index_store.files.image_store import ImageStore
+from index_store.maintenance.backup_folder import CARD as BACKUP_CARD
+from index_store.maintenance.backup_folder import UNFINISHED
+from index_store.maintenance.restore import Restoration, restore
+from index_store.milvus.connection import MilvusServer
+from index_store.milvus.search import SharedSearch
+from index_store.records import NewImage
+from index_store.search.local_search import IndexedSearch
+from index_store.search.protocols import Search
+from index_store.vectors import checked_vectors
 
 if TYPE_CHECKING:
-    from .findings import Examination
-    from .manifest import ManifestRow
+    from index_store.maintenance.findings import Examination
+    from index_store.records import ManifestRow
 
 
 class Archive(ArchiveUpkeep):

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 
 @dataclass(frozen=True)
@@ -198,3 +202,55 @@ class ArchiveStatus:
 
 def _each_once(values: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(value for value in values if value))
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """An image ready to be embedded and added. Made by `PlannedImage.load`."""
+
+    row: ManifestRow
+    sha256: str
+    """Of `source`."""
+    source: bytes
+    """The file as it was when decoded."""
+    image: PIL.Image.Image
+    """What `source` decodes to: RGB, upright, without metadata."""
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One image with what is known of its case. The empty string says "not given"."""
+
+    line: int
+    image: str
+    """As written."""
+    path: Path
+    """Resolved, and within the images' folder."""
+    case: str
+    patient: str
+    report: str
+    slide: str = ""
+    site: str = ""
+    system: str = ""
+    category: str = ""
+    stain: str = ""
+    preparation: str = ""
+    kind: str = ""
+    license: str = ""
+    source: str = ""
+    phantom: bool | None = None
+    """Drawn by this software; None where the manifest does not say."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    derived: tuple[str, ...] | None = None
+    """Which of `site`, `system` and `category` were read from the report. None where nobody has read it: what was
+    derived before then stays, except for what the row gives."""
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether the image is its own case, named after it."""
+        return self.case == self.image
+
+    @property
+    def names_patient(self) -> bool:
+        """Whether a patient was named (and not only taken from the case)."""
+        return self.patient != self.case

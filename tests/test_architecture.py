@@ -1,4 +1,4 @@
-"""The rules of the house, read from the source: who imports whom, what is never imported, what stands where."""
+"""The rules of the architecture, read from the source: who imports whom, what is never imported, what stands where."""
 
 from __future__ import annotations
 
@@ -7,23 +7,67 @@ import importlib
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MAY_IMPORT = {
+PACKAGES = {
     "generation": set[str](),
     "index_store": set[str](),
     "retrieval": {"generation", "index_store"},
     "ui": {"generation", "index_store", "retrieval"},
 }
-ROOMS = sorted(MAY_IMPORT)
+"""Each top-level package, and which others it may import."""
+LAYERS = {
+    "generation": [
+        {"atomic_write", "errors"},
+        {"provenance", "phantom"},
+        {"prompts"},
+        {"model"},
+        {"cache", "jobs"},
+        {"generator"},
+        {"training"},
+    ],
+    "index_store": [
+        {"atomic_write", "errors"},
+        {"records", "vectors"},
+        {"files", "manifest"},
+        {"catalog", "index"},
+        {"search"},
+        {"maintenance", "milvus"},
+        {"archive_queries"},
+        {"archive_maintenance"},
+        {"archive"},
+    ],
+    "retrieval": [
+        {"arrays", "errors", "notice"},
+        {"encoder", "language", "statistics"},
+        {"generated", "ingest"},
+        {"search"},
+        {"assessment"},
+        {"audit", "evaluation", "reader_study"},
+        {"synthetic", "training"},
+    ],
+    "ui": [
+        {"errors", "image_labels"},
+        {"settings"},
+        {"service"},
+        {"pictures", "text"},
+        {"html"},
+        {"commands", "view"},
+        {"cli"},
+        {"__main__"},
+    ],
+}
+"""Within each, from low to high: a module may import what stands above its own line here, and its own sub-package.
+Those on one line do not import each other."""
 HEAVY = ["torch", "faiss", "diffusers", "transformers", "open_clip", "streamlit", "peft", "scipy", "pandas"]
 PICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 TOP_LEVEL = {
-    *ROOMS,
+    *PACKAGES,
     "tests",
     "benchmarks",
     ".ci",
@@ -52,7 +96,7 @@ def where(path: Path, node: ast.stmt | ast.expr) -> str:
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
-    """Every module named by an import, wherever it stands. Relative ones stay inside their room."""
+    """Every module named by an import, wherever it stands. None is relative."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
@@ -67,40 +111,110 @@ def dotted(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_imports_run_downwards_only(room: str) -> None:
-    allowed = MAY_IMPORT[room] | {room}
-    strangers = {*ROOMS, "tests", "benchmarks"} - allowed
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_run_downwards_only(package: str) -> None:
+    allowed = PACKAGES[package] | {package}
+    strangers = {*PACKAGES, "tests", "benchmarks"} - allowed
     found = [
         f"{where(path, node)} imports {name}"
-        for path in sources(room)
+        for path in sources(package)
         for node, name in imports(parse(path))
         if name.partition(".")[0] in strangers
     ]
-    assert sources(room), f"the room {room} is empty"
+    assert sources(package), f"the package {package} is empty"
     assert found == []
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_no_relative_import_leaves_its_room(room: str) -> None:
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def module_imports() -> dict[str, dict[str, str]]:
+    """For each module of the packages the modules that it imports, with where; also those under TYPE_CHECKING."""
+    paths = {module_name(path): path for path in sources(*PACKAGES)}
+    found: dict[str, dict[str, str]] = {}
+    for module, path in paths.items():
+        found[module] = {}
+        for node in ast.walk(parse(path)):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):  # of a package: the sub-module, where the name is one
+                whole = [f"{node.module}.{alias.name}" for alias in node.names]
+                names = [name if name in paths else str(node.module) for name in whole]
+            found[module] |= {name: where(path, node) for name in names if name in paths and name != module}
+    return found
+
+
+def layer_of(module: str) -> tuple[int, str]:
+    """The layer of a module, and the sub-package (or root module) that it belongs to."""
+    package, _, rest = module.partition(".")
+    part = rest.partition(".")[0]
+    return next(number for number, layer in enumerate(LAYERS[package]) if part in layer), part
+
+
+def test_every_module_has_a_layer() -> None:
+    placed = {f"{package}.{part}" for package, layers in LAYERS.items() for layer in layers for part in layer}
+    there = {".".join(module.split(".")[:2]) for module in module_imports() if "." in module}
+    assert there == placed
+
+
+def test_imports_within_a_package_run_downwards_only() -> None:
     found = [
-        where(path, node)
-        for path in sources(room)
-        for node in ast.walk(parse(path))
-        if isinstance(node, ast.ImportFrom) and node.level >= len(path.relative_to(ROOT).parts)
+        f"{place} imports {other}"
+        for module, others in module_imports().items()
+        for other, place in others.items()
+        if "." in module and "." in other and module.split(".")[0] == other.split(".")[0]
+        if layer_of(module)[1] != layer_of(other)[1] and layer_of(other)[0] >= layer_of(module)[0]
     ]
     assert found == []
 
 
-def test_importing_the_rooms_loads_nothing_heavy() -> None:
-    program = f"import json, sys, {', '.join(ROOMS)}; print(json.dumps(sorted(sys.modules)))"
+def test_what_made_the_starter_is_imported_by_nothing_else() -> None:
+    """It stays in the checkout and is not in the wheel."""
+    found = [
+        f"{place} imports {other}"
+        for module, others in module_imports().items()
+        for other, place in others.items()
+        if ".training.starter" in other and ".training.starter" not in module
+    ]
+    assert found == []
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    imported = {module: set(others) for module, others in module_imports().items()}
+    while leaves := {module for module, others in imported.items() if not others & imported.keys()}:
+        imported = {module: others for module, others in imported.items() if module not in leaves}
+    assert sorted(imported) == [], "a circle is among these modules (or they lead to it)"
+
+
+def test_a_folder_holds_at_most_fifteen_modules() -> None:
+    """`ui/commands` may hold more: a module a command."""
+    folders = Counter(path.parent.relative_to(ROOT) for path in sources(*PACKAGES) if path.stem != "__init__")
+    assert {str(folder): n for folder, n in folders.items() if n > 15 and folder != Path("ui/commands")} == {}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_are_absolute(package: str) -> None:
+    found = [
+        where(path, node)
+        for path in sources(package)
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert found == []
+
+
+def test_importing_the_packages_loads_nothing_heavy() -> None:
+    program = f"import json, sys, {', '.join(PACKAGES)}; print(json.dumps(sorted(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert set(json.loads(run.stdout)) & set(HEAVY) == set()
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_every_public_name_resolves(room: str) -> None:
-    module = importlib.import_module(room)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_resolves(package: str) -> None:
+    module = importlib.import_module(package)
     assert module.__all__
     assert len(set(module.__all__)) == len(module.__all__)
     assert [name for name in module.__all__ if getattr(module, name, None) is None] == []
@@ -111,7 +225,7 @@ def test_every_public_name_resolves(room: str) -> None:
 
 def test_nothing_is_unpickled() -> None:
     found = []
-    for path in sources(*ROOMS, "benchmarks"):
+    for path in sources(*PACKAGES, "benchmarks"):
         tree = parse(path)
         found += [where(path, node) for node, name in imports(tree) if name.partition(".")[0] in PICKLING]
         for node in ast.walk(tree):
@@ -130,7 +244,7 @@ def test_nothing_is_unpickled() -> None:
 def test_no_text_is_shown_as_html() -> None:
     found = [
         where(path, node.value)
-        for path in sources(*ROOMS)
+        for path in sources(*PACKAGES)
         for node in ast.walk(parse(path))
         if isinstance(node, ast.keyword) and node.arg == "unsafe_allow_html"
     ]
@@ -146,4 +260,4 @@ def test_the_top_level_stays_small() -> None:
 
 def test_no_module_is_a_drawer_for_everything() -> None:
     names = {"utils", "util", "common", "core", "helpers", "misc"}
-    assert [path for path in sources(*ROOMS) if names & {path.stem, path.parent.name}] == []
+    assert [path for path in sources(*PACKAGES) if names & {path.stem, path.parent.name}] == []

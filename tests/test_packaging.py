@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("generation", "index_store", "retrieval", "ui")
+PACKAGES = ("generation", "index_store", "retrieval", "ui")
 STARTERS = ("generation/starter", "retrieval/starter")
 SHIPPED = (*STARTERS, "ui/view")
 MEGABYTE = 1_000_000
@@ -29,8 +29,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built offline by the backend that is installed, from a copy: setuptools writes beside the sources."""
     pytest.importorskip("setuptools.build_meta", reason="the build backend is not installed")
     source = tmp_path_factory.mktemp("source")
-    for room in ROOMS:
-        shutil.copytree(ROOT / room, source / room)
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, source / package)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     program = "import sys, setuptools.build_meta as backend; print(backend.build_wheel(sys.argv[1]))"
@@ -45,11 +45,14 @@ def test_the_wheel_holds_the_code_the_view_and_the_starter(wheel: Path) -> None:
     expected = {path.relative_to(ROOT).as_posix() for folder in SHIPPED for path in shipped_files(folder)}
     expected |= {
         path.relative_to(ROOT).as_posix()
-        for room in ROOMS
-        for ending in ("py", "toml")  # wordings, vocabulary and fusion rules are data of the package
-        for path in (ROOT / room).rglob(f"*.{ending}")
+        for package in PACKAGES
+        for ending in ("py", "pyi", "toml", "typed")  # wordings, vocabulary and fusion rules are data of the package
+        for path in (ROOT / package).rglob(f"*.{ending}")
     }
-    assert expected - names == set()
+    training = {name for name in expected if "/training/starter/" in name}
+    assert training, "how the starter was trained is in the checkout"
+    assert (expected - training) - names == set()
+    assert training & names == set()
     assert [name for name in names if name.endswith(".pyc") or name.startswith(("tests", "benchmarks"))] == []
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

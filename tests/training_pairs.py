@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from generation.phantom import Phantom, phantom_cases
-from generation.training.pairs import TrainingPair
+from generation.training.data.pairs import TrainingPair
 
 
 def phantom_pairs(count: int, *, per_patient: int = 2, size: int = 64, seed: int = 5) -> list[TrainingPair]:

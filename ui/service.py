@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from generation import CoinGenerator
     from index_store import Archive, Case
     from retrieval import AuditLog, CaseSearch, Encoder, Query, SavedQueries, SearchResult
-    from retrieval.fusion import FusionRule
-    from retrieval.gallery import Gallery
-    from retrieval.neighbourhood import Neighbourhood, Neighbourhoods
+    from retrieval.assessment.diagnostics import Neighbourhood, Neighbourhoods
+    from retrieval.search.by_category import Gallery
+    from retrieval.search.fusion import FusionRule
 
 Progress = Callable[[int, int], None]
 
@@ -71,7 +71,7 @@ class Service:
     @property
     def rules(self) -> Mapping[str, FusionRule]:
         """How channels are joined: the rules that ship, and those of the settings' file in their place."""
-        from retrieval.fusion import default_rules, read_rules
+        from retrieval.search.fusion import default_rules, read_rules
 
         named = {} if self.settings.rules is None else read_rules(Path(self.settings.rules))
         return {**default_rules(), **named}
@@ -85,7 +85,7 @@ class Service:
 
     def ask(self, query: Query, *, progress: Progress | None = None, user: str = "") -> SearchResult:
         """The answer to a query. `progress` counts the steps of generating images."""
-        from retrieval import audit
+        from retrieval.audit import audit_events as audit
 
         try:
             result = self.cases.run(query, progress=progress)
@@ -98,7 +98,7 @@ class Service:
 
     def case(self, key: str, *, user: str = "") -> Case:
         """A case with its report and images, opened by somebody. Raises `index_store.CaseNotFoundError`."""
-        from retrieval import audit
+        from retrieval.audit import audit_events as audit
 
         case = self.archive.case(key)
         self._record("case", user, lambda: audit.opened([case]))
@@ -120,7 +120,7 @@ class Service:
 
     def gallery(self, result: SearchResult, *, m: int = 4, user: str = "") -> Gallery | None:
         """The nearest m cases of each category of the reporting system; None where no system is known."""
-        from retrieval import audit
+        from retrieval.audit import audit_events as audit
 
         found = self.neighbourhoods.gallery(result, m=m)
         if found is not None:
@@ -174,7 +174,7 @@ class Service:
 
     @cached_property
     def _neighbourhoods(self) -> Neighbourhoods:
-        from retrieval.neighbourhood import Neighbourhoods
+        from retrieval.assessment.diagnostics import Neighbourhoods
 
         return Neighbourhoods(self._archive, self._encoder, self._generator, work=self.settings.work_folder)
 

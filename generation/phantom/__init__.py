@@ -1,7 +1,8 @@
 """Phantoms: reference fields drawn from known morphology, with reports (no patient, no licence, no download)."""
 
-from .phantom import PHANTOM_NOTICE, SPLITS, Morphology, Phantom, phantom_cases, write_phantoms
-from .profiles import PROFILES, Profile
+from generation.phantom.morphology import Morphology
+from generation.phantom.phantom import PHANTOM_NOTICE, SPLITS, Phantom, phantom_cases, write_phantoms
+from generation.phantom.profiles import PROFILES, Profile
 
 __all__ = [
     "PHANTOM_NOTICE",

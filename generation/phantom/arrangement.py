@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .canvas import FIELD_UM
+from generation.phantom.canvas import FIELD_UM
 
 Placement = tuple[float, float, float | None]
 Arrange = Callable[[np.random.Generator, int, float], list[Placement]]

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, rotate
 
-from .canvas import FIELD_UM, Canvas
-from .cells import CELLS, draw_cell
+from generation.phantom.canvas import FIELD_UM, Canvas
+from generation.phantom.cells import CELLS, draw_cell
 
 Draw = Callable[[Canvas, float], None]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from .palette import Stain
+from generation.phantom.palette import Stain
 
 DENSEST = 2.3  # natural-log density that no pile of nuclei exceeds
 FIELD_UM = 96.0  # width of a field: a high-power crop, one superficial squamous cell is about half of it

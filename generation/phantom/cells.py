@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .canvas import Canvas
+from generation.phantom.canvas import Canvas
 
 
 @dataclass(frozen=True)

@@ -16,37 +16,18 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from .arrangement import ARRANGEMENTS
-from .background import BACKGROUNDS
-from .canvas import Canvas
-from .cells import CELLS, draw_cell
-from .palette import STAINS
-from .profiles import PROFILES, Profile
-from .reports import write_report
-from .wording import Wording
+from generation.phantom.arrangement import ARRANGEMENTS
+from generation.phantom.background import BACKGROUNDS
+from generation.phantom.canvas import Canvas
+from generation.phantom.cells import CELLS, draw_cell
+from generation.phantom.morphology import Morphology
+from generation.phantom.palette import STAINS
+from generation.phantom.profiles import PROFILES, Profile
+from generation.phantom.reports import write_report
+from generation.phantom.wording import Wording
 
 PHANTOM_NOTICE = "Phantom: drawn by a program from known morphology. Not a patient. Research use only."
 SPLITS = ("train", "held-out")
-
-
-@dataclass(frozen=True)
-class Morphology:
-    """What is in the field, as a pathologist would tabulate it. Lengths in µm, of the cells the report is about."""
-
-    site: str
-    system: str
-    category: str
-    finding: str
-    stain: str
-    preparation: str
-    cell: str
-    nuclear_diameter: float
-    nc_ratio: float
-    chromasia: float
-    irregularity: float
-    arrangement: str
-    cellularity: int
-    background: tuple[str, ...]
 
 
 @dataclass(frozen=True)

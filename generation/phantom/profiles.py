@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .palette import GIEMSA, HAEMATOXYLIN_EOSIN, PAPANICOLAOU
+from generation.phantom.palette import GIEMSA, HAEMATOXYLIN_EOSIN, PAPANICOLAOU
 
 PAP_ONLY = (PAPANICOLAOU,)
 PAP_MGG = (PAPANICOLAOU, GIEMSA)

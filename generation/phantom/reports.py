@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .wording import WORDS, Wording
+from generation.phantom.wording import WORDS, Wording
 
 if TYPE_CHECKING:
-    from .phantom import Morphology
+    from generation.phantom.morphology import Morphology
 
 
 def write_report(morphology: Morphology, wording: Wording) -> str:

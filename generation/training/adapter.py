@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generation.whole_file import write_whole
+from generation.atomic_write import write_whole
 
 if TYPE_CHECKING:
     import torch

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from generation.atomic_write import sync_folder, write_whole
 from generation.errors import TrainingError
-from generation.whole_file import sync_folder, write_whole
 
 if TYPE_CHECKING:
     import torch

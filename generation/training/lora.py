@@ -16,19 +16,19 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from generation.device import choose_device, choose_dtype
 from generation.errors import SettingsError, TrainingDataError
+from generation.model.device import choose_device, choose_dtype
+from generation.model.weights import STARTER, find_base
 from generation.training.checkpoint import alone_in, require_same_training
-from generation.training.denoising import Denoising
-from generation.training.encodings import Encodings, Watch, unwatched
-from generation.training.holdout import held_out_patients
+from generation.training.data.holdout import held_out_patients
+from generation.training.data.latent_cache import Encodings, Watch, unwatched
+from generation.training.data.lora_material import gather_material
+from generation.training.data.pairs import TrainingPair, data_fingerprint
 from generation.training.lora_card import LoraTraining
-from generation.training.lora_material import gather_material
 from generation.training.lora_run import LoraRun
 from generation.training.lora_settings import LoraSettings
+from generation.training.loss import Denoising
 from generation.training.noise import NoiseSchedule
-from generation.training.pairs import TrainingPair, data_fingerprint
-from generation.weights import STARTER, find_base
 
 MAY_DIFFER = ("steps", "checkpoint_every", "sample_every", "sample_reports", "sample_seeds", "base")
 """Between a training and its continuation. The base may have moved: its fingerprint may not differ."""
@@ -71,7 +71,7 @@ def train_lora(
 
     from accelerate import Accelerator
 
-    from generation.pipeline import CoinPipeline, PromptTokens
+    from generation.model.pipeline import CoinPipeline, PromptTokens
 
     accelerator = Accelerator(cpu=where == "cpu")
     main = accelerator.is_main_process

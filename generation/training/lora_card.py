@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from generation.atomic_write import write_whole
+from generation.training.data.pairs import PairCounts
 from generation.training.lora_settings import LoraSettings
 from generation.training.model_card import counts_table, page, settings_table, skipped_list, table
-from generation.training.pairs import PairCounts
 from generation.training.validation import Change
-from generation.whole_file import write_whole
 
 _TOLD = {
     "true": "The model was told the true original size, corner and target size of each.",

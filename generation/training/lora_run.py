@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generation.errors import TrainingError
+from generation.model.weights import Base
 from generation.training.adapter import add_lora, save_lora, trained_parameters
 from generation.training.checkpoint import Checkpoint, Checkpoints, optimizer_tensors, restore_optimizer
-from generation.training.denoising import Denoising
-from generation.training.draws import draw_step
+from generation.training.data.lora_material import LoraMaterial
+from generation.training.data.pairs import count_pairs
 from generation.training.lora_card import LoraTraining, write_card
-from generation.training.lora_material import LoraMaterial
 from generation.training.lora_settings import LoraSettings
-from generation.training.pairs import count_pairs
+from generation.training.loss import Denoising
 from generation.training.sample_sheet import SampleSheets
+from generation.training.step_sampling import draw_step
 from generation.training.training_log import TrainingLog
 from generation.training.validation import change
-from generation.weights import Base
 
 if TYPE_CHECKING:
-    from generation.pipeline import CoinPipeline
+    from generation.model.pipeline import CoinPipeline
 
 LOGGED_EVERY = 10
 EMA_POWER = 0.75

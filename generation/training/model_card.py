@@ -6,7 +6,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from generation.training.pairs import PairCounts
+from generation.training.data.pairs import PairCounts
 
 RESEARCH_USE = "**Research use only. Not for diagnosis.**"
 SHOWN = 40

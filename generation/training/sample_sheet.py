@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from generation.presets import PRESETS
-from generation.prompt import Encoded
+from generation.model.presets import PRESETS
+from generation.prompts.prompt import Encoded
 from generation.provenance import Provenance, save_png, text_sha256
 
 if TYPE_CHECKING:
-    from generation.pipeline import CoinPipeline
-    from generation.weights import Base
+    from generation.model.pipeline import CoinPipeline
+    from generation.model.weights import Base
 
 PRESET = "draft"
 NOTICE = "No patient's image. Research use only. Not for diagnosis."

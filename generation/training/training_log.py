@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from generation.whole_file import write_whole
+from generation.atomic_write import write_whole
 
 Record = Mapping[str, Any]
 

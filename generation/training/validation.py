@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.training.pairs import TrainingPair
+from generation.training.data.pairs import TrainingPair
 
 TIMESTEPS = 4
 RESAMPLES = 2000

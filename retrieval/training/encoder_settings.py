@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from generation.training.holdout import ONE_IN
-from generation.training.rates import SCHEDULES, learning_rate_at
+from generation.training.data.holdout import ONE_IN
+from generation.training.lr_schedule import SCHEDULES, learning_rate_at
 from generation.training.setting_checks import (
     require_hold_out,
     require_not_negative,

@@ -25,21 +25,21 @@ from generation.training.checkpoint import (
     require_same_training,
     restore_optimizer,
 )
-from generation.training.draws import items_of_step
-from generation.training.encodings import Watch, unwatched
-from generation.training.holdout import held_out_patients
-from generation.training.pairs import TrainingPair, count_pairs, data_fingerprint
+from generation.training.data.holdout import held_out_patients
+from generation.training.data.latent_cache import Watch, unwatched
+from generation.training.data.pairs import TrainingPair, count_pairs, data_fingerprint
+from generation.training.step_sampling import items_of_step
 from generation.training.training_log import TrainingLog
 from generation.training.validation import choose_spread
-from retrieval.clip_folder import find_clip
-from retrieval.encoder import Encoder
-from retrieval.training.augmentation import two_views
+from retrieval.encoder.encoder import Encoder
+from retrieval.encoder.model_files import find_clip
+from retrieval.training.before_after import Comparison, Seen, compare
 from retrieval.training.encoder_settings import EncoderSettings
-from retrieval.training.image_tower import report_loss
+from retrieval.training.image_augmentation import two_views
+from retrieval.training.losses import report_loss
+from retrieval.training.model_card import EncoderTuning, write_card
 from retrieval.training.pixel_store import PixelStore, decode_pixels
 from retrieval.training.trainable_clip import TrainableClip
-from retrieval.training.tuning_card import EncoderTuning, write_card
-from retrieval.training.tuning_comparison import Comparison, Seen, compare
 
 MAY_DIFFER = ("steps", "checkpoint_every", "gallery", "encoder")
 LOGGED_EVERY = 10

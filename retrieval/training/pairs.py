@@ -1,144 +1,118 @@
-"""What the image tower is trained on: images, what is said of them, and how often each is drawn."""
+"""One's own images and reports, of a manifest or an archive, as pairs to train on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .augmentation import reword
+from generation.errors import TrainingDataError
+from generation.training.data.latent_cache import Watch, unwatched
+from generation.training.data.pairs import PARTICULARS, TrainingPair
 
 if TYPE_CHECKING:
-    import torch
+    from PIL.Image import Image as Picture
 
-UNSAID = -1
-"""The label of an image of which nobody said what it shows."""
-TEXTS_AT_ONCE = 256
-PLANNED = 64
-"""Batches that are chosen at a time."""
+    from index_store import Archive, CaseFilter, PlannedImage
+
+_GONE = "An image of the archive is gone, damaged or altered: `coin doctor` names it."
+_NO_REPORT = "The case has no report."
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Images uint8[n, h, w, 3] and what is said of them. `labels` int64[n] number the findings, the same number for the
-    same finding in every source, UNSAID where nobody said; `reports(i, rng)` gives one wording for image i.
+class OwnPairs:
+    """Pairs, and how many rows or images were left out, by reason. No reason names a file or a patient."""
 
-    `statements` int64[n] number what the reports say (without it, the labels): two findings may be reported in the same
-    words. `patients` int64[n] says whose the images are (without it, each its own); `chances` float64[n] how often each
-    is drawn (without it, all once before any twice).
+    pairs: tuple[TrainingPair, ...]
+    skipped: Mapping[str, int]
+
+
+def manifest_pairs(manifest: Path | str, *, images: Path | str | None = None, watch: Watch = unwatched) -> OwnPairs:
+    """The rows of a manifest as `coin add` reads them, with the same limits. Files are hashed now, and decoded when a
+    pair is loaded.
+
+    Raises `index_store.ManifestError` where the manifest as a whole cannot be read.
     """
+    from index_store import ImageProblem, PlannedImage, content_hash, read_manifest
 
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    reports: Callable[[int, np.random.Generator], str]
-    statements: NDArray[np.int64] | None = None
-    patients: NDArray[np.int64] | None = None
-    chances: NDArray[np.float64] | None = None
+    read = read_manifest(manifest, images=images)
+    skipped = Counter(problem.what[0].upper() + problem.what[1:] + "." for problem in read.problems)
+    pairs = []
+    with watch("Reading images", unit="images") as draw:
+        for done, row in enumerate(read.rows, start=1):
+            try:
+                content = content_hash(row.path)
+            except (ImageProblem, OSError) as error:
+                skipped[_nameless(error, row.path)] += 1
+                continue
+            pairs.append(
+                TrainingPair(
+                    content=content,
+                    patient=row.patient,
+                    report=row.report,
+                    load=partial(_load_planned, PlannedImage(row, content)),
+                    case=row.case,
+                    particulars=_particulars(row, row),
+                )
+            )
+            draw(done, len(read.rows))
+    return OwnPairs(tuple(pairs), skipped)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Drawn images and what is said of them, all on the training's device, in one order."""
-
-    pixels: torch.Tensor
-    """float32[n, 3, h, w] in 0…1"""
-    label: torch.Tensor
-    statement: torch.Tensor
-    patient: torch.Tensor
-    read: torch.Tensor
-    """float32[n, d]: unit rows of the text tower for a report of each."""
-
-
-class Shelf:
-    """The sources of a training, ready to draw from: on a GPU the images lie there, and every report is read once."""
-
-    def __init__(
-        self, sources: list[tuple[Pairs, int]], read: Callable[[list[str]], torch.Tensor], rng: np.random.Generator,
-        device: str,
-    ) -> None:  # fmt: skip
-        """`sources` with their share of a batch; `read` is the text tower: texts -> float32[n, d] unit rows."""
-        self._sources = [
-            _Source(pairs, share, number, len(sources), read, rng, device)
-            for number, (pairs, share) in enumerate(sources)
+def archive_pairs(archive: Archive, where: CaseFilter | None = None) -> OwnPairs:
+    """Every permitted image of an archive, which must stay open for as long as pairs are loaded."""
+    skipped: Counter[str] = Counter()
+    pairs = []
+    for case in archive.cases(where):
+        if not case.report.strip():
+            skipped[_NO_REPORT] += len(case.images)
+            continue
+        pairs += [
+            TrainingPair(
+                content=image.sha256,
+                patient=case.patient,
+                report=case.report,
+                load=partial(_load_stored, archive.picture, image.id),
+                case=case.key,
+                particulars=_particulars(case, image),
+            )
+            for image in case.images
         ]
-
-    def draw(self) -> None:
-        """Choose the next batch: of each source as many as its share says."""
-        for source in self._sources:
-            source.draw()
-
-    def batch(self) -> Batch:
-        """What was chosen last."""
-        import torch
-
-        parts = zip(*(source.chosen() for source in self._sources), strict=True)
-        pixels, *rest = (torch.cat(part) for part in parts)
-        return Batch(pixels.permute(0, 3, 1, 2).float() / 255, *rest)
+    return OwnPairs(tuple(pairs), skipped)
 
 
-class _Source:
-    def __init__(
-        self, pairs: Pairs, share: int, number: int, sources: int, read: Callable[[list[str]], torch.Tensor],
-        rng: np.random.Generator, device: str,
-    ) -> None:  # fmt: skip
-        import torch
-
-        n = len(pairs.labels)
-        self._share, self._device, self._order = share, device, _order(pairs, rng)
-        self._images: Any = pairs.images if device == "cpu" else torch.tensor(np.asarray(pairs.images), device=device)
-        patients = np.arange(n) if pairs.patients is None else pairs.patients
-        statements = pairs.labels if pairs.statements is None else pairs.statements
-        # A source's patients are no other source's.
-        rows = (pairs.labels, np.where(pairs.labels == UNSAID, UNSAID, statements), patients * sources + number)
-        self._said = tuple(torch.from_numpy(row).to(device) for row in rows)
-        texts = ["" if pairs.labels[i] == UNSAID else reword(pairs.reports(i, rng), rng) for i in range(n)]
-        different = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        known = list(different)
-        vectors = [read(known[i : i + TEXTS_AT_ONCE]) for i in range(0, len(known), TEXTS_AT_ONCE)]
-        self._read = torch.cat(vectors)[[different[text] for text in texts]]
-
-        self._plan = torch.zeros(0, share, dtype=torch.int64, device=device)
-        self._place, self._at = 0, torch.zeros(share, dtype=torch.int64, device=device)
-
-    def draw(self) -> None:
-        import torch
-
-        if self._place == len(self._plan):  # planned some way ahead: what comes from the CPU makes a GPU wait
-            ahead = np.array([[next(self._order) for _ in range(self._share)] for _ in range(PLANNED)])
-            self._plan, self._place = torch.from_numpy(np.sort(ahead)).to(self._device), 0
-        self._at.copy_(self._plan[self._place])
-        self._place += 1
-
-    def chosen(self) -> tuple[torch.Tensor, ...]:
-        import torch
-
-        on_disk = isinstance(self._images, np.ndarray)
-        pixels = torch.from_numpy(self._images[self._at.numpy()]) if on_disk else self._images[self._at]
-        return pixels, *(row[self._at] for row in self._said), self._read[self._at]
+def _particulars(case: Any, image: Any) -> dict[str, str]:
+    """Those of PARTICULARS that are known, of the case or of its image; a manifest's row is both."""
+    known = {name: getattr(case if hasattr(case, name) else image, name) for name in PARTICULARS}
+    for name in ("stain", "kind"):
+        known[name] = getattr(image, name)
+    known["phantom"] = "yes" if known["phantom"] else ""
+    return {name: value for name, value in known.items() if value}
 
 
-def _order(pairs: Pairs, rng: np.random.Generator) -> Iterator[int]:
-    n = len(pairs.labels)
-    while True:
-        yield from rng.permutation(n) if pairs.chances is None else rng.choice(n, size=n, p=pairs.chances)
+def _load_planned(planned: PlannedImage) -> Picture:
+    from index_store import ImageProblem
+
+    try:
+        return planned.load().image
+    except ImageProblem as error:
+        raise TrainingDataError(_nameless(error, planned.row.path)) from error
 
 
-def text_reader(model: Any, tokenizer_folder: Path, device: str) -> Callable[[list[str]], torch.Tensor]:
-    """`model`'s text tower as `Shelf` takes it."""
-    import open_clip
-    import torch
-    import torch.nn.functional as F
+def _load_stored(picture: Callable[[int], Picture], image_id: int) -> Picture:
+    from index_store import ImageNotFoundError, ImageProblem
 
-    from .clip import encode_text
+    try:
+        return picture(image_id)
+    except (ImageNotFoundError, ImageProblem) as error:
+        raise TrainingDataError(_GONE) from error
 
-    tokenizer = open_clip.tokenizer.HFTokenizer(str(tokenizer_folder), context_length=77)
 
-    def read(texts: list[str]) -> torch.Tensor:
-        with torch.no_grad():
-            return F.normalize(encode_text(model, tokenizer(texts).to(device)), dim=-1)
-
-    return read
+def _nameless(error: Exception, path: Path) -> str:
+    """What is wrong with an image, without its name, which may say whose it is."""
+    if isinstance(error, OSError):
+        return f"The image cannot be read ({error.strerror})."
+    return str(error).replace(path.name, "The image", 1).partition(". ")[0].rstrip(".") + "."

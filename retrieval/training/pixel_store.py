@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from generation.atomic_write import write_whole
 from generation.errors import TrainingDataError
-from generation.training.encodings import Watch
-from generation.training.pairs import TrainingPair
-from generation.whole_file import write_whole
+from generation.training.data.latent_cache import Watch
+from generation.training.data.pairs import TrainingPair
 from retrieval.errors import EncodingError
 
 if TYPE_CHECKING:
-    from retrieval.encoder import Encoder
+    from retrieval.encoder.encoder import Encoder
     from retrieval.training.trainable_clip import TrainableClip
 
 

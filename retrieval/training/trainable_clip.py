@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generation.whole_file import write_whole
-from retrieval.clip_folder import CONFIG, TOKENIZER_FILES, WEIGHTS, ClipFolder
-from retrieval.encoder import load_model, load_tokenizer
+from generation.atomic_write import write_whole
+from retrieval.encoder.encoder import load_model, load_tokenizer
+from retrieval.encoder.model_files import CONFIG, TOKENIZER_FILES, WEIGHTS, ClipFolder
 from retrieval.training.encoder_settings import EncoderSettings
 
 if TYPE_CHECKING:

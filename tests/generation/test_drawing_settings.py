@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from generation import CoinGenerator, GeneratedImage, GenerationCache, Preset, SettingsError, read_provenance
-from generation.pipeline import CoinPipeline
-from generation.prompt import Encoded
+from generation.model.pipeline import CoinPipeline
+from generation.prompts.prompt import Encoded
 
 SHORT = "(Ascites) cytology did not find cancer cells."
 LONG = (

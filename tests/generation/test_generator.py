@@ -30,7 +30,7 @@ from generation import (
     WeightsNotFoundError,
     read_provenance,
 )
-from generation.weights import find_base, find_lora
+from generation.model.weights import find_base, find_lora
 from tests.full_disk import full_disk
 
 REPORT = "(Ascites) smear shows clustered atypical cells with a morphology consistent with adenocarcinoma cells."
@@ -67,7 +67,7 @@ class TestImages:
         generation = generator.generate(REPORT, n=3, seed=40, preset=QUICK)
         assert [image.provenance.seed for image in generation.images] == [40, 41, 42]
         assert generation.report == REPORT
-        assert generation.prompt.text == REPORT
+        assert generation.prompts.prompt.text == REPORT
         assert generation.seconds > 0
         image = generation.images[0]
         assert (image.image.mode, image.image.size, image.path, image.cached) == ("RGB", (64, 64), None, False)

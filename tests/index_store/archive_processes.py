@@ -31,7 +31,14 @@ SECONDS = 60
 def context() -> ForkServerContext:
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(
-        ["faiss", "psycopg", "PIL.Image", "index_store.archive", "index_store.manifest", "index_store.faiss_index"]
+        [
+            "faiss",
+            "psycopg",
+            "PIL.Image",
+            "index_store.archive",
+            "index_store.manifest.manifest",
+            "index_store.index.faiss_index",
+        ]
     )
     with syscalls.preloaded():
         forkserver.ensure_running()

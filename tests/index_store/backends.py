@@ -12,9 +12,9 @@ from typing import Protocol
 import pytest
 
 from index_store import Archive
-from index_store.archive_card import CARD, ArchiveCard
-from index_store.milvus_server import MilvusServer
-from index_store.milvus_standing import Standings
+from index_store.catalog.descriptor import CARD, ArchiveCard
+from index_store.milvus.connection import MilvusServer
+from index_store.milvus.sync_position import Standings
 from tests.postgres_server import PostgresServer
 
 in_a_file = pytest.mark.parametrize("catalog", ["sqlite"], indirect=True)

@@ -14,7 +14,7 @@ from unittest import mock
 from sqlalchemy import Engine, event
 
 from index_store import Archive
-from index_store.locks import WriterLock
+from index_store.files.locks import WriterLock
 
 
 class Crashed(BaseException):  # not an error, and nothing must catch it

@@ -36,7 +36,7 @@ from index_store import (
     decode_image,
     read_manifest,
 )
-from index_store.models import ChangeRow
+from index_store.catalog.models import ChangeRow
 
 
 def test_create_and_open(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import pytest
 from archive_builders import DIM, FINGERPRINT, add_manifest, simple_rows, unit, vector_of, write_manifest
 from sqlalchemy import delete
 
-from index_store import Archive, Case, CaseFilter, FilterError, Hit, Image, IndexDriftError, VectorError, filter_cache
-from index_store.models import EmbeddingRow
-from index_store.vector_index import Selection
+from index_store import Archive, Case, CaseFilter, FilterError, Hit, Image, IndexDriftError, VectorError
+from index_store.catalog.models import EmbeddingRow
+from index_store.search import filter_cache
+from index_store.vectors import Selection
 
 QUERIES = unit(np.random.default_rng(5).normal(size=(3, DIM)))
 

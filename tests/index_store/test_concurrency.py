@@ -26,7 +26,7 @@ from archive_processes import IMAGES, LAST, SECONDS, context, follow_until, hold
 from backends import in_a_file
 
 from index_store import Archive, ArchiveBusyError, CaseFilter, read_manifest
-from index_store.index_follower import log_head
+from index_store.catalog.change_log import log_head
 
 QUERY = vector_of("0" * 64)[None]
 BATCH = 3

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from thoroughness import ALL, thoroughness
 
 from index_store import Archive
-from index_store.catalog import Catalog
+from index_store.catalog.catalog import Catalog
 
 PLACES = thoroughness(1, 1_000_000)
 """How many places of each operation are tried."""

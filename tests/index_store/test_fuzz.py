@@ -27,8 +27,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from index_store import ImageProblem, ManifestError, decode_image, read_manifest
-from index_store.image_store import encode_for_store
-from index_store.images import FORMATS, content_hash
+from index_store.files.decode import FORMATS, content_hash
+from index_store.files.image_store import encode_for_store
 
 EXAMPLES = int(os.environ.get("COIN_FUZZ", "60"))
 SECONDS = 20

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from index_store import Case, Image
-from retrieval.batch_ranking import Candidates, mean_queries
-from retrieval.evaluated_channels import ByVectors, Family
-from retrieval.evaluation_results import TaskResult
-from retrieval.labelled import LabelledCases
-from retrieval.leave_one_out import evaluate_families
+from retrieval.evaluation.dataset import LabelledCases
+from retrieval.evaluation.leave_one_out import evaluate_families
+from retrieval.evaluation.results import TaskResult
+from retrieval.evaluation.scorers import ByVectors, Family
+from retrieval.search.batch import Candidates, mean_queries
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 
 from index_store import Archive
-from index_store.manifest import ManifestRow
+from index_store.records import ManifestRow
 
 FINGERPRINT = "vectors of the test"
 

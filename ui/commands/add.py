@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
+from ui.commands.options import as_json, with_settings, with_wait
 from ui.commands.output import echo, echo_json
-from ui.options import as_json, with_settings, with_wait
-from ui.progress import progress
+from ui.commands.progress import progress
 from ui.service import open_archive
 from ui.settings import Settings
-from ui.text import add_text
+from ui.text.text import add_text
 
 
 @click.command()
@@ -75,7 +75,7 @@ def add(
     if redact and refuse:
         raise click.UsageError("give only one of --redact and --refuse")
     from retrieval import Encoder, add_manifest
-    from retrieval.ray_workers import RayWorkers
+    from retrieval.ingest.ray_workers import RayWorkers
 
     with (
         RayWorkers(ray, count=ray_workers) if ray else contextlib.nullcontext() as workers,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
+from ui.commands.options import as_json, with_settings, with_wait
 from ui.commands.output import echo, echo_json
-from ui.options import as_json, with_settings, with_wait
 from ui.service import Service, open_archive
 from ui.settings import Settings
-from ui.text import case_text, clean, status_text
+from ui.text.text import case_text, clean, status_text
 
 
 @click.command()

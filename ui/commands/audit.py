@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ui.commands.options import as_json, with_settings
 from ui.commands.output import echo, echo_json
-from ui.options import as_json, with_settings
 from ui.service import Service, account
 from ui.settings import Settings
-from ui.text import clean
+from ui.text.text import clean
 
 if TYPE_CHECKING:
     from retrieval import AuditState
-    from retrieval.audit_log import Event
+    from retrieval.audit.audit_log import Event
 
 SHOWN: Final = 20
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ui.augment_text import augment_text, verdicts
+from ui.commands.options import GENERATOR_SETTINGS, MODEL_SETTINGS, as_json, with_settings
 from ui.commands.output import echo, echo_json
-from ui.options import GENERATOR_SETTINGS, MODEL_SETTINGS, as_json, with_settings
-from ui.progress import progress
+from ui.commands.progress import progress
 from ui.service import Service
 from ui.settings import Settings
+from ui.text.augment import augment_text, verdicts
 
 if TYPE_CHECKING:
     from retrieval import Encoder
-    from retrieval.augmentation import SyntheticSource
-    from retrieval.experiment import LabelledImages
-    from retrieval.thumbnails import Thumbnails
+    from retrieval.encoder.thumbnails import Thumbnails
+    from retrieval.synthetic.patient_splits import LabelledImages
+    from retrieval.synthetic.utility import SyntheticSource
 
 
 @click.command("augment-check")
@@ -90,10 +90,10 @@ def augment_check(
     """
     if kinds and manifest is None:
         raise click.UsageError("--kind goes with --manifest")
-    from retrieval.augmentation import augment_check as check
-    from retrieval.linear_probe import train_probe
-    from retrieval.small_network import train_network
-    from retrieval.thumbnails import Thumbnails
+    from retrieval.encoder.thumbnails import Thumbnails
+    from retrieval.synthetic.linear_probe import train_probe
+    from retrieval.synthetic.small_network import train_network
+    from retrieval.synthetic.utility import augment_check as check
 
     named = () if test_patients is None else _names(test_patients)
     service = Service(settings)
@@ -123,7 +123,7 @@ def augment_check(
 def _images(
     service: Service, encoder: Encoder | Thumbnails, manifest: Path | None, kinds: tuple[str, ...]
 ) -> LabelledImages:
-    from retrieval.augmentation_sources import archive_images, manifest_images
+    from retrieval.synthetic.sources import archive_images, manifest_images
 
     with progress("Reading the images", unit="images") as read:
         if manifest is None:
@@ -133,7 +133,7 @@ def _images(
 
 def _source(service: Service, encoder: Encoder | Thumbnails, synthetic: Path | None, per_class: int) -> SyntheticSource:
     from retrieval import GenerationPlan
-    from retrieval.augmentation_sources import DrawnImages, SetImages
+    from retrieval.synthetic.sources import DrawnImages, SetImages
 
     work = service.settings.work_folder
     if synthetic is not None:
@@ -144,7 +144,7 @@ def _source(service: Service, encoder: Encoder | Thumbnails, synthetic: Path | N
 
 
 def _names(path: Path) -> tuple[str, ...]:
-    from ui.commands.reports import read_report
+    from ui.commands.report_input import read_report
 
     names = tuple(line.strip() for line in read_report(path).splitlines() if line.strip())
     if not names:

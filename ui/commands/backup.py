@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
+from ui.commands.options import as_json, with_settings
 from ui.commands.output import echo, echo_json
-from ui.options import as_json, with_settings
-from ui.progress import progress
+from ui.commands.progress import progress
 from ui.service import open_archive
 from ui.settings import Settings
-from ui.upkeep_text import backup_text, restoration_text
+from ui.text.maintenance import backup_text, restoration_text
 
 _FOLDER = click.Path(path_type=Path)
 

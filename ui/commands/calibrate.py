@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from retrieval.notice import RESEARCH_USE
+from ui.commands.options import MODEL_SETTINGS, as_json, with_filters, with_settings
 from ui.commands.output import echo, echo_json
-from ui.options import MODEL_SETTINGS, as_json, with_filters, with_settings
-from ui.progress import progress
+from ui.commands.progress import progress
 from ui.service import Service
 from ui.settings import Settings
-from ui.text import calibration_text
+from ui.text.text import calibration_text
 
 if TYPE_CHECKING:
     from index_store import CaseFilter
@@ -45,8 +45,8 @@ def calibrate(settings: Settings, where: CaseFilter | None, reports: int, work: 
 
     With filters: for searches under the same filters.
     """
-    from retrieval.calibrate_archive import calibrate_archive
-    from retrieval.generated_queries import GenerationPlan
+    from retrieval.assessment.calibrate_archive import calibrate_archive
+    from retrieval.generated.batch_generation import GenerationPlan
 
     service = Service(settings)
     plan = GenerationPlan(service.generator, reports=reports, images=settings.n_images, preset=settings.preset)

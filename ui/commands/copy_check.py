@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
+from ui.commands.options import as_json, with_settings
 from ui.commands.output import echo, echo_json
-from ui.options import as_json, with_settings
-from ui.progress import progress
+from ui.commands.progress import progress
+from ui.pictures.synthetic_sheet import pairs_sheet
 from ui.service import open_archive
 from ui.settings import Settings
-from ui.synthetic_sheet import pairs_sheet
-from ui.synthetic_text import copy_record, copy_text
+from ui.text.synthetic import copy_record, copy_text
 
 
 @click.command("copy-check")
@@ -48,8 +48,8 @@ def copy_check(settings: Settings, images: Path, against: Path | None, sheet: Pa
             f"there is no folder '{sheet.parent}': make it, or name another.", param_hint="--sheet"
         )
     from retrieval import Encoder
-    from retrieval.copy_report import check_copies, images_of
-    from retrieval.reference_images import archive_references, manifest_references
+    from retrieval.synthetic.memorisation import check_copies, images_of
+    from retrieval.synthetic.references import archive_references, manifest_references
 
     files = images_of(images)
     encoder = Encoder(settings.encoder, device=settings.device)

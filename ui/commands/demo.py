@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+from ui.commands.options import with_settings
 from ui.commands.output import echo
-from ui.options import with_settings
-from ui.progress import progress
+from ui.commands.progress import progress
 from ui.settings import Settings
-from ui.text import add_text, search_text
+from ui.text.text import add_text, search_text
 
 
 @click.command()
@@ -24,7 +24,7 @@ from ui.text import add_text, search_text
 @with_settings("k", "n_images", "seed", "preset", "device", "cache")
 def demo(settings: Settings, out: Path) -> None:
     """Build a small archive of drawn phantoms, and search it by a report and by an image."""
-    from ui.demo import run_demo
+    from ui.commands.demo_run import run_demo
 
     made = run_demo(out, settings, bar=progress)
     echo(f"Archive of phantoms at '{made.archive}': {add_text(made.added)}\n")

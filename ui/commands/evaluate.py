@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ui.commands.output import echo, json_text
-from ui.evaluation_page import evaluation_page
-from ui.evaluation_text import choice_text, evaluation_text
-from ui.options import GENERATOR_SETTINGS, MODEL_SETTINGS, with_settings
-from ui.progress import progress
+from ui.commands.options import GENERATOR_SETTINGS, MODEL_SETTINGS, with_settings
+from ui.commands.output import echo
+from ui.commands.progress import progress
+from ui.html.evaluation_page import evaluation_page
 from ui.service import Service
 from ui.settings import Settings
+from ui.text.evaluation import choice_text, evaluation_text
+from ui.text.json_text import json_text
 
 if TYPE_CHECKING:
     from retrieval import Encoder, GenerationPlan
@@ -96,8 +97,8 @@ def evaluate(
     and seed give the same figures.
     """
     from retrieval import evaluate_archive
-    from retrieval.choose_fusion import choose_fusion, rules_text
-    from retrieval.questions import ordinal
+    from retrieval.evaluation.tasks import ordinal
+    from retrieval.evaluation.tune_fusion import choose_fusion, rules_text
 
     if choice_file is not None and html_file is not None:
         raise click.UsageError("--html goes with the tables, not with --choose-fusion")

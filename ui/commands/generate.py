@@ -10,16 +10,16 @@ import click
 
 from retrieval.notice import RESEARCH_USE
 from ui.commands.generate_set import generate_set
+from ui.commands.options import GENERATOR_SETTINGS, as_json, with_settings
 from ui.commands.output import echo, echo_json
-from ui.commands.reports import read_report
-from ui.options import GENERATOR_SETTINGS, as_json, with_settings
-from ui.progress import progress
+from ui.commands.progress import progress
+from ui.commands.report_input import read_report
 from ui.service import make_generator
 from ui.settings import Settings
-from ui.text import generation_text
+from ui.text.text import generation_text
 
 if TYPE_CHECKING:
-    from retrieval.synthetic_plan import Share
+    from retrieval.synthetic.plan import Share
 
 
 def _share(context: click.Context, parameter: click.Parameter, value: str | None) -> Share | None:
@@ -28,7 +28,7 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
     number, slash, of = value.partition("/")
     if not (slash and number.isdecimal() and of.isdecimal()):
         raise click.BadParameter(f"'{value}' is no share: write 2/8 for the second of eight.")
-    from retrieval.synthetic_plan import Share
+    from retrieval.synthetic.plan import Share
 
     return Share(int(number), int(of))
 

@@ -6,16 +6,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ui.commands.output import echo, echo_json, json_text
-from ui.progress import progress
+from ui.commands.output import echo, echo_json
+from ui.commands.progress import progress
+from ui.pictures.synthetic_sheet import set_sheet
 from ui.service import make_generator
 from ui.settings import Settings
-from ui.synthetic_sheet import set_sheet
-from ui.synthetic_text import copy_record, copy_text, set_text, share_text
+from ui.text.json_text import json_text
+from ui.text.synthetic import copy_record, copy_text, set_text, share_text
 
 if TYPE_CHECKING:
-    from retrieval.copy_report import CopyReport
-    from retrieval.synthetic_plan import Share
+    from retrieval.synthetic.memorisation import CopyReport
+    from retrieval.synthetic.plan import Share
 
 
 def generate_set(
@@ -31,11 +32,11 @@ def generate_set(
     as_json: bool,
 ) -> None:
     """Draw what is missing; with a share, no more than that; else also end the set. Prints what was done."""
-    from generation.whole_file import write_whole
+    from generation.atomic_write import write_whole
     from index_store import read_manifest, read_report_table
-    from retrieval.synthetic_card import card_text
-    from retrieval.synthetic_files import finish_set
-    from retrieval.synthetic_set import SyntheticSet
+    from retrieval.synthetic.dataset import SyntheticSet
+    from retrieval.synthetic.dataset_card import card_text
+    from retrieval.synthetic.layout import finish_set
 
     table = read_report_table(manifest)
     if against is not None:  # hours of drawing must not be lost to a mistyped name
@@ -68,10 +69,10 @@ def generate_set(
 
 
 def _copies(settings: Settings, out: Path, against: Path) -> CopyReport:
-    from generation.whole_file import write_whole
+    from generation.atomic_write import write_whole
     from retrieval import Encoder
-    from retrieval.copy_report import check_copies, images_of
-    from retrieval.reference_images import manifest_references
+    from retrieval.synthetic.memorisation import check_copies, images_of
+    from retrieval.synthetic.references import manifest_references
 
     encoder = Encoder(settings.encoder, device=settings.device)
     with progress("Reading the training images", unit="images") as read:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from retrieval.notice import RESEARCH_USE
+from ui.text.json_text import json_text
 
 
 def echo(text: str) -> None:
@@ -20,19 +17,3 @@ def echo(text: str) -> None:
 def echo_json(record: Any) -> None:
     """Print a dataclass or a mapping as one JSON object. Paths become strings."""
     click.echo(json_text(record))
-
-
-def json_text(record: Any) -> str:
-    """A dataclass or a mapping as the text of one JSON object. Paths become strings."""
-    return json.dumps({"notice": RESEARCH_USE, **_plain(record)}, indent=2, ensure_ascii=False, default=str)
-
-
-def _plain(record: Any) -> Any:
-    # Not dataclasses.asdict: it deep-copies what it does not know, and a read-only mapping cannot be copied.
-    if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        return {item.name: _plain(getattr(record, item.name)) for item in dataclasses.fields(record)}
-    if isinstance(record, Mapping):
-        return {str(key): _plain(value) for key, value in record.items()}
-    if isinstance(record, list | tuple):
-        return [_plain(value) for value in record]
-    return record

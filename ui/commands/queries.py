@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from retrieval.notice import RESEARCH_USE
+from ui.commands.options import as_json, with_settings
 from ui.commands.output import echo, echo_json
-from ui.options import as_json, with_settings
 from ui.service import Service
 from ui.settings import Settings
-from ui.text import clean
+from ui.text.text import clean
 
 
 @click.command()

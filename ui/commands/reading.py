@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from retrieval.notice import RESEARCH_USE
+from ui.commands.options import as_json, with_filters, with_settings
 from ui.commands.output import echo, echo_json
-from ui.options import as_json, with_filters, with_settings
-from ui.progress import progress
-from ui.reading_text import progress_text, results_text, study_text
+from ui.commands.progress import progress
 from ui.service import Service
 from ui.settings import Settings
-from ui.text import clean
+from ui.text.reading import progress_text, results_text, study_text
+from ui.text.text import clean
 
 if TYPE_CHECKING:
     from index_store import CaseFilter
@@ -103,7 +103,7 @@ def new(
 def list_(settings: Settings, as_json: bool) -> None:
     """List the readings, their readers, and how far these are."""
     from retrieval import open_reading, reading_names
-    from retrieval.reading_results import progress_of
+    from retrieval.reader_study.results import progress_of
 
     folder = settings.readings_folder
     found = {}
@@ -126,7 +126,7 @@ def list_(settings: Settings, as_json: bool) -> None:
 def results(settings: Settings, name: str, csv_file: Path | None, as_json: bool) -> None:
     """The figures of the readers who have closed the reading NAME. JSON holds every rating as well."""
     from retrieval import evaluate_reading, open_reading, rating_rows
-    from retrieval.reading_export import rows_csv
+    from retrieval.reader_study.export import rows_csv
 
     study = open_reading(settings.readings_folder, name)
     click.get_current_context().call_on_close(study.close)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
+from ui.commands.options import as_json, with_settings, with_wait
 from ui.commands.output import echo, echo_json
-from ui.options import as_json, with_settings, with_wait
-from ui.progress import progress
+from ui.commands.progress import progress
 from ui.service import open_archive
 from ui.settings import Settings
-from ui.upkeep_text import encoders_text, reembed_text
+from ui.text.maintenance import encoders_text, reembed_text
 
 
 @click.command()

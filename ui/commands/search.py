@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ui.commands.options import GENERATOR_SETTINGS, MODEL_SETTINGS, as_json, with_filters, with_settings
 from ui.commands.output import echo
-from ui.commands.reports import read_report
-from ui.gallery_text import gallery_text
-from ui.options import GENERATOR_SETTINGS, MODEL_SETTINGS, as_json, with_filters, with_settings
-from ui.progress import progress
+from ui.commands.progress import progress
+from ui.commands.report_input import read_report
 from ui.service import Service
 from ui.settings import Settings
-from ui.text import search_text
+from ui.text.gallery import gallery_text
+from ui.text.text import search_text
 
 if TYPE_CHECKING:
     from index_store import CaseFilter

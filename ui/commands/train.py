@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from generation.training.lora_settings import CONDITIONINGS, CROPS, DTYPES, LoraSettings
-from generation.training.rates import SCHEDULES
+from generation.training.lr_schedule import SCHEDULES
 from retrieval.training.encoder_settings import MODES, TOWERS, EncoderSettings
+from ui.commands.options import Command, as_json, with_settings
 from ui.commands.output import echo, echo_json
-from ui.options import Command, as_json, with_settings
-from ui.progress import progress
+from ui.commands.progress import progress
 from ui.service import open_archive
 from ui.settings import Settings
-from ui.train_text import encoder_text, lora_text
+from ui.text.train import encoder_text, lora_text
 
 if TYPE_CHECKING:
-    from retrieval.training.own_pairs import OwnPairs
+    from retrieval.training.pairs import OwnPairs
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _COUNT = click.IntRange(1)
@@ -114,7 +114,7 @@ def _data_options(command: Command) -> Command:
 
 @contextmanager
 def _pairs(settings: Settings, manifest: Path | None, images: Path | None) -> Iterator[OwnPairs]:
-    from retrieval.training.own_pairs import archive_pairs, manifest_pairs
+    from retrieval.training.pairs import archive_pairs, manifest_pairs
 
     if manifest is not None:
         yield manifest_pairs(manifest, images=images, watch=progress)

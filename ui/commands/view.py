@@ -10,9 +10,9 @@ from typing import Final
 
 import click
 
+from ui.commands.options import GENERATOR_SETTINGS, MODEL_SETTINGS, with_settings
 from ui.commands.output import echo
 from ui.errors import ViewError
-from ui.options import GENERATOR_SETTINGS, MODEL_SETTINGS, with_settings
 from ui.service import open_archive
 from ui.settings import Settings
 

@@ -8,8 +8,8 @@ import streamlit as st
 
 from retrieval import RESEARCH_USE
 from ui.settings import Settings
-from ui.view.plain import escape
-from ui.view.reading_state import studies
+from ui.view.escape import escape
+from ui.view.reading.reading_state import studies
 from ui.view.state import guarded, service
 
 # Streamlit leaves 80 px around the page, sets headings large and captions pale, and stacks columns only on telephones.
@@ -25,7 +25,7 @@ h3 { font-size: 1.2rem !important; }
 SIDEBAR: Final = 240  # pixels
 
 ABOUT: Final = "It finds similar cases and shows their reports."
-READING_PAGE: Final = "reading_page.py"
+READING_PAGE: Final = "reading/reading_page.py"
 
 st.set_page_config(page_title="COIN retrieval", layout="wide", initial_sidebar_state=SIDEBAR)
 st.html(STYLE)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from ui.pictures import PAGE
-from ui.text import particular
+from ui.pictures.pictures import PAGE
+from ui.text.text import particular
+from ui.view.escape import escape
 from ui.view.pictures import show_image
-from ui.view.plain import escape
 from ui.view.state import ask_by_case, guarded, opened_case
 
 if TYPE_CHECKING:

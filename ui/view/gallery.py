@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from ui.pictures import CARD
+from ui.pictures.pictures import CARD
+from ui.view.escape import escape
 from ui.view.pictures import show_image
-from ui.view.plain import escape
 
 if TYPE_CHECKING:
-    from retrieval.gallery import CategoryRow, Gallery
+    from retrieval.search.by_category import CategoryRow, Gallery
 
 TILE: Final = 176  # pixels: four in a row beside the query at 1400
 CASE_PAGE: Final = "case_page.py"

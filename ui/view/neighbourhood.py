@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from ui.text import channel_name, is_striking
-from ui.view.plain import escape
+from ui.text.text import channel_name, is_striking
+from ui.view.escape import escape
 
 if TYPE_CHECKING:
-    from retrieval.agreement import SystemAgreement
-    from retrieval.neighbourhood import Neighbourhood
+    from retrieval.assessment.diagnostics import Neighbourhood
+    from retrieval.assessment.label_agreement import SystemAgreement
 
 NOT_A_DIAGNOSIS: Final = "This describes the retrieved cases. It is no finding about the query."
 

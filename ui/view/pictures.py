@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from ui.marks import PHANTOM, SYNTHETIC, mark_of
-from ui.pictures import CARD, png_bytes, readable
-from ui.view.plain import escape
+from ui.image_labels import PHANTOM, SYNTHETIC, mark_of
+from ui.pictures.pictures import CARD, png_bytes, readable
+from ui.view.escape import escape
 from ui.view.state import guarded
 
 if TYPE_CHECKING:

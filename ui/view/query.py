@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from ui.pictures import CARD, png_bytes, readable
-from ui.text import facts, prompt_length
+from ui.pictures.pictures import CARD, png_bytes, readable
+from ui.text.text import facts, prompt_length
+from ui.view.escape import escape
 from ui.view.pictures import show_image, show_upload
-from ui.view.plain import escape
 from ui.view.region import draw_region
 from ui.view.state import ask_guarded, guarded, service
 
 if TYPE_CHECKING:
     from retrieval import Query, SearchResult
-    from retrieval.generated_query import GeneratedImageCheck, GeneratedQuery
+    from retrieval.generated.checked_generation import GeneratedImageCheck, GeneratedQuery
 
 THUMBNAIL: Final = 124  # pixels: two side by side in the column of the query, all in a row where it has the whole width
 

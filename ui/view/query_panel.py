@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from ui.examples import EXAMPLE_REPORTS
+from ui.view.example_reports import EXAMPLE_REPORTS
 from ui.view.state import ask_guarded, guarded, service
 
 if TYPE_CHECKING:

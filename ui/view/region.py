@@ -9,9 +9,9 @@ import PIL.Image
 import streamlit as st
 from PIL import ImageDraw
 
-from ui.pictures import png_bytes
+from ui.pictures.pictures import png_bytes
+from ui.view.escape import escape
 from ui.view.pictures import image_png, upload_png
-from ui.view.plain import escape
 from ui.view.state import ask_guarded, guarded, service
 
 if TYPE_CHECKING:

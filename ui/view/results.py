@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from retrieval import to_json
-from ui.pictures import CARD
-from ui.text import channel_name, facts, place_text
+from ui.pictures.pictures import CARD
+from ui.text.text import channel_name, facts, place_text
+from ui.view.escape import escape
 from ui.view.gallery import draw_gallery
 from ui.view.neighbourhood import draw_neighbourhood, draw_summary
 from ui.view.pictures import show_image
-from ui.view.plain import escape
 from ui.view.state import ask_by_case, ask_guarded, gallery, guarded, service
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import dataclasses
 
 import streamlit as st
 
+from ui.view.escape import escape
 from ui.view.filters import draw_filters
-from ui.view.plain import escape
 from ui.view.query import draw_query
 from ui.view.query_panel import draw_query_panel
 from ui.view.results import draw_results
-from ui.view.saved import draw_saved_queries
+from ui.view.saved_queries import draw_saved_queries
 from ui.view.state import answer, left_case, question, refusal, service
 
 

@@ -20,7 +20,7 @@ from ui.settings import Settings
 if TYPE_CHECKING:
     from index_store import Case
     from retrieval import Query, SearchResult
-    from retrieval.gallery import Gallery
+    from retrieval.search.by_category import Gallery
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -1,0 +1,64 @@
+"""The files of the model that a generator uses: its base, its LoRAs, and the tokenizers that go with them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+from generation.errors import SettingsError
+from generation.model.pipeline import PromptTokens
+from generation.model.presets import Preset
+from generation.model.weights import STARTER, Base, Lora, find_base, find_lora
+
+
+class ModelFiles:
+    """A base with at most two LoRAs, by the names they were given; looked for when they are first needed.
+
+    Without a base it is the starter, with the starter's LoRA unless another is given; a base without a LoRA stays
+    plain. Raises `WeightsError` where they cannot be used, from whatever is asked first.
+    """
+
+    def __init__(self, base: str | Path | None, lora: str | Path | None, few_step_lora: str | Path | None) -> None:
+        self._base_source = STARTER / "base" if base is None else base
+        self._lora_source = STARTER / "lora" if base is None and lora is None else lora
+        self._few_step_source = few_step_lora
+
+    @functools.cached_property
+    def base(self) -> Base:
+        return find_base(self._base_source)
+
+    @functools.cached_property
+    def loras(self) -> tuple[Lora, ...]:
+        """In the order in which they are fused."""
+        return tuple(find_lora(source) for source in (self._lora_source, self._few_step_source) if source is not None)
+
+    @property
+    def lora_name(self) -> str:
+        return " + ".join(lora.name for lora in self.loras)
+
+    @property
+    def lora_fingerprint(self) -> str:
+        return " + ".join(lora.fingerprint for lora in self.loras)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of base and LoRAs together."""
+        return hashlib.sha256(f"{self.base.fingerprint}\n{self.lora_fingerprint}".encode()).hexdigest()
+
+    @functools.cached_property
+    def tokens(self) -> PromptTokens:
+        return PromptTokens(self.base)
+
+    def check_preset(self, preset: Preset) -> None:
+        """Raises `SettingsError` for a few-step preset without a LoRA for it, and for another with one."""
+        if preset.few_step and self._few_step_source is None:
+            raise SettingsError(
+                f"Preset {preset.name!r} needs a LoRA that was distilled for few steps: give one (few_step_lora), or "
+                "choose another preset."
+            )
+        if self._few_step_source is not None and not preset.few_step:
+            raise SettingsError(
+                f"Preset {preset.name!r} is not made for a LoRA that was distilled for few steps: leave that LoRA "
+                "out (few_step_lora), or choose another preset."
+            )

@@ -1,0 +1,304 @@
+"""The loaded model: an SDXL pipeline of diffusers with its LoRAs fused into its weights.
+
+Not safe for threads by itself: `CoinGenerator` holds a lock around every call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from generation.errors import BlankImageError, GenerationError, LoraMismatchError, WeightsError
+from generation.model.embeddings import PromptEmbeddings
+from generation.model.placement import Placement
+from generation.model.presets import Preset
+from generation.model.weights import Base, Lora
+from generation.prompts.prompt import Encoded
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+_LORA_IN_FILE = re.compile(r"(?:lora_A|lora_B|down|up)\.weight$")  # of peft, diffusers and kohya
+_LORA_IN_MODEL = re.compile(r"\.lora_[AB]\.[^.]+\.weight$")
+_LORA_PARTS = ("unet", "text_encoder", "text_encoder_2")
+_TALKATIVE = ("diffusers.loaders.peft", "diffusers.loaders.lora_base", "diffusers.models.modeling_utils")
+
+
+class PromptTokens:
+    """Counts tokens as the base's text encoders read them."""
+
+    def __init__(self, base: Base) -> None:
+        from transformers import CLIPTokenizer
+
+        self.tokenizers = {name: CLIPTokenizer.from_pretrained(base.folder / name) for name in base.tokenizers}
+        encoders = [name.replace("tokenizer", "text_encoder") for name in base.tokenizers]
+        # 77 is CLIP's own default, and what SDXL's encoders read; a tokenizer without a limit says 1e30.
+        positions = [int(base.config(name).get("max_position_embeddings", 77)) for name in encoders]
+        self.limit: int = min(*positions, *(tokenizer.model_max_length for tokenizer in self.tokenizers.values()))
+
+    def count(self, text: str) -> int:
+        """Tokens of `text` with the two that mark begin and end; of two tokenizers, the larger number."""
+        # verbose: transformers would log a warning for every text above the limit, and counting is how we find those.
+        return max(len(tokenizer(text, verbose=False).input_ids) for tokenizer in self.tokenizers.values())
+
+
+class CoinPipeline:
+    """An SDXL base with its LoRAs fused, ready to draw. Either the whole is loaded or nothing (the constructor raises).
+
+    Args:
+        loras: fused one after the other; none, for the plain base.
+        compiled: compile the UNet's transformer blocks when they first run, and again for each batch size. Worth it
+            for many images; the first takes longer.
+        low_memory: parts of the model are on the GPU only while they compute (see `Placement`).
+
+    Raises `LoraMismatchError` for a LoRA that does not fit, `WeightsError` for weights that do not load.
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        loras: Sequence[Lora],
+        tokens: PromptTokens,
+        *,
+        device: str,
+        dtype: torch.dtype,
+        compiled: bool = False,
+        low_memory: bool = False,
+    ) -> None:
+        import torch
+
+        with _quiet_libraries():
+            # A LoRA's change can be smaller than half a step between two bfloat16 numbers, and added to a weight that
+            # is already rounded it vanishes. So the sum is formed in float32 and rounded once: on the starter's LoRA
+            # this takes the error from 5.0 to 3.5 % of the change, and a fainter one is no longer lost.
+            self._pipe = _load(base, tokens, dtype, torch.float32 if loras else dtype)
+            for lora in loras:
+                _fuse(self._pipe, lora, base)
+            for part in _lora_parts(self._pipe):
+                if part.dtype != dtype:
+                    part.to(dtype=dtype)
+        if device == "cuda":  # the tensor cores' own order of memory for convolutions; on a CPU it only moves rounding
+            for part in (self._pipe.unet, self._pipe.vae):
+                part.to(memory_format=torch.channels_last)
+        self._placement = Placement(self._pipe, device, low_memory=low_memory)
+        if compiled:
+            # Static shapes: one kernel for all would be slower, and sizes and batch sizes are few. Where they are not,
+            # torch stops compiling after some and runs the rest as they are.
+            self._pipe.unet.compile_repeated_blocks(dynamic=False)
+        self._pipe.set_progress_bar_config(disable=True)
+        self._shipped_scheduler = self._pipe.scheduler
+        self._embeddings = PromptEmbeddings(self._pipe, self._placement, device)
+
+    def draw(
+        self,
+        prompts: Sequence[Encoded],
+        seeds: Sequence[int],
+        *,
+        preset: Preset,
+        size: int,
+        on_step: Callable[[int], None],
+        negative_prompt: str = "",
+    ) -> list[Image.Image]:
+        """One image of `size` x `size` pixels for each prompt and its seed, drawn as one batch.
+
+        All prompts of a batch (`Prompt.encoded`) have the same number of texts.
+        `on_step(done)` is called after each of `preset.steps` denoising steps. Noise is drawn for each image by itself,
+        on the CPU, so that a seed means the same image in a batch of any size and on any device, up to rounding: in
+        float32 on the CPU, batching changed a colour value in ten thousand, by one level of 255.
+
+        Raises `BlankImageError`, and `GenerationError` where the GPU's memory does not suffice.
+        """
+        import torch
+
+        guided = preset.guidance > 1  # as diffusers decides: at 1 and below there is no second, unguided pass
+        pipe = self._pipe
+
+        def after_step(_pipe: Any, index: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
+            on_step((index + 1) * preset.steps // pipe.num_timesteps)  # second-order schedulers pass twice a step
+            return {}
+
+        try:
+            # A scheduler counts its steps: a fresh one a batch, and none is left behind if `on_step` raises.
+            pipe.scheduler = preset.make_scheduler(self._shipped_scheduler)
+            positive, negative, pooled, negative_pooled = self._embeddings.rows(
+                prompts, negative=negative_prompt, guided=guided
+            )
+            with self._placement.holding("unet"):
+                latents = pipe(
+                    prompt_embeds=positive,
+                    negative_prompt_embeds=negative,
+                    pooled_prompt_embeds=pooled,
+                    negative_pooled_prompt_embeds=negative_pooled,
+                    generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+                    num_inference_steps=preset.steps,
+                    guidance_scale=preset.guidance,
+                    height=size,
+                    width=size,
+                    output_type="latent",
+                    callback_on_step_end=after_step,
+                    callback_on_step_end_tensor_inputs=[],
+                ).images
+            with self._placement.holding("vae"):
+                pixels = self._decode(latents)
+        except torch.OutOfMemoryError as error:
+            raise GenerationError(
+                f"The GPU's memory does not suffice for {len(seeds)} images of {size} pixels at once. "
+                "Use a smaller batch size or image size, or the low-memory mode."
+            ) from error
+        finally:
+            pipe.scheduler = self._shipped_scheduler
+        for seed, drawn in zip(seeds, pixels, strict=True):
+            _check_drawn(drawn, seed)
+        images: list[Image.Image] = pipe.image_processor.numpy_to_pil(pixels)
+        return images
+
+    # For a training, which learns on the model that draws
+
+    @property
+    def unet(self) -> Any:
+        """The denoiser, on its device."""
+        return self._pipe.unet
+
+    @property
+    def scheduler_config(self) -> Any:
+        """Of the scheduler that the base ships with."""
+        return self._shipped_scheduler.config
+
+    def embed(self, prompt: Encoded) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What the guided and the unguided pass get to read: token states [1, t, d] of both, pooled [1, p] of both."""
+        positive, negative, pooled, negative_pooled = self._embeddings.rows([prompt], negative="", guided=True)
+        assert positive is not None and negative is not None and pooled is not None and negative_pooled is not None
+        return positive, negative, pooled, negative_pooled
+
+    def retire_text_encoders(self) -> None:
+        """Make room on the GPU: from here on only prompts that were embedded lately can be drawn."""
+        for part in (self._pipe.text_encoder, self._pipe.text_encoder_2):
+            if part is not None:
+                part.to("cpu")
+
+    def _decode(self, latents: torch.Tensor) -> np.ndarray:
+        """float32[n, size, size, 3] in 0..1 from latents, in the VAE's own number format.
+
+        The pipeline's own decoding is not used because it hands float16 latents to a VAE that must stay in float32.
+        """
+        import torch
+
+        vae = self._pipe.vae
+        latents = latents.to(vae.dtype)
+        if getattr(vae.config, "latents_mean", None) and getattr(vae.config, "latents_std", None):
+            mean, std = (
+                torch.tensor(values, device=latents.device, dtype=latents.dtype).view(1, -1, 1, 1)
+                for values in (vae.config.latents_mean, vae.config.latents_std)
+            )
+            latents = latents * std / vae.config.scaling_factor + mean
+        else:
+            latents = latents / vae.config.scaling_factor
+        with torch.no_grad():
+            decoded = vae.decode(latents).sample
+        pixels: np.ndarray = self._pipe.image_processor.postprocess(decoded, output_type="np")
+        return pixels
+
+
+def _load(base: Base, tokens: PromptTokens, dtype: torch.dtype, lora_dtype: torch.dtype) -> Any:
+    """The base as it is on disk, in main memory. `lora_dtype` is for the parts that a LoRA may change."""
+    import torch
+    from diffusers import DiffusionPipeline
+
+    dtypes = {"default": dtype, "vae": dtype, **dict.fromkeys(_LORA_PARTS, lora_dtype)}
+    if dtype == torch.float16 and base.config("vae").get("force_upcast", True):
+        dtypes["vae"] = torch.float32  # SDXL's own VAE overflows in float16
+    try:
+        pipe = DiffusionPipeline.from_pretrained(
+            base.folder,
+            variant=base.variant,
+            dtype=dtypes,
+            use_safetensors=True,
+            local_files_only=True,
+            add_watermarker=False,  # on where `invisible-watermark` is installed: it would change pixels
+            **tokens.tokenizers,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        raise WeightsError(f"The base {base.name} does not load ({first_line}). Copy or download it anew.") from error
+    pipe.vae.enable_slicing()  # one image at a time through the decoder, which needs the most memory
+    return pipe
+
+
+def _fuse(pipe: Any, lora: Lora, base: Base) -> None:
+    """Load, check that every tensor found its place, fuse into the weights, unload the adapter."""
+    from safetensors import safe_open
+
+    with safe_open(lora.path, framework="numpy") as file:
+        names = list(file.keys())
+    held = sum(1 for name in names if _LORA_IN_FILE.search(name))
+    if not held:
+        raise LoraMismatchError(f"{lora.path} holds no LoRA: none of its {len(names)} tensors is a low-rank pair.")
+    if any("dora_scale" in name for name in names):
+        raise LoraMismatchError(
+            f"{lora.path} is a DoRA, which diffusers would load without its magnitudes. Use a LoRA."
+        )
+    advice = f"It was trained on another base than {base.name}: give the base it belongs to, or another LoRA."
+    try:
+        pipe.load_lora_weights(
+            str(lora.path.parent), weight_name=lora.path.name, use_safetensors=True, local_files_only=True
+        )
+    except (RuntimeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        raise LoraMismatchError(f"The LoRA {lora.path} does not fit. {advice}") from error
+    placed = sum(1 for model in _lora_parts(pipe) for name in model.state_dict() if _LORA_IN_MODEL.search(name))
+    if placed != held:  # tensors that fit nowhere are only warned about by the loader
+        raise LoraMismatchError(f"Only {placed} of {held} tensors of the LoRA {lora.path} found their place. {advice}")
+    pipe.fuse_lora(components=list(_LORA_PARTS))
+    pipe.unload_lora_weights()
+
+
+def _lora_parts(pipe: Any) -> list[Any]:
+    """The models that a LoRA may change; SDXL can do without the first text encoder."""
+    return [model for part in _LORA_PARTS if (model := getattr(pipe, part)) is not None]
+
+
+def _check_drawn(pixels: np.ndarray, seed: int) -> None:
+    """`pixels`: float32[size, size, 3]."""
+    import numpy as np
+
+    if not np.isfinite(pixels).all():
+        raise BlankImageError(
+            f"The image of seed {seed} is not-a-number. In half precision the numbers overflowed: use dtype "
+            "'float32' or 'bfloat16'. In float32 the weights are damaged: compare them with their source."
+        )
+    if pixels.max() - pixels.min() < 1 / 255:
+        raise BlankImageError(
+            f"The image of seed {seed} is of one colour: the base and the LoRA do not work together, or the weights "
+            "are damaged. Try the base without the LoRA."
+        )
+
+
+@contextlib.contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """While loading: no progress bars of the libraries, and none of four messages that tell a user nothing.
+
+    These are that a LoRA has no layers for a text encoder (usual), that some of its tensors fit nowhere, and that it
+    does not fit at all (each an error of ours, with advice); and that a model is cast which wants some of its modules
+    in float32, when it names none.
+    """
+    import diffusers.utils.logging as diffusers_logging
+    import transformers.utils.logging as transformers_logging
+
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    shown = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        for library in shown:
+            library.disable_progress_bar()
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        for library in shown:
+            library.enable_progress_bar()

@@ -1,0 +1,46 @@
+"""The phantoms the starter is trained on, drawn once and kept as one array on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generation.phantom import PROFILES, Phantom, phantom_cases
+
+TRAINING_SEED = 1  # the demo's archive and the evaluation use other seeds
+
+
+@dataclass(frozen=True)
+class PhantomSet:
+    """`images` uint8[n, size, size, 3] (memory-mapped), and the phantoms they are of, in the same order."""
+
+    images: NDArray[np.uint8]
+    phantoms: list[Phantom]
+
+    @property
+    def findings(self) -> NDArray[np.int64]:
+        """Which of PROFILES each image shows: int64[n]."""
+        return np.array([PROFILES.index(phantom.profile) for phantom in self.phantoms])
+
+
+def draw_training_set(
+    folder: Path, n: int, *, size: int = 128, progress: Callable[[int, int], None] | None = None
+) -> PhantomSet:
+    """Draw `n` training phantoms into `folder`, or take up what an earlier run drew (a finished file is trusted)."""
+    phantoms = phantom_cases(n, seed=TRAINING_SEED, split="train")
+    path = Path(folder) / f"phantoms-{n}-{size}.npy"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".part.npy")
+        images = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(n, size, size, 3))
+        for i, phantom in enumerate(phantoms):
+            images[i] = np.asarray(phantom.draw(size))
+            if progress is not None:
+                progress(i + 1, n)
+        images.flush()
+        unfinished.replace(path)
+    return PhantomSet(np.load(path, mmap_mode="r"), phantoms)

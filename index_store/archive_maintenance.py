@@ -1,0 +1,243 @@
+"""The part of `Archive` that changes it as a whole: the writer's turn, and another encoder beside the one in use."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from index_store.archive_queries import ArchiveReading
+from index_store.catalog import orphan_files as loose_files
+from index_store.catalog import reembedding, report_vectors
+from index_store.catalog.databases.database import Lock
+from index_store.catalog.encoders import active_encoder, find_encoder, register_encoder, require_encoder, require_known
+from index_store.catalog.layout import explained
+from index_store.catalog.revision import advance
+from index_store.errors import EncoderMismatchError, ReadOnlyArchiveError
+from index_store.maintenance.backup import back_up
+from index_store.maintenance.backup_folder import BackupCard
+from index_store.maintenance.doctor import Examiner
+from index_store.maintenance.findings import Examination
+from index_store.maintenance.index_checks import RECALLED
+from index_store.records import EncoderInfo
+from index_store.vectors import checked_vectors
+
+if TYPE_CHECKING:
+    from index_store.catalog.import_plan import Progress
+
+
+class ArchiveUpkeep(ArchiveReading):
+    """See `Archive`."""
+
+    _writer_lock: Lock
+
+    @contextmanager
+    def writer(self, *, timeout: float = 0.0) -> Iterator[None]:
+        """Hold the archive for writing over several calls; the index is saved once, at the end.
+
+        Begins with finishing what a killed writer left behind.
+
+        Raises:
+            ArchiveBusyError: another writer did not finish within `timeout` seconds; names it.
+            ReadOnlyArchiveError: the archive was opened read-only.
+        """
+        self._require_writable()
+        outermost = not self._writer_lock.held
+        with contextlib.ExitStack() as stack:
+            with explained(self.path):
+                stack.enter_context(self._writer_lock.hold(timeout=timeout))
+                if outermost:
+                    loose_files.collect(self._catalog, self._images)
+            try:
+                yield
+            finally:
+                if outermost:
+                    self._index.save()
+
+    # Vectors
+
+    def add_report_vectors(
+        self, case_ids: Sequence[int], texts: Sequence[str], vectors: object, *, fingerprint: str
+    ) -> int:
+        """Store the vectors of reports, in one transaction, in place of those there were.
+
+        Args:
+            case_ids: of the cases (`reports_without_vector` names those that lack one).
+            texts: the reports as they were embedded. A case that is gone, or has another report by now, is passed over.
+            vectors: float32[len(case_ids), dim], rows of unit length.
+            fingerprint: of the encoder that made the vectors: the archive's, or one that was begun (`begin_encoder`).
+
+        Returns how many were stored. Raises like `add`.
+        """
+        with self._catalog.reading() as session:
+            encoder = require_known(session, fingerprint)
+        rows = checked_vectors(vectors, dim=encoder.dim, count=len(case_ids), of="report")
+        if len(texts) != len(case_ids):
+            raise ValueError(f"{len(case_ids)} cases and {len(texts)} texts: give each case its text")
+        with self.writer(), self._catalog.writing() as session:
+            stored = report_vectors.put(session, encoder.id, case_ids, texts, rows)
+            if stored:
+                advance(session)
+        return stored
+
+    def add_vectors(self, image_ids: Sequence[int], vectors: object, *, fingerprint: str) -> int:
+        """Store vectors of images that are there already, in one transaction: how another encoder's set grows.
+
+        Args:
+            image_ids: of the images (`images_without_vector` names those that lack one). An image that is gone, or has
+                a vector of this encoder, is passed over.
+            vectors: float32[len(image_ids), dim], rows of unit length.
+            fingerprint: of the encoder that made the vectors: the archive's, or one that was begun (`begin_encoder`).
+
+        Returns how many were stored. Raises like `add`.
+        """
+        with self._catalog.reading() as session:
+            encoder = require_known(session, fingerprint)
+        rows = checked_vectors(vectors, dim=encoder.dim, count=len(image_ids))
+        with self.writer():
+            with self._catalog.writing() as session:
+                stored = reembedding.put_vectors(session, encoder.id, image_ids, rows)
+                if stored:
+                    advance(session)
+            self._index.follow()
+        return stored
+
+    # Encoders
+
+    def begin_encoder(self, fingerprint: str, *, name: str, dim: int) -> EncoderInfo:
+        """Register an encoder whose vectors are to grow beside those that answer searches. Doing it again is fine.
+
+        Raises:
+            EncoderMismatchError: the archive has no encoder yet (`use_encoder` is for that), or knows this fingerprint
+                with another dimension.
+        """
+        with self.writer(), self._catalog.writing() as session:
+            active = active_encoder(session)
+            if active is None:
+                require_encoder(active, fingerprint=fingerprint)
+            encoder = register_encoder(session, fingerprint=fingerprint, name=name, dim=dim)
+            if encoder.dim != dim:
+                raise EncoderMismatchError(
+                    f"This archive knows {encoder.name} ({fingerprint[:12]}) with {encoder.dim} dimensions, and the "
+                    f"encoder at hand has {dim}. Its fingerprint does not say all that it should: report this."
+                )
+            return EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim)
+
+    def switch_encoder(self, fingerprint: str, *, without_reports: bool = False) -> None:
+        """From now on, this encoder answers searches: in every process, from one search to the next.
+
+        Its index is built and saved before, so that no search waits for it. The vectors of the encoder before stay
+        until `drop_encoder`, and it can be switched back to once it has embedded what was added since.
+
+        Args:
+            without_reports: an encoder that embeds no texts may answer.
+
+        Raises:
+            EncoderIncompleteError: it has not embedded everything; nothing was switched.
+            EncoderMismatchError: the archive does not know it (`begin_encoder`). Otherwise like `add`.
+        """
+        with self.writer():
+            with self._catalog.reading() as session:
+                encoder = require_known(session, fingerprint)
+                if encoder is active_encoder(session):
+                    return
+            self._index.prepare(encoder)
+            with self._catalog.writing() as session:
+                reembedding.activate_whole(
+                    session, require_known(session, fingerprint), without_reports=without_reports
+                )
+                advance(session)
+            self._index.follow()
+
+    def drop_encoder(self, fingerprint: str) -> int:
+        """Delete all vectors of an encoder that does not answer searches, and its saved index. Returns how many images
+        had one. The database keeps its size; the room is used again.
+
+        Raises:
+            EncoderMismatchError: it is the one that answers, or unknown. Otherwise like `add`.
+        """
+        with self.writer():
+            with self._catalog.reading() as session:
+                encoder = require_known(session, fingerprint)
+                if encoder is active_encoder(session):
+                    raise EncoderMismatchError(
+                        f"{encoder.name} ({fingerprint[:12]}) is the encoder that answers searches; its vectors cannot "
+                        "be dropped. Embed the archive with another one and switch first."
+                    )
+            # The saved index first: killed in between, it is made anew from vectors that are still there. The other way
+            # round it would outlive them.
+            self._index.discard(encoder)
+            with self._catalog.writing() as session:
+                dropped = reembedding.drop_vectors(session, encoder.id)
+                advance(session)
+            self._catalog.erase_removed()
+        return dropped
+
+    def find_encoder(self, beginning: str) -> EncoderInfo:
+        """The one encoder of this archive whose fingerprint begins so. Raises `EncoderMismatchError`."""
+        with self._catalog.reading() as session:
+            encoder = find_encoder(session, beginning)
+            return EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim)
+
+    # The whole
+
+    def examine(
+        self,
+        *,
+        checksums: bool = True,
+        recalled: int = RECALLED,
+        repair: bool = False,
+        progress: Progress | None = None,
+    ) -> Examination:
+        """Examine the archive: database, records, vectors, log, index and image files.
+
+        Args:
+            checksums: also read every image file and compare its checksum, not only look whether it is there.
+            recalled: how many stored vectors, evenly drawn, to search for; each must find itself.
+            repair: put right what can be (see `examination.py`), and examine once more.
+            progress: called with how many files were read, and of how many.
+
+        A finding is no exception. An archive that was opened read-only is not written to at all; in another, an index
+        that had to be made anew is saved, as by any search.
+
+        Raises `StorageError` where the database cannot be read at all, and with `repair` like `add`.
+        """
+        examiner = Examiner(self.path, self._catalog, self._images, self._index)
+        if not repair:
+            return examiner.examine(checksums=checksums, recalled=recalled, repair=False, progress=progress)
+        with self.writer():
+            return examiner.examine(checksums=checksums, recalled=recalled, repair=True, progress=progress)
+
+    def rebuild_index(self) -> None:
+        """Make the index of the archive's encoder anew from the records, and save it. Raises like `add`."""
+        with self.writer():
+            with self._catalog.reading() as session:
+                encoder = active_encoder(session)
+            if encoder is not None:
+                self._index.discard(encoder)
+                self._index.prepare(encoder)
+
+    def back_up(
+        self, target: Path | str, *, allow_damaged: bool = False, progress: Progress | None = None
+    ) -> BackupCard:
+        """Copy the archive, as it is at one moment, into the new folder `target`; others may read and write meanwhile.
+
+        The backup appears when it is complete. Interrupted, it is `target`.partial, and the same call goes on in it.
+        Images added in place are not in it. `Archive.restore` makes an archive of it.
+
+        Args:
+            allow_damaged: leave out pictures that are missing or altered, and say so in the backup.
+            progress: called with how many pictures were copied, and of how many.
+
+        Raises:
+            BackupError: the target holds something, or lies in the archive; or the archive is damaged, or its records
+                are on a server, whose own tools back them up.
+            StorageError: the disk refuses. ArchiveBusyError: another backup into the same folder is at work.
+        """
+        return back_up(self.path, self._catalog, Path(target), allow_damaged=allow_damaged, progress=progress)
+
+    def _require_writable(self) -> None:
+        if self._catalog.read_only:
+            raise ReadOnlyArchiveError(f"{self.path} was opened read-only. Open it for writing to change it.")

@@ -1,0 +1,239 @@
+"""The reading half of `Archive`: what may be asked of it, from many threads and processes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy import select
+
+from index_store.catalog import case_reader, report_vectors
+from index_store.catalog.case_reader import CaseReader
+from index_store.catalog.catalog import Catalog
+from index_store.catalog.change_log import stored_vectors
+from index_store.catalog.encoders import active_encoder, require_encoder, require_known
+from index_store.catalog.models import ImageRow
+from index_store.catalog.reembedding import coverage, images_without_vector
+from index_store.catalog.revision import current_revision
+from index_store.errors import ImageNotFoundError, ImageProblem
+from index_store.files.decode import content_hash, decode_image, read_source
+from index_store.files.image_store import ImageStore
+from index_store.maintenance.status import status_of
+from index_store.records import (
+    ArchiveStatus,
+    Case,
+    EncoderCoverage,
+    EncoderInfo,
+    Hit,
+    Image,
+    Owner,
+    Particulars,
+    StoredReport,
+)
+from index_store.search.protocols import Search
+from index_store.vectors import Ids, Vectors
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+    from index_store.catalog.filters import CaseFilter
+
+
+class ArchiveReading:
+    """See `Archive`, which sets these attributes and adds what changes an archive."""
+
+    path: Path
+    name: str
+    uuid: str
+    _catalog: Catalog
+    _images: ImageStore
+    _index: Search
+
+    @property
+    def encoder(self) -> EncoderInfo | None:
+        """The encoder that answers searches; None before the first is registered."""
+        with self._catalog.reading() as session:
+            encoder = active_encoder(session)
+            return EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim) if encoder else None
+
+    @property
+    def revision(self) -> int:
+        """Grows with every change of cases, images, reports or report vectors, by whichever process: what was read at
+        one revision is out of date at the next. 0 in a new archive."""
+        with self._catalog.reading() as session:
+            return current_revision(session)
+
+    def search(self, vectors: object, k: int, *, where: CaseFilter | None = None, fingerprint: str) -> list[list[Hit]]:
+        """The `k` nearest permitted images of each query, best first; fewer where there are fewer.
+
+        The filter holds before ranking, and under a filter by value the answer is exact. Without one it is exact up to
+        about 200,000 images, and beyond has the recall that `status` states (docs/search-speed.md). Equal scores are
+        ordered by image id. Sees every change that was committed before the call, by whichever process.
+
+        Args:
+            vectors: float32[n, dim], rows of unit length.
+            fingerprint: of the encoder that made them.
+
+        Raises:
+            VectorError, EncoderMismatchError: these vectors cannot be compared with the archive's.
+            IndexDriftError: the index answered with an image that is gone or not permitted.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}")
+        return self._index.search(vectors, k, where=where, fingerprint=fingerprint)
+
+    def case(self, key: str) -> Case:
+        """Raises `CaseNotFoundError`, naming similar keys."""
+        with self._reader() as reader:
+            return reader.case(key)
+
+    def cases(self, where: CaseFilter | None = None, *, limit: int | None = None, offset: int = 0) -> list[Case]:
+        """Cases with at least one image that `where` permits, in the order they were added."""
+        with self._reader() as reader:
+            return reader.cases(where, limit=limit, offset=offset)
+
+    def cases_of_images(self, image_ids: Iterable[int]) -> dict[int, Case]:
+        """The case of each image. An image that was removed meanwhile is left out."""
+        with self._reader() as reader:
+            return reader.cases_of_images(image_ids)
+
+    def cases_by_id(self, case_ids: Iterable[int]) -> dict[int, Case]:
+        """The cases with these ids. A case that was removed meanwhile is left out."""
+        with self._reader() as reader:
+            return reader.cases_by_id(case_ids)
+
+    def case_ids(self, where: CaseFilter | None = None) -> Ids:
+        """int64[n], ascending: the cases with at least one image that `where` permits. Loads neither."""
+        with self._catalog.reading() as session:
+            return case_reader.permitted_cases(session, where)
+
+    def owners(self, image_ids: Iterable[int]) -> dict[int, Owner]:
+        """Case id and patient of each image, without loading either. A removed image is left out."""
+        with self._catalog.reading() as session:
+            return case_reader.owners(session, image_ids)
+
+    def particulars(self, case_keys: Iterable[str]) -> dict[str, Particulars]:
+        """Site, system and category of the cases with these keys, and which were derived. Loads neither report nor
+        image; keys that are not there are left out."""
+        with self._catalog.reading() as session:
+            return case_reader.particulars(session, case_keys)
+
+    def reports(self, where: CaseFilter | None = None) -> list[StoredReport]:
+        """The reports of the cases with at least one image that `where` permits, in order of case id. Loads no
+        image."""
+        with self._catalog.reading() as session:
+            return case_reader.stored_reports(session, where)
+
+    def reports_without_vector(self, fingerprint: str) -> list[StoredReport]:
+        """The reports, blank ones left out, that have no vector of this encoder or one of another text: what
+        `Archive.add_report_vectors` is for. In order of case id.
+
+        Raises:
+            EncoderMismatchError: it is neither the archive's encoder nor one that was begun.
+        """
+        with self._catalog.reading() as session:
+            encoder = require_known(session, fingerprint)
+            return report_vectors.without_vector(session, encoder.id)
+
+    def images_without_vector(self, fingerprint: str, *, after: int = 0, limit: int = 1_000) -> Ids:
+        """The ids, int64[n ≤ limit], ascending and above `after`, of images that have no vector of this encoder: what
+        `Archive.add_vectors` is for.
+
+        Raises:
+            EncoderMismatchError: it is neither the archive's encoder nor one that was begun.
+        """
+        with self._catalog.reading() as session:
+            encoder = require_known(session, fingerprint)
+            return images_without_vector(session, encoder.id, after=after, limit=limit)
+
+    def encoders(self) -> tuple[EncoderCoverage, ...]:
+        """Every encoder the archive knows and how much it has embedded, in the order of their registration. Reads all
+        reports."""
+        with self._catalog.reading() as session:
+            return coverage(session)
+
+    def report_vectors(self, fingerprint: str) -> tuple[Ids, Vectors]:
+        """The reports' vectors that are of the text as it is now: case ids int64[n], ascending, and float32[n, dim].
+
+        Raises:
+            EncoderMismatchError: it is not the archive's encoder.
+        """
+        with self._catalog.reading() as session:
+            encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
+            return report_vectors.current(session, encoder.id, encoder.dim)
+
+    def image(self, image_id: int) -> Image:
+        """Raises `ImageNotFoundError`."""
+        with self._reader() as reader:
+            return reader.image(image_id)
+
+    def image_path(self, image_id: int) -> Path:
+        """Where the image's file is. One added in place is as it came: show it through `decode_image`.
+
+        Raises:
+            ImageNotFoundError: no such image, or its file is gone.
+        """
+        path = self.image(image_id).path
+        if not path.is_file():
+            raise ImageNotFoundError(f"The file of image {image_id} is gone: {path}. Put it back, or remove its case.")
+        return path
+
+    def picture(self, image_id: int) -> PIL.Image.Image:
+        """The image as it was added, decoded: RGB, upright, without metadata. Its file's checksum is compared first.
+
+        Raises:
+            ImageNotFoundError: no such image, or its file is gone.
+            ImageProblem: the file is not what was added, or cannot be decoded.
+        """
+        path = self.image_path(image_id)
+        data = read_source(path)
+        with self._catalog.reading() as session:
+            expected = session.scalar(select(ImageRow.file_sha256).where(ImageRow.id == image_id))
+        if content_hash(data) != expected:
+            raise ImageProblem(
+                f"The file of image {image_id} was altered since it was added (its checksum differs). Put the original "
+                "back, or remove its case and add it again."
+            )
+        return decode_image(data)
+
+    def vectors_of(self, image_ids: Sequence[int], fingerprint: str) -> Vectors:
+        """The stored vectors, float32[len(image_ids), dim], in the order asked for.
+
+        Raises:
+            ImageNotFoundError: one of them has no vector.
+        """
+        wanted = np.array(image_ids, dtype=np.int64)
+        with self._catalog.reading() as session:
+            encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
+            ids, vectors = stored_vectors(session, encoder.id, np.unique(wanted), encoder.dim)
+        missing = np.setdiff1d(wanted, ids)
+        if missing.size:
+            raise ImageNotFoundError(f"Image {missing[0]} has no vector in this archive. It may have been removed.")
+        return vectors[np.searchsorted(ids, wanted)]
+
+    def facets(self) -> dict[str, dict[str, int]]:
+        """What can be filtered by: for site, system, category, stain, preparation, kind and source, the values that
+        occur with their number of cases, most frequent first."""
+        with self._reader() as reader:
+            return reader.facets()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What happened to the index since opening (such as "rebuilt, because …"). Loads it where it is not yet."""
+        self._index.follow()
+        return tuple(self._index.notes)
+
+    def status(self) -> ArchiveStatus:
+        """The archive in figures."""
+        follower = self._index.follow()
+        with self._catalog.reading() as session:
+            facets = CaseReader(session, self._images).facets()
+            return status_of(session, self.path, self._catalog.name, facets, follower, self._index.notes)
+
+    @contextmanager
+    def _reader(self) -> Iterator[CaseReader]:
+        with self._catalog.reading() as session:
+            yield CaseReader(session, self._images)

@@ -1,0 +1,243 @@
+"""From the tables to the records that cross the wall, and the filter as SQL."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from sqlalchemy import Select, bindparam, distinct, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
+
+from index_store.catalog.filters import CaseFilter, excluded_as_bound, permitted
+from index_store.catalog.models import CaseRow, ImageRow, PatientRow
+from index_store.errors import CaseNotFoundError, ImageNotFoundError
+from index_store.files.image_store import ImageStore
+from index_store.records import Case, Image, Owner, Particulars, StoredReport
+from index_store.vectors import Ids, Selection
+
+T = TypeVar("T")
+
+CHUNK = 10_000
+"""Values bound in one statement; SQLite's limit is 32,766."""
+NEAR_NAMES = 3
+KEYS_COMPARED = 20_000
+
+FACETS: dict[str, InstrumentedAttribute[str]] = {
+    "site": CaseRow.site,
+    "system": CaseRow.system,
+    "category": CaseRow.category,
+    "stain": ImageRow.stain,
+    "preparation": ImageRow.preparation,
+    "kind": ImageRow.kind,
+    "source": CaseRow.source,
+}
+
+
+def in_chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """`values` in lists short enough for one statement."""
+    rest = list(values)
+    for start in range(0, len(rest), CHUNK):
+        yield rest[start : start + CHUNK]
+
+
+class CaseReader:
+    """Reads cases and images as one session sees them."""
+
+    def __init__(self, session: Session, store: ImageStore) -> None:
+        self._session = session
+        self._store = store
+
+    def case(self, key: str) -> Case:
+        """Raises `CaseNotFoundError`, naming similar keys."""
+        row = self._session.scalar(whole_cases().where(CaseRow.key == key))
+        if row is None:
+            raise CaseNotFoundError(f"There is no case {key!r} in this archive.{self._near(key)}")
+        return self._case(row)
+
+    def cases(self, where: CaseFilter | None, *, limit: int | None, offset: int) -> list[Case]:
+        """Cases with at least one permitted image, in the order they were added."""
+        ids = select(ImageRow.case_id).where(*permitted(where or CaseFilter()))
+        query = whole_cases().where(CaseRow.id.in_(ids)).order_by(CaseRow.id).limit(limit).offset(offset)
+        return [self._case(row) for row in self._session.scalars(query)]
+
+    def cases_of_images(self, image_ids: Iterable[int]) -> dict[int, Case]:
+        """The case of each image; ids that are not there are left out."""
+        case_of: dict[int, int] = {}
+        for part in in_chunks(image_ids):
+            query = select(ImageRow.id, ImageRow.case_id).where(ImageRow.id.in_(part))
+            case_of.update((image_id, case_id) for image_id, case_id in self._session.execute(query))
+        cases = self.cases_by_id(sorted(set(case_of.values())))
+        return {image_id: cases[case_id] for image_id, case_id in case_of.items()}
+
+    def cases_by_id(self, case_ids: Iterable[int]) -> dict[int, Case]:
+        """The cases with these ids; ids that are not there are left out."""
+        cases: dict[int, Case] = {}
+        for part in in_chunks(int(case_id) for case_id in case_ids):
+            for row in self._session.scalars(whole_cases().where(CaseRow.id.in_(part))):
+                cases[row.id] = self._case(row)
+        return cases
+
+    def image(self, image_id: int) -> Image:
+        """Raises `ImageNotFoundError`."""
+        row = self._session.get(ImageRow, image_id, options=[joinedload(ImageRow.case)])
+        if row is None:
+            raise ImageNotFoundError(f"There is no image {image_id} in this archive. It may have been removed.")
+        return self._image(row, row.case.key)
+
+    def facets(self) -> dict[str, dict[str, int]]:
+        """How many cases have each value, most frequent first."""
+        return {name: self._count_cases(column) for name, column in FACETS.items()}
+
+    def selection(self, where: CaseFilter | None) -> Selection | None:
+        """The images `where` permits; None where it permits all.
+
+        A filter that only leaves out (the query's own patient) names the few that it excludes, not the many that
+        stay.
+        """
+        if where is None or not (where.includes or where.excludes):
+            return None
+        return Selection(self.included(where)) if where.includes else Selection(self.excluded(where), excluding=True)
+
+    def included(self, where: CaseFilter) -> Ids:
+        """int64[n]: the images that `where` permits."""
+        return self._ids(select(ImageRow.id).where(*permitted(where)))
+
+    def excluded(self, where: CaseFilter) -> Ids:
+        """int64[n]: the images of the patients and cases that `where` leaves out."""
+        left_out = {"patients": list(where.exclude_patients), "cases": list(where.exclude_cases)}
+        ids = self._session.scalars(_excluding(), left_out).all()
+        return np.array(ids, dtype=np.int64)
+
+    def confirmed(self, image_ids: Iterable[int], where: CaseFilter | None) -> set[int]:
+        """Those of the images that are there and have a value that `where` asks for. Of what it leaves out the caller
+        knows by `excluded`."""
+        query = _confirming(where and replace(where, exclude_patients=(), exclude_cases=()))
+        found: set[int] = set()
+        for part in in_chunks(image_ids):
+            found.update(self._session.scalars(query, {"image_ids": part}))
+        return found
+
+    def _ids(self, query: Select[int]) -> Ids:
+        return np.array(self._session.scalars(query).all(), dtype=np.int64)
+
+    def _count_cases(self, column: InstrumentedAttribute[str]) -> dict[str, int]:
+        cases = func.count(distinct(CaseRow.id))
+        query = select(column, cases).select_from(CaseRow).where(column != "").group_by(column)
+        if column.class_ is ImageRow:
+            query = query.join(ImageRow)
+        # Ordered here: what comes first among words is a matter of the server's locale there.
+        found = self._session.execute(query).all()
+        return dict(sorted(found, key=lambda row: (-row[1], row[0])))
+
+    def _near(self, key: str) -> str:
+        keys = self._session.scalars(select(CaseRow.key).order_by(CaseRow.id).limit(KEYS_COMPARED)).all()
+        near = difflib.get_close_matches(key, keys, n=NEAR_NAMES)
+        return f" Similar: {', '.join(near)}." if near else " List the cases to find its key."
+
+    def _case(self, row: CaseRow) -> Case:
+        return Case(
+            id=row.id,
+            key=row.key,
+            patient=row.patient.key,
+            report=row.report,
+            site=row.site,
+            system=row.system,
+            category=row.category,
+            source=row.source,
+            license=row.license,
+            phantom=row.phantom,
+            images=tuple(self._image(image, row.key) for image in row.images),
+            derived=derived_columns(row.derived),
+        )
+
+    def _image(self, row: ImageRow, case_key: str) -> Image:
+        return Image(
+            id=row.id,
+            case_key=case_key,
+            path=self._store.path(row.file) if row.file else Path(row.path),
+            sha256=row.sha256,
+            width=row.width,
+            height=row.height,
+            slide=row.slide,
+            kind=row.kind,
+            stain=row.stain,
+            preparation=row.preparation,
+            in_place=not row.file,
+            attributes=row.attributes,
+        )
+
+
+# Statements that are kept: to put one together takes longer than to run it.
+
+
+@lru_cache(maxsize=64)
+def _confirming(where: CaseFilter | None) -> Select[int]:
+    """Those of `image_ids` that `where` permits."""
+    image_id = ImageRow.__table__.c.id
+    named = image_id.in_(bindparam("image_ids", expanding=True))
+    return select(image_id).where(named, *(permitted(where, few=True) if where else ()))
+
+
+@lru_cache(maxsize=1)
+def _excluding() -> Select[int]:
+    return select(ImageRow.__table__.c.id).where(excluded_as_bound())
+
+
+def derived_columns(stored: str) -> tuple[str, ...]:
+    """What `CaseRow.derived` names."""
+    return tuple(stored.split(",")) if stored else ()
+
+
+def whole_cases() -> Select[CaseRow]:
+    """Cases with patient and images fetched along."""
+    return select(CaseRow).options(joinedload(CaseRow.patient), selectinload(CaseRow.images))
+
+
+def reports_query(where: CaseFilter | None, *further: InstrumentedAttribute[str]) -> Select[*tuple[Any, ...]]:
+    """Id, key, patient and report (and `further` columns) of the cases with a permitted image, in order of id."""
+    return (
+        select(CaseRow.id, CaseRow.key, PatientRow.key, CaseRow.report, *further)
+        .join(PatientRow, PatientRow.id == CaseRow.patient_id)
+        .where(CaseRow.id.in_(_with_images(where)))
+        .order_by(CaseRow.id)
+    )
+
+
+def stored_reports(session: Session, where: CaseFilter | None) -> list[StoredReport]:
+    """The reports of the cases with at least one permitted image, in order of case id."""
+    return [StoredReport(*row) for row in session.execute(reports_query(where))]
+
+
+def permitted_cases(session: Session, where: CaseFilter | None) -> Ids:
+    """int64[n], ascending: the cases with at least one permitted image."""
+    query = select(CaseRow.id).where(CaseRow.id.in_(_with_images(where))).order_by(CaseRow.id)
+    return np.array(session.scalars(query).all(), dtype=np.int64)
+
+
+def particulars(session: Session, keys: Iterable[str]) -> dict[str, Particulars]:
+    """What is stored of these cases; keys that are not there are left out."""
+    query = select(CaseRow.key, CaseRow.site, CaseRow.system, CaseRow.category, CaseRow.derived)
+    found: dict[str, Particulars] = {}
+    for part in in_chunks(keys):
+        for key, site, system, category, derived in session.execute(query.where(CaseRow.key.in_(part))):
+            found[key] = Particulars(site, system, category, derived_columns(derived))
+    return found
+
+
+def owners(session: Session, image_ids: Iterable[int]) -> dict[int, Owner]:
+    """Case and patient of each image; ids that are not there are left out."""
+    query = select(ImageRow.id, ImageRow.case_id, PatientRow.key).select_from(ImageRow).join(CaseRow).join(PatientRow)
+    found: dict[int, Owner] = {}
+    for part in in_chunks(int(image_id) for image_id in image_ids):
+        rows = session.execute(query.where(ImageRow.id.in_(part)))
+        found.update((image_id, Owner(case_id, patient)) for image_id, case_id, patient in rows)
+    return found
+
+
+def _with_images(where: CaseFilter | None) -> Select[Any]:
+    return select(ImageRow.case_id).where(*permitted(where or CaseFilter()))

@@ -1,0 +1,65 @@
+"""The change log in SQL: what is written with every change of an embedding, and what an index reads to catch up."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+
+import numpy as np
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from index_store.catalog.models import ChangeRow, EmbeddingRow
+from index_store.errors import StorageError
+from index_store.vectors import Ids, LogPosition, Vectors
+
+VECTOR_TYPE = np.dtype("<f4")
+"""How a vector is stored: little-endian float32 on every machine."""
+
+
+CHUNK = 10_000
+"""Rows fetched at a time (at 512 dimensions 20 MB); also below SQLite's limit of bound values."""
+
+
+def log_changes(session: Session, encoder_id: int, image_ids: Iterable[int], operation: str) -> None:
+    """Write to the change log, in the transaction of the change itself."""
+    rows = [
+        {"encoder_id": encoder_id, "image_id": image_id, "operation": operation, "token": secrets.randbits(62)}
+        for image_id in image_ids
+    ]
+    if rows:
+        session.execute(insert(ChangeRow), rows)
+
+
+def log_head(session: Session) -> LogPosition:
+    """The last entry of the log."""
+    row = session.execute(
+        select(ChangeRow.sequence, ChangeRow.token).order_by(ChangeRow.sequence.desc()).limit(1)
+    ).first()
+    return LogPosition(*row) if row else LogPosition()
+
+
+def stored_vectors(session: Session, encoder_id: int, image_ids: Ids, dim: int) -> tuple[Ids, Vectors]:
+    """The vectors stored for these images, in order of id; images without one are left out."""
+    found: list[tuple[int, bytes]] = []
+    for start in range(0, len(image_ids), CHUNK):
+        wanted = [int(i) for i in image_ids[start : start + CHUNK]]
+        found += session.execute(
+            select(EmbeddingRow.image_id, EmbeddingRow.vector)
+            .where(EmbeddingRow.encoder_id == encoder_id, EmbeddingRow.image_id.in_(wanted))
+            .order_by(EmbeddingRow.image_id)
+        )
+    return _arrays(found, dim)
+
+
+def _arrays(rows: Iterable[tuple[int, bytes]], dim: int) -> tuple[Ids, Vectors]:
+    pairs = list(rows)
+    ids = np.array([image_id for image_id, _ in pairs], dtype=np.int64)
+    damaged = [image_id for image_id, vector in pairs if len(vector) != dim * VECTOR_TYPE.itemsize]
+    if damaged:
+        raise StorageError(
+            f"The stored vector of image {damaged[0]} is damaged, {len(damaged)} in all. Run `coin doctor --repair`, "
+            "then `coin reembed`."
+        )
+    data = np.frombuffer(b"".join(vector for _, vector in pairs), dtype=VECTOR_TYPE)
+    return ids, data.reshape(len(pairs), dim).astype(np.float32, copy=False)

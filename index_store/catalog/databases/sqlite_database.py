@@ -1,0 +1,116 @@
+"""A catalog in a SQLite file: no server, one machine.
+
+SQLite in write-ahead mode: readers go on while one process writes, and each reading transaction sees one state of
+the archive from its beginning to its end. Every commit is on disk before it is acknowledged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
+
+from index_store.atomic_write import sync_file
+from index_store.files.locks import WriterLock
+
+BUSY_SECONDS = 30.0
+"""How long a statement waits for another process's commit, which takes milliseconds."""
+
+
+class SqliteDatabase:
+    """A `Database`; see there. `create` makes the file where it is missing; a file that is `still`, which nobody
+    changes, is read without making any beside it."""
+
+    reading: Final[Mapping[str, Any]] = {"coin_begin": "BEGIN"}
+    writing: Final[Mapping[str, Any]] = {"coin_begin": "BEGIN IMMEDIATE"}
+
+    def __init__(self, path: Path, *, create: bool = False, still: bool = False) -> None:
+        self.path = path
+        self.still = still
+        self._create = create
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def engine(self, *, read_only: bool) -> Engine:
+        return _engine(self.path, mode="ro" if read_only else "rwc" if self._create else "rw", still=self.still)
+
+    def writer_lock(self, folder: Path) -> WriterLock:
+        return WriterLock(folder)
+
+    def explained(self, error: DatabaseError) -> str | None:
+        if isinstance(error, IntegrityError | ProgrammingError):
+            return None
+        reason = str(error.orig)
+        if "not a database" in reason or "malformed" in reason:
+            return f"{self.path} is damaged ({reason}). Restore the folder from a backup."
+        if "full" in reason:
+            return (
+                f"The disk of {self.path} is full. Nothing of this step was stored, and nothing before it is lost. "
+                "Free space, then repeat."
+            )
+        return f"{self.path} could not be read or written ({reason}). Check the disk and its permissions, then repeat."
+
+    def erase_removed(self, engine: Engine) -> None:
+        """Fold the write-ahead log into the database, so that removed reports are not left in it.
+
+        (`secure_delete` has overwritten them in the database itself.) Where a reader is at work, SQLite folds in what
+        it can, and the rest is left to the next removal or to the last one who closes the archive: waiting for a
+        long evaluation would hold up every writer.
+        """
+        with contextlib.closing(engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout = 0")
+            try:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+
+    def check_copyable(self) -> None:
+        pass
+
+    def copy_to(self, engine: Engine, target: Path) -> None:
+        """By SQLite's online backup."""
+        with contextlib.closing(engine.raw_connection()) as connection:
+            source = connection.driver_connection
+            assert isinstance(source, sqlite3.Connection)
+            with contextlib.closing(sqlite3.connect(target)) as copy:
+                source.backup(copy)
+        sync_file(target)
+
+
+def _engine(path: Path, *, mode: str, still: bool) -> Engine:
+    query = {"mode": mode, "uri": "true"}
+    if mode == "ro" and (still or _is_still(path)):
+        query["immutable"] = "1"
+    url = URL.create("sqlite", database=f"file:{quote(str(path))}", query=query)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: Any) -> None:
+        # The driver opens transactions only before writes; a consistent view needs one around reads too.
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")  # a removed patient's report leaves no trace in the file
+        if mode == "rwc":
+            connection.execute("PRAGMA journal_mode = WAL")  # remembered in the file
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("coin_begin", "BEGIN"))
+
+    return engine
+
+
+def _is_still(path: Path) -> bool:
+    """On a read-only medium SQLite cannot keep its shared memory beside the file; nobody else can write it either."""
+    return not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()

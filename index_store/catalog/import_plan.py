@@ -1,0 +1,116 @@
+"""What adding a manifest would have to do, decided by content before any image is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from index_store.catalog.case_reader import in_chunks, whole_cases
+from index_store.catalog.case_writer import is_changed
+from index_store.catalog.models import CaseRow, ImageRow
+from index_store.errors import ImageProblem
+from index_store.files.decode import MAX_BYTES, MAX_PIXELS, content_hash, decode_image, read_source
+from index_store.records import NewImage, Problem
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from index_store.catalog.catalog import Catalog
+    from index_store.records import ManifestRow
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PlannedImage:
+    """A manifest row and the content its file had when the plan was made."""
+
+    row: ManifestRow
+    sha256: str
+
+    def load(self, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> NewImage:
+        """Read the file once and decode it: what is hashed, embedded and stored is the same content.
+
+        Raises:
+            ImageProblem: it cannot be decoded, or changed since the plan was made.
+        """
+        source = read_source(self.row.path, max_bytes=max_bytes)
+        if content_hash(source) != self.sha256:
+            raise ImageProblem(f"{self.row.path.name} was changed while it was being added. Add it again.")
+        return NewImage(self.row, self.sha256, source, decode_image(source, max_pixels=max_pixels))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is to do for each row of a manifest."""
+
+    new: tuple[PlannedImage, ...]
+    """To decode, embed and `Archive.add`."""
+    changed: tuple[PlannedImage, ...]
+    """There already, with another report or other particulars: for `Archive.update`."""
+    unchanged: tuple[PlannedImage, ...]
+    """There already, as the manifest says."""
+    problems: tuple[Problem, ...]
+    """Rows that are skipped, and why."""
+
+
+def make_plan(catalog: Catalog, rows: Sequence[ManifestRow], *, progress: Progress | None = None) -> Plan:
+    """Hash the rows' files, then compare with what is stored."""
+    planned, problems = _hash_rows(rows, progress)
+    new: list[PlannedImage] = []
+    changed: list[PlannedImage] = []
+    unchanged: list[PlannedImage] = []
+    for part in in_chunks(planned):
+        with catalog.reading() as session:
+            known = _known_cases(session, {item.row.case for item in part})
+            for item in part:
+                case, images = known.get(item.row.case, (None, {}))
+                if case is None:
+                    new.append(item)
+                elif item.sha256 in images:
+                    differs = is_changed(case, images[item.sha256], item.row)
+                    (changed if differs else unchanged).append(item)
+                elif item.row.stands_alone:
+                    # Another folder's image of the same name, or this one edited: two specimens must not be merged.
+                    problems.append(
+                        Problem(
+                            f"line {item.row.line}",
+                            "its image is its own case, and the archive has a case of that name with another image",
+                            "Name the case in a column `case`, or remove the old one first.",
+                        )
+                    )
+                else:
+                    new.append(item)
+    return Plan(tuple(new), tuple(changed), tuple(unchanged), tuple(problems))
+
+
+def _known_cases(session: Session, keys: set[str]) -> dict[str, tuple[CaseRow, dict[str, ImageRow]]]:
+    cases = session.scalars(whole_cases().where(CaseRow.key.in_(keys)))
+    return {case.key: (case, {image.sha256: image for image in case.images}) for case in cases}
+
+
+def _hash_rows(rows: Sequence[ManifestRow], progress: Progress | None) -> tuple[list[PlannedImage], list[Problem]]:
+    planned: list[PlannedImage] = []
+    problems: list[Problem] = []
+    seen: dict[tuple[str, str], int] = {}
+    for done, row in enumerate(rows, start=1):
+        where = f"line {row.line}"
+        try:
+            sha256 = content_hash(row.path)
+        except OSError as error:
+            problems.append(Problem(where, f"its image cannot be read ({error.strerror})", "Check the file."))
+        except ImageProblem as error:
+            what, _, advice = str(error).replace(row.path.name, "its image", 1).partition(". ")
+            problems.append(Problem(where, what, advice))
+        else:
+            first = seen.setdefault((row.case, sha256), row.line)
+            if first == row.line:
+                planned.append(PlannedImage(row, sha256))
+            else:
+                problems.append(
+                    Problem(where, f"repeats line {first} (same case, same content)", "Remove one of the two.")
+                )
+        if progress is not None:
+            progress(done, len(rows))
+    return planned, problems

@@ -1,0 +1,70 @@
+"""What `Archive.add` puts on disk and into the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from index_store.catalog.case_reader import in_chunks
+from index_store.catalog.case_writer import CaseWriter
+from index_store.catalog.change_log import VECTOR_TYPE, log_changes
+from index_store.catalog.models import ADDED, EmbeddingRow, ImageRow
+from index_store.catalog.revision import advance
+from index_store.files.image_store import EncodedImage, ImageStore, StoredImage, encode_for_store
+from index_store.vectors import Vectors
+
+if TYPE_CHECKING:
+    from index_store.catalog.catalog import Catalog
+    from index_store.records import NewImage
+
+
+def encode_missing(catalog: Catalog, store: ImageStore, items: Sequence[NewImage]) -> dict[str, EncodedImage]:
+    """What must be written to the store, by content: not what another case has brought already."""
+    with catalog.reading() as session:
+        known = _stored(session, {item.sha256 for item in items})
+    return {
+        item.sha256: encode_for_store(item.image, item.source, item.sha256)
+        for item in items
+        if item.sha256 not in known or not store.holds(known[item.sha256].name)
+    }
+
+
+def insert_images(
+    session: Session,
+    encoder_id: int,
+    items: Sequence[NewImage],
+    vectors: Vectors,
+    *,
+    in_place: bool,
+    encoded: Mapping[str, EncodedImage],
+) -> int:
+    """The rows of new images, with their vectors and the log's entries; returns how many were new."""
+    stored = {} if in_place else _stored(session, {item.sha256 for item in items})
+    stored |= {sha256: image.stored for sha256, image in encoded.items()}
+    cases = CaseWriter(session, [item.row for item in items])
+    added: list[tuple[ImageRow, bytes]] = []
+    for item, vector in zip(items, vectors, strict=True):
+        if cases.image(item.row, item.sha256) is None:
+            image = cases.add_image(item, None if in_place else stored[item.sha256])
+            added.append((image, vector.astype(VECTOR_TYPE, copy=False).tobytes()))
+    if not added:
+        return 0
+    cases.log_refiled()
+    session.flush()  # gives the images their ids
+    session.add_all(EmbeddingRow(encoder_id=encoder_id, image_id=image.id, vector=data) for image, data in added)
+    log_changes(session, encoder_id, [image.id for image, _ in added], ADDED)
+    advance(session)
+    return len(added)
+
+
+def _stored(session: Session, contents: Iterable[str]) -> dict[str, StoredImage]:
+    """The stored files of these contents, as far as there are any."""
+    query = select(ImageRow.sha256, ImageRow.file, ImageRow.file_sha256).where(ImageRow.file != "")
+    found: dict[str, StoredImage] = {}
+    for part in in_chunks(contents):
+        for sha256, file, file_sha256 in session.execute(query.where(ImageRow.sha256.in_(part))):
+            found[sha256] = StoredImage(file, file_sha256)
+    return found

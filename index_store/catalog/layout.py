@@ -1,0 +1,131 @@
+"""The folder of an archive: what it is made of, and what is said where the disk refuses."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import inspect, select
+from sqlalchemy.orm import Session
+
+from index_store.atomic_write import sync_folder
+from index_store.catalog import descriptor as archive_card
+from index_store.catalog.catalog import Catalog
+from index_store.catalog.databases.migrations import apply_next, current_version, schema_version
+from index_store.catalog.databases.postgres_database import PostgresDatabase
+from index_store.catalog.databases.sqlite_database import SqliteDatabase
+from index_store.catalog.descriptor import CARD, ArchiveCard, checked_uri
+from index_store.catalog.models import ArchiveRow
+from index_store.errors import AlreadyAnArchiveError, NotAnArchiveError, StorageError
+from index_store.files.locks import WriterLock
+
+DATABASE = "archive.sqlite"
+LOCK_FILES = {"writer.lock", "writer.txt"}
+
+
+def make_archive(path: Path, name: str, *, catalog: str = "", vectors: str = "") -> None:
+    """A new, empty archive in the folder `path`: wholly there, or not at all. Raises as `Archive.create` does."""
+    database = PostgresDatabase(catalog) if catalog else None
+    new = ArchiveCard(str(uuid.uuid4()), database.url if database else "", checked_uri(vectors) if vectors else "")
+    with explained(path):
+        is_new = not path.exists()
+        path.mkdir(parents=True, exist_ok=True)
+        with WriterLock(path).hold():
+            building = path / f"{DATABASE}.new"
+            # A creation that was cut short has left nothing but these.
+            ours = {*LOCK_FILES, *(building.name + ending for ending in ("", "-wal", "-shm", "-journal"))}
+            ours |= archive_card.leftovers(path)
+            card = ArchiveCard.read(path / CARD)
+            if (path / DATABASE).exists() or (card is not None and card.catalog):
+                raise AlreadyAnArchiveError(f"{path} is an archive already. Open it, or name another folder.")
+            if any(entry.name not in ours for entry in path.iterdir()):
+                raise AlreadyAnArchiveError(f"{path} holds other files. Name a new or empty folder.")
+            for leftover in (*path.glob(f"{building.name}*"), path / CARD):
+                leftover.unlink(missing_ok=True)
+            if database:
+                _build_on_server(path, database, name or path.resolve().name, new)
+            else:
+                _build(building, name or path.resolve().name, new.archive)
+                if new.vectors:
+                    archive_card.announce(path, new)
+                    archive_card.publish(path)
+                building.replace(path / DATABASE)
+                sync_folder(path)
+            if is_new:
+                sync_folder(path.resolve().parent)
+
+
+def catalog_of(path: Path, *, read_only: bool) -> tuple[Catalog, ArchiveCard | None]:
+    """The catalog of the archive in the folder `path`, not yet looked into, and what the folder says of it.
+
+    Raises:
+        NotAnArchiveError: there is none.
+    """
+    card = ArchiveCard.read(path / CARD)
+    if card is not None and card.catalog:
+        return Catalog(PostgresDatabase(card.catalog), read_only=read_only), card
+    if not (path / DATABASE).is_file():
+        raise NotAnArchiveError(f"There is no archive in {path}. Check the folder, or create one there.")
+    return Catalog(SqliteDatabase(path / DATABASE), read_only=read_only), card
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into a `StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise StorageError(
+            f"{path} could not be written ({reason}). Nothing of this step was stored, and nothing before it is lost. "
+            "Check space and permissions, then repeat."
+        ) from error
+
+
+def _build(path: Path, name: str, archive_uuid: str) -> None:
+    catalog = Catalog(SqliteDatabase(path, create=True))
+    try:
+        catalog.migrate()
+        with catalog.writing() as session:
+            session.add(_new_row(name, archive_uuid))
+    finally:
+        catalog.close()
+
+
+def _build_on_server(folder: Path, database: PostgresDatabase, name: str, new: ArchiveCard) -> None:
+    """The folder says which archive it is about to be, one transaction makes the catalog, and then the folder is it.
+    Whoever repeats a creation that was cut short in between finds its own archive in the database, and goes on."""
+    catalog = Catalog(database)
+    try:
+        with catalog.writer_lock(folder).hold():
+            begun = ArchiveCard.read(archive_card.announced(folder))
+            with catalog.changing_schema() as connection:
+                database.check_encoding(connection)
+                if schema_version(connection):
+                    there = connection.scalar(select(ArchiveRow.uuid))
+                    if begun is None or begun.archive != there or begun.catalog != database.url:
+                        raise AlreadyAnArchiveError(
+                            f"{database.name} holds an archive already. Name another database (or schema, by "
+                            "?options=-csearch_path%3DNAME), or open the folder that belongs to it."
+                        )
+                elif inspect(connection).get_table_names():
+                    raise AlreadyAnArchiveError(
+                        f"{database.name} holds other tables. Give the archive a database or a schema of its own."
+                    )
+                else:
+                    archive_card.announce(folder, new)
+                    while schema_version(connection) < current_version():
+                        apply_next(connection)
+                    with Session(connection) as session:
+                        session.add(_new_row(name, new.archive))
+                        session.flush()
+            archive_card.publish(folder)
+    finally:
+        catalog.close()
+
+
+def _new_row(name: str, archive_uuid: str) -> ArchiveRow:
+    return ArchiveRow(uuid=archive_uuid, name=name, created=datetime.now(UTC).isoformat(timespec="seconds"))

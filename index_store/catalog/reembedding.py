@@ -1,0 +1,113 @@
+"""A second encoder's vectors, grown beside those that answer searches.
+
+    register → vectors, batch by batch, each in one transaction with its log entries → activate, when none is missing
+
+What is missing is asked of the tables, so an interrupted run goes on where it stopped, images that were added
+meanwhile are seen, and those that were removed are gone. Nothing here changes what a search finds but `activate_whole`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy import and_, delete, func, insert, select
+from sqlalchemy.orm import Session
+
+from index_store.catalog import report_vectors
+from index_store.catalog.case_reader import in_chunks
+from index_store.catalog.change_log import VECTOR_TYPE, log_changes
+from index_store.catalog.encoders import activate, active_encoder
+from index_store.catalog.models import ADDED, REMOVED, CaseRow, EmbeddingRow, EncoderRow, ImageRow, ReportEmbeddingRow
+from index_store.errors import EncoderIncompleteError
+from index_store.records import EncoderCoverage, EncoderInfo
+from index_store.vectors import Ids, Vectors
+
+
+def images_without_vector(session: Session, encoder_id: int, *, after: int, limit: int) -> Ids:
+    """int64[n ≤ limit], ascending: images with an id above `after` that have no vector of this encoder."""
+    of_encoder = and_(EmbeddingRow.image_id == ImageRow.id, EmbeddingRow.encoder_id == encoder_id)
+    query = (
+        select(ImageRow.id)
+        .outerjoin(EmbeddingRow, of_encoder)
+        .where(ImageRow.id > after, EmbeddingRow.image_id.is_(None))
+        .order_by(ImageRow.id)
+        .limit(limit)
+    )
+    return np.array(session.scalars(query).all(), dtype=np.int64)
+
+
+def put_vectors(session: Session, encoder_id: int, image_ids: Sequence[int], vectors: Vectors) -> int:
+    """Store the vectors of those images that are there and have none of this encoder; returns how many."""
+    lacking: set[int] = set()
+    has_one = select(EmbeddingRow.image_id).where(EmbeddingRow.encoder_id == encoder_id)
+    for part in in_chunks(int(image_id) for image_id in image_ids):
+        query = select(ImageRow.id).where(ImageRow.id.in_(part), ImageRow.id.not_in(has_one))
+        lacking.update(session.scalars(query))
+    rows = {
+        int(image_id): {
+            "encoder_id": encoder_id,
+            "image_id": int(image_id),
+            "vector": vector.astype(VECTOR_TYPE, copy=False).tobytes(),
+        }
+        for image_id, vector in zip(image_ids, vectors, strict=True)
+        if int(image_id) in lacking
+    }
+    if rows:
+        session.execute(insert(EmbeddingRow), list(rows.values()))
+        log_changes(session, encoder_id, rows, ADDED)
+    return len(rows)
+
+
+def coverage(session: Session) -> tuple[EncoderCoverage, ...]:
+    """What each encoder has embedded, in the order of their registration."""
+    active = active_encoder(session)
+    images = session.scalar(select(func.count()).select_from(ImageRow)) or 0
+    with_images = CaseRow.id.in_(select(ImageRow.case_id))
+    reports = sum(bool(text.strip()) for text in session.scalars(select(CaseRow.report).where(with_images)))
+    return tuple(
+        EncoderCoverage(
+            encoder=EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim),
+            active=active is not None and encoder.id == active.id,
+            images=images,
+            vectors=_images_with_vector(session, encoder.id),
+            reports=reports,
+            report_vectors=reports - len(report_vectors.without_vector(session, encoder.id)),
+        )
+        for encoder in session.scalars(select(EncoderRow).order_by(EncoderRow.id))
+    )
+
+
+def activate_whole(session: Session, encoder: EncoderRow, *, without_reports: bool) -> None:
+    """Let this encoder answer searches, if it has embedded everything.
+
+    Raises:
+        EncoderIncompleteError: images, or (unless `without_reports`) reports, have no vector of it.
+    """
+    images = (session.scalar(select(func.count()).select_from(ImageRow)) or 0) - _images_with_vector(
+        session, encoder.id
+    )
+    reports = 0 if without_reports else len(report_vectors.without_vector(session, encoder.id))
+    if images or reports:
+        raise EncoderIncompleteError(
+            f"{images} images and {reports} reports have no vector of {encoder.name} ({encoder.fingerprint[:12]}) yet, "
+            "so searches are still answered by the encoder before. Embed the rest (`coin reembed`), then switch."
+        )
+    activate(session, encoder)
+
+
+def drop_vectors(session: Session, encoder_id: int) -> int:
+    """Delete all vectors of an encoder, of images and of reports, and write it to the log. Returns how many images'.
+
+    The encoder stays registered: the log still speaks of it.
+    """
+    ids = session.scalars(select(EmbeddingRow.image_id).where(EmbeddingRow.encoder_id == encoder_id)).all()
+    log_changes(session, encoder_id, ids, REMOVED)
+    session.execute(delete(EmbeddingRow).where(EmbeddingRow.encoder_id == encoder_id))
+    session.execute(delete(ReportEmbeddingRow).where(ReportEmbeddingRow.encoder_id == encoder_id))
+    return len(ids)
+
+
+def _images_with_vector(session: Session, encoder_id: int) -> int:
+    query = select(func.count()).select_from(EmbeddingRow).join(ImageRow, ImageRow.id == EmbeddingRow.image_id)
+    return session.scalar(query.where(EmbeddingRow.encoder_id == encoder_id)) or 0

@@ -1,0 +1,117 @@
+"""Who may do what at the same time: one writer to an archive, and within a process many searches or one change."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from threading import Condition
+
+from filelock import FileLock, Timeout
+
+from index_store.errors import ArchiveBusyError
+
+
+class WriterLock:
+    """The right to change an archive, as a file: a `Lock` (see there) among the processes of one machine.
+
+    The operating system lets go of it when its holder dies, however it dies.
+    """
+
+    def __init__(self, folder: Path, *, name: str = "writer") -> None:
+        self._folder = folder
+        self._lock = FileLock(folder / f"{name}.lock", thread_local=True)
+        self._holder = folder / f"{name}.txt"
+
+    @property
+    def held(self) -> bool:
+        """Whether the calling thread holds it."""
+        return self._lock.is_locked
+
+    @contextmanager
+    def hold(self, *, timeout: float = 0.0) -> Iterator[None]:
+        """Hold the lock, waiting `timeout` seconds for another holder to finish.
+
+        Raises:
+            ArchiveBusyError: it did not; names the holder.
+        """
+        try:
+            self._lock.acquire(timeout=timeout)
+        except Timeout as error:
+            raise ArchiveBusyError(
+                f"{self._folder} is being written by {self._who()}. Wait until that is done, then repeat."
+            ) from error
+        try:
+            if self._lock.lock_counter == 1:
+                # The name is a courtesy to whoever comes second: a full disk must not keep us from tidying up.
+                with contextlib.suppress(OSError):
+                    self._holder.write_text(", ".join((*signature(), _since())), "utf-8")
+            yield
+        finally:
+            if self._lock.lock_counter == 1:
+                with contextlib.suppress(OSError):
+                    self._holder.unlink()
+            self._lock.release()
+
+    def _who(self) -> str:
+        try:
+            return self._holder.read_text("utf-8") or "another process"
+        except OSError:  # between its taking the lock and signing, or after signing off
+            return "another process"
+
+
+def signature() -> tuple[str, str]:
+    """Who writes, for whoever comes second: user and host, and the process."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # no such account, as in some containers
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}", f"process {os.getpid()}"
+
+
+def _since() -> str:
+    return f"since {datetime.now():%Y-%m-%d %H:%M}"
+
+
+class SearchLock:
+    """Many searches side by side, or one change of the index: a change waits for searches at work, and holds up
+    those that come after it, so that it is not put off for ever."""
+
+    def __init__(self) -> None:
+        self._condition = Condition()
+        self._searching = 0
+        self._changing = False
+        self._waiting = 0
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        with self._condition:
+            self._condition.wait_for(lambda: not self._changing and not self._waiting)
+            self._searching += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._searching -= 1
+                self._condition.notify_all()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        with self._condition:
+            self._waiting += 1
+            try:
+                self._condition.wait_for(lambda: not self._changing and not self._searching)
+                self._changing = True
+            finally:
+                self._waiting -= 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._changing = False
+                self._condition.notify_all()

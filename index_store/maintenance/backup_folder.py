@@ -1,0 +1,195 @@
+"""What a backup is on disk, and building a folder that is there whole, or under another name.
+
+    backup.json       what it is a backup of, its counts, the catalog's checksum; written last
+    catalog.sqlite    the database as it was at one moment; holds the checksum of every picture
+    images/           the stored pictures
+
+It is not named as an archive is, so that nobody opens, and thereby changes, a backup.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from index_store.atomic_write import sync_folder, write_durably
+from index_store.catalog.layout import DATABASE, LOCK_FILES
+from index_store.errors import BackupError
+from index_store.files.locks import WriterLock
+from index_store.maintenance.file_checks import Expected
+
+if TYPE_CHECKING:
+    from index_store.catalog.import_plan import Progress
+
+CARD, CATALOG, IMAGES = "backup.json", "catalog.sqlite", "images"
+UNFINISHED = "restoring"
+"""A file of this name says that the folder is not an archive yet."""
+FORMAT = 1
+_OURS = (CARD, CATALOG, IMAGES, UNFINISHED, DATABASE, "index")
+"""What the names in a folder that is being built begin with."""
+BUILDER = "builder"
+_LOCKS = {*LOCK_FILES, f"{BUILDER}.lock", f"{BUILDER}.txt"}
+COPIERS = 8
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class BackupCard:
+    """What a backup says of itself."""
+
+    format: int
+    archive: str
+    """The archive's uuid."""
+    name: str
+    schema_version: int
+    created: str
+    patients: int
+    cases: int
+    images: int
+    files: int
+    """Stored pictures that are in it."""
+    in_place: int
+    """Images outside the archive's folder; they are not in it."""
+    damaged: tuple[str, ...]
+    """Stored pictures that were missing or altered when it was made; they are not in it."""
+    catalog_sha256: str
+
+
+def write_card(folder: Path, card: BackupCard) -> None:
+    """Write it durably."""
+    write_durably(folder / CARD, lambda file: file.write(json.dumps(asdict(card), indent=1).encode()))
+
+
+def read_card(folder: Path) -> BackupCard:
+    """What the backup in `folder` says of itself.
+
+    Raises:
+        BackupError: there is no (finished) backup, or one of a format that is not known.
+    """
+    try:
+        values = json.loads((folder / CARD).read_text("utf-8"))
+        if int(values["format"]) > FORMAT:
+            raise BackupError(f"The backup {folder} was made by a newer version. Update coin-retrieval to restore it.")
+        return BackupCard(**{**values, "damaged": tuple(values["damaged"])})
+    except FileNotFoundError as error:
+        raise BackupError(
+            f"There is no finished backup in {folder}: it has no {CARD}. Name the folder that `coin backup` made."
+        ) from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BackupError(f"{folder / CARD} is damaged ({type(error).__name__}). Use another backup.") from error
+
+
+@contextmanager
+def built(target: Path) -> Iterator[Path]:
+    """A folder beside `target` to build in; it becomes `target` at the end of the block, whole and durable.
+
+    Interrupted, it stays as `target`.partial, and the next attempt goes on in it: the pictures that lie there stay, all
+    else is begun anew. One attempt at a time.
+
+    Raises:
+        BackupError: `target` holds something, or the folder beside it holds what is not ours.
+        ArchiveBusyError: another attempt is at work; names it.
+    """
+    target = target.absolute()
+    building = target.with_name(f"{target.name}.partial")
+    _refuse_filled(target)
+    building.mkdir(parents=True, exist_ok=True)
+    # Not the writer's lock: the archive that is built in there is written under that.
+    with WriterLock(building, name=BUILDER).hold():
+        _refuse_filled(target)
+        left = [entry for entry in building.iterdir() if entry.name not in _LOCKS]
+        for entry in left:
+            if not entry.name.startswith(_OURS):
+                raise BackupError(f"{building} holds other files ({entry.name}). Move it out of the way.")
+        for entry in left:
+            if entry.name != IMAGES:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        yield building
+        for name in _LOCKS:
+            (building / name).unlink(missing_ok=True)
+        sync_folder(building)
+        if target.exists():
+            target.rmdir()  # it was empty; where it no longer is, this refuses
+        building.replace(target)
+        sync_folder(target.parent)
+
+
+def copy_verified(source: Path, target: Path, sha256: str) -> bool:
+    """Copy a file if its content has this checksum; False, and no copy, where it has not. What is there already, with
+    the right content, stays. An `OSError` of reading says that the file is not there."""
+    with contextlib.suppress(OSError), target.open("rb") as there:
+        if hashlib.file_digest(there, "sha256").hexdigest() == sha256:
+            return True
+    with source.open("rb") as original:
+
+        def write(copy: BinaryIO) -> None:
+            seen = hashlib.sha256()
+            while block := original.read(BLOCK):
+                seen.update(block)
+                copy.write(block)
+            if seen.hexdigest() != sha256:
+                raise _AlteredError
+
+        try:
+            write_durably(target, write)
+        except _AlteredError:
+            return False
+    return True
+
+
+def copy_images(
+    files: Iterable[Expected], target: Path, place: dict[Path, Path], *, progress: Progress | None
+) -> list[Expected]:
+    """Copy stored pictures to their `place` under `target`, durably; returns those that are missing or altered.
+
+    What lies under `target` beside them, of an attempt before, is deleted.
+    """
+    wanted = list(files)
+    target.mkdir(exist_ok=True)
+    needed = {place[file.path] for file in wanted}
+    for old in [path for path in target.rglob("*") if path.is_file() and path not in needed]:
+        old.unlink()
+    folders = {path.parent for path in needed}
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def copy(file: Expected) -> bool:
+        try:
+            return copy_verified(file.path, place[file.path], file.sha256)
+        except FileNotFoundError:
+            return False
+
+    damaged = []
+    with ThreadPoolExecutor(COPIERS) as pool:
+        for done, (file, sound) in enumerate(zip(wanted, pool.map(copy, wanted), strict=True), start=1):
+            if not sound:
+                damaged.append(file)
+                place[file.path].unlink(missing_ok=True)
+            if progress is not None:
+                progress(done, len(wanted))
+        list(pool.map(sync_folder, [*folders, target]))
+    return damaged
+
+
+def refuse_within(inner: Path, outer: Path) -> None:
+    """Raise `BackupError` where one of the two folders lies in the other."""
+    first, second = inner.resolve(), outer.resolve()
+    if first == second or first.is_relative_to(second) or second.is_relative_to(first):
+        raise BackupError(f"{inner} and {outer} lie within each other. Name a folder elsewhere, best on another disk.")
+
+
+def _refuse_filled(target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise BackupError(f"{target} is there already, and nothing is overwritten. Name a new folder.")
+
+
+class _AlteredError(Exception):
+    """The content is not what it should be."""

@@ -1,0 +1,160 @@
+"""Whether the image files are those that the records speak of: none missing, none altered, none left over."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from index_store.atomic_write import temporary_name
+from index_store.catalog import orphan_files as loose_files
+from index_store.catalog.case_reader import in_chunks
+from index_store.catalog.catalog import Catalog
+from index_store.catalog.models import ArchiveRow, CaseRow, EmbeddingRow, EncoderRow, ImageRow, LooseFileRow
+from index_store.files.decode import content_hash
+from index_store.files.image_store import ImageStore
+from index_store.index.storage import index_stem
+from index_store.maintenance.findings import Trouble, trouble
+from index_store.maintenance.record_checks import image_name
+
+if TYPE_CHECKING:
+    from index_store.catalog.import_plan import Progress
+
+READERS = 8
+_INDEX_FILE = re.compile(r"(?P<stem>[0-9a-f]{16})[.-]")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A file that images need."""
+
+    path: Path
+    sha256: str
+    image_id: int
+    case: str
+    in_place: bool
+
+    def __str__(self) -> str:
+        return image_name(self.case, self.image_id)
+
+
+def expected_files(session: Session, store: ImageStore) -> list[Expected]:
+    """Every image file once, in the order of the images."""
+    query = (
+        select(CaseRow.key, ImageRow.id, ImageRow.file, ImageRow.path, ImageRow.file_sha256)
+        .join(CaseRow, CaseRow.id == ImageRow.case_id)
+        .order_by(ImageRow.id)
+    )
+    found: dict[Path, Expected] = {}
+    for key, image_id, file, path, sha256 in session.execute(query):
+        where = store.path(file) if file else Path(path)
+        found.setdefault(where, Expected(where, sha256, image_id, key, in_place=not file))
+    return list(found.values())
+
+
+def unsound(
+    files: Sequence[Expected], *, checksums: bool, progress: Progress | None = None
+) -> tuple[list[Expected], list[Expected]]:
+    """Those files that are missing (or cannot be read), and those whose content is not what was stored."""
+
+    def state(file: Expected) -> str:
+        try:
+            if not checksums:
+                return "" if file.path.is_file() else "missing"
+            return "" if content_hash(file.path) == file.sha256 else "altered"
+        except OSError:
+            return "missing"
+
+    states = []
+    with ThreadPoolExecutor(READERS) as pool:
+        for done, found in enumerate(pool.map(state, files), start=1):
+            states.append(found)
+            if progress is not None:
+                progress(done, len(files))
+    missing = [file for file, found in zip(files, states, strict=True) if found == "missing"]
+    altered = [file for file, found in zip(files, states, strict=True) if found == "altered"]
+    return missing, altered
+
+
+def check_files(
+    catalog: Catalog, store: ImageStore, *, checksums: bool, progress: Progress | None
+) -> tuple[int, list[Trouble]]:
+    """How many files images need, and what is wrong. Others may add and remove meanwhile: what they have noted, or
+    taken away, is no finding."""
+    on_disk = store.names()  # first: whatever lies there now has a row, or a note, by the time that we ask for them
+    with catalog.reading() as session:
+        files = expected_files(session, store)
+        noted = set(session.scalars(select(LooseFileRow.name)))
+    missing, altered = unsound(files, checksums=checksums, progress=progress)
+    with catalog.reading() as session:
+        missing, altered = still_wanted(session, missing), still_wanted(session, altered)
+    needed = {file.path for file in files if not file.in_place}
+    spare = [name for name in on_disk if store.listed(name) not in needed and store.listed(name).is_file()]
+    known = noted | {temporary_name(Path(name)).as_posix() for name in noted}
+    left = [name for name in spare if name not in known]
+    waiting = [name for name in spare if name in known]
+    stored = "Copy them from a backup (`coin show CASE` names the files), or remove their cases."
+    outside = "Put the files back where they were, or add the manifest again with the folder where they are now."
+    return len(files), [
+        *trouble("files", "stored image files are missing", [f for f in missing if not f.in_place], stored),
+        *trouble("files", "stored image files were altered", [f for f in altered if not f.in_place], stored),
+        *trouble("files", "images added in place are missing", [f for f in missing if f.in_place], outside),
+        *trouble("files", "images added in place were altered", [f for f in altered if f.in_place], outside),
+        *trouble(
+            "files",
+            "files lie in the store that no image needs",
+            left,
+            "With --repair they are deleted. Where the database was restored from an older backup, they are images "
+            "added since: add their manifests again.",
+            repair=partial(store.sweep, left),
+        ),
+        *trouble(
+            "files",
+            "files wait to be deleted that a killed command left",
+            waiting,
+            "The next command that writes, or --repair, deletes them.",
+            repair=partial(loose_files.collect, catalog, store),
+            harmless=True,
+        ),
+    ]
+
+
+def check_index_folder(session: Session, folder: Path) -> list[Trouble]:
+    """Index files of encoders that have no vectors here."""
+    used = EncoderRow.id.in_(select(EmbeddingRow.encoder_id)) | EncoderRow.id.in_(select(ArchiveRow.active_encoder_id))
+    known = {index_stem(fingerprint) for fingerprint in session.scalars(select(EncoderRow.fingerprint).where(used))}
+    left = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        match = _INDEX_FILE.match(path.name)
+        if path.is_file() and match and match["stem"] not in known:
+            left.append(path)
+    return trouble(
+        "index",
+        "index files belong to no encoder of this archive",
+        [path.name for path in left],
+        "With --repair they are deleted.",
+        repair=partial(_unlink, left),
+        harmless=True,
+    )
+
+
+def still_wanted(session: Session, files: Sequence[Expected]) -> list[Expected]:
+    """Those whose image was not removed meanwhile."""
+    there: set[int] = set()
+    for part in in_chunks(file.image_id for file in files):
+        there.update(session.scalars(select(ImageRow.id).where(ImageRow.id.in_(part))))
+    return [file for file in files if file.image_id in there]
+
+
+def _unlink(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,108 @@
+"""Whether the vector index holds what the records hold, and finds it. Asks nothing of an engine but `VectorIndex`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from index_store.catalog.change_log import log_head, stored_vectors
+from index_store.catalog.models import EmbeddingRow, EncoderRow
+from index_store.maintenance.findings import Trouble, trouble
+from index_store.search.index_sync import REBUILT_NOTE
+from index_store.search.protocols import Search
+from index_store.vectors import Ids, Selection, VectorIndex, Vectors
+
+RECALLED = 10_000
+"""Stored vectors that are searched for at most, evenly drawn: 1e4 among 1e4 take seconds, 1e5 among 1e5 minutes."""
+BATCH = 256
+SAME = 1e-4
+"""How far a score may be from the product of the stored vectors: an index that keeps half precision is off by less."""
+
+SAVED = "Nothing was lost: the records are the truth. With --repair it is saved; if it comes again, check the disk."
+REBUILT = "With --repair the index is made anew from the records. Report this."
+
+
+def check_index(index: Search, *, recalled: int, told: int) -> tuple[int, list[Trouble]]:
+    """How many vectors were searched for, and what is wrong with the index.
+
+    `told`: of the notes on the index, how many were reported before.
+    """
+    with index.held() as held:
+        if held is None:
+            return 0, []
+        session, encoder, follower = held
+        anew = [note for note in index.notes[told:] if note.startswith(REBUILT_NOTE)]
+        found = trouble("index", "the saved vector index did not fit and was made anew", anew, SAVED, repair=index.save)
+        stored = _stored_ids(session, encoder)
+        repair = _rebuild(index)
+        if follower.position != log_head(session):
+            found += trouble("index", "the index is behind the change log", [follower.position], REBUILT, repair=repair)
+        if follower.count != len(stored):
+            counts = [f"{follower.count} vectors in the index, {len(stored)} in the records"]
+            found += trouble("index", "index and records differ in number", counts, REBUILT, repair=repair)
+        if not follower.count:  # nothing to look into; that it lacks what is stored has been said
+            return 0, found
+        strays = _strays(follower.index, stored, encoder.dim)
+        found += trouble("index", "the index holds images that the records do not", strays, REBUILT, repair=repair)
+        sample = stored[np.linspace(0, len(stored) - 1, min(recalled, len(stored))).astype(np.int64)]
+        lost = _not_found(session, follower.index, encoder, sample)
+        found += trouble(
+            "index",
+            "stored vectors do not find themselves",
+            [f"image {image_id}" for image_id in lost],
+            REBUILT,
+            repair=repair,
+        )
+        return len(sample), found
+
+
+def _stored_ids(session: Session, encoder: EncoderRow) -> Ids:
+    query = select(EmbeddingRow.image_id).where(EmbeddingRow.encoder_id == encoder.id).order_by(EmbeddingRow.image_id)
+    return np.array(session.scalars(query).all(), dtype=np.int64)
+
+
+def _strays(index: VectorIndex, stored: Ids, dim: int) -> list[str]:
+    """Images that the index finds among all but the stored ones."""
+    query = np.zeros((1, dim), dtype=np.float32)
+    query[0, 0] = 1.0
+    (found,) = index.search(query, 1, selection=Selection(stored, excluding=True))
+    return [f"image {image_id}" for image_id, _ in found]
+
+
+def _not_found(session: Session, index: VectorIndex, encoder: EncoderRow, sample: Ids) -> list[int]:
+    """Those of the sample that a search for their own vector does not bring, with the right score."""
+    lost: list[int] = []
+    for start in range(0, len(sample), BATCH):
+        ids, vectors = stored_vectors(session, encoder.id, sample[start : start + BATCH], encoder.dim)
+        own = (vectors.astype(np.float64) ** 2).sum(axis=1)
+        for i, ranking in enumerate(index.search(vectors, 1)):
+            first = ranking[0] if ranking else (-1, -np.inf)
+            if (
+                first[0] != ids[i]
+            ):  # another image's vector is as near, or nearer by being a little longer: is it there?
+                if first[1] < own[i] - SAME:
+                    lost.append(int(ids[i]))
+                    continue
+                first = _alone(index, vectors[i : i + 1], int(ids[i]))
+            if first[0] != ids[i] or abs(first[1] - own[i]) > SAME:
+                lost.append(int(ids[i]))
+    return lost
+
+
+def _alone(index: VectorIndex, vector: Vectors, image_id: int) -> tuple[int, float]:
+    (ranking,) = index.search(vector, 1, selection=Selection(np.array([image_id], dtype=np.int64)))
+    return ranking[0] if ranking else (-1, -np.inf)
+
+
+def _rebuild(index: Search) -> Callable[[], None]:
+    def repair() -> None:
+        with index.held() as held:
+            if held is not None:
+                session, _, follower = held
+                follower.rebuild(session, "an examination found it wanting")
+        index.save()
+
+    return repair

@@ -1,0 +1,250 @@
+"""Whether the tables agree with each other and with the change log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Row, Select, and_, delete, func, select, text
+from sqlalchemy.orm import Session
+
+from index_store.catalog import report_vectors
+from index_store.catalog.case_reader import in_chunks
+from index_store.catalog.catalog import Catalog
+from index_store.catalog.change_log import CHUNK, VECTOR_TYPE, log_changes
+from index_store.catalog.encoders import active_encoder
+from index_store.catalog.models import (
+    ADDED,
+    REMOVED,
+    CaseRow,
+    ChangeRow,
+    EmbeddingRow,
+    EncoderRow,
+    ImageRow,
+    PatientRow,
+    ReportEmbeddingRow,
+)
+from index_store.catalog.revision import advance
+from index_store.maintenance.findings import Trouble, trouble
+from index_store.vectors import UNIT_TOLERANCE
+
+Pair = tuple[int, int]
+"""Encoder id, and image or case id."""
+
+RESTORE = "Restore the archive from a backup (`coin restore`)."
+EMBED = "Embed them with the archive's encoder (`coin reembed`)."
+
+
+def check_database(session: Session) -> list[Trouble]:
+    """The database file itself, as far as its engine can tell."""
+    if session.get_bind().dialect.name != "sqlite":
+        return []  # a server looks after its own pages
+    said = [row[0] for row in session.execute(text("PRAGMA integrity_check"))]
+    broken = [] if said == ["ok"] else said
+    dangling = [f"{row[0]} row {row[1]}" for row in session.execute(text("PRAGMA foreign_key_check"))]
+    found = trouble("database", "the database file is damaged", broken, RESTORE)
+    return found + trouble("database", "rows refer to others that are not there", dangling, RESTORE)
+
+
+def check_records(session: Session, catalog: Catalog) -> list[Trouble]:
+    """Patients, cases and images that hang in the air, and images no search finds for want of a vector."""
+    alone = session.scalars(select(CaseRow.key).where(CaseRow.id.not_in(select(ImageRow.case_id)))).all()
+    idle = session.scalars(select(PatientRow.id).where(PatientRow.id.not_in(select(CaseRow.patient_id)))).all()
+    found = trouble("records", "cases have no image, so nothing finds them", alone, "Remove them (`coin remove`).")
+    found += trouble(
+        "records",
+        "patients have no case left",
+        [f"patient number {patient_id}" for patient_id in idle],
+        "They are taken out with --repair.",
+        repair=partial(_forget, catalog, idle),
+    )
+    encoder = active_encoder(session)
+    if encoder is None:
+        images = session.scalars(select(ImageRow.id)).all()
+        return found + trouble("records", "images are there, but no encoder answers searches", images, EMBED)
+    of_encoder = and_(EmbeddingRow.image_id == ImageRow.id, EmbeddingRow.encoder_id == encoder.id)
+    unseen = session.execute(
+        select(CaseRow.key, ImageRow.id)
+        .join(CaseRow, CaseRow.id == ImageRow.case_id)
+        .outerjoin(EmbeddingRow, of_encoder)
+        .where(EmbeddingRow.image_id.is_(None))
+        .order_by(ImageRow.id)
+    ).all()
+    found += trouble(
+        "records", "images have no vector, so no search finds them", [image_name(*row) for row in unseen], EMBED
+    )
+    wordless = report_vectors.without_vector(session, encoder.id)
+    return found + trouble(
+        "records",
+        "reports have no vector of their present text, and are found by their words alone",
+        [f"case {report.case_key}" for report in wordless],
+        EMBED,
+        harmless=True,
+    )
+
+
+def check_vectors(session: Session, catalog: Catalog) -> list[Trouble]:
+    """Stored vectors that are none, or that belong to nothing."""
+    dims = {encoder.id: encoder.dim for encoder in session.scalars(select(EncoderRow))}
+    bad = [pair for part in _blocks(session, _all_vectors(EmbeddingRow.image_id)) for pair in _unusable(part, dims)]
+    bad_reports = [
+        pair for part in _blocks(session, _all_vectors(ReportEmbeddingRow.case_id)) for pair in _unusable(part, dims)
+    ]
+    lost = _pairs(
+        session,
+        select(EmbeddingRow.encoder_id, EmbeddingRow.image_id).where(EmbeddingRow.image_id.not_in(select(ImageRow.id))),
+    )
+    lost_reports = _pairs(
+        session,
+        select(ReportEmbeddingRow.encoder_id, ReportEmbeddingRow.case_id).where(
+            ReportEmbeddingRow.case_id.not_in(select(CaseRow.id))
+        ),
+    )
+    again = "With --repair they are deleted; `coin reembed` then makes them anew."
+    gone = "With --repair they are deleted."
+    of_images, of_reports = partial(_drop_vectors, catalog), partial(_drop_report_vectors, catalog)
+    return [
+        *trouble(
+            "vectors",
+            "image vectors are damaged (length, NaN)",
+            _named("image", bad),
+            again,
+            repair=partial(of_images, bad),
+        ),
+        *trouble(
+            "vectors",
+            "report vectors are damaged (length, NaN)",
+            _named("case number", bad_reports),
+            again,
+            repair=partial(of_reports, bad_reports),
+        ),
+        *trouble("vectors", "vectors belong to no image", _named("image", lost), gone, repair=partial(of_images, lost)),
+        *trouble(
+            "vectors",
+            "report vectors belong to no case",
+            _named("case number", lost_reports),
+            gone,
+            repair=partial(of_reports, lost_reports),
+        ),
+    ]
+
+
+def check_log(session: Session, catalog: Catalog) -> list[Trouble]:
+    """Whether the vectors are those that the change log adds up to."""
+    unlogged, unstored = _log_gaps(session)
+    advice = "With --repair the log is completed from the records; indexes follow it."
+    return [
+        *trouble(
+            "log",
+            "vectors are stored that the change log does not tell of",
+            _named("image", unlogged),
+            advice,
+            repair=partial(_complete_log, catalog),
+        ),
+        *trouble(
+            "log",
+            "vectors are in the change log, but not stored",
+            _named("image", unstored),
+            advice,
+            repair=partial(_complete_log, catalog),
+        ),
+    ]
+
+
+def _log_gaps(session: Session) -> tuple[list[Pair], list[Pair]]:
+    """Vectors that are stored and not in the log, and those in the log that are not stored."""
+    newest = select(func.max(ChangeRow.sequence)).group_by(ChangeRow.encoder_id, ChangeRow.image_id)
+    last = select(ChangeRow).where(ChangeRow.sequence.in_(newest)).subquery()
+    same = and_(last.c.encoder_id == EmbeddingRow.encoder_id, last.c.image_id == EmbeddingRow.image_id)
+    unlogged = _pairs(
+        session,
+        select(EmbeddingRow.encoder_id, EmbeddingRow.image_id)
+        .outerjoin(last, same)
+        .where((last.c.operation != ADDED) | last.c.operation.is_(None)),
+    )
+    unstored = _pairs(
+        session,
+        select(last.c.encoder_id, last.c.image_id)
+        .outerjoin(EmbeddingRow, same)
+        .where(last.c.operation == ADDED, EmbeddingRow.image_id.is_(None)),
+    )
+    return unlogged, unstored
+
+
+def image_name(case_key: str, image_id: int) -> str:
+    """How a person finds an image again."""
+    return f"case {case_key}, image {image_id}"
+
+
+def _named(kind: str, pairs: Sequence[Pair]) -> list[str]:
+    return [f"{kind} {number}" for _, number in pairs]
+
+
+def _pairs(session: Session, query: Select[*tuple[Any, ...]]) -> list[Pair]:
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def _all_vectors(owner: Any) -> Select[*tuple[Any, ...]]:
+    row = owner.class_
+    return select(row.encoder_id, owner, row.vector).order_by(row.encoder_id, owner)
+
+
+def _blocks(session: Session, query: Select[*tuple[Any, ...]]) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
+    yield from session.execute(query.execution_options(yield_per=CHUNK)).partitions()
+
+
+def _unusable(rows: Sequence[Row[*tuple[Any, ...]]], dims: dict[int, int]) -> list[Pair]:
+    """Those whose vector is not of its encoder's length, not finite, or not of length 1."""
+    bad = []
+    for encoder_id, number, data in rows:
+        if len(data) != VECTOR_TYPE.itemsize * dims.get(encoder_id, 0):
+            bad.append((encoder_id, number))
+            continue
+        length = np.linalg.norm(np.frombuffer(data, dtype=VECTOR_TYPE))
+        if not abs(length - 1.0) <= UNIT_TOLERANCE:  # a NaN compares false
+            bad.append((encoder_id, number))
+    return bad
+
+
+def _drop_vectors(catalog: Catalog, pairs: Sequence[Pair]) -> None:
+    with catalog.writing() as session:
+        for encoder_id, image_ids in _by_encoder(pairs).items():
+            for part in in_chunks(image_ids):
+                here = and_(EmbeddingRow.encoder_id == encoder_id, EmbeddingRow.image_id.in_(part))
+                session.execute(delete(EmbeddingRow).where(here))
+            log_changes(session, encoder_id, image_ids, REMOVED)
+        advance(session)
+
+
+def _drop_report_vectors(catalog: Catalog, pairs: Sequence[Pair]) -> None:
+    with catalog.writing() as session:
+        for encoder_id, case_ids in _by_encoder(pairs).items():
+            for part in in_chunks(case_ids):
+                here = and_(ReportEmbeddingRow.encoder_id == encoder_id, ReportEmbeddingRow.case_id.in_(part))
+                session.execute(delete(ReportEmbeddingRow).where(here))
+        advance(session)
+
+
+def _complete_log(catalog: Catalog) -> None:
+    with catalog.writing() as session:
+        # Asked anew: repairs before this one have written to the log themselves.
+        for pairs, operation in zip(_log_gaps(session), (ADDED, REMOVED), strict=True):
+            for encoder_id, image_ids in _by_encoder(pairs).items():
+                log_changes(session, encoder_id, image_ids, operation)
+        advance(session)
+
+
+def _forget(catalog: Catalog, patient_ids: Sequence[int]) -> None:
+    with catalog.writing() as session:
+        for part in in_chunks(patient_ids):
+            session.execute(delete(PatientRow).where(PatientRow.id.in_(part)))
+        advance(session)
+
+
+def _by_encoder(pairs: Sequence[Pair]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for encoder_id, number in pairs:
+        found.setdefault(encoder_id, []).append(number)
+    return found

@@ -1,0 +1,107 @@
+"""An archive out of a backup: copied, verified, and only then there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from index_store.catalog.catalog import Catalog
+from index_store.catalog.databases.migrations import refuse_newer
+from index_store.catalog.databases.sqlite_database import SqliteDatabase
+from index_store.catalog.layout import DATABASE, explained
+from index_store.errors import BackupError
+from index_store.files.image_store import ImageStore
+from index_store.maintenance.backup_folder import (
+    CATALOG,
+    IMAGES,
+    UNFINISHED,
+    BackupCard,
+    built,
+    copy_images,
+    copy_verified,
+    read_card,
+    refuse_within,
+)
+from index_store.maintenance.file_checks import expected_files
+from index_store.maintenance.findings import Examination, named
+from index_store.maintenance.status import counts
+
+if TYPE_CHECKING:
+    from index_store.catalog.import_plan import Progress
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What was restored."""
+
+    path: Path
+    card: BackupCard
+    examination: Examination
+    """Of the archive, before it was given its name."""
+
+
+def restore(
+    backup: Path,
+    target: Path,
+    examine: Callable[[Path], Examination],
+    *,
+    allow_damaged: bool,
+    progress: Progress | None,
+) -> Restoration:
+    """See `Archive.restore`; `examine` makes the index of the archive in a folder and examines it."""
+    card = read_card(backup)
+    refuse_newer(card.schema_version, f"The archive in the backup {backup}")
+    refuse_within(target, backup)
+    with explained(target), built(target) as folder:
+        (folder / UNFINISHED).touch()
+        _copy_catalog(backup, folder, card)
+        damaged = _copy_images(backup, folder, card, progress)
+        unknown = [name for name in damaged if name not in card.damaged]
+        if unknown and not allow_damaged:
+            raise BackupError(
+                f"{len(unknown)} pictures of the backup {backup} are missing or altered ({', '.join(named(unknown))}), "
+                "so nothing was restored. Use another backup, or restore it without them (--incomplete)."
+            )
+        examination = examine(folder)
+        left = [
+            finding
+            for finding in examination.findings
+            if not finding.harmless and not (finding.check == "files" and ("in place" in finding.what or damaged))
+        ]
+        if left:
+            raise BackupError(
+                f"The archive restored from {backup} is not sound ({left[0].what}: {left[0].count}), so it was not put "
+                "in place. Use another backup."
+            )
+        (folder / UNFINISHED).unlink()
+    return Restoration(target, card, examination)
+
+
+def _copy_catalog(backup: Path, folder: Path, card: BackupCard) -> None:
+    try:
+        sound = copy_verified(backup / CATALOG, folder / DATABASE, card.catalog_sha256)
+    except FileNotFoundError:
+        sound = False
+    if not sound:
+        raise BackupError(
+            f"The database of the backup {backup} is missing, or not what it was (its checksum differs), so nothing "
+            "was restored. Use another backup."
+        )
+
+
+def _copy_images(backup: Path, folder: Path, card: BackupCard, progress: Progress | None) -> list[str]:
+    """Copy the pictures; returns the names of those that are missing or altered."""
+    catalog = Catalog(SqliteDatabase(folder / DATABASE, still=True))
+    try:
+        with catalog.reading() as session:
+            files = [f for f in expected_files(session, ImageStore(backup / IMAGES)) if not f.in_place]
+            there = counts(session)
+    finally:
+        catalog.close()
+    if there != (card.patients, card.cases, card.images):
+        raise BackupError(f"The backup {backup} does not hold what it says it does. Use another backup.")
+    place = {file.path: folder / IMAGES / file.path.relative_to(backup / IMAGES) for file in files}
+    damaged = copy_images(files, folder / IMAGES, place, progress=progress)
+    return [file.path.relative_to(backup / IMAGES).as_posix() for file in damaged]

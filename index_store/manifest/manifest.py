@@ -1,0 +1,212 @@
+"""A manifest: which images there are, to which case and patient they belong, and what the reports say.
+
+Columns (see `COLUMNS`): `image` and `report` are required.
+
+- `image` is a path below the manifest's folder (or the folder given as `images`); one that leads out is refused.
+- `case` defaults to the image as written: an image without a case is its own case.
+- `patient` defaults to the case: a case without a patient is its own patient.
+- `report`, `patient`, `site`, `system`, `category`, `source`, `license` and `phantom` belong to the case. An empty cell
+  takes the value from the case's other rows; rows that contradict the first one are refused, never guessed at.
+- `phantom` (true/false) says that the image was drawn by this software.
+- Further columns are kept as the image's attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from index_store.errors import ManifestError
+from index_store.manifest.table_file import Record, Sheet, read_sheet
+from index_store.records import ManifestRow, Problem
+
+REQUIRED = ("image", "report")
+CASE_COLUMNS = ("patient", "report", "site", "system", "category", "source", "license", "phantom")
+IMAGE_COLUMNS = ("slide", "kind", "stain", "preparation")
+COLUMNS = ("image", "case", *CASE_COLUMNS, *IMAGE_COLUMNS)
+
+MAX_ROWS = 2_000_000
+MAX_REPORT = 100_000
+MAX_CELL = 4_000
+"""Characters: of a report, and of every other cell."""
+
+_TRUTH = {"": "", "true": "true", "yes": "true", "1": "true", "false": "false", "no": "false", "0": "false"}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows that can be used, and what is wrong with the others."""
+
+    path: Path
+    rows: tuple[ManifestRow, ...]
+    problems: tuple[Problem, ...]
+
+
+def read_manifest(path: Path | str, *, images: Path | str | None = None, max_rows: int = MAX_ROWS) -> Manifest:
+    """Read a CSV (separated by comma, semicolon, tab or bar), JSON-lines or .xlsx manifest.
+
+    UTF-8 (with or without a mark), UTF-16 and UTF-32 with one are understood; anything else is read as
+    Windows-1252, and said so.
+
+    Args:
+        images: the folder that the images' paths are relative to; by default the manifest's own.
+
+    Raises:
+        ManifestError: the file is no table, lacks a required column, or is too long. What is wrong with single rows
+            is in `Manifest.problems` and stops nothing.
+    """
+    path = Path(path)
+    sheet = read_sheet(path, wanted=COLUMNS, max_rows=max_rows)
+    missing = [column for column in REQUIRED if column not in sheet.columns]
+    if missing:
+        raise ManifestError(
+            f"{path.name} has no column {' and no column '.join(missing)}. Columns found: {columns_found(sheet)}. "
+            f"Required: {', '.join(REQUIRED)}; known besides: {', '.join(c for c in COLUMNS if c not in REQUIRED)}."
+        )
+    root = Path(images) if images is not None else path.parent
+    if not root.is_dir():
+        raise ManifestError(f"The images' folder {root} is not there. Name an existing folder.")
+    reader = _RowReader(path.name, root.resolve())
+    for record in sheet.records:
+        reader.take(record)
+    rows = reader.finish()
+    return Manifest(path, rows, (*sheet.problems, *reader.problems))
+
+
+def columns_found(sheet: Sheet) -> str:
+    """For a message. Where no name is known the first row may hold data, which messages do not repeat."""
+    if not set(COLUMNS) & set(sheet.columns):
+        return "none that is known (is there a header line?)"
+    return ", ".join(column[:40] for column in sheet.columns[:20])
+
+
+class Refusal(Exception):
+    """Why a row cannot be used: what is wrong, and what to do about it."""
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.advice = advice
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A row that is sound by itself, before its case is known as a whole."""
+
+    line: int
+    path: Path
+    case: str
+    cells: dict[str, str]
+
+
+class _RowReader:
+    """Turns records into rows: checks each by itself, then brings the rows of one case together."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        self.problems: list[Problem] = []
+        self._name = name
+        self._root = root
+        self._drafts: list[_Draft] = []
+        self._cases: dict[str, dict[str, tuple[str, int]]] = {}  # case -> column -> (value, line it stands on)
+        self._seen: dict[tuple[str, Path], int] = {}
+
+    def take(self, record: Record) -> None:
+        with self._judging(record.line):
+            draft = self._draft(record)
+            self._join_case(draft)
+            self._drafts.append(draft)
+
+    def finish(self) -> tuple[ManifestRow, ...]:
+        rows = []
+        for draft in self._drafts:
+            with self._judging(draft.line):
+                rows.append(self._row(draft))
+        return tuple(rows)
+
+    @contextmanager
+    def _judging(self, line: int) -> Iterator[None]:
+        try:
+            yield
+        except Refusal as refusal:
+            self.problems.append(Problem(f"{self._name}, line {line}", refusal.what, refusal.advice))
+
+    def _draft(self, record: Record) -> _Draft:
+        cells = {column: value.strip() for column, value in record.cells.items()}
+        for column, value in cells.items():
+            check_text(column, value)
+        image = cells.get("image", "")
+        if not image:
+            raise Refusal("has no image", "Write the image's path.")
+        cells["phantom"] = _truth(cells.get("phantom", ""))
+        return _Draft(record.line, self._resolve(image), cells.get("case") or image, cells)
+
+    def _resolve(self, image: str) -> Path:
+        if image.startswith(("\\\\", "//")):  # another machine's share: to look is to call it
+            raise Refusal("names an image on another machine", "Copy it below the images' folder.")
+        try:
+            # Some manifests come from Windows.
+            written = image if (self._root / image).exists() else image.replace("\\", "/")
+            path = (self._root / written).resolve()
+            there = path.is_file()
+        except (OSError, RuntimeError) as error:  # a name too long, a folder locked, links in a circle
+            reason = getattr(error, "strerror", "") or type(error).__name__  # the error itself quotes the path
+            raise Refusal(f"names an image that cannot be reached ({reason})", "Check the path.") from error
+        if not path.is_relative_to(self._root):
+            raise Refusal(
+                "names an image outside the images' folder", "Copy it there, or name the folder that holds all."
+            )
+        if not there:
+            raise Refusal("names an image that is not there", "Check the path, or name the images' folder.")
+        return path
+
+    def _join_case(self, draft: _Draft) -> None:
+        seen = self._seen.setdefault((draft.case, draft.path), draft.line)
+        if seen != draft.line:
+            raise Refusal(f"repeats line {seen} (same case, same image)", "Remove one of the two.")
+        known = self._cases.setdefault(draft.case, {})
+        given = {column: draft.cells[column] for column in CASE_COLUMNS if draft.cells.get(column)}
+        for column, value in given.items():
+            if column in known and known[column][0] != value:
+                raise Refusal(
+                    f"gives its case another {column} than line {known[column][1]}",
+                    "Make the two the same, or name two cases.",
+                )
+        for column, value in given.items():
+            known.setdefault(column, (value, draft.line))
+
+    def _row(self, draft: _Draft) -> ManifestRow:
+        of_case = {column: value for column, (value, _) in self._cases[draft.case].items()}
+        if not of_case.get("report"):
+            raise Refusal("has no report", "Write the report (or a line that says there is none).")
+        return ManifestRow(
+            line=draft.line,
+            image=draft.cells["image"],
+            path=draft.path,
+            case=draft.case,
+            patient=of_case.pop("patient", draft.case),
+            phantom={"true": True, "false": False}.get(of_case.pop("phantom", "")),
+            attributes={name: value for name, value in draft.cells.items() if name not in COLUMNS and value},
+            derived=None,
+            **of_case,
+            **{column: draft.cells.get(column, "") for column in IMAGE_COLUMNS},
+        )
+
+
+def check_text(column: str, value: str) -> None:
+    """Raises `Refusal` where a cell is too long, or no text."""
+    limit = MAX_REPORT if column == "report" else MAX_CELL
+    if max(len(value), len(column)) > limit:
+        raise Refusal(f"has more than {limit} characters in column {column[:40]}", "Shorten it.")
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise Refusal(f"has half a character (a lone surrogate) in column {column}", "Export the file again.")
+    if "\0" in value:
+        raise Refusal(f"has a NUL character in column {column}", "Remove it.")
+
+
+def _truth(value: str) -> str:
+    try:
+        return _TRUTH[value.lower()]
+    except KeyError:
+        raise Refusal("says neither true nor false in column phantom", "Write true or false.") from None

@@ -1,0 +1,283 @@
+"""Nuisance audit: do the hits share what should not matter (slide, stain, preparation, source) more than by chance?
+
+An encoder sees the stain and the scanner as well as the cells, and pathology encoders are known to encode the centre
+(arXiv 2507.17845). Hits that all share the query's stain may be there for the stain.
+
+Chance is a random order of the patients that the search permits, the query's own left out, each led by any of its
+images. The expected share is exact. The probability that chance gives at least as many is a hypergeometric tail: exact
+where each patient's images agree in the value, and where they do not an approximation (their sum, rounded up). Both
+are also given within the sites of the hits, because stains go with sites: on phantoms most of what the first ten share
+beyond chance is the site's (`benchmarks.neighbourhood`).
+
+`Archive.facets` counts cases, and a case for each of its stains; chance needs patients and their images, so these are
+read once (`NuisancePool.of`) and kept as arrays for as long as the archive stays the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from retrieval.arrays import Bools, Floats, Ints
+from retrieval.search.permitted import permitted_images
+
+if TYPE_CHECKING:
+    from index_store import Archive, Case, CaseFilter, Image
+    from retrieval.search.results import RankedCase
+
+
+FIELDS: Final = ("slide", "stain", "preparation", "source")
+NOT_GIVEN: Final = -1
+
+
+@dataclass(frozen=True)
+class NuisanceShare:
+    """How many hits have one value of one field, against chance."""
+
+    field: str
+    value: str
+    """The query's value; several of a case with several, joined by a comma."""
+    hits: int
+    of: int
+    expected: float
+    """Hits that a random order would bring, on average."""
+    tail: float
+    """Probability that a random order brings at least as many."""
+    expected_at_sites: float
+    tail_at_sites: float
+    """The same for a random order within each site, with as many hits of each site as there are: stains and sources go
+    with sites, so that hits of the right site share them anyhow."""
+
+    @property
+    def words(self) -> str:
+        """In one sentence."""
+        return (
+            f"{self.hits} of {self.of} hits share the {self.field} '{self.value}'; by chance {self.expected:.1f} would "
+            f"(probability of as many or more: {_shown(self.tail)}), and {self.expected_at_sites:.1f} among cases of "
+            f"the same sites ({_shown(self.tail_at_sites)})."
+        )
+
+
+@dataclass(frozen=True)
+class NuisanceAudit:
+    """What the hits have in common beside their content."""
+
+    of_query: bool
+    """True: the shares are of the query's own values. False: the query's are not known (a report, an uploaded image),
+    and each share is of the value most frequent among the hits, its `tail` multiplied by the number of values it was
+    picked from (Bonferroni)."""
+    shares: tuple[NuisanceShare, ...]
+    not_given: tuple[str, ...]
+    """Fields that were not audited, because the query has no value (or, where it is unknown, no hit has)."""
+    patients: int
+    """How many compete: those that the filter permits, without the query's own."""
+
+
+class NuisancePool:
+    """The images of an archive as arrays: whose they are, and their slide, stain, preparation and source."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        rows = [(case, image) for case in cases for image in case.images]
+        self._images = [image for _, image in rows]
+        self._cases = [case for case, _ in rows]
+        self._distinct = tuple(cases)
+        self._number = {patient: i for i, patient in enumerate(dict.fromkeys(case.patient for case in cases))}
+        self._patients = np.array([self._number[case.patient] for case in self._cases], dtype=np.int64)
+        self._codes = nuisance_codes(cases, np.array([image.id for image in self._images], dtype=np.int64))
+        _, self._sites = np.unique([case.site for case in self._cases], return_inverse=True)
+        self._place = {image.id: i for i, image in enumerate(self._images)}
+
+    @classmethod
+    def of(cls, archive: Archive) -> NuisancePool:
+        """Read an archive, O(images). To be kept until the archive changes (`ArchiveStatus.log_sequence`)."""
+        return cls(archive.cases())
+
+    def audit(
+        self,
+        hits: Sequence[RankedCase],
+        *,
+        query: Case | None = None,
+        where: CaseFilter | None = None,
+        include_own_patient: bool = False,
+    ) -> NuisanceAudit:
+        """Audit one search's results, each by its leading image. O(images).
+
+        Args:
+            query: the case that was asked by; None for a report or an uploaded image.
+            where: the filter of the search.
+            include_own_patient: as in `CaseSearch.by_case`; whether the own patient was found is then a share, too.
+
+        Raises ValueError where a hit is not in the pool, so that the pool is older than the results.
+        """
+        missing = [hit.image.id for hit in hits if hit.image.id not in self._place]
+        if missing:
+            raise ValueError(f"Image {missing[0]} was added after this pool was read: read the pool again.")
+        permitted = self._permitted(where)
+        places = np.array([self._place[hit.image.id] for hit in hits], dtype=np.int64)
+        if not permitted[places].all():
+            raise ValueError("A hit is not permitted by the filter: give the filter that these hits were found with.")
+        own = np.zeros(len(permitted), dtype=bool)
+        if query is not None:
+            own = self._patients == self._number.get(query.patient, NOT_GIVEN)
+            permitted &= np.array([case.key != query.key for case in self._cases], dtype=bool)
+            if not include_own_patient:
+                permitted &= ~own
+        competing = len(np.unique(self._patients[permitted]))
+        shares, not_given = [], []
+        for field in FIELDS if hits else ():
+            codes = self._codes[field]
+            if query is None:
+                wanted, times = _most_frequent(codes[places]), len(set(codes[permitted]) - {NOT_GIVEN})
+            else:
+                mine = np.array([self._place[image.id] for image in query.images if image.id in self._place], dtype=int)
+                wanted, times = np.setdiff1d(codes[mine], [NOT_GIVEN]), 1
+            if not len(wanted):
+                not_given.append(field)
+                continue
+            having = np.isin(codes, wanted)
+            named = dict.fromkeys(self._value(field, int(np.argmax(codes == code))) for code in wanted)
+            value = ", ".join(named)
+            shares.append(self._share(field, value, having, places, permitted, times))
+        if hits and query is not None and include_own_patient and own[permitted].any():
+            shares.append(self._share("patient", query.patient, own, places, permitted, 1))
+        return NuisanceAudit(query is not None, tuple(shares), tuple(not_given), competing)
+
+    def _value(self, field: str, place: int) -> str:
+        return _value(field, self._cases[place], self._images[place])[-1]
+
+    def _share(
+        self, field: str, value: str, having: Bools, places: Ints, permitted: Bools, times: int
+    ) -> NuisanceShare:
+        """Of the hits at `places`, those `having` the value, against all that are permitted."""
+        everywhere = np.zeros(len(permitted), dtype=np.int64)
+        hits = int(having[places].sum())
+        (expected, tail), (at_sites, tail_at_sites) = (
+            _chance(hits, self._patients, strata, having, places, permitted) for strata in (everywhere, self._sites)
+        )
+        return NuisanceShare(
+            field=field,
+            value=value,
+            hits=hits,
+            of=len(places),
+            expected=expected,
+            tail=min(1.0, times * tail),
+            expected_at_sites=at_sites,
+            tail_at_sites=min(1.0, times * tail_at_sites),
+        )
+
+    def _permitted(self, where: CaseFilter | None) -> Bools:
+        allowed = {image.id for _, images in permitted_images(self._distinct, where) for image in images}
+        return np.array([image.id in allowed for image in self._images], dtype=bool)
+
+
+def nuisance_codes(cases: Sequence[Case], image_ids: Ints) -> dict[str, Ints]:
+    """Each image's value of each of `FIELDS` as a number, int[m] in the order of `image_ids`; -1 where not given.
+
+    Slides are told apart by their source, too: two laboratories may both have a slide "1". An id that no case has
+    raises KeyError.
+    """
+    row = {image.id: (case, image) for case in cases for image in case.images}
+    made = {}
+    for field in FIELDS:
+        numbers: dict[tuple[str, ...], int] = {}
+        values = [_value(field, *row[image_id]) for image_id in image_ids.tolist()]
+        codes = [numbers.setdefault(value, len(numbers)) if value[-1] else NOT_GIVEN for value in values]
+        made[field] = np.array(codes, dtype=np.int64)
+    return made
+
+
+def query_codes(codes: Ints, case_of: Ints, cases: int) -> Ints:
+    """The one value of each case, int[cases], from its images' int[m]; -1 where it has none, or several."""
+    lowest, highest = np.full(cases, np.iinfo(np.int64).max), np.full(cases, NOT_GIVEN)
+    np.minimum.at(lowest, case_of, codes)
+    np.maximum.at(highest, case_of, codes)
+    return np.where(lowest == highest, highest, NOT_GIVEN)
+
+
+def shared_with_query(
+    codes: Ints, patients: Ints, leads: Ints, wanted: Ints, own: Ints, *, strata: Ints | None = None
+) -> tuple[Floats, Floats]:
+    """For many queries, the share of the first k that has the query's value, and the share expected by chance.
+
+    Args:
+        codes: int[m], each reference image's value (`nuisance_codes`). patients: int[m], whose it is, from 0.
+        leads: int[q, k], rows of the images that lead the found patients (`batch_ranking.Ranked.leads[:, :k]`).
+        wanted: int[q], the query's value (`query_codes`). own: int[q], its patient, which was left out.
+        strata: int[m], such as each image's site, from 0: chance then is a random order within each, with as many hits
+            of each as were found. None: a random order of all.
+
+    Returns two float[q], NaN where the query has no single value. Time O(m log m + q k log m).
+    """
+    strata = np.zeros(len(codes), dtype=np.int64) if strata is None else strata
+    values, kinds = max(1, int(codes.max(initial=0)) + 1), int(strata.max(initial=0)) + 1
+    units, unit_of, images_of = np.unique(patients * kinds + strata, return_inverse=True, return_counts=True)
+    known = codes != NOT_GIVEN
+    cells = strata[known] * values + codes[known]
+    having = np.bincount(cells, 1.0 / images_of[unit_of[known]], minlength=kinds * values)
+    competing = np.bincount(units % kinds, minlength=kinds)
+    triples, times = np.unique(units[unit_of[known]] * values + codes[known], return_counts=True)
+    given = wanted != NOT_GIVEN
+    value, found_in = np.where(given, wanted, 0)[:, None], strata[leads]
+    own_unit = own[:, None] * kinds + found_in
+    mine = _looked_up(units, images_of, own_unit)
+    share = _looked_up(triples, times, own_unit * values + value) / np.maximum(1, mine)
+    expected = (having[found_in * values + value] - share) / (competing[found_in] - (mine > 0))
+    found = (codes[leads] == wanted[:, None]).mean(axis=1)
+    return np.where(given, found, np.nan), np.where(given, expected.mean(axis=1), np.nan)
+
+
+def chance_tail(hits: int, draws: Sequence[tuple[int, int, int]]) -> float:
+    """Probability of at least `hits` when from each group (drawn, with it, competing) is drawn without replacement.
+
+    For one group the hypergeometric tail. Counted in whole numbers, a group at a time: importing scipy.stats takes
+    longer than everything else that a first audit does.
+    """
+    total = np.ones(1)
+    for drawn, with_it, competing in draws:
+        ways = math.comb(competing, drawn)
+        one = [math.comb(with_it, i) * math.comb(competing - with_it, drawn - i) / ways for i in range(drawn + 1)]
+        total = np.convolve(total, one)
+    return float(min(1.0, total[hits:].sum()))
+
+
+def _chance(
+    hits: int, patients: Ints, strata: Ints, having: Bools, places: Ints, permitted: Bools
+) -> tuple[float, float]:
+    """The expected number of hits, and the probability of at least `hits`, drawing within each stratum."""
+    expected, draws = 0.0, []
+    for stratum, drawn in Counter(strata[places].tolist()).items():
+        here = np.flatnonzero(permitted & (strata == stratum))
+        pool, patient_of, images_of = np.unique(patients[here], return_inverse=True, return_counts=True)
+        weight = float((having[here] / images_of[patient_of]).sum())
+        expected += drawn * weight / len(pool)
+        draws.append((drawn, min(len(pool), math.ceil(weight - 1e-9)), len(pool)))
+    return expected, chance_tail(hits, draws)
+
+
+def _looked_up(keys: Ints, values: Ints, wanted: Ints) -> Ints:
+    """The value of each wanted key, 0 where there is none; the keys ascend."""
+    if not len(keys):
+        return np.zeros_like(wanted)
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[at] == wanted, values[at], 0)
+
+
+def _shown(probability: float) -> str:
+    return f"{probability:.2g}" if probability >= 0.001 else "below 0.001"
+
+
+def _value(field: str, case: Case, image: Image) -> tuple[str, ...]:
+    """What tells two values of a field apart; the last of it is what it is called."""
+    if field == "slide":
+        return (case.source, image.slide)
+    return (case.source if field == "source" else str(getattr(image, field)),)
+
+
+def _most_frequent(codes: Ints) -> Ints:
+    counts = Counter(code for code in codes.tolist() if code != NOT_GIVEN)
+    return np.array([code for code, _ in counts.most_common(1)], dtype=np.int64)

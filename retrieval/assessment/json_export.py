@@ -1,0 +1,125 @@
+"""A search result as JSON: everything a reader needs to say where each case and each image came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from retrieval.notice import RESEARCH_USE
+from retrieval.search.query import Query, query_to_dict
+from retrieval.search.results import RankedCase, SearchResult
+
+if TYPE_CHECKING:
+    from retrieval.assessment.diagnostics import Neighbourhood
+    from retrieval.generated.checked_generation import GeneratedQuery
+    from retrieval.search.by_category import Gallery
+
+
+def to_json(
+    result: SearchResult,
+    neighbourhood: Neighbourhood | None = None,
+    gallery: Gallery | None = None,
+    *,
+    indent: int | None = 2,
+) -> str:
+    """The result as JSON text, with the research-use notice first. Non-ASCII text is kept as it is."""
+    return json.dumps(to_dict(result, neighbourhood, gallery), indent=indent, ensure_ascii=False)
+
+
+def to_dict(
+    result: SearchResult, neighbourhood: Neighbourhood | None = None, gallery: Gallery | None = None
+) -> dict[str, Any]:
+    """The result as plain dicts, lists, strings and numbers, in a stable order of keys."""
+    return {
+        "notice": RESEARCH_USE,
+        "query": _query(result.query),
+        "encoder": {"name": result.encoder, "fingerprint": result.fingerprint},
+        "fusion": {"method": result.rule.method, "weights": {a.channel: a.weight for a in result.channels}},
+        "overlaps": [{**dataclasses.asdict(overlap), "disagree": overlap.disagree} for overlap in result.overlaps],
+        "generation": None if result.generated is None else _generated(result.generated),
+        "neighbourhood": None if neighbourhood is None else dataclasses.asdict(neighbourhood),
+        "gallery": None if gallery is None else _gallery(gallery),
+        "cases": [_case(entry) for entry in result.cases],
+        "timing": {**dataclasses.asdict(result.timing), "total_s": result.timing.total_s},
+        "notes": list(result.notes),
+    }
+
+
+def _query(query: Query) -> dict[str, Any]:
+    """All but the image's bytes, which its hash stands for."""
+    sha256 = hashlib.sha256(query.image).hexdigest() if query.image else ""
+    return {"kind": query.kind, **query_to_dict(query), "image": sha256}
+
+
+def _generated(generated: GeneratedQuery) -> dict[str, Any]:
+    return {
+        "prompt": dataclasses.asdict(generated.generation.prompt),
+        "images": [
+            {
+                "path": None if check.drawn.path is None else str(check.drawn.path),
+                "cached": check.drawn.cached,
+                "provenance": dataclasses.asdict(check.drawn.provenance),
+                **{
+                    field.name: getattr(check, field.name)
+                    for field in dataclasses.fields(check)
+                    if field.name != "drawn"
+                },
+            }
+            for check in generated.images
+        ],
+    }
+
+
+def _gallery(gallery: Gallery) -> dict[str, Any]:
+    return {
+        "system": gallery.system,
+        "site": gallery.site,
+        "rows": [
+            {
+                "category": row.category,
+                "tier": row.tier,
+                "available": row.available,
+                "cases": [
+                    {"case": entry.case.key, "patient": entry.case.patient, "similarity": entry.similarity}
+                    for entry in row.cases
+                ],
+            }
+            for row in gallery.rows
+        ],
+        "category": gallery.category,
+        "look_alikes": [row.category for row in gallery.look_alikes],
+        "sources": [dataclasses.asdict(source) for source in gallery.sources],
+    }
+
+
+def _case(entry: RankedCase) -> dict[str, Any]:
+    case, image = entry.case, entry.image
+    return {
+        "rank": entry.rank,
+        "score": entry.score,
+        "similarity": entry.similarity,
+        "channels": [dataclasses.asdict(place) for place in entry.places],
+        "alone": entry.alone,
+        "case": case.key,
+        "patient": case.patient,
+        "site": case.site,
+        "system": case.system,
+        "category": case.category,
+        "derived": list(case.derived),
+        "report": case.report,
+        "phantom": case.phantom,
+        "source": case.source,
+        "license": case.license,
+        "attributes": dict(case.attributes),
+        "image": {
+            "path": str(image.path),
+            "sha256": image.sha256,
+            "kind": image.kind,
+            "stain": image.stain,
+            "preparation": image.preparation,
+            "slide": image.slide,
+        },
+        "other_images": entry.other_images,
+    }

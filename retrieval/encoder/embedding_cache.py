@@ -1,0 +1,93 @@
+"""Vectors that are dear to make, kept by key, so that work that was interrupted goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from retrieval.arrays import Vectors
+from retrieval.errors import EvaluationError
+
+logger = logging.getLogger(__name__)
+
+_ENDING: Final = ".safetensors"
+
+
+def shelf_key(inputs: Mapping[str, object]) -> str:
+    """SHA-256, in hex, of everything that decides a vector; the order of `inputs` does not matter."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+class VectorShelf:
+    """Vectors float32[d] by key (64 hex digits), one safetensors file for each batch that was put.
+
+    A file appears whole or not at all, under a name that follows from its keys: a killed process leaves nothing half
+    done, and two processes may share a folder. Without a folder the shelf lasts as long as the process.
+    """
+
+    def __init__(self, folder: Path | None, dim: int) -> None:
+        """Raises EvaluationError where the folder cannot be made or read."""
+        self._folder = folder
+        self._dim = dim
+        self._vectors: dict[str, Vectors] = {}
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                for path in sorted(folder.glob(f"*{_ENDING}")):
+                    self._read(path)
+            except OSError as error:
+                raise _unusable(folder, error) from error
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._vectors
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def take(self, keys: Sequence[str]) -> Vectors:
+        """float32[n, d]. Raises KeyError where one is not there."""
+        rows = [self._vectors[key] for key in keys]
+        return np.stack(rows) if rows else np.empty((0, self._dim), dtype=np.float32)
+
+    def put(self, keys: Sequence[str], vectors: Vectors) -> None:
+        """Keep float32[n, d], durably where there is a folder. Raises EvaluationError where it cannot be written."""
+        if self._folder is not None and len(keys):
+            from safetensors.numpy import save
+
+            digits = np.array([list(bytes.fromhex(key)) for key in keys], dtype=np.uint8)
+            name = hashlib.sha256(digits.tobytes()).hexdigest()[:32]
+            unfinished = self._folder / f"{name}.{uuid.uuid4().hex}.tmp"
+            try:
+                unfinished.write_bytes(save({"keys": digits, "vectors": np.ascontiguousarray(vectors)}))
+                unfinished.replace(self._folder / f"{name}{_ENDING}")
+            except OSError as error:
+                unfinished.unlink(missing_ok=True)
+                raise _unusable(self._folder, error) from error
+        self._vectors.update(zip(keys, vectors, strict=True))
+
+    def _read(self, path: Path) -> None:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            held = load(path.read_bytes())
+            keys, vectors = held["keys"], held["vectors"]
+            if keys.shape != (len(vectors), 32) or vectors.shape[1:] != (self._dim,) or vectors.dtype != np.float32:
+                raise ValueError(f"keys {keys.shape}, vectors {vectors.shape}")
+        except (SafetensorError, KeyError, ValueError) as error:
+            logger.warning("Passed over the damaged file %s: %s", path.name, error)
+            return
+        self._vectors.update(zip((bytes(row).hex() for row in keys), vectors, strict=True))
+
+
+def _unusable(folder: Path, error: OSError) -> EvaluationError:
+    return EvaluationError(
+        f"The work folder {folder} cannot be used ({error.strerror}): make room or name another with --work."
+    )

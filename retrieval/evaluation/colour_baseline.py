@@ -1,0 +1,64 @@
+"""The colour histogram: the least that a learned encoder has to beat.
+
+Stain and scanner alone sort many archives well. An encoder that finds no more than colour does has learned
+nothing of cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.arrays import Vectors
+from retrieval.encoder.embedding_cache import VectorShelf
+from retrieval.encoder.encoder import Progress
+
+BINS: Final = 8
+"""A channel: 8 × 8 × 8 colours, as in Swain and Ballard, Color indexing (1991), rounded to a power of two."""
+IMAGES_AT_ONCE: Final = 256
+"""Kept together: what an interrupted run has to read again at most."""
+
+
+def colour_histogram(pixels: npt.NDArray[np.uint8]) -> Vectors:
+    """RGB pixels uint8[h, w, 3] -> unit vector float32[512]: the square root of the share of each colour.
+
+    The inner product of two such vectors is the Bhattacharyya coefficient of the histograms, from 0 to 1.
+    """
+    levels = pixels.reshape(-1, 3) // (256 // BINS)
+    colours = (levels[:, 0].astype(np.int64) * BINS + levels[:, 1]) * BINS + levels[:, 2]
+    return np.sqrt(np.bincount(colours, minlength=BINS**3) / len(colours)).astype(np.float32)
+
+
+def colour_histograms(
+    paths: Mapping[str, Path], keys: Sequence[str], shelf: VectorShelf, *, progress: Progress | None = None
+) -> tuple[Vectors, int]:
+    """The histograms of the images `keys`, float32[m, 512], and how many of them could not be read.
+
+    An image that cannot be read counts as having all colours alike, so that one of them does not end the run. What
+    the shelf has is not read again; the rest is read once, one image in memory at a time, and kept there.
+    """
+    from index_store import ImageProblem, decode_image
+
+    missing = [key for key in paths if key not in shelf]
+    unreadable = set()
+    for start in range(0, len(missing), IMAGES_AT_ONCE):
+        read: dict[str, Vectors] = {}
+        for i, key in enumerate(missing[start : start + IMAGES_AT_ONCE], start=len(paths) - len(missing) + start):
+            if progress is not None:
+                progress(i, len(paths))
+            try:
+                read[key] = colour_histogram(np.asarray(decode_image(paths[key])))
+            except ImageProblem:
+                unreadable.add(key)
+        if read:
+            shelf.put(list(read), np.stack(list(read.values())))
+    if progress is not None and missing:
+        progress(len(paths), len(paths))
+    alike = np.full(BINS**3, BINS**-1.5, dtype=np.float32)
+    return np.stack([alike if key in unreadable else shelf.take([key])[0] for key in keys]), sum(
+        key in unreadable for key in keys
+    )

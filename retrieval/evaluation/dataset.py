@@ -1,0 +1,112 @@
+"""The cases of an archive whose category is known, as arrays: what an evaluation asks with and searches in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.arrays import Ints
+from retrieval.assessment.confounders import nuisance_codes
+from retrieval.errors import EvaluationError
+from retrieval.statistics.estimate import Label
+
+if TYPE_CHECKING:
+    from index_store import Archive, Case
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledCases:
+    """n cases of p patients with m images. Cases stand by key, patients by key and images by id, whatever order
+    they came in, so that every figure made from them is the same for the same archive.
+    """
+
+    keys: tuple[str, ...]
+    ids: Ints
+    """int[n], the cases' ids in the archive."""
+    labels: tuple[Label, ...]
+    """One a case."""
+    patient_of: Ints
+    """int[n], a case's patient, from 0 to p - 1."""
+    patient_names: tuple[str, ...]
+    """One a case: its patient by name."""
+    case_of: Ints
+    """int[m], an image's case."""
+    image_ids: Ints
+    """int[m], ascending."""
+    paths: tuple[Path, ...]
+    """One an image."""
+    hashes: tuple[str, ...]
+    """One an image: of its source file's bytes (`Image.sha256`)."""
+    reports: tuple[str, ...]
+    """One a case; blank where there is none."""
+    nuisance: Mapping[str, Ints]
+    """By field, int[m], one an image (`nuisance.nuisance_codes`)."""
+    phantoms: int
+    """How many of the cases were drawn, so that no patient stands behind them."""
+    unlabelled: int
+    """Cases of the archive that have no category: neither asked with nor searched in."""
+    derived: int = 0
+    """How many of the cases have a category that was read from their report."""
+
+    @property
+    def patients(self) -> int:
+        return int(self.patient_of.max()) + 1
+
+
+def read_labelled(archive: Archive) -> LabelledCases:
+    """The archive's cases that have a category. Raises EvaluationError where they allow no evaluation."""
+    cases = archive.cases()
+    if not cases:
+        raise EvaluationError("The archive is empty, so there is nothing to evaluate: add cases with `coin add`.")
+    return labelled_cases(cases)
+
+
+def labelled_cases(cases: Sequence[Case]) -> LabelledCases:
+    """Those of the cases that have a category.
+
+    Raises EvaluationError where no case has one, where all are of one patient, or where no category is shared by
+    two patients: leaving the query's patient out would leave nothing that could be found.
+    """
+    known = sorted((case for case in cases if case.category and case.images), key=lambda case: case.key)
+    if not known:
+        raise EvaluationError(
+            f"None of the archive's {len(cases)} cases has a category, so nothing says which results are right: "
+            "put a `category` column (and `site`, `system`) into the manifest and run `coin add` again."
+        )
+    patients = sorted({case.patient for case in known})
+    if len(patients) == 1:
+        raise EvaluationError(
+            f"The archive's {len(known)} cases with a category are all of one patient, and a query's own patient is "
+            "left out: add cases of other patients, or name the patients in the manifest."
+        )
+    labels = tuple(Label(case.site, case.category, case.system) for case in known)
+    if len({(label, case.patient) for label, case in zip(labels, known, strict=True)}) == len(set(labels)):
+        raise EvaluationError(
+            "Every category of the archive is of a single patient, so that no query has anything to find: add cases "
+            "of further patients."
+        )
+    number = {patient: i for i, patient in enumerate(patients)}
+    images = sorted(
+        ((image.id, i, image) for i, case in enumerate(known) for image in case.images), key=lambda entry: entry[0]
+    )
+    ids = np.array([image_id for image_id, _, _ in images], dtype=np.int64)
+    return LabelledCases(
+        keys=tuple(case.key for case in known),
+        ids=np.array([case.id for case in known], dtype=np.int64),
+        labels=labels,
+        patient_of=np.array([number[case.patient] for case in known], dtype=np.int64),
+        patient_names=tuple(case.patient for case in known),
+        case_of=np.array([i for _, i, _ in images], dtype=np.int64),
+        image_ids=ids,
+        paths=tuple(image.path for _, _, image in images),
+        hashes=tuple(image.sha256 for _, _, image in images),
+        reports=tuple(case.report for case in known),
+        nuisance=nuisance_codes(known, ids),
+        phantoms=sum(case.phantom for case in known),
+        unlabelled=len(cases) - len(known),
+        derived=sum("category" in case.derived for case in known),
+    )

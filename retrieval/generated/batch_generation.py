@@ -1,0 +1,259 @@
+"""Reports of an archive as queries by generated images: drawn, checked and joined as a search does it, many at a time.
+
+    report ─► images, one a seed ─► vectors, kept on a shelf ─► site shown? ─► wrong ones drawn once more ─► mean
+
+An evaluation measures with them, and a calibration of comparability is made of them. The own patient of a report takes
+no part in the check, as it takes no part in what is searched. Whether an image copies a reference is not looked at:
+a search flags such an image, and uses it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from retrieval.arrays import Vectors
+from retrieval.encoder.embedding_cache import VectorShelf, shelf_key
+from retrieval.encoder.encoder import Encoder, Progress
+from retrieval.encoder.thumbnails import Thumbnails
+from retrieval.encoder.vectors import mean_query
+from retrieval.generated.checked_generation import asked_site, kept_places, second_attempt
+from retrieval.generated.site_check import SiteCheck, Verdict
+
+if TYPE_CHECKING:
+    from generation import CoinGenerator, Prompt
+    from index_store import Archive
+
+
+AT_ONCE: Final = 64
+"""Reports whose images are checked in one search."""
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationPlan:
+    """How reports become images in an evaluation."""
+
+    generator: CoinGenerator
+    reports: int | None = None
+    """Ask with this many reports, drawn at random; None: with all."""
+    images: int = 4
+    """For each report, with the seeds 0, 1 …"""
+    preset: str = "draft"
+
+    def words(self) -> str:
+        """In words, for the record of an evaluation."""
+        generator, told = self.generator, []
+        if generator.guidance is not None:
+            told.append(f"guidance {generator.guidance:g}")
+        if generator.negative_prompt:
+            told.append("with a negative prompt")
+        if generator.long_reports != "condense":
+            told.append("long reports in chunks")
+        settings = "".join(f", {words}" for words in told)
+        return f"{self.images} images a report, preset {self.preset}{settings}, weights {generator.fingerprint[:12]}"
+
+
+def generated_folder(work: Path, archive: Archive, encoder: Encoder) -> Path:
+    """Where the vectors of images generated from an archive's own reports are kept."""
+    return work / archive.uuid / f"generated-{encoder.fingerprint[:16]}"
+
+
+@dataclass(frozen=True)
+class OwnReport:
+    """A report that asks, and the patient of the archive that it leaves out."""
+
+    text: str
+    """As the generator reads it."""
+    patient: str
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratedQueries:
+    """What n reports ask by."""
+
+    vectors: Vectors
+    """float32[n, d]: the normalised mean of the vectors of the images used."""
+    images: int
+    """How many images were drawn at first."""
+    wrong: int
+    """How many of them showed another site than asked for, and were drawn again."""
+    dropped: int
+    """How many of those drawn again did so, too, and were dropped."""
+
+    @property
+    def words(self) -> str:
+        """What the check of the site did, in words."""
+        if not self.wrong:
+            return "none showed another site than asked for"
+        again = f"{self.wrong} of {self.images} showed another site and were drawn again"
+        return f"{again}, {self.dropped} of these dropped"
+
+
+class Drawings:
+    """The vectors of the images that a plan makes of texts, each made once and kept on a shelf.
+
+    A vector's key is all that decides it: the text, the weights, the sampling, the seed and the encoder.
+    """
+
+    def __init__(self, plan: GenerationPlan, encoder: Encoder | Thumbnails, shelf: VectorShelf) -> None:
+        self._plan = plan
+        self._encoder = encoder
+        self._shelf = shelf
+        self._prompts: dict[str, Prompt] = {}
+
+    def are_made(self, text: str, seeds: Sequence[int]) -> bool:
+        """Whether all of these images' vectors are on the shelf."""
+        return all(self._key(text, seed) in self._shelf for seed in seeds)
+
+    def draw(self, asked: Sequence[tuple[str, Sequence[int]]]) -> Iterator[None]:
+        """Draw what is missing of these texts and seeds, and keep it at once. Says when each of them is there.
+
+        As one queue: batches are full also where a text has few images. Raises what `CoinGenerator.generate_queue` and
+        `Encoder.encode_images` raise.
+        """
+        missing: dict[str, list[int]] = {}  # an equal text once, with all of its seeds
+        for text, seeds in asked:
+            for seed in seeds:
+                if seed not in missing.get(text, ()) and self._key(text, seed) not in self._shelf:
+                    missing.setdefault(text, []).append(seed)
+        queue = self._plan.generator.generate_queue(list(missing.items()), preset=self._plan.preset)
+        for text, _ in asked:
+            if seeds := missing.pop(text, []):
+                made = self._encoder.encode_images([image.image for image in next(queue).images])
+                self._shelf.put([self._key(text, seed) for seed in seeds], made)
+            yield
+
+    def vectors(self, text: str, seeds: Sequence[int]) -> Vectors:
+        """float32[seeds, d] of images that are made."""
+        return self._shelf.take([self._key(text, seed) for seed in seeds])
+
+    def _key(self, text: str, seed: int) -> str:
+        generator = self._plan.generator
+        preset = generator.sampling(self._plan.preset)
+        if text not in self._prompts:
+            self._prompts[text] = generator.prompt(text)
+        prompt = self._prompts[text]
+        # In the key only where they are used: vectors that were made before stay found.
+        later: dict[str, object] = {"chunks": prompt.encoded} if prompt.chunks else {}
+        if generator.negative_prompt:
+            later["negative_prompt"] = generator.negative_prompt
+        return shelf_key(
+            {
+                **later,
+                "report": text,
+                "prompt": prompt.text,
+                "seed": seed,
+                "preset": [preset.steps, preset.guidance, preset.scheduler, sorted(preset.scheduler_options.items())],
+                "weights": generator.fingerprint,
+                "computed": [generator.device, str(generator.dtype)],
+                "encoder": self._encoder.fingerprint,
+            }
+        )
+
+
+def generated_queries(
+    reports: Sequence[OwnReport],
+    plan: GenerationPlan,
+    encoder: Encoder,
+    check: SiteCheck,
+    shelf: VectorShelf,
+    *,
+    progress: Progress | None = None,
+) -> GeneratedQueries:
+    """What each report asks by. What is on the shelf is not generated again, so that an interrupted run goes on.
+
+    Progress counts reports; where a report's images are drawn again, it waits for them. Time beside drawing: a search
+    of the archive for every 64 reports, and one more where images of these are drawn again.
+
+    Raises what `CoinGenerator.generate_queue` and `Encoder.encode_images` raise; what was made before is kept.
+    """
+    drawings = Drawings(plan, encoder, shelf)
+    made = [np.empty((0, encoder.dim), dtype=np.float32)]
+    images = wrong = dropped = 0
+    if progress is not None:
+        progress(0, len(reports))
+    for start in range(0, len(reports), AT_ONCE):
+        block = reports[start : start + AT_ONCE]
+        asked = [(report.text, range(plan.images)) for report in block]
+        for done, _ in enumerate(drawings.draw(asked), start=start + 1):
+            if progress is not None:
+                progress(done, len(reports))
+        for query in _checked(block, plan.images, drawings, check):
+            made.append(mean_query(query.used))
+            images += plan.images
+            wrong += query.wrong
+            dropped += query.dropped
+    return GeneratedQueries(np.concatenate(made), images, wrong, dropped)
+
+
+def made_queries(
+    reports: Sequence[OwnReport], plan: GenerationPlan, encoder: Encoder, check: SiteCheck, shelf: VectorShelf
+) -> tuple[list[int], Vectors]:
+    """As `generated_queries`, of those reports alone whose images are all on the shelf: nothing is drawn.
+
+    Returns which reports these are, and what they ask by, float32[n, d].
+    """
+    drawings = Drawings(plan, encoder, shelf)
+    seeds = range(plan.images)
+    there = [place for place, report in enumerate(reports) if drawings.are_made(report.text, seeds)]
+    found, made = [], [np.empty((0, encoder.dim), dtype=np.float32)]
+    for start in range(0, len(there), AT_ONCE):
+        places = there[start : start + AT_ONCE]
+        block = [reports[place] for place in places]
+        for place, query in zip(places, _checked(block, plan.images, drawings, check, draw=False), strict=True):
+            if query.complete:
+                found.append(place)
+                made.append(mean_query(query.used))
+    return found, np.concatenate(made)
+
+
+@dataclass(frozen=True, eq=False)
+class _Checked:
+    used: Vectors
+    wrong: int
+    dropped: int
+    complete: bool
+    """False: images are to be drawn again, and were not."""
+
+
+def _checked(
+    block: Sequence[OwnReport], images: int, drawings: Drawings, check: SiteCheck, *, draw: bool = True
+) -> Iterator[_Checked]:
+    """The images of each report that a search would use: those of a wrong site replaced, then dropped."""
+    seeds = range(images)
+    asked = [asked_site(report.text) for report in block]
+    vectors = np.stack([drawings.vectors(report.text, seeds) for report in block])
+    verdicts = _verdicts(check, list(vectors), asked, block)
+    wrong = [[place for place, verdict in enumerate(of) if verdict == "wrong"] for of in verdicts]
+    second = [  # the i-th seed is i
+        second_attempt(report.text, site, places) for report, site, places in zip(block, asked, wrong, strict=True)
+    ]
+    if draw:
+        deque(drawings.draw([one for one, places in zip(second, wrong, strict=True) if places]), maxlen=0)
+    complete = [not places or drawings.are_made(*one) for one, places in zip(second, wrong, strict=True)]
+    again = [
+        drawings.vectors(*one) if places and whole else vectors[i][:0]
+        for i, (one, places, whole) in enumerate(zip(second, wrong, complete, strict=True))
+    ]
+    for i, of in enumerate(_verdicts(check, again, asked, block)):
+        for row, verdict in enumerate(of):
+            vectors[i][wrong[i][row]], verdicts[i][wrong[i][row]] = again[i][row], verdict
+    for i, of in enumerate(verdicts):
+        kept, _ = kept_places(of)
+        yield _Checked(vectors[i][kept], len(wrong[i]), images - len(kept), complete[i])
+
+
+def _verdicts(
+    check: SiteCheck, vectors: Sequence[Vectors], asked: Sequence[str], block: Sequence[OwnReport]
+) -> list[list[Verdict]]:
+    """Of each report's images, in one search."""
+    counts = [len(of) for of in vectors]
+    sites = [site for site, count in zip(asked, counts, strict=True) for _ in range(count)]
+    own = [report.patient for report, count in zip(block, counts, strict=True) for _ in range(count)]
+    shown = iter(check.judge(np.concatenate(list(vectors)), sites, own)) if sites else iter(())
+    return [[next(shown).verdict for _ in range(count)] for count in counts]

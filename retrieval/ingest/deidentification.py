@@ -1,0 +1,190 @@
+"""What a manifest's rows say of people, before any of it is stored: counted, and on request replaced.
+
+Looked at: the report, the particulars (site, system, category, stain, preparation, kind) and further columns; the keys
+of case, patient and slide; and the image's file name where it would be stored, which is where it names its own case, or
+where the file stays in place. `license` and `source` are left alone: they say whom to credit.
+
+Replaced are, in texts, the identifiers by their kind ("[date]"); further columns whose name says that they hold one
+("patient_name", "dob") by nothing; keys that hold one, and every key that is a file name, by a pseudonym: a keyed hash.
+The same key gives the same pseudonym in the same archive, so that adding again finds what is there. The hash's key is
+the archive's own id: whoever holds the archive can test a guess, and guessing all record numbers of a hospital is no
+work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from retrieval.ingest.identifiers import (
+    ADDRESS,
+    DATE,
+    E_MAIL,
+    NAME,
+    RECORD,
+    TELEPHONE,
+    Identifier,
+    find_identifiers,
+    redact,
+)
+
+if TYPE_CHECKING:
+    from index_store import ManifestRow
+
+PARTICULARS: Final = ("site", "system", "category", "stain", "preparation", "kind")
+KEYS: Final = ("case", "patient", "slide")
+LINES_NAMED: Final = 10
+
+_COLUMNS: Final = {
+    NAME: r"(?:(?:patient|first|last|given|family|full|maiden)[ _.-]?)?name|surname|forename|"
+    r"(?:referring[ _.-]?)?physician|doctor|pathologist|clinician|referrer",
+    DATE: r"dob|birth[ _.-]?da(?:te|y)|date[ _.-]?of[ _.-]?birth",
+    RECORD: r"mrn|ssn|nhs(?:[ _.-]?(?:no|number|id))?|accession(?:[ _.-]?(?:no|number|id))?|"
+    r"(?:(?:medical[ _.-]?)?record|hospital|insurance)[ _.-]?(?:no|number|id)",
+    TELEPHONE: r"(?:tele)?phone(?:[ _.-]?(?:no|number))?|mobile|fax",
+    E_MAIL: r"e-?mail(?:[ _.-]?address)?",
+    ADDRESS: r"(?:home[ _.-]?)?address|street|zip(?:[ _.-]?code)?|post(?:al)?[ _.-]?code",
+}
+_PERSONAL_COLUMNS: Final = {kind: re.compile(pattern, re.I) for kind, pattern in _COLUMNS.items()}
+_LONG_NUMBER: Final = re.compile(r"\d{6,}")
+
+
+@dataclass(frozen=True)
+class IdentifierCount:
+    """How many identifiers of one kind stand in one sort of place. Never what they are."""
+
+    place: str
+    """"reports", "particulars", "further columns", "keys" or "file names"."""
+    kind: str
+    """As of `Identifier`."""
+    count: int
+    """In a report that several rows share, once."""
+    lines: tuple[int, ...]
+    """Of the manifest: the first `LINES_NAMED` on which they stand."""
+
+    def __str__(self) -> str:
+        kind = self.kind if self.count == 1 else _plural(self.kind)
+        more = " …" if len(self.lines) == LINES_NAMED else ""
+        word = "line" if len(self.lines) == 1 else "lines"
+        return f"{self.count} {kind} in {self.place} ({word} {', '.join(map(str, self.lines))}{more})"
+
+
+@dataclass(frozen=True)
+class Screening:
+    """Rows that were looked at, as they may be stored."""
+
+    rows: tuple[ManifestRow, ...]
+    """With identifiers replaced where that was asked for, else as they were."""
+    counts: tuple[IdentifierCount, ...]
+    """What was found in the rows as they came."""
+    unsafe: tuple[ManifestRow, ...] = ()
+    """Rows that are left out, since the path of a file that stays in place cannot be replaced."""
+
+
+def screen_rows(
+    rows: Sequence[ManifestRow], *, pseudonyms: Callable[[str], str] | None = None, in_place: bool = False
+) -> Screening:
+    """Look for identifiers in `rows`, and replace them where `pseudonyms` are given (see `pseudonyms_of`).
+
+    Args:
+        in_place: the files stay where they are, so that their paths are stored.
+    """
+    counts = _Counts()
+    kept: list[ManifestRow] = []
+    unsafe: list[ManifestRow] = []
+    for row in rows:
+        changes: dict[str, object] = {"report": counts.replaced(row, "reports", row.report, once=row.case)}
+        for name in PARTICULARS:
+            changes[name] = counts.replaced(row, "particulars", getattr(row, name), once=row.case)
+        changes["attributes"] = counts.attributes(row)
+        personal = [name for name in KEYS if counts.add_key(row, name)]
+        if row.stands_alone or in_place:
+            counts.add(row, "file names", _in_key(row.image))
+        if pseudonyms is None:
+            kept.append(row)
+        elif in_place and _in_key(str(row.path)):
+            unsafe.append(row)
+        else:
+            changes |= {name: f"{name}-{pseudonyms(getattr(row, name))}" for name in personal}
+            if row.stands_alone:  # and still does, under another name
+                changes |= dict.fromkeys(("image", "case"), f"image-{pseudonyms(row.image)}")
+            if not row.names_patient:
+                changes["patient"] = changes.get("case", row.case)
+            kept.append(dataclasses.replace(row, **changes))  # type: ignore[arg-type]
+    return Screening(tuple(kept), counts.all(), tuple(unsafe))
+
+
+def pseudonyms_of(archive_id: str) -> Callable[[str], str]:
+    """The pseudonyms of an archive: 64 bits of HMAC-SHA256 of a key under the archive's id, as 16 hex digits."""
+    return lambda key: hmac.new(archive_id.encode(), key.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def total(counts: Iterable[IdentifierCount]) -> str:
+    """What was found, in words: "2 dates in reports (lines 3, 8), 1 name in further columns (line 3)"."""
+    return ", ".join(map(str, counts))
+
+
+class _Counts:
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], list[int]] = {}
+        self._seen: set[tuple[str, str, str]] = set()
+
+    def add(self, row: ManifestRow, place: str, found: Sequence[Identifier], *, once: str = "", text: str = "") -> None:
+        if once and found:
+            if (place, once, text) in self._seen:
+                return
+            self._seen.add((place, once, text))
+        for item in found:
+            self._found.setdefault((place, item.kind), []).append(row.line)
+
+    def add_key(self, row: ManifestRow, name: str) -> bool:
+        """Whether the key holds an identifier; one that only repeats the image's name or the case's key is not read."""
+        key = getattr(row, name)
+        if (name == "case" and row.stands_alone) or (name == "patient" and not row.names_patient):
+            return False
+        found = _in_key(key)
+        self.add(row, "keys", found, once=f"{name} {key}")
+        return bool(found)
+
+    def replaced(self, row: ManifestRow, place: str, text: str, *, once: str) -> str:
+        found = _in_text(text)
+        self.add(row, place, found, once=once, text=text)
+        return redact(text, found) if found else text
+
+    def attributes(self, row: ManifestRow) -> dict[str, str]:
+        kept: dict[str, str] = {}
+        for name, value in row.attributes.items():
+            kind = next((kind for kind, pattern in _PERSONAL_COLUMNS.items() if pattern.fullmatch(name.strip())), None)
+            if kind is not None:
+                self.add(row, "further columns", (Identifier(kind, 0, len(value)),))
+            else:
+                kept[name] = self.replaced(row, "further columns", value, once="")
+        return kept
+
+    def all(self) -> tuple[IdentifierCount, ...]:
+        return tuple(
+            IdentifierCount(place, kind, len(lines), tuple(dict.fromkeys(lines))[:LINES_NAMED])
+            for (place, kind), lines in self._found.items()
+        )
+
+
+@lru_cache(maxsize=4096)  # cells repeat: a case's report on every row, a few sites on all of them
+def _in_text(text: str) -> tuple[Identifier, ...]:
+    return find_identifiers(text) if text else ()
+
+
+def _in_key(key: str) -> tuple[Identifier, ...]:
+    """As in a text, with words parted by underscores; a key that is a long number and nothing else is a record's."""
+    if _LONG_NUMBER.fullmatch(key):
+        return (Identifier(RECORD, 0, len(key)),)
+    return _in_text(key.replace("_", " "))
+
+
+def _plural(kind: str) -> str:
+    return f"{kind}es" if kind.endswith("s") else f"{kind}s"

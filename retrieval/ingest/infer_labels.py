@@ -1,0 +1,76 @@
+"""Site, system and category of manifest rows that leave them out, read from the report and marked as derived.
+
+What somebody gave, in this manifest or an earlier one, always wins. A case ends up the same whether a value was given
+at once or after another had been derived: what is derived is derived anew from what is known by then.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from retrieval.language.label_extraction import ReportReading, read_report
+from retrieval.language.vocabulary import vocabulary
+
+if TYPE_CHECKING:
+    from index_store import Archive, ManifestRow, Particulars
+
+PARTICULARS = ("site", "system", "category")
+
+
+def derive_particulars(archive: Archive, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+    """The rows in their order, with empty sites, systems and categories filled from their reports, as far as these say.
+
+    `ManifestRow.derived` of each names what was filled; it is empty where nothing was.
+    """
+    stored = archive.particulars({row.case for row in rows})
+    reader = _Reader()
+    return [_derived(row, stored.get(row.case), reader) for row in rows]
+
+
+class _Reader:
+    """`read_report`, once for all rows of a case and for reports that repeat."""
+
+    def __init__(self) -> None:
+        self._readings: dict[tuple[str, str, str], ReportReading] = {}
+
+    def read(self, report: str, site: str, system: str) -> ReportReading:
+        asked = report, site, system
+        if asked not in self._readings:
+            self._readings[asked] = read_report(report, site=site, system=system)
+        return self._readings[asked]
+
+
+def _derived(row: ManifestRow, stored: Particulars | None, reader: _Reader) -> ManifestRow:
+    given = {name: getattr(row, name) for name in PARTICULARS}
+    if stored is not None:
+        kept = {name: getattr(stored, name) for name in PARTICULARS if name not in stored.derived}
+        given = {name: value or kept.get(name, "") for name, value in given.items()}
+    read = _readable(row.report, given["site"], given["system"], given["category"], reader)
+    return dataclasses.replace(
+        row,
+        site=read.get("site", row.site),
+        system=read.get("system", row.system),
+        category=read.get("category", row.category),
+        derived=tuple(read),
+    )
+
+
+def _readable(report: str, site: str, system: str, category: str, reader: _Reader) -> dict[str, str]:
+    """What is not given and can be told from the report, in view of what is given."""
+    if site and category:  # a system is derived with its category only
+        return {}
+    known = vocabulary()
+    known_site, known_system = known.site(site) if site else None, known.system(system) if system else None
+    reading = reader.read(report, known_site.name if known_site else site, system)
+    if known_system is not None and reading.site and reading.site not in known_system.sites:
+        return {}  # the report is of another site than the system: one of the two is wrong
+    read: dict[str, str] = {}
+    if not site and reading.site:
+        read["site"] = reading.site
+    if not category and reading.category and reading.system:
+        if not system:
+            read["system"] = reading.system
+        read["category"] = reading.category
+    return read

@@ -1,0 +1,318 @@
+"""From a manifest to an archive of cases with vectors: what `coin add` does.
+
+    manifest -> direct identifiers (counted; replaced or refused on request)
+             -> what reports say of site and category -> plan by content hash
+             -> read and decode (threads) -> encode -> one transaction a batch
+             -> vectors of the reports that lack one -> one transaction a batch
+
+What is in the archive already is neither decoded nor encoded again, which is also how an interrupted run goes on. A
+row that cannot be used is named in the summary and changes nothing for the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+
+from retrieval.arrays import Vectors
+from retrieval.encoder.encoder import Encoder, Progress
+from retrieval.errors import EncoderLoadError, EncodingError, IdentifiersError
+from retrieval.ingest.deidentification import IdentifierCount, pseudonyms_of, screen_rows, total
+from retrieval.ingest.infer_labels import derive_particulars
+from retrieval.ingest.prefetch import MemoryWindow, read_ahead
+
+if TYPE_CHECKING:
+    import torch
+
+    from index_store import Archive, ManifestRow, NewImage, Plan, PlannedImage, Problem
+
+MAX_WORKERS: Final = 8
+DECODED_BYTES: Final = 256 * 1024**2
+"""Of decoded images that wait for the encoder. As much again may be on its way through encoder and transaction."""
+_SYNTHETIC: Final = "is a generated image"
+_APART: Final = "An archive holds real images (and phantoms) alone: leave the row out."
+_UNSAFE: Final = "stays in place under a path that holds an identifier, which would be stored"
+_RENAME: Final = "Rename the file or its folder, or add without --in-place."
+
+
+@dataclass(frozen=True)
+class AddSummary:
+    """What adding a manifest did."""
+
+    added: int
+    """Images that are new in the archive."""
+    updated: int
+    """Images there already whose case or particulars the manifest gave anew; not encoded again."""
+    unchanged: int
+    """Images there already, just as the manifest says."""
+    skipped: tuple[Problem, ...]
+    """Every row that was not taken, and why."""
+    seconds: float
+    reports: int = 0
+    """Reports that were embedded, of whichever manifest."""
+    derived: int = 0
+    """Cases, new or changed, whose site or category was read from their report."""
+    identifiers: tuple[IdentifierCount, ...] = ()
+    """Direct identifiers that were found in the manifest's rows: how many of each kind, never which."""
+    redacted: bool = False
+    """Whether they were replaced before anything was stored."""
+    notes: tuple[str, ...] = ()
+    """What could not be done though every row was taken, and why."""
+
+    @property
+    def images_per_second(self) -> float:
+        return self.added / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """An image read, decoded and prepared for the encoder."""
+
+    new: NewImage
+    prepared: torch.Tensor
+
+    @property
+    def size(self) -> int:
+        image = self.new.image
+        return image.width * image.height * 3 + len(self.new.source) + self.prepared.nbytes
+
+
+Batch: TypeAlias = "list[_Ready | Problem]"
+EmbeddedBatch: TypeAlias = "tuple[list[NewImage | Problem], Vectors]"
+"""Images, those that failed among them, and the vectors of the others in their order."""
+Embedded: TypeAlias = Generator[EmbeddedBatch, None, None]
+
+
+class Workers(Protocol):
+    """Who embeds images elsewhere than in this process (`ray_workers.RayWorkers`)."""
+
+    def encoded(self, items: Sequence[PlannedImage], encoder: Encoder, batch_size: int) -> Embedded:
+        """The images in batches of `batch_size`, each with its vectors, in the order in which they are done."""
+
+
+def add_manifest(
+    archive: Archive,
+    manifest: Path | str,
+    encoder: Encoder,
+    *,
+    images: Path | str | None = None,
+    in_place: bool = False,
+    batch_size: int = 64,
+    derive: bool = True,
+    identifiers: Literal["warn", "redact", "refuse"] = "warn",
+    progress: Progress | None = None,
+    embedding: Progress | None = None,
+    workers: Workers | None = None,
+) -> AddSummary:
+    """Add a manifest's images to the archive, with their cases and vectors, then embed every report that lacks its
+    vector (also of cases that were there before).
+
+    Args:
+        manifest: CSV, JSON lines or .xlsx, see `index_store.read_manifest`.
+        images: the folder that the images' paths are relative to; by default the manifest's own.
+        in_place: refer to the image files where they lie instead of copying them into the archive.
+        batch_size: images, or reports, a transaction. After a crash, all finished batches are there and none in part.
+        derive: read site, system and category from the report where nobody gave them (see `derive_particulars`).
+        identifiers: what to do where rows hold direct identifiers (see `deidentification`): count them in the
+            summary, replace them before anything is stored, or refuse the manifest.
+        workers: embed the images there, on the machines of a Ray cluster, and not here.
+        progress: called with how many of the new images are done, and of how many. embedding: the same of reports.
+
+    Generated images are skipped, told by their provenance or by a column `synthetic` (as the manifest of a synthetic
+    set has it): retrievers prefer them to real ones, and what is found must be a case.
+
+    An encoder that cannot embed texts adds the images all the same; the summary's notes say so.
+
+    Raises `index_store.ManifestError` where the manifest as a whole cannot be read, `IdentifiersError` where it was to
+    be refused for its identifiers (before anything is stored), `EncoderMismatchError` where the archive was embedded by
+    another encoder, `ArchiveBusyError` where somebody else is writing, and `StorageError` where the disk refuses; what
+    was added until then stays, and adding the manifest again goes on from there.
+    """
+    from index_store import Problem, read_manifest
+
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    started = time.perf_counter()
+    read = read_manifest(manifest, images=images)
+    if archive.encoder is not None:  # refuse before any work is done
+        archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+    redacted = identifiers == "redact"
+    rows, synthetic = _without_synthetic(read.rows)
+    screening = screen_rows(rows, pseudonyms=pseudonyms_of(archive.uuid) if redacted else None, in_place=in_place)
+    if identifiers == "refuse" and screening.counts:
+        raise IdentifiersError(
+            f"{read.path.name} holds direct identifiers: {total(screening.counts)}. Nothing was stored. Remove them, "
+            "or have them replaced (`coin add --redact`)."
+        )
+    with archive.writer():
+        plan = archive.pending(derive_particulars(archive, screening.rows) if derive else screening.rows)
+        updated = archive.update(plan.changed)
+        if workers is None:
+            source = _encoded(_batches(plan.new, encoder, batch_size), encoder)
+        else:
+            source = workers.encoded(plan.new, encoder, batch_size)
+        added, refused = _add_new(archive, plan, encoder, source, in_place=in_place, progress=progress)
+        touched = archive.particulars({item.row.case for item in (*plan.new, *plan.changed) if item.row.derived})
+        reports, notes = embed_reports(archive, encoder, batch_size, embedding)
+    unsafe = [Problem(f"line {row.line}", _UNSAFE, _RENAME) for row in screening.unsafe]
+    found = (*synthetic, *unsafe, *plan.problems, *refused)
+    skipped = [*read.problems, *(_in_file(problem, read.path) for problem in found)]
+    return AddSummary(
+        added=added,
+        updated=updated,
+        unchanged=len(plan.unchanged),
+        skipped=tuple(skipped),
+        seconds=time.perf_counter() - started,
+        reports=reports,
+        derived=sum(bool(case.derived) for case in touched.values()),
+        identifiers=screening.counts,
+        redacted=redacted,
+        notes=notes,
+    )
+
+
+def _without_synthetic(rows: Sequence[ManifestRow]) -> tuple[list[ManifestRow], list[Problem]]:
+    """The rows that do not say of themselves that their image was generated, and what is wrong with those that do."""
+    from index_store import Problem
+
+    said = [row for row in rows if row.attributes.get("synthetic", "").lower() in ("true", "yes", "1")]
+    lines = {row.line for row in said}
+    problems = [Problem(f"line {row.line}", _SYNTHETIC, _APART) for row in said]
+    return [row for row in rows if row.line not in lines], problems
+
+
+def embed_reports(
+    archive: Archive, encoder: Encoder, batch_size: int, progress: Progress | None, *, wait: float = 0.0
+) -> tuple[int, tuple[str, ...]]:
+    """Embed the reports that lack a current vector of this encoder. Returns how many, and why not, where it cannot be
+    done. `wait`: seconds to wait for another writer, each time that a batch is to be stored."""
+    if archive.encoder is None:
+        return 0, ()
+    # Equal reports, of which archives hold many, come side by side and are encoded once a batch.
+    lacking = sorted(archive.reports_without_vector(encoder.fingerprint), key=lambda report: report.text)
+    embedded = 0
+    try:
+        for start in range(0, len(lacking), batch_size):
+            batch = lacking[start : start + batch_size]
+            place = {text: i for i, text in enumerate(dict.fromkeys(report.text for report in batch))}
+            vectors = encoder.encode_texts(list(place))
+            with archive.writer(timeout=wait):
+                embedded += archive.add_report_vectors(
+                    [report.case_id for report in batch],
+                    [report.text for report in batch],
+                    vectors[[place[report.text] for report in batch]],
+                    fingerprint=encoder.fingerprint,
+                )
+            if progress is not None:
+                progress(start + len(batch), len(lacking))
+    except (EncoderLoadError, EncodingError) as error:
+        waiting = len(lacking) - embedded
+        return embedded, (f"{waiting} reports have no vector and are not found by the encoder's text tower: {error}",)
+    return embedded, ()
+
+
+def _add_new(
+    archive: Archive, plan: Plan, encoder: Encoder, source: Embedded, *, in_place: bool, progress: Progress | None
+) -> tuple[int, list[Problem]]:
+    """Add what is new as it comes from `source`. Returns how many images were added, and what is wrong with the
+    others."""
+    from index_store import Problem
+
+    added, done = 0, 0
+    problems: list[Problem] = []
+    with closing(source) as batches:
+        for batch, vectors in batches if plan.new else ():
+            new = [item for item in batch if not isinstance(item, Problem)]
+            problems += [item for item in batch if isinstance(item, Problem)]
+            if new:
+                archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+                added += archive.add(new, vectors, fingerprint=encoder.fingerprint, in_place=in_place)
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(plan.new))
+    return added, problems
+
+
+def _encoded(batches: Generator[Batch, None, None], encoder: Encoder) -> Embedded:
+    """Each batch with the vectors of its images, encoded on another thread while the one before is being stored."""
+    encoder.load()
+    with closing(batches), ThreadPoolExecutor(1, thread_name_prefix="encode") as pool:
+        before: tuple[Batch, Future[Vectors]] | None = None
+        for batch in batches:
+            future = pool.submit(_encode, batch, encoder)
+            if before is not None:
+                yield _loaded(before[0]), before[1].result()
+            before = batch, future
+        if before is not None:
+            yield _loaded(before[0]), before[1].result()
+
+
+def embed_batch(items: Sequence[PlannedImage], encoder: Encoder) -> EmbeddedBatch:
+    """These images read, decoded and encoded at once: what a worker elsewhere does."""
+    with ThreadPoolExecutor(MAX_WORKERS) as pool:
+        batch = list(pool.map(lambda planned: _load(planned, encoder), items))
+    return _loaded(batch), _encode(batch, encoder)
+
+
+def _encode(batch: Batch, encoder: Encoder) -> Vectors:
+    return encoder.encode_prepared([item.prepared for item in batch if isinstance(item, _Ready)])
+
+
+def _loaded(batch: Batch) -> list[NewImage | Problem]:
+    return [item.new if isinstance(item, _Ready) else item for item in batch]
+
+
+def _batches(items: Sequence[PlannedImage], encoder: Encoder, batch_size: int) -> Generator[Batch, None, None]:
+    """The images read ahead, in batches of `batch_size`, or of fewer where they are so large that memory says so."""
+    window = MemoryWindow(DECODED_BYTES)
+    loaded = read_ahead(
+        lambda planned: _load(planned, encoder),
+        items,
+        size=_size,
+        window=window,
+        workers=min(MAX_WORKERS, os.cpu_count() or 1),
+        ahead=2 * batch_size,
+    )
+    batch: Batch = []
+    held = 0
+    with closing(loaded):
+        for item in loaded:
+            batch.append(item)
+            held += _size(item)
+            if len(batch) == batch_size or held >= DECODED_BYTES // 2:
+                yield batch
+                window.leave(held)
+                batch, held = [], 0
+        if batch:
+            yield batch
+
+
+def _load(planned: PlannedImage, encoder: Encoder) -> _Ready | Problem:
+    from generation import carries_provenance
+    from index_store import ImageProblem, Problem
+
+    try:
+        new = planned.load()
+        if carries_provenance(new.source):
+            return Problem(f"line {planned.row.line}", _SYNTHETIC, _APART)
+        return _Ready(new, encoder.prepare(new.image))
+    except (ImageProblem, EncodingError) as error:
+        # By its line alone: the summary is printed and kept, and a file's name may say whose it is.
+        text = str(error).replace(planned.row.path.name, "its image", 1)
+        what, _, advice = text.partition(". ")
+        return Problem(f"line {planned.row.line}", what, advice)
+
+
+def _size(item: _Ready | Problem) -> int:
+    return item.size if isinstance(item, _Ready) else 0
+
+
+def _in_file(problem: Problem, manifest: Path) -> Problem:
+    return dataclasses.replace(problem, where=f"{manifest.name}, {problem.where}")

@@ -1,0 +1,123 @@
+"""What a blinded reading may be made of: images of an archive, and generated images that say that they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from generation import text_sha256
+from retrieval.errors import ReadingError
+from retrieval.language.label_extraction import read_report
+
+if TYPE_CHECKING:
+    from index_store import Archive, CaseFilter
+
+_PAGE: Final = 500  # cases at a time
+NO_PROVENANCE: Final = "without provenance, so that nobody can say what they are"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An image that may be chosen, and what is known of it. The empty string says "not known"."""
+
+    path: Path
+    sha256: str
+    """Of the source file."""
+    shorter: int
+    """Pixels of its shorter side."""
+    of: str
+    """Whose it is: the patient, or the report that it was generated from."""
+    site: str = ""
+    category: str = ""
+    generated: bool = False
+    phantom: bool = False
+    """Drawn by this software: it stands with the real ones and is none."""
+    case: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """How a generated image was made."""
+
+
+def archive_candidates(archive: Archive, where: CaseFilter | None = None) -> list[Candidate]:
+    """The images of the cases that `where` permits, each content once."""
+    found: dict[str, Candidate] = {}
+    offset = 0
+    while cases := archive.cases(where, limit=_PAGE, offset=offset):
+        offset += len(cases)
+        for case in cases:
+            for image in case.images:
+                found.setdefault(
+                    image.sha256,
+                    Candidate(
+                        image.path,
+                        image.sha256,
+                        min(image.width, image.height),
+                        case.patient,
+                        case.site,
+                        case.category,
+                        phantom=case.phantom,
+                        case=case.key,
+                    ),
+                )
+    return list(found.values())
+
+
+def generated_candidates(folder: Path, archive: Archive) -> tuple[list[Candidate], Counter[str]]:
+    """The generated images in a folder and those below it, each content once; and how many files were left out, why.
+
+    Site and category are those of the archive's case whose report the image was generated from, or else what
+    `read_report` finds in its prompt. Raises ReadingError where there is no such folder.
+    """
+    from generation import ProvenanceError, read_provenance
+    from index_store import content_hash
+    from index_store.errors import ImageProblem
+
+    if not folder.is_dir():
+        raise ReadingError(
+            f"There is no folder of generated images '{folder}'. Make some with `coin generate --out FOLDER`, or name "
+            "another with --generated."
+        )
+    labels = _labels_by_report(archive)
+    found: dict[str, Candidate] = {}
+    left_out: Counter[str] = Counter()
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg")):
+        try:
+            provenance, sha256 = read_provenance(path), content_hash(path)
+        except (ProvenanceError, ImageProblem, OSError):
+            left_out["that cannot be read, or whose provenance was altered"] += 1
+            continue
+        if provenance is None:
+            left_out[NO_PROVENANCE] += 1
+            continue
+        site, category = labels.get(provenance.report_sha256) or _read(provenance.prompt)
+        found[sha256] = Candidate(
+            path,
+            sha256,
+            min(provenance.width, provenance.height),
+            provenance.report_sha256,
+            site,
+            category,
+            generated=True,
+            provenance=asdict(provenance),
+        )
+    return list(found.values()), left_out
+
+
+def _labels_by_report(archive: Archive) -> dict[str, tuple[str, str]]:
+    """Site and category by the report's hash; of a report that several labels share, none."""
+    labels: dict[str, tuple[str, str]] = {}
+    offset = 0
+    while cases := archive.cases(limit=_PAGE, offset=offset):
+        offset += len(cases)
+        for case in cases:
+            key = text_sha256(case.report)
+            label = (case.site, case.category)
+            labels[key] = label if labels.get(key, label) == label else ("", "")
+    return labels
+
+
+def _read(prompt: str) -> tuple[str, str]:
+    reading = read_report(prompt)
+    return reading.site or "", reading.category or ""

@@ -1,0 +1,75 @@
+"""Every rating of the readers who have closed, one row each, with the truth beside it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from retrieval.notice import RESEARCH_USE
+from retrieval.reader_study.ratings import Rating
+
+if TYPE_CHECKING:
+    from retrieval.reader_study.study import ReadingStudy
+
+COLUMNS: Final = (
+    *("reading", "reader", "reader_is_pseudonym", "position", "picture", "kind", "site", "category", "source_sha256"),
+    *("preset", "model_fingerprint", "lora_fingerprint", "seed"),
+    *("anatomic", "diagnostic", "guess", "comment", "rated", "notice"),
+)
+_OF_PROVENANCE: Final = ("preset", "model_fingerprint", "lora_fingerprint", "seed")
+# What a spreadsheet takes for the beginning of a formula.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def rating_rows(study: ReadingStudy) -> list[dict[str, Any]]:
+    """One row for each picture of each reader who has closed; what was not answered is None.
+
+    Case keys and prompts stay out: a prompt is the report's text.
+    """
+    origins = study.truth().origins
+    rows = []
+    for reader in study.ratings.readers():
+        if not reader.closed:
+            continue
+        ratings = study.ratings.of(reader.name)
+        for position, picture in enumerate(study.order(reader.name), start=1):
+            origin, rating = origins[picture.id], ratings.get(picture.id, Rating())
+            rows.append(
+                {
+                    "reading": study.name,
+                    "reader": reader.name,
+                    "reader_is_pseudonym": reader.pseudonym,
+                    "position": position,
+                    "picture": picture.id,
+                    "kind": origin.kind,
+                    "site": origin.site,
+                    "category": origin.category,
+                    "source_sha256": origin.source_sha256,
+                    **{name: origin.provenance.get(name) for name in _OF_PROVENANCE},
+                    "anatomic": rating.anatomic,
+                    "diagnostic": rating.diagnostic,
+                    "guess": rating.guess,
+                    "comment": rating.comment,
+                    "rated": rating.rated,
+                    "notice": RESEARCH_USE,
+                }
+            )
+    return rows
+
+
+def rows_csv(rows: list[dict[str, Any]]) -> str:
+    """The rows as CSV. What readers typed cannot become a formula: an apostrophe is put before what might."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_harmless(row) for row in rows)
+    return file.getvalue()
+
+
+def _harmless(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+        for name, value in row.items()
+    }

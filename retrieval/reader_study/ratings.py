@@ -1,0 +1,220 @@
+"""Ratings of a blinded reading: one SQLite file, each answer on disk before it is acknowledged.
+
+Answers are stored one by one, so that two tabs of one reader never overwrite what the other one stored of another
+question; the last answer to the same question stands. Whether a reader has closed is looked up in the transaction that
+would change something: nothing slips in behind the closing.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from retrieval.errors import ReadingClosedError, ReadingError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+SCORES: Final = (1, 2, 3, 4, 5)
+AXES: Final = ("anatomic", "diagnostic")
+GUESSES: Final = ("real", "generated")
+LONGEST_NAME: Final = 60
+LONGEST_COMMENT: Final = 2_000
+_SCHEMA: Final = (
+    """CREATE TABLE readers (
+        name TEXT PRIMARY KEY NOT NULL, pseudonym INTEGER NOT NULL, began TEXT NOT NULL, closed TEXT
+    )""",
+    """CREATE TABLE ratings (
+        reader TEXT NOT NULL REFERENCES readers (name), picture TEXT NOT NULL,
+        anatomic INTEGER CHECK (anatomic BETWEEN 1 AND 5), diagnostic INTEGER CHECK (diagnostic BETWEEN 1 AND 5),
+        guess TEXT CHECK (guess IN ('real', 'generated')), comment TEXT NOT NULL DEFAULT '', rated TEXT NOT NULL,
+        PRIMARY KEY (reader, picture)
+    )""",
+)
+_SET: Final = {
+    name: f"INSERT INTO ratings (reader, picture, {name}, rated) VALUES (?, ?, ?, ?) "
+    f"ON CONFLICT (reader, picture) DO UPDATE SET {name} = excluded.{name}, rated = excluded.rated"
+    for name in (*AXES, "guess", "comment")
+}
+
+
+@dataclass(frozen=True)
+class Rating:
+    """What one reader said of one picture. None: not answered."""
+
+    anatomic: int | None = None
+    diagnostic: int | None = None
+    guess: str | None = None
+    comment: str = ""
+    rated: str = ""
+    """When the last answer came; ISO 8601, UTC."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether both axes are rated; guess and comment may be left out."""
+        return self.anatomic is not None and self.diagnostic is not None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Somebody who reads, or has read."""
+
+    name: str
+    pseudonym: bool
+    """As the reader said when beginning."""
+    began: str
+    closed: str = ""
+    """When the reader closed; empty while reading goes on."""
+
+
+class Ratings:
+    """The ratings of one study. Safe for many threads and processes."""
+
+    def __init__(self, path: Path, pictures: Sequence[str]) -> None:
+        """`pictures` are the ids of the study's pictures. Raises ReadingError where there is no file."""
+        from index_store.catalog.databases.sqlite_database import SqliteDatabase
+
+        if not path.is_file():
+            raise ReadingError(f"{path} is missing: the ratings of this reading are not there. Restore the folder.")
+        self._pictures = frozenset(pictures)
+        self._database = SqliteDatabase(path)
+        self._engine = self._database.engine(read_only=False)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def begin(self, name: str, *, pseudonym: bool) -> Reader:
+        """Begin to read under a name, or go on under it; `pseudonym` counts when beginning.
+
+        Raises ReadingError for what cannot be a name.
+        """
+        known = reader_name(name)
+
+        def insert(connection: Connection) -> None:
+            connection.exec_driver_sql(
+                "INSERT INTO readers (name, pseudonym, began) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (known, int(pseudonym), _now()),
+            )
+
+        self._write(insert)
+        return self.reader(known)
+
+    def reader(self, name: str) -> Reader:
+        """Raises ReadingError where nobody reads under that name."""
+        found = next((reader for reader in self.readers() if reader.name == name), None)
+        if found is None:
+            raise ReadingError(f"Nobody has read under the name '{name}'. `coin reading list` says who has.")
+        return found
+
+    def readers(self) -> tuple[Reader, ...]:
+        """Everybody who has begun, in the order of their beginning."""
+        rows = self._read("SELECT name, pseudonym, began, closed FROM readers ORDER BY began, name")
+        return tuple(Reader(name, bool(pseudonym), began, closed or "") for name, pseudonym, began, closed in rows)
+
+    def of(self, reader: str) -> dict[str, Rating]:
+        """A reader's ratings by picture; pictures without an answer are left out."""
+        rows = self._read(
+            "SELECT picture, anatomic, diagnostic, guess, comment, rated FROM ratings WHERE reader = ?", (reader,)
+        )
+        return {picture: Rating(*answers) for picture, *answers in rows}
+
+    def rate(self, reader: str, picture: str, question: str, answer: int | str | None) -> None:
+        """Store one answer, durably: to "anatomic" or "diagnostic" (1 to 5), "guess" ("real", "generated"), or
+        "comment" (text). None takes a score or a guess back.
+
+        Raises:
+            ReadingClosedError: the reader has closed. ReadingError: no such reader, picture, question or answer.
+        """
+        if picture not in self._pictures:
+            raise ReadingError(f"This reading has no picture '{picture}'.")
+        value = _checked(question, answer)
+
+        def store(connection: Connection) -> None:
+            _require_open(connection, reader)
+            connection.exec_driver_sql(_SET[question], (reader, picture, value, _now()))
+
+        self._write(store)
+
+    def close_reader(self, name: str) -> Reader:
+        """Freeze a reader's ratings for good. Raises ReadingClosedError where they are already."""
+
+        def close(connection: Connection) -> None:
+            _require_open(connection, name)
+            connection.exec_driver_sql("UPDATE readers SET closed = ? WHERE name = ?", (_now(), name))
+
+        self._write(close)
+        return self.reader(name)
+
+    def _read(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        with self._explained(), self._engine.connect() as connection:
+            return list(connection.exec_driver_sql(query, values).all())
+
+    def _write(self, change: Callable[[Connection], None]) -> None:
+        with self._explained(), self._engine.connect() as plain:
+            # The right to write is taken before anything is read: what was seen still holds when it is changed.
+            connection = plain.execution_options(**self._database.writing)
+            with connection.begin():
+                change(connection)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        from sqlalchemy.exc import DatabaseError
+
+        try:
+            yield
+        except DatabaseError as error:
+            raise ReadingError(self._database.explained(error) or f"A rating could not be stored ({error}).") from error
+
+
+def create_ratings(path: Path) -> None:
+    """A new, empty file of ratings."""
+    from index_store.catalog.databases.sqlite_database import SqliteDatabase
+
+    engine = SqliteDatabase(path, create=True).engine(read_only=False)
+    try:
+        with engine.connect() as connection, connection.begin():
+            for statement in _SCHEMA:
+                connection.exec_driver_sql(statement)
+    finally:
+        engine.dispose()
+
+
+def reader_name(name: str) -> str:
+    """A name as it is kept: composed letters, single spaces. Raises ReadingError for what cannot be one."""
+    known = " ".join(unicodedata.normalize("NFC", name).split())
+    if not known or len(known) > LONGEST_NAME or any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in known):
+        raise ReadingError(
+            f"Give a name or a pseudonym of 1 to {LONGEST_NAME} letters, without control characters: your ratings are "
+            "kept under it, and you go on under it."
+        )
+    return known
+
+
+def _checked(question: str, answer: int | str | None) -> int | str | None:
+    if question in AXES and (answer is None or (type(answer) is int and answer in SCORES)):
+        return answer
+    if question == "guess" and (answer is None or answer in GUESSES):
+        return answer
+    if question == "comment" and isinstance(answer, str):
+        return answer.encode("utf-8", "replace").decode()[:LONGEST_COMMENT]
+    raise ReadingError(
+        f"This is no answer to '{question}': {', '.join(AXES)} take {SCORES[0]} to {SCORES[-1]}, guess takes "
+        f"{' or '.join(GUESSES)}, comment takes text."
+    )
+
+
+def _require_open(connection: Connection, reader: str) -> None:
+    row = connection.exec_driver_sql("SELECT closed FROM readers WHERE name = ?", (reader,)).first()
+    if row is None:
+        raise ReadingError(f"Nobody reads under the name '{reader}': begin first.")
+    if row[0]:
+        raise ReadingClosedError(f"'{reader}' has closed this reading: its ratings are frozen.")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

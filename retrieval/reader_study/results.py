@@ -1,0 +1,246 @@
+"""What the readers of a blinded reading found: authenticity of real and generated images, guesses, and agreement.
+
+Only readers who have closed are counted: their ratings are frozen, and they know the truth already. Intervals come from
+2000 resamples of images, real and generated ones apart; the readers are taken as they are, so that nothing is said
+about other readers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from retrieval.arrays import Bools, Floats, Ints
+from retrieval.errors import ReadingError
+from retrieval.reader_study.kappa import MISSING, Agreement, agreements
+from retrieval.reader_study.ratings import AXES, GUESSES, SCORES, Rating
+from retrieval.statistics.cluster_bootstrap import Average
+from retrieval.statistics.estimate import CONFIDENCE, RESAMPLES, Estimate
+
+if TYPE_CHECKING:
+    from retrieval.reader_study.study import ReadingStudy
+
+_FEWEST: Final = 2  # images of which an interval can be made
+
+
+@dataclass(frozen=True)
+class ReaderCount:
+    """A reader, and how much was answered of all pictures."""
+
+    name: str
+    pseudonym: bool
+    closed: str
+    """When; empty for one who still reads and is not counted."""
+    complete: int
+    """Pictures rated on both axes."""
+    guessed: int
+    pictures: int
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One axis: an image's score is the mean of the readers who rated it, a half's the mean of its images."""
+
+    axis: str
+    real: Estimate | None
+    """None where fewer than two images were rated."""
+    generated: Estimate | None
+    difference: Estimate | None
+    """Generated less real."""
+    images_real: int
+    """Images with a rating."""
+    images_generated: int
+    ratings: int
+    missing: int
+    """Ratings that the counted readers did not give."""
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """How often a reader told real from generated."""
+
+    reader: str
+    guessed: int
+    missing: int
+    right: int
+    accuracy: Estimate | None
+    """With its exact binomial interval (Clopper and Pearson 1934); None without a guess."""
+    chance: float | None
+    """What as many guesses of each word would reach if they were dealt at random over the same images."""
+    generated: int
+    """Generated images that a guess was made for, and how many were seen as such."""
+    generated_right: int
+    real: int
+    real_right: int
+
+
+@dataclass(frozen=True)
+class ReadingResults:
+    """The figures of one study."""
+
+    reading: str
+    archive: str
+    real: int
+    phantoms: int
+    """Drawn by this software and shown in the place of real ones."""
+    generated: int
+    by_category: int
+    by_site: int
+    shows_labels: bool
+    side: int
+    compression: str
+    readers: tuple[ReaderCount, ...]
+    """Who has closed, and is counted."""
+    still_reading: tuple[ReaderCount, ...]
+    scores: tuple[Scores, ...]
+    guesses: tuple[Guesses, ...]
+    accuracy: Estimate | None
+    """Of all guesses together, with an interval from resampled images; None for one reader."""
+    agreement: tuple[Agreement, ...]
+    resamples: int = RESAMPLES
+    confidence: float = CONFIDENCE
+
+
+def progress_of(study: ReadingStudy) -> tuple[ReaderCount, ...]:
+    """Everybody who has begun, and how far they are."""
+    total = len(study.pictures)
+    counts = []
+    for reader in study.ratings.readers():
+        ratings = study.ratings.of(reader.name).values()
+        complete, guessed = sum(one.is_complete for one in ratings), sum(one.guess is not None for one in ratings)
+        counts.append(ReaderCount(reader.name, reader.pseudonym, reader.closed, complete, guessed, total))
+    return tuple(counts)
+
+
+def evaluate_reading(study: ReadingStudy, *, seed: int = 0) -> ReadingResults:
+    """The figures, the same for the same ratings and seed. Raises ReadingError where nobody has closed yet."""
+    everybody = progress_of(study)
+    counted = tuple(reader for reader in everybody if reader.closed)
+    if not counted:
+        going = ", ".join(f"'{reader.name}' {reader.complete} of {reader.pictures}" for reader in everybody)
+        raise ReadingError(
+            f"Nobody has closed the reading '{study.name}' yet ({going or 'nobody has begun'}): there are no results "
+            "before, so that nobody is told anything while reading."
+        )
+    truth = study.truth()
+    pictures = [picture.id for picture in study.pictures]
+    names = [reader.name for reader in counted]
+    ratings = [study.ratings.of(name) for name in names]
+    is_generated = np.array([truth.origins[key].generated for key in pictures])
+
+    def answers(question: str) -> Ints:
+        given = [[_number(getattr(one.get(key, Rating()), question)) for key in pictures] for one in ratings]
+        return np.array(given, dtype=np.int64)
+
+    tables = {question: answers(question) for question in (*AXES, "guess")}
+    agreement = [
+        found
+        for question, table in tables.items()
+        for found in agreements(
+            question,
+            names,
+            table,
+            categories=len(SCORES) if question in AXES else len(GUESSES),
+            ordinal=question in AXES,
+            seed=seed,
+        )
+    ]
+    return ReadingResults(
+        study.name,
+        truth.archive,
+        truth.count("real"),
+        truth.count("phantom"),
+        truth.count("generated"),
+        truth.by_category,
+        truth.by_site,
+        study.shows_labels,
+        study.side,
+        study.compression,
+        counted,
+        tuple(reader for reader in everybody if not reader.closed),
+        tuple(_scores(axis, tables[axis], is_generated, seed) for axis in AXES),
+        tuple(_guesses(name, row, is_generated) for name, row in zip(names, tables["guess"], strict=True)),
+        _pooled(tables["guess"], is_generated, seed),
+        tuple(agreement),
+    )
+
+
+def _number(answer: int | str | None) -> int:
+    """From 0 upwards, as `agreements` wants it."""
+    if answer is None:
+        return MISSING
+    return answer - SCORES[0] if isinstance(answer, int) else GUESSES.index(answer)
+
+
+def _scores(axis: str, answers: Ints, is_generated: Bools, seed: int) -> Scores:
+    given = answers != MISSING
+    per_image = _image_means(np.where(given, answers + SCORES[0], 0), given)
+    rated = given.any(axis=0)
+    halves = [per_image[rated & ~is_generated], per_image[rated & is_generated]]
+    rng = np.random.default_rng(seed)
+    real, generated = (
+        Average(float(half.mean()), _drawn_means(half, rng)) if len(half) >= _FEWEST else None for half in halves
+    )
+    return Scores(
+        axis,
+        real.estimate if real else None,
+        generated.estimate if generated else None,
+        generated.minus(real) if real and generated else None,
+        len(halves[0]),
+        len(halves[1]),
+        int(given.sum()),
+        int((~given).sum()),
+    )
+
+
+def _guesses(reader: str, answers: Ints, is_generated: Bools) -> Guesses:
+    given = answers != MISSING
+    right = given & ((answers == GUESSES.index("generated")) == is_generated)
+    n, k = int(given.sum()), int(right.sum())
+    accuracy = chance = None
+    if n:
+        from statsmodels.stats.proportion import proportion_confint
+
+        low, high = proportion_confint(k, n, alpha=1 - CONFIDENCE, method="beta")
+        accuracy = Estimate(k / n, float(low), float(high))
+        said = float((answers[given] == GUESSES.index("generated")).mean())
+        are = float(is_generated[given].mean())
+        chance = said * are + (1 - said) * (1 - are)
+    return Guesses(
+        reader,
+        n,
+        len(answers) - n,
+        k,
+        accuracy,
+        chance,
+        int((given & is_generated).sum()),
+        int((right & is_generated).sum()),
+        int((given & ~is_generated).sum()),
+        int((right & ~is_generated).sum()),
+    )
+
+
+def _pooled(answers: Ints, is_generated: Bools, seed: int) -> Estimate | None:
+    """Guesses of several readers on one image are not independent: here whole images are resampled."""
+    given = answers != MISSING
+    if len(answers) < 2 or not given.any():
+        return None
+    right = (given & ((answers == GUESSES.index("generated")) == is_generated)).sum(axis=0)
+    counts = given.sum(axis=0)
+    rng = np.random.default_rng(seed)
+    halves = [np.flatnonzero(half) for half in (~is_generated, is_generated)]
+    draws = np.concatenate([half[rng.integers(len(half), size=(RESAMPLES, len(half)))] for half in halves], axis=1)
+    drawn = counts[draws].sum(axis=1)
+    share = right[draws].sum(axis=1)[drawn > 0] / drawn[drawn > 0]
+    return Average(float(right.sum() / counts.sum()), share).estimate
+
+
+def _image_means(values: Ints, given: Bools) -> Floats:
+    return values.sum(axis=0) / np.maximum(given.sum(axis=0), 1)
+
+
+def _drawn_means(values: Floats, rng: np.random.Generator) -> Floats:
+    means: Floats = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
+    return means

@@ -1,0 +1,207 @@
+"""A blinded reading: real and generated images, frozen, that readers rate without knowing which is which.
+
+    <folder>/<name>/study.json       what a reader may know: pictures, sizes, scale, seed
+                    truth.json       which picture is what; read for readers who have closed, and for the owner
+                    pictures/        <SHA-256 of the file>.jpg, all of one size and compression (`reading_pictures.py`)
+                    ratings.sqlite   what readers said (`reading_ratings.py`)
+
+The pictures of generated images carry no mark in their files, or else there would be no blinding: their marks and
+provenance are kept in `truth.json` and shown with them from the moment a reader closes. Whoever can read the folder can
+read the truth: the blinding holds for the page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from retrieval.errors import ReadingError
+from retrieval.reader_study.ratings import Ratings
+from retrieval.reader_study.scale import Axis
+from retrieval.search.saved_queries import NAME
+
+FORMAT: Final = 1
+CARD: Final = "study.json"
+TRUTH: Final = "truth.json"
+PICTURES: Final = "pictures"
+RATINGS: Final = "ratings.sqlite"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a study, as a reader may know it."""
+
+    id: str
+    """SHA-256 of the file."""
+    site: str = ""
+    """The site and category that its report states; empty where the study hides them."""
+    category: str = ""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a picture is."""
+
+    generated: bool
+    phantom: bool
+    """Drawn by this software, and shown in the place of a real one."""
+    source_sha256: str
+    site: str = ""
+    category: str = ""
+    case: str = ""
+    """The archive's case that a real one belongs to."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """How a generated one was made. Its prompt is the report's text, or an extract of it."""
+
+    @property
+    def kind(self) -> str:
+        """generated, phantom or real."""
+        return "generated" if self.generated else "phantom" if self.phantom else "real"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is hidden until a reading is closed: the pictures' origins, and how they were chosen."""
+
+    origins: Mapping[str, Origin]
+    by_category: int
+    """Pairs of a real and a generated picture of one site and category."""
+    by_site: int
+    """Further pairs, of one site alone."""
+    left_out: Mapping[str, int]
+    """Images that could not be chosen, by reason."""
+    archive: str
+
+    def count(self, kind: str) -> int:
+        """How many pictures are generated, phantom or real."""
+        return sum(origin.kind == kind for origin in self.origins.values())
+
+
+class ReadingStudy:
+    """A study in its folder. Opened by any number of processes at once; only ratings ever change.
+
+    `phantoms` says whether none, some or all of those that stand for real images are drawn ones: readers are told.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        """Raises ReadingError where the folder holds no study, or one of a later version, or one that was altered."""
+        self.folder = Path(folder)
+        card = _read_json(self.folder / CARD)
+        if card.get("format") != FORMAT:
+            raise ReadingError(
+                f"The reading in {self.folder} is of format {card.get('format')}, and this version reads {FORMAT}. "
+                "Use the version that it was made with."
+            )
+        try:
+            self.name, self.uuid, self.created = str(card["name"]), str(card["uuid"]), str(card["created"])
+            self.seed, self.side = int(card["seed"]), int(card["side"])
+            self.fit, self.compression = str(card["fit"]), str(card["compression"])
+            self.shows_labels, self.phantoms = bool(card["shows_labels"]), str(card["phantoms"])
+            self.scale = tuple(Axis(**{**axis, "steps": tuple(axis["steps"])}) for axis in card["scale"])
+            self.pictures = tuple(Picture(**picture) for picture in card["pictures"])
+            self._truth_sha256 = str(card["truth_sha256"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(self.folder / CARD) from error
+
+    def order(self, reader: str) -> tuple[Picture, ...]:
+        """The pictures in the order in which this reader sees them: by chance, and the same each time."""
+        return tuple(sorted(self.pictures, key=lambda picture: _digest(self.uuid, str(self.seed), reader, picture.id)))
+
+    def picture(self, picture_id: str) -> bytes:
+        """The JPEG file of a picture. Raises ReadingError where it is gone or was altered."""
+        path = self.folder / PICTURES / f"{self._known(picture_id)}.jpg"
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ReadingError(f"The picture {path} cannot be read ({error.strerror}). Restore the folder.") from error
+        if hashlib.sha256(data).hexdigest() != picture_id:
+            raise ReadingError(f"The picture {path} was altered since the study was made. Restore the folder.")
+        return data
+
+    def truth(self) -> Truth:
+        """What each picture is. Not for the eyes of somebody who still reads.
+
+        Raises ReadingError where it was altered since the study was made.
+        """
+        path = self.folder / TRUTH
+        stored = _read_json(path, sha256=self._truth_sha256)
+        try:
+            origins = {key: Origin(**origin) for key, origin in stored.pop("origins").items()}
+            truth = Truth(origins=origins, **stored)
+        except (KeyError, TypeError) as error:
+            raise _damaged(path) from error
+        if set(origins) != {picture.id for picture in self.pictures}:
+            raise _damaged(path)
+        return truth
+
+    @cached_property
+    def ratings(self) -> Ratings:
+        """What readers said of the pictures."""
+        return Ratings(self.folder / RATINGS, [picture.id for picture in self.pictures])
+
+    def close(self) -> None:
+        """Let go of the ratings' file. Every rating is on disk already."""
+        ratings = self.__dict__.pop("ratings", None)
+        if ratings is not None:
+            ratings.close()
+
+    def _known(self, picture_id: str) -> str:
+        if all(picture_id != picture.id for picture in self.pictures):
+            raise ReadingError(f"The reading '{self.name}' has no picture '{picture_id}'.")
+        return picture_id
+
+
+def reading_names(folder: Path | str) -> tuple[str, ...]:
+    """The names of the studies in a folder, in alphabetical order; none where there is no such folder."""
+    return tuple(
+        sorted(path.parent.name for path in Path(folder).glob(f"*/{CARD}") if NAME.fullmatch(path.parent.name))
+    )
+
+
+def open_reading(folder: Path | str, name: str) -> ReadingStudy:
+    """The study of that name in a folder. Raises ReadingError where there is none, naming those that there are."""
+    path = reading_path(folder, name)
+    if not (path / CARD).is_file():
+        known = ", ".join(reading_names(folder)) or "none yet"
+        raise ReadingError(
+            f"There is no reading '{name}' in {folder} (there: {known}). Make one with `coin reading new {name}`, or "
+            "name the folder with --readings or COIN_READINGS."
+        )
+    return ReadingStudy(path)
+
+
+def reading_path(folder: Path | str, name: str) -> Path:
+    """Where the study of that name is, or would be. Raises ReadingError for what cannot be a name."""
+    if not NAME.fullmatch(name):
+        raise ReadingError(
+            f"'{name}' cannot name a reading: use up to 80 letters, digits, spaces and . ( ) + - _, beginning with a "
+            "letter or digit."
+        )
+    return Path(folder) / name
+
+
+def _digest(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()
+
+
+def _read_json(path: Path, *, sha256: str = "") -> dict[str, Any]:
+    try:
+        data = path.read_bytes()
+        stored = json.loads(data)
+    except OSError as error:
+        raise ReadingError(f"{path} cannot be read ({error.strerror}). Restore the folder from a copy.") from error
+    except ValueError as error:
+        raise _damaged(path) from error
+    if not isinstance(stored, dict) or (sha256 and hashlib.sha256(data).hexdigest() != sha256):
+        raise _damaged(path)
+    stored.pop("notice", None)
+    return stored
+
+
+def _damaged(path: Path) -> ReadingError:
+    return ReadingError(f"{path} is damaged, or was altered since the study was made. Restore it from a copy.")

@@ -1,0 +1,149 @@
+"""Several vectors become one query, and several channels one ranking.
+
+Channels measure in different units: a cosine between two images, one between a text and an image, a BM25 score. They
+are joined either by their ranks alone or by scores brought to one scale. Both work on many queries at once, so that an
+evaluation and a search are the same computation.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.errors import QueryError
+
+Scores = npt.NDArray[np.floating[Any]]
+Method = Literal["rrf", "score"]
+
+RRF_CONSTANT: Final = 60
+"""Cormack, Clarke and Büttcher, SIGIR 2009: the constant found there, and the field's default since."""
+POOL: Final = 500
+"""Places of each channel that count. Fixed, so that the best 10 are the head of the best 20."""
+CHANNELS: Final = ("image", "generated", "joint", "report")
+"""Every channel, in the order in which they are shown. The first that a query has leads: it picks the images shown."""
+_RULES: Final = Path(__file__).with_name("fusion_rules.toml")
+
+
+@dataclass(frozen=True)
+class FusionRule:
+    """How channels are joined: weighted reciprocal ranks, or weighted normalised scores.
+
+    Weights need not sum to 1: only their ratios over the channels at hand matter. A channel of weight 0 is shown, and
+    moves nothing.
+    """
+
+    method: Method = "rrf"
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """By channel; one that is not named weighs 1."""
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise QueryError(f"There is no fusion '{self.method}': choose one of {', '.join(get_args(Method))}.")
+        for channel, weight in self.weights.items():
+            if not (np.isfinite(weight) and weight >= 0):
+                raise QueryError(f"The weight of '{channel}' is {weight}: it must be a number from 0 upwards.")
+
+    def shares(self, channels: tuple[str, ...]) -> dict[str, float]:
+        """The weights of these channels, summing to 1. Raises QueryError where all of them are 0."""
+        weights = {channel: float(self.weights.get(channel, 1.0)) for channel in channels}
+        total = sum(weights.values())
+        if not total > 0:
+            raise QueryError(f"All of {', '.join(channels)} have weight 0: give one of them a weight above 0.")
+        return {channel: weight / total for channel, weight in weights.items()}
+
+    def words(self, channels: tuple[str, ...]) -> str:
+        """The rule for these channels, in words."""
+        kind = {"rrf": "reciprocal ranks", "score": "normalised scores"}[self.method]
+        return f"{kind}, " + ", ".join(f"{channel} {self.weights.get(channel, 1.0):g}" for channel in channels)
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """b queries against p candidates."""
+
+    scores: Scores
+    """float64[b, p], the more the better; -inf for a candidate that stands in no channel's first places."""
+    parts: Mapping[str, Scores]
+    """By channel, float64[b, p]: what it added to each score. They sum to the scores."""
+    ranks: Mapping[str, Scores]
+    """By channel, float64[b, p], from 1, equal scores sharing the better rank; inf beyond the first `pool` places."""
+
+
+def fuse(rule: FusionRule, channels: Mapping[str, Scores], *, pool: int = POOL) -> Fused:
+    """Join the scores that each channel gives to the same candidates, float[b, p] each; -inf where it gives none.
+
+    "rrf": the sum of weight / (60 + rank) (Cormack et al. 2009, weighted). "score": the weighted sum of each channel's
+    scores at zero mean and unit variance over its first places (Montague and Aslam, CIKM 2001); a candidate beyond
+    them counts as the last of them. Candidates beyond the first `pool` places of every channel are no result.
+    """
+    shares = rule.shares(tuple(channels))
+    ranks = {channel: _ranks(scores, pool) for channel, scores in channels.items()}
+    parts: dict[str, Scores] = {}
+    for channel, scores in channels.items():
+        part = 1.0 / (RRF_CONSTANT + ranks[channel]) if rule.method == "rrf" else _normalised(scores, ranks[channel])
+        parts[channel] = shares[channel] * part
+    found = np.logical_or.reduce([np.isfinite(ranks[channel]) for channel in channels if shares[channel] > 0])
+    total = np.where(found, sum(parts.values()), -np.inf)
+    return Fused(total, parts, ranks)
+
+
+def _ranks(scores: Scores, pool: int) -> Scores:
+    """Places from 1; equal scores share the better one, so that the order of the candidates decides nothing."""
+    ranks = np.full(scores.shape, np.inf)
+    if not scores.shape[1]:
+        return ranks
+    for row, given in zip(ranks, scores, strict=True):
+        order = np.argsort(-given)  # equal scores need no order among themselves, and an unstable sort is much faster
+        values = given[order]
+        head = values[: np.searchsorted(-values, -values[min(pool, len(values)) - 1], side="right")]
+        head = head[np.isfinite(head)]
+        first = np.flatnonzero(np.append(True, head[1:] != head[:-1]))[: len(head)]
+        row[order[: len(head)]] = np.repeat(first, np.diff(np.append(first, len(head)))) + 1
+    return ranks
+
+
+def _normalised(scores: Scores, ranks: Scores) -> Scores:
+    inside = np.isfinite(ranks)
+    count = np.maximum(1, inside.sum(axis=1, keepdims=True))
+    known = np.where(inside, scores, 0.0).astype(np.float64)
+    mean = known.sum(axis=1, keepdims=True) / count
+    deviation = np.sqrt((np.where(inside, known - mean, 0.0) ** 2).sum(axis=1, keepdims=True) / count)
+    scale = np.where(deviation > 1e-9, deviation, np.inf)  # all alike: the channel has no say
+    last = np.where(inside, known, np.inf).min(axis=1, keepdims=True, initial=np.inf)
+    last = np.where(np.isfinite(last), last, 0.0)
+    normalised: Scores = (np.where(inside, known, last) - mean) / scale
+    return normalised
+
+
+@cache
+def default_rules() -> Mapping[str, FusionRule]:
+    """The rules that ship: by what a query holds ("text", "image", "text and image"), and "report", by which the two
+    ways to compare reports become one channel. How they were chosen is in the file.
+    """
+    return read_rules(_RULES)
+
+
+def read_rules(path: Path) -> dict[str, FusionRule]:
+    """Fusion rules from a TOML file in the layout of `fusion_rules.toml`. Raises QueryError where it is wrong."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise QueryError(
+            f"{path.name} cannot be read as TOML ({error}). Start from the fusion_rules.toml that ships."
+        ) from error
+    rules = {}
+    for name, entry in document.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("weights"), dict):
+            raise QueryError(f"{path.name}: '{name}' must be a table with `method` and `weights`.")
+        weights = entry["weights"]
+        if not all(isinstance(weight, int | float) and not isinstance(weight, bool) for weight in weights.values()):
+            raise QueryError(f"{path.name}: every weight of '{name}' must be a number.")
+        rules[name] = FusionRule(entry.get("method", "rrf"), weights)
+    return rules

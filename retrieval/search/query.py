@@ -1,0 +1,224 @@
+"""A query as data: all that decides an answer, so that it can be changed step by step, named, kept and run again."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from retrieval.errors import QueryError
+from retrieval.search.fusion import CHANNELS, Method
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+    from index_store import CaseFilter
+
+VERSION: Final = 1
+"""Of the JSON layout. A reader refuses a newer one."""
+TEXT_CHANNELS: Final = ("generated", "joint", "report")
+IMAGE_CHANNELS: Final = ("image",)
+DEFAULT_SEEDS: Final = (0, 1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of an image, as fractions of its width and height: 0 is left and top, 1 right and bottom."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def __post_init__(self) -> None:
+        values = dataclasses.astuple(self)
+        ordered = 0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1
+        if not (all(math.isfinite(value) for value in values) and ordered):
+            raise QueryError(
+                f"The region {values} is none: left and top must lie below right and bottom, all from 0 to 1."
+            )
+
+    def cut(self, image: PIL.Image.Image) -> PIL.Image.Image:
+        """This part of the image, at least one pixel wide and high."""
+        left, top = int(self.left * image.width), int(self.top * image.height)
+        right = max(left + 1, round(self.right * image.width))
+        bottom = max(top + 1, round(self.bottom * image.height))
+        return image.crop((left, top, right, bottom))
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked: text, an image, a case of the archive, or a text together with one of the others."""
+
+    text: str = ""
+    """Report text."""
+    image: bytes = b""
+    """An image file as it came. It is decoded under the archive's limits."""
+    label: str = ""
+    """What to call the image: its file's name."""
+    case: str = ""
+    """The key of a case of the archive, which asks by its images."""
+    image_id: int | None = None
+    """One image of that case, instead of all of them."""
+    region: Region | None = None
+    """A part of the image (of `image`, or of `image_id`), instead of all of it."""
+    more: tuple[str, ...] = ()
+    """Cases that the answer should resemble more (Rocchio)."""
+    less: tuple[str, ...] = ()
+    """Cases that it should resemble less."""
+    seeds: tuple[int, ...] = DEFAULT_SEEDS
+    """Of the images generated from the text, one each."""
+    preset: str = "draft"
+    """How they are sampled."""
+    site: str = ""
+    """The site that generated images must show; empty: what the text says."""
+    channels: tuple[str, ...] = ()
+    """The channels to ask; empty: all that the query allows and the search has."""
+    fusion: Method | None = None
+    """How to join them; None: as the search's rules say."""
+    weights: tuple[tuple[str, float], ...] = ()
+    """Weights by channel, which replace those of the search's rules."""
+    include_own_patient: bool = False
+    """Whether a query by case may be shown other cases of its own patient."""
+    k: int = 10
+    where: CaseFilter | None = None
+
+    def __post_init__(self) -> None:
+        if self.image and self.case:
+            raise QueryError("The query holds an image and a case: ask by one of the two.")
+        if not (self.text.strip() or self.image or self.case):
+            raise QueryError("Nothing is asked: the report is empty, and there is no image and no case.")
+        if self.k < 1:
+            raise QueryError(f"{self.k} cases were asked for: ask for at least 1.")
+        if self.image_id is not None and not self.case:
+            raise QueryError("An image of a case is named without the case: give both.")
+        if self.region is not None and not self.image and self.image_id is None:
+            raise QueryError("A region needs one image: give an image, or name one of the case's.")
+        for channel in self.channels:
+            if channel not in CHANNELS:
+                raise QueryError(f"There is no channel '{channel}': choose among {', '.join(CHANNELS)}.")
+            if channel not in self.possible_channels:
+                needed = "report text" if channel in TEXT_CHANNELS else "an image or a case"
+                raise QueryError(f"The channel '{channel}' needs {needed}, and the query holds none.")
+        if not self.seeds and "generated" in self.possible_channels:
+            raise QueryError("No generated image is left: keep at least one seed.")
+
+    @property
+    def kind(self) -> str:
+        """ "report", "image", "case", or two of them joined by " and "."""
+        held = [
+            name for name, value in (("report", self.text.strip()), ("image", self.image), ("case", self.case)) if value
+        ]
+        return " and ".join(held)
+
+    @property
+    def possible_channels(self) -> tuple[str, ...]:
+        """The channels that what the query holds allows."""
+        held = (IMAGE_CHANNELS if self.image or self.case else ()) + (TEXT_CHANNELS if self.text.strip() else ())
+        return tuple(channel for channel in CHANNELS if channel in held)
+
+    @property
+    def rule(self) -> str:
+        """Which of the fusion rules applies: "text", "image" or "text and image"."""
+        parts = [name for name, value in (("text", self.text.strip()), ("image", self.image or self.case)) if value]
+        return " and ".join(parts)
+
+    # Refinements: each is a new query
+
+    def more_like(self, case: str) -> Query:
+        """The answer should resemble this case more."""
+        return self._marked(case, more=True)
+
+    def less_like(self, case: str) -> Query:
+        """The answer should resemble this case less."""
+        return self._marked(case, more=False)
+
+    def unmarked(self, case: str) -> Query:
+        """Without a mark that was set on this case."""
+        return dataclasses.replace(
+            self,
+            more=tuple(key for key in self.more if key != case),
+            less=tuple(key for key in self.less if key != case),
+        )
+
+    def without_seed(self, seed: int) -> Query:
+        """Without the generated image of that seed. Raises QueryError where it is the last."""
+        if seed not in self.seeds:
+            raise QueryError(
+                f"The query has no generated image of seed {seed}: it has {', '.join(map(str, self.seeds))}."
+            )
+        return dataclasses.replace(self, seeds=tuple(one for one in self.seeds if one != seed))
+
+    def with_text(self, text: str) -> Query:
+        """Another report text; the generated images keep their seeds."""
+        return dataclasses.replace(self, text=text)
+
+    def within(self, region: Region | None, *, image_id: int | None = None) -> Query:
+        """Only this region of the image (of the case's image `image_id`); None: all of it again."""
+        return dataclasses.replace(self, region=region, image_id=self.image_id if image_id is None else image_id)
+
+    def _marked(self, case: str, *, more: bool) -> Query:
+        plain = self.unmarked(case)
+        if more:
+            return dataclasses.replace(plain, more=(*plain.more, case))
+        return dataclasses.replace(plain, less=(*plain.less, case))
+
+
+def query_to_dict(query: Query) -> dict[str, Any]:
+    """The query as plain JSON values, whole: `query_from_dict` gives it back. The image is base64."""
+    return {
+        "version": VERSION,
+        **dataclasses.asdict(query),
+        "image": base64.b64encode(query.image).decode("ascii"),
+        "weights": dict(query.weights),
+    }
+
+
+def query_from_dict(document: object) -> Query:
+    """The query that `query_to_dict` wrote, also after a way through JSON. Raises QueryError where it is none."""
+    from index_store import CaseFilter
+
+    try:
+        if not isinstance(document, dict):
+            raise TypeError("it is no object")
+        values = dict(document)
+        version = values.pop("version")
+        if not isinstance(version, int) or version > VERSION:
+            raise QueryError(f"The query was kept by a newer version ({version}): update coin-retrieval to run it.")
+        values["image"] = base64.b64decode(values["image"], validate=True)
+        values["region"] = Region(**values["region"]) if values["region"] else None
+        values["weights"] = tuple((str(name), float(weight)) for name, weight in values["weights"].items())
+        where = values["where"]
+        values["where"] = CaseFilter(**_tuples(where)) if where else None
+        for name in ("more", "less", "seeds", "channels"):
+            values[name] = tuple(values[name])
+        query = Query(**values)
+        _check_types(query)
+        return query
+    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
+        raise QueryError(f"This is no query that was kept by this software ({error}).") from error
+
+
+def query_from_json(text: str) -> Query:
+    """The query of a JSON text. Raises QueryError where it is none."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise QueryError(f"This is no JSON ({error}).") from error
+    return query_from_dict(document)
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _check_types(query: Query) -> None:
+    """What JSON cannot promise: that a word is a word and a number a number."""
+    words = (query.text, query.label, query.case, query.preset, query.site, *query.more, *query.less)
+    numbers = (query.k, *query.seeds, *(() if query.image_id is None else (query.image_id,)))
+    if not all(isinstance(word, str) for word in words) or not all(type(number) is int for number in numbers):
+        raise TypeError("a value is of the wrong type")

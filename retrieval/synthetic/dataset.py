@@ -1,0 +1,276 @@
+"""A synthetic data set: images drawn from a table of reports, some a report, as COIN's authors made theirs.
+
+    table ─► an image for each row and turn ─► those that are not there yet ─► one queue, full batches ─► PNG files
+                                                                                                        │
+                    metadata.jsonl, manifest.csv, README.md ◄─ duplicates told ◄─ all there ◄───────────┘
+
+    FOLDER/train/CLASS/REPORTHASH-SEED.png     torchvision's ImageFolder reads FOLDER/train, a class a folder
+    FOLDER/train/metadata.jsonl                `load_dataset("imagefolder", data_dir=FOLDER)` reads the whole
+    FOLDER/manifest.csv, README.md, set.json   every column of the table again; the card; what was drawn, and how
+    FOLDER/dropped/REPORTHASH-SEED.png         pictures that repeat another, and those that the table no longer asks for
+
+An image is named after its report's hash and its seed, and nothing else says that it is there: a run that was killed
+goes on where it stopped, and a table that grew costs only what is new. Each report has seeds of its own, which follow
+from its hash (`first_seed`): one seed is one noise, and one noise gives pictures of different reports the same layout
+(with the seeds 0 and 1 for all, 199 of 264 images of the starter counted as near duplicates). Of rows that say the
+same, each takes the next `per_report` seeds, so that every row has pictures of its own. Weights, sampling and size are
+the set's own: a folder that was begun with others is refused.
+
+Several processes, on one machine or many, share the work without a word between them: each draws the reports whose
+hash falls into its share, and a run without a share draws what is still missing and writes the files about the whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from filelock import FileLock
+
+from generation.atomic_write import write_whole
+from retrieval.encoder.encoder import Progress
+from retrieval.errors import SyntheticSetError
+from retrieval.synthetic.plan import SPLIT, SetImage, Share, plan_images
+
+if TYPE_CHECKING:
+    from generation import CoinGenerator, Preset, Provenance
+    from index_store import Problem, ReportRow, ReportTable
+
+DROPPED: Final = "dropped"
+RECIPE: Final = "set.json"
+_LOCK: Final = "set.lock"
+_NAME: Final = re.compile(r"[0-9a-f]{16}-[0-9]+\.png")
+_UNFINISHED: Final = re.compile(r"[0-9a-f]{16}-[0-9]+\.png\.[0-9a-f]{32}\.tmp")
+_STALE_SECONDS: Final = 3600.0
+"""How old an unfinished file must be to be taken for a killed process's."""
+_OURS: Final = frozenset({SPLIT, DROPPED, RECIPE, _LOCK, "manifest.csv", "README.md"})
+
+
+class SyntheticSet:
+    """The set of a table in a folder. Opening it makes the folder, checks what is there, and draws nothing.
+
+    Args:
+        per_report: images a row.
+        seed: added to every seed: another one draws other pictures.
+        size: edge in pixels; by default the base's own.
+
+    Raises `SyntheticSetError` where the folder holds something else, or a set of other weights, sampling or size, or
+    the table has no report that can be drawn; and what a generator raises of its weights.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        table: ReportTable,
+        generator: CoinGenerator,
+        *,
+        preset: str = "reference",
+        per_report: int = 4,
+        seed: int = 0,
+        size: int | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.table = table
+        self.per_report = per_report
+        self._generator = generator
+        self._preset: Preset = generator.sampling(preset)
+        self._size = size if size is not None else int(generator.describe()["size"])
+        # What cannot be drawn so is refused here, before the folder is made or bound to it.
+        generator.generate_queue([], preset=self._preset, size=self._size)
+        self._prompts: dict[str, str] = {}
+        rows, blank = _readable(table.rows, self._prompts, generator)
+        self.problems: tuple[Problem, ...] = (*table.problems, *(_blank(table, row) for row in blank))
+        if not rows:
+            raise SyntheticSetError(f"{table.path.name} holds no report that can be drawn. Check its column `report`.")
+        self.images = plan_images(rows, per_report=per_report, seed=seed)
+        self.recipe = _recipe(generator, self._preset, self._size)
+        self._open()
+
+    @property
+    def lock(self) -> FileLock:
+        """Held by whoever rearranges the folder or writes about the whole."""
+        return FileLock(self.folder / _LOCK)
+
+    def prompt(self, image: SetImage) -> str:
+        """What is encoded of its report."""
+        return self._prompts[image.row.report]
+
+    def draw(self, *, share: Share | None = None, batch_size: int = 4, progress: Progress | None = None) -> int:
+        """Draw what is missing, of one share or of all. Returns how many images that were.
+
+        `progress` counts images. Raises what `CoinGenerator.generate_queue` raises, and `OSError`; every image that was
+        finished before is there.
+        """
+        from generation import save_png
+
+        there = self.there()
+        missing = [
+            image
+            for image in self.images
+            if image.name not in there and (share is None or share.holds(image.report_sha256))
+        ]
+        for folder in {image.folder for image in missing}:
+            (self.folder / SPLIT / folder).mkdir(parents=True, exist_ok=True)
+        if progress is not None:
+            progress(0, len(missing))
+        # In the order of reports, so that their prompts are encoded once; a batch at a time, since a report's images
+        # are handed over together, and one that a thousand rows share must be neither held nor lost as a whole.
+        in_order = sorted(missing, key=lambda image: image.report_sha256)
+        groups = list(_batches(in_order, batch_size))
+        queue = self._generator.generate_queue(
+            [(group[0].row.report, [image.seed for image in group]) for group in groups],
+            preset=self._preset,
+            size=self._size,
+            batch_size=batch_size,
+        )
+        done = 0
+        for group, made in zip(groups, queue, strict=True):
+            for image, drawn in zip(group, made.images, strict=True):
+                save_png(drawn.image, self.folder / image.path, drawn.provenance)
+                done += 1
+            if progress is not None:
+                progress(done, len(missing))
+        return done
+
+    def there(self) -> dict[str, Path]:
+        """The set's images that are drawn, by name, wherever in the folder they lie.
+
+        By the files' headers alone: a file appears whole or not at all. What carries another prompt than this
+        version makes of the report, or no provenance, does not count, and is drawn again.
+        """
+        from generation import ProvenanceError, read_provenance
+
+        wanted = {image.name: image for image in self.images}
+        found = {}
+        for path in self.files():
+            image = wanted.get(path.name)
+            if image is None or path.name in found:
+                continue
+            try:
+                provenance = read_provenance(path)
+            except (ProvenanceError, OSError):
+                continue
+            if provenance is not None and self._is(image, provenance):
+                found[path.name] = path
+        return found
+
+    def files(self) -> list[Path]:
+        """Every image file of this kind in the folder: those of the classes first."""
+        inside = sorted((self.folder / SPLIT).glob("*/*.png")) + sorted((self.folder / DROPPED).glob("*.png"))
+        return [path for path in inside if _NAME.fullmatch(path.name)]
+
+    def clear_unfinished(self) -> None:
+        """Remove what killed processes left half-written."""
+        old = time.time() - _STALE_SECONDS
+        for path in (self.folder / SPLIT).glob("*/*.tmp"):
+            if _UNFINISHED.fullmatch(path.name) and path.stat().st_mtime < old:
+                path.unlink(missing_ok=True)
+
+    def _is(self, image: SetImage, provenance: Provenance) -> bool:
+        recipe = self.recipe
+        return (
+            provenance.report_sha256 == image.report_sha256
+            and provenance.seed == image.seed
+            and provenance.prompt == self.prompt(image)
+            and provenance.model_fingerprint == recipe["base_fingerprint"]
+            and provenance.lora_fingerprint == recipe["lora_fingerprint"]
+            and [provenance.preset, provenance.steps, provenance.guidance] == recipe["sampling"][:3]
+            and provenance.negative_prompt == recipe["negative_prompt"]
+            and (provenance.width, provenance.height) == (self._size, self._size)
+        )
+
+    def _open(self) -> None:
+        if self.folder.is_dir() and not (self.folder / RECIPE).exists():
+            foreign = sorted(path.name for path in self.folder.iterdir() if path.name not in _OURS)
+            if foreign:
+                raise SyntheticSetError(
+                    f"{self.folder} holds other files ({len(foreign)}, no {RECIPE} among them) and no set of generated "
+                    "images. Name a new or an empty folder."
+                )
+        (self.folder / SPLIT).mkdir(parents=True, exist_ok=True)
+        with self.lock:  # two shares may begin together
+            path = self.folder / RECIPE
+            if not path.exists() or not self.files():  # nothing is drawn yet that would bind it
+                write_whole(path, f"{json.dumps({'recipe': self.recipe}, indent=2)}\n".encode())
+                return
+            begun = read_recipe(self.folder)
+            # Names are for people: the same weights in another folder are the same.
+            deciding = [name for name in self.recipe if name not in ("base", "lora")]
+            if differing := [name for name in deciding if begun.get(name) != self.recipe[name]]:
+                raise SyntheticSetError(
+                    f"The set in {self.folder} was drawn with other settings ({', '.join(sorted(differing))}). Name "
+                    "another folder for these, or use the weights, sampling and size it was begun with "
+                    f"(preset {begun.get('sampling', ['?'])[0]}, {begun.get('size')} px)."
+                )
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """How a set was drawn. Raises `SyntheticSetError` where the folder holds no set."""
+    try:
+        stored = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        recipe = stored["recipe"]
+    except FileNotFoundError:
+        raise SyntheticSetError(f"{folder} holds no set of generated images: it has no {RECIPE}.") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SyntheticSetError(
+            f"{folder / RECIPE} cannot be read. Name another folder; the images in this one say in their files how "
+            "they were drawn."
+        ) from error
+    if not isinstance(recipe, dict):
+        raise SyntheticSetError(f"{folder / RECIPE} is damaged. Name another folder.")
+    return recipe
+
+
+def _recipe(generator: CoinGenerator, preset: Preset, size: int) -> dict[str, Any]:
+    about = generator.describe()
+    options = sorted([name, value] for name, value in preset.scheduler_options.items())
+    return {
+        "base": about["base"],
+        "base_fingerprint": about["base_fingerprint"],
+        "lora": about["lora"],
+        "lora_fingerprint": about["lora_fingerprint"],
+        "sampling": [preset.name, preset.steps, preset.guidance, preset.scheduler, options],
+        "size": size,
+        "negative_prompt": generator.negative_prompt,
+        "long_reports": generator.long_reports,
+        "glossary": generator.uses_glossary,
+    }
+
+
+def _readable(
+    rows: Sequence[ReportRow], prompts: dict[str, str], generator: CoinGenerator
+) -> tuple[list[ReportRow], list[ReportRow]]:
+    """The rows whose report can be drawn, and those whose cannot; `prompts` takes what is encoded of each."""
+    from generation import EmptyReportError
+
+    good, blank = [], []
+    for row in rows:
+        try:
+            if row.report not in prompts:
+                prompts[row.report] = generator.prompt(row.report).text
+            good.append(row)
+        except EmptyReportError:
+            blank.append(row)
+    return good, blank
+
+
+def _blank(table: ReportTable, row: ReportRow) -> Problem:
+    from index_store import Problem
+
+    return Problem(f"{table.path.name}, line {row.line}", "has a report without words", "Write the report.")
+
+
+def _batches(images: Sequence[SetImage], size: int) -> Iterator[list[SetImage]]:
+    """In their order, each of one report and of at most `size` images."""
+    group: list[SetImage] = []
+    for image in images:
+        if group and (len(group) == max(1, size) or image.report_sha256 != group[0].report_sha256):
+            yield group
+            group = []
+        group.append(image)
+    if group:
+        yield group

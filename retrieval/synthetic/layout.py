@@ -1,0 +1,173 @@
+"""What a synthetic set's folder says about its images: where each lies, and the tables and the card beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from generation.atomic_write import write_whole
+from retrieval.encoder.encoder import Progress
+from retrieval.errors import SyntheticSetError
+from retrieval.generated.duplicates import Duplicates, Look, find_duplicates, look_at
+from retrieval.synthetic.dataset import DROPPED, RECIPE, SyntheticSet
+from retrieval.synthetic.dataset_card import card_text
+from retrieval.synthetic.plan import SPLIT, SetSummary, class_of
+
+if TYPE_CHECKING:
+    pass
+
+MANIFEST: Final = "manifest.csv"
+OURS: Final = ("image", "report", "class", "seed", "report_sha256", "prompt", "synthetic", "near_duplicate_of")
+"""Columns of the manifest that this module writes; an input's column of such a name is carried as `source_NAME`."""
+WORKERS: Final = 8
+
+
+def finish_set(made: SyntheticSet, *, drawn: int, seconds: float, progress: Progress | None = None) -> SetSummary:
+    """Tell duplicates, put every image into its class, and write the tables and the card over what is there.
+
+    All images must be drawn. Killed in between, it is done again by the next run: the images themselves are never
+    rewritten. `progress` counts images looked at.
+
+    Raises `SyntheticSetError` where images are missing, or damaged ones were found: those are removed, so that running
+    again draws them.
+    """
+    with made.lock:
+        there = made.there()
+        if missing := sum(image.name not in there for image in made.images):
+            raise SyntheticSetError(f"{missing} images of the set are not drawn yet. Run the same command again.")
+        looks = _look_at_all([there[image.name] for image in made.images], progress)
+        duplicates = find_duplicates(looks)
+        set_aside = _arrange(made, duplicates, there)
+        made.clear_unfinished()
+        kept = [place for place in range(len(made.images)) if place not in duplicates.exact]
+        _write_tables(made, kept, duplicates)
+        summary = SetSummary(
+            folder=made.folder,
+            images=len(kept),
+            drawn=drawn,
+            reports=len({image.row.line for image in made.images}),
+            distinct_reports=len({image.report_sha256 for image in made.images}),
+            classes=dict(sorted(Counter(made.images[place].folder for place in kept).items())),
+            exact_duplicates=len(duplicates.exact),
+            near_duplicates=len(duplicates.near),
+            set_aside=set_aside,
+            seconds=seconds,
+            skipped=made.problems,
+        )
+        counts = {
+            name: getattr(summary, name)
+            for name in ("images", "reports", "distinct_reports", "classes", "exact_duplicates", "near_duplicates")
+        }
+        write_whole(
+            made.folder / RECIPE, f"{json.dumps({'recipe': made.recipe, 'counts': counts}, indent=2)}\n".encode()
+        )
+        write_whole(made.folder / "README.md", card_text(made, summary).encode())
+    return summary
+
+
+def _look_at_all(paths: Sequence[Path], progress: Progress | None) -> list[Look]:
+    from index_store import ImageProblem, decode_image
+
+    def look(path: Path) -> Look | None:
+        try:
+            return look_at(decode_image(path))
+        except ImageProblem:
+            return None
+
+    looks: list[Look] = []
+    damaged = 0
+    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
+        for done, (path, found) in enumerate(zip(paths, pool.map(look, paths), strict=True), start=1):
+            if found is None:
+                path.unlink(missing_ok=True)
+                damaged += 1
+            else:
+                looks.append(found)
+            if progress is not None:
+                progress(done, len(paths))
+    if damaged:
+        raise SyntheticSetError(
+            f"{damaged} images of the set were damaged and have been removed. Run the same command again to draw them "
+            "anew, and check the disk."
+        )
+    return looks
+
+
+def _arrange(made: SyntheticSet, duplicates: Duplicates, there: Mapping[str, Path]) -> int:
+    """Move each image to where it belongs. Returns how many were set aside that the table does not ask for."""
+    wanted = {}
+    for place, image in enumerate(made.images):
+        at = f"{DROPPED}/{image.name}" if place in duplicates.exact else image.path
+        wanted[image.name] = made.folder / at
+    set_aside = 0
+    for path in made.files():
+        home = wanted.get(path.name)
+        if home is None:
+            home = made.folder / DROPPED / path.name
+            set_aside += 1
+        elif path != there[path.name]:  # the same image twice: two runs drew it at a time
+            path.unlink()
+            continue
+        if path != home:
+            home.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(home)
+    for folder in (made.folder / SPLIT).iterdir():
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()  # torchvision's ImageFolder refuses a class without images
+    return set_aside
+
+
+def _write_tables(made: SyntheticSet, kept: Sequence[int], duplicates: Duplicates) -> None:
+    columns = carried_columns(column for column in made.table.columns if column != "report")
+    records = []
+    for place in kept:
+        image = made.images[place]
+        like = duplicates.near.get(place)
+        records.append(
+            {
+                "image": image.path,
+                "report": image.row.report,
+                "class": class_of(image.row),
+                **{name: image.row.cells.get(column, "") for column, name in columns.items()},
+                "seed": image.seed,
+                "report_sha256": image.report_sha256,
+                "prompt": made.prompt(image),
+                "synthetic": "true",
+                "near_duplicate_of": "" if like is None else made.images[like].path,
+            }
+        )
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(records[0]))
+    writer.writeheader()
+    writer.writerows(records)
+    lines = [json.dumps(_hugging_face(record), ensure_ascii=False) for record in records]
+    write_whole(made.folder / SPLIT / "metadata.jsonl", ("\n".join(lines) + "\n").encode())
+    write_whole(made.folder / MANIFEST, text.getvalue().encode())
+
+
+def carried_columns(columns: Iterable[str]) -> dict[str, str]:
+    """Each column of the input and the name it is carried under."""
+    named: dict[str, str] = {}
+    taken = {*OURS, *(columns := list(columns))}
+    for column in columns:
+        name = column
+        while name in OURS or (name != column and name in taken):
+            name = f"source_{name}"
+        taken.add(name)
+        named[column] = name
+    return named
+
+
+def _hugging_face(record: Mapping[str, object]) -> dict[str, object]:
+    """A row as `datasets` reads it: `file_name` becomes its image, from the folder of the file that names it."""
+    shown = {name: value for name, value in record.items() if name != "image"}
+    # Such a name would be taken for another image.
+    renamed = {f"{name}_" if name.endswith(("file_name", "file_names")) else name: v for name, v in shown.items()}
+    return {"file_name": str(record["image"]).removeprefix(f"{SPLIT}/"), **renamed}

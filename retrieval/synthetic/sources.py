@@ -1,0 +1,191 @@
+"""Where `augmentation` takes its images from: labelled real ones, and synthetic ones of their reports."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from generation import text_sha256
+from retrieval.encoder.embedding_cache import VectorShelf
+from retrieval.encoder.encoder import Encoder, Progress
+from retrieval.encoder.thumbnails import Thumbnails
+from retrieval.errors import EvaluationError, SyntheticSetError
+from retrieval.evaluation.dataset import read_labelled
+from retrieval.generated.batch_generation import Drawings, GenerationPlan
+from retrieval.synthetic.dataset import read_recipe
+from retrieval.synthetic.patient_splits import LabelledImages
+from retrieval.synthetic.plan import class_name, first_seed
+from retrieval.synthetic.references import describe_images, manifest_references
+from retrieval.synthetic.utility import SyntheticImages
+
+if TYPE_CHECKING:
+    from index_store import Archive
+
+AT_ONCE: Final = 64
+"""Images that are drawn, and kept, at a time."""
+
+
+def archive_images(
+    archive: Archive, encoder: Encoder | Thumbnails, *, work: Path | None = None, progress: Progress | None = None
+) -> LabelledImages:
+    """An archive's images whose case has a category, with their stored vectors; thumbnails are made of the files.
+
+    Raises `EvaluationError` where there are none, `index_store.EncoderMismatchError` where another encoder embedded it.
+    """
+    cases = read_labelled(archive)
+    ids = cases.image_ids.tolist()
+    if isinstance(encoder, Thumbnails):
+        named = [
+            (str(number), path, sha256) for number, path, sha256 in zip(ids, cases.paths, cases.hashes, strict=True)
+        ]
+        vectors, _, readable = describe_images(named, encoder, work, progress)
+        if not readable.all():
+            raise EvaluationError(f"{(~readable).sum()} images of the archive cannot be read: run `coin doctor`.")
+    else:
+        archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)  # refuses another one
+        vectors = archive.vectors_of(ids, encoder.fingerprint)
+    slides = {image.id: image.slide for case in archive.cases() for image in case.images}
+    return LabelledImages(
+        source=archive.path.name,
+        vectors=vectors,
+        classes=tuple(class_name(cases.labels[case].site, cases.labels[case].category) for case in cases.case_of),
+        patients=tuple(cases.patient_names[case] for case in cases.case_of),
+        slides=tuple(slides[image] for image in ids),
+        reports=tuple(cases.reports[case] for case in cases.case_of),
+        left_out=sum(len(case.images) for case in archive.cases()) - len(cases.image_ids),
+    )
+
+
+def manifest_images(
+    manifest: Path | str,
+    encoder: Encoder | Thumbnails,
+    *,
+    images: Path | str | None = None,
+    kinds: tuple[str, ...] = (),
+    work: Path | None = None,
+    progress: Progress | None = None,
+) -> LabelledImages:
+    """A manifest's images whose row has a category, read where they lie; of certain `kinds` (field, cell …) alone.
+
+    Raises what `reference_images.manifest_references` raises, and `EvaluationError` where no row has a category.
+    """
+    read = manifest_references(manifest, encoder, images=images, work=work, progress=progress)
+    wanted = [place for place, row in enumerate(read.rows) if not kinds or row.kind in kinds]
+    keep = [place for place in wanted if read.rows[place].category]
+    if not keep:
+        raise EvaluationError(f"{read.source} gives no image a category: put a column `category` into it.")
+    rows = [read.rows[place] for place in keep]
+    return LabelledImages(
+        source=read.source,
+        vectors=read.vectors[keep],
+        classes=tuple(class_name(row.site, row.category) for row in rows),
+        patients=tuple(row.patient for row in rows),
+        slides=tuple(row.slide for row in rows),
+        reports=tuple(row.report for row in rows),
+        left_out=len(wanted) - len(keep),
+    )
+
+
+class DrawnImages:
+    """Synthetic images drawn of the reports as they are asked for; only their vectors are kept, on a shelf.
+
+    Each class gets `per_class` images: its reports take turns, each turn with the report's next seed, as in a synthetic
+    set (`synthetic_plan.first_seed`). The same reports give the same images, so that folds share what they have in
+    common, and an interrupted check goes on.
+    """
+
+    def __init__(
+        self, plan: GenerationPlan, encoder: Encoder | Thumbnails, *, per_class: int, work: Path | None = None
+    ) -> None:
+        folder = None if work is None else work / "augment" / encoder.fingerprint[:16]
+        self._drawings = Drawings(plan, encoder, VectorShelf(folder, encoder.dim))
+        self._nothing = np.empty((0, encoder.dim), dtype=np.float32)
+        self._plan = plan
+        self._per_class = per_class
+
+    @property
+    def words(self) -> str:
+        plan = self._plan
+        return f"{self._per_class} images a class, preset {plan.preset}, weights {plan.generator.fingerprint[:12]}"
+
+    def images(self, texts: Mapping[str, int], progress: Progress | None) -> SyntheticImages:
+        """Raises what `CoinGenerator.generate_queue` and `Encoder.encode_images` raise; what was made is kept."""
+        hashes = {text: text_sha256(text) for text in texts}
+        of_class: dict[int, list[str]] = {}
+        for text in sorted(texts, key=lambda text: hashes[text]):
+            of_class.setdefault(texts[text], []).append(text)
+        asked = []
+        for own in of_class.values():
+            for turn, text in enumerate(own[: self._per_class]):
+                seed, count = first_seed(hashes[text]), -(-(self._per_class - turn) // len(own))
+                asked.append((text, list(range(seed, seed + count))))
+        wanted = ((text, seed) for text, seeds in asked for seed in seeds)
+        self._draw([(text, seed) for text, seed in wanted if not self._drawings.are_made(text, [seed])], progress)
+        place = {text: i for i, text in enumerate(sorted(texts))}
+        return SyntheticImages(
+            np.concatenate([self._nothing, *(self._drawings.vectors(text, seeds) for text, seeds in asked)]),
+            np.array([texts[text] for text, seeds in asked for _ in seeds], dtype=np.int64),
+            np.array([place[text] for text, seeds in asked for _ in seeds], dtype=np.int64),
+        )
+
+    def _draw(self, missing: list[tuple[str, int]], progress: Progress | None) -> None:
+        """A portion at a time, each kept before the next: batches are full, and little is lost with a killed run."""
+        if missing and progress is not None:
+            progress(0, len(missing))
+        for start in range(0, len(missing), AT_ONCE):
+            portion: dict[str, list[int]] = {}
+            for text, seed in missing[start : start + AT_ONCE]:
+                portion.setdefault(text, []).append(seed)
+            done = start
+            for seeds, _ in zip(portion.values(), self._drawings.draw(list(portion.items())), strict=True):
+                done += len(seeds)
+                if progress is not None:
+                    progress(done, len(missing))
+
+
+class SetImages:
+    """The images of a set that `coin generate --manifest` drew: of the reports asked for, told by their hashes.
+
+    Images of other reports, a test patient's among them, take no part. Raises `SyntheticSetError` where the folder
+    holds no finished set, `EvaluationError` where its images cannot be read.
+    """
+
+    def __init__(
+        self, folder: Path, encoder: Encoder | Thumbnails, *, work: Path | None = None, progress: Progress | None = None
+    ):
+        from index_store import ImageProblem, content_hash
+
+        recipe = read_recipe(folder)
+        try:
+            with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
+                rows = [(row["image"], row["report_sha256"]) for row in csv.DictReader(file)]
+            named = [(image, folder / image, content_hash(folder / image)) for image, _ in rows]
+        except (OSError, KeyError, csv.Error, ImageProblem) as error:
+            raise SyntheticSetError(
+                f"The set in {folder} is not finished or not whole. Run `coin generate --manifest` once more, without "
+                "--shard."
+            ) from error
+        self._vectors, _, readable = describe_images(named, encoder, work, progress)
+        self._hashes = [sha256 for (_, sha256), whole in zip(rows, readable, strict=True) if whole]
+        self._words = (
+            f"the set in {folder.name}, preset {recipe['sampling'][0]}, base {recipe['base_fingerprint'][:12]}"
+        )
+
+    @property
+    def words(self) -> str:
+        return self._words
+
+    def images(self, texts: Mapping[str, int], progress: Progress | None) -> SyntheticImages:
+        hashed = {text_sha256(text): text for text in texts}
+        place = {text: i for i, text in enumerate(sorted(texts))}
+        keep = [i for i, sha256 in enumerate(self._hashes) if sha256 in hashed]
+        of = [hashed[self._hashes[i]] for i in keep]
+        return SyntheticImages(
+            self._vectors[keep],
+            np.array([texts[text] for text in of], dtype=np.int64),
+            np.array([place[text] for text in of], dtype=np.int64),
+        )

@@ -1,0 +1,220 @@
+"""Whether an encoder finds better after its fine-tuning, on patients that neither it nor the tuning's choices saw.
+
+Held-out patients' cases ask, by leave-one-patient-out as `coin evaluate` does it (`leave_one_out`): among all other
+patients' images, by image and by report, where cases have categories. Besides, and without any category: whether a
+report finds, among the held-out images, one that it was written of; an image whose report says the same in the same
+words counts as one. Both encoders answer the same queries, and their differences are resampled together, by patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from generation.training.data.pairs import TrainingPair
+from retrieval.arrays import Bools, Ints, Vectors
+from retrieval.errors import EvaluationError
+from retrieval.evaluation.dataset import LabelledCases, labelled_cases
+from retrieval.evaluation.leave_one_out import evaluate_families
+from retrieval.evaluation.results import FamilyResult
+from retrieval.evaluation.scorers import ByVectors, Family
+from retrieval.evaluation.tables import CHANCE
+from retrieval.search.batch import mean_queries
+from retrieval.statistics.cluster_bootstrap import MacroBootstrap
+from retrieval.statistics.estimate import Estimate
+
+BEFORE: Final = "before"
+AFTER: Final = "after"
+METRICS: Final = ("P@5", "P@10", "mAP", "R@10")
+RECALLS: Final = (1, 5, 10)
+NOT_SURE: Final = "one patient"
+BY_IMAGE: Final = "image finds its category"
+BY_REPORT: Final = "report finds its category"
+OWN: Final = "report finds its image"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One figure, before and after. `difference` is paired; `chance` is None where nothing is expected of it."""
+
+    asked: str
+    metric: str
+    queries: int
+    patients: int
+    before: Estimate
+    after: Estimate
+    difference: Estimate
+    chance: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """better, worse, or no sure difference (the interval of the difference holds 0); not sure, of one patient."""
+        if self.patients < 2:
+            return NOT_SURE
+        if self.difference.low > 0:
+            return "better"
+        return "worse" if self.difference.high < 0 else "no sure difference"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All figures, and what could not be measured, in words."""
+
+    figures: tuple[Compared, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """Whether it got better, in a sentence for each way of asking."""
+        made = []
+        for asked in dict.fromkeys(figure.asked for figure in self.figures):
+            told = [figure for figure in self.figures if figure.asked == asked]
+            parts = [f"{figure.metric} {figure.difference.mean:+.3f}" for figure in told]
+            if told[0].patients < 2:
+                parts[-1] += " (all of one patient, so that nothing says how sure)"
+            else:
+                parts = [f"{part} ({figure.verdict})" for part, figure in zip(parts, told, strict=True)]
+            made.append(f"{asked[0].upper()}{asked[1:]}: {', '.join(parts)}.")
+        return " ".join(made)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What one encoder makes of the compared pairs: `images` float32[n, d], and `reports` float32[m, d] by text."""
+
+    images: Vectors
+    reports: Mapping[str, Vectors]
+
+
+def compare(pairs: Sequence[TrainingPair], held_out: Bools, before: Seen, after: Seen, *, seed: int = 0) -> Comparison:
+    """Compare two encoders on pairs of which those of `held_out`, bool[n], ask. Some pair must be held out."""
+    notes: list[str] = []
+    figures = _own_images(pairs, held_out, before, after, seed)
+    try:
+        figures = [*_categories(pairs, held_out, before, after, seed), *figures]
+    except EvaluationError as error:
+        notes.append(f"Finding categories was not measured. {error}")
+    return Comparison(tuple(figures), tuple(notes))
+
+
+def _categories(pairs: Sequence[TrainingPair], held_out: Bools, before: Seen, after: Seen, seed: int) -> list[Compared]:
+    cases, place_of = _cases(pairs)
+    asks = {_case_key(pair) for pair, held in zip(pairs, held_out, strict=True) if held}
+    asking = np.flatnonzero([key in asks for key in cases.keys])
+    if not len(asking):
+        raise EvaluationError("No held-out case has a category.")
+    channels = []
+    for name, seen in ((BEFORE, before), (AFTER, after)):
+        images = seen.images[place_of]
+        queries = mean_queries(images, cases.case_of, len(cases.keys))
+        reports = np.stack([seen.reports[report] for report in cases.reports])
+        channels += [ByVectors(f"image, {name}", queries, images), ByVectors(f"report, {name}", reports, images)]
+    families = [
+        Family(asked, "", asking, rows, ((rows[1], rows[0]),))
+        for asked, rows in (
+            (BY_IMAGE, (f"image, {BEFORE}", f"image, {AFTER}")),
+            (BY_REPORT, (f"report, {BEFORE}", f"report, {AFTER}")),
+        )
+    ]
+    results = evaluate_families(cases, channels, families, seed=seed)
+    return [figure for family, result in zip(families, results, strict=True) for figure in _figures(family, result)]
+
+
+def _figures(family: Family, result: FamilyResult) -> list[Compared]:
+    task = next(task for task in result.tasks if task.name.startswith("category"))  # of the whole archive, if there
+    whole = task.parts[0]
+    scores = {row.channel: row.scores for row in whole.rows}
+    (difference,) = task.differences
+    return [
+        Compared(
+            asked=family.name,
+            metric=metric,
+            queries=whole.queries,
+            patients=whole.patients,
+            before=scores[family.rows[0]][metric],
+            after=scores[family.rows[1]][metric],
+            difference=difference.scores[metric],
+            chance=scores[CHANCE][metric].mean,
+        )
+        for metric in METRICS
+    ]
+
+
+def _cases(pairs: Sequence[TrainingPair]) -> tuple[LabelledCases, np.ndarray]:
+    """The pairs that have a category as cases, and for each image of these the place of its pair."""
+    from index_store import Case, Image
+
+    of: dict[str, list[int]] = {}
+    for place, pair in enumerate(pairs):
+        of.setdefault(_case_key(pair), []).append(place)
+    made = []
+    for number, (key, places) in enumerate(of.items(), start=1):
+        pair = pairs[places[0]]
+        known = pair.particulars
+        made.append(
+            Case(
+                id=number,
+                key=key,
+                patient=pair.patient,
+                report=pair.report,
+                site=known.get("site", ""),
+                system=known.get("system", ""),
+                category=known.get("category", ""),
+                images=tuple(
+                    Image(place, key, Path(), sha256=pairs[place].content, width=0, height=0) for place in places
+                ),
+            )
+        )
+    cases = labelled_cases(made)
+    return cases, cases.image_ids
+
+
+def _case_key(pair: TrainingPair) -> str:
+    return f"{pair.patient}\0{pair.case or pair.content}"
+
+
+def _own_images(pairs: Sequence[TrainingPair], held_out: Bools, before: Seen, after: Seen, seed: int) -> list[Compared]:
+    """Each held-out pair's report asks among all held-out images."""
+    held = np.flatnonzero(held_out)
+    asking = [pairs[place] for place in held.tolist()]
+    reports = {text: number for number, text in enumerate(dict.fromkeys(pair.report for pair in asking))}
+    said = np.array([reports[pair.report] for pair in asking])
+    patients = np.unique(np.array([pair.patient for pair in asking]), return_inverse=True)[1]
+    bootstrap = MacroBootstrap(patients, np.zeros(len(held), dtype=np.int64), 1, seed=seed)
+    ranks = {
+        name: _first_ranks(np.stack([seen.reports[text] for text in reports]), seen.images[held], said)[said]
+        for name, seen in ((BEFORE, before), (AFTER, after))
+    }
+    alike = np.bincount(said)[said]
+    figures = []
+    for k in RECALLS:
+        values = {name: (rank < k).astype(np.float64) for name, rank in ranks.items()}
+        averages = {name: of[0] for name, of in bootstrap.mean(values, [np.zeros(1, dtype=np.int64)]).items()}
+        places = np.arange(min(k, len(held)))  # that none of them is alike: one after the other without replacement
+        missed = np.clip(1 - alike[:, None] / (len(held) - places), 0, 1).prod(axis=1)
+        figures.append(
+            Compared(
+                asked=OWN,
+                metric=f"R@{k}",
+                queries=len(held),
+                patients=len(np.unique(patients)),
+                before=averages[BEFORE].estimate,
+                after=averages[AFTER].estimate,
+                difference=averages[AFTER].minus(averages[BEFORE]),
+                chance=float(1 - missed.mean()),
+            )
+        )
+    return figures
+
+
+def _first_ranks(reports: Vectors, images: Vectors, said: Ints) -> Ints:
+    """int[m], from 0: where the first image of m reports' own stands; `said`, int[n], is which report images are of."""
+    first = np.empty(len(reports), dtype=np.int64)
+    for number, report in enumerate(reports):
+        order = np.argsort(-(images @ report), kind="stable")
+        first[number] = int(np.argmax(said[order] == number))
+    return first

@@ -1,0 +1,107 @@
+"""The model card of a fine-tuned encoder: data, settings, and whether it got better, in figures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from generation.atomic_write import write_whole
+from generation.training.data.pairs import PairCounts
+from generation.training.model_card import counts_table, page, settings_table, skipped_list, table
+from retrieval.training.before_after import Comparison
+from retrieval.training.encoder_settings import EncoderSettings
+
+
+@dataclass(frozen=True)
+class EncoderTuning:
+    """A finished fine-tuning."""
+
+    folder: Path
+    encoder: str
+    before_fingerprint: str
+    after_fingerprint: str
+    data_fingerprint: str
+    device: str
+    steps: int
+    seconds_a_step: float
+    """Of the steps alone, without decoding, validation and comparison."""
+    trained_share: float
+    """Of the model's weights, the LoRA's among them."""
+    trained: PairCounts
+    held_out: PairCounts
+    skipped: Mapping[str, int]
+    settings: EncoderSettings
+    validation: Sequence[tuple[int, float]]
+    comparison: Comparison
+
+
+def write_card(tuning: EncoderTuning) -> Path:
+    """README.md beside the weights; returns it."""
+    settings = {
+        **dataclasses.asdict(tuning.settings),
+        "learning_rate": tuning.settings.peak_rate,
+        "steps": tuning.steps,
+    }
+    made = {
+        "encoder": tuning.encoder,
+        "its fingerprint": tuning.before_fingerprint,
+        "fingerprint of this one": tuning.after_fingerprint,
+        "fingerprint of the data": tuning.data_fingerprint,
+        "trained on": tuning.device,
+        "share of the weights trained": f"{100 * tuning.trained_share:.1f} %",
+        "seconds a step": f"{tuning.seconds_a_step:.2f}",
+    }
+    curve = [[str(step), f"{loss:.4f}"] for step, loss in tuning.validation]
+    text = page(
+        "Encoder for cytology images and reports",
+        front={"library_name": "open_clip", "tags": ["clip", "research-use-only"]},
+        sections={
+            "": [
+                "An open_clip model, fine-tuned on image-report pairs. An archive takes it by `coin reembed --encoder "
+                "THIS_FOLDER`: searches go on with the encoder before until the new one has embedded everything.",
+            ],
+            "Before and after": [
+                tuning.comparison.words,
+                comparison_table(tuning.comparison),
+                "On held-out patients' cases, found among the images of all other patients (categories) or among the "
+                "held-out images (own image; one whose report says the same counts). 95 % intervals from resampled "
+                "patients; differences are paired. An interval that holds 0 shows no sure difference.",
+                *tuning.comparison.notes,
+            ],
+            "Data": [
+                counts_table({"trained on": tuning.trained, "held out": tuning.held_out}),
+                f"Held out are whole patients, one in {tuning.settings.hold_out} by a hash of their name; nothing was "
+                "learned from them. Whether the encoder before saw them elsewhere is not known here.",
+                skipped_list(tuning.skipped),
+                "An encoder can give away whether an image was among those it learned from: it is as confidential as "
+                "they are.",
+            ],
+            "Validation": [
+                table(["step", "validation loss"], curve),
+                "The contrastive loss of held-out pairs, always the same ones.",
+            ],
+            "Settings": [settings_table(settings)],
+            "Made with": [table(["", ""], [[name, value] for name, value in made.items()])],
+        },
+    )
+    return write_whole(tuning.folder / "README.md", text.encode())
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """All figures as a Markdown table."""
+    rows = [
+        [
+            figure.asked,
+            figure.metric,
+            f"{figure.queries} of {figure.patients}",
+            str(figure.before),
+            str(figure.after),
+            str(figure.difference),
+            "" if figure.chance is None else f"{figure.chance:.3f}",
+            figure.verdict,
+        ]
+        for figure in comparison.figures
+    ]
+    return table(["", "metric", "queries of patients", "before", "after", "difference", "chance", ""], rows)

@@ -1,0 +1,3 @@
+from retrieval.training.starter.train import main
+
+main()

@@ -1,0 +1,268 @@
+"""Train the starter, whole: `python -m retrieval.training.starter.train --work runs/starter --minutes 150`.
+
+Stages, each skipped where its result is already in the work folder, so that a run goes on where it stopped:
+
+    reports ──► vocabulary ─► reader ─┬─► text encoders ─┐
+    phantoms ─► autoencoder ─► latents┼──────────────────┴─► denoiser ─► LoRA ─┬─► result/{clip, base, lora}
+        └────────────┴────────────────┴─► short reader ─► clip ────────────────┘
+
+The CLIP sees phantoms also as the autoencoder restores them, since that is how generated images will look. Its image
+tower starts from ImageNet where `--imagenet` names the weights (timm's tf_efficientnet_lite0 as safetensors), and
+learns from nothing without.
+
+Nothing of `../shared/data/coin-examples` is read. Real smears are read only where `--smears` names their manifest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from generation.phantom import PROFILES, Phantom
+from generation.phantom.reports import write_report
+from generation.phantom.wording import WORDS, Wording
+from generation.training.adapter import add_lora, save_lora
+from generation.training.starter.autoencoder import encode, restore, train_autoencoder
+from generation.training.starter.base import TextEncoders, assemble_base
+from generation.training.starter.dataset import PhantomSet, draw_training_set
+from generation.training.starter.denoiser import Encoded, train_denoiser, unet_config
+from generation.training.starter.vocabulary import build_vocabulary
+from retrieval.training.starter.clip import EMBED_DIM, write_imagenet_start
+from retrieval.training.starter.image_tower import train_image_tower
+from retrieval.training.starter.pretrain_text_tower import train_reader
+from retrieval.training.starter.sampler import Pairs
+from retrieval.training.starter.sdxl_text_encoders import hand_on_text_tower
+from retrieval.training.starter.short_text_tower import shorten_text_tower
+from retrieval.training.starter.smears import load_smears
+
+PHANTOMS = 24_000
+RESTORED_EVERY = 5
+BATCH = (20, 12, 56)  # phantoms, restored phantoms and smears in a batch of the image tower
+SHARES = {"autoencoder": 0.13, "reader": 0.06, "short reader": 0.05, "clip": 0.35, "denoiser": 0.37, "lora": 0.04}
+"""Of the training time."""
+FULL_REPORTS = slice(1, None)  # column 0 of the texts is the short caption
+ALL_TEXTS = slice(None)
+
+Log = Callable[[str], None]
+
+
+def short_caption(phantom: Phantom, seed: int) -> str:
+    """Specimen or site, and diagnosis: what a base knows before it has read reports."""
+    wording = Wording(np.random.default_rng([seed, 4]), held_out=False)
+    diagnosis = wording.pick(WORDS.findings[phantom.profile.site, phantom.profile.finding].diagnoses)
+    return f"({phantom.profile.site.capitalize()}) {diagnosis}."
+
+
+def full_report(phantom: Phantom, seed: int) -> str:
+    """Another wording of the phantom's report."""
+    return write_report(phantom.morphology, Wording(np.random.default_rng([seed, 5]), held_out=False))
+
+
+def train_starter(
+    work: Path,
+    *,
+    minutes: float,
+    smears: Path | None,
+    log: Log,
+    imagenet: Path | None = None,
+    device: str = "cpu",
+    batch: tuple[int, int, int] = BATCH,
+    phantoms_drawn: int = PHANTOMS,
+) -> None:
+    """Run the stages that are not done yet in `work`; the finished weights are under `work`/result.
+
+    `smears` is the manifest of real smears, `imagenet` the file of weights that the image tower starts from. `device`
+    is where the image tower learns, in batches of that many phantoms, restored phantoms and smears; the other stages
+    run on the CPU.
+    """
+    seconds = {stage: minutes * 60 * share for stage, share in SHARES.items()}
+    phantoms = draw_training_set(work, phantoms_drawn)
+    vocabulary = work / "vocab"
+    if not (vocabulary / "vocab.json").exists():
+        build_vocabulary((phantom.report for phantom in phantoms.phantoms[:12_000]), vocabulary)
+    _stage(
+        work / "vae",
+        log,
+        lambda folder: train_autoencoder(phantoms.images, folder, seconds=seconds["autoencoder"], log=log),
+    )
+    _stage(work / "reader", log, lambda folder: _train_reader(phantoms, work, folder, seconds["reader"], log))
+    first, second = work / "text_encoder", work / "text_encoder_2"
+    if not (second / "model.safetensors").exists():
+        hand_on_text_tower(work / "reader", first, second)
+    short_seconds, clip_seconds = seconds["short reader"], seconds["clip"]
+    _stage(
+        work / "short_reader",
+        log,
+        lambda folder: shorten_text_tower(
+            lambda rng: _report(phantoms, rng)[0], work / "reader", folder, seconds=short_seconds, log=log
+        ),
+    )
+    start = None if imagenet is None else work / "start"
+    if imagenet is not None and start is not None:
+        write_imagenet_start(imagenet, work / "short_reader", start)
+    _stage(
+        work / "clip",
+        log,
+        lambda folder: _train_clip(
+            phantoms, work, smears, folder, clip_seconds, start_from=start, device=device, batch=batch, log=log
+        ),
+    )
+    data = encode_training_set(phantoms, work, log)
+    _train_coin(data, work, seconds["denoiser"], seconds["lora"], log)
+    assemble_result(work)
+
+
+def _stage(folder: Path, log: Log, run: Callable[[Path], None]) -> None:
+    """Run a stage into `folder`.part and rename: a folder that is there is finished."""
+    if folder.exists():
+        log(f"{folder.name}: done before")
+        return
+    unfinished = folder.with_name(folder.name + ".part")
+    run(unfinished)
+    unfinished.rename(folder)
+
+
+def _train_reader(phantoms: PhantomSet, work: Path, folder: Path, seconds: float, log: Log) -> None:
+    sites = sorted({profile.site for profile in PROFILES})
+
+    def write(rng: np.random.Generator) -> tuple[str, tuple[int, ...]]:
+        report, phantom = _report(phantoms, rng)
+        return report, (PROFILES.index(phantom.profile), sites.index(phantom.profile.site))
+
+    train_reader(write, (len(PROFILES), len(sites)), work / "vocab", folder, seconds=seconds, log=log)
+
+
+def _report(phantoms: PhantomSet, rng: np.random.Generator) -> tuple[str, Phantom]:
+    """A report of one of the phantoms, worded anew."""
+    phantom = phantoms.phantoms[int(rng.integers(len(phantoms.phantoms)))]
+    return write_report(phantom.morphology, Wording(rng, held_out=False)), phantom
+
+
+def _train_clip(
+    phantoms: PhantomSet,
+    work: Path,
+    smears: Path | None,
+    folder: Path,
+    seconds: float,
+    *,
+    start_from: Path | None,
+    device: str,
+    batch: tuple[int, int, int],
+    log: Log,
+) -> None:
+    from diffusers import AutoencoderKL
+
+    def wording(i: int, rng: np.random.Generator) -> str:
+        return write_report(phantoms.phantoms[i].morphology, Wording(rng, held_out=False))
+
+    log("restoring phantoms")
+    every = slice(None, None, RESTORED_EVERY)
+    restored = restore(AutoencoderKL.from_pretrained(work / "vae").eval(), phantoms.images[every])
+    sources = [
+        (Pairs(phantoms.images, phantoms.findings, wording), batch[0]),
+        (
+            Pairs(restored, phantoms.findings[every], lambda i, rng: wording(i * RESTORED_EVERY, rng)),
+            batch[1],
+        ),
+    ]
+    if smears is not None:
+        sources.append((load_smears(smears, first_label=len(PROFILES)), batch[2]))
+    train_image_tower(
+        sources, work / "short_reader", folder, seconds=seconds, start_from=start_from, device=device, log=log
+    )
+
+
+def encode_training_set(phantoms: PhantomSet, work: Path, log: Log) -> Encoded:
+    """Latents of every phantom and embeddings of its texts: a short caption and two reports."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    cache = work / "latents.npy"
+    vae = AutoencoderKL.from_pretrained(work / "vae").eval()
+    if not cache.exists():
+        log("encoding latents")
+        latents = (encode(vae, phantoms.images) * vae.config.scaling_factor).astype(np.float16)
+        unfinished = cache.with_suffix(".part.npy")
+        np.save(unfinished, latents)
+        unfinished.replace(cache)
+    log("encoding texts")
+    encoders = TextEncoders(work / "vocab", work / "text_encoder", work / "text_encoder_2")
+    captions = sorted({short_caption(phantom, i % 97) for i, phantom in enumerate(phantoms.phantoms)})
+    row = {caption: number for number, caption in enumerate(captions)}
+    reports = []
+    for i, phantom in enumerate(phantoms.phantoms):
+        reports += [phantom.report, full_report(phantom, i)]
+    tokens, pooled = encoders.encode([*captions, *reports])
+    texts_of = np.array(
+        [
+            [row[short_caption(phantom, i % 97)], len(captions) + 2 * i, len(captions) + 2 * i + 1]
+            for i, phantom in enumerate(phantoms.phantoms)
+        ]
+    )
+    return Encoded(torch.from_numpy(np.load(cache)), tokens, pooled, texts_of)
+
+
+def _train_coin(data: Encoded, work: Path, base_seconds: float, lora_seconds: float, log: Log) -> None:
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    config = unet_config(data.latents.shape[1], data.tokens.shape[-1], EMBED_DIM)
+
+    def base(folder: Path) -> None:
+        torch.manual_seed(0)
+        unet = UNet2DConditionModel(**config).to(memory_format=torch.channels_last)
+        train_denoiser(unet, data, folder, seconds=base_seconds, texts=ALL_TEXTS, log=log)
+
+    def lora(folder: Path) -> None:
+        unet: Any = UNet2DConditionModel.from_pretrained(work / "unet").to(memory_format=torch.channels_last)
+        add_lora(unet)
+        train_denoiser(
+            unet, data, folder, seconds=lora_seconds, texts=FULL_REPORTS, learning_rate=5e-4, save=save_lora, log=log
+        )
+
+    _stage(work / "unet", log, base)
+    _stage(work / "lora", log, lora)
+
+
+def assemble_result(work: Path) -> None:
+    """Put the finished parts together as they are shipped: `result/clip`, `result/base`, `result/lora`."""
+    from diffusers import UNet2DConditionModel
+
+    result = work / "result"
+    assemble_base(
+        result / "base",
+        tokenizer=work / "vocab",
+        text_encoder=work / "text_encoder",
+        text_encoder_2=work / "text_encoder_2",
+        vae=work / "vae",
+        unet=UNet2DConditionModel.from_pretrained(work / "unet"),
+    )
+    for part in ("clip", "lora"):
+        shutil.copytree(work / part, result / part, dirs_exist_ok=True)
+
+
+def main() -> None:
+    import logging
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--work", type=Path, default=Path("runs/starter"), help="folder of checkpoints and result")
+    parser.add_argument("--minutes", type=float, default=150.0, help="training time, shared out among the stages")
+    parser.add_argument("--smears", type=Path, help="manifest of licensed real smears to train the CLIP on as well")
+    parser.add_argument("--imagenet", type=Path, help="safetensors of timm's tf_efficientnet_lite0 to start from")
+    parser.add_argument("--device", default="cpu", help="where the image tower learns: cpu or cuda")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    log = logging.getLogger("starter").info
+    train_starter(
+        options.work, minutes=options.minutes, smears=options.smears, imagenet=options.imagenet, device=options.device,
+        log=log,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+
+from generation import UnsafeWeightsError, WeightsError, WeightsNotFoundError
+from generation.model.weights import find_base, find_lora
+
+LORA_FILE = "pytorch_lora_weights.safetensors"
+UNET_FILE = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def copy(base: Path, tmp_path: Path) -> Path:
+    """A base to damage."""
+    return Path(shutil.copytree(base, tmp_path / "copy"))
+
+
+@pytest.fixture
+def lora_copy(lora: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(lora, tmp_path / "lora-copy"))
+
+
+def test_a_base_knows_its_size_and_parts(base: Path) -> None:
+    found = find_base(base)
+    assert (found.name, found.size, found.size_step) == ("tiny-base", 64, 8)
+    assert found.scheduler == "EulerDiscreteScheduler"
+    assert found.tokenizers == ("tokenizer", "tokenizer_2")
+    assert found.variant is None
+
+
+@pytest.mark.parametrize("find", [find_base, find_lora])
+@pytest.mark.parametrize("source", ["no/such/folder", "./gone", Path("org/name")])
+def test_a_path_that_is_not_there_is_named(find: object, source: str | Path) -> None:
+    assert callable(find)
+    with pytest.raises(WeightsNotFoundError, match=rf"There is no (base|LoRA) at {Path(source)}"):
+        find(Path(source))
+
+
+@pytest.mark.parametrize("find", [find_base, find_lora])
+def test_a_hub_id_that_cannot_be_fetched_says_what_to_try(find: object) -> None:
+    assert callable(find)
+    with pytest.raises(WeightsNotFoundError, match=r"nobody/nothing.*could not be fetched.*hf auth login.*local path"):
+        find("nobody/nothing")
+
+
+def test_a_folder_without_a_pipeline_is_no_base(tmp_path: Path) -> None:
+    with pytest.raises(WeightsNotFoundError, match=r"no model_index\.json"):
+        find_base(tmp_path)
+
+
+def test_a_single_file_is_no_base(base: Path) -> None:
+    with pytest.raises(WeightsError, match=r"single file.*from_single_file"):
+        find_base(base / UNET_FILE)
+
+
+def test_another_kind_of_pipeline_is_named(copy: Path) -> None:
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(json.dumps(index | {"_class_name": "FluxPipeline"}))
+    with pytest.raises(WeightsError, match="is a FluxPipeline; COIN needs an SDXL base"):
+        find_base(copy)
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_damaged_index_is_named(content: str, copy: Path) -> None:
+    (copy / "model_index.json").write_text(content)
+    with pytest.raises(WeightsError, match=r"model_index\.json"):
+        find_base(copy)
+
+
+def test_a_missing_component_is_named(copy: Path) -> None:
+    shutil.rmtree(copy / "text_encoder_2")
+    with pytest.raises(WeightsError, match="incomplete: text_encoder_2 missing"):
+        find_base(copy)
+
+
+def test_missing_weights_are_named(copy: Path) -> None:
+    (copy / UNET_FILE).unlink()
+    with pytest.raises(WeightsNotFoundError, match=r"no safetensors weights in .*unet"):
+        find_base(copy)
+
+
+def test_a_base_of_pickles_is_refused_unread(copy: Path) -> None:
+    (copy / UNET_FILE).unlink()
+    (copy / "unet/diffusion_pytorch_model.bin").write_bytes(pickle.dumps({}))
+    with pytest.raises(UnsafeWeightsError, match=r"diffusion_pytorch_model\.bin holds pickled weights.*refused"):
+        find_base(copy)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:20], lambda _: b"", lambda _: pickle.dumps([1])])
+def test_truncated_or_disguised_weights_are_named(damage: object, copy: Path) -> None:
+    assert callable(damage)
+    (copy / UNET_FILE).write_bytes(damage((copy / UNET_FILE).read_bytes()))
+    with pytest.raises(WeightsError, match=r"unet.*not a whole safetensors file"):
+        find_base(copy)
+
+
+def test_a_base_of_fp16_files_alone_is_found_as_such(copy: Path) -> None:
+    for path in copy.glob("*/*.safetensors"):
+        path.rename(path.with_name(f"{path.stem}.fp16.safetensors"))
+    assert find_base(copy).variant == "fp16"
+
+
+def test_the_plain_files_win_over_fp16_ones(copy: Path, base: Path) -> None:
+    for path in list(copy.glob("*/*.safetensors")):
+        shutil.copy(path, path.with_name(f"{path.stem}.fp16.safetensors"))
+    assert find_base(copy).variant is None
+    assert find_base(copy).fingerprint == find_base(base).fingerprint
+
+
+def test_the_fingerprint_is_of_what_is_loaded(copy: Path, base: Path) -> None:
+    original = find_base(base).fingerprint
+    assert find_base(copy).fingerprint == original  # wherever the folder is
+    (copy / "README.md").write_text("Not loaded.")
+    assert find_base(copy).fingerprint == original
+    changed = set()
+    for name in (UNET_FILE, "vae/config.json", "tokenizer/merges.txt", "scheduler/scheduler_config.json"):
+        content = (copy / name).read_bytes()
+        (copy / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        changed.add(find_base(copy).fingerprint)
+        (copy / name).write_bytes(content)
+    assert len(changed - {original}) == 4
+    assert find_base(copy).fingerprint == original
+
+
+def test_a_lora_is_a_folder_or_a_file(lora: Path) -> None:
+    folder, file = find_lora(lora), find_lora(str(lora / LORA_FILE))
+    assert folder.path == file.path == lora / LORA_FILE
+    assert folder.fingerprint == file.fingerprint
+    assert (folder.name, file.name) == ("tiny-lora", LORA_FILE)
+
+
+@pytest.mark.parametrize("name", ["lora.bin", "lora.ckpt", "lora.pt", "lora.PTH"])
+def test_a_pickled_lora_is_refused_unread(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(pickle.dumps({}))
+    for source in (tmp_path / name, tmp_path):
+        with pytest.raises(UnsafeWeightsError, match=rf"{name} holds pickled weights"):
+            find_lora(source)
+
+
+def test_an_empty_folder_is_no_lora(tmp_path: Path) -> None:
+    with pytest.raises(WeightsNotFoundError, match=r"holds no \.safetensors file"):
+        find_lora(tmp_path)
+
+
+def test_of_several_loras_the_usual_name_wins_and_others_must_be_chosen(lora_copy: Path) -> None:
+    shutil.copy(lora_copy / LORA_FILE, lora_copy / "older.safetensors")
+    assert find_lora(lora_copy).path.name == LORA_FILE
+    (lora_copy / LORA_FILE).rename(lora_copy / "newer.safetensors")
+    with pytest.raises(WeightsError, match=r"several LoRAs .*newer\.safetensors, older\.safetensors.*Name the file"):
+        find_lora(lora_copy)
+
+
+def test_a_truncated_lora_is_named(lora_copy: Path) -> None:
+    path = lora_copy / LORA_FILE
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+        find_lora(lora_copy)

@@ -1,0 +1,96 @@
+"""The starter's training, stage by stage, at a size that takes seconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from generation import CoinGenerator
+from generation.phantom import phantom_cases
+from generation.training.adapter import add_lora, save_lora
+from generation.training.starter.autoencoder import CONFIG, begin_as_thumbnail, encode, to_tensor, train_autoencoder
+from generation.training.starter.dataset import draw_training_set
+from generation.training.starter.denoiser import Encoded, train_denoiser
+from generation.training.starter.vocabulary import CONTEXT, END, build_vocabulary
+
+
+@pytest.fixture(scope="module")
+def fields() -> np.ndarray:
+    return np.stack([np.asarray(phantom.draw()) for phantom in phantom_cases(8, seed=77)])
+
+
+def test_every_report_can_be_written_in_the_vocabulary(tmp_path: Path) -> None:
+    from transformers import CLIPTokenizer
+
+    folder = build_vocabulary([phantom.report for phantom in phantom_cases(300)], tmp_path, size=900)
+    vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    assert max(vocabulary, key=vocabulary.__getitem__) == END, "towers pool at the highest id"
+    assert sorted(vocabulary.values()) == list(range(len(vocabulary)))
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    ids = tokenizer("Ünknown wörds, 12 % and 汉字 too").input_ids
+    assert vocabulary[END] not in ids[:-1], "no word is unknown"
+    assert len(tokenizer("smear shows").input_ids) == 4, "frequent words are one token each"
+    padded = tokenizer("x", padding="max_length").input_ids
+    assert len(padded) == CONTEXT
+
+
+def test_drawn_training_phantoms_are_kept(tmp_path: Path) -> None:
+    first = draw_training_set(tmp_path, 5, size=32)
+    file = next(tmp_path.glob("*.npy"))
+    written = file.stat().st_mtime_ns
+    again = draw_training_set(tmp_path, 5, size=32)
+    assert file.stat().st_mtime_ns == written
+    assert np.array_equal(first.images, again.images)
+    assert np.array_equal(first.images[2], np.asarray(first.phantoms[2].draw(32)))
+
+
+def test_an_untrained_autoencoder_passes_colour_on(fields: np.ndarray) -> None:
+    import torch
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    plain, vae = AutoencoderKL(**CONFIG), AutoencoderKL(**CONFIG)
+    begin_as_thumbnail(vae)
+
+    def seen(model: AutoencoderKL) -> float:
+        """How much of the coarse red-green differences between places and fields comes through."""
+        pixels = to_tensor(fields)
+        with torch.inference_mode():
+            restored = model.decode(model.encode(pixels).latent_dist.mean).sample
+        coarse = [torch.nn.functional.avg_pool2d(image, 16) for image in (pixels, restored)]
+        before, after = ((image[:, 0] - image[:, 1]).flatten().numpy() for image in coarse)
+        return float(np.corrcoef(before, after)[0, 1])
+
+    assert seen(vae) > 0.7 > abs(seen(plain))
+
+
+def test_a_trained_autoencoder_loads_and_scales_its_latents(tmp_path: Path, fields: np.ndarray) -> None:
+    from diffusers import AutoencoderKL
+
+    train_autoencoder(fields, tmp_path / "vae", seconds=1.0, batch_size=2)
+    vae = AutoencoderKL.from_pretrained(tmp_path / "vae")
+    latents = encode(vae, fields) * vae.config.scaling_factor
+    assert latents.shape == (8, CONFIG["latent_channels"], 8, 8)
+    assert latents.std() == pytest.approx(1.0, rel=0.05)
+
+
+def test_a_lora_trained_here_loads_by_the_generator(tmp_path: Path, base: Path) -> None:
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_pretrained(base / "unet")
+    frozen = {name: value.clone() for name, value in unet.state_dict().items()}
+    add_lora(unet, rank=2)
+    data = Encoded(torch.randn(6, 4, 16, 16), torch.randn(6, 77, 32), torch.randn(6, 16), np.arange(6).reshape(6, 1))
+    train_denoiser(unet, data, tmp_path / "lora", seconds=1.0, texts=slice(None), batch_size=2, save=save_lora)
+    left = {name.replace(".base_layer", ""): value for name, value in unet.state_dict().items() if "lora" not in name}
+    assert all(torch.equal(frozen[name], left[name]) for name in frozen), "the base was not trained"
+
+    report = "(Ascites) smear shows atypical cells."
+    plain = CoinGenerator(base).generate(report, n=1, preset="draft").images[0]
+    tuned = CoinGenerator(base, tmp_path / "lora").generate(report, n=1, preset="draft").images[0]
+    assert tuned.provenance.lora_fingerprint and not plain.provenance.lora_fingerprint
+    assert not np.array_equal(np.asarray(plain.image), np.asarray(tuned.image))

@@ -1,0 +1,346 @@
+"""A LoRA trained on one's own pairs: what it learns, how it goes on after an interruption, what it leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from generation import CoinGenerator, SettingsError, TrainingDataError, TrainingError, WeightsNotFoundError
+from generation.phantom import phantom_cases, write_phantoms
+from generation.provenance import read_provenance
+from generation.training.checkpoint import Checkpoint, Checkpoints, alone_in
+from generation.training.data.pairs import TrainingPair
+from generation.training.lora import train_lora
+from generation.training.lora_card import LoraTraining
+from generation.training.lora_settings import LoraSettings
+from tests.full_disk import full_disk
+from tests.training_pairs import Interrupt, phantom_pairs, stop
+
+ROOT = Path(__file__).parents[2]
+LORA_FILE = "pytorch_lora_weights.safetensors"
+SMALL = LoraSettings(
+    rank=2,
+    steps=6,
+    batch_size=2,
+    warmup=2,
+    views=2,
+    learning_rate=1e-2,
+    validation_images=4,
+    validate_every=3,
+    checkpoint_every=2,
+    sample_every=0,
+)
+REPORT = "(Ascites) smear shows atypical cells."
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[TrainingPair]:
+    return phantom_pairs(12)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Encodings are made once for all trainings on these pairs."""
+    return tmp_path_factory.mktemp("encodings")
+
+
+@pytest.fixture(scope="module")
+def trained(pairs: list[TrainingPair], base: Path, work: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "lora"
+    run(pairs, folder, base, work, sample_every=3, sample_reports=2, sample_seeds=2)
+    return folder
+
+
+def run(
+    pairs: list[TrainingPair], folder: Path, base: Path | None, work: Path | None, **changed: object
+) -> LoraTraining:
+    watch = {"watch": changed.pop("watch")} if "watch" in changed else {}
+    settings = dataclasses.replace(SMALL, **changed)  # type: ignore[arg-type]
+    made = train_lora(pairs, folder, base=base, settings=settings, device="cpu", work=work, **watch)  # type: ignore[arg-type]
+    assert made is not None
+    return made
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / LORA_FILE)
+
+
+def same(a: Path, b: Path) -> bool:
+    first, second = weights(a), weights(b)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_trained_lora_loads_by_the_generator_and_changes_images(trained: Path, base: Path) -> None:
+    plain = CoinGenerator(base, device="cpu").generate(REPORT, n=1, preset="draft").images[0]
+    tuned = CoinGenerator(base, trained, device="cpu").generate(REPORT, n=1, preset="draft").images[0]
+    assert tuned.provenance.lora_fingerprint and not plain.provenance.lora_fingerprint
+    assert not np.array_equal(np.asarray(plain.image), np.asarray(tuned.image))
+
+
+@pytest.mark.parametrize("changed", [{}, {"ema": 0.9, "accumulate": 2, "schedule": "constant", "min_snr": 0.0}])
+def test_an_interrupted_training_ends_in_the_same_weights(
+    changed: dict[str, object], pairs: list[TrainingPair], base: Path, work: Path, trained: Path, tmp_path: Path
+) -> None:
+    """Bit for bit: interrupted at step 5, after the checkpoint of step 4."""
+    with pytest.raises(KeyboardInterrupt):
+        run(pairs, tmp_path / "a", base, work, watch=Interrupt(5, stop), **changed)
+    assert not (tmp_path / "a" / LORA_FILE).exists()
+    resumed = run(pairs, tmp_path / "a", base, work, **changed)
+    whole = run(pairs, tmp_path / "b", base, work, **changed) if changed else None
+    other = tmp_path / "b" if changed else trained
+    assert same(tmp_path / "a", other)
+    log = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in log if "validation_loss" in record] == [0, 3, 6], "no step stands there twice"
+    if whole is not None:
+        assert resumed.validation == whole.validation and resumed.change == whole.change
+
+
+def test_a_finished_training_takes_more_steps(
+    pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path
+) -> None:
+    run(pairs, tmp_path / "a", base, work, steps=4, schedule="constant")
+    run(pairs, tmp_path / "a", base, work, steps=6, schedule="constant")
+    run(pairs, tmp_path / "b", base, work, steps=6, schedule="constant")
+    assert same(tmp_path / "a", tmp_path / "b")
+
+
+def test_the_loss_of_held_out_patients_falls(base: Path, work: Path, tmp_path: Path) -> None:
+    """All images alike, so that what is learned of some is true of the others; the same figures each time."""
+    pairs = [dataclasses.replace(pair, load=phantom_pairs(1)[0].load) for pair in phantom_pairs(12, seed=6)]
+    made = run(pairs, tmp_path, base, None, steps=40, batch_size=4, warmup=5, rank=8, validate_every=20, views=1)
+    losses = [loss for _, loss in made.validation]
+    assert losses[0] > losses[1] > losses[2]
+    assert made.change.high < 0 and "fell" in made.change.words
+    assert made.change.after == pytest.approx(losses[2])
+
+
+def test_patients_are_held_out_whole(pairs: list[TrainingPair], trained: Path) -> None:
+    card = (trained / "README.md").read_text(encoding="utf-8")
+    begun = json.loads((trained / "training.json").read_text(encoding="utf-8"))
+    assert "| images | 8 | 4 |" in card and "| patients | 4 | 2 |" in card
+    assert begun["hold_out"] == 5
+
+
+def test_no_file_tells_a_report_or_a_patient(pairs: list[TrainingPair], trained: Path) -> None:
+    told = [word for pair in pairs for word in (pair.report, pair.patient)]
+    files = [path for path in trained.rglob("*") if path.is_file()]
+    assert {"README.md", "log.jsonl", "training.json", "state.json"} <= {path.name for path in files}
+    for path in files:
+        held = path.read_bytes()
+        assert not [word for word in told if word.encode() in held], path.name
+
+
+def test_the_card_tells_what_must_be_known(trained: Path, base: Path) -> None:
+    card = (trained / "README.md").read_text(encoding="utf-8")
+    described = CoinGenerator(base, trained, device="cpu").describe()
+    assert "Research use only. Not for diagnosis." in card
+    assert described["base_fingerprint"] in card
+    assert "can memorise" in card and "near copies" in card
+    assert "| site: " in card and "| rank | 2 |" in card and "| 3 | " in card
+
+
+def test_sample_sheets_are_marked_synthetic(trained: Path) -> None:
+    assert [path.name for path in sorted((trained / "samples").iterdir())] == [
+        "step-000000.png", "step-000003.png", "step-000006.png",
+    ]  # fmt: skip
+    provenance = read_provenance(trained / "samples" / "step-000003.png")
+    assert provenance is not None and provenance.synthetic
+    assert provenance.lora == "in training, step 3" and provenance.prompt == ""
+
+
+def test_another_strength_than_one_is_in_the_weights(
+    pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path
+) -> None:
+    run(pairs, tmp_path, base, work, alpha=6.0, steps=2)
+    kept = Checkpoints(tmp_path).newest()
+    assert kept is not None
+    written = weights(tmp_path)
+    ups = [name for name in written if name.endswith("up.weight") or ".lora_B." in name]
+    assert len(ups) == len(written) / 2
+    trained = sorted(value.norm().item() for name, value in kept.weights.items() if ".lora_B." in name)
+    saved = sorted(written[name].norm().item() / 3 for name in ups)
+    assert trained == pytest.approx(saved) and max(saved) > 0
+
+
+@pytest.mark.parametrize(("asked", "told"), [("true", [90, 120, 0, 10, 64, 64]), ("square", [64, 64, 0, 0, 64, 64])])
+def test_the_model_is_told_of_the_cut_as_asked(
+    asked: str, told: list[int], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers import UNet2DConditionModel
+
+    heard: set[tuple[float, ...]] = set()
+    forward = UNet2DConditionModel.forward
+
+    def listening(self: Any, *given: Any, added_cond_kwargs: dict[str, torch.Tensor], **more: Any) -> Any:
+        heard.update(map(tuple, added_cond_kwargs["time_ids"].tolist()))
+        return forward(self, *given, added_cond_kwargs=added_cond_kwargs, **more)
+
+    monkeypatch.setattr(UNet2DConditionModel, "forward", listening)
+    wide = [
+        dataclasses.replace(pair, load=lambda pair=pair: pair.load().resize((120, 90)))  # type: ignore[misc]
+        for pair in phantom_pairs(4)
+    ]
+    made = run(wide, tmp_path, base, None, steps=1, views=1, conditioning=asked)
+    assert heard == {tuple(map(float, told))}
+    assert made.settings.conditioning == asked
+
+
+@pytest.mark.cluster
+def test_two_processes_learn_what_one_does(base: Path, tmp_path: Path) -> None:
+    """torchrun on the processor (accelerate's own launcher needs MPI for that): twice 2 images a step are once 4."""
+    manifest = write_phantoms(tmp_path / "phantoms", phantom_cases(12, seed=9), size=64)
+    given = ["-m", "ui", "train", "lora", "--manifest", manifest, "--base", base, "--device", "cpu", "--rank", "2",
+             "--steps", "1", "--views", "1", "--sample-every", "0", "--warmup", "0"]  # fmt: skip
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for launcher, batch, name in ((torchrun, "2", "two"), ([sys.executable], "4", "one")):
+        command = [*launcher, *given, "--batch-size", batch, "--out", tmp_path / name]
+        subprocess.run([str(part) for part in command], cwd=ROOT, env=environment, check=True)
+    assert json.loads((tmp_path / "two" / "training.json").read_text())["processes"] == 2
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
+
+
+def test_half_precision_and_gradient_checkpointing_learn_nearly_the_same(
+    pairs: list[TrainingPair], base: Path, work: Path, trained: Path, tmp_path: Path
+) -> None:
+    run(pairs, tmp_path / "checkpointed", base, work, checkpointing=True)
+    assert all(
+        torch.allclose(a, b, atol=1e-4)
+        for a, b in zip(weights(trained).values(), weights(tmp_path / "checkpointed").values(), strict=True)
+    )
+    half = run(pairs, tmp_path / "half", base, tmp_path / "work", dtype="bfloat16")
+    assert half.dtype == "bfloat16"
+    assert half.change.after == pytest.approx(half.change.before, rel=0.2)
+    assert all(value.isfinite().all() and value.dtype == torch.float32 for value in weights(tmp_path / "half").values())
+
+
+class TestBadInput:
+    def test_nothing_to_learn_from(self, base: Path, tmp_path: Path) -> None:
+        with pytest.raises(TrainingDataError, match="no images with reports"):
+            run([], tmp_path, base, None)
+
+    def test_one_patient(self, pairs: list[TrainingPair], base: Path, tmp_path: Path) -> None:
+        with pytest.raises(TrainingDataError, match=r"of 1 patient, .*Add others, or name the patients"):
+            run(pairs[:2], tmp_path / "out", base, None)
+        assert not (tmp_path / "out").exists()
+
+    def test_unreadable_images_are_left_out_and_counted(
+        self, pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path
+    ) -> None:
+        def unreadable() -> None:
+            raise TrainingDataError("The image is damaged.")
+
+        bad = [dataclasses.replace(pairs[0], load=unreadable, content="0" * 64)]
+        empty = [dataclasses.replace(pairs[1], report=" … ")]
+        made = run([*pairs, *bad, *empty], tmp_path, base, work, steps=1)
+        assert made.skipped == {"The image is damaged.": 1, "The report is empty.": 1}
+        assert "Left out: 1 × The image is damaged." in (tmp_path / "README.md").read_text(encoding="utf-8")
+        all_bad = [dataclasses.replace(pair, load=unreadable, content=f"{n:064x}") for n, pair in enumerate(pairs)]
+        with pytest.raises(TrainingDataError, match=r"no readable image to learn from\. 12 × The image is damaged"):
+            run(all_bad, tmp_path / "bad", base, None)
+
+    def test_a_held_out_image_under_another_patient_is_not_learned_from(
+        self, pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path
+    ) -> None:
+        made = run(pairs, tmp_path / "first", base, work, steps=1)
+        assert made.held_out.images == 4
+        (held, *_) = [pair for pair in pairs if pair.patient in held_out(pairs)]
+        leaked = dataclasses.replace(held, patient=next(p.patient for p in pairs if p.patient not in held_out(pairs)))
+        again = run([*pairs, leaked], tmp_path / "second", base, work, steps=1)
+        assert again.trained.images == made.trained.images
+        assert sum(again.skipped.values()) == 1
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"rank": 0}, "rank is 0"),
+            ({"rank": -4}, "rank is -4"),
+            ({"learning_rate": float("nan")}, "learning rate is nan"),
+            ({"text_dropout": 1.0}, "text dropout is 1.0"),
+            ({"crop": "best"}, "choose one of centre, random"),
+            ({"hold_out": 1}, "give 2 or more"),
+            ({"min_snr": -1.0}, "min snr is -1.0"),
+        ],
+    )
+    def test_settings_out_of_range(self, changed: dict[str, object], message: str) -> None:
+        with pytest.raises(SettingsError, match=message):
+            dataclasses.replace(SMALL, **changed)  # type: ignore[arg-type]
+
+    def test_a_size_that_the_base_cannot_have(self, pairs: list[TrainingPair], base: Path, tmp_path: Path) -> None:
+        with pytest.raises(SettingsError, match=r"image size is 60: .* multiple of 8"):
+            run(pairs, tmp_path, base, None, size=60)
+
+    def test_a_base_that_is_not_there(self, pairs: list[TrainingPair], tmp_path: Path) -> None:
+        with pytest.raises(WeightsNotFoundError, match="no base at"):
+            run(pairs, tmp_path, tmp_path / "gone", None)
+
+    def test_a_folder_of_another_training_or_of_other_things(
+        self, pairs: list[TrainingPair], base: Path, trained: Path, tmp_path: Path
+    ) -> None:
+        before = (trained / LORA_FILE).read_bytes()
+        with pytest.raises(TrainingError, match="begun with another learning rate, rank"):
+            run(pairs, trained, base, None, rank=4, learning_rate=1e-3)
+        with pytest.raises(TrainingError, match="begun with another data"):
+            run(pairs[:-2], trained, base, None)
+        assert (trained / LORA_FILE).read_bytes() == before
+        (tmp_path / "thesis.txt").write_text("mine")
+        with pytest.raises(TrainingError, match="files that are no training's"):
+            run(pairs, tmp_path, base, None)
+
+    def test_two_trainings_in_one_folder(self, pairs: list[TrainingPair], base: Path, tmp_path: Path) -> None:
+        with alone_in(tmp_path), pytest.raises(TrainingError, match="Another training is running"):
+            run(pairs, tmp_path, base, None)
+
+    def test_a_full_disk_costs_no_checkpoint(
+        self, pairs: list[TrainingPair], base: Path, work: Path, trained: Path, tmp_path: Path
+    ) -> None:
+        full = full_disk()
+        try:
+            with pytest.raises(OSError):
+                run(pairs, tmp_path, base, work, watch=Interrupt(3, full.__enter__))
+        finally:
+            full.__exit__(None, None, None)
+        assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-00000002"]
+        run(pairs, tmp_path, base, work)
+        assert same(tmp_path, trained)
+
+    def test_a_loss_that_runs_away(self, pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path) -> None:
+        with pytest.raises(TrainingError, match="ran away"):
+            run(pairs, tmp_path, base, work, learning_rate=1e30, warmup=0, clip=1e30, steps=20)
+
+
+def held_out(pairs: list[TrainingPair]) -> frozenset[str]:
+    from generation.training.data.holdout import held_out_patients
+
+    return held_out_patients(pair.patient for pair in pairs)
+
+
+class TestCheckpoints:
+    def test_the_last_two_are_kept_and_a_half_written_one_is_passed_over(self, tmp_path: Path) -> None:
+        kept = Checkpoints(tmp_path)
+        assert kept.newest() is None
+        for step in (1, 2, 3):
+            kept.save(Checkpoint(step, {"a": torch.full((2,), float(step))}, {"exp_avg/a": torch.ones(2)}))
+        (tmp_path / "checkpoints" / "step-00000004.tmp").mkdir()
+        names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+        assert names == ["step-00000002", "step-00000003", "step-00000004.tmp"]
+        found = kept.newest()
+        assert found is not None and found.step == 3 and found.weights["a"].tolist() == [3.0, 3.0]
+
+    def test_a_damaged_one_is_named(self, tmp_path: Path) -> None:
+        kept = Checkpoints(tmp_path)
+        kept.save(Checkpoint(1, {"a": torch.ones(2)}, {}))
+        (tmp_path / "checkpoints" / "step-00000001" / "weights.safetensors").write_bytes(b"half")
+        with pytest.raises(TrainingError, match=r"step-00000001 is damaged. Delete that folder"):
+            kept.newest()

@@ -1,0 +1,397 @@
+"""Vectors in Milvus: the same answers as from FAISS, whatever a writer does meanwhile, and whoever was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from archive_builders import (
+    DIM,
+    FINGERPRINT,
+    OTHER,
+    add_manifest,
+    embed_reports,
+    found_by_itself,
+    reembed,
+    simple_rows,
+    unit,
+    write_manifest,
+)
+from archive_processes import add_until_killed_in_milvus, readers_elsewhere, run
+from test_archive_search import FILTERS, QUERIES, expected, mixed  # noqa: F401  # a fixture
+
+from index_store import Archive, CaseFilter, IndexDriftError, StorageError
+from index_store.catalog.descriptor import checked_uri
+from index_store.maintenance import index_checks
+from index_store.milvus import collection as milvus_index
+from index_store.milvus.collection import MilvusIndex, TooManyError
+from index_store.milvus.connection import MilvusServer
+from index_store.milvus.filter_fields import FiledImage, token
+from index_store.milvus.search import SharedSearch
+from index_store.milvus.sync import MilvusFollower
+from index_store.milvus.sync_position import Standing
+from index_store.vectors import LogPosition, Selection, VectorIndex
+from tests.milvus_server import free_port, milvus_server
+
+KILLED = -9
+BATCH = 3
+
+
+@pytest.fixture
+def archive(tmp_path: Path, milvus: str) -> Iterator[Archive]:
+    """An empty archive whose vectors are in Milvus. (The fixtures `filled` and `mixed` fill it.)"""
+    with Archive.create(tmp_path / "archive", vectors=milvus) as archive:
+        yield archive
+
+
+@pytest.fixture
+def collection(milvus: str, tmp_path: Path) -> Iterator[MilvusIndex]:
+    server = MilvusServer(milvus, tmp_path)
+    index = MilvusIndex.create(server, f"contract_{tmp_path.name}", 8)
+    yield index
+    index.drop()
+    server.close()
+
+
+def follower_of(archive: Archive) -> MilvusFollower:
+    assert isinstance(archive._index, SharedSearch)
+    follower = archive._index.follow()
+    assert follower is not None
+    return follower
+
+
+def standing_of(archive: Archive) -> Standing:
+    standing = follower_of(archive)._standings.read(1)
+    assert standing is not None
+    return standing
+
+
+def answers_are_true(archive: Archive) -> None:
+    """Searched with and without filters, it answers what the records say."""
+    for name in ("none", "site", "stain", "not a patient", "several"):
+        where, permits = FILTERS[name]
+        found = archive.search(QUERIES, 5, where=where, fingerprint=FINGERPRINT)
+        assert found == [expected(archive, query, 5, permits) for query in QUERIES], name
+
+
+def some_vectors(count: int, seed: int = 0) -> np.ndarray:
+    return unit(np.random.default_rng(seed).normal(size=(count, 8)))
+
+
+@pytest.mark.parametrize("named_at_once", [milvus_index.NAMED, 7])
+def test_the_contract_of_a_vector_index(
+    collection: MilvusIndex, named_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against brute force, under every kind of selection, in one request and in several, with most scores tied."""
+    monkeypatch.setattr(milvus_index, "NAMED", named_at_once)
+    index: VectorIndex = collection
+    vectors = some_vectors(9)[np.random.default_rng(1).integers(0, 9, 60)]
+    ids = np.sort(np.random.default_rng(2).choice(500, 60, replace=False)).astype(np.int64)
+    index.add(ids[:40], vectors[:40])
+    index.add(ids[40:], vectors[40:])
+    assert (index.count, index.dim) == (60, 8)
+    queries = some_vectors(4, seed=7)
+    named = np.append(ids[::3], 777).astype(np.int64)
+    nobody = np.array([], dtype=np.int64)
+    for selection, k in product(
+        (
+            None,
+            Selection(named),
+            Selection(named, excluding=True),
+            Selection(nobody),
+            Selection(nobody, excluding=True),
+        ),
+        (1, 5, 100),
+    ):
+        allowed = np.ones(60, bool) if selection is None else np.isin(ids, selection.ids) != selection.excluding
+        found = index.search(queries, k, selection=selection)
+        assert found == [brute_force(ids[allowed], vectors[allowed], query, k) for query in queries]
+        assert found == [index.search(query[None], k, selection=selection)[0] for query in queries]
+    assert index.search(queries[:0], 3) == []
+    index.remove(np.array([*ids[:2], 999], dtype=np.int64))
+    assert index.count == 58
+    assert not {*ids[:2].tolist()} & {image_id for image_id, _ in index.search(vectors[:1], 100)[0]}
+    index.add(ids[:1], vectors[:1])
+    assert index.search(vectors[:1], 100)[0] == brute_force(
+        np.delete(ids, 1), np.delete(vectors, 1, 0), vectors[0], 100
+    )
+
+
+def brute_force(ids: np.ndarray, vectors: np.ndarray, query: np.ndarray, k: int) -> list[tuple[int, float]]:
+    scores = (vectors.astype(np.float64) * query.astype(np.float64)).sum(axis=1)
+    return [(int(ids[i]), float(scores[i])) for i in np.lexsort((ids, -scores))[:k]]
+
+
+def test_more_than_milvus_gives_out_is_not_asked_of_it(collection: MilvusIndex) -> None:
+    with pytest.raises(TooManyError):
+        collection.candidates(some_vectors(1), 16_384, "")
+
+
+def test_filters_hold_before_ranking_and_exactly(mixed: Archive) -> None:  # noqa: F811
+    for (name, (where, permits)), k in product(FILTERS.items(), (1, 10, 100)):
+        found = mixed.search(QUERIES, k, where=where, fingerprint=FINGERPRINT)
+        assert found == [expected(mixed, query, k, permits) for query in QUERIES], name
+    assert mixed.notes == ()
+
+
+def test_a_long_answer_comes_from_the_records(filled: Archive) -> None:
+    (hits,) = filled.search(QUERIES[:1], 20_000, fingerprint=FINGERPRINT)
+    assert hits == expected(filled, QUERIES[0], 20_000, lambda case, image: True)
+    assert "the records answered" in filled.notes[-1]
+
+
+def test_what_is_filed_anew_is_found_by_its_new_filter(filled: Archive, manifest: Path) -> None:
+    rows = simple_rows(12)
+    rows[0] |= {"site": 'a "strange" \\ site\'s name, für dich'}
+    rows[1] |= {"stain": "MGG", "patient": "patient-5"}
+    rows[2] |= {"report": "Revised."}  # no filter asks for it
+    before = filled.status().log_sequence
+    add_manifest(filled, write_manifest(manifest, rows))
+    assert filled.status().log_sequence == before + 4
+    assert filled.status().index_sequence == before + 4
+    for where, case in (
+        (CaseFilter(sites=(rows[0]["site"],)), "case-0"),
+        (CaseFilter(stains=("MGG",)), "case-1"),
+    ):
+        (hits,) = filled.search(QUERIES[:1], 10, where=where, fingerprint=FINGERPRINT)
+        assert [filled.image(hit.image_id).case_key for hit in hits] == [case]
+    answers_are_true(filled)
+    (hits,) = filled.search(QUERIES[:1], 20, where=CaseFilter(exclude_patients=("patient-5",)), fingerprint=FINGERPRINT)
+    assert len(hits) == 9
+
+
+def test_milvus_learns_no_patient_no_case_and_no_report(filled: Archive) -> None:
+    index = MilvusIndex(follower_of(filled)._server, standing_of(filled).collection, DIM)
+    (image,) = filled.case("case-3").images
+    filed = index.fields_of(image.id)
+    assert filed == FiledImage(image.id, filled.case("case-3").id, 2, False, "cervix", "", "HSIL", "", "Giemsa", "", "")
+    assert "patient-" not in str(filed)
+    assert "case-" not in str(filed)
+    assert index.fields_of(999) is None
+
+
+def test_tokens_are_short_plain_and_apart() -> None:
+    values = ["", "cervix", "Bethesda cervical 2014", "ä", "x" * 65, "x" * 66, 'a"b', "#", "a\nb"]
+    tokens = [token(value) for value in values]
+    assert len(set(tokens)) == len(values)
+    assert tokens[:3] == values[:3]
+    assert all(len(each.encode()) <= 64 and not set(each) & set("\"'\\\n") for each in tokens)
+
+
+@pytest.mark.cluster
+def test_readers_in_two_processes_stay_in_step_with_a_writer(
+    tmp_path: Path, new_catalog: str, milvus_on_a_port: str
+) -> None:
+    """The whole of it: records in PostgreSQL, vectors in Milvus, and nothing in the readers."""
+    with Archive.create(tmp_path / "archive", catalog=new_catalog, vectors=milvus_on_a_port) as archive:
+        archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
+        with readers_elsewhere(archive.path, [tmp_path / "host-1", tmp_path / "host-2"], 6 * BATCH, BATCH):
+            add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(6 * BATCH)), batch=BATCH)
+        found_by_itself(archive)
+
+
+@pytest.mark.cluster
+def test_a_writer_killed_at_any_call_to_milvus(tmp_path: Path, milvus_on_a_port: str) -> None:
+    rows = simple_rows(6)
+    first = write_manifest(tmp_path / "first.csv", rows[:3])
+    changed = [{**row, "site": "urine"} if i == 0 else row for i, row in enumerate(rows)]
+    whole = write_manifest(tmp_path / "whole.csv", changed)
+    for call in range(1, 100):
+        folder = tmp_path / f"archive-{call}"
+        with Archive.create(folder, vectors=milvus_on_a_port) as archive:
+            add_manifest(archive, first, in_place=True)
+        code = run(add_until_killed_in_milvus, folder, whole, call)
+        with Archive.open(folder, read_only=True) as reader:  # nobody has put it right yet
+            answers_are_true(reader)
+        with Archive.open(folder) as archive:
+            add_manifest(archive, whole, in_place=True)
+            answers_are_true(archive)
+            found_by_itself(archive)
+            assert not any("rebuilt" in note for note in archive.notes), "what was half applied is applied again"
+        if code == 0:
+            break
+        assert code == KILLED
+    assert call > 8
+
+
+def test_a_reader_whose_transaction_is_older_than_the_collection_looks_again(filled: Archive) -> None:
+    follower = follower_of(filled)
+    with filled._catalog.reading() as session, filled._reader() as reader:
+        follower.search(session, reader, QUERIES, 5, None, last=False)  # its snapshot begins
+        before = expected(filled, QUERIES[0], 5, lambda case, image: True)
+        with Archive.open(filled.path) as writer:
+            writer.remove(filled.image(before[0].image_id).case_key)
+        assert follower.search(session, reader, QUERIES, 5, None, last=False) is None
+        assert follower.search(session, reader, QUERIES[:1], 5, None, last=True) == [
+            [(hit.image_id, hit.score) for hit in before]
+        ]
+    answers_are_true(filled)
+
+
+@pytest.mark.parametrize("lost", ["the collection", "where it stood", "vectors", "history"])
+def test_what_does_not_fit_is_rebuilt_by_a_writer_and_avoided_by_a_reader(filled: Archive, lost: str) -> None:
+    follower, standing = follower_of(filled), standing_of(filled)
+    index = MilvusIndex(follower._server, standing.collection, DIM)
+    if lost == "the collection":
+        index.drop()
+    elif lost == "where it stood":
+        follower._server.client.drop_collection(f"{follower._standings.prefix}_standing")
+    elif lost == "vectors":
+        index.remove(np.array([3], dtype=np.int64))
+    else:
+        elsewhere = LogPosition(standing.low.sequence - 1, 1)
+        follower._standings.write(1, Standing(standing.collection, elsewhere, elsewhere))
+    filled.close()
+    with Archive.open(filled.path, read_only=True) as reader:
+        answers_are_true(reader)
+        assert any("the records answered" in note for note in reader.notes)
+    with Archive.open(filled.path) as archive:
+        assert "was rebuilt from the archive's records" in archive.notes[0]
+        found_by_itself(archive)
+        answers_are_true(archive)
+        names = follower_of(archive)._server.client.list_collections()
+        family = [name for name in names if name.startswith(f"{follower._standings.prefix}_1_")]
+        assert family == [standing_of(archive).collection]
+
+
+@pytest.mark.parametrize("stray", ["an image that is gone", "another site"])
+def test_what_the_records_do_not_permit_gets_no_answer_through(filled: Archive, stray: str) -> None:
+    index = MilvusIndex(follower_of(filled)._server, standing_of(filled).collection, DIM)
+    filed = index.fields_of(1)
+    assert filed is not None
+    if stray == "another site":
+        assert filed.site == "cervix"
+        vector = index.vectors_of(np.array([1]))
+        index.remove(np.array([1]))
+        index.add(np.array([1]), vector, filed=[dataclasses.replace(filed, site="urine")])
+        where = CaseFilter(sites=("urine",))
+    else:
+        index.remove(np.array([1]))
+        index.add(np.array([4711]), QUERIES[:1])
+        where = None
+    with pytest.raises(IndexDriftError, match="no answer was given"):
+        filled.search(QUERIES, 12, where=where, fingerprint=FINGERPRINT)
+
+
+@pytest.mark.cluster
+def test_a_server_that_does_not_answer_stops_searches_and_no_writer(tmp_path: Path) -> None:
+    port, data = free_port(), tmp_path / "data"
+    rows = simple_rows(4)
+    with milvus_server(data, port) as uri, Archive.create(tmp_path / "archive", vectors=uri) as archive:
+        add_manifest(archive, write_manifest(tmp_path / "manifest.csv", rows[:3]))
+    with Archive.open(tmp_path / "archive") as archive:
+        add_manifest(archive, write_manifest(tmp_path / "manifest.csv", rows))
+        assert f"in Milvus at {uri} could not be read or written" in archive.notes[0]
+        with pytest.raises(StorageError, match="could not be read or written"):
+            archive.search(QUERIES, 3, fingerprint=FINGERPRINT)
+    with milvus_server(data, port), Archive.open(tmp_path / "archive", read_only=True) as reader:
+        for _ in range(6):  # gRPC pauses before it knocks again where nobody answered; pymilvus waits 10 s each time
+            with contextlib.suppress(StorageError):
+                answers_are_true(reader)
+                break
+        else:
+            pytest.fail("the server is back, and the archive does not answer")
+        with Archive.open(tmp_path / "archive") as archive:
+            found_by_itself(archive)
+            assert archive.notes == ()
+
+
+def test_another_encoder_takes_over_and_the_former_ones_collection_is_dropped(filled: Archive) -> None:
+    embed_reports(filled)
+    before = collections(filled)
+    reembed(filled, OTHER)
+    assert len(collections(filled)) == len(before) + 1
+    found_by_itself(filled)
+    assert filled.drop_encoder(FINGERPRINT) == 12
+    assert len(collections(filled)) == len(before)
+    assert not set(collections(filled)) & {name for name in before if not name.endswith("_standing")}
+    found_by_itself(filled)
+    assert filled.notes == ()
+
+
+def test_an_examination_finds_what_the_collection_lacks_and_has_beyond(filled: Archive) -> None:
+    embed_reports(filled)
+    with Archive.open(filled.path, read_only=True) as reader:
+        found = reader.examine()
+        assert (found.findings, found.recalled) == ((), 12)
+    index = follower_of(filled).index
+    vectors = index.vectors_of(np.array([3, 5, 8], dtype=np.int64))
+    index.remove(np.array([3, 5], dtype=np.int64))
+    index.add(np.array([5, 99], dtype=np.int64), vectors[[2, 0]])  # the number is right, and nothing else
+    with Archive.open(filled.path, read_only=True) as reader:
+        found = reader.examine()
+    assert [(finding.what, finding.examples) for finding in found.findings] == [
+        ("the index holds images that the records do not", ("image 99",)),
+        ("stored vectors do not find themselves", ("image 3", "image 5")),
+    ]
+    repaired = filled.examine(repair=True)
+    assert repaired.healthy
+    assert len(repaired.findings) == 2
+    answers_are_true(filled)
+
+
+def test_an_examination_names_a_collection_that_is_gone(filled: Archive) -> None:
+    embed_reports(filled)
+    follower_of(filled).index.drop()
+    with Archive.open(filled.path, read_only=True) as reader:
+        whats = [finding.what for finding in reader.examine().findings]
+    assert whats == ["the index is behind the change log", "index and records differ in number"]
+    filled.rebuild_index()
+    with Archive.open(filled.path, read_only=True) as reader:
+        assert reader.examine().findings == ()
+
+
+def test_an_examination_says_where_somebody_wrote_meanwhile(filled: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its two looks at the collection."""
+    embed_reports(filled)
+    not_found = index_checks._not_found
+
+    def change_and_look(*arguments: object) -> list[int]:
+        filled.remove("case-4")
+        return not_found(*arguments)
+
+    monkeypatch.setattr(index_checks, "_not_found", change_and_look)
+    with Archive.open(filled.path, read_only=True) as reader:
+        (finding,) = (finding for finding in reader.examine().findings if finding.check == "index")
+    assert finding.what == "the index could not be examined"
+    assert "were changed meanwhile" in finding.examples[0]
+
+
+def collections(archive: Archive) -> list[str]:
+    follower = follower_of(archive)
+    names = follower._server.client.list_collections()
+    return sorted(name for name in names if name.startswith(follower._standings.prefix))
+
+
+def test_milvus_lite_in_the_folder_is_enough_to_try_it(tmp_path: Path) -> None:
+    with Archive.create(tmp_path / "archive", vectors="vectors.db") as archive:
+        add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(3)))
+        found_by_itself(archive)
+        answers_are_true(archive)
+        assert (tmp_path / "archive" / "vectors.db").exists()
+        assert json.loads((tmp_path / "archive" / "archive.json").read_text())["vectors"] == "vectors.db"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://root:hush-hush@milvus:19530",
+        "milvus:19530",
+        "http://",
+        "vectors",
+        "ftp://milvus",
+        "tcp://x/hush-hush.db",
+    ],
+)
+def test_addresses_that_cannot_be_meant(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(StorageError) as refused:
+        Archive.create(tmp_path / "archive", vectors=uri)
+    assert "hush" not in str(refused.value)
+    assert not (tmp_path / "archive").exists()
+    assert checked_uri("https://milvus.example:443") == "https://milvus.example:443"

@@ -1,0 +1,92 @@
+"""Direct identifiers: found where somebody planted them, and nowhere else."""
+
+from __future__ import annotations
+
+import csv
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.identifiers import is_found
+from generation.phantom import phantom_cases
+from retrieval.ingest.identifiers import KINDS, find_identifiers, redact
+
+SET = tomllib.loads((Path(__file__).parent / "planted_identifiers.toml").read_text(encoding="utf-8"))
+COIN = Path(__file__).parents[3] / "shared" / "data" / "coin-examples" / "reports.csv"
+
+
+def found(text: str) -> list[tuple[str, str]]:
+    return [(item.kind, text[item.start : item.end]) for item in find_identifiers(text)]
+
+
+@pytest.mark.parametrize("report", [report for report in SET["report"] if "beyond" not in report])
+def test_what_was_planted_is_found_as_what_it_is(report: dict[str, Any]) -> None:
+    text = report["text"]
+    for kind, words in report["planted"]:
+        assert is_found(text, words)
+        assert any(item == kind and (part in words or words in part) for item, part in found(text)), found(text)
+    left = redact(text, find_identifiers(text))
+    assert not any(words in left for _, words in report["planted"])
+
+
+def test_every_kind_was_planted() -> None:
+    assert {kind for report in SET["report"] for kind, _ in report["planted"]} == set(KINDS)
+
+
+@pytest.mark.parametrize("text", SET["lookalikes"]["texts"])
+def test_what_only_looks_like_one_is_left_alone(text: str) -> None:
+    assert found(text) == []
+
+
+def test_phantom_reports_name_nobody() -> None:
+    reports = {phantom.report for split in ("train", "held-out") for phantom in phantom_cases(400, seed=3, split=split)}
+    assert len(reports) > 700
+    assert [text for text in reports if find_identifiers(text)] == []
+
+
+@pytest.mark.skipif(not COIN.is_file(), reason="COIN's example reports are not on this machine")
+def test_coins_reports_name_nobody() -> None:
+    with COIN.open(encoding="utf-8", newline="") as rows:
+        reports = [row["report"] for row in csv.DictReader(rows)]
+    assert len(reports) == 20
+    assert [text for text in reports if find_identifiers(text)] == []
+
+
+def test_redacting_leaves_the_rest_word_for_word() -> None:
+    text = "Smear of Mrs. Jane Doe, MRN 00482913, 12.03.2021: HSIL, CIN 3."
+    assert redact(text, find_identifiers(text)) == "Smear of Mrs. [name], MRN [record number], [date]: HSIL, CIN 3."
+    assert find_identifiers(redact(text, find_identifiers(text))) == ()
+
+
+def test_a_date_that_the_calendar_does_not_have_is_none() -> None:
+    assert found("30.02.2021, 2021-13-40, 31 April") == []
+    assert [kind for kind, _ in found("29.02.2020, 2/30/2021 or 30/2/2021")] == ["date"]
+
+
+UNITS = (
+    "1",
+    "12 ",
+    "Aa ",
+    "Aa-",
+    "AA-",
+    "A. ",
+    "Dr. Aa ",
+    "1/",
+    "a@",
+    "+49 30 901820 ",
+    "12 Aa Aa ",
+    "Aa, ",
+    "May 3 ",
+    "\n",
+)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_hostile_text_takes_no_more_time_for_its_length_than_any_other(unit: str) -> None:
+    # Before the patterns had limits, the longest report that a manifest may hold took up to three minutes.
+    started = time.process_time()
+    find_identifiers(unit * (100_000 // len(unit)))
+    assert time.process_time() - started < 60

@@ -1,0 +1,109 @@
+"""The report channel: words and meaning of the archive's reports, in step with the archive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index_store import Archive
+from retrieval import CaseSearch, Encoder, add_manifest
+from retrieval.language.bm25 import with_meanings
+from retrieval.search.fusion import FusionRule
+from retrieval.search.report_index import read_report_index
+from tests.retrieval.conftest import speckled
+
+REPORTS = ("Clue cells, coccobacilli.", "Koilocytes, LSIL.", "", "Clue cells; Trichomonas.", "Papillary carcinoma.")
+BY_WORDS = FusionRule("score", {"words": 1, "meaning": 0})
+BY_MEANING = FusionRule("score", {"words": 0, "meaning": 1})
+
+
+@pytest.fixture(scope="module")
+def archive(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    """Five cases; "a" and "d" are of one patient."""
+    folder = tmp_path_factory.mktemp("reports")
+    lines = ["image\tcase\tpatient\treport"]
+    for number, (report, key) in enumerate(zip(REPORTS, "abcde", strict=True)):
+        speckled(number).save(folder / f"{number}.png")
+        lines.append(f"{number}.png\t{key}\t{'a' if key == 'd' else key}\t{report or ' '}")
+    (folder / "manifest.tsv").write_text("\n".join(lines))
+    with Archive.create(folder / "archive") as archive:
+        summary = add_manifest(archive, folder / "manifest.tsv", encoder)
+        assert summary.added + len(summary.skipped) == len(REPORTS)
+        yield archive
+
+
+def test_words_find_what_shares_them_and_nothing_else(archive: Archive, encoder: Encoder) -> None:
+    reports = read_report_index(archive, encoder.fingerprint)
+    ranking = reports.rank("clue cells and trichomonas", None, BY_WORDS, permitted=None)
+    assert list(ranking) == ["a"]
+    assert archive.cases_by_id([ranking["a"].case_id])[ranking["a"].case_id].key == "d"
+    assert ranking["a"].image_id is None
+    assert reports.rank("melanoma", None, BY_WORDS, permitted=None) == {}
+
+
+def test_with_the_glossary_a_machine_translated_word_finds_the_usual_one(archive: Archive, encoder: Encoder) -> None:
+    reports = read_report_index(archive, encoder.fingerprint, glossary=True)
+    asked = with_meanings("Cue cell.")
+    assert asked == "Cue cell. clue"
+    assert list(reports.rank("Cue.", None, BY_WORDS, permitted=None)) == []
+    assert list(reports.rank(asked, None, BY_WORDS, permitted=None)) == ["a"]
+    assert with_meanings("Clue cells.") == "Clue cells."
+
+
+def test_a_search_understands_machine_translated_words_unless_told_not_to(archive: Archive, encoder: Encoder) -> None:
+    def found(glossary: bool, text: str) -> list[str]:
+        search = CaseSearch(archive, encoder, rules={"report": BY_WORDS}, glossary=glossary)
+        return [entry.case.key for entry in search.by_report(text, channels=("report",)).cases]
+
+    assert found(True, "Cue cell.") == ["a"]
+    assert found(False, "Cue cell.") == []
+
+
+def test_meaning_orders_by_the_cosine_of_the_texts(archive: Archive, encoder: Encoder) -> None:
+    reports = read_report_index(archive, encoder.fingerprint)
+    query = encoder.encode_texts(["Some lesion."])
+    ranking = reports.rank("Some lesion.", query, BY_MEANING, permitted=None)
+    texts = {"a": [REPORTS[0], REPORTS[3]], "b": [REPORTS[1]], "e": [REPORTS[4]]}
+    cosines = {patient: float((encoder.encode_texts(of) @ query[0]).max()) for patient, of in texts.items()}
+    assert list(ranking) == sorted(cosines, key=lambda patient: -cosines[patient])
+
+
+def test_only_permitted_cases_answer(archive: Archive, encoder: Encoder) -> None:
+    reports = read_report_index(archive, encoder.fingerprint)
+    permitted = np.array([archive.case(key).id for key in "bd"])
+    query = encoder.encode_texts(["Clue cells."])
+    ranking = reports.rank("Clue cells.", query, FusionRule("score"), permitted=permitted)
+    assert {place.case_id for place in ranking.values()} == set(permitted.tolist())
+
+
+def test_a_report_without_a_vector_is_still_found_by_its_words(encoder: Encoder, tmp_path: Path) -> None:
+    speckled(0).save(tmp_path / "0.png")
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("image,case,report\n0.png,a,Clue cells\n")
+    with Archive.create(tmp_path / "archive") as archive:
+        add_manifest(archive, manifest, encoder)
+        assert read_report_index(archive, encoder.fingerprint).without_vector == 0
+        (case,) = archive.cases()
+        (planned,) = archive.pending(_changed(manifest)).changed
+        archive.update([planned])
+        reports = read_report_index(archive, encoder.fingerprint)
+        assert reports.without_vector == 1
+        found = reports.rank("koilocytes", encoder.encode_texts(["koilocytes"]), FusionRule("score"), permitted=None)
+        assert [place.case_id for place in found.values()] == [case.id]
+
+
+def _changed(manifest: Path) -> list:
+    from index_store import read_manifest
+
+    manifest.write_text("image,case,report\n0.png,a,Koilocytes\n")
+    return list(read_manifest(manifest).rows)
+
+
+def test_an_empty_archive_has_no_reports(encoder: Encoder, tmp_path: Path) -> None:
+    with Archive.create(tmp_path / "archive") as archive:
+        archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+        reports = read_report_index(archive, encoder.fingerprint)
+        assert reports.rank("a", None, FusionRule("score"), permitted=None) == {}

@@ -1,0 +1,152 @@
+"""The copy check of a whole set: planted copies are named, and nearness is read beside other patients' images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from generation.phantom import phantom_cases, write_phantoms
+from index_store import Archive, EncoderMismatchError
+from retrieval import Encoder, EvaluationError, add_manifest, check_copies
+from retrieval.synthetic.memorisation import CopyReport, baseline, images_of
+from retrieval.synthetic.references import References, archive_references, manifest_references
+from tests.clip_model import tiny_clip
+from tests.retrieval.conftest import speckled
+from tests.retrieval.labelled_archive import unit
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest of twelve phantoms."""
+    return write_phantoms(tmp_path_factory.mktemp("training"), phantom_cases(12, seed=5), size=64)
+
+
+@pytest.fixture
+def generated(training: Path, tmp_path: Path) -> Path:
+    """Two other phantoms, and two copies of training images: one mirrored and reduced, one darker and turned."""
+    folder = tmp_path / "generated"
+    (folder / "below").mkdir(parents=True)
+    originals = [PIL.Image.open(path) for path in sorted(training.parent.glob("images/*.png"))[:2]]
+    for number, phantom in enumerate(phantom_cases(2, seed=99, split="held-out")):
+        phantom.draw(64).save(folder / f"new {number}.png")
+    originals[0].transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT).resize((48, 48)).save(folder / "mirrored.png")
+    darker = PIL.Image.fromarray((np.asarray(originals[1]) * 0.9).astype(np.uint8))
+    darker.transpose(PIL.Image.Transpose.ROTATE_90).save(folder / "below" / "turned.jpg", quality=80)
+    return folder
+
+
+def test_planted_copies_are_named_with_their_originals(
+    encoder: Encoder, training: Path, generated: Path, tmp_path: Path
+) -> None:
+    (generated / "broken.png").write_bytes(b"no picture")
+    report = check_copies(images_of(generated), manifest_references(training, encoder), encoder)
+    originals = [f"images/{path.name}" for path in sorted(training.parent.glob("images/*.png"))[:2]]
+    assert {pair.image: pair.reference for pair in report.near_copies} == {
+        "mirrored.png": originals[0],
+        "below/turned.jpg": originals[1],
+    }
+    assert {pair.image for pair in report.nearest} == {"new 0.png", "new 1.png"}
+    assert (report.images, report.unreadable, report.references, report.patients) == (4, 1, 12, 12)
+    assert report.baseline_near_copies == 0
+    assert report.generated.images == 4
+
+
+def test_an_archive_is_compared_as_its_manifest_is(
+    encoder: Encoder, training: Path, generated: Path, tmp_path: Path
+) -> None:
+    with Archive.create(tmp_path / "archive") as archive:
+        with pytest.raises(EvaluationError, match="The archive is empty"):
+            archive_references(archive, encoder)
+        add_manifest(archive, training, encoder)
+        with pytest.raises(EncoderMismatchError, match="--encoder"):
+            archive_references(archive, Encoder(tiny_clip(tmp_path / "other", seed=3), device="cpu"))
+        references = archive_references(archive, encoder, work=tmp_path / "work")
+        assert [name.partition(" ")[0] for name in references.names] == [case.key for case in archive.cases()]
+    of_archive = check_copies(images_of(generated), references, encoder)
+    of_manifest = check_copies(images_of(generated), manifest_references(training, encoder), encoder)
+    assert figures(of_archive) == pytest.approx(figures(of_manifest), abs=1e-5)
+    assert len(of_archive.near_copies) == 2
+
+
+def figures(report: CopyReport) -> list[float]:
+    assert report.baseline is not None
+    quantiles = [*report.generated.quantiles.values(), *report.baseline.quantiles.values()]
+    return [*quantiles, float(report.nearer_than_baseline or 0), float(report.nearer_than_baseline_95 or 0)]
+
+
+def test_what_was_made_of_the_references_is_kept_by_content(
+    encoder: Encoder, training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    encode = Encoder.encode_images
+
+    def watched(self: Encoder, images: Sequence[PIL.Image.Image], **more: object) -> object:
+        seen.append(len(images))
+        return encode(self, images, **more)
+
+    monkeypatch.setattr(Encoder, "encode_images", watched)
+    first = manifest_references(training, encoder, work=tmp_path)
+    again = manifest_references(training, encoder, work=tmp_path)
+    assert sum(seen) == 12
+    assert np.array_equal(first.vectors, again.vectors)
+    assert np.array_equal(first.hashes, again.hashes)
+    # One image altered in its place: it alone is made anew.
+    for path in training.parent.rglob("*"):
+        if path.is_file():
+            copy = tmp_path / "moved" / path.relative_to(training.parent)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    altered = next((tmp_path / "moved" / "images").iterdir())
+    speckled(1, size=64).save(altered)
+    moved = manifest_references(tmp_path / "moved" / training.name, encoder, work=tmp_path)
+    assert sum(seen) == 13
+    differing = [name for name, a, b in zip(moved.names, first.vectors, moved.vectors, strict=True) if (a != b).any()]
+    assert differing == [f"images/{altered.name}"]
+
+
+def test_the_baseline_is_of_other_patients_alone() -> None:
+    vectors = unit(np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]], dtype=float))
+    bits = np.zeros((4, 256), dtype=bool)
+    bits[2:] = True
+    bits[3, :70] = False
+
+    def of(patients: str) -> tuple[np.ndarray | None, int]:
+        return baseline(References("", tuple("abcd"), (Path(),) * 4, tuple(patients), vectors, bits, True))
+
+    near, flagged = of("abcd")
+    assert near == pytest.approx([vectors[0] @ vectors[1]] * 2 + [vectors[2] @ vectors[3]] * 2, abs=1e-6)
+    assert flagged == 2  # the first two are one picture; the others are 70 bits apart
+    near, flagged = of("aabb")
+    assert near == pytest.approx(
+        [vectors[0] @ vectors[3], vectors[1] @ vectors[3], vectors[2] @ vectors[1], vectors[3] @ vectors[1]], abs=1e-6
+    )
+    assert flagged == 0
+    assert of("aaaa") == (None, 0)
+
+
+def test_generated_images_that_are_the_references_lie_nearer_than_other_patients_do(
+    encoder: Encoder, training: Path
+) -> None:
+    """The extreme that the report must show: the training set itself, handed in as if it were generated."""
+    report = check_copies(images_of(training.parent / "images"), manifest_references(training, encoder), encoder)
+    assert len(report.near_copies) == 12
+    assert report.nearer_than_baseline == 1.0
+    assert report.nearer_than_baseline_95 == 1.0
+    assert report.generated.quantiles["0.05"] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_what_cannot_be_compared_is_refused(encoder: Encoder, training: Path, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="There is no folder"):
+        images_of(tmp_path / "nothing")
+    with pytest.raises(EvaluationError, match="holds no images"):
+        images_of(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(EvaluationError, match="Not one image"):
+        check_copies(images_of(tmp_path), manifest_references(training, encoder), encoder)
+    (tmp_path / "bad.csv").write_text("image,report\na.png,Report\n")
+    with pytest.raises(EvaluationError, match=r"bad\.csv names no image that can be read"):
+        manifest_references(tmp_path / "bad.csv", encoder)

@@ -1,0 +1,249 @@
+"""COIN's two experiments: patients stay apart, only training reports are drawn, and the figures tell help from harm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from generation import CoinGenerator
+from generation.phantom import phantom_cases, write_phantoms
+from index_store import Archive, EncoderMismatchError, read_report_table
+from retrieval import (
+    Encoder,
+    EvaluationError,
+    GenerationPlan,
+    SyntheticSet,
+    SyntheticSetError,
+    add_manifest,
+    finish_set,
+)
+from retrieval.synthetic.patient_splits import Experiment, LabelledImages
+from retrieval.synthetic.sources import DrawnImages, SetImages, archive_images, manifest_images
+from retrieval.synthetic.utility import AugmentResult, SyntheticImages, WayResult, augment_check
+from tests.clip_model import tiny_clip
+from tests.models import tiny_lora, tiny_sdxl
+from tests.retrieval.labelled_archive import unit
+
+DIM = 16
+CLASSES = ("cervix HSIL", "cervix LSIL", "cervix NILM")
+CENTRES = unit(np.random.default_rng(7).normal(size=(len(CLASSES), DIM)))
+
+
+def real_images(patients: int = 24, *, noise: float = 0.5, each: int = 3) -> LabelledImages:
+    """`each` images a patient, patients of a class each; every patient's report is its own."""
+    rng = np.random.default_rng(3)
+    of = np.repeat(np.arange(patients), each)
+    classes = of % len(CLASSES)
+    return LabelledImages(
+        source="made.csv",
+        vectors=unit(CENTRES[classes] + noise * rng.normal(size=(len(of), DIM))),
+        classes=tuple(CLASSES[one] for one in classes),
+        patients=tuple(f"patient {one}" for one in of),
+        slides=tuple(f"slide {one % 6}" for one in range(len(of))),
+        reports=tuple(f"Report of patient {one}." for one in of),
+    )
+
+
+class Made:
+    """Synthetic images that lie about their class's centre, or about the next class's; keeps what was asked for."""
+
+    words = "made"
+
+    def __init__(self, *, wrong: bool = False) -> None:
+        self._shift = int(wrong)
+        self.asked: list[set[str]] = []
+
+    def images(self, texts: Mapping[str, int], progress: object) -> SyntheticImages:
+        self.asked.append(set(texts))
+        rng = np.random.default_rng(5)
+        classes = np.repeat(np.array(list(texts.values())), 3)
+        at = CENTRES[(classes + self._shift) % len(CLASSES)]
+        return SyntheticImages(unit(at + 0.1 * rng.normal(size=at.shape)), classes, np.repeat(np.arange(len(texts)), 3))
+
+
+def check(images: LabelledImages, source: Made, **more: object) -> AugmentResult:
+    return augment_check(images, source, encoder=("tiny", "0" * 64), **more)
+
+
+def row(result: AugmentResult, way: str, fraction: float = 1.0) -> WayResult:
+    return next(one for one in result.ways if (one.way, one.fraction) == (way, fraction))
+
+
+def test_no_report_of_a_test_patient_is_drawn() -> None:
+    images, source = real_images(), Made()
+    check(images, source, folds=4, repeats=2)
+    rounds = list(Experiment.of(images).rounds(4, 2, ()))
+    assert len(source.asked) == len(rounds) == 8
+    for asked, (test, _) in zip(source.asked, rounds, strict=True):
+        tested = {images.reports[place] for place in np.flatnonzero(test)}
+        assert asked.isdisjoint(tested)
+        assert asked | tested == set(images.reports)
+    # Each patient is tested once a repetition, with all images, and no fold lacks a class.
+    times = np.sum([test for test, _ in rounds], axis=0)
+    assert (times == 2).all()
+    for test, _ in rounds:
+        for name in CLASSES:
+            of_class = np.array(images.classes) == name
+            assert 0 < (test & of_class).sum() < of_class.sum()
+
+
+def test_good_images_help_where_real_ones_are_scarce_and_wrong_ones_harm() -> None:
+    images = real_images(noise=0.8)
+    good = check(images, Made(), fractions=(0.1, 1.0))
+    for metric in ("macro-F1", "macro recall", "accuracy", "AUROC"):
+        assert row(good, "both", 0.1).minus_real[metric].low > 0, metric
+        assert row(good, "synthetic").values[metric].mean > 0.5
+    assert row(good, "real", 0.1).real < row(good, "real").real
+    assert row(good, "synthetic").values == row(good, "synthetic", 0.1).values  # whatever the fraction
+    assert row(good, "real").minus_real == {}
+    wrong = check(images, Made(wrong=True))
+    assert row(wrong, "synthetic").minus_real["macro-F1"].high < 0
+    assert row(wrong, "synthetic").values["AUROC"].mean < 0.5
+    assert check(images, Made(), fractions=(0.1, 1.0)).ways == good.ways  # the same again
+
+
+def test_counts_say_what_was_used() -> None:
+    images = real_images()
+    lone = LabelledImages(
+        source=images.source,
+        vectors=np.concatenate([images.vectors, images.vectors[:2]]),
+        classes=(*images.classes, "cervix SCC", "cervix SCC"),
+        patients=(*images.patients, "another", "another"),
+        slides=(*images.slides, "", ""),
+        reports=(*images.reports, "One.", "One."),
+        left_out=4,
+    )
+    result = check(lone, Made(), folds=4, repeats=1)
+    assert (result.images, result.patients, result.left_out) == (72, 24, 6)  # one patient's class cannot be tested
+    assert [(one.name, one.images, one.patients) for one in result.classes] == [(name, 24, 8) for name in CLASSES]
+    assert (result.folds, result.repeats, result.tested_images, result.drawn_by) == (4, 1, 72, "patients")
+    assert row(result, "real").real == 54
+    assert row(result, "both").synthetic == 54
+    assert result.commonest["macro-F1"] == pytest.approx(1 / 6)
+    assert result.commonest["accuracy"] == pytest.approx(1 / 3)
+
+
+def test_named_patients_are_tested_and_a_single_one_by_slides() -> None:
+    images = real_images(each=6)
+    some = check(images, Made(), test_patients=("patient 0", "patient 1", "patient 2"), repeats=2)
+    assert (some.folds, some.tested_patients, some.drawn_by) == (1, 3, "patients")
+    mixed = LabelledImages(
+        images.source, images.vectors, images.classes,
+        tuple("one" if place < 18 else of for place, of in enumerate(images.patients)), images.slides, images.reports,
+    )  # fmt: skip
+    single = check(mixed, Made(), test_patients=("one",), repeats=1)
+    assert (single.tested_patients, single.drawn_by) == (1, "slides")
+    with pytest.raises(EvaluationError, match="of one class"):
+        check(images, Made(), test_patients=("patient 0", "patient 3"))
+    for named in (("nobody",), tuple(set(images.patients))):
+        with pytest.raises(EvaluationError, match="named as test patients"):
+            check(images, Made(), test_patients=named)
+
+
+def test_reports_that_stand_for_several_classes_are_not_drawn() -> None:
+    images = real_images()
+    same = LabelledImages(
+        images.source, images.vectors, images.classes, images.patients, images.slides,
+        tuple("Smear." if place < 30 else report for place, report in enumerate(images.reports)),
+    )  # fmt: skip
+    source = Made()
+    assert check(same, source).ambiguous == 1
+    assert all("Smear." not in asked for asked in source.asked)
+
+
+def test_what_allows_no_comparison_is_refused() -> None:
+    images = real_images()
+    one = LabelledImages("m.csv", images.vectors, ("HSIL",) * 72, images.patients, images.slides, images.reports)
+    with pytest.raises(EvaluationError, match=r"m\.csv has 1 classes"):
+        check(one, Made())
+    with pytest.raises(EvaluationError, match="above 0 and at most 1"):
+        check(images, Made(), fractions=(0.0,))
+    blank = LabelledImages("m.csv", images.vectors, images.classes, images.patients, images.slides, ("",) * 72)
+
+    class Nothing(Made):
+        def images(self, texts: Mapping[str, int], progress: object) -> SyntheticImages:
+            empty = np.zeros(0, dtype=np.int64)
+            return SyntheticImages(np.zeros((0, DIM), dtype=np.float32), empty, empty)
+
+    with pytest.raises(EvaluationError, match="no synthetic image of a training patient's report"):
+        check(blank, Nothing())
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> CoinGenerator:
+    base = tiny_sdxl(tmp_path_factory.mktemp("models") / "base")
+    return CoinGenerator(base, tiny_lora(base.parent / "lora", base), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve phantoms of two findings."""
+    phantoms = [p for p in phantom_cases(44 * 6) if (p.morphology.site, p.morphology.category) in WANTED]
+    return write_phantoms(tmp_path_factory.mktemp("phantoms"), phantoms, size=64)
+
+
+WANTED = {("cervix", "NILM"), ("urine", "HGUC")}
+
+
+def test_drawn_images_are_of_the_reports_asked_for_and_drawn_once(
+    generator: CoinGenerator, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[str, int]] = []
+    queue = CoinGenerator.generate_queue
+
+    def watched(self: CoinGenerator, requests: list[tuple[str, list[int]]], **more: object) -> object:
+        drawn.extend((text, seed) for text, seeds in requests for seed in seeds)
+        return queue(self, requests, **more)
+
+    monkeypatch.setattr(CoinGenerator, "generate_queue", watched)
+    texts = {"Clusters of cells.": 0, "Single cells.": 0, "Cells in urine.": 1}
+    source = DrawnImages(GenerationPlan(generator), encoder, per_class=3, work=tmp_path)
+    seen: list[tuple[int, int]] = []
+    made = source.images(texts, lambda done, total: seen.append((done, total)))
+    assert np.bincount(made.classes).tolist() == [3, 3]
+    assert np.bincount(made.reports).tolist() == [3, 2, 1] or np.bincount(made.reports).tolist() == [3, 1, 2]
+    assert len(drawn) == len(set(drawn)) == 6
+    assert seen[0] == (0, 6)
+    assert seen[-1] == (6, 6)
+    assert len({seed for _, seed in drawn}) == 6  # no two share their noise
+    seed = min(seed for text, seed in drawn if text == "Cells in urine.")
+    alone = generator.generate("Cells in urine.", seed=seed, n=1, preset="draft").images[0]
+    expected = encoder.encode_images([alone.image])
+    first = made.vectors[made.classes == 1][0]
+    assert first @ expected[0] == pytest.approx(1, abs=1e-3)
+    again = DrawnImages(GenerationPlan(generator), encoder, per_class=3, work=tmp_path)
+    assert np.array_equal(again.images(texts, None).vectors, made.vectors)
+    assert len(drawn) == 6  # from the shelf
+    assert again.images({}, None).vectors.shape == (0, encoder.dim)
+
+
+def test_an_archive_a_manifest_and_a_set_give_one_answer(
+    generator: CoinGenerator, encoder: Encoder, manifest: Path, tmp_path: Path
+) -> None:
+    with Archive.create(tmp_path / "archive") as archive:
+        add_manifest(archive, manifest, encoder)
+        of_archive = archive_images(archive, encoder)
+        with pytest.raises(EncoderMismatchError):
+            archive_images(archive, Encoder(tiny_clip(tmp_path / "other", seed=3), device="cpu"))
+    of_manifest = manifest_images(manifest, encoder, work=tmp_path / "work")
+    assert sorted(of_archive.classes) == sorted(of_manifest.classes)
+    assert set(of_archive.patients) == set(of_manifest.patients)
+    with pytest.raises(EvaluationError, match="no image a category"):
+        manifest_images(manifest, encoder, kinds=("cell",))
+    made = SyntheticSet(tmp_path / "set", read_report_table(manifest), generator, preset="draft", per_report=1)
+    with pytest.raises(SyntheticSetError, match="not finished"):
+        SetImages(made.folder, encoder)
+    finish_set(made, drawn=made.draw(), seconds=1.0)
+    source = SetImages(made.folder, encoder, work=tmp_path / "work")
+    some = dict.fromkeys(list(dict.fromkeys(of_manifest.reports))[:4], 1)
+    assert len(source.images(some, None).vectors) == sum(report in some for report in of_manifest.reports)
+    results = [
+        augment_check(images, source, encoder=(encoder.name, encoder.fingerprint), folds=3, repeats=1)
+        for images in (of_archive, of_manifest)
+    ]
+    for one, other in zip(results[0].ways, results[1].ways, strict=True):
+        assert (one.real, one.synthetic) == (other.real, other.synthetic) or one.way == "synthetic"
+    assert results[0].classes == results[1].classes

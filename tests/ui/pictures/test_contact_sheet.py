@@ -1,0 +1,64 @@
+"""The contact sheet: everything is on it, nothing overlaps its edge, and it says what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from retrieval import RESEARCH_USE
+from ui.pictures.contact_sheet import COLUMNS, MARGIN, TILE, WIDTH, Section, Tile, contact_sheet, save_sheet
+from ui.pictures.pictures import fitted, png_bytes, readable
+
+RED = (200, 30, 40)
+
+
+def tile(size: tuple[int, int] = (64, 64), mark: str = "", text: str = "") -> Tile:
+    return Tile(Image.new("RGB", size, RED), "title", text, mark)
+
+
+def red_pixels(sheet: Image.Image) -> int:
+    return int((np.asarray(sheet) == RED).all(axis=2).sum())
+
+
+def test_every_tile_is_drawn_at_full_size() -> None:
+    sheet = contact_sheet("Result", [Section("Nearest", "", (tile(),) * (COLUMNS + 2))])
+    assert sheet.width == WIDTH
+    assert red_pixels(sheet) == (COLUMNS + 2) * TILE * TILE
+
+
+def test_a_mark_is_written_over_the_picture() -> None:
+    plain = contact_sheet("Result", [Section("Nearest", "", (tile(),))])
+    marked = contact_sheet("Result", [Section("Nearest", "", (tile(mark="SYNTHETIC"),))])
+    assert red_pixels(marked) < red_pixels(plain)
+
+
+def test_long_texts_stay_on_the_sheet() -> None:
+    words = "word " * 100 + "endless" * 50
+    sheet = contact_sheet("Result", [Section("By report", words, (tile(text=words),) * COLUMNS)])
+    pixels = np.asarray(sheet)
+    assert (pixels[:, : MARGIN - 1] == 255).all()
+    assert (pixels[:, WIDTH - MARGIN + 1 :] == 255).all()
+
+
+def test_the_file_says_that_it_is_for_research(tmp_path: Path) -> None:
+    path = save_sheet(contact_sheet("Result", []), tmp_path / "sheet.png")
+    with Image.open(path) as saved:
+        assert saved.text["Comment"].startswith(RESEARCH_USE)  # type: ignore[attr-defined]
+
+
+def test_small_images_are_enlarged_and_large_ones_reduced() -> None:
+    assert readable(Image.new("RGB", (128, 64))).size == (256, 128)
+    assert readable(Image.new("RGB", (4000, 3000)), at_most=1200).size == (1200, 900)
+    assert readable(Image.new("RGB", (300, 200))).size == (300, 200)
+    assert fitted(Image.new("RGB", (3000, 1)), 100).size == (100, 1)
+
+
+def test_png_bytes_are_the_same_pixels() -> None:
+    import io
+
+    image = Image.effect_noise((20, 10), 80).convert("RGB")
+    with Image.open(io.BytesIO(png_bytes(image))) as again:
+        assert again.format == "PNG"
+        assert again.tobytes() == image.tobytes()

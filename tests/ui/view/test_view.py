@@ -1,0 +1,408 @@
+"""The view's behaviour, page by page, on real models and a real archive; no browser (see `test_browser.py`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Expander, Slider
+
+from generation.phantom import Phantom
+from retrieval import RESEARCH_USE
+from tests.ui.conftest import CASES, coin
+from ui.pictures.pictures import png_bytes
+from ui.view import query_panel
+from ui.view.example_reports import EXAMPLE_REPORTS
+
+APP = Path(__file__).parents[2] / "ui" / "view" / "app.py"
+CASE_PAGE = "case_page.py"
+HOSTILE = "**bold** <script>alert(1)</script> :red[x] $y$ [l](javascript:1)"
+
+
+@pytest.fixture
+def app(environment: dict[str, str]) -> Iterator[AppTest]:
+    """The view on the shared archive, just opened."""
+    yield opened()
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+def opened() -> AppTest:
+    return checked(AppTest.from_file(str(APP), default_timeout=60).run())
+
+
+def checked(app: AppTest) -> AppTest:
+    """Every page, whatever it shows, has the banner and no traceback."""
+    assert not app.exception, app.exception
+    assert RESEARCH_USE in app.warning[0].value
+    return app
+
+
+def texts(app: AppTest) -> list[str]:
+    return [element.value for element in app.text]
+
+
+def click(app: AppTest, label: str) -> AppTest:
+    (button,) = [button for button in app.button if button.label == label]
+    return checked(button.click().run())
+
+
+def search_by_report(app: AppTest, report: str) -> AppTest:
+    app.text_area(key="report").set_value(report)
+    return click(app, "Search by report")
+
+
+def slider_across(app: AppTest) -> Slider:
+    (slider,) = [slider for slider in app.slider if slider.label.startswith("From left")]
+    return slider
+
+
+def frame(app: AppTest) -> Expander:
+    (found,) = [expander for expander in app.expander if expander.label == "Search by a part of the image"]
+    return found
+
+
+def ranks(app: AppTest) -> int:
+    return sum(button.label.startswith("Open case #") for button in app.button)
+
+
+def test_the_start_page_invites_and_searches_nothing(app: AppTest) -> None:
+    assert ranks(app) == 0
+    assert not app.error
+    assert any("phantoms" in text and f"{CASES} cases" in text for text in texts(app))
+
+
+def test_a_report_shows_synthetic_images_and_cases(app: AppTest, phantoms: list[Phantom]) -> None:
+    search_by_report(app, "Clue cells.")
+    assert ranks(app) == 10
+    captions = [caption.value for caption in app.caption]
+    assert [caption for caption in captions if "SYNTHETIC" in caption] == [
+        "**SYNTHETIC**, seed 0",
+        "**SYNTHETIC**, seed 1",
+    ]
+    assert any(caption.startswith("Preset draft: 20 steps") for caption in captions)
+    assert any("generate" in caption and "embed" in caption and "search" in caption for caption in captions)
+    assert "Clue cells." in texts(app), "the prompt is not shown"
+    reports = {phantom.report for phantom in phantoms}
+    assert len([text for text in texts(app) if text in reports]) == 10
+    assert len(app.image) == 12
+
+
+def test_what_the_glossary_replaced_stands_beside_the_prompt(
+    app: AppTest, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search_by_report(app, "Cue cells.")
+    assert "Cue cells." in texts(app), "COIN's own words are drawn by"
+    assert any("“Cue cells” → “Clue cells”" in note.value for note in app.info)
+    monkeypatch.setenv("COIN_GLOSSARY", "yes")
+    search_by_report(app, "Some cue cells.")
+    assert "Some clue cells." in texts(app)
+    assert "Replaced by the glossary:" in [caption.value for caption in app.caption]
+    assert "“cue cells” → “clue cells”" in texts(app)
+
+
+def test_every_phantom_on_screen_is_labelled(app: AppTest) -> None:
+    search_by_report(app, "Clue cells.")
+    labels = [element.value for element in app.markdown if "PHANTOM" in element.value]
+    assert len(labels) == 10
+
+
+def test_buttons_have_labels_of_their_own(app: AppTest) -> None:
+    search_by_report(app, "Clue cells.")
+    labels = [button.label for button in app.button]
+    assert len(labels) == len(set(labels))
+
+
+def test_the_number_of_images_and_the_seed_can_be_chosen(app: AppTest) -> None:
+    app.number_input(key="n_images").set_value(1)
+    app.number_input(key="seed").set_value(42)
+    search_by_report(app, "Clue cells.")
+    assert [c.value for c in app.caption if "SYNTHETIC" in c.value] == ["**SYNTHETIC**, seed 42"]
+
+
+def test_an_example_fills_the_report(app: AppTest) -> None:
+    label, report = next(iter(EXAMPLE_REPORTS.items()))
+    checked(app.pills(key="example").set_value(label).run())
+    assert app.text_area(key="report").value == report
+
+
+def test_filters_apply_at_once(app: AppTest, phantoms: list[Phantom]) -> None:
+    search_by_report(app, "Clue cells.")
+    checked(app.multiselect(key="filter_Site").set_value(["thyroid"]).run())
+    thyroid = {phantom.report for phantom in phantoms if phantom.morphology.site == "thyroid"}
+    assert ranks(app) == len(thyroid)
+    assert {text for text in texts(app) if text in {p.report for p in phantoms}} == thyroid
+    assert any("Only 3" in note.value for note in app.info)
+
+
+def test_an_empty_report_is_answered_with_one_message(app: AppTest) -> None:
+    search_by_report(app, "  ")
+    assert len(app.error) == 1
+    assert "report is empty" in app.error[0].value
+    assert ranks(app) == 0
+
+
+def test_an_uploaded_image_finds_itself(app: AppTest, manifest: Path, phantoms: list[Phantom]) -> None:
+    image = manifest.parent / "images" / f"{phantoms[2].key}.png"
+    checked(app.segmented_control(key="search_by").set_value("Image").run())
+    app.file_uploader(key="upload").set_value(("field.png", image.read_bytes(), "image/png"))
+    click(app, "Search by image")
+    assert phantoms[2].report in texts(app)
+    assert any("#1" in element.value and "1.000" in element.value for element in app.markdown)
+    labels = [element.value for element in app.markdown if "PHANTOM" in element.value]
+    assert len(labels) == 11, "the uploaded phantom is not labelled"
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>no image</html>", png_bytes(Image.new("RGB", (64, 64)))[:60]])
+def test_an_upload_that_is_no_image(app: AppTest, content: bytes) -> None:
+    checked(app.segmented_control(key="search_by").set_value("Image").run())
+    app.file_uploader(key="upload").set_value(("field.png", content, "image/png"))
+    click(app, "Search by image")
+    assert len(app.error) == 1
+    assert "image" in app.error[0].value
+    assert ranks(app) == 0
+
+
+def test_searching_without_an_image_or_a_case_asks_for_one(app: AppTest) -> None:
+    for kind in ("Image", "Case"):
+        checked(app.segmented_control(key="search_by").set_value(kind).run())
+        click(app, f"Search by {kind.lower()}")
+        assert "Choose" in app.warning[1].value
+
+
+def test_a_case_is_picked_by_its_key(app: AppTest, phantoms: list[Phantom]) -> None:
+    checked(app.segmented_control(key="search_by").set_value("Case").run())
+    app.selectbox(key="case_key").set_value(phantoms[4].key)
+    click(app, "Search by case")
+    assert ranks(app) == 10
+    assert any(phantoms[4].key in text for text in texts(app))
+
+
+def test_a_case_beyond_those_offered_can_still_be_asked_by(
+    environment: dict[str, str], phantoms: list[Phantom], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query_panel, "PICKABLE", 2)
+    app = opened()
+    app.query_params["case"] = phantoms[-1].key
+    checked(app.switch_page(CASE_PAGE).run())
+    click(app, "Find similar cases")
+    assert app.selectbox(key="case_key").value == phantoms[-1].key
+    assert len(app.selectbox(key="case_key").options) == 2
+    assert ranks(app) == 10
+
+
+def test_find_similar_asks_by_that_case(app: AppTest) -> None:
+    search_by_report(app, "Clue cells.")
+    click(app, "Find similar to #2")
+    assert ranks(app) == 10
+    assert any(caption.value.startswith("Asked by case") for caption in app.caption)
+    assert app.segmented_control(key="search_by").value == "Case"
+
+
+def test_open_case_leads_to_its_page_and_back(app: AppTest, phantoms: list[Phantom]) -> None:
+    search_by_report(app, "Clue cells.")
+    click(app, "Open case #1")
+    case = app.query_params["case"]
+    (phantom,) = [phantom for phantom in phantoms if phantom.key == case]
+    assert phantom.report in texts(app)
+    assert phantom.morphology.system in texts(app)
+    assert len(app.image) == 1
+    click(app, "Back to the search")
+    assert ranks(app) == 10, "the result was lost on the way"
+    assert app.text_area(key="report").value == "Clue cells."
+
+
+def test_a_case_page_can_be_bookmarked(app: AppTest, phantoms: list[Phantom]) -> None:
+    app.query_params["case"] = phantoms[7].key
+    checked(app.switch_page(CASE_PAGE).run())
+    assert phantoms[7].report in texts(app)
+    click(app, "Find similar cases")
+    assert ranks(app) == 10
+
+
+def test_an_unknown_case_page_says_so(app: AppTest) -> None:
+    app.query_params["case"] = "nobody"
+    checked(app.switch_page(CASE_PAGE).run())
+    assert "nobody" in app.error[0].value
+
+
+def test_a_case_page_without_a_case(app: AppTest) -> None:
+    checked(app.switch_page(CASE_PAGE).run())
+    assert "No case chosen" in [heading.value for heading in app.subheader]
+
+
+def test_text_of_others_is_never_markup(
+    models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Key, patient, report, site and source all hold Markdown, HTML and Streamlit directives."""
+    for name, value in {**models, "COIN_ARCHIVE": str(tmp_path / "archive")}.items():
+        monkeypatch.setenv(name, value)
+    Image.effect_noise((64, 64), 60).convert("RGB").save(tmp_path / "a.png")
+    row = dict.fromkeys(("case", "patient", "report", "site", "category", "stain", "source", "scanner"), HOSTILE)
+    (tmp_path / "list.jsonl").write_text(json.dumps({"image": "a.png", **row}), encoding="utf-8")
+    assert coin("init").exit_code == 0
+    assert "added 1 images" in coin("add", tmp_path / "list.jsonl").stdout
+    app = opened()
+    search_by_report(app, HOSTILE)
+    marked_up(app)
+    click(app, "Open case #1")
+    marked_up(app)
+    assert HOSTILE in texts(app)
+    app.query_params["case"] = HOSTILE + "x"
+    checked(app.run())
+    assert app.error
+    marked_up(app)
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+def test_a_case_page_says_what_was_read_from_the_report(
+    models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**models, "COIN_ARCHIVE": str(tmp_path / "archive")}.items():
+        monkeypatch.setenv(name, value)
+    Image.new("RGB", (64, 64), "pink").save(tmp_path / "a.png")
+    row = {"image": "a.png", "case": "case-1", "site": "urine", "report": "Urine cytology: no malignant cells."}
+    (tmp_path / "list.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert coin("init").exit_code == 0
+    assert coin("add", tmp_path / "list.jsonl").exit_code == 0
+    app = opened()
+    app.query_params["case"] = "case-1"
+    checked(app.switch_page(CASE_PAGE).run())
+    assert {"urine", "Paris 2.0 (read from the report)", "NHGUC (read from the report)"} <= set(texts(app))
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+def marked_up(app: AppTest) -> None:
+    """No element that Streamlit reads as Markdown holds the text unescaped."""
+    kinds = (app.markdown, app.caption, app.error, app.info, app.warning, app.subheader, app.header, app.title)
+    values = [element.value for kind in kinds for element in kind]
+    values += [button.label for button in app.button]
+    for value in values:
+        for part in ("**bold**", "<script>", ":red[", "$y$", "[l]("):
+            assert part not in value, value
+
+
+@pytest.mark.parametrize("setting", ["COIN_ARCHIVE", "COIN_ENCODER", "COIN_BASE"])
+def test_what_is_missing_is_named(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    monkeypatch.setenv(setting, "not there")
+    app = opened()
+    if setting != "COIN_ARCHIVE":
+        search_by_report(app, "Clue cells.")
+    assert len(app.error) == 1
+    assert "not there" in app.error[0].value.replace("\\", "")
+
+
+# Channels and refinement
+
+
+def test_each_card_says_which_channel_put_it_there(app: AppTest) -> None:
+    search_by_report(app, "Clue cells.")
+    places = [caption.value for caption in app.caption if "generated images" in caption.value and "·" in caption.value]
+    assert len(places) == 10
+    assert all("text to image" in place and "reports" in place for place in places)
+    assert any("The order joins the channels by" in caption.value for caption in app.caption)
+
+
+def test_more_and_less_like_refine_the_query_and_can_be_taken_back(app: AppTest) -> None:
+    search_by_report(app, "Clue cells.")
+    click(app, "More like #4")
+    click(app, "Less like #7")
+    assert any("refined by 2 marked cases" in caption.value for caption in app.caption)
+    marks = [button for button in app.button if (button.key or "").startswith("unmark-")]
+    assert [mark.label.split()[0] for mark in marks] == ["More", "Less"]
+    checked(marks[0].click().run())
+    assert any("refined by 1 marked case." in caption.value for caption in app.caption)
+
+
+def test_a_generated_image_can_be_dropped_and_the_text_edited(app: AppTest) -> None:
+    search_by_report(app, "Clue cells.")
+    click(app, "Drop seed 0")
+    assert [c.value for c in app.caption if "SYNTHETIC" in c.value] == ["**SYNTHETIC**, seed 1"]
+    assert not any(button.label.startswith("Drop") for button in app.button), "the last image can be dropped"
+    app.text_area(key="edited_text").set_value("Trichomonas.")
+    click(app, "Ask with this text")
+    assert [c.value for c in app.caption if "SYNTHETIC" in c.value] == ["**SYNTHETIC**, seed 1"]
+    assert "Trichomonas." in texts(app)
+
+
+def test_a_part_of_an_image_asks(app: AppTest, manifest: Path, phantoms: list[Phantom]) -> None:
+    image = manifest.parent / "images" / f"{phantoms[2].key}.png"
+    checked(app.segmented_control(key="search_by").set_value("Image").run())
+    app.file_uploader(key="upload").set_value(("field.png", image.read_bytes(), "image/png"))
+    click(app, "Search by image")
+    whole = [element.value for element in app.markdown if element.value.startswith("**#")]
+    assert not frame(app).proto.expanded
+    checked(slider_across(app).set_range(0, 50).run())
+    assert frame(app).proto.expanded, "it closes while the part is chosen"
+    click(app, "Search by this part")
+    assert any("by a part of the image" in caption.value for caption in app.caption)
+    assert [element.value for element in app.markdown if element.value.startswith("**#")] != whole
+    assert slider_across(app).value == (0, 50), "the sliders show another part than the one that asked"
+    click(app, "Whole image again")
+    assert [element.value for element in app.markdown if element.value.startswith("**#")] == whole
+    slider_across(app).set_range(30, 30)
+    click(app, "Search by this part")
+    assert "region" in app.error[0].value
+
+
+def test_an_image_and_its_report_ask_together(app: AppTest, manifest: Path, phantoms: list[Phantom]) -> None:
+    image = manifest.parent / "images" / f"{phantoms[2].key}.png"
+    checked(app.segmented_control(key="search_by").set_value("Image").run())
+    app.file_uploader(key="upload").set_value(("field.png", image.read_bytes(), "image/png"))
+    app.text_area(key="image_report").set_value("Clue cells.")
+    click(app, "Search by image")
+    assert any(caption.value.startswith("Asked by report and image field") for caption in app.caption)
+    places = [caption.value.replace("\\", "") for caption in app.caption]
+    assert any(place.startswith("image #1 ·") for place in places)
+
+
+def test_a_query_is_saved_asked_again_and_deleted(app: AppTest) -> None:
+    checked(app.multiselect(key="filter_Site").set_value(["thyroid"]).run())
+    search_by_report(app, "Clue cells.")
+    found = ranks(app)
+    app.text_input(key="query_name").set_value("thyroid alone")
+    click(app, "Save query")
+    checked(app.multiselect(key="filter_Site").set_value([]).run())
+    search_by_report(app, "Trichomonas.")
+    assert ranks(app) == 10
+    assert app.selectbox(key="saved_query").options == ["thyroid alone"]
+    click(app, "Ask again")
+    assert "Clue cells." in texts(app)
+    assert app.multiselect(key="filter_Site").value == ["thyroid"]
+    assert ranks(app) == found
+    app.text_input(key="query_name").set_value("thyroid alone")
+    click(app, "Save query")
+    assert "already" in app.error[0].value
+    click(app, "Delete query")
+    assert not [box for box in app.selectbox if box.key == "saved_query"]
+
+
+def test_the_neighbourhood_is_described_and_never_as_a_finding(app: AppTest) -> None:
+    search_by_report(app, "(Fine-needle aspiration of the thyroid) Smear shows colloid. Benign follicular nodule.")
+    checked(app.segmented_control(key="shown").set_value("Neighbourhood").run())
+    headings = [heading.value for heading in app.subheader]
+    assert "Agreement among the retrieved cases" in headings
+    assert any("no finding about the query" in caption.value for caption in app.caption)
+    tables = [frame.value for frame in app.dataframe]
+    assert next(iter(tables[0]["category"])) == "Nondiagnostic"
+    assert any("Bethesda thyroid 2023" in e.value and "the query's report" in e.value for e in app.markdown)
+    assert sum(table["cases"].sum() for table in tables if "cases" in table) == 10
+    assert any("of the archive itself not comparable" in e.value for e in (*app.markdown, *app.warning))
+
+
+def test_rows_by_category_stand_beside_the_ranking(app: AppTest) -> None:
+    search_by_report(app, "(Fine-needle aspiration of the thyroid) Smear shows colloid. Benign follicular nodule.")
+    checked(app.segmented_control(key="shown").set_value("By category").run())
+    rows = [e.value for e in app.markdown if "patients" in e.value]
+    assert rows
+    assert any("no vote" in caption.value for caption in app.caption)
+    opened_ = next(button for button in app.button if button.label.startswith("Open "))
+    checked(opened_.click().run())
+    assert "case" in app.query_params

@@ -1,0 +1,115 @@
+"""What the commands print that look after an archive: doctor, backup, restore, reembed, encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ui.text.text import clean, page, table, wrapped
+
+if TYPE_CHECKING:
+    from index_store import BackupCard, EncoderCoverage, Examination, Finding, Restoration
+    from retrieval import ReembedSummary
+
+
+def examination_text(found: Examination) -> str:
+    """What `coin doctor` saw, and what it found, worst first."""
+    how = "checksums compared" if found.checksums else "only looked for, no checksum compared"
+    rows = [
+        ("folder", str(found.path)),
+        ("name", found.name),
+        ("patients", str(found.patients)),
+        ("cases", str(found.cases)),
+        ("images", str(found.images)),
+        ("files", f"{found.files}, {how}"),
+        ("log", f"{found.log_sequence} changes"),
+        ("self-recall", f"{found.recalled} stored vectors were searched for"),
+        ("schema", f"version {found.schema_version}"),
+    ]
+    lines = [f"encoder {coverage_text(coverage)}" for coverage in found.encoders]
+    order = sorted(found.findings, key=lambda finding: (finding.repaired, finding.harmless))
+    told = [_finding(finding) for finding in order]
+    if not found.findings:
+        told = ["Nothing is wrong."]
+    elif found.healthy:
+        told.append("Nothing is left to do.")
+    return page([table(rows), "\n".join(lines), *told])
+
+
+def backup_text(target: Path, card: BackupCard) -> str:
+    """What a backup holds, and what it does not."""
+    lines = [
+        f"Backup of '{card.name}' in '{target}': {card.cases} cases, {card.images} images, {card.files} stored "
+        "pictures, each with its checksum compared.",
+        *_not_held(card),
+    ]
+    return "\n".join(wrapped(line) for line in lines)
+
+
+def restoration_text(restored: Restoration) -> str:
+    """What was restored, and what could not be."""
+    card = restored.card
+    lines = [
+        f"Restored '{card.name}', as it was on {card.created}, in '{restored.path}': {card.cases} cases, {card.images} "
+        f"images, {card.files} stored pictures. Checksums and counts agree; {restored.examination.recalled} stored "
+        "vectors found themselves.",
+        *_not_held(card),
+    ]
+    told = [_finding(finding) for finding in restored.examination.findings]
+    return "\n".join([*(wrapped(line) for line in lines), *told])
+
+
+def _not_held(card: BackupCard) -> list[str]:
+    lines = []
+    if card.in_place:
+        lines.append(
+            f"{card.in_place} images were added in place: they lie where they were, and are not in the backup."
+        )
+    if card.damaged:
+        lines.append(f"{len(card.damaged)} pictures were damaged, and are not in it: {', '.join(card.damaged)}")
+    return lines
+
+
+def _finding(finding: Finding) -> str:
+    mark = "repaired" if finding.repaired else "harmless" if finding.harmless else "WRONG"
+    lines = [wrapped(f"{mark} ({finding.check}): {finding.what}: {finding.count}")]
+    lines += [wrapped(example, indent="  ") for example in finding.examples]
+    if finding.count > len(finding.examples):
+        lines.append(f"  and {finding.count - len(finding.examples)} more")
+    if not finding.repaired:
+        lines.append(wrapped(finding.advice, indent="  "))
+    return "\n".join(lines)
+
+
+def reembed_text(summary: ReembedSummary, dropped: int | None) -> str:
+    """What `coin reembed` did, every image that it skipped by name, and why."""
+    name = f"{summary.encoder} ({summary.fingerprint[:12]})"
+    lines = [
+        f"embedded {summary.embedded} images and {summary.reports} reports with {clean(name)}; {summary.seconds:.1f} s",
+        "it answers searches"
+        if summary.switched
+        else f"the encoder before still answers searches; {summary.waiting} images lack a vector of the new one",
+    ]
+    if dropped is not None:
+        lines.append(f"dropped the vectors of {dropped} images by the encoder before")
+    lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
+    lines += [wrapped(f"Note: {note}") for note in summary.notes]
+    return "\n".join(lines)
+
+
+def encoders_text(known: Sequence[EncoderCoverage], dropped: int | None) -> str:
+    """The encoders of an archive and how much each has embedded."""
+    lines = [] if dropped is None else [f"dropped the vectors of {dropped} images"]
+    lines += [f"  {coverage_text(coverage)}" for coverage in known] or ["No encoder yet: add a manifest first."]
+    return "\n".join(lines)
+
+
+def coverage_text(coverage: EncoderCoverage) -> str:
+    """One encoder, in one line."""
+    encoder = coverage.encoder
+    return clean(
+        f"{encoder.fingerprint[:12]}  {encoder.name} ({encoder.dim}-d): "
+        f"{coverage.vectors} of {coverage.images} images, "
+        f"{coverage.report_vectors} of {coverage.reports} reports{'; answers searches' if coverage.active else ''}"
+    )

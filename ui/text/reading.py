@@ -1,0 +1,207 @@
+"""A blinded reading in words and tables: for a terminal, and for the view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from ui.text.text import clean, page, wrapped
+
+if TYPE_CHECKING:
+    from retrieval import Estimate, ReadingResults, ReadingStudy
+    from retrieval.reader_study.kappa import Agreement
+    from retrieval.reader_study.results import Guesses, ReaderCount, Scores
+
+Rows = Sequence[dict[str, str]]
+
+PHANTOMS: Final = {
+    "none": "",
+    "some": "Some of the images that stand for real ones are phantoms: drawn by a program, of no patient.",
+    "all": "All images that stand for real ones are phantoms here: drawn by a program, of no patient. This shows that "
+    "the way works, and says nothing of real material.",
+}
+QUESTIONS: Final = {"anatomic": "anatomic authenticity", "diagnostic": "diagnostic authenticity", "guess": "the guess"}
+NOT_SHOWN: Final = (
+    "No study design stands behind this: how many readers and images a question needs is to be planned, with a "
+    "statistician, before anybody reads.",
+    "Intervals tell what other images of the same kind would do to the figure. Other readers, another archive or "
+    "another generator are not in them.",
+    "The scale is this project's own, and its figures are not to be compared with those of COIN's authors.",
+    "That an image is taken for real does not say that it may be used for anything. Nothing here was validated.",
+)
+
+
+def study_text(study: ReadingStudy) -> str:
+    """What was made: for the owner, who may know how many there are of each."""
+    truth = study.truth()
+    parts = [f"Made the reading '{study.name}' in {study.folder}.", _made_of(study)]
+    if truth.by_category < max(truth.count("generated"), len(study.pictures) - truth.count("generated")):
+        parts.append(
+            "Not every picture has its counterpart of the same site and category: what is shown may then tell which "
+            "is which. Generate from this archive's reports, or choose its sites with --site."
+        )
+    if truth.left_out:
+        counts = ", ".join(f"{count} {reason}" for reason, count in truth.left_out.items())
+        parts.append(f"Left out: {counts}.")
+    parts.append(
+        "Readers rate it in the view: `coin ui --reading-only yes` shows them nothing else, and no search. Keep the "
+        "folder from them: it holds the truth, and generated pictures without their mark."
+    )
+    return page(wrapped(part) for part in parts)
+
+
+def _made_of(study: ReadingStudy) -> str:
+    truth = study.truth()
+    shown = "shown to" if study.shows_labels else "hidden from"
+    total = len(study.pictures)
+    return (
+        f"{total} pictures: {real_counts(truth.count('real'), truth.count('phantom'))} and "
+        f"{truth.count('generated')} generated. "
+        f"{truth.by_category} pairs share site and category, {truth.by_site} more the site. "
+        f"All are {study.side} × {study.side} pixels, {study.compression}; site and category are {shown} readers. "
+        f"{PHANTOMS[study.phantoms]}"
+    ).strip()
+
+
+def real_counts(real: int, phantoms: int) -> str:
+    """ "50 real", "50 phantoms in the place of real ones", or both."""
+    drawn = f"{phantoms} phantoms in the place of real ones"
+    return drawn if not real else f"{real} real and {drawn}" if phantoms else f"{real} real"
+
+
+def progress_text(name: str, readers: Sequence[ReaderCount]) -> str:
+    """Who reads a study, and how far they are."""
+    lines = [clean(name)]
+    for reader in readers:
+        state = f"closed {reader.closed[:10]}" if reader.closed else "still reading"
+        lines.append(clean(f"  {_named(reader)}  {reader.complete} of {reader.pictures} rated, {state}"))
+    return "\n".join(lines if readers else [*lines, "  nobody has begun"])
+
+
+def results_text(results: ReadingResults) -> str:
+    """All figures, for a terminal."""
+    parts = [*(wrapped(line) for line in introduction(results)), "Authenticity\n" + _grid(score_rows(results))]
+    parts.append("Real or generated?\n" + _grid(guess_rows(results)))
+    if results.agreement:
+        parts.append("Agreement\n" + _grid(agreement_rows(results)))
+    parts.append("\n".join(["What this does not show:", *(wrapped(f"- {line}", indent="  ") for line in NOT_SHOWN)]))
+    return page(parts)
+
+
+def introduction(results: ReadingResults) -> list[str]:
+    """What was read by whom, in a few sentences."""
+    names = ", ".join(_named(reader) for reader in results.readers)
+    lines = [
+        f"Reading '{results.reading}', archive '{results.archive}': {real_counts(results.real, results.phantoms)}, "
+        f"and {results.generated} generated images; {results.by_category} pairs share site and category, "
+        f"{results.by_site} more the site. Pictures of {results.side} × {results.side} pixels, {results.compression}.",
+        f"Readers counted, all of them closed: {names}.",
+    ]
+    if drawn := PHANTOMS["all" if not results.real else "some" if results.phantoms else "none"]:
+        lines.insert(1, drawn)
+    if results.still_reading:
+        going = ", ".join(f"{_named(reader)} ({reader.complete})" for reader in results.still_reading)
+        lines.append(f"Still reading, and not counted: {going}.")
+    lines.append(
+        f"Intervals are of {100 * results.confidence:.0f} %: from {results.resamples} resamples of images, and exact "
+        "binomial for one reader's guesses. An answer that was not given is left out, and counted as missing."
+    )
+    return lines
+
+
+def score_rows(results: ReadingResults) -> Rows:
+    """One row an axis."""
+    return [_score_row(scores, results) for scores in results.scores]
+
+
+def _score_row(scores: Scores, results: ReadingResults) -> dict[str, str]:
+    return {
+        "1 to 5": QUESTIONS[scores.axis],
+        real_word(results): _estimate(scores.real),
+        "generated": _estimate(scores.generated),
+        f"generated − {real_word(results)}": _estimate(scores.difference, sign="+"),
+        "images": f"{scores.images_real} + {scores.images_generated}",
+        "ratings": str(scores.ratings),
+        "missing": str(scores.missing),
+    }
+
+
+def real_word(results: ReadingResults) -> str:
+    """What stands opposite to the generated images."""
+    return "phantom" if not results.real else "real, phantom" if results.phantoms else "real"
+
+
+def guess_rows(results: ReadingResults) -> Rows:
+    """One row a reader, and one for all of several."""
+    rows = [_guess_row(guesses, results) for guesses in results.guesses]
+    if results.accuracy is not None:
+        guessed = sum(guesses.guessed for guesses in results.guesses)
+        right = sum(guesses.right for guesses in results.guesses)
+        missing = sum(guesses.missing for guesses in results.guesses)
+        rows.append(
+            {
+                **dict.fromkeys(rows[0], ""),
+                "reader": "all (images resampled)",
+                "right": f"{right} of {guessed}",
+                "accuracy": _estimate(results.accuracy),
+                "missing": str(missing),
+            }
+        )
+    return rows
+
+
+def _guess_row(guesses: Guesses, results: ReadingResults) -> dict[str, str]:
+    return {
+        "reader": clean(guesses.reader),
+        "right": f"{guesses.right} of {guesses.guessed}",
+        "accuracy": _estimate(guesses.accuracy),
+        "chance": "–" if guesses.chance is None else f"{guesses.chance:.2f}",
+        "chance within": _within(guesses),
+        "generated seen": f"{guesses.generated_right} of {guesses.generated}",
+        f"{real_word(results)} seen": f"{guesses.real_right} of {guesses.real}",
+        "missing": str(guesses.missing),
+    }
+
+
+def _within(guesses: Guesses) -> str:
+    if guesses.accuracy is None or guesses.chance is None:
+        return "–"
+    return "yes" if guesses.accuracy.low <= guesses.chance <= guesses.accuracy.high else "no"
+
+
+def agreement_rows(results: ReadingResults) -> Rows:
+    """One row a kappa."""
+    everybody = len(results.readers)
+    return [_agreement_row(found, everybody) for found in results.agreement]
+
+
+def _agreement_row(found: Agreement, everybody: int) -> dict[str, str]:
+    whole = len(found.readers) == everybody > 2
+    kappa = _estimate(found.kappa) if found.kappa else f"undefined: {found.undefined}"
+    if found.resamples_left_out:
+        kappa += f" (without {found.resamples_left_out} resamples, where it is undefined)"
+    return {
+        "of": QUESTIONS[found.question],
+        "readers": "all" if whole else clean(" and ".join(found.readers)),
+        "statistic": found.statistic,
+        "kappa": kappa,
+        "the same answer": "–" if found.observed is None else f"{100 * found.observed:.0f} %",
+        "images": str(found.images),
+    }
+
+
+def _named(reader: ReaderCount) -> str:
+    return clean(f"{reader.name} ({'a pseudonym' if reader.pseudonym else 'a name'})")
+
+
+def _estimate(estimate: Estimate | None, *, sign: str = "") -> str:
+    if estimate is None:
+        return "too few"
+    return f"{estimate.mean:{sign}.2f} [{estimate.low:{sign}.2f}, {estimate.high:{sign}.2f}]"
+
+
+def _grid(rows: Rows) -> str:
+    columns = list(rows[0])
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in columns}
+    lines = [dict(zip(columns, columns, strict=True)), *rows]
+    return "\n".join("  " + "  ".join(f"{row[name]:<{widths[name]}}" for name in columns).rstrip() for row in lines)

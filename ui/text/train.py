@@ -1,0 +1,75 @@
+"""What `coin train` prints: what was learned from, where it lies, and whether it helped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ui.text.text import clean, page, wrapped
+
+if TYPE_CHECKING:
+    from generation.training.data.pairs import PairCounts
+    from generation.training.lora_card import LoraTraining
+    from retrieval.training.before_after import Compared
+    from retrieval.training.model_card import EncoderTuning
+
+
+def lora_text(training: LoraTraining, skipped: Mapping[str, int], base: str | None) -> str:
+    """A finished LoRA. `base` is as it was given."""
+    step, loss = training.lowest
+    folder = training.weights.parent
+    with_base = "" if base is None else f"--base {base} "
+    return page(
+        [
+            _data(training.trained, training.held_out),
+            _skipped({**training.skipped, **skipped}),
+            wrapped(f"{training.change.words} The lowest was {loss:.4f}, at step {step}."),
+            f"{training.steps} steps, {training.seconds_a_step:.2f} s each on {training.device} in {training.dtype}.",
+            f"The LoRA, its card and its sample sheets are in {clean(str(folder))}. Draw with it:\n"
+            f"  coin generate {clean(with_base)}--lora {clean(str(folder))} --text REPORT",
+            wrapped(
+                "It may draw again what it was trained on, and is as confidential. Compare its images with the "
+                "training's before any leaves the house."
+            ),
+        ]
+    )
+
+
+def encoder_text(tuning: EncoderTuning, skipped: Mapping[str, int]) -> str:
+    """A finished encoder, before against after."""
+    comparison = tuning.comparison
+    return page(
+        [
+            _data(tuning.trained, tuning.held_out),
+            _skipped({**tuning.skipped, **skipped}),
+            _table(comparison.figures),
+            wrapped(comparison.words),
+            *(wrapped(note) for note in comparison.notes),
+            f"{tuning.steps} steps, {tuning.seconds_a_step:.2f} s each on {tuning.device}; "
+            f"{100 * tuning.trained_share:.1f} % of the weights were trained.",
+            f"The encoder and its card are in {clean(str(tuning.folder))}. Let an archive take it:\n"
+            f"  coin reembed --archive ARCHIVE --encoder {clean(str(tuning.folder))}",
+        ]
+    )
+
+
+def _data(trained: PairCounts, held_out: PairCounts) -> str:
+    return (
+        f"Learned from {trained.images} images of {trained.patients} patients with {trained.reports} different "
+        f"reports;\nheld out: {held_out.images} images of {held_out.patients} patients."
+    )
+
+
+def _skipped(skipped: Mapping[str, int]) -> str:
+    return "\n".join(wrapped(f"Left out: {count} × {reason}") for reason, count in sorted(skipped.items()))
+
+
+def _table(figures: tuple[Compared, ...]) -> str:
+    """On held-out patients, with 95 % intervals over patients."""
+    head = f"{'':24} {'':5} {'before':22} {'after':22} {'difference':24}chance"
+    lines = [
+        f"{figure.asked:24} {figure.metric:5} {figure.before!s:22} {figure.after!s:22} {figure.difference!s:24}"
+        + ("" if figure.chance is None else f"{figure.chance:.3f}")
+        for figure in figures
+    ]
+    return "\n".join(line.rstrip() for line in [head, *lines])

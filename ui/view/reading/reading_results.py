@@ -1,0 +1,113 @@
+"""What a reader sees who has closed: the figures of all who have, and of each picture what it is and what was said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from retrieval.reader_study.ratings import Rating
+from ui.image_labels import PHANTOM, SYNTHETIC
+from ui.text.json_text import json_text
+from ui.text.reading import NOT_SHOWN, agreement_rows, guess_rows, introduction, score_rows
+from ui.view.escape import escape
+from ui.view.reading import reading_state as state
+from ui.view.state import guarded
+
+if TYPE_CHECKING:
+    from retrieval import ReadingResults, ReadingStudy
+    from retrieval.reader_study.ratings import Reader
+    from retrieval.reader_study.study import Origin, Picture
+    from ui.text.reading import Rows
+
+AT_ONCE: Final = 12
+TILE: Final = 200  # pixels
+MARKS: Final = {
+    "generated": f"{SYNTHETIC}: generated, no patient",
+    "phantom": f"{PHANTOM}: drawn, no patient",
+    "real": "real: of the archive",
+}
+
+
+def draw_closed(study: ReadingStudy, reader: Reader) -> None:
+    """Figures, and the pictures with their truth."""
+    found, problem = guarded(lambda: state.results(study))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(f"Reading '{escape(study.name)}', closed", anchor=False, width="stretch")
+        if found is not None:
+            st.download_button(
+                "Download figures as JSON",
+                json_text({"results": found}),
+                "coin-reading.json",
+                "application/json",
+                on_click="ignore",
+            )
+        st.button("Leave", on_click=state.leave)
+    st.caption("Please do not speak of the pictures with somebody who still reads.")
+    if found is None:
+        st.error(escape(problem))
+    else:
+        _draw_figures(found)
+    st.markdown("**What they were**")
+    _draw_truth(study, reader)
+
+
+def _draw_figures(found: ReadingResults) -> None:
+    for line in introduction(found):
+        st.text(line)
+    for title, rows in (
+        ("Authenticity, from 1 to 5", score_rows(found)),
+        ("Real or generated?", guess_rows(found)),
+        ("Agreement of the readers", agreement_rows(found)),
+    ):
+        st.markdown(f"**{title}**")
+        if rows:
+            _draw_table(rows)
+        else:
+            st.caption("One reader agrees with nobody: kappa needs two who have closed.")
+    with st.expander("What this does not show"):
+        for sentence in NOT_SHOWN:
+            st.text(sentence)
+
+
+def _draw_table(rows: Rows) -> None:
+    st.table([{escape(name): escape(value) for name, value in row.items()} for row in rows])
+
+
+def _draw_truth(study: ReadingStudy, reader: Reader) -> None:
+    truth, problem = guarded(study.truth)
+    if truth is None:
+        st.error(escape(problem))
+        return
+    order, ratings = study.order(reader.name), study.ratings.of(reader.name)
+    pages = -(-len(order) // AT_ONCE)
+    shown = int(st.number_input(f"Page, 1 to {pages}", 1, pages, width=160)) if pages > 1 else 1
+    first = (shown - 1) * AT_ONCE
+    with st.container(horizontal=True, gap="small"):
+        for number, picture in enumerate(order[first : first + AT_ONCE], start=first + 1):
+            with st.container(width=TILE):
+                _draw_tile(study, picture, number, truth.origins[picture.id], ratings.get(picture.id, Rating()))
+
+
+def _draw_tile(study: ReadingStudy, picture: Picture, number: int, origin: Origin, rating: Rating) -> None:
+    png, problem = guarded(lambda: state.part_png(study, picture.id))
+    mark = MARKS[origin.kind]
+    if png is None:
+        st.error(escape(problem))
+    else:
+        st.image(png, alt=f"Picture {number}: {mark}", width="stretch", output_format="PNG")
+    st.badge(mark, color="gray" if origin.kind == "real" else "violet")
+    said = [
+        f"anatomic {rating.anatomic or '–'}",
+        f"diagnostic {rating.diagnostic or '–'}",
+        f"guessed {rating.guess or '–'}",
+    ]
+    about = [
+        f"{number}. {', '.join(word for word in (origin.site, origin.category) if word) or 'nothing stated'}",
+        f"You said: {', '.join(said)}",
+    ]
+    if origin.generated:
+        about.append(f"Preset {origin.provenance.get('preset', '–')}, seed {origin.provenance.get('seed', '–')}")
+    if rating.comment:
+        about.append(rating.comment)
+    st.text("\n".join(about))
