@@ -18,11 +18,19 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
-import syscalls
-from archive_builders import FINGERPRINT, OTHER, add_manifest, everything, found_by_itself, reembed, vector_of
 from sqlalchemy import Engine, event
 
 from index_store import Archive, EncoderMismatchError, StorageError
+from tests.index_store import syscalls
+from tests.index_store.archive_builders import (
+    FINGERPRINT,
+    OTHER,
+    add_manifest,
+    everything,
+    found_by_itself,
+    reembed,
+    vector_of,
+)
 
 SECONDS = 60
 """No child may take longer; on an idle machine they take less than one."""

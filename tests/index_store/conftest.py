@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from archive_builders import add_manifest, simple_rows, write_manifest
 
 from index_store import Archive
+from tests.index_store.archive_builders import add_manifest, simple_rows, write_manifest
 from tests.milvus_server import milvus_server
 from tests.postgres_server import PostgresServer
 

@@ -11,9 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from archive_builders import FINGERPRINT, OTHER, add_manifest, reembed, simple_rows, write_manifest
-
 from index_store import Archive, NotAnArchiveError, OutdatedArchiveError, read_manifest
+from tests.index_store.archive_builders import FINGERPRINT, OTHER, add_manifest, reembed, simple_rows, write_manifest
 
 CASES, MORE = 3, 5
 

@@ -5,19 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_builders import (
-    DIM,
-    FINGERPRINT,
-    add_manifest,
-    encoded,
-    found_by_itself,
-    picture,
-    simple_rows,
-    stored_files,
-    vector_of,
-    vectors_for,
-    write_manifest,
-)
 from PIL import Image
 from sqlalchemy import select
 
@@ -37,6 +24,19 @@ from index_store import (
     read_manifest,
 )
 from index_store.catalog.models import ChangeRow
+from tests.index_store.archive_builders import (
+    DIM,
+    FINGERPRINT,
+    add_manifest,
+    encoded,
+    found_by_itself,
+    picture,
+    simple_rows,
+    stored_files,
+    vector_of,
+    vectors_for,
+    write_manifest,
+)
 
 
 def test_create_and_open(tmp_path: Path) -> None:

@@ -5,13 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_builders import DIM, FINGERPRINT, add_manifest, simple_rows, unit, vector_of, write_manifest
 from sqlalchemy import delete
 
 from index_store import Archive, Case, CaseFilter, FilterError, Hit, Image, IndexDriftError, VectorError
 from index_store.catalog.models import EmbeddingRow
 from index_store.search import filter_cache
 from index_store.vectors import Selection
+from tests.index_store.archive_builders import (
+    DIM,
+    FINGERPRINT,
+    add_manifest,
+    simple_rows,
+    unit,
+    vector_of,
+    write_manifest,
+)
 
 QUERIES = unit(np.random.default_rng(5).normal(size=(3, DIM)))
 

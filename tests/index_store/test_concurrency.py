@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_builders import (
+
+from index_store import Archive, ArchiveBusyError, CaseFilter, read_manifest
+from index_store.catalog.change_log import log_head
+from tests.index_store.archive_builders import (
     DIM,
     FINGERPRINT,
     OTHER,
@@ -22,11 +25,8 @@ from archive_builders import (
     vectors_for,
     write_manifest,
 )
-from archive_processes import IMAGES, LAST, SECONDS, context, follow_until, hold_the_lock
-from backends import in_a_file
-
-from index_store import Archive, ArchiveBusyError, CaseFilter, read_manifest
-from index_store.catalog.change_log import log_head
+from tests.index_store.archive_processes import IMAGES, LAST, SECONDS, context, follow_until, hold_the_lock
+from tests.index_store.backends import in_a_file
 
 QUERY = vector_of("0" * 64)[None]
 BATCH = 3

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import syscalls
-from archive_builders import (
+
+from index_store import Archive, ArchiveError, NotAnArchiveError, StorageError, content_hash, read_manifest
+from tests.index_store import syscalls
+from tests.index_store.archive_builders import (
     FINGERPRINT,
     OTHER,
     add_manifest,
@@ -24,10 +26,14 @@ from archive_builders import (
     stored_files,
     write_manifest,
 )
-from archive_processes import add_until_killed, create_until_killed, remove_until_killed, run, use_read_only
-from thoroughness import ALL
-
-from index_store import Archive, ArchiveError, NotAnArchiveError, StorageError, content_hash, read_manifest
+from tests.index_store.archive_processes import (
+    add_until_killed,
+    create_until_killed,
+    remove_until_killed,
+    run,
+    use_read_only,
+)
+from tests.index_store.thoroughness import ALL
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 

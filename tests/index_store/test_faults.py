@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import syscalls
-from archive_builders import found_by_itself
-from archive_processes import run
-from operations import OPERATIONS, Operation, State, state
 from sqlalchemy.orm import Session
-from thoroughness import ALL, thoroughness
 
 from index_store import Archive
 from index_store.catalog.catalog import Catalog
+from tests.index_store import syscalls
+from tests.index_store.archive_builders import found_by_itself
+from tests.index_store.archive_processes import run
+from tests.index_store.operations import OPERATIONS, Operation, State, state
+from tests.index_store.thoroughness import ALL, thoroughness
 
 PLACES = thoroughness(1, 1_000_000)
 """How many places of each operation are tried."""

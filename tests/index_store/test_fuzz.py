@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 import openpyxl
 import pytest
-from archive_builders import encoded, picture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from index_store import ImageProblem, ManifestError, decode_image, read_manifest
 from index_store.files.decode import FORMATS, content_hash
 from index_store.files.image_store import encode_for_store
+from tests.index_store.archive_builders import encoded, picture
 
 EXAMPLES = int(os.environ.get("COIN_FUZZ", "60"))
 SECONDS = 20

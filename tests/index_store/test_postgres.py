@@ -10,7 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from archive_builders import (
+from sqlalchemy import text
+from sqlalchemy.exc import DatabaseError
+
+from index_store import (
+    AlreadyAnArchiveError,
+    Archive,
+    ArchiveBusyError,
+    BackupError,
+    NotAnArchiveError,
+    StorageError,
+    read_manifest,
+)
+from tests.index_store.archive_builders import (
     DIM,
     FINGERPRINT,
     add_manifest,
@@ -23,7 +35,7 @@ from archive_builders import (
     vectors_for,
     write_manifest,
 )
-from archive_processes import (
+from tests.index_store.archive_processes import (
     SECONDS,
     add_until_killed,
     context,
@@ -31,18 +43,6 @@ from archive_processes import (
     hold_the_lock,
     readers_elsewhere,
     run,
-)
-from sqlalchemy import text
-from sqlalchemy.exc import DatabaseError
-
-from index_store import (
-    AlreadyAnArchiveError,
-    Archive,
-    ArchiveBusyError,
-    BackupError,
-    NotAnArchiveError,
-    StorageError,
-    read_manifest,
 )
 from tests.postgres_server import PostgresServer
 

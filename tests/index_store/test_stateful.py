@@ -16,26 +16,9 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from archive_builders import (
-    DIMS,
-    FINGERPRINT,
-    OTHER,
-    embed_images,
-    embed_reports,
-    encoded,
-    picture,
-    reembed,
-    reports_embedded,
-    stored_files,
-    vector_of,
-    vector_of_text,
-)
-from backends import BACKENDS, SQLITE_FAISS, Backend
-from crashes import Crashed, abandon, crashing
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from thoroughness import ASKED, thoroughness
 
 from index_store import (
     Archive,
@@ -50,6 +33,23 @@ from index_store import (
     content_hash,
     decode_image,
 )
+from tests.index_store.archive_builders import (
+    DIMS,
+    FINGERPRINT,
+    OTHER,
+    embed_images,
+    embed_reports,
+    encoded,
+    picture,
+    reembed,
+    reports_embedded,
+    stored_files,
+    vector_of,
+    vector_of_text,
+)
+from tests.index_store.backends import BACKENDS, SQLITE_FAISS, Backend
+from tests.index_store.crashes import Crashed, abandon, crashing
+from tests.index_store.thoroughness import ASKED, thoroughness
 
 MEMORY = Path("/dev/shm")  # hundreds of small transactions: no need to wait for a disk each time
 CASES = [f"case-{i}" for i in range(6)]

@@ -13,7 +13,7 @@ from generation import Glossary, Replacement, build_prompt
 from generation.prompts.glossary import Entry, glossary, in_words, read_glossary
 from tests.generation.clip_tokens import count_tokens
 
-COIN_REPORTS = Path(__file__).parents[2] / "../shared/data/coin-examples/reports.csv"
+COIN_REPORTS = Path(__file__).parents[3] / "../shared/data/coin-examples/reports.csv"
 
 UNDERSTOOD = [
     ("Cue cells >20%", "Clue cells >20%"),

@@ -14,7 +14,7 @@ from generation.prompts.glossary import glossary
 from generation.prompts.prompt import LongReports, Prompt
 from tests.generation.clip_tokens import characters, count_tokens
 
-COIN_REPORTS = Path(__file__).parents[2] / "../shared/data/coin-examples/reports.csv"
+COIN_REPORTS = Path(__file__).parents[3] / "../shared/data/coin-examples/reports.csv"
 
 # What of each of COIN's example reports no prompt may lose: the site, empty where the report states none, and the
 # diagnosis.

@@ -26,7 +26,7 @@ from generation.training.lora_settings import LoraSettings
 from tests.full_disk import full_disk
 from tests.training_pairs import Interrupt, phantom_pairs, stop
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LORA_FILE = "pytorch_lora_weights.safetensors"
 SMALL = LoraSettings(
     rank=2,

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from archive_builders import add_manifest, simple_rows, write_manifest
 from sqlalchemy import Engine, event
 
 from index_store import Archive, CaseFilter, Owner, StoredReport
+from tests.index_store.archive_builders import add_manifest, simple_rows, write_manifest
 
 FILTERS = [
     CaseFilter(),

@@ -5,12 +5,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from archive_builders import FINGERPRINT, embed_reports, everything, reports_embedded, vector_of
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from index_store import Archive, NewerArchiveError, NotAnArchiveError, OutdatedArchiveError, StorageError
 from index_store.catalog import migrations as module
 from index_store.catalog.models import Base
+from tests.index_store.archive_builders import FINGERPRINT, embed_reports, everything, reports_embedded, vector_of
 
 
 def engine(archive: Archive) -> Engine:
@@ -67,7 +67,7 @@ def version_1(tmp_path: Path) -> Path:
     folder.mkdir()
     with contextlib.closing(sqlite3.connect(folder / "archive.sqlite")) as database:
         database.execute("PRAGMA journal_mode = WAL")
-        database.executescript(Path(__file__).with_name("archive_version_1.sql").read_text(encoding="utf-8"))
+        database.executescript(Path(__file__).parents[1].joinpath("archive_version_1.sql").read_text(encoding="utf-8"))
     return folder
 
 

@@ -4,17 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_builders import (
-    DIM,
-    FINGERPRINT,
-    add_manifest,
-    embed_reports,
-    reports_embedded,
-    simple_rows,
-    vector_of_text,
-    vectors_for,
-    write_manifest,
-)
 from sqlalchemy import select
 
 from index_store import (
@@ -27,6 +16,17 @@ from index_store import (
     read_manifest,
 )
 from index_store.catalog.models import ReportEmbeddingRow
+from tests.index_store.archive_builders import (
+    DIM,
+    FINGERPRINT,
+    add_manifest,
+    embed_reports,
+    reports_embedded,
+    simple_rows,
+    vector_of_text,
+    vectors_for,
+    write_manifest,
+)
 
 
 @pytest.fixture

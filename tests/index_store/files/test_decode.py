@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_builders import encoded, picture
 from PIL import Image, PngImagePlugin
 
 from index_store import ImageProblem, content_hash, decode_image
+from tests.index_store.archive_builders import encoded, picture
 
 
 def png_header(width: int, height: int) -> bytes:

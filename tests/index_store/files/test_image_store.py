@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_builders import encoded, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
@@ -14,6 +13,7 @@ from index_store import ImageProblem, StorageError
 from index_store.files.decode import content_hash, decode_image
 from index_store.files.image_store import EncodedImage, ImageStore, encode_for_store
 from index_store.files.jpeg_strip import strip_jpeg
+from tests.index_store.archive_builders import encoded, picture
 
 
 def stored(data: bytes) -> EncodedImage:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_builders import add_manifest, encoded, picture, write_manifest
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from index_store import Archive, decode_image
+from tests.index_store.archive_builders import add_manifest, encoded, picture, write_manifest
 
 SECRET = b"Jane-Doe-1960"
 TEXT = SECRET.decode()

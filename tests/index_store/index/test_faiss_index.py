@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from archive_builders import unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index_store import VectorError
 from index_store.index.faiss_index import FaissIndex
 from index_store.vectors import Selection, checked_vectors
+from tests.index_store.archive_builders import unit
 
 
 def some_vectors(count: int, dim: int = 8, seed: int = 0) -> np.ndarray:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_builders import DIM, FINGERPRINT, add_manifest, found_by_itself, unit, write_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +26,7 @@ from index_store.index.searcher import IndexState
 from index_store.index.storage import IndexFile, IndexFileProblem, IndexIdentity
 from index_store.index.vector_file import DamagedRowsError, VectorRows
 from index_store.vectors import LogPosition, Selection
+from tests.index_store.archive_builders import DIM, FINGERPRINT, add_manifest, found_by_itself, unit, write_manifest
 
 SIZES = {EXACT: IndexSizes(), SCAN: IndexSizes(0, 10**9), LISTS: IndexSizes(0, 0)}
 MODES = pytest.mark.parametrize("mode", SIZES)

@@ -10,18 +10,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from archive_builders import (
-    FINGERPRINT,
-    add_manifest,
-    everything,
-    found_by_itself,
-    picture,
-    reports_embedded,
-    simple_rows,
-    stored_files,
-    vector_of,
-    write_manifest,
-)
 
 from index_store import (
     Archive,
@@ -34,6 +22,18 @@ from index_store import (
 from index_store.catalog.catalog import Catalog
 from index_store.files.locks import WriterLock
 from index_store.maintenance import backup as backup_module
+from tests.index_store.archive_builders import (
+    FINGERPRINT,
+    add_manifest,
+    everything,
+    found_by_itself,
+    picture,
+    reports_embedded,
+    simple_rows,
+    stored_files,
+    vector_of,
+    write_manifest,
+)
 
 
 @pytest.fixture

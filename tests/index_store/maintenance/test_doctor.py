@@ -11,7 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_builders import (
+from sqlalchemy import create_engine, text
+
+from index_store import Archive, ArchiveBusyError, Examination, Finding, ImageNotFoundError, ReadOnlyArchiveError
+from index_store.catalog.layout import catalog_of
+from index_store.index.faiss_index import FaissIndex
+from tests.index_store.archive_builders import (
     DIM,
     FINGERPRINT,
     add_manifest,
@@ -22,12 +27,7 @@ from archive_builders import (
     vector_of,
     write_manifest,
 )
-from backends import in_a_file
-from sqlalchemy import create_engine, text
-
-from index_store import Archive, ArchiveBusyError, Examination, Finding, ImageNotFoundError, ReadOnlyArchiveError
-from index_store.catalog.layout import catalog_of
-from index_store.index.faiss_index import FaissIndex
+from tests.index_store.backends import in_a_file
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import openpyxl
 import pytest
-from archive_builders import picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index_store import ManifestError, Problem, read_manifest
+from tests.index_store.archive_builders import picture
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 REAL = REPOSITORY / "../shared/data/cytology/manifest.csv"
 COIN = REPOSITORY / "../shared/data/coin-examples/reports.csv"
 

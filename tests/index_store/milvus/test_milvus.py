@@ -11,19 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_builders import (
-    DIM,
-    FINGERPRINT,
-    OTHER,
-    add_manifest,
-    embed_reports,
-    found_by_itself,
-    reembed,
-    simple_rows,
-    unit,
-    write_manifest,
-)
-from archive_processes import add_until_killed_in_milvus, readers_elsewhere, run
 from test_archive_search import FILTERS, QUERIES, expected, mixed  # noqa: F401  # a fixture
 
 from index_store import Archive, CaseFilter, IndexDriftError, StorageError
@@ -37,6 +24,19 @@ from index_store.milvus.search import SharedSearch
 from index_store.milvus.sync import MilvusFollower
 from index_store.milvus.sync_position import Standing
 from index_store.vectors import LogPosition, Selection, VectorIndex
+from tests.index_store.archive_builders import (
+    DIM,
+    FINGERPRINT,
+    OTHER,
+    add_manifest,
+    embed_reports,
+    found_by_itself,
+    reembed,
+    simple_rows,
+    unit,
+    write_manifest,
+)
+from tests.index_store.archive_processes import add_until_killed_in_milvus, readers_elsewhere, run
 from tests.milvus_server import free_port, milvus_server
 
 KILLED = -9

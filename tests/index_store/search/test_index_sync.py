@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from archive_builders import add_manifest, found_by_itself, simple_rows, write_manifest
-from backends import in_a_file
 
 from index_store import Archive
+from tests.index_store.archive_builders import add_manifest, found_by_itself, simple_rows, write_manifest
+from tests.index_store.backends import in_a_file
 
 
 def card(folder: Path) -> Path:

@@ -16,7 +16,7 @@ import pytest
 
 from retrieval import AuditError, AuditLog
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LATER = timedelta(days=1)
 
 

@@ -15,7 +15,7 @@ from generation.phantom import phantom_cases
 from retrieval.ingest.identifiers import KINDS, find_identifiers, redact
 
 SET = tomllib.loads((Path(__file__).parent / "planted_identifiers.toml").read_text(encoding="utf-8"))
-COIN = Path(__file__).parents[3] / "shared" / "data" / "coin-examples" / "reports.csv"
+COIN = Path(__file__).parents[4] / "shared" / "data" / "coin-examples" / "reports.csv"
 
 
 def found(text: str) -> list[tuple[str, str]]:

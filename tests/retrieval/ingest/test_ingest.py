@@ -23,7 +23,7 @@ from retrieval.arrays import Vectors
 from retrieval.ingest.ingest import ingest
 from tests.retrieval.conftest import speckled
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class CountingEncoder(Encoder):

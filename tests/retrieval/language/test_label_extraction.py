@@ -14,7 +14,7 @@ from generation.prompts.glossary import glossary
 from retrieval import read_report
 from retrieval.language.vocabulary import vocabulary
 
-COIN_REPORTS = Path(__file__).parents[2] / "../shared/data/coin-examples/reports.csv"
+COIN_REPORTS = Path(__file__).parents[3] / "../shared/data/coin-examples/reports.csv"
 PRECISION = 0.95  # asked of every answer; how often there is one is stated beside it
 
 # Report, site, category; None where the reader should abstain.

@@ -14,7 +14,7 @@ from generation.phantom import phantom_cases
 from retrieval import read_report
 from retrieval.language.query_text import morphology_and_diagnosis, report_family
 
-COIN_REPORTS = Path(__file__).parents[2] / "../shared/data/coin-examples/reports.csv"
+COIN_REPORTS = Path(__file__).parents[3] / "../shared/data/coin-examples/reports.csv"
 ADVICE = ("recommend", "follow-up", "correlat", "clinically indicated", "please", "advised", "colposcopy")
 
 TABLE = [

@@ -11,7 +11,7 @@ import pytest
 from retrieval import ReadingClosedError, ReadingError
 from retrieval.reader_study.ratings import LONGEST_COMMENT, Rating, Ratings, create_ratings, reader_name
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PICTURES = [f"picture {number}" for number in range(40)]
 WRITER = """
 import sys

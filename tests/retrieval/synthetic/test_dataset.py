@@ -25,7 +25,7 @@ from retrieval.synthetic.layout import carried_columns
 from retrieval.synthetic.plan import SetImage, Share, class_folders, plan_images
 from tests.models import tiny_lora, tiny_sdxl
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 REPORTS = """image,report,category,site,seed,scan_file_name
 a.jpg,Clusters of atypical cells.,HSIL,cervix,17,x.svs
 b.jpg,No intraepithelial lesion (NILM).,NILM,cervix,18,

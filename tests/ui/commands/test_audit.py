@@ -18,7 +18,7 @@ from ui.service import Service
 from ui.settings import Settings
 from ui.view import state
 
-APP = Path(__file__).parents[2] / "ui" / "view" / "app.py"
+APP = Path(__file__).parents[3] / "ui" / "view" / "app.py"
 REPORT = "Squamous intraepithelial lesion (HSIL), seen by nobody."
 
 

@@ -18,7 +18,7 @@ from ui.cli import cli
 from ui.commands.view import streamlit_options
 from ui.settings import SETTINGS, Settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -20,7 +20,7 @@ from generation.phantom import phantom_cases, write_phantoms
 from retrieval import RESEARCH_USE, Encoder
 from tests.ui.conftest import coin
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LORA_FILE = "pytorch_lora_weights.safetensors"
 QUICK = (
     "--steps", "6", "--batch-size", "2", "--rank", "2", "--warmup", "0", "--views", "1", "--checkpoint-every", "2",

@@ -19,7 +19,7 @@ from ui.pictures.pictures import png_bytes
 from ui.view import query_panel
 from ui.view.example_reports import EXAMPLE_REPORTS
 
-APP = Path(__file__).parents[2] / "ui" / "view" / "app.py"
+APP = Path(__file__).parents[3] / "ui" / "view" / "app.py"
 CASE_PAGE = "case_page.py"
 HOSTILE = "**bold** <script>alert(1)</script> :red[x] $y$ [l](javascript:1)"
 
