@@ -7,8 +7,8 @@
     ├── EvaluationError      an archive whose cases do not say what a right answer would be
     ├── IdentifiersError     a manifest holds direct identifiers, and was to be refused where it does
     ├── QueryError           the query cannot be answered as it was put
-    ├── ReadingError         a blinded reading that cannot be made, opened or gone on with
-    │   └── ReadingClosedError   the reader has closed it: ratings are frozen
+    ├── ReaderStudyError     a blinded reader study that cannot be created, opened or resumed
+    │   └── ReaderStudyClosedError   the reader has closed it: ratings are frozen
     ├── SyntheticSetError    a folder that cannot take (or is not) a set of generated images
     └── WorkerError          the machines that were to embed images do not do it
 
@@ -48,12 +48,12 @@ class QueryError(RetrievalError):
     """The query cannot be answered as it was put: no generator for a report, a fusion that does not exist …"""
 
 
-class ReadingError(RetrievalError):
-    """A blinded reading that cannot be made of what there is, is damaged, or was given what is no rating."""
+class ReaderStudyError(RetrievalError):
+    """A blinded reader study that cannot be created from what is there, is damaged, or was given an invalid rating."""
 
 
-class ReadingClosedError(ReadingError):
-    """The reader has closed the reading: nothing of it can be changed any more."""
+class ReaderStudyClosedError(ReaderStudyError):
+    """The reader has closed the study: none of their ratings can be changed any more."""
 
 
 class SyntheticSetError(RetrievalError):

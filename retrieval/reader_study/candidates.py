@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from generation import text_sha256
-from retrieval.errors import ReadingError
+from retrieval.errors import ReaderStudyError
 from retrieval.language.label_extraction import read_report
 
 if TYPE_CHECKING:
@@ -68,14 +68,14 @@ def generated_candidates(folder: Path, archive: Archive) -> tuple[list[Candidate
     """The generated images in a folder and those below it, each content once; and how many files were left out, why.
 
     Site and category are those of the archive's case whose report the image was generated from, or else what
-    `read_report` finds in its prompt. Raises ReadingError where there is no such folder.
+    `read_report` finds in its prompt. Raises ReaderStudyError where there is no such folder.
     """
     from generation import ProvenanceError, read_provenance
     from index_store import content_hash
     from index_store.errors import ImageProblem
 
     if not folder.is_dir():
-        raise ReadingError(
+        raise ReaderStudyError(
             f"There is no folder of generated images '{folder}'. Make some with `coin generate --out FOLDER`, or name "
             "another with --generated."
         )

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from retrieval.errors import ReadingError
+from retrieval.errors import ReaderStudyError
 from retrieval.generated.near_duplicate import NEAR_COPY_BITS, Bits, hash_distance, orientation_hashes
 from retrieval.notice import RESEARCH_USE
 from retrieval.reader_study.candidates import Candidate, archive_candidates, generated_candidates
@@ -39,9 +39,9 @@ from retrieval.reader_study.study import (
     TRUTH,
     Origin,
     Picture,
-    ReadingStudy,
+    ReaderStudy,
     Truth,
-    reading_path,
+    study_path,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ SMALLEST: Final = 32
 """Pixels: below, nobody could rate anything."""
 
 
-def make_reading(
+def create_reader_study(
     folder: Path | str,
     name: str,
     archive: Archive,
@@ -68,7 +68,7 @@ def make_reading(
     labels: bool = True,
     where: CaseFilter | None = None,
     progress: Progress | None = None,
-) -> ReadingStudy:
+) -> ReaderStudy:
     """Make the study `name` in `folder`, whole or not at all.
 
     Args:
@@ -80,14 +80,14 @@ def make_reading(
         where: which of the archive's images may be chosen.
 
     Raises:
-        ReadingError: the name is taken or none, or there are too few images that can be used; says why they cannot.
+        ReaderStudyError: the name is taken or none, or there are too few images that can be used; says why they cannot.
     """
     folder = Path(folder)
-    path = reading_path(folder, name)
+    path = study_path(folder, name)
     if path.exists():
-        raise ReadingError(f"There is something at {path} already: choose another name. A study is never replaced.")
+        raise ReaderStudyError(f"There is something at {path} already: choose another name. A study is never replaced.")
     if fit not in FITS or n_real < 1 or n_generated < 1 or (side is not None and side < SMALLEST):
-        raise ReadingError(
+        raise ReaderStudyError(
             f"A reading needs at least one image of each kind, a side of at least {SMALLEST} pixels and a fit of "
             f"{' or '.join(FITS)}."
         )
@@ -132,7 +132,7 @@ def make_reading(
         "pictures": [asdict(picture) for picture in pictures],
     }
     _write(path, card, truth, files)
-    return ReadingStudy(path)
+    return ReaderStudy(path)
 
 
 class _Chooser:
@@ -163,7 +163,7 @@ class _Chooser:
             ]
             for found, wanted, what in zip(usable, (n_real, n_generated), ("real", "generated"), strict=True):
                 if len(found) < wanted:
-                    raise ReadingError(self._too_few(len(found), wanted, what))
+                    raise ReaderStudyError(self._too_few(len(found), wanted, what))
             selection = select(usable[0], usable[1], n_real=n_real, n_generated=n_generated, seed=seed)
             chosen = (*selection.real, *selection.generated)
             # All of them, also behind one that fails: the next round then has less to do.
@@ -272,7 +272,7 @@ def _write(path: Path, card: dict[str, Any], truth: Truth, files: dict[str, byte
         sync_folder(path.parent)
     except OSError as error:
         if path.exists():
-            raise ReadingError(f"There is something at {path} already: choose another name.") from error
+            raise ReaderStudyError(f"There is something at {path} already: choose another name.") from error
         raise
     finally:
         shutil.rmtree(building, ignore_errors=True)

@@ -11,7 +11,7 @@ from retrieval.notice import RESEARCH_USE
 from retrieval.reader_study.ratings import Rating
 
 if TYPE_CHECKING:
-    from retrieval.reader_study.study import ReadingStudy
+    from retrieval.reader_study.study import ReaderStudy
 
 COLUMNS: Final = (
     *("reading", "reader", "reader_is_pseudonym", "position", "picture", "kind", "site", "category", "source_sha256"),
@@ -23,7 +23,7 @@ _OF_PROVENANCE: Final = ("preset", "model_fingerprint", "lora_fingerprint", "see
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
-def rating_rows(study: ReadingStudy) -> list[dict[str, Any]]:
+def rating_rows(study: ReaderStudy) -> list[dict[str, Any]]:
     """One row for each picture of each reader who has closed; what was not answered is None.
 
     Case keys and prompts stay out: a prompt is the report's text.

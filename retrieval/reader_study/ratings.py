@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from retrieval.errors import ReadingClosedError, ReadingError
+from retrieval.errors import ReaderStudyClosedError, ReaderStudyError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -76,11 +76,11 @@ class Ratings:
     """The ratings of one study. Safe for many threads and processes."""
 
     def __init__(self, path: Path, pictures: Sequence[str]) -> None:
-        """`pictures` are the ids of the study's pictures. Raises ReadingError where there is no file."""
+        """`pictures` are the ids of the study's pictures. Raises ReaderStudyError where there is no file."""
         from index_store.catalog.databases.sqlite_database import SqliteDatabase
 
         if not path.is_file():
-            raise ReadingError(f"{path} is missing: the ratings of this reading are not there. Restore the folder.")
+            raise ReaderStudyError(f"{path} is missing: the ratings of this reading are not there. Restore the folder.")
         self._pictures = frozenset(pictures)
         self._database = SqliteDatabase(path)
         self._engine = self._database.engine(read_only=False)
@@ -91,7 +91,7 @@ class Ratings:
     def begin(self, name: str, *, pseudonym: bool) -> Reader:
         """Begin to read under a name, or go on under it; `pseudonym` counts when beginning.
 
-        Raises ReadingError for what cannot be a name.
+        Raises ReaderStudyError for what cannot be a name.
         """
         known = reader_name(name)
 
@@ -105,10 +105,10 @@ class Ratings:
         return self.reader(known)
 
     def reader(self, name: str) -> Reader:
-        """Raises ReadingError where nobody reads under that name."""
+        """Raises ReaderStudyError where nobody reads under that name."""
         found = next((reader for reader in self.readers() if reader.name == name), None)
         if found is None:
-            raise ReadingError(f"Nobody has read under the name '{name}'. `coin reading list` says who has.")
+            raise ReaderStudyError(f"Nobody has read under the name '{name}'. `coin reading list` says who has.")
         return found
 
     def readers(self) -> tuple[Reader, ...]:
@@ -128,10 +128,11 @@ class Ratings:
         "comment" (text). None takes a score or a guess back.
 
         Raises:
-            ReadingClosedError: the reader has closed. ReadingError: no such reader, picture, question or answer.
+            ReaderStudyClosedError: the reader has closed.
+            ReaderStudyError: no such reader, picture, question or answer.
         """
         if picture not in self._pictures:
-            raise ReadingError(f"This reading has no picture '{picture}'.")
+            raise ReaderStudyError(f"This reading has no picture '{picture}'.")
         value = _checked(question, answer)
 
         def store(connection: Connection) -> None:
@@ -141,7 +142,7 @@ class Ratings:
         self._write(store)
 
     def close_reader(self, name: str) -> Reader:
-        """Freeze a reader's ratings for good. Raises ReadingClosedError where they are already."""
+        """Freeze a reader's ratings for good. Raises ReaderStudyClosedError where they are already."""
 
         def close(connection: Connection) -> None:
             _require_open(connection, name)
@@ -168,7 +169,9 @@ class Ratings:
         try:
             yield
         except DatabaseError as error:
-            raise ReadingError(self._database.explained(error) or f"A rating could not be stored ({error}).") from error
+            raise ReaderStudyError(
+                self._database.explained(error) or f"A rating could not be stored ({error})."
+            ) from error
 
 
 def create_ratings(path: Path) -> None:
@@ -185,10 +188,10 @@ def create_ratings(path: Path) -> None:
 
 
 def reader_name(name: str) -> str:
-    """A name as it is kept: composed letters, single spaces. Raises ReadingError for what cannot be one."""
+    """A name as it is kept: composed letters, single spaces. Raises ReaderStudyError for what cannot be one."""
     known = " ".join(unicodedata.normalize("NFC", name).split())
     if not known or len(known) > LONGEST_NAME or any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in known):
-        raise ReadingError(
+        raise ReaderStudyError(
             f"Give a name or a pseudonym of 1 to {LONGEST_NAME} letters, without control characters: your ratings are "
             "kept under it, and you go on under it."
         )
@@ -202,7 +205,7 @@ def _checked(question: str, answer: int | str | None) -> int | str | None:
         return answer
     if question == "comment" and isinstance(answer, str):
         return answer.encode("utf-8", "replace").decode()[:LONGEST_COMMENT]
-    raise ReadingError(
+    raise ReaderStudyError(
         f"This is no answer to '{question}': {', '.join(AXES)} take {SCORES[0]} to {SCORES[-1]}, guess takes "
         f"{' or '.join(GUESSES)}, comment takes text."
     )
@@ -211,9 +214,9 @@ def _checked(question: str, answer: int | str | None) -> int | str | None:
 def _require_open(connection: Connection, reader: str) -> None:
     row = connection.exec_driver_sql("SELECT closed FROM readers WHERE name = ?", (reader,)).first()
     if row is None:
-        raise ReadingError(f"Nobody reads under the name '{reader}': begin first.")
+        raise ReaderStudyError(f"Nobody reads under the name '{reader}': begin first.")
     if row[0]:
-        raise ReadingClosedError(f"'{reader}' has closed this reading: its ratings are frozen.")
+        raise ReaderStudyClosedError(f"'{reader}' has closed this reading: its ratings are frozen.")
 
 
 def _now() -> str:

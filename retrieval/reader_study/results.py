@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from retrieval.arrays import Bools, Floats, Ints
-from retrieval.errors import ReadingError
+from retrieval.errors import ReaderStudyError
 from retrieval.reader_study.kappa import MISSING, Agreement, agreements
 from retrieval.reader_study.ratings import AXES, GUESSES, SCORES, Rating
 from retrieval.statistics.cluster_bootstrap import Average
 from retrieval.statistics.estimate import CONFIDENCE, RESAMPLES, Estimate
 
 if TYPE_CHECKING:
-    from retrieval.reader_study.study import ReadingStudy
+    from retrieval.reader_study.study import ReaderStudy
 
 _FEWEST: Final = 2  # images of which an interval can be made
 
@@ -77,7 +77,7 @@ class Guesses:
 
 
 @dataclass(frozen=True)
-class ReadingResults:
+class ReaderStudyResults:
     """The figures of one study."""
 
     reading: str
@@ -103,7 +103,7 @@ class ReadingResults:
     confidence: float = CONFIDENCE
 
 
-def progress_of(study: ReadingStudy) -> tuple[ReaderCount, ...]:
+def progress_of(study: ReaderStudy) -> tuple[ReaderCount, ...]:
     """Everybody who has begun, and how far they are."""
     total = len(study.pictures)
     counts = []
@@ -114,13 +114,13 @@ def progress_of(study: ReadingStudy) -> tuple[ReaderCount, ...]:
     return tuple(counts)
 
 
-def evaluate_reading(study: ReadingStudy, *, seed: int = 0) -> ReadingResults:
-    """The figures, the same for the same ratings and seed. Raises ReadingError where nobody has closed yet."""
+def evaluate_reader_study(study: ReaderStudy, *, seed: int = 0) -> ReaderStudyResults:
+    """The figures, the same for the same ratings and seed. Raises ReaderStudyError where nobody has closed yet."""
     everybody = progress_of(study)
     counted = tuple(reader for reader in everybody if reader.closed)
     if not counted:
         going = ", ".join(f"'{reader.name}' {reader.complete} of {reader.pictures}" for reader in everybody)
-        raise ReadingError(
+        raise ReaderStudyError(
             f"Nobody has closed the reading '{study.name}' yet ({going or 'nobody has begun'}): there are no results "
             "before, so that nobody is told anything while reading."
         )
@@ -147,7 +147,7 @@ def evaluate_reading(study: ReadingStudy, *, seed: int = 0) -> ReadingResults:
             seed=seed,
         )
     ]
-    return ReadingResults(
+    return ReaderStudyResults(
         study.name,
         truth.archive,
         truth.count("real"),

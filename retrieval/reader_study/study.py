@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from retrieval.errors import ReadingError
+from retrieval.errors import ReaderStudyError
 from retrieval.reader_study.ratings import Ratings
 from retrieval.reader_study.scale import Axis
 from retrieval.search.saved_queries import NAME
@@ -82,18 +82,18 @@ class Truth:
         return sum(origin.kind == kind for origin in self.origins.values())
 
 
-class ReadingStudy:
+class ReaderStudy:
     """A study in its folder. Opened by any number of processes at once; only ratings ever change.
 
     `phantoms` says whether none, some or all of those that stand for real images are drawn ones: readers are told.
     """
 
     def __init__(self, folder: Path | str) -> None:
-        """Raises ReadingError where the folder holds no study, or one of a later version, or one that was altered."""
+        """Raises ReaderStudyError where the folder holds no study, one of a later version, or an altered one."""
         self.folder = Path(folder)
         card = _read_json(self.folder / CARD)
         if card.get("format") != FORMAT:
-            raise ReadingError(
+            raise ReaderStudyError(
                 f"The reading in {self.folder} is of format {card.get('format')}, and this version reads {FORMAT}. "
                 "Use the version that it was made with."
             )
@@ -113,20 +113,22 @@ class ReadingStudy:
         return tuple(sorted(self.pictures, key=lambda picture: _digest(self.uuid, str(self.seed), reader, picture.id)))
 
     def picture(self, picture_id: str) -> bytes:
-        """The JPEG file of a picture. Raises ReadingError where it is gone or was altered."""
+        """The JPEG file of a picture. Raises ReaderStudyError where it is gone or was altered."""
         path = self.folder / PICTURES / f"{self._known(picture_id)}.jpg"
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise ReadingError(f"The picture {path} cannot be read ({error.strerror}). Restore the folder.") from error
+            raise ReaderStudyError(
+                f"The picture {path} cannot be read ({error.strerror}). Restore the folder."
+            ) from error
         if hashlib.sha256(data).hexdigest() != picture_id:
-            raise ReadingError(f"The picture {path} was altered since the study was made. Restore the folder.")
+            raise ReaderStudyError(f"The picture {path} was altered since the study was made. Restore the folder.")
         return data
 
     def truth(self) -> Truth:
         """What each picture is. Not for the eyes of somebody who still reads.
 
-        Raises ReadingError where it was altered since the study was made.
+        Raises ReaderStudyError where it was altered since the study was made.
         """
         path = self.folder / TRUTH
         stored = _read_json(path, sha256=self._truth_sha256)
@@ -152,33 +154,33 @@ class ReadingStudy:
 
     def _known(self, picture_id: str) -> str:
         if all(picture_id != picture.id for picture in self.pictures):
-            raise ReadingError(f"The reading '{self.name}' has no picture '{picture_id}'.")
+            raise ReaderStudyError(f"The reading '{self.name}' has no picture '{picture_id}'.")
         return picture_id
 
 
-def reading_names(folder: Path | str) -> tuple[str, ...]:
+def reader_study_names(folder: Path | str) -> tuple[str, ...]:
     """The names of the studies in a folder, in alphabetical order; none where there is no such folder."""
     return tuple(
         sorted(path.parent.name for path in Path(folder).glob(f"*/{CARD}") if NAME.fullmatch(path.parent.name))
     )
 
 
-def open_reading(folder: Path | str, name: str) -> ReadingStudy:
-    """The study of that name in a folder. Raises ReadingError where there is none, naming those that there are."""
-    path = reading_path(folder, name)
+def open_reader_study(folder: Path | str, name: str) -> ReaderStudy:
+    """The study of that name in a folder. Raises ReaderStudyError where there is none, naming those that there are."""
+    path = study_path(folder, name)
     if not (path / CARD).is_file():
-        known = ", ".join(reading_names(folder)) or "none yet"
-        raise ReadingError(
+        known = ", ".join(reader_study_names(folder)) or "none yet"
+        raise ReaderStudyError(
             f"There is no reading '{name}' in {folder} (there: {known}). Make one with `coin reading new {name}`, or "
             "name the folder with --readings or COIN_READINGS."
         )
-    return ReadingStudy(path)
+    return ReaderStudy(path)
 
 
-def reading_path(folder: Path | str, name: str) -> Path:
-    """Where the study of that name is, or would be. Raises ReadingError for what cannot be a name."""
+def study_path(folder: Path | str, name: str) -> Path:
+    """Where the study of that name is, or would be. Raises ReaderStudyError for what cannot be a name."""
     if not NAME.fullmatch(name):
-        raise ReadingError(
+        raise ReaderStudyError(
             f"'{name}' cannot name a reading: use up to 80 letters, digits, spaces and . ( ) + - _, beginning with a "
             "letter or digit."
         )
@@ -194,7 +196,7 @@ def _read_json(path: Path, *, sha256: str = "") -> dict[str, Any]:
         data = path.read_bytes()
         stored = json.loads(data)
     except OSError as error:
-        raise ReadingError(f"{path} cannot be read ({error.strerror}). Restore the folder from a copy.") from error
+        raise ReaderStudyError(f"{path} cannot be read ({error.strerror}). Restore the folder from a copy.") from error
     except ValueError as error:
         raise _damaged(path) from error
     if not isinstance(stored, dict) or (sha256 and hashlib.sha256(data).hexdigest() != sha256):
@@ -203,5 +205,5 @@ def _read_json(path: Path, *, sha256: str = "") -> dict[str, Any]:
     return stored
 
 
-def _damaged(path: Path) -> ReadingError:
-    return ReadingError(f"{path} is damaged, or was altered since the study was made. Restore it from a copy.")
+def _damaged(path: Path) -> ReaderStudyError:
+    return ReaderStudyError(f"{path} is damaged, or was altered since the study was made. Restore it from a copy.")

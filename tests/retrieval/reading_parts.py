@@ -10,7 +10,7 @@ import PIL.Image
 
 from generation import Provenance, save_png
 from index_store import Archive, read_manifest
-from retrieval import ReadingStudy, make_reading
+from retrieval import ReaderStudy, create_reader_study
 
 SITES = (("cervix", "HSIL"), ("cervix", "NILM"), ("thyroid", "Benign"))
 SIDE = 48
@@ -74,8 +74,8 @@ def made_generated(folder: Path, count: int = 12, *, side: int = SIDE, first: in
     return folder
 
 
-def made_study(folder: Path, *, n: int = 6, name: str = "pilot") -> ReadingStudy:
+def made_study(folder: Path, *, n: int = 6, name: str = "pilot") -> ReaderStudy:
     """A study of `n` real and `n` generated pictures."""
     with made_archive(folder / "material") as archive:
         generated = made_generated(folder / "generated")
-        return make_reading(folder / "readings", name, archive, generated, n_real=n, n_generated=n)
+        return create_reader_study(folder / "readings", name, archive, generated, n_real=n, n_generated=n)

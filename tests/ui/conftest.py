@@ -10,7 +10,7 @@ import streamlit as st
 from click.testing import CliRunner, Result
 
 from generation.phantom import Phantom, phantom_cases, write_phantoms
-from retrieval import ReadingStudy
+from retrieval import ReaderStudy
 from tests.clip_model import tiny_clip
 from tests.models import tiny_lora, tiny_sdxl
 from tests.ui.served_view import CHROMIUM
@@ -101,12 +101,12 @@ def environment(
 @pytest.fixture
 def study(
     environment: dict[str, str], phantoms: list[Phantom], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ReadingStudy]:
+) -> Iterator[ReaderStudy]:
     """A blinded reading, in the folder that the view looks into."""
-    from tests.ui.reading_parts import make_reading  # which uses `coin` of this module
+    from tests.ui.reading_parts import run_reading_new  # which uses `coin` of this module
 
     monkeypatch.setenv("COIN_READINGS", str(tmp_path / "readings"))
-    study = ReadingStudy(make_reading(tmp_path, phantoms))
+    study = ReaderStudy(run_reading_new(tmp_path, phantoms))
     yield study
     study.close()
     st.cache_resource.clear()

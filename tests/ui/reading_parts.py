@@ -10,7 +10,7 @@ from tests.ui.conftest import coin
 PAIRS = 3
 
 
-def make_reading(folder: Path, phantoms: list[Phantom], *options: str, name: str = "pilot") -> Path:
+def run_reading_new(folder: Path, phantoms: list[Phantom], *options: str, name: str = "pilot") -> Path:
     """The study's folder: `PAIRS` phantoms, and as many images generated from phantoms' reports."""
     generated = folder / "generated"
     for seed, phantom in enumerate(phantoms[:PAIRS]):  # the tiny models draw the seed, whatever the report

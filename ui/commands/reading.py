@@ -75,12 +75,12 @@ def new(
     Every picture gets one size, format and compression, and no metadata. The reading's folder is for you alone: it
     holds the truth.
     """
-    from retrieval import make_reading
+    from retrieval import create_reader_study
 
     service = Service(settings)
     click.get_current_context().call_on_close(service.close)
     with progress("Reading", unit="images") as draw:
-        study = make_reading(
+        study = create_reader_study(
             settings.readings_folder,
             name,
             service.archive,
@@ -102,13 +102,13 @@ def new(
 @with_settings("readings")
 def list_(settings: Settings, as_json: bool) -> None:
     """List the readings, their readers, and how far these are."""
-    from retrieval import open_reading, reading_names
+    from retrieval import open_reader_study, reader_study_names
     from retrieval.reader_study.results import progress_of
 
     folder = settings.readings_folder
     found = {}
-    for name in reading_names(folder):
-        study = open_reading(folder, name)
+    for name in reader_study_names(folder):
+        study = open_reader_study(folder, name)
         found[name] = progress_of(study)
         study.close()
     if as_json:
@@ -125,12 +125,12 @@ def list_(settings: Settings, as_json: bool) -> None:
 @with_settings("readings")
 def results(settings: Settings, name: str, csv_file: Path | None, as_json: bool) -> None:
     """The figures of the readers who have closed the reading NAME. JSON holds every rating as well."""
-    from retrieval import evaluate_reading, open_reading, rating_rows
+    from retrieval import evaluate_reader_study, open_reader_study, rating_rows
     from retrieval.reader_study.export import rows_csv
 
-    study = open_reading(settings.readings_folder, name)
+    study = open_reader_study(settings.readings_folder, name)
     click.get_current_context().call_on_close(study.close)
-    found, rows = evaluate_reading(study), rating_rows(study)
+    found, rows = evaluate_reader_study(study), rating_rows(study)
     if csv_file is not None:
         csv_file.write_text(rows_csv(rows), encoding="utf-8")
     if as_json:
@@ -145,9 +145,9 @@ def results(settings: Settings, name: str, csv_file: Path | None, as_json: bool)
 @with_settings("readings")
 def close(settings: Settings, name: str, reader: str) -> None:
     """Close the reading NAME for a reader who will not come back. What was not answered stays missing."""
-    from retrieval import open_reading
+    from retrieval import open_reader_study
 
-    study = open_reading(settings.readings_folder, name)
+    study = open_reader_study(settings.readings_folder, name)
     click.get_current_context().call_on_close(study.close)
     study.ratings.close_reader(reader)
     echo(clean(f"The ratings of '{reader}' are frozen, and count from now on."))

@@ -76,9 +76,9 @@ def view(settings: Settings, browser: bool) -> None:
 
 
 def _check_readings(settings: Settings) -> None:
-    from retrieval import reading_names
+    from retrieval import reader_study_names
 
-    if not reading_names(settings.readings_folder):
+    if not reader_study_names(settings.readings_folder):
         raise ViewError(
             f"there is no blinded reading in '{settings.readings_folder}': make one with `coin reading new NAME`, or "
             "name the folder with --readings or COIN_READINGS"

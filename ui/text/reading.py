@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ui.text.text import clean, page, wrapped
 
 if TYPE_CHECKING:
-    from retrieval import Estimate, ReadingResults, ReadingStudy
+    from retrieval import Estimate, ReaderStudy, ReaderStudyResults
     from retrieval.reader_study.kappa import Agreement
     from retrieval.reader_study.results import Guesses, ReaderCount, Scores
 
@@ -31,7 +31,7 @@ NOT_SHOWN: Final = (
 )
 
 
-def study_text(study: ReadingStudy) -> str:
+def study_text(study: ReaderStudy) -> str:
     """What was made: for the owner, who may know how many there are of each."""
     truth = study.truth()
     parts = [f"Made the reading '{study.name}' in {study.folder}.", _made_of(study)]
@@ -50,7 +50,7 @@ def study_text(study: ReadingStudy) -> str:
     return page(wrapped(part) for part in parts)
 
 
-def _made_of(study: ReadingStudy) -> str:
+def _made_of(study: ReaderStudy) -> str:
     truth = study.truth()
     shown = "shown to" if study.shows_labels else "hidden from"
     total = len(study.pictures)
@@ -78,7 +78,7 @@ def progress_text(name: str, readers: Sequence[ReaderCount]) -> str:
     return "\n".join(lines if readers else [*lines, "  nobody has begun"])
 
 
-def results_text(results: ReadingResults) -> str:
+def results_text(results: ReaderStudyResults) -> str:
     """All figures, for a terminal."""
     parts = [*(wrapped(line) for line in introduction(results)), "Authenticity\n" + _grid(score_rows(results))]
     parts.append("Real or generated?\n" + _grid(guess_rows(results)))
@@ -88,7 +88,7 @@ def results_text(results: ReadingResults) -> str:
     return page(parts)
 
 
-def introduction(results: ReadingResults) -> list[str]:
+def introduction(results: ReaderStudyResults) -> list[str]:
     """What was read by whom, in a few sentences."""
     names = ", ".join(_named(reader) for reader in results.readers)
     lines = [
@@ -109,12 +109,12 @@ def introduction(results: ReadingResults) -> list[str]:
     return lines
 
 
-def score_rows(results: ReadingResults) -> Rows:
+def score_rows(results: ReaderStudyResults) -> Rows:
     """One row an axis."""
     return [_score_row(scores, results) for scores in results.scores]
 
 
-def _score_row(scores: Scores, results: ReadingResults) -> dict[str, str]:
+def _score_row(scores: Scores, results: ReaderStudyResults) -> dict[str, str]:
     return {
         "1 to 5": QUESTIONS[scores.axis],
         real_word(results): _estimate(scores.real),
@@ -126,12 +126,12 @@ def _score_row(scores: Scores, results: ReadingResults) -> dict[str, str]:
     }
 
 
-def real_word(results: ReadingResults) -> str:
+def real_word(results: ReaderStudyResults) -> str:
     """What stands opposite to the generated images."""
     return "phantom" if not results.real else "real, phantom" if results.phantoms else "real"
 
 
-def guess_rows(results: ReadingResults) -> Rows:
+def guess_rows(results: ReaderStudyResults) -> Rows:
     """One row a reader, and one for all of several."""
     rows = [_guess_row(guesses, results) for guesses in results.guesses]
     if results.accuracy is not None:
@@ -150,7 +150,7 @@ def guess_rows(results: ReadingResults) -> Rows:
     return rows
 
 
-def _guess_row(guesses: Guesses, results: ReadingResults) -> dict[str, str]:
+def _guess_row(guesses: Guesses, results: ReaderStudyResults) -> dict[str, str]:
     return {
         "reader": clean(guesses.reader),
         "right": f"{guesses.right} of {guesses.guessed}",
@@ -169,7 +169,7 @@ def _within(guesses: Guesses) -> str:
     return "yes" if guesses.accuracy.low <= guesses.chance <= guesses.accuracy.high else "no"
 
 
-def agreement_rows(results: ReadingResults) -> Rows:
+def agreement_rows(results: ReaderStudyResults) -> Rows:
     """One row a kappa."""
     everybody = len(results.readers)
     return [_agreement_row(found, everybody) for found in results.agreement]

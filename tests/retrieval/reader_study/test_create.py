@@ -12,17 +12,24 @@ import pytest
 
 from generation import read_provenance, save_png
 from index_store import CaseFilter, content_hash
-from retrieval import RESEARCH_USE, ReadingError, ReadingStudy, make_reading, open_reading, reading_names
+from retrieval import (
+    RESEARCH_USE,
+    ReaderStudy,
+    ReaderStudyError,
+    create_reader_study,
+    open_reader_study,
+    reader_study_names,
+)
 from retrieval.reader_study.standardise_images import compression_of
 from tests.retrieval.reading_parts import SIDE, field, made_archive, made_generated, made_study
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> ReadingStudy:
+def study(tmp_path_factory: pytest.TempPathFactory) -> ReaderStudy:
     return made_study(tmp_path_factory.mktemp("study"))
 
 
-def test_no_picture_tells_by_its_file_what_it_is(study: ReadingStudy) -> None:
+def test_no_picture_tells_by_its_file_what_it_is(study: ReaderStudy) -> None:
     """Sources were JPEGs of 80 × 60 with a camera's name, and PNGs of 48 × 48 with a provenance."""
     kinds = {study.truth().origins[picture.id].kind for picture in study.pictures}
     assert kinds == {"real", "generated"}
@@ -42,7 +49,7 @@ def test_no_picture_tells_by_its_file_what_it_is(study: ReadingStudy) -> None:
     assert compression.quality == 70, "not as coarse as the JPEGs of the archive"
 
 
-def test_names_and_order_of_the_files_tell_nothing(study: ReadingStudy) -> None:
+def test_names_and_order_of_the_files_tell_nothing(study: ReaderStudy) -> None:
     files = sorted((study.folder / "pictures").iterdir())
     assert [path.name for path in files] == sorted(f"{picture.id}.jpg" for picture in study.pictures)
     for path in files:
@@ -60,19 +67,19 @@ def test_names_and_order_of_the_files_tell_nothing(study: ReadingStudy) -> None:
 def test_the_stated_labels_are_shown_only_where_both_halves_have_the_same(tmp_path: Path) -> None:
     with made_archive(tmp_path / "a") as archive:
         generated = made_generated(tmp_path / "g")
-        shown = make_reading(tmp_path / "r", "shown", archive, generated, n_real=6, n_generated=6)
+        shown = create_reader_study(tmp_path / "r", "shown", archive, generated, n_real=6, n_generated=6)
         assert shown.shows_labels
         assert all(picture.site and picture.category for picture in shown.pictures)
         for name, counts, labels in (("uneven", (6, 5), True), ("hidden", (6, 6), False)):
-            other = make_reading(
+            other = create_reader_study(
                 tmp_path / "r", name, archive, generated, n_real=counts[0], n_generated=counts[1], labels=labels
             )
             assert not other.shows_labels
             assert not any(picture.site or picture.category for picture in other.pictures)
-    assert reading_names(tmp_path / "r") == ("hidden", "shown", "uneven")
+    assert reader_study_names(tmp_path / "r") == ("hidden", "shown", "uneven")
 
 
-def test_the_halves_are_balanced_and_the_truth_says_how(study: ReadingStudy) -> None:
+def test_the_halves_are_balanced_and_the_truth_says_how(study: ReaderStudy) -> None:
     truth = study.truth()
     assert (truth.by_category, truth.by_site, truth.archive) == (6, 0, "Ours")
     halves: dict[str, list[tuple[str, str]]] = {"real": [], "generated": []}
@@ -83,12 +90,12 @@ def test_the_halves_are_balanced_and_the_truth_says_how(study: ReadingStudy) -> 
     assert sorted(halves["real"]) == sorted(halves["generated"])
 
 
-def test_each_reader_has_an_order_that_stays(study: ReadingStudy) -> None:
+def test_each_reader_has_an_order_that_stays(study: ReaderStudy) -> None:
     orders = {name: study.order(name) for name in ("A", "B", "C")}
     assert len(set(orders.values())) == 3
     for name, order in orders.items():
         assert set(order) == set(study.pictures)
-        assert ReadingStudy(study.folder).order(name) == order
+        assert ReaderStudy(study.folder).order(name) == order
     truth = study.truth().origins
     firsts = [truth[study.order(f"reader {i}")[0].id].generated for i in range(400)]
     assert 150 < sum(firsts) < 250, "what comes first is not a matter of chance"
@@ -98,24 +105,24 @@ def test_what_was_altered_is_noticed(tmp_path: Path) -> None:
     study = made_study(tmp_path, n=2)
     first, second, *_ = (picture.id for picture in study.pictures)
     (study.folder / "pictures" / f"{first}.jpg").write_bytes(study.picture(second))
-    with pytest.raises(ReadingError, match="was altered"):
+    with pytest.raises(ReaderStudyError, match="was altered"):
         study.picture(first)
     (study.folder / "pictures" / f"{second}.jpg").unlink()
-    with pytest.raises(ReadingError, match="cannot be read"):
+    with pytest.raises(ReaderStudyError, match="cannot be read"):
         study.picture(second)
-    with pytest.raises(ReadingError, match="has no picture"):
+    with pytest.raises(ReaderStudyError, match="has no picture"):
         study.picture("../truth")
     truth = study.folder / "truth.json"
     truth.write_text(truth.read_text().replace('"generated": true', '"generated": false'))
-    with pytest.raises(ReadingError, match="altered"):
+    with pytest.raises(ReaderStudyError, match="altered"):
         study.truth()
     card = study.folder / "study.json"
     card.write_text(card.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(ReadingError, match="format 2"):
-        open_reading(tmp_path / "readings", "pilot")
+    with pytest.raises(ReaderStudyError, match="format 2"):
+        open_reader_study(tmp_path / "readings", "pilot")
     card.write_text("{")
-    with pytest.raises(ReadingError, match="damaged"):
-        open_reading(tmp_path / "readings", "pilot")
+    with pytest.raises(ReaderStudyError, match="damaged"):
+        open_reader_study(tmp_path / "readings", "pilot")
 
 
 def test_phantoms_in_the_place_of_real_images_are_counted_apart(tmp_path: Path) -> None:
@@ -128,9 +135,9 @@ def test_phantoms_in_the_place_of_real_images_are_counted_apart(tmp_path: Path) 
 
         archive.update(archive.pending(read_manifest(tmp_path / "a" / "phantoms.csv").rows).changed)
         generated = made_generated(tmp_path / "g")
-        mixed = make_reading(tmp_path / "r", "mixed", archive, generated, n_real=12, n_generated=12)
+        mixed = create_reader_study(tmp_path / "r", "mixed", archive, generated, n_real=12, n_generated=12)
         assert (mixed.truth().count("phantom"), mixed.truth().count("real"), mixed.phantoms) == (3, 9, "some")
-        without = make_reading(
+        without = create_reader_study(
             tmp_path / "r", "real", archive, generated, n_real=9, n_generated=9, where=CaseFilter(phantoms=False)
         )
         assert (without.truth().count("phantom"), without.truth().count("real"), without.phantoms) == (0, 9, "none")
@@ -143,13 +150,15 @@ def test_what_cannot_be_used_is_left_out_and_counted(tmp_path: Path) -> None:
         field(1).save(generated / "unmarked.png")
         (generated / "broken.png").write_bytes(b"no picture")
         (generated / "again.png").write_bytes((generated / "seed-0.png").read_bytes())
-        study = make_reading(tmp_path / "r", "pilot", archive, generated, n_real=6, n_generated=8)
+        study = create_reader_study(tmp_path / "r", "pilot", archive, generated, n_real=6, n_generated=8)
         left_out = study.truth().left_out
         assert sorted(left_out.values()) == [1, 1, 2]
         assert {reason.split()[0] for reason in left_out} == {"without", "that", "smaller"}
-        with pytest.raises(ReadingError, match=r"9 generated images were asked for, and 8 can be used \(left out: "):
-            make_reading(tmp_path / "r", "more", archive, generated, n_real=6, n_generated=9)
-        assert reading_names(tmp_path / "r") == ("pilot",)
+        with pytest.raises(
+            ReaderStudyError, match=r"9 generated images were asked for, and 8 can be used \(left out: "
+        ):
+            create_reader_study(tmp_path / "r", "more", archive, generated, n_real=6, n_generated=9)
+        assert reader_study_names(tmp_path / "r") == ("pilot",)
         assert [path.name for path in (tmp_path / "r").iterdir()] == ["pilot"], (
             "a study that was not made left something behind"
         )
@@ -161,7 +170,9 @@ def test_an_image_that_turns_out_to_be_unfit_is_replaced_by_another(tmp_path: Pa
         images[0].path.write_bytes(b"no picture any more")
         marked = made_generated(tmp_path / "marked", 1, side=80)
         images[1].path.write_bytes((marked / "seed-0.png").read_bytes())
-        study = make_reading(tmp_path / "r", "pilot", archive, made_generated(tmp_path / "g"), n_real=6, n_generated=6)
+        study = create_reader_study(
+            tmp_path / "r", "pilot", archive, made_generated(tmp_path / "g"), n_real=6, n_generated=6
+        )
         truth = study.truth()
         assert sorted(truth.left_out.values()) == [1, 1]
         assert truth.count("real") == 6
@@ -178,12 +189,12 @@ def test_no_two_pictures_are_nearly_the_same(tmp_path: Path) -> None:
             assert provenance is not None
             darker = field(0).point(lambda value, by=number: value * (80 + by) // 110)  # type: ignore[misc]
             save_png(darker, generated / f"again-{number}.png", provenance)
-        study = make_reading(tmp_path / "r", "pilot", archive, generated, n_real=7, n_generated=7)
+        study = create_reader_study(tmp_path / "r", "pilot", archive, generated, n_real=7, n_generated=7)
         shown = {origin.source_sha256 for origin in study.truth().origins.values() if origin.generated}
         alike = [generated / name for name in ("seed-0.png", "again-20.png", "again-21.png")]
         assert len(shown & {content_hash(path) for path in alike}) == 1
-        with pytest.raises(ReadingError, match="2 nearly the same"):
-            make_reading(tmp_path / "r", "more", archive, generated, n_real=8, n_generated=8)
+        with pytest.raises(ReaderStudyError, match="2 nearly the same"):
+            create_reader_study(tmp_path / "r", "more", archive, generated, n_real=8, n_generated=8)
 
 
 def test_a_study_is_never_replaced_and_needs_a_name(tmp_path: Path) -> None:
@@ -193,11 +204,13 @@ def test_a_study_is_never_replaced_and_needs_a_name(tmp_path: Path) -> None:
 
     with Archive.open(tmp_path / "material" / "archive") as archive:
         for name, message in (("pilot", "never replaced"), ("../out", "cannot name"), ("", "cannot name")):
-            with pytest.raises(ReadingError, match=message):
-                make_reading(tmp_path / "readings", name, archive, tmp_path / "generated", n_real=2, n_generated=2)
-        with pytest.raises(ReadingError, match="no folder of generated images"):
-            make_reading(tmp_path / "readings", "new", archive, tmp_path / "nowhere", n_real=2, n_generated=2)
+            with pytest.raises(ReaderStudyError, match=message):
+                create_reader_study(
+                    tmp_path / "readings", name, archive, tmp_path / "generated", n_real=2, n_generated=2
+                )
+        with pytest.raises(ReaderStudyError, match="no folder of generated images"):
+            create_reader_study(tmp_path / "readings", "new", archive, tmp_path / "nowhere", n_real=2, n_generated=2)
     assert (study.folder / "study.json").read_bytes() == before
-    with pytest.raises(ReadingError, match=r"no reading 'other' in .* \(there: pilot\)"):
-        open_reading(tmp_path / "readings", "other")
-    assert reading_names(tmp_path / "nothing") == ()
+    with pytest.raises(ReaderStudyError, match=r"no reading 'other' in .* \(there: pilot\)"):
+        open_reader_study(tmp_path / "readings", "other")
+    assert reader_study_names(tmp_path / "nothing") == ()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval import ReadingClosedError, ReadingError
+from retrieval import ReaderStudyClosedError, ReaderStudyError
 from retrieval.reader_study.ratings import LONGEST_COMMENT, Rating, Ratings, create_ratings, reader_name
 
 ROOT = Path(__file__).parents[3]
@@ -81,11 +81,11 @@ def test_answers_are_there_after_opening_anew(path: Path) -> None:
 def test_what_is_no_answer_is_refused(path: Path, question: str, answer: int | str | None) -> None:
     ratings = opened(path)
     ratings.begin("A", pseudonym=True)
-    with pytest.raises(ReadingError, match="no answer"):
+    with pytest.raises(ReaderStudyError, match="no answer"):
         ratings.rate("A", PICTURES[0], question, answer)
-    with pytest.raises(ReadingError, match="no picture"):
+    with pytest.raises(ReaderStudyError, match="no picture"):
         ratings.rate("A", "another", "anatomic", 1)
-    with pytest.raises(ReadingError, match="Nobody reads under the name 'B'"):
+    with pytest.raises(ReaderStudyError, match="Nobody reads under the name 'B'"):
         ratings.rate("B", PICTURES[0], "anatomic", 1)
     assert ratings.of("A") == {}
     ratings.close()
@@ -107,14 +107,14 @@ def test_what_was_closed_is_frozen_for_every_process_and_tab(path: Path) -> None
     closed = other_tab.close_reader("A")
     assert closed.closed
     for question, answer in (("anatomic", 5), ("guess", "real"), ("comment", "late"), ("diagnostic", None)):
-        with pytest.raises(ReadingClosedError, match="frozen"):
+        with pytest.raises(ReaderStudyClosedError, match="frozen"):
             tab.rate("A", PICTURES[0], question, answer)
-    with pytest.raises(ReadingClosedError):
+    with pytest.raises(ReaderStudyClosedError):
         tab.close_reader("A")
     assert tab.begin("A", pseudonym=True) == closed, "beginning again opens what was closed"
     assert tab.of("A") == {PICTURES[0]: Rating(3, rated=tab.of("A")[PICTURES[0]].rated)}
     tab.rate("B", PICTURES[0], "anatomic", 5)  # somebody else reads on
-    with pytest.raises(ReadingError, match="'C'"):
+    with pytest.raises(ReaderStudyError, match="'C'"):
         tab.close_reader("C")
     tab.close()
     other_tab.close()
@@ -156,7 +156,7 @@ def test_what_was_acknowledged_survives_a_kill(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "  ", "a" * 61, "a\u202eb", "a\x00b", "\ud800"])
 def test_what_cannot_be_a_name(path: Path, name: str) -> None:
-    with pytest.raises(ReadingError, match="name or a pseudonym"):
+    with pytest.raises(ReaderStudyError, match="name or a pseudonym"):
         reader_name(name)
 
 
@@ -165,10 +165,10 @@ def test_one_name_however_it_was_typed() -> None:
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ReadingError, match="missing"):
+    with pytest.raises(ReaderStudyError, match="missing"):
         opened(tmp_path / "ratings.sqlite")
     (tmp_path / "ratings.sqlite").write_bytes(b"no database" * 100)
     ratings = opened(tmp_path / "ratings.sqlite")
-    with pytest.raises(ReadingError, match="damaged"):
+    with pytest.raises(ReaderStudyError, match="damaged"):
         ratings.readers()
     ratings.close()

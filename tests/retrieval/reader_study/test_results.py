@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 from scipy.stats import binomtest
 
-from retrieval import RESEARCH_USE, ReadingError, ReadingStudy, evaluate_reading, rating_rows
+from retrieval import RESEARCH_USE, ReaderStudy, ReaderStudyError, evaluate_reader_study, rating_rows
 from retrieval.reader_study.export import COLUMNS, rows_csv
 from retrieval.reader_study.results import progress_of
 from tests.retrieval.reading_parts import made_study
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Iterator[ReadingStudy]:
+def study(tmp_path: Path) -> Iterator[ReaderStudy]:
     study = made_study(tmp_path)
     yield study
     study.close()
 
 
-def read(study: ReadingStudy, reader: str, *, real: int, generated: int, missing: int = 0, close: bool = True) -> None:
+def read(study: ReaderStudy, reader: str, *, real: int, generated: int, missing: int = 0, close: bool = True) -> None:
     """Rate all pictures but the first `missing`: real ones so, generated ones so; guess by whether it is 3 or less."""
     study.ratings.begin(reader, pseudonym=reader.startswith("P"))
     truth = study.truth().origins
@@ -36,19 +36,19 @@ def read(study: ReadingStudy, reader: str, *, real: int, generated: int, missing
         study.ratings.close_reader(reader)
 
 
-def test_there_are_no_results_before_somebody_has_closed(study: ReadingStudy) -> None:
-    with pytest.raises(ReadingError, match="nobody has begun"):
-        evaluate_reading(study)
+def test_there_are_no_results_before_somebody_has_closed(study: ReaderStudy) -> None:
+    with pytest.raises(ReaderStudyError, match="nobody has begun"):
+        evaluate_reader_study(study)
     read(study, "P1", real=5, generated=2, missing=2, close=False)
-    with pytest.raises(ReadingError, match="'P1' 10 of 12"):
-        evaluate_reading(study)
+    with pytest.raises(ReaderStudyError, match="'P1' 10 of 12"):
+        evaluate_reader_study(study)
     assert rating_rows(study) == []
 
 
-def test_means_and_their_difference(study: ReadingStudy) -> None:
+def test_means_and_their_difference(study: ReaderStudy) -> None:
     read(study, "P1", real=5, generated=2)
     read(study, "B", real=4, generated=2)
-    results = evaluate_reading(study)
+    results = evaluate_reader_study(study)
     anatomic, diagnostic = results.scores
     assert anatomic.real is not None
     assert anatomic.generated is not None
@@ -62,11 +62,11 @@ def test_means_and_their_difference(study: ReadingStudy) -> None:
     assert (results.real, results.phantoms, results.generated, results.by_category) == (6, 0, 6, 6)
 
 
-def test_who_still_reads_is_named_and_not_counted(study: ReadingStudy) -> None:
+def test_who_still_reads_is_named_and_not_counted(study: ReaderStudy) -> None:
     read(study, "P1", real=5, generated=2)
-    alone = evaluate_reading(study)
+    alone = evaluate_reader_study(study)
     read(study, "B", real=1, generated=1, missing=4, close=False)
-    results = evaluate_reading(study)
+    results = evaluate_reader_study(study)
     assert results.scores == alone.scores
     assert [(reader.name, reader.complete) for reader in results.still_reading] == [("B", 8)]
     assert {row["reader"] for row in rating_rows(study)} == {"P1"}
@@ -74,9 +74,9 @@ def test_who_still_reads_is_named_and_not_counted(study: ReadingStudy) -> None:
     assert results.accuracy is None
 
 
-def test_missing_answers_are_counted_and_left_out(study: ReadingStudy) -> None:
+def test_missing_answers_are_counted_and_left_out(study: ReaderStudy) -> None:
     read(study, "P1", real=5, generated=2, missing=5)
-    results = evaluate_reading(study)
+    results = evaluate_reader_study(study)
     anatomic = results.scores[0]
     assert (anatomic.ratings, anatomic.missing) == (7, 5)
     assert anatomic.images_real + anatomic.images_generated == 7
@@ -86,17 +86,17 @@ def test_missing_answers_are_counted_and_left_out(study: ReadingStudy) -> None:
     assert (guesses.guessed, guesses.missing, guesses.right) == (7, 5, 7)
 
 
-def test_too_few_ratings_have_no_mean(study: ReadingStudy) -> None:
+def test_too_few_ratings_have_no_mean(study: ReaderStudy) -> None:
     study.ratings.begin("P1", pseudonym=True)
     study.ratings.rate("P1", study.pictures[0].id, "anatomic", 4)
     study.ratings.close_reader("P1")
-    results = evaluate_reading(study)
+    results = evaluate_reader_study(study)
     for scores in results.scores:
         assert scores.real is scores.generated is scores.difference is None
     assert results.guesses[0].accuracy is results.guesses[0].chance is None
 
 
-def test_guesses_have_an_exact_interval_and_their_chance(study: ReadingStudy) -> None:
+def test_guesses_have_an_exact_interval_and_their_chance(study: ReaderStudy) -> None:
     """11 of 12 called generated: 6 generated right, 5 of 6 real wrong."""
     study.ratings.begin("P1", pseudonym=True)
     truth = study.truth().origins
@@ -104,7 +104,7 @@ def test_guesses_have_an_exact_interval_and_their_chance(study: ReadingStudy) ->
     for picture in study.pictures:
         study.ratings.rate("P1", picture.id, "guess", "real" if picture.id == real[0] else "generated")
     study.ratings.close_reader("P1")
-    (guesses,) = evaluate_reading(study).guesses
+    (guesses,) = evaluate_reader_study(study).guesses
     assert guesses.accuracy is not None
     assert (guesses.right, guesses.generated_right, guesses.real_right) == (7, 6, 1)
     exact = binomtest(7, 12).proportion_ci(method="exact")
@@ -112,10 +112,10 @@ def test_guesses_have_an_exact_interval_and_their_chance(study: ReadingStudy) ->
     assert guesses.chance == pytest.approx(11 / 12 * 0.5 + 1 / 12 * 0.5)
 
 
-def test_agreement_of_readers_is_among_the_figures(study: ReadingStudy) -> None:
+def test_agreement_of_readers_is_among_the_figures(study: ReaderStudy) -> None:
     read(study, "P1", real=5, generated=2)
     read(study, "P2", real=5, generated=2)
-    results = evaluate_reading(study)
+    results = evaluate_reader_study(study)
     by_question = {found.question: found for found in results.agreement}
     assert by_question["anatomic"].kappa is not None
     assert by_question["anatomic"].kappa.mean == pytest.approx(1)
@@ -123,17 +123,17 @@ def test_agreement_of_readers_is_among_the_figures(study: ReadingStudy) -> None:
     assert results.accuracy is not None
     assert results.accuracy.mean == 1
     read(study, "P3", real=5, generated=4)
-    kinds = [found.statistic for found in evaluate_reading(study).agreement if found.question == "anatomic"]
+    kinds = [found.statistic for found in evaluate_reader_study(study).agreement if found.question == "anatomic"]
     assert kinds == ["Fleiss' kappa", *["Cohen's kappa, quadratic weights"] * 3]
 
 
-def test_the_same_ratings_give_the_same_figures(study: ReadingStudy) -> None:
+def test_the_same_ratings_give_the_same_figures(study: ReaderStudy) -> None:
     read(study, "P1", real=5, generated=2)
     read(study, "P2", real=3, generated=3)
-    assert evaluate_reading(study, seed=1) == evaluate_reading(study, seed=1)
+    assert evaluate_reader_study(study, seed=1) == evaluate_reader_study(study, seed=1)
 
 
-def test_the_export_holds_the_truth_and_no_report(study: ReadingStudy) -> None:
+def test_the_export_holds_the_truth_and_no_report(study: ReaderStudy) -> None:
     read(study, "P1", real=5, generated=2, missing=1, close=False)
     study.ratings.rate("P1", study.order("P1")[0].id, "comment", '=HYPERLINK("x")')
     study.ratings.close_reader("P1")
@@ -152,7 +152,7 @@ def test_the_export_holds_the_truth_and_no_report(study: ReadingStudy) -> None:
     assert "case-" not in text
 
 
-def test_progress_counts_complete_pictures(study: ReadingStudy) -> None:
+def test_progress_counts_complete_pictures(study: ReaderStudy) -> None:
     read(study, "P1", real=5, generated=2, missing=4, close=False)
     study.ratings.rate("P1", study.order("P1")[0].id, "anatomic", 3)
     (reader,) = progress_of(study)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from generation.phantom import Phantom
-from retrieval import RESEARCH_USE, open_reading
+from retrieval import RESEARCH_USE, open_reader_study
 from tests.ui.conftest import coin
-from tests.ui.reading_parts import PAIRS, make_reading
+from tests.ui.reading_parts import PAIRS, run_reading_new
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def folder(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def rate_all(readings: Path, reader: str, score: int) -> None:
-    study = open_reading(readings, "pilot")
+    study = open_reader_study(readings, "pilot")
     study.ratings.begin(reader, pseudonym=True)
     for picture in study.pictures:
         for question, answer in (("anatomic", score), ("diagnostic", 3), ("guess", "generated")):
@@ -31,7 +31,7 @@ def rate_all(readings: Path, reader: str, score: int) -> None:
 
 def test_from_making_one_to_its_results(folder: Path, phantoms: list[Phantom]) -> None:
     assert "There is no reading" in coin("reading", "list").stdout
-    make_reading(folder, phantoms)
+    run_reading_new(folder, phantoms)
     shown = coin("reading", "list").stdout
     assert "pilot" in shown
     assert "nobody has begun" in shown

@@ -15,7 +15,7 @@ from ui.view.reading.reading_results import draw_closed
 from ui.view.state import guarded, left_case, user
 
 if TYPE_CHECKING:
-    from retrieval import ReadingStudy
+    from retrieval import ReaderStudy
     from retrieval.reader_study.ratings import Reader
     from retrieval.reader_study.scale import Axis
     from retrieval.reader_study.study import Picture
@@ -58,7 +58,7 @@ def draw_entrance(names: tuple[str, ...]) -> None:
                 st.rerun()
 
 
-def draw_reading(study: ReadingStudy, reader: Reader) -> None:
+def draw_reading(study: ReaderStudy, reader: Reader) -> None:
     """One picture with its questions."""
     order, ratings = study.order(reader.name), study.ratings.of(reader.name)
     here = min(state.place(study, reader.name), len(order) - 1)
@@ -80,7 +80,7 @@ def draw_reading(study: ReadingStudy, reader: Reader) -> None:
         _draw_closing(study, reader.name, len(order) - rated)
 
 
-def _draw_picture(study: ReadingStudy, picture: Picture, here: int, total: int) -> None:
+def _draw_picture(study: ReaderStudy, picture: Picture, here: int, total: int) -> None:
     # Keys by place: a picture's id would be no secret, but it has no business in the page.
     keys = [f"{name}-{here}" for name in ("zoom", "across", "down")]
     zoom, across, down = (int(st.session_state.get(key) or usual) for key, usual in zip(keys, (1, 50, 50), strict=True))
@@ -100,7 +100,7 @@ def _draw_picture(study: ReadingStudy, picture: Picture, here: int, total: int) 
     st.caption(f"{HIDDEN}{phantoms}")
 
 
-def _draw_questions(study: ReadingStudy, reader: str, picture: Picture, here: int, rating: Rating) -> None:
+def _draw_questions(study: ReaderStudy, reader: str, picture: Picture, here: int, rating: Rating) -> None:
     if study.shows_labels:
         st.markdown(f"Stated: **{escape(picture.site)}**, **{escape(picture.category)}**")
     for axis, column in zip(study.scale, st.columns(len(study.scale), gap="small"), strict=True):
@@ -129,7 +129,7 @@ def _draw_questions(study: ReadingStudy, reader: str, picture: Picture, here: in
     )
 
 
-def _draw_axis(study: ReadingStudy, reader: str, picture: Picture, axis: Axis, given: int | None) -> None:
+def _draw_axis(study: ReaderStudy, reader: str, picture: Picture, axis: Axis, given: int | None) -> None:
     st.markdown(f"**{axis.title}**")
     st.caption(axis.question if study.shows_labels else axis.without_labels)
     for score, (step, key) in enumerate(zip(axis.steps, KEYS[axis.name], strict=True), start=1):
@@ -144,14 +144,14 @@ def _draw_axis(study: ReadingStudy, reader: str, picture: Picture, axis: Axis, g
         )
 
 
-def _draw_moves(study: ReadingStudy, reader: str, here: int, total: int) -> None:
+def _draw_moves(study: ReaderStudy, reader: str, here: int, total: int) -> None:
     with st.container(horizontal=True, gap="small"):
         st.button("Previous", shortcut="P", disabled=here == 0, on_click=state.go, args=(here - 1,))
         st.button("Next", shortcut="N", type="primary", disabled=here == total - 1, on_click=state.go, args=(here + 1,))
         st.button("Next without a rating", shortcut="O", on_click=state.next_open, args=(study, reader))
 
 
-def _draw_closing(study: ReadingStudy, reader: str, lacking: int) -> None:
+def _draw_closing(study: ReaderStudy, reader: str, lacking: int) -> None:
     with st.popover("Close my reading"):
         if lacking:
             st.markdown(f"**{lacking} pictures lack a rating**; they would stay without.")

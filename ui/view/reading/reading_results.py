@@ -15,7 +15,7 @@ from ui.view.reading import reading_state as state
 from ui.view.state import guarded
 
 if TYPE_CHECKING:
-    from retrieval import ReadingResults, ReadingStudy
+    from retrieval import ReaderStudy, ReaderStudyResults
     from retrieval.reader_study.ratings import Reader
     from retrieval.reader_study.study import Origin, Picture
     from ui.text.reading import Rows
@@ -29,7 +29,7 @@ MARKS: Final = {
 }
 
 
-def draw_closed(study: ReadingStudy, reader: Reader) -> None:
+def draw_closed(study: ReaderStudy, reader: Reader) -> None:
     """Figures, and the pictures with their truth."""
     found, problem = guarded(lambda: state.results(study))
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -52,7 +52,7 @@ def draw_closed(study: ReadingStudy, reader: Reader) -> None:
     _draw_truth(study, reader)
 
 
-def _draw_figures(found: ReadingResults) -> None:
+def _draw_figures(found: ReaderStudyResults) -> None:
     for line in introduction(found):
         st.text(line)
     for title, rows in (
@@ -74,7 +74,7 @@ def _draw_table(rows: Rows) -> None:
     st.table([{escape(name): escape(value) for name, value in row.items()} for row in rows])
 
 
-def _draw_truth(study: ReadingStudy, reader: Reader) -> None:
+def _draw_truth(study: ReaderStudy, reader: Reader) -> None:
     truth, problem = guarded(study.truth)
     if truth is None:
         st.error(escape(problem))
@@ -89,7 +89,7 @@ def _draw_truth(study: ReadingStudy, reader: Reader) -> None:
                 _draw_tile(study, picture, number, truth.origins[picture.id], ratings.get(picture.id, Rating()))
 
 
-def _draw_tile(study: ReadingStudy, picture: Picture, number: int, origin: Origin, rating: Rating) -> None:
+def _draw_tile(study: ReaderStudy, picture: Picture, number: int, origin: Origin, rating: Rating) -> None:
     png, problem = guarded(lambda: state.part_png(study, picture.id))
     mark = MARKS[origin.kind]
     if png is None:

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Final
 import PIL.Image
 import streamlit as st
 
-from retrieval import ReadingClosedError, ReadingResults, evaluate_reading, open_reading, reading_names
+from retrieval import (
+    ReaderStudyClosedError,
+    ReaderStudyResults,
+    evaluate_reader_study,
+    open_reader_study,
+    reader_study_names,
+)
 from retrieval.reader_study.study import CARD
 from ui.pictures.pictures import PAGE, png_bytes, readable
 from ui.settings import Settings
 from ui.view.state import guarded
 
 if TYPE_CHECKING:
-    from retrieval import ReadingStudy
+    from retrieval import ReaderStudy
     from retrieval.reader_study.ratings import Reader
 
 SHOWN: Final = 704  # pixels at least: a picture of 128 is enlarged to this, the same way for all
@@ -23,11 +29,11 @@ SHOWN: Final = 704  # pixels at least: a picture of 128 is enlarged to this, the
 
 def studies() -> tuple[str, ...]:
     """The names of the readings that there are; none where the folder cannot be read."""
-    found, _ = guarded(lambda: reading_names(Settings.from_env().readings_folder))
+    found, _ = guarded(lambda: reader_study_names(Settings.from_env().readings_folder))
     return found or ()
 
 
-def study(name: str) -> ReadingStudy:
+def study(name: str) -> ReaderStudy:
     """The reading of that name, one for all sessions."""
     folder = Settings.from_env().readings_folder
     card = folder / name / CARD
@@ -36,11 +42,11 @@ def study(name: str) -> ReadingStudy:
 
 
 @st.cache_resource(show_spinner=False)
-def _study(folder: str, name: str, made: int) -> ReadingStudy:
-    return open_reading(folder, name)
+def _study(folder: str, name: str, made: int) -> ReaderStudy:
+    return open_reader_study(folder, name)
 
 
-def at_work() -> tuple[ReadingStudy, Reader] | None:
+def at_work() -> tuple[ReaderStudy, Reader] | None:
     """The reading and the reader of this session; None before somebody has begun."""
     held: tuple[str, str] | None = st.session_state.get("reader")
     if held is None:
@@ -62,7 +68,7 @@ def leave() -> None:
         st.session_state.pop(key, None)
 
 
-def place(of: ReadingStudy, reader: str) -> int:
+def place(of: ReaderStudy, reader: str) -> int:
     """Which picture of the reader's order is shown, from 0: at first, the first that lacks a rating."""
     if "reading_place" not in st.session_state:
         next_open(of, reader)
@@ -73,7 +79,7 @@ def go(to: int) -> None:
     st.session_state["reading_place"] = to
 
 
-def next_open(of: ReadingStudy, reader: str) -> None:
+def next_open(of: ReaderStudy, reader: str) -> None:
     """Go to the next picture that lacks a rating, from here on and then from the beginning; stay where none does."""
     here = int(st.session_state.get("reading_place", 0))
     ratings = of.ratings.of(reader)
@@ -83,13 +89,13 @@ def next_open(of: ReadingStudy, reader: str) -> None:
     go((after or lacking or [here])[0])
 
 
-def rate(of: ReadingStudy, reader: str, picture: str, question: str, answer: int | str | None) -> None:
+def rate(of: ReaderStudy, reader: str, picture: str, question: str, answer: int | str | None) -> None:
     """Store an answer; what went wrong is shown when the page is drawn."""
 
     def store() -> None:
         try:
             of.ratings.rate(reader, picture, question, answer)
-        except ReadingClosedError:  # in another tab: the page shows so by itself
+        except ReaderStudyClosedError:  # in another tab: the page shows so by itself
             return
 
     _, problem = guarded(store)
@@ -102,7 +108,7 @@ def problem() -> str:
     return str(st.session_state.pop("reading_problem", ""))
 
 
-def results(of: ReadingStudy) -> ReadingResults:
+def results(of: ReaderStudy) -> ReaderStudyResults:
     """The figures, worked out once for each set of readers who have closed and each count of the others' ratings."""
     from retrieval.reader_study.results import progress_of
 
@@ -110,17 +116,17 @@ def results(of: ReadingStudy) -> ReadingResults:
 
 
 @st.cache_data(max_entries=20, show_spinner="Working out the figures")
-def _results(_of: ReadingStudy, folder: str, readers: object) -> ReadingResults:
-    return evaluate_reading(_of)
+def _results(_of: ReaderStudy, folder: str, readers: object) -> ReaderStudyResults:
+    return evaluate_reader_study(_of)
 
 
-def part_png(of: ReadingStudy, picture: str, zoom: int = 1, across: int = 50, down: int = 50) -> bytes:
+def part_png(of: ReaderStudy, picture: str, zoom: int = 1, across: int = 50, down: int = 50) -> bytes:
     """PNG bytes of a picture, or of the part around a centre (in %) that `zoom` shows; the same size for all."""
     return _part_png(of, str(of.folder), picture, zoom, across, down)
 
 
 @st.cache_data(max_entries=400, show_spinner=False)
-def _part_png(_of: ReadingStudy, folder: str, picture: str, zoom: int, across: int, down: int) -> bytes:
+def _part_png(_of: ReaderStudy, folder: str, picture: str, zoom: int, across: int, down: int) -> bytes:
     with PIL.Image.open(io.BytesIO(_of.picture(picture)), formats=("JPEG",)) as file:
         image = PIL.Image.frombytes("RGB", file.size, file.convert("RGB").tobytes())  # pixels alone
     side = image.width

@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 from playwright.sync_api import Page, Response, expect
 
-from retrieval import RESEARCH_USE, ReadingStudy
+from retrieval import RESEARCH_USE, ReaderStudy
 from tests.ui.reading_parts import PAIRS
 from tests.ui.served_view import IN_A_BROWSER, PATIENCE, served
 
@@ -20,12 +20,12 @@ TOTAL = 2 * PAIRS
 
 
 @pytest.fixture
-def log(study: ReadingStudy, tmp_path: Path) -> Path:
+def log(study: ReaderStudy, tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
 @pytest.fixture
-def address(study: ReadingStudy, environment: dict[str, str], log: Path) -> Iterator[str]:
+def address(study: ReaderStudy, environment: dict[str, str], log: Path) -> Iterator[str]:
     """A view of readings alone; it has no archive and needs none."""
     settings = {"COIN_READING_ONLY": "yes", "COIN_READINGS": str(study.folder.parent), "COIN_ARCHIVE": "not there"}
     with served({**environment, **settings}, log) as address:
@@ -43,7 +43,7 @@ def begin(browser, address: str, reader: str) -> Page:  # type: ignore[no-untype
     return page
 
 
-def test_read_by_keyboard_resume_and_close(browser, address: str, study: ReadingStudy, log: Path) -> None:  # type: ignore[no-untyped-def]
+def test_read_by_keyboard_resume_and_close(browser, address: str, study: ReaderStudy, log: Path) -> None:  # type: ignore[no-untyped-def]
     order = study.order("P1")
     page = begin(browser, address, "P1")
     expect(page.get_by_text("Real or generated: hidden until the reading is closed.")).to_be_visible()
@@ -79,7 +79,7 @@ def test_read_by_keyboard_resume_and_close(browser, address: str, study: Reading
     assert "nucleus" not in log.read_text()
 
 
-def test_what_is_served_tells_nothing(browser, address: str, study: ReadingStudy) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_served_tells_nothing(browser, address: str, study: ReaderStudy) -> None:  # type: ignore[no-untyped-def]
     """Addresses, headers, and files of all pictures: alike but for their pixels."""
     answers: list[Response] = []
     page: Page = browser.new_page(viewport={"width": 1400, "height": 900})

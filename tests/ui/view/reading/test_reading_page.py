@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 from tests.ui.test_view import APP, HOSTILE, checked, click, marked_up, texts
 
-from retrieval import RESEARCH_USE, ReadingStudy, open_reading
+from retrieval import RESEARCH_USE, ReaderStudy, open_reader_study
 from tests.ui.reading_parts import PAIRS
 
 PAGE = "reading_page.py"
@@ -51,7 +51,7 @@ def everything_shown(app: AppTest) -> str:
     return "\n".join([*(str(element.value) for kind in kinds for element in kind), *map(str, alts)])
 
 
-def test_picture_after_picture_is_rated_and_stored_at_once(study: ReadingStudy) -> None:
+def test_picture_after_picture_is_rated_and_stored_at_once(study: ReaderStudy) -> None:
     app = begin("P1")
     assert heading(app) == f"Picture 1 of {TOTAL}"
     assert any(caption.value.startswith(HIDDEN) for caption in app.caption)
@@ -76,7 +76,7 @@ def test_picture_after_picture_is_rated_and_stored_at_once(study: ReadingStudy) 
     assert app.text_area(key="comment-0").value == "too round"
 
 
-def test_a_new_session_goes_on_where_the_last_one_stopped(study: ReadingStudy) -> None:
+def test_a_new_session_goes_on_where_the_last_one_stopped(study: ReaderStudy) -> None:
     app = begin("P1")
     for score in ("anatomic-4", "diagnostic-2"):
         press(app, score)
@@ -92,7 +92,7 @@ def test_a_new_session_goes_on_where_the_last_one_stopped(study: ReadingStudy) -
     assert "Blinded reading" in heading(other)
 
 
-def test_nothing_on_the_page_tells_what_a_picture_is(study: ReadingStudy) -> None:
+def test_nothing_on_the_page_tells_what_a_picture_is(study: ReaderStudy) -> None:
     """Whatever the picture, the same words stand around it, but its place and what is stated of it."""
     app = begin("P1")
     truth = study.truth().origins
@@ -111,7 +111,7 @@ def test_nothing_on_the_page_tells_what_a_picture_is(study: ReadingStudy) -> Non
         assert word not in next(iter(pages[True]))
 
 
-def test_two_tabs_of_one_reader_do_not_overwrite_each_other(study: ReadingStudy) -> None:
+def test_two_tabs_of_one_reader_do_not_overwrite_each_other(study: ReaderStudy) -> None:
     tab, other = begin("P1"), begin("P1")
     press(tab, "anatomic-5")
     press(other, "diagnostic-1")
@@ -120,7 +120,7 @@ def test_two_tabs_of_one_reader_do_not_overwrite_each_other(study: ReadingStudy)
     assert chosen(other) == {"anatomic-5", "diagnostic-1"}
 
 
-def test_zoom_shows_a_part_of_the_same_size(study: ReadingStudy) -> None:
+def test_zoom_shows_a_part_of_the_same_size(study: ReaderStudy) -> None:
     app = begin("P1")
     before = app.image[0].proto.imgs[0].url
     checked(app.segmented_control(key="zoom-0").set_value(4).run())
@@ -140,7 +140,7 @@ def test_zoom_shows_a_part_of_the_same_size(study: ReadingStudy) -> None:
     assert sizes == {((SHOWN, SHOWN), "PNG", ())}
 
 
-def test_closing_freezes_and_shows_the_truth_with_its_marks(study: ReadingStudy) -> None:
+def test_closing_freezes_and_shows_the_truth_with_its_marks(study: ReaderStudy) -> None:
     app, other_tab = begin("P1"), begin("P1")
     for place in range(TOTAL):
         press(app, f"anatomic-{1 + place % 5}")
@@ -164,14 +164,14 @@ def test_closing_freezes_and_shows_the_truth_with_its_marks(study: ReadingStudy)
     assert "closed" in heading(again)
 
 
-def test_closing_with_pictures_left_says_how_many(study: ReadingStudy) -> None:
+def test_closing_with_pictures_left_says_how_many(study: ReaderStudy) -> None:
     app = begin("P1")
     assert any(f"{TOTAL} pictures lack a rating" in element.value for element in app.markdown)
     click(app, "Close for good")
     assert any("too few" in str(table.value) for table in app.table)
 
 
-def test_figures_of_two_readers_show_their_agreement(study: ReadingStudy) -> None:
+def test_figures_of_two_readers_show_their_agreement(study: ReaderStudy) -> None:
     for reader in ("P1", "P2"):
         study.ratings.begin(reader, pseudonym=False)
         for number, picture in enumerate(study.pictures):
@@ -185,7 +185,7 @@ def test_figures_of_two_readers_show_their_agreement(study: ReadingStudy) -> Non
     assert "nan" not in shown.lower()
 
 
-def test_names_and_comments_are_never_markup(study: ReadingStudy) -> None:
+def test_names_and_comments_are_never_markup(study: ReaderStudy) -> None:
     name = HOSTILE[:60]
     app = begin(name)
     app.text_area(key="comment-0").set_value(HOSTILE)
@@ -196,7 +196,7 @@ def test_names_and_comments_are_never_markup(study: ReadingStudy) -> None:
     assert any(HOSTILE in text for text in texts(app))
 
 
-def test_what_cannot_be_a_name_is_said(study: ReadingStudy) -> None:
+def test_what_cannot_be_a_name_is_said(study: ReaderStudy) -> None:
     app = begin("   ")
     assert "name or a pseudonym" in app.error[0].value
     assert study.ratings.readers() == ()
@@ -213,7 +213,7 @@ def test_the_page_is_linked_only_where_there_is_a_reading(
     st.cache_resource.clear()
 
 
-def test_a_view_of_readings_alone_has_no_search(study: ReadingStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_view_of_readings_alone_has_no_search(study: ReaderStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COIN_READING_ONLY", "yes")
     monkeypatch.setenv("COIN_ARCHIVE", "not there")
     app = AppTest.from_file(str(APP), default_timeout=60).run()
@@ -225,8 +225,8 @@ def test_a_view_of_readings_alone_has_no_search(study: ReadingStudy, monkeypatch
     assert not [button for button in app.button if "earch" in button.label]
 
 
-def test_a_damaged_study_is_said_and_not_shown(study: ReadingStudy) -> None:
+def test_a_damaged_study_is_said_and_not_shown(study: ReaderStudy) -> None:
     (study.folder / "study.json").write_text("{}")
     app = opened()
     assert "format None" in app.error[0].value.replace("\\", "")
-    assert open_reading is not None
+    assert open_reader_study is not None
