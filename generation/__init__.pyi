@@ -1,3 +1,4 @@
+from .atomic_write import write_whole as write_whole
 from .cache import GenerationCache as GenerationCache
 from .errors import BlankImageError as BlankImageError
 from .errors import DeviceError as DeviceError
@@ -18,6 +19,10 @@ from .model.device import choose_device as choose_device
 from .model.device import choose_dtype as choose_dtype
 from .model.presets import PRESETS as PRESETS
 from .model.presets import Preset as Preset
+from .phantom.phantom import Phantom as Phantom
+from .phantom.phantom import phantom_cases as phantom_cases
+from .phantom.phantom import write_phantoms as write_phantoms
+from .phantom.profiles import PROFILES as PROFILES
 from .prompts.glossary import Glossary as Glossary
 from .prompts.glossary import Replacement as Replacement
 from .prompts.prompt import Prompt as Prompt
@@ -27,7 +32,12 @@ from .provenance import carries_provenance as carries_provenance
 from .provenance import read_provenance as read_provenance
 from .provenance import save_png as save_png
 from .provenance import text_sha256 as text_sha256
+from .training.data.pairs import PairCounts as PairCounts
 from .training.data.pairs import TrainingPair as TrainingPair
 from .training.lora import train_lora as train_lora
 from .training.lora_card import LoraTraining as LoraTraining
+from .training.lora_settings import CONDITIONINGS as CONDITIONINGS
+from .training.lora_settings import CROPS as CROPS
+from .training.lora_settings import DTYPES as DTYPES
 from .training.lora_settings import LoraSettings as LoraSettings
+from .training.lr_schedule import SCHEDULES as SCHEDULES

@@ -171,6 +171,18 @@ def test_imports_within_a_package_run_downwards_only() -> None:
     assert found == []
 
 
+def test_ui_uses_the_public_names_of_the_other_packages() -> None:
+    """So that a sub-package can be rearranged without a change to `ui`. Imports under TYPE_CHECKING count."""
+    others = PACKAGES["ui"]
+    found = [
+        f"{where(path, node)} imports {name}"
+        for path in sources("ui")
+        for node, name in imports(parse(path))
+        if name.partition(".")[0] in others and "." in name
+    ]
+    assert found == []
+
+
 def test_what_made_the_starter_is_imported_by_nothing_else() -> None:
     """It stays in the checkout and is not in the wheel."""
     found = [

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from retrieval.notice import RESEARCH_USE
+from retrieval import RESEARCH_USE
 from ui.commands.add import add
 from ui.commands.archive import init, remove, show, status
 from ui.commands.audit import audit

@@ -19,10 +19,18 @@ from ui.settings import Settings
 if TYPE_CHECKING:
     from generation import CoinGenerator
     from index_store import Archive, Case
-    from retrieval import AuditLog, CaseSearch, Encoder, Query, SavedQueries, SearchResult
-    from retrieval.assessment.diagnostics import Neighbourhood, Neighbourhoods
-    from retrieval.search.by_category import Gallery
-    from retrieval.search.fusion import FusionRule
+    from retrieval import (
+        AuditLog,
+        CaseSearch,
+        Encoder,
+        FusionRule,
+        Gallery,
+        Neighbourhood,
+        Neighbourhoods,
+        Query,
+        SavedQueries,
+        SearchResult,
+    )
 
 Progress = Callable[[int, int], None]
 
@@ -71,7 +79,7 @@ class Service:
     @property
     def rules(self) -> Mapping[str, FusionRule]:
         """How channels are joined: the rules that ship, and those of the settings' file in their place."""
-        from retrieval.search.fusion import default_rules, read_rules
+        from retrieval import default_rules, read_rules
 
         named = {} if self.settings.rules is None else read_rules(Path(self.settings.rules))
         return {**default_rules(), **named}
@@ -85,23 +93,23 @@ class Service:
 
     def ask(self, query: Query, *, progress: Progress | None = None, user: str = "") -> SearchResult:
         """The answer to a query. `progress` counts the steps of generating images."""
-        from retrieval.audit import audit_events as audit
+        from retrieval import query_event, result_event
 
         try:
             result = self.cases.run(query, progress=progress)
         except Exception as error:
             refused = {"refused": type(error).__name__}
-            self._record("query", user, lambda: audit.asked(query) | refused)
+            self._record("query", user, lambda: query_event(query) | refused)
             raise
-        self._record("query", user, lambda: audit.asked(query) | audit.answered(self.archive, result))
+        self._record("query", user, lambda: query_event(query) | result_event(self.archive, result))
         return result
 
     def case(self, key: str, *, user: str = "") -> Case:
         """A case with its report and images, opened by somebody. Raises `index_store.CaseNotFoundError`."""
-        from retrieval.audit import audit_events as audit
+        from retrieval import cases_event
 
         case = self.archive.case(key)
-        self._record("case", user, lambda: audit.opened([case]))
+        self._record("case", user, lambda: cases_event([case]))
         return case
 
     @property
@@ -120,11 +128,11 @@ class Service:
 
     def gallery(self, result: SearchResult, *, m: int = 4, user: str = "") -> Gallery | None:
         """The nearest m cases of each category of the reporting system; None where no system is known."""
-        from retrieval.audit import audit_events as audit
+        from retrieval import categories_event, query_event
 
         found = self.neighbourhoods.gallery(result, m=m)
         if found is not None:
-            self._record("categories", user, lambda: audit.asked(result.query) | audit.compared(found))
+            self._record("categories", user, lambda: query_event(result.query) | categories_event(found))
         return found
 
     @property
@@ -174,7 +182,7 @@ class Service:
 
     @cached_property
     def _neighbourhoods(self) -> Neighbourhoods:
-        from retrieval.assessment.diagnostics import Neighbourhoods
+        from retrieval import Neighbourhoods
 
         return Neighbourhoods(self._archive, self._encoder, self._generator, work=self.settings.work_folder)
 

@@ -26,12 +26,12 @@ def query_sha256(query: Query) -> str:
     return hashlib.sha256(json.dumps(query_to_dict(query), sort_keys=True).encode()).hexdigest()
 
 
-def asked(query: Query) -> dict[str, Any]:
+def query_event(query: Query) -> dict[str, Any]:
     """What is known of a query before it is answered."""
     return {"query": query_sha256(query), "kind": query.kind, "software": _software()}
 
 
-def answered(archive: Archive, result: SearchResult) -> dict[str, Any]:
+def result_event(archive: Archive, result: SearchResult) -> dict[str, Any]:
     """What is known of an answer: the versions that gave it, and what it shows.
 
     `revision` is the archive's, which grows with every change that a search could see: records and index alike.
@@ -50,12 +50,12 @@ def answered(archive: Archive, result: SearchResult) -> dict[str, Any]:
     }
 
 
-def compared(gallery: Gallery) -> dict[str, Any]:
+def categories_event(gallery: Gallery) -> dict[str, Any]:
     """The cases that a comparison by category shows."""
     return {"cases": sorted({ranked.case.id for row in gallery.rows for ranked in row.cases})}
 
 
-def opened(cases: Iterable[Case]) -> dict[str, Any]:
+def cases_event(cases: Iterable[Case]) -> dict[str, Any]:
     """Cases whose whole record was shown."""
     return {"cases": [case.id for case in cases]}
 

@@ -177,6 +177,13 @@ def open_reader_study(folder: Path | str, name: str) -> ReaderStudy:
     return ReaderStudy(path)
 
 
+def reader_study_created_ns(folder: Path | str, name: str) -> int:
+    """When the study of that name was made, in nanoseconds; 0 where there is none. One that was deleted and made anew
+    under its name differs."""
+    card = Path(folder) / name / CARD
+    return card.stat().st_mtime_ns if card.exists() else 0
+
+
 def study_path(folder: Path | str, name: str) -> Path:
     """Where the study of that name is, or would be. Raises ReaderStudyError for what cannot be a name."""
     if not NAME.fullmatch(name):

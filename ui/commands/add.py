@@ -74,8 +74,7 @@ def add(
     """
     if redact and refuse:
         raise click.UsageError("give only one of --redact and --refuse")
-    from retrieval import Encoder, add_manifest
-    from retrieval.ingest.ray_workers import RayWorkers
+    from retrieval import Encoder, RayWorkers, add_manifest
 
     with (
         RayWorkers(ray, count=ray_workers) if ray else contextlib.nullcontext() as workers,

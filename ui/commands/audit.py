@@ -15,8 +15,7 @@ from ui.settings import Settings
 from ui.text.text import clean
 
 if TYPE_CHECKING:
-    from retrieval import AuditState
-    from retrieval.audit.audit_log import Event
+    from retrieval import AuditState, Event
 
 SHOWN: Final = 20
 

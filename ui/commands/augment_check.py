@@ -15,10 +15,7 @@ from ui.settings import Settings
 from ui.text.augment import augment_text, verdicts
 
 if TYPE_CHECKING:
-    from retrieval import Encoder
-    from retrieval.encoder.thumbnails import Thumbnails
-    from retrieval.synthetic.patient_splits import LabelledImages
-    from retrieval.synthetic.utility import SyntheticSource
+    from retrieval import Encoder, LabelledImages, SyntheticSource, Thumbnails
 
 
 @click.command("augment-check")
@@ -90,10 +87,8 @@ def augment_check(
     """
     if kinds and manifest is None:
         raise click.UsageError("--kind goes with --manifest")
-    from retrieval.encoder.thumbnails import Thumbnails
-    from retrieval.synthetic.linear_probe import train_probe
-    from retrieval.synthetic.small_network import train_network
-    from retrieval.synthetic.utility import augment_check as check
+    from retrieval import Thumbnails, train_network, train_probe
+    from retrieval import augment_check as check
 
     named = () if test_patients is None else _names(test_patients)
     service = Service(settings)
@@ -123,7 +118,7 @@ def augment_check(
 def _images(
     service: Service, encoder: Encoder | Thumbnails, manifest: Path | None, kinds: tuple[str, ...]
 ) -> LabelledImages:
-    from retrieval.synthetic.sources import archive_images, manifest_images
+    from retrieval import archive_images, manifest_images
 
     with progress("Reading the images", unit="images") as read:
         if manifest is None:
@@ -132,8 +127,7 @@ def _images(
 
 
 def _source(service: Service, encoder: Encoder | Thumbnails, synthetic: Path | None, per_class: int) -> SyntheticSource:
-    from retrieval import GenerationPlan
-    from retrieval.synthetic.sources import DrawnImages, SetImages
+    from retrieval import DrawnImages, GenerationPlan, SetImages
 
     work = service.settings.work_folder
     if synthetic is not None:

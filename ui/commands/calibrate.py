@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retrieval.notice import RESEARCH_USE
+from retrieval import RESEARCH_USE
 from ui.commands.options import MODEL_SETTINGS, as_json, with_filters, with_settings
 from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
@@ -45,8 +45,7 @@ def calibrate(settings: Settings, where: CaseFilter | None, reports: int, work: 
 
     With filters: for searches under the same filters.
     """
-    from retrieval.assessment.calibrate_archive import calibrate_archive
-    from retrieval.generated.batch_generation import GenerationPlan
+    from retrieval import GenerationPlan, calibrate_archive
 
     service = Service(settings)
     plan = GenerationPlan(service.generator, reports=reports, images=settings.n_images, preset=settings.preset)

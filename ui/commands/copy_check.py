@@ -47,9 +47,7 @@ def copy_check(settings: Settings, images: Path, against: Path | None, sheet: Pa
         raise click.BadParameter(
             f"there is no folder '{sheet.parent}': make it, or name another.", param_hint="--sheet"
         )
-    from retrieval import Encoder
-    from retrieval.synthetic.memorisation import check_copies, images_of
-    from retrieval.synthetic.references import archive_references, manifest_references
+    from retrieval import Encoder, archive_references, check_copies, images_of, manifest_references
 
     files = images_of(images)
     encoder = Encoder(settings.encoder, device=settings.device)

@@ -21,7 +21,7 @@ from ui.settings import Settings
 from ui.text.text import clean
 
 if TYPE_CHECKING:
-    from generation.phantom import Phantom
+    from generation import Phantom
     from retrieval import AddSummary, SearchResult
 
 CASES: Final = 528  # 12 for each of the 44 classes of phantoms
@@ -48,7 +48,7 @@ def run_demo(folder: Path, settings: Settings, *, bar: Bar) -> Demo:
 
     `bar(label, unit=...)` opens a progress display, as `ui.commands.progress.progress` does.
     """
-    from generation.phantom import phantom_cases, write_phantoms
+    from generation import phantom_cases, write_phantoms
     from retrieval import Query
 
     archive = folder / "archive"
@@ -84,7 +84,7 @@ def _build(archive: Path, manifest: Path, settings: Settings, bar: Bar) -> AddSu
 
 def held_out(site: str, finding: str) -> Phantom:
     """A phantom of that finding whose wording and chance no phantom of the archive shares."""
-    from generation.phantom import PROFILES, Phantom
+    from generation import PROFILES, Phantom
 
     profile = next(p for p in PROFILES if (p.site, p.finding) == (site, finding))
     return Phantom(profile, seed=1, split="held-out")

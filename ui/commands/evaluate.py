@@ -96,9 +96,7 @@ def evaluate(
     where a search would read only a part of a report, the generator only for --generate. The same archive, options
     and seed give the same figures.
     """
-    from retrieval import evaluate_archive
-    from retrieval.evaluation.tasks import ordinal
-    from retrieval.evaluation.tune_fusion import choose_fusion, rules_text
+    from retrieval import choose_fusion, evaluate_archive, ordinal, rules_text
 
     if choice_file is not None and html_file is not None:
         raise click.UsageError("--html goes with the tables, not with --choose-fusion")

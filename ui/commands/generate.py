@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retrieval.notice import RESEARCH_USE
+from retrieval import RESEARCH_USE
 from ui.commands.generate_set import generate_set
 from ui.commands.options import GENERATOR_SETTINGS, as_json, with_settings
 from ui.commands.output import echo, echo_json
@@ -19,7 +19,7 @@ from ui.settings import Settings
 from ui.text.text import generation_text
 
 if TYPE_CHECKING:
-    from retrieval.synthetic.plan import Share
+    from retrieval import Share
 
 
 def _share(context: click.Context, parameter: click.Parameter, value: str | None) -> Share | None:
@@ -28,7 +28,7 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
     number, slash, of = value.partition("/")
     if not (slash and number.isdecimal() and of.isdecimal()):
         raise click.BadParameter(f"'{value}' is no share: write 2/8 for the second of eight.")
-    from retrieval.synthetic.plan import Share
+    from retrieval import Share
 
     return Share(int(number), int(of))
 

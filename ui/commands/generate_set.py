@@ -15,8 +15,7 @@ from ui.text.json_text import json_text
 from ui.text.synthetic import copy_record, copy_text, set_text, share_text
 
 if TYPE_CHECKING:
-    from retrieval.synthetic.memorisation import CopyReport
-    from retrieval.synthetic.plan import Share
+    from retrieval import CopyReport, Share
 
 
 def generate_set(
@@ -32,11 +31,9 @@ def generate_set(
     as_json: bool,
 ) -> None:
     """Draw what is missing; with a share, no more than that; else also end the set. Prints what was done."""
-    from generation.atomic_write import write_whole
+    from generation import write_whole
     from index_store import read_manifest, read_report_table
-    from retrieval.synthetic.dataset import SyntheticSet
-    from retrieval.synthetic.dataset_card import card_text
-    from retrieval.synthetic.layout import finish_set
+    from retrieval import SyntheticSet, card_text, finish_set
 
     table = read_report_table(manifest)
     if against is not None:  # hours of drawing must not be lost to a mistyped name
@@ -69,10 +66,8 @@ def generate_set(
 
 
 def _copies(settings: Settings, out: Path, against: Path) -> CopyReport:
-    from generation.atomic_write import write_whole
-    from retrieval import Encoder
-    from retrieval.synthetic.memorisation import check_copies, images_of
-    from retrieval.synthetic.references import manifest_references
+    from generation import write_whole
+    from retrieval import Encoder, check_copies, images_of, manifest_references
 
     encoder = Encoder(settings.encoder, device=settings.device)
     with progress("Reading the training images", unit="images") as read:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from retrieval.notice import RESEARCH_USE
+from retrieval import RESEARCH_USE
 from ui.commands.options import as_json, with_settings
 from ui.commands.output import echo, echo_json
 from ui.service import Service

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from retrieval.notice import RESEARCH_USE
+from retrieval import RESEARCH_USE
 from ui.commands.options import as_json, with_filters, with_settings
 from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
@@ -102,8 +102,7 @@ def new(
 @with_settings("readings")
 def list_(settings: Settings, as_json: bool) -> None:
     """List the readings, their readers, and how far these are."""
-    from retrieval import open_reader_study, reader_study_names
-    from retrieval.reader_study.results import progress_of
+    from retrieval import open_reader_study, progress_of, reader_study_names
 
     folder = settings.readings_folder
     found = {}
@@ -125,8 +124,7 @@ def list_(settings: Settings, as_json: bool) -> None:
 @with_settings("readings")
 def results(settings: Settings, name: str, csv_file: Path | None, as_json: bool) -> None:
     """The figures of the readers who have closed the reading NAME. JSON holds every rating as well."""
-    from retrieval import evaluate_reader_study, open_reader_study, rating_rows
-    from retrieval.reader_study.export import rows_csv
+    from retrieval import evaluate_reader_study, open_reader_study, rating_rows, rows_csv
 
     study = open_reader_study(settings.readings_folder, name)
     click.get_current_context().call_on_close(study.close)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from generation.training.lora_settings import CONDITIONINGS, CROPS, DTYPES, LoraSettings
-from generation.training.lr_schedule import SCHEDULES
-from retrieval.training.encoder_settings import MODES, TOWERS, EncoderSettings
+from generation import CONDITIONINGS, CROPS, DTYPES, SCHEDULES, LoraSettings
+from retrieval import MODES, TOWERS, EncoderSettings
 from ui.commands.options import Command, as_json, with_settings
 from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
@@ -20,7 +19,7 @@ from ui.settings import Settings
 from ui.text.train import encoder_text, lora_text
 
 if TYPE_CHECKING:
-    from retrieval.training.pairs import OwnPairs
+    from retrieval import OwnPairs
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _COUNT = click.IntRange(1)
@@ -114,7 +113,7 @@ def _data_options(command: Command) -> Command:
 
 @contextmanager
 def _pairs(settings: Settings, manifest: Path | None, images: Path | None) -> Iterator[OwnPairs]:
-    from retrieval.training.pairs import archive_pairs, manifest_pairs
+    from retrieval import archive_pairs, manifest_pairs
 
     if manifest is not None:
         yield manifest_pairs(manifest, images=images, watch=progress)
@@ -155,7 +154,7 @@ def lora(
 
     Several GPUs: `accelerate launch --multi_gpu -m ui train lora …`, the batch size then is each one's.
     """
-    from generation.training.lora import train_lora
+    from generation import train_lora
 
     with _pairs(settings, manifest, images) as own:
         made = train_lora(
@@ -188,7 +187,7 @@ def encoder(
     open_clip folder, which `coin reembed --encoder OUT` takes, and README.md with the figures before and after:
     held-out patients' cases, found by image and by report, with intervals.
     """
-    from retrieval.training.encoder_tuning import train_encoder
+    from retrieval import train_encoder
 
     with _pairs(settings, manifest, images) as own:
         made = train_encoder(

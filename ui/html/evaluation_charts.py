@@ -10,8 +10,7 @@ from ui.text.evaluation import figure, signed, site_name
 from ui.text.text import clean
 
 if TYPE_CHECKING:
-    from retrieval import Estimate
-    from retrieval.evaluation.results import Abstention, Difference, Part, SharedNuisance
+    from retrieval import Abstention, Difference, Estimate, Part, SharedNuisance
 
 COLOURS: Final[Mapping[str, str]] = {
     "image": "#0b5394",

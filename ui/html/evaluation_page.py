@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from retrieval.notice import RESEARCH_USE
+from retrieval import RESEARCH_USE
 from ui.html.evaluation_charts import bars, curves, differences, escaped, legend, lying_bars, nuisance
 from ui.text.evaluation import (
     ABSTENTION,
@@ -22,8 +22,7 @@ from ui.text.evaluation import (
 )
 
 if TYPE_CHECKING:
-    from retrieval import Evaluation
-    from retrieval.evaluation.results import Abstention, Difference, FamilyResult, Part, Row, SameReport, TaskResult
+    from retrieval import Abstention, Difference, Evaluation, FamilyResult, Part, Row, SameReport, TaskResult
 
 BY_SITE: Final = ("P@1", "P@10")
 GLANCE: Final = "P@10"
@@ -145,7 +144,7 @@ def _same_report(same: SameReport) -> str:
 
 
 def _as_part(same: SameReport) -> Part:
-    from retrieval.evaluation.results import Part
+    from retrieval import Part
 
     return Part(None, same.families, same.queries, same.queries, same.rows)
 

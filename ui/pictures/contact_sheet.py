@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from retrieval.notice import RESEARCH_USE
+from retrieval import RESEARCH_USE
 from ui.pictures.pictures import fitted
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from ui.image_labels import SYNTHETIC
 from ui.pictures.contact_sheet import COLUMNS, Section, Tile, contact_sheet, save_sheet
 
 if TYPE_CHECKING:
-    from retrieval.synthetic.memorisation import CopyReport
-    from retrieval.synthetic.plan import SetSummary
+    from retrieval import CopyReport, SetSummary
 
 CLASSES: Final = 24
 """Classes that are shown, each with a row of images."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ui.text.text import clean, page, wrapped
 
 if TYPE_CHECKING:
-    from retrieval.synthetic.utility import AugmentResult, WayResult
+    from retrieval import AugmentResult, WayResult
 
 SHOWN: Final = ("macro-F1", "accuracy", "AUROC")
 JUDGED: Final = "macro-F1"

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from retrieval.notice import RESEARCH_USE
+from retrieval import RESEARCH_USE
 from ui.text.text import clean, wrapped
 
 if TYPE_CHECKING:
-    from retrieval import Estimate, Evaluation
-    from retrieval.evaluation.results import Difference, FamilyResult, Part, Row, SameReport, TaskResult
-    from retrieval.evaluation.tune_fusion import FusionChoice
+    from retrieval import (
+        Difference,
+        Estimate,
+        Evaluation,
+        FamilyResult,
+        FusionChoice,
+        Part,
+        Row,
+        SameReport,
+        TaskResult,
+    )
 
 BY_SITE: Final = "P@10"
 """The metric that is shown site by site: how much of the first page of a search is right."""

@@ -8,7 +8,7 @@ from ui.image_labels import PHANTOM
 from ui.text.text import clean, facts, wrapped
 
 if TYPE_CHECKING:
-    from retrieval.search.by_category import CategoryRow, Gallery
+    from retrieval import CategoryRow, Gallery
 
 NONE_KNOWN = "No reporting system is known for this query or its results, so there are no categories to compare."
 

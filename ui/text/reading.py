@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ui.text.text import clean, page, wrapped
 
 if TYPE_CHECKING:
-    from retrieval import Estimate, ReaderStudy, ReaderStudyResults
-    from retrieval.reader_study.kappa import Agreement
-    from retrieval.reader_study.results import Guesses, ReaderCount, Scores
+    from retrieval import Agreement, Estimate, Guesses, ReaderCount, ReaderStudy, ReaderStudyResults, Scores
 
 Rows = Sequence[dict[str, str]]
 

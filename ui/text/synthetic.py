@@ -10,8 +10,7 @@ from ui.text.text import clean, page, wrapped
 
 if TYPE_CHECKING:
     from index_store import Problem
-    from retrieval.synthetic.memorisation import CopyPair, CopyReport
-    from retrieval.synthetic.plan import SetSummary, Share
+    from retrieval import CopyPair, CopyReport, SetSummary, Share
 
 SHOWN: Final = 10
 """Of rows that were skipped, and of pairs."""

@@ -12,19 +12,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Final
 
-from retrieval.notice import RESEARCH_USE
+from retrieval import RESEARCH_USE
 from ui.image_labels import PHANTOM, SYNTHETIC
 
 if TYPE_CHECKING:
     from generation import GeneratedImage, Generation, Prompt
     from index_store import ArchiveStatus, Case, IndexStatus
-    from retrieval import AddSummary, RankedCase, SearchResult
-    from retrieval.assessment.calibrate_archive import ArchiveCalibration
-    from retrieval.assessment.confounders import NuisanceAudit, NuisanceShare
-    from retrieval.assessment.diagnostics import Neighbourhood
-    from retrieval.assessment.label_agreement import SystemAgreement
-    from retrieval.generated.checked_generation import GeneratedQuery
-    from retrieval.search.results import ChannelPlace
+    from retrieval import (
+        AddSummary,
+        ArchiveCalibration,
+        ChannelPlace,
+        GeneratedQuery,
+        Neighbourhood,
+        NuisanceAudit,
+        NuisanceShare,
+        RankedCase,
+        SearchResult,
+        SystemAgreement,
+    )
 
 WIDTH: Final = 100
 

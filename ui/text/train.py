@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 from ui.text.text import clean, page, wrapped
 
 if TYPE_CHECKING:
-    from generation.training.data.pairs import PairCounts
-    from generation.training.lora_card import LoraTraining
-    from retrieval.training.before_after import Compared
-    from retrieval.training.model_card import EncoderTuning
+    from generation import LoraTraining, PairCounts
+    from retrieval import Compared, EncoderTuning
 
 
 def lora_text(training: LoraTraining, skipped: Mapping[str, int], base: str | None) -> str:

@@ -11,7 +11,7 @@ from ui.view.escape import escape
 from ui.view.pictures import show_image
 
 if TYPE_CHECKING:
-    from retrieval.search.by_category import CategoryRow, Gallery
+    from retrieval import CategoryRow, Gallery
 
 TILE: Final = 176  # pixels: four in a row beside the query at 1400
 CASE_PAGE: Final = "case_page.py"

@@ -12,8 +12,7 @@ from ui.text.text import channel_name, is_striking
 from ui.view.escape import escape
 
 if TYPE_CHECKING:
-    from retrieval.assessment.diagnostics import Neighbourhood
-    from retrieval.assessment.label_agreement import SystemAgreement
+    from retrieval import Neighbourhood, SystemAgreement
 
 NOT_A_DIAGNOSIS: Final = "This describes the retrieved cases. It is no finding about the query."
 

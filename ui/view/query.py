@@ -16,8 +16,7 @@ from ui.view.region import draw_region
 from ui.view.state import ask_guarded, guarded, service
 
 if TYPE_CHECKING:
-    from retrieval import Query, SearchResult
-    from retrieval.generated.checked_generation import GeneratedImageCheck, GeneratedQuery
+    from retrieval import GeneratedImageCheck, GeneratedQuery, Query, SearchResult
 
 THUMBNAIL: Final = 124  # pixels: two side by side in the column of the query, all in a row where it has the whole width
 

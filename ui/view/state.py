@@ -19,8 +19,7 @@ from ui.settings import Settings
 
 if TYPE_CHECKING:
     from index_store import Case
-    from retrieval import Query, SearchResult
-    from retrieval.search.by_category import Gallery
+    from retrieval import Gallery, Query, SearchResult
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from retrieval.reader_study.ratings import LONGEST_COMMENT, LONGEST_NAME, Rating
+from retrieval import LONGEST_COMMENT, LONGEST_NAME, Rating
 from ui.settings import Settings
 from ui.text.reading import PHANTOMS
 from ui.view.escape import escape
@@ -15,10 +15,7 @@ from ui.view.reading.reading_results import draw_closed
 from ui.view.state import guarded, left_case, user
 
 if TYPE_CHECKING:
-    from retrieval import ReaderStudy
-    from retrieval.reader_study.ratings import Reader
-    from retrieval.reader_study.scale import Axis
-    from retrieval.reader_study.study import Picture
+    from retrieval import Axis, Picture, Reader, ReaderStudy
 
 HIDDEN: Final = "Real or generated: hidden until the reading is closed."
 ZOOMS: Final = {1: "whole", 2: "2 ×", 4: "4 ×"}

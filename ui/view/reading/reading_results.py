@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from retrieval.reader_study.ratings import Rating
+from retrieval import Rating
 from ui.image_labels import PHANTOM, SYNTHETIC
 from ui.text.json_text import json_text
 from ui.text.reading import NOT_SHOWN, agreement_rows, guess_rows, introduction, score_rows
@@ -15,9 +15,7 @@ from ui.view.reading import reading_state as state
 from ui.view.state import guarded
 
 if TYPE_CHECKING:
-    from retrieval import ReaderStudy, ReaderStudyResults
-    from retrieval.reader_study.ratings import Reader
-    from retrieval.reader_study.study import Origin, Picture
+    from retrieval import Origin, Picture, Reader, ReaderStudy, ReaderStudyResults
     from ui.text.reading import Rows
 
 AT_ONCE: Final = 12

@@ -13,16 +13,15 @@ from retrieval import (
     ReaderStudyResults,
     evaluate_reader_study,
     open_reader_study,
+    reader_study_created_ns,
     reader_study_names,
 )
-from retrieval.reader_study.study import CARD
 from ui.pictures.pictures import PAGE, png_bytes, readable
 from ui.settings import Settings
 from ui.view.state import guarded
 
 if TYPE_CHECKING:
-    from retrieval import ReaderStudy
-    from retrieval.reader_study.ratings import Reader
+    from retrieval import Reader, ReaderStudy
 
 SHOWN: Final = 704  # pixels at least: a picture of 128 is enlarged to this, the same way for all
 
@@ -36,9 +35,8 @@ def studies() -> tuple[str, ...]:
 def study(name: str) -> ReaderStudy:
     """The reading of that name, one for all sessions."""
     folder = Settings.from_env().readings_folder
-    card = folder / name / CARD
     # A study that was deleted and made anew under its name is another one.
-    return _study(str(folder), name, card.stat().st_mtime_ns if card.exists() else 0)
+    return _study(str(folder), name, reader_study_created_ns(folder, name))
 
 
 @st.cache_resource(show_spinner=False)
@@ -110,7 +108,7 @@ def problem() -> str:
 
 def results(of: ReaderStudy) -> ReaderStudyResults:
     """The figures, worked out once for each set of readers who have closed and each count of the others' ratings."""
-    from retrieval.reader_study.results import progress_of
+    from retrieval import progress_of
 
     return _results(of, str(of.folder), progress_of(of))
 
