@@ -13,7 +13,7 @@ import numpy as np
 from sqlalchemy import Select, bindparam, distinct, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
 
-from index_store.catalog.filters import CaseFilter, excluded_as_bound, permitted
+from index_store.catalog.filters import CaseFilter, conditions, excluded_by_parameters
 from index_store.catalog.models import CaseRow, ImageRow, PatientRow
 from index_store.errors import CaseNotFoundError, ImageNotFoundError
 from index_store.files.image_store import ImageStore
@@ -61,7 +61,7 @@ class CaseReader:
 
     def cases(self, where: CaseFilter | None, *, limit: int | None, offset: int) -> list[Case]:
         """Cases with at least one permitted image, in the order they were added."""
-        ids = select(ImageRow.case_id).where(*permitted(where or CaseFilter()))
+        ids = select(ImageRow.case_id).where(*conditions(where or CaseFilter()))
         query = whole_cases().where(CaseRow.id.in_(ids)).order_by(CaseRow.id).limit(limit).offset(offset)
         return [self._case(row) for row in self._session.scalars(query)]
 
@@ -105,7 +105,7 @@ class CaseReader:
 
     def included(self, where: CaseFilter) -> Ids:
         """int64[n]: the images that `where` permits."""
-        return self._ids(select(ImageRow.id).where(*permitted(where)))
+        return self._ids(select(ImageRow.id).where(*conditions(where)))
 
     def excluded(self, where: CaseFilter) -> Ids:
         """int64[n]: the images of the patients and cases that `where` leaves out."""
@@ -180,12 +180,12 @@ def _confirming(where: CaseFilter | None) -> Select[int]:
     """Those of `image_ids` that `where` permits."""
     image_id = ImageRow.__table__.c.id
     named = image_id.in_(bindparam("image_ids", expanding=True))
-    return select(image_id).where(named, *(permitted(where, few=True) if where else ()))
+    return select(image_id).where(named, *(conditions(where, few_images=True) if where else ()))
 
 
 @lru_cache(maxsize=1)
 def _excluding() -> Select[int]:
-    return select(ImageRow.__table__.c.id).where(excluded_as_bound())
+    return select(ImageRow.__table__.c.id).where(excluded_by_parameters())
 
 
 def derived_columns(stored: str) -> tuple[str, ...]:
@@ -240,4 +240,4 @@ def owners(session: Session, image_ids: Iterable[int]) -> dict[int, Owner]:
 
 
 def _with_images(where: CaseFilter | None) -> Select[Any]:
-    return select(ImageRow.case_id).where(*permitted(where or CaseFilter()))
+    return select(ImageRow.case_id).where(*conditions(where or CaseFilter()))

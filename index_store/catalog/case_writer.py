@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from index_store.catalog import orphan_files as loose_files
 from index_store.catalog.case_reader import derived_columns, in_chunks, whole_cases
 from index_store.catalog.change_log import log_changes
+from index_store.catalog.filters import CASE_COLUMNS, IMAGE_COLUMNS
 from index_store.catalog.models import ADDED, REMOVED, CaseRow, EmbeddingRow, ImageRow, PatientRow, ReportEmbeddingRow
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 CASE_FIELDS = ("report", "site", "system", "category", "source", "license")
 IMAGE_FIELDS = ("slide", "kind", "stain", "preparation")
-FILTERED_OF_CASE = ("site", "system", "category", "source", "phantom")
-FILTERED_OF_IMAGE = ("kind", "stain", "preparation")
+FILTERED_OF_CASE = (*CASE_COLUMNS.values(), "phantom")
+FILTERED_OF_IMAGE = tuple(IMAGE_COLUMNS.values())
 
 
 def is_changed(case: CaseRow, image: ImageRow, row: ManifestRow) -> bool:

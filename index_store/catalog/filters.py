@@ -1,8 +1,15 @@
-"""Which images may answer a search: `CaseFilter`, and what it means in SQL."""
+"""Which images a search may return: `CaseFilter`, its meaning in SQL and on records in memory.
+
+`CASE_COLUMNS` and `IMAGE_COLUMNS` are the one list of what can be filtered by value. The SQL conditions, the methods on
+records, the fields of a vector engine that filters by itself (`index_store.milvus.filter_fields`) and the columns whose
+change must be logged for it (`index_store.catalog.case_writer`) all derive from them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from index_store.errors import FilterError
@@ -10,19 +17,28 @@ from index_store.errors import FilterError
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
+    from index_store.records import Case, Image
+
+CASE_COLUMNS = {"sites": "site", "systems": "system", "categories": "category", "sources": "source"}
+"""Fields of `CaseFilter` that hold values of the case: field -> column, which is also the attribute of `Case`."""
+IMAGE_COLUMNS = {"stains": "stain", "preparations": "preparation", "kinds": "kind"}
+"""Fields of `CaseFilter` that hold values of the image: field -> column, which is also the attribute of `Image`."""
+EXCLUSIONS = ("exclude_patients", "exclude_cases")
+"""Fields of `CaseFilter` that hold keys to leave out."""
+
 MAX_VALUES = 20_000
-"""SQLite binds at most 32,766 values a statement, and 10,000 are kept for the question itself."""
+"""SQLite binds at most 32,766 values a statement, and 10,000 are kept for the query itself."""
 
 
 @dataclass(frozen=True)
 class CaseFilter:
-    """Restrictions that all hold together; within one field, any of its values. Empty: no restriction.
+    """Restrictions that must all hold; within one field, any of its values. Empty: no restriction.
 
-    `stains`, `preparations` and `kinds` look at the image, the others at its case. The values are compared exactly;
+    `stains`, `preparations` and `kinds` restrict the image, the other fields its case. Values are compared exactly;
     `Archive.facets` lists those that occur.
 
     Raises:
-        FilterError: a bare string (or anything but a sequence of strings) for a field, or too many values.
+        FilterError: a field is a bare string (or anything but a sequence of strings), or there are too many values.
     """
 
     sites: tuple[str, ...] = ()
@@ -35,7 +51,7 @@ class CaseFilter:
     exclude_patients: tuple[str, ...] = ()
     exclude_cases: tuple[str, ...] = ()
     phantoms: bool | None = None
-    """True: phantoms alone. False: none of them. None: both."""
+    """True: phantoms only. False: no phantoms. None: both."""
 
     def __post_init__(self) -> None:
         total = 0
@@ -53,65 +69,79 @@ class CaseFilter:
 
     @property
     def includes(self) -> bool:
-        """Whether anything is asked for by value (and not only left out)."""
-        return self.phantoms is not None or any(
-            getattr(self, item.name)
-            for item in fields(self)
-            if item.name != "phantoms" and not item.name.startswith("exclude_")
-        )
+        """Whether the filter requires any value (rather than only leaving something out)."""
+        return self.phantoms is not None or any(getattr(self, name) for name in (*CASE_COLUMNS, *IMAGE_COLUMNS))
 
     @property
     def excludes(self) -> bool:
         """Whether patients or cases are left out."""
-        return bool(self.exclude_patients or self.exclude_cases)
+        return any(getattr(self, name) for name in EXCLUSIONS)
+
+    def allows(self, case: Case, image: Image) -> bool:
+        """Whether the filter permits `image`, which is one of `case`."""
+        return self.allows_case(case) and self.allows_image(image)
+
+    def allows_case(self, case: Case) -> bool:
+        """Whether the restrictions on cases hold; the case may still have no permitted image."""
+        return (
+            self.phantoms in (None, case.phantom)
+            and case.patient not in self._values["exclude_patients"]
+            and case.key not in self._values["exclude_cases"]
+            and self._holds(case, CASE_COLUMNS)
+        )
+
+    def allows_image(self, image: Image) -> bool:
+        """Whether the restrictions on images hold, whatever the case is."""
+        return self._holds(image, IMAGE_COLUMNS)
+
+    def permitted_images(self, cases: Iterable[Case]) -> list[tuple[Case, tuple[Image, ...]]]:
+        """The cases that have a permitted image, each with its permitted images."""
+        found = [(case, tuple(filter(self.allows_image, case.images))) for case in cases if self.allows_case(case)]
+        return [(case, images) for case, images in found if images]
+
+    @cached_property
+    def _values(self) -> dict[str, frozenset[str]]:
+        return {name: frozenset(getattr(self, name)) for name in (*CASE_COLUMNS, *IMAGE_COLUMNS, *EXCLUSIONS)}
+
+    def _holds(self, record: Case | Image, columns: Mapping[str, str]) -> bool:
+        return all(
+            not (values := self._values[name]) or getattr(record, column) in values for name, column in columns.items()
+        )
 
 
-def permitted(where: CaseFilter, *, few: bool = False) -> list[ColumnElement[bool]]:
-    """Conditions on `images`, which must all hold.
+def conditions(where: CaseFilter, *, few_images: bool = False) -> list[ColumnElement[bool]]:
+    """SQL conditions on `images`, which must all hold.
 
-    `few`: they are asked of few images. The case of each is then looked up, where else all permitted cases are listed.
+    Args:
+        where: the filter.
+        few_images: the statement looks at few images. The case of each is then looked up; otherwise all permitted
+            cases are listed.
     """
     from sqlalchemy import not_, select
 
     from index_store.catalog.models import CaseRow, ImageRow
 
-    of_case: list[ColumnElement[bool]] = [
-        column.in_(values)
-        for column, values in (
-            (CaseRow.site, where.sites),
-            (CaseRow.system, where.systems),
-            (CaseRow.category, where.categories),
-            (CaseRow.source, where.sources),
-        )
-        if values
-    ]
+    def any_value(table: type[CaseRow] | type[ImageRow], columns: Mapping[str, str]) -> list[ColumnElement[bool]]:
+        return [
+            getattr(table, column).in_(values) for name, column in columns.items() if (values := getattr(where, name))
+        ]
+
+    on_cases = any_value(CaseRow, CASE_COLUMNS)
     if where.phantoms is not None:
-        of_case.append(CaseRow.phantom.is_(where.phantoms))
-    conditions: list[ColumnElement[bool]] = [
-        column.in_(values)
-        for column, values in (
-            (ImageRow.stain, where.stains),
-            (ImageRow.preparation, where.preparations),
-            (ImageRow.kind, where.kinds),
-        )
-        if values
-    ]
-    if of_case:
-        cases = select(CaseRow.id).where(*of_case)
+        on_cases.append(CaseRow.phantom.is_(where.phantoms))
+    on_images = any_value(ImageRow, IMAGE_COLUMNS)
+    if on_cases:
+        cases = select(CaseRow.id).where(*on_cases)
         looked_up = cases.where(CaseRow.id == ImageRow.case_id).exists()
-        conditions.append(looked_up if few else ImageRow.case_id.in_(cases))
+        on_images.append(looked_up if few_images else ImageRow.case_id.in_(cases))
     if where.excludes:
-        conditions.append(not_(excluded(where)))
-    return conditions
+        on_images.append(not_(_excluded(where.exclude_patients, where.exclude_cases)))
+    return on_images
 
 
-def excluded(where: CaseFilter) -> ColumnElement[bool]:
-    """The one condition on `images` that a patient or case is left out."""
-    return _excluded(where.exclude_patients, where.exclude_cases)
-
-
-def excluded_as_bound() -> ColumnElement[bool]:
-    """The same condition for the parameters `patients` and `cases`, lists of keys: for statements that are kept."""
+def excluded_by_parameters() -> ColumnElement[bool]:
+    """The condition on `images` that their patient or case is left out, with the parameters `patients` and `cases`
+    (lists of keys), for a statement that is compiled once and kept."""
     from sqlalchemy import bindparam
 
     return _excluded(bindparam("patients", expanding=True), bindparam("cases", expanding=True))

@@ -16,16 +16,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from index_store.catalog.case_reader import in_chunks
-from index_store.catalog.filters import CaseFilter
+from index_store.catalog.filters import CASE_COLUMNS, IMAGE_COLUMNS, CaseFilter
 from index_store.catalog.models import CaseRow, ImageRow, PatientRow
 
 VALUE_LENGTH = 64
 """Bytes of a value's field."""
 _PLAIN = re.compile(rf"[A-Za-z0-9 _.,:()/+&-]{{0,{VALUE_LENGTH}}}")
 
-VALUES = ("site", "system", "category", "source", "stain", "preparation", "kind")
-"""Fields that hold a value's token. A filter names them in the plural."""
-_PLURAL = {"category": "categories"}
+COLUMNS = {**CASE_COLUMNS, **IMAGE_COLUMNS}
+VALUES = tuple(COLUMNS.values())
+"""Fields that hold a value's token."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def token(value: str) -> str:
 
 def filed_images(session: Session, image_ids: Iterable[int]) -> dict[int, FiledImage]:
     """The fields of these images; ids that are not there are left out."""
-    of_case = [getattr(CaseRow, name) for name in VALUES[:4]]
-    of_image = [getattr(ImageRow, name) for name in VALUES[4:]]
+    of_case = [getattr(CaseRow, name) for name in CASE_COLUMNS.values()]
+    of_image = [getattr(ImageRow, name) for name in IMAGE_COLUMNS.values()]
     query = select(ImageRow.id, CaseRow.id, CaseRow.patient_id, CaseRow.phantom, *of_case, *of_image).join(CaseRow)
     found: dict[int, FiledImage] = {}
     for part in in_chunks(int(image_id) for image_id in image_ids):
@@ -70,9 +70,9 @@ def filter_expression(session: Session, where: CaseFilter | None) -> str:
     if where is None:
         return ""
     conditions = [
-        f"{name} in [{', '.join(sorted(quoted(token(value)) for value in set(values)))}]"
-        for name in VALUES
-        if (values := getattr(where, _PLURAL.get(name, f"{name}s")))
+        f"{column} in [{', '.join(sorted(quoted(token(value)) for value in set(values)))}]"
+        for name, column in COLUMNS.items()
+        if (values := getattr(where, name))
     ]
     if where.phantoms is not None:
         conditions.append(f"phantom == {str(where.phantoms).lower()}")

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from index_store.catalog.case_reader import CHUNK, CaseReader
 from index_store.catalog.change_log import log_head, stored_vectors
-from index_store.catalog.filters import CaseFilter, permitted
+from index_store.catalog.filters import CaseFilter, conditions
 from index_store.catalog.models import REMOVED, ChangeRow, EmbeddingRow, ImageRow
 from index_store.errors import IndexDriftError, StorageError
 from index_store.index.storage import IndexIdentity
@@ -234,7 +234,7 @@ class MilvusFollower:
         note = "The vectors in Milvus could not be used for every search; the records answered in their place."
         if note not in self._notes:
             self._notes.append(note)
-        query = select(ImageRow.id).where(*permitted(where or CaseFilter()))
+        query = select(ImageRow.id).where(*conditions(where or CaseFilter()))
         nearest = self._nearest(session, queries, k, set(session.scalars(query)))
         return [self._ranked(session, query_, ids, k) for query_, ids in zip(queries, nearest, strict=True)]
 

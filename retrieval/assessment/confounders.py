@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from index_store import CaseFilter
 from retrieval.arrays import Bools, Floats, Ints
-from retrieval.search.permitted import permitted_images
 
 if TYPE_CHECKING:
-    from index_store import Archive, Case, CaseFilter, Image
+    from index_store import Archive, Case, Image
     from retrieval.search.results import RankedCase
 
 
@@ -171,7 +171,8 @@ class NuisancePool:
         )
 
     def _permitted(self, where: CaseFilter | None) -> Bools:
-        allowed = {image.id for _, images in permitted_images(self._distinct, where) for image in images}
+        permitted = (where or CaseFilter()).permitted_images(self._distinct)
+        allowed = {image.id for _, images in permitted for image in images}
         return np.array([image.id in allowed for image in self._images], dtype=bool)
 
 

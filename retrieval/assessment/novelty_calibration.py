@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from index_store import CaseFilter
 from retrieval.arrays import Floats, Ints, Vectors
 from retrieval.assessment.novelty import Calibration, Kind
 from retrieval.encoder.nearest import nearest_mean
@@ -20,10 +21,9 @@ from retrieval.encoder.vectors import mean_query
 from retrieval.errors import EvaluationError
 from retrieval.generated.batch_generation import GenerationPlan, OwnReport, generated_queries, made_queries
 from retrieval.language.query_text import asked_text
-from retrieval.search.permitted import permitted_images
 
 if TYPE_CHECKING:
-    from index_store import Archive, Case, CaseFilter
+    from index_store import Archive, Case
     from retrieval.encoder.embedding_cache import VectorShelf
     from retrieval.encoder.encoder import Encoder, Progress
     from retrieval.generated.site_check import SiteCheck
@@ -182,7 +182,7 @@ class _Own:
 
 
 def _own_cases(archive: Archive, fingerprint: str, where: CaseFilter | None, held: Sequence[Case] | None) -> _Own:
-    cases = permitted_images(archive.cases(where) if held is None else held, where)
+    cases = (where or CaseFilter()).permitted_images(archive.cases(where) if held is None else held)
     number: dict[str, int] = {}
     for case, _ in cases:
         number.setdefault(case.patient, len(number))

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from retrieval.arrays import Vectors
 from retrieval.errors import QueryError
 from retrieval.language.vocabulary import Category, LookAlikes, ReportingSystem, vocabulary
-from retrieval.search.permitted import permitted_images
 from retrieval.search.results import RankedCase
 from retrieval.search.results_assembly import nearest_cases
 
@@ -141,7 +140,7 @@ def _held(
     patients: dict[str, set[str]] = {category.name: set() for category in system.categories}
     words: dict[str, set[str]] = {category.name: set() for category in system.categories}
     if within is not None:
-        for case, _ in permitted_images(archive.cases(within) if held is None else held, within):
+        for case, _ in within.permitted_images(archive.cases(within) if held is None else held):
             if found := system.category(case.category):
                 patients[found.name].add(case.patient)
                 words[found.name].add(case.category)

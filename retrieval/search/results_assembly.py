@@ -147,20 +147,12 @@ def _shown(
     """The case's permitted image that is nearest to the leading query, and its similarity."""
     if leading is not None and leading.image_id is not None and leading.case_id == case.id:
         return leading.image_id, leading.score
-    images = [image for image in case.images if _permitted(image, where)] or list(case.images)
+    images = [image for image in case.images if where is None or where.allows_image(image)] or list(case.images)
     if lead is None:
         return images[0].id, None
     similarities = archive.vectors_of([image.id for image in images], fingerprint) @ lead[0]
     best = min(range(len(images)), key=lambda i: (-similarities[i], images[i].id))
     return images[best].id, float(similarities[best])
-
-
-def _permitted(image: object, where: CaseFilter | None) -> bool:
-    """Of the filter's fields, those that look at an image and not at its case."""
-    if where is None:
-        return True
-    asked = (("stain", where.stains), ("preparation", where.preparations), ("kind", where.kinds))
-    return all(not values or getattr(image, name) in values for name, values in asked)
 
 
 def _others(place: Place | None, floor: float) -> int:

@@ -1,0 +1,107 @@
+"""A `CaseFilter` means the same in SQL, in Milvus and on records in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index_store import Archive, Case, CaseFilter, Image
+from index_store.catalog import case_writer
+from index_store.catalog.filters import CASE_COLUMNS, EXCLUSIONS, IMAGE_COLUMNS
+from index_store.milvus import filter_fields
+from tests.index_store.archive_builders import DIM, FINGERPRINT, add_manifest, write_manifest
+
+FIELDS = {
+    "sites": ("site", ("cervix", "urine", "")),
+    "systems": ("system", ("Paris 2.0", "")),
+    "categories": ("category", ("HSIL", 'a "quoted" category', "Größe über 20 µm")),
+    "stains": ("stain", ("Pap", "MGG")),
+    "preparations": ("preparation", ("smear", "")),
+    "kinds": ("kind", ("field", "cell")),
+    "sources": ("source", ("north", "south")),
+}
+CASES = 40
+
+
+@pytest.fixture(scope="module", params=["faiss", "milvus"])
+def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    """Forty cases of one to three images, with random values in every column that can be filtered."""
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, str]] = []
+    for case in range(CASES):
+        values = {column: str(rng.choice(options)) for column, options in FIELDS.values()}
+        for _ in range(1 + case % 3):
+            values |= {FIELDS[name][0]: str(rng.choice(FIELDS[name][1])) for name in IMAGE_COLUMNS}
+            named = {"case": f"case {case}", "patient": f"patient {case // 2}", "phantom": ("true", "false")[case % 2]}
+            rows.append({"image": f"{len(rows)}.png", "report": "A report.", **named, **values})
+    folder = tmp_path_factory.mktemp("filters")
+    vectors = request.getfixturevalue("milvus") if request.param == "milvus" else None
+    with Archive.create(folder / "archive", vectors=vectors or "") as archive:
+        add_manifest(archive, write_manifest(folder / "manifest.csv", rows))
+        yield archive
+
+
+def allowed(where: CaseFilter, case: Case, image: Image) -> bool:
+    """What a filter means, spelled out field by field."""
+    return (
+        (not where.sites or case.site in where.sites)
+        and (not where.systems or case.system in where.systems)
+        and (not where.categories or case.category in where.categories)
+        and (not where.sources or case.source in where.sources)
+        and (not where.stains or image.stain in where.stains)
+        and (not where.preparations or image.preparation in where.preparations)
+        and (not where.kinds or image.kind in where.kinds)
+        and case.patient not in where.exclude_patients
+        and case.key not in where.exclude_cases
+        and (where.phantoms is None or case.phantom == where.phantoms)
+    )
+
+
+filters: st.SearchStrategy[CaseFilter] = st.builds(
+    CaseFilter,
+    exclude_cases=st.sets(st.sampled_from([f"case {i}" for i in range(CASES)]), max_size=5),
+    exclude_patients=st.sets(st.sampled_from([f"patient {i}" for i in range(CASES // 2)]), max_size=5),
+    phantoms=st.sampled_from([None, True, False]),
+    **{name: st.sets(st.sampled_from(values)) for name, (_, values) in FIELDS.items()},
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(where=filters)
+def test_sql_vector_engine_and_records_agree(archive: Archive, where: CaseFilter) -> None:
+    cases = archive.cases()
+    expected = {image.id for case in cases for image in case.images if allowed(where, case, image)}
+    query = np.eye(1, DIM, dtype=np.float32)
+    (hits,) = archive.search(query, 1000, where=where, fingerprint=FINGERPRINT)
+    assert {hit.image_id for hit in hits} == expected
+    assert {image.id for _, images in where.permitted_images(cases) for image in images} == expected
+    assert {image.id for case in cases for image in case.images if where.allows(case, image)} == expected
+    of_cases = {case.key for case in cases if any(image.id in expected for image in case.images)}
+    assert [case.key for case in archive.cases(where)] == [case.key for case in cases if case.key in of_cases]
+    assert [case.key for case, _ in where.permitted_images(cases)] == [c.key for c in cases if c.key in of_cases]
+
+
+def test_an_empty_filter_permits_every_image(archive: Archive) -> None:
+    cases = archive.cases()
+    assert CaseFilter().permitted_images(cases) == [(case, case.images) for case in cases]
+    assert not CaseFilter().includes
+    assert not CaseFilter().excludes
+
+
+def test_what_a_filter_requires_and_what_it_leaves_out() -> None:
+    requires: Callable[[CaseFilter], tuple[bool, bool]] = lambda where: (where.includes, where.excludes)  # noqa: E731
+    for name in (*CASE_COLUMNS, *IMAGE_COLUMNS):
+        assert requires(CaseFilter(**{name: ("a",)})) == (True, False)  # type: ignore[arg-type]
+    for name in EXCLUSIONS:
+        assert requires(CaseFilter(**{name: ("a",)})) == (False, True)  # type: ignore[arg-type]
+    assert requires(CaseFilter(phantoms=False)) == (True, False)
+
+
+def test_every_filtered_column_is_a_vector_engines_field_and_logged_when_it_changes() -> None:
+    columns = {column for column, _ in FIELDS.values()}
+    assert set(filter_fields.VALUES) == columns
+    assert {*case_writer.FILTERED_OF_CASE, *case_writer.FILTERED_OF_IMAGE} == columns | {"phantom"}
