@@ -43,6 +43,8 @@ class Found:
     def put_answers(self, truth: Truth, asked: Ints, leads: Ints) -> None:
         """What rankings int[b, p] of the cases int[b] are worth, where there is something to find."""
         queries = truth.answerable(asked)
+        if not len(queries):  # of a site with a single patient nobody else is ranked
+            return
         measured = truth.measured(queries, leads[np.isin(asked, queries)])
         for metric, values in measured.values.items():
             self._put(self.values.setdefault(truth.question.name, {}), metric, queries, values)

@@ -14,9 +14,12 @@ import pytest
 from index_store import Archive, CaseFilter
 from retrieval import EvaluationError, evaluate_archive
 from retrieval.evaluation.dataset import labelled_cases, read_labelled
+from retrieval.evaluation.leave_one_out import evaluate_families
 from retrieval.evaluation.relevance import METRICS
 from retrieval.evaluation.results import TaskResult
+from retrieval.evaluation.scorers import Family, Fusion
 from retrieval.evaluation.tasks import ordinal, questions_for
+from retrieval.search.fusion import FusionRule
 from retrieval.search.results_assembly import nearest_cases
 from retrieval.statistics.estimate import Label
 from tests.index_store.archive_builders import FINGERPRINT, add_manifest, write_manifest
@@ -273,3 +276,15 @@ def test_ordinal_gain_follows_the_tiers() -> None:
     assert gain("NILM", "SCC") == 0.0
     assert gain("mine", "SCC") == 0.0 and gain("mine", "mine") == 1.0, "the vocabulary does not know everything"
     assert gain("Nondiagnostic", "Benign", "Bethesda thyroid 2023") == 0.0
+
+
+def test_a_site_with_a_single_patient_ends_nothing() -> None:
+    """Among the cases of its site nobody else is ranked; its cases are no queries there."""
+    alone = [made_case(90 + i, patient="alone", site="lung", category="Benign") for i in range(2)]
+    cases = labelled_cases([*made_cases(20), *alone])
+    channels = [channel(cases, random_vectors(cases, seed), str(seed)) for seed in range(2)]
+    fusion = Fusion("both", FusionRule("rrf", {"0": 1.0, "1": 1.0}), {"0": "0", "1": "1"})
+    family = Family("by image", "", np.arange(len(cases.keys)), ("0", "1", "both"))
+    (result,) = evaluate_families(cases, channels, [family], fusions=[fusion])
+    assert [task.unanswerable for task in result.tasks] == [2, 2, 2]
+    assert {part.site for task in result.tasks for part in task.parts} == {None, "cervix", "thyroid"}
