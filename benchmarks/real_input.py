@@ -27,7 +27,8 @@ from generation import CoinGenerator
 from index_store import Archive
 from retrieval import CaseSearch, Encoder, SearchResult, add_manifest
 from ui.pictures.contact_sheet import Section, Tile, contact_sheet, save_sheet
-from ui.text.text import SYNTHETIC, facts
+from ui.text.case import facts
+from ui.text.search import SYNTHETIC
 
 SHARED = Path(__file__).parents[1] / "../shared/data"
 

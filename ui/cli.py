@@ -30,7 +30,7 @@ from ui.commands.search import search
 from ui.commands.train import train
 from ui.commands.view import view
 from ui.errors import user_message
-from ui.text.text import clean
+from ui.text.layout import clean
 
 INTERRUPTED = 130  # what a shell reports for a process ended by SIGINT
 

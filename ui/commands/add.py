@@ -12,7 +12,7 @@ from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
 from ui.service import open_archive
 from ui.settings import Settings
-from ui.text.text import add_text
+from ui.text.archive import add_text
 
 
 @click.command()

@@ -8,7 +8,9 @@ from ui.commands.options import as_json, with_settings, with_wait
 from ui.commands.output import echo, echo_json
 from ui.service import Service, open_archive
 from ui.settings import Settings
-from ui.text.text import case_text, clean, status_text
+from ui.text.archive import status_text
+from ui.text.case import case_text
+from ui.text.layout import clean
 
 
 @click.command()

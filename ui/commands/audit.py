@@ -12,7 +12,7 @@ from ui.commands.options import as_json, with_settings
 from ui.commands.output import echo, echo_json
 from ui.service import Service, account
 from ui.settings import Settings
-from ui.text.text import clean
+from ui.text.layout import clean
 
 if TYPE_CHECKING:
     from retrieval import AuditState, Event

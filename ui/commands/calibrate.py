@@ -13,7 +13,7 @@ from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
 from ui.service import Service
 from ui.settings import Settings
-from ui.text.text import calibration_text
+from ui.text.archive import calibration_text
 
 if TYPE_CHECKING:
     from index_store import CaseFilter

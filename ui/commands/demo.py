@@ -10,7 +10,8 @@ from ui.commands.options import with_settings
 from ui.commands.output import echo
 from ui.commands.progress import progress
 from ui.settings import Settings
-from ui.text.text import add_text, search_text
+from ui.text.archive import add_text
+from ui.text.search import search_text
 
 
 @click.command()

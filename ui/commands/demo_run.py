@@ -18,7 +18,7 @@ from ui.image_labels import PHANTOM, SYNTHETIC
 from ui.pictures.contact_sheet import Section, Tile, contact_sheet, save_sheet
 from ui.service import Progress, Service, open_archive
 from ui.settings import Settings
-from ui.text.text import clean
+from ui.text.layout import clean
 
 if TYPE_CHECKING:
     from generation import Phantom

@@ -16,7 +16,7 @@ from ui.commands.progress import progress
 from ui.commands.report_input import read_report
 from ui.service import make_generator
 from ui.settings import Settings
-from ui.text.text import generation_text
+from ui.text.generation import generation_text
 
 if TYPE_CHECKING:
     from retrieval import Share

@@ -9,7 +9,7 @@ from ui.commands.options import as_json, with_settings
 from ui.commands.output import echo, echo_json
 from ui.service import Service
 from ui.settings import Settings
-from ui.text.text import clean
+from ui.text.layout import clean
 
 
 @click.command()

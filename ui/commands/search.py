@@ -15,7 +15,7 @@ from ui.commands.report_input import read_report
 from ui.service import Service
 from ui.settings import Settings
 from ui.text.gallery import gallery_text
-from ui.text.text import search_text
+from ui.text.search import search_text
 
 if TYPE_CHECKING:
     from index_store import CaseFilter

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from ui.text.evaluation import figure, signed, site_name
-from ui.text.text import clean
+from ui.text.layout import clean
 
 if TYPE_CHECKING:
     from retrieval import Abstention, Difference, Estimate, Part, SharedNuisance

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ui.text.text import clean, page, wrapped
+from ui.text.layout import clean, page, wrapped
+from ui.text.tables import table
 
 if TYPE_CHECKING:
     from retrieval import AugmentResult, WayResult
@@ -79,24 +80,24 @@ def _verdict(way: WayResult, result: AugmentResult) -> str:
 
 
 def _table(result: AugmentResult) -> str:
-    head = f"{'trained on':20}{'real images':>20}{'synthetic':>11}" + "".join(f"{name:>23}" for name in SHOWN)
-    lines = [head]
+    rows = [["trained on", "real images", "synthetic", *SHOWN]]
     for way in result.ways:
         real = "" if way.way == "synthetic" else f"{way.real:.0f} ({way.fraction:.0%})"
         if way.way == "synthetic" and way.fraction != result.ways[0].fraction:
             continue  # the same whatever the fraction
         synthetic = "" if way.way == "real" else f"{way.synthetic:.0f}"
-        cells = "".join(f"{way.values[name]!s:>23}" for name in SHOWN)
-        lines.append(f"{WAYS[way.way]:20}{real:>20}{synthetic:>11}{cells}")
-    cells = "".join(f"{result.commonest[name]:>7.3f}{'':16}" for name in SHOWN)
-    return "\n".join([*lines, f"{'commonest class':51}{cells.rstrip()}"])
+        rows.append([WAYS[way.way], real, synthetic, *(str(way.values[name]) for name in SHOWN)])
+    # No interval: the figure stands where those above have their mean.
+    rows.append(["commonest class", "", "", *(f"{result.commonest[name]:.3f}{'':16}" for name in SHOWN)])
+    return "\n".join(table(rows, align="<>>>>>", widths=(20, 20, 11, 23, 23, 23), indent="", gap=""))
 
 
 def _classes(result: AugmentResult) -> str:
-    lines = [f"{'class':44}{'images':>8}{'patients':>10}{'synthetic':>11}"]
-    lines += [
-        f"{clean(one.name)[:43]:44}{one.images:>8}{one.patients:>10}{one.synthetic:>11.0f}"
-        for one in result.classes[:CLASSES]
+    rows = [["class", "images", "patients", "synthetic"]]
+    rows += [
+        [clean(each.name)[:43], str(each.images), str(each.patients), f"{each.synthetic:.0f}"]
+        for each in result.classes[:CLASSES]
     ]
+    lines = table(rows, align="<>>>", widths=(44, 8, 10, 11), indent="", gap="")
     more = len(result.classes) - CLASSES
     return "\n".join([*lines, f"and {more} more (--json names all)"] if more > 0 else lines)

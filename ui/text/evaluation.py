@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from retrieval import RESEARCH_USE
-from ui.text.text import clean, wrapped
+from ui.text.layout import clean, wrapped
+from ui.text.tables import table
 
 if TYPE_CHECKING:
     from retrieval import (
@@ -142,7 +143,7 @@ def _glance(evaluation: Evaluation) -> str:
         lines += [[family.name.capitalize(), *([""] * len(questions))]]
         for i, row in enumerate(wholes[questions[0]]):
             lines.append([f"  {row.channel}", *(figure(wholes[name][i].scores[BY_SITE]) for name in questions)])
-    return "\n".join(["==== at a glance", "", *_aligned([[BY_SITE, *heads], *lines])])
+    return "\n".join(["==== at a glance", "", *table([[BY_SITE, *heads], *lines])])
 
 
 def _counted(categories: int, task: TaskResult) -> str:
@@ -167,7 +168,7 @@ def _figures(rows: Sequence[Row]) -> list[str]:
     for start in range(0, len(metrics), ABREAST):
         shown = metrics[start : start + ABREAST]
         cells = [[row.channel, *(figure(row.scores[name]) for name in shown)] for row in rows]
-        lines += [*([""] if lines else []), *_aligned([["", *shown], *cells])]
+        lines += [*([""] if lines else []), *table([["", *shown], *cells])]
     return lines
 
 
@@ -185,14 +186,14 @@ def _by_site(sites: Sequence[Part]) -> list[str]:
         [site_name(part), str(part.queries), str(part.categories), *(shown(row.scores[BY_SITE]) for row in part.rows)]
         for part in sites
     ]
-    return [*key, *_aligned([[BY_SITE, "n", "categories", *heads], *cells])]
+    return [*key, *table([[BY_SITE, "n", "categories", *heads], *cells])]
 
 
 def _differences(differences: Sequence[Difference], metrics: Sequence[str]) -> list[str]:
     rows = [
         [f"{one.channel} − {one.minus}", *(signed(one.scores[metric]) for metric in metrics)] for one in differences
     ]
-    return _aligned([["difference", *metrics], *rows])
+    return table([["difference", *metrics], *rows])
 
 
 def signed(estimate: Estimate) -> str:
@@ -218,7 +219,7 @@ def _nuisance(family: FamilyResult) -> str:
         [
             wrapped(f"Nuisance audit. {NUISANCE}"),
             "",
-            *_aligned([["", "row", "share", "chance", "above chance"], *rows]),
+            *table([["", "row", "share", "chance", "above chance"], *rows]),
         ]
     )
 
@@ -230,7 +231,7 @@ def _abstention(family: FamilyResult) -> str:
         for one in family.abstention
     ]
     head = ["", "AURC", *(f"{share} % answered" for share in shares)]
-    return "\n".join([wrapped(f"Abstention. {ABSTENTION}"), "", *_aligned([head, *rows])])
+    return "\n".join([wrapped(f"Abstention. {ABSTENTION}"), "", *table([head, *rows])])
 
 
 def choice_text(choices: Sequence[FusionChoice], file: str) -> str:
@@ -247,13 +248,6 @@ def choice_text(choices: Sequence[FusionChoice], file: str) -> str:
             "",
         ]
         rows = [[one.name, str(one.precision), signed(one.chosen_minus)] for one in choice.compared]
-        parts.append("\n".join([*lines, *_aligned([["there", "P@10", "chosen − this"], *rows])]))
+        parts.append("\n".join([*lines, *table([["there", "P@10", "chosen − this"], *rows])]))
     written = f"Written to {file}: use it with `--rules {file}`, in `coin search`, `coin ui` and here."
     return "\n\n".join([*parts, wrapped(written), RESEARCH_USE])
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        ("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))).rstrip() for row in rows
-    ]

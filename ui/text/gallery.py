@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ui.image_labels import PHANTOM
-from ui.text.text import clean, facts, wrapped
+from ui.text.case import facts
+from ui.text.layout import clean, wrapped
 
 if TYPE_CHECKING:
     from retrieval import CategoryRow, Gallery

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ui.text.text import clean, page, table, wrapped
+from ui.text.layout import clean, page, wrapped
+from ui.text.tables import name_value_table
 
 if TYPE_CHECKING:
     from index_store import BackupCard, EncoderCoverage, Examination, Finding, Restoration
@@ -34,7 +35,7 @@ def examination_text(found: Examination) -> str:
         told = ["Nothing is wrong."]
     elif found.healthy:
         told.append("Nothing is left to do.")
-    return page([table(rows), "\n".join(lines), *told])
+    return page([name_value_table(rows), "\n".join(lines), *told])
 
 
 def backup_text(target: Path, card: BackupCard) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from ui.text.text import clean, page, wrapped
+from ui.text.layout import clean, page, wrapped
+from ui.text.tables import table
 
 if TYPE_CHECKING:
     from retrieval import Agreement, Estimate, Guesses, ReaderCount, ReaderStudy, ReaderStudyResults, Scores
@@ -199,7 +200,4 @@ def _estimate(estimate: Estimate | None, *, sign: str = "") -> str:
 
 
 def _grid(rows: Rows) -> str:
-    columns = list(rows[0])
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in columns}
-    lines = [dict(zip(columns, columns, strict=True)), *rows]
-    return "\n".join("  " + "  ".join(f"{row[name]:<{widths[name]}}" for name in columns).rstrip() for row in lines)
+    return "\n".join(table([list(rows[0]), *(list(row.values()) for row in rows)]))

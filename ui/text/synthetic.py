@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ui.text.text import clean, page, wrapped
+from ui.text.layout import clean, page, wrapped
+from ui.text.tables import table
 
 if TYPE_CHECKING:
     from index_store import Problem
@@ -112,11 +113,12 @@ def _distribution(report: CopyReport) -> str:
     rows = [("generated, to the nearest reference", report.generated)]
     if report.baseline is not None:
         rows.append(("reference, to the nearest of another patient", report.baseline))
-    head = "".join(f"{float(share):>7.0%}" for share in report.generated.quantiles)
+    cells = [["", "n", *(f"{float(share):.0%}" for share in report.generated.quantiles)]]
+    cells += [[name, str(nearest.images), *(f"{v:.3f}" for v in nearest.quantiles.values())] for name, nearest in rows]
+    widths = (46, 6, *([7] * len(report.generated.quantiles)))
     lines = [
         "Similarity to the nearest image, at or below which so many of the images lie:",
-        f"{'':46}{'n':>6}{head}",
-        *(f"{name:46}{of.images:>6}" + "".join(f"{v:>7.3f}" for v in of.quantiles.values()) for name, of in rows),
+        *table(cells, align="<".ljust(len(widths), ">"), widths=widths, indent="", gap=""),
     ]
     if report.nearer_than_baseline is None or report.nearer_than_baseline_95 is None:
         return "\n".join([*lines, "All references are of one patient: there is no baseline to read this beside."])

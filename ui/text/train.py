@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ui.text.text import clean, page, wrapped
+from ui.text.layout import clean, page, wrapped
+from ui.text.tables import table
 
 if TYPE_CHECKING:
     from generation import LoraTraining, PairCounts
@@ -64,10 +65,12 @@ def _skipped(skipped: Mapping[str, int]) -> str:
 
 def _table(figures: tuple[Compared, ...]) -> str:
     """On held-out patients, with 95 % intervals over patients."""
-    head = f"{'':24} {'':5} {'before':22} {'after':22} {'difference':24}chance"
-    lines = [
-        f"{figure.asked:24} {figure.metric:5} {figure.before!s:22} {figure.after!s:22} {figure.difference!s:24}"
-        + ("" if figure.chance is None else f"{figure.chance:.3f}")
+    rows = [["", "", "before", "after", "difference", "chance"]]
+    rows += [
+        [
+            *(figure.asked, figure.metric, str(figure.before), str(figure.after), str(figure.difference)),
+            "" if figure.chance is None else f"{figure.chance:.3f}",
+        ]
         for figure in figures
     ]
-    return "\n".join(line.rstrip() for line in [head, *lines])
+    return "\n".join(table(rows, widths=(24, 5, 22, 22, 23), indent="", gap=" "))

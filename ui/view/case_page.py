@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from ui.pictures.pictures import PAGE
-from ui.text.text import particular
+from ui.text.case import particular
 from ui.view.escape import escape
 from ui.view.pictures import show_image
 from ui.view.state import ask_by_case, guarded, opened_case

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ui.text.text import clean
+from ui.text.layout import clean
 
 # CommonMark 0.31 §2.4: any ASCII punctuation may be escaped by a backslash. That also disarms Streamlit's own
 # `:red[…]`, `:material/…:` and `$…$`.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from ui.text.text import channel_name, is_striking
+from ui.text.search import channel_name, is_striking
 from ui.view.escape import escape
 
 if TYPE_CHECKING:

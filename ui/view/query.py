@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from ui.pictures.pictures import CARD, png_bytes, readable
-from ui.text.text import facts, prompt_length
+from ui.text.case import facts
+from ui.text.generation import prompt_length
 from ui.view.escape import escape
 from ui.view.pictures import show_image, show_upload
 from ui.view.region import draw_region

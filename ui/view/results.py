@@ -8,7 +8,8 @@ import streamlit as st
 
 from retrieval import to_json
 from ui.pictures.pictures import CARD
-from ui.text.text import channel_name, facts, place_text
+from ui.text.case import facts
+from ui.text.search import channel_name, place_text
 from ui.view.escape import escape
 from ui.view.gallery import draw_gallery
 from ui.view.neighbourhood import draw_neighbourhood, draw_summary

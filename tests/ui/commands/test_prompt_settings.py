@@ -11,7 +11,7 @@ from generation import Generation, Prompt, Replacement
 from tests.ui.conftest import coin
 from ui.errors import SettingError
 from ui.settings import Settings
-from ui.text.text import generation_text
+from ui.text.generation import generation_text
 
 LONG = (
     "(Urine) smear shows single cells, large, with dark nuclei, scant cytoplasm and debris. " * 6 + "Diagnosis: HGUC."

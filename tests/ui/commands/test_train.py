@@ -33,10 +33,10 @@ QUICK_ENCODER = (
 # Dies as a machine does that loses power: at the fifth step, after the checkpoint of the fourth.
 KILLED = """
 import os, signal, sys
-from generation.training import denoising
+from generation.training import loss
 from ui.cli import main
 
-learn, steps = denoising.Denoising.loss, []
+learn, steps = loss.Denoising.loss, []
 
 def dying(*given):
     steps.append(1)
@@ -44,7 +44,7 @@ def dying(*given):
         os.kill(os.getpid(), signal.SIGKILL)
     return learn(*given)
 
-denoising.Denoising.loss = dying
+loss.Denoising.loss = dying
 sys.argv = ["coin", *sys.argv[1:]]
 main()
 """

@@ -9,7 +9,10 @@ from index_store import ArchiveStatus, Case, Image, IndexStatus, Problem
 from retrieval import RESEARCH_USE, AddSummary, Query, RankedCase, SearchResult, Timing
 from retrieval.search.fusion import FusionRule
 from retrieval.search.results import ChannelAnswer, ChannelPlace, Overlap
-from ui.text.text import WIDTH, add_text, case_text, clean, search_text, status_text, wrapped
+from ui.text.archive import add_text, status_text
+from ui.text.case import case_text
+from ui.text.layout import WIDTH, clean, wrapped
+from ui.text.search import search_text
 
 REPORT = "The smear shows clusters of atypical cells with enlarged nuclei. " * 4
 

@@ -1,0 +1,102 @@
+"""What the commands print that fill and describe an archive: add, status, calibrate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ui.text.layout import clean, page, wrapped
+from ui.text.tables import name_value_table
+
+if TYPE_CHECKING:
+    from index_store import ArchiveStatus, IndexStatus
+    from retrieval import AddSummary, ArchiveCalibration
+
+
+def status_text(status: ArchiveStatus) -> str:
+    """What an archive holds and in what state it is."""
+    encoder = status.encoder
+    behind = status.log_sequence - status.index_sequence
+    rows = [
+        ("folder", str(status.path)),
+        ("records", status.catalog),
+        ("name", status.name),
+        ("patients", str(status.patients)),
+        ("cases", str(status.cases)),
+        ("images", str(status.images)),
+        ("encoder", f"{encoder.name} ({encoder.dim}-d, {encoder.fingerprint[:12]})" if encoder else "none yet"),
+        ("embeddings", ", ".join(f"{count} of {print_[:12]}" for print_, count in status.embeddings.items())),
+        ("index", f"{status.indexed} vectors, {f'{behind} changes behind' if behind else 'up to date'}"),
+        *(("", line) for line in _index_lines(status.index)),
+        ("schema", f"version {status.schema_version}"),
+        ("sites", _counts(status.sites)),
+        ("categories", _counts(status.categories)),
+    ]
+    return page([name_value_table(rows), *(wrapped(f"Note: {note}") for note in status.notes)])
+
+
+def _index_lines(index: IndexStatus | None) -> list[str]:
+    """How exact the index is."""
+    if index is None:
+        return []
+    memory = f"{index.memory_bytes / 1e6:.1f} MB of memory"
+    if not index.recall:
+        return [f"{index.mode}: exact, {memory}"]
+    recall = ", ".join(f"{value:.3f} ({kind})" for kind, value in index.recall.items())
+    return [
+        f"{index.mode}: exact under filters, {memory}",
+        f"without a filter recall@10 {recall}, measured at {index.measured_at} vectors",
+    ]
+
+
+def calibration_text(made: ArchiveCalibration, generated: str) -> str:
+    """What a search will judge by: the rule for each way to ask, and the check of a generated image's site."""
+    names = {"image": "an image", "case": "a case", "joint": "text to image", "generated": "generated images"}
+    rows = [
+        (
+            names.get(rule.kind, rule.kind),
+            f"comparable from {rule.threshold:.3f} on; turns away {rule.false_alarm_rate:.1%} "
+            f"[{rule.false_alarm_low:.1%}, {rule.false_alarm_high:.1%}] of {rule.n} cases",
+        )
+        for rule in made.rules
+    ]
+    through = " that the filter lets through" if made.rules[0].filtered else ""
+    return page(
+        [
+            f"No comparable case: mean similarity of the nearest patients, by the archive's own cases{through}",
+            name_value_table(rows),
+            wrapped(f"Generated: {generated}."),
+            wrapped(made.sites.words),
+        ]
+    )
+
+
+def add_text(summary: AddSummary) -> str:
+    """What `coin add` did, every row that it skipped by name, and why."""
+    lines = [
+        f"added {summary.added} images, updated {summary.updated}, unchanged {summary.unchanged}, "
+        f"skipped {len(summary.skipped)}"
+    ]
+    if summary.added:
+        lines[0] += f"; {summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s"
+    if summary.derived:
+        lines[0] += f"; site or category of {summary.derived} cases read from their reports"
+    if summary.reports:
+        lines[0] += f"; {summary.reports} reports embedded"
+    if summary.identifiers:
+        done = (
+            "They were replaced."
+            if summary.redacted
+            else ("They are stored as they came: remove them and add again, or add again with --redact.")
+        )
+        found = ", ".join(map(str, summary.identifiers))
+        lines.append(
+            wrapped(f"Direct identifiers: {found}. {done} Names that stand alone in a sentence are not found.")
+        )
+    lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
+    lines += [wrapped(f"Note: {note}") for note in summary.notes]
+    return "\n".join(lines)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name or 'not given'} {count}" for name, count in counts.items())

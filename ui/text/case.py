@@ -1,0 +1,41 @@
+"""What `coin show` prints, and one line that describes a case."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ui.image_labels import PHANTOM
+from ui.text.layout import clean, page, wrapped
+from ui.text.tables import name_value_table
+
+if TYPE_CHECKING:
+    from index_store import Case
+
+
+def facts(case: Case, *, stain: str = "", preparation: str = "") -> str:
+    """Site, category and how the case was stained and prepared, in one line; what is unknown is left out."""
+    known = (case.site, case.category, stain or case.stain, preparation or case.preparation)
+    return clean(" · ".join(word for word in known if word)) or "no details given"
+
+
+def particular(case: Case, name: str) -> str:
+    """The case's site, system or category, and whether it was read from the report; empty where it is not known."""
+    value: str = getattr(case, name)
+    return f"{value} (read from the report)" if value and name in case.derived else value
+
+
+def case_text(case: Case) -> str:
+    """One case with its whole report and all its images."""
+    mark = f"   {PHANTOM}: drawn, no patient" if case.phantom else ""
+    rows = [
+        ("patient", case.patient),
+        *((name, particular(case, name)) for name in ("site", "system", "category")),
+        ("source", case.source),
+        ("license", case.license),
+        *case.attributes.items(),
+    ]
+    images = [f"Images: {len(case.images)}"]
+    for image in case.images:
+        about = ", ".join(word for word in (image.kind, image.stain, image.preparation, image.slide) if word)
+        images.append(clean(f"  {image.path}  {image.width}×{image.height}  {about}".rstrip()))
+    return page([clean(f"{case.key}{mark}"), name_value_table(rows), wrapped(case.report), "\n".join(images)])

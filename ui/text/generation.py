@@ -1,0 +1,67 @@
+"""What is printed of generated images: the prompt that was read, what it left out, and a line an image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ui.image_labels import SYNTHETIC
+from ui.text.layout import clean, wrapped
+
+if TYPE_CHECKING:
+    from generation import GeneratedImage, Generation, Prompt
+    from retrieval import GeneratedQuery
+
+
+def generated_text(generated: GeneratedQuery) -> str:
+    """What was generated for a query, and what was found wrong with it."""
+    lines = [generation_text(generated.generation)]
+    for check in generated.images:
+        if check.verdict == "wrong":
+            fate = "kept" if check.used else "dropped"
+            lines.append(
+                clean(
+                    f"  seed {check.seed}, drawing {check.attempt}: {fate}; it shows {check.shown_site}, asked for "
+                    f"{check.asked_site}"
+                )
+            )
+        if check.near_copy:
+            lines.append(clean(f"  seed {check.seed}: NEAR COPY of a reference image, case {check.nearest_case_key}"))
+    return "\n".join(lines)
+
+
+def generation_text(generation: Generation) -> str:
+    """What was generated: the prompt that was read, what it left out, and a line an image."""
+    prompt = generation.prompt
+    lines = [
+        f"{SYNTHETIC}: {len(generation.images)} generated images in {generation.seconds:.1f} s",
+        wrapped(f"prompt ({prompt_length(prompt)}): {prompt.text}"),
+        *(wrapped(note) for note in prompt_notes(prompt)),
+    ]
+    if negative := generation.images[0].provenance.negative_prompt if generation.images else "":
+        lines.append(wrapped(f"negative prompt: {negative}"))
+    lines += [f"  {_image_line(image)}" for image in generation.images]
+    return "\n".join(lines)
+
+
+def prompt_length(prompt: Prompt) -> str:
+    """How much room a prompt takes in the text encoders."""
+    length = f"{prompt.tokens} of {prompt.limit} tokens"
+    return f"{length}, in {len(prompt.chunks)} chunks" if prompt.chunks else length
+
+
+def prompt_notes(prompt: Prompt) -> list[str]:
+    """What was done to the report on its way to the encoders: what was left out, and what was replaced."""
+    notes = []
+    if prompt.dropped:
+        notes.append(f"left out of the prompt: {' | '.join(prompt.dropped)}")
+    elif prompt.chunks:
+        notes.append(f"the report was read in {len(prompt.chunks)} chunks; nothing was left out of the prompt")
+    if prompt.replaced:
+        notes.append(f"replaced by the glossary: {'; '.join(map(str, prompt.replaced))}")
+    return notes
+
+
+def _image_line(image: GeneratedImage) -> str:
+    made = image.provenance
+    where = f"  {image.path}" if image.path is not None else ""
+    return clean(f"seed {made.seed}, {made.preset}, {made.steps} steps, guidance {made.guidance}{where}")

@@ -1,0 +1,146 @@
+"""What `coin search` prints: the cases found, where each channel ranks them, and the diagnostics of the result."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import TYPE_CHECKING
+
+from ui.image_labels import PHANTOM
+from ui.text.case import facts
+from ui.text.generation import generated_text
+from ui.text.layout import clean, page, wrapped
+
+if TYPE_CHECKING:
+    from retrieval import (
+        ChannelPlace,
+        Neighbourhood,
+        NuisanceAudit,
+        NuisanceShare,
+        RankedCase,
+        SearchResult,
+        SystemAgreement,
+    )
+
+
+def search_text(result: SearchResult, neighbourhood: Neighbourhood | None = None, rows: str = "") -> str:
+    """A result, best case first, what it was found by, and what is to be known of its neighbourhood. `rows`: the rows
+    by category as text.
+    """
+    parts = [_asked(result)]
+    if result.generated is not None:
+        parts.append(generated_text(result.generated))
+    parts += [_ranked(ranked) for ranked in result.cases]
+    if not result.cases:
+        parts.append("No case found.")
+    parts.append(_joined(result))
+    if neighbourhood is not None:
+        parts.append(neighbourhood_text(neighbourhood))
+    parts.append(rows)
+    parts += [wrapped(f"Note: {note}") for note in result.notes]
+    timing = result.timing
+    parts.append(
+        f"{timing.total_s:.2f} s: generate {timing.generate_s:.2f}, embed {timing.embed_s:.2f}, "
+        f"search {timing.search_s:.3f}"
+    )
+    return page(parts)
+
+
+def neighbourhood_text(neighbourhood: Neighbourhood) -> str:
+    """Agreement, comparability and nuisance, a paragraph each."""
+    found = neighbourhood.agreement
+    lines = [f"{system.words}{_spread(system)}" for system in found.systems]
+    if found.without_category:
+        lines.append(f"{found.without_category} of the retrieved cases have no category.")
+    for judged in neighbourhood.comparability:
+        lines.append(f"By {channel_name(judged.channel)}: {judged.words}")
+    # That reports are not judged stands in the documentation; this one can be helped.
+    lines += [f"Not judged: {one.reason}" for one in neighbourhood.not_judged if one.channel != "report"]
+    lines += _nuisance(neighbourhood.nuisance)
+    return "\n".join(wrapped(line) for line in lines)
+
+
+def _nuisance(audit: NuisanceAudit) -> list[str]:
+    """What the hits share that should not matter: all in a line, and in a sentence what is more than chance."""
+    if not audit.shares:
+        return []
+    whose = "Shared with the query" if audit.of_query else "Most frequent among the hits"
+    shares = ", ".join(
+        f"{share.field} '{share.value}' {share.hits} of {share.of} ({share.expected_at_sites:.1f} by chance)"
+        for share in audit.shares
+    )
+    striking = [share.words for share in audit.shares if is_striking(share)]
+    return [f"{whose}, where it should not matter: {shares}.", *striking]
+
+
+def is_striking(share: NuisanceShare) -> bool:
+    """Whether chance, among cases of the same sites, would bring as many in fewer than one search of a hundred."""
+    return share.tail_at_sites < 0.01
+
+
+def _spread(system: SystemAgreement) -> str:
+    if system.entropy is None or system.patients < 2:
+        return ""
+    tiers = f"; tiers from {system.lowest_tier} to {system.highest_tier}" if system.tiers_apart else ""
+    return f" Entropy {system.entropy_bits:.2f} bits ({system.entropy:.0%} of the most there could be){tiers}."
+
+
+def channel_name(channel: str) -> str:
+    """What people call a channel."""
+    return {
+        "image": "image",
+        "generated": "generated images",
+        "joint": "text to image",
+        "report": "reports",
+    }[channel]
+
+
+def place_text(place: ChannelPlace) -> str:
+    """Where a channel puts a case: "reports #3", or "reports –" where it is beyond the channel's first places."""
+    return f"{channel_name(place.channel)} {'–' if place.rank is None else f'#{place.rank}'}"
+
+
+def _asked(result: SearchResult) -> str:
+    query = result.query
+    what = []
+    if query.text.strip():
+        what.append("the report")
+    if query.image:
+        what.append(f"the image {query.label}".strip())
+    if query.case:
+        what.append(f"the case {query.case}")
+    text = f"Cases nearest to {' and '.join(what)}"
+    if query.region is not None:
+        text += f", within {', '.join(f'{side:g}' for side in astuple(query.region))} of the image"
+    for words, keys in (("more like", query.more), ("less like", query.less)):
+        if keys:
+            text += f"; {words} {', '.join(keys)}"
+    return f"{clean(text)}\n{wrapped(query.text, indent='  ')}" if query.text.strip() else clean(text)
+
+
+def _joined(result: SearchResult) -> str:
+    """How several channels were joined, and where they disagree."""
+    if len(result.channels) < 2:
+        return ""
+    shares = ", ".join(f"{channel_name(answer.channel)} {answer.weight:.0%}" for answer in result.channels)
+    joined = {"rrf": "reciprocal ranks", "score": "normalised scores"}[result.rule.method]
+    lines = [f"Joined by {joined}: {shares}."]
+    for overlap in result.overlaps:
+        if overlap.disagree:
+            first, second = (channel_name(channel) for channel in overlap.channels)
+            lines.append(f"{first} and {second} disagree: they share {overlap.shared} of their first {overlap.of}.")
+    return "\n".join(lines)
+
+
+def _ranked(ranked: RankedCase) -> str:
+    case, image = ranked.case, ranked.image
+    head = f"{ranked.rank:>2}  {'' if ranked.similarity is None else f'{ranked.similarity:.3f}'}  {clean(case.key)}"
+    if case.phantom:
+        head += f"  [{PHANTOM}]"
+    if ranked.other_images:
+        head += f"  (+{ranked.other_images} more images of this patient)"
+    line = facts(case, stain=image.stain, preparation=image.preparation)
+    if len(ranked.places) > 1:
+        line += f"\n    {' · '.join(place_text(place) for place in ranked.places)}"
+        if ranked.alone:
+            line += f"  (only {channel_name(ranked.alone)})"
+    return f"{head}\n    {line}\n{wrapped(case.report, indent='    ')}"
