@@ -1,12 +1,18 @@
-"""What tests of several rooms need: a database server, started once and only where a test asks for it."""
+"""What tests of several packages need: settings of property tests, and a database server, started once and only where
+a test needs it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgres_server import PostgresServer, postgres_binaries, postgres_server
+
+# No property test may fail because the machine is busy.
+settings.register_profile("coin", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("coin")
 
 
 @pytest.fixture(scope="session")

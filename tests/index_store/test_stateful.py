@@ -528,7 +528,6 @@ def test_equals_a_dictionary(kind: str, request: pytest.FixtureRequest) -> None:
         settings=settings(
             max_examples=thoroughness(10 if kind == "sqlite-faiss" else 3, 200),
             stateful_step_count=50 if ASKED else 20 if kind == "sqlite-faiss" else 10,
-            deadline=None,
             phases=PHASES,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),

@@ -70,7 +70,7 @@ filters: st.SearchStrategy[CaseFilter] = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(where=filters)
 def test_sql_vector_engine_and_records_agree(archive: Archive, where: CaseFilter) -> None:
     cases = archive.cases()

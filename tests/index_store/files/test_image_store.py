@@ -77,7 +77,7 @@ def test_what_is_no_plain_jpeg_is_not_stripped() -> None:
     assert strip_jpeg(data[:-2]) is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_damaged_jpeg_is_never_stored_with_other_pixels(data: st.DataObject) -> None:
     whole = bytearray(private_jpeg())

@@ -26,7 +26,7 @@ def brute_force(ids: np.ndarray, vectors: np.ndarray, query: np.ndarray, k: int)
     return [(int(ids[i]), float(scores[i])) for i in np.lexsort((ids, -scores))[:k]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_equals_brute_force_under_every_selection(data: st.DataObject) -> None:
     count = data.draw(st.integers(0, 60), label="count")

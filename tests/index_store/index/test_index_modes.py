@@ -71,7 +71,7 @@ def recall(index: FaissIndex, k: int = 10) -> float:
 
 
 @MODES
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(share=st.sampled_from([0.001, 0.01, 0.1, 0.45, 0.7, 1.0]), seed=st.integers(0, 10**6), k=st.integers(1, 40))
 def test_a_filter_by_value_is_exact_in_every_mode(
     indexes: dict[str, FaissIndex], mode: str, share: float, seed: int, k: int
@@ -84,7 +84,7 @@ def test_a_filter_by_value_is_exact_in_every_mode(
 
 
 @MODES
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(left_out=st.sampled_from([1, 5, 60, 800, 1500]), seed=st.integers(0, 10**6))
 def test_what_is_left_out_is_never_found_and_costs_no_answer(
     indexes: dict[str, FaissIndex], mode: str, left_out: int, seed: int

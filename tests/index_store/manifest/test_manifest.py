@@ -233,7 +233,7 @@ def test_absent_files_folders_and_too_many_rows(folder: Path) -> None:
         read_manifest(path, max_rows=1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.one_of(
         st.binary(max_size=400),

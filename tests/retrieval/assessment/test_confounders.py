@@ -182,7 +182,7 @@ def test_the_tail_is_scipys(data: st.DataObject) -> None:
     assert chance_tail(hits + 1, [(1, 3, 3), (drawn, with_it, competing)]) == pytest.approx(tail, rel=1e-9, abs=1e-300)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 10_000), st.integers(2, 6), st.booleans())
 def test_a_random_order_reaches_what_is_expected(seed: int, values: int, some_missing: bool) -> None:
     rng = np.random.default_rng(seed)

@@ -173,7 +173,7 @@ def test_no_more_than_the_allowed_share_is_turned_away(scores: list[float], allo
     assert judged.comparable == (similarity >= judged.threshold)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 1000), st.integers(2, 8), st.integers(1, 6), st.booleans())
 def test_nearest_mean_agrees_with_counting(seed: int, patients: int, neighbours: int, leave_out: bool) -> None:
     rng = np.random.default_rng(seed)

@@ -194,7 +194,7 @@ _WORDS = [
 _REPORTS = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(_WORDS), max_size=20).map(" ".join))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(_REPORTS, st.sampled_from(["", *(site.name for site in vocabulary().sites)]))
 def test_any_text_gives_a_category_of_the_sites_own_system_or_none(report: str, site: str) -> None:
     reading = read_report(report, site=site)

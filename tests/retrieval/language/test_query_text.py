@@ -75,7 +75,7 @@ def test_what_is_left_of_a_report(report: str, left: str) -> None:
     assert morphology_and_diagnosis(report) == left
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_REPORTS)
 def test_it_is_never_empty_and_applying_it_again_changes_nothing(report: str) -> None:
     once = morphology_and_diagnosis(report)
@@ -141,7 +141,7 @@ def test_two_families(one: str, other: str) -> None:
     assert report_family(one) != report_family(other)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from([phantom.report for phantom in phantom_cases(120, seed=9, split="held-out")]),
     st.sampled_from(["Follow-up is recommended.", "Clinical correlation is advised.", "Repeat sampling if indicated."]),

@@ -39,7 +39,7 @@ def agree(ours: np.ndarray, theirs: list[float], answerable: np.ndarray) -> None
     assert np.isnan(ours[~answerable]).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds)
 def test_average_precision_is_scikit_learns(seed: int) -> None:
     grade, scores = drawn(seed)
@@ -49,7 +49,7 @@ def test_average_precision_is_scikit_learns(seed: int) -> None:
     agree(average_precision(relevant), theirs, some)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds, st.sampled_from(K))
 def test_ndcg_is_scikit_learns_with_graded_relevance(seed: int, k: int) -> None:
     grade, scores = drawn(seed, grades=4)
@@ -59,7 +59,7 @@ def test_ndcg_is_scikit_learns_with_graded_relevance(seed: int, k: int) -> None:
         agree(ndcg(grade.astype(float), k), theirs, some)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds)
 def test_reciprocal_rank_is_scikit_learns(seed: int) -> None:
     """With one relevant entry a row, their label-ranking average precision is 1 / rank: keep the first alone."""
@@ -71,7 +71,7 @@ def test_reciprocal_rank_is_scikit_learns(seed: int) -> None:
     agree(reciprocal_rank(relevant), theirs, some)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds, st.sampled_from(K))
 def test_precision_and_recall_are_scikit_learns(seed: int, k: int) -> None:
     from sklearn.metrics import precision_score, recall_score
@@ -87,7 +87,7 @@ def test_precision_and_recall_are_scikit_learns(seed: int, k: int) -> None:
     agree(precision(relevant, k), theirs, np.ones(n, dtype=bool))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds, st.sampled_from((1, 3, 5)))
 def test_macro_f1_of_the_majority_vote_is_scikit_learns(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
