@@ -23,7 +23,7 @@ from .errors import VectorError as VectorError
 from .files.decode import content_hash as content_hash
 from .files.decode import decode_image as decode_image
 from .files.decode import read_source as read_source
-from .maintenance.backup_folder import BackupCard as BackupCard
+from .maintenance.backup_folder import BackupDescriptor as BackupDescriptor
 from .maintenance.findings import Examination as Examination
 from .maintenance.findings import Finding as Finding
 from .maintenance.restore import Restoration as Restoration
@@ -34,6 +34,7 @@ from .manifest.report_table import ReportTable as ReportTable
 from .manifest.report_table import read_report_table as read_report_table
 from .records import ArchiveStatus as ArchiveStatus
 from .records import Case as Case
+from .records import CaseLabels as CaseLabels
 from .records import EncoderCoverage as EncoderCoverage
 from .records import EncoderInfo as EncoderInfo
 from .records import Hit as Hit
@@ -42,6 +43,5 @@ from .records import IndexStatus as IndexStatus
 from .records import ManifestRow as ManifestRow
 from .records import NewImage as NewImage
 from .records import Owner as Owner
-from .records import Particulars as Particulars
 from .records import Problem as Problem
 from .records import StoredReport as StoredReport

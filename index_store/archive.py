@@ -26,7 +26,7 @@ from index_store.catalog import orphan_files as loose_files
 from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.case_writer import CaseWriter, remove_case
 from index_store.catalog.catalog import Catalog
-from index_store.catalog.descriptor import CARD, ArchiveCard
+from index_store.catalog.descriptor import CARD, ArchiveDescriptor
 from index_store.catalog.encoders import activate, active_encoder, register_encoder, require_encoder
 from index_store.catalog.import_plan import Plan, PlannedImage, Progress, make_plan
 from index_store.catalog.insert import encode_missing, insert_images
@@ -57,7 +57,7 @@ class Archive(ArchiveUpkeep):
     in one transaction: what it acknowledged is there after any crash, and what it did not is not.
     """
 
-    def __init__(self, path: Path, catalog: Catalog, card: ArchiveCard | None = None) -> None:
+    def __init__(self, path: Path, catalog: Catalog, card: ArchiveDescriptor | None = None) -> None:
         """Not for callers: use `create` or `open`."""
         self.path = path
         self._catalog = catalog
@@ -231,7 +231,7 @@ class Archive(ArchiveUpkeep):
         return added
 
     def update(self, items: Sequence[PlannedImage]) -> int:
-        """Bring reports and particulars up to date (`Plan.changed`), without touching images or vectors.
+        """Bring reports and attributes up to date (`Plan.changed`), without touching images or vectors.
 
         Returns how many rows were applied. Raises like `add`.
         """

@@ -17,7 +17,7 @@ from index_store.catalog.layout import explained
 from index_store.catalog.revision import advance
 from index_store.errors import EncoderMismatchError, ReadOnlyArchiveError
 from index_store.maintenance.backup import back_up
-from index_store.maintenance.backup_folder import BackupCard
+from index_store.maintenance.backup_folder import BackupDescriptor
 from index_store.maintenance.doctor import Examiner
 from index_store.maintenance.findings import Examination
 from index_store.maintenance.index_checks import RECALLED
@@ -221,7 +221,7 @@ class ArchiveUpkeep(ArchiveReading):
 
     def back_up(
         self, target: Path | str, *, allow_damaged: bool = False, progress: Progress | None = None
-    ) -> BackupCard:
+    ) -> BackupDescriptor:
         """Copy the archive, as it is at one moment, into the new folder `target`; others may read and write meanwhile.
 
         The backup appears when it is complete. Interrupted, it is `target`.partial, and the same call goes on in it.

@@ -25,12 +25,12 @@ from index_store.maintenance.status import status_of
 from index_store.records import (
     ArchiveStatus,
     Case,
+    CaseLabels,
     EncoderCoverage,
     EncoderInfo,
     Hit,
     Image,
     Owner,
-    Particulars,
     StoredReport,
 )
 from index_store.search.protocols import Search
@@ -115,11 +115,11 @@ class ArchiveReading:
         with self._catalog.reading() as session:
             return case_reader.owners(session, image_ids)
 
-    def particulars(self, case_keys: Iterable[str]) -> dict[str, Particulars]:
+    def case_labels(self, case_keys: Iterable[str]) -> dict[str, CaseLabels]:
         """Site, system and category of the cases with these keys, and which were derived. Loads neither report nor
         image; keys that are not there are left out."""
         with self._catalog.reading() as session:
-            return case_reader.particulars(session, case_keys)
+            return case_reader.case_labels(session, case_keys)
 
     def reports(self, where: CaseFilter | None = None) -> list[StoredReport]:
         """The reports of the cases with at least one image that `where` permits, in order of case id. Loads no

@@ -105,8 +105,8 @@ class StoredReport:
 
 
 @dataclass(frozen=True)
-class Particulars:
-    """What is stored of a case beside its report and images."""
+class CaseLabels:
+    """The attributes of a stored case that its report may give: site, reporting system and category."""
 
     site: str
     system: str

@@ -17,7 +17,7 @@ from index_store.catalog.filters import CaseFilter, conditions, excluded_by_para
 from index_store.catalog.models import CaseRow, ImageRow, PatientRow
 from index_store.errors import CaseNotFoundError, ImageNotFoundError
 from index_store.files.image_store import ImageStore
-from index_store.records import Case, Image, Owner, Particulars, StoredReport
+from index_store.records import Case, CaseLabels, Image, Owner, StoredReport
 from index_store.vectors import Ids, Selection
 
 T = TypeVar("T")
@@ -219,13 +219,13 @@ def permitted_cases(session: Session, where: CaseFilter | None) -> Ids:
     return np.array(session.scalars(query).all(), dtype=np.int64)
 
 
-def particulars(session: Session, keys: Iterable[str]) -> dict[str, Particulars]:
+def case_labels(session: Session, keys: Iterable[str]) -> dict[str, CaseLabels]:
     """What is stored of these cases; keys that are not there are left out."""
     query = select(CaseRow.key, CaseRow.site, CaseRow.system, CaseRow.category, CaseRow.derived)
-    found: dict[str, Particulars] = {}
+    found: dict[str, CaseLabels] = {}
     for part in in_chunks(keys):
         for key, site, system, category, derived in session.execute(query.where(CaseRow.key.in_(part))):
-            found[key] = Particulars(site, system, category, derived_columns(derived))
+            found[key] = CaseLabels(site, system, category, derived_columns(derived))
     return found
 
 

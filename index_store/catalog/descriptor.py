@@ -21,7 +21,7 @@ CARD = "archive.json"
 
 
 @dataclass(frozen=True)
-class ArchiveCard:
+class ArchiveDescriptor:
     """What the file says. Holds no password."""
 
     archive: str
@@ -32,7 +32,7 @@ class ArchiveCard:
     """A Milvus server's address, or a milvus-lite file in the folder; '' for FAISS within the process."""
 
     @classmethod
-    def read(cls, path: Path) -> ArchiveCard | None:
+    def read(cls, path: Path) -> ArchiveDescriptor | None:
         """What `path` says; None where there is no such file.
 
         Raises:
@@ -58,7 +58,7 @@ def announced(folder: Path) -> Path:
     return folder / f"{CARD}.new"
 
 
-def announce(folder: Path, card: ArchiveCard) -> None:
+def announce(folder: Path, card: ArchiveDescriptor) -> None:
     """Write the card durably, under the name by which nobody takes the folder for an archive yet."""
     said = {"format": FORMAT, **{name: value for name, value in asdict(card).items() if value}}
     write_durably(announced(folder), lambda file: file.write((json.dumps(said, indent=1) + "\n").encode()))

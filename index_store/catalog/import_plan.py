@@ -48,7 +48,7 @@ class Plan:
     new: tuple[PlannedImage, ...]
     """To decode, embed and `Archive.add`."""
     changed: tuple[PlannedImage, ...]
-    """There already, with another report or other particulars: for `Archive.update`."""
+    """There already, with another report or other attributes: for `Archive.update`."""
     unchanged: tuple[PlannedImage, ...]
     """There already, as the manifest says."""
     problems: tuple[Problem, ...]

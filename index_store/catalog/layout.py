@@ -17,7 +17,7 @@ from index_store.catalog.catalog import Catalog
 from index_store.catalog.databases.migrations import apply_next, current_version, schema_version
 from index_store.catalog.databases.postgres_database import PostgresDatabase
 from index_store.catalog.databases.sqlite_database import SqliteDatabase
-from index_store.catalog.descriptor import CARD, ArchiveCard, checked_uri
+from index_store.catalog.descriptor import CARD, ArchiveDescriptor, checked_uri
 from index_store.catalog.models import ArchiveRow
 from index_store.errors import AlreadyAnArchiveError, NotAnArchiveError, StorageError
 from index_store.files.locks import WriterLock
@@ -29,7 +29,9 @@ LOCK_FILES = {"writer.lock", "writer.txt"}
 def make_archive(path: Path, name: str, *, catalog: str = "", vectors: str = "") -> None:
     """A new, empty archive in the folder `path`: wholly there, or not at all. Raises as `Archive.create` does."""
     database = PostgresDatabase(catalog) if catalog else None
-    new = ArchiveCard(str(uuid.uuid4()), database.url if database else "", checked_uri(vectors) if vectors else "")
+    new = ArchiveDescriptor(
+        str(uuid.uuid4()), database.url if database else "", checked_uri(vectors) if vectors else ""
+    )
     with explained(path):
         is_new = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
@@ -38,7 +40,7 @@ def make_archive(path: Path, name: str, *, catalog: str = "", vectors: str = "")
             # A creation that was cut short has left nothing but these.
             ours = {*LOCK_FILES, *(building.name + ending for ending in ("", "-wal", "-shm", "-journal"))}
             ours |= archive_card.leftovers(path)
-            card = ArchiveCard.read(path / CARD)
+            card = ArchiveDescriptor.read(path / CARD)
             if (path / DATABASE).exists() or (card is not None and card.catalog):
                 raise AlreadyAnArchiveError(f"{path} is an archive already. Open it, or name another folder.")
             if any(entry.name not in ours for entry in path.iterdir()):
@@ -58,13 +60,13 @@ def make_archive(path: Path, name: str, *, catalog: str = "", vectors: str = "")
                 sync_folder(path.resolve().parent)
 
 
-def catalog_of(path: Path, *, read_only: bool) -> tuple[Catalog, ArchiveCard | None]:
+def catalog_of(path: Path, *, read_only: bool) -> tuple[Catalog, ArchiveDescriptor | None]:
     """The catalog of the archive in the folder `path`, not yet looked into, and what the folder says of it.
 
     Raises:
         NotAnArchiveError: there is none.
     """
-    card = ArchiveCard.read(path / CARD)
+    card = ArchiveDescriptor.read(path / CARD)
     if card is not None and card.catalog:
         return Catalog(PostgresDatabase(card.catalog), read_only=read_only), card
     if not (path / DATABASE).is_file():
@@ -95,13 +97,13 @@ def _build(path: Path, name: str, archive_uuid: str) -> None:
         catalog.close()
 
 
-def _build_on_server(folder: Path, database: PostgresDatabase, name: str, new: ArchiveCard) -> None:
+def _build_on_server(folder: Path, database: PostgresDatabase, name: str, new: ArchiveDescriptor) -> None:
     """The folder says which archive it is about to be, one transaction makes the catalog, and then the folder is it.
     Whoever repeats a creation that was cut short in between finds its own archive in the database, and goes on."""
     catalog = Catalog(database)
     try:
         with catalog.writer_lock(folder).hold():
-            begun = ArchiveCard.read(archive_card.announced(folder))
+            begun = ArchiveDescriptor.read(archive_card.announced(folder))
             with catalog.changing_schema() as connection:
                 database.check_encoding(connection)
                 if schema_version(connection):

@@ -26,7 +26,7 @@ from index_store.maintenance.backup_folder import (
     CATALOG,
     FORMAT,
     IMAGES,
-    BackupCard,
+    BackupDescriptor,
     built,
     copy_images,
     refuse_within,
@@ -46,7 +46,7 @@ ROUNDS = 20
 
 def back_up(
     path: Path, catalog: Catalog, target: Path, *, allow_damaged: bool, progress: Progress | None
-) -> BackupCard:
+) -> BackupDescriptor:
     """See `Archive.back_up`."""
     refuse_within(target, path)
     catalog.check_copyable()
@@ -79,10 +79,10 @@ def back_up(
 
 def _card(
     session: Session, files: Sequence[Expected], damaged: tuple[str, ...], sha256: str, version: int
-) -> BackupCard:
+) -> BackupDescriptor:
     archive = session.scalars(select(ArchiveRow)).one()
     patients, cases, images = counts(session)
-    return BackupCard(
+    return BackupDescriptor(
         format=FORMAT,
         archive=archive.uuid,
         name=archive.name,

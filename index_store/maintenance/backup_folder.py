@@ -42,7 +42,7 @@ BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class BackupCard:
+class BackupDescriptor:
     """What a backup says of itself."""
 
     format: int
@@ -63,12 +63,12 @@ class BackupCard:
     catalog_sha256: str
 
 
-def write_card(folder: Path, card: BackupCard) -> None:
+def write_card(folder: Path, card: BackupDescriptor) -> None:
     """Write it durably."""
     write_durably(folder / CARD, lambda file: file.write(json.dumps(asdict(card), indent=1).encode()))
 
 
-def read_card(folder: Path) -> BackupCard:
+def read_card(folder: Path) -> BackupDescriptor:
     """What the backup in `folder` says of itself.
 
     Raises:
@@ -78,7 +78,7 @@ def read_card(folder: Path) -> BackupCard:
         values = json.loads((folder / CARD).read_text("utf-8"))
         if int(values["format"]) > FORMAT:
             raise BackupError(f"The backup {folder} was made by a newer version. Update coin-retrieval to restore it.")
-        return BackupCard(**{**values, "damaged": tuple(values["damaged"])})
+        return BackupDescriptor(**{**values, "damaged": tuple(values["damaged"])})
     except FileNotFoundError as error:
         raise BackupError(
             f"There is no finished backup in {folder}: it has no {CARD}. Name the folder that `coin backup` made."

@@ -17,7 +17,7 @@ from index_store.maintenance.backup_folder import (
     CATALOG,
     IMAGES,
     UNFINISHED,
-    BackupCard,
+    BackupDescriptor,
     built,
     copy_images,
     copy_verified,
@@ -37,7 +37,7 @@ class Restoration:
     """What was restored."""
 
     path: Path
-    card: BackupCard
+    card: BackupDescriptor
     examination: Examination
     """Of the archive, before it was given its name."""
 
@@ -79,7 +79,7 @@ def restore(
     return Restoration(target, card, examination)
 
 
-def _copy_catalog(backup: Path, folder: Path, card: BackupCard) -> None:
+def _copy_catalog(backup: Path, folder: Path, card: BackupDescriptor) -> None:
     try:
         sound = copy_verified(backup / CATALOG, folder / DATABASE, card.catalog_sha256)
     except FileNotFoundError:
@@ -91,7 +91,7 @@ def _copy_catalog(backup: Path, folder: Path, card: BackupCard) -> None:
         )
 
 
-def _copy_images(backup: Path, folder: Path, card: BackupCard, progress: Progress | None) -> list[str]:
+def _copy_images(backup: Path, folder: Path, card: BackupDescriptor, progress: Progress | None) -> list[str]:
     """Copy the pictures; returns the names of those that are missing or altered."""
     catalog = Catalog(SqliteDatabase(folder / DATABASE, still=True))
     try:

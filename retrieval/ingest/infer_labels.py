@@ -14,7 +14,7 @@ from retrieval.language.label_extraction import ReportReading, read_report
 from retrieval.language.vocabulary import vocabulary
 
 if TYPE_CHECKING:
-    from index_store import Archive, ManifestRow, Particulars
+    from index_store import Archive, CaseLabels, ManifestRow
 
 PARTICULARS = ("site", "system", "category")
 
@@ -24,7 +24,7 @@ def derive_particulars(archive: Archive, rows: Sequence[ManifestRow]) -> list[Ma
 
     `ManifestRow.derived` of each names what was filled; it is empty where nothing was.
     """
-    stored = archive.particulars({row.case for row in rows})
+    stored = archive.case_labels({row.case for row in rows})
     reader = _Reader()
     return [_derived(row, stored.get(row.case), reader) for row in rows]
 
@@ -42,7 +42,7 @@ class _Reader:
         return self._readings[asked]
 
 
-def _derived(row: ManifestRow, stored: Particulars | None, reader: _Reader) -> ManifestRow:
+def _derived(row: ManifestRow, stored: CaseLabels | None, reader: _Reader) -> ManifestRow:
     given = {name: getattr(row, name) for name in PARTICULARS}
     if stored is not None:
         kept = {name: getattr(stored, name) for name in PARTICULARS if name not in stored.derived}

@@ -49,7 +49,7 @@ class AddSummary:
     added: int
     """Images that are new in the archive."""
     updated: int
-    """Images there already whose case or particulars the manifest gave anew; not encoded again."""
+    """Images there already whose case or attributes the manifest gave anew; not encoded again."""
     unchanged: int
     """Images there already, just as the manifest says."""
     skipped: tuple[Problem, ...]
@@ -159,7 +159,7 @@ def add_manifest(
         else:
             source = workers.encoded(plan.new, encoder, batch_size)
         added, refused = _add_new(archive, plan, encoder, source, in_place=in_place, progress=progress)
-        touched = archive.particulars({item.row.case for item in (*plan.new, *plan.changed) if item.row.derived})
+        touched = archive.case_labels({item.row.case for item in (*plan.new, *plan.changed) if item.row.derived})
         reports, notes = embed_reports(archive, encoder, batch_size, embedding)
     unsafe = [Problem(f"line {row.line}", _UNSAFE, _RENAME) for row in screening.unsafe]
     found = (*synthetic, *unsafe, *plan.problems, *refused)

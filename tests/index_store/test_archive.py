@@ -11,12 +11,12 @@ from sqlalchemy import select
 from index_store import (
     AlreadyAnArchiveError,
     Archive,
+    CaseLabels,
     CaseNotFoundError,
     EncoderMismatchError,
     ImageNotFoundError,
     ImageProblem,
     ManifestRow,
-    Particulars,
     ReadOnlyArchiveError,
     VectorError,
     content_hash,
@@ -386,8 +386,8 @@ def stored_after(archive: Archive, *rows: ManifestRow) -> tuple[str, str, str, t
         archive.add(items, vectors_for(items), fingerprint=FINGERPRINT)
         assert not archive.pending([row]).changed, "what was applied is not applied again"
     case = archive.case(rows[0].case)
-    found = archive.particulars([case.key, "unknown"])
-    assert found == {case.key: Particulars(case.site, case.system, case.category, case.derived)}
+    found = archive.case_labels([case.key, "unknown"])
+    assert found == {case.key: CaseLabels(case.site, case.system, case.category, case.derived)}
     return case.site, case.system, case.category, case.derived
 
 

@@ -33,9 +33,7 @@ from tests.index_store.archive_builders import encoded, picture
 EXAMPLES = int(os.environ.get("COIN_FUZZ", "60"))
 SECONDS = 20
 """That one input may take, on a machine shared with others."""
-FUZZ = settings(
-    max_examples=EXAMPLES, database=None, suppress_health_check=list(HealthCheck), print_blob=True
-)
+FUZZ = settings(max_examples=EXAMPLES, database=None, suppress_health_check=list(HealthCheck), print_blob=True)
 SECRET = "kept-outside-the-folder"
 CONTENT = "what-the-file-outside-says"
 

@@ -10,7 +10,7 @@ from ui.text.layout import clean, page, wrapped
 from ui.text.tables import name_value_table
 
 if TYPE_CHECKING:
-    from index_store import BackupCard, EncoderCoverage, Examination, Finding, Restoration
+    from index_store import BackupDescriptor, EncoderCoverage, Examination, Finding, Restoration
     from retrieval import ReembedSummary
 
 
@@ -38,7 +38,7 @@ def examination_text(found: Examination) -> str:
     return page([name_value_table(rows), "\n".join(lines), *told])
 
 
-def backup_text(target: Path, card: BackupCard) -> str:
+def backup_text(target: Path, card: BackupDescriptor) -> str:
     """What a backup holds, and what it does not."""
     lines = [
         f"Backup of '{card.name}' in '{target}': {card.cases} cases, {card.images} images, {card.files} stored "
@@ -61,7 +61,7 @@ def restoration_text(restored: Restoration) -> str:
     return "\n".join([*(wrapped(line) for line in lines), *told])
 
 
-def _not_held(card: BackupCard) -> list[str]:
+def _not_held(card: BackupDescriptor) -> list[str]:
     lines = []
     if card.in_place:
         lines.append(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index_store import Archive, ManifestRow, Particulars
+from index_store import Archive, CaseLabels, ManifestRow
 from retrieval import Encoder, add_manifest
 from retrieval.ingest.infer_labels import derive_particulars
 from retrieval.language.vocabulary import vocabulary
@@ -24,14 +24,14 @@ SILENT = "The slide was lost."
 class StoredCases:
     """What an archive says of stored cases, and nothing else of it."""
 
-    def __init__(self, **cases: Particulars) -> None:
+    def __init__(self, **cases: CaseLabels) -> None:
         self._cases = cases
 
-    def particulars(self, keys: set[str]) -> dict[str, Particulars]:
+    def case_labels(self, keys: set[str]) -> dict[str, CaseLabels]:
         return {key: self._cases[key] for key in keys if key in self._cases}
 
 
-def derived(report: str, stored: Particulars | None = None, **given: str) -> dict[str, str]:
+def derived(report: str, stored: CaseLabels | None = None, **given: str) -> dict[str, str]:
     """What is derived for a row with these values."""
     row = ManifestRow(2, "a.png", Path("a.png"), "case", "patient", report, **given)
     cases = StoredCases() if stored is None else StoredCases(case=stored)
@@ -82,17 +82,17 @@ def test_a_system_that_the_vocabulary_lacks_has_no_category() -> None:
 
 
 def test_what_was_given_earlier_wins() -> None:
-    assert derived(HSIL, Particulars("cervix", "", "LSIL", ())) == {}
-    assert derived(HSIL, Particulars("thyroid", "", "", ())) == {}
-    assert derived(HSIL, Particulars("", "", "LSIL", ())) == {"site": "cervix"}
+    assert derived(HSIL, CaseLabels("cervix", "", "LSIL", ())) == {}
+    assert derived(HSIL, CaseLabels("thyroid", "", "", ())) == {}
+    assert derived(HSIL, CaseLabels("", "", "LSIL", ())) == {"site": "cervix"}
 
 
 def test_what_was_derived_earlier_is_read_anew() -> None:
-    before = Particulars("cervix", "Bethesda cervical 2014", "LSIL", ("site", "system", "category"))
+    before = CaseLabels("cervix", "Bethesda cervical 2014", "LSIL", ("site", "system", "category"))
     assert derived(HSIL, before) == ALL
     assert derived(URINE, before)["site"] == "urine"
     assert derived(SILENT, before) == {}
-    assert derived(HSIL, Particulars("vagina", "Bethesda cervical 2014", "LSIL", ("system", "category"))) == {
+    assert derived(HSIL, CaseLabels("vagina", "Bethesda cervical 2014", "LSIL", ("system", "category"))) == {
         "system": "Bethesda cervical 2014",
         "category": "HSIL",
     }
@@ -117,7 +117,7 @@ def test_a_derived_category_is_one_of_its_site_s_system(report: str, site: str, 
         assert named is None or named.name in of.sites
         assert whole["category"] in {known.name for known in of.categories}
     # Once stored with its mark, the same row derives the same.
-    assert derived(report, Particulars(**whole, derived=tuple(read)), site=site, system=system, category=category) == (
+    assert derived(report, CaseLabels(**whole, derived=tuple(read)), site=site, system=system, category=category) == (
         read
     )
 
