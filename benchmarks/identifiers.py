@@ -27,7 +27,7 @@ from benchmarks.machine import describe_machine
 from generation.phantom import phantom_cases
 from retrieval.ingest.identifiers import ADDRESS, DATE, E_MAIL, NAME, RECORD, TELEPHONE, find_identifiers
 
-PLANTED = Path(__file__).parents[1] / "tests" / "retrieval" / "planted_identifiers.toml"
+PLANTED = Path(__file__).parents[1] / "tests" / "retrieval" / "ingest" / "planted_identifiers.toml"
 LOCALES = ("en_US", "en_GB", "en_CA", "en_AU", "en_IN", "en_IE", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "sv_SE")
 ENGLISH = LOCALES[:6]
 DATE_FORMS = (

@@ -1,5 +1,7 @@
-"""Names of people in a text, where something beside them says so: a title before, a label ("Patient name:", "Screened
-by"), or a degree after. English, and the titles of a few neighbours.
+"""Names of people in a text, by what stands beside them: a title or a label before ("Patient name:", "Screened by"), or
+a degree after. English, with the titles of a few neighbouring languages.
+
+Each function returns spans in the order of one pattern; the same name may be found by several.
 """
 
 from __future__ import annotations
@@ -64,16 +66,24 @@ _COMMA = re.compile(r",\s*")
 _FOLLOWS = re.compile(r"\s+|\s*-\s*")
 
 
-def find_names(text: str) -> Iterator[Span]:
-    """Where names stand, in no order, some perhaps twice."""
+def after_title(text: str) -> Iterator[Span]:
+    """Names after a title: "Dr. Nakamura"; after "Drs." several of them."""
     for match in _TITLE.finditer(text):
         end = yield from _name_at(text, match.end(), capitals=match["capitals"] is not None)
         while match["several"] and end and (more := _AND.match(text, end)):
             end = yield from _name_at(text, more.end(), capitals=False)
+
+
+def after_label(text: str) -> Iterator[Span]:
+    """Names after a label: "Patient name: DOE, JANE"."""
     for match in _LABEL.finditer(text):
         end = yield from _name_at(text, match.end(), capitals=True)
-        if end and (comma := _COMMA.match(text, end)):  # DOE, JANE
+        if end and (comma := _COMMA.match(text, end)):
             yield from _name_at(text, comma.end(), capitals=True)
+
+
+def in_role(text: str) -> Iterator[Span]:
+    """Names of at least two words after a role or an act: "Pathologist: Ann Lee", "screened by J. Okafor"."""
     for match in _PERSON.finditer(text):
         start = match.end()
         if _TITLE.match(text, start):
@@ -85,10 +95,14 @@ def find_names(text: str) -> Iterator[Span]:
             given = _end_of_name(text, comma.end(), capitals=False)
             if given:
                 yield (start, given)
+
+
+def before_degree(text: str) -> Iterator[Span]:
+    """Names before a degree: "Maria Gonzalez-Ruiz, MD"."""
     for match in _DEGREE.finditer(text):
         words = re.findall(rf"[{UPPER}{LOWER}]+", match["name"])
         if not any(word.lower() in _NO_NAMES for word in words):
-            yield (match.start("name"), match.end("name"))
+            yield match.span("name")
 
 
 def _name_at(text: str, start: int, *, capitals: bool) -> Generator[Span, None, int]:

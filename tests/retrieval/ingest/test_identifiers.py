@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.identifiers import is_found
 from generation.phantom import phantom_cases
-from retrieval.ingest.identifiers import KINDS, find_identifiers, redact
+from retrieval.ingest.identifiers import KINDS, RULES, find_identifiers, redact
 
 SET = tomllib.loads((Path(__file__).parent / "planted_identifiers.toml").read_text(encoding="utf-8"))
 COIN = Path(__file__).parents[4] / "shared" / "data" / "coin-examples" / "reports.csv"
@@ -34,6 +34,24 @@ def test_what_was_planted_is_found_as_what_it_is(report: dict[str, Any]) -> None
 
 def test_every_kind_was_planted() -> None:
     assert {kind for report in SET["report"] for kind, _ in report["planted"]} == set(KINDS)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_finds_what_no_other_rule_finds(name: str) -> None:
+    text, words = SET["only"][name]
+    start, end = text.index(words), text.index(words) + len(words)
+    finding = {other: [span for span in rule.spans(text) if span[0] < end] for other, rule in RULES.items()}
+    # An NHS number has the form of a telephone number too: its rule decides what it is called.
+    also = {"telephone number, North American", "telephone number, grouped"} if name == "NHS number" else set()
+    assert {other for other, spans in finding.items() if spans} == {name, *also}
+    ((first, last),) = finding[name]
+    assert first <= start
+    assert last >= end
+    assert [item.kind for item in find_identifiers(text)] == [RULES[name].kind]
+
+
+def test_no_rule_was_planted_that_is_not_there() -> None:
+    assert set(SET["only"]) == set(RULES)
 
 
 @pytest.mark.parametrize("text", SET["lookalikes"]["texts"])
@@ -77,6 +95,9 @@ UNITS = (
     "1/",
     "a@",
     "+49 30 901820 ",
+    "(02) 9374 4000 ",
+    "13800138000 ",
+    "012 34 ",
     "12 Aa Aa ",
     "Aa, ",
     "May 3 ",
