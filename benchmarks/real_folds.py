@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from generation.atomic_write import new_folder
 from generation.phantom import PROFILES
 from generation.phantom.reports import write_report
 from generation.phantom.wording import Wording
@@ -70,12 +71,11 @@ def train_folds(
             (Pairs(drawn.images, drawn.findings, report), shares[0]),
             (load_smears(manifest, first_label=len(PROFILES), leave_out=leave_out), shares[1]),
         ]
-        unfinished = folder.with_name(folder.name + ".part")
-        yield from training_of_image_tower(
-            sources, starter, unfinished, device=device, log=lambda line: log(f"{name}: {line}"),
-            seconds=60 * minutes, clock=clock, **options,
-        )  # fmt: skip
-        unfinished.rename(folder)
+        with new_folder(folder) as unfinished:
+            yield from training_of_image_tower(
+                sources, starter, unfinished, device=device, log=lambda line: log(f"{name}: {line}"),
+                seconds=60 * minutes, clock=clock, **options,
+            )  # fmt: skip
 
     everywhere = training(
         "common", COMMON, lambda patient: patient in fold or is_held_out(patient),

@@ -1,31 +1,88 @@
-"""Files that are there whole or not at all, after a crash and on a full disk, too."""
+"""Atomic writing: a file or folder appears whole or not at all, also after a crash and on a full disk."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
+import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+_UNFINISHED = re.compile(r"(.+)\.[0-9a-f]{32}\.tmp")
+ABANDONED_AFTER = 3600.0
+"""Seconds without a write after which an unfinished file counts as left by a process that was killed. Younger ones may
+be another process's, which would fail if they were deleted."""
 
 
-def write_whole(path: Path, data: bytes) -> Path:
-    """Create or replace `path`; returns it. Raises `OSError`, and then the old file is as it was."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+@contextlib.contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that replaces `path` when the block ends without an error, and else vanishes.
+
+    Several processes may write the same path at once: each has its own unfinished file, and the last one wins.
+
+    Raises:
+        OSError: the file cannot be written; then what was at `path` is unchanged.
+    """
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with part.open("xb") as file:
-            file.write(data)
+        with unfinished.open("xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        unfinished.replace(path)
     finally:
         with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes) -> Path:
+    """Create or replace the file `path`; returns it. Raises `OSError`, as `open_atomic`."""
+    with open_atomic(path) as file:
+        file.write(data)
     return path
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to fill, which becomes `path` (replacing it) when the block ends without an error.
+
+    For one process at a time: what a killed one left unfinished is deleted first.
+    """
+    unfinished = path.with_name(f"{path.name}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        sync_folder(unfinished)
+        shutil.rmtree(path, ignore_errors=True)
+        unfinished.rename(path)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable. Windows does so by itself, and cannot open folders."""
     if os.name != "nt":
         descriptor = os.open(folder, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def unfinished_target(name: str) -> str | None:
+    """The name of the file that an unfinished file of that name would have become; None for any other file."""
+    match = _UNFINISHED.fullmatch(name)
+    return match[1] if match else None
+
+
+def remove_if_abandoned(unfinished: Path) -> None:
+    """Delete an unfinished file, unless a process may still be writing it (see `ABANDONED_AFTER`)."""
+    with contextlib.suppress(FileNotFoundError):  # finished, or deleted by another process meanwhile
+        if unfinished.stat().st_mtime < time.time() - ABANDONED_AFTER:
+            unfinished.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from generation.atomic_write import remove_if_abandoned, unfinished_target
 from generation.errors import ProvenanceError
 from generation.model.presets import Preset
 from generation.prompts.prompt import Prompt
@@ -26,8 +27,7 @@ from generation.provenance import Provenance, read_provenance, save_png
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 2 * 1024**3
-# Entries, and what a killed process left half-written. Whatever else lies in the folder is not ours to delete.
-_OURS = re.compile(r"[0-9a-f]{64}\.png(\.[0-9a-f]{32}\.tmp)?")
+_ENTRY = re.compile(r"[0-9a-f]{64}\.png")
 
 
 def cache_key(inputs: Mapping[str, object]) -> str:
@@ -114,14 +114,19 @@ class GenerationCache:
         return path
 
     def _evict(self, *, keep: str) -> None:
-        """Delete by time of last use until the limit holds. Reads the folder: linear in the number of entries."""
+        """Delete the least recently used entries until the limit holds, and what killed processes left unfinished.
+
+        Other files in the folder are neither counted nor deleted. Takes time linear in the number of files.
+        """
         entries = []
-        with os.scandir(self.folder) as found:
-            for entry in found:
-                if _OURS.fullmatch(entry.name):
+        with os.scandir(self.folder) as files:
+            for file in files:
+                if _ENTRY.fullmatch(file.name):
                     with contextlib.suppress(FileNotFoundError):  # evicted by another process meanwhile
-                        status = entry.stat()
-                        entries.append((status.st_mtime_ns, entry.name, status.st_size))
+                        status = file.stat()
+                        entries.append((status.st_mtime_ns, file.name, status.st_size))
+                elif _ENTRY.fullmatch(unfinished_target(file.name) or ""):
+                    remove_if_abandoned(Path(file.path))
         excess = sum(size for _, _, size in entries) - self.max_bytes
         for _, name, size in sorted(entries):
             if excess <= 0:

@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from generation.atomic_write import write_whole
+from generation.atomic_write import write_atomic
 from generation.errors import ProvenanceError
 
 KEY = "coin-provenance"
@@ -123,7 +123,7 @@ def save_png(image: Image.Image, path: str | Path, provenance: Provenance) -> Pa
     path = Path(path)
     encoded = io.BytesIO()
     image.save(encoded, format="PNG", pnginfo=provenance.to_png_info())
-    return write_whole(path, encoded.getvalue())
+    return write_atomic(path, encoded.getvalue())
 
 
 def read_provenance(source: str | Path | Image.Image) -> Provenance | None:

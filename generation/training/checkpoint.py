@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from generation.atomic_write import sync_folder, write_whole
+from generation.atomic_write import new_folder, write_atomic
 from generation.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -55,23 +55,12 @@ class Checkpoints:
         """Write it and delete all but the newest two. Raises `OSError`, and then those before are as they were."""
         from safetensors.torch import save
 
-        self._folder.mkdir(parents=True, exist_ok=True)
-        final = self._folder / f"step-{checkpoint.step:08}"
-        part = final.with_suffix(".tmp")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
-        try:
+        with new_folder(self._folder / f"step-{checkpoint.step:08}") as folder:
             for name in _PARTS:
                 tensors = {key: value.detach().cpu().contiguous() for key, value in getattr(checkpoint, name).items()}
-                write_whole(part / f"{name}.safetensors", save(tensors))
+                write_atomic(folder / f"{name}.safetensors", save(tensors))
             state = {"step": checkpoint.step, **checkpoint.state}
-            write_whole(part / _STATE, json.dumps(state, indent=2).encode())
-            sync_folder(part)
-            shutil.rmtree(final, ignore_errors=True)
-            part.rename(final)
-            sync_folder(self._folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+            write_atomic(folder / _STATE, json.dumps(state, indent=2).encode())
         for old in self._steps()[:-KEPT]:
             shutil.rmtree(self._folder / f"step-{old:08}", ignore_errors=True)
 
@@ -163,4 +152,4 @@ def require_same_training(folder: Path, card: Mapping[str, Any], *, may_differ: 
             )
     elif any(one.name != ".training.lock" for one in folder.iterdir()):
         raise TrainingError(f"{folder} holds files that are no training's. Name a new folder.")
-    write_whole(path, json.dumps(made, indent=2).encode())
+    write_atomic(path, json.dumps(made, indent=2).encode())

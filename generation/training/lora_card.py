@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generation.atomic_write import write_whole
+from generation.atomic_write import write_atomic
 from generation.training.data.pairs import PairCounts
 from generation.training.lora_settings import LoraSettings
 from generation.training.model_card import counts_table, page, settings_table, skipped_list, table
@@ -105,4 +105,4 @@ def write_card(training: LoraTraining) -> Path:
             "Made with": [table(["", ""], [[name, value] for name, value in made.items()])],
         },
     )
-    return write_whole(training.weights.parent / "README.md", text.encode())
+    return write_atomic(training.weights.parent / "README.md", text.encode())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from generation.atomic_write import write_whole
+from generation.atomic_write import write_atomic
 
 Record = Mapping[str, Any]
 
@@ -19,7 +19,7 @@ class TrainingLog:
     def __init__(self, folder: Path, *, step: int) -> None:
         self._path = folder / "log.jsonl"
         self.records = [record for record in self._read() if step and record.get("step", 0) <= step]
-        write_whole(self._path, "".join(f"{json.dumps(record)}\n" for record in self.records).encode())
+        write_atomic(self._path, "".join(f"{json.dumps(record)}\n" for record in self.records).encode())
 
     def add(self, record: Record) -> None:
         """Append a record; it is in the file when this returns."""

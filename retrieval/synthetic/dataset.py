@@ -24,14 +24,13 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from filelock import FileLock
 
-from generation.atomic_write import write_whole
+from generation.atomic_write import remove_if_abandoned, unfinished_target, write_atomic
 from retrieval.encoder.encoder import Progress
 from retrieval.errors import SyntheticSetError
 from retrieval.synthetic.plan import SPLIT, SetImage, Share, plan_images
@@ -44,8 +43,6 @@ DROPPED: Final = "dropped"
 RECIPE: Final = "set.json"
 _LOCK: Final = "set.lock"
 _NAME: Final = re.compile(r"[0-9a-f]{16}-[0-9]+\.png")
-_UNFINISHED: Final = re.compile(r"[0-9a-f]{16}-[0-9]+\.png\.[0-9a-f]{32}\.tmp")
-_STALE_SECONDS: Final = 3600.0
 """How old an unfinished file must be to be taken for a killed process's."""
 _OURS: Final = frozenset({SPLIT, DROPPED, RECIPE, _LOCK, "manifest.csv", "README.md"})
 
@@ -165,10 +162,9 @@ class SyntheticSet:
 
     def clear_unfinished(self) -> None:
         """Remove what killed processes left half-written."""
-        old = time.time() - _STALE_SECONDS
         for path in (self.folder / SPLIT).glob("*/*.tmp"):
-            if _UNFINISHED.fullmatch(path.name) and path.stat().st_mtime < old:
-                path.unlink(missing_ok=True)
+            if _NAME.fullmatch(unfinished_target(path.name) or ""):
+                remove_if_abandoned(path)
 
     def _is(self, image: SetImage, provenance: Provenance) -> bool:
         recipe = self.recipe
@@ -195,7 +191,7 @@ class SyntheticSet:
         with self.lock:  # two shares may begin together
             path = self.folder / RECIPE
             if not path.exists() or not self.files():  # nothing is drawn yet that would bind it
-                write_whole(path, f"{json.dumps({'recipe': self.recipe}, indent=2)}\n".encode())
+                write_atomic(path, f"{json.dumps({'recipe': self.recipe}, indent=2)}\n".encode())
                 return
             begun = read_recipe(self.folder)
             # Names are for people: the same weights in another folder are the same.

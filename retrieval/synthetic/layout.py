@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from generation.atomic_write import write_whole
+from generation.atomic_write import write_atomic
 from retrieval.encoder.encoder import Progress
 from retrieval.errors import SyntheticSetError
 from retrieval.generated.duplicates import Duplicates, Look, find_duplicates, look_at
@@ -65,10 +65,10 @@ def finish_set(made: SyntheticSet, *, drawn: int, seconds: float, progress: Prog
             name: getattr(summary, name)
             for name in ("images", "reports", "distinct_reports", "classes", "exact_duplicates", "near_duplicates")
         }
-        write_whole(
+        write_atomic(
             made.folder / RECIPE, f"{json.dumps({'recipe': made.recipe, 'counts': counts}, indent=2)}\n".encode()
         )
-        write_whole(made.folder / "README.md", card_text(made, summary).encode())
+        write_atomic(made.folder / "README.md", card_text(made, summary).encode())
     return summary
 
 
@@ -148,8 +148,8 @@ def _write_tables(made: SyntheticSet, kept: Sequence[int], duplicates: Duplicate
     writer.writeheader()
     writer.writerows(records)
     lines = [json.dumps(_hugging_face(record), ensure_ascii=False) for record in records]
-    write_whole(made.folder / SPLIT / "metadata.jsonl", ("\n".join(lines) + "\n").encode())
-    write_whole(made.folder / MANIFEST, text.getvalue().encode())
+    write_atomic(made.folder / SPLIT / "metadata.jsonl", ("\n".join(lines) + "\n").encode())
+    write_atomic(made.folder / MANIFEST, text.getvalue().encode())
 
 
 def carried_columns(columns: Iterable[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generation.atomic_write import write_whole
+from generation.atomic_write import write_atomic
 from generation.training.data.pairs import PairCounts
 from generation.training.model_card import counts_table, page, settings_table, skipped_list, table
 from retrieval.training.before_after import Comparison
@@ -86,7 +86,7 @@ def write_card(tuning: EncoderTuning) -> Path:
             "Made with": [table(["", ""], [[name, value] for name, value in made.items()])],
         },
     )
-    return write_whole(tuning.folder / "README.md", text.encode())
+    return write_atomic(tuning.folder / "README.md", text.encode())
 
 
 def comparison_table(comparison: Comparison) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.atomic_write import write_whole
+from generation.atomic_write import open_atomic, remove_if_abandoned, write_atomic
 from generation.errors import TrainingDataError
 from generation.training.data.latent_cache import Watch
 from generation.training.data.pairs import TrainingPair
@@ -53,13 +52,14 @@ def decode_pixels(
         held = json.loads(listing.read_text(encoding="utf-8"))
         return PixelStore(np.load(path, mmap_mode="r"), held["contents"], Counter(held["skipped"]))
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{path.name}.*.tmp"):
+        remove_if_abandoned(left)
     of = {pair.content: pair for pair in pairs}
     shown = _Shown(clip, encoder)
     skipped: Counter[str] = Counter()
     contents: list[str] = []
-    unfinished = path.with_suffix(".part")
     # Written from front to back, not through a memory map: that would end the process where the disk is full.
-    with watch("Decoding images", unit="images") as draw, unfinished.open("wb") as file:
+    with open_atomic(path) as file, watch("Decoding images", unit="images") as draw:
         for done, content in enumerate(wanted, start=1):
             try:
                 pixels = shown.of(of[content])
@@ -79,10 +79,7 @@ def decode_pixels(
                 f"None of the {len(wanted)} images could be read: {'; '.join(skipped)} Check the files."
             )
         file.write(bytes(pixels.nbytes * (len(wanted) - len(contents))))
-        file.flush()
-        os.fsync(file.fileno())
-    write_whole(listing, json.dumps({"contents": contents, "skipped": skipped}).encode())
-    unfinished.replace(path)
+        write_atomic(listing, json.dumps({"contents": contents, "skipped": skipped}).encode())
     return PixelStore(np.load(path, mmap_mode="r"), contents, skipped)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generation.atomic_write import write_whole
+from generation.atomic_write import write_atomic
 from retrieval.encoder.encoder import load_model, load_tokenizer
 from retrieval.encoder.model_files import CONFIG, TOKENIZER_FILES, WEIGHTS, ClipFolder
 from retrieval.training.encoder_settings import EncoderSettings
@@ -104,11 +104,11 @@ class TrainableClip:
         weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
         held = [name for name in TOKENIZER_FILES if (self._folder.path / name).is_file()]
         for name in held:
-            write_whole(folder / name, (self._folder.path / name).read_bytes())
+            write_atomic(folder / name, (self._folder.path / name).read_bytes())
         if self._folder.needs_tokenizer_files and not held:  # the hub keeps them in another place
             self._tokenizer.tokenizer.save_pretrained(folder)
-        write_whole(folder / WEIGHTS[0], save(_apart(weights), metadata={"format": "pt"}))
-        write_whole(folder / CONFIG, json.dumps(dict(self._folder.config), indent=2).encode())
+        write_atomic(folder / WEIGHTS[0], save(_apart(weights), metadata={"format": "pt"}))
+        write_atomic(folder / CONFIG, json.dumps(dict(self._folder.config), indent=2).encode())
 
     def _add_lora(self, inside: list[str], settings: EncoderSettings) -> None:
         import torch

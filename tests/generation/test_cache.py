@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import multiprocessing
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from generation import GenerationCache
+from generation.atomic_write import ABANDONED_AFTER
 from generation.cache import cache_key
 from tests.full_disk import full_disk
 from tests.generation.test_provenance import PROVENANCE
@@ -67,13 +69,32 @@ def test_the_entry_just_written_stays_whatever_the_limit(tmp_path: Path) -> None
 
 
 def test_other_files_in_the_folder_are_not_touched(tmp_path: Path) -> None:
-    (tmp_path / "holiday.png").write_bytes(b"x" * 10_000)
-    abandoned = tmp_path / f"{key(9)}.png.{'0' * 32}.tmp"  # by a process that was killed while writing
-    abandoned.write_bytes(b"x" * 10_000)
+    others = [tmp_path / "holiday.png", tmp_path / f"holiday.png.{'0' * 32}.tmp", tmp_path / f"{key(9)}.png.tmp"]
+    for path in others:
+        path.write_bytes(b"x" * 10_000)
+        os.utime(path, (0, 0))
+    GenerationCache(tmp_path, max_bytes=1).put(key(1), speckled(1), PROVENANCE)
+    assert all(path.exists() for path in others)
+
+
+def test_an_unfinished_file_is_deleted_only_when_no_process_can_still_be_writing_it(tmp_path: Path) -> None:
+    """Another process would fail if its unfinished file were deleted; what a killed one left is old."""
     cache = GenerationCache(tmp_path, max_bytes=1)
+    unfinished = tmp_path / f"{key(9)}.png.{'0' * 32}.tmp"
+    now = time.time()
+    for age, spared in ((0, True), (ABANDONED_AFTER - 60, True), (ABANDONED_AFTER + 60, False)):
+        unfinished.write_bytes(b"x" * 10_000)
+        os.utime(unfinished, (now - age, now - age))
+        cache.put(key(1), speckled(1), PROVENANCE)
+        assert unfinished.exists() == spared, age
+
+
+def test_what_others_are_writing_does_not_count_towards_the_limit(tmp_path: Path) -> None:
+    cache = GenerationCache(tmp_path, max_bytes=5_000)
     cache.put(key(1), speckled(1), PROVENANCE)
-    assert (tmp_path / "holiday.png").exists()
-    assert not abandoned.exists()
+    (tmp_path / f"{key(9)}.png.{'0' * 32}.tmp").write_bytes(b"x" * 10_000)
+    cache.put(key(2), speckled(2, size=4), PROVENANCE)
+    assert cache.get(key(1)) is not None
 
 
 def test_a_flipped_bit_anywhere_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

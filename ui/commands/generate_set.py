@@ -31,7 +31,7 @@ def generate_set(
     as_json: bool,
 ) -> None:
     """Draw what is missing; with a share, no more than that; else also end the set. Prints what was done."""
-    from generation import write_whole
+    from generation import write_atomic
     from index_store import read_manifest, read_report_table
     from retrieval import SyntheticSet, card_text, finish_set
 
@@ -57,7 +57,7 @@ def generate_set(
     set_sheet(out, summary)
     copies = None if against is None else _copies(settings, out, against)
     if copies is not None:
-        write_whole(out / "README.md", card_text(made, summary, copies).encode())
+        write_atomic(out / "README.md", card_text(made, summary, copies).encode())
     if as_json:
         found = None if copies is None else copy_record(copies)
         echo_json({"set": summary, "images_per_second": summary.images_per_second, "copies": found})
@@ -66,7 +66,7 @@ def generate_set(
 
 
 def _copies(settings: Settings, out: Path, against: Path) -> CopyReport:
-    from generation import write_whole
+    from generation import write_atomic
     from retrieval import Encoder, check_copies, images_of, manifest_references
 
     encoder = Encoder(settings.encoder, device=settings.device)
@@ -74,5 +74,5 @@ def _copies(settings: Settings, out: Path, against: Path) -> CopyReport:
         references = manifest_references(against, encoder, work=settings.work_folder, progress=read)
     with progress("Checking for copies", unit="images") as check:
         report = check_copies(images_of(out), references, encoder, progress=check)
-    write_whole(out / "copy-report.json", f"{json_text(copy_record(report))}\n".encode())
+    write_atomic(out / "copy-report.json", f"{json_text(copy_record(report))}\n".encode())
     return report

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generation.atomic_write import write_whole
+from generation.atomic_write import write_atomic
 from generation.errors import TrainingDataError, TrainingError
 from generation.prompts.prompt import Encoded
 from generation.provenance import text_sha256
@@ -217,4 +217,4 @@ def _is_whole(path: Path) -> bool:
 def _save(path: Path, **tensors: torch.Tensor) -> None:
     from safetensors.torch import save
 
-    write_whole(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+    write_atomic(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))

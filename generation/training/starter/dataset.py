@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from generation.atomic_write import open_atomic
 from generation.phantom import PROFILES, Phantom, phantom_cases
 
 TRAINING_SEED = 1  # the demo's archive and the evaluation use other seeds
@@ -35,12 +36,11 @@ def draw_training_set(
     path = Path(folder) / f"phantoms-{n}-{size}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".part.npy")
-        images = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(n, size, size, 3))
-        for i, phantom in enumerate(phantoms):
-            images[i] = np.asarray(phantom.draw(size))
-            if progress is not None:
-                progress(i + 1, n)
-        images.flush()
-        unfinished.replace(path)
+        with open_atomic(path) as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for i, phantom in enumerate(phantoms):
+                file.write(np.asarray(phantom.draw(size)).tobytes())
+                if progress is not None:
+                    progress(i + 1, n)
     return PhantomSet(np.load(path, mmap_mode="r"), phantoms)

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from generation.atomic_write import new_folder, open_atomic
 from generation.phantom import PROFILES, Phantom
 from generation.phantom.reports import write_report
 from generation.phantom.wording import WORDS, Wording
@@ -118,13 +119,12 @@ def train_starter(
 
 
 def _stage(folder: Path, log: Log, run: Callable[[Path], None]) -> None:
-    """Run a stage into `folder`.part and rename: a folder that is there is finished."""
+    """Run a stage that fills `folder`, unless it is there: then it is finished."""
     if folder.exists():
         log(f"{folder.name}: done before")
         return
-    unfinished = folder.with_name(folder.name + ".part")
-    run(unfinished)
-    unfinished.rename(folder)
+    with new_folder(folder) as unfinished:
+        run(unfinished)
 
 
 def _train_reader(phantoms: PhantomSet, work: Path, folder: Path, seconds: float, log: Log) -> None:
@@ -187,9 +187,8 @@ def encode_training_set(phantoms: PhantomSet, work: Path, log: Log) -> Encoded:
     if not cache.exists():
         log("encoding latents")
         latents = (encode(vae, phantoms.images) * vae.config.scaling_factor).astype(np.float16)
-        unfinished = cache.with_suffix(".part.npy")
-        np.save(unfinished, latents)
-        unfinished.replace(cache)
+        with open_atomic(cache) as file:
+            np.save(file, latents)
     log("encoding texts")
     encoders = TextEncoders(work / "vocab", work / "text_encoder", work / "text_encoder_2")
     captions = sorted({short_caption(phantom, i % 97) for i, phantom in enumerate(phantoms.phantoms)})
