@@ -4,8 +4,7 @@ It is cut into clauses, these are ranked (main conclusion and site first, then o
 sentences, recommendations, and last the history, which is not of this specimen), and as many as fit are kept, in the
 order of the report. What is left out is returned.
 
-The words below were collected from COIN's 20 published reports, the terms of the reporting systems (Bethesda, Paris,
-Milan ...) and common report headings. They rank; they do not interpret.
+The words by which the parts are told apart are in cues.toml. They rank; they do not interpret.
 """
 
 from __future__ import annotations
@@ -16,66 +15,33 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from generation.prompts.clauses import Clause, CountTokens, clauses, longest_head, opening_specimen
+from generation.prompts.cues import alternatives
 
-_HEADINGS = {
-    "conclusion": r"diagnos[ie]s|conclusions?|impression|interpretation|result|general category",
-    "site": r"specimen|specimen type|site|source|sample|material|organ",
-    "morphology": r"microscop\w*|morphology|cytology|findings|description|(?:additional )?comments?",
-    "recommendation": r"(?:additional )?recommendations?|advice|follow-?up|management|plan",
-    "history": r"(?:clinical |medical )?(?:history|information|details|data)",
-    "other": r"(?:specimen )?adequacy|procedure|gross\w*|stain\w*|note|method\w*",
-}
-_HEADING = re.compile(
+_ROLES = ("conclusion", "site", "morphology", "recommendation", "history", "other")
+
+
+def _cues(pattern: str, flags: re.RegexFlag = re.IGNORECASE) -> re.Pattern[str]:
+    """A pattern in which each group of cues.toml stands by its name in braces."""
+    return re.compile(
+        re.sub(r"\{([a-z.]+)\}", lambda name: f"(?:{alternatives(name[1], 'condensing')})", pattern), flags
+    )
+
+
+_HEADING = _cues(
     r"^(?:(?:final|cytological|cytologic|cytopathologic|cytopathological|pathological|pathologic) )?(?:"
-    + "|".join(f"(?P<{role}>{names})" for role, names in _HEADINGS.items())
+    + "|".join(f"(?P<{role}>{{heading.{role}}})" for role in _ROLES)
     + r")\s*:"
     # What is summed up stands behind a comma, and is all of it the conclusion.
-    + r"|^(?P<summary>in (?:summary|conclusion)|to (?:summari[sz]e|conclude)|overall|taken together)\s*,",
-    re.IGNORECASE,
+    + r"|^(?P<summary>{summary})\s*,"
 )
-_SITE = re.compile(
-    r"\b(?:cervi\w+|endocervi\w+|vagin\w+ smear|pap smear|thyroid|isthmus|urin\w+|bladder|ureter\w*|renal pelvis|"
-    r"pleural?|peritone\w+|pericardi\w+|abdominal|ascit\w+|effusions?|lavage|washings?|brushings?|"
-    r"sputum|bronch\w+|lungs?|trachea\w*|mediastin\w+|breasts?|nipple|axilla\w*|salivary|parotid|submandibular|sublingual|"
-    r"lymph nodes?|lymph|pancrea\w+|bile|biliary|liver|hepatic|kidney|adrenal|ovar\w+|endometri\w+|"
-    r"cerebrospinal|csf|brain|skin|bone|soft tissue|oesophag\w+|esophag\w+|stomach|gastric|anal|rectal|"
-    r"fine[- ]needle|fna|aspirat\w+|neck|prostat\w+|testi\w+)\b",
-    re.IGNORECASE,
-)
-# Abbreviations of categories, written in capitals.
-_CATEGORY = re.compile(
-    r"\b(?:NILM|ASC-?US|ASC-?H|LSIL|HSIL|SIL|AGC|AIS|SCC|AUS|FLUS|AUC|S?HGUC|NHGUC|LGUN|SFM|SUMP|PTC|MTC)\b"
-    r"|(?i:\bno intraepithelial lesion|\bnegative for intraepithelial|\bsquamous intraepithelial lesion)"
-)
-_CUE = re.compile(
-    r"\b(?:consistent with|compatible with|in keeping with|are those of|considered(?: to be)?|diagnos\w+ (?:of|is|as)|"
-    r"indicat(?:es?|ing|ive of)|suspicious for|suspected|positive for|negative for|no evidence of|"
-    r"(?:did not find|does not show|do not show|no|without) (?:\w+ ){0,2}(?:cancer|malignan\w+|tumou?r|neoplas\w+)|"
-    r"cannot be (?:ruled out|excluded)|favou?r(?:s|ed|ing)?|in line with|represent(?:s|ing)?|"
-    r"suggest(?:s|ing|ive of)?(?! (?:colposcopy|biopsy|follow|repeat|further|clinical|excision|review|correlat)))\b",
-    re.IGNORECASE,
-)
+_SITE = _cues(r"\b{site}\b")
+_CATEGORY = _cues(r"\b{category.code}\b|(?i:\b{category.words})", re.NOFLAG)
+_CUE = _cues(r"\b{conclusion}\b")
 # Where a run-on clause is cut: before the words of a conclusion, and before its heading where no full stop precedes it.
-_CUT = re.compile(rf"{_CUE.pattern}|\b(?:{_HEADINGS['conclusion']})\s*:", re.IGNORECASE)
-_DISEASE = re.compile(
-    r"\b(?:\w*carcinomas?|lymphomas?|melanomas?|sarcomas?|blastomas?|adenomas?|mesotheliomas?|malignan\w+|neoplas\w+|"
-    r"cancers?|tumou?rs?|dysplas\w+|metasta\w+|benign|vaginosis|candid\w+|trichomon\w+|thyroiditis|goit(?:er|re)|"
-    r"hyperplas\w+|reactive|inflammation|granuloma\w*|non-?diagnostic|unsatisfactory)\b",
-    re.IGNORECASE,
-)
-_RECOMMENDATION = re.compile(
-    r"\b(?:recommend\w*|advis\w+|suggest(?:ed)? (?:colposcopy|biopsy|follow|repeat|further|clinical|excision|review)|"
-    r"correlat\w+|follow[- ]?up|please|repeat (?:smear|fna|cytology|sampling)|"
-    r"further (?:clinical |investigation|exam))",
-    re.IGNORECASE,
-)
-_MORPHOLOGY = re.compile(
-    r"\b(?:\w*cells?|\w*cellular\w*|\w*nucle\w+|cytoplasm\w*|\w*chromat\w+|background|clusters?|sheets?|"
-    r"papilla\w*|gland\w*|\w*epitheli\w+|squam\w+|follic\w+|colloid|lymphocyt\w*|neutrophil\w*|macrophage\w*|"
-    r"histiocyt\w*|necro\w+|mitot\w+|mitos\w+|vacuol\w*|mucin\w*|arrange\w*|pattern\w*|moulding|molding|koilocyt\w*|kerati\w+|smears?|"
-    r"psammoma|mesotheli\w+|urotheli\w+|blood\w*|debris|diathesis|crowd\w+|overlapp\w+|enlarged|membrane\w*)\b",
-    re.IGNORECASE,
-)
+_CUT = _cues(r"\b{conclusion}\b|\b{heading.conclusion}\s*:")
+_DISEASE = _cues(r"\b{disease}\b")
+_RECOMMENDATION = _cues(r"\b{advice}")
+_MORPHOLOGY = _cues(r"\b{morphology}\b")
 
 
 class _Role(enum.IntEnum):
