@@ -1,4 +1,4 @@
-from .atomic_write import write_whole as write_whole
+from .atomic_write import write_atomic as write_atomic
 from .cache import GenerationCache as GenerationCache
 from .errors import BlankImageError as BlankImageError
 from .errors import DeviceError as DeviceError
