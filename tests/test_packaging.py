@@ -54,7 +54,23 @@ def test_the_wheel_holds_the_code_the_view_and_the_starter(wheel: Path) -> None:
     assert (expected - training) - names == set()
     assert training & names == set()
     assert [name for name in names if name.endswith(".pyc") or name.startswith(("tests", "benchmarks"))] == []
-    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_holds_the_licences_of_code_and_weights(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    texts = {
+        name.partition(".dist-info/licenses/")[2]: archive.read(name).decode()
+        for name in archive.namelist()
+        if ".dist-info/licenses/" in name
+    }
+    weights = {f"{folder}/LICENSE" for folder in STARTERS}
+    assert set(texts) == {"LICENSE", "retrieval/starter/ATTRIBUTION.md", *weights}
+    assert all("Apache License" in text for name, text in texts.items() if name.endswith("LICENSE"))
+    notices = texts["retrieval/starter/LICENSE"]
+    assert "Copyright (c) 2017 shenggan" in notices and "Permission is hereby granted" in notices
+    assert "CC BY 4.0" in notices and "Rezende" in notices and "Balci" in notices
+    metadata = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    assert archive.read(metadata).decode().count("License-File: ") == len(texts)
 
 
 def test_the_wheel_runs_from_any_folder(wheel: Path, tmp_path: Path) -> None:

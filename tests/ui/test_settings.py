@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from ui.errors import SettingError
-from ui.settings import SETTINGS, Settings, settings_table
-
-ROOT = Path(__file__).parents[2]
+from ui.settings import SETTINGS, Settings
 
 
 def test_defaults_are_accepted_by_their_own_rules() -> None:
@@ -48,8 +46,3 @@ def test_the_cache_follows_the_xdg_variable(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("XDG_CACHE_HOME", "elsewhere")
     assert Settings().cache_folder == Path("elsewhere/coin/generated")
     assert Settings(cache="mine").cache_folder == Path("mine")
-
-
-def test_the_documentation_shows_the_table_in_force() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert settings_table() in readme
