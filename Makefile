@@ -6,7 +6,7 @@ STAMP := $(VENV)/lock-installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo ui test test-faults test-cluster fuzz check lock wheel clean
+.PHONY: help env demo ui test test-slow mutants test-faults test-cluster fuzz check lock wheel clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -31,21 +31,29 @@ ui: env ## Open the view on the demo archive
 
 # One thread: torch with two was measured 10 to 25 times slower than with one beside other busy processes. Files are dealt
 # to a process a core, each file whole, so that what its tests share is made once.
-test: check ## Check, then run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+
+test: env ## Run the tests (four minutes on two cores; make test-slow runs the others)
+	$(PYTEST)
+
+test-slow: env ## Run the slow tests: whole trainings, crashes and faults, the browser, the benchmarks, the documents' commands
+	$(PYTEST) -m slow
+
+mutants: env ## Change lines at random and see that a test fails (a seeded sample; half an hour)
+	$(BIN)/python -m tests.mutants
 
 fuzz: env ## Try 10,000 hostile manifests and as many images (make test tries a few)
-	OMP_NUM_THREADS=1 COIN_FUZZ=10000 $(BIN)/python -m pytest tests/index_store/test_fuzz.py
+	OMP_NUM_THREADS=1 COIN_FUZZ=10000 $(BIN)/python -m pytest -m "" tests/index_store/test_fuzz.py
 
 test-faults: env ## Kill the archive at every operation on files, and try many more sequences of calls (half an hour)
-	COIN_TEST_FAULTS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/index_store/test_faults.py \
+	COIN_TEST_FAULTS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m "" tests/index_store/test_faults.py \
 		tests/index_store/test_crash.py tests/index_store/test_stateful.py
 
 test-cluster: env ## The tests that start clusters: Ray on two nodes, PostgreSQL and Milvus with several processes (minutes)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python "ray>=2.50"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster
 
-check: env ## Lint, formatting, types
+check: env ## Lint, formatting, types (what .ci/run and the pre-commit hook run first)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -59,4 +67,4 @@ wheel: env ## Build the wheel into dist/
 	$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python
 
 clean: ## Remove the environment, the demo and what was built
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants site

@@ -72,6 +72,8 @@ TOP_LEVEL = {
     "benchmarks",
     ".ci",
     ".gitignore",
+    ".pre-commit-config.yaml",
+    "mkdocs.yml",
     "pyproject.toml",
     "requirements.lock",
     "README.md",

@@ -1,0 +1,322 @@
+"""Mutation testing of a seeded sample: does a test fail when a line is changed? (`make mutants`)
+
+    python -m tests.mutants --sample 120 --seed 7
+    python -m tests.mutants --sample 40 --only retrieval/search retrieval/evaluation
+    python -m tests.mutants --lines retrieval/search/fusion.py:120
+
+The tests run once under coverage, which records which test executes which line. Each mutant (one change by one of
+cosmic-ray's operators, or a swap of `min` and `max`) is then written into a copy of the checkout, and the tests that
+cover its line run until one fails. Modules are sampled in proportion to the number of places that can be changed, and
+each place is equally likely. Annotations, docstrings and `if TYPE_CHECKING` are left alone.
+
+A survivor is printed with its change. `tests/equivalent_mutants.txt` names those that change nothing that can be
+observed (file, function and the changed line); they are counted apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Queue
+from typing import Any, ClassVar
+
+import cosmic_ray.plugins
+import parso
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.operators.operator import Example, Operator
+from coverage import CoverageData
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("generation", "index_store", "retrieval", "ui")
+LEFT_OUT = ("/training/starter/",)
+"""Not in the wheel."""
+CACHE = ROOT / ".mutants"
+EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
+SECONDS = 60.0
+"""Of tests chosen for one mutant, as they took unchanged."""
+PATIENCE = 4
+"""How many times as long as unchanged the tests may take, and a minute: a mutant that loops is killed by that."""
+COMPARISONS = {"Eq": ("NotEq",), "NotEq": ("Eq",), "Lt": ("LtE", "GtE"), "LtE": ("Lt", "Gt"), "Gt": ("GtE", "LtE")}
+COMPARISONS |= {"GtE": ("Gt", "Lt"), "Is": ("IsNot",), "IsNot": ("Is",)}
+ARITHMETIC = {"Add": "Sub", "Sub": "Add", "Mul": "Div", "Div": "Mul", "FloorDiv": "Mul", "Mod": "Mul", "Pow": "Mul"}
+ARITHMETIC |= {"BitOr": "BitAnd", "BitAnd": "BitOr"}
+OTHERS = (
+    "AddNot", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd",
+    "ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "ExceptionReplacer", "NumberReplacer",
+    "ZeroIterationForLoop", "ReplaceUnaryOperator_Delete_USub", "ReplaceUnaryOperator_Delete_Not",
+)  # fmt: skip
+
+
+class SwapMinMax(Operator):
+    """`min` for `max`, `maximum` for `minimum`, `argmax` for `argmin`, and the other way round."""
+
+    PAIRS = (("min", "max"), ("minimum", "maximum"), ("argmin", "argmax"), ("fmin", "fmax"))
+    SWAPPED: ClassVar = {a: b for pair in PAIRS for a, b in (pair, pair[::-1])}
+
+    def mutation_positions(self, node: Any) -> Iterator[Any]:
+        if isinstance(node, parso.python.tree.Name) and node.value in self.SWAPPED:
+            following = node.get_next_leaf()
+            if following is not None and following.value == "(":
+                yield node.start_pos, node.end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        return parso.python.tree.Name(self.SWAPPED[node.value], node.start_pos, prefix=node.prefix)
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        return (Example("x = min(1, 2)", "x = max(1, 2)"),)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one module."""
+
+    path: str
+    line: int
+    operator: str
+    occurrence: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line} {self.operator}"
+
+
+def operators() -> dict[str, Operator]:
+    names = [f"ReplaceComparisonOperator_{a}_{b}" for a, others in COMPARISONS.items() for b in others]
+    names += [f"ReplaceBinaryOperator_{a}_{b}" for a, b in ARITHMETIC.items()]
+    made = {name: cosmic_ray.plugins.get_operator(f"core/{name}")() for name in (*names, *OTHERS)}
+    return {**made, "SwapMinMax": SwapMinMax()}
+
+
+def sites(path: Path) -> dict[tuple[int, int], list[Mutant]]:
+    """The mutants of a module by the place that they change."""
+    source = path.read_text(encoding="utf-8")
+    skipped = skipped_lines(ast.parse(source))
+    annotated = annotation_spans(ast.parse(source))
+    found: dict[tuple[int, int], list[Mutant]] = defaultdict(list)
+    nodes = list(ast_nodes(get_ast(source)))
+    for name, operator in operators().items():
+        positions = (place for node in nodes for place in operator.mutation_positions(node))
+        for occurrence, (start, end) in enumerate(positions):
+            inside = any(first <= start and end <= last for first, last in annotated)
+            if start[0] not in skipped and not inside:
+                found[start].append(Mutant(path.relative_to(ROOT).as_posix(), start[0], name, occurrence))
+    return found
+
+
+def skipped_lines(tree: ast.Module) -> set[int]:
+    """Imports, names of types, and what runs for type checkers alone."""
+    found: set[int] = set()
+    for node in ast.walk(tree):
+        checking = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        alias = isinstance(node, ast.Assign) and "NDArray" in ast.unparse(node.value)
+        if checking or alias or isinstance(node, ast.Import | ast.ImportFrom):
+            found.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return found
+
+
+def annotation_spans(tree: ast.Module) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    parts: list[ast.expr | None] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            parts.append(node.returns)
+        elif isinstance(node, ast.arg | ast.AnnAssign):
+            parts.append(node.annotation)
+    return [
+        ((part.lineno, part.col_offset), (part.end_lineno or 0, part.end_col_offset or 0))
+        for part in parts
+        if part is not None
+    ]
+
+
+def sampled(paths: Sequence[Path], count: int, seed: int) -> list[Mutant]:
+    places = [mutants for path in paths for _, mutants in sorted(sites(path).items())]
+    rng = random.Random(seed)
+    return [rng.choice(mutants) for mutants in rng.sample(places, min(count, len(places)))]
+
+
+@dataclass(frozen=True)
+class Covering:
+    """Which tests execute which lines, and how long each test takes."""
+
+    lines: dict[str, dict[int, list[str]]]
+    seconds: dict[str, float]
+
+    def tests(self, mutant: Mutant) -> list[str]:
+        """Those that cover the line, the nearest first, up to `SECONDS`; a module's constants: the tests beside it."""
+        mirrored = f"tests/{mutant.path.rpartition('/')[0]}"
+        named = set(self.lines.get(mutant.path, {}).get(mutant.line, []))
+        if not named:  # run at import
+            named = {test for lines in self.lines.get(mutant.path, {}).values() for test in lines}
+        ordered = sorted(named, key=lambda test: (not test.startswith(mirrored), self.seconds.get(test, 1.0), test))
+        chosen, total = [], 0.0
+        for test in ordered:
+            total += self.seconds.get(test, 1.0)
+            if total > SECONDS and chosen:
+                break
+            chosen.append(test)
+        return chosen
+
+
+def covering(fresh: bool) -> Covering:
+    """What covers what, measured on the checkout as it is (`.mutants/` keeps it)."""
+    kept = CACHE / "covering.json"
+    if fresh or not kept.exists():
+        CACHE.mkdir(exist_ok=True)
+        report = CACHE / "tests.xml"
+        arguments = ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile", "--cov-context=test", "--cov-report="]
+        arguments += [f"--cov={package}" for package in PACKAGES]
+        run_tests(
+            ROOT,
+            [*arguments, f"--junitxml={report}", "-o", "junit_family=xunit1"],
+            {"COVERAGE_FILE": CACHE / "coverage"},
+        )
+        data = CoverageData(str(CACHE / "coverage"))
+        data.read()
+        lines: dict[str, dict[int, list[str]]] = {}
+        for name in data.measured_files():
+            contexts = data.contexts_by_lineno(name)
+            tests = {n: sorted({c.rpartition("|")[0] for c in names if c}) for n, names in contexts.items()}
+            lines[Path(name).relative_to(ROOT).as_posix()] = {n: named for n, named in tests.items() if named}
+        kept.write_text(json.dumps({"lines": lines, "seconds": seconds_of(report)}), encoding="utf-8")
+    document = json.loads(kept.read_text(encoding="utf-8"))
+    by_line = {path: {int(n): tests for n, tests in lines.items()} for path, lines in document["lines"].items()}
+    return Covering(by_line, document["seconds"])
+
+
+def seconds_of(report: Path) -> dict[str, float]:
+    found = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        inner = case.get("classname", "").removeprefix(case.get("file", "").removesuffix(".py").replace("/", "."))
+        parts = [case.get("file", ""), *filter(None, inner.split(".")), case.get("name", "")]
+        found["::".join(parts)] = float(case.get("time", 0))
+    return found
+
+
+def run_tests(folder: Path, arguments: Iterable[str], environment: dict[str, Any], timeout: float | None = None) -> int:
+    """pytest's exit status in `folder`; 1 where it had to be stopped."""
+    told = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    told |= {name: str(value) for name, value in environment.items()}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=told, timeout=timeout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        return 1
+    return done.returncode
+
+
+def survives(mutant: Mutant, folder: Path, known: Covering) -> bool:
+    """Whether no test fails on it. Raises RuntimeError where the operator changes nothing."""
+    tests = known.tests(mutant)
+    if not tests:
+        return True
+    path = folder / mutant.path
+    source = path.read_text(encoding="utf-8")
+    changed = mutate_code(source, operators()[mutant.operator], mutant.occurrence)
+    if changed is None or changed == source:
+        raise RuntimeError(f"{mutant} changes nothing")
+    expected = sum(known.seconds.get(test, 1.0) for test in tests)
+    path.write_text(changed, encoding="utf-8")
+    try:
+        # 5: the tests were not found, which says nothing about the mutant and must not count as killed.
+        status = run_tests(folder, ["-x", "-m", "", *tests], {}, timeout=PATIENCE * expected + 60)
+        if status not in (0, 1, 2, 3, 4):
+            raise RuntimeError(f"pytest ended with {status} on {mutant}")
+        return status == 0
+    finally:
+        path.write_text(source, encoding="utf-8")
+
+
+def change_of(mutant: Mutant) -> str:
+    """The changed line, before and after."""
+    source = (ROOT / mutant.path).read_text(encoding="utf-8")
+    changed = str(mutate_code(source, operators()[mutant.operator], mutant.occurrence))
+    before, after = source.splitlines()[mutant.line - 1], changed.splitlines()[mutant.line - 1]
+    return f"    - {before.strip()}\n    + {after.strip()}"
+
+
+def is_equivalent(mutant: Mutant) -> bool:
+    """Whether `equivalent_mutants.txt` names it: `path | operator | the line, unchanged`."""
+    line = (ROOT / mutant.path).read_text(encoding="utf-8").splitlines()[mutant.line - 1].strip()
+    named = EQUIVALENT.read_text(encoding="utf-8").splitlines() if EQUIVALENT.exists() else []
+    return f"{mutant.path} | {mutant.operator} | {line}" in named
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sample", type=int, default=120)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", default=PACKAGES, help="folders or modules")
+    parser.add_argument("--lines", nargs="*", default=(), help="path:line; all mutants of these lines")
+    parser.add_argument("--jobs", type=int, default=min(8, os.cpu_count() or 1))
+    parser.add_argument("--fresh", action="store_true", help="measure anew which tests cover which lines")
+    options = parser.parse_args()
+    wanted = [ROOT / name for name in options.only]
+    paths = sorted({p for one in wanted for p in ([one] if one.is_file() else one.rglob("*.py"))})
+    paths = [path for path in paths if not any(part in path.as_posix() for part in LEFT_OUT)]
+    if options.lines:
+        asked = {(line.rpartition(":")[0], int(line.rpartition(":")[2])) for line in options.lines}
+        every = [m for name in sorted({n for n, _ in asked}) for ms in sites(ROOT / name).values() for m in ms]
+        mutants = [mutant for mutant in every if (mutant.path, mutant.line) in asked]
+    else:
+        mutants = sampled(paths, options.sample, options.seed)
+    known = covering(options.fresh)
+    started, survivors = time.monotonic(), []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
+        folders: Queue[Path] = Queue()
+        for number in range(options.jobs):
+            folders.put(copy_of_checkout(Path(scratch) / str(number)))
+
+        def tried(mutant: Mutant) -> bool:
+            folder = folders.get()
+            try:
+                return survives(mutant, folder, known)
+            finally:
+                folders.put(folder)
+
+        with ThreadPoolExecutor(options.jobs) as pool:
+            for mutant, survived in zip(mutants, pool.map(tried, mutants), strict=True):
+                verdict = "survived" if survived else "killed"
+                if survived and is_equivalent(mutant):
+                    verdict = "equivalent"
+                elif survived:
+                    survivors.append(mutant)
+                print(f"{verdict:10} {mutant} ({len(known.tests(mutant))} tests)", flush=True)
+                if survived:
+                    print(change_of(mutant), flush=True)
+    total = len(mutants)
+    print(f"{total - len(survivors)} of {total} killed or equivalent, {len(survivors)} survived, "
+          f"in {time.monotonic() - started:.0f} s")  # fmt: skip
+    sys.exit(len(survivors) > total // 10)
+
+
+def copy_of_checkout(target: Path) -> Path:
+    """The files that git tracks, beside a link to the shared data where the checkout has it."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        (target / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / "checkout" / name)
+    shared = ROOT.parent / "shared"
+    if shared.exists():
+        (target / "shared").symlink_to(shared)
+    return target / "checkout"
+
+
+if __name__ == "__main__":
+    main()
