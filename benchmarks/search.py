@@ -87,7 +87,7 @@ def measure(
         "memory, B a vector": round(status.memory_bytes / size),
         "mapped and saved files, B a vector": {suffix: round(n / size) for suffix, n in files.items()},
     }
-    index = archive._index._follower.index  # type: ignore[union-attr]
+    index = archive._index._current.index  # type: ignore[union-attr]
     assert isinstance(index, FaissIndex)
     others = {
         "numpy": by_numpy(vectors),
@@ -98,7 +98,7 @@ def measure(
     for name, where in _filters():
         permitted = _permitted(archive, where, size)
         truth = _truth(vectors, queries, permitted)
-        selection, _ = archive._index._filters.selection(_reader(archive), where, archive.revision)
+        selection, _ = archive._index.filters.selection(_reader(archive), where, archive.revision)
         ours: dict[str, Search] = {
             "archive": lambda q, where=where: _hits(archive.search(q, K, where=where, fingerprint=FINGERPRINT)),
             "index": lambda q, chosen=selection: [
@@ -158,7 +158,7 @@ def _timed(search: Search, queries: np.ndarray, truth: list[set[int]]) -> dict[s
 
 def _cold(archive: Archive, where: CaseFilter, queries: np.ndarray) -> float:
     """The first search by a filter, before the images that it permits are known, in ms."""
-    archive._index._filters._kept.clear()
+    archive._index.filters._kept.clear()
     started = time.perf_counter()
     archive.search(queries[:1], K, where=where, fingerprint=FINGERPRINT)
     return round(1e3 * (time.perf_counter() - started), 1)

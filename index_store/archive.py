@@ -38,11 +38,9 @@ from index_store.files.image_store import ImageStore
 from index_store.maintenance.backup_folder import CARD as BACKUP_CARD
 from index_store.maintenance.backup_folder import UNFINISHED
 from index_store.maintenance.restore import Restoration, restore
-from index_store.milvus.connection import MilvusServer
-from index_store.milvus.search import SharedSearch
 from index_store.records import NewImage
-from index_store.search.local_search import IndexedSearch
-from index_store.search.protocols import Search
+from index_store.search.protocols import ArchiveParts
+from index_store.vector_engines import engine_for
 from index_store.vectors import checked_vectors
 
 if TYPE_CHECKING:
@@ -71,12 +69,9 @@ class Archive(ArchiveUpkeep):
                 f"{catalog.name} holds another archive ({self.name}) than the one that {path} belongs to. Put right "
                 f"what {path / CARD} says."
             )
-        self._index: Search
-        if card is not None and card.vectors:
-            server = MilvusServer(card.vectors, path)
-            self._index = SharedSearch(catalog, self._images, server, self.uuid, self._writer_lock)
-        else:
-            self._index = IndexedSearch(catalog, self._images, path / "index", self.uuid, self._writer_lock)
+        parts = ArchiveParts(path, self.uuid, catalog, self._images, self._writer_lock)
+        address = card.vectors if card is not None else ""
+        self._index = engine_for(address).open(parts, address)
 
     @classmethod
     def create(cls, path: Path | str, *, name: str = "", catalog: str = "", vectors: str = "") -> Archive:
@@ -87,12 +82,14 @@ class Archive(ArchiveUpkeep):
             catalog: URL of a PostgreSQL database, without a password (see `postgres_database.py`), that keeps the
                 records in place of a SQLite file in the folder. One archive to a database or schema.
             vectors: address of a Milvus server that searches in place of FAISS within the process, without a login
-                (see `milvus_server.py`); or the name of a milvus-lite file in the folder, to try it.
+                (see `milvus/connection.py`); or the name of a milvus-lite file in the folder, to try it. Other engines
+                have addresses of their own (`vector_engines.py`).
 
         Raises:
             AlreadyAnArchiveError: the folder holds an archive, or other files; or the database does.
             StorageError: it cannot be made there.
         """
+        engine_for(vectors)  # an address that cannot be meant is refused before anything is made
         make_archive(Path(path), name, catalog=catalog, vectors=vectors)
         return cls.open(path)
 
@@ -208,7 +205,7 @@ class Archive(ArchiveUpkeep):
             encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
         rows = checked_vectors(vectors, dim=encoder.dim, count=len(items))
         with self.writer():
-            self._index.follow()  # from here on it has seen everything, and need not be read anew afterwards
+            self._index.sync()  # from here on it has seen everything, and need not be read anew afterwards
             encoded = {} if in_place else encode_missing(self._catalog, self._images, items)
             names = [image.stored.name for image in encoded.values()]
             if names:
@@ -227,7 +224,7 @@ class Archive(ArchiveUpkeep):
                 with contextlib.suppress(ArchiveError, OSError):
                     loose_files.collect(self._catalog, self._images)
                 raise
-            self._index.follow()
+            self._index.sync()
         return added
 
     def update(self, items: Sequence[PlannedImage]) -> int:
@@ -262,7 +259,7 @@ class Archive(ArchiveUpkeep):
                 CaseReader(session, self._images).case(case_key)
                 removed = remove_case(session, case_key)
                 advance(session)
-            self._index.follow()
+            self._index.sync()
             with explained(self.path):
                 loose_files.collect(self._catalog, self._images)
             self._catalog.erase_removed()

@@ -101,7 +101,7 @@ class ArchiveUpkeep(ArchiveReading):
                 stored = reembedding.put_vectors(session, encoder.id, image_ids, rows)
                 if stored:
                     advance(session)
-            self._index.follow()
+            self._index.sync()
         return stored
 
     # Encoders
@@ -149,7 +149,7 @@ class ArchiveUpkeep(ArchiveReading):
                     session, require_known(session, fingerprint), without_reports=without_reports
                 )
                 advance(session)
-            self._index.follow()
+            self._index.sync()
 
     def drop_encoder(self, fingerprint: str) -> int:
         """Delete all vectors of an encoder that does not answer searches, and its saved index. Returns how many images

@@ -33,7 +33,7 @@ from index_store.records import (
     Owner,
     StoredReport,
 )
-from index_store.search.protocols import Search
+from index_store.search.protocols import VectorSearch
 from index_store.vectors import Ids, Vectors
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ArchiveReading:
     uuid: str
     _catalog: Catalog
     _images: ImageStore
-    _index: Search
+    _index: VectorSearch
 
     @property
     def encoder(self) -> EncoderInfo | None:
@@ -223,12 +223,12 @@ class ArchiveReading:
     @property
     def notes(self) -> tuple[str, ...]:
         """What happened to the index since opening (such as "rebuilt, because …"). Loads it where it is not yet."""
-        self._index.follow()
+        self._index.sync()
         return tuple(self._index.notes)
 
     def status(self) -> ArchiveStatus:
         """The archive in figures."""
-        follower = self._index.follow()
+        follower = self._index.sync()
         with self._catalog.reading() as session:
             facets = CaseReader(session, self._images).facets()
             return status_of(session, self.path, self._catalog.name, facets, follower, self._index.notes)

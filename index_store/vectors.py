@@ -1,4 +1,4 @@
-"""What an archive asks of a vector index, whichever engine stands behind it."""
+"""Vectors, their positions in the change log, and what an archive needs of a vector index of any engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNIT_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Selection:
-    """The images a search may answer with: those named, or (`excluding`) all but those."""
+    """The images that a search may return: those in `ids`, or, where `excluding`, all but those."""
 
     ids: Ids
     excluding: bool = False
@@ -30,28 +30,33 @@ class Selection:
 class VectorIndex(Protocol):
     """Unit vectors under image ids, searched by inner product.
 
-    An index is told what to hold and never decides it: it follows the change log of the catalog
-    (`index_follower.py`). Searches may run side by side; `add` and `remove` need exclusion, which the caller sees to.
+    An index is derived: the caller adds and removes what the change log of the catalog says. Searches may run side by
+    side; `add` and `remove` need exclusion, which the caller provides.
     """
 
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """Number of dimensions of a vector."""
 
     @property
-    def count(self) -> int: ...
+    def count(self) -> int:
+        """Number of vectors."""
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
         """Add vectors under ids that are not in the index yet."""
 
     def remove(self, ids: Ids) -> None:
-        """Remove these ids; those not there are passed over."""
+        """Remove these ids. Those that the index does not hold are ignored."""
 
     def search(self, queries: Vectors, k: int, *, selection: Selection | None = None) -> list[list[tuple[int, float]]]:
         """For each query the k best of the selection as (id, score), fewer where it holds fewer.
 
-        The selection is applied before ranking; scores are those of the vectors, equal ones are ordered by id, and the
-        order does not depend on what else is in the batch. Exact where a selection names ids; without one, or where it
-        only leaves some out, exact or at a recall that the index has measured and states.
+        The selection is applied before ranking. Scores are inner products of the vectors, equal ones are ordered by id,
+        and a query's ranking does not depend on the others in the batch. Exact where a selection names ids; without a
+        selection, or where it only excludes some ids, exact or at the recall that the index has measured and states.
+
+        Args:
+            queries: float32[n, dim], rows of unit length.
         """
 
 
@@ -85,7 +90,20 @@ def checked_vectors(vectors: object, *, dim: int, count: int | None = None, of: 
 
 @dataclass(frozen=True)
 class LogPosition:
-    """A place in the change log. (0, 0) is before its first entry."""
+    """A position in the change log: the last entry that was applied. (0, 0) is before the first one."""
 
     sequence: int = 0
     token: int = 0
+    """A random number of that entry, by which two logs of the same length are told apart."""
+
+
+@dataclass(frozen=True)
+class IndexIdentity:
+    """The archive and the encoder that an index belongs to. The names of the fields are stored with a saved index."""
+
+    archive: str
+    """The archive's uuid."""
+    fingerprint: str
+    """The encoder's."""
+    dim: int
+    """Number of dimensions of a vector."""

@@ -38,6 +38,7 @@ LAYERS = {
         {"catalog", "index"},
         {"search"},
         {"maintenance", "milvus"},
+        {"vector_engines"},
         {"archive_queries"},
         {"archive_maintenance"},
         {"archive"},

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable
 
 import numpy as np
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from index_store.catalog.models import ChangeRow, EmbeddingRow
@@ -39,6 +39,20 @@ def log_head(session: Session) -> LogPosition:
     return LogPosition(*row) if row else LogPosition()
 
 
+def is_of_this_log(session: Session, position: LogPosition) -> bool:
+    """Whether the log has this entry: an index at another position followed the log of another database."""
+    if position == LogPosition():
+        return True
+    token = session.scalar(select(ChangeRow.token).where(ChangeRow.sequence == position.sequence))
+    return token == position.token
+
+
+def stored_count(session: Session, encoder_id: int) -> int:
+    """Number of vectors stored for an encoder."""
+    query = select(func.count()).select_from(EmbeddingRow).where(EmbeddingRow.encoder_id == encoder_id)
+    return session.scalar(query) or 0
+
+
 def stored_vectors(session: Session, encoder_id: int, image_ids: Ids, dim: int) -> tuple[Ids, Vectors]:
     """The vectors stored for these images, in order of id; images without one are left out."""
     found: list[tuple[int, bytes]] = []
@@ -49,10 +63,15 @@ def stored_vectors(session: Session, encoder_id: int, image_ids: Ids, dim: int) 
             .where(EmbeddingRow.encoder_id == encoder_id, EmbeddingRow.image_id.in_(wanted))
             .order_by(EmbeddingRow.image_id)
         )
-    return _arrays(found, dim)
+    return vectors_from_rows(found, dim)
 
 
-def _arrays(rows: Iterable[tuple[int, bytes]], dim: int) -> tuple[Ids, Vectors]:
+def vectors_from_rows(rows: Iterable[tuple[int, bytes]], dim: int) -> tuple[Ids, Vectors]:
+    """Rows of (id, stored vector) as arrays: int64[n] and float32[n, dim].
+
+    Raises:
+        StorageError: a stored vector does not have `dim` dimensions.
+    """
     pairs = list(rows)
     ids = np.array([image_id for image_id, _ in pairs], dtype=np.int64)
     damaged = [image_id for image_id, vector in pairs if len(vector) != dim * VECTOR_TYPE.itemsize]

@@ -11,10 +11,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from index_store.atomic_write import sync_folder, temporary_name, write_durably
-from index_store.errors import NotAnArchiveError, StorageError
+from index_store.errors import NotAnArchiveError
 
 FORMAT = 1
 CARD = "archive.json"
@@ -74,24 +73,3 @@ def publish(folder: Path) -> None:
     """Make the announced card the folder's. From here on there is an archive."""
     announced(folder).replace(folder / CARD)
     sync_folder(folder)
-
-
-def checked_uri(text: str) -> str:
-    """The address of a Milvus server, or the path of a milvus-lite file.
-
-    Raises:
-        StorageError: it is neither, or holds a login; does not repeat it.
-    """
-    parts = urlsplit(text)
-    if "@" in text:
-        raise StorageError(
-            f"The address of Milvus holds a login, and is stored and shown. Leave it out, and give it as {TOKEN}."
-        )
-    if not (parts.scheme in ("http", "https") and parts.netloc) and not (text.endswith(".db") and not parts.scheme):
-        raise StorageError(
-            "The address of Milvus looks like http://HOST:19530 (or https://…), or is a file of milvus-lite, NAME.db."
-        )
-    return text
-
-
-TOKEN = "COIN_MILVUS_TOKEN"

@@ -17,7 +17,7 @@ from index_store.catalog.catalog import Catalog
 from index_store.catalog.databases.migrations import apply_next, current_version, schema_version
 from index_store.catalog.databases.postgres_database import PostgresDatabase
 from index_store.catalog.databases.sqlite_database import SqliteDatabase
-from index_store.catalog.descriptor import CARD, ArchiveDescriptor, checked_uri
+from index_store.catalog.descriptor import CARD, ArchiveDescriptor
 from index_store.catalog.models import ArchiveRow
 from index_store.errors import AlreadyAnArchiveError, NotAnArchiveError, StorageError
 from index_store.files.locks import WriterLock
@@ -29,9 +29,7 @@ LOCK_FILES = {"writer.lock", "writer.txt"}
 def make_archive(path: Path, name: str, *, catalog: str = "", vectors: str = "") -> None:
     """A new, empty archive in the folder `path`: wholly there, or not at all. Raises as `Archive.create` does."""
     database = PostgresDatabase(catalog) if catalog else None
-    new = ArchiveDescriptor(
-        str(uuid.uuid4()), database.url if database else "", checked_uri(vectors) if vectors else ""
-    )
+    new = ArchiveDescriptor(str(uuid.uuid4()), database.url if database else "", vectors)
     with explained(path):
         is_new = not path.exists()
         path.mkdir(parents=True, exist_ok=True)

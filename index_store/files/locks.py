@@ -1,4 +1,4 @@
-"""Who may do what at the same time: one writer to an archive, and within a process many searches or one change."""
+"""The right to change an archive: one writer at a time among the processes of one machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from threading import Condition
 
 from filelock import FileLock, Timeout
 
@@ -76,42 +75,3 @@ def signature() -> tuple[str, str]:
 
 def _since() -> str:
     return f"since {datetime.now():%Y-%m-%d %H:%M}"
-
-
-class SearchLock:
-    """Many searches side by side, or one change of the index: a change waits for searches at work, and holds up
-    those that come after it, so that it is not put off for ever."""
-
-    def __init__(self) -> None:
-        self._condition = Condition()
-        self._searching = 0
-        self._changing = False
-        self._waiting = 0
-
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        with self._condition:
-            self._condition.wait_for(lambda: not self._changing and not self._waiting)
-            self._searching += 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._searching -= 1
-                self._condition.notify_all()
-
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        with self._condition:
-            self._waiting += 1
-            try:
-                self._condition.wait_for(lambda: not self._changing and not self._searching)
-                self._changing = True
-            finally:
-                self._waiting -= 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._changing = False
-                self._condition.notify_all()

@@ -20,7 +20,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,22 +33,11 @@ from index_store.index.recall_tuning import IndexSizes, Tuning
 from index_store.index.refinement_codes import FineCodes, code_size, header_bytes
 from index_store.index.searcher import IndexState
 from index_store.index.vector_file import DamagedRowsError, VectorRows
-from index_store.vectors import LogPosition
+from index_store.vectors import IndexIdentity, LogPosition
 
 FORMAT = 4
 ATTEMPTS = 5
 """To read while others write."""
-
-
-@dataclass(frozen=True)
-class IndexIdentity:
-    """Whose index it is."""
-
-    archive: str
-    """The archive's uuid."""
-    fingerprint: str
-    """The encoder's."""
-    dim: int
 
 
 WRONG = "its checksum did not match"

@@ -25,7 +25,7 @@ from index_store.maintenance.findings import Examination, Finding, Trouble, trou
 from index_store.maintenance.index_checks import check_index
 from index_store.maintenance.record_checks import check_database, check_log, check_records, check_vectors
 from index_store.maintenance.status import counts
-from index_store.search.protocols import Search
+from index_store.search.protocols import VectorSearch
 
 if TYPE_CHECKING:
     from index_store.catalog.import_plan import Progress
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Examiner:
     """Examines one archive."""
 
-    def __init__(self, path: Path, catalog: Catalog, store: ImageStore, index: Search) -> None:
+    def __init__(self, path: Path, catalog: Catalog, store: ImageStore, index: VectorSearch) -> None:
         self._path = path
         self._catalog = catalog
         self._store = store

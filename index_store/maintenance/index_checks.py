@@ -11,8 +11,7 @@ from sqlalchemy.orm import Session
 from index_store.catalog.change_log import log_head, stored_vectors
 from index_store.catalog.models import EmbeddingRow, EncoderRow
 from index_store.maintenance.findings import Trouble, trouble
-from index_store.search.index_sync import REBUILT_NOTE
-from index_store.search.protocols import Search
+from index_store.search.protocols import REBUILT_NOTE, VectorSearch
 from index_store.vectors import Ids, Selection, VectorIndex, Vectors
 
 RECALLED = 10_000
@@ -25,30 +24,30 @@ SAVED = "Nothing was lost: the records are the truth. With --repair it is saved;
 REBUILT = "With --repair the index is made anew from the records. Report this."
 
 
-def check_index(index: Search, *, recalled: int, told: int) -> tuple[int, list[Trouble]]:
+def check_index(index: VectorSearch, *, recalled: int, told: int) -> tuple[int, list[Trouble]]:
     """How many vectors were searched for, and what is wrong with the index.
 
     `told`: of the notes on the index, how many were reported before.
     """
-    with index.held() as held:
+    with index.synced() as held:
         if held is None:
             return 0, []
-        session, encoder, follower = held
+        session, encoder, synced = held
         anew = [note for note in index.notes[told:] if note.startswith(REBUILT_NOTE)]
         found = trouble("index", "the saved vector index did not fit and was made anew", anew, SAVED, repair=index.save)
         stored = _stored_ids(session, encoder)
         repair = _rebuild(index)
-        if follower.position != log_head(session):
-            found += trouble("index", "the index is behind the change log", [follower.position], REBUILT, repair=repair)
-        if follower.count != len(stored):
-            counts = [f"{follower.count} vectors in the index, {len(stored)} in the records"]
+        if synced.position != log_head(session):
+            found += trouble("index", "the index is behind the change log", [synced.position], REBUILT, repair=repair)
+        if synced.count != len(stored):
+            counts = [f"{synced.count} vectors in the index, {len(stored)} in the records"]
             found += trouble("index", "index and records differ in number", counts, REBUILT, repair=repair)
-        if not follower.count:  # nothing to look into; that it lacks what is stored has been said
+        if not synced.count:  # nothing to look into; that it lacks what is stored has been said
             return 0, found
-        strays = _strays(follower.index, stored, encoder.dim)
+        strays = _strays(synced.index, stored, encoder.dim)
         found += trouble("index", "the index holds images that the records do not", strays, REBUILT, repair=repair)
         sample = stored[np.linspace(0, len(stored) - 1, min(recalled, len(stored))).astype(np.int64)]
-        lost = _not_found(session, follower.index, encoder, sample)
+        lost = _not_found(session, synced.index, encoder, sample)
         found += trouble(
             "index",
             "stored vectors do not find themselves",
@@ -97,12 +96,12 @@ def _alone(index: VectorIndex, vector: Vectors, image_id: int) -> tuple[int, flo
     return ranking[0] if ranking else (-1, -np.inf)
 
 
-def _rebuild(index: Search) -> Callable[[], None]:
+def _rebuild(index: VectorSearch) -> Callable[[], None]:
     def repair() -> None:
-        with index.held() as held:
+        with index.synced() as held:
             if held is not None:
-                session, _, follower = held
-                follower.rebuild(session, "an examination found it wanting")
+                session, _, synced = held
+                synced.rebuild(session, "an examination found it wanting")
         index.save()
 
     return repair

@@ -12,10 +12,8 @@ from index_store.catalog.change_log import log_head
 from index_store.catalog.databases.migrations import current_version
 from index_store.catalog.encoders import active_encoder
 from index_store.catalog.models import ArchiveRow, CaseRow, EmbeddingRow, EncoderRow, ImageRow, PatientRow
-from index_store.index.faiss_index import FaissIndex
-from index_store.records import ArchiveStatus, EncoderInfo, IndexStatus
-from index_store.search.index_sync import IndexFollower
-from index_store.search.protocols import Followed
+from index_store.records import ArchiveStatus, EncoderInfo
+from index_store.search.protocols import SyncedIndex
 
 
 def counts(session: Session) -> tuple[int, int, int]:
@@ -31,10 +29,10 @@ def status_of(
     path: Path,
     catalog: str,
     facets: Mapping[str, Mapping[str, int]],
-    follower: Followed | None,
+    synced: SyncedIndex | None,
     notes: Sequence[str],
 ) -> ArchiveStatus:
-    """The figures as `session` sees them; `follower` is None where there is no encoder yet."""
+    """The figures as `session` sees them; `synced` is None where there is no encoder yet."""
 
     archive = session.scalars(select(ArchiveRow)).one()
     encoder = active_encoder(session)
@@ -54,24 +52,12 @@ def status_of(
         images=images,
         encoder=EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim) if encoder else None,
         embeddings=dict(embeddings.all()),
-        indexed=follower.count if follower else 0,
-        index=_index_status(follower),
+        indexed=synced.count if synced else 0,
+        index=synced.status() if synced else None,
         log_sequence=log_head(session).sequence,
-        index_sequence=follower.position.sequence if follower else 0,
+        index_sequence=synced.position.sequence if synced else 0,
         sites=facets["site"],
         categories=facets["category"],
         catalog=catalog,
         notes=tuple(notes),
-    )
-
-
-def _index_status(follower: Followed | None) -> IndexStatus | None:
-    if not isinstance(follower, IndexFollower) or not isinstance(follower.index, FaissIndex):
-        return None
-    tuning = follower.index.state.tuning
-    return IndexStatus(
-        mode=follower.index.mode,
-        recall=dict(tuning.recall) if tuning else {},
-        measured_at=tuning.rows if tuning else 0,
-        memory_bytes=follower.index.memory_bytes(),
     )

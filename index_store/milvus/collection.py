@@ -12,34 +12,32 @@ from typing import Any
 
 import numpy as np
 
-from index_store.milvus.connection import MilvusServer
-from index_store.milvus.filter_fields import VALUE_LENGTH, VALUES, FiledImage
+from index_store.milvus.connection import STRONG, MilvusServer
+from index_store.milvus.filter_fields import VALUE_LENGTH, VALUES, FilterFields
 from index_store.vectors import Ids, Selection, Vectors
 
 PARTITIONS = 16
 BATCH = 1_000
-"""Rows a request: at 512 dimensions 2 MB, of the 64 MB that a server takes by default."""
-MOST = 16_384
-"""Milvus answers with no more than this."""
-NAMED = 100_000
-"""Ids that one expression names: 1 MB."""
+"""Rows in a request: at 512 dimensions 2 MB, of the 64 MB that a server takes by default."""
+MAX_HITS = 16_384
+"""Milvus returns no more."""
+MAX_IDS = 100_000
+"""Ids in one expression: 1 MB."""
 EXTRA = 16
 """How many more than k are fetched, to see whether the k-th is tied with what comes after it."""
 TIE = 1e-5
 """Scores closer than this may be equal: sums in float32 differ by about 1e-7 between code paths."""
 METRIC = "IP"
-STRONG = "Strong"
-"""Every read sees every write that was acknowledged before it."""
 
-_NOBODY = FiledImage(0, 0, 0, False, *[""] * len(VALUES))
+_NO_FIELDS = FilterFields(0, 0, 0, False, *[""] * len(VALUES))
 
 
 class TooManyError(Exception):
-    """More candidates would have to be fetched than Milvus gives out."""
+    """More candidates would have to be fetched than Milvus returns."""
 
 
 class MilvusIndex:
-    """A `VectorIndex` (see there) over one collection, which must be there (`create`)."""
+    """A `VectorIndex` over one collection, which must exist (`create`)."""
 
     def __init__(self, server: MilvusServer, collection: str, dim: int) -> None:
         self.collection = collection
@@ -71,54 +69,63 @@ class MilvusIndex:
 
     @property
     def dim(self) -> int:
+        """Number of dimensions of a vector."""
         return self._dim
 
     @property
     def count(self) -> int:
+        """Number of vectors."""
         with self._server.explained():
             rows = self._server.client.query(
                 self.collection, filter="", output_fields=["count(*)"], consistency_level=STRONG
             )
         return int(rows[0]["count(*)"])
 
-    def add(self, ids: Ids, vectors: Vectors, *, filed: Sequence[FiledImage] | None = None, sequence: int = 0) -> None:
-        """As in the contract. `filed` are the images' fields, without which no filter finds them; `sequence` is the
-        place in the change log up to which they are known."""
-        described = filed or [_NOBODY] * len(ids)
+    def add(
+        self, ids: Ids, vectors: Vectors, *, fields: Sequence[FilterFields] | None = None, sequence: int = 0
+    ) -> None:
+        """See `VectorIndex.add`.
+
+        Args:
+            fields: of the images, in the order of `ids`. Without them no filter finds the images.
+            sequence: the position in the change log up to which the fields are those of the catalog.
+        """
         rows = [
-            {**asdict(fields_), "image_id": int(image_id), "sequence": sequence, "vector": vector}
-            for image_id, vector, fields_ in zip(ids, vectors, described, strict=True)
+            {**asdict(image_fields), "image_id": int(image_id), "sequence": sequence, "vector": vector}
+            for image_id, vector, image_fields in zip(ids, vectors, fields or [_NO_FIELDS] * len(ids), strict=True)
         ]
         with self._server.explained():
             for start in range(0, len(rows), BATCH):
                 self._server.client.insert(self.collection, rows[start : start + BATCH])
 
     def remove(self, ids: Ids) -> None:
+        """See `VectorIndex.remove`."""
         with self._server.explained():
             for start in range(0, len(ids), BATCH):
                 self._server.client.delete(self.collection, filter=f"image_id in {_list(ids[start : start + BATCH])}")
 
     def search(self, queries: Vectors, k: int, *, selection: Selection | None = None) -> list[list[tuple[int, float]]]:
-        """As in the contract, with a selection by ids. An archive's filters go another way: `candidates`."""
-        found = [np.empty(0, np.int64) for _ in queries]
+        """See `VectorIndex.search`. A search of an archive, with its filters, uses `candidates`."""
+        candidates = [np.empty(0, np.int64) for _ in queries]
         for expression in _expressions(selection):
-            found = [np.union1d(*both) for both in zip(found, self.candidates(queries, k, expression), strict=True)]
-        return [ranked(query, ids, self.vectors_of(ids), k) for query, ids in zip(queries, found, strict=True)]
+            further = self.candidates(queries, k, expression)
+            candidates = [np.union1d(*both) for both in zip(candidates, further, strict=True)]
+        return [ranked(query, ids, self.vectors_of(ids), k) for query, ids in zip(queries, candidates, strict=True)]
 
     def candidates(self, queries: Vectors, k: int, expression: str) -> list[Ids]:
-        """For each query, images that surely hold the k best of those that the expression permits, by id.
+        """For each query, images among which are the k best of those that the expression permits: ids, ascending.
 
         Raises:
-            TooManyError: so many would have to be fetched that Milvus gives out no more.
+            TooManyError: more would have to be fetched than Milvus returns.
         """
         if not len(queries):
             return []
         fetch = k + EXTRA
         while True:
-            if fetch > MOST:
+            if fetch > MAX_HITS:
                 raise TooManyError
             with self._server.explained():
-                answer = self._server.client.search(
+                results = self._server.client.search(
                     self.collection,
                     data=list(queries),
                     anns_field="vector",
@@ -127,12 +134,12 @@ class MilvusIndex:
                     search_params={"metric_type": METRIC},
                     consistency_level=STRONG,
                 )
-            if not any(_tied_beyond([hit["distance"] for hit in hits], k, fetch) for hits in answer):
-                return [np.array(sorted({int(hit["image_id"]) for hit in hits}), dtype=np.int64) for hits in answer]
+            if not any(_tied_beyond([hit["distance"] for hit in hits], k, fetch) for hits in results):
+                return [np.array(sorted({int(hit["image_id"]) for hit in hits}), dtype=np.int64) for hits in results]
             fetch *= 4
 
     def vectors_of(self, ids: Ids) -> Vectors:
-        """float32[len(ids), dim], in the order of `ids`, which must be there and ascending."""
+        """The vectors of `ids`, ascending ids that the collection holds: float32[len(ids), dim]."""
         rows: list[Any] = []
         with self._server.explained():
             for start in range(0, len(ids), BATCH):
@@ -145,39 +152,46 @@ class MilvusIndex:
         rows.sort(key=lambda row: row["image_id"])
         return np.array([row["vector"] for row in rows], dtype=np.float32).reshape(len(rows), self._dim)
 
-    def fields_of(self, image_id: int) -> FiledImage | None:
-        """What the collection knows of an image, for whoever looks into it."""
+    def fields_of(self, image_id: int) -> FilterFields | None:
+        """The fields of an image in the collection; None where it does not hold the image."""
         with self._server.explained():
             rows = self._server.client.query(
                 self.collection,
                 filter=f"image_id == {int(image_id)}",
-                output_fields=[item.name for item in fields(FiledImage)],
+                output_fields=[item.name for item in fields(FilterFields)],
                 consistency_level=STRONG,
             )
-        return FiledImage(**{item.name: rows[0][item.name] for item in fields(FiledImage)}) if rows else None
+        return FilterFields(**{item.name: rows[0][item.name] for item in fields(FilterFields)}) if rows else None
 
     def drop(self) -> None:
+        """Delete the collection."""
         with self._server.explained():
             self._server.client.drop_collection(self.collection)
 
 
 def ranked(query: Vectors, ids: Ids, vectors: Vectors, k: int) -> list[tuple[int, float]]:
-    """The k best of `ids`, scored in float64 one row at a time: an image's score depends on nothing else, and equal
-    ones are ordered by id."""
+    """The k best of `ids` as (id, score), best first. Scored in float64 row by row, so that an image's score depends on
+    nothing else; equal scores are ordered by id.
+
+    Args:
+        query: float32[dim].
+        vectors: float32[len(ids), dim].
+    """
     scores = (vectors.astype(np.float64) * query.astype(np.float64)).sum(axis=1)
     order = np.lexsort((ids, -scores))[:k]
     return [(int(ids[i]), float(scores[i])) for i in order]
 
 
 def _expressions(selection: Selection | None) -> list[str]:
-    """The selection as expressions, each short enough for a request, that permit it between them."""
+    """Expressions, each short enough for a request, that together permit the selection."""
     if selection is None or (selection.excluding and not selection.ids.size):
         return [""]
     ids = np.unique(selection.ids)
-    parts = [ids[start : start + NAMED] for start in range(0, len(ids), NAMED)]
+    parts = [ids[start : start + MAX_IDS] for start in range(0, len(ids), MAX_IDS)]
     if not selection.excluding:
         return [f"image_id in {_list(part)}" for part in parts]
-    # All but the named ones: from each part's first to the next one's, and what lies before and after all of them.
+    # All ids but these. Each part excludes its own between its first id and that of the next part, and the first and
+    # the last part cover what lies before and after all of them.
     edges = [int(part[0]) for part in parts[1:]]
     above = ["", *(f"image_id >= {edge} and " for edge in edges)]
     below = [*(f"image_id < {edge} and " for edge in edges), ""]
@@ -189,5 +203,5 @@ def _list(ids: Ids) -> str:
 
 
 def _tied_beyond(scores: list[float], k: int, fetched: int) -> bool:
-    """Whether an image that was not fetched could be as good as the k-th."""
+    """Whether an image that was not fetched could have the score of the k-th."""
     return len(scores) == fetched and scores[k - 1] - scores[-1] <= TIE

@@ -1,4 +1,4 @@
-"""The connection to a Milvus server, and what is said where it fails.
+"""The connection to a Milvus server, and the message where it fails.
 
 A login is never part of the address, which is stored and shown: `COIN_MILVUS_TOKEN` holds it (`user:password`, or an
 API key).
@@ -13,24 +13,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from index_store.catalog.descriptor import TOKEN, checked_uri
 from index_store.errors import ArchiveError, StorageError
 
+TOKEN = "COIN_MILVUS_TOKEN"
+"""The environment variable that holds the login."""
 SECONDS = 60.0
 """How long a call may take. A cluster answers in milliseconds; loading a collection takes longer."""
+STRONG = "Strong"
+"""The consistency level at which every read sees every write that was acknowledged before it."""
+
+
+def is_milvus_address(address: str) -> bool:
+    """Whether it is the address of a server, or the path of a milvus-lite file."""
+    parts = urlsplit(address)
+    return (parts.scheme in ("http", "https") and bool(parts.netloc)) or (address.endswith(".db") and not parts.scheme)
 
 
 class MilvusServer:
-    """One server (or one `.db` file, which milvus-lite serves within the process); connected when first needed.
-
-    Raises:
-        StorageError: the address cannot be meant, or holds a login.
-    """
+    """One server (or one `.db` file, which milvus-lite serves within the process); connected when first needed."""
 
     def __init__(self, uri: str, folder: Path) -> None:
-        """`folder` is where the path of a `.db` file begins."""
-        self.uri = checked_uri(uri)
+        """
+        Args:
+            uri: an address (`is_milvus_address`).
+            folder: to which the path of a `.db` file is relative.
+        """
+        self.uri = uri
         self._address = self.uri if "://" in self.uri else str(folder / self.uri)
         self._client: Any = None
         self._lock = threading.Lock()
@@ -45,19 +55,20 @@ class MilvusServer:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn what the server cannot do into a `StorageError`."""
+        """Turn an error of Milvus into a `StorageError` that says what to do."""
         from pymilvus.exceptions import MilvusException
 
         try:
             yield
         except MilvusException as error:
-            words = " ".join(str(error.message).split())
+            reason = " ".join(str(error.message).split())
             raise StorageError(
-                f"The vectors in Milvus at {self.uri} could not be read or written ({words[:300]}). The records are "
+                f"The vectors in Milvus at {self.uri} could not be read or written ({reason[:300]}). The records are "
                 f"not touched by that. Check the server and its login ({TOKEN}), then repeat."
             ) from error
 
     def close(self) -> None:
+        """Close the connection. The next call opens it again."""
         with self._lock:
             if self._client is not None:
                 self._client.close()

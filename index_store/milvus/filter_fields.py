@@ -1,8 +1,7 @@
-"""What a vector engine that filters by itself must know of an image, and a `CaseFilter` in its language.
+"""The fields by which Milvus filters images, and a `CaseFilter` as an expression over them.
 
-Patients and cases are known to it by their number in the catalog and never by their key. Values are kept as they are
-where they are short and plain, and by their hash otherwise, so that no value is too long for a field, and none needs
-escaping.
+Milvus learns the numbers of patients and cases in the catalog and never their keys. A value is stored as it is where it
+is short and plain, and as a hash otherwise, so that no value is too long for a field, and none needs escaping.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from index_store.catalog.filters import CASE_COLUMNS, IMAGE_COLUMNS, CaseFilter
 from index_store.catalog.models import CaseRow, ImageRow, PatientRow
 
 VALUE_LENGTH = 64
-"""Bytes of a value's field."""
+"""Length of a value's field in bytes."""
 _PLAIN = re.compile(rf"[A-Za-z0-9 _.,:()/+&-]{{0,{VALUE_LENGTH}}}")
 
 COLUMNS = {**CASE_COLUMNS, **IMAGE_COLUMNS}
 VALUES = tuple(COLUMNS.values())
-"""Fields that hold a value's token."""
+"""Fields that hold the token of a value."""
 
 
 @dataclass(frozen=True)
-class FiledImage:
-    """An image's fields in a vector engine. The names of the fields are those of the engine."""
+class FilterFields:
+    """The fields of an image in Milvus, under the names of the collection's schema."""
 
     image_id: int
     case_id: int
@@ -46,26 +45,26 @@ class FiledImage:
 
 
 def token(value: str) -> str:
-    """`value` as it is kept in a field."""
+    """`value` as a field stores it: at most `VALUE_LENGTH` plain characters."""
     return value if _PLAIN.fullmatch(value) else "#" + hashlib.sha256(value.encode()).hexdigest()[: VALUE_LENGTH - 1]
 
 
-def filed_images(session: Session, image_ids: Iterable[int]) -> dict[int, FiledImage]:
-    """The fields of these images; ids that are not there are left out."""
+def filter_fields(session: Session, image_ids: Iterable[int]) -> dict[int, FilterFields]:
+    """The fields of these images, by id. Ids without an image are left out."""
     of_case = [getattr(CaseRow, name) for name in CASE_COLUMNS.values()]
     of_image = [getattr(ImageRow, name) for name in IMAGE_COLUMNS.values()]
     query = select(ImageRow.id, CaseRow.id, CaseRow.patient_id, CaseRow.phantom, *of_case, *of_image).join(CaseRow)
-    found: dict[int, FiledImage] = {}
+    fields: dict[int, FilterFields] = {}
     for part in in_chunks(int(image_id) for image_id in image_ids):
         for image_id, case_id, patient_id, phantom, *values in session.execute(query.where(ImageRow.id.in_(part))):
-            found[image_id] = FiledImage(image_id, case_id, patient_id, phantom, *map(token, values))
-    return found
+            fields[image_id] = FilterFields(image_id, case_id, patient_id, phantom, *map(token, values))
+    return fields
 
 
 def filter_expression(session: Session, where: CaseFilter | None) -> str:
-    """`where` as a boolean expression over the fields of `FiledImage`; '' where it permits all.
+    """`where` as a boolean expression over `FilterFields`; '' where it permits all.
 
-    A patient or case that is not there is left out, as it excludes nothing.
+    A patient or case that the catalog does not have excludes nothing, and is left out of the expression.
     """
     if where is None:
         return ""
@@ -87,5 +86,5 @@ def filter_expression(session: Session, where: CaseFilter | None) -> str:
 
 
 def quoted(plain: str) -> str:
-    """A token as a literal: it holds nothing that would have to be escaped."""
+    """A token as a literal. It contains nothing that would need escaping."""
     return f'"{plain}"'

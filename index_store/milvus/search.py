@@ -1,4 +1,4 @@
-"""Searching an archive whose vectors are in Milvus: what `IndexedSearch` is for an index within the process."""
+"""The engine on a server: an archive whose vectors are in Milvus."""
 
 from __future__ import annotations
 
@@ -10,40 +10,34 @@ from contextlib import contextmanager
 from sqlalchemy.orm import Session
 
 from index_store.catalog.case_reader import CaseReader
-from index_store.catalog.catalog import Catalog
 from index_store.catalog.change_log import log_head
-from index_store.catalog.databases.database import Lock
 from index_store.catalog.encoders import active_encoder, require_encoder
 from index_store.catalog.filters import CaseFilter
 from index_store.catalog.models import EncoderRow
 from index_store.errors import ArchiveBusyError, IndexDriftError, StorageError
-from index_store.files.image_store import ImageStore
-from index_store.index.storage import IndexIdentity
-from index_store.milvus.connection import MilvusServer
-from index_store.milvus.sync import MilvusFollower
+from index_store.milvus.connection import TOKEN, MilvusServer, is_milvus_address
+from index_store.milvus.sync import MilvusSync
 from index_store.records import Hit
-from index_store.vectors import checked_vectors
+from index_store.search.protocols import ArchiveParts, VectorEngine
+from index_store.vectors import IndexIdentity, checked_vectors
 
 ATTEMPTS = 5
-"""Transactions that a search tries before it leaves Milvus out: more than a writer can overtake in its time."""
+"""Transactions that a search tries before it ranks from the records: more than a writer can overtake in its time."""
 
 PAUSE = 0.2
-"""Seconds between two looks at a collection that is behind."""
+"""Seconds between two looks at a collection that is behind the log."""
 
 
-class SharedSearch:
-    """The collection of the active encoder. It holds nothing in the process, so that many readers cost no memory."""
+class MilvusSearch:
+    """A `VectorSearch` by the collection of the active encoder. The process holds no vectors, so that many readers cost
+    no memory."""
 
-    def __init__(
-        self, catalog: Catalog, store: ImageStore, server: MilvusServer, archive_uuid: str, writer_lock: Lock
-    ) -> None:
+    def __init__(self, archive: ArchiveParts, server: MilvusServer) -> None:
         self.notes: list[str] = []
-        self._catalog = catalog
-        self._store = store
+        self._archive = archive
+        self._catalog = archive.catalog
         self._server = server
-        self._archive_uuid = archive_uuid
-        self._writer_lock = writer_lock
-        self._followers: dict[int, MilvusFollower] = {}
+        self._syncs: dict[int, MilvusSync] = {}
 
     def search(self, vectors: object, k: int, *, where: CaseFilter | None, fingerprint: str) -> list[list[Hit]]:
         """See `Archive.search`."""
@@ -51,16 +45,19 @@ class SharedSearch:
             with self._catalog.reading() as session:
                 encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
                 queries = checked_vectors(vectors, dim=encoder.dim)
-                found = self._follower(encoder).search(
-                    session, CaseReader(session, self._store), queries, k, where, last=attempt == ATTEMPTS - 1
+                reader = CaseReader(session, self._archive.images)
+                rankings = self._sync_of(encoder).search(
+                    session, reader, queries, k, where, last=attempt == ATTEMPTS - 1
                 )
-                if found is not None:
-                    return [[Hit(image_id, score) for image_id, score in ranking] for ranking in found]
+                if rankings is not None:
+                    return [[Hit(image_id, score) for image_id, score in ranking] for ranking in rankings]
         raise IndexDriftError("The vector index does not come to rest. Repeat the search.")
 
-    def follow(self) -> MilvusFollower | None:
-        """Bring the collection up to the log's end, where we may; None where there is no encoder yet. A server that
-        does not answer is noted: the records are the truth, and the next writer makes up for it."""
+    def sync(self) -> MilvusSync | None:
+        """Apply the log up to its end, where this process may write. None where the archive has no encoder yet.
+
+        A server that does not answer is noted: the records are the truth, and the next writer applies the log.
+        """
         with contextlib.ExitStack() as stack:
             # The lock first: what is applied must not be older than what another writer has applied.
             may_write = self._may_write(stack)
@@ -68,40 +65,40 @@ class SharedSearch:
             encoder = active_encoder(session)
             if encoder is None:
                 return None
-            follower = self._follower(encoder)
+            current = self._sync_of(encoder)
             try:
                 if may_write:
-                    follower.follow(session)
+                    current.follow(session)
                 else:
-                    follower.look()
+                    current.refresh()
             except StorageError as error:
                 if str(error) not in self.notes:
                     self.notes.append(str(error))
-            return follower
+            return current
 
     @contextmanager
-    def held(self) -> Iterator[tuple[Session, EncoderRow, MilvusFollower] | None]:
-        """The collection as it stands, at the log's end where a writer has brought it there, with a session that sees
-        the same state; None where there is no encoder yet. Other processes may write meanwhile.
+    def synced(self) -> Iterator[tuple[Session, EncoderRow, MilvusSync] | None]:
+        """The collection, at the end of the log where a writer has brought it there, with a session that reads the same
+        state. None where the archive has no encoder yet. Other processes may write meanwhile.
 
         Raises:
-            ArchiveBusyError: at the end, where one did: what was seen may be of two states.
+            ArchiveBusyError: on leaving, where another process wrote: the caller may have seen two states.
             StorageError: the server does not answer.
         """
-        self.follow()
+        self.sync()
         for attempt in range(ATTEMPTS):
             with self._catalog.reading() as session:
                 encoder = active_encoder(session)
                 if encoder is None:
                     yield None
                     return
-                follower = self._follower(encoder)
-                follower.look()
-                if follower.position != log_head(session) and attempt < ATTEMPTS - 1:
+                current = self._sync_of(encoder)
+                current.refresh()
+                if current.position != log_head(session) and attempt < ATTEMPTS - 1:
                     time.sleep(PAUSE)  # a writer is about to apply what it has committed
                     continue
-                yield session, encoder, follower
-                if not self._writer_lock.held and not follower.is_unmoved():
+                yield session, encoder, current
+                if not self._archive.writer_lock.held and not current.is_unchanged():
                     raise ArchiveBusyError(
                         f"The vectors in Milvus at {self._server.uri} were changed meanwhile, or a writer was killed "
                         "while it changed them. Wait until nobody writes, and repeat; the next writer puts them right."
@@ -110,22 +107,23 @@ class SharedSearch:
 
     def save(self) -> None:
         """Bring the collection up to date. Needs the writer's lock."""
-        self.follow()
+        self.sync()
 
     def prepare(self, encoder: EncoderRow) -> None:
-        """Build the collection of an encoder that is to answer next, so that no search waits for it. Needs the
+        """Build the collection of the encoder that becomes active next, so that no search waits for it. Needs the
         writer's lock."""
-        follower = self._make(encoder, notes=[])  # that there was none yet is no news
+        upcoming = self._milvus_sync(encoder, notes=[])  # that there was none yet needs no note
         with self._catalog.reading() as session:
-            follower.follow(session)
+            upcoming.follow(session)
 
     def discard(self, encoder: EncoderRow) -> None:
-        """Drop the collection of an encoder whose vectors were dropped. Needs the writer's lock."""
-        self._followers.pop(encoder.id, None)
-        self._make(encoder, notes=[]).discard()
+        """Drop the collection of an encoder whose vectors are dropped. Needs the writer's lock."""
+        self._syncs.pop(encoder.id, None)
+        self._milvus_sync(encoder, notes=[]).discard()
 
     def close(self) -> None:
-        self._followers.clear()
+        """Close the connection. The next call opens it again."""
+        self._syncs.clear()
         self._server.close()
 
     def _may_write(self, stack: contextlib.ExitStack) -> bool:
@@ -133,16 +131,25 @@ class SharedSearch:
         if self._catalog.read_only:
             return False
         try:
-            stack.enter_context(self._writer_lock.hold())
+            stack.enter_context(self._archive.writer_lock.hold())
         except ArchiveBusyError:
             return False
         return True
 
-    def _follower(self, encoder: EncoderRow) -> MilvusFollower:
-        if encoder.id not in self._followers:
-            self._followers[encoder.id] = self._make(encoder, notes=self.notes)
-        return self._followers[encoder.id]
+    def _sync_of(self, encoder: EncoderRow) -> MilvusSync:
+        if encoder.id not in self._syncs:
+            self._syncs[encoder.id] = self._milvus_sync(encoder, notes=self.notes)
+        return self._syncs[encoder.id]
 
-    def _make(self, encoder: EncoderRow, *, notes: list[str]) -> MilvusFollower:
-        identity = IndexIdentity(self._archive_uuid, encoder.fingerprint, encoder.dim)
-        return MilvusFollower(self._server, identity, encoder.id, notes)
+    def _milvus_sync(self, encoder: EncoderRow, *, notes: list[str]) -> MilvusSync:
+        identity = IndexIdentity(self._archive.uuid, encoder.fingerprint, encoder.dim)
+        return MilvusSync(self._server, identity, encoder.id, notes)
+
+
+MILVUS = VectorEngine(
+    name="Milvus",
+    accepts=is_milvus_address,
+    open=lambda archive, address: MilvusSearch(archive, MilvusServer(address, archive.folder)),
+    address_form="http://HOST:19530 (or https://…), or a file of milvus-lite, NAME.db",
+    login_variable=TOKEN,
+)

@@ -1,6 +1,6 @@
-"""Searching an archive: the vector index, kept in step with the catalog, and the check of what it answers.
+"""The engine within the process: a FAISS index in step with the catalog, and the check of its results.
 
-Index and catalog are read at the same place in the log, under a lock that keeps the index there: an answer belongs to
+Index and catalog are read at the same position of the log, under a lock that keeps the index there: a result belongs to
 one state of the archive, never to a mixture of two.
 """
 
@@ -9,27 +9,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sqlalchemy import ColumnElement, ScalarSelect, select
 from sqlalchemy.orm import Session
 
 from index_store.catalog.case_reader import CaseReader
-from index_store.catalog.catalog import Catalog
-from index_store.catalog.databases.database import Lock
 from index_store.catalog.encoders import active_encoder, require_encoder
 from index_store.catalog.filters import CaseFilter
 from index_store.catalog.models import ArchiveRow, ChangeRow, EncoderRow
 from index_store.catalog.revision import current_revision
 from index_store.errors import ArchiveBusyError, IndexDriftError
-from index_store.files.image_store import ImageStore
-from index_store.files.locks import SearchLock
-from index_store.index.storage import IndexIdentity
 from index_store.index.vector_file import DamagedRowsError
 from index_store.records import Hit
 from index_store.search.filter_cache import FilterCache
-from index_store.search.index_sync import DAMAGED, IndexFollower
-from index_store.vectors import LogPosition, checked_vectors
+from index_store.search.index_sync import DAMAGED, IndexSync
+from index_store.search.protocols import ArchiveParts, VectorEngine
+from index_store.search.readers_writer_lock import ReadersWriterLock
+from index_store.vectors import IndexIdentity, LogPosition, checked_vectors
 
 _ENCODERS, _ARCHIVE, _CHANGES = EncoderRow.__table__.c, ArchiveRow.__table__.c, ChangeRow.__table__.c
 
@@ -45,130 +41,143 @@ _NOW = select(
     _last(_CHANGES.sequence).label("sequence"),
     _last(_CHANGES.token).label("token"),
 ).join_from(EncoderRow.__table__, ArchiveRow.__table__, _ARCHIVE.active_encoder_id == _ENCODERS.id)
-"""What a search must know of the records, in one statement without the object mapper, which takes longer than to search
-ten thousand vectors. No row before the first encoder."""
+"""What a search needs to know of the catalog's state, in one statement without the object mapper, which takes longer
+than searching ten thousand vectors. No row before the first encoder."""
 
 
-class IndexedSearch:
-    """The index of the active encoder: loaded when first needed, caught up before each answer, shared by threads."""
+class LocalSearch:
+    """A `VectorSearch` by the FAISS index of the active encoder: loaded when first needed, in step with the log before
+    each result, shared by threads."""
 
-    def __init__(self, catalog: Catalog, store: ImageStore, folder: Path, archive_uuid: str, writer_lock: Lock) -> None:
+    def __init__(self, archive: ArchiveParts) -> None:
         self.notes: list[str] = []
-        self._catalog = catalog
-        self._store = store
-        self._folder = folder
-        self._archive_uuid = archive_uuid
-        self._writer_lock = writer_lock
-        self._lock = SearchLock()
-        self._filters = FilterCache()
-        self._follower: IndexFollower | None = None
+        self.filters = FilterCache()
+        self._archive = archive
+        self._catalog = archive.catalog
+        self._folder = archive.folder / "index"
+        self._lock = ReadersWriterLock()
+        self._current: IndexSync | None = None
         self._encoder_id: int | None = None
 
     def search(self, vectors: object, k: int, *, where: CaseFilter | None, fingerprint: str) -> list[list[Hit]]:
         """See `Archive.search`."""
-        with self._lock.shared(), self._catalog.reading() as session:
-            follower, now = self._follower, session.execute(_NOW).first()
+        with self._lock.read(), self._catalog.reading() as session:
+            current, now = self._current, session.execute(_NOW).first()
             if (
-                follower is not None
+                current is not None
                 and now is not None
                 and (now.id, now.fingerprint) == (self._encoder_id, fingerprint)
-                and LogPosition(now.sequence or 0, now.token or 0) == follower.position
+                and LogPosition(now.sequence or 0, now.token or 0) == current.position
             ):
-                # Else: damaged, or a writer has wiped meanwhile what it removed. Look again at what is there now.
+                # A damaged row: or one that another process has removed, and zeroed, meanwhile. Look at the log again.
                 with contextlib.suppress(DamagedRowsError):
-                    return self._answer(session, follower, vectors, k, where, now.revision)
-        with self._lock.exclusive(), self._catalog.reading() as session:
+                    return self._results(session, current, vectors, k, where, now.revision)
+        with self._lock.write(), self._catalog.reading() as session:
             encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
-            follower = self._caught_up(session, encoder)
+            current = self._synced(session, encoder)
             try:
-                return self._answer(session, follower, vectors, k, where, current_revision(session))
+                return self._results(session, current, vectors, k, where, current_revision(session))
             except DamagedRowsError:
-                follower.rebuild(session, DAMAGED)
-                self._save_if_free(session, follower)
-                return self._answer(session, follower, vectors, k, where, current_revision(session))
+                current.rebuild(session, DAMAGED)
+                self._save_if_free(session, current)
+                return self._results(session, current, vectors, k, where, current_revision(session))
 
-    def follow(self) -> IndexFollower | None:
-        """Bring the index up to the log's end; None where there is no encoder yet."""
-        with self._lock.exclusive(), self._catalog.reading() as session:
+    def sync(self) -> IndexSync | None:
+        """Apply the log up to its end. None where the archive has no encoder yet."""
+        with self._lock.write(), self._catalog.reading() as session:
             encoder = active_encoder(session)
-            return self._caught_up(session, encoder) if encoder else None
+            return self._synced(session, encoder) if encoder else None
 
     @contextmanager
-    def held(self) -> Iterator[tuple[Session, EncoderRow, IndexFollower] | None]:
-        """The index at the log's end, with a session that sees the same state; None where there is no encoder yet.
-        Nobody else of this process searches meanwhile."""
-        with self._lock.exclusive(), self._catalog.reading() as session:
+    def synced(self) -> Iterator[tuple[Session, EncoderRow, IndexSync] | None]:
+        """The index at the end of the log, with a session that reads the same state. None where the archive has no
+        encoder yet."""
+        with self._lock.write(), self._catalog.reading() as session:
             encoder = active_encoder(session)
-            yield (session, encoder, self._caught_up(session, encoder)) if encoder else None
+            yield (session, encoder, self._synced(session, encoder)) if encoder else None
 
     def save(self) -> None:
         """Bring the index up to date and write its file. Needs the writer's lock."""
-        follower = self.follow()
-        if follower is not None:
-            # Only writers change the index from here on, and we are the writer: searches may go on.
-            with self._lock.shared(), self._catalog.reading() as session:
-                follower.save(session)
+        current = self.sync()
+        if current is not None:
+            # Only writers change the index from here on, and we are the writer: searches may run meanwhile.
+            with self._lock.read(), self._catalog.reading() as session:
+                current.save(session)
 
     def prepare(self, encoder: EncoderRow) -> None:
-        """Build and save the index of an encoder that is to answer next, so that no search waits for it. Needs the
+        """Build and save the index of the encoder that becomes active next, so that no search waits for it. Needs the
         writer's lock."""
-        follower = self._make(encoder, notes=[])  # that there was no file yet is no news
+        upcoming = self._index_sync(encoder, notes=[])  # that there was no file yet needs no note
         with self._catalog.reading() as session:
-            follower.load(session)
-            follower.save(session)
+            upcoming.load(session)
+            upcoming.save(session)
 
     def discard(self, encoder: EncoderRow) -> None:
-        """Delete the saved index of an encoder whose vectors were dropped. Needs the writer's lock."""
-        self._make(encoder, notes=[]).discard()
+        """Delete the saved index of an encoder whose vectors are dropped. Needs the writer's lock."""
+        self._index_sync(encoder, notes=[]).discard()
 
     def close(self) -> None:
-        with self._lock.exclusive():
-            self._follower = None
+        """Release the index. The next call loads it again."""
+        with self._lock.write():
+            self._current = None
 
-    def _caught_up(self, session: Session, encoder: EncoderRow) -> IndexFollower:
-        if self._follower is not None and self._encoder_id == encoder.id:
-            self._follower.follow(session)
-            return self._follower
-        follower = self._make(encoder, notes=self.notes)
-        follower.load(session)
-        self._follower, self._encoder_id = follower, encoder.id
-        self._save_if_free(session, follower)
-        return follower
+    def _synced(self, session: Session, encoder: EncoderRow) -> IndexSync:
+        """The index of this encoder, in step with what `session` reads. Needs exclusion."""
+        if self._current is not None and self._encoder_id == encoder.id:
+            self._current.follow(session)
+            return self._current
+        loaded = self._index_sync(encoder, notes=self.notes)
+        loaded.load(session)
+        self._current, self._encoder_id = loaded, encoder.id
+        self._save_if_free(session, loaded)
+        return loaded
 
-    def _make(self, encoder: EncoderRow, *, notes: list[str]) -> IndexFollower:
-        identity = IndexIdentity(self._archive_uuid, encoder.fingerprint, encoder.dim)
+    def _index_sync(self, encoder: EncoderRow, *, notes: list[str]) -> IndexSync:
+        identity = IndexIdentity(self._archive.uuid, encoder.fingerprint, encoder.dim)
         spill = None if self._catalog.read_only else self._folder
-        return IndexFollower(self._folder, identity, encoder.id, notes, spill=spill)
+        return IndexSync(self._folder, identity, encoder.id, notes, spill=spill)
 
-    def _save_if_free(self, session: Session, follower: IndexFollower) -> None:
-        """What was rebuilt or caught up at opening need not be again at the next."""
-        if self._catalog.read_only or not follower.is_worth_saving:
+    def _save_if_free(self, session: Session, current: IndexSync) -> None:
+        """Save what was rebuilt or applied while opening, so that the next process need not repeat it."""
+        if self._catalog.read_only or not current.is_worth_saving:
             return
         try:
-            with self._writer_lock.hold():
-                follower.save(session)
+            with self._archive.writer_lock.hold():
+                current.save(session)
         except ArchiveBusyError:
-            return  # whoever is writing saves it when done
+            return  # the process that is writing saves it at its end
 
-    def _answer(
+    def _results(
         self,
         session: Session,
-        follower: IndexFollower,
+        current: IndexSync,
         vectors: object,
         k: int,
         where: CaseFilter | None,
         revision: int,
     ) -> list[list[Hit]]:
-        queries = checked_vectors(vectors, dim=follower.index.dim)
-        reader = CaseReader(session, self._store)
-        selection, left_out = self._filters.selection(reader, where, revision)
-        found = follower.index.search(queries, k, selection=selection)
-        ids = {image_id for ranking in found for image_id, _ in ranking}
-        # The filter once more, in SQL and on the answer: whatever engine ranked, this is what holds.
-        strays = ids - reader.confirmed(ids, where) | ids.intersection(left_out.tolist())
+        """The results of the index, checked against the catalog.
+
+        Raises:
+            IndexDriftError: the index ranked images that the catalog does not permit.
+        """
+        queries = checked_vectors(vectors, dim=current.index.dim)
+        reader = CaseReader(session, self._archive.images)
+        selection, excluded = self.filters.selection(reader, where, revision)
+        rankings = current.index.search(queries, k, selection=selection)
+        ids = {image_id for ranking in rankings for image_id, _ in ranking}
+        # The filter once more, in SQL and on the result: whichever engine ranked, this holds.
+        strays = ids - reader.confirmed(ids, where) | ids.intersection(excluded.tolist())
         if strays:
             raise IndexDriftError(
                 f"The vector index found {len(strays)} images that the records do not permit; no answer was given. "
                 f"Delete the folder {self._folder}, open the archive again (it is rebuilt), and report this."
             )
-        return [[Hit(image_id, score) for image_id, score in ranking] for ranking in found]
+        return [[Hit(image_id, score) for image_id, score in ranking] for ranking in rankings]
+
+
+FAISS = VectorEngine(
+    name="FAISS within the process",
+    accepts=lambda address: not address,
+    open=lambda archive, _: LocalSearch(archive),
+)

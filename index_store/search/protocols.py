@@ -1,59 +1,103 @@
-"""What an archive asks of its vector search, whether it is within the process or on a server."""
+"""What an archive needs of a vector engine, whether it runs within the process or on a server.
+
+An engine is a `VectorEngine` in a module of its own, listed in `index_store/vector_engines.py`. It opens a
+`VectorSearch` for an archive, which keeps a `SyncedIndex` for each encoder in step with the catalog's change log.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy.orm import Session
 
+from index_store.catalog.catalog import Catalog
+from index_store.catalog.databases.database import Lock
 from index_store.catalog.filters import CaseFilter
 from index_store.catalog.models import EncoderRow
-from index_store.records import Hit
+from index_store.files.image_store import ImageStore
+from index_store.records import Hit, IndexStatus
 from index_store.vectors import LogPosition, VectorIndex
 
+REBUILT_NOTE = "The vector index was rebuilt"
+"""What the note on a rebuild begins with, whichever engine rebuilt it."""
 
-class Followed(Protocol):
-    """A vector index that follows the change log."""
+
+class SyncedIndex(Protocol):
+    """The vector index of one encoder, kept in step with the change log."""
 
     position: LogPosition
-    """Where in the log it stands."""
+    """The last entry of the log that the index has applied."""
 
     @property
     def count(self) -> int:
-        """Vectors in it."""
+        """Number of vectors in it."""
 
     @property
     def index(self) -> VectorIndex:
-        """The index itself; there is one where `count` is not 0."""
+        """The index itself; it exists where `count` is not 0."""
 
     def rebuild(self, session: Session, reason: str) -> None:
-        """Begin anew from the stored vectors, and note why."""
+        """Build it anew from the stored vectors, and note the reason."""
+
+    def status(self) -> IndexStatus | None:
+        """Mode, recall and memory of an index that this process holds; None where a server holds it."""
 
 
-class Search(Protocol):
-    """The index of the encoder that answers: within the process (`IndexedSearch`), or shared (`SharedSearch`)."""
+class VectorSearch(Protocol):
+    """Searches one archive by the index of its active encoder."""
 
     notes: list[str]
-    """What happened to the index since opening, in words."""
+    """What happened to the index since the archive was opened, as sentences for the user."""
 
-    def search(self, vectors: object, k: int, *, where: CaseFilter | None, fingerprint: str) -> list[list[Hit]]: ...
+    def search(self, vectors: object, k: int, *, where: CaseFilter | None, fingerprint: str) -> list[list[Hit]]:
+        """See `Archive.search`."""
 
-    def follow(self) -> Followed | None:
-        """Bring the index up to the log's end; None where there is no encoder yet."""
+    def sync(self) -> SyncedIndex | None:
+        """Apply the log up to its end. None where the archive has no encoder yet."""
 
-    def held(self) -> AbstractContextManager[tuple[Session, EncoderRow, Followed] | None]:
-        """The index at the log's end, with a session that sees the same state; None where there is no encoder yet."""
+    def synced(self) -> AbstractContextManager[tuple[Session, EncoderRow, SyncedIndex] | None]:
+        """The index at the end of the log, with a session that reads the same state. None where the archive has no
+        encoder yet."""
 
     def save(self) -> None:
-        """Leave the index up to date for whoever comes next. Needs the writer's lock."""
+        """Leave the index up to date for the next process. Needs the writer's lock."""
 
     def prepare(self, encoder: EncoderRow) -> None:
-        """Build the index of an encoder that is to answer next, so that no search waits for it. Needs the writer's
+        """Build the index of the encoder that becomes active next, so that no search waits for it. Needs the writer's
         lock."""
 
     def discard(self, encoder: EncoderRow) -> None:
-        """Delete the index of an encoder whose vectors were dropped. Needs the writer's lock."""
+        """Delete the index of an encoder whose vectors are dropped. Needs the writer's lock."""
 
     def close(self) -> None:
-        """Let go of memory and connections; the next call takes them up again."""
+        """Release memory and connections. The next call takes them up again."""
+
+
+@dataclass(frozen=True)
+class ArchiveParts:
+    """The parts of an open archive that a vector search works with."""
+
+    folder: Path
+    uuid: str
+    catalog: Catalog
+    images: ImageStore
+    writer_lock: Lock
+
+
+@dataclass(frozen=True)
+class VectorEngine:
+    """One way to keep and search vectors, as the registry lists it."""
+
+    name: str
+    accepts: Callable[[str], bool]
+    """Whether an address, the descriptor's `vectors`, belongs to this engine."""
+    open: Callable[[ArchiveParts, str], VectorSearch]
+    """The search of an archive whose vectors are at this address. Connects when first used, not before."""
+    address_form: str = ""
+    """What its addresses look like, for a message. Empty where it needs none."""
+    login_variable: str = ""
+    """The environment variable that holds the login, which is never part of the address."""

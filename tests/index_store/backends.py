@@ -14,7 +14,7 @@ import pytest
 from index_store import Archive
 from index_store.catalog.descriptor import CARD, ArchiveDescriptor
 from index_store.milvus.connection import MilvusServer
-from index_store.milvus.sync_position import Standings
+from index_store.milvus.sync_position import SyncPositions
 from tests.postgres_server import PostgresServer
 
 in_a_file = pytest.mark.parametrize("catalog", ["sqlite"], indirect=True)
@@ -72,14 +72,14 @@ def sqlite_milvus(request: pytest.FixtureRequest) -> Backend:
     uri: str = request.getfixturevalue("milvus_on_a_port")
 
     def lose_index(folder: Path) -> None:
-        """The collections, and with them where they stood."""
+        """The collections, and with them their sync positions."""
         card = ArchiveDescriptor.read(folder / CARD)
         if card is None:  # restored
             SQLITE_FAISS.lose_index(folder)
             return
         server = MilvusServer(uri, folder)
         for name in server.client.list_collections():
-            if name.startswith(Standings(server, card.archive).prefix):
+            if name.startswith(SyncPositions(server, card.archive).prefix):
                 server.client.drop_collection(name)
         server.close()
 

@@ -62,6 +62,23 @@ def filled(archive: Archive, manifest: Path) -> Archive:
 
 
 @pytest.fixture
+def mixed(archive: Archive, tmp_path: Path) -> Archive:
+    """Forty cases with every combination of values, some of them phantoms, some of two images."""
+    rows = simple_rows(40)
+    for i, row in enumerate(rows):
+        row |= {
+            "system": ("Bethesda", "")[i % 2],
+            "preparation": ("smear", "cytospin", "")[i % 3],
+            "kind": ("field", "cell")[i // 7 % 2],
+            "source": f"source-{i // 10}",
+            "phantom": ("true", "false", "")[i % 3],
+        }
+    extra = [{**rows[i], "image": f"extra-{i}.png", "stain": "Diff-Quik"} for i in range(0, 40, 5)]
+    add_manifest(archive, write_manifest(tmp_path / "manifest.csv", rows + extra))
+    return archive
+
+
+@pytest.fixture
 def quick_folder() -> Iterator[Path]:
     """A folder in memory where there is such a thing: for tests that wait for the disk hundreds of times, and look at
     what a killed process leaves, which is the same on any file system."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete
 
-from index_store import Archive, Case, CaseFilter, FilterError, Hit, Image, IndexDriftError, VectorError
+from index_store import Archive, Case, CaseFilter, FilterError, Image, IndexDriftError, VectorError
 from index_store.catalog.models import EmbeddingRow
 from index_store.search import filter_cache
 from index_store.vectors import Selection
@@ -16,67 +16,9 @@ from tests.index_store.archive_builders import (
     FINGERPRINT,
     add_manifest,
     simple_rows,
-    unit,
-    vector_of,
     write_manifest,
 )
-
-QUERIES = unit(np.random.default_rng(5).normal(size=(3, DIM)))
-
-
-def expected(archive: Archive, query: np.ndarray, k: int, permits: object) -> list[Hit]:
-    """Brute force over the records."""
-    scored = [
-        Hit(image.id, float((vector_of(image.sha256).astype(np.float64) * query.astype(np.float64)).sum()))
-        for case in archive.cases()
-        for image in case.images
-        if permits(case, image)  # type: ignore[operator]
-    ]
-    return sorted(scored, key=lambda hit: (-hit.score, hit.image_id))[:k]
-
-
-@pytest.fixture
-def mixed(archive: Archive, tmp_path) -> Archive:  # type: ignore[no-untyped-def]
-    """Forty cases with every combination of values, some of them phantoms, some of two images."""
-    rows = simple_rows(40)
-    for i, row in enumerate(rows):
-        row |= {
-            "system": ("Bethesda", "")[i % 2],
-            "preparation": ("smear", "cytospin", "")[i % 3],
-            "kind": ("field", "cell")[i // 7 % 2],
-            "source": f"source-{i // 10}",
-            "phantom": ("true", "false", "")[i % 3],
-        }
-    extra = [{**rows[i], "image": f"extra-{i}.png", "stain": "Diff-Quik"} for i in range(0, 40, 5)]
-    add_manifest(archive, write_manifest(tmp_path / "manifest.csv", rows + extra))
-    return archive
-
-
-FILTERS = {
-    "none": (None, lambda case, image: True),
-    "empty": (CaseFilter(), lambda case, image: True),
-    "site": (CaseFilter(sites=("cervix",)), lambda case, image: case.site == "cervix"),
-    "sites": (CaseFilter(sites=("cervix", "urine")), lambda case, image: case.site in ("cervix", "urine")),
-    "system": (CaseFilter(systems=("Bethesda",)), lambda case, image: case.system == "Bethesda"),
-    "category": (CaseFilter(categories=("HSIL",)), lambda case, image: case.category == "HSIL"),
-    "stain": (CaseFilter(stains=("Diff-Quik",)), lambda case, image: image.stain == "Diff-Quik"),
-    "preparation": (CaseFilter(preparations=("smear",)), lambda case, image: image.preparation == "smear"),
-    "kind": (CaseFilter(kinds=("cell",)), lambda case, image: image.kind == "cell"),
-    "source": (CaseFilter(sources=("source-2",)), lambda case, image: case.source == "source-2"),
-    "phantoms": (CaseFilter(phantoms=True), lambda case, image: case.phantom),
-    "no phantoms": (CaseFilter(phantoms=False), lambda case, image: not case.phantom),
-    "not a patient": (CaseFilter(exclude_patients=("patient-3",)), lambda case, image: case.patient != "patient-3"),
-    "not a case": (
-        CaseFilter(exclude_cases=("case-5", "case-6")),
-        lambda case, image: case.key not in ("case-5", "case-6"),
-    ),
-    "several": (
-        CaseFilter(sites=("cervix",), stains=("Giemsa",), exclude_patients=("patient-1",)),
-        lambda case, image: case.site == "cervix" and image.stain == "Giemsa" and case.patient != "patient-1",
-    ),
-    "nobody": (CaseFilter(sites=("nowhere",)), lambda case, image: False),
-    "an unknown patient": (CaseFilter(exclude_patients=("nobody",)), lambda case, image: True),
-}
+from tests.index_store.filtered_search import FILTERS, QUERIES, expected
 
 
 def test_filters_hold_before_ranking_and_exactly(mixed: Archive) -> None:
@@ -136,9 +78,9 @@ class Careless:
 
 def test_an_engine_that_ignores_the_filter_gets_no_answer_through(filled: Archive) -> None:
     filled.search(QUERIES, 3, fingerprint=FINGERPRINT)
-    follower = filled._index._follower
-    assert follower is not None
-    follower.index = Careless(follower.index)  # type: ignore[assignment]
+    current = filled._index._current
+    assert current is not None
+    current.index = Careless(current.index)  # type: ignore[assignment]
     filled.search(QUERIES, 3, fingerprint=FINGERPRINT)
     with pytest.raises(IndexDriftError, match="no answer was given"):
         filled.search(QUERIES, 3, where=CaseFilter(sites=("cervix",)), fingerprint=FINGERPRINT)
@@ -177,4 +119,4 @@ def test_few_filters_are_kept(filled: Archive, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(filter_cache, "MOST", 10)
     for site in ("cervix", "thyroid", "urine"):
         filled.search(QUERIES[:1], 5, where=CaseFilter(sites=(site,)), fingerprint=FINGERPRINT)
-    assert list(filled._index._filters._kept) == [CaseFilter(sites=("thyroid",)), CaseFilter(sites=("urine",))]
+    assert list(filled._index.filters._kept) == [CaseFilter(sites=("thyroid",)), CaseFilter(sites=("urine",))]

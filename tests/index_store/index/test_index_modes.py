@@ -23,9 +23,9 @@ from index_store.index.faiss_index import FaissIndex
 from index_store.index.gpu_flat import FlatOnDevice
 from index_store.index.recall_tuning import DEPTHS, RECALL, IndexSizes, Setting, Tuning
 from index_store.index.searcher import IndexState
-from index_store.index.storage import IndexFile, IndexFileProblem, IndexIdentity
+from index_store.index.storage import IndexFile, IndexFileProblem
 from index_store.index.vector_file import DamagedRowsError, VectorRows
-from index_store.vectors import LogPosition, Selection
+from index_store.vectors import IndexIdentity, LogPosition, Selection
 from tests.index_store.archive_builders import DIM, FINGERPRINT, add_manifest, found_by_itself, unit, write_manifest
 
 SIZES = {EXACT: IndexSizes(), SCAN: IndexSizes(0, 10**9), LISTS: IndexSizes(0, 0)}
@@ -499,4 +499,4 @@ def test_an_exact_archive_says_so(tmp_path: Path) -> None:
         status = archive.status().index
         assert status is not None
         assert (status.mode, status.recall) == (EXACT, {})
-        assert isinstance(archive._index._follower.index.state.shortlist, HalfPrecision)  # type: ignore[union-attr]
+        assert isinstance(archive._index._current.index.state.shortlist, HalfPrecision)  # type: ignore[union-attr]

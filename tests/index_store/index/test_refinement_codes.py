@@ -6,13 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_index_modes import COUNT, IDENTITY, IDS, QUERIES, SCAN, SIZES, VECTORS, WIDTH, an_index
 
 from index_store.index.faiss_index import FaissIndex
 from index_store.index.refinement_codes import LARGEST, FineCodes, code_size, header_bytes
 from index_store.index.storage import IndexFile, IndexFileProblem
 from index_store.vectors import LogPosition
 from tests.index_store.archive_builders import unit
+from tests.index_store.index.test_index_modes import (
+    COUNT,
+    IDENTITY,
+    IDS,
+    QUERIES,
+    SCAN,
+    SIZES,
+    VECTORS,
+    WIDTH,
+    an_index,
+)
 
 
 @pytest.fixture

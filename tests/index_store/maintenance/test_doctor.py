@@ -156,12 +156,12 @@ def test_an_index_that_does_not_fit(filled: Archive, spoil: Callable[[Path], obj
 
 def test_an_index_that_holds_other_vectors_under_the_right_checksum(filled: Archive) -> None:
     """As a defect of ours would leave it: count, checksum and place in the log are right, the vectors are not."""
-    follower = filled._index.follow()
+    synced = filled._index.sync()
     wrong = FaissIndex(DIM)
     ids, vectors = np.arange(1, 13), np.array([vector_of(i.sha256) for c in filled.cases() for i in c.images])
     vectors[[4, 7]] = vectors[[7, 4]]
     wrong.add(ids, vectors)
-    follower._file.write(wrong, follower.position)
+    synced._file.write(wrong, synced.position)
     filled.close()
     finding = only(examine(filled.path), "index")
     assert (finding.what, finding.examples) == ("stored vectors do not find themselves", ("image 5", "image 8"))
@@ -172,12 +172,12 @@ def test_an_index_that_holds_other_vectors_under_the_right_checksum(filled: Arch
 
 
 def test_an_index_that_holds_another_image(filled: Archive) -> None:
-    follower = filled._index.follow()
+    synced = filled._index.sync()
     wrong = FaissIndex(DIM)
     ids, vectors = np.arange(1, 13), np.array([vector_of(i.sha256) for c in filled.cases() for i in c.images])
     ids[2] = 99
     wrong.add(ids, vectors)
-    follower._file.write(wrong, follower.position)
+    synced._file.write(wrong, synced.position)
     filled.close()
     findings = examine(filled.path).findings
     assert [(f.what, f.examples) for f in findings] == [

@@ -11,18 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_archive_search import FILTERS, QUERIES, expected, mixed  # noqa: F401  # a fixture
 
 from index_store import Archive, CaseFilter, IndexDriftError, StorageError
-from index_store.catalog.descriptor import checked_uri
 from index_store.maintenance import index_checks
 from index_store.milvus import collection as milvus_index
 from index_store.milvus.collection import MilvusIndex, TooManyError
 from index_store.milvus.connection import MilvusServer
-from index_store.milvus.filter_fields import FiledImage, token
-from index_store.milvus.search import SharedSearch
-from index_store.milvus.sync import MilvusFollower
-from index_store.milvus.sync_position import Standing
+from index_store.milvus.filter_fields import FilterFields, token
+from index_store.milvus.search import MILVUS, MilvusSearch
+from index_store.milvus.sync import MilvusSync
+from index_store.milvus.sync_position import SyncPosition
+from index_store.vector_engines import engine_for
 from index_store.vectors import LogPosition, Selection, VectorIndex
 from tests.index_store.archive_builders import (
     DIM,
@@ -37,6 +36,7 @@ from tests.index_store.archive_builders import (
     write_manifest,
 )
 from tests.index_store.archive_processes import add_until_killed_in_milvus, readers_elsewhere, run
+from tests.index_store.filtered_search import FILTERS, QUERIES, expected
 from tests.milvus_server import free_port, milvus_server
 
 KILLED = -9
@@ -59,17 +59,17 @@ def collection(milvus: str, tmp_path: Path) -> Iterator[MilvusIndex]:
     server.close()
 
 
-def follower_of(archive: Archive) -> MilvusFollower:
-    assert isinstance(archive._index, SharedSearch)
-    follower = archive._index.follow()
-    assert follower is not None
-    return follower
+def sync_of(archive: Archive) -> MilvusSync:
+    assert isinstance(archive._index, MilvusSearch)
+    synced = archive._index.sync()
+    assert synced is not None
+    return synced
 
 
-def standing_of(archive: Archive) -> Standing:
-    standing = follower_of(archive)._standings.read(1)
-    assert standing is not None
-    return standing
+def position_of(archive: Archive) -> SyncPosition:
+    position = sync_of(archive).positions.read(1)
+    assert position is not None
+    return position
 
 
 def answers_are_true(archive: Archive) -> None:
@@ -84,12 +84,12 @@ def some_vectors(count: int, seed: int = 0) -> np.ndarray:
     return unit(np.random.default_rng(seed).normal(size=(count, 8)))
 
 
-@pytest.mark.parametrize("named_at_once", [milvus_index.NAMED, 7])
+@pytest.mark.parametrize("named_at_once", [milvus_index.MAX_IDS, 7])
 def test_the_contract_of_a_vector_index(
     collection: MilvusIndex, named_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Against brute force, under every kind of selection, in one request and in several, with most scores tied."""
-    monkeypatch.setattr(milvus_index, "NAMED", named_at_once)
+    monkeypatch.setattr(milvus_index, "MAX_IDS", named_at_once)
     index: VectorIndex = collection
     vectors = some_vectors(9)[np.random.default_rng(1).integers(0, 9, 60)]
     ids = np.sort(np.random.default_rng(2).choice(500, 60, replace=False)).astype(np.int64)
@@ -133,7 +133,7 @@ def test_more_than_milvus_gives_out_is_not_asked_of_it(collection: MilvusIndex) 
         collection.candidates(some_vectors(1), 16_384, "")
 
 
-def test_filters_hold_before_ranking_and_exactly(mixed: Archive) -> None:  # noqa: F811
+def test_filters_hold_before_ranking_and_exactly(mixed: Archive) -> None:
     for (name, (where, permits)), k in product(FILTERS.items(), (1, 10, 100)):
         found = mixed.search(QUERIES, k, where=where, fingerprint=FINGERPRINT)
         assert found == [expected(mixed, query, k, permits) for query in QUERIES], name
@@ -167,10 +167,12 @@ def test_what_is_filed_anew_is_found_by_its_new_filter(filled: Archive, manifest
 
 
 def test_milvus_learns_no_patient_no_case_and_no_report(filled: Archive) -> None:
-    index = MilvusIndex(follower_of(filled)._server, standing_of(filled).collection, DIM)
+    index = MilvusIndex(sync_of(filled)._server, position_of(filled).collection, DIM)
     (image,) = filled.case("case-3").images
     filed = index.fields_of(image.id)
-    assert filed == FiledImage(image.id, filled.case("case-3").id, 2, False, "cervix", "", "HSIL", "", "Giemsa", "", "")
+    assert filed == FilterFields(
+        image.id, filled.case("case-3").id, 2, False, "cervix", "", "HSIL", "", "Giemsa", "", ""
+    )
     assert "patient-" not in str(filed)
     assert "case-" not in str(filed)
     assert index.fields_of(999) is None
@@ -221,32 +223,32 @@ def test_a_writer_killed_at_any_call_to_milvus(tmp_path: Path, milvus_on_a_port:
 
 
 def test_a_reader_whose_transaction_is_older_than_the_collection_looks_again(filled: Archive) -> None:
-    follower = follower_of(filled)
+    synced = sync_of(filled)
     with filled._catalog.reading() as session, filled._reader() as reader:
-        follower.search(session, reader, QUERIES, 5, None, last=False)  # its snapshot begins
+        synced.search(session, reader, QUERIES, 5, None, last=False)  # its snapshot begins
         before = expected(filled, QUERIES[0], 5, lambda case, image: True)
         with Archive.open(filled.path) as writer:
             writer.remove(filled.image(before[0].image_id).case_key)
-        assert follower.search(session, reader, QUERIES, 5, None, last=False) is None
-        assert follower.search(session, reader, QUERIES[:1], 5, None, last=True) == [
+        assert synced.search(session, reader, QUERIES, 5, None, last=False) is None
+        assert synced.search(session, reader, QUERIES[:1], 5, None, last=True) == [
             [(hit.image_id, hit.score) for hit in before]
         ]
     answers_are_true(filled)
 
 
-@pytest.mark.parametrize("lost", ["the collection", "where it stood", "vectors", "history"])
+@pytest.mark.parametrize("lost", ["the collection", "its position", "vectors", "history"])
 def test_what_does_not_fit_is_rebuilt_by_a_writer_and_avoided_by_a_reader(filled: Archive, lost: str) -> None:
-    follower, standing = follower_of(filled), standing_of(filled)
-    index = MilvusIndex(follower._server, standing.collection, DIM)
+    synced, position = sync_of(filled), position_of(filled)
+    index = MilvusIndex(synced._server, position.collection, DIM)
     if lost == "the collection":
         index.drop()
-    elif lost == "where it stood":
-        follower._server.client.drop_collection(f"{follower._standings.prefix}_standing")
+    elif lost == "its position":
+        synced._server.client.drop_collection(f"{synced.positions.prefix}_standing")
     elif lost == "vectors":
         index.remove(np.array([3], dtype=np.int64))
     else:
-        elsewhere = LogPosition(standing.low.sequence - 1, 1)
-        follower._standings.write(1, Standing(standing.collection, elsewhere, elsewhere))
+        elsewhere = LogPosition(position.low.sequence - 1, 1)
+        synced.positions.write(1, SyncPosition(position.collection, elsewhere, elsewhere))
     filled.close()
     with Archive.open(filled.path, read_only=True) as reader:
         answers_are_true(reader)
@@ -255,21 +257,21 @@ def test_what_does_not_fit_is_rebuilt_by_a_writer_and_avoided_by_a_reader(filled
         assert "was rebuilt from the archive's records" in archive.notes[0]
         found_by_itself(archive)
         answers_are_true(archive)
-        names = follower_of(archive)._server.client.list_collections()
-        family = [name for name in names if name.startswith(f"{follower._standings.prefix}_1_")]
-        assert family == [standing_of(archive).collection]
+        names = sync_of(archive)._server.client.list_collections()
+        family = [name for name in names if name.startswith(f"{synced.positions.prefix}_1_")]
+        assert family == [position_of(archive).collection]
 
 
 @pytest.mark.parametrize("stray", ["an image that is gone", "another site"])
 def test_what_the_records_do_not_permit_gets_no_answer_through(filled: Archive, stray: str) -> None:
-    index = MilvusIndex(follower_of(filled)._server, standing_of(filled).collection, DIM)
+    index = MilvusIndex(sync_of(filled)._server, position_of(filled).collection, DIM)
     filed = index.fields_of(1)
     assert filed is not None
     if stray == "another site":
         assert filed.site == "cervix"
         vector = index.vectors_of(np.array([1]))
         index.remove(np.array([1]))
-        index.add(np.array([1]), vector, filed=[dataclasses.replace(filed, site="urine")])
+        index.add(np.array([1]), vector, fields=[dataclasses.replace(filed, site="urine")])
         where = CaseFilter(sites=("urine",))
     else:
         index.remove(np.array([1]))
@@ -320,7 +322,7 @@ def test_an_examination_finds_what_the_collection_lacks_and_has_beyond(filled: A
     with Archive.open(filled.path, read_only=True) as reader:
         found = reader.examine()
         assert (found.findings, found.recalled) == ((), 12)
-    index = follower_of(filled).index
+    index = sync_of(filled).index
     vectors = index.vectors_of(np.array([3, 5, 8], dtype=np.int64))
     index.remove(np.array([3, 5], dtype=np.int64))
     index.add(np.array([5, 99], dtype=np.int64), vectors[[2, 0]])  # the number is right, and nothing else
@@ -338,7 +340,7 @@ def test_an_examination_finds_what_the_collection_lacks_and_has_beyond(filled: A
 
 def test_an_examination_names_a_collection_that_is_gone(filled: Archive) -> None:
     embed_reports(filled)
-    follower_of(filled).index.drop()
+    sync_of(filled).index.drop()
     with Archive.open(filled.path, read_only=True) as reader:
         whats = [finding.what for finding in reader.examine().findings]
     assert whats == ["the index is behind the change log", "index and records differ in number"]
@@ -364,9 +366,9 @@ def test_an_examination_says_where_somebody_wrote_meanwhile(filled: Archive, mon
 
 
 def collections(archive: Archive) -> list[str]:
-    follower = follower_of(archive)
-    names = follower._server.client.list_collections()
-    return sorted(name for name in names if name.startswith(follower._standings.prefix))
+    synced = sync_of(archive)
+    names = synced._server.client.list_collections()
+    return sorted(name for name in names if name.startswith(synced.positions.prefix))
 
 
 def test_milvus_lite_in_the_folder_is_enough_to_try_it(tmp_path: Path) -> None:
@@ -394,4 +396,4 @@ def test_addresses_that_cannot_be_meant(tmp_path: Path, uri: str) -> None:
         Archive.create(tmp_path / "archive", vectors=uri)
     assert "hush" not in str(refused.value)
     assert not (tmp_path / "archive").exists()
-    assert checked_uri("https://milvus.example:443") == "https://milvus.example:443"
+    assert engine_for("https://milvus.example:443") is MILVUS
