@@ -19,17 +19,19 @@ be another process's, which would fail if they were deleted."""
 
 
 @contextlib.contextmanager
-def open_atomic(path: Path) -> Iterator[BinaryIO]:
+def open_atomic(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
     """Open a file for writing that replaces `path` when the block ends without an error, and else vanishes.
 
-    Several processes may write the same path at once: each has its own unfinished file, and the last one wins.
+    Several processes may write the same path at once: each has its own unfinished file, and the last one wins. The file
+    has the permissions `mode`, as far as the umask allows, from the beginning.
 
     Raises:
         OSError: the file cannot be written; then what was at `path` is unchanged.
     """
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with unfinished.open("xb") as file:
+        unfinished.touch(mode, exist_ok=False)
+        with unfinished.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -39,9 +41,9 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
             unfinished.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, data: bytes) -> Path:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o666) -> Path:
     """Create or replace the file `path`; returns it. Raises `OSError`, as `open_atomic`."""
-    with open_atomic(path) as file:
+    with open_atomic(path, mode=mode) as file:
         file.write(data)
     return path
 

@@ -1,4 +1,4 @@
-"""Writing a file so that it is there whole, or not at all: also after a crash or a power cut."""
+"""Writing files atomically and durably: after a crash or a power cut a file has its old content or its new one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,31 @@ from typing import BinaryIO
 
 
 def temporary_name(path: Path) -> Path:
-    """Where `write_durably` builds `path`. One writer at a time, so the name needs no randomness,
-    and what a crash leaves under it is found again."""
+    """The name under which `write_durably` builds `path`.
+
+    There is one writer at a time, so the name needs no random part, and what a crash leaves under it can be found.
+    """
     return path.with_name(path.name + ".tmp")
 
 
-def write_durably(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Create or replace `path` with what `write` puts into the file it is given.
+def write_durably(path: Path, write: Callable[[BinaryIO], object], *, mode: int | None = None) -> None:
+    """Create or replace `path` with what `write` writes into the open file that it is given.
 
-    The content is on disk before the name appears. The name itself is durable only after `sync_folder`,
-    which is left to the caller so that a batch of files pays for it once. On failure nothing is left.
+    The content is on disk before the name appears. The name itself is durable only after `sync_folder`, which is left
+    to the caller so that a batch of files pays for it once.
+
+    Args:
+        path: the file.
+        write: called with the file, open for writing.
+        mode: permissions of the file; by default those of any new file.
+
+    Raises:
+        OSError: it cannot be written. The file is then as it was, and nothing is left beside it.
     """
     temporary = temporary_name(path)
+    if mode is not None:
+        temporary.unlink(missing_ok=True)
+        temporary.touch(mode, exist_ok=False)  # before there is anything in it to read
     try:
         with temporary.open("wb") as file:
             write(file)

@@ -27,6 +27,7 @@ from typing import Any, BinaryIO, Final
 
 from filelock import FileLock, Timeout
 
+from index_store.atomic_write import sync_folder, write_durably
 from retrieval.errors import AuditError
 
 LOCK_SECONDS: Final = 10.0
@@ -122,7 +123,7 @@ class AuditLog:
             finally:
                 os.close(descriptor)
             if made:
-                self._sync_folder()
+                sync_folder(self.path.parent)
 
     def _end(self) -> tuple[Event | None, bytes]:
         """The newest event (or an anchor in its place), and what a crash left behind it."""
@@ -159,29 +160,20 @@ class AuditLog:
         for line in kept:
             if (_parsed(line) or {}).get("seq") == through["seq"]:
                 break
-        building = self.path.with_name(f"{self.path.name}.tmp")
+
+        def write(file: BinaryIO) -> None:
+            file.write(_line({"anchor": anchor}))
+            file.writelines(kept)
+
         with self._explained():
-            mode = self.path.stat().st_mode & 0o777
-            building.unlink(missing_ok=True)
-            descriptor = os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(_line({"anchor": anchor}))
-                file.writelines(kept)
-                file.flush()
-                os.fsync(file.fileno())
-            building.replace(self.path)
-            self._sync_folder()
+            write_durably(self.path, write, mode=self.path.stat().st_mode & 0o777)
+            sync_folder(self.path.parent)
         return removed
 
     def _lines(self) -> Iterator[bytes]:
         if self.path.exists():
             with self._explained(), self.path.open("rb") as file:
                 yield from file
-
-    def _sync_folder(self) -> None:
-        from index_store.atomic_write import sync_folder
-
-        sync_folder(self.path.parent)
 
     def _must_exist(self) -> None:
         if not self.path.exists():

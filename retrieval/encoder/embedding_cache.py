@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from generation.atomic_write import write_atomic
 from retrieval.arrays import Vectors
 from retrieval.errors import EvaluationError
 
@@ -63,12 +63,10 @@ class VectorShelf:
 
             digits = np.array([list(bytes.fromhex(key)) for key in keys], dtype=np.uint8)
             name = hashlib.sha256(digits.tobytes()).hexdigest()[:32]
-            unfinished = self._folder / f"{name}.{uuid.uuid4().hex}.tmp"
             try:
-                unfinished.write_bytes(save({"keys": digits, "vectors": np.ascontiguousarray(vectors)}))
-                unfinished.replace(self._folder / f"{name}{_ENDING}")
+                data = save({"keys": digits, "vectors": np.ascontiguousarray(vectors)})
+                write_atomic(self._folder / f"{name}{_ENDING}", data)
             except OSError as error:
-                unfinished.unlink(missing_ok=True)
                 raise _unusable(self._folder, error) from error
         self._vectors.update(zip(keys, vectors, strict=True))
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Final
 
+from generation.atomic_write import write_atomic
 from retrieval.errors import QueryError
 from retrieval.search.query import Query, query_from_json, query_to_dict
 
@@ -43,19 +42,8 @@ class SavedQueries:
             raise QueryError(f"There is a query named '{name}' already: choose another name, or replace it.")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         document = query_to_dict(dataclasses.replace(query, image=_pixels(query.image)))
-        with tempfile.NamedTemporaryFile(  # made with the rights of its owner alone
-            "w", dir=self.folder, suffix=".part", delete=False, encoding="utf-8"
-        ) as file:
-            part = Path(file.name)
-            try:
-                json.dump(document, file, ensure_ascii=False, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-                part.replace(path)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
-        return path
+        data = json.dumps(document, ensure_ascii=False, indent=1).encode()
+        return write_atomic(path, data, mode=0o600)  # a report may name a patient
 
     def load(self, name: str) -> Query:
         """Raises QueryError where there is no such query, or its file is none."""

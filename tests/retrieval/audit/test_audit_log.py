@@ -35,7 +35,7 @@ def lines(log: AuditLog) -> list[bytes]:
 
 def age(log: AuditLog, count: int, days: int = 400) -> None:
     """Write the log anew as if its first `count` events were old (a whole chain: what its owner can do)."""
-    from retrieval.audit.audit_events import audit_log
+    from retrieval.audit import audit_log
 
     events = list(log.events())
     log.path.unlink()
