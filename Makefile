@@ -6,7 +6,7 @@ STAMP := $(VENV)/lock-installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo ui test test-slow mutants test-faults test-cluster fuzz check lock wheel clean
+.PHONY: help env demo ui test test-slow mutants test-faults test-cluster fuzz check lock wheel docs clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ lock: ## Write requirements.lock anew from pyproject.toml (needs an environment;
 wheel: env ## Build the wheel into dist/
 	rm -rf build
 	$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python
+
+docs: env ## Build the documentation as a site into site/ (open site/index.html); broken links are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 clean: ## Remove the environment, the demo and what was built
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants site
