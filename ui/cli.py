@@ -1,7 +1,8 @@
 """`coin`: the command line of the retrieval system.
 
-Exit codes: 0 done; 1 something is wrong that the message on stderr names; 2 the command was not understood;
-130 interrupted (Ctrl-C). Results go to stdout; progress, notes and errors go to stderr.
+Exit codes: 0 done; 1 an error, or something is left that a person must see to: the message says what; 2 wrong usage:
+an unknown command or option, or a value that an option or variable cannot take; 130 interrupted (Ctrl-C). Results go
+to stdout; progress and errors go to stderr.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ui.commands.reembed import encoders, reembed
 from ui.commands.search import search
 from ui.commands.train import train
 from ui.commands.view import view
-from ui.errors import user_message
+from ui.errors import SettingError, user_message
 from ui.text.layout import clean
 
 INTERRUPTED = 130  # what a shell reports for a process ended by SIGINT
@@ -62,13 +63,16 @@ class CoinGroup(click.Group):
                     f"an unexpected error ({type(error).__name__}: {error}). This is a defect: please report it "
                     f"with what `coin --debug {ctx.invoked_subcommand} …` prints"
                 )
+            if isinstance(error, SettingError):  # as for an option that cannot take its value
+                raise click.UsageError(clean(message)) from error
             raise click.ClickException(clean(message)) from error
 
 
 @click.group(
     cls=CoinGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 130 interrupted. Options can also be set by environment.",
+    epilog="Exit codes: 0 done; 1 an error, or something left to see to; 2 wrong usage; 130 interrupted. "
+    "Options can also be set by environment variables, which each command's help names.",
 )
 @click.version_option(_version(), prog_name="coin")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

@@ -137,7 +137,11 @@ class CaseReader:
     def _near(self, key: str) -> str:
         keys = self._session.scalars(select(CaseRow.key).order_by(CaseRow.id).limit(KEYS_COMPARED)).all()
         near = difflib.get_close_matches(key, keys, n=NEAR_NAMES)
-        return f" Similar: {', '.join(near)}." if near else " List the cases to find its key."
+        return (
+            f" Similar: {', '.join(near)}."
+            if near
+            else " A case's key is what its manifest calls it, and stands beside it in every search result."
+        )
 
     def _case(self, row: CaseRow) -> Case:
         return Case(

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     help="Test on the patients named in this file, one a line, and train on all others, instead of folds.",
 )
 @as_json
-@with_settings("preset", "archive", *MODEL_SETTINGS, *GENERATOR_SETTINGS, "cache")
+@with_settings("preset", "archive", *MODEL_SETTINGS, *GENERATOR_SETTINGS)
 def augment_check(
     settings: Settings,
     manifest: Path | None,

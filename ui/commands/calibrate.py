@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from retrieval import RESEARCH_USE
-from ui.commands.options import MODEL_SETTINGS, as_json, with_filters, with_settings
+from ui.commands.options import CACHE_SETTINGS, MODEL_SETTINGS, as_json, with_filters, with_settings
 from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
 from ui.service import Service
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder that keeps what was drawn. A search looks beside --cache. [default: beside --cache]",
 )
-@with_settings("n_images", "preset", "archive", *MODEL_SETTINGS, "cache", "cache_mb")
+@with_settings("n_images", "preset", "archive", *MODEL_SETTINGS, *CACHE_SETTINGS)
 @with_filters
 @as_json
 def calibrate(settings: Settings, where: CaseFilter | None, reports: int, work: Path | None, as_json: bool) -> None:

@@ -1,17 +1,36 @@
-"""`coin demo`: the whole system in one command, on drawn phantoms."""
+"""`coin demo`: an archive of phantoms, and the main job run on it by report and by image.
+
+Everything lands in one folder, and a second run finds the first one's archive there and adds nothing twice.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
+from PIL import Image
 
-from ui.commands.options import with_settings
+from ui.commands.options import CACHE_SETTINGS, with_settings
 from ui.commands.output import echo
 from ui.commands.progress import progress
+from ui.image_labels import PHANTOM, SYNTHETIC
+from ui.pictures.contact_sheet import Section, Tile, contact_sheet, save_sheet
+from ui.service import Service, open_archive
 from ui.settings import Settings
 from ui.text.archive import add_text
+from ui.text.layout import clean
 from ui.text.search import search_text
+
+if TYPE_CHECKING:
+    from generation import Phantom
+    from retrieval import AddSummary, SearchResult
+
+CASES: Final = 528  # 12 for each of the 44 classes of phantoms
+REPORT_QUERY: Final = ("cervix", "high-grade squamous lesion")
+IMAGE_QUERY: Final = ("thyroid", "papillary thyroid carcinoma")
 
 
 @click.command()
@@ -22,15 +41,111 @@ from ui.text.search import search_text
     show_default=True,
     help="Folder for all that the demo makes.",
 )
-@with_settings("k", "n_images", "seed", "preset", "device", "cache")
+@with_settings("k", "n_images", "seed", "preset", "device", *CACHE_SETTINGS)
 def demo(settings: Settings, out: Path) -> None:
     """Build a small archive of drawn phantoms, and search it by a report and by an image."""
-    from ui.commands.demo_run import run_demo
-
-    made = run_demo(out, settings, bar=progress)
+    made = run_demo(out, settings)
     echo(f"Archive of phantoms at '{made.archive}': {add_text(made.added)}\n")
     echo(f"=== By report ===\n{search_text(made.by_report)}\n")
     echo(f"=== By image ===\n{search_text(made.by_image)}\n")
     echo(f"Generated images: {', '.join(str(path) for path in made.images)}")
     echo(f"Picture of both results: {made.sheet}")
     echo(f"Open the view: coin ui --archive {made.archive}   (in a checkout: make ui)")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What one run of the demo made."""
+
+    archive: Path
+    added: AddSummary
+    by_report: SearchResult
+    by_image: SearchResult
+    images: tuple[Path, ...]
+    """The generated images."""
+    sheet: Path
+
+
+def run_demo(folder: Path, settings: Settings) -> Demo:
+    """Build the archive in `folder`, search it by a report and by an image that it does not hold, save the pictures."""
+    from generation import phantom_cases, write_phantoms
+    from retrieval import Query
+
+    archive = folder / "archive"
+    settings = dataclasses.replace(settings, archive=str(archive))
+    manifest = write_phantoms(folder / "phantoms", phantom_cases(CASES))
+    added = _build(archive, manifest, settings)
+    service = Service(settings)
+
+    asked = held_out(*REPORT_QUERY)
+    with progress("Generating", unit="steps") as draw:
+        by_report = service.ask(
+            Query(text=asked.report, seeds=service.seeds, preset=settings.preset, k=settings.k), progress=draw
+        )
+    shown = write_phantoms(folder / "query", [held_out(*IMAGE_QUERY)]).parent / "images"
+    query = next(shown.glob("*.png"))
+    by_image = service.ask(Query(image=query.read_bytes(), label=query.name, k=settings.k))
+
+    images = _save_generated(by_report, folder / "generated")
+    with Image.open(query) as picture:
+        sheet = save_sheet(_sheet(by_report, by_image, picture.convert("RGB")), folder / "result.png")
+    return Demo(archive, added, by_report, by_image, images, sheet)
+
+
+def _build(archive: Path, manifest: Path, settings: Settings) -> AddSummary:
+    from index_store import Archive
+    from retrieval import Encoder, add_manifest
+
+    if not archive.exists():
+        Archive.create(archive, name="Demo: phantoms").close()
+    with open_archive(archive) as opened, progress("Adding", unit="images") as draw:
+        return add_manifest(opened, manifest, Encoder(settings.encoder, device=settings.device), progress=draw)
+
+
+def held_out(site: str, finding: str) -> Phantom:
+    """A phantom of that finding whose wording and chance no phantom of the archive shares."""
+    from generation import PROFILES, Phantom
+
+    profile = next(p for p in PROFILES if (p.site, p.finding) == (site, finding))
+    return Phantom(profile, seed=1, split="held-out")
+
+
+def _save_generated(result: SearchResult, folder: Path) -> tuple[Path, ...]:
+    from generation import save_png
+
+    folder.mkdir(parents=True, exist_ok=True)
+    generation = result.generation
+    made = () if generation is None else generation.images
+    return tuple(save_png(m.image, folder / f"seed-{m.provenance.seed}.png", m.provenance) for m in made)
+
+
+def _sheet(by_report: SearchResult, by_image: SearchResult, query: Image.Image) -> Image.Image:
+    generation = by_report.generation
+    made = () if generation is None else generation.images
+    generated = tuple(
+        Tile(m.image, f"seed {m.provenance.seed}", f"{m.provenance.preset}, {m.provenance.steps} steps", SYNTHETIC)
+        for m in made
+    )
+    site, finding = IMAGE_QUERY
+    asked = Tile(query, "asked by", f"held-out phantom: {site}, {finding}", PHANTOM)
+    return contact_sheet(
+        "COIN retrieval: which cases look like this one?",
+        (
+            Section("By report: the images COIN made of it", clean(by_report.query.text), generated),
+            Section("The cases nearest to that report", "", _tiles(by_report)),
+            Section(
+                "By image: the image asked by, and the cases nearest to it", "", (asked, *_tiles(by_image, most=4))
+            ),
+        ),
+    )
+
+
+def _tiles(result: SearchResult, *, most: int = 5) -> tuple[Tile, ...]:
+    tiles = []
+    for ranked in result.cases[:most]:
+        with Image.open(ranked.image.path) as image:
+            picture = image.convert("RGB")
+        text = clean(f"{ranked.case.site}, {ranked.case.category}\n{ranked.case.report}")
+        mark = PHANTOM if ranked.case.phantom else ""
+        tiles.append(Tile(picture, f"{ranked.rank}.  similarity {ranked.similarity:.3f}", text, mark))
+    return tuple(tiles)

@@ -77,7 +77,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     type=_FOLDER,
     help="Folder that keeps what is dear to make, so that an interrupted run goes on. [default: beside --cache]",
 )
-@with_settings("n_images", "preset", "archive", "rules", *MODEL_SETTINGS, *GENERATOR_SETTINGS, "cache", "cache_mb")
+@with_settings("n_images", "preset", "archive", "rules", *MODEL_SETTINGS, *GENERATOR_SETTINGS)
 def evaluate(
     settings: Settings,
     json_file: Path | None,

@@ -66,9 +66,7 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
 )
 @click.option("--size", type=click.IntRange(64, 2048), help="Pixels a side. [default: as the base was trained]")
 @as_json
-@with_settings(
-    "n_images", "seed", "preset", "base", "lora", "encoder", "device", *GENERATOR_SETTINGS, "cache", "cache_mb"
-)
+@with_settings("n_images", "seed", "preset", "base", "lora", "encoder", "device", *GENERATOR_SETTINGS)
 def generate(
     settings: Settings,
     text: str | None,

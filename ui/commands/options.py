@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
+CACHE_SETTINGS: Final = ("cache", "cache_mb")
 GENERATOR_SETTINGS: Final = (
     *("few_step_lora", "memory", "compile"),
     *("guidance", "negative_prompt", "long_reports", "glossary"),
+    *CACHE_SETTINGS,
 )
 MODEL_SETTINGS: Final = ("base", "lora", "encoder", "device")
 

@@ -52,7 +52,7 @@ def streamlit_options(settings: Settings, *, browser: bool) -> list[str]:
 @click.command("ui")
 @click.option("--browser/--no-browser", default=True, help="Open the browser. [default: --browser]")
 @with_settings(
-    *("archive", "port", "max_upload_mb", "k", "n_images", "seed", "preset", "rules", "queries", "cache"),
+    *("archive", "port", "max_upload_mb", "k", "n_images", "seed", "preset", "rules", "queries"),
     *("audit", "audit_days", "user_header", "readings", "reading_only"),
     *MODEL_SETTINGS,
     *GENERATOR_SETTINGS,

@@ -10,7 +10,7 @@ from PIL import Image
 from generation import read_provenance
 from retrieval import RESEARCH_USE
 from tests.ui.conftest import coin
-from ui.commands import demo_run as demo
+from ui.commands import demo
 
 
 def test_the_demo_runs_the_main_job(

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
-from tests.ui.test_view import APP, HOSTILE, checked, click, marked_up, texts
 
 from retrieval import RESEARCH_USE, ReaderStudy, open_reader_study
 from tests.ui.reading_parts import PAIRS
+from tests.ui.view.test_view import APP, HOSTILE, checked, click, marked_up, texts
 
 PAGE = "reading_page.py"
 HIDDEN = "Real or generated: hidden until the reading is closed."
