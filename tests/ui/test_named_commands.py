@@ -1,4 +1,4 @@
-"""Every command line and option that a message, a help text or a docstring of the product names is one that there is."""
+"""Every command line and option that the messages, help and docstrings of the product name is one that exists."""
 
 from __future__ import annotations
 
