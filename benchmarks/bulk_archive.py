@@ -15,9 +15,9 @@ from sqlalchemy import insert
 
 from benchmarks.synthetic_vectors import CHUNK, IMAGES_PER_CASE, SITES, SyntheticVectors
 from index_store import Archive
+from index_store.catalog.catalog import advance_revision
 from index_store.catalog.models import ADDED, CaseRow, ChangeRow, EmbeddingRow, ImageRow, PatientRow, ReportEmbeddingRow
 from index_store.catalog.report_vectors import text_hash
-from index_store.catalog.revision import advance
 
 FINGERPRINT = "synthetic"
 CASES_PER_PATIENT = 2
@@ -60,7 +60,7 @@ def build_archive(folder: Path, vectors: SyntheticVectors, array: np.ndarray) ->
                 for c, v in enumerate(texts)
             ]
             session.execute(insert(ReportEmbeddingRow), described)
-            advance(session)
+            advance_revision(session)
 
 
 def category_of(case: int) -> str:

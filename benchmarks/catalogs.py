@@ -25,9 +25,9 @@ from sqlalchemy import insert, select, text
 from benchmarks.machine import describe_machine
 from index_store import Archive, CaseFilter
 from index_store.catalog.case_reader import CaseReader
+from index_store.catalog.catalog import advance_revision
 from index_store.catalog.change_log import stored_vectors
 from index_store.catalog.models import ADDED, CaseRow, ChangeRow, EmbeddingRow, ImageRow, PatientRow
-from index_store.catalog.revision import advance
 
 DIM = 512
 CHUNK = 10_000
@@ -56,7 +56,7 @@ def measure(folder: Path, url: str, count: int) -> dict[str, float]:
             for start in range(0, count, CHUNK):
                 for table, rows in _rows(range(start + 1, min(start + CHUNK, count) + 1)):
                     session.execute(insert(table), list(rows))
-            advance(session)
+            advance_revision(session)
         written = time.perf_counter() - started
         if url:  # a server does so by itself a minute later
             with archive._catalog.writing() as session:

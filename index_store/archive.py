@@ -21,22 +21,20 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from index_store.archive_maintenance import ArchiveUpkeep
-from index_store.catalog import orphan_files as loose_files
+from index_store.archive_maintenance import ArchiveMaintenance
+from index_store.catalog import orphan_files
 from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.case_writer import CaseWriter, remove_case
-from index_store.catalog.catalog import Catalog
-from index_store.catalog.descriptor import CARD, ArchiveDescriptor
+from index_store.catalog.catalog import Catalog, advance_revision
+from index_store.catalog.descriptor import DESCRIPTOR_FILE, ArchiveDescriptor
 from index_store.catalog.encoders import activate, active_encoder, register_encoder, require_encoder
 from index_store.catalog.import_plan import Plan, PlannedImage, Progress, make_plan
 from index_store.catalog.insert import encode_missing, insert_images
 from index_store.catalog.layout import DATABASE, catalog_of, explained, make_archive
 from index_store.catalog.models import ArchiveRow
-from index_store.catalog.revision import advance
 from index_store.errors import ArchiveError, NotAnArchiveError
 from index_store.files.image_store import ImageStore
-from index_store.maintenance.backup_folder import CARD as BACKUP_CARD
-from index_store.maintenance.backup_folder import UNFINISHED
+from index_store.maintenance.backup_folder import BACKUP_FILE, UNFINISHED
 from index_store.maintenance.restore import Restoration, restore
 from index_store.records import NewImage
 from index_store.search.protocols import ArchiveParts
@@ -48,14 +46,14 @@ if TYPE_CHECKING:
     from index_store.records import ManifestRow
 
 
-class Archive(ArchiveUpkeep):
+class Archive(ArchiveMaintenance):
     """Cases and their images, searchable by unit vectors. Made by `create` or `open`; a context manager.
 
     Reading and searching are safe from many threads and processes. Changes are made by one writer at a time, each call
     in one transaction: what it acknowledged is there after any crash, and what it did not is not.
     """
 
-    def __init__(self, path: Path, catalog: Catalog, card: ArchiveDescriptor | None = None) -> None:
+    def __init__(self, path: Path, catalog: Catalog, descriptor: ArchiveDescriptor | None = None) -> None:
         """Not for callers: use `create` or `open`."""
         self.path = path
         self._catalog = catalog
@@ -64,13 +62,13 @@ class Archive(ArchiveUpkeep):
         with catalog.reading() as session:
             row = session.scalars(select(ArchiveRow)).one()
             self.name, self.uuid = row.name, row.uuid
-        if card is not None and card.archive != self.uuid:
+        if descriptor is not None and descriptor.archive != self.uuid:
             raise NotAnArchiveError(
                 f"{catalog.name} holds another archive ({self.name}) than the one that {path} belongs to. Put right "
-                f"what {path / CARD} says."
+                f"what {path / DESCRIPTOR_FILE} says."
             )
         parts = ArchiveParts(path, self.uuid, catalog, self._images, self._writer_lock)
-        address = card.vectors if card is not None else ""
+        address = descriptor.vectors if descriptor is not None else ""
         self._index = engine_for(address).open(parts, address)
 
     @classmethod
@@ -105,7 +103,7 @@ class Archive(ArchiveUpkeep):
         path = Path(path)
         if (path / UNFINISHED).exists():
             raise NotAnArchiveError(f"{path} is an archive that is being restored, or was not finished. Restore again.")
-        if (path / BACKUP_CARD).is_file() and not (path / DATABASE).exists():
+        if (path / BACKUP_FILE).is_file() and not (path / DATABASE).exists():
             raise NotAnArchiveError(f"{path} is a backup of an archive. Make an archive of it first (`coin restore`).")
         return cls._open(path, read_only=read_only)
 
@@ -141,12 +139,12 @@ class Archive(ArchiveUpkeep):
 
     @classmethod
     def _open(cls, path: Path, *, read_only: bool) -> Archive:
-        catalog, card = catalog_of(path, read_only=read_only)
+        catalog, descriptor = catalog_of(path, read_only=read_only)
         try:
             if catalog.is_outdated():
                 with catalog.writer_lock(path).hold():
                     catalog.migrate()
-            return cls(path, catalog, card)
+            return cls(path, catalog, descriptor)
         except BaseException:
             catalog.close()
             raise
@@ -210,7 +208,7 @@ class Archive(ArchiveUpkeep):
             names = [image.stored.name for image in encoded.values()]
             if names:
                 with self._catalog.writing() as session:
-                    loose_files.note(session, names)
+                    orphan_files.note(session, names)
             try:
                 with explained(self.path):
                     self._images.write(encoded.values())
@@ -218,11 +216,11 @@ class Archive(ArchiveUpkeep):
                     # Once more, now that nobody else can write: another process may have switched encoders meanwhile.
                     require_encoder(active_encoder(session), fingerprint=fingerprint)
                     added = insert_images(session, encoder.id, items, rows, in_place=in_place, encoded=encoded)
-                    loose_files.cross_out(session, names)
+                    orphan_files.clear(session, names)
             except BaseException:
                 # Take back what lies there without a row; if even that fails, the next writer does it.
                 with contextlib.suppress(ArchiveError, OSError):
-                    loose_files.collect(self._catalog, self._images)
+                    orphan_files.collect(self._catalog, self._images)
                 raise
             self._index.sync()
         return added
@@ -242,7 +240,7 @@ class Archive(ArchiveUpkeep):
                     applied += 1
             cases.log_refiled()
             if applied:
-                advance(session)
+                advance_revision(session)
         if applied:
             self._catalog.erase_removed()  # a report may have been replaced for what it said of a person
         return applied
@@ -258,9 +256,9 @@ class Archive(ArchiveUpkeep):
             with self._catalog.writing() as session:
                 CaseReader(session, self._images).case(case_key)
                 removed = remove_case(session, case_key)
-                advance(session)
+                advance_revision(session)
             self._index.sync()
             with explained(self.path):
-                loose_files.collect(self._catalog, self._images)
+                orphan_files.collect(self._catalog, self._images)
             self._catalog.erase_removed()
         return removed

@@ -8,17 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from index_store.archive_queries import ArchiveReading
-from index_store.catalog import orphan_files as loose_files
-from index_store.catalog import reembedding, report_vectors
+from index_store.archive_queries import ArchiveQueries
+from index_store.catalog import orphan_files, reembedding, report_vectors
+from index_store.catalog.catalog import advance_revision
 from index_store.catalog.databases.database import Lock
 from index_store.catalog.encoders import active_encoder, find_encoder, register_encoder, require_encoder, require_known
 from index_store.catalog.layout import explained
-from index_store.catalog.revision import advance
 from index_store.errors import EncoderMismatchError, ReadOnlyArchiveError
 from index_store.maintenance.backup import back_up
 from index_store.maintenance.backup_folder import BackupDescriptor
-from index_store.maintenance.doctor import Examiner
+from index_store.maintenance.doctor import Doctor
 from index_store.maintenance.findings import Examination
 from index_store.maintenance.index_checks import RECALLED
 from index_store.records import EncoderInfo
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from index_store.catalog.import_plan import Progress
 
 
-class ArchiveUpkeep(ArchiveReading):
+class ArchiveMaintenance(ArchiveQueries):
     """See `Archive`."""
 
     _writer_lock: Lock
@@ -49,7 +48,7 @@ class ArchiveUpkeep(ArchiveReading):
             with explained(self.path):
                 stack.enter_context(self._writer_lock.hold(timeout=timeout))
                 if outermost:
-                    loose_files.collect(self._catalog, self._images)
+                    orphan_files.collect(self._catalog, self._images)
             try:
                 yield
             finally:
@@ -79,7 +78,7 @@ class ArchiveUpkeep(ArchiveReading):
         with self.writer(), self._catalog.writing() as session:
             stored = report_vectors.put(session, encoder.id, case_ids, texts, rows)
             if stored:
-                advance(session)
+                advance_revision(session)
         return stored
 
     def add_vectors(self, image_ids: Sequence[int], vectors: object, *, fingerprint: str) -> int:
@@ -100,7 +99,7 @@ class ArchiveUpkeep(ArchiveReading):
             with self._catalog.writing() as session:
                 stored = reembedding.put_vectors(session, encoder.id, image_ids, rows)
                 if stored:
-                    advance(session)
+                    advance_revision(session)
             self._index.sync()
         return stored
 
@@ -148,7 +147,7 @@ class ArchiveUpkeep(ArchiveReading):
                 reembedding.activate_whole(
                     session, require_known(session, fingerprint), without_reports=without_reports
                 )
-                advance(session)
+                advance_revision(session)
             self._index.sync()
 
     def drop_encoder(self, fingerprint: str) -> int:
@@ -171,7 +170,7 @@ class ArchiveUpkeep(ArchiveReading):
             self._index.discard(encoder)
             with self._catalog.writing() as session:
                 dropped = reembedding.drop_vectors(session, encoder.id)
-                advance(session)
+                advance_revision(session)
             self._catalog.erase_removed()
         return dropped
 
@@ -204,7 +203,7 @@ class ArchiveUpkeep(ArchiveReading):
 
         Raises `StorageError` where the database cannot be read at all, and with `repair` like `add`.
         """
-        examiner = Examiner(self.path, self._catalog, self._images, self._index)
+        examiner = Doctor(self.path, self._catalog, self._images, self._index)
         if not repair:
             return examiner.examine(checksums=checksums, recalled=recalled, repair=False, progress=progress)
         with self.writer():

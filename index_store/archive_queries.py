@@ -12,12 +12,11 @@ from sqlalchemy import select
 
 from index_store.catalog import case_reader, report_vectors
 from index_store.catalog.case_reader import CaseReader
-from index_store.catalog.catalog import Catalog
+from index_store.catalog.catalog import Catalog, current_revision
 from index_store.catalog.change_log import stored_vectors
 from index_store.catalog.encoders import active_encoder, require_encoder, require_known
 from index_store.catalog.models import ImageRow
 from index_store.catalog.reembedding import coverage, images_without_vector
-from index_store.catalog.revision import current_revision
 from index_store.errors import ImageNotFoundError, ImageProblem
 from index_store.files.decode import content_hash, decode_image, read_source
 from index_store.files.image_store import ImageStore
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from index_store.catalog.filters import CaseFilter
 
 
-class ArchiveReading:
+class ArchiveQueries:
     """See `Archive`, which sets these attributes and adds what changes an archive."""
 
     path: Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
-from index_store.catalog import orphan_files as loose_files
+from index_store.catalog import orphan_files
 from index_store.catalog.case_reader import derived_columns, in_chunks, whole_cases
 from index_store.catalog.change_log import log_changes
 from index_store.catalog.filters import CASE_COLUMNS, IMAGE_COLUMNS
@@ -153,7 +153,7 @@ def remove_case(session: Session, key: str) -> int:
     session.execute(delete(ImageRow).where(ImageRow.case_id == case.id))
     session.execute(delete(CaseRow).where(CaseRow.id == case.id))
     _forget_patient(session, patient_id)
-    loose_files.note(session, files)
+    orphan_files.note(session, files)
     return len(images)
 
 

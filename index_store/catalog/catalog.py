@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from index_store.catalog.databases.database import Database, Lock
 from index_store.catalog.databases.migrations import apply_next, current_version, refuse_newer, schema_version
+from index_store.catalog.models import ArchiveRow
 from index_store.errors import NotAnArchiveError, OutdatedArchiveError, StorageError
 
 
@@ -121,3 +122,13 @@ class Catalog:
         except sqlite3.DatabaseError as error:  # of the driver, below SQLAlchemy
             wrapped = DatabaseError("", None, error)
             raise StorageError(self._database.explained(wrapped) or str(error)) from error
+
+
+def current_revision(session: Session) -> int:
+    """The revision as `session` sees it; 0 before the first change."""
+    return session.scalars(select(ArchiveRow.revision)).one()
+
+
+def advance_revision(session: Session) -> None:
+    """The revision after this transaction is one more."""
+    session.execute(update(ArchiveRow).values(revision=ArchiveRow.revision + 1))

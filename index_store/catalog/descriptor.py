@@ -16,7 +16,7 @@ from index_store.atomic_write import sync_folder, temporary_name, write_durably
 from index_store.errors import NotAnArchiveError
 
 FORMAT = 1
-CARD = "archive.json"
+DESCRIPTOR_FILE = "archive.json"
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class ArchiveDescriptor:
 
 
 def announced(folder: Path) -> Path:
-    """Where the card lies until the catalog is made."""
-    return folder / f"{CARD}.new"
+    """Where the descriptor lies until the catalog is made."""
+    return folder / f"{DESCRIPTOR_FILE}.new"
 
 
-def announce(folder: Path, card: ArchiveDescriptor) -> None:
-    """Write the card durably, under the name by which nobody takes the folder for an archive yet."""
-    said = {"format": FORMAT, **{name: value for name, value in asdict(card).items() if value}}
+def announce(folder: Path, descriptor: ArchiveDescriptor) -> None:
+    """Write the descriptor durably, under the name by which nobody takes the folder for an archive yet."""
+    said = {"format": FORMAT, **{name: value for name, value in asdict(descriptor).items() if value}}
     write_durably(announced(folder), lambda file: file.write((json.dumps(said, indent=1) + "\n").encode()))
     sync_folder(folder)
 
@@ -70,6 +70,6 @@ def leftovers(folder: Path) -> set[str]:
 
 
 def publish(folder: Path) -> None:
-    """Make the announced card the folder's. From here on there is an archive."""
-    announced(folder).replace(folder / CARD)
+    """Make the announced descriptor the folder's. From here on there is an archive."""
+    announced(folder).replace(folder / DESCRIPTOR_FILE)
     sync_folder(folder)

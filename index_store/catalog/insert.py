@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from index_store.catalog.case_reader import in_chunks
 from index_store.catalog.case_writer import CaseWriter
+from index_store.catalog.catalog import advance_revision
 from index_store.catalog.change_log import VECTOR_TYPE, log_changes
 from index_store.catalog.models import ADDED, EmbeddingRow, ImageRow
-from index_store.catalog.revision import advance
 from index_store.files.image_store import EncodedImage, ImageStore, StoredImage, encode_for_store
 from index_store.vectors import Vectors
 
@@ -56,7 +56,7 @@ def insert_images(
     session.flush()  # gives the images their ids
     session.add_all(EmbeddingRow(encoder_id=encoder_id, image_id=image.id, vector=data) for image, data in added)
     log_changes(session, encoder_id, [image.id for image, _ in added], ADDED)
-    advance(session)
+    advance_revision(session)
     return len(added)
 
 

@@ -12,12 +12,12 @@ from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
 from index_store.atomic_write import sync_folder
-from index_store.catalog import descriptor as archive_card
+from index_store.catalog import descriptor as descriptors
 from index_store.catalog.catalog import Catalog
 from index_store.catalog.databases.migrations import apply_next, current_version, schema_version
 from index_store.catalog.databases.postgres_database import PostgresDatabase
 from index_store.catalog.databases.sqlite_database import SqliteDatabase
-from index_store.catalog.descriptor import CARD, ArchiveDescriptor
+from index_store.catalog.descriptor import DESCRIPTOR_FILE, ArchiveDescriptor
 from index_store.catalog.models import ArchiveRow
 from index_store.errors import AlreadyAnArchiveError, NotAnArchiveError, StorageError
 from index_store.files.locks import WriterLock
@@ -37,21 +37,21 @@ def make_archive(path: Path, name: str, *, catalog: str = "", vectors: str = "")
             building = path / f"{DATABASE}.new"
             # A creation that was cut short has left nothing but these.
             ours = {*LOCK_FILES, *(building.name + ending for ending in ("", "-wal", "-shm", "-journal"))}
-            ours |= archive_card.leftovers(path)
-            card = ArchiveDescriptor.read(path / CARD)
-            if (path / DATABASE).exists() or (card is not None and card.catalog):
+            ours |= descriptors.leftovers(path)
+            descriptor = ArchiveDescriptor.read(path / DESCRIPTOR_FILE)
+            if (path / DATABASE).exists() or (descriptor is not None and descriptor.catalog):
                 raise AlreadyAnArchiveError(f"{path} is an archive already. Open it, or name another folder.")
             if any(entry.name not in ours for entry in path.iterdir()):
                 raise AlreadyAnArchiveError(f"{path} holds other files. Name a new or empty folder.")
-            for leftover in (*path.glob(f"{building.name}*"), path / CARD):
+            for leftover in (*path.glob(f"{building.name}*"), path / DESCRIPTOR_FILE):
                 leftover.unlink(missing_ok=True)
             if database:
                 _build_on_server(path, database, name or path.resolve().name, new)
             else:
                 _build(building, name or path.resolve().name, new.archive)
                 if new.vectors:
-                    archive_card.announce(path, new)
-                    archive_card.publish(path)
+                    descriptors.announce(path, new)
+                    descriptors.publish(path)
                 building.replace(path / DATABASE)
                 sync_folder(path)
             if is_new:
@@ -64,12 +64,12 @@ def catalog_of(path: Path, *, read_only: bool) -> tuple[Catalog, ArchiveDescript
     Raises:
         NotAnArchiveError: there is none.
     """
-    card = ArchiveDescriptor.read(path / CARD)
-    if card is not None and card.catalog:
-        return Catalog(PostgresDatabase(card.catalog), read_only=read_only), card
+    descriptor = ArchiveDescriptor.read(path / DESCRIPTOR_FILE)
+    if descriptor is not None and descriptor.catalog:
+        return Catalog(PostgresDatabase(descriptor.catalog), read_only=read_only), descriptor
     if not (path / DATABASE).is_file():
         raise NotAnArchiveError(f"There is no archive in {path}. Check the folder, or create one there.")
-    return Catalog(SqliteDatabase(path / DATABASE), read_only=read_only), card
+    return Catalog(SqliteDatabase(path / DATABASE), read_only=read_only), descriptor
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def _build_on_server(folder: Path, database: PostgresDatabase, name: str, new: A
     catalog = Catalog(database)
     try:
         with catalog.writer_lock(folder).hold():
-            begun = ArchiveDescriptor.read(archive_card.announced(folder))
+            begun = ArchiveDescriptor.read(descriptors.announced(folder))
             with catalog.changing_schema() as connection:
                 database.check_encoding(connection)
                 if schema_version(connection):
@@ -116,13 +116,13 @@ def _build_on_server(folder: Path, database: PostgresDatabase, name: str, new: A
                         f"{database.name} holds other tables. Give the archive a database or a schema of its own."
                     )
                 else:
-                    archive_card.announce(folder, new)
+                    descriptors.announce(folder, new)
                     while schema_version(connection) < current_version():
                         apply_next(connection)
                     with Session(connection) as session:
                         session.add(_new_row(name, new.archive))
                         session.flush()
-            archive_card.publish(folder)
+            descriptors.publish(folder)
     finally:
         catalog.close()
 

@@ -147,7 +147,7 @@ class ChangeRow(Base):
     token: Mapped[int] = mapped_column(BigInteger)
 
 
-class LooseFileRow(Base):
+class OrphanFileRow(Base):
     """A stored file that may lie on disk without a row that needs it.
 
     Noted, in a transaction of its own, before files are written, and in the transaction that removes their last

@@ -16,27 +16,27 @@ from sqlalchemy.orm import Session
 
 from index_store.catalog.case_reader import in_chunks
 from index_store.catalog.catalog import Catalog
-from index_store.catalog.models import ImageRow, LooseFileRow
+from index_store.catalog.models import ImageRow, OrphanFileRow
 from index_store.files.image_store import ImageStore
 
 
 def note(session: Session, names: Collection[str]) -> None:
     """These files may lie in the store without a row once this transaction is committed."""
-    cross_out(session, names)  # so that none is noted twice
+    clear(session, names)  # so that none is noted twice
     if names:
-        session.execute(insert(LooseFileRow), [{"name": name} for name in names])
+        session.execute(insert(OrphanFileRow), [{"name": name} for name in names])
 
 
-def cross_out(session: Session, names: Collection[str]) -> None:
+def clear(session: Session, names: Collection[str]) -> None:
     """These files have their row now, or are gone."""
     for part in in_chunks(names):
-        session.execute(delete(LooseFileRow).where(LooseFileRow.name.in_(part)))
+        session.execute(delete(OrphanFileRow).where(OrphanFileRow.name.in_(part)))
 
 
 def collect(catalog: Catalog, store: ImageStore) -> None:
     """Delete the noted files that no row needs."""
     with catalog.reading() as session:
-        noted = set(session.scalars(select(LooseFileRow.name)))
+        noted = set(session.scalars(select(OrphanFileRow.name)))
         if not noted:
             return
         needed: set[str] = set()
@@ -44,4 +44,4 @@ def collect(catalog: Catalog, store: ImageStore) -> None:
             needed.update(session.scalars(select(ImageRow.file).where(ImageRow.file.in_(part))))
     store.discard(sorted(noted - needed))
     with catalog.writing() as session:
-        cross_out(session, noted)
+        clear(session, noted)

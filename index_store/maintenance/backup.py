@@ -30,7 +30,7 @@ from index_store.maintenance.backup_folder import (
     built,
     copy_images,
     refuse_within,
-    write_card,
+    write_descriptor,
 )
 from index_store.maintenance.file_checks import Expected, expected_files, still_wanted
 from index_store.maintenance.findings import named
@@ -69,15 +69,15 @@ def back_up(
                     if damaged and not allow_damaged:
                         _refuse(damaged)
                     names = tuple(file.path.relative_to(path / "images").as_posix() for file in damaged)
-                    card = _card(session, files, names, content_hash(folder / CATALOG), copied.version())
+                    descriptor = _descriptor(session, files, names, content_hash(folder / CATALOG), copied.version())
             finally:
                 copied.close()
-            write_card(folder, card)
-            return card
+            write_descriptor(folder, descriptor)
+            return descriptor
         raise BackupError(f"{path} changed faster than it could be copied. Repeat it while less is removed.")
 
 
-def _card(
+def _descriptor(
     session: Session, files: Sequence[Expected], damaged: tuple[str, ...], sha256: str, version: int
 ) -> BackupDescriptor:
     archive = session.scalars(select(ArchiveRow)).one()

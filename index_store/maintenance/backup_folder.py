@@ -29,11 +29,11 @@ from index_store.maintenance.file_checks import Expected
 if TYPE_CHECKING:
     from index_store.catalog.import_plan import Progress
 
-CARD, CATALOG, IMAGES = "backup.json", "catalog.sqlite", "images"
+BACKUP_FILE, CATALOG, IMAGES = "backup.json", "catalog.sqlite", "images"
 UNFINISHED = "restoring"
 """A file of this name says that the folder is not an archive yet."""
 FORMAT = 1
-_OURS = (CARD, CATALOG, IMAGES, UNFINISHED, DATABASE, "index")
+_OURS = (BACKUP_FILE, CATALOG, IMAGES, UNFINISHED, DATABASE, "index")
 """What the names in a folder that is being built begin with."""
 BUILDER = "builder"
 _LOCKS = {*LOCK_FILES, f"{BUILDER}.lock", f"{BUILDER}.txt"}
@@ -63,28 +63,28 @@ class BackupDescriptor:
     catalog_sha256: str
 
 
-def write_card(folder: Path, card: BackupDescriptor) -> None:
+def write_descriptor(folder: Path, descriptor: BackupDescriptor) -> None:
     """Write it durably."""
-    write_durably(folder / CARD, lambda file: file.write(json.dumps(asdict(card), indent=1).encode()))
+    write_durably(folder / BACKUP_FILE, lambda file: file.write(json.dumps(asdict(descriptor), indent=1).encode()))
 
 
-def read_card(folder: Path) -> BackupDescriptor:
+def read_descriptor(folder: Path) -> BackupDescriptor:
     """What the backup in `folder` says of itself.
 
     Raises:
         BackupError: there is no (finished) backup, or one of a format that is not known.
     """
     try:
-        values = json.loads((folder / CARD).read_text("utf-8"))
+        values = json.loads((folder / BACKUP_FILE).read_text("utf-8"))
         if int(values["format"]) > FORMAT:
             raise BackupError(f"The backup {folder} was made by a newer version. Update coin-retrieval to restore it.")
         return BackupDescriptor(**{**values, "damaged": tuple(values["damaged"])})
     except FileNotFoundError as error:
         raise BackupError(
-            f"There is no finished backup in {folder}: it has no {CARD}. Name the folder that `coin backup` made."
+            f"There is no finished backup in {folder}: it has no {BACKUP_FILE}. Name a folder that `coin backup` made."
         ) from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BackupError(f"{folder / CARD} is damaged ({type(error).__name__}). Use another backup.") from error
+        raise BackupError(f"{folder / BACKUP_FILE} is damaged ({type(error).__name__}). Use another backup.") from error
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from index_store.catalog.reembedding import coverage
 from index_store.errors import ArchiveBusyError, StorageError
 from index_store.files.image_store import ImageStore
 from index_store.maintenance.file_checks import check_files, check_index_folder
-from index_store.maintenance.findings import Examination, Finding, Trouble, trouble
+from index_store.maintenance.findings import Diagnosis, Examination, Finding, diagnosis
 from index_store.maintenance.index_checks import check_index
 from index_store.maintenance.record_checks import check_database, check_log, check_records, check_vectors
 from index_store.maintenance.status import counts
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from index_store.catalog.import_plan import Progress
 
 
-class Examiner:
+class Doctor:
     """Examines one archive."""
 
     def __init__(self, path: Path, catalog: Catalog, store: ImageStore, index: VectorSearch) -> None:
@@ -63,7 +63,7 @@ class Examiner:
             findings += [one.finding for one in after if (one.finding.check, one.finding.what) not in said]
         return self._summary(files, checksums, tested, findings)
 
-    def _look(self, *, checksums: bool, recalled: int, progress: Progress | None) -> tuple[int, int, list[Trouble]]:
+    def _look(self, *, checksums: bool, recalled: int, progress: Progress | None) -> tuple[int, int, list[Diagnosis]]:
         with self._catalog.reading() as session:
             found = check_database(session)
             found += check_vectors(session, self._catalog)
@@ -76,7 +76,7 @@ class Examiner:
             tested, of_index = check_index(self._index, recalled=recalled, told=self._told)
             found += of_index
         except (StorageError, ArchiveBusyError) as error:  # vectors are damaged, a server is away, a writer at work
-            found += trouble("index", "the index could not be examined", [error], "Repair what was found first.")
+            found += diagnosis("index", "the index could not be examined", [error], "Repair what was found first.")
         self._told = len(self._index.notes)
         files, of_files = check_files(self._catalog, self._store, checksums=checksums, progress=progress)
         return files, tested, found + of_files

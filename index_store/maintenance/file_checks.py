@@ -15,14 +15,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from index_store.atomic_write import temporary_name
-from index_store.catalog import orphan_files as loose_files
+from index_store.catalog import orphan_files
 from index_store.catalog.case_reader import in_chunks
 from index_store.catalog.catalog import Catalog
-from index_store.catalog.models import ArchiveRow, CaseRow, EmbeddingRow, EncoderRow, ImageRow, LooseFileRow
+from index_store.catalog.models import ArchiveRow, CaseRow, EmbeddingRow, EncoderRow, ImageRow, OrphanFileRow
 from index_store.files.decode import content_hash
 from index_store.files.image_store import ImageStore
 from index_store.index.storage import index_stem
-from index_store.maintenance.findings import Trouble, trouble
+from index_store.maintenance.findings import Diagnosis, diagnosis
 from index_store.maintenance.record_checks import image_name
 
 if TYPE_CHECKING:
@@ -86,13 +86,13 @@ def unsound(
 
 def check_files(
     catalog: Catalog, store: ImageStore, *, checksums: bool, progress: Progress | None
-) -> tuple[int, list[Trouble]]:
+) -> tuple[int, list[Diagnosis]]:
     """How many files images need, and what is wrong. Others may add and remove meanwhile: what they have noted, or
     taken away, is no finding."""
     on_disk = store.names()  # first: whatever lies there now has a row, or a note, by the time that we ask for them
     with catalog.reading() as session:
         files = expected_files(session, store)
-        noted = set(session.scalars(select(LooseFileRow.name)))
+        noted = set(session.scalars(select(OrphanFileRow.name)))
     missing, altered = unsound(files, checksums=checksums, progress=progress)
     with catalog.reading() as session:
         missing, altered = still_wanted(session, missing), still_wanted(session, altered)
@@ -104,11 +104,11 @@ def check_files(
     stored = "Copy them from a backup (`coin show CASE` names the files), or remove their cases."
     outside = "Put the files back where they were, or add the manifest again with the folder where they are now."
     return len(files), [
-        *trouble("files", "stored image files are missing", [f for f in missing if not f.in_place], stored),
-        *trouble("files", "stored image files were altered", [f for f in altered if not f.in_place], stored),
-        *trouble("files", "images added in place are missing", [f for f in missing if f.in_place], outside),
-        *trouble("files", "images added in place were altered", [f for f in altered if f.in_place], outside),
-        *trouble(
+        *diagnosis("files", "stored image files are missing", [f for f in missing if not f.in_place], stored),
+        *diagnosis("files", "stored image files were altered", [f for f in altered if not f.in_place], stored),
+        *diagnosis("files", "images added in place are missing", [f for f in missing if f.in_place], outside),
+        *diagnosis("files", "images added in place were altered", [f for f in altered if f.in_place], outside),
+        *diagnosis(
             "files",
             "files lie in the store that no image needs",
             left,
@@ -116,18 +116,18 @@ def check_files(
             "added since: add their manifests again.",
             repair=partial(store.sweep, left),
         ),
-        *trouble(
+        *diagnosis(
             "files",
             "files wait to be deleted that a killed command left",
             waiting,
             "The next command that writes, or --repair, deletes them.",
-            repair=partial(loose_files.collect, catalog, store),
+            repair=partial(orphan_files.collect, catalog, store),
             harmless=True,
         ),
     ]
 
 
-def check_index_folder(session: Session, folder: Path) -> list[Trouble]:
+def check_index_folder(session: Session, folder: Path) -> list[Diagnosis]:
     """Index files of encoders that have no vectors here."""
     used = EncoderRow.id.in_(select(EmbeddingRow.encoder_id)) | EncoderRow.id.in_(select(ArchiveRow.active_encoder_id))
     known = {index_stem(fingerprint) for fingerprint in session.scalars(select(EncoderRow.fingerprint).where(used))}
@@ -136,7 +136,7 @@ def check_index_folder(session: Session, folder: Path) -> list[Trouble]:
         match = _INDEX_FILE.match(path.name)
         if path.is_file() and match and match["stem"] not in known:
             left.append(path)
-    return trouble(
+    return diagnosis(
         "index",
         "index files belong to no encoder of this archive",
         [path.name for path in left],

@@ -56,14 +56,14 @@ class Examination:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Diagnosis:
     """A finding with the way to put it right; `repair` needs the writer's lock, and is None where a person must act."""
 
     finding: Finding
     repair: Callable[[], object] | None = None
 
 
-def trouble(
+def diagnosis(
     check: str,
     what: str,
     concerned: Sequence[object],
@@ -71,12 +71,12 @@ def trouble(
     *,
     repair: Callable[[], object] | None = None,
     harmless: bool = False,
-) -> list[Trouble]:
-    """One `Trouble` about those concerned; none where nobody is."""
+) -> list[Diagnosis]:
+    """One `Diagnosis` about those concerned; none where nobody is."""
     if not concerned:
         return []
     finding = Finding(check, what, len(concerned), advice, named(concerned), harmless)
-    return [Trouble(finding, repair)]
+    return [Diagnosis(finding, repair)]
 
 
 def named(concerned: Iterable[object]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from index_store.catalog.change_log import log_head, stored_vectors
 from index_store.catalog.models import EmbeddingRow, EncoderRow
-from index_store.maintenance.findings import Trouble, trouble
+from index_store.maintenance.findings import Diagnosis, diagnosis
 from index_store.search.protocols import REBUILT_NOTE, VectorSearch
 from index_store.vectors import Ids, Selection, VectorIndex, Vectors
 
@@ -24,7 +24,7 @@ SAVED = "Nothing was lost: the records are the truth. With --repair it is saved;
 REBUILT = "With --repair the index is made anew from the records. Report this."
 
 
-def check_index(index: VectorSearch, *, recalled: int, told: int) -> tuple[int, list[Trouble]]:
+def check_index(index: VectorSearch, *, recalled: int, told: int) -> tuple[int, list[Diagnosis]]:
     """How many vectors were searched for, and what is wrong with the index.
 
     `told`: of the notes on the index, how many were reported before.
@@ -34,21 +34,23 @@ def check_index(index: VectorSearch, *, recalled: int, told: int) -> tuple[int, 
             return 0, []
         session, encoder, synced = held
         anew = [note for note in index.notes[told:] if note.startswith(REBUILT_NOTE)]
-        found = trouble("index", "the saved vector index did not fit and was made anew", anew, SAVED, repair=index.save)
+        found = diagnosis(
+            "index", "the saved vector index did not fit and was made anew", anew, SAVED, repair=index.save
+        )
         stored = _stored_ids(session, encoder)
         repair = _rebuild(index)
         if synced.position != log_head(session):
-            found += trouble("index", "the index is behind the change log", [synced.position], REBUILT, repair=repair)
+            found += diagnosis("index", "the index is behind the change log", [synced.position], REBUILT, repair=repair)
         if synced.count != len(stored):
             counts = [f"{synced.count} vectors in the index, {len(stored)} in the records"]
-            found += trouble("index", "index and records differ in number", counts, REBUILT, repair=repair)
+            found += diagnosis("index", "index and records differ in number", counts, REBUILT, repair=repair)
         if not synced.count:  # nothing to look into; that it lacks what is stored has been said
             return 0, found
         strays = _strays(synced.index, stored, encoder.dim)
-        found += trouble("index", "the index holds images that the records do not", strays, REBUILT, repair=repair)
+        found += diagnosis("index", "the index holds images that the records do not", strays, REBUILT, repair=repair)
         sample = stored[np.linspace(0, len(stored) - 1, min(recalled, len(stored))).astype(np.int64)]
         lost = _not_found(session, synced.index, encoder, sample)
-        found += trouble(
+        found += diagnosis(
             "index",
             "stored vectors do not find themselves",
             [f"image {image_id}" for image_id in lost],

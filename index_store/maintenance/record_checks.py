@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from index_store.catalog import report_vectors
 from index_store.catalog.case_reader import in_chunks
-from index_store.catalog.catalog import Catalog
+from index_store.catalog.catalog import Catalog, advance_revision
 from index_store.catalog.change_log import CHUNK, VECTOR_TYPE, log_changes
 from index_store.catalog.encoders import active_encoder
 from index_store.catalog.models import (
@@ -26,8 +26,7 @@ from index_store.catalog.models import (
     PatientRow,
     ReportEmbeddingRow,
 )
-from index_store.catalog.revision import advance
-from index_store.maintenance.findings import Trouble, trouble
+from index_store.maintenance.findings import Diagnosis, diagnosis
 from index_store.vectors import UNIT_TOLERANCE
 
 Pair = tuple[int, int]
@@ -37,23 +36,23 @@ RESTORE = "Restore the archive from a backup (`coin restore`)."
 EMBED = "Embed them with the archive's encoder (`coin reembed`)."
 
 
-def check_database(session: Session) -> list[Trouble]:
+def check_database(session: Session) -> list[Diagnosis]:
     """The database file itself, as far as its engine can tell."""
     if session.get_bind().dialect.name != "sqlite":
         return []  # a server looks after its own pages
     said = [row[0] for row in session.execute(text("PRAGMA integrity_check"))]
     broken = [] if said == ["ok"] else said
     dangling = [f"{row[0]} row {row[1]}" for row in session.execute(text("PRAGMA foreign_key_check"))]
-    found = trouble("database", "the database file is damaged", broken, RESTORE)
-    return found + trouble("database", "rows refer to others that are not there", dangling, RESTORE)
+    found = diagnosis("database", "the database file is damaged", broken, RESTORE)
+    return found + diagnosis("database", "rows refer to others that are not there", dangling, RESTORE)
 
 
-def check_records(session: Session, catalog: Catalog) -> list[Trouble]:
+def check_records(session: Session, catalog: Catalog) -> list[Diagnosis]:
     """Patients, cases and images that hang in the air, and images no search finds for want of a vector."""
     alone = session.scalars(select(CaseRow.key).where(CaseRow.id.not_in(select(ImageRow.case_id)))).all()
     idle = session.scalars(select(PatientRow.id).where(PatientRow.id.not_in(select(CaseRow.patient_id)))).all()
-    found = trouble("records", "cases have no image, so nothing finds them", alone, "Remove them (`coin remove`).")
-    found += trouble(
+    found = diagnosis("records", "cases have no image, so nothing finds them", alone, "Remove them (`coin remove`).")
+    found += diagnosis(
         "records",
         "patients have no case left",
         [f"patient number {patient_id}" for patient_id in idle],
@@ -63,7 +62,7 @@ def check_records(session: Session, catalog: Catalog) -> list[Trouble]:
     encoder = active_encoder(session)
     if encoder is None:
         images = session.scalars(select(ImageRow.id)).all()
-        return found + trouble("records", "images are there, but no encoder answers searches", images, EMBED)
+        return found + diagnosis("records", "images are there, but no encoder answers searches", images, EMBED)
     of_encoder = and_(EmbeddingRow.image_id == ImageRow.id, EmbeddingRow.encoder_id == encoder.id)
     unseen = session.execute(
         select(CaseRow.key, ImageRow.id)
@@ -72,11 +71,11 @@ def check_records(session: Session, catalog: Catalog) -> list[Trouble]:
         .where(EmbeddingRow.image_id.is_(None))
         .order_by(ImageRow.id)
     ).all()
-    found += trouble(
+    found += diagnosis(
         "records", "images have no vector, so no search finds them", [image_name(*row) for row in unseen], EMBED
     )
     wordless = report_vectors.without_vector(session, encoder.id)
-    return found + trouble(
+    return found + diagnosis(
         "records",
         "reports have no vector of their present text, and are found by their words alone",
         [f"case {report.case_key}" for report in wordless],
@@ -85,7 +84,7 @@ def check_records(session: Session, catalog: Catalog) -> list[Trouble]:
     )
 
 
-def check_vectors(session: Session, catalog: Catalog) -> list[Trouble]:
+def check_vectors(session: Session, catalog: Catalog) -> list[Diagnosis]:
     """Stored vectors that are none, or that belong to nothing."""
     dims = {encoder.id: encoder.dim for encoder in session.scalars(select(EncoderRow))}
     bad = [pair for part in _blocks(session, _all_vectors(EmbeddingRow.image_id)) for pair in _unusable(part, dims)]
@@ -106,22 +105,24 @@ def check_vectors(session: Session, catalog: Catalog) -> list[Trouble]:
     gone = "With --repair they are deleted."
     of_images, of_reports = partial(_drop_vectors, catalog), partial(_drop_report_vectors, catalog)
     return [
-        *trouble(
+        *diagnosis(
             "vectors",
             "image vectors are damaged (length, NaN)",
             _named("image", bad),
             again,
             repair=partial(of_images, bad),
         ),
-        *trouble(
+        *diagnosis(
             "vectors",
             "report vectors are damaged (length, NaN)",
             _named("case number", bad_reports),
             again,
             repair=partial(of_reports, bad_reports),
         ),
-        *trouble("vectors", "vectors belong to no image", _named("image", lost), gone, repair=partial(of_images, lost)),
-        *trouble(
+        *diagnosis(
+            "vectors", "vectors belong to no image", _named("image", lost), gone, repair=partial(of_images, lost)
+        ),
+        *diagnosis(
             "vectors",
             "report vectors belong to no case",
             _named("case number", lost_reports),
@@ -131,19 +132,19 @@ def check_vectors(session: Session, catalog: Catalog) -> list[Trouble]:
     ]
 
 
-def check_log(session: Session, catalog: Catalog) -> list[Trouble]:
+def check_log(session: Session, catalog: Catalog) -> list[Diagnosis]:
     """Whether the vectors are those that the change log adds up to."""
     unlogged, unstored = _log_gaps(session)
     advice = "With --repair the log is completed from the records; indexes follow it."
     return [
-        *trouble(
+        *diagnosis(
             "log",
             "vectors are stored that the change log does not tell of",
             _named("image", unlogged),
             advice,
             repair=partial(_complete_log, catalog),
         ),
-        *trouble(
+        *diagnosis(
             "log",
             "vectors are in the change log, but not stored",
             _named("image", unstored),
@@ -215,7 +216,7 @@ def _drop_vectors(catalog: Catalog, pairs: Sequence[Pair]) -> None:
                 here = and_(EmbeddingRow.encoder_id == encoder_id, EmbeddingRow.image_id.in_(part))
                 session.execute(delete(EmbeddingRow).where(here))
             log_changes(session, encoder_id, image_ids, REMOVED)
-        advance(session)
+        advance_revision(session)
 
 
 def _drop_report_vectors(catalog: Catalog, pairs: Sequence[Pair]) -> None:
@@ -224,7 +225,7 @@ def _drop_report_vectors(catalog: Catalog, pairs: Sequence[Pair]) -> None:
             for part in in_chunks(case_ids):
                 here = and_(ReportEmbeddingRow.encoder_id == encoder_id, ReportEmbeddingRow.case_id.in_(part))
                 session.execute(delete(ReportEmbeddingRow).where(here))
-        advance(session)
+        advance_revision(session)
 
 
 def _complete_log(catalog: Catalog) -> None:
@@ -233,14 +234,14 @@ def _complete_log(catalog: Catalog) -> None:
         for pairs, operation in zip(_log_gaps(session), (ADDED, REMOVED), strict=True):
             for encoder_id, image_ids in _by_encoder(pairs).items():
                 log_changes(session, encoder_id, image_ids, operation)
-        advance(session)
+        advance_revision(session)
 
 
 def _forget(catalog: Catalog, patient_ids: Sequence[int]) -> None:
     with catalog.writing() as session:
         for part in in_chunks(patient_ids):
             session.execute(delete(PatientRow).where(PatientRow.id.in_(part)))
-        advance(session)
+        advance_revision(session)
 
 
 def _by_encoder(pairs: Sequence[Pair]) -> dict[int, list[int]]:

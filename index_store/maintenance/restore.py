@@ -21,7 +21,7 @@ from index_store.maintenance.backup_folder import (
     built,
     copy_images,
     copy_verified,
-    read_card,
+    read_descriptor,
     refuse_within,
 )
 from index_store.maintenance.file_checks import expected_files
@@ -51,14 +51,14 @@ def restore(
     progress: Progress | None,
 ) -> Restoration:
     """See `Archive.restore`; `examine` makes the index of the archive in a folder and examines it."""
-    card = read_card(backup)
-    refuse_newer(card.schema_version, f"The archive in the backup {backup}")
+    descriptor = read_descriptor(backup)
+    refuse_newer(descriptor.schema_version, f"The archive in the backup {backup}")
     refuse_within(target, backup)
     with explained(target), built(target) as folder:
         (folder / UNFINISHED).touch()
-        _copy_catalog(backup, folder, card)
-        damaged = _copy_images(backup, folder, card, progress)
-        unknown = [name for name in damaged if name not in card.damaged]
+        _copy_catalog(backup, folder, descriptor)
+        damaged = _copy_images(backup, folder, descriptor, progress)
+        unknown = [name for name in damaged if name not in descriptor.damaged]
         if unknown and not allow_damaged:
             raise BackupError(
                 f"{len(unknown)} pictures of the backup {backup} are missing or altered ({', '.join(named(unknown))}), "
@@ -76,12 +76,12 @@ def restore(
                 "in place. Use another backup."
             )
         (folder / UNFINISHED).unlink()
-    return Restoration(target, card, examination)
+    return Restoration(target, descriptor, examination)
 
 
-def _copy_catalog(backup: Path, folder: Path, card: BackupDescriptor) -> None:
+def _copy_catalog(backup: Path, folder: Path, descriptor: BackupDescriptor) -> None:
     try:
-        sound = copy_verified(backup / CATALOG, folder / DATABASE, card.catalog_sha256)
+        sound = copy_verified(backup / CATALOG, folder / DATABASE, descriptor.catalog_sha256)
     except FileNotFoundError:
         sound = False
     if not sound:
@@ -91,7 +91,7 @@ def _copy_catalog(backup: Path, folder: Path, card: BackupDescriptor) -> None:
         )
 
 
-def _copy_images(backup: Path, folder: Path, card: BackupDescriptor, progress: Progress | None) -> list[str]:
+def _copy_images(backup: Path, folder: Path, descriptor: BackupDescriptor, progress: Progress | None) -> list[str]:
     """Copy the pictures; returns the names of those that are missing or altered."""
     catalog = Catalog(SqliteDatabase(folder / DATABASE, still=True))
     try:
@@ -100,7 +100,7 @@ def _copy_images(backup: Path, folder: Path, card: BackupDescriptor, progress: P
             there = counts(session)
     finally:
         catalog.close()
-    if there != (card.patients, card.cases, card.images):
+    if there != (descriptor.patients, descriptor.cases, descriptor.images):
         raise BackupError(f"The backup {backup} does not hold what it says it does. Use another backup.")
     place = {file.path: folder / IMAGES / file.path.relative_to(backup / IMAGES) for file in files}
     damaged = copy_images(files, folder / IMAGES, place, progress=progress)

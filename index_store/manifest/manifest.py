@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from index_store.errors import ManifestError
-from index_store.manifest.table_file import Record, Sheet, read_sheet
+from index_store.manifest.table_file import Record, Table, read_table
 from index_store.records import ManifestRow, Problem
 
 REQUIRED = ("image", "report")
@@ -58,7 +58,7 @@ def read_manifest(path: Path | str, *, images: Path | str | None = None, max_row
             is in `Manifest.problems` and stops nothing.
     """
     path = Path(path)
-    sheet = read_sheet(path, wanted=COLUMNS, max_rows=max_rows)
+    sheet = read_table(path, wanted=COLUMNS, max_rows=max_rows)
     missing = [column for column in REQUIRED if column not in sheet.columns]
     if missing:
         raise ManifestError(
@@ -75,7 +75,7 @@ def read_manifest(path: Path | str, *, images: Path | str | None = None, max_row
     return Manifest(path, rows, (*sheet.problems, *reader.problems))
 
 
-def columns_found(sheet: Sheet) -> str:
+def columns_found(sheet: Table) -> str:
     """For a message. Where no name is known the first row may hold data, which messages do not repeat."""
     if not set(COLUMNS) & set(sheet.columns):
         return "none that is known (is there a header line?)"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from index_store.errors import ManifestError
 from index_store.manifest.manifest import COLUMNS, MAX_ROWS, Refusal, check_text, columns_found
-from index_store.manifest.table_file import Record, read_sheet
+from index_store.manifest.table_file import Record, read_table
 from index_store.records import Problem
 
 
@@ -44,7 +44,7 @@ def read_report_table(path: Path | str, *, max_rows: int = MAX_ROWS) -> ReportTa
             in `ReportTable.problems` and stops nothing.
     """
     path = Path(path)
-    sheet = read_sheet(path, wanted=COLUMNS, max_rows=max_rows)
+    sheet = read_table(path, wanted=COLUMNS, max_rows=max_rows)
     if "report" not in sheet.columns:
         raise ManifestError(
             f"{path.name} has no column report. Columns found: {columns_found(sheet)}. Call the one with the reports "

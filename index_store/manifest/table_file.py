@@ -53,7 +53,7 @@ class Record:
 
 
 @dataclass
-class Sheet:
+class Table:
     """The rows of a file, and what could not be read of it."""
 
     name: str
@@ -65,7 +65,7 @@ class Sheet:
         self.problems.append(Problem(f"{self.name}, line {line}", what, advice))
 
 
-def read_sheet(path: Path, *, wanted: Sequence[str], max_rows: int) -> Sheet:
+def read_table(path: Path, *, wanted: Sequence[str], max_rows: int) -> Table:
     """Read `path`; `wanted` are the columns by which separator and worksheet are told.
 
     Column names are stripped, and those in `wanted` are recognised in any case (`Image`, `REPORT`).
@@ -76,7 +76,7 @@ def read_sheet(path: Path, *, wanted: Sequence[str], max_rows: int) -> Sheet:
     data = _read(path)
     if data.startswith(_ZIP):
         return _read_workbook(path.name, data, wanted, max_rows)
-    sheet = Sheet(path.name)
+    sheet = Table(path.name)
     text = _decode(sheet, data)
     _check_lines(sheet.name, text)
     start = text.lstrip()[:1]
@@ -104,7 +104,7 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _decode(sheet: Sheet, data: bytes) -> str:
+def _decode(sheet: Table, data: bytes) -> str:
     encoding = next((name for mark, name in _BOMS if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)
@@ -130,7 +130,7 @@ def _check_lines(name: str, text: str) -> None:
         raise ManifestError(f"{name} has a line of more than {MAX_LINE} characters. Check that it is a manifest.")
 
 
-def _read_separated(sheet: Sheet, text: str, wanted: Sequence[str], max_rows: int) -> None:
+def _read_separated(sheet: Table, text: str, wanted: Sequence[str], max_rows: int) -> None:
     lines = list(io.StringIO(text, newline=""))
     separator = max(SEPARATORS, key=lambda mark: len(_known(_header(lines, mark), wanted)))
     header: list[str] | None = None
@@ -149,7 +149,7 @@ def _read_separated(sheet: Sheet, text: str, wanted: Sequence[str], max_rows: in
             _keep(sheet, line, dict(zip(header, cells, strict=False)), max_rows)
 
 
-def _rows(sheet: Sheet, lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(sheet: Table, lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:
     """Rows with the number of their first line. After a broken one it goes on at the next line, so that a quotation
     that was never closed costs its own row and not the rest of the file."""
     start = broken = 0
@@ -181,7 +181,7 @@ def _header(lines: list[str], separator: str) -> list[str]:
         return []
 
 
-def _read_json_lines(sheet: Sheet, text: str, wanted: Sequence[str], max_rows: int) -> None:
+def _read_json_lines(sheet: Table, text: str, wanted: Sequence[str], max_rows: int) -> None:
     columns: dict[str, None] = {}
     for line, row in enumerate(text.split("\n"), start=1):
         if not row.strip():
@@ -200,7 +200,7 @@ def _read_json_lines(sheet: Sheet, text: str, wanted: Sequence[str], max_rows: i
     sheet.columns = tuple(columns)
 
 
-def _read_workbook(name: str, data: bytes, wanted: Sequence[str], max_rows: int) -> Sheet:
+def _read_workbook(name: str, data: bytes, wanted: Sequence[str], max_rows: int) -> Table:
     """The first worksheet whose first row holds the most of `wanted` (COIN's own has `image` and `report`)."""
     import openpyxl
 
@@ -240,8 +240,8 @@ class _Allowance:
             )
 
 
-def _read_worksheet(name: str, worksheet: object, wanted: Sequence[str], max_rows: int, allowance: _Allowance) -> Sheet:
-    sheet = Sheet(name)
+def _read_worksheet(name: str, worksheet: object, wanted: Sequence[str], max_rows: int, allowance: _Allowance) -> Table:
+    sheet = Table(name)
     header: list[str] | None = None
     worksheet.reset_dimensions()  # type: ignore[attr-defined]  # some programs write them wrongly; count rows instead
     rows = worksheet.iter_rows(values_only=True)  # type: ignore[attr-defined]
@@ -259,7 +259,7 @@ def _read_worksheet(name: str, worksheet: object, wanted: Sequence[str], max_row
     return sheet
 
 
-def _name_columns(sheet: Sheet, cells: Sequence[str], wanted: Sequence[str]) -> list[str]:
+def _name_columns(sheet: Table, cells: Sequence[str], wanted: Sequence[str]) -> list[str]:
     names = [_fold(cell.strip(), wanted) for cell in cells]
     named = [name for name in names if name]
     twice = sorted({name for name in named if named.count(name) > 1})
@@ -269,7 +269,7 @@ def _name_columns(sheet: Sheet, cells: Sequence[str], wanted: Sequence[str]) -> 
     return names
 
 
-def _keep(sheet: Sheet, line: int, cells: dict[str, str], max_rows: int) -> None:
+def _keep(sheet: Table, line: int, cells: dict[str, str], max_rows: int) -> None:
     if len(sheet.records) >= max_rows:
         raise ManifestError(f"{sheet.name} has more than {max_rows} rows. Split it.")
     cells.pop("", None)  # columns without a name, such as a table's row numbers

@@ -14,10 +14,10 @@ from sqlalchemy import ColumnElement, ScalarSelect, select
 from sqlalchemy.orm import Session
 
 from index_store.catalog.case_reader import CaseReader
+from index_store.catalog.catalog import current_revision
 from index_store.catalog.encoders import active_encoder, require_encoder
 from index_store.catalog.filters import CaseFilter
 from index_store.catalog.models import ArchiveRow, ChangeRow, EncoderRow
-from index_store.catalog.revision import current_revision
 from index_store.errors import ArchiveBusyError, IndexDriftError
 from index_store.index.vector_file import DamagedRowsError
 from index_store.records import Hit

@@ -12,7 +12,7 @@ from typing import Protocol
 import pytest
 
 from index_store import Archive
-from index_store.catalog.descriptor import CARD, ArchiveDescriptor
+from index_store.catalog.descriptor import DESCRIPTOR_FILE, ArchiveDescriptor
 from index_store.milvus.connection import MilvusServer
 from index_store.milvus.sync_position import SyncPositions
 from tests.postgres_server import PostgresServer
@@ -73,7 +73,7 @@ def sqlite_milvus(request: pytest.FixtureRequest) -> Backend:
 
     def lose_index(folder: Path) -> None:
         """The collections, and with them their sync positions."""
-        card = ArchiveDescriptor.read(folder / CARD)
+        card = ArchiveDescriptor.read(folder / DESCRIPTOR_FILE)
         if card is None:  # restored
             SQLITE_FAISS.lose_index(folder)
             return
