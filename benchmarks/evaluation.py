@@ -31,10 +31,10 @@ from generation.phantom import phantom_cases
 from index_store import Archive
 from index_store.records import ManifestRow
 from retrieval.evaluation.dataset import LabelledCases
-from retrieval.evaluation.evaluate import gather
-from retrieval.evaluation.experiment_rows import HISTOGRAM, IMAGE, rows_of
-from retrieval.evaluation.leave_one_out import evaluate_families
-from retrieval.evaluation.results import FamilyResult
+from retrieval.evaluation.evaluate import evaluate_experiment
+from retrieval.evaluation.experiment import HISTOGRAM, IMAGE, build_experiment
+from retrieval.evaluation.material import gather
+from retrieval.evaluation.results import QueryTypeResult
 from retrieval.evaluation.tasks import ordinal
 from retrieval.search.fusion import default_rules
 from ui.commands.progress import progress
@@ -50,17 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         started = time.perf_counter()
         with _archive(Path(folder), options.cases, options.dim) as archive:
             built, busy = time.perf_counter(), time.process_time()
-            families, cases, gathered = _evaluated(archive)
+            results, cases, gathered = _evaluated(archive)
         done = time.perf_counter()
         busy = time.process_time() - busy
-    task = next(task for task in families[1].tasks if task.name == "category")
+    task = next(task for task in results[1].tasks if task.name == "category")
     figures = {
         "machine": describe_machine(),
         "cases": len(cases.keys),
         "patients": cases.patients,
         "images": len(cases.image_ids),
         "dimensions": options.dim,
-        "rows": sum(len(family.tasks[0].parts[0].rows) for family in families),
+        "rows": sum(len(result.tasks[0].parts[0].rows) for result in results),
         "building the archive, s (not counted)": round(built - started, 1),
         "reading, colour histograms, s": round(gathered - built, 1),
         "ranking and intervals, s": round(done - gathered, 1),
@@ -73,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _evaluated(archive: Archive) -> tuple[tuple[FamilyResult, ...], LabelledCases, float]:
+def _evaluated(archive: Archive) -> tuple[tuple[QueryTypeResult, ...], LabelledCases, float]:
     rules = default_rules()
-    made = gather(
+    material = gather(
         archive,
         encoder=None,
         generation=None,
@@ -84,29 +84,27 @@ def _evaluated(archive: Archive) -> tuple[tuple[FamilyResult, ...], LabelledCase
         histogram=True,
         rules=rules,
         work=None,
-        watch=progress,
+        progress=progress,
     )
-    cases = made.cases
-    by_name = {channel.name: channel for channel in made.rows.channels}
+    cases = material.cases
+    by_name = {channel.name: channel for channel in material.experiment.channels}
     everyone = np.arange(len(cases.keys))
     # As `gather` would go on, with vectors in place of generated images.
-    rows = rows_of(
+    experiment = build_experiment(
         cases,
         {name: (by_name[name].queries, by_name[name].references) for name in (IMAGE, HISTOGRAM)},
-        asking=everyone,
-        asking_by_report=everyone,
+        queries=everyone,
+        report_queries=everyone,
         left_out=0,
         texts=by_name["joint"].queries,
-        asked_texts=None,
+        query_texts=None,
         generated=_near(cases, by_name[IMAGE].references.shape[1], "generated"),
         rules=rules,
     )
     gathered = time.perf_counter()
-    with progress("Evaluating", unit="queries") as draw:
-        families = evaluate_families(
-            cases, rows.channels, rows.families, fusions=rows.fusions, gain=ordinal, progress=draw
-        )
-    return families, cases, gathered
+    with progress("Evaluating", unit="queries") as count:
+        results = evaluate_experiment(cases, experiment, gain=ordinal, progress=count)
+    return results, cases, gathered
 
 
 def _archive(folder: Path, count: int, dim: int) -> Archive:

@@ -28,13 +28,13 @@ from .errors import RetrievalError as RetrievalError
 from .errors import SyntheticSetError as SyntheticSetError
 from .evaluation.evaluate import evaluate_archive as evaluate_archive
 from .evaluation.results import Abstention as Abstention
+from .evaluation.results import ConfounderShare as ConfounderShare
 from .evaluation.results import Difference as Difference
 from .evaluation.results import Evaluation as Evaluation
-from .evaluation.results import FamilyResult as FamilyResult
 from .evaluation.results import Part as Part
-from .evaluation.results import Row as Row
+from .evaluation.results import QueryTypeResult as QueryTypeResult
+from .evaluation.results import RunResult as RunResult
 from .evaluation.results import SameReport as SameReport
-from .evaluation.results import SharedNuisance as SharedNuisance
 from .evaluation.results import TaskResult as TaskResult
 from .evaluation.tasks import ordinal as ordinal
 from .evaluation.tune_fusion import FusionChoice as FusionChoice

@@ -1,16 +1,16 @@
-"""Block by block, where every row of an evaluation puts every patient."""
+"""How every run ranks the candidates' patients, block by block of queries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from retrieval.arrays import Ints, Vectors
 from retrieval.evaluation.dataset import LabelledCases
-from retrieval.evaluation.scorers import Channel, Family, Fusion
+from retrieval.evaluation.experiment import Experiment, QueryType
 from retrieval.search.batch import Candidates, Places, fused_places
 
 BLOCK_SCORES: Final = 1_000_000
@@ -19,84 +19,88 @@ BLOCK_SCORES: Final = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Queries that compete for the same patients in every pool, and are asked in the same families."""
+    """Queries that have the same candidates in every task, and are of the same query types."""
 
     queries: Ints
     """int[b], rows of the cases."""
-    rows: tuple[str, ...]
-    """What ranks them."""
+    runs: tuple[str, ...]
+    """Names of the runs that rank for them."""
 
 
-@dataclass(frozen=True, eq=False)
 class Rankings:
-    """Channels, and fusions of them, over the cases of an archive."""
+    """An experiment's channels and fusions over the cases of an archive. Safe for several threads."""
 
-    cases: LabelledCases
-    channels: Mapping[str, Channel]
-    fusions: Mapping[str, Fusion]
-    _candidates: dict[tuple[bytes, int, bool], Candidates] = field(default_factory=dict)
-
-    def needed(self, rows: Sequence[str]) -> set[str]:
-        """The channels that these rows are made of."""
-        found: set[str] = set()
-        for row in rows:
-            found |= self.needed(tuple(self.fusions[row].of.values())) if row in self.fusions else {row}
-        return found
+    def __init__(self, cases: LabelledCases, experiment: Experiment) -> None:
+        self.cases = cases
+        self.channels = {channel.name: channel for channel in experiment.channels}
+        self.fusions = {fusion.name: fusion for fusion in experiment.fusions}
+        self._candidates: dict[tuple[bytes, int, bool], Candidates] = {}
 
     def scores(self, block: Block) -> dict[str, Vectors]:
-        """What each channel gives to every image or case: once a block, whatever pools it is ranked in."""
-        return {name: self.channels[name].scores(block.queries) for name in sorted(self.needed(block.rows))}
+        """By channel, the scores of every image or case: computed once a block, whatever the candidates are."""
+        return {name: self.channels[name].scores(block.queries) for name in sorted(self._channels_of(block.runs))}
 
-    def places(self, block: Block, scores: Mapping[str, Vectors], pool_of: Ints) -> dict[str, Places]:
-        """Where each row puts the patients of the block's pool. `pool_of`, int[cases], says who competes."""
-        made: dict[str, Places] = {}
+    def places(self, block: Block, scores: Mapping[str, Vectors], candidates_of: Ints) -> dict[str, Places]:
+        """By run, how the block's candidates are ranked. `candidates_of`, int[cases], is `Task.candidates_of`."""
+        ranked: dict[str, Places] = {}
         own = self.cases.patient_of[block.queries]
-        number = int(pool_of[block.queries[0]])
+        number = int(candidates_of[block.queries[0]])
 
-        def place(row: str) -> Places:
-            if row not in made and row in self.fusions:
-                fusion = self.fusions[row]
+        def rank(run: str) -> Places:
+            if run not in ranked and run in self.fusions:
+                fusion = self.fusions[run]
                 if fusion.by_case:
-                    given = {name: scores[of] for name, of in fusion.of.items()}
-                    candidates = self.candidates(pool_of, number, by_case=True)
+                    given = {name: scores[channel] for name, channel in fusion.of.items()}
+                    candidates = self.candidates(candidates_of, number, by_case=True)
                     fused = candidates.fused_items(fusion.rule, given, own)
-                    made[row] = candidates.item_places(fused.scores.astype(np.float32), own)
+                    ranked[run] = candidates.item_places(fused.scores.astype(np.float32), own)
                 else:
-                    made[row] = fused_places(fusion.rule, {name: place(of) for name, of in fusion.of.items()})
-            elif row not in made:
-                candidates = self.candidates(pool_of, number, by_case=self.channels[row].by_case)
-                made[row] = candidates.places(scores[row], own)
-            return made[row]
+                    ranked[run] = fused_places(fusion.rule, {name: rank(part) for name, part in fusion.of.items()})
+            elif run not in ranked:
+                candidates = self.candidates(candidates_of, number, by_case=self.channels[run].by_case)
+                ranked[run] = candidates.places(scores[run], own)
+            return ranked[run]
 
-        return {row: place(row) for row in block.rows}
+        return {run: rank(run) for run in block.runs}
 
     def blocks(
-        self, families: Sequence[Family], pools: Sequence[Ints], *, scores: int = BLOCK_SCORES
+        self, query_types: Sequence[QueryType], candidate_sets: Sequence[Ints], *, scores: int = BLOCK_SCORES
     ) -> Iterator[Block]:
-        """All queries of the families, each once. The more images, the fewer queries a block."""
+        """All queries of the query types, each once. The more images, the fewer queries a block.
+
+        `candidate_sets` are the different `Task.candidates_of`, int[cases] each.
+        """
         size = max(1, scores // len(self.cases.image_ids))
-        asked = np.stack([np.isin(np.arange(len(self.cases.keys)), family.asking) for family in families])
-        kinds = np.concatenate([asked, np.stack(pools)])[:, asked.any(axis=0)]
-        queries = np.flatnonzero(asked.any(axis=0))
+        is_query = np.stack([np.isin(np.arange(len(self.cases.keys)), of.queries) for of in query_types])
+        # A column a query: of which types it is, and its candidates in each task. Equal columns make a block.
+        kinds = np.concatenate([is_query, np.stack(candidate_sets)])[:, is_query.any(axis=0)]
+        queries = np.flatnonzero(is_query.any(axis=0))
         for kind in np.unique(kinds, axis=1).T:
             alike = queries[(kinds == kind[:, None]).all(axis=0)]
-            rows = [
-                row for family, asks in zip(families, kind[: len(families)], strict=True) if asks for row in family.rows
-            ]
+            flags = kind[: len(query_types)]
+            runs = [run for of, included in zip(query_types, flags, strict=True) if included for run in of.runs]
             for start in range(0, len(alike), size):
-                yield Block(alike[start : start + size], tuple(dict.fromkeys(rows)))
+                yield Block(alike[start : start + size], tuple(dict.fromkeys(runs)))
 
-    def candidates(self, pool_of: Ints, number: int, *, by_case: bool) -> Candidates:
-        """The patients of the pool `number`, by their images or by their cases."""
-        key = (pool_of.tobytes(), number, by_case)
+    def candidates(self, candidates_of: Ints, number: int, *, by_case: bool) -> Candidates:
+        """The patients of the candidate set `number`, by their images or by their cases."""
+        key = (candidates_of.tobytes(), number, by_case)
         if key not in self._candidates:
             cases = self.cases
             if by_case:
-                items = np.flatnonzero(pool_of == number)
-                images = np.unique(cases.case_of, return_index=True)[1][items]  # a case is shown by its first image
-                made = Candidates(items, cases.patient_of[items], images)
+                items = np.flatnonzero(candidates_of == number)
+                # A case is represented by its first image.
+                images = np.unique(cases.case_of, return_index=True)[1][items]
+                candidates = Candidates(items, cases.patient_of[items], images)
             else:
-                items = np.flatnonzero(pool_of[cases.case_of] == number)
-                made = Candidates(items, cases.patient_of[cases.case_of[items]], items)
-            self._candidates[key] = made
+                items = np.flatnonzero(candidates_of[cases.case_of] == number)
+                candidates = Candidates(items, cases.patient_of[cases.case_of[items]], items)
+            self._candidates[key] = candidates
         return self._candidates[key]
+
+    def _channels_of(self, runs: Sequence[str]) -> set[str]:
+        """The channels that these runs are made of."""
+        channels: set[str] = set()
+        for run in runs:
+            channels |= self._channels_of(tuple(self.fusions[run].of.values())) if run in self.fusions else {run}
+        return channels

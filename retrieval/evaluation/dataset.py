@@ -1,4 +1,4 @@
-"""The cases of an archive whose category is known, as arrays: what an evaluation asks with and searches in."""
+"""The cases of an archive that have a category, as arrays: the queries and candidates of an evaluation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LabelledCases:
-    """n cases of p patients with m images. Cases stand by key, patients by key and images by id, whatever order
-    they came in, so that every figure made from them is the same for the same archive.
+    """n cases of p patients with m images.
+
+    Cases are ordered by key, patients by name and images by id, whatever order they came in, so that every figure made
+    from them is the same for the same archive.
     """
 
     keys: tuple[str, ...]
@@ -43,17 +45,18 @@ class LabelledCases:
     """One an image: of its source file's bytes (`Image.sha256`)."""
     reports: tuple[str, ...]
     """One a case; blank where there is none."""
-    nuisance: Mapping[str, Ints]
-    """By field, int[m], one an image (`nuisance.nuisance_codes`)."""
+    confounders: Mapping[str, Ints]
+    """By field, int[m], one an image (`confounders.nuisance_codes`)."""
     phantoms: int
-    """How many of the cases were drawn, so that no patient stands behind them."""
+    """How many of the cases are rendered phantoms, which have no patient."""
     unlabelled: int
-    """Cases of the archive that have no category: neither asked with nor searched in."""
+    """Cases of the archive that have no category: neither queries nor candidates."""
     derived: int = 0
-    """How many of the cases have a category that was read from their report."""
+    """How many of the cases have a category that was extracted from their report."""
 
     @property
     def patients(self) -> int:
+        """How many there are."""
         return int(self.patient_of.max()) + 1
 
 
@@ -69,7 +72,7 @@ def labelled_cases(cases: Sequence[Case]) -> LabelledCases:
     """Those of the cases that have a category.
 
     Raises EvaluationError where no case has one, where all are of one patient, or where no category is shared by
-    two patients: leaving the query's patient out would leave nothing that could be found.
+    two patients: without the query's patient nothing relevant would be left.
     """
     known = sorted((case for case in cases if case.category and case.images), key=lambda case: case.key)
     if not known:
@@ -80,7 +83,7 @@ def labelled_cases(cases: Sequence[Case]) -> LabelledCases:
     patients = sorted({case.patient for case in known})
     if len(patients) == 1:
         raise EvaluationError(
-            f"The archive's {len(known)} cases with a category are all of one patient, and a query's own patient is "
+            f"The archive's {len(known)} cases with a category are all of one patient, and the query's patient is "
             "left out: add cases of other patients, or name the patients in the manifest."
         )
     labels = tuple(Label(case.site, case.category, case.system) for case in known)
@@ -105,7 +108,7 @@ def labelled_cases(cases: Sequence[Case]) -> LabelledCases:
         paths=tuple(image.path for _, _, image in images),
         hashes=tuple(image.sha256 for _, _, image in images),
         reports=tuple(case.report for case in known),
-        nuisance=nuisance_codes(known, ids),
+        confounders=nuisance_codes(known, ids),
         phantoms=sum(case.phantom for case in known),
         unlabelled=len(cases) - len(known),
         derived=sum("category" in case.derived for case in known),

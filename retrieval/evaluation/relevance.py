@@ -1,4 +1,4 @@
-"""What is right: one question's answers, for all cases, and how well rankings meet them."""
+"""Relevance judgements (qrels) of a task, and what rankings are worth by them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from retrieval.arrays import Floats, Ints
-from retrieval.evaluation.chance_baseline import Pool
+from retrieval.evaluation.chance_baseline import CHANCE_ORDERS, CandidateSet
 from retrieval.evaluation.dataset import LabelledCases
-from retrieval.evaluation.tasks import Question
+from retrieval.evaluation.tasks import Task
 from retrieval.statistics.metrics import (
     average_precision,
     majority_vote,
@@ -34,46 +34,48 @@ METRICS: Final = (
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """Some queries, measured: each value float[b], each vote int[b] (or, of chance, int[orders, b])."""
+class QueryFigures:
+    """The figures of b queries by metric: values float[b], and majority votes (classes) int[b], or, of random orders,
+    int[orders, b]."""
 
     values: dict[str, Floats]
     votes: dict[str, Ints]
 
 
-class Truth:
-    """A question put to n cases: who can be asked with, what there is to find, and what a ranking found."""
+class Relevance:
+    """Which candidates are relevant to each of n cases as a query of one task."""
 
-    def __init__(self, question: Question, cases: LabelledCases) -> None:
-        """O(patients × classes) for each pool."""
-        self.question = question
+    def __init__(self, task: Task, cases: LabelledCases) -> None:
+        """O(patients × classes) for each candidate set."""
+        self.task = task
         self._cases = cases
-        self._class_of_image = question.class_of[cases.case_of]
-        self._pools: dict[int, Pool] = {}
-        self._total = np.zeros(len(cases.keys), dtype=np.int64)  # other patients with a case of the class
-        self._ideal = np.zeros((len(cases.keys), DEPTH))  # the largest gains to be had
-        for number in np.unique(question.pool_of):
-            here = np.flatnonzero(question.pool_of == number)
-            images = np.flatnonzero(question.pool_of[cases.case_of] == number)
+        self._class_of_image = task.class_of[cases.case_of]
+        self._candidates: dict[int, CandidateSet] = {}
+        self._total = np.zeros(len(cases.keys), dtype=np.int64)  # relevant patients
+        self._ideal = np.zeros((len(cases.keys), DEPTH))  # the gains of the best ranking
+        for number in np.unique(task.candidates_of):
+            members = np.flatnonzero(task.candidates_of == number)
+            images = np.flatnonzero(task.candidates_of[cases.case_of] == number)
             patients = cases.patient_of[cases.case_of[images]]
-            pool = Pool(patients, self._class_of_image[images], question.gains)
-            truth, own = question.class_of[here], cases.patient_of[here]
-            self._total[here] = pool.relevant(truth, own)
-            self._ideal[here] = pool.ideal(truth, own, DEPTH)
-            self._pools[int(number)] = pool
+            candidates = CandidateSet(patients, self._class_of_image[images], task.gains)
+            classes, own = task.class_of[members], cases.patient_of[members]
+            self._total[members] = candidates.relevant_patients(classes, own)
+            self._ideal[members] = candidates.ideal_gains(classes, own, DEPTH)
+            self._candidates[int(number)] = candidates
 
     def answerable(self, queries: Ints) -> Ints:
-        """Those of the queries that have something to find."""
-        found: Ints = queries[self._total[queries] > 0]
-        return found
+        """Those of the queries, int[b], to which another patient is relevant."""
+        with_relevant: Ints = queries[self._total[queries] > 0]
+        return with_relevant
 
-    def measured(self, queries: Ints, leads: Ints) -> Measured:
-        """What rankings int[b, p], rows of the images that stand for the patients, are worth to the cases int[b]."""
-        truth, total = self.question.class_of[queries], self._total[queries]
-        found = self._class_of_image[leads]
-        relevant = found == truth[:, None]
-        gains = self.question.gains[truth[:, None], found[:, :DEPTH]]
-        return Measured(
+    def judge(self, queries: Ints, ranked: Ints) -> QueryFigures:
+        """The figures of rankings int[b, p], rows of the images that represent the patients, best first, for the
+        queries int[b]."""
+        wanted, total = self.task.class_of[queries], self._total[queries]
+        classes = self._class_of_image[ranked]
+        relevant = classes == wanted[:, None]
+        gains = self.task.gains[wanted[:, None], classes[:, :DEPTH]]
+        return QueryFigures(
             values={
                 **{f"P@{k}": precision(relevant, k) for k in PRECISIONS},
                 "mAP": average_precision(relevant, total=total),
@@ -81,23 +83,20 @@ class Truth:
                 f"nDCG@{DEPTH}": ndcg(gains, DEPTH, ideal=self._ideal[queries]),
                 f"R@{DEPTH}": recall(relevant, DEPTH, total=total),
             },
-            votes={f"mMV@{k}": majority_vote(found, k) for k in VOTES},
+            votes={f"mMV@{k}": majority_vote(classes, k) for k in VOTES},
         )
 
-    def expected(self, queries: Ints, rng: np.random.Generator) -> Measured:
-        """What random orders are expected to reach for answerable queries, ascending int[q]."""
+    def expected_by_chance(self, queries: Ints, rng: np.random.Generator) -> QueryFigures:
+        """The figures that random orders are expected to reach for answerable queries, ascending int[b]."""
         values = {name: np.empty(len(queries)) for name in METRICS if not name.startswith("mMV")}
-        votes: dict[str, Ints] = {}
-        for number in np.unique(self.question.pool_of[queries]):
-            members = np.flatnonzero(self.question.pool_of[queries] == number)
-            truth = self.question.class_of[queries[members]]
+        votes = {f"mMV@{k}": np.empty((CHANCE_ORDERS, len(queries)), dtype=np.int64) for k in VOTES}
+        for number in np.unique(self.task.candidates_of[queries]):
+            members = np.flatnonzero(self.task.candidates_of[queries] == number)
+            wanted = self.task.class_of[queries[members]]
             own = self._cases.patient_of[queries[members]]
-            pool = self._pools[int(number)]
-            for name, value in pool.chance(truth, own, PRECISIONS, DEPTH).items():
+            candidates = self._candidates[int(number)]
+            for name, value in candidates.expected_metrics(wanted, own, PRECISIONS, DEPTH).items():
                 values[name][members] = value
             for k in VOTES:
-                guesses = pool.chance_votes(own, k, rng)
-                votes.setdefault(f"mMV@{k}", np.empty((len(guesses), len(queries)), dtype=np.int64))[:, members] = (
-                    guesses
-                )
-        return Measured(values, votes)
+                votes[f"mMV@{k}"][:, members] = candidates.random_votes(own, k, rng)
+        return QueryFigures(values, votes)

@@ -1,4 +1,4 @@
-"""What an evaluation returns: plain frozen records that are printed, drawn and written as JSON."""
+"""What an evaluation returns: plain frozen records that are printed, plotted and written as JSON (by field name)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from retrieval.statistics.estimate import Estimate
 
 
 @dataclass(frozen=True)
-class Row:
-    """One way to rank, measured. Chance is an expectation: its interval is a point."""
+class RunResult:
+    """The figures of one run. Those of chance are expectations: their interval is a point."""
 
     channel: str
+    """The run's name: a channel, a fusion, or "chance"."""
     scores: Mapping[str, Estimate]
     """By name, those of METRICS."""
 
@@ -25,12 +26,12 @@ class Part:
     categories: int
     queries: int
     patients: int
-    rows: tuple[Row, ...]
+    rows: tuple[RunResult, ...]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much one row is above another, over the whole archive, in the same queries and resamples."""
+    """How much one run is above another, over the whole archive, in the same queries and resamples."""
 
     channel: str
     minus: str
@@ -40,12 +41,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One question put to the archive."""
+    """One task's figures."""
 
     name: str
     question: str
     unanswerable: int
-    """Cases that were no query: no other patient has what they ask for."""
+    """Cases that were no query: no other patient is relevant to them."""
     parts: tuple[Part, ...]
     """The whole archive first, then the sites in alphabetical order."""
     differences: tuple[Difference, ...]
@@ -53,20 +54,20 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class SameReport:
-    """Reports as queries for cases whose report says the same. Means over queries, not over families."""
+    """Queries by report for cases with an identical report. Means over queries, not over groups of reports."""
 
     families: int
-    """Different ones among the queries."""
+    """Groups of identical reports among the queries."""
     queries: int
     unanswerable: int
-    """Reports that were no query: no other patient's says the same."""
-    rows: tuple[Row, ...]
+    """Reports that were no query: no other patient has an identical one."""
+    rows: tuple[RunResult, ...]
     differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True)
-class SharedNuisance:
-    """How many of the first 10 share what should not matter with the query, of one way to rank."""
+class ConfounderShare:
+    """How many of a run's first 10 share a property with the query that should not matter."""
 
     channel: str
     field: str
@@ -76,40 +77,42 @@ class SharedNuisance:
     found: Estimate
     """The share of the first 10 that has the query's value: a mean over queries."""
     expected: float
-    """What a random order of the cases of the sites found would bring."""
+    """The share of a random order of the cases of the hits' sites."""
     excess: Estimate
     """`found` minus `expected`, query by query."""
 
 
 @dataclass(frozen=True)
 class Abstention:
-    """Majority vote @5 on the query's category where only the surest queries are answered, of one way to rank."""
+    """Majority vote @5 on the query's category where only the surest queries are answered, of one run."""
 
     channel: str
     queries: int
     aurc: float
     """Area under the risk-coverage curve, the mean error over all coverages: lower is better."""
     accuracy: Mapping[str, float]
-    """By coverage in percent ("100", "95" …): the share of right votes when at least so many are answered."""
+    """By coverage in percent ("100", "95" …): the share of correct votes when at least so many are answered."""
     thresholds: Mapping[str, float]
-    """By coverage in percent: the least similarity (or fused score) of the first result that is answered then."""
+    """By coverage in percent: the lowest top score (similarity or fused score) that is answered then."""
     curve: tuple[tuple[float, float], ...]
     """Points (coverage, accuracy), coverage rising to 1."""
 
 
 @dataclass(frozen=True)
-class FamilyResult:
-    """Queries of one kind: by image, by report, or by both."""
+class QueryTypeResult:
+    """The tables of queries of one kind: by image, by report, or by both."""
 
     name: str
     words: str
+    """What the queries consist of, in a sentence."""
     asked: int
+    """Cases that were queries."""
     left_out: int
-    """Cases that could not ask: they have no report."""
+    """Cases that could be no query: they have no report."""
     tasks: tuple[TaskResult, ...]
     same_report: SameReport | None
     """Of queries by report."""
-    nuisance: tuple[SharedNuisance, ...]
+    nuisance: tuple[ConfounderShare, ...]
     abstention: tuple[Abstention, ...]
 
 
@@ -124,13 +127,13 @@ class Evaluation:
     patients: int
     images: int
     phantoms: int
-    """Of the cases, how many were drawn and have no patient."""
+    """Of the cases, how many are rendered phantoms without a patient."""
     unlabelled: int
-    """Cases without a category: neither asked with nor searched in."""
+    """Cases without a category: neither queries nor candidates."""
     derived: int
-    """Of the cases, how many have a category that was read from their report: no truth independent of it."""
+    """Of the cases, how many have a category that was extracted from their report: a label that depends on it."""
     sampled: int | None
-    """How many cases asked, where not all did."""
+    """How many cases were queries, where not all were."""
     generated: str
     """How images were generated from reports; empty where none were."""
     seed: int
@@ -139,7 +142,8 @@ class Evaluation:
     unreadable_images: int
     """Image files that the colour histogram could not read."""
     rules: Mapping[str, str]
-    """How channels were joined, by the name of the row."""
+    """How channels were fused, by the name of the run."""
     notes: tuple[str, ...]
-    """Rows that are absent, and why."""
-    families: tuple[FamilyResult, ...]
+    """Runs that are absent, and why."""
+    families: tuple[QueryTypeResult, ...]
+    """By query type."""

@@ -1,9 +1,9 @@
-"""What an archive is asked when it is evaluated: which cases compete, and what makes one relevant to another."""
+"""The tasks of an evaluation: which cases are candidates of a query, and what makes one relevant to it."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,19 +14,21 @@ from retrieval.language.vocabulary import vocabulary
 from retrieval.statistics.estimate import Label
 
 Gain = Callable[[Label, Label], float]
-"""What a result is worth to a query, from 0: asked only of two labels of one site and reporting system."""
+"""Graded relevance: what a result (second) is worth to a query (first), from 0. Called only with two labels of one site
+and reporting system."""
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
-    """One question, for n cases of c classes."""
+class Task:
+    """One retrieval task over n cases of c classes."""
 
     name: str
-    words: str
+    question: str
+    """In words, for readers of the tables."""
     class_of: Ints
     """int[n], from 0 to c - 1: two cases of one class are relevant to each other."""
-    pool_of: Ints
-    """int[n]: only cases of one pool compete."""
+    candidates_of: Ints
+    """int[n], the number of a case's candidate set: a query ranks the cases of its own set only."""
     site_of: tuple[str, ...]
     """The site of each class."""
     gains: Floats
@@ -52,7 +54,7 @@ def ordinal(query: Label, result: Label) -> float:
     return {0: 0.5, 1: 0.25}.get(abs(tiers[0] - tiers[1]), 0.0)  # type: ignore[operator]
 
 
-def questions_for(cases: LabelledCases, gain: Gain = same_category) -> tuple[Question, ...]:
+def tasks_for(cases: LabelledCases, gain: Gain = same_category) -> tuple[Task, ...]:
     """Site, category, and category within the site (Yottixel's horizontal and vertical search, and what a reviewer
     sees who filters by nothing). Of an archive with one site and system only the last: the first could not be
     answered wrongly, the second would be the same.
@@ -67,40 +69,41 @@ def questions_for(cases: LabelledCases, gain: Gain = same_category) -> tuple[Que
     systems = [(label.site, label.system) for label in cases.labels]
     sites = [label.site for label in cases.labels]
     site_of = tuple(label.site for label in labels)
-    everywhere = np.zeros(len(cases.labels), dtype=np.int64)
-    within = Question(
+    whole_archive = np.zeros(len(cases.labels), dtype=np.int64)
+    within = Task(
         name="category within the site",
-        words="Among the cases of the query's site and reporting system: is its category found?",
+        question="Among the cases of the query's site and reporting system: is its category found?",
         class_of=category,
-        pool_of=_numbers(sorted(set(systems)), systems),
+        candidates_of=_numbers(sorted(set(systems)), systems),
         site_of=site_of,
         gains=gains,
     )
     if len(set(systems)) == 1:
         return (within,)
-    whole = Question(
+    by_category = Task(
         name="category",
-        words="In the whole archive: are the query's site, reporting system and category found together?",
+        question="In the whole archive: are the query's site, reporting system and category found together?",
         class_of=category,
-        pool_of=everywhere,
+        candidates_of=whole_archive,
         site_of=site_of,
         gains=gains,
     )
-    site = Question(
+    by_site = Task(
         name="site",
-        words="In the whole archive: is the query's site found?",
+        question="In the whole archive: is the query's site found?",
         class_of=_numbers(sorted(set(sites)), sites),
-        pool_of=everywhere,
+        candidates_of=whole_archive,
         site_of=tuple(sorted(set(sites))),
         gains=np.eye(len(set(sites))),
     )
-    return (site, whole, within)
+    return (by_site, by_category, within)
 
 
 def _comparable(a: Label, b: Label) -> bool:
     return (a.site, a.system) == (b.site, b.system)
 
 
-def _numbers(order: list, values: list | tuple) -> Ints:
+def _numbers(order: Sequence[Hashable], values: Sequence[Hashable]) -> Ints:
+    """int[n]: the position of each value in `order`."""
     number = {value: i for i, value in enumerate(order)}
     return np.array([number[value] for value in values], dtype=np.int64)

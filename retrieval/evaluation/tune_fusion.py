@@ -1,15 +1,15 @@
-"""Weights of channels, chosen on one half of an archive's patients and measured on the other.
+"""Tuning of fusion weights: chosen on one half of an archive's patients, measured on the other (hold-out).
 
-Every rule of a small grid (both methods, weights 0, 0.5, 1 and 2) ranks for the queries of one half of the patients;
-all patients are searched. A rule has so few weights that it cannot learn an archive by heart, but the best of many is
-always a little lucky: its figures come from the other half, which had no say.
+Every rule of a small grid (both methods, weights 0, 0.5, 1 and 2) ranks for the queries of the tuning half; all
+patients are candidates. A rule has so few weights that it hardly overfits, but the best of many is always a little
+lucky: its figures come from the held-out half, which took no part in the choice.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -19,11 +19,10 @@ from retrieval.arrays import Bools, Floats, Ints
 from retrieval.errors import EvaluationError
 from retrieval.evaluation.batched_rankings import Block, Rankings
 from retrieval.evaluation.dataset import LabelledCases
-from retrieval.evaluation.evaluate import Watch, gather, unwatched
-from retrieval.evaluation.experiment_rows import REPORT
-from retrieval.evaluation.relevance import Truth
-from retrieval.evaluation.scorers import Family, Fusion
-from retrieval.evaluation.tasks import questions_for
+from retrieval.evaluation.experiment import FUSED, FUSED_BOTH, REPORT, Fusion, QueryType
+from retrieval.evaluation.material import ProgressFactory, gather, no_progress
+from retrieval.evaluation.relevance import DEPTH, Relevance
+from retrieval.evaluation.tasks import tasks_for
 from retrieval.search.batch import Places, joined_places
 from retrieval.search.fusion import Fused, FusionRule, Method, fuse
 from retrieval.statistics.cluster_bootstrap import Average, MacroBootstrap
@@ -38,12 +37,13 @@ if TYPE_CHECKING:
     from retrieval.generated.batch_generation import GenerationPlan
 
 WEIGHTS: Final = (0.0, 0.5, 1.0, 2.0)
-DEPTH: Final = 10
+_FUSED_BY: Final = {REPORT: "report", FUSED: "text", FUSED_BOTH: "text and image"}
+"""By run: the name of its rule."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A rule on the half that had no say, beside the chosen one."""
+    """Another rule on the held-out half, beside the chosen one."""
 
     name: str
     """A channel alone, "equal weights" or "as before"."""
@@ -54,7 +54,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class FusionChoice:
-    """How channels should be joined for one kind of query, and what that is worth."""
+    """How channels should be fused for one kind of query, and what that is worth."""
 
     name: str
     """As in the file of rules: "report", "text" or "text and image"."""
@@ -66,11 +66,11 @@ class FusionChoice:
     choosing_queries: int
     choosing_patients: int
     choosing: Estimate
-    """Its P@10 of the category on the half that it was chosen on."""
+    """Its P@10 of the category on the tuning half."""
     measured_queries: int
     measured_patients: int
     measured: Estimate
-    """Its P@10 on the other half."""
+    """Its P@10 on the held-out half."""
     compared: tuple[Compared, ...]
 
 
@@ -83,19 +83,18 @@ def choose_fusion(
     sample: int | None = None,
     seed: int = 0,
     work: Path | None = None,
-    watch: Watch | None = None,
+    progress: ProgressFactory = no_progress,
 ) -> tuple[FusionChoice, ...]:
     """Choose the rules "report", "text" and "text and image", in this order, as far as the archive has their channels.
 
-    What counts is P@10 of site, system and category among all cases, the mean over categories. The simplest rule is
-    taken of those that the best does not surpass beyond chance (the 95 % interval of the paired difference, resampled
-    by patient): equal weights by ranks, then by scores, then other weights by ranks. Which half a patient belongs to
-    follows from its first case's key and the seed. Arguments otherwise as of `evaluate_archive`.
+    The criterion is P@10 of site, system and category among all cases, the mean over categories. Of the rules that the
+    best does not significantly surpass (the 95 % interval of the paired difference, resampled by patient, holds 0) the
+    simplest is taken: equal weights by ranks, then by scores, then other weights by ranks. Which half a patient belongs
+    to follows from its first case's key and the seed. Arguments otherwise as of `evaluate_archive`.
 
-    Raises EvaluationError where there is nothing to join, or where a half has no query that can be answered.
+    Raises EvaluationError where there is nothing to fuse, or where a half has no query with a relevant candidate.
     """
-    watch = watch or unwatched
-    made = gather(
+    material = gather(
         archive,
         encoder=encoder,
         generation=generation,
@@ -104,62 +103,59 @@ def choose_fusion(
         histogram=False,
         rules=rules,
         work=work,
-        watch=watch,
+        progress=progress,
     )
-    channels = {channel.name: channel for channel in made.rows.channels}
-    joined = {fusion.name: fusion for fusion in made.rows.fusions}
-    kinds = {row: name for row, name in _KINDS.items() if row in joined and len(joined[row].of) > 1}
-    if not kinds:
+    cases = material.cases
+    fusions = {fusion.name: fusion for fusion in material.experiment.fusions}
+    names = {run: name for run, name in _FUSED_BY.items() if run in fusions and len(fusions[run].of) > 1}
+    if not names:
         raise EvaluationError(
-            "There is nothing to join: the archive has no reports, or none with a vector that another patient shares."
+            "There is nothing to fuse: the archive has no reports, or none with a vector that another patient shares."
         )
-    asking = made.rows.families[1].asking
-    truth = next(Truth(q, made.cases) for q in questions_for(made.cases) if q.name.startswith("category"))
-    queries = truth.answerable(asking)
-    first = _first_half(made.cases, seed)[made.cases.patient_of[queries]]
-    if first.all() or not first.any():
-        raise EvaluationError("All queries are of one half of the patients: ask with more of them.")
+    by_report = material.experiment.query_types[1]
+    relevance = next(Relevance(task, cases) for task in tasks_for(cases) if task.name.startswith("category"))
+    queries = relevance.answerable(by_report.queries)
+    tuning = _tuning_half(cases, seed)[cases.patient_of[queries]]
+    if tuning.all() or not tuning.any():
+        raise EvaluationError("All queries are of one half of the patients: query with more of them.")
+    halves = _Halves(relevance, cases, queries, tuning, seed)
     choices = []
-    with watch("Comparing", unit="rules × queries") as progress:
-        grids = {row: list(_grid(tuple(joined[row].of))) for row in kinds}
+    with progress("Comparing", unit="rules × queries") as count:
+        grids = {run: list(_grid(tuple(fusions[run].of))) for run in names}
         total, done = sum(map(len, grids.values())) * len(queries), 0
-        for row, name in kinds.items():
-            rankings = Rankings(made.cases, channels, joined)
-            hits = np.zeros((len(grids[row]), len(queries)))
-            family = Family(row, "", queries, tuple(joined[row].of.values()))
-            for block in rankings.blocks([family], [truth.question.pool_of]):
-                at = np.searchsorted(queries, block.queries)
-                for number, found in _ranked(rankings, joined[row], block, truth.question.pool_of, grids[row]):
-                    relevant = truth.question.class_of[made.cases.case_of[found.leads[:, :DEPTH]]]
-                    hits[number, at] = precision(relevant == truth.question.class_of[block.queries][:, None], DEPTH)
-                    done += len(at)
-                    progress(done, total)
-            halves = _Halves(truth, made.cases, queries, first, seed)
-            choice = _chosen(name, tuple(joined[row].of), grids[row], hits, halves, rules[name])
+        for run, name in names.items():
+            fusion, grid = fusions[run], grids[run]
+            experiment = replace(material.experiment, fusions=tuple(fusions.values()))
+            precisions = np.zeros((len(grid), len(queries)))
+            for at, rule, values in _precisions(Rankings(cases, experiment), fusion, relevance, queries, grid):
+                precisions[rule, at] = values
+                done += len(at)
+                count(done, total)
+            choice = _chosen(name, tuple(fusion.of), grid, precisions, halves, rules[name])
             choices.append(choice)
-            joined[row] = Fusion(row, choice.rule, joined[row].of, joined[row].by_case)
+            fusions[run] = replace(fusion, rule=choice.rule)  # later ones fuse it as chosen
     return tuple(choices)
 
 
 def rules_text(choices: Sequence[FusionChoice], rules: Mapping[str, FusionRule]) -> str:
     """A file in the layout of `fusion_rules.toml`: the chosen rules, each with what it was chosen on, and the rest."""
     chosen = {choice.name: choice for choice in choices}
-    lines = ["# How channels are joined, by what the query holds. Written by `coin evaluate --choose-fusion`."]
+    lines = ["# How channels are fused, by what the query holds. Written by `coin evaluate --choose-fusion`."]
     for name in dict.fromkeys([*rules, *chosen]):
         rule = chosen[name].rule if name in chosen else rules[name]
-        # One that is not named would weigh 1, and nobody measured it.
+        # A channel that is not named would weigh 1, though it was not measured.
         unmeasured = (
             [channel for channel in rules[name].weights if channel not in rule.weights] if name in rules else []
         )
         lines.append("")
         if name in chosen:
-            one = chosen[name]
+            choice = chosen[name]
             lines += [
-                f"# Chosen among {one.tried} rules on {one.choosing_queries} queries of {one.choosing_patients} "
-                f"patients: P@10 {one.choosing}",
-                f"# ({one.why}).",
-                f"# On the {one.measured_queries} queries of the other {one.measured_patients} patients: P@10 "
-                f"{one.measured}.",
+                f"# Chosen among {choice.tried} rules on {choice.choosing_queries} queries of "
+                f"{choice.choosing_patients} patients: P@10 {choice.choosing}",
+                f"# ({choice.why}).",
+                f"# On the {choice.measured_queries} queries of the other {choice.measured_patients} patients: P@10 "
+                f"{choice.measured}.",
                 *(
                     f"# `{channel}` was not measured (for `generated`: --generate N), so it has no weight."
                     for channel in unmeasured
@@ -171,76 +167,93 @@ def rules_text(choices: Sequence[FusionChoice], rules: Mapping[str, FusionRule])
     return "\n".join(lines) + "\n"
 
 
-_KINDS: Final = {REPORT: "report", "fused": "text", "fused with image": "text and image"}
-
-
 def _grid(channels: tuple[str, ...]) -> Iterator[FusionRule]:
-    """Each ratio of weights once; of one channel alone only by ranks, where the method changes nothing."""
+    """Each ratio of weights once; of a single channel only by ranks, since the method makes no difference."""
     seen = set()
     for method in get_args(Method):
         # Of one ratio the weights that come first here are kept: 1 and 1, not 2 and 2.
         for weights in sorted(product(WEIGHTS, repeat=len(channels)), key=lambda weights: abs(max(weights) - 1)):
             top = max(weights)
-            alone = sum(weight > 0 for weight in weights) == 1
-            key = ("rrf" if alone else method, tuple(weight / top if top else 0.0 for weight in weights))
+            single = sum(weight > 0 for weight in weights) == 1
+            key = ("rrf" if single else method, tuple(weight / top if top else 0.0 for weight in weights))
             if top and key not in seen:
                 seen.add(key)
                 yield FusionRule(method, dict(zip(channels, weights, strict=True)))
 
 
+def _precisions(
+    rankings: Rankings, fusion: Fusion, relevance: Relevance, queries: Ints, grid: Sequence[FusionRule]
+) -> Iterator[tuple[Ints, int, Floats]]:
+    """P@10 by each rule: positions in `queries` int[b], the rule's number in the grid, and float[b]."""
+    task, case_of = relevance.task, rankings.cases.case_of
+    query_type = QueryType(fusion.name, "", queries, tuple(fusion.of.values()))
+    for block in rankings.blocks([query_type], [task.candidates_of]):
+        at = np.searchsorted(queries, block.queries)
+        wanted = task.class_of[block.queries][:, None]
+        for number, places in _ranked(rankings, fusion, block, task.candidates_of, grid):
+            yield at, number, precision(task.class_of[case_of[places.leads[:, :DEPTH]]] == wanted, DEPTH)
+
+
 def _ranked(
-    rankings: Rankings, fusion: Fusion, block: Block, pool_of: Ints, grid: Sequence[FusionRule]
+    rankings: Rankings, fusion: Fusion, block: Block, candidates_of: Ints, grid: Sequence[FusionRule]
 ) -> Iterator[tuple[int, Places]]:
     """The block ranked by each rule of the grid, by its number. Channels are ranked, or normalised, once a method."""
     scores = rankings.scores(block)
     own = rankings.cases.patient_of[block.queries]
-    candidates = rankings.candidates(pool_of, int(pool_of[block.queries[0]]), by_case=True)
-    places = {} if fusion.by_case else rankings.places(block, scores, pool_of)
-    channels = {name: places[row] for name, row in fusion.of.items()} if places else {}
+    candidates = rankings.candidates(candidates_of, int(candidates_of[block.queries[0]]), by_case=True)
+    places = {} if fusion.by_case else rankings.places(block, scores, candidates_of)
+    channels = {name: places[run] for name, run in fusion.of.items()} if places else {}
     for method in get_args(Method):
         equal = FusionRule(method, dict.fromkeys(fusion.of, 1.0))
         if fusion.by_case:
-            fused = candidates.fused_items(equal, {name: scores[row] for name, row in fusion.of.items()}, own)
+            fused = candidates.fused_items(equal, {name: scores[run] for name, run in fusion.of.items()}, own)
         else:
-            fused = fuse(equal, {name: of.scores for name, of in channels.items()})
+            fused = fuse(equal, {name: ranked.scores for name, ranked in channels.items()})
         for number, rule in enumerate(grid):
             if rule.method == method:
-                weighed = _weighed(fused, rule.shares(tuple(fusion.of)))
+                weighted = _reweighted(fused, rule.shares(tuple(fusion.of)))
                 if fusion.by_case:
-                    yield number, candidates.item_places(weighed.scores.astype(np.float32), own)
+                    yield number, candidates.item_places(weighted.scores.astype(np.float32), own)
                 else:
-                    yield number, joined_places(weighed, channels)
+                    yield number, joined_places(weighted, channels)
 
 
 class _Halves:
-    """P@10 as a mean over categories, on the half that chooses and on the half that measures."""
+    """P@10 as a mean over categories, on the tuning half (0) and on the held-out half (1)."""
 
-    def __init__(self, truth: Truth, cases: LabelledCases, queries: Ints, first: Bools, seed: int) -> None:
-        self.sides = (np.flatnonzero(first), np.flatnonzero(~first))
+    def __init__(self, relevance: Relevance, cases: LabelledCases, queries: Ints, tuning: Bools, seed: int) -> None:
+        self.sides = (np.flatnonzero(tuning), np.flatnonzero(~tuning))
         self.patients = [len(np.unique(cases.patient_of[queries[side]])) for side in self.sides]
-        classes = [truth.question.class_of[queries[side]] for side in self.sides]
-        self._parts = [np.unique(of) for of in classes]
+        classes = [relevance.task.class_of[queries[side]] for side in self.sides]
+        self._parts = [np.unique(of_side) for of_side in classes]
         self._bootstraps = [
-            MacroBootstrap(cases.patient_of[queries[side]], of, len(truth.question.site_of), seed=seed)
-            for side, of in zip(self.sides, classes, strict=True)
+            MacroBootstrap(cases.patient_of[queries[side]], of_side, len(relevance.task.site_of), seed=seed)
+            for side, of_side in zip(self.sides, classes, strict=True)
         ]
 
-    def means(self, hits: Floats) -> Floats:
-        """float[rules], on the half that chooses, of float[rules, q]."""
+    def tuning_means(self, precisions: Floats) -> Floats:
+        """float[rules], on the tuning half, of float[rules, q]."""
         bootstrap, part = self._bootstraps[0], [self._parts[0]]
-        return np.array([bootstrap.expected_mean(row[self.sides[0]], part)[0].mean for row in hits])
+        return np.array([bootstrap.expected_mean(row[self.sides[0]], part)[0].mean for row in precisions])
 
-    def averages(self, side: int, hits: Mapping[str, Floats]) -> dict[str, Average]:
+    def averages(self, side: int, precisions: Mapping[str, Floats]) -> dict[str, Average]:
         """By name, of float[q]."""
-        values = {name: row[self.sides[side]] for name, row in hits.items()}
-        return {name: of[0] for name, of in self._bootstraps[side].mean(values, [self._parts[side]]).items()}
+        values = {name: row[self.sides[side]] for name, row in precisions.items()}
+        means = self._bootstraps[side].mean(values, [self._parts[side]])
+        return {name: average for name, (average,) in means.items()}
 
 
 def _chosen(
-    name: str, channels: tuple[str, ...], grid: Sequence[FusionRule], hits: Floats, halves: _Halves, before: FusionRule
+    name: str,
+    channels: tuple[str, ...],
+    grid: Sequence[FusionRule],
+    precisions: Floats,
+    halves: _Halves,
+    before: FusionRule,
 ) -> FusionChoice:
+    """Choose from P@10 float[rules, q] on the tuning half, and measure on the other. `before` is the rule in use."""
     numbers = {(rule.method, tuple(rule.shares(channels).values())): i for i, rule in enumerate(grid)}
-    means = halves.means(hits)
+    means = halves.tuning_means(precisions)
     equal = (1 / len(channels),) * len(channels)
     by_ranks = np.array([rule.method == "rrf" for rule in grid])
     contenders = {  # the simplest first
@@ -249,19 +262,19 @@ def _chosen(
         "weights by ranks": int(np.where(by_ranks, means, -1).argmax()),
         "the best of all": int(means.argmax()),
     }
-    averages = halves.averages(0, {label: hits[i] for label, i in contenders.items()})
+    averages = halves.averages(0, {label: precisions[i] for label, i in contenders.items()})
     best = averages["the best of all"]
     label = next(label for label, average in averages.items() if best.minus(average).low <= 0)
     gain = best.minus(averages[label])
     rule = grid[contenders[label]]
     why = f"{label}; the best of all is {gain} above it" if gain.mean > 0 else label
-    others = {"equal weights, by ranks": hits[numbers["rrf", equal]]}
-    place = numbers.get((before.method, tuple(before.shares(channels).values())))
-    if place is not None:
-        others["as before"] = hits[place]
+    others = {"equal weights, by ranks": precisions[numbers["rrf", equal]]}
+    number = numbers.get((before.method, tuple(before.shares(channels).values())))
+    if number is not None:
+        others["as before"] = precisions[number]
     for i, channel in enumerate(channels):
-        others[f"{channel} alone"] = hits[numbers["rrf", tuple(float(j == i) for j in range(len(channels)))]]
-    measured = halves.averages(1, {"": hits[contenders[label]], **others})
+        others[f"{channel} alone"] = precisions[numbers["rrf", tuple(float(j == i) for j in range(len(channels)))]]
+    measured = halves.averages(1, {"": precisions[contenders[label]], **others})
     chosen = measured.pop("")
     return FusionChoice(
         name=name,
@@ -275,19 +288,19 @@ def _chosen(
         measured_queries=len(halves.sides[1]),
         measured_patients=halves.patients[1],
         measured=chosen.estimate,
-        compared=tuple(Compared(of, average.estimate, chosen.minus(average)) for of, average in measured.items()),
+        compared=tuple(Compared(other, average.estimate, chosen.minus(average)) for other, average in measured.items()),
     )
 
 
-def _first_half(cases: LabelledCases, seed: int) -> Bools:
+def _tuning_half(cases: LabelledCases, seed: int) -> Bools:
     """bool[patients], by the key of a patient's first case: one more patient leaves the others where they are."""
     first_case = np.unique(cases.patient_of, return_index=True)[1]
     digests = (hashlib.sha256(f"{seed}\n{cases.keys[i]}".encode()).digest() for i in first_case)
     return np.array([digest[0] % 2 == 0 for digest in digests], dtype=bool)
 
 
-def _weighed(equal: Fused, shares: Mapping[str, float]) -> Fused:
-    """What equal weights made, with these in their place."""
+def _reweighted(equal: Fused, shares: Mapping[str, float]) -> Fused:
+    """A fusion with equal weights, with these shares in their place: scores are sums of weighted parts."""
     parts = {name: part * (len(shares) * shares[name]) for name, part in equal.parts.items()}
     found = np.logical_or.reduce([np.isfinite(equal.ranks[name]) for name, share in shares.items() if share > 0])
     return Fused(np.where(found, sum(parts.values()), -np.inf), parts, equal.ranks)

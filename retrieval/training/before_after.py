@@ -1,9 +1,10 @@
 """Whether an encoder finds better after its fine-tuning, on patients that neither it nor the tuning's choices saw.
 
-Held-out patients' cases ask, by leave-one-patient-out as `coin evaluate` does it (`leave_one_out`): among all other
-patients' images, by image and by report, where cases have categories. Besides, and without any category: whether a
-report finds, among the held-out images, one that it was written of; an image whose report says the same in the same
-words counts as one. Both encoders answer the same queries, and their differences are resampled together, by patients.
+Held-out patients' cases ask, by leave-one-patient-out as `coin evaluate` does it (`evaluation.evaluate`): among all
+other patients' images, by image and by report, where cases have categories. Besides, and without any category:
+whether a report finds, among the held-out images, one that it was written of; an image whose report says the same in
+the same words counts as one. Both encoders answer the same queries, and their differences are resampled together, by
+patients.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from generation.training.data.pairs import TrainingPair
 from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.errors import EvaluationError
 from retrieval.evaluation.dataset import LabelledCases, labelled_cases
-from retrieval.evaluation.leave_one_out import evaluate_families
-from retrieval.evaluation.results import FamilyResult
-from retrieval.evaluation.scorers import ByVectors, Family
+from retrieval.evaluation.evaluate import evaluate_experiment
+from retrieval.evaluation.experiment import ByVectors, Experiment, QueryType
+from retrieval.evaluation.results import QueryTypeResult
 from retrieval.evaluation.tables import CHANCE
 from retrieval.search.batch import mean_queries
 from retrieval.statistics.cluster_bootstrap import MacroBootstrap
@@ -113,30 +114,30 @@ def _categories(pairs: Sequence[TrainingPair], held_out: Bools, before: Seen, af
         queries = mean_queries(images, cases.case_of, len(cases.keys))
         reports = np.stack([seen.reports[report] for report in cases.reports])
         channels += [ByVectors(f"image, {name}", queries, images), ByVectors(f"report, {name}", reports, images)]
-    families = [
-        Family(asked, "", asking, rows, ((rows[1], rows[0]),))
+    query_types = [
+        QueryType(asked, "", asking, rows, ((rows[1], rows[0]),))
         for asked, rows in (
             (BY_IMAGE, (f"image, {BEFORE}", f"image, {AFTER}")),
             (BY_REPORT, (f"report, {BEFORE}", f"report, {AFTER}")),
         )
     ]
-    results = evaluate_families(cases, channels, families, seed=seed)
-    return [figure for family, result in zip(families, results, strict=True) for figure in _figures(family, result)]
+    results = evaluate_experiment(cases, Experiment(channels, query_types), seed=seed)
+    return [figure for of, result in zip(query_types, results, strict=True) for figure in _figures(of, result)]
 
 
-def _figures(family: Family, result: FamilyResult) -> list[Compared]:
+def _figures(query_type: QueryType, result: QueryTypeResult) -> list[Compared]:
     task = next(task for task in result.tasks if task.name.startswith("category"))  # of the whole archive, if there
     whole = task.parts[0]
     scores = {row.channel: row.scores for row in whole.rows}
     (difference,) = task.differences
     return [
         Compared(
-            asked=family.name,
+            asked=query_type.name,
             metric=metric,
             queries=whole.queries,
             patients=whole.patients,
-            before=scores[family.rows[0]][metric],
-            after=scores[family.rows[1]][metric],
+            before=scores[query_type.runs[0]][metric],
+            after=scores[query_type.runs[1]][metric],
             difference=difference.scores[metric],
             chance=scores[CHANCE][metric].mean,
         )

@@ -8,9 +8,9 @@ import numpy as np
 
 from index_store import Case, Image
 from retrieval.evaluation.dataset import LabelledCases
-from retrieval.evaluation.leave_one_out import evaluate_families
+from retrieval.evaluation.evaluate import evaluate_experiment
+from retrieval.evaluation.experiment import ByVectors, Experiment, QueryType
 from retrieval.evaluation.results import TaskResult
-from retrieval.evaluation.scorers import ByVectors, Family
 from retrieval.search.batch import Candidates, mean_queries
 
 
@@ -78,6 +78,6 @@ def image_tasks(
 ) -> tuple[TaskResult, ...]:
     """The tables of queries by image."""
     everyone = np.arange(len(cases.keys)) if asking is None else asking
-    family = Family("by image", "", everyone, tuple(one.name for one in channels))
-    (made,) = evaluate_families(cases, channels, [family], **options)
-    return made.tasks
+    query_type = QueryType("by image", "", everyone, tuple(of.name for of in channels))
+    (result,) = evaluate_experiment(cases, Experiment(channels, [query_type]), **options)
+    return result.tasks

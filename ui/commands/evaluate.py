@@ -114,7 +114,7 @@ def evaluate(
             seed=seed,
             rules=rules,
             work=work,
-            watch=progress,
+            progress=progress,
         )
         choice_file.write_text(rules_text(choices, rules), encoding="utf-8")
         if json_file is not None:
@@ -131,7 +131,7 @@ def evaluate(
         histogram=histogram,
         rules=rules,
         work=work,
-        watch=progress,
+        progress=progress,
     )
     if json_file is not None:
         json_file.write_text(json_text(evaluation) + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from ui.text.evaluation import figure, signed, site_name
 from ui.text.layout import clean
 
 if TYPE_CHECKING:
-    from retrieval import Abstention, Difference, Estimate, Part, SharedNuisance
+    from retrieval import Abstention, ConfounderShare, Difference, Estimate, Part
 
 COLOURS: Final[Mapping[str, str]] = {
     "image": "#0b5394",
@@ -138,7 +138,7 @@ def differences(of: Sequence[Difference], metric: str) -> str:
     return _svg(LYING, height, f"Differences in {metric}", shapes)
 
 
-def nuisance(of: Sequence[SharedNuisance]) -> str:
+def nuisance(of: Sequence[ConfounderShare]) -> str:
     """The share of the first 10 that has the query's value, and a tick where chance would put it."""
     height = LINE * len(of) + 22
     shapes = [*_scale(LEVELS, lambda v: f"{v:g}", _x, height)]

@@ -22,7 +22,7 @@ from ui.text.evaluation import (
 )
 
 if TYPE_CHECKING:
-    from retrieval import Abstention, Difference, Evaluation, FamilyResult, Part, Row, SameReport, TaskResult
+    from retrieval import Abstention, Difference, Evaluation, Part, QueryTypeResult, RunResult, SameReport, TaskResult
 
 BY_SITE: Final = ("P@1", "P@10")
 GLANCE: Final = "P@10"
@@ -78,7 +78,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
     )
 
 
-def _glance(families: Sequence[FamilyResult]) -> str:
+def _glance(families: Sequence[QueryTypeResult]) -> str:
     task = _category(families[0])
     lines = [
         "<section><h2>At a glance</h2>",
@@ -90,11 +90,11 @@ def _glance(families: Sequence[FamilyResult]) -> str:
     return "\n".join([*lines, "</section>"])
 
 
-def _category(family: FamilyResult) -> TaskResult:
+def _category(family: QueryTypeResult) -> TaskResult:
     return next(task for task in family.tasks if task.name.startswith("category"))
 
 
-def _family(family: FamilyResult) -> str:
+def _family(family: QueryTypeResult) -> str:
     lines = [
         f"<section><h2>{escaped(family.name)}</h2><p>{escaped(asked(family))}</p>",
         legend(family.tasks[0].parts[0]),
@@ -160,7 +160,7 @@ def _rests_on(task: TaskResult, part: Part) -> str:
     return f"n = {part.queries}" if task.name == "site" else f"n = {part.queries}, categories: {part.categories}"
 
 
-def _table(head: str, rows: Sequence[Row]) -> str:
+def _table(head: str, rows: Sequence[RunResult]) -> str:
     names = "".join(f"<th>{escaped(row.channel)}</th>" for row in rows)
     lines = [
         f"<tr><th>{metric}</th>{''.join(f'<td>{figure(row.scores[metric])}</td>' for row in rows)}</tr>"

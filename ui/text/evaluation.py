@@ -14,10 +14,10 @@ if TYPE_CHECKING:
         Difference,
         Estimate,
         Evaluation,
-        FamilyResult,
         FusionChoice,
         Part,
-        Row,
+        QueryTypeResult,
+        RunResult,
         SameReport,
         TaskResult,
     )
@@ -89,7 +89,7 @@ def remarks(evaluation: Evaluation) -> tuple[str, ...]:
     return tuple(f"Note: {note}" for note in (*found, *evaluation.notes))
 
 
-def asked(family: FamilyResult) -> str:
+def asked(family: QueryTypeResult) -> str:
     """Who asked, and by what."""
     words = f"{family.words} {family.asked} cases ask."
     return words + (f" {family.left_out} have no report to ask by." if family.left_out else "")
@@ -161,7 +161,7 @@ def _task(task: TaskResult) -> str:
     return "\n".join(lines)
 
 
-def _figures(rows: Sequence[Row]) -> list[str]:
+def _figures(rows: Sequence[RunResult]) -> list[str]:
     """All metrics, a few at a time, so that a line fits a terminal."""
     metrics = list(rows[0].scores)
     lines: list[str] = []
@@ -209,7 +209,7 @@ def _same_report(same: SameReport) -> str:
     return "\n".join(lines)
 
 
-def _nuisance(family: FamilyResult) -> str:
+def _nuisance(family: QueryTypeResult) -> str:
     if not family.nuisance:
         return wrapped("Nuisance audit: no case has one stain, preparation, source or slide of all its images.")
     rows = [
@@ -224,7 +224,7 @@ def _nuisance(family: FamilyResult) -> str:
     )
 
 
-def _abstention(family: FamilyResult) -> str:
+def _abstention(family: QueryTypeResult) -> str:
     shares = list(family.abstention[0].accuracy)
     rows = [
         [one.channel, f"{one.aurc:.3f}", *(f"{one.accuracy[share]:.3f}" for share in shares)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from retrieval.evaluation.chance_baseline import Pool
+from retrieval.evaluation.chance_baseline import CandidateSet
 from retrieval.statistics.metrics import average_precision, majority_vote, ndcg, precision, recall, reciprocal_rank
 
 GAINS = np.array([[2.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.0, 1.0]])
@@ -35,12 +35,12 @@ ONE_CLASS_EACH, SEVERAL = [0, 0, 1, 0, 2, 2, 0], [0, 1, 0, 0, 1, 2, 1]
 )
 def test_chance_is_the_mean_over_all_orders(classes: list[int], query: int) -> None:
     labels = np.array(classes)
-    pool = Pool(PATIENTS, labels, GAINS)
+    candidates = CandidateSet(PATIENTS, labels, GAINS)
     truth, own = labels[[query]], PATIENTS[[query]]
-    total = pool.relevant(truth, own)
+    total = candidates.relevant_patients(truth, own)
     assert total[0]
     orders = every_order(labels, int(own[0]))
-    relevant, ideal = orders == truth[0], pool.ideal(truth, own, 3)
+    relevant, ideal = orders == truth[0], candidates.ideal_gains(truth, own, 3)
     totals = np.repeat(total, len(orders))
     expected = {
         **{f"P@{k}": precision(relevant, k) for k in (1, 3, 10)},
@@ -49,7 +49,7 @@ def test_chance_is_the_mean_over_all_orders(classes: list[int], query: int) -> N
         "nDCG@3": ndcg(GAINS[truth[0], orders], 3, ideal=np.repeat(ideal, len(orders), axis=0)),
         "R@3": recall(relevant, 3, total=totals),
     }
-    chance = pool.chance(truth, own, (1, 3, 10), 3)
+    chance = candidates.expected_metrics(truth, own, (1, 3, 10), 3)
     assert set(chance) == set(expected)
     for name, values in expected.items():
         # A patient of several classes makes the rank of the first an approximation, as the docstring says.
@@ -59,18 +59,18 @@ def test_chance_is_the_mean_over_all_orders(classes: list[int], query: int) -> N
 
 def test_the_ideal_leaves_the_own_patient_out() -> None:
     labels = np.array([0, 0, 1, 0, 2, 2, 0])
-    pool = Pool(PATIENTS, labels, GAINS)
+    candidates = CandidateSet(PATIENTS, labels, GAINS)
     truth, own = np.array([0, 0, 1, 2]), np.array([3, 8, 8, 12])
-    assert pool.relevant(truth, own).tolist() == [2, 3, 0, 0]
-    assert pool.ideal(truth, own, 3).tolist() == [[2, 2, 1], [2, 2, 2], [1, 1, 1], [0, 0, 0]]
-    assert pool.ideal(truth[:1], own[:1], 9).tolist() == [[2, 2, 1, 0, 0, 0, 0, 0, 0]]
+    assert candidates.relevant_patients(truth, own).tolist() == [2, 3, 0, 0]
+    assert candidates.ideal_gains(truth, own, 3).tolist() == [[2, 2, 1], [2, 2, 2], [1, 1, 1], [0, 0, 0]]
+    assert candidates.ideal_gains(truth[:1], own[:1], 9).tolist() == [[2, 2, 1, 0, 0, 0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_votes_by_chance_are_votes_over_random_others(k: int) -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 30)
-    votes = Pool(np.arange(30), labels, np.eye(3)).chance_votes(np.arange(30), k, rng)
+    votes = CandidateSet(np.arange(30), labels, np.eye(3)).random_votes(np.arange(30), k, rng)
     drawn = []
     for _ in range(300):
         others = np.array([rng.permutation(np.delete(labels, i))[:k] for i in range(30)])
@@ -81,7 +81,7 @@ def test_votes_by_chance_are_votes_over_random_others(k: int) -> None:
 
 
 def test_two_patients_vote_for_each_other() -> None:
-    votes = Pool(np.array([4, 4, 7]), np.array([0, 0, 1]), np.eye(2)).chance_votes(
+    votes = CandidateSet(np.array([4, 4, 7]), np.array([0, 0, 1]), np.eye(2)).random_votes(
         np.array([4, 7]), 5, np.random.default_rng(0)
     )
     assert np.unique(votes, axis=0).tolist() == [[1, 0]]

@@ -14,9 +14,9 @@ import pytest
 
 from index_store import Case, Image
 from retrieval.evaluation.dataset import labelled_cases
-from retrieval.evaluation.leave_one_out import evaluate_families
-from retrieval.evaluation.results import Difference, FamilyResult, Part, Row, TaskResult
-from retrieval.evaluation.scorers import ByVectors, Family
+from retrieval.evaluation.evaluate import evaluate_experiment
+from retrieval.evaluation.experiment import ByVectors, Experiment, QueryType
+from retrieval.evaluation.results import Difference, Part, QueryTypeResult, RunResult, TaskResult
 from retrieval.search.batch import mean_queries
 from retrieval.statistics.estimate import Estimate, Label
 from tests.retrieval.evaluation import plain_count as plain
@@ -156,7 +156,7 @@ def scores_of(archive: Drawn) -> dict[str, plain.Scores]:
     }
 
 
-def evaluated(archive: Drawn, asking: Sequence[int], seed: int) -> FamilyResult:
+def evaluated(archive: Drawn, asking: Sequence[int], seed: int) -> QueryTypeResult:
     cases = labelled_cases(archive.records)
     queries = mean_queries(archive.images, cases.case_of, len(cases.keys))
     first = np.array([1, 0, 0], dtype=np.float32)
@@ -166,7 +166,7 @@ def evaluated(archive: Drawn, asking: Sequence[int], seed: int) -> FamilyResult:
         ByVectors("first axis", queries * first, archive.images),
         ByVectors("report", archive.texts, archive.texts, by_case=True, missing=missing),
     ]
-    family = Family(
+    query_type = QueryType(
         "both",
         "",
         np.array(asking),
@@ -175,9 +175,9 @@ def evaluated(archive: Drawn, asking: Sequence[int], seed: int) -> FamilyResult:
         left_out=4,
         by_report=True,
     )
-    families = np.array([case.family for case in archive.cases])
+    groups = np.array([case.family for case in archive.cases])
     gain: Callable[[Label, Label], float] = lambda query, result: grade(query.category, result.category)  # noqa: E731
-    (result,) = evaluate_families(cases, channels, [family], seed=seed, gain=gain, family_of=families)
+    (result,) = evaluate_experiment(cases, Experiment(channels, [query_type]), seed=seed, gain=gain, group_of=groups)
     return result
 
 
@@ -234,7 +234,7 @@ def parts_of(archive: Drawn, task: PlainTask, queries: Sequence[int]) -> dict[st
     }
 
 
-def row_of(rows: Sequence[Row], name: str) -> Mapping[str, Estimate]:
+def row_of(rows: Sequence[RunResult], name: str) -> Mapping[str, Estimate]:
     (found,) = [row for row in rows if row.channel == name]
     return found.scores
 
@@ -268,7 +268,7 @@ def first_task(archive: Drawn) -> PlainTask:
     return tasks_of(archive)[0]
 
 
-def check_same_report(result: FamilyResult, archive: Drawn, asking: Sequence[int]) -> None:
+def check_same_report(result: QueryTypeResult, archive: Drawn, asking: Sequence[int]) -> None:
     found = result.same_report
     assert found is not None
     cases, everybody = archive.cases, first_task(archive)
@@ -299,7 +299,7 @@ def check_same_report(result: FamilyResult, archive: Drawn, asking: Sequence[int
     assert len(found.differences) == 2
 
 
-def check_confounders(result: FamilyResult, archive: Drawn, asking: Sequence[int]) -> None:
+def check_confounders(result: QueryTypeResult, archive: Drawn, asking: Sequence[int]) -> None:
     cases, everybody = archive.cases, first_task(archive)
     assert [(one.field, one.channel) for one in result.nuisance] == [(name, row) for name in FIELDS for row in ROWS]
     for one in result.nuisance:
@@ -314,7 +314,7 @@ def check_confounders(result: FamilyResult, archive: Drawn, asking: Sequence[int
         assert one.excess.mean == pytest.approx(one.found.mean - one.expected)
 
 
-def check_abstention(result: FamilyResult, archive: Drawn, asking: Sequence[int]) -> None:
+def check_abstention(result: QueryTypeResult, archive: Drawn, asking: Sequence[int]) -> None:
     task = next(task for task in tasks_of(archive) if task.name.startswith("category"))
     queries = answerable(archive, asking, task)
     classes = [task.label(archive.cases[query]) for query in queries]

@@ -11,7 +11,7 @@ import pytest
 from index_store import Archive
 from retrieval import EvaluationError
 from retrieval.evaluation.dataset import labelled_cases, read_labelled
-from retrieval.evaluation.tune_fusion import _first_half, _grid, choose_fusion, rules_text
+from retrieval.evaluation.tune_fusion import _grid, _tuning_half, choose_fusion, rules_text
 from retrieval.search.fusion import default_rules, read_rules
 from tests.retrieval.labelled_archive import made_cases, unit
 from tests.retrieval.vector_archive import FINGERPRINT, archive_of
@@ -95,10 +95,10 @@ def test_the_file_is_read_as_rules_and_written_the_same_again(tmp_path: Path) ->
 
 def test_half_of_the_patients_choose_whoever_else_comes() -> None:
     few, more = labelled_cases(made_cases(200)), labelled_cases(made_cases(260))
-    half = _first_half(few, 3)
+    half = _tuning_half(few, 3)
     assert 0.35 < half.mean() < 0.65
-    np.testing.assert_array_equal(_first_half(more, 3)[: len(half)], half)
-    assert (_first_half(few, 4) != half).any()
+    np.testing.assert_array_equal(_tuning_half(more, 3)[: len(half)], half)
+    assert (_tuning_half(few, 4) != half).any()
 
 
 def test_the_grid_has_each_ratio_once() -> None:
@@ -112,5 +112,5 @@ def test_nothing_to_join_says_so(tmp_path: Path) -> None:
     rows = [{"case": str(i), "report": " ", "site": "cervix", "category": "AB"[i % 2]} for i in range(8)]
     with archive_of(tmp_path, rows, unit(np.random.default_rng(0).normal(size=(8, 4)))) as archive:
         assert read_labelled(archive).reports == (" ",) * 8
-        with pytest.raises(EvaluationError, match="nothing to join"):
+        with pytest.raises(EvaluationError, match="nothing to fuse"):
             choose_fusion(archive, rules=default_rules())

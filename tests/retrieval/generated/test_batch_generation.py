@@ -16,7 +16,7 @@ from index_store import Archive, CaseFilter
 from retrieval import Encoder, GenerationPlan, add_manifest, evaluate_archive, generate_query
 from retrieval.encoder.embedding_cache import VectorShelf
 from retrieval.encoder.vectors import mean_query
-from retrieval.evaluation.evaluate import gather, unwatched
+from retrieval.evaluation.material import gather, no_progress
 from retrieval.generated.batch_generation import OwnReport, generated_queries, made_queries
 from retrieval.generated.site_check import SiteCheck
 from retrieval.language.query_text import asked_text
@@ -175,7 +175,7 @@ def test_a_report_asks_without_its_advice_as_in_a_search(encoder: Encoder, tmp_p
     assert all("recommended" not in text for text in stripped)
     with Archive.create(tmp_path / "archive") as archive:
         add_manifest(archive, tmp_path / "manifest.tsv", encoder)
-        plain = {"sample": None, "seed": 0, "histogram": False, "rules": default_rules(), "watch": unwatched}
+        plain = {"sample": None, "seed": 0, "histogram": False, "rules": default_rules(), "progress": no_progress}
         for one, texts in ((encoder, stripped), (None, said)):
             made = gather(archive, encoder=one, generation=None, work=tmp_path / "work", **plain)
             joint = next(channel for channel in made.rows.channels if channel.name == "joint")

@@ -13,10 +13,10 @@ import pytest
 from index_store import Archive, CaseFilter
 from retrieval import Evaluation, evaluate_archive
 from retrieval.evaluation.batched_rankings import Rankings
-from retrieval.evaluation.evaluate import gather, unwatched
-from retrieval.evaluation.experiment_rows import FUSED, FUSED_BOTH, GENERATED, IMAGE, JOINT, MEANING, REPORT, WORDS
-from retrieval.evaluation.identical_reports import ReportFamilies, family_numbers
-from retrieval.evaluation.results import FamilyResult
+from retrieval.evaluation.experiment import FUSED, FUSED_BOTH, GENERATED, IMAGE, JOINT, MEANING, REPORT, WORDS
+from retrieval.evaluation.identical_reports import IdenticalReports, report_groups
+from retrieval.evaluation.material import gather, no_progress
+from retrieval.evaluation.results import QueryTypeResult
 from retrieval.evaluation.tables import abstention
 from retrieval.language.bm25 import words_of
 from retrieval.search.fusion import FusionRule, default_rules
@@ -68,11 +68,11 @@ def evaluation(archive: Archive) -> Evaluation:
     return evaluate_archive(archive)
 
 
-def family(evaluation: Evaluation, name: str) -> FamilyResult:
+def family(evaluation: Evaluation, name: str) -> QueryTypeResult:
     return next(one for one in evaluation.families if one.name == name)
 
 
-def scores(of: FamilyResult, channel: str, *, task: str = "category") -> dict:
+def scores(of: QueryTypeResult, channel: str, *, task: str = "category") -> dict:
     rows = next(one for one in of.tasks if one.name == task).parts[0].rows
     return dict(next(one for one in rows if one.channel == channel).scores)
 
@@ -94,7 +94,7 @@ def test_the_tables_have_the_rows_that_the_archive_allows(evaluation: Evaluation
 
 def test_every_row_ranks_as_the_search_does(archive: Archive) -> None:
     """Channel by channel and fused, in the order and by the case that `coin search` would show."""
-    made = gather(
+    material = gather(
         archive,
         encoder=None,
         generation=None,
@@ -103,14 +103,14 @@ def test_every_row_ranks_as_the_search_does(archive: Archive) -> None:
         histogram=False,
         rules=default_rules(),
         work=None,
-        watch=unwatched,
+        progress=no_progress,
     )
-    cases, rows = made.cases, made.rows
-    rankings = Rankings(cases, {c.name: c for c in rows.channels}, {f.name: f for f in rows.fusions})
+    cases, experiment = material.cases, material.experiment
+    rankings = Rankings(cases, experiment)
     everywhere = np.zeros(len(cases.keys), dtype=np.int64)
     index = read_report_index(archive, FINGERPRINT)
     checked = 0
-    for block in rankings.blocks(rows.families[1:], [everywhere]):
+    for block in rankings.blocks(experiment.query_types[1:], [everywhere]):
         places = rankings.places(block, rankings.scores(block), everywhere)
         for i, query in enumerate(block.queries):
             own = archive.case(cases.keys[query])
@@ -206,9 +206,9 @@ def test_chance_of_a_report_family_is_that_of_random_orders(archive: Archive) ->
     from retrieval.evaluation.dataset import read_labelled
 
     cases = read_labelled(archive)
-    same = ReportFamilies(family_numbers(cases.reports), cases)
+    same = IdenticalReports(report_groups(cases.reports), cases)
     queries = same.answerable(np.arange(CASES))
-    expected = same.expected(queries)
+    expected = same.expected_by_chance(queries)
     rng = np.random.default_rng(0)
     images = [np.flatnonzero(cases.patient_of[cases.case_of] == p) for p in range(cases.patients)]
     totals: dict[str, list[float]] = {}
@@ -216,7 +216,7 @@ def test_chance_of_a_report_family_is_that_of_random_orders(archive: Archive) ->
         order = rng.permutation(cases.patients)
         leads = np.array([rng.choice(images[p]) for p in order])
         rows = np.stack([leads[order != own] for own in cases.patient_of[queries]])
-        for metric, values in same.measured(queries, rows).items():
+        for metric, values in same.judge(queries, rows).items():
             totals.setdefault(metric, []).append(float(values.mean()))
     for metric, values in totals.items():
         assert np.mean(values) == pytest.approx(expected[metric].mean(), abs=0.012), metric

@@ -14,11 +14,11 @@ import pytest
 from index_store import Archive, CaseFilter
 from retrieval import EvaluationError, evaluate_archive
 from retrieval.evaluation.dataset import labelled_cases, read_labelled
-from retrieval.evaluation.leave_one_out import evaluate_families
+from retrieval.evaluation.evaluate import evaluate_experiment
+from retrieval.evaluation.experiment import Experiment, Fusion, QueryType
 from retrieval.evaluation.relevance import METRICS
 from retrieval.evaluation.results import TaskResult
-from retrieval.evaluation.scorers import Family, Fusion
-from retrieval.evaluation.tasks import ordinal, questions_for
+from retrieval.evaluation.tasks import ordinal, tasks_for
 from retrieval.search.fusion import FusionRule
 from retrieval.search.results_assembly import nearest_cases
 from retrieval.statistics.estimate import Label
@@ -206,7 +206,7 @@ def test_grades_reach_ndcg_and_nothing_else() -> None:
     for a, b in zip(plain.parts[0].rows, graded.parts[0].rows, strict=True):
         assert {m for m in METRICS if a.scores[m] != b.scores[m]} == {"nDCG@10"}
     with pytest.raises(ValueError, match="not negative"):
-        questions_for(cases, lambda query, result: -1.0)
+        tasks_for(cases, lambda query, result: -1.0)
 
 
 def test_some_cases_ask_of_all() -> None:
@@ -225,10 +225,10 @@ def test_progress_counts_every_query_once(archive: Archive) -> None:
     seen: list[tuple[int, int]] = []
 
     @contextmanager
-    def watch(label: str, *, unit: str) -> Iterator[Callable[[int, int], None]]:
+    def progress(label: str, *, unit: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: seen.append((done, total)) if unit == "queries" else None
 
-    evaluation = evaluate_archive(archive, watch=watch)
+    evaluation = evaluate_archive(archive, progress=progress)
     assert seen[-1] == (14, 14)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert (evaluation.cases, evaluation.patients, evaluation.unreadable_images) == (14, 7, 0)
@@ -284,7 +284,7 @@ def test_a_site_with_a_single_patient_ends_nothing() -> None:
     cases = labelled_cases([*made_cases(20), *alone])
     channels = [channel(cases, random_vectors(cases, seed), str(seed)) for seed in range(2)]
     fusion = Fusion("both", FusionRule("rrf", {"0": 1.0, "1": 1.0}), {"0": "0", "1": "1"})
-    family = Family("by image", "", np.arange(len(cases.keys)), ("0", "1", "both"))
-    (result,) = evaluate_families(cases, channels, [family], fusions=[fusion])
+    query_type = QueryType("by image", "", np.arange(len(cases.keys)), ("0", "1", "both"))
+    (result,) = evaluate_experiment(cases, Experiment(channels, [query_type], [fusion]))
     assert [task.unanswerable for task in result.tasks] == [2, 2, 2]
     assert {part.site for task in result.tasks for part in task.parts} == {None, "cervix", "thyroid"}

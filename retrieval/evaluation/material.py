@@ -1,0 +1,216 @@
+"""What an archive's evaluation is made from: its cases, and the vectors, reports and images of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from retrieval.arrays import Ints, Vectors
+from retrieval.encoder.embedding_cache import VectorShelf, shelf_key
+from retrieval.encoder.encoder import Encoder, Progress
+from retrieval.errors import EvaluationError
+from retrieval.evaluation.colour_baseline import BINS, colour_histograms
+from retrieval.evaluation.dataset import LabelledCases, read_labelled
+from retrieval.evaluation.experiment import HISTOGRAM, IMAGE, Experiment, build_experiment, has_report, has_vector
+from retrieval.evaluation.relevance import Relevance
+from retrieval.evaluation.tasks import tasks_for
+from retrieval.generated.batch_generation import GenerationPlan, OwnReport, generated_folder, generated_queries
+from retrieval.generated.site_check import SiteCheck, measure_site_rates
+from retrieval.language.query_text import asked_text
+from retrieval.search.batch import mean_queries
+from retrieval.search.fusion import FusionRule
+
+if TYPE_CHECKING:
+    from index_store import Archive, EncoderInfo
+
+TEXTS_AT_ONCE: Final = 256
+"""Encoded and kept together."""
+ProgressFactory = Callable[..., AbstractContextManager[Progress]]
+"""Opens a display of progress: `progress("Evaluating", unit="queries")`."""
+
+
+@contextmanager
+def no_progress(label: str, *, unit: str) -> Iterator[Progress]:
+    """A display of progress that shows nothing."""
+    yield lambda done, total: None
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """The cases of an archive, and the experiment that they allow."""
+
+    cases: LabelledCases
+    experiment: Experiment
+    encoder: EncoderInfo
+    unreadable: int
+    """Images that could not be read for the colour histogram."""
+    generated: str
+    """How images were generated, and the outcome of checking them; empty where none were."""
+    notes: tuple[str, ...]
+    """Runs that are absent, and why."""
+
+
+def gather(
+    archive: Archive,
+    *,
+    encoder: Encoder | None,
+    generation: GenerationPlan | None,
+    sample: int | None,
+    seed: int,
+    histogram: bool,
+    rules: Mapping[str, FusionRule],
+    work: Path | None,
+    progress: ProgressFactory,
+) -> Material:
+    """Read, embed and generate all that the experiment needs. Arguments and errors as of `evaluate_archive`."""
+    cases = read_labelled(archive)
+    known = archive.encoder
+    if known is None:  # cases have images, and images came with vectors
+        raise EvaluationError("The archive has no vectors: add its cases again with `coin add`.")
+    if encoder is not None:
+        archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+    if generation is not None and encoder is None:
+        raise ValueError("images can be generated only where there is an encoder to embed them")
+    queries = _sampled(np.arange(len(cases.keys)), sample, seed)
+    notes: list[str] = []
+    texts = _report_vectors(cases, archive, known.fingerprint, notes)
+    with_text = queries[(has_report(cases) if texts is None else has_vector(texts))[queries]]
+    report_queries = _sampled(with_text, generation.reports if generation is not None else None, seed)
+    if not _answerable(cases, report_queries):
+        report_queries = report_queries[:0]
+        notes.append(
+            "No queries by report: none of the query reports is of a category that another patient's case has."
+        )
+    folder = None if work is None else work / archive.uuid
+    vectors = archive.vectors_of(cases.image_ids.tolist(), known.fingerprint)
+    images = {IMAGE: (mean_queries(vectors, cases.case_of, len(cases.keys)), vectors)}
+    unreadable = 0
+    if histogram:
+        colours, unreadable = _colours(cases, folder, progress)
+        images[HISTOGRAM] = (mean_queries(colours, cases.case_of, len(cases.keys)), colours)
+    query_texts, generated, how = None, None, ""
+    if texts is not None:
+        query_texts = _query_vectors(cases, texts, report_queries, encoder, folder, progress, notes)
+    if generation is not None and encoder is not None and len(report_queries):
+        generated, how = _generated(cases, archive, encoder, generation, report_queries, work, progress, notes)
+    elif len(report_queries):
+        notes.append(
+            "No run for generated images: `--generate all` makes it, or `--generate 200`, which queries by 200 reports."
+        )
+    experiment = build_experiment(
+        cases,
+        images,
+        queries=queries,
+        report_queries=report_queries,
+        left_out=len(queries) - len(with_text),
+        texts=texts,
+        query_texts=query_texts,
+        generated=generated,
+        rules=rules,
+    )
+    return Material(cases, experiment, known, unreadable, how, tuple(notes))
+
+
+def _sampled(cases: Ints, count: int | None, seed: int) -> Ints:
+    if count is None or count >= len(cases):
+        return cases
+    return np.sort(np.random.default_rng(seed).choice(cases, size=count, replace=False))
+
+
+def _answerable(cases: LabelledCases, queries: Ints) -> bool:
+    return all(len(Relevance(task, cases).answerable(queries)) for task in tasks_for(cases))
+
+
+def _report_vectors(cases: LabelledCases, archive: Archive, fingerprint: str, notes: list[str]) -> Vectors | None:
+    """The stored vectors of the reports, float32[cases, d], zeros where a case has none; None where no case has one."""
+    ids, stored = archive.report_vectors(fingerprint)
+    known = np.isin(cases.ids, ids)
+    written = has_report(cases)
+    lacking = int((written & ~known).sum())
+    if not known.any():
+        if lacking:
+            notes.append(
+                "No runs for the encoder's text tower: no report has a vector. `coin add` makes them, if the encoder "
+                "can encode texts."
+            )
+        return None
+    if lacking:
+        notes.append(
+            f"{lacking} reports have no vector and are no queries: run `coin add` again with the archive's encoder."
+        )
+    vectors = np.zeros((len(cases.ids), stored.shape[1]), dtype=np.float32)
+    vectors[known] = stored[np.searchsorted(ids, cases.ids[known])]
+    return vectors
+
+
+def _query_vectors(
+    cases: LabelledCases,
+    texts: Vectors,
+    queries: Ints,
+    encoder: Encoder | None,
+    folder: Path | None,
+    progress: ProgressFactory,
+    notes: list[str],
+) -> Vectors:
+    """The query vectors of the reports, float32[cases, d]: the stored ones where a search reads all of a report."""
+    shortened = [i for i in queries.tolist() if asked_text(cases.reports[i]) != cases.reports[i]]
+    if not shortened:
+        return texts
+    if encoder is None:
+        notes.append(
+            f"{len(shortened)} reports query by their whole text. A search would leave advice and the like out of "
+            "them; the archive's encoder, set with --encoder, is needed for that."
+        )
+        return texts
+    cache = VectorShelf(_cache_folder(folder, "texts", encoder.fingerprint), encoder.dim)
+    wanted = {shelf_key({"text": text}): text for text in (asked_text(cases.reports[i]) for i in shortened)}
+    missing = [key for key in wanted if key not in cache]
+    with progress("Reading reports", unit="reports") as count:
+        for start in range(0, len(missing), TEXTS_AT_ONCE):
+            count(len(wanted) - len(missing) + start, len(wanted))
+            keys = missing[start : start + TEXTS_AT_ONCE]
+            cache.put(keys, encoder.encode_texts([wanted[key] for key in keys]))
+    vectors = texts.copy()
+    vectors[shortened] = cache.take([shelf_key({"text": asked_text(cases.reports[i])}) for i in shortened])
+    return vectors
+
+
+def _generated(
+    cases: LabelledCases,
+    archive: Archive,
+    encoder: Encoder,
+    plan: GenerationPlan,
+    queries: Ints,
+    work: Path | None,
+    progress: ProgressFactory,
+    notes: list[str],
+) -> tuple[Vectors, str]:
+    """The query vectors of images generated from the reports, float32[cases, d], and in words how they were made."""
+    cache = VectorShelf(None if work is None else generated_folder(work, archive, encoder), encoder.dim)
+    with progress("Generating", unit="reports") as count:
+        reports = [OwnReport(asked_text(cases.reports[i]), cases.patient_names[i]) for i in queries]
+        held = archive.cases()
+        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, held=held)
+        check = SiteCheck(archive, fingerprint=encoder.fingerprint, held=held, rates=rates)
+        made = generated_queries(reports, plan, encoder, check, cache, progress=count)
+    vectors = np.zeros((len(cases.keys), encoder.dim), dtype=np.float32)
+    vectors[queries] = made.vectors
+    if rates.images and not rates.usable:
+        notes.append(f"Generated images were not checked for the site that they show. {rates.words}")
+    return vectors, f"{plan.words()}; {made.words}"
+
+
+def _colours(cases: LabelledCases, folder: Path | None, progress: ProgressFactory) -> tuple[Vectors, int]:
+    cache = VectorShelf(_cache_folder(folder, "colours", str(BINS)), BINS**3)
+    keys = [shelf_key({"image": sha256, "bins": BINS}) for sha256 in cases.hashes]
+    with progress("Reading colours", unit="images") as count:
+        return colour_histograms(dict(zip(keys, cases.paths, strict=True)), keys, cache, progress=count)
+
+
+def _cache_folder(folder: Path | None, kind: str, key: str) -> Path | None:
+    return None if folder is None else folder / f"{kind}-{key[:16]}"
