@@ -20,7 +20,7 @@ import torch
 from index_store import Archive, ArchiveBusyError, ManifestError, ReadOnlyArchiveError, decode_image
 from retrieval import Encoder, EncodingError, add_manifest
 from retrieval.arrays import Vectors
-from retrieval.ingest.ingest import ingest
+from retrieval.ingest import ingest
 from tests.retrieval.conftest import speckled
 
 ROOT = Path(__file__).parents[3]

@@ -1,56 +1,100 @@
-"""`coin add` over a Ray cluster of two nodes on this machine: what dies in the middle costs nothing."""
+"""`coin add` over workers, with a stand-in for Ray that runs them in this process; the real one is in
+`test_ray_cluster`."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import os
-import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.retrieval.test_ingest import check_every_vector_is_its_images, write_images, write_manifest
 
-from generation import DeviceError
-from index_store import Archive, decode_image
+from index_store import Archive, PlannedImage
 from retrieval import Encoder, add_manifest
 from retrieval.errors import WorkerError
-from retrieval.ingest.ray_workers import RayWorkers
+from retrieval.ingest import ray_workers
+from retrieval.ingest.ray_workers import RayCluster, RayWorkers
+from tests.retrieval.ingest.test_ingest import check_every_vector_is_its_images, write_images, write_manifest
 
-pytestmark = [
-    pytest.mark.cluster,
-    # Ray 2.60's own clean-up, in its own threads.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),
-]
 
-IMAGES, BATCH = 96, 4
+class RayError(Exception):
+    pass
+
+
+class RayTaskError(RayError):
+    def __init__(self, cause: Exception) -> None:
+        self.cause = cause
+
+
+class Handle:
+    """An actor: each method call is a task that runs when its result is asked for."""
+
+    def __init__(self, worker: Any, ray: FakeRay) -> None:
+        self._worker, self._ray = worker, ray
+
+    def __getattr__(self, name: str) -> Any:
+        def remote(*arguments: object) -> Callable[[], object]:
+            self._ray.sent += [item for argument in arguments for item in argument]  # type: ignore[attr-defined]
+            return lambda: getattr(self._worker, name)(*arguments)
+
+        return SimpleNamespace(remote=remote)
+
+
+class FakeRay(ModuleType):
+    """As much of the module `ray` as is used."""
+
+    def __init__(self) -> None:
+        super().__init__("ray")
+        self.exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
+        self.resources: dict[str, float] = {"CPU": 4}
+        self.options: dict[str, object] = {}
+        self.sent: list[PlannedImage] = []
+        self.killed = 0
+        self.lost = 0
+        """Tasks that are still to be lost."""
+
+    def init(self, **settings: object) -> None:
+        self.settings = settings
+
+    def shutdown(self) -> None:
+        self.settings = {}
+
+    def cluster_resources(self) -> dict[str, float]:
+        return self.resources
+
+    def nodes(self) -> list[dict[str, bool]]:
+        return [{"Alive": True}, {"Alive": True}, {"Alive": False}]
+
+    def remote(self, actor: Callable[..., object]) -> SimpleNamespace:
+        def options(**chosen: object) -> SimpleNamespace:
+            self.options = chosen
+            return SimpleNamespace(remote=lambda *arguments: Handle(actor(*arguments), self))
+
+        return SimpleNamespace(options=options)
+
+    def wait(self, tasks: Sequence[object], *, timeout: float) -> tuple[list[object], list[object]]:
+        return list(tasks[:1]), list(tasks[1:])
+
+    def get(self, task: Callable[[], object]) -> object:
+        if self.lost and task.__closure__:
+            self.lost -= 1
+            raise RayError
+        try:
+            return task()
+        except Exception as error:
+            raise RayTaskError(error) from error
+
+    def kill(self, handle: Handle) -> None:
+        self.killed += 1
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head and a second node, of one core each."""
-    pytest.importorskip("ray", reason="Ray is not installed: `make test-cluster` installs it")
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    # Workers import this project from where the tests do.
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
-    memory = 100 * 1024**2
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory, "include_dashboard": False}
-    )
-    cluster.second = cluster.add_node(num_cpus=1, object_store_memory=memory)
-    cluster.wait_for_nodes()
-    yield cluster
-    cluster.shutdown()
-
-
-@pytest.fixture
-def manifest(tmp_path: Path) -> Path:
-    return write_manifest(tmp_path, write_images(tmp_path, IMAGES))
+def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    return fake
 
 
 @pytest.fixture
@@ -59,90 +103,65 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
         yield archive
 
 
-class OnceAt:
-    """A progress callback that does something once, when so many images are done."""
-
-    def __init__(self, images: int, what: Any) -> None:
-        self._images, self._what = images, what
-        self.happened = 0
-
-    def __call__(self, done: int, total: int) -> None:
-        if not self.happened and done >= self._images:
-            self.happened = 1
-            self._what()
-
-
-def embedding_processes() -> list[int]:
-    """The workers' process ids, as the operating system has them."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit() and b"ray::EmbeddingWorker" in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-    return found
-
-
-def check_nothing_is_lost_or_twice(
-    archive: Archive, encoder: Encoder, manifest: Path, workers: RayWorkers, *, repeated: range
+def test_workers_see_files_alone_and_the_archive_gets_whole_rows(
+    ray: FakeRay, archive: Archive, encoder: Encoder, tmp_path: Path
 ) -> None:
-    assert check_every_vector_is_its_images(archive, encoder) == IMAGES
-    status = archive.status()
-    assert status.log_sequence == status.indexed == IMAGES, "every image was added once"
-    # What came back came back once: a batch that was delivered is not embedded again.
-    assert workers.delivered == IMAGES
-    assert workers.repeated in repeated, "a lost worker had at most two batches before it"
-    case = archive.case("case 7")
-    assert case.report == "Report 7.", "what workers do not see is there all the same"
-    assert decode_image(case.images[0].path).size == (40, 40)
-    again = add_manifest(archive, manifest, encoder)
-    assert (again.added, again.unchanged) == (0, IMAGES)
+    rows = write_images(tmp_path, 10)
+    (tmp_path / "4.png").write_bytes(b"no picture")
+    ray.lost = 2
+    with RayWorkers() as workers:
+        assert ray.settings["address"] == "auto"
+        summary = add_manifest(archive, write_manifest(tmp_path, rows), encoder, batch_size=3, workers=workers)
+    assert ray.settings == {}, "it was disconnected"
+    assert summary.added == 9
+    assert [problem.where for problem in summary.skipped] == ["manifest.csv, line 6"]
+    assert check_every_vector_is_its_images(archive, encoder) == 9
+    assert [case.key for case in archive.cases()] == [row[1] for row in rows if row[0] != "4.png"]
+    assert archive.case("case 7").report == "Report 7."
+    assert workers.delivered == 10
+    assert ray.killed == 2, "a worker a node"
+    assert {item.row.path.name for item in ray.sent} == {row[0] for row in rows}
+    for item in ray.sent:
+        row = item.row
+        assert (row.case, row.patient, row.report, row.image, row.attributes) == ("", "", "", "", {})
 
 
-def test_workers_killed_in_the_middle(cluster: Any, archive: Archive, manifest: Path, encoder: Encoder) -> None:
-    """Both, so that one of them surely had batches before it: which of two begins first is chance."""
-
-    def kill() -> None:
-        processes = embedding_processes()
-        assert len(processes) == 2, "a worker on each node"
-        for process in processes:
-            os.kill(process, signal.SIGKILL)
-
-    at = OnceAt(IMAGES // 4, kill)
-    with RayWorkers(cluster.address) as workers:
-        summary = add_manifest(archive, manifest, encoder, batch_size=BATCH, progress=at, workers=workers)
-    assert at.happened
-    assert (summary.added, summary.skipped) == (IMAGES, ())
-    check_nothing_is_lost_or_twice(archive, encoder, manifest, workers, repeated=range(1, 5))
-
-
-def test_a_machine_lost_in_the_middle(cluster: Any, archive: Archive, manifest: Path, encoder: Encoder) -> None:
-    at = OnceAt(IMAGES // 4, lambda: cluster.remove_node(cluster.second, allow_graceful=False))
-    with RayWorkers(cluster.address) as workers:
-        summary = add_manifest(archive, manifest, encoder, batch_size=BATCH, progress=at, workers=workers)
-    assert at.happened
-    assert summary.added == IMAGES
-    check_nothing_is_lost_or_twice(archive, encoder, manifest, workers, repeated=range(3))
-
-
-def test_bad_images_and_other_encoders_are_said(
-    cluster: Any, archive: Archive, manifest: Path, clip_folder: Path, tmp_path: Path
+def test_a_worker_with_other_weights_ends_it(
+    ray: FakeRay, archive: Archive, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "3.png").write_bytes(b"no picture")
-    with RayWorkers(cluster.address, count=1) as workers:
-        summary = add_manifest(archive, manifest, Encoder(clip_folder, device="cpu"), workers=workers)
-        assert summary.added == IMAGES - 1
-        assert [problem.where for problem in summary.skipped] == ["manifest.csv, line 5"]
-        other = Encoder(clip_folder, device="cpu")
-        other._folder = dataclasses.replace(other._folder, fingerprint="another")
-        with Archive.create(tmp_path / "second") as second, pytest.raises(WorkerError, match="encoder is another one"):
-            add_manifest(second, manifest, other, workers=workers)
-        nowhere = Encoder(clip_folder, device="mps")
-        with Archive.create(tmp_path / "third") as third, pytest.raises(DeviceError, match="mps"):
-            add_manifest(third, manifest, nowhere, workers=workers)
+    manifest = write_manifest(tmp_path, write_images(tmp_path, 2))
+    worker = ray_workers.EmbeddingWorker(str(encoder.source), "cpu", 4, "0" * 64)
+    monkeypatch.setattr(ray_workers, "EmbeddingWorker", lambda *_: worker)
+    with RayWorkers(count=1) as workers, pytest.raises(WorkerError, match="encoder is another one"):
+        add_manifest(archive, manifest, encoder, workers=workers)
+    assert archive.status().images == 0
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "auto", "ray://127.0.0.1:10001", "nowhere"])
-def test_a_cluster_that_is_not_there_is_said(address: str) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed: `make test-cluster` installs it")
+@pytest.mark.parametrize(
+    ("gpus", "device", "capacity", "needs"),
+    [
+        (0, "auto", 2, {"num_cpus": 1}),
+        (3, "auto", 3, {"num_gpus": 1}),
+        (3, "cpu", 2, {"num_cpus": 1}),
+    ],
+)
+def test_a_worker_a_gpu_or_a_node(
+    ray: FakeRay, clip_folder: Path, gpus: int, device: str, capacity: int, needs: dict[str, int]
+) -> None:
+    ray.resources["GPU"] = gpus
+    cluster = RayCluster(ray, Encoder(clip_folder, device=device))
+    assert cluster.capacity() == capacity
+    assert {name: ray.options.get(name) for name in ("num_cpus", "num_gpus") if name in ray.options} == needs
+    assert ray.options["max_restarts"] == 0, "a lost worker is replaced by the scheduler"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:10001", "nowhere", ":6379", "host:"])
+def test_an_address_where_nobody_answers_is_named(ray: FakeRay, address: str) -> None:
     with pytest.raises(WorkerError, match=r"No Ray cluster answers at .*ray start"), RayWorkers(address):
+        pass
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(WorkerError, match="Install the extra `ray`"), RayWorkers():
         pass
