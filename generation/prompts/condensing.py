@@ -1,10 +1,10 @@
-"""Condensing: of a report that is too long for the encoders, what matters most.
+"""Condensing: reduce a report that is too long for the encoders to its most important clauses.
 
-It is cut into clauses, these are ranked (main conclusion and site first, then other conclusions, morphology, other
-sentences, recommendations, and last the history, which is not of this specimen), and as many as fit are kept, in the
-order of the report. What is left out is returned.
+The report is cut into clauses. These are ranked: main conclusion and site first, then other conclusions, morphology,
+other sentences, recommendations, and last the history, which is not about this specimen. As many as fit are kept, in
+the order of the report. The others are returned as dropped.
 
-The words by which the parts are told apart are in cues.toml. They rank; they do not interpret.
+The cues that decide the role of a clause are in cues.toml. They rank; they do not interpret.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _HEADING = _cues(
     r"^(?:(?:final|cytological|cytologic|cytopathologic|cytopathological|pathological|pathologic) )?(?:"
     + "|".join(f"(?P<{role}>{{heading.{role}}})" for role in _ROLES)
     + r")\s*:"
-    # What is summed up stands behind a comma, and is all of it the conclusion.
+    # Everything behind "In summary," is the conclusion.
     + r"|^(?P<summary>{summary})\s*,"
 )
 _SITE = _cues(r"\b{site}\b")
 _CATEGORY = _cues(r"\b{category.code}\b|(?i:\b{category.words})", re.NOFLAG)
 _CUE = _cues(r"\b{conclusion}\b")
-# Where a run-on clause is cut: before the words of a conclusion, and before its heading where no full stop precedes it.
+# A run-on clause is cut before a cue of a conclusion, and before a conclusion's heading that no full stop precedes.
 _CUT = _cues(r"\b{conclusion}\b|\b{heading.conclusion}\s*:")
 _DISEASE = _cues(r"\b{disease}\b")
 _RECOMMENDATION = _cues(r"\b{advice}")
@@ -45,7 +45,7 @@ _MORPHOLOGY = _cues(r"\b{morphology}\b")
 
 
 class _Role(enum.IntEnum):
-    """In the order of keeping."""
+    """What a part of a report is about; lower ones are kept first."""
 
     CONCLUSION = 0
     MORPHOLOGY = 1
@@ -63,29 +63,33 @@ class _Part:
     weight: int = 0
     names_site: bool = False
     sentence: int = 0
-    continues: bool = False  # the piece before it is of the same clause
+    continues: bool = False  # the piece before it belongs to the same clause
 
     @property
-    def is_scrap(self) -> bool:
+    def needs_the_one_before(self) -> bool:
         """Whether it means nothing without the piece before it."""
         return self.continues and not self.names_site and self.role != _Role.CONCLUSION
 
 
 def condense(report: str, *, count_tokens: CountTokens, limit: int) -> tuple[str, int, tuple[str, ...]]:
-    """What of a report is kept within `limit` tokens, the tokens that it takes, and what is left out, in its order."""
+    """Condense a report to at most `limit` tokens.
+
+    Returns:
+        The text that is kept, the tokens that it takes, and the parts left out; both in the order of the report.
+    """
     # No part may be longer than a third, so that the first of the conclusion and the first of the site always fit.
     parts = list(_split(report, count_tokens, limit // 3))
     kept: set[int] = set()
     text, tokens = "", 0
     for index in _by_importance(parts):
-        if parts[index].is_scrap and index - 1 not in kept:
+        if parts[index].needs_the_one_before and index - 1 not in kept:
             continue
         longer = _join(parts, kept | {index})
         needed = count_tokens(longer)
         if needed <= limit:
             kept.add(index)
             text, tokens = longer, needed
-        if tokens >= limit - 1:  # full: do not try a thousand more
+        if tokens >= limit - 1:  # full: do not try a thousand other parts
             break
     return text, tokens, tuple(_left_out(parts, kept))
 
@@ -96,7 +100,7 @@ def _split(report: str, count_tokens: CountTokens, longest: int) -> Iterator[_Pa
     first = True
     last: _Part | None = None
     for clause in clauses(report):
-        before = last if last is not None and _goes_on(clause, last) else None
+        before = last if last is not None and _continues_conclusion(clause, last) else None
         for piece in _pieces(clause.text, count_tokens, longest):
             part = replace(_classify(piece, clause.sentence, first), sentence=clause.number)
             if in_brackets and clause.number == 0:
@@ -107,17 +111,17 @@ def _split(report: str, count_tokens: CountTokens, longest: int) -> Iterator[_Pa
             before, last, first = part, part, False
 
 
-def _goes_on(clause: Clause, before: _Part) -> bool:
+def _continues_conclusion(clause: Clause, before: _Part) -> bool:
     """Whether a clause belongs to the conclusion before it: "… are those of SUMP, basaloid type"."""
     concluded = before.role == _Role.CONCLUSION and before.sentence == clause.number and _CUE.search(before.text)
-    says_more = (_CUE, _CATEGORY, _DISEASE, _RECOMMENDATION, _MORPHOLOGY)
-    return bool(concluded) and not any(words.search(clause.text) for words in says_more)
+    own_role = (_CUE, _CATEGORY, _DISEASE, _RECOMMENDATION, _MORPHOLOGY)
+    return bool(concluded) and not any(cue.search(clause.text) for cue in own_role)
 
 
 def _pieces(clause: str, count_tokens: CountTokens, longest: int) -> Iterator[str]:
-    """A clause as it is where it is short enough; else cut before what introduces a conclusion, then by words.
+    """Cut a clause of more than `longest` tokens before a conclusion's cue, then between words.
 
-    A handful of pieces fill any prompt, so the rest of a very long clause stays in one piece.
+    A few pieces fill any prompt, so the rest of a very long clause stays in one piece.
     """
     cut = _CUT.search(clause)
     if cut and cut.start() > 0 and count_tokens(clause) > longest:
@@ -134,7 +138,7 @@ def _pieces(clause: str, count_tokens: CountTokens, longest: int) -> Iterator[st
 
 
 def _classify(text: str, sentence: str, first: bool) -> _Part:
-    """The role of one piece of a sentence; `first` is the report's first piece."""
+    """Find the role of one piece of a sentence; `first` says whether it is the report's first piece."""
     opening = _HEADING.match(sentence) or _HEADING.match(text)
     heading = opening.lastgroup if opening else None
     names_site = bool(_SITE.search(text))
@@ -150,7 +154,7 @@ def _classify(text: str, sentence: str, first: bool) -> _Part:
         return _Part(text, _Role.RECOMMENDATION)
     category, cue = _CATEGORY.search(text), _CUE.search(text)
     if category or cue or _DISEASE.search(text):
-        # COIN's first style opens with the category; elsewhere the words of a conclusion outweigh a mere mention.
+        # Reports of COIN's first style open with the category; elsewhere a conclusion's cue outweighs a mere mention.
         weight = 3 if category and first else 2 if category or cue else 1
         return _Part(text, _Role.CONCLUSION, weight, names_site)
     describes = names_site or _MORPHOLOGY.search(sentence)
@@ -158,20 +162,20 @@ def _classify(text: str, sentence: str, first: bool) -> _Part:
 
 
 def _inherit(part: _Part, before: _Part) -> _Part:
-    """A later piece of a clause: what goes on after the words of a conclusion belongs to it."""
+    """Give a later piece of a clause the role of the piece before it, unless it states a conclusion of its own."""
     if before.role in (_Role.CONCLUSION, _Role.RECOMMENDATION, _Role.HISTORY) and part.role != _Role.CONCLUSION:
         part = replace(part, role=before.role, weight=before.weight)
     return replace(part, continues=True)
 
 
 def _by_importance(parts: Sequence[_Part]) -> list[int]:
-    """Indices of `parts` in the order of keeping.
+    """Indices of `parts`, the most important first.
 
-    First the head of the main conclusion and the site, then the rest of the main conclusion, then by role. The main
-    conclusion is the weightiest; of equals the last, where narrative reports put it.
+    First come the head of the main conclusion and the site, then the rest of the main conclusion, then the others by
+    role. The main conclusion is the one of the highest weight; of equals the last, where narrative reports put it.
     """
     indices = range(len(parts))
-    head = list(indices)  # of each part, where its conclusion begins
+    head = list(indices)  # head[i]: the part that begins the conclusion which part i belongs to
     for i in indices:
         if parts[i].continues and parts[i].role == parts[i - 1].role == _Role.CONCLUSION:
             head[i] = head[i - 1]
@@ -183,7 +187,7 @@ def _by_importance(parts: Sequence[_Part]) -> list[int]:
 
 
 def _join(parts: Sequence[_Part], kept: set[int]) -> str:
-    """The kept parts in the order of the report. A part whose continuation was dropped ends like a sentence."""
+    """Join the kept parts in the order of the report, each with a full stop if its continuation was dropped."""
     pieces = []
     for index in sorted(kept):
         text = parts[index].text
@@ -196,7 +200,7 @@ def _join(parts: Sequence[_Part], kept: set[int]) -> str:
 
 
 def _left_out(parts: Sequence[_Part], kept: set[int]) -> Iterator[str]:
-    """The dropped parts, those that stood side by side in one sentence as one text."""
+    """The dropped parts; neighbours within one sentence are joined."""
     texts: list[str] = []
     for index, part in enumerate(parts):
         follows = index > 0 and index - 1 not in kept and parts[index - 1].sentence == part.sentence

@@ -1,7 +1,7 @@
-"""The glossary: machine-translated wordings of reports and what is meant by them, read from glossary.toml.
+"""The glossary: machine-translated wordings of reports and their meanings, read from glossary.toml.
 
 COIN's published reports were translated by machine ("cue cells", "transpiration of lymph nodes"). The glossary replaces
-such a wording by the usual one, whole words only, and says what it replaced.
+such wordings by the usual ones, whole words only, and reports the replacements.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SIDE = "{side}"
 
 @dataclass(frozen=True)
 class Replacement:
-    """A wording as it stood in a report, and what it was replaced by."""
+    """A wording as it stood in a report, and its replacement."""
 
     wording: str
     meaning: str
@@ -30,7 +30,7 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Entry:
-    """A wording, what is meant by it, in which of COIN's reports it stands, and why it means that."""
+    """A wording, its meaning, the COIN reports that hold it, and the reason for this reading."""
 
     wording: str
     meaning: str
@@ -39,20 +39,21 @@ class Entry:
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
+        """Matches the wording as whole words, in any case and with any white space; its group `side` may be set."""
         words = re.escape(self.wording).replace(r"\ ", r"\s+")
         words = words.replace(re.escape(_SIDE) + r"\s+", r"(?:(?P<side>left|right|both)\s+)?")
         return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
 
-    def meant(self, found: re.Match[str]) -> str:
-        """What is meant by the words found, with a capital where these begin with one."""
-        side = found.groupdict().get("side") or ""
+    def replacement(self, match: re.Match[str]) -> str:
+        """The meaning of the words matched, with a capital if these begin with one."""
+        side = match.groupdict().get("side") or ""
         meaning = " ".join(self.meaning.replace(_SIDE, side).split())
-        return meaning[0].upper() + meaning[1:] if found.group()[0].isupper() else meaning
+        return meaning[0].upper() + meaning[1:] if match.group()[0].isupper() else meaning
 
 
 @dataclass(frozen=True)
 class Glossary:
-    """All of glossary.toml. Raises `ValueError` where two entries explain the same wording, or one explains nothing."""
+    """All of glossary.toml. Raises `ValueError` if two entries explain the same wording, or one explains nothing."""
 
     version: int
     entries: tuple[Entry, ...]
@@ -66,13 +67,13 @@ class Glossary:
                 raise ValueError(f"The glossary's entry {entry.wording!r} lacks its meaning, source or reason.")
 
     def apply(self, text: str) -> tuple[str, tuple[Replacement, ...]]:
-        """The text with every wording replaced, and what was replaced, in the order of the glossary, each once."""
+        """Replace every wording in a text; returns the text and the replacements in glossary order, each once."""
         replaced: dict[Replacement, None] = {}
         for entry in self.entries:
 
-            def replace(found: re.Match[str], entry: Entry = entry) -> str:
-                meaning = entry.meant(found)
-                replaced[Replacement(" ".join(found.group().split()), meaning)] = None
+            def replace(match: re.Match[str], entry: Entry = entry) -> str:
+                meaning = entry.replacement(match)
+                replaced[Replacement(" ".join(match.group().split()), meaning)] = None
                 return meaning
 
             text = entry.pattern.sub(replace, text)
@@ -80,21 +81,22 @@ class Glossary:
 
 
 def in_words(replaced: Sequence[Replacement]) -> str:
-    """What was replaced, in one line; empty for nothing."""
+    """The replacements in one line; empty for none."""
     return "; ".join(map(str, replaced))
 
 
 @cache
 def glossary() -> Glossary:
-    """The glossary that comes with the software."""
+    """The glossary that is shipped with the software."""
     return read_glossary(Path(__file__).with_name("glossary.toml"))
 
 
 def read_glossary(path: Path) -> Glossary:
     """Read a glossary file.
 
-    Raises `ValueError` (`tomllib.TOMLDecodeError` is one) for a file that is no glossary, `OSError` where it cannot be
-    read.
+    Raises:
+        ValueError: the file is no glossary (`tomllib.TOMLDecodeError` is one).
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         document: dict[str, Any] = tomllib.load(file)

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generation import EmptyReportError, SettingsError, build_prompt
-from generation.prompts.chunks import MOST_CHUNKS, split_chunks
-from generation.prompts.prompt import Prompt, check_long_reports
+from generation.prompts.prompt import MOST_CHUNKS, Prompt, check_long_reports, split_chunks
 from tests.generation.clip_tokens import characters, count_tokens
 
 LONG = (
