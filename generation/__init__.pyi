@@ -40,4 +40,4 @@ from .training.lora_settings import CONDITIONINGS as CONDITIONINGS
 from .training.lora_settings import CROPS as CROPS
 from .training.lora_settings import DTYPES as DTYPES
 from .training.lora_settings import LoraSettings as LoraSettings
-from .training.lr_schedule import SCHEDULES as SCHEDULES
+from .training.run_settings import SCHEDULES as SCHEDULES

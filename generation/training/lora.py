@@ -106,9 +106,9 @@ def train_lora(
             dtype=dtype,
             told_size=size if settings.conditioning == "square" else None,
         )
-        run = LoraRun(folder, chosen, settings, pipeline, material, denoising, accelerator)
+        run = LoraRun(folder, chosen, settings, pipeline, material, denoising, accelerator, schedule.steps)
         with shown("Training", unit="steps") as draw:
-            run.go_on(schedule.steps, draw)
+            run.run(draw)
         if not main:
             return None
         return run.finish(size=size, prediction=schedule.prediction, data=data_fingerprint(pairs))

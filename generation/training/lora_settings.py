@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from generation.training.data.holdout import ONE_IN
-from generation.training.lr_schedule import SCHEDULES, learning_rate_at
-from generation.training.setting_checks import (
+from generation.training.run_settings import (
+    SCHEDULES,
+    learning_rate_at,
     require_hold_out,
     require_not_negative,
     require_one_of,

@@ -33,7 +33,7 @@ class Draw:
         return Draw(self.items[some], self.views[some], self.told[some], self.timesteps[some], self.noise_seeds[some])
 
 
-def draw_step(
+def sample_step(
     step: int, *, items: int, count: int, seed: int, views: int = 1, text_dropout: float = 0.0, timesteps: int = 1
 ) -> Draw:
     """What step `step` (from 0) learns from: `count` of `items` items."""

@@ -9,27 +9,19 @@ say the same in the same words are matches of all their images, never negatives 
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generation.errors import TrainingDataError, TrainingError
-from generation.training.checkpoint import (
-    Checkpoint,
-    Checkpoints,
-    alone_in,
-    optimizer_tensors,
-    require_same_training,
-    restore_optimizer,
-)
+from generation.errors import TrainingDataError
+from generation.training.checkpoint import alone_in, require_same_training
 from generation.training.data.holdout import held_out_patients
 from generation.training.data.latent_cache import Watch, unwatched
 from generation.training.data.pairs import TrainingPair, count_pairs, data_fingerprint
 from generation.training.step_sampling import items_of_step
-from generation.training.training_log import TrainingLog
+from generation.training.training_run import TrainingRun
 from generation.training.validation import choose_spread
 from retrieval.encoder.encoder import Encoder
 from retrieval.encoder.model_files import find_clip
@@ -41,8 +33,10 @@ from retrieval.training.model_card import EncoderTuning, write_card
 from retrieval.training.pixel_store import PixelStore, decode_pixels
 from retrieval.training.trainable_clip import TrainableClip
 
+if TYPE_CHECKING:
+    import torch
+
 MAY_DIFFER = ("steps", "checkpoint_every", "gallery", "encoder")
-LOGGED_EVERY = 10
 BATCH = 64
 """Images that go through the model at once where nothing is learned."""
 
@@ -94,9 +88,9 @@ def train_encoder(
         if not training or not held_out:
             what = "of held-out patients" if training else "to learn from"
             raise TrainingDataError(f"There is no readable image {what}. {'; '.join(store.skipped)} Check the images.")
-        run = _Run(folder, settings, clip, store, training, choose_spread(held_out, settings.validation_images))
+        run = EncoderRun(folder, settings, clip, store, training, choose_spread(held_out, settings.validation_images))
         with watch("Training", unit="steps") as draw:
-            run.go_on(draw)
+            run.run(draw)
         clip.save(folder)
         comparison = _compared(training, held_out, store, before, Encoder(folder, device=device), settings, watch)
         result = EncoderTuning(
@@ -113,15 +107,15 @@ def train_encoder(
             held_out=count_pairs(held_out),
             skipped=dict(store.skipped),
             settings=settings,
-            validation=tuple(run.log.curve("validation_loss")),
+            validation=run.validation_losses(),
             comparison=comparison,
         )
         write_card(result)
         return result
 
 
-class _Run:
-    """The steps of a training, from the last checkpoint or from the beginning."""
+class EncoderRun(TrainingRun):
+    """Trains an encoder on `training`; `measured` are the held-out pairs whose loss is reported."""
 
     def __init__(
         self,
@@ -134,76 +128,36 @@ class _Run:
     ) -> None:
         import torch
 
-        self._settings, self._clip, self._store = settings, clip, store
+        self._settings, self._clip = settings, clip
         self._training, self._measured = _Batches(training, clip, store), _Batches(measured, clip, store)
-        self._weights = clip.trained
-        everything = sum(value.numel() for value in clip.network.parameters())
-        self.trained_share = sum(value.numel() for value in self._weights.values()) / everything
-        decayed = [value for value in self._weights.values() if value.ndim > 1]
-        plain = [value for value in self._weights.values() if value.ndim <= 1]
-        self._optimizer = torch.optim.AdamW(
+        weights = clip.trained
+        matrices = {name: value for name, value in weights.items() if value.ndim > 1}
+        others = {name: value for name, value in weights.items() if value.ndim <= 1}
+        optimizer = torch.optim.AdamW(
             [
-                {"params": decayed, "weight_decay": settings.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
+                {"params": list(matrices.values()), "weight_decay": settings.weight_decay},
+                {"params": list(others.values()), "weight_decay": 0.0},
             ],
             settings.peak_rate,
         )
-        order = {id(value): name for name, value in self._weights.items()}
-        self._names = [order[id(value)] for value in (*decayed, *plain)]
-        self._checkpoints = Checkpoints(folder)
-        self.step, self.seconds = 0, 0.0
-        if (found := self._checkpoints.newest()) is not None:
-            self.step, self.seconds = found.step, found.state["seconds"]
-            with torch.no_grad():
-                for name, value in self._weights.items():
-                    value.copy_(found.weights[name])
-            restore_optimizer(self._optimizer, self._names, found.optimizer)
-        self.log = TrainingLog(folder, step=self.step)
+        everything = sum(value.numel() for value in clip.network.parameters())
+        self.trained_share = sum(value.numel() for value in weights.values()) / everything
+        """The share of the parameters that are trained; a LoRA's own count among them."""
+        super().__init__(folder, settings, weights, optimizer, optimizer_names=[*matrices, *others])
 
-    def go_on(self, draw: Any) -> None:
-        """Take the steps that are missing."""
-        settings = self._settings
-        if self.step == 0:
-            self._look()
-        draw(self.step, settings.steps)
-        while self.step < settings.steps:
-            rate = settings.rate(self.step)
-            started = time.perf_counter()
-            loss = self._learn(rate)
-            self.seconds += time.perf_counter() - started
-            self.step += 1
-            if self.step % LOGGED_EVERY == 0 or self.step == 1:
-                self.log.add({"step": self.step, "loss": loss, "learning_rate": rate, "seconds": self.seconds})
-            self._look()
-            draw(self.step, settings.steps, f"loss {loss:.4f}, rate {rate:.1e}")
-
-    def _learn(self, rate: float) -> float:
-        import torch
-
+    def backward(self) -> float:
         settings, clip = self._settings, self._clip
         count = min(settings.batch_size, len(self._training))
         items = items_of_step(self.step, items=len(self._training), count=count, seed=settings.seed)
         pixels, tokens, which, statement = self._training.take(items)
-        chance = int(np.random.default_rng([settings.seed, 1, self.step]).integers(2**62))
-        generator = torch.Generator(clip.device).manual_seed(chance)
         clip.train()
-        views = two_views(pixels, generator, pixels.shape[-1]).clamp(0, 1)
+        views = two_views(pixels, self._generator(), pixels.shape[-1]).clamp(0, 1)
         loss = report_loss(clip.scale * clip.see(views), clip.read(tokens)[which], statement)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"The loss of step {self.step + 1} is {float(loss)}: the training ran away. Train into another folder "
-                "with a lower learning rate."
-            )
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(list(self._weights.values()), settings.clip)
-        self._optimizer.step()
         return float(loss.detach())
 
-    def _validation_loss(self) -> float:
-        """The loss of the measured pairs as they are, all at once: no chance is in it."""
+    def validate(self) -> float:
+        """The loss of the measured pairs without augmentation, all as one batch."""
         import torch
 
         clip = self._clip
@@ -220,15 +174,12 @@ class _Run:
             rows = clip.scale * torch.cat(seen)
             return float(report_loss(torch.cat([rows, rows]), torch.cat(read), torch.cat(statements)))
 
-    def _look(self) -> None:
-        """Measure and save what is due at this step, and both at the last one."""
-        settings, last = self._settings, self.step == self._settings.steps
-        if last or self.step % settings.validate_every == 0:
-            self.log.add({"step": self.step, "validation_loss": self._validation_loss()})
-        if self.step and (last or self.step % settings.checkpoint_every == 0):
-            optimizer = optimizer_tensors(self._optimizer, self._names)
-            state = {"seconds": self.seconds, "seed": settings.seed}
-            self._checkpoints.save(Checkpoint(self.step, self._weights, optimizer, state=state))
+    def _generator(self) -> torch.Generator:
+        """The random generator of this step's augmentation."""
+        import torch
+
+        seed = int(np.random.default_rng([self._settings.seed, 1, self.step]).integers(2**62))
+        return torch.Generator(self._clip.device).manual_seed(seed)
 
 
 class _Batches:

@@ -23,7 +23,7 @@ from generation.training.data.pairs import TrainingPair, data_fingerprint
 from generation.training.lora_settings import LoraSettings
 from generation.training.model_card import plain, table
 from generation.training.noise import NoiseSchedule, squared_error
-from generation.training.step_sampling import draw_step, items_of_step
+from generation.training.step_sampling import items_of_step, sample_step
 from generation.training.training_log import TrainingLog
 from generation.training.validation import change, choose_spread, validation_timesteps
 from tests.training_pairs import phantom_pairs
@@ -132,17 +132,17 @@ class TestDraws:
             assert sorted(taken[start : start + 7]) == list(range(7))
 
     def test_processes_share_the_draw_of_one(self) -> None:
-        whole = draw_step(5, items=100, count=8, seed=1, views=4, text_dropout=0.5, timesteps=1000)
-        again = draw_step(5, items=100, count=8, seed=1, views=4, text_dropout=0.5, timesteps=1000)
+        whole = sample_step(5, items=100, count=8, seed=1, views=4, text_dropout=0.5, timesteps=1000)
+        again = sample_step(5, items=100, count=8, seed=1, views=4, text_dropout=0.5, timesteps=1000)
         assert np.array_equal(whole.noise_seeds, again.noise_seeds)
         parts = [whole.part(0, 4), whole.part(4, 8)]
         for name in ("items", "views", "told", "timesteps", "noise_seeds"):
             assert np.array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(whole, name))
 
     def test_text_is_left_out_as_often_as_asked(self) -> None:
-        told = np.concatenate([draw_step(s, items=9, count=50, seed=0, text_dropout=0.3).told for s in range(40)])
+        told = np.concatenate([sample_step(s, items=9, count=50, seed=0, text_dropout=0.3).told for s in range(40)])
         assert 0.66 < told.mean() < 0.74
-        assert draw_step(0, items=9, count=50, seed=0).told.all()
+        assert sample_step(0, items=9, count=50, seed=0).told.all()
 
 
 class TestEncodings:

@@ -1,0 +1,169 @@
+"""The steps of a training: learning, measuring, saving, and resuming from the last checkpoint.
+
+A training that was interrupted ends in the same weights, bit for bit, as one that was not: what is random in a step
+depends on the seed and the step's number alone (`generation.training.step_sampling`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from generation.errors import TrainingError
+from generation.training.checkpoint import Checkpoint, Checkpoints, optimizer_tensors, restore_optimizer
+from generation.training.run_settings import RunSettings
+from generation.training.training_log import TrainingLog
+
+if TYPE_CHECKING:
+    import torch
+
+LOGGED_EVERY = 10
+
+
+class TrainingRun:
+    """One run of a training in `folder`, which begins at its last checkpoint if there is one.
+
+    Args:
+        weights: the trained parameters by name.
+        optimizer: a torch optimizer over them.
+        optimizer_names: their names in the optimizer's order.
+        average: diffusers' `EMAModel` over the weights in their order; None keeps no moving average.
+        is_main: whether this process writes the log and the checkpoints.
+    """
+
+    remedy = "with a lower learning rate"
+    """What to change when the loss is not finite."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: RunSettings,
+        weights: Mapping[str, torch.nn.Parameter],
+        optimizer: Any,
+        *,
+        optimizer_names: list[str],
+        average: Any = None,
+        is_main: bool = True,
+    ) -> None:
+        self.weights, self.optimizer, self.average = weights, optimizer, average
+        self.step, self.seconds = 0, 0.0
+        self._run_settings, self._optimizer_names = settings, optimizer_names
+        self._checkpoints = Checkpoints(folder)
+        if (checkpoint := self._checkpoints.newest()) is not None:
+            self._restore(checkpoint)
+        self._log = TrainingLog(folder, step=self.step) if is_main else None
+
+    def backward(self) -> float:
+        """Compute the gradients of the next step, `self.step`; returns its loss. To be defined by the training."""
+        raise NotImplementedError
+
+    def validate(self) -> float:
+        """The validation loss with the present weights. To be defined by the training."""
+        raise NotImplementedError
+
+    def sample(self, *, last: bool) -> None:
+        """Save sample images, if they are due at `self.step`."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds beside tensors, steps, seconds and seed; plain data."""
+        return {}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned before."""
+
+    def synchronise(self) -> None:
+        """Wait for the other processes after a step."""
+
+    def run(self, progress: Callable[..., None]) -> None:
+        """Take the missing steps. `progress(done, total, note)` is called after each; the note holds loss and rate."""
+        settings = self._run_settings
+        if self.step == 0:
+            self._measure_and_save()
+        progress(self.step, settings.steps)
+        while self.step < settings.steps:
+            rate = settings.rate(self.step)
+            started = time.perf_counter()
+            loss = self._take_step(rate)
+            self.seconds += time.perf_counter() - started
+            self.step += 1
+            if self._log is not None and (self.step % LOGGED_EVERY == 0 or self.step == 1):
+                self._log.add({"step": self.step, "loss": loss, "learning_rate": rate, "seconds": self.seconds})
+            self._measure_and_save()
+            self.synchronise()
+            progress(self.step, settings.steps, f"loss {loss:.4f}, rate {rate:.1e}")
+
+    def validation_losses(self) -> tuple[tuple[int, float], ...]:
+        """Steps and validation losses so far, those before an interruption too."""
+        return () if self._log is None else tuple(self._log.curve("validation_loss"))
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within, the weights are their moving average, where one is kept."""
+        if self.average is None:
+            yield
+            return
+        parameters = list(self.weights.values())
+        self.average.store(parameters)
+        self.average.copy_to(parameters)
+        try:
+            yield
+        finally:
+            self.average.restore(parameters)
+
+    def _take_step(self, rate: float) -> float:
+        import torch
+
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.backward()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The loss of step {self.step + 1} is {loss}: the training diverged. Train into another folder "
+                f"{self.remedy}."
+            )
+        parameters = list(self.weights.values())
+        torch.nn.utils.clip_grad_norm_(parameters, self._run_settings.clip)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.step(parameters)
+        return loss
+
+    def _measure_and_save(self) -> None:
+        """Validate, sample and save a checkpoint where they are due at this step; all of it at the last step."""
+        if self._log is None:
+            return
+        settings, last = self._run_settings, self.step == self._run_settings.steps
+        if last or self.step % settings.validate_every == 0:
+            with self.averaged():
+                self._log.add({"step": self.step, "validation_loss": self.validate()})
+        self.sample(last=last)
+        if self.step and (last or self.step % settings.checkpoint_every == 0):
+            self._save()
+
+    def _save(self) -> None:
+        average = {} if self.average is None else dict(zip(self.weights, self.average.shadow_params, strict=True))
+        optimizer = optimizer_tensors(self.optimizer, self._optimizer_names)
+        state = {"seed": self._run_settings.seed, "seconds": self.seconds, **self.state()}
+        if self.average is not None:
+            state["averaged"] = self.average.optimization_step
+        self._checkpoints.save(Checkpoint(self.step, self.weights, optimizer, average, state))
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        import torch
+
+        self.step, self.seconds = checkpoint.step, checkpoint.state["seconds"]
+        with torch.no_grad():
+            for name, parameter in self.weights.items():
+                parameter.copy_(checkpoint.weights[name])
+        restore_optimizer(self.optimizer, self._optimizer_names, checkpoint.optimizer)
+        if self.average is not None:
+            self.average.shadow_params = [
+                checkpoint.average[name].to(parameter.device) for name, parameter in self.weights.items()
+            ]
+            self.average.optimization_step = checkpoint.state["averaged"]
+        self.restore_state(checkpoint.state)
