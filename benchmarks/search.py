@@ -32,7 +32,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.search_contestants import K, Search, by_clip_retrieval, by_faiss, by_graphs, by_numpy
 from benchmarks.synthetic_vectors import SyntheticVectors
 from index_store import Archive, CaseFilter
-from index_store.index.faiss_build import load_faiss
+from index_store.index.faiss_bindings import load_faiss
 from index_store.index.faiss_index import FaissIndex
 
 BATCH = 64

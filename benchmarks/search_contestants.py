@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from index_store.index.candidate_index import InvertedLists
-from index_store.index.faiss_build import load_faiss
+from index_store.index.faiss_bindings import load_faiss
 from index_store.index.faiss_index import FaissIndex
 from index_store.vectors import Selection
 
@@ -48,15 +48,15 @@ def by_numpy(vectors: np.ndarray) -> Make:
 def by_faiss(index: FaissIndex, vectors: np.ndarray, queries: np.ndarray) -> dict[str, Make]:
     """FAISS by itself: over our codes with its own refinement, and flat."""
     faiss = load_faiss()
-    state = index.state
+    searcher = index.searcher
     flat = faiss.IndexFlatIP(vectors.shape[1])
     flat.add(vectors)
-    codes = state.shortlist._index
+    codes = searcher.candidates.index  # type: ignore[attr-defined]  # FAISS's own
     raw = codes
-    if state.tuning is not None:
-        setting = state.tuning.setting(K)
-        if isinstance(state.shortlist, InvertedLists):
-            lists = state.shortlist.share(queries, setting.margin) * state.shortlist.lists
+    if searcher.tuning is not None:
+        setting = searcher.tuning.setting(K)
+        if isinstance(searcher.candidates, InvertedLists):
+            lists = searcher.candidates.share(queries, setting.margin) * searcher.candidates.lists
             codes.nprobe = round(lists)
         raw = faiss.IndexRefineFlat(codes, faiss.swig_ptr(vectors))
         raw.k_factor = setting.length / K

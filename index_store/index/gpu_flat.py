@@ -1,8 +1,8 @@
-"""The exact shortlist on a GPU, where FAISS has one and the rows fit its memory.
+"""The exact candidate index on a GPU, where FAISS has one and the rows fit its memory.
 
-Used for what a GPU build does exactly: all rows, no filter. Plain GPU builds pass over a filter in silence, so none is
-ever given to them; filtered searches stay with `exact_ranking.py`. Not tried on a GPU by this project's tests, which
-run the same class over an index of the CPU.
+Used for what a GPU build does exactly: all rows, no filter. Plain GPU builds ignore a filter without a warning, so none
+is ever given to them; filtered searches stay with `rerank.py`. Not tried on a GPU by this project's tests, which run
+the same class over an index of the CPU.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from index_store.index.candidate_index import EXACT
-from index_store.index.faiss_build import load_faiss
-from index_store.index.vector_file import Rows, VectorRows
+from index_store.index.faiss_bindings import Rows, load_faiss
+from index_store.index.vector_file import VectorRows
 from index_store.vectors import Vectors
 
-ROUNDED = 2e-3
+TF32_ERROR = 2e-3
 """How far a GPU's product of unit vectors may be off where it multiplies in TF32 (11 bits of each factor): 2 · 2**-11,
 and as much again for safety."""
-LONGEST = 2048
+MAX_HITS = 2048
 """GPU FAISS returns no more."""
-SHARE = 0.5
+MEMORY_SHARE = 0.5
 """Of the free memory of the GPU."""
 
 
@@ -29,38 +29,42 @@ class FlatOnDevice:
     """All rows as float32 in `index`, any flat inner-product index of FAISS."""
 
     mode = EXACT
-    error: float | None = ROUNDED
+    max_error: float | None = TF32_ERROR
 
     def __init__(self, index: Any) -> None:
         self._index = index
 
     @property
     def count(self) -> int:
+        """Number of rows, removed ones included."""
         return int(self._index.ntotal)
 
     def add(self, vectors: Vectors) -> None:
+        """Add rows, float32[n, dim], at the end."""
         self._index.add(vectors)
 
-    def erase(self, rows: Rows, vectors: Vectors) -> None:
-        """They stay until the process ends; nothing of the GPU is saved."""
+    def zero(self, rows: Rows, vectors: Vectors) -> None:
+        """Nothing: they stay until the process ends. Nothing of the GPU is saved."""
 
-    def find(self, queries: Vectors, fetch: int, margin: float = 0.0) -> tuple[Vectors, Rows]:
-        scores, rows = self._index.search(queries, min(fetch, LONGEST))
+    def search(self, queries: Vectors, fetch: int, margin: float = 0.0) -> tuple[Vectors, Rows]:
+        """See `CandidateIndex.search`; at most `MAX_HITS`."""
+        scores, rows = self._index.search(queries, min(fetch, MAX_HITS))
         return scores, rows
 
     def memory_bytes(self) -> int:
+        """0: it holds nothing in the host's memory."""
         return 0
 
 
-def gpu_shortlist(rows: VectorRows) -> FlatOnDevice | None:
+def gpu_index(rows: VectorRows) -> FlatOnDevice | None:
     """With all rows; None where this build of FAISS, or this machine, has no GPU, or it is too small."""
     faiss = load_faiss()
-    # `faiss-gpu` imports on a machine without one, and its copies of an index are broken there in silence.
+    # `faiss-gpu` imports on a machine without one, and its copies of an index are wrong there without an error.
     if getattr(faiss, "get_num_gpus", lambda: 0)() < 1 or not hasattr(faiss, "GpuIndexFlatIP") or len(rows) == 0:
         return None
-    if 4 * rows.dim * len(rows) > SHARE * faiss.getFreeMemory(0):
+    if 4 * rows.dim * len(rows) > MEMORY_SHARE * faiss.getFreeMemory(0):
         return None
-    made = FlatOnDevice(faiss.GpuIndexFlatIP(faiss.StandardGpuResources(), rows.dim))
+    index = FlatOnDevice(faiss.GpuIndexFlatIP(faiss.StandardGpuResources(), rows.dim))
     for _, block in rows.blocks():
-        made.add(np.ascontiguousarray(block))
-    return made
+        index.add(np.ascontiguousarray(block))
+    return index

@@ -1,7 +1,7 @@
 """Exact rankings: by inner products in float64, one row at a time, equal scores in order of id.
 
 The same image then gets the same score whatever else is searched, and equal vectors get equal scores. Everything
-before that, in float32, only says which rows can be among the best.
+before that, in float32, only decides which rows can be among the best.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.index.vector_file import Rows, VectorRows
+from index_store.index.faiss_bindings import Rows
+from index_store.index.vector_file import VectorRows
 from index_store.vectors import Vectors
 
 TIE = 1e-5
@@ -23,50 +24,57 @@ Ranking = list[tuple[int, float]]
 """(id, score), best first."""
 
 
-def among(rows: VectorRows, queries: Vectors, chosen: Rows, k: int) -> list[Ranking]:
-    """The k best of the rows `chosen` for each query."""
+def rank_subset(rows: VectorRows, queries: Vectors, subset: Rows, k: int) -> list[Ranking]:
+    """The k best of a subset of the rows for each query, float32[n, dim]."""
     rankings: list[Ranking] = []
-    step = max(1, SCORES // max(1, len(chosen)))
+    step = max(1, SCORES // max(1, len(subset)))
     for start in range(0, len(queries), step):
-        part = queries[start : start + step]
-        for query, scores in zip(part, rows.products(part, chosen), strict=True):
-            rankings.append(rank(rows, query, chosen[contenders(scores, k)], k))
+        batch = queries[start : start + step]
+        for query, scores in zip(batch, rows.products(batch, subset), strict=True):
+            rankings.append(rank(rows, query, subset[contenders(scores, k)], k))
     return rankings
 
 
-def over_all(rows: VectorRows, queries: Vectors, k: int, permitted: NDArray[np.bool_]) -> list[Ranking]:
-    """The k best for each query of all rows with `permitted`, bool[rows]; every row is read."""
-    found = [np.empty(0, np.int64) for _ in queries]
-    scored = [np.empty(0, np.float32) for _ in queries]
+def rank_all(rows: VectorRows, queries: Vectors, k: int, permitted: NDArray[np.bool_]) -> list[Ranking]:
+    """The k best of all permitted rows for each query, float32[n, dim]. Every row is read.
+
+    Args:
+        permitted: bool[rows].
+    """
+    best_rows = [np.empty(0, np.int64) for _ in queries]
+    best_scores = [np.empty(0, np.float32) for _ in queries]
     for start, block in rows.blocks():
         products = queries @ block.T
         products[:, ~permitted[start : start + len(block)]] = -np.inf
         for number, scores in enumerate(products):
-            bar = scored[number][k - 1] - TIE if len(scored[number]) >= k else -np.finfo(np.float32).max
-            fresh = np.flatnonzero(scores >= bar)
-            if fresh.size == 0:
+            so_far = best_scores[number]
+            bar = so_far[k - 1] - TIE if len(so_far) >= k else -np.finfo(np.float32).max
+            passing = np.flatnonzero(scores >= bar)
+            if passing.size == 0:
                 continue
-            both = np.concatenate([scored[number], scores[fresh]])
-            places = np.concatenate([found[number], start + fresh])
-            best = contenders(both, k)
-            best = best[np.argsort(-both[best], kind="stable")]
-            scored[number], found[number] = both[best], places[best]
-    return [rank(rows, query, places, k) for query, places in zip(queries, found, strict=True)]
+            merged = np.concatenate([so_far, scores[passing]])
+            merged_rows = np.concatenate([best_rows[number], start + passing])
+            best = contenders(merged, k)
+            best = best[np.argsort(-merged[best], kind="stable")]
+            best_scores[number], best_rows[number] = merged[best], merged_rows[best]
+    return [rank(rows, query, candidates, k) for query, candidates in zip(queries, best_rows, strict=True)]
 
 
 def contenders(scores: Vectors, k: int) -> Rows:
-    """Positions of the k best scores, and of all that could be as good as the k-th."""
+    """Positions of the k best scores, and of all that may be as good as the k-th."""
     if len(scores) <= k:
         return np.arange(len(scores))
     kth = np.partition(scores, len(scores) - k)[len(scores) - k]
     return np.flatnonzero(scores >= kth - TIE)
 
 
-def rank(rows: VectorRows, query: Vectors, chosen: Rows, k: int) -> Ranking:
-    """The k best of the rows `chosen`, few as they are."""
-    wanted = query.astype(np.float64)
-    parts = [chosen[start : start + RANKED] for start in range(0, len(chosen), RANKED)]
-    scores = np.concatenate([np.empty(0), *((rows.vectors(p).astype(np.float64) * wanted).sum(axis=1) for p in parts)])
-    ids = rows.ids[chosen]
+def rank(rows: VectorRows, query: Vectors, candidates: Rows, k: int) -> Ranking:
+    """The k best of a few candidate rows for one query, float32[dim]."""
+    query64 = query.astype(np.float64)
+    parts = [candidates[start : start + RANKED] for start in range(0, len(candidates), RANKED)]
+    scores = np.concatenate(
+        [np.empty(0), *((rows.vectors(part).astype(np.float64) * query64).sum(axis=1) for part in parts)]
+    )
+    ids = rows.table.ids[candidates]
     order = np.lexsort((ids, -scores))[:k]
     return [(int(ids[i]), float(scores[i])) for i in order]

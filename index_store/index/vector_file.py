@@ -1,10 +1,10 @@
 """The vectors of an index themselves: float32, row by row, in a file that is mapped and not held in memory.
 
-Rows only ever join at the end, so that a row number stays what it is. A removed row is marked and overwritten with
-zeros. Whatever ranks, ranks by these rows in the end; they are what makes an answer exact.
+Rows are only ever added at the end. A removed row gets a tombstone and is overwritten with zeros. Every ranking ends
+with these rows; they make it exact.
 
-Every row has a checksum, kept apart from it. A mapped row is compared with its own when a process reads it for the
-first time: opening a file of gigabytes then costs nothing, and a damaged row is noticed before it can answer.
+Every row has a checksum, kept apart from it. A mapped row is compared with its checksum when a process reads it for the
+first time: opening a file of gigabytes then costs nothing, and a damaged row is noticed before it can be ranked.
 """
 
 from __future__ import annotations
@@ -13,119 +13,80 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from index_store.errors import IndexDriftError
-from index_store.index.faiss_build import load_faiss
-from index_store.index.growable_array import Growing
+from index_store.index.faiss_bindings import Rows, inner_products
+from index_store.index.row_table import GrowableArray, RowTable, row_checksums
 from index_store.vectors import Ids, Vectors
-
-Rows = NDArray[np.int64]
-"""int64[n]: positions in the order of addition."""
-Sums = NDArray[np.uint64]
 
 BLOCK = 16_384
 """Rows worked on at a time (at 512 dimensions 32 MB)."""
 IN_MEMORY = 32_768
-"""Further rows held in memory (at 512 dimensions 64 MB) before they go to a temporary file."""
-APART = 16_384
-"""Rows from which on a single query's inner products are shared out among threads."""
+"""New rows held in memory (at 512 dimensions 64 MB) before they go to a temporary file."""
+FEW_QUERIES = 4
+"""Up to so many, inner products are computed without copying the rows."""
 
 
 class DamagedRowsError(IndexDriftError):
-    """Rows do not match their checksums, or were wiped by a writer while they were read."""
+    """Rows do not match their checksums, or were zeroed by a writer while they were read."""
 
     def __init__(self) -> None:
         super().__init__("The saved vector index is damaged. Open the archive again: it is rebuilt from the records.")
 
 
 class VectorRows:
-    """Vectors under ids, by row. Reading may go on side by side; changing needs exclusion, `moved` excepted."""
+    """Vectors by row number. Reading may run side by side; changing needs exclusion, `use_file` excepted."""
 
     def __init__(self, dim: int, *, spill: Path | None = None) -> None:
-        """No rows yet. `spill` is where a temporary file may be made for many; without it they stay in memory."""
+        """No rows yet.
+
+        Args:
+            spill: a folder where a temporary file may be made for many new rows; without it they stay in memory.
+        """
         self.dim = dim
+        self.table = RowTable.empty()
+        """Id, checksum and tombstone of each row."""
         self._spill_folder = spill
-        self._ids = Growing(np.empty(0, np.int64))
-        self._sums = Growing(np.empty(0, np.uint64))
-        self._alive = Growing(np.empty(0, np.bool_))
-        self._read = Growing(np.empty(0, np.bool_))
-        self._ascending = True
-        self._by_id: tuple[Ids, Rows] | None = None
-        self._to_wipe: list[Rows] = []
+        self._verified = GrowableArray(np.empty(0, np.bool_))
+        self._not_zeroed: list[Rows] = []
+        """Removed rows that the file may still hold."""
         self._spill: BinaryIO | None = None
-        self._memory = Growing(self._none())
-        # Rows in the file, in the temporary file, in memory. Replaced as one, since searches read while we are saved.
-        self._places = (self._none(), self._none(), self._none())
+        self._memory = GrowableArray(self._no_rows())
+        # Rows in the file, in the temporary file, in memory. Replaced together: searches go on while we are saved.
+        self._parts = (self._no_rows(), self._no_rows(), self._no_rows())
 
     @classmethod
-    def stored(
-        cls, file: Path, ids: Ids, sums: Sums, alive: NDArray[np.bool_], dim: int, spill: Path | None
-    ) -> VectorRows:
-        """The first len(ids) rows of a file that `write` and `append_to` made.
+    def stored(cls, file: Path, table: RowTable, dim: int, spill: Path | None) -> VectorRows:
+        """The first len(table) rows of a file that `write` and `append_to` made.
 
         Raises:
             ValueError: the file is shorter.
         """
         rows = cls(dim, spill=spill)
-        if file.stat().st_size < len(ids) * rows.row_bytes:
+        if file.stat().st_size < len(table) * rows.row_bytes:
             raise ValueError("too short")
-        rows._ids, rows._sums, rows._alive = Growing(ids), Growing(sums), Growing(alive)
-        rows._read = Growing(np.zeros(len(ids), np.bool_))
-        rows._ascending = bool((np.diff(ids) > 0).all())
-        rows._to_wipe = [np.flatnonzero(~alive)]  # a killed writer may have left some
-        rows._places = (_mapped(file, len(ids), dim), rows._none(), rows._none())
+        rows.table = table
+        rows._verified = GrowableArray(np.zeros(len(table), np.bool_))
+        rows._not_zeroed = [np.flatnonzero(~table.alive)]  # a killed writer may have left some
+        rows._parts = (_mapped(file, len(table), dim), rows._no_rows(), rows._no_rows())
         return rows
-
-    # What there is
 
     @property
     def row_bytes(self) -> int:
+        """Bytes of a row in the file."""
         return 4 * self.dim
 
     def __len__(self) -> int:
-        return self._ids.count
-
-    @property
-    def ids(self) -> Ids:
-        return self._ids.array
-
-    @property
-    def sums(self) -> Sums:
-        return self._sums.array
-
-    @property
-    def alive(self) -> NDArray[np.bool_]:
-        return self._alive.array
+        return len(self.table)
 
     @property
     def in_file(self) -> int:
         """How many of the first rows are in the file."""
-        return len(self._places[0])
-
-    def rows_in_order(self, ids: Ids) -> Rows:
-        """The row of each id, all of which must be there."""
-        in_order, order = self._lookup()
-        return order[np.searchsorted(in_order, ids, side="right") - 1]
-
-    def rows_of(self, ids: Ids) -> Rows:
-        """The rows that hold these ids now, ascending; ids that are not there are left out."""
-        known, alive = self.ids, self.alive
-        if len(known) == 0 or len(ids) == 0:
-            return np.empty(0, np.int64)
-        if self._ascending and known[-1] - known[0] == len(known) - 1:  # without a gap: no need to look
-            found = ids[(ids >= known[0]) & (ids <= known[-1])] - known[0]
-        else:
-            in_order, order = self._lookup()
-            place = np.searchsorted(in_order, ids, side="right") - 1  # of an id that came back, the later row
-            found = order[place[(place >= 0) & (in_order[place] == ids)]]
-        found = found[alive[found]]
-        return found if bool((np.diff(found) > 0).all()) else np.unique(found)
+        return len(self._parts[0])
 
     def memory_bytes(self) -> int:
         """Bytes held in memory: ids, checksums and marks, and the rows that are in no file."""
@@ -139,83 +100,86 @@ class VectorRows:
         Raises:
             DamagedRowsError: they are not what was written.
         """
-        self._check(rows)
-        out = np.empty((len(rows), self.dim), np.float32)
-        for block, mine, where in self._parts(rows):
-            out[where] = block[mine]
-        return out
+        self._verify(rows)
+        vectors = np.empty((len(rows), self.dim), np.float32)
+        for part, rows_of_part, where in self._by_part(rows):
+            vectors[where] = part[rows_of_part]
+        return vectors
 
     def products(self, queries: Vectors, rows: Rows) -> Vectors:
-        """Inner products float32[len(queries), len(rows)]; raises as `vectors`. Copies the rows only for a batch."""
-        self._check(rows)
-        out = np.empty((len(queries), len(rows)), np.float32)
-        if len(queries) > 4:
+        """Inner products float32[len(queries), len(rows)]. Copies the rows only for more than `FEW_QUERIES`.
+
+        Args:
+            queries: float32[n, dim].
+
+        Raises:
+            DamagedRowsError: the rows are not what was written.
+        """
+        self._verify(rows)
+        products = np.empty((len(queries), len(rows)), np.float32)
+        if len(queries) > FEW_QUERIES:
             for start in range(0, len(rows), BLOCK):
-                out[:, start : start + BLOCK] = queries @ self.vectors(rows[start : start + BLOCK]).T
-            return out
-        for block, mine, where in self._parts(rows):
+                products[:, start : start + BLOCK] = queries @ self.vectors(rows[start : start + BLOCK]).T
+            return products
+        for part, rows_of_part, where in self._by_part(rows):
             for number, query in enumerate(queries):
-                out[number, where] = _products(query, block, mine)
-        self._check_not_wiped(rows[(out == 0).any(axis=0)])
-        return out
+                products[number, where] = inner_products(query, part, rows_of_part)
+        self._check_not_zeroed(rows[(products == 0).any(axis=0)])
+        return products
 
     def blocks(self) -> Iterator[tuple[int, Vectors]]:
-        """All rows in order, removed ones (zeros, or what they were) too, as (first row, float32[n, dim]).
+        """All rows in order as (first row, float32[n, dim]); removed ones too, as zeros or as what they were.
 
         Raises:
             DamagedRowsError: as `vectors`.
         """
         for start in range(0, len(self), BLOCK):
             rows = np.arange(start, min(start + BLOCK, len(self)))
-            self._check(rows)
-            ((block, mine, _), *more) = self._parts(rows)
-            whole = self.vectors(rows) if more else block[mine[0] : mine[-1] + 1]
-            self._check_not_wiped(rows[whole[:, 0] == 0])
-            yield start, whole
+            self._verify(rows)
+            ((part, rows_of_part, _), *more) = self._by_part(rows)
+            block = self.vectors(rows) if more else part[rows_of_part[0] : rows_of_part[-1] + 1]
+            self._check_not_zeroed(rows[block[:, 0] == 0])
+            yield start, block
 
-    def check_all(self) -> None:
-        """Read every row. Raises `DamagedRowsError`."""
-        self._read.array[: self.in_file] = False
+    def verify_all(self) -> None:
+        """Read every row and compare it with its checksum. Raises `DamagedRowsError`."""
+        self._verified.array[: self.in_file] = False
         for _ in self.blocks():
             pass
 
     # Changing
 
     def append(self, ids: Ids, vectors: Vectors) -> None:
-        """Add rows at the end."""
+        """Add rows, float32[len(ids), dim], at the end."""
         if len(ids) == 0:
             return
-        last = self.ids[-1] if len(self) else None
-        self._ascending &= bool((np.diff(ids) > 0).all()) and (last is None or bool(ids[0] > last))
-        self._by_id = None
         self._memory.append(vectors)
-        self._sums.append(checksums(ids, vectors))
-        self._alive.append(np.ones(len(ids), np.bool_))
-        self._read.append(np.ones(len(ids), np.bool_))
-        self._ids.append(ids)
-        self._places = (*self._places[:2], self._memory.array)
+        self._verified.append(np.ones(len(ids), np.bool_))
+        self.table.append(ids, row_checksums(ids, vectors))
+        self._parts = (*self._parts[:2], self._memory.array)
         if self._memory.count >= IN_MEMORY and self._spill_folder is not None:
             self._to_temporary_file(self._spill_folder)
 
-    def bury(self, rows: Rows) -> None:
-        """Mark rows as removed, and wipe them where they are in memory; `wipe` does it in the file."""
-        self._alive.array[rows] = False
-        self._to_wipe.append(rows)
-        first = len(self) - self._memory.count
-        self._memory.array[rows[rows >= first] - first] = 0
+    def remove(self, rows: Rows) -> None:
+        """Set the tombstones of these rows, and zero those in memory. `zero_removed` zeroes those in the file."""
+        self.table.remove(rows)
+        self._not_zeroed.append(rows)
+        first_in_memory = len(self) - self._memory.count
+        self._memory.array[rows[rows >= first_in_memory] - first_in_memory] = 0
 
     # On disk
 
     def write(self, file: BinaryIO) -> None:
-        """All rows, removed ones as zeros."""
+        """Write all rows, removed ones as zeros."""
         for start, block in self.blocks():
-            dead = ~self.alive[start : start + len(block)]
-            file.write((np.where(dead[:, None], np.float32(0), block) if dead.any() else block).astype("<f4").data)
+            removed = ~self.table.alive[start : start + len(block)]
+            block = np.where(removed[:, None], np.float32(0), block) if removed.any() else block
+            file.write(block.astype("<f4").data)
 
     def append_to(self, path: Path) -> None:
-        """Bring the file up to date: rows that it lacks at its end, zeros where rows were removed. Durable on return.
+        """Add the rows that the file lacks at its end, removed ones as zeros. Durable on return.
 
-        A row that a card (`index_file.py`) counts is never changed but to be wiped.
+        A row that the index's metadata (`storage.py`) counts is never changed except to be zeroed.
         """
         with path.open("r+b") as file:
             file.seek(self.in_file * self.row_bytes)
@@ -223,36 +187,35 @@ class VectorRows:
             for start in range(self.in_file, len(self), BLOCK):
                 rows = np.arange(start, min(start + BLOCK, len(self)))
                 vectors = self.vectors(rows)
-                vectors[~self.alive[rows]] = 0
+                vectors[~self.table.alive[rows]] = 0
                 file.write(vectors.astype("<f4").data)
             file.flush()
             os.fsync(file.fileno())
 
-    def wipe(self, path: Path) -> None:
-        """Overwrite what was removed from the file's rows. Durable on return."""
-        dead = np.concatenate([np.empty(0, np.int64), *self._to_wipe])
-        dead = dead[dead < self.in_file]
-        dead = dead[[bool(self._places[0][row].any()) for row in dead.tolist()]] if dead.size else dead
-        if dead.size:
+    def zero_removed(self, path: Path) -> None:
+        """Overwrite removed rows of the file with zeros. Durable on return."""
+        removed = np.concatenate([np.empty(0, np.int64), *self._not_zeroed])
+        left = [row for row in removed[removed < self.in_file].tolist() if self._parts[0][row].any()]
+        if left:
             with path.open("r+b") as file:
-                for row in dead.tolist():
+                for row in left:
                     file.seek(row * self.row_bytes)
                     file.write(bytes(self.row_bytes))
                 file.flush()
                 os.fsync(file.fileno())
-        self._to_wipe = []
+        self._not_zeroed = []
 
-    def moved(self, path: Path) -> None:
-        """From here on read all rows from `path`, where `write` or `append_to` put them. Searches may go on: what they
-        hold of the old places stays valid for them."""
-        self._places = (_mapped(path, len(self), self.dim), self._none(), self._none())
-        self._memory = Growing(self._none())
+    def use_file(self, path: Path) -> None:
+        """From now on read all rows from `path`, where `write` or `append_to` put them. Searches may go on: the parts
+        that they have begun to read stay valid."""
+        self._parts = (_mapped(path, len(self), self.dim), self._no_rows(), self._no_rows())
+        self._memory = GrowableArray(self._no_rows())
         if self._spill is not None:
-            self._spill.close()  # what is mapped of it stays for those who read it
+            self._spill.close()  # a mapping of it stays valid for those who read it
             self._spill = None
 
     def _to_temporary_file(self, folder: Path) -> None:
-        written = len(self._places[1])
+        written = len(self._parts[1])
         try:
             if self._spill is None:
                 folder.mkdir(exist_ok=True)
@@ -264,82 +227,44 @@ class VectorRows:
         except OSError:
             return  # a full or read-only disk: they stay in memory
         mapped = np.memmap(self._spill, np.float32, "r", shape=(written + self._memory.count, self.dim))
-        self._memory = Growing(self._none())
-        self._places = (self._places[0], mapped, self._none())
+        self._memory = GrowableArray(self._no_rows())
+        self._parts = (self._parts[0], mapped, self._no_rows())
 
-    def _none(self) -> Vectors:
+    def _no_rows(self) -> Vectors:
         return np.empty((0, self.dim), np.float32)
 
-    def _parts(self, rows: Rows) -> Iterator[tuple[Vectors, Rows, Rows | slice]]:
-        """`rows` by the place they are in: the place, their positions there, and their positions in `rows`."""
-        places, first = self._places, 0
-        if len(rows) and rows.max() < len(places[0]):  # nearly always
-            yield places[0], rows, slice(None)
+    def _by_part(self, rows: Rows) -> Iterator[tuple[Vectors, Rows, Rows | slice]]:
+        """`rows` by the part that holds them: the part, their row numbers in it, and their positions in `rows`."""
+        parts, first = self._parts, 0
+        if len(rows) and rows.max() < len(parts[0]):  # nearly always
+            yield parts[0], rows, slice(None)
             return
-        for place in places:
-            if len(place):
-                where = np.flatnonzero((rows >= first) & (rows < first + len(place)))
+        for part in parts:
+            if len(part):
+                where = np.flatnonzero((rows >= first) & (rows < first + len(part)))
                 if where.size:
-                    yield place, rows[where] - first, where
-                first += len(place)
+                    yield part, rows[where] - first, where
+                first += len(part)
 
-    def _lookup(self) -> tuple[Ids, Rows]:
-        """All ids in order, and the row of each; of equal ids the later row is last."""
-        by_id = self._by_id
-        if by_id is None:
-            order = np.arange(len(self)) if self._ascending else np.argsort(self.ids, kind="stable")
-            by_id = self._by_id = self.ids[order], order
-        return by_id
-
-    def _check(self, rows: Rows) -> None:
-        unread = rows[~self._read.array[rows] & self.alive[rows]]
+    def _verify(self, rows: Rows) -> None:
+        """Compare with their checksums those of the rows that this process has not read before."""
+        unread = rows[~self._verified.array[rows] & self.table.alive[rows]]
         for start in range(0, len(unread), BLOCK):
-            part = unread[start : start + BLOCK]
-            for place, mine, where in self._parts(part):
-                if (checksums(self.ids[part[where]], place[mine]) != self.sums[part[where]]).any():
+            batch = unread[start : start + BLOCK]
+            for part, rows_of_part, where in self._by_part(batch):
+                expected = self.table.checksums[batch[where]]
+                if (row_checksums(self.table.ids[batch[where]], part[rows_of_part]) != expected).any():
                     raise DamagedRowsError
-            self._read.array[part] = True
+            self._verified.array[batch] = True
 
-    def _check_not_wiped(self, rows: Rows) -> None:
-        """A writer wipes what it has removed. If that is so of a row that is there for us, we are behind."""
-        suspects = rows[self.alive[rows]]
+    def _check_not_zeroed(self, rows: Rows) -> None:
+        """A writer zeroes the rows that it has removed. Where one of ours is zero, we are behind the log."""
+        suspects = rows[self.table.alive[rows]]
         if suspects.size and not self.vectors(suspects).any(axis=1).all():
             raise DamagedRowsError
-
-
-def checksums(ids: Ids, vectors: Vectors) -> Sums:
-    """uint64[n], one for each row and its id. A row of which one word is changed never keeps its checksum: every
-    factor is odd, so that no difference below 2**64 is lost."""
-    words: NDArray[Any] = np.ascontiguousarray(vectors).view(np.uint64 if vectors.shape[1] % 2 == 0 else np.uint32)
-    factors = np.random.default_rng(0).integers(0, 2**63, words.shape[1] + 1, np.uint64) * np.uint64(2) + np.uint64(1)
-    # Modulo 2**64, whatever the order. `einsum` makes no array of the products, which took longer than the rows.
-    sums: Sums = ids.astype(np.uint64) * factors[-1] + np.einsum("ij,j->i", words, factors[:-1])
-    return sums
 
 
 def _mapped(path: Path, count: int, dim: int) -> Vectors:
     if count == 0:  # nothing can be mapped
         return np.empty((0, dim), np.float32)
     return np.memmap(path, "<f4", "r", shape=(count, dim))
-
-
-def _products(query: Vectors, block: Vectors, rows: Rows) -> Vectors:
-    """float32[len(rows)]: `block[rows] @ query`, without a copy of the rows."""
-    faiss = load_faiss()
-    out = np.empty(len(rows), np.float32)
-    rows = np.ascontiguousarray(rows, np.int64)
-
-    def some(start: int, stop: int) -> None:
-        faiss.fvec_inner_products_by_idx(
-            *(faiss.swig_ptr(array) for array in (out[start:stop], query, block, rows[start:stop])),
-            *(block.shape[1], 1, stop - start),
-        )
-
-    threads = faiss.omp_get_max_threads() if len(rows) >= APART else 1
-    if threads == 1:
-        some(0, len(rows))
-    else:
-        edges = np.linspace(0, len(rows), threads + 1).astype(int).tolist()
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(some, edges[:-1], edges[1:]))
-    return out

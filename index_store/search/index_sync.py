@@ -106,7 +106,7 @@ class IndexSync:
 
     def status(self) -> IndexStatus:
         """Mode, recall and memory of the index."""
-        tuning = self.index.state.tuning
+        tuning = self.index.searcher.tuning
         return IndexStatus(
             mode=self.index.mode,
             recall=dict(tuning.recall) if tuning else {},

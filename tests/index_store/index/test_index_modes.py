@@ -14,15 +14,14 @@ from hypothesis import strategies as st
 
 from index_store import Archive
 from index_store.atomic_write import write_durably
-from index_store.index import faiss_index
-from index_store.index import searcher as index_state
-from index_store.index import vector_file as vector_rows
+from index_store.index import faiss_index, searcher, vector_file
 from index_store.index.candidate_index import EXACT, LISTS, SCAN, HalfPrecision, InvertedLists
-from index_store.index.faiss_build import load_faiss
+from index_store.index.faiss_bindings import load_faiss
 from index_store.index.faiss_index import FaissIndex
 from index_store.index.gpu_flat import FlatOnDevice
 from index_store.index.recall_tuning import DEPTHS, RECALL, IndexSizes, Setting, Tuning
-from index_store.index.searcher import IndexState
+from index_store.index.row_table import row_checksums
+from index_store.index.searcher import Searcher
 from index_store.index.storage import IndexFile, IndexFileProblem
 from index_store.index.vector_file import DamagedRowsError, VectorRows
 from index_store.vectors import IndexIdentity, LogPosition, Selection
@@ -106,11 +105,11 @@ def test_unfiltered_recall_is_what_is_stated(indexes: dict[str, FaissIndex], mod
     index = indexes[mode]
     if mode == EXACT:
         assert index.search(QUERIES, 10) == [brute_force(query, 10) for query in QUERIES]
-        assert index.state.tuning is None
+        assert index.searcher.tuning is None
     else:
-        assert index.state.tuning is not None
-        assert set(index.state.tuning.recall) == {"images", "reports"}
-        assert min(index.state.tuning.recall.values()) >= RECALL
+        assert index.searcher.tuning is not None
+        assert set(index.searcher.tuning.recall) == {"images", "reports"}
+        assert min(index.searcher.tuning.recall.values()) >= RECALL
         assert all(recall(index, k) >= RECALL for k in (10, 20, 50, 100))
         # Scores are those of the vectors, whatever found them.
         truth = dict(brute_force(QUERIES[0], COUNT))
@@ -165,7 +164,7 @@ def test_a_flat_index_on_a_device_answers_like_the_one_without() -> None:
     plain = an_index(EXACT)
     device = FlatOnDevice(faiss.IndexFlatIP(WIDTH))
     device.add(VECTORS)
-    index = FaissIndex.of(IndexState(plain.state.rows, device))
+    index = FaissIndex.around(Searcher(plain.searcher.rows, device))
     few = Selection(IDS[:5], excluding=True)
     named = Selection(IDS[::7])
     for selection in (None, few, named):
@@ -175,7 +174,7 @@ def test_a_flat_index_on_a_device_answers_like_the_one_without() -> None:
     allowed = ~np.isin(IDS, IDS[10:100])
     assert index.search(QUERIES[:5], 10) == [brute_force(query, 10, allowed) for query in QUERIES[:5]]
     index.settle()  # no other mode is better
-    assert index.state.shortlist is device
+    assert index.searcher.candidates is device
 
 
 def test_the_mode_follows_the_size() -> None:
@@ -189,11 +188,11 @@ def test_the_mode_follows_the_size() -> None:
         seen.append(index.mode)
     assert seen == [EXACT] * 4 + [SCAN] * 2 + [LISTS] * 6
     assert recall(index) >= RECALL
-    assert index.state.tuning is not None
-    assert index.state.tuning.rows * faiss_index.GROWN >= COUNT
+    assert index.searcher.tuning is not None
+    assert index.searcher.tuning.rows * faiss_index.GROWN >= COUNT
     index.remove(IDS[500:])
     index.settle()
-    assert (index.mode, index.count, len(index.state.rows)) == (EXACT, 500, 500)  # closed up
+    assert (index.mode, index.count, len(index.searcher.rows)) == (EXACT, 500, 500)  # closed up
 
 
 def test_it_does_not_wait_for_a_saving_to_change_its_mode() -> None:
@@ -205,13 +204,13 @@ def test_it_does_not_wait_for_a_saving_to_change_its_mode() -> None:
 
 
 def test_where_no_list_reaches_the_recall_it_stays_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faiss_index, "tuned", lambda *_: None)
+    monkeypatch.setattr(faiss_index, "tune", lambda *_: None)
     index = FaissIndex.filled(WIDTH, [(IDS, VECTORS)], sizes=SIZES[SCAN])
-    assert (index.mode, index.state.refused) == (EXACT, COUNT)
+    assert (index.mode, index.searcher.refused) == (EXACT, COUNT)
     assert index.search(QUERIES, 10) == [brute_force(query, 10) for query in QUERIES]
-    before = index.state
+    before = index.searcher
     index.settle()
-    assert index.state is before  # and does not try again at every saving
+    assert index.searcher is before  # and does not try again at every saving
 
 
 def test_a_search_uses_the_setting_of_the_next_depth() -> None:
@@ -226,16 +225,16 @@ def test_a_search_uses_the_setting_of_the_next_depth() -> None:
 
 def test_lists_are_read_by_how_near_their_centres_are(indexes: dict[str, FaissIndex]) -> None:
     """Each query reads its own number of them, and gets what FAISS finds in so many, alone and beside others."""
-    lists = indexes[LISTS].state.shortlist
+    lists = indexes[LISTS].searcher.candidates
     assert isinstance(lists, InvertedLists)
     margin = lists.margins(QUERIES)[3]
     numbers = [round(lists.share(query[None], margin) * lists.lists) for query in QUERIES]
     assert len(set(numbers)) > 1
-    scores, rows = lists.find(QUERIES, 20, margin)
+    scores, rows = lists.search(QUERIES, 20, margin)
     for query, number, own, found in zip(QUERIES, numbers, scores, rows, strict=True):
-        expected, _ = lists._index.search(query[None], 20, params=load_faiss().IVFSearchParameters(nprobe=number))
+        expected, _ = lists.index.search(query[None], 20, params=load_faiss().IVFSearchParameters(nprobe=number))
         assert np.array_equal(own, expected[0])
-        alone, alike = lists.find(query[None], 20, margin)
+        alone, alike = lists.search(query[None], 20, margin)
         assert np.array_equal(own, alone[0])
         assert set(found[own > own[-1]]) == set(alike[0][alone[0] > own[-1]])  # the last may tie with one left out
     everything = lists.margins(QUERIES)[-1]
@@ -247,11 +246,11 @@ def test_lists_that_hold_too_few_are_not_the_whole_answer(
 ) -> None:
     """Of the nearest list alone: what it holds answers where it is enough, and all rows are read where it is not."""
     settings = tuple(Setting(depth, depth + 400 * (depth < 500), depth + 400, 0.0) for depth in DEPTHS)
-    state = replace(indexes[LISTS].state, tuning=Tuning(COUNT, settings, {}))
-    index = FaissIndex.of(state, sizes=SIZES[LISTS])
+    state = replace(indexes[LISTS].searcher, tuning=Tuning(COUNT, settings, {}))
+    index = FaissIndex.around(state, sizes=SIZES[LISTS])
     assert index.search(QUERIES[:3], 500) == [brute_force(query, 500) for query in QUERIES[:3]]
     with monkeypatch.context() as patched:
-        patched.setattr(index_state, "over_all", lambda *_: pytest.fail("all rows were read"))
+        patched.setattr(searcher, "rank_all", lambda *_: pytest.fail("all rows were read"))
         found = index.search(QUERIES[:3], 10)
     for query, ranking in zip(QUERIES[:3], found, strict=True):
         truth = dict(brute_force(query, COUNT))
@@ -271,7 +270,7 @@ def test_survives_its_files(mode: str, tmp_path: Path) -> None:
     assert index.search(QUERIES, 12) == expected  # its vectors are read from the file now
     again, position = IndexFile(tmp_path, IDENTITY, sizes=SIZES[mode]).read()
     assert (position, again.mode, again.count) == (LogPosition(3, 4), mode, COUNT - 7)
-    assert again.state.tuning == index.state.tuning
+    assert again.searcher.tuning == index.searcher.tuning
     assert again.search(QUERIES, 12) == expected
     again.check()
     kilobyte = 1024 * WIDTH / 512  # what is a kilobyte at 512 dimensions; ids and marks weigh more at fewer
@@ -381,20 +380,20 @@ def test_damaged_codes_are_not_believed(tmp_path: Path) -> None:
 def test_one_bit_always_changes_a_checksum(dim: int) -> None:
     vectors = clustered(1, 3, dim)
     ids = np.array([12], np.int64)
-    (whole,) = vector_rows.checksums(ids, vectors)
+    (whole,) = row_checksums(ids, vectors)
     for bit in range(32 * dim):
         changed = np.frombuffer(vectors.tobytes(), np.uint8).copy()
         changed[bit // 8] ^= 1 << bit % 8
-        assert vector_rows.checksums(ids, changed.view(np.float32)[None])[0] != whole
-    assert vector_rows.checksums(ids + 1, vectors)[0] != whole
+        assert row_checksums(ids, changed.view(np.float32)[None])[0] != whole
+    assert row_checksums(ids + 1, vectors)[0] != whole
 
 
 def test_many_vectors_wait_in_a_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector_rows, "IN_MEMORY", 400)
+    monkeypatch.setattr(vector_file, "IN_MEMORY", 400)
     index = FaissIndex(WIDTH, spill=tmp_path)
     for start in range(0, COUNT, 300):
         index.add(IDS[start : start + 300], VECTORS[start : start + 300])
-    rows = index.state.rows
+    rows = index.searcher.rows
     assert rows.memory_bytes() < 4 * WIDTH * 800 + 18 * COUNT
     assert list(tmp_path.iterdir()) == []  # it has no name: nothing is left of it, whatever happens
     assert index.search(QUERIES, 10) == [brute_force(query, 10) for query in QUERIES]
@@ -406,7 +405,7 @@ def test_many_vectors_wait_in_a_temporary_file(tmp_path: Path, monkeypatch: pyte
 
 
 def test_without_a_place_for_it_they_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector_rows, "IN_MEMORY", 400)
+    monkeypatch.setattr(vector_file, "IN_MEMORY", 400)
     (tmp_path / "file").write_text("in the way")
     rows = VectorRows(WIDTH, spill=tmp_path / "file")
     rows.append(IDS, VECTORS)
@@ -499,4 +498,4 @@ def test_an_exact_archive_says_so(tmp_path: Path) -> None:
         status = archive.status().index
         assert status is not None
         assert (status.mode, status.recall) == (EXACT, {})
-        assert isinstance(archive._index._current.index.state.shortlist, HalfPrecision)  # type: ignore[union-attr]
+        assert isinstance(archive._index._current.index.searcher.candidates, HalfPrecision)  # type: ignore[union-attr]

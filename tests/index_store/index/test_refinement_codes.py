@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from index_store.index.faiss_index import FaissIndex
-from index_store.index.refinement_codes import LARGEST, FineCodes, code_size, header_bytes
+from index_store.index.refinement_codes import MAX_CODE, RefinementCodes, code_size, header_bytes
 from index_store.index.storage import IndexFile, IndexFileProblem
 from index_store.vectors import LogPosition
 from tests.index_store.archive_builders import unit
@@ -26,13 +26,13 @@ from tests.index_store.index.test_index_modes import (
 
 
 @pytest.fixture
-def codes() -> FineCodes:
-    made = FineCodes.trained(VECTORS[::2])
+def codes() -> RefinementCodes:
+    made = RefinementCodes.train(VECTORS[::2])
     made.add(VECTORS)
     return made
 
 
-def test_the_best_by_codes_are_the_best(codes: FineCodes) -> None:
+def test_the_best_by_codes_are_the_best(codes: RefinementCodes) -> None:
     """Random rows would hold 60 of 3,000 in 2 %; those with half as many axes lose some."""
     everything = np.arange(COUNT)
     for query in QUERIES:
@@ -42,7 +42,7 @@ def test_the_best_by_codes_are_the_best(codes: FineCodes) -> None:
         assert np.isin(truth, kept).mean() >= 0.9
 
 
-def test_a_score_is_the_inner_product_in_another_unit(codes: FineCodes) -> None:
+def test_a_score_is_the_inner_product_in_another_unit(codes: RefinementCodes) -> None:
     """Along the axes that are kept, and but for rounding."""
     axes = np.frombuffer(codes.header, np.float32)[: code_size(WIDTH) * WIDTH].reshape(-1, WIDTH)
     np.testing.assert_allclose(axes @ axes.T, np.eye(len(axes)), atol=1e-5)
@@ -53,7 +53,7 @@ def test_a_score_is_the_inner_product_in_another_unit(codes: FineCodes) -> None:
         assert np.percentile(np.abs(slope * scores + constant - exact), 99) < 0.01  # the others are beyond the sample
 
 
-def test_scores_are_whole_numbers_and_do_not_depend_on_company(codes: FineCodes) -> None:
+def test_scores_are_whole_numbers_and_do_not_depend_on_company(codes: RefinementCodes) -> None:
     rng = np.random.default_rng(3)
     rows = rng.permutation(COUNT)[:777]
     for query in [*QUERIES[:5], np.zeros(WIDTH, np.float32), unit(np.eye(WIDTH)[:1])[0]]:
@@ -64,30 +64,30 @@ def test_scores_are_whole_numbers_and_do_not_depend_on_company(codes: FineCodes)
         assert np.array_equal(scores[:50], alone)
 
 
-def test_equal_scores_are_kept_together(codes: FineCodes) -> None:
+def test_equal_scores_are_kept_together(codes: RefinementCodes) -> None:
     codes.add(np.repeat(VECTORS[:1], 5, axis=0))
     kept = codes.best(VECTORS[0], np.arange(COUNT + 5), 3)
     assert {0, *range(COUNT, COUNT + 5)} <= set(kept.tolist())
 
 
 def test_what_lies_beyond_the_sample_is_clipped() -> None:
-    codes = FineCodes.trained(0.1 * VECTORS[:100])
+    codes = RefinementCodes.train(0.1 * VECTORS[:100])
     codes.add(VECTORS)
-    assert codes.codes.min() == -LARGEST
-    assert codes.codes.max() == LARGEST
+    assert codes.codes.min() == -MAX_CODE
+    assert codes.codes.max() == MAX_CODE
 
 
 def test_a_sample_without_spread_is_no_error() -> None:
-    codes = FineCodes.trained(np.repeat(VECTORS[:1], 64, axis=0))
+    codes = RefinementCodes.train(np.repeat(VECTORS[:1], 64, axis=0))
     codes.add(VECTORS)
     assert np.isfinite(codes.scores(QUERIES[0], np.arange(COUNT))).all()
 
 
-def test_what_is_erased_leaves_nothing(codes: FineCodes) -> None:
-    codes.erase(np.array([4, 9]))
+def test_what_is_erased_leaves_nothing(codes: RefinementCodes) -> None:
+    codes.zero(np.array([4, 9]))
     assert not codes.codes[[4, 9]].any()
     assert codes.codes[5].any()
-    assert codes.erased
+    assert codes.zeroed
 
 
 def test_additions_join_the_file_and_removals_make_another(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_additions_join_the_file_and_removals_make_another(tmp_path: Path) -> No
     again, _ = IndexFile(tmp_path, IDENTITY, sizes=SIZES[SCAN]).read()
     assert again.search(QUERIES, 10) == index.search(QUERIES, 10)
 
-    removed = index.state.fine.codes[7].tobytes()  # type: ignore[union-attr]
+    removed = index.searcher.codes.codes[7].tobytes()  # type: ignore[union-attr]
     index.remove(IDS[7:8])
     file.write(index, LogPosition(3, 3))
     (second,) = tmp_path.glob("*.fine")
