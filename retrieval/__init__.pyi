@@ -67,7 +67,7 @@ from .reader_study.results import ReaderStudyResults as ReaderStudyResults
 from .reader_study.results import Scores as Scores
 from .reader_study.results import evaluate_reader_study as evaluate_reader_study
 from .reader_study.results import progress_of as progress_of
-from .reader_study.scale import Axis as Axis
+from .reader_study.study import Axis as Axis
 from .reader_study.study import Origin as Origin
 from .reader_study.study import Picture as Picture
 from .reader_study.study import ReaderStudy as ReaderStudy

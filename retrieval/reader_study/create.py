@@ -20,7 +20,6 @@ from retrieval.generated.near_duplicate import NEAR_COPY_BITS, Bits, hash_distan
 from retrieval.notice import RESEARCH_USE
 from retrieval.reader_study.candidates import Candidate, archive_candidates, generated_candidates
 from retrieval.reader_study.ratings import create_ratings
-from retrieval.reader_study.scale import SCALE
 from retrieval.reader_study.selection import Selection, select
 from retrieval.reader_study.standardise_images import (
     FITS,
@@ -36,6 +35,7 @@ from retrieval.reader_study.study import (
     FORMAT,
     PICTURES,
     RATINGS,
+    SCALE,
     TRUTH,
     Origin,
     Picture,

@@ -22,7 +22,6 @@ from typing import Any, Final
 
 from retrieval.errors import ReaderStudyError
 from retrieval.reader_study.ratings import Ratings
-from retrieval.reader_study.scale import Axis
 from retrieval.search.saved_queries import NAME
 
 FORMAT: Final = 1
@@ -30,6 +29,40 @@ CARD: Final = "study.json"
 TRUTH: Final = "truth.json"
 PICTURES: Final = "pictures"
 RATINGS: Final = "ratings.sqlite"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One question with its steps, from 1 upwards."""
+
+    name: str
+    title: str
+    question: str
+    without_labels: str
+    """The question where a study does not show what is stated."""
+    steps: tuple[str, ...]
+
+
+SCALE: Final = (
+    Axis(
+        "anatomic",
+        "Anatomic authenticity",
+        "Could this be a real specimen?",
+        "Could this be a real specimen?",
+        ("impossible", "unlikely", "undecided", "plausible", "convincing"),
+    ),
+    Axis(
+        "diagnostic",
+        "Diagnostic authenticity",
+        "Does it show what is stated?",
+        "Does it show a recognisable diagnosis?",
+        ("not at all", "hardly", "partly", "mostly", "fully"),
+    ),
+)
+"""COIN's two axes, five steps each. COIN's authors had experts rate generated images for anatomic and for diagnostic
+authenticity (abstract of "A Generative Foundation Model for Scalable Cytology Image Synthesis in AI-Powered
+Diagnostics", Clinical Cancer Research). The scale that they used was not at hand: the steps and their words are ours,
+and figures are not to be compared with theirs."""
 
 
 @dataclass(frozen=True)
