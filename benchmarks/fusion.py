@@ -26,7 +26,8 @@ from generation import CoinGenerator, GenerationCache
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
 from index_store import Archive
 from retrieval import CaseSearch, Encoder, add_manifest
-from retrieval.search.fusion import CHANNELS, POOL, FusionRule, fuse
+from retrieval.search.channels.registry import CHANNELS
+from retrieval.search.fusion import POOL, FusionRule, fuse
 from retrieval.search.query import Query
 
 K = 10

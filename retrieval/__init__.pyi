@@ -1,5 +1,3 @@
-from .assessment.calibrate_archive import ArchiveCalibration as ArchiveCalibration
-from .assessment.calibrate_archive import calibrate_archive as calibrate_archive
 from .assessment.confounders import NuisanceAudit as NuisanceAudit
 from .assessment.confounders import NuisanceShare as NuisanceShare
 from .assessment.diagnostics import Neighbourhood as Neighbourhood
@@ -7,6 +5,8 @@ from .assessment.diagnostics import Neighbourhoods as Neighbourhoods
 from .assessment.json_export import to_dict as to_dict
 from .assessment.json_export import to_json as to_json
 from .assessment.label_agreement import SystemAgreement as SystemAgreement
+from .assessment.novelty_calibration import ArchiveCalibration as ArchiveCalibration
+from .assessment.novelty_calibration import calibrate_archive as calibrate_archive
 from .audit.audit_events import cases_event as cases_event
 from .audit.audit_events import categories_event as categories_event
 from .audit.audit_events import query_event as query_event
@@ -81,7 +81,7 @@ from .search.fusion import FusionRule as FusionRule
 from .search.fusion import default_rules as default_rules
 from .search.fusion import read_rules as read_rules
 from .search.query import Query as Query
-from .search.query import Region as Region
+from .search.region import Region as Region
 from .search.results import ChannelPlace as ChannelPlace
 from .search.results import RankedCase as RankedCase
 from .search.results import SearchResult as SearchResult

@@ -15,16 +15,13 @@ import numpy as np
 
 from retrieval.assessment.confounders import NuisanceAudit, NuisancePool
 from retrieval.assessment.label_agreement import Agreement, agreement
-from retrieval.assessment.novelty import Calibration, Comparability, Kind, nearest_similarity
-from retrieval.assessment.novelty_calibration import calibrate, calibrate_generated, calibrate_texts
-from retrieval.encoder.embedding_cache import VectorShelf
+from retrieval.assessment.novelty import Calibration, Comparability, nearest_similarity
 from retrieval.errors import EvaluationError
-from retrieval.generated.batch_generation import GenerationPlan, generated_folder
-from retrieval.generated.site_check import SiteCheck, measure_site_rates
-from retrieval.language.label_extraction import read_report
 from retrieval.language.query_text import asked_text
 from retrieval.search.by_category import Gallery, gallery
-from retrieval.search.query_vectors import competing
+from retrieval.search.channels.channel import CalibrationMaterials, Channel
+from retrieval.search.channels.registry import CHANNELS
+from retrieval.search.understood_query import QueryAttributes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -34,29 +31,10 @@ if TYPE_CHECKING:
     from index_store import Archive, Case
     from retrieval.arrays import Vectors
     from retrieval.encoder.encoder import Encoder
-    from retrieval.search.query import Query
     from retrieval.search.results import SearchResult
 
-TEXTS: Final = 200
-"""Reports that `joint` is calibrated on: a second's work with the starter, and its false-alarm rate of 5 %
-is then known to about ± 3 %."""
 REMEMBERED: Final = 64
 """Calibrations kept: one for each channel and filter that was asked for."""
-REPORTS_NOT_JUDGED: Final = (
-    "Similarity to reports is not judged: the same findings in another laboratory's words would be called not "
-    "comparable far too often."
-)
-
-
-@dataclass(frozen=True)
-class Told:
-    """What is known of the query itself: its case's record says so, or its report."""
-
-    site: str = ""
-    system: str = ""
-    category: str = ""
-    by: str = ""
-    """ "case" or "report"; empty where nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +49,7 @@ class NotJudged:
 class Neighbourhood:
     """The neighbourhood of one search."""
 
-    told: Told
+    told: QueryAttributes
     agreement: Agreement
     comparability: tuple[Comparability, ...]
     """One for each judged channel that answered; empty where the archive is too small to calibrate."""
@@ -125,7 +103,7 @@ class Neighbourhoods:
 
     def of(self, result: SearchResult) -> Neighbourhood:
         """Describe a result. Agreement is among its cases, nuisance among their leading images."""
-        known, told = self._read(), told_of(result.query, self._archive)
+        known, told = self._read(), result.attributes
         asked_by = self._archive.case(result.query.case) if result.query.case else None
         where = result.where
         comparability, not_judged = self._judged(result, known)
@@ -147,12 +125,12 @@ class Neighbourhoods:
         """
         from index_store import CaseFilter
 
-        told = told_of(result.query, self._archive)
+        told = result.attributes
         leading = agreement(result.cases, system=told.system, site=told.site).leading
         chosen = system or (leading.system if leading else "")
         if not chosen or result.vector is None:
             return None
-        where = dataclasses.replace(competing(result.query, self._archive) or CaseFilter(), categories=())
+        where = dataclasses.replace(result.competing or CaseFilter(), categories=())
         return gallery(
             self._archive,
             result.vector,
@@ -175,71 +153,43 @@ class Neighbourhoods:
     def _judged(self, result: SearchResult, known: _Known) -> tuple[tuple[Comparability, ...], tuple[NotJudged, ...]]:
         judged, not_judged = [], []
         for answer in result.channels:
-            if answer.channel == "report":
-                not_judged.append(NotJudged("report", REPORTS_NOT_JUDGED))
+            if reason := CHANNELS[answer.channel].not_judged:
+                not_judged.append(NotJudged(answer.channel, reason))
             elif answer.scores:
-                calibration = self._calibration(answer.channel, result, known)
+                calibration = self._calibration(CHANNELS[answer.channel], result, known)
                 if isinstance(calibration, str):
                     not_judged.append(NotJudged(answer.channel, calibration))
                 else:
-                    similarity = nearest_similarity(answer.scores)
-                    judged.append(calibration.judge(similarity, _kind(answer.channel, result.query)))
+                    judged.append(calibration.judge(nearest_similarity(answer.scores), answer.query_type))
         return tuple(judged), tuple(not_judged)
 
-    def _calibration(self, channel: str, result: SearchResult, known: _Known) -> Calibration | str:
+    def _calibration(self, channel: Channel, result: SearchResult, known: _Known) -> Calibration | str:
         """The calibration under the search's filter, or why there is none."""
-        made_by: tuple[Hashable, ...] = ()
-        if channel == "generated":
-            made_by = (len(result.query.seeds), result.query.preset, self._drawn_when())
+        materials = CalibrationMaterials(
+            archive=self._archive,
+            encoder=self._encoder,
+            generator=self._generator,
+            work=self._work,
+            cases=known.cases,
+            where=result.where,
+            encode=lambda texts: self._encode(texts, known.texts),
+            n_images=len(result.query.seeds),
+            preset=result.query.preset,
+        )
         with self._reading:
-            key = (channel, result.where, *made_by)
+            key = (channel.name, result.where, *channel.calibration_key(materials))
             if key not in known.calibrations:
                 while len(known.calibrations) >= REMEMBERED:
                     del known.calibrations[next(iter(known.calibrations))]
                 try:
-                    known.calibrations[key] = self._calibrated(channel, result, known)
-                except EvaluationError as error:  # too few patients or drawings: nothing to compare with
+                    known.calibrations[key] = Calibration(
+                        self._encoder.fingerprint,
+                        channel.own_similarities(materials),
+                        filtered=result.where is not None,
+                    )
+                except EvaluationError as error:  # too few patients or generated images: nothing to compare with
                     known.calibrations[key] = str(error)
             return known.calibrations[key]
-
-    def _calibrated(self, channel: str, result: SearchResult, known: _Known) -> Calibration:
-        fingerprint, where = self._encoder.fingerprint, result.where
-        if channel == "image":
-            return calibrate(self._archive, fingerprint, where=where, held=known.cases)
-        if channel == "generated":
-            return self._calibrated_generated(result.query, known)
-
-        def encode(texts: Sequence[str]) -> Vectors:
-            return self._encode(texts, known.texts)
-
-        return calibrate_texts(
-            self._archive, fingerprint, encode, sample=TEXTS, where=where, held=known.cases, reports=False
-        )
-
-    def _calibrated_generated(self, query: Query, known: _Known) -> Calibration:
-        from generation import PRESETS
-
-        if self._generator is None or self._work is None or query.preset not in PRESETS:
-            raise EvaluationError("Generated images are not judged here: nothing says by what they were made.")
-        fingerprint = self._encoder.fingerprint
-        folder = generated_folder(self._work, self._archive, self._encoder)
-        rates = measure_site_rates(self._archive, fingerprint=fingerprint, held=known.cases)
-        return calibrate_generated(
-            self._archive,
-            self._encoder,
-            GenerationPlan(self._generator, images=len(query.seeds), preset=query.preset),
-            SiteCheck(self._archive, fingerprint=fingerprint, where=query.where, held=known.cases, rates=rates),
-            VectorShelf(folder if folder.is_dir() else None, self._encoder.dim),  # read alone: nothing is made
-            where=query.where,
-            held=known.cases,
-        )
-
-    def _drawn_when(self) -> int:
-        """When something was last drawn of the archive's own reports, in nanoseconds; 0: never."""
-        if self._work is None:
-            return 0
-        folder = generated_folder(self._work, self._archive, self._encoder)
-        return folder.stat().st_mtime_ns if folder.is_dir() else 0
 
     def _encode(self, texts: Sequence[str], encoded: dict[str, Vectors]) -> Vectors:
         """As a search encodes a report, each text once."""
@@ -247,21 +197,3 @@ class Neighbourhoods:
             made = self._encoder.encode_texts([asked_text(text) for text in new])
             encoded.update(zip(new, made, strict=True))
         return np.stack([encoded[text] for text in texts])
-
-
-def told_of(query: Query, archive: Archive) -> Told:
-    """What the query's case, or else its report, says of itself."""
-    if query.case:
-        case = archive.case(query.case)
-        return Told(case.site, case.system, case.category, "case")
-    if query.text.strip():
-        reading = read_report(query.text)
-        told = Told(query.site or reading.site or "", reading.system or "", reading.category or "", "report")
-        return told if told.site or told.system else Told()
-    return Told()
-
-
-def _kind(channel: str, query: Query) -> Kind:
-    if channel == "image":
-        return "image" if query.image or query.image_id is not None else "case"
-    return "joint" if channel == "joint" else "generated"

@@ -20,15 +20,13 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from retrieval.encoder.nearest import NEIGHBOURS
+from retrieval.search.channels.registry import channel_of_query_type
 from retrieval.statistics.estimate import exact_interval
-
-Kind = Literal["image", "case", "joint", "report", "generated"]
-"""One image; the mean of a case's images; text against images; text against reports; the mean of generated images."""
 
 FALSE_ALARMS: Final = 0.05
 
@@ -37,7 +35,7 @@ FALSE_ALARMS: Final = 0.05
 class Comparability:
     """Whether anything comparable was found, and how often this rule is wrong about the archive's own cases."""
 
-    kind: Kind
+    kind: str
     comparable: bool
     similarity: float
     threshold: float
@@ -55,7 +53,7 @@ class Comparability:
     @property
     def channel(self) -> str:
         """The channel that was judged."""
-        return "image" if self.kind == "case" else self.kind
+        return channel_of_query_type(self.kind)
 
     @property
     def words(self) -> str:
@@ -82,13 +80,13 @@ class Calibration:
 
     fingerprint: str
     """Of the encoder; similarities of another encoder mean something else."""
-    scores: Mapping[Kind, tuple[float, ...]]
+    scores: Mapping[str, tuple[float, ...]]
     """One a sampled patient, ascending."""
     neighbours: int = NEIGHBOURS
     filtered: bool = False
     """Whether the cases are those that a filter lets through."""
 
-    def judge(self, similarity: float, kind: Kind, *, false_alarms: float = FALSE_ALARMS) -> Comparability:
+    def judge(self, similarity: float, kind: str, *, false_alarms: float = FALSE_ALARMS) -> Comparability:
         """Judge a query by the mean similarity of its nearest patients (`nearest_similarity` of the results).
 
         `false_alarms` is the share of the archive's own cases that may be turned away; what is reached is the largest
@@ -113,7 +111,7 @@ class Calibration:
             filtered=self.filtered,
         )
 
-    def threshold(self, kind: Kind, *, false_alarms: float = FALSE_ALARMS) -> float:
+    def threshold(self, kind: str, *, false_alarms: float = FALSE_ALARMS) -> float:
         """The least similarity that is called comparable. Raises KeyError for a kind that was not calibrated."""
         if kind not in self.scores:
             raise KeyError(f"{kind!r} was not calibrated, only {', '.join(self.scores)}")

@@ -1,42 +1,32 @@
-"""Calibrating comparability: what the archive's own cases find when their patient is left out, by way to ask.
+"""Calibrating the novelty check: what the archive's own cases find when their patient is left out, by query type.
 
 A calibration is made from the stored vectors, and holds until cases are added or removed. Only that of generated images
-needs work that is kept: images drawn of the archive's own reports, whose vectors lie on a shelf.
+needs work that is kept: images generated from the archive's own reports, whose vectors are cached.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from index_store import CaseFilter
-from retrieval.arrays import Floats, Ints, Vectors
-from retrieval.assessment.novelty import Calibration, Kind
-from retrieval.encoder.nearest import nearest_mean
-from retrieval.encoder.vectors import mean_query
-from retrieval.errors import EvaluationError
-from retrieval.generated.batch_generation import GenerationPlan, OwnReport, generated_queries, made_queries
+from retrieval.arrays import Vectors
+from retrieval.assessment.novelty import Calibration, Comparability
+from retrieval.encoder.embedding_cache import VectorShelf
+from retrieval.encoder.encoder import Encoder, Progress
+from retrieval.errors import EncoderLoadError, EvaluationError
+from retrieval.generated.batch_generation import GenerationPlan, generated_folder
+from retrieval.generated.site_check import SiteCheck, SiteRates, measure_site_rates
 from retrieval.language.query_text import asked_text
+from retrieval.search.channels.generated import generated_similarities
+from retrieval.search.channels.image import image_similarities
+from retrieval.search.channels.joint import text_similarities
+from retrieval.search.channels.own_cases import SAMPLE, read_own_cases
 
 if TYPE_CHECKING:
-    from index_store import Archive, Case
-    from retrieval.encoder.embedding_cache import VectorShelf
-    from retrieval.encoder.encoder import Encoder, Progress
-    from retrieval.generated.site_check import SiteCheck
-
-Encode = Callable[[Sequence[str]], Vectors]
-"""Report texts to unit rows: `Encoder.encode_texts`, or one that looks up what is stored."""
-
-SAMPLE: Final = 500
-DRAWN: Final = 100
-"""Reports that images are drawn of to calibrate generated images: minutes on a processor. A false-alarm rate of 5 % is
-then known to about -3 and +6 %."""
-FEWEST_DRAWN: Final = 20
-"""1 / `FALSE_ALARMS`: with fewer, the rate of false alarms cannot be as low as it is to be."""
+    from index_store import Archive, Case, CaseFilter
 
 
 def calibrate(
@@ -48,30 +38,25 @@ def calibrate(
     where: CaseFilter | None = None,
     held: Sequence[Case] | None = None,
 ) -> Calibration:
-    """Calibrate image queries: of the kinds "case" (the mean of its images) and "image" (one of them).
+    """Calibrate image queries, of the types "case" (the mean of its images) and "image" (one of them).
 
-    `sample` patients are drawn, and one case and image of each. `where` narrows both the sample and what they search
-    in: a filtered search is judged by a calibration under its filter. `held`: `archive.cases()`, where the caller has
-    read them. Time O(sample · images · d).
+    Args:
+        sample: how many patients are sampled, and one case and image of each.
+        where: narrows both the sample and its candidates: a filtered search is judged by a calibration under its
+            filter.
+        held: `archive.cases()`, where the caller has read them.
 
-    Raises EvaluationError for fewer than two patients.
+    Raises:
+        EvaluationError: there are fewer than two patients.
     """
-    own = _own_cases(archive, fingerprint, where, held)
-    rng = np.random.default_rng(seed)
-    chosen = own.sampled(sample, rng)
-    single = np.array([rng.choice(own.images_of(i)) for i in chosen], dtype=np.int64)
-    means = np.concatenate([mean_query(own.vectors[own.images_of(i)]) for i in chosen])
-    scores: dict[Kind, tuple[float, ...]] = {
-        "case": own.scores(means, chosen),
-        "image": own.scores(own.vectors[single], chosen),
-    }
-    return Calibration(fingerprint, scores, filtered=where is not None)
+    own = read_own_cases(archive, fingerprint, where=where, cases=held)
+    return Calibration(fingerprint, image_similarities(own, sample=sample, seed=seed), filtered=where is not None)
 
 
 def calibrate_texts(
     archive: Archive,
     fingerprint: str,
-    encode: Encode,
+    encode: Callable[[Sequence[str]], Vectors],
     *,
     sample: int = SAMPLE,
     seed: int = 0,
@@ -81,23 +66,19 @@ def calibrate_texts(
 ) -> Calibration:
     """Calibrate report text as a query: "joint" (against images) and, with `reports`, "report" (against the others).
 
-    For "report" all reports are encoded, since it searches in them; for "joint" only the sample. Cases without a report
-    take no part. "report" knows the archive's own wording only: the same findings in another laboratory's words can be
-    called not comparable far more often than stated (phantoms in other wordings: 28 % instead of 5 %).
+    "report" knows the archive's own wording only: the same findings in another laboratory's words can be called not
+    comparable far more often than stated (phantoms in other wordings: 28 % instead of 5 %).
+
+    Args:
+        encode: report texts to unit rows float32[n, d]: `Encoder.encode_texts`, or a look-up of what is stored. With
+            `reports` it gets all reports, since "report" searches in them; otherwise the sample.
+
+    Raises:
+        EvaluationError: there are reports of fewer than two patients.
     """
-    own = _own_cases(archive, fingerprint, where, held)
-    rows = [i for i, case in enumerate(own.cases) if case.report.strip()]
-    patients = own.patient_of[rows]
-    if len(set(patients.tolist())) < 2:
-        raise EvaluationError("Reports of at least two patients are needed to calibrate report text.")
-    chosen = _one_a_patient(patients, sample, np.random.default_rng(seed))
-    asking = chosen if not reports else np.arange(len(rows))
-    texts = encode([own.cases[rows[i]].report for i in asking])
-    asked = texts[chosen] if reports else texts
-    scores: dict[Kind, tuple[float, ...]] = {"joint": own.scores(asked, np.array(rows)[chosen])}
-    if reports:
-        scores["report"] = _ascending(nearest_mean(asked, texts, patients, own=patients[chosen]))
-    return Calibration(fingerprint, scores, filtered=where is not None)
+    own = read_own_cases(archive, fingerprint, where=where, cases=held)
+    similarities = text_similarities(own, encode, sample=sample, seed=seed, reports=reports)
+    return Calibration(fingerprint, similarities, filtered=where is not None)
 
 
 def calibrate_generated(
@@ -113,99 +94,66 @@ def calibrate_generated(
     held: Sequence[Case] | None = None,
     progress: Progress | None = None,
 ) -> Calibration:
-    """Calibrate "generated": images drawn of the archive's own reports, checked as a search checks them.
+    """Calibrate "generated": images of the archive's own reports, checked as a search checks them.
 
-    Args:
-        plan: how images are made. Its number of images is the query's: the mean of more images lies nearer.
-        check: tells which site an image shows; made with `where`.
-        draw: draw what is not on the shelf, for `plan.reports` patients (`DRAWN`). Otherwise what is there is used, of
-            the first `SAMPLE` patients: an evaluation's drawings (`coin evaluate --generate`) count, too.
-        seed: of the order of the patients, which goes by a hash of their cases' keys: of an archive that has grown, the
-            same ones are taken as before, and a few new ones.
+    See `generated_similarities` for the arguments; `check` was made with `where`.
 
-    Raises EvaluationError for fewer than two patients with a report, and where fewer than `FEWEST_DRAWN` are drawn; and
-    what generating raises.
+    Raises:
+        EvaluationError: there are fewer than two patients, or images of fewer than 20 patients' reports. What
+            generating raises.
     """
-    own = _own_cases(archive, encoder.fingerprint, where, held)
-    order = sorted(
-        (i for i, case in enumerate(own.cases) if case.report.strip()),
-        key=lambda i: hashlib.sha256(f"{seed}\n{own.cases[i].key}".encode()).digest(),
+    own = read_own_cases(archive, encoder.fingerprint, where=where, cases=held)
+    filtered = where is not None
+    similarities = generated_similarities(
+        own, encoder, plan, check, shelf, generate=draw, seed=seed, filtered=filtered, progress=progress
     )
-    first: dict[int, int] = {}
-    for i in order:
-        first.setdefault(int(own.patient_of[i]), i)
-    through = " that the filter lets through" if where is not None else ""
-    if len(first) < FEWEST_DRAWN:  # before anything is drawn
-        raise EvaluationError(
-            f"Generated images cannot be judged: the archive has {len(first)} patients with a report{through}, and "
-            f"{FEWEST_DRAWN} are needed."
-        )
-    rows = list(first.values())[: (plan.reports or DRAWN) if draw else SAMPLE]
-    asking = [OwnReport(asked_text(own.cases[i].report), own.cases[i].patient) for i in rows]
-    if draw:
-        vectors = generated_queries(asking, plan, encoder, check, shelf, progress=progress).vectors
-    else:
-        found, vectors = made_queries(asking if len(shelf) else [], plan, encoder, check, shelf)
-        rows = [rows[place] for place in found]
-    if len(rows) < FEWEST_DRAWN:
-        raise EvaluationError(
-            "Generated images are judged by what the archive's own reports find through theirs. They were drawn of "
-            f"{len(rows)} reports{through} ({plan.images} images each, preset {plan.preset}, these weights), and "
-            f"{FEWEST_DRAWN} are needed: `coin calibrate` draws them."
-        )
-    scores: dict[Kind, tuple[float, ...]] = {"generated": own.scores(vectors, np.array(rows))}
-    return Calibration(encoder.fingerprint, scores, filtered=where is not None)
+    return Calibration(encoder.fingerprint, similarities, filtered=filtered)
 
 
-@dataclass(frozen=True, eq=False)
-class _Own:
-    """An archive's permitted cases with vectors, as arrays."""
+@dataclass(frozen=True)
+class ArchiveCalibration:
+    """What a search will judge by."""
 
-    cases: tuple[Case, ...]
-    patient_of: Ints
-    """int[cases]"""
-    case_of: Ints
-    """int[images]"""
-    vectors: Vectors
-    """float32[images, d]"""
-
-    def sampled(self, sample: int, rng: np.random.Generator) -> Ints:
-        """One case each of so many patients, or of all."""
-        return _one_a_patient(self.patient_of, sample, rng)
-
-    def images_of(self, case: int) -> Ints:
-        return np.arange(*np.searchsorted(self.case_of, [case, case + 1]))
-
-    def scores(self, queries: Vectors, cases: Ints) -> tuple[float, ...]:
-        own = self.patient_of[cases]
-        return _ascending(nearest_mean(queries, self.vectors, self.patient_of[self.case_of], own=own))
+    sites: SiteRates
+    """How the check of a generated image's site does on the archive's own images."""
+    rules: tuple[Comparability, ...]
+    """One for each way to ask, with its threshold and false alarms (what it judged is the threshold itself)."""
 
 
-def _own_cases(archive: Archive, fingerprint: str, where: CaseFilter | None, held: Sequence[Case] | None) -> _Own:
-    cases = (where or CaseFilter()).permitted_images(archive.cases(where) if held is None else held)
-    number: dict[str, int] = {}
-    for case, _ in cases:
-        number.setdefault(case.patient, len(number))
-    if len(number) < 2:
-        raise EvaluationError(
-            "Comparability is calibrated on the archive's own cases: at least two patients are needed, with images "
-            "that the filter permits."
-        )
-    ids = [image.id for _, images in cases for image in images]
-    return _Own(
-        cases=tuple(case for case, _ in cases),
-        patient_of=np.array([number[case.patient] for case, _ in cases], dtype=np.int64),
-        case_of=np.repeat(np.arange(len(cases)), [len(images) for _, images in cases]),
-        vectors=archive.vectors_of(ids, fingerprint),
+def calibrate_archive(
+    archive: Archive,
+    encoder: Encoder,
+    plan: GenerationPlan,
+    *,
+    work: Path,
+    where: CaseFilter | None = None,
+    progress: Progress | None = None,
+) -> ArchiveCalibration:
+    """Draw images of the archive's own reports where they are missing, and calibrate every way to ask.
+
+    Raises EvaluationError where the archive has too few patients, `index_store.EncoderMismatchError`, and what
+    generating raises; what was drawn before is kept in `work`.
+    """
+    archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+    fingerprint, held = encoder.fingerprint, archive.cases()
+    made = calibrate(archive, fingerprint, where=where, held=held)
+    rates = measure_site_rates(archive, fingerprint=fingerprint, held=held)
+
+    def encode(texts: Sequence[str]) -> Vectors:
+        return encoder.encode_texts([asked_text(text) for text in texts])
+
+    with contextlib.suppress(EncoderLoadError, EvaluationError):  # no text tower, or too few reports
+        made = made.joined(calibrate_texts(archive, fingerprint, encode, where=where, held=held, reports=False))
+    generated = calibrate_generated(
+        archive,
+        encoder,
+        plan,
+        SiteCheck(archive, fingerprint=fingerprint, where=where, held=held, rates=rates),
+        VectorShelf(generated_folder(work, archive, encoder), encoder.dim),
+        draw=True,
+        where=where,
+        held=held,
+        progress=progress,
     )
-
-
-def _one_a_patient(patients: Ints, sample: int, rng: np.random.Generator) -> Ints:
-    """Rows of one case each of `sample` patients: patients are independent of each other, their cases are not."""
-    shuffled = rng.permutation(len(patients))
-    _, first = np.unique(patients[shuffled], return_index=True)
-    return np.sort(rng.permutation(shuffled[first])[:sample])
-
-
-def _ascending(scores: Floats) -> tuple[float, ...]:
-    return tuple(np.sort(scores).tolist())
+    made = made.joined(generated)
+    return ArchiveCalibration(rates, tuple(made.judge(made.threshold(kind), kind) for kind in made.scores))

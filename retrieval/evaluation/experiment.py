@@ -11,7 +11,8 @@ import numpy as np
 from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.evaluation.dataset import LabelledCases
 from retrieval.language.bm25 import ReportWords
-from retrieval.search.fusion import CHANNELS, FusionRule
+from retrieval.search.channels.registry import CHANNELS
+from retrieval.search.fusion import FusionRule
 
 IMAGE: Final = "image"
 HISTOGRAM: Final = "colour histogram"

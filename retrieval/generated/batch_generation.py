@@ -22,8 +22,9 @@ from retrieval.encoder.embedding_cache import VectorShelf, shelf_key
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.thumbnails import Thumbnails
 from retrieval.encoder.vectors import mean_query
-from retrieval.generated.checked_generation import asked_site, kept_places, second_attempt
+from retrieval.generated.checked_generation import kept_places, second_attempt
 from retrieval.generated.site_check import SiteCheck, Verdict
+from retrieval.language.label_extraction import read_report
 
 if TYPE_CHECKING:
     from generation import CoinGenerator, Prompt
@@ -226,7 +227,7 @@ def _checked(
 ) -> Iterator[_Checked]:
     """The images of each report that a search would use: those of a wrong site replaced, then dropped."""
     seeds = range(images)
-    asked = [asked_site(report.text) for report in block]
+    asked = [read_report(report.text).site or "" for report in block]
     vectors = np.stack([drawings.vectors(report.text, seeds) for report in block])
     verdicts = _verdicts(check, list(vectors), asked, block)
     wrong = [[place for place, verdict in enumerate(of) if verdict == "wrong"] for of in verdicts]

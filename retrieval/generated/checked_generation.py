@@ -31,7 +31,7 @@ import numpy as np
 from retrieval.arrays import Vectors
 from retrieval.generated.near_duplicate import HASH_BITS, nearest_references
 from retrieval.generated.site_check import SiteCheck, Verdict, measure_site_rates
-from retrieval.language.label_extraction import read_report
+from retrieval.language.label_extraction import ReportReading, read_report
 from retrieval.language.vocabulary import vocabulary, word_pattern
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def generate_query(
     where: CaseFilter | None = None,
     site: str = "",
     site_hint: bool = False,
+    reading: ReportReading | None = None,
     check: SiteCheck | None = None,
     progress: Progress | None = None,
 ) -> GeneratedQuery:
@@ -123,14 +124,16 @@ def generate_query(
             site, nothing is of that for copies.
         site: what the images are to show; without it, the site that the report names, if it names one.
         site_hint: state a site that is given from the first attempt on, where the report tells none.
+        reading: `read_report(report)`, where the caller has read it.
         check: tells which site an image shows, within `where`; by default one that is tried on the archive first.
         progress: counts the generator's steps, and starts anew where images are drawn again.
 
     Raises what `CoinGenerator.generate` and `Encoder.encode_images` raise, and `index_store.EncoderMismatchError`.
     """
-    asked = asked_site(report, site)
+    reading = read_report(report) if reading is None else reading
+    asked = site.strip() or reading.site or ""
     if site_hint:
-        report = with_site_hint(report, site.strip())
+        report = with_site_hint(report, site.strip(), reading)
     first = generator.generate(report, seeds=seeds, preset=preset, progress=progress)
     if check is None:
         rates = measure_site_rates(archive, fingerprint=encoder.fingerprint)
@@ -165,24 +168,19 @@ def generate_query(
     )
 
 
-def asked_site(report: str, site: str = "") -> str:
-    """The site that a report's images are to show: the one given, else the one it names; empty where it names none."""
-    return site.strip() or read_report(report).site or ""
-
-
 def state_site(report: str, site: str) -> str:
     """The report with the site before it, as COIN's reports name a specimen: "(Thyroid) Smears show …"."""
     return f"({site[:1].upper()}{site[1:]}) {report}"
 
 
-def with_site_hint(report: str, site: str) -> str:
+def with_site_hint(report: str, site: str, reading: ReportReading | None = None) -> str:
     """The report with the site stated, where it tells none.
 
     Of 44 held-out phantom reports without their site, two images each, P@10 of the site was .859 as they are and .970
     so (`benchmarks.prompts`). One that tells its site by other words ("NILM") is left alone: COIN's reports of the
     cervix name no specimen.
     """
-    told = not site or names_site(report, site) or read_report(report).site is not None
+    told = not site or names_site(report, site) or (reading or read_report(report)).site is not None
     return report if told else state_site(report, site)
 
 

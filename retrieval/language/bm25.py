@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from generation.prompts.glossary import glossary
+from generation.prompts.glossary import Replacement, glossary
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
@@ -35,13 +35,18 @@ def words_of(text: str) -> list[str]:
 
 
 def with_meanings(text: str) -> str:
-    """The text, and behind it the words that its machine-translated wordings mean ("cue cells … clue").
+    """The text, followed by the words that its machine-translated wordings mean ("cue cells … clue")."""
+    return append_meanings(text, glossary().apply(text)[1])
 
-    Added and not replaced: a report of either wording is then found by the other, and as well as before by its own.
+
+def append_meanings(text: str, replaced: Sequence[Replacement]) -> str:
+    """The text, followed by the words of what was replaced in it by the glossary.
+
+    Appended, and the wordings kept: a report of either wording is then found by the other, and as well as before by
+    its own.
     """
-    _, replaced = glossary().apply(text)
     known = set(words_of(text))
-    meant = dict.fromkeys(word for one in replaced for word in words_of(one.meaning) if word not in known)
+    meant = dict.fromkeys(word for each in replaced for word in words_of(each.meaning) if word not in known)
     return " ".join([text, *meant])
 
 

@@ -26,8 +26,6 @@ RRF_CONSTANT: Final = 60
 """Cormack, Clarke and Büttcher, SIGIR 2009: the constant found there, and the field's default since."""
 POOL: Final = 500
 """Places of each channel that count. Fixed, so that the best 10 are the head of the best 20."""
-CHANNELS: Final = ("image", "generated", "joint", "report")
-"""Every channel, in the order in which they are shown. The first that a query has leads: it picks the images shown."""
 _RULES: Final = Path(__file__).with_name("fusion_rules.toml")
 
 

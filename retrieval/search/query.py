@@ -6,48 +6,21 @@ import base64
 import binascii
 import dataclasses
 import json
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from retrieval.errors import QueryError
-from retrieval.search.fusion import CHANNELS, Method
+from retrieval.search.channels.channel import Need
+from retrieval.search.channels.registry import CHANNELS
+from retrieval.search.fusion import Method
+from retrieval.search.region import Region
 
 if TYPE_CHECKING:
-    import PIL.Image
-
     from index_store import CaseFilter
 
 VERSION: Final = 1
 """Of the JSON layout. A reader refuses a newer one."""
-TEXT_CHANNELS: Final = ("generated", "joint", "report")
-IMAGE_CHANNELS: Final = ("image",)
 DEFAULT_SEEDS: Final = (0, 1, 2, 3)
-
-
-@dataclass(frozen=True)
-class Region:
-    """A rectangle of an image, as fractions of its width and height: 0 is left and top, 1 right and bottom."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def __post_init__(self) -> None:
-        values = dataclasses.astuple(self)
-        ordered = 0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1
-        if not (all(math.isfinite(value) for value in values) and ordered):
-            raise QueryError(
-                f"The region {values} is none: left and top must lie below right and bottom, all from 0 to 1."
-            )
-
-    def cut(self, image: PIL.Image.Image) -> PIL.Image.Image:
-        """This part of the image, at least one pixel wide and high."""
-        left, top = int(self.left * image.width), int(self.top * image.height)
-        right = max(left + 1, round(self.right * image.width))
-        bottom = max(top + 1, round(self.bottom * image.height))
-        return image.crop((left, top, right, bottom))
 
 
 @dataclass(frozen=True)
@@ -101,10 +74,10 @@ class Query:
         for channel in self.channels:
             if channel not in CHANNELS:
                 raise QueryError(f"There is no channel '{channel}': choose among {', '.join(CHANNELS)}.")
-            if channel not in self.possible_channels:
-                needed = "report text" if channel in TEXT_CHANNELS else "an image or a case"
-                raise QueryError(f"The channel '{channel}' needs {needed}, and the query holds none.")
-        if not self.seeds and "generated" in self.possible_channels:
+            if missing := CHANNELS[channel].query_needs - self._held:
+                (needed, *_) = missing
+                raise QueryError(f"The channel '{channel}' needs {needed.value}, and the query holds none.")
+        if not self.seeds and any(Need.GENERATOR in CHANNELS[name].needs for name in self.possible_channels):
             raise QueryError("No generated image is left: keep at least one seed.")
 
     @property
@@ -117,9 +90,13 @@ class Query:
 
     @property
     def possible_channels(self) -> tuple[str, ...]:
-        """The channels that what the query holds allows."""
-        held = (IMAGE_CHANNELS if self.image or self.case else ()) + (TEXT_CHANNELS if self.text.strip() else ())
-        return tuple(channel for channel in CHANNELS if channel in held)
+        """The names of the channels that the query has what they need for."""
+        return tuple(name for name, channel in CHANNELS.items() if channel.query_needs <= self._held)
+
+    @property
+    def _held(self) -> set[Need]:
+        held = ((Need.TEXT, self.text.strip()), (Need.PICTURE, self.image or self.case))
+        return {need for need, value in held if value}
 
     @property
     def rule(self) -> str:

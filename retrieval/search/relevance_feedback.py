@@ -1,25 +1,59 @@
-"""More like this, less like this: a query vector is moved by the cases that a reader marked."""
+"""Relevance feedback: a query vector is moved by the cases that a reader marked as more or less like what is sought."""
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from retrieval.arrays import Vectors
 from retrieval.encoder.vectors import mean_query
 
+if TYPE_CHECKING:
+    from index_store import Archive, Case
+    from retrieval.search.report_index import ReportIndex
+
 MORE: Final = 0.75
 LESS: Final = 0.15
 """Rocchio (1971) with the weights found best for text by Buckley, Salton and Allan (SIGIR 1994) and Manning et al.,
-Introduction to Information Retrieval, 9.1.1: what resembles says more than what does not."""
+Introduction to Information Retrieval, 9.1.1: relevant cases weigh more than non-relevant ones."""
+
+
+@dataclass(frozen=True)
+class RelevanceFeedback:
+    """The cases of the archive that a reader marked: "more like this", "less like this"."""
+
+    more: tuple[Case, ...] = ()
+    less: tuple[Case, ...] = ()
+
+    def move(self, query: Vectors, archive: Archive, fingerprint: str) -> Vectors:
+        """Move a query for images, float32[1, d], by the mean image vectors of the marked cases."""
+        if not (self.more or self.less):
+            return query
+        more, less = (_case_vectors(archive, cases, fingerprint) for cases in (self.more, self.less))
+        return rocchio(query, more, less)
+
+    def move_text(self, query: Vectors, reports: ReportIndex) -> Vectors:
+        """Move a query for reports, float32[1, d], by the report vectors of the marked cases."""
+        if not (self.more or self.less):
+            return query
+        more, less = (reports.vectors_of([case.id for case in cases]) for cases in (self.more, self.less))
+        return rocchio(query, more, less)
 
 
 def rocchio(query: Vectors, more: Vectors, less: Vectors) -> Vectors:
-    """A unit query float32[1, d] moved towards the mean of `more` and away from that of `less`, float32[n, d] each,
-    any of them empty. Returns float32[1, d], of unit length.
+    """Move a query towards the mean of relevant vectors and away from that of non-relevant ones.
 
-    Raises EncodingError where the marks cancel the query out.
+    Args:
+        query: float32[1, d], of unit length.
+        more, less: float32[n, d] each; either may be empty.
+
+    Returns:
+        float32[1, d], of unit length.
+
+    Raises:
+        EncodingError: the feedback cancels the query out.
     """
     moved = query.astype(np.float64)
     if len(more):
@@ -27,3 +61,12 @@ def rocchio(query: Vectors, more: Vectors, less: Vectors) -> Vectors:
     if len(less):
         moved = moved - LESS * less.mean(axis=0, keepdims=True)
     return mean_query(moved.astype(np.float32))
+
+
+def _case_vectors(archive: Archive, cases: tuple[Case, ...], fingerprint: str) -> Vectors:
+    """One row a case, the mean of its images: a case with many images must not outvote the others."""
+    if not cases:
+        return np.empty((0, 0), dtype=np.float32)
+    return np.concatenate(
+        [mean_query(archive.vectors_of([image.id for image in case.images], fingerprint)) for case in cases]
+    )

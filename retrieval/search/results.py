@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.search.fusion import FusionRule
 from retrieval.search.query import Query
+from retrieval.search.understood_query import QueryAttributes
 
 if TYPE_CHECKING:
     from generation import Generation
@@ -76,6 +77,8 @@ class ChannelAnswer:
     """Its own first k."""
     scores: tuple[float, ...]
     """Theirs, in the channel's own unit; of its first 5 where k is less."""
+    query_type: str = ""
+    """The type of query that it was to this channel: which calibration judges it (`Channel.query_types`)."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,11 @@ class SearchResult:
     for …
     """
     vector: Vectors | None = field(default=None, compare=False, repr=False)
-    """float32[1, d]: what the leading channel asked by; None where only reports were compared."""
+    """float32[1, d]: what the primary channel queried by; None where only reports were compared."""
+    attributes: QueryAttributes = field(default_factory=QueryAttributes)
+    """Site, reporting system and category of the query itself."""
+    competing: CaseFilter | None = None
+    """The filter that candidates passed: the query's, without its own case and patient."""
 
     @property
     def generation(self) -> Generation | None:

@@ -79,8 +79,10 @@ def nearest_cases(
     return fused_cases(archive, {"image": ranking}, FusionRule(), k, lead=query, where=where, fingerprint=fingerprint)
 
 
-def channel_answers(rankings: Mapping[str, Ranking], rule: FusionRule, k: int) -> tuple[ChannelAnswer, ...]:
-    """Each channel's own first k patients, and the scores of these, or of as many as comparability is judged by."""
+def channel_answers(
+    rankings: Mapping[str, Ranking], rule: FusionRule, k: int, query_types: Mapping[str, str]
+) -> tuple[ChannelAnswer, ...]:
+    """Each channel's own first k patients, and the scores of these, or of as many as novelty is judged by."""
     if not rankings:
         return ()
     shares = rule.shares(tuple(rankings))
@@ -90,6 +92,7 @@ def channel_answers(rankings: Mapping[str, Ranking], rule: FusionRule, k: int) -
             shares[name],
             tuple(list(ranking)[:k]),
             tuple(place.score for place in list(ranking.values())[: max(k, NEIGHBOURS)]),
+            query_types[name],
         )
         for name, ranking in rankings.items()
     )

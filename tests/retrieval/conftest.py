@@ -1,4 +1,4 @@
-"""Real parts for the room's tests: a tiny random CLIP, and small drawn images that it can tell apart."""
+"""Real parts for the package's tests: tiny random models, and small images that they can tell apart."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from generation import CoinGenerator
 from retrieval import Encoder
 from tests.clip_model import tiny_clip
+from tests.models import tiny_lora, tiny_sdxl
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +22,21 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def encoder(clip_folder: Path) -> Encoder:
     return Encoder(clip_folder, device="cpu", batch_size=4)
+
+
+@pytest.fixture(scope="session")
+def sdxl_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_sdxl(tmp_path_factory.mktemp("models") / "sdxl")
+
+
+@pytest.fixture(scope="session")
+def sdxl_lora(sdxl_base: Path) -> Path:
+    return tiny_lora(sdxl_base.with_name("lora"), sdxl_base)
+
+
+@pytest.fixture(scope="session")
+def generator(sdxl_base: Path) -> CoinGenerator:
+    return CoinGenerator(sdxl_base, device="cpu")
 
 
 def speckled(seed: int, *, size: int = 40) -> PIL.Image.Image:

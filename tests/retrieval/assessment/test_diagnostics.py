@@ -11,8 +11,9 @@ import pytest
 from generation.phantom import phantom_cases, write_phantoms
 from index_store import Archive, CaseFilter
 from retrieval import CaseSearch, Encoder, add_manifest
-from retrieval.assessment.diagnostics import Neighbourhoods, Told
+from retrieval.assessment.diagnostics import Neighbourhoods
 from retrieval.search.query import Query
+from retrieval.search.understood_query import QueryAttributes
 
 CASES = 24
 THYROID = "(Fine-needle aspiration of the thyroid) Smear shows colloid. Benign follicular nodule."
@@ -35,7 +36,7 @@ def test_a_case_tells_its_own_particulars(search: CaseSearch, archive: Archive, 
     case = next(case for case in archive.cases() if case.site == "thyroid")
     result = search.by_case(case.key, k=10)
     found = Neighbourhoods(archive, encoder).of(result)
-    assert found.told == Told("thyroid", case.system, case.category, "case")
+    assert found.told == QueryAttributes("thyroid", case.system, case.category, "case")
     assert found.agreement.asked == case.system
     assert found.agreement.patients == 10
     assert [judged.kind for judged in found.comparability] == ["case"]
@@ -46,7 +47,7 @@ def test_a_case_tells_its_own_particulars(search: CaseSearch, archive: Archive, 
 
 def test_a_report_tells_what_it_says(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
     found = Neighbourhoods(archive, encoder).of(search.run(Query(text=THYROID)))
-    assert found.told == Told("thyroid", "Bethesda thyroid 2023", "Benign", "report")
+    assert found.told == QueryAttributes("thyroid", "Bethesda thyroid 2023", "Benign", "report")
     assert [judged.kind for judged in found.comparability] == ["joint"]
     assert not found.nuisance.of_query
 
@@ -56,7 +57,7 @@ def test_an_image_tells_nothing(search: CaseSearch, archive: Archive, encoder: E
     result = search.by_image(image, k=5)
     neighbourhoods = Neighbourhoods(archive, encoder)
     found = neighbourhoods.of(result)
-    assert found.told == Told()
+    assert found.told == QueryAttributes()
     assert found.agreement.asked == ""
     assert [judged.kind for judged in found.comparability] == ["image"]
     assert found.comparable == found.comparability[0].comparable

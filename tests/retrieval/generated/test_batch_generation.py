@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from generation import CoinGenerator, Generation
 from index_store import Archive, CaseFilter
 from retrieval import Encoder, GenerationPlan, add_manifest, evaluate_archive, generate_query
 from retrieval.encoder.embedding_cache import VectorShelf
@@ -21,38 +20,21 @@ from retrieval.generated.batch_generation import OwnReport, generated_queries, m
 from retrieval.generated.site_check import SiteCheck
 from retrieval.language.query_text import asked_text
 from retrieval.search.fusion import default_rules
-from tests.models import tiny_lora, tiny_sdxl
 from tests.retrieval.conftest import speckled
+from tests.retrieval.watched_generator import WatchedGenerator
 
 REPORTS = ["Clusters of cells.", "Sheets of cells.", "Clusters of cells.", "Single cells."]
 
 
-class Watched(CoinGenerator):
-    """Remembers what it was asked for, and is interrupted at a given report."""
-
-    asked: list[tuple[str, tuple[int, ...]]]
-    stop_at: int | None = None
-
-    def generate_queue(self, requests: Iterable[tuple[str, Sequence[int]]], **more: Any) -> Iterator[Generation]:
-        requests = list(requests)
-        for (report, seeds), made in zip(requests, super().generate_queue(requests, **more), strict=True):
-            if len(self.asked) == self.stop_at:
-                raise KeyboardInterrupt
-            self.asked.append((report, tuple(seeds)))
-            yield made
+@pytest.fixture
+def models(sdxl_base: Path, sdxl_lora: Path) -> tuple[Path, Path]:
+    return sdxl_base, sdxl_lora
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("models")
-    base = tiny_sdxl(folder / "base")
-    return base, tiny_lora(folder / "lora", base)
-
-
-def watched(models: tuple[Path, Path], *, lora: bool = False) -> Watched:
-    made = Watched(models[0], models[1] if lora else None, device="cpu")
-    made.asked = []
-    return made
+def watched(
+    models: tuple[Path, Path], *, lora: bool = False, stop_at: int | None = None, **options: Any
+) -> WatchedGenerator:
+    return WatchedGenerator(models[0], models[1] if lora else None, device="cpu", stop_at=stop_at, **options)
 
 
 @pytest.fixture
@@ -69,8 +51,7 @@ def asked(texts: Sequence[str], *arguments: Any, **more: Any) -> np.ndarray:
 def test_an_interrupted_run_goes_on_and_generates_nothing_twice(
     models: tuple[Path, Path], encoder: Encoder, empty: SiteCheck, tmp_path: Path
 ) -> None:
-    first = watched(models)
-    first.stop_at = 2
+    first = watched(models, stop_at=2)
     with pytest.raises(KeyboardInterrupt):
         asked(REPORTS, GenerationPlan(first, images=2), encoder, empty, VectorShelf(tmp_path, encoder.dim))
     second = watched(models)
@@ -79,8 +60,8 @@ def test_an_interrupted_run_goes_on_and_generates_nothing_twice(
     resumed = asked(
         REPORTS, GenerationPlan(second, images=2), encoder, empty, shelf, progress=lambda *state: seen.append(state)
     )
-    assert first.asked == [(REPORTS[0], (0, 1)), (REPORTS[1], (0, 1))]
-    assert second.asked == [(REPORTS[3], (0, 1))], "an equal report is drawn once"
+    assert first.generated == [(REPORTS[0], (0, 1)), (REPORTS[1], (0, 1))]
+    assert second.generated == [(REPORTS[3], (0, 1))], "an equal report is drawn once"
     assert seen == [(done, 4) for done in range(5)]
     whole = asked(REPORTS, GenerationPlan(watched(models), images=2), encoder, empty, VectorShelf(None, encoder.dim))
     np.testing.assert_allclose(resumed, whole, atol=1e-5)
@@ -98,10 +79,10 @@ def test_only_what_is_missing_is_generated(
     asked(REPORTS[:1], GenerationPlan(more, images=2), encoder, empty, shelf)
     asked(REPORTS[:1], GenerationPlan(other, images=1), encoder, empty, shelf)
     asked(["Clusters of cells?"], GenerationPlan(changed, images=1), encoder, empty, shelf)
-    assert again.asked == []
-    assert more.asked == [(REPORTS[0], (1,))]
-    assert other.asked == [(REPORTS[0], (0,))], "other weights"
-    assert changed.asked == [("Clusters of cells?", (0,))]
+    assert again.generated == []
+    assert more.generated == [(REPORTS[0], (1,))]
+    assert other.generated == [(REPORTS[0], (0,))], "other weights"
+    assert changed.generated == [("Clusters of cells?", (0,))]
 
 
 def test_vectors_of_another_reading_or_sampling_are_not_taken(
@@ -119,13 +100,12 @@ def test_vectors_of_another_reading_or_sampling_are_not_taken(
     }
     drawn = {}
     for name, options in ways.items():
-        generator = Watched(models[0], device="cpu", **options)
-        generator.asked = []
+        generator = watched(models, **options)
         plan = GenerationPlan(generator, images=1)
         asked([long], plan, encoder, empty, shelf)
-        drawn[name] = len(generator.asked)
+        drawn[name] = len(generator.generated)
     assert drawn == {"the same": 0, "chunks": 1, "negative": 1, "guidance": 1, "glossary": 1}
-    assert "guidance 2.5" in GenerationPlan(Watched(models[0], device="cpu", guidance=2.5)).words()
+    assert "guidance 2.5" in GenerationPlan(watched(models, guidance=2.5)).words()
 
 
 def test_a_wrong_image_is_dropped_as_in_a_search(models: tuple[Path, Path], encoder: Encoder, tmp_path: Path) -> None:
@@ -195,8 +175,7 @@ def test_an_evaluation_resumes_with_the_same_figures(
     (tmp_path / "manifest.tsv").write_text("\n".join(lines))
     with Archive.create(tmp_path / "archive") as archive:
         add_manifest(archive, tmp_path / "manifest.tsv", encoder)
-        stopped, resumed, whole = (watched(models) for _ in range(3))
-        stopped.stop_at = 2
+        stopped, resumed, whole = (watched(models, stop_at=stop_at) for stop_at in (2, None, None))
         plan = GenerationPlan(stopped, reports=5, images=1)
         with pytest.raises(KeyboardInterrupt):
             evaluate_archive(archive, encoder=encoder, generation=plan, work=tmp_path / "work")
@@ -204,7 +183,7 @@ def test_an_evaluation_resumes_with_the_same_figures(
             evaluate_archive(archive, encoder=encoder, generation=dataclasses.replace(plan, generator=of), work=work)
             for of, work in ((resumed, tmp_path / "work"), (whole, None))
         ]
-    assert (len(stopped.asked), len(resumed.asked), len(whole.asked)) == (2, 3, 5)
+    assert (len(stopped.generated), len(resumed.generated), len(whole.generated)) == (2, 3, 5)
     assert results[0] == results[1]
     by_report = results[0].families[1]
     assert by_report.asked == 5

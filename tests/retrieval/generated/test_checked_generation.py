@@ -18,7 +18,6 @@ from retrieval import Encoder, GeneratedQuery, add_manifest, generate_query
 from retrieval.generated.checked_generation import state_site
 from retrieval.generated.near_duplicate import NEAR_COPY_BITS
 from retrieval.generated.site_check import FEWEST_PATIENTS, SiteCheck
-from tests.models import tiny_sdxl
 from tests.retrieval.conftest import speckled
 
 REPORT = "Clusters of atypical cells with enlarged hyperchromatic nuclei."
@@ -28,11 +27,6 @@ AGAIN = 2**31
 
 Reference = tuple[PIL.Image.Image, str]
 Ask = Callable[..., GeneratedQuery]
-
-
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory: pytest.TempPathFactory) -> CoinGenerator:
-    return CoinGenerator(tiny_sdxl(tmp_path_factory.mktemp("models") / "sdxl"), device="cpu")
 
 
 @pytest.fixture

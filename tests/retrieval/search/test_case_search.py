@@ -17,12 +17,12 @@ from index_store import Archive, CaseFilter, CaseNotFoundError, EncoderMismatchE
 from retrieval import CaseSearch, Encoder, QueryError, add_manifest
 from retrieval.encoder.vectors import mean_query
 from retrieval.search.case_search import ATTEMPTS
-from retrieval.search.case_search import case_search as search_module
+from retrieval.search.channels import channel as channel_module
 from retrieval.search.fusion import FusionRule, fuse
-from retrieval.search.query import Query, Region
+from retrieval.search.query import Query
+from retrieval.search.region import Region
 from retrieval.search.relevance_feedback import LESS, MORE
 from tests.clip_model import tiny_clip
-from tests.models import tiny_sdxl
 from tests.retrieval.conftest import speckled
 
 PATIENTS = 25
@@ -65,11 +65,6 @@ def archive(manifest: Path, encoder: Encoder, tmp_path_factory: pytest.TempPathF
     with Archive.create(tmp_path_factory.mktemp("archives") / "archive") as archive:
         assert not add_manifest(archive, manifest, encoder).skipped
         yield archive
-
-
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory: pytest.TempPathFactory) -> CoinGenerator:
-    return CoinGenerator(tiny_sdxl(tmp_path_factory.mktemp("models") / "sdxl"), device="cpu")
 
 
 @pytest.fixture
@@ -307,7 +302,7 @@ def test_an_answer_is_of_one_state_though_others_change_the_archive(
     for number in range(4):
         speckled(number).save(tmp_path / f"{number}.png")
     manifest = tmp_path / "manifest.csv"
-    ranked = search_module.rank_images
+    ranked = channel_module.rank_images
     changes = 0
 
     def rank_and_change(*arguments: object, **options: object) -> object:
@@ -329,7 +324,7 @@ def test_an_answer_is_of_one_state_though_others_change_the_archive(
         manifest.write_text("\n".join(["image,case,patient,report,site", *rows, ""]))
         add_manifest(archive, manifest, encoder, derive=False)
         search = CaseSearch(archive, encoder)
-        monkeypatch.setattr(search_module, "rank_images", rank_and_change)
+        monkeypatch.setattr(channel_module, "rank_images", rank_and_change)
         result = search.by_image(speckled(0), k=2, where=CaseFilter(sites=("urine",)))
         if times < ATTEMPTS:
             assert changes == times

@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 
 from retrieval import EncodingError, QueryError
 from retrieval.encoder.vectors import mean_query
-from retrieval.search.fusion import CHANNELS, RRF_CONSTANT, FusionRule, default_rules, fuse, read_rules
+from retrieval.search.channels.registry import CHANNELS
+from retrieval.search.fusion import RRF_CONSTANT, FusionRule, default_rules, fuse, read_rules
 
 # Few values, so that ties are frequent; -inf: the channel does not have the candidate.
 tables = arrays(np.float64, (2, 6), elements=st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 2.0, 3.25]))

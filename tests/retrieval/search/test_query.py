@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from index_store import CaseFilter
 from retrieval import QueryError
-from retrieval.search.query import CHANNELS, Query, Region, query_from_dict, query_from_json, query_to_dict
+from retrieval.search.channels.registry import CHANNELS
+from retrieval.search.query import Query, query_from_dict, query_from_json, query_to_dict
+from retrieval.search.region import Region
 
 fractions = st.floats(0, 1, allow_nan=False)
 words = st.text(max_size=20)
@@ -46,7 +48,7 @@ def queries(draw: Any) -> Query:
         seeds=tuple(draw(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=5, unique=True))),
         channels=tuple(draw(st.lists(st.sampled_from(possible), unique=True))),
         fusion=draw(st.sampled_from([None, "rrf", "score"])),
-        weights=tuple(draw(st.dictionaries(st.sampled_from(CHANNELS), st.floats(0, 5))).items()),
+        weights=tuple(draw(st.dictionaries(st.sampled_from(list(CHANNELS)), st.floats(0, 5))).items()),
         include_own_patient=draw(st.booleans()),
         k=draw(st.integers(1, 100)),
         where=draw(st.none() | st.builds(CaseFilter, sites=keys, phantoms=st.sampled_from([None, True, False]))),
@@ -122,7 +124,7 @@ def test_editing_the_text_keeps_the_seeds() -> None:
         (Query(text="a"), "report", "text", ("generated", "joint", "report")),
         (Query(image=b"x"), "image", "image", ("image",)),
         (Query(case="a"), "case", "image", ("image",)),
-        (Query(text="a", case="b"), "report and case", "text and image", CHANNELS),
+        (Query(text="a", case="b"), "report and case", "text and image", tuple(CHANNELS)),
     ],
 )
 def test_what_a_query_holds_decides_channels_and_rule(

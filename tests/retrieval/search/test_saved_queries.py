@@ -12,7 +12,8 @@ import pytest
 
 from index_store import CaseFilter
 from retrieval import QueryError
-from retrieval.search.query import Query, Region
+from retrieval.search.query import Query
+from retrieval.search.region import Region
 from retrieval.search.saved_queries import SavedQueries
 
 

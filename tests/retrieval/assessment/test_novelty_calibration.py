@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.retrieval.test_generated_queries import Watched
 
 from generation.phantom import phantom_cases, write_phantoms
 from index_store import Archive, CaseFilter
 from retrieval import CaseSearch, Encoder, EvaluationError, GenerationPlan, Query, add_manifest
-from retrieval.assessment.calibrate_archive import calibrate_archive
 from retrieval.assessment.diagnostics import Neighbourhoods
-from retrieval.assessment.novelty_calibration import FEWEST_DRAWN
+from retrieval.assessment.novelty_calibration import calibrate_archive
 from retrieval.language.query_text import asked_text
-from tests.models import tiny_sdxl
+from retrieval.search.channels.generated import FEWEST
+from tests.retrieval.watched_generator import WatchedGenerator
 
 CASES = 30
 TEXT = "(Fine-needle aspiration of the thyroid) Smear shows colloid. Benign follicular nodule."
@@ -29,42 +28,35 @@ def archive(encoder: Encoder, tmp_path: Path) -> Iterator[Archive]:
         yield archive
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_sdxl(tmp_path_factory.mktemp("models") / "base")
-
-
-def watched(base: Path) -> Watched:
-    made = Watched(base, device="cpu")
-    made.asked = []
-    return made
+def watched(base: Path) -> WatchedGenerator:
+    return WatchedGenerator(base, device="cpu")
 
 
 def test_generated_images_are_judged_once_the_archives_own_reports_were_drawn(
-    archive: Archive, encoder: Encoder, base: Path, tmp_path: Path
+    archive: Archive, encoder: Encoder, sdxl_base: Path, tmp_path: Path
 ) -> None:
-    work, generator = tmp_path / "work", watched(base)
+    work, generator = tmp_path / "work", watched(sdxl_base)
     neighbourhoods = Neighbourhoods(archive, encoder, generator, work=work)
     search = CaseSearch(archive, encoder, generator)
     asked = search.run(Query(text=TEXT, seeds=(5,), channels=("generated", "report")))
     before = neighbourhoods.of(asked)
     assert before.comparability == ()
     reasons = {one.channel: one.reason for one in before.not_judged}
-    drawn = f"drawn of 0 reports (1 images each, preset draft, these weights), and {FEWEST_DRAWN} are needed"
+    drawn = f"drawn of 0 reports (1 images each, preset draft, these weights), and {FEWEST} are needed"
     assert drawn in reasons["generated"]
     assert "another laboratory's words" in reasons["report"]
     assert not work.exists(), "looking makes nothing"
 
-    plan = GenerationPlan(drawing := watched(base), reports=FEWEST_DRAWN, images=1)
+    plan = GenerationPlan(drawing := watched(sdxl_base), reports=FEWEST, images=1)
     made = calibrate_archive(archive, encoder, plan, work=work)
     rules = {rule.kind: rule for rule in made.rules}
     assert list(rules) == ["case", "image", "joint", "generated"]
-    assert (rules["generated"].n, rules["image"].n) == (FEWEST_DRAWN, CASES)
+    assert (rules["generated"].n, rules["image"].n) == (FEWEST, CASES)
     assert rules["generated"].false_alarm_rate <= 0.05
-    assert {text for text, _ in drawing.asked} <= {asked_text(case.report) for case in archive.cases()}
+    assert {text for text, _ in drawing.generated} <= {asked_text(case.report) for case in archive.cases()}
 
     (judged,) = neighbourhoods.of(asked).comparability
-    assert (judged.kind, judged.channel, judged.n) == ("generated", "generated", FEWEST_DRAWN)
+    assert (judged.kind, judged.channel, judged.n) == ("generated", "generated", FEWEST)
     assert judged.threshold == rules["generated"].threshold
     assert [one.channel for one in neighbourhoods.of(asked).not_judged] == ["report"]
     # The mean of more images lies nearer: it needs drawings of its own.
@@ -76,19 +68,19 @@ def test_generated_images_are_judged_once_the_archives_own_reports_were_drawn(
     assert f"has {few} patients with a report that the filter lets through" in reason
 
     # What was drawn is used again, also when the archive has changed.
-    again, changed = watched(base), watched(base)
-    plan = GenerationPlan(again, reports=FEWEST_DRAWN, images=1)
+    again, changed = watched(sdxl_base), watched(sdxl_base)
+    plan = GenerationPlan(again, reports=FEWEST, images=1)
     assert calibrate_archive(archive, encoder, plan, work=work) == made
-    assert again.asked == []
-    gone = next(case for case in archive.cases() if asked_text(case.report) == drawing.asked[3][0])
+    assert again.generated == []
+    gone = next(case for case in archive.cases() if asked_text(case.report) == drawing.generated[3][0])
     archive.remove(gone.key)
     calibrate_archive(archive, encoder, dataclasses.replace(plan, generator=changed), work=work)
-    assert len(changed.asked) == 1, "one in the place of the one that is gone"
+    assert len(changed.generated) == 1, "one in the place of the one that is gone"
 
 
-def test_too_few_patients_are_named(archive: Archive, encoder: Encoder, base: Path, tmp_path: Path) -> None:
-    where = CaseFilter(exclude_cases=tuple(case.key for case in archive.cases()[FEWEST_DRAWN - 1 :]))
-    plan = GenerationPlan(generator := watched(base), images=1)
-    with pytest.raises(EvaluationError, match=f"the archive has {FEWEST_DRAWN - 1} patients with a report that the"):
+def test_too_few_patients_are_named(archive: Archive, encoder: Encoder, sdxl_base: Path, tmp_path: Path) -> None:
+    where = CaseFilter(exclude_cases=tuple(case.key for case in archive.cases()[FEWEST - 1 :]))
+    plan = GenerationPlan(generator := watched(sdxl_base), images=1)
+    with pytest.raises(EvaluationError, match=f"the archive has {FEWEST - 1} patients with a report that the"):
         calibrate_archive(archive, encoder, plan, work=tmp_path / "work", where=where)
-    assert generator.asked == [], "said before anything is drawn"
+    assert generator.generated == [], "said before anything is drawn"

@@ -1,0 +1,149 @@
+"""What a channel is: one way to compare a query with the archive. `registry` lists them all.
+
+A new channel is a module of this package with a subclass of `Channel`, and a line of the registry.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from retrieval.arrays import Vectors
+from retrieval.errors import EvaluationError
+from retrieval.search.fusion import FusionRule
+from retrieval.search.group_by_patient import Ranking, rank_images
+from retrieval.search.understood_query import UnderstoodQuery
+
+if TYPE_CHECKING:
+    from generation import CoinGenerator
+    from index_store import Archive, Case, CaseFilter
+    from retrieval.encoder.encoder import Encoder
+    from retrieval.generated.checked_generation import GeneratedQuery
+    from retrieval.search.report_index import ReportIndex
+
+
+class Need(Enum):
+    """What a channel cannot do without. The values are the words of messages."""
+
+    TEXT = "report text"
+    PICTURE = "an image or a case"
+    GENERATOR = "a generator"
+    TEXT_TOWER = "the encoder's text tower"
+
+
+@dataclass(frozen=True, eq=False)
+class SearchMaterials:
+    """What a search hands to its channels."""
+
+    archive: Archive
+    encoder: Encoder
+    generated: GeneratedQuery | None
+    """The images that the text became; None where no channel needs them."""
+    text_vector: Vectors | None
+    """float32[1, d], the text by the encoder's text tower; None where no channel uses it, or the encoder has none."""
+    reports: Callable[[], ReportIndex]
+    """The index of the archive's reports, read when it is first used."""
+    report_rule: FusionRule
+    """How words and meaning of reports are joined."""
+    at_least: int
+    """Patients that every ranking must hold, exactly in order."""
+    pool: int
+    """Patients that a ranking should hold, for the fusion."""
+
+
+@dataclass(frozen=True)
+class ChannelRanking:
+    """A channel's patients, and what a reader should know about them."""
+
+    ranking: Ranking
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationMaterials:
+    """What a channel calibrates with: how similar the archive's own cases are to those of other patients."""
+
+    archive: Archive
+    encoder: Encoder
+    generator: CoinGenerator | None
+    work: Path | None
+    """The folder that keeps what was generated from the archive's own reports; None: there is none."""
+    cases: Sequence[Case]
+    """All cases of the archive."""
+    where: CaseFilter | None
+    """The filter that the sample and its candidates pass."""
+    encode: Callable[[Sequence[str]], Vectors]
+    """Report texts to unit rows float32[n, d], as a search encodes them."""
+    n_images: int
+    """Images generated a report."""
+    preset: str
+    """How they are sampled."""
+
+
+class Channel(ABC):
+    """One way to compare a query with the archive. Has no state: one object serves all searches."""
+
+    name: ClassVar[str]
+    """In queries, fusion rules, options and JSON."""
+    label: ClassVar[str]
+    """For readers."""
+    needs: ClassVar[frozenset[Need]]
+    """Without one of these it cannot answer."""
+    uses: ClassVar[frozenset[Need]] = frozenset()
+    """What it uses where it is there."""
+    not_judged: ClassVar[str] = "The similarities of this channel are not calibrated."
+    """Why the novelty of a query is not judged by this channel; empty where it is."""
+
+    @property
+    def query_needs(self) -> frozenset[Need]:
+        """What the query itself must hold."""
+        return self.needs & {Need.TEXT, Need.PICTURE}
+
+    @property
+    def query_types(self) -> tuple[str, ...]:
+        """The kinds of query that have a scale of similarities of their own, and a calibration each."""
+        return (self.name,)
+
+    def query_type(self, query: UnderstoodQuery) -> str:
+        """Which of `query_types` this query is."""
+        return self.name
+
+    @abstractmethod
+    def encode(self, query: UnderstoodQuery, materials: SearchMaterials) -> Vectors | None:
+        """The vector float32[1, d] that is compared with images, before relevance feedback. None: no image is
+        compared.
+        """
+
+    def rank(self, query: UnderstoodQuery, vector: Vectors | None, materials: SearchMaterials) -> ChannelRanking | None:
+        """Rank the archive's patients; None where the channel has nothing to compare by.
+
+        Args:
+            vector: what `encode` returned, moved by relevance feedback.
+        """
+        if vector is None:
+            return None
+        ranking = rank_images(
+            materials.archive,
+            vector,
+            materials.at_least,
+            pool=materials.pool,
+            where=query.competing,
+            fingerprint=materials.encoder.fingerprint,
+        )
+        return ChannelRanking(ranking)
+
+    def calibration_key(self, materials: CalibrationMaterials) -> tuple[Hashable, ...]:
+        """All that decides a calibration beside the archive's state and the filter."""
+        return ()
+
+    def own_similarities(self, materials: CalibrationMaterials) -> Mapping[str, tuple[float, ...]]:
+        """What the archive's own cases find of other patients, by query type; ascending.
+
+        Raises:
+            EvaluationError: there are too few cases to calibrate on, or the channel is not calibrated.
+        """
+        raise EvaluationError(self.not_judged)

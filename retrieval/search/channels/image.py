@@ -1,0 +1,84 @@
+"""The query's image, or the images of its case, against the archive's images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from retrieval.arrays import Vectors
+from retrieval.encoder.vectors import mean_query
+from retrieval.errors import QueryError
+from retrieval.search.channels.channel import CalibrationMaterials, Channel, Need, SearchMaterials
+from retrieval.search.channels.own_cases import SAMPLE, OwnCases, read_own_cases
+from retrieval.search.understood_query import UnderstoodQuery
+
+ONE_IMAGE = "image"
+WHOLE_CASE = "case"
+"""The two types of query: one image, or the mean of a case's images."""
+
+
+class ImageChannel(Channel):
+    """Image to images."""
+
+    name = "image"
+    label = "image"
+    needs = frozenset({Need.PICTURE})
+    not_judged = ""
+
+    @property
+    def query_types(self) -> tuple[str, ...]:
+        return (WHOLE_CASE, ONE_IMAGE)
+
+    def query_type(self, query: UnderstoodQuery) -> str:
+        return ONE_IMAGE if query.image or query.image_id is not None else WHOLE_CASE
+
+    def encode(self, query: UnderstoodQuery, materials: SearchMaterials) -> Vectors:
+        """The vector float32[1, d] of the query's image, of its case (the mean of its images), or of a region.
+
+        Raises:
+            index_store.ImageProblem: an image cannot be read.
+            QueryError: the case has no such image.
+        """
+        from index_store import ImageProblem, decode_image
+
+        encoder = materials.encoder
+        if query.image:
+            try:
+                picture = decode_image(query.image).convert("RGB")
+            except ImageProblem as error:
+                raise ImageProblem(f"{query.label}: {error}" if query.label else str(error)) from error
+            return encoder.encode_images([picture if query.region is None else query.region.cut(picture)])
+        assert query.case is not None
+        ids = [image.id for image in query.case.images]
+        if query.image_id is not None:
+            if query.image_id not in ids:
+                raise QueryError(
+                    f"The case '{query.case.key}' has no image {query.image_id}: open the case and choose another."
+                )
+            ids = [query.image_id]
+        if query.region is not None:
+            picture = decode_image(materials.archive.image_path(ids[0])).convert("RGB")
+            return encoder.encode_images([query.region.cut(picture)])
+        return mean_query(materials.archive.vectors_of(ids, encoder.fingerprint))
+
+    def own_similarities(self, materials: CalibrationMaterials) -> Mapping[str, tuple[float, ...]]:
+        own = read_own_cases(
+            materials.archive, materials.encoder.fingerprint, where=materials.where, cases=materials.cases
+        )
+        return image_similarities(own)
+
+
+def image_similarities(own: OwnCases, *, sample: int = SAMPLE, seed: int = 0) -> dict[str, tuple[float, ...]]:
+    """What cases (the mean of their images) and single images find of other patients, ascending.
+
+    One case and image each of `sample` patients. Time O(sample · images · d).
+    """
+    rng = np.random.default_rng(seed)
+    chosen = own.sampled(sample, rng)
+    single = np.array([rng.choice(own.images_of(case)) for case in chosen], dtype=np.int64)
+    means = np.concatenate([mean_query(own.vectors[own.images_of(case)]) for case in chosen])
+    return {
+        WHOLE_CASE: own.similarities(means, chosen),
+        ONE_IMAGE: own.similarities(own.vectors[single], chosen),
+    }

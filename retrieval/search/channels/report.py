@@ -1,0 +1,36 @@
+"""The report text against the archive's reports: by words (BM25) and by meaning (the encoder's text tower)."""
+
+from __future__ import annotations
+
+from retrieval.arrays import Vectors
+from retrieval.search.channels.channel import Channel, ChannelRanking, Need, SearchMaterials
+from retrieval.search.understood_query import UnderstoodQuery
+
+
+class ReportChannel(Channel):
+    """Text to reports. Where the encoder has no text tower, words alone are compared."""
+
+    name = "report"
+    label = "reports"
+    needs = frozenset({Need.TEXT})
+    uses = frozenset({Need.TEXT_TOWER})
+    not_judged = (
+        "Similarity to reports is not judged: the same findings in another laboratory's words would be called not "
+        "comparable far too often."
+    )
+
+    def encode(self, query: UnderstoodQuery, materials: SearchMaterials) -> None:
+        return None
+
+    def rank(self, query: UnderstoodQuery, vector: Vectors | None, materials: SearchMaterials) -> ChannelRanking | None:
+        assert query.text is not None
+        reports, notes, meaning = materials.reports(), [], None
+        if materials.text_vector is not None:
+            if reports.without_vector:
+                counted = f"{reports.without_vector} of {len(reports.case_ids)} reports"
+                notes.append(f"{counted} are compared by their words alone: run `coin add` again to embed them.")
+            if reports.vectors is not None:
+                meaning = query.feedback.move_text(materials.text_vector, reports)
+        permitted = None if query.competing is None else materials.archive.case_ids(query.competing)
+        ranking = reports.rank(query.text.words, meaning, materials.report_rule, permitted=permitted)
+        return ChannelRanking(ranking, tuple(notes))

@@ -1,0 +1,38 @@
+"""A rectangle of a query's image."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from retrieval.errors import QueryError
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of an image, as fractions of its width and height: 0 is left and top, 1 right and bottom."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def __post_init__(self) -> None:
+        values = dataclasses.astuple(self)
+        ordered = 0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1
+        if not (all(math.isfinite(value) for value in values) and ordered):
+            raise QueryError(
+                f"The region {values} is none: left and top must lie below right and bottom, all from 0 to 1."
+            )
+
+    def cut(self, image: PIL.Image.Image) -> PIL.Image.Image:
+        """This part of the image, at least one pixel wide and high."""
+        left, top = int(self.left * image.width), int(self.top * image.height)
+        right = max(left + 1, round(self.right * image.width))
+        bottom = max(top + 1, round(self.bottom * image.height))
+        return image.crop((left, top, right, bottom))
