@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +22,18 @@ if TYPE_CHECKING:
     from index_store import CaseFilter
     from retrieval import Query
 
-CHANNELS: Final = ("image", "generated", "joint", "report")
+
+class _ChannelName(click.Choice[str]):
+    """A channel of the registry, which is loaded when it is needed: `coin --help` answers at once."""
+
+    def __init__(self) -> None:
+        self.case_sensitive = True
+
+    @cached_property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        from retrieval import CHANNELS
+
+        return tuple(CHANNELS)
 
 
 class _Region(click.ParamType):
@@ -51,6 +63,8 @@ class _Weight(click.ParamType):
     name = "CHANNEL=NUMBER"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from retrieval import CHANNELS
+
         channel, _, number = str(value).partition("=")
         wrong = f"'{value}' is not one of {', '.join(CHANNELS)} with a number, such as report=2"
         if channel not in CHANNELS:
@@ -76,7 +90,7 @@ class _Weight(click.ParamType):
 @click.option("--whole-image", is_flag=True, help="With --query: all of the image, and not its region.")
 @click.option("--without-seed", type=int, multiple=True, metavar="N", help="Drop the generated image of this seed.")
 @click.option("--asked-site", metavar="SITE", help="The site that generated images must show. [default: the report's]")
-@click.option("--channel", "channels", type=click.Choice(CHANNELS), multiple=True, help="Ask only this channel.")
+@click.option("--channel", "channels", type=_ChannelName(), multiple=True, help="Ask only this channel.")
 @click.option("--fusion", type=click.Choice(["rrf", "score"]), help="How channels are joined. [default: as measured]")
 @click.option("--weight", "weights", type=_Weight(), multiple=True, help="Weight of a channel in the fusion.")
 @click.option(

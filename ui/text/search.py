@@ -85,13 +85,10 @@ def _spread(system: SystemAgreement) -> str:
 
 
 def channel_name(channel: str) -> str:
-    """What people call a channel."""
-    return {
-        "image": "image",
-        "generated": "generated images",
-        "joint": "text to image",
-        "report": "reports",
-    }[channel]
+    """A channel's name for readers. The channels are loaded when the first name is wanted."""
+    from retrieval import channel_label
+
+    return channel_label(channel)
 
 
 def place_text(place: ChannelPlace) -> str:
