@@ -27,6 +27,9 @@ from .errors import ReaderStudyError as ReaderStudyError
 from .errors import RetrievalError as RetrievalError
 from .errors import SyntheticSetError as SyntheticSetError
 from .evaluation.evaluate import evaluate_archive as evaluate_archive
+from .evaluation.labels import Label as Label
+from .evaluation.labels import Precision as Precision
+from .evaluation.labels import precision_at_k as precision_at_k
 from .evaluation.results import Abstention as Abstention
 from .evaluation.results import ConfounderShare as ConfounderShare
 from .evaluation.results import Difference as Difference
@@ -90,9 +93,6 @@ from .search.results import SearchResult as SearchResult
 from .search.results import Timing as Timing
 from .search.saved_queries import SavedQueries as SavedQueries
 from .statistics.estimate import Estimate as Estimate
-from .statistics.estimate import Label as Label
-from .statistics.estimate import Precision as Precision
-from .statistics.estimate import precision_at_k as precision_at_k
 from .synthetic.dataset import SyntheticSet as SyntheticSet
 from .synthetic.dataset_card import card_text as card_text
 from .synthetic.layout import finish_set as finish_set

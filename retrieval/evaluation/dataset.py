@@ -12,7 +12,7 @@ import numpy as np
 from retrieval.arrays import Ints
 from retrieval.assessment.confounders import nuisance_codes
 from retrieval.errors import EvaluationError
-from retrieval.statistics.estimate import Label
+from retrieval.evaluation.labels import Label
 
 if TYPE_CHECKING:
     from index_store import Archive, Case

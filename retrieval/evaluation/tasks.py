@@ -10,8 +10,8 @@ import numpy as np
 
 from retrieval.arrays import Floats, Ints
 from retrieval.evaluation.dataset import LabelledCases
+from retrieval.evaluation.labels import Label
 from retrieval.language.vocabulary import vocabulary
-from retrieval.statistics.estimate import Label
 
 Gain = Callable[[Label, Label], float]
 """Graded relevance: what a result (second) is worth to a query (first), from 0. Called only with two labels of one site

@@ -1,4 +1,4 @@
-"""Means over categories, so that a frequent one does not drown the rare, with intervals from resampled patients."""
+"""Means over categories, so that rare ones count as much as frequent ones, with intervals from resampled patients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.arrays import Floats, Ints
-from retrieval.statistics.estimate import CONFIDENCE, RESAMPLES, Estimate
+from retrieval.statistics.estimate import RESAMPLES, Estimate, percentile_estimate
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -18,37 +18,37 @@ if TYPE_CHECKING:
 Numbers = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 
 PORTIONS: Final = 10
-"""Portions of the draws: 10,000 patients then take 16 MB at a time beside the 40 MB of their weights."""
+"""Portions of the resamples: 10,000 patients then take 16 MB at a time beside the 40 MB of their weights."""
 
 
 @dataclass(frozen=True, eq=False)
 class Average:
-    """An average, and what it was in each draw."""
+    """An average, and its value in each resample."""
 
     mean: float
-    draws: Floats
+    resamples: Floats
 
     @property
     def estimate(self) -> Estimate:
-        """With the percentile interval of its draws."""
-        return _estimate(self.mean, self.draws)
+        """With the percentile interval of its resamples."""
+        return percentile_estimate(self.mean, self.resamples)
 
     def minus(self, other: Average) -> Estimate:
-        """The difference from another average of the same instance, in the same draws: a paired comparison, whose
+        """The difference from another average of the same bootstrap, in the same resamples: a paired comparison, whose
         interval is the narrower the more the two agree on which queries are hard.
         """
-        return _estimate(self.mean - other.mean, self.draws - other.draws)
+        return percentile_estimate(self.mean - other.mean, self.resamples - other.resamples)
 
 
 class MacroBootstrap:
     """Macro averages of q queries of c categories, and their 95 % intervals.
 
-    Cases of one patient are no independent evidence, so whole patients are drawn with replacement (the cluster
+    Cases of one patient are no independent evidence, so whole patients are resampled with replacement (the cluster
     bootstrap; Field and Welsh 2007), 2000 times, and the percentiles taken (Efron 1979). Every average made by one
-    instance sees the same draws. A category that a draw holds no query of has no part in that draw's average.
+    instance sees the same resamples. A category that has no query in a resample has no part in that resample's average.
 
-    All averages here are of ratios whose numerator and denominator add up over patients, so that a draw is a
-    product of how often each patient was drawn with a table of patients by categories: O(2000 q) an average.
+    All averages here are of ratios whose numerator and denominator add up over patients, so that resampling is a
+    product of how often each patient occurs with a table of patients by categories: O(2000 q) an average.
     """
 
     def __init__(self, patients: Ints, classes: Ints, categories: int, *, seed: int = 0) -> None:
@@ -57,68 +57,70 @@ class MacroBootstrap:
         self._class = classes
         self._shape = (categories, len(known))
         rng = np.random.default_rng(seed)
-        self._weights = np.empty((RESAMPLES, len(known)), dtype=np.uint16)  # how often each patient was drawn
-        for draw in self._weights:
-            draw[:] = np.bincount(rng.integers(len(known), size=len(known)), minlength=len(known))
-        self._asked = np.bincount(classes, minlength=categories)
+        self._weights = np.empty((RESAMPLES, len(known)), dtype=np.uint16)  # how often each patient occurs
+        for weights in self._weights:
+            weights[:] = np.bincount(rng.integers(len(known), size=len(known)), minlength=len(known))
+        self._queries = np.bincount(classes, minlength=categories)
 
     def mean(self, values: Mapping[str, Floats], parts: Sequence[Ints]) -> dict[str, list[Average]]:
-        """By name, for each part (int[.], its categories): the mean over its categories of the queries' mean of
-        float[q].
+        """Macro means of values float[q] by name: for each part, int[.] of categories, the mean over these of the mean
+        of each one's queries.
         """
-        asked = self._table(self._class, np.ones(len(self._class)))
-        tables = {name: self._table(self._class, value) for name, value in values.items()}
-        return self._averages(tables, dict.fromkeys(tables, asked), parts)
+        queries = self._table(self._class, np.ones(len(self._class)))
+        sums = {name: self._table(self._class, value) for name, value in values.items()}
+        return self._averages(sums, dict.fromkeys(sums, queries), parts)
 
     def f1(self, predicted: Mapping[str, Ints], parts: Sequence[Ints]) -> dict[str, list[Average]]:
-        """By name, for each part: the mean over its categories of F1 = 2 TP / (times true + times predicted), of
-        the category predicted for each query, int[q].
+        """Macro-F1 of predicted categories int[q] by name: for each part the mean over its categories of
+        F1 = 2 TP / (times true + times predicted).
         """
-        above, below = {}, {}
-        both = np.concatenate([self._patient, self._patient])
+        numerators, denominators = {}, {}
+        twice = np.concatenate([self._patient, self._patient])
         for name, guess in predicted.items():
-            above[name] = self._table(self._class, 2.0 * (guess == self._class))
-            below[name] = self._table(np.concatenate([self._class, guess]), np.ones(len(both)), both)
-        return self._averages(above, below, parts)
+            numerators[name] = self._table(self._class, 2.0 * (guess == self._class))
+            denominators[name] = self._table(np.concatenate([self._class, guess]), np.ones(len(twice)), twice)
+        return self._averages(numerators, denominators, parts)
 
     def expected_mean(self, values: Floats, parts: Sequence[Ints]) -> list[Estimate]:
-        """As `mean`, of expectations: they are what they are, and have no interval."""
+        """As `mean`, of expectations float[q]: they are no sample, and have no interval."""
         sums = np.bincount(self._class, values, self._shape[0]).astype(np.float64)
-        return [_exact(sums, self._asked, part) for part in parts]
+        return [_exact(sums, self._queries, part) for part in parts]
 
     def expected_f1(self, predicted: Ints, parts: Sequence[Ints]) -> list[Estimate]:
         """As `f1`, averaged over r random predictions, int[r, q]; without an interval."""
         means = np.zeros(len(parts))
         for guess in predicted:
             hits = np.bincount(self._class[guess == self._class], minlength=self._shape[0])
-            below = self._asked + np.bincount(guess, minlength=self._shape[0])
-            means += [_exact(2 * hits, below, part).mean for part in parts]
+            denominator = self._queries + np.bincount(guess, minlength=self._shape[0])
+            means += [_exact(2 * hits, denominator, part).mean for part in parts]
         return [Estimate(mean, mean, mean) for mean in (means / len(predicted)).tolist()]
 
     def _table(self, classes: Ints, values: Floats, patients: Ints | None = None) -> csr_array:
         """Sums of the values, float[categories, patients]: most are of few categories a patient, so it is sparse."""
         from scipy.sparse import csr_array
 
-        rows = self._patient if patients is None else patients
-        return csr_array((values, (classes, rows)), shape=self._shape)
+        columns = self._patient if patients is None else patients
+        return csr_array((values, (classes, columns)), shape=self._shape)
 
     def _averages(
-        self, above: Mapping[str, csr_array], below: Mapping[str, csr_array], parts: Sequence[Ints]
+        self, numerators: Mapping[str, csr_array], denominators: Mapping[str, csr_array], parts: Sequence[Ints]
     ) -> dict[str, list[Average]]:
-        asked = self._drawn([self._table(self._class, np.ones(len(self._class)))])[0] > 0
-        drawn_above, drawn_below = self._drawn(list(above.values())), self._drawn(list(below.values()))
-        made: dict[str, list[Average]] = {name: [] for name in above}
-        for name, sums, whole in zip(above, drawn_above, drawn_below, strict=True):
-            ratios = _divided(sums, whole)
+        occurs = self._resampled([self._table(self._class, np.ones(len(self._class)))])[0] > 0
+        resampled = zip(
+            self._resampled(list(numerators.values())), self._resampled(list(denominators.values())), strict=True
+        )
+        averages: dict[str, list[Average]] = {name: [] for name in numerators}
+        for name, (numerator, denominator) in zip(numerators, resampled, strict=True):
+            ratios = _divided(numerator, denominator)
             for part in parts:
-                counted = asked[part].sum(axis=0)
-                draws = (ratios[part] * asked[part]).sum(axis=0)[counted > 0] / counted[counted > 0]
-                mean = _exact(above[name].sum(axis=1), below[name].sum(axis=1), part).mean
-                made[name].append(Average(mean, draws))
-        return made
+                counted = occurs[part].sum(axis=0)
+                means = (ratios[part] * occurs[part]).sum(axis=0)[counted > 0] / counted[counted > 0]
+                mean = _exact(numerators[name].sum(axis=1), denominators[name].sum(axis=1), part).mean
+                averages[name].append(Average(mean, means))
+        return averages
 
-    def _drawn(self, tables: Sequence[csr_array]) -> Numbers:
-        """The tables' sums in each draw, float[tables, categories, 2000].
+    def _resampled(self, tables: Sequence[csr_array]) -> Numbers:
+        """The tables' sums over patients in each resample, float[tables, categories, 2000].
 
         In double precision, which the weights are not kept in; all tables at once, so that they are converted once.
         """
@@ -132,16 +134,11 @@ class MacroBootstrap:
         return np.concatenate(portions, axis=1).reshape(len(tables), self._shape[0], RESAMPLES)
 
 
-def _estimate(mean: float, draws: Floats) -> Estimate:
-    tail = (1 - CONFIDENCE) / 2 * 100
-    low, high = np.percentile(draws, [tail, 100 - tail])
-    return Estimate(mean, float(low), float(high))
-
-
-def _exact(above: Numbers, below: Numbers, part: Ints) -> Estimate:
-    mean = float(_divided(above[part], below[part]).mean())
+def _exact(numerators: Numbers, denominators: Numbers, part: Ints) -> Estimate:
+    mean = float(_divided(numerators[part], denominators[part]).mean())
     return Estimate(mean, mean, mean)
 
 
-def _divided(above: Numbers, below: Numbers) -> Floats:
-    return np.divide(above, below, out=np.zeros(np.shape(above)), where=below > 0)
+def _divided(numerators: Numbers, denominators: Numbers) -> Floats:
+    """Their quotients, 0 where the denominator is 0."""
+    return np.divide(numerators, denominators, out=np.zeros(np.shape(numerators)), where=denominators > 0)

@@ -1,42 +1,12 @@
-"""Precision at k against a random order that is really drawn, and the interval's behaviour."""
+"""Intervals of means and shares: against simulation, and against statsmodels."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from statsmodels.stats.proportion import proportion_confint
 
-from retrieval import Label, precision_at_k
-from retrieval.statistics.estimate import bootstrap_mean
-
-A1, A2, B1 = Label("cervix", "HSIL"), Label("cervix", "NILM"), Label("thyroid", "HSIL")
-
-
-def test_precision_by_hand() -> None:
-    measured = precision_at_k([A1, B1], [[A1, A2, B1, A1], [A1, B1]], [A1, A2, B1, B1], k=4)
-    assert measured.site.mean == pytest.approx((3 / 4 + 1 / 4) / 2)
-    assert measured.site_category.mean == pytest.approx((2 / 4 + 1 / 4) / 2)
-    assert measured.chance_site == pytest.approx(1 / 2)
-    assert measured.chance_site_category == pytest.approx((1 / 4 + 2 / 4) / 2)
-    assert measured.queries == 2
-
-
-def test_the_same_category_of_another_site_is_not_relevant() -> None:
-    assert precision_at_k([A1], [[B1]], [B1], k=1).site_category.mean == 0
-
-
-def test_only_the_first_k_count() -> None:
-    assert precision_at_k([A1], [[A2, A1, A1]], [A1], k=1).site_category.mean == 0
-
-
-@pytest.mark.parametrize("k", [3, 50])
-def test_chance_is_what_random_orders_reach(k: int) -> None:
-    rng = np.random.default_rng(1)
-    archive = [Label(f"site {i % 4}", f"category {i % 12}") for i in range(30)]
-    queries = [archive[i] for i in rng.integers(30, size=4000)]
-    results = [[archive[i] for i in rng.permutation(30)[:k]] for _ in queries]
-    measured = precision_at_k(queries, results, archive, k=k)
-    assert measured.chance_site == pytest.approx(measured.site.mean, abs=0.01)
-    assert measured.chance_site_category == pytest.approx(measured.site_category.mean, abs=0.01)
+from retrieval.statistics.estimate import bootstrap_mean, exact_interval
 
 
 def test_the_interval_covers_the_true_mean_about_95_times_in_100() -> None:
@@ -56,7 +26,6 @@ def test_an_estimate_reads_as_mean_and_interval() -> None:
     assert str(bootstrap_mean(np.ones(5))) == "1.000 [1.000, 1.000]"
 
 
-@pytest.mark.parametrize(("queries", "archive", "k"), [([], [A1], 1), ([A1], [], 1), ([A1], [A1], 0)])
-def test_nothing_to_average_is_refused(queries: list[Label], archive: list[Label], k: int) -> None:
-    with pytest.raises(ValueError, match="at least"):
-        precision_at_k(queries, [[] for _ in queries], archive, k=k)
+@pytest.mark.parametrize(("times", "n"), [(0, 7), (1, 7), (3, 7), (7, 7), (0, 1), (40, 200)])
+def test_the_exact_interval_is_that_of_statsmodels(times: int, n: int) -> None:
+    assert exact_interval(times, n) == pytest.approx(proportion_confint(times, n, alpha=0.05, method="beta"))
