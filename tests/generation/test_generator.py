@@ -67,7 +67,7 @@ class TestImages:
         generation = generator.generate(REPORT, n=3, seed=40, preset=QUICK)
         assert [image.provenance.seed for image in generation.images] == [40, 41, 42]
         assert generation.report == REPORT
-        assert generation.prompts.prompt.text == REPORT
+        assert generation.prompt.text == REPORT
         assert generation.seconds > 0
         image = generation.images[0]
         assert (image.image.mode, image.image.size, image.path, image.cached) == ("RGB", (64, 64), None, False)

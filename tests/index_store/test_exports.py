@@ -17,7 +17,7 @@ def test_every_listed_name_is_there() -> None:
     for name in index_store.__all__:
         assert getattr(index_store, name).__name__ == name
     assert dir(index_store) == index_store.__all__
-    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+    with pytest.raises(AttributeError, match="No index_store attribute Nothing"):
         index_store.Nothing  # noqa: B018
 
 
