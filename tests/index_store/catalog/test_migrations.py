@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from index_store import Archive, NewerArchiveError, NotAnArchiveError, OutdatedArchiveError, StorageError
-from index_store.catalog import migrations as module
+from index_store.catalog.databases import migrations as module
 from index_store.catalog.models import Base
 from tests.index_store.archive_builders import FINGERPRINT, embed_reports, everything, reports_embedded, vector_of
 
