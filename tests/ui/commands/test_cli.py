@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_help_loads_nothing_heavy() -> None:
-    """In a process of its own: of what is installed, click, lazy_loader and Pillow alone, which makes it quick (0.2 s)."""
+    """In a process of its own: only click, lazy_loader and Pillow are loaded beside ours (0.2 s)."""
     program = (
         "import sys\n"
         "before = set(sys.modules)\n"
