@@ -46,7 +46,13 @@ def test_the_wheel_holds_the_code_the_view_and_the_starter(wheel: Path) -> None:
     expected |= {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
-        for ending in ("py", "pyi", "toml", "typed")  # wordings, vocabulary and fusion rules are data of the package
+        for ending in (
+            "py",
+            "pyi",
+            "toml",
+            "jinja",
+            "typed",
+        )  # wordings, vocabulary and fusion rules are data of the package
         for path in (ROOT / package).rglob(f"*.{ending}")
     }
     training = {name for name in expected if "/training/starter/" in name}
