@@ -1,4 +1,4 @@
-"""What the audit log keeps of a query and its answer: fingerprints and numbers, no word of a report.
+"""The events of an audit log: fingerprints and numbers of a query and its results, no word of a report.
 
 Cases and images are named by their ids in the archive, which are never used again; keys may be accession numbers.
 """
@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 
 
 def query_sha256(query: Query) -> str:
-    """SHA-256, in hex, of the query as it is saved (`query_to_dict`, keys sorted): equal for equal queries. It hides
-    the words, but whoever guesses the whole query can tell that it was this one."""
+    """SHA-256, in hex, of the query as it is saved (`query_to_dict`, keys sorted): equal for equal queries.
+
+    It hides the words, but whoever guesses the whole query can confirm the guess.
+    """
     return hashlib.sha256(json.dumps(query_to_dict(query), sort_keys=True).encode()).hexdigest()
 
 
 def query_event(query: Query) -> dict[str, Any]:
-    """What is known of a query before it is answered."""
+    """The fields of a query, before it is run."""
     return {"query": query_sha256(query), "kind": query.kind, "software": _software()}
 
 
 def result_event(archive: Archive, result: SearchResult) -> dict[str, Any]:
-    """What is known of an answer: the versions that gave it, and what it shows.
+    """The fields of a result: the versions that it was made with, and what it shows.
 
     `revision` is the archive's, which grows with every change that a search could see: records and index alike.
     """
@@ -43,7 +45,7 @@ def result_event(archive: Archive, result: SearchResult) -> dict[str, Any]:
         "revision": archive.revision,
         "encoder": result.fingerprint,
         "generator": None if made is None else {"base": made.model_fingerprint, "lora": made.lora_fingerprint},
-        "channels": [answer.channel for answer in result.channels],
+        "channels": [channel.channel for channel in result.channels],
         "asked_by_cases": [archive.case(key).id for key in by_case],
         "cases": [ranked.case.id for ranked in result.cases],
         "images": [ranked.image.id for ranked in result.cases],
@@ -51,12 +53,12 @@ def result_event(archive: Archive, result: SearchResult) -> dict[str, Any]:
 
 
 def categories_event(gallery: Gallery) -> dict[str, Any]:
-    """The cases that a comparison by category shows."""
+    """The fields of a comparison by category: the cases that it shows."""
     return {"cases": sorted({ranked.case.id for row in gallery.rows for ranked in row.cases})}
 
 
 def cases_event(cases: Iterable[Case]) -> dict[str, Any]:
-    """Cases whose whole record was shown."""
+    """The fields of a view of whole cases: which these are."""
     return {"cases": [case.id for case in cases]}
 
 

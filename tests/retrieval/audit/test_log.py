@@ -35,15 +35,12 @@ def lines(log: AuditLog) -> list[bytes]:
 
 def age(log: AuditLog, count: int, days: int = 400) -> None:
     """Write the log anew as if its first `count` events were old (a whole chain: what its owner can do)."""
-    from retrieval.audit import audit_log
-
     events = list(log.events())
     log.path.unlink()
-    stamps = [datetime.now(UTC) - timedelta(days=days if i < count else 0) for i in range(len(events))]
-    with pytest.MonkeyPatch.context() as patch:
-        for event, stamp in zip(events, stamps, strict=True):
-            patch.setattr(audit_log, "_now", lambda stamp=stamp: audit_log._written(stamp))
-            log.record(**{k: v for k, v in event.items() if k not in ("seq", "time", "previous", "hash")})
+    for number, event in enumerate(events):
+        moment = datetime.now(UTC) - timedelta(days=days if number < count else 0)
+        fields = {key: value for key, value in event.items() if key not in ("seq", "time", "previous", "hash")}
+        AuditLog(log.path.parent, log.path.stem, clock=lambda moment=moment: moment).record(**fields)
 
 
 def test_events_are_kept_in_order_and_chained(log: AuditLog) -> None:
@@ -106,7 +103,7 @@ def test_a_cut_or_rewritten_log_shows_against_a_noted_event(log: AuditLog) -> No
 
 
 @pytest.mark.parametrize("kept", [1, 20, -2])
-def test_a_write_that_a_crash_cut_short_is_told_of(log: AuditLog, kept: int) -> None:
+def test_a_write_that_a_crash_cut_short_is_reported(log: AuditLog, kept: int) -> None:
     whole = lines(log)
     log.path.write_bytes(b"".join(whole[:-1]) + whole[-1][:kept])
     assert "cut short by a crash" in log.verify().notes[0]
