@@ -1,4 +1,4 @@
-"""The two words that stand on every image that shows no patient, and how a file says the same."""
+"""The labels on every image that shows no patient, and how they are read from a file's metadata."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PHANTOM: Final = "PHANTOM"
 _KEYWORDS: Final = {"coin-provenance": SYNTHETIC, "coin-phantom": PHANTOM}
 
 
-def mark_of(data: bytes) -> str:
-    """SYNTHETIC or PHANTOM where the bytes of an image file say that the image is one, else the empty string."""
+def image_label(data: bytes) -> str:
+    """SYNTHETIC or PHANTOM where the metadata of an image file (PNG text chunks) say so, else the empty string."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            return next((mark for keyword, mark in _KEYWORDS.items() if keyword in image.info), "")
+            return next((label for keyword, label in _KEYWORDS.items() if keyword in image.info), "")
     except (OSError, SyntaxError, ValueError):  # no PNG, or a damaged one
         return ""

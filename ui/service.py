@@ -1,7 +1,7 @@
-"""What the command line and the view ask of the rooms below: one archive, one encoder, one generator.
+"""What the command line and the view need of the packages below: an archive, an encoder, a generator.
 
-Each is opened when first needed, so that showing a case loads no model. One service is shared by the threads of a
-view's sessions.
+Each is opened when first needed, so that showing a case loads no model. The threads of a view's sessions share one
+service.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ Progress = Callable[[int, int], None]
 class Service:
     """Search and cases for one set of settings.
 
-    Where the settings name an audit log, every answer and every case opened is on it before it is returned; where it
-    cannot be written, `AuditError` takes the answer's place. `user` is who asks; by default this process's account.
+    Where the settings name an audit log, every result and every case opened is recorded before it is returned; where
+    the log cannot be written, `AuditError` is raised instead. `user` searches, by default this process's account.
     """
 
-    def __init__(self, settings: Settings, *, place: str = "command line") -> None:
+    def __init__(self, settings: Settings, *, interface: str = "command line") -> None:
         self.settings = settings
-        self._place = place
+        self._interface = interface
         # cached_property takes no lock of its own: two sessions that start together must not load a model twice.
         self._opening = threading.RLock()
 
     def close(self) -> None:
-        """Let go of the archive, and with it of connections to servers."""
+        """Close the archive, and with it connections to servers."""
         with self._opening:
             archive = self.__dict__.pop("_archive", None)
             if archive is not None:
@@ -63,22 +63,25 @@ class Service:
 
     @property
     def encoder(self) -> Encoder:
+        """The encoder that the settings name."""
         with self._opening:
             return self._encoder
 
     @property
     def generator(self) -> CoinGenerator:
+        """The generator that the settings name, with its cache."""
         with self._opening:
             return self._generator
 
     @property
     def cases(self) -> CaseSearch:
+        """The search over the archive."""
         with self._opening:
             return self._search
 
     @property
     def rules(self) -> Mapping[str, FusionRule]:
-        """How channels are joined: the rules that ship, and those of the settings' file in their place."""
+        """The fusion rules that ship, replaced by those of the settings' file."""
         from retrieval import default_rules, read_rules
 
         named = {} if self.settings.rules is None else read_rules(Path(self.settings.rules))
@@ -91,8 +94,8 @@ class Service:
 
         return SavedQueries(self.settings.queries_folder / self.archive.uuid)
 
-    def ask(self, query: Query, *, progress: Progress | None = None, user: str = "") -> SearchResult:
-        """The answer to a query. `progress` counts the steps of generating images."""
+    def search(self, query: Query, *, progress: Progress | None = None, user: str = "") -> SearchResult:
+        """The result of a query. `progress` counts the steps of generating images."""
         from retrieval import query_event, result_event
 
         try:
@@ -105,7 +108,7 @@ class Service:
         return result
 
     def case(self, key: str, *, user: str = "") -> Case:
-        """A case with its report and images, opened by somebody. Raises `index_store.CaseNotFoundError`."""
+        """A case with its report and images, recorded as opened. Raises `index_store.CaseNotFoundError`."""
         from retrieval import cases_event
 
         case = self.archive.case(key)
@@ -120,10 +123,10 @@ class Service:
 
     def _record(self, event: str, user: str, fields: Callable[[], dict[str, Any]]) -> None:
         if self.settings.audit is not None and self.audit_log is not None:
-            self.audit_log.record(event, user=user or account(), place=self._place, **fields())
+            self.audit_log.record(event, user=user or account(), place=self._interface, **fields())
 
-    def neighbourhood(self, result: SearchResult) -> Neighbourhood:
-        """What is to be known of a result's neighbourhood. The first call reads and calibrates the archive."""
+    def diagnose(self, result: SearchResult) -> Neighbourhood:
+        """The diagnostics of a result. The first call reads and calibrates the archive."""
         return self.neighbourhoods.of(result)
 
     def gallery(self, result: SearchResult, *, m: int = 4, user: str = "") -> Gallery | None:
@@ -137,12 +140,13 @@ class Service:
 
     @property
     def neighbourhoods(self) -> Neighbourhoods:
+        """Diagnostics and the nearest of each category, calibrated on the archive."""
         with self._opening:
             return self._neighbourhoods
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds of the images that the settings ask for."""
+        """The seeds of a query's images, by the settings."""
         return tuple(range(self.settings.seed, self.settings.seed + self.settings.n_images))
 
     @cached_property
@@ -196,7 +200,7 @@ def account() -> str:
 
 
 def open_archive(path: str | Path, *, read_only: bool = False) -> Archive:
-    """The archive in the folder `path`; NoArchiveError, with the way out, where there is nothing."""
+    """The archive in the folder `path`; raises NoArchiveError where there is nothing."""
     from index_store import Archive
 
     path = Path(path)
@@ -209,7 +213,7 @@ def open_archive(path: str | Path, *, read_only: bool = False) -> Archive:
 
 
 def make_generator(settings: Settings, *, cached: bool = True) -> CoinGenerator:
-    """The generator that the settings name, with the cache of generated images unless what it draws is kept anyway."""
+    """The generator that the settings name. `cached=False` where the caller keeps the images itself."""
     from generation import CoinGenerator, GenerationCache
 
     cache = GenerationCache(settings.cache_folder, max_bytes=settings.cache_mb << 20) if cached else None

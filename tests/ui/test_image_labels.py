@@ -9,21 +9,21 @@ from PIL import Image
 
 from generation.phantom import phantom_cases, write_phantoms
 from tests.ui.conftest import coin
-from ui.image_labels import PHANTOM, SYNTHETIC, mark_of
-from ui.pictures.pictures import png_bytes
+from ui.image_labels import PHANTOM, SYNTHETIC, image_label
+from ui.pictures.sizes import png_bytes
 
 
 def test_files_of_this_project_are_recognised(environment: dict[str, str], tmp_path: Path) -> None:
     assert coin("generate", "--text", "Benign.", "--n-images", "1", "--out", tmp_path / "made").exit_code == 0
     (made,) = (tmp_path / "made").iterdir()
-    assert mark_of(made.read_bytes()) == SYNTHETIC
+    assert image_label(made.read_bytes()) == SYNTHETIC
     write_phantoms(tmp_path, phantom_cases(1), size=32)
     (drawn,) = (tmp_path / "images").iterdir()
-    assert mark_of(drawn.read_bytes()) == PHANTOM
+    assert image_label(drawn.read_bytes()) == PHANTOM
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"nothing", png_bytes(Image.new("RGB", (8, 8))), b"\x89PNG\r\n\x1a\n" + bytes(40)]
 )
 def test_other_files_carry_no_mark(data: bytes) -> None:
-    assert mark_of(data) == ""
+    assert image_label(data) == ""

@@ -79,12 +79,12 @@ def run_demo(folder: Path, settings: Settings) -> Demo:
 
     asked = held_out(*REPORT_QUERY)
     with progress("Generating", unit="steps") as draw:
-        by_report = service.ask(
+        by_report = service.search(
             Query(text=asked.report, seeds=service.seeds, preset=settings.preset, k=settings.k), progress=draw
         )
     shown = write_phantoms(folder / "query", [held_out(*IMAGE_QUERY)]).parent / "images"
     query = next(shown.glob("*.png"))
-    by_image = service.ask(Query(image=query.read_bytes(), label=query.name, k=settings.k))
+    by_image = service.search(Query(image=query.read_bytes(), label=query.name, k=settings.k))
 
     images = _save_generated(by_report, folder / "generated")
     with Image.open(query) as picture:

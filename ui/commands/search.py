@@ -144,16 +144,16 @@ def search(
     if save is not None:
         service.queries.save(save, query, replace=replace)
     with progress("Generating", unit="steps") as draw:
-        result = service.ask(query, progress=draw)
-    neighbourhood = service.neighbourhood(result) if result.cases else None
+        result = service.search(query, progress=draw)
+    diagnostics = service.diagnose(result) if result.cases else None
     gallery = service.gallery(result, m=by_category) if by_category and result.cases else None
     if as_json:
         from retrieval import to_json
 
-        echo(to_json(result, neighbourhood, gallery))
+        echo(to_json(result, diagnostics, gallery))
     else:
         rows = gallery_text(gallery) if by_category and result.cases else ""
-        echo(search_text(result, neighbourhood, rows))
+        echo(search_text(result, diagnostics, rows))
 
 
 def _query(

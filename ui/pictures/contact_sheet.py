@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from retrieval import RESEARCH_USE
-from ui.pictures.pictures import fitted
+from ui.pictures.sizes import fitted
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont

@@ -55,11 +55,11 @@ def neighbourhood_text(neighbourhood: Neighbourhood) -> str:
         lines.append(f"By {channel_name(judged.channel)}: {judged.words}")
     # That reports are not judged stands in the documentation; this one can be helped.
     lines += [f"Not judged: {one.reason}" for one in neighbourhood.not_judged if one.channel != "report"]
-    lines += _nuisance(neighbourhood.nuisance)
+    lines += _confounders(neighbourhood.nuisance)
     return "\n".join(wrapped(line) for line in lines)
 
 
-def _nuisance(audit: NuisanceAudit) -> list[str]:
+def _confounders(audit: NuisanceAudit) -> list[str]:
     """What the hits share that should not matter: all in a line, and in a sentence what is more than chance."""
     if not audit.shares:
         return []
@@ -68,11 +68,11 @@ def _nuisance(audit: NuisanceAudit) -> list[str]:
         f"{share.field} '{share.value}' {share.hits} of {share.of} ({share.expected_at_sites:.1f} by chance)"
         for share in audit.shares
     )
-    striking = [share.words for share in audit.shares if is_striking(share)]
-    return [f"{whose}, where it should not matter: {shares}.", *striking]
+    exceeding = [share.words for share in audit.shares if exceeds_chance(share)]
+    return [f"{whose}, where it should not matter: {shares}.", *exceeding]
 
 
-def is_striking(share: NuisanceShare) -> bool:
+def exceeds_chance(share: NuisanceShare) -> bool:
     """Whether chance, among cases of the same sites, would bring as many in fewer than one search of a hundred."""
     return share.tail_at_sites < 0.01
 
@@ -91,7 +91,7 @@ def channel_name(channel: str) -> str:
     return channel_label(channel)
 
 
-def place_text(place: ChannelPlace) -> str:
+def rank_text(place: ChannelPlace) -> str:
     """Where a channel puts a case: "reports #3", or "reports –" where it is beyond the channel's first places."""
     return f"{channel_name(place.channel)} {'–' if place.rank is None else f'#{place.rank}'}"
 
@@ -137,7 +137,7 @@ def _ranked(ranked: RankedCase) -> str:
         head += f"  (+{ranked.other_images} more images of this patient)"
     line = facts(case, stain=image.stain, preparation=image.preparation)
     if len(ranked.places) > 1:
-        line += f"\n    {' · '.join(place_text(place) for place in ranked.places)}"
+        line += f"\n    {' · '.join(rank_text(place) for place in ranked.places)}"
         if ranked.alone:
             line += f"  (only {channel_name(ranked.alone)})"
     return f"{head}\n    {line}\n{wrapped(case.report, indent='    ')}"

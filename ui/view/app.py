@@ -1,4 +1,4 @@
-"""The entry script of the view: pages, the research-use banner, and what is wrong with the archive, if anything."""
+"""The entry script of the view: its pages, the research-use banner, and an error where the archive cannot be read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import streamlit as st
 from retrieval import RESEARCH_USE
 from ui.settings import Settings
 from ui.view.escape import escape
-from ui.view.reading.reading_state import studies
-from ui.view.state import guarded, service
+from ui.view.reading.session import studies
+from ui.view.session import guarded, service
 
 # Streamlit leaves 80 px around the page, sets headings large and captions pale, and stacks columns only on telephones.
 STYLE: Final = """<style>
@@ -25,19 +25,19 @@ h3 { font-size: 1.2rem !important; }
 SIDEBAR: Final = 240  # pixels
 
 ABOUT: Final = "It finds similar cases and shows their reports."
-READING_PAGE: Final = "reading/reading_page.py"
+READING_PAGE: Final = "reading/page.py"
 
 st.set_page_config(page_title="COIN retrieval", layout="wide", initial_sidebar_state=SIDEBAR)
 st.html(STYLE)
-alone, _ = guarded(lambda: Settings.from_env().reading_only == "yes")
-reading = st.Page(READING_PAGE, title="Blinded reading", url_path="reading", visibility="hidden")
+study_only, _ = guarded(lambda: Settings.from_env().reading_only == "yes")
+reading = st.Page(READING_PAGE, title="Blinded reader study", url_path="reading", visibility="hidden")
 page = st.navigation(
     [
-        # The default page has no path of its own, and a link to /reading is to lead somewhere in both views.
-        st.Page(READING_PAGE, title="Blinded reading", default=True, url_path="start"),
+        # The default page has no path of its own; a link to /reading must work in both views.
+        st.Page(READING_PAGE, title="Blinded reader study", default=True, url_path="start"),
         reading,
     ]
-    if alone
+    if study_only
     else [
         st.Page("search_page.py", title="Search", default=True),
         st.Page("case_page.py", title="Case", url_path="case", visibility="hidden"),
@@ -45,9 +45,9 @@ page = st.navigation(
     ],
     position="hidden",
 )
-about = "Generated images are among those shown here." if alone or page == reading else ABOUT
+about = "Generated images are among those shown here." if study_only or page == reading else ABOUT
 st.warning(f"**{RESEARCH_USE}** {about}", icon=":material/science:")
-if alone:
+if study_only:
     page.run()
     st.stop()
 status, problem = guarded(lambda: service().archive.status())
@@ -59,5 +59,5 @@ else:
         st.text(f"{status.name or status.path.name}\n{status.cases} cases, {status.images} images")
         if studies():
             st.page_link("search_page.py", label="Search")
-            st.page_link(READING_PAGE, label="Blinded reading")
+            st.page_link(READING_PAGE, label="Blinded reader study")
     page.run()

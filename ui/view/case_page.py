@@ -1,4 +1,4 @@
-"""The page of one case: all its images, the full report, and what is known of it."""
+"""The page of one case: all its images, the full report, and its metadata."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from ui.pictures.pictures import PAGE
+from ui.pictures.sizes import PAGE
 from ui.text.case import particular
 from ui.view.escape import escape
 from ui.view.pictures import show_image
-from ui.view.state import ask_by_case, guarded, opened_case
+from ui.view.session import guarded, opened_case, query_by_case
 
 if TYPE_CHECKING:
     from index_store import Case
@@ -19,25 +19,25 @@ SEARCH_PAGE: Final = "search_page.py"
 IMAGES_AT_ONCE: Final = 12
 
 
-def draw_case(case: Case) -> None:
-    """Images on the left, report and details on the right."""
+def show_case(case: Case) -> None:
+    """Show images on the left, report and details on the right."""
     st.subheader(f"Case {escape(case.key)}", anchor=False)
     left, right = st.columns([1.4, 1], gap="medium")
     with left, st.container(key="wide"):
-        _draw_images(case)
+        _show_images(case)
     with right, st.container(key="narrow"):
         with st.container(horizontal=True):
-            if st.button("Find similar cases", type="primary", on_click=ask_by_case, args=(case.key,)):
+            if st.button("Find similar cases", type="primary", on_click=query_by_case, args=(case.key,)):
                 st.switch_page(SEARCH_PAGE)
             if st.button("Back to the search"):
                 st.switch_page(SEARCH_PAGE)
         st.markdown("**Report**")
         st.text(case.report)
         st.markdown("**Details**")
-        _draw_details(case)
+        _show_details(case)
 
 
-def _draw_details(case: Case) -> None:
+def _show_details(case: Case) -> None:
     rows = {
         "Site": particular(case, "site"),
         "Reporting system": particular(case, "system"),
@@ -56,7 +56,7 @@ def _draw_details(case: Case) -> None:
             text.text(value)
 
 
-def _draw_images(case: Case) -> None:
+def _show_images(case: Case) -> None:
     total = len(case.images)
     start = 0
     if total > IMAGES_AT_ONCE:
@@ -86,4 +86,4 @@ else:
         st.error(escape(problem))
         st.page_link(SEARCH_PAGE, label="Go to the search")
     else:
-        draw_case(found)
+        show_case(found)

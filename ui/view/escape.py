@@ -1,6 +1,6 @@
-"""Untrusted text where Streamlit would read Markdown: labels, captions, messages.
+"""Escaping of untrusted text where Streamlit renders Markdown: labels, captions, messages.
 
-`st.text` shows text as it is and is used for reports. Buttons and alerts know only Markdown, so names and messages
+`st.text` shows text as it is and is used for reports. Buttons and alerts render Markdown only, so names and messages
 are escaped for them.
 """
 

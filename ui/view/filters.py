@@ -1,4 +1,4 @@
-"""The sidebar: which cases may answer, and how many."""
+"""The sidebar: filters on the cases that a search may return, and their number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from ui.view.state import service
+from ui.view.session import service
 
 if TYPE_CHECKING:
     from index_store import CaseFilter
@@ -25,8 +25,8 @@ MOST_CASES: Final = 100  # on one page
 _PHANTOMS: Final = {"With phantoms": None, "Without phantoms": False, "Phantoms only": True}
 
 
-def draw_filters() -> tuple[CaseFilter | None, int]:
-    """Draw the filters; returns what they ask for (None: nothing) and the number of cases wanted."""
+def show_filters() -> tuple[CaseFilter | None, int]:
+    """Show the filters; returns the filter that they make (None: no restriction) and the number of cases to return."""
     from index_store import CaseFilter
 
     facets = service().archive.facets()
@@ -37,14 +37,14 @@ def draw_filters() -> tuple[CaseFilter | None, int]:
             counts = {name: count for name, count in facets.get(facet, {}).items() if name}
             if len(counts) > 1:  # a filter with one choice filters nothing
                 chosen[field] = tuple(_multiselect(label, counts))
-        phantoms = st.selectbox("Drawn phantoms", _PHANTOMS, key="filter_phantoms", persist_state="session")
+        phantoms = st.selectbox("Phantoms", _PHANTOMS, key="filter_phantoms", persist_state="session")
         k = st.number_input("Cases to show", 1, MOST_CASES, service().settings.k, key="k", persist_state="session")
     where = CaseFilter(phantoms=_PHANTOMS[phantoms], **chosen)
     return (where if where.includes else None), int(k)
 
 
-def take_over(where: CaseFilter | None, k: int) -> None:
-    """Set the filters to those of a saved query. Only in a callback: before the sidebar is drawn."""
+def set_filters(where: CaseFilter | None, k: int) -> None:
+    """Set the filters to those of a saved query. Only in a callback: before the sidebar is shown."""
     from index_store import CaseFilter
 
     where = where or CaseFilter()

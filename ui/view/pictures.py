@@ -1,5 +1,6 @@
-"""Images at a size in which they can be read. All of them are decoded under limits, like an upload: an archive may
-refer to files in place, which anyone may have changed since.
+"""Images of cases and uploads at the size in which the view shows them.
+
+All are decoded under the limits for uploads: an archive may refer to files in place, which may have changed since.
 """
 
 from __future__ import annotations
@@ -9,49 +10,49 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from ui.image_labels import PHANTOM, SYNTHETIC, mark_of
-from ui.pictures.pictures import CARD, png_bytes, readable
+from ui.image_labels import PHANTOM, SYNTHETIC, image_label
+from ui.pictures.sizes import CARD, png_bytes, readable
 from ui.view.escape import escape
-from ui.view.state import guarded
+from ui.view.session import guarded
 
 if TYPE_CHECKING:
     from index_store import Case, Image
 
-_EXPLAINED: Final = {PHANTOM: "PHANTOM: drawn, no patient", SYNTHETIC: "SYNTHETIC: generated, no patient"}
+_EXPLAINED: Final = {PHANTOM: "PHANTOM: rendered, no patient", SYNTHETIC: "SYNTHETIC: generated, no patient"}
 
 
 def show_image(case: Case, image: Image, *, at_most: int, alt: str) -> None:
-    """An image of a case, labelled where it is a phantom; where its file cannot be read, the reason instead."""
+    """Show an image of a case, labelled where it is a phantom; where its file cannot be read, the reason instead."""
     picture, problem = guarded(lambda: image_png(image, at_most=at_most))
     if picture is None:
         st.error(escape(problem))
         return
     st.image(picture, alt=alt, width="stretch", output_format="PNG")
-    _show_mark(PHANTOM if case.phantom else "")
+    _show_label(PHANTOM if case.phantom else "")
 
 
 def show_upload(data: bytes, *, alt: str) -> None:
-    """An uploaded image file, labelled where it says of itself that it shows no patient."""
+    """Show an uploaded image file, labelled where its metadata say that it shows no patient."""
     picture, problem = guarded(lambda: upload_png(data))
     if picture is None:
         st.error(escape(problem))
     else:
         st.image(picture, alt=alt, width="stretch", output_format="PNG")
-        _show_mark(mark_of(data))
+        _show_label(image_label(data))
 
 
 def image_png(image: Image, *, at_most: int = CARD) -> bytes:
     """PNG bytes of an archive's image. Raises `index_store.ImageProblem` where its file cannot be read."""
-    return _picture_of(str(image.path), image.sha256, at_most)
+    return _file_png(str(image.path), image.sha256, at_most)
 
 
-def _show_mark(mark: str) -> None:
-    if mark:
-        st.badge(_EXPLAINED[mark], color="violet")
+def _show_label(label: str) -> None:
+    if label:
+        st.badge(_EXPLAINED[label], color="violet")
 
 
 @st.cache_data(max_entries=2000, show_spinner=False)
-def _picture_of(path: str, sha256: str, at_most: int) -> bytes:
+def _file_png(path: str, sha256: str, at_most: int) -> bytes:
     """PNG bytes of the file; `sha256` is part of the key, so that a replaced image is not shown from the cache."""
     from index_store import decode_image
 

@@ -1,5 +1,5 @@
-"""What was asked, beside the results: the synthetic images of a report, the uploaded image, or the case; and what can
-be changed about it. Every change is a new query.
+"""The query beside its results: the generated images of a report, the uploaded image or the case, and how it can be
+refined. Every change is a new query.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from ui.pictures.pictures import CARD, png_bytes, readable
+from ui.pictures.sizes import CARD, png_bytes, readable
 from ui.text.case import facts
 from ui.text.generation import prompt_length
 from ui.view.escape import escape
 from ui.view.pictures import show_image, show_upload
-from ui.view.region import draw_region
-from ui.view.state import ask_guarded, guarded, service
+from ui.view.region import show_region
+from ui.view.session import guarded, service, try_query
 
 if TYPE_CHECKING:
     from retrieval import GeneratedImageCheck, GeneratedQuery, Query, SearchResult
@@ -22,54 +22,54 @@ if TYPE_CHECKING:
 THUMBNAIL: Final = 124  # pixels: two side by side in the column of the query, all in a row where it has the whole width
 
 
-def draw_query(asked: Query, result: SearchResult) -> None:
-    """Draw the query that led to `result`."""
-    _draw_marks(asked)
-    if asked.image:
-        st.subheader("The image asked by", anchor=False)
-        show_upload(asked.image, alt="The image that was asked by")
-        st.text(asked.label)
-        draw_region(asked)
-    elif asked.case:
-        _draw_case(asked)
+def show_query(query: Query, result: SearchResult) -> None:
+    """Show the query of `result`, with the buttons that refine it."""
+    _show_feedback(query)
+    if query.image:
+        st.subheader("Query image", anchor=False)
+        show_upload(query.image, alt="Query image")
+        st.text(query.label)
+        show_region(query)
+    elif query.case:
+        _show_case(query)
     if result.generated is not None:
-        _draw_generated(asked, result.generated)
-    if asked.text.strip():
-        _draw_text(asked)
+        _show_generated(query, result.generated)
+    if query.text.strip():
+        _show_text(query)
 
 
-def _draw_marks(asked: Query) -> None:
-    if not (asked.more or asked.less):
+def _show_feedback(query: Query) -> None:
+    if not (query.more or query.less):
         return
-    st.subheader("Marked cases", anchor=False)
+    st.subheader("Relevance feedback", anchor=False)
     with st.container(horizontal=True, gap="xsmall"):
-        for word, keys in (("More like", asked.more), ("Less like", asked.less)):
+        for word, keys in (("More like", query.more), ("Less like", query.less)):
             for key in keys:
                 st.button(
                     f"{word} {escape(key)}",
                     key=f"unmark-{key}",
                     icon=":material/close:",
-                    help="Take this mark back",
-                    on_click=ask_guarded,
-                    args=(lambda key=key: asked.unmarked(key),),
+                    help="Remove this feedback",
+                    on_click=try_query,
+                    args=(lambda key=key: query.unmarked(key),),
                 )
 
 
-def _draw_generated(asked: Query, generated: GeneratedQuery) -> None:
+def _show_generated(query: Query, generated: GeneratedQuery) -> None:
     st.subheader("Synthetic images of the report", anchor=False)
     used = [check for check in generated.images if check.used]
     dropped = [check for check in generated.images if not check.used]
     with st.container(horizontal=True, gap="small"):
         for check in used:
             with st.container(width=THUMBNAIL):
-                _draw_synthetic(check)
-                if len(asked.seeds) > 1:
+                _show_synthetic(check)
+                if len(query.seeds) > 1:
                     st.button(
                         f"Drop seed {check.asked_seed}",
                         key=f"drop-{check.asked_seed}",
-                        help="Ask again without this image",
-                        on_click=ask_guarded,
-                        args=(lambda seed=check.asked_seed: asked.without_seed(seed),),
+                        help="Search again without this image",
+                        on_click=try_query,
+                        args=(lambda seed=check.asked_seed: query.without_seed(seed),),
                     )
     first, prompt = generated.generation.images[0].provenance, generated.generation.prompt
     st.caption(
@@ -90,47 +90,47 @@ def _draw_generated(asked: Query, generated: GeneratedQuery) -> None:
         with st.expander(label), st.container(horizontal=True, gap="small"):
             for check in dropped:
                 with st.container(width=THUMBNAIL):
-                    _draw_synthetic(check)
+                    _show_synthetic(check)
     if prompt.dropped:
         with st.expander("Parts of the report that the model did not read"):
             st.text("\n".join(prompt.dropped))
 
 
-def _draw_synthetic(check: GeneratedImageCheck) -> None:
+def _show_synthetic(check: GeneratedImageCheck) -> None:
     picture = png_bytes(readable(check.drawn.image, at_most=CARD))
     st.image(picture, alt=f"Synthetic image, seed {check.seed}", width="stretch", output_format="PNG")
-    again = ", drawn again" if check.attempt == 2 else ""
-    st.caption(f"**SYNTHETIC**, seed {check.seed}{again}")
+    retry = ", generated again" if check.attempt == 2 else ""
+    st.caption(f"**SYNTHETIC**, seed {check.seed}{retry}")
     if check.verdict == "wrong":
-        st.caption(escape(f"shows {check.shown_site}, asked for {check.asked_site}"))
+        st.caption(escape(f"shows {check.shown_site}, not {check.asked_site}"))
     if check.near_copy:
         st.badge(
             "near copy", color="red", help=f"Very like a reference image, of case {escape(check.nearest_case_key)}."
         )
 
 
-def _draw_case(asked: Query) -> None:
-    case, _ = guarded(lambda: service().archive.case(asked.case))
+def _show_case(query: Query) -> None:
+    case, _ = guarded(lambda: service().archive.case(query.case))
     if case is None or not case.images:
-        return  # removed since: the result beside it still stands
-    st.subheader("The case asked by", anchor=False)
-    image = next((one for one in case.images if one.id == asked.image_id), case.images[0])
-    show_image(case, image, at_most=CARD, alt="First image of the case that was asked by")
+        return  # removed since; the result beside it is still valid
+    st.subheader("Query case", anchor=False)
+    image = next((image for image in case.images if image.id == query.image_id), case.images[0])
+    show_image(case, image, at_most=CARD, alt="Image of the query case")
     if len(case.images) > 1:
         st.caption(
-            f"All {len(case.images)} images of the case ask together."
-            if asked.image_id is None
-            else "This one of the case's images asks."
+            f"The query is all {len(case.images)} images of the case."
+            if query.image_id is None
+            else "The query is this one of the case's images."
         )
     st.text(f"{case.key}\n{facts(case)}")
-    draw_region(asked, image_id=image.id)
-    if not asked.text.strip():
+    show_region(query, image_id=image.id)
+    if not query.text.strip():
         st.text(case.report)
 
 
-def _draw_text(asked: Query) -> None:
+def _show_text(query: Query) -> None:
     with st.expander("Edit the text, keep the seeds"), st.form("edit_text", border=False):
-        text = st.text_area("Text", asked.text, height=140, key="edited_text")
-        if st.form_submit_button("Ask with this text"):
-            ask_guarded(lambda: asked.with_text(text or ""))
+        text = st.text_area("Text", query.text, height=140, key="edited_text")
+        if st.form_submit_button("Search with this text"):
+            try_query(lambda: query.with_text(text or ""))
             st.rerun()

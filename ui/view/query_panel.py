@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from ui.view.example_reports import EXAMPLE_REPORTS
-from ui.view.state import ask_guarded, guarded, service
+from ui.view.session import guarded, service, try_query
 
 if TYPE_CHECKING:
     from retrieval import Query
@@ -16,8 +16,8 @@ UPLOADS: Final = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp")
 PICKABLE: Final = 1000  # cases offered by name; in a larger archive the key of any other can be typed
 
 
-def draw_query_panel() -> None:
-    """Draw the panel of the kind of query that is chosen."""
+def show_query_panel() -> None:
+    """Show the form of the chosen kind of query."""
     kind = st.segmented_control(
         "Search by",
         ["Report", "Image", "Case"],
@@ -32,16 +32,16 @@ def draw_query_panel() -> None:
 
 def _by_report() -> None:
     st.pills("Examples", list(EXAMPLE_REPORTS), key="example", on_change=_take_example, wrap=True)
-    with st.form("ask_by_report", border=False):
+    with st.form("query_by_report", border=False):
         text = st.text_area("Report", height=170, key="report", persist_state="session")
         with st.expander("How the images are made"):
-            make = _generation()
+            generation = _generation_fields()
         if st.form_submit_button("Search by report", type="primary"):
-            ask_guarded(lambda: _query(text=text or "", **make))
+            try_query(lambda: _query(text=text or "", **generation))
 
 
-def _generation() -> dict[str, object]:
-    """Draw how many images a report becomes, and how; returns what a query says of it."""
+def _generation_fields() -> dict[str, object]:
+    """Show how many images are generated for a report, and how; returns these fields of a query."""
     settings = service().settings
     n_images = int(st.number_input("Images", 1, 16, settings.n_images, key="n_images", persist_state="session"))
     seed = int(st.number_input("Seed", 0, 2**32 - 1, settings.seed, key="seed", persist_state="session"))
@@ -57,7 +57,7 @@ def _take_example() -> None:
 
 
 def _by_image() -> None:
-    with st.form("ask_by_image", border=False):
+    with st.form("query_by_image", border=False):
         upload = st.file_uploader("Cytology image", type=UPLOADS, key="upload")
         text = st.text_area("Its report, if there is one", height=100, key="image_report", persist_state="session")
         if st.form_submit_button("Search by image", type="primary"):
@@ -65,12 +65,12 @@ def _by_image() -> None:
                 st.warning("Choose an image file first.")
             else:
                 data, name = upload.getvalue(), upload.name
-                ask_guarded(lambda: _query(image=data, label=name, text=text or ""))
+                try_query(lambda: _query(image=data, label=name, text=text or ""))
 
 
 def _by_case() -> None:
     keys, _ = guarded(_case_keys)
-    with st.form("ask_by_case", border=False):
+    with st.form("query_by_case", border=False):
         key = st.selectbox(
             "Case",
             keys or [],
@@ -83,7 +83,7 @@ def _by_case() -> None:
         with_report = st.checkbox("Also by its report", key="case_report", persist_state="session")
         if st.form_submit_button("Search by case", type="primary"):
             if key:
-                ask_guarded(lambda: _case_query(key, with_report=with_report))
+                try_query(lambda: _case_query(key, with_report=with_report))
             else:
                 st.warning("Choose a case first.")
 

@@ -1,4 +1,4 @@
-"""Search by a part of the image: a rectangle, set by two sliders and shown on the image."""
+"""Search by a region of the image: a rectangle, set by two sliders and shown on the image."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import PIL.Image
 import streamlit as st
 from PIL import ImageDraw
 
-from ui.pictures.pictures import png_bytes
+from ui.pictures.sizes import png_bytes
 from ui.view.escape import escape
 from ui.view.pictures import image_png, upload_png
-from ui.view.state import ask_guarded, guarded, service
+from ui.view.session import guarded, service, try_query
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,18 +23,18 @@ WHOLE: Final = (0, 100)
 FRAME: Final = "#d6336c"  # no stain has this pink
 
 
-def draw_region(asked: Query, *, image_id: int | None = None) -> None:
-    """Draw the sliders, and the frame they set; the button asks by what is inside."""
-    region = asked.region
-    # Sliders of their own for each image and region: what was set for another image says nothing of this one.
-    of = hash((asked.image, asked.case, image_id, region))
-    keys = f"region_across-{of}", f"region_down-{of}"
-    # The page is drawn anew with each move of a slider, and what is closed then would hide it under the reader's hand.
+def show_region(query: Query, *, image_id: int | None = None) -> None:
+    """Show the sliders and the rectangle that they set; the button searches by what is inside."""
+    region = query.region
+    # Sliders of their own for each image and region: a setting for another image does not apply to this one.
+    identity = hash((query.image, query.case, image_id, region))
+    keys = f"region_across-{identity}", f"region_down-{identity}"
+    # Each move of a slider renders the page anew; a closed expander would then hide the slider that is being moved.
     moved = any(tuple(st.session_state.get(key, WHOLE)) != WHOLE for key in keys)
     with st.expander("Search by a part of the image", expanded=region is not None or moved):
         across = st.slider("From left to right, %", *WHOLE, _percent(region, "left", "right"), key=keys[0])
         down = st.slider("From top to bottom, %", *WHOLE, _percent(region, "top", "bottom"), key=keys[1])
-        framed, problem = guarded(lambda: _framed(asked, image_id, across, down))
+        framed, problem = guarded(lambda: _framed(query, image_id, across, down))
         if framed is None:
             st.error(escape(problem))
             return
@@ -42,11 +42,11 @@ def draw_region(asked: Query, *, image_id: int | None = None) -> None:
         with st.container(horizontal=True, gap="xsmall"):
             st.button(
                 "Search by this part",
-                on_click=ask_guarded,
-                args=(lambda: asked.within(_chosen(*keys), image_id=image_id),),
+                on_click=try_query,
+                args=(lambda: query.within(_chosen(*keys), image_id=image_id),),
             )
             if region is not None:
-                st.button("Whole image again", on_click=ask_guarded, args=(lambda: asked.within(None),))
+                st.button("Whole image again", on_click=try_query, args=(lambda: query.within(None),))
 
 
 def _percent(region: Region | None, first: str, second: str) -> tuple[int, int]:
@@ -56,15 +56,15 @@ def _percent(region: Region | None, first: str, second: str) -> tuple[int, int]:
 
 
 def _chosen(across_key: str, down_key: str) -> Region:
-    """What the sliders say now: a callback runs before the page is drawn anew."""
+    """The region that the sliders set now: a callback runs before the page is rendered anew."""
     from retrieval import Region
 
     across, down = st.session_state[across_key], st.session_state[down_key]
     return Region(across[0] / 100, down[0] / 100, across[1] / 100, down[1] / 100)
 
 
-def _framed(asked: Query, image_id: int | None, across: tuple[int, int], down: tuple[int, int]) -> bytes:
-    shown = upload_png(asked.image) if asked.image else image_png(service().archive.image(image_id or 0))
+def _framed(query: Query, image_id: int | None, across: tuple[int, int], down: tuple[int, int]) -> bytes:
+    shown = upload_png(query.image) if query.image else image_png(service().archive.image(image_id or 0))
     picture: Image = PIL.Image.open(io.BytesIO(shown)).convert("RGB")
     sides = (
         across[0] / 100 * (picture.width - 1),

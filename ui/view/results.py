@@ -1,4 +1,4 @@
-"""The grid of the nearest cases, with what they were found by."""
+"""The grid of the nearest cases, each with its rank in every channel."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from retrieval import to_json
-from ui.pictures.pictures import CARD
+from ui.pictures.sizes import CARD
 from ui.text.case import facts
-from ui.text.search import channel_name, place_text
+from ui.text.search import channel_name, rank_text
+from ui.view.diagnostics import show_diagnostics, show_summary
 from ui.view.escape import escape
-from ui.view.gallery import draw_gallery
-from ui.view.neighbourhood import draw_neighbourhood, draw_summary
+from ui.view.gallery import show_gallery
 from ui.view.pictures import show_image
-from ui.view.state import ask_by_case, ask_guarded, gallery, guarded, service
+from ui.view.session import gallery, guarded, query_by_case, service, try_query
 
 if TYPE_CHECKING:
     from retrieval import Query, RankedCase, SearchResult
@@ -22,83 +22,83 @@ if TYPE_CHECKING:
 CARD_WIDTH: Final = 250  # pixels: three beside the query at 1400, and an image at twice the 128 px of a phantom
 REPORT_LETTERS: Final = 420  # of a report on a card; the case's own page shows all of it
 CASE_PAGE: Final = "case_page.py"
-SHOWN: Final = ("Ranking", "By category", "Neighbourhood")
+TABS: Final = ("Ranking", "By category", "Diagnostics")
 
 
-def draw_results(result: SearchResult) -> None:
-    """The nearest cases in the order of their rank, or by category, or their neighbourhood; notes, time, download."""
-    found, problem = guarded(lambda: service().neighbourhood(result)) if result.cases else (None, "")
+def show_results(result: SearchResult) -> None:
+    """Show the nearest cases by rank or by category, or the diagnostics of the result; notes, time, download."""
+    diagnostics, problem = guarded(lambda: service().diagnose(result)) if result.cases else (None, "")
     with st.container(horizontal=True, vertical_alignment="center"):
         heading = f"{len(result.cases)} nearest cases" if result.cases else "No case found"
         st.subheader(heading, width="stretch", anchor=False)
         st.download_button(
-            "Download as JSON", to_json(result, found), "coin-result.json", "application/json", on_click="ignore"
+            "Download as JSON", to_json(result, diagnostics), "coin-result.json", "application/json", on_click="ignore"
         )
-    st.caption(_asked_by(result))
+    st.caption(_query_line(result))
     for note in result.notes:
         st.info(escape(note))
     if problem:
         st.error(escape(problem))
-    if found is not None:
-        draw_summary(found)
-    _draw_disagreement(result)
+    if diagnostics is not None:
+        show_summary(diagnostics)
+    _show_disagreement(result)
     if not result.cases:
         return
-    shown = st.segmented_control(
-        "Show", SHOWN, default=SHOWN[0], required=True, key="shown", label_visibility="collapsed"
-    )
-    if shown == "By category":
+    tab = st.segmented_control("Show", TABS, default=TABS[0], required=True, key="tab", label_visibility="collapsed")
+    if tab == "By category":
         rows, problem = guarded(lambda: gallery(result))
         if problem:
             st.error(escape(problem))
         else:
-            draw_gallery(rows)
-    elif shown == "Neighbourhood" and found is not None:
-        draw_neighbourhood(found)
+            show_gallery(rows)
+    elif tab == "Diagnostics" and diagnostics is not None:
+        show_diagnostics(diagnostics)
     else:
-        # One list that wraps, not columns: the order of reading and of the tab key is that of rank at any width.
+        # One list that wraps, not columns: the tab key and screen readers follow the rank at any width.
         with st.container(horizontal=True, gap="small"):
             for ranked in result.cases:
                 with st.container(border=True, width=CARD_WIDTH):
-                    _draw_card(ranked, result.query)
+                    _show_card(ranked, result.query)
 
 
-def _draw_disagreement(result: SearchResult) -> None:
+def _show_disagreement(result: SearchResult) -> None:
     for overlap in result.overlaps:
         if overlap.disagree:
             first, second = (channel_name(channel) for channel in overlap.channels)
             st.info(
                 f"The channels disagree: {first} and {second} share {overlap.shared} of their first {overlap.of} "
-                "cases. Each card says which of them put it there."
+                "cases. Each card gives its rank in each of them."
             )
 
 
-def _asked_by(result: SearchResult) -> str:
+def _query_line(result: SearchResult) -> str:
     query, timing = result.query, result.timing
     name = query.label or query.case
     label = f" {escape(name)}" if name else ""
-    marks = len(query.more) + len(query.less)
-    refined = f", refined by {marks} marked case{'s' if marks > 1 else ''}" if marks else ""
-    part = ", by a part of the image" if query.region else ""
+    feedback = len(query.more) + len(query.less)
+    refined = f", relevance feedback on {feedback} case{'s' if feedback > 1 else ''}" if feedback else ""
+    part = ", a part of the image" if query.region else ""
     return (
-        f"Asked by {query.kind}{label}{part}{refined}. {timing.total_s:.2f} s: generate {timing.generate_s:.2f}, "
+        f"Query by {query.kind}{label}{part}{refined}. {timing.total_s:.2f} s: generate {timing.generate_s:.2f}, "
         f"embed {timing.embed_s:.2f}, search {timing.search_s:.3f}. "
-        f"{_measure(result)}"
+        f"{_score_line(result)}"
     )
 
 
-def _measure(result: SearchResult) -> str:
+def _score_line(result: SearchResult) -> str:
     if not result.channels:
         return ""
-    lead = channel_name(result.channels[0].channel)
+    primary = channel_name(result.channels[0].channel)
     if len(result.channels) == 1:
-        return f"Similarity is the cosine in the channel “{lead}”: 1 is identical."
-    joined = {"rrf": "their ranks", "score": "their normalised scores"}[result.rule.method]
+        return f"Similarity is the cosine in the channel “{primary}”: 1 is identical."
+    method = {"rrf": "their ranks", "score": "their normalised scores"}[result.rule.method]
     shares = ", ".join(f"{channel_name(a.channel)} {a.weight:.0%}" for a in result.channels)
-    return f"The order joins the channels by {joined} ({shares}). Similarity is the cosine in the channel “{lead}”."
+    return (
+        f"The ranking fuses the channels by {method} ({shares}). Similarity is the cosine in the channel “{primary}”."
+    )
 
 
-def _draw_card(ranked: RankedCase, query: Query) -> None:
+def _show_card(ranked: RankedCase, query: Query) -> None:
     case, rank = ranked.case, ranked.rank
     details = facts(case, stain=ranked.image.stain, preparation=ranked.image.preparation)
     similar = "" if ranked.similarity is None else f" · similarity **{ranked.similarity:.3f}**"
@@ -106,9 +106,11 @@ def _draw_card(ranked: RankedCase, query: Query) -> None:
     show_image(case, ranked.image, at_most=CARD, alt=f"Case #{rank}: {details}")
     st.markdown(f"**{escape(details)}**")
     if len(ranked.places) > 1:
-        st.caption(" · ".join(escape(place_text(place)) for place in ranked.places))
+        st.caption(" · ".join(escape(rank_text(place)) for place in ranked.places))
     if ranked.alone:
-        st.badge(f"only {channel_name(ranked.alone)}", color="orange", help="No other channel has it among its first.")
+        st.badge(
+            f"only {channel_name(ranked.alone)}", color="orange", help="No other channel ranks it among its first."
+        )
     st.caption(escape(case.key))
     st.text(_shortened(case.report))
     if ranked.other_images:
@@ -116,19 +118,19 @@ def _draw_card(ranked: RankedCase, query: Query) -> None:
     with st.container(horizontal=True, gap="xsmall"):
         if st.button(f"Open case #{rank}", key=f"open-{rank}"):
             st.switch_page(CASE_PAGE, query_params={"case": case.key})
-        st.button(f"Find similar to #{rank}", key=f"similar-{rank}", on_click=ask_by_case, args=(case.key,))
+        st.button(f"Find similar to #{rank}", key=f"similar-{rank}", on_click=query_by_case, args=(case.key,))
         st.button(
             f"More like #{rank}",
             key=f"more-{rank}",
             disabled=case.key in query.more,
-            on_click=ask_guarded,
+            on_click=try_query,
             args=(lambda: query.more_like(case.key),),
         )
         st.button(
             f"Less like #{rank}",
             key=f"less-{rank}",
             disabled=case.key in query.less,
-            on_click=ask_guarded,
+            on_click=try_query,
             args=(lambda: query.less_like(case.key),),
         )
 

@@ -1,4 +1,4 @@
-"""Named queries in the sidebar: keep the one at hand, ask one again, forget one."""
+"""Saved queries in the sidebar: save the current one, run one again, delete one."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ui.view.escape import escape
-from ui.view.filters import take_over
-from ui.view.state import ask_guarded, guarded, service
+from ui.view.filters import set_filters
+from ui.view.session import guarded, service, try_query
 
 if TYPE_CHECKING:
     from retrieval import Query
 
 
-def draw_saved_queries(at_hand: Query | None) -> None:
-    """Draw the list of saved queries, and the field that names the one at hand."""
+def show_saved_queries(current: Query | None) -> None:
+    """Show the list of saved queries, and the field that names the current one."""
     queries = service().queries
     names, problem = guarded(queries.names)
     with st.sidebar, st.expander("Saved queries"):
@@ -24,30 +24,30 @@ def draw_saved_queries(at_hand: Query | None) -> None:
         if names:
             chosen = st.selectbox("Query", names, key="saved_query")
             with st.container(horizontal=True, gap="xsmall"):
-                st.button("Ask again", on_click=_ask_again, args=(chosen,))
+                st.button("Run again", on_click=_run_again, args=(chosen,))
                 if st.button("Delete query"):
                     _, problem = guarded(lambda: queries.delete(chosen))
                     if problem:
                         st.error(escape(problem))
                     else:
                         st.rerun()
-        if at_hand is None:
-            st.caption("Ask first; then the query can be kept under a name.")
+        if current is None:
+            st.caption("Search first; then the query can be saved under a name.")
             return
         with st.form("save_query", border=False):
             name = st.text_input("Name for this query", key="query_name")
             if st.form_submit_button("Save query"):
-                saved, problem = guarded(lambda: queries.save((name or "").strip(), at_hand))
+                saved, problem = guarded(lambda: queries.save((name or "").strip(), current))
                 if saved is None:
                     st.error(escape(problem))
                 else:
                     st.rerun()
 
 
-def _ask_again(name: str) -> None:
+def _run_again(name: str) -> None:
     def load() -> Query:
         query = service().queries.load(name)
-        take_over(query.where, query.k)
+        set_filters(query.where, query.k)
         return query
 
-    ask_guarded(load)
+    try_query(load)

@@ -7,16 +7,16 @@ import dataclasses
 import streamlit as st
 
 from ui.view.escape import escape
-from ui.view.filters import draw_filters
-from ui.view.query import draw_query
-from ui.view.query_panel import draw_query_panel
-from ui.view.results import draw_results
-from ui.view.saved_queries import draw_saved_queries
-from ui.view.state import answer, left_case, question, refusal, service
+from ui.view.filters import show_filters
+from ui.view.query import show_query
+from ui.view.query_panel import show_query_panel
+from ui.view.results import show_results
+from ui.view.saved_queries import show_saved_queries
+from ui.view.session import current_query, left_case, query_error, search, service
 
 
-def draw_welcome() -> None:
-    """What the page is for, and what the archive holds."""
+def show_welcome() -> None:
+    """Show what the page is for, and what the archive holds."""
     with st.container():
         st.subheader("Which cases look like this one?", anchor=False)
         st.text(
@@ -29,35 +29,35 @@ def draw_welcome() -> None:
 
 
 left_case()
-where, k = draw_filters()
+where, k = show_filters()
 left, right = st.columns([1, 2.7], gap="medium")
 with left, st.container(key="narrow"):
-    draw_query_panel()
+    show_query_panel()
     beside = st.empty()
-asked = question()
-if asked is not None:
-    asked = dataclasses.replace(asked, where=where, k=k)
-draw_saved_queries(asked)
+query = current_query()
+if query is not None:
+    query = dataclasses.replace(query, where=where, k=k)
+show_saved_queries(query)
 with right, st.container(key="wide"):
-    if problem := refusal():
+    if problem := query_error():
         st.error(escape(problem))
-    if asked is None:
-        draw_welcome()
+    if query is None:
+        show_welcome()
     else:
         bar = st.progress(0.0, text="Searching; the first search loads the models")
-        # Emptied before the work begins: the cases of the last query must not stand beside the new one.
+        # Emptied before the search begins: cases of the last query must not be shown beside the new one.
         below = st.empty()
 
-        def draw_progress(done: int, total: int) -> None:
+        def show_progress(done: int, total: int) -> None:
             bar.progress(done / total, text=f"Generating synthetic images: step {done} of {total}")
 
-        found = answer(asked, draw_progress)
+        outcome = search(query, show_progress)
         bar.empty()
         with below.container():
-            if found.result is None:
-                st.error(escape(found.problem))
+            if outcome.result is None:
+                st.error(escape(outcome.problem))
             else:
-                draw_results(found.result)
-        if found.result is not None:
+                show_results(outcome.result)
+        if outcome.result is not None:
             with beside.container():
-                draw_query(asked, found.result)
+                show_query(query, outcome.result)

@@ -16,7 +16,7 @@ from generation.phantom import PROFILES, Phantom, write_phantoms
 from tests.ui.conftest import coin
 from ui.service import Service
 from ui.settings import Settings
-from ui.view import state
+from ui.view import session as state
 
 APP = Path(__file__).parents[3] / "ui" / "view" / "app.py"
 REPORT = "Squamous intraepithelial lesion (HSIL), seen by nobody."

@@ -9,7 +9,7 @@ from PIL import Image
 
 from retrieval import RESEARCH_USE
 from ui.pictures.contact_sheet import COLUMNS, MARGIN, TILE, WIDTH, Section, Tile, contact_sheet, save_sheet
-from ui.pictures.pictures import fitted, png_bytes, readable
+from ui.pictures.sizes import fitted, png_bytes, readable
 
 RED = (200, 30, 40)
 

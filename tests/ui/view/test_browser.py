@@ -58,7 +58,7 @@ def test_report_to_results_to_case(page: Page, phantoms: list[Phantom]) -> None:
     expect(page.get_by_text("10 nearest cases")).to_be_visible(timeout=FIRST_SEARCH)
     expect(page.get_by_text("SYNTHETIC", exact=True)).to_have_count(2)
     expect(page.get_by_alt_text("Synthetic image, seed 1")).to_be_visible()
-    expect(page.get_by_text("PHANTOM: drawn, no patient")).to_have_count(10)
+    expect(page.get_by_text("PHANTOM: rendered, no patient")).to_have_count(10)
     with page.expect_download() as download:
         page.get_by_role("button", name="Download as JSON").click()
     result = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
@@ -87,14 +87,14 @@ def test_upload_to_results(page: Page, manifest: Path, phantoms: list[Phantom]) 
     page.get_by_role("button", name="Search by image").click()
 
     expect(page.get_by_text("10 nearest cases")).to_be_visible(timeout=FIRST_SEARCH)
-    expect(page.get_by_alt_text("The image that was asked by")).to_be_visible()
+    expect(page.get_by_alt_text("Query image")).to_be_visible()
     first = page.get_by_alt_text("Case #1: ")
     expect(first).to_be_visible()
     assert asked.morphology.site in (first.get_attribute("alt") or "")
     expect(page.get_by_text(asked.report, exact=True)).to_be_visible()
 
     page.get_by_role("button", name="Find similar to #2", exact=True).click()
-    expect(page.get_by_text("The case asked by")).to_be_visible()
+    expect(page.get_by_text("Query case")).to_be_visible()
     expect(page.get_by_text("10 nearest cases")).to_be_visible()
 
 

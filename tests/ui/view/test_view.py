@@ -15,7 +15,7 @@ from streamlit.testing.v1.element_tree import Expander, Slider
 from generation.phantom import Phantom
 from retrieval import RESEARCH_USE
 from tests.ui.conftest import CASES, coin
-from ui.pictures.pictures import png_bytes
+from ui.pictures.sizes import png_bytes
 from ui.view import query_panel
 from ui.view.example_reports import EXAMPLE_REPORTS
 
@@ -200,7 +200,7 @@ def test_find_similar_asks_by_that_case(app: AppTest) -> None:
     search_by_report(app, "Clue cells.")
     click(app, "Find similar to #2")
     assert ranks(app) == 10
-    assert any(caption.value.startswith("Asked by case") for caption in app.caption)
+    assert any(caption.value.startswith("Query by case") for caption in app.caption)
     assert app.segmented_control(key="search_by").value == "Case"
 
 
@@ -307,7 +307,7 @@ def test_each_card_says_which_channel_put_it_there(app: AppTest) -> None:
     places = [caption.value for caption in app.caption if "generated images" in caption.value and "·" in caption.value]
     assert len(places) == 10
     assert all("text to image" in place and "reports" in place for place in places)
-    assert any("The order joins the channels by" in caption.value for caption in app.caption)
+    assert any("The ranking fuses the channels by" in caption.value for caption in app.caption)
 
 
 def test_more_and_less_like_refine_the_query_and_can_be_taken_back(app: AppTest) -> None:
@@ -327,7 +327,7 @@ def test_a_generated_image_can_be_dropped_and_the_text_edited(app: AppTest) -> N
     assert [c.value for c in app.caption if "SYNTHETIC" in c.value] == ["**SYNTHETIC**, seed 1"]
     assert not any(button.label.startswith("Drop") for button in app.button), "the last image can be dropped"
     app.text_area(key="edited_text").set_value("Trichomonas.")
-    click(app, "Ask with this text")
+    click(app, "Search with this text")
     assert [c.value for c in app.caption if "SYNTHETIC" in c.value] == ["**SYNTHETIC**, seed 1"]
     assert "Trichomonas." in texts(app)
 
@@ -358,7 +358,7 @@ def test_an_image_and_its_report_ask_together(app: AppTest, manifest: Path, phan
     app.file_uploader(key="upload").set_value(("field.png", image.read_bytes(), "image/png"))
     app.text_area(key="image_report").set_value("Clue cells.")
     click(app, "Search by image")
-    assert any(caption.value.startswith("Asked by report and image field") for caption in app.caption)
+    assert any(caption.value.startswith("Query by report and image field") for caption in app.caption)
     places = [caption.value.replace("\\", "") for caption in app.caption]
     assert any(place.startswith("image #1 ·") for place in places)
 
@@ -373,7 +373,7 @@ def test_a_query_is_saved_asked_again_and_deleted(app: AppTest) -> None:
     search_by_report(app, "Trichomonas.")
     assert ranks(app) == 10
     assert app.selectbox(key="saved_query").options == ["thyroid alone"]
-    click(app, "Ask again")
+    click(app, "Run again")
     assert "Clue cells." in texts(app)
     assert app.multiselect(key="filter_Site").value == ["thyroid"]
     assert ranks(app) == found
@@ -386,7 +386,7 @@ def test_a_query_is_saved_asked_again_and_deleted(app: AppTest) -> None:
 
 def test_the_neighbourhood_is_described_and_never_as_a_finding(app: AppTest) -> None:
     search_by_report(app, "(Fine-needle aspiration of the thyroid) Smear shows colloid. Benign follicular nodule.")
-    checked(app.segmented_control(key="shown").set_value("Neighbourhood").run())
+    checked(app.segmented_control(key="tab").set_value("Diagnostics").run())
     headings = [heading.value for heading in app.subheader]
     assert "Agreement among the retrieved cases" in headings
     assert any("no finding about the query" in caption.value for caption in app.caption)
@@ -399,7 +399,7 @@ def test_the_neighbourhood_is_described_and_never_as_a_finding(app: AppTest) -> 
 
 def test_rows_by_category_stand_beside_the_ranking(app: AppTest) -> None:
     search_by_report(app, "(Fine-needle aspiration of the thyroid) Smear shows colloid. Benign follicular nodule.")
-    checked(app.segmented_control(key="shown").set_value("By category").run())
+    checked(app.segmented_control(key="tab").set_value("By category").run())
     rows = [e.value for e in app.markdown if "patients" in e.value]
     assert rows
     assert any("no vote" in caption.value for caption in app.caption)

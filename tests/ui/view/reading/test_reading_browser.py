@@ -38,7 +38,7 @@ def begin(browser, address: str, reader: str) -> Page:  # type: ignore[no-untype
     expect.set_options(timeout=PATIENCE)
     page.goto(address)
     page.get_by_label("Your name, or a pseudonym").fill(reader)
-    page.get_by_role("button", name="Begin, or go on").click()
+    page.get_by_role("button", name="Begin or resume").click()
     expect(page.get_by_alt_text(re.compile(r"^Picture \d+ of"))).to_be_visible()
     return page
 
@@ -72,7 +72,7 @@ def test_read_by_keyboard_resume_and_close(browser, address: str, study: ReaderS
     expect(page.get_by_text(f"{TOTAL - 1} pictures lack a rating")).to_be_visible()
     page.get_by_role("button", name="Close for good").click()
     expect(page.get_by_text("SYNTHETIC: generated, no patient")).to_have_count(PAIRS)
-    expect(page.get_by_text("PHANTOM: drawn, no patient")).to_have_count(PAIRS)
+    expect(page.get_by_text("PHANTOM: rendered, no patient")).to_have_count(PAIRS)
     expect(page.get_by_text(RESEARCH_USE)).to_be_visible()
     page.close()
     assert study.ratings.reader("P1").closed
@@ -88,7 +88,7 @@ def test_what_is_served_tells_nothing(browser, address: str, study: ReaderStudy)
     expect.set_options(timeout=PATIENCE)
     page.goto(address)
     page.get_by_label("Your name, or a pseudonym").fill("P2")
-    page.get_by_role("button", name="Begin, or go on").click()
+    page.get_by_role("button", name="Begin or resume").click()
     truth = study.truth().origins
     hints = {picture.id for picture in study.pictures}
     hints |= {origin.source_sha256 for origin in truth.values()} | {"SYNTHETIC", "coin-provenance", "phantom-"}

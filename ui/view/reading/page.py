@@ -1,4 +1,4 @@
-"""The page of a blinded reading: a name, then picture after picture, then (once closed) the truth and the figures."""
+"""The page of a blinded reader study: a name, then picture after picture, then, once closed, origins and results."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from retrieval import LONGEST_COMMENT, LONGEST_NAME, Rating
 from ui.settings import Settings
 from ui.text.reading import PHANTOMS
 from ui.view.escape import escape
-from ui.view.reading import reading_state as state
-from ui.view.reading.reading_results import draw_closed
-from ui.view.state import guarded, left_case, user
+from ui.view.reading import session
+from ui.view.reading.results import show_closed
+from ui.view.session import guarded, left_case, user
 
 if TYPE_CHECKING:
     from retrieval import Axis, Picture, Reader, ReaderStudy
 
-HIDDEN: Final = "Real or generated: hidden until the reading is closed."
+HIDDEN: Final = "Real or generated: hidden until you close your reading."
 ZOOMS: Final = {1: "whole", 2: "2 ×", 4: "4 ×"}
 # Letters that lie side by side on most keyboards; Streamlit keeps C and R for itself.
 KEYS: Final = {"anatomic": "12345", "diagnostic": "ASDFG"}
 GUESS_KEYS: Final = {"real": "J", "generated": "K"}
 
 
-def draw_entrance(names: tuple[str, ...]) -> None:
-    """What a reading is, and the form that begins one or goes on with it."""
-    st.subheader("Blinded reading", anchor=False)
-    name = st.selectbox("Reading", names, key="reading_name") if len(names) > 1 else names[0]
-    opened, problem = guarded(lambda: state.study(name))
+def show_entrance(names: tuple[str, ...]) -> None:
+    """Show what the study is, and the form that begins or resumes it."""
+    st.subheader("Blinded reader study", anchor=False)
+    name = st.selectbox("Study", names, key="reading_name") if len(names) > 1 else names[0]
+    opened, problem = guarded(lambda: session.open_study(name))
     if opened is None:
         st.error(escape(problem))
         return
     kinds = "Phantoms and generated" if opened.phantoms == "all" else "Real and generated"
     st.text(
-        f"Reading '{opened.name}': {len(opened.pictures)} pictures, one after another, in an order of your own. "
+        f"Study '{opened.name}': {len(opened.pictures)} pictures, one after another, in an order of your own. "
         f"{kinds} images are among them. Which is which stays hidden until you close your reading; then it is shown, "
-        "with the figures of everybody who has closed.\n\n"
-        "Every answer is stored at once. You may stop at any time and go on under the same name, and change answers "
+        "with the results of all readers who have closed.\n\n"
+        "Every answer is stored at once. You may stop at any time and resume under the same name, and change answers "
         "until you close."
     )
     if opened.phantoms != "none":
@@ -47,48 +47,48 @@ def draw_entrance(names: tuple[str, ...]) -> None:
         reader = st.text_input("Your name, or a pseudonym", value=known, max_chars=LONGEST_NAME, key="reading_as")
         pseudonym = st.checkbox("This is a pseudonym", value=not known, key="reading_pseudonym")
         st.caption("Results and exports name you so, and say whether it is a pseudonym.")
-        if st.form_submit_button("Begin, or go on", type="primary"):
-            _, problem = guarded(lambda: state.begin(name, reader or "", pseudonym=pseudonym))
+        if st.form_submit_button("Begin or resume", type="primary"):
+            _, problem = guarded(lambda: session.begin(name, reader or "", pseudonym=pseudonym))
             if problem:
                 st.error(escape(problem))
             else:
                 st.rerun()
 
 
-def draw_reading(study: ReaderStudy, reader: Reader) -> None:
-    """One picture with its questions."""
+def show_reading(study: ReaderStudy, reader: Reader) -> None:
+    """Show one picture with its questions."""
     order, ratings = study.order(reader.name), study.ratings.of(reader.name)
-    here = min(state.place(study, reader.name), len(order) - 1)
+    here = min(session.position(study, reader.name), len(order) - 1)
     picture = order[here]
     rated = sum(rating.is_complete for rating in ratings.values())
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(f"Picture {here + 1} of {len(order)}", anchor=False, width="stretch")
         st.text(f"{rated} rated · reading as {reader.name}")
-        st.button("Stop for now", on_click=state.leave)
+        st.button("Stop for now", on_click=session.leave)
     st.progress(rated / len(order))
-    if problem := state.problem():
+    if problem := session.problem():
         st.error(escape(problem))
     left, right = st.columns([1, 1.1], gap="medium")
     with left, st.container(key="wide"):
-        _draw_picture(study, picture, here, len(order))
+        _show_picture(study, picture, here, len(order))
     with right, st.container(key="narrow"):
-        _draw_questions(study, reader.name, picture, here, ratings.get(picture.id, Rating()))
-        _draw_moves(study, reader.name, here, len(order))
-        _draw_closing(study, reader.name, len(order) - rated)
+        _show_questions(study, reader.name, picture, here, ratings.get(picture.id, Rating()))
+        _show_moves(study, reader.name, here, len(order))
+        _show_closing(study, reader.name, len(order) - rated)
 
 
-def _draw_picture(study: ReaderStudy, picture: Picture, here: int, total: int) -> None:
-    # Keys by place: a picture's id would be no secret, but it has no business in the page.
+def _show_picture(study: ReaderStudy, picture: Picture, here: int, total: int) -> None:
+    # Keys by position, not by picture: the page needs no ids.
     keys = [f"{name}-{here}" for name in ("zoom", "across", "down")]
     zoom, across, down = (int(st.session_state.get(key) or usual) for key, usual in zip(keys, (1, 50, 50), strict=True))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.segmented_control(
-            "Zoom", list(ZOOMS), default=1, required=True, format_func=lambda of: ZOOMS[of], key=keys[0]
+            "Zoom", list(ZOOMS), default=1, required=True, format_func=lambda zoom: ZOOMS[zoom], key=keys[0]
         )
         if zoom > 1:
             st.slider("From left to right, %", 0, 100, 50, key=keys[1], width=170)
             st.slider("From top to bottom, %", 0, 100, 50, key=keys[2], width=170)
-    shown, problem = guarded(lambda: state.part_png(study, picture.id, zoom, across, down))
+    shown, problem = guarded(lambda: session.part_png(study, picture.id, zoom, across, down))
     if shown is None:
         st.error(escape(problem))
     else:
@@ -97,12 +97,12 @@ def _draw_picture(study: ReaderStudy, picture: Picture, here: int, total: int) -
     st.caption(f"{HIDDEN}{phantoms}")
 
 
-def _draw_questions(study: ReaderStudy, reader: str, picture: Picture, here: int, rating: Rating) -> None:
+def _show_questions(study: ReaderStudy, reader: str, picture: Picture, here: int, rating: Rating) -> None:
     if study.shows_labels:
         st.markdown(f"Stated: **{escape(picture.site)}**, **{escape(picture.category)}**")
     for axis, column in zip(study.scale, st.columns(len(study.scale), gap="small"), strict=True):
         with column:
-            _draw_axis(study, reader, picture, axis, getattr(rating, axis.name))
+            _show_axis(study, reader, picture, axis, getattr(rating, axis.name))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown("**A guess** (may be left out)")
         for word, key in GUESS_KEYS.items():
@@ -112,7 +112,7 @@ def _draw_questions(study: ReaderStudy, reader: str, picture: Picture, here: int
                 key=f"guess-{word}",
                 type="primary" if chosen else "secondary",
                 shortcut=key,
-                on_click=state.rate,
+                on_click=session.rate,
                 args=(study, reader, picture.id, "guess", None if chosen else word),
             )
     key = f"comment-{here}"
@@ -122,11 +122,11 @@ def _draw_questions(study: ReaderStudy, reader: str, picture: Picture, here: int
         key=key,
         height=68,
         max_chars=LONGEST_COMMENT,
-        on_change=lambda: state.rate(study, reader, picture.id, "comment", str(st.session_state[key] or "")),
+        on_change=lambda: session.rate(study, reader, picture.id, "comment", str(st.session_state[key] or "")),
     )
 
 
-def _draw_axis(study: ReaderStudy, reader: str, picture: Picture, axis: Axis, given: int | None) -> None:
+def _show_axis(study: ReaderStudy, reader: str, picture: Picture, axis: Axis, given: int | None) -> None:
     st.markdown(f"**{axis.title}**")
     st.caption(axis.question if study.shows_labels else axis.without_labels)
     for score, (step, key) in enumerate(zip(axis.steps, KEYS[axis.name], strict=True), start=1):
@@ -136,19 +136,21 @@ def _draw_axis(study: ReaderStudy, reader: str, picture: Picture, axis: Axis, gi
             type="primary" if given == score else "secondary",
             shortcut=key,
             width="stretch",
-            on_click=state.rate,
+            on_click=session.rate,
             args=(study, reader, picture.id, axis.name, score),
         )
 
 
-def _draw_moves(study: ReaderStudy, reader: str, here: int, total: int) -> None:
+def _show_moves(study: ReaderStudy, reader: str, here: int, total: int) -> None:
     with st.container(horizontal=True, gap="small"):
-        st.button("Previous", shortcut="P", disabled=here == 0, on_click=state.go, args=(here - 1,))
-        st.button("Next", shortcut="N", type="primary", disabled=here == total - 1, on_click=state.go, args=(here + 1,))
-        st.button("Next without a rating", shortcut="O", on_click=state.next_open, args=(study, reader))
+        st.button("Previous", shortcut="P", disabled=here == 0, on_click=session.go_to, args=(here - 1,))
+        st.button(
+            "Next", shortcut="N", type="primary", disabled=here == total - 1, on_click=session.go_to, args=(here + 1,)
+        )
+        st.button("Next without a rating", shortcut="O", on_click=session.next_open, args=(study, reader))
 
 
-def _draw_closing(study: ReaderStudy, reader: str, lacking: int) -> None:
+def _show_closing(study: ReaderStudy, reader: str, lacking: int) -> None:
     with st.popover("Close my reading"):
         if lacking:
             st.markdown(f"**{lacking} pictures lack a rating**; they would stay without.")
@@ -162,22 +164,22 @@ def _draw_closing(study: ReaderStudy, reader: str, lacking: int) -> None:
 
 
 left_case()
-names = state.studies()
+names = session.studies()
 if not names:
-    st.subheader("No blinded reading here", anchor=False)
+    st.subheader("No reader study here", anchor=False)
     st.text(
-        f"There is none in {Settings.from_env().readings_folder}. Whoever looks after the archive makes one:\n\n"
+        f"There is none in {Settings.from_env().readings_folder}. The archive's maintainer creates one:\n\n"
         "    coin generate --text-file report.txt --out generated\n"
         "    coin reading new pilot --generated generated"
     )
 else:
-    found, problem = guarded(state.at_work)
+    found, problem = guarded(session.current)
     if problem:
         st.error(escape(problem))
-        state.leave()
+        session.leave()
     if found is None:
-        draw_entrance(names)
+        show_entrance(names)
     elif found[1].closed:
-        draw_closed(*found)
+        show_closed(*found)
     else:
-        draw_reading(*found)
+        show_reading(*found)

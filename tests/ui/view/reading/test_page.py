@@ -12,7 +12,7 @@ from retrieval import RESEARCH_USE, ReaderStudy, open_reader_study
 from tests.ui.reading_parts import PAIRS
 from tests.ui.view.test_view import APP, HOSTILE, checked, click, marked_up, texts
 
-PAGE = "reading_page.py"
+PAGE = "page.py"
 HIDDEN = "Real or generated: hidden until the reading is closed."
 TOTAL = 2 * PAIRS
 
@@ -25,7 +25,7 @@ def opened() -> AppTest:
 def begin(reader: str) -> AppTest:
     app = opened()
     app.text_input(key="reading_as").set_value(reader)
-    return click(app, "Begin, or go on")
+    return click(app, "Begin or resume")
 
 
 def press(app: AppTest, key: str) -> AppTest:
@@ -89,7 +89,7 @@ def test_a_new_session_goes_on_where_the_last_one_stopped(study: ReaderStudy) ->
     assert heading(other) == f"Picture 1 of {TOTAL}"
     assert chosen(other) == set()
     click(other, "Stop for now")
-    assert "Blinded reading" in heading(other)
+    assert "Blinded reader study" in heading(other)
 
 
 def test_nothing_on_the_page_tells_what_a_picture_is(study: ReaderStudy) -> None:
@@ -130,7 +130,7 @@ def test_zoom_shows_a_part_of_the_same_size(study: ReaderStudy) -> None:
 
     from PIL import Image
 
-    from ui.view.reading.reading_state import SHOWN, part_png
+    from ui.view.reading.session import SHOWN, part_png
 
     sizes = set()
     for picture in study.pictures:
@@ -207,7 +207,7 @@ def test_the_page_is_linked_only_where_there_is_a_reading(
 ) -> None:
     monkeypatch.setenv("COIN_READINGS", str(tmp_path / "nothing"))
     app = opened()
-    assert "No blinded reading here" in heading(app)
+    assert "No reader study here" in heading(app)
     assert any("coin reading new" in text for text in texts(app))
     assert not app.sidebar.get("page_link")
     st.cache_resource.clear()
@@ -219,7 +219,7 @@ def test_a_view_of_readings_alone_has_no_search(study: ReaderStudy, monkeypatch:
     app = AppTest.from_file(str(APP), default_timeout=60).run()
     assert not app.exception
     assert RESEARCH_USE in app.warning[0].value
-    assert "Blinded reading" in heading(app)
+    assert "Blinded reader study" in heading(app)
     assert not app.error
     assert not app.sidebar.get("page_link")
     assert not [button for button in app.button if "earch" in button.label]

@@ -1,4 +1,4 @@
-"""What a reader sees who has closed: the figures of all who have, and of each picture what it is and what was said."""
+"""What a reader sees after closing: the results of all who have closed, and each picture's origin and rating."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ui.image_labels import PHANTOM, SYNTHETIC
 from ui.text.json_text import json_text
 from ui.text.reading import NOT_SHOWN, agreement_rows, guess_rows, introduction, score_rows
 from ui.view.escape import escape
-from ui.view.reading import reading_state as state
-from ui.view.state import guarded
+from ui.view.reading import session
+from ui.view.session import guarded
 
 if TYPE_CHECKING:
     from retrieval import Origin, Picture, Reader, ReaderStudy, ReaderStudyResults
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 12
 TILE: Final = 200  # pixels
-MARKS: Final = {
+LABELS: Final = {
     "generated": f"{SYNTHETIC}: generated, no patient",
-    "phantom": f"{PHANTOM}: drawn, no patient",
-    "real": "real: of the archive",
+    "phantom": f"{PHANTOM}: rendered, no patient",
+    "real": "real: from the archive",
 }
 
 
-def draw_closed(study: ReaderStudy, reader: Reader) -> None:
-    """Figures, and the pictures with their truth."""
-    found, problem = guarded(lambda: state.results(study))
+def show_closed(study: ReaderStudy, reader: Reader) -> None:
+    """Show the results, and the pictures with their origins."""
+    found, problem = guarded(lambda: session.results(study))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"Reading '{escape(study.name)}', closed", anchor=False, width="stretch")
+        st.subheader(f"Study '{escape(study.name)}', closed", anchor=False, width="stretch")
         if found is not None:
             st.download_button(
-                "Download figures as JSON",
+                "Download results as JSON",
                 json_text({"results": found}),
                 "coin-reading.json",
                 "application/json",
                 on_click="ignore",
             )
-        st.button("Leave", on_click=state.leave)
-    st.caption("Please do not speak of the pictures with somebody who still reads.")
+        st.button("Leave", on_click=session.leave)
+    st.caption("Please do not discuss the pictures with readers who have not closed.")
     if found is None:
         st.error(escape(problem))
     else:
-        _draw_figures(found)
-    st.markdown("**What they were**")
-    _draw_truth(study, reader)
+        _show_figures(found)
+    st.markdown("**Origins of the pictures**")
+    _show_origins(study, reader)
 
 
-def _draw_figures(found: ReaderStudyResults) -> None:
+def _show_figures(found: ReaderStudyResults) -> None:
     for line in introduction(found):
         st.text(line)
     for title, rows in (
@@ -60,19 +60,19 @@ def _draw_figures(found: ReaderStudyResults) -> None:
     ):
         st.markdown(f"**{title}**")
         if rows:
-            _draw_table(rows)
+            _show_table(rows)
         else:
-            st.caption("One reader agrees with nobody: kappa needs two who have closed.")
+            st.caption("Kappa needs two readers who have closed.")
     with st.expander("What this does not show"):
         for sentence in NOT_SHOWN:
             st.text(sentence)
 
 
-def _draw_table(rows: Rows) -> None:
+def _show_table(rows: Rows) -> None:
     st.table([{escape(name): escape(value) for name, value in row.items()} for row in rows])
 
 
-def _draw_truth(study: ReaderStudy, reader: Reader) -> None:
+def _show_origins(study: ReaderStudy, reader: Reader) -> None:
     truth, problem = guarded(study.truth)
     if truth is None:
         st.error(escape(problem))
@@ -84,25 +84,25 @@ def _draw_truth(study: ReaderStudy, reader: Reader) -> None:
     with st.container(horizontal=True, gap="small"):
         for number, picture in enumerate(order[first : first + AT_ONCE], start=first + 1):
             with st.container(width=TILE):
-                _draw_tile(study, picture, number, truth.origins[picture.id], ratings.get(picture.id, Rating()))
+                _show_tile(study, picture, number, truth.origins[picture.id], ratings.get(picture.id, Rating()))
 
 
-def _draw_tile(study: ReaderStudy, picture: Picture, number: int, origin: Origin, rating: Rating) -> None:
-    png, problem = guarded(lambda: state.part_png(study, picture.id))
-    mark = MARKS[origin.kind]
+def _show_tile(study: ReaderStudy, picture: Picture, number: int, origin: Origin, rating: Rating) -> None:
+    png, problem = guarded(lambda: session.part_png(study, picture.id))
+    label = LABELS[origin.kind]
     if png is None:
         st.error(escape(problem))
     else:
-        st.image(png, alt=f"Picture {number}: {mark}", width="stretch", output_format="PNG")
-    st.badge(mark, color="gray" if origin.kind == "real" else "violet")
-    said = [
+        st.image(png, alt=f"Picture {number}: {label}", width="stretch", output_format="PNG")
+    st.badge(label, color="gray" if origin.kind == "real" else "violet")
+    ratings = [
         f"anatomic {rating.anatomic or '–'}",
         f"diagnostic {rating.diagnostic or '–'}",
         f"guessed {rating.guess or '–'}",
     ]
     about = [
         f"{number}. {', '.join(word for word in (origin.site, origin.category) if word) or 'nothing stated'}",
-        f"You said: {', '.join(said)}",
+        f"Your rating: {', '.join(ratings)}",
     ]
     if origin.generated:
         about.append(f"Preset {origin.provenance.get('preset', '–')}, seed {origin.provenance.get('seed', '–')}")

@@ -1,5 +1,6 @@
-"""The neighbourhood of a search: agreement among the retrieved cases, comparability, and what the hits share beside
-their content. It describes what was retrieved, never the query.
+"""Diagnostics of a result: label agreement among the retrieved cases, the novelty check, and possible confounders.
+
+They describe what was retrieved, never the query.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from ui.text.search import channel_name, is_striking
+from ui.text.search import channel_name, exceeds_chance
 from ui.view.escape import escape
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 NOT_A_DIAGNOSIS: Final = "This describes the retrieved cases. It is no finding about the query."
 
 
-def draw_summary(found: Neighbourhood) -> None:
-    """What must not be missed: nothing comparable, and in one line how far the retrieved cases agree."""
+def show_summary(found: Neighbourhood) -> None:
+    """Show what must not be missed: that nothing comparable was found, and in one line how far the cases agree."""
     for judged in found.comparability:
         if not judged.comparable:
             st.warning(f"**By {channel_name(judged.channel)}.** {escape(judged.words)}", icon=":material/search_off:")
@@ -26,30 +27,30 @@ def draw_summary(found: Neighbourhood) -> None:
         st.caption(escape(leading.words))
 
 
-def draw_neighbourhood(found: Neighbourhood) -> None:
-    """All of it."""
+def show_diagnostics(found: Neighbourhood) -> None:
+    """Show all diagnostics."""
     st.caption(NOT_A_DIAGNOSIS)
-    _draw_agreement(found)
+    _show_agreement(found)
     st.subheader("Is anything comparable?", anchor=False)
     if not found.comparability:
-        st.text("This cannot be judged by any channel that answered.")
+        st.text("None of the channels that were searched can judge this.")
     for judged in found.comparability:
         st.markdown(f"**By {channel_name(judged.channel)}.** {escape(judged.words)}")
     for missing in found.not_judged:
         st.caption(f"**By {channel_name(missing.channel)}.** {escape(missing.reason)}")
-    _draw_nuisance(found)
+    _show_confounders(found)
 
 
-def _draw_agreement(found: Neighbourhood) -> None:
+def _show_agreement(found: Neighbourhood) -> None:
     agreement = found.agreement
     st.subheader("Agreement among the retrieved cases", anchor=False)
     if not agreement.systems:
         st.text("None of the retrieved cases has a category of a known reporting system.")
     for system in agreement.systems:
-        asked = system.system == agreement.asked
-        told = f", the reporting system of the query's {found.told.by}" if asked and found.told.by else ""
-        st.markdown(f"**{escape(system.system)}**{told}")
-        _draw_system(system)
+        is_query_system = system.system == agreement.asked
+        source = f", the reporting system of the query's {found.told.by}" if is_query_system and found.told.by else ""
+        st.markdown(f"**{escape(system.system)}**{source}")
+        _show_system(system)
     rest = []
     for count, words in (
         (agreement.without_category, "have no category"),
@@ -62,7 +63,7 @@ def _draw_agreement(found: Neighbourhood) -> None:
         st.caption(f"{'; '.join(rest)}.")
 
 
-def _draw_system(system: SystemAgreement) -> None:
+def _show_system(system: SystemAgreement) -> None:
     st.dataframe(
         {
             "category": [share.category for share in system.categories],
@@ -92,9 +93,9 @@ def _draw_system(system: SystemAgreement) -> None:
     st.caption(escape(" ".join(words)))
 
 
-def _draw_nuisance(found: Neighbourhood) -> None:
+def _show_confounders(found: Neighbourhood) -> None:
     audit = found.nuisance
-    st.subheader("What the hits share that should not matter", anchor=False)
+    st.subheader("Possible confounders: what the hits share that should not matter", anchor=False)
     if not audit.shares:
         st.text("Slide, stain, preparation and source are not known.")
         return
@@ -112,9 +113,9 @@ def _draw_nuisance(found: Neighbourhood) -> None:
         hide_index=True,
         width="stretch",
     )
-    striking = [share.field for share in audit.shares if is_striking(share)]
-    if striking:
+    exceeding = [share.field for share in audit.shares if exceeds_chance(share)]
+    if exceeding:
         st.info(
-            f"More hits share the {' and the '.join(striking)} than chance would bring at these sites: they may be "
-            "there for that, and not for their cells. Filter by it to see."
+            f"More hits share the {' and the '.join(exceeding)} than chance would bring at these sites: they may "
+            "have been found because of it, and not because of their cells. Filter by it to find out."
         )

@@ -1,0 +1,141 @@
+"""What one session of the view holds: the current query and its result.
+
+The result is a function of the query, filters and k included. It is computed anew when one of them changes, and kept
+while the user looks at a case and comes back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import streamlit as st
+
+from ui.errors import user_message
+from ui.service import Progress, Service
+from ui.settings import Settings
+
+if TYPE_CHECKING:
+    from index_store import Case
+    from retrieval import Gallery, Query, SearchResult
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A query with its result, or with the message that says why there is none."""
+
+    query: Query
+    result: SearchResult | None
+    problem: str = ""
+
+
+@st.cache_resource(show_spinner=False)
+def _service(settings: Settings) -> Service:
+    return Service(settings, interface="view")
+
+
+def service() -> Service:
+    """The service that all sessions share."""
+    return _service(Settings.from_env())
+
+
+def current_query() -> Query | None:
+    """The last query; its filters and k are replaced by the sidebar's."""
+    query: Query | None = st.session_state.get("query")
+    return query
+
+
+def set_query(query: Query) -> None:
+    """Make this the current query: the search page runs it when it is shown next."""
+    st.session_state["query"] = query
+    st.session_state.pop("outcome", None)  # the same query may be run again, after an error for instance
+    st.session_state.pop("query_error", None)
+
+
+def try_query(make: Callable[[], Query]) -> None:
+    """Make what `make` returns the current query; where it raises, the page says why and keeps the query before."""
+    query, problem = guarded(make)
+    if query is None:
+        st.session_state["query_error"] = problem
+    else:
+        set_query(query)
+
+
+def query_error() -> str:
+    """Why the last query could not be made; returned once."""
+    return str(st.session_state.pop("query_error", ""))
+
+
+def query_by_case(key: str) -> None:
+    """Query by a case of the archive, and show that in the query panel."""
+    from retrieval import Query
+
+    set_query(Query(case=key))
+    st.session_state["search_by"] = "Case"
+    st.session_state["case_key"] = key
+
+
+def search(query: Query, progress: Progress) -> Outcome:
+    """The outcome of the query: the one that the session holds, or a new search's."""
+    kept: Outcome | None = st.session_state.get("outcome")
+    if kept is not None and kept.query == query:
+        return kept
+    result, problem = guarded(lambda: service().search(query, progress=progress, user=user()))
+    outcome = Outcome(query, result, problem)
+    st.session_state["outcome"] = outcome
+    return outcome
+
+
+def gallery(result: SearchResult) -> Gallery | None:
+    """The nearest cases of each category, computed and recorded once a result."""
+    kept: tuple[SearchResult, Gallery | None] | None = st.session_state.get("gallery")
+    if kept is None or kept[0] is not result:
+        kept = result, service().gallery(result, user=user())
+        st.session_state["gallery"] = kept
+    return kept[1]
+
+
+def opened_case(key: str) -> Case:
+    """The case of the page. The audit log records it when it is opened, not each time that the page is rendered."""
+    if st.session_state.get("opened") == key:
+        return service().archive.case(key)
+    case = service().case(key, user=user())
+    st.session_state["opened"] = key
+    return case
+
+
+def left_case() -> None:
+    """Note that another page is shown: the same case, shown again, counts as opened again."""
+    st.session_state.pop("opened", None)
+
+
+def user() -> str:
+    """The user, for the audit log: whom the proxy names, or who signed in; else the empty string.
+
+    A header is worth as much as the proxy that sets it: the view answers on this machine only, and whoever reaches it
+    past the proxy can name anybody.
+    """
+    header = service().settings.user_header
+    if header is not None:
+        return st.context.headers.get(header) or f"not named by {header}"
+    signed_in = st.user.to_dict()
+    if not signed_in.get("is_logged_in"):
+        return ""
+    return str(signed_in.get("email") or signed_in.get("name") or signed_in.get("sub") or "")
+
+
+def guarded(call: Callable[[], T]) -> tuple[T | None, str]:
+    """What `call` returns and no message, or None and the message to show. Details of a defect go to the log alone."""
+    try:
+        return call(), ""
+    except Exception as error:
+        message = user_message(error)
+        if message is None:
+            logger.exception("The view met a defect")
+            message = "Something went wrong inside the program. What happened is in the log of the server."
+        return None, message
