@@ -1,8 +1,7 @@
 """The settings of `coin` and its view, as data: name, default, environment variable, help.
 
-One table serves four readers: the command line makes its options from it, the view reads it from the
-environment, programs hold it as a frozen dataclass, and the documentation's table is `settings_table()`,
-compared in a test.
+The command line makes its options from this table, the view reads its values from the environment, programs hold them
+as a frozen dataclass, and the documentation's table is `settings_table()`, which a test compares.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from ui.errors import SettingError
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting. `default` None means that the program chooses, and `default_text` says what."""
+    """A setting. `default` None means that the program chooses; `default_text` then describes the choice."""
 
     name: str
     default: str | int | float | None
@@ -41,10 +40,11 @@ class Setting:
 
     @property
     def is_number(self) -> bool:
+        """Whether its values are numbers."""
         return self.decimal or isinstance(self.default, int)
 
     def parse(self, text: str) -> str | int | float:
-        """The value that `text` (from the environment) stands for; SettingError where it stands for none."""
+        """The value of `text` from the environment. Raises SettingError where it is not one of the setting's."""
         if self.choices and text not in self.choices:
             raise SettingError(f"{self.env}={text!r} is not one of {', '.join(self.choices)}")
         if not self.is_number:
@@ -65,7 +65,7 @@ def _setting(default: Any, help: str, **more: Any) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings in force; the fields are the definition of every setting."""
+    """The values of all settings; the fields define them."""
 
     archive: str = _setting("coin-archive", "folder of the archive")
     base: str | None = _setting(
@@ -86,12 +86,14 @@ class Settings:
     device: str = _setting("auto", "where the models run", choices=("auto", "cpu", "cuda", "mps"))
     few_step_lora: str | None = _setting(
         None,
-        "second LoRA, distilled to draw in few steps, for the presets lcm and lightning (never validated on cytology): "
-        "a folder or a .safetensors file",
+        "second LoRA, distilled to generate in few steps, for the presets lcm and lightning (never validated on "
+        "cytology): a folder or a .safetensors file",
         default_text="none",
     )
     memory: str = _setting(
-        "full", "low keeps the generator in main memory and lends its parts to the GPU", choices=("full", "low")
+        "full",
+        "low keeps the generator in main memory and moves its parts to the GPU when needed",
+        choices=("full", "low"),
     )
     compile: str = _setting(
         "no", "compile the generator: the first images take longer, many are faster", choices=("no", "yes")
@@ -114,19 +116,17 @@ class Settings:
     )
     long_reports: str = _setting(
         "condense",
-        "a report that is longer than the encoders read: condense keeps what matters most, chunk reads all of it piece "
-        "by piece",
+        "a report that is longer than the encoders read: condense keeps the most important parts, chunk encodes all of "
+        "it in pieces",
         choices=("condense", "chunk"),
     )
     glossary: str = _setting(
         "search",
-        'machine-translated wordings ("cue cells") are understood: where reports are compared, or also in the prompt '
-        "(yes), whose words COIN was trained on",
+        'replace machine-translated wordings ("cue cells"): in searches of reports (search), or also in the '
+        "prompt (yes), although COIN was trained on such words",
         choices=("search", "yes", "no"),
     )
-    site_hint: str = _setting(
-        "yes", "state the site that was asked for before a report that tells none", choices=("yes", "no")
-    )
+    site_hint: str = _setting("yes", "prefix the site of the query to a report that names none", choices=("yes", "no"))
     n_images: int = _setting(4, "images generated for one report", minimum=1, maximum=64)
     seed: int = _setting(0, "seed of the first image; the i-th takes seed + i", minimum=0, maximum=2**32 - 1)
     k: int = _setting(10, "cases that a search returns", minimum=1, maximum=1000)
@@ -135,22 +135,22 @@ class Settings:
     rules: str | None = _setting(
         None, "TOML file of fusion rules, such as `coin evaluate --choose-fusion` writes", default_text="as shipped"
     )
-    queries: str | None = _setting(
-        None, "folder that keeps named queries", default_text="`~/.local/share/coin/queries`"
-    )
+    queries: str | None = _setting(None, "folder of saved queries", default_text="`~/.local/share/coin/queries`")
     audit: str | None = _setting(
-        None, "folder of the audit log: who asked what, which cases were shown", default_text="none: no log"
+        None, "folder of the audit log: who queried what, which cases were shown", default_text="none: no log"
     )
     audit_days: int = _setting(0, "days that audit events are kept; 0 keeps all", minimum=0, maximum=36500)
     user_header: str | None = _setting(
         None,
         "HTTP header in which the proxy before the view names its user, for the audit log",
-        default_text="none: who signed in, else the view's own account",
+        default_text="none: the signed-in user, else the view's own account",
     )
-    readings: str | None = _setting(None, "folder of blinded readings", default_text="`~/.local/share/coin/readings`")
+    readings: str | None = _setting(
+        None, "folder of blinded reader studies", default_text="`~/.local/share/coin/readings`"
+    )
     reading_only: str = _setting(
         "no",
-        "the view shows blinded readings alone, so that no reader can search for a picture",
+        "the view shows only reader studies, so that no reader can search for a picture",
         choices=("no", "yes"),
     )
     port: int = _setting(8501, "port of the view on 127.0.0.1", minimum=1, maximum=65535)
@@ -166,7 +166,7 @@ class Settings:
         return cls(**values)
 
     def to_env(self) -> dict[str, str]:
-        """Environment variables that say the same: how `coin ui` hands its options to the view."""
+        """The settings as environment variables: how `coin ui` hands its options to the view."""
         values = {setting.env: getattr(self, setting.name) for setting in SETTINGS}
         return {name: str(value) for name, value in values.items() if value is not None}
 
@@ -180,7 +180,7 @@ class Settings:
 
     @property
     def work_folder(self) -> Path:
-        """Where `coin evaluate` and `coin calibrate` keep what is dear to make."""
+        """Where evaluations, calibrations and checks keep what is expensive to compute."""
         return self.cache_folder.parent / "evaluation"
 
     @property

@@ -1,4 +1,4 @@
-"""`coin add`: images and reports of a manifest into the archive."""
+"""`coin add`: add the images and reports of a manifest to the archive."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from ui.text.archive import add_text
     type=click.Path(path_type=Path),
     help="Folder that the manifest's image names start from. [default: the manifest's own]",
 )
-@click.option("--in-place", is_flag=True, help="Leave the images where they are and refer to them.")
+@click.option("--in-place", is_flag=True, help="Leave the images where they are and store their paths.")
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=64, show_default=True, help="Images a batch.")
 @click.option(
     "--derive/--no-derive",
     default=True,
     show_default=True,
-    help="Read site and category from the report where the manifest leaves them out.",
+    help="Extract site and category from the report where the manifest leaves them out.",
 )
 @click.option(
     "--redact", is_flag=True, help="Replace direct identifiers (names, dates, record numbers …) before storing."
 )
-@click.option("--refuse", is_flag=True, help="Store nothing where there are direct identifiers.")
+@click.option("--refuse", is_flag=True, help="Store nothing if there are direct identifiers.")
 @with_wait
 @click.option(
     "--ray", default="", metavar="ADDRESS", help="Embed on a Ray cluster: HOST:6379, or auto. [default: here]"
@@ -58,16 +58,16 @@ def add(
     """Add the cases of MANIFEST (CSV, TSV, JSONL or COIN's .xlsx) to the archive.
 
     Columns: image and report are needed; case, patient, slide, site, system, category, stain, preparation, kind,
-    license and source are read where present; others are kept as attributes. What is there already is not done
-    again, so the same command continues an interrupted run. Rows that cannot be used are skipped and named; the exit
-    code is 1 where that is all of them. Generated images are among those: an archive takes none.
+    license and source are read where present; others are kept as attributes. Images that the archive has already are
+    skipped, so the same command resumes an interrupted run. Rows that cannot be used are skipped and named; the exit
+    code is 1 where none can be used. Generated images are not accepted.
 
-    Site, system and category that nobody gave are read from the report where it states them, and marked as read from
-    it; a value given later replaces them.
+    Where the manifest leaves out site, system or category, they are extracted from the report and marked as such; a
+    value given later replaces them.
 
-    Reports, further columns, keys and file names are looked through for direct identifiers: names after a title or a
-    label, dates, record numbers, telephone numbers, addresses. By default they are counted and stored as they are. A
-    name that stands alone in a sentence is not found: remove identifiers before you add.
+    Reports, further columns, keys and file names are searched for direct identifiers: names after a title or a label,
+    dates, record numbers, telephone numbers, addresses. By default they are counted and stored unchanged. A name
+    without title or label is not found: remove identifiers before you add.
 
     With --ray, the machines of a Ray cluster read and embed the images, which must lie where all of them can read them
     under the same path; reports and patients are not sent. This process writes the archive.
@@ -79,8 +79,8 @@ def add(
     with (
         RayWorkers(ray, count=ray_workers) if ray else contextlib.nullcontext() as workers,
         open_archive(settings.archive) as archive,
-        progress("Adding", unit="images") as draw,
-        progress("Embedding reports", unit="reports") as draw_reports,
+        progress("Adding", unit="images") as update,
+        progress("Embedding reports", unit="reports") as update_reports,
     ):
         encoder = Encoder(settings.encoder, device=settings.device)
         with archive.writer(timeout=wait):
@@ -93,8 +93,8 @@ def add(
                 batch_size=batch_size,
                 derive=derive,
                 identifiers="redact" if redact else "refuse" if refuse else "warn",
-                progress=draw,
-                embedding=draw_reports,
+                progress=update,
+                embedding=update_reports,
                 workers=workers,
             )
     if as_json:

@@ -14,7 +14,7 @@ from ui.text.layout import clean
 
 
 @click.command()
-@click.option("--name", default="", metavar="TEXT", help="What the archive is called in listings.")
+@click.option("--name", default="", metavar="TEXT", help="Name of the archive in listings.")
 @click.option(
     "--catalog",
     default="",
@@ -30,16 +30,16 @@ from ui.text.layout import clean
 )
 @with_settings("archive")
 def init(settings: Settings, name: str, catalog: str, vectors: str) -> None:
-    """Make a new, empty archive.
+    """Create a new, empty archive.
 
-    With --catalog, several machines can read the archive, and its folder must lie where all of them can. No password is
-    part of the two addresses: PostgreSQL's comes from PGPASSWORD or ~/.pgpass, Milvus's from COIN_MILVUS_TOKEN.
+    With --catalog, several machines can read the archive; its folder must be readable by all of them. Give no password
+    in the two addresses: PostgreSQL's comes from PGPASSWORD or ~/.pgpass, Milvus's from COIN_MILVUS_TOKEN.
     """
     from index_store import Archive
 
     with Archive.create(settings.archive, name=name, catalog=catalog, vectors=vectors):
         pass
-    echo(f"Made an empty archive at '{settings.archive}'. Fill it with `coin add MANIFEST`.")
+    echo(f"Created an empty archive at '{settings.archive}'. Fill it with `coin add MANIFEST`.")
 
 
 @click.command()
@@ -47,7 +47,7 @@ def init(settings: Settings, name: str, catalog: str, vectors: str) -> None:
 @as_json
 @with_settings("archive", "audit", "audit_days")
 def show(settings: Settings, case: str, as_json: bool) -> None:
-    """Show CASE: its report, its images, what is known of it."""
+    """Show CASE: its report, its images and its metadata."""
     service = Service(settings)
     with service.archive:
         found = service.case(case)
@@ -59,14 +59,14 @@ def show(settings: Settings, case: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("cases", nargs=-1, required=True, metavar="CASE...")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_wait
 @as_json
 @with_settings("archive")
 def remove(settings: Settings, cases: tuple[str, ...], yes: bool, wait: float, as_json: bool) -> None:
-    """Take every CASE out of the archive: its records, its vectors, and its stored images."""
+    """Remove every CASE from the archive: its records, its vectors, and its stored images."""
     with open_archive(settings.archive) as archive:
-        # All of them first: a mistyped name must not leave the removal half done.
+        # All are looked up first: a mistyped key must not leave the removal half done.
         images = sum(len(archive.case(case).images) for case in cases)
         if not yes:
             question = f"Remove {len(cases)} case(s) with {images} image(s) from '{settings.archive}' for good?"
@@ -84,7 +84,7 @@ def remove(settings: Settings, cases: tuple[str, ...], yes: bool, wait: float, a
 @as_json
 @with_settings("archive")
 def status(settings: Settings, as_json: bool) -> None:
-    """Say what the archive holds and in what state it is."""
+    """Show what the archive holds and the state of its index."""
     with open_archive(settings.archive, read_only=True) as archive:
         found = archive.status()
     if as_json:

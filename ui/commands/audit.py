@@ -1,4 +1,4 @@
-"""`coin audit`: who asked what of an archive, whether the log is whole, and the removal of old events."""
+"""`coin audit`: who queried an archive for what, whether the log is intact, and the removal of old events."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ if TYPE_CHECKING:
 SHOWN: Final = 20
 
 
-class _Noted(click.ParamType):
+class _EventHash(click.ParamType):
     """ "128:3f0a…": number and hash of an event."""
 
     name = "NUMBER:HASH"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number, _, noted = str(value).partition(":")
-        if not number.isdecimal() or len(noted) != 64 or set(noted) - set("0123456789abcdef"):
+        number, _, digest = str(value).partition(":")
+        if not number.isdecimal() or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
             self.fail(
                 f"'{value}' is not an event's number, a colon and its 64 digits, as `coin audit` prints", param, ctx
             )
-        return int(number), noted
+        return int(number), digest
 
 
 @click.command()
-@click.option("--last", type=click.IntRange(0), default=SHOWN, show_default=True, help="Show so many of the events.")
-@click.option("--expect", type=_Noted(), help="Also check that this event, noted earlier, is still what it was.")
+@click.option(
+    "--last", type=click.IntRange(0), default=SHOWN, show_default=True, help="How many of the newest events to show."
+)
+@click.option("--expect", type=_EventHash(), help="Also check that this event, noted earlier, is unchanged.")
 @click.option("--prune", is_flag=True, help="Remove the events older than --audit-days.")
 @as_json
 @with_settings("archive", "audit", "audit_days")
@@ -44,10 +46,10 @@ class _Noted(click.ParamType):
 def audit(
     context: click.Context, settings: Settings, last: int, expect: tuple[int, str] | None, prune: bool, as_json: bool
 ) -> None:
-    """Show the newest events of the audit log, and check that nothing was changed in it or taken from it.
+    """Show the newest events of the audit log, and check that none was changed or removed.
 
-    Note the newest event's number and hash elsewhere, and give them to --expect later: a log that was written anew, or
-    cut off at its end, shows only then. The exit code is 1 where the log is not whole.
+    Note the newest event's number and hash elsewhere, and give them to --expect later: only this detects a log that
+    was rewritten, or truncated at its end. The exit code is 1 where the log is not intact.
     """
     log = Service(settings).audit_log
     if log is None:

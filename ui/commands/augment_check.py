@@ -22,40 +22,48 @@ if TYPE_CHECKING:
 @click.option(
     "--manifest",
     type=click.Path(path_type=Path),
-    help="Take the labelled images of this manifest. [default: those of --archive]",
+    help="Use the labelled images of this manifest. [default: those of --archive]",
 )
 @click.option(
-    "--kind", "kinds", multiple=True, metavar="NAME", help="Of the manifest only images of this kind; may be repeated."
+    "--kind", "kinds", multiple=True, metavar="NAME", help="Only the manifest's images of this kind; may be repeated."
 )
 @click.option(
     "--synthetic",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Take the synthetic images of this set (`coin generate --manifest`). [default: they are drawn]",
+    help="Use the synthetic images of this set (`coin generate --manifest`). [default: generate them]",
 )
 @click.option(
     "--per-class",
     type=click.IntRange(1),
     default=20,
     show_default=True,
-    help="Synthetic images of a class, where they are drawn: about half a second each on a processor.",
+    help="Synthetic images to generate for each class: about half a second each on a CPU.",
 )
-@click.option("--folds", type=click.IntRange(2, 100), default=5, show_default=True, help="Folds of patients.")
-@click.option("--repeats", type=click.IntRange(1, 100), default=3, show_default=True, help="How often they are dealt.")
+@click.option(
+    "--folds",
+    type=click.IntRange(2, 100),
+    default=5,
+    show_default=True,
+    help="Cross-validation folds, of whole patients.",
+)
+@click.option(
+    "--repeats", type=click.IntRange(1, 100), default=3, show_default=True, help="Repeats, each with other folds."
+)
 @click.option(
     "--real-fraction",
     "fractions",
     type=click.FloatRange(0, 1, min_open=True),
     multiple=True,
-    help="Also with the real images of so many of the training patients; may be repeated. [default: 1]",
+    help="Train on the real images of this fraction of the training patients; may be repeated. [default: 1]",
 )
 @click.option(
     "--classifier",
     type=click.Choice(["probe", "network"]),
     default="probe",
     show_default=True,
-    help="A linear probe on the encoder's vectors, or a small network from scratch: a quarter of a minute a training "
-    "on a processor, three trainings a fold.",
+    help="A linear probe on the encoder's vectors, or a small network from scratch: 15 seconds a training on a CPU, "
+    "three trainings a fold.",
 )
 @click.option(
     "--test-patients",
@@ -78,12 +86,11 @@ def augment_check(
     test_patients: Path | None,
     as_json: bool,
 ) -> None:
-    """Train a small classifier on real, on synthetic and on both, and test it on patients left out.
+    """Train a small classifier on real, on synthetic and on both, and test it on held-out patients.
 
-    A linear probe on the encoder's vectors, or a small network trained from scratch, tells the categories apart.
-    Synthetic images are drawn of the training patients' reports alone; what is made of them is kept beside --cache, so
-    that an interrupted check goes on. Figures come with 95 % intervals from resampled patients, differences from real
-    images alone are paired.
+    The classifier is a linear probe on the encoder's vectors, or a small network trained from scratch. Synthetic images
+    are generated from the training patients' reports only; they are kept beside --cache, so that an interrupted check
+    resumes. Figures have 95 % intervals from resampled patients; differences from real images alone are paired.
     """
     if kinds and manifest is None:
         raise click.UsageError("--kind goes with --manifest")
@@ -97,7 +104,7 @@ def augment_check(
     encoder = Thumbnails() if network else service.encoder
     images = _images(service, encoder, manifest, kinds)
     source = _source(service, encoder, synthetic, per_class)
-    with progress("Drawing", unit="images") as draw:
+    with progress("Generating", unit="images") as update:
         result = check(
             images,
             source,
@@ -107,7 +114,7 @@ def augment_check(
             fractions=fractions or (1.0,),
             test_patients=named,
             train=train_network if network else train_probe,
-            progress=draw,
+            progress=update,
         )
     if as_json:
         echo_json({"result": result, "verdicts": verdicts(result)})
@@ -120,10 +127,10 @@ def _images(
 ) -> LabelledImages:
     from retrieval import archive_images, manifest_images
 
-    with progress("Reading the images", unit="images") as read:
+    with progress("Reading the images", unit="images") as update:
         if manifest is None:
-            return archive_images(service.archive, encoder, work=service.settings.work_folder, progress=read)
-        return manifest_images(manifest, encoder, kinds=kinds, work=service.settings.work_folder, progress=read)
+            return archive_images(service.archive, encoder, work=service.settings.work_folder, progress=update)
+        return manifest_images(manifest, encoder, kinds=kinds, work=service.settings.work_folder, progress=update)
 
 
 def _source(service: Service, encoder: Encoder | Thumbnails, synthetic: Path | None, per_class: int) -> SyntheticSource:
@@ -131,8 +138,8 @@ def _source(service: Service, encoder: Encoder | Thumbnails, synthetic: Path | N
 
     work = service.settings.work_folder
     if synthetic is not None:
-        with progress("Reading the set", unit="images") as read:
-            return SetImages(synthetic, encoder, work=work, progress=read)
+        with progress("Reading the set", unit="images") as update:
+            return SetImages(synthetic, encoder, work=work, progress=update)
     plan = GenerationPlan(service.generator, preset=service.settings.preset)
     return DrawnImages(plan, encoder, per_class=per_class, work=work)
 

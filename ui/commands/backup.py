@@ -1,4 +1,4 @@
-"""`coin backup`, `coin restore`: a copy of a live archive, and an archive out of a copy."""
+"""`coin backup`, `coin restore`: copy a live archive, and restore an archive from a copy."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _FOLDER = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("target", type=_FOLDER)
-@click.option("--incomplete", is_flag=True, help="Leave out pictures that are missing or altered, and say so.")
+@click.option("--incomplete", is_flag=True, help="Leave out pictures that are missing or altered, and list them.")
 @as_json
 @with_settings("archive")
 def backup(settings: Settings, target: Path, incomplete: bool, as_json: bool) -> None:
     """Copy the archive, as it is at this moment, into the new folder TARGET.
 
     Others may search, add and remove meanwhile. Every picture's checksum is compared. The folder appears when the
-    backup is complete; the same command continues an interrupted one. Images added in place are not in it, nor is the
-    index, which is made anew. It holds reports and pictures in clear: keep it as you keep the archive.
+    backup is complete; the same command resumes an interrupted one. It contains neither images added in place nor the
+    index, which a restore rebuilds. Reports and pictures are not encrypted: protect it as you protect the archive.
     """
-    with open_archive(settings.archive, read_only=True) as archive, progress("Copying", unit="pictures") as draw:
-        card = archive.back_up(target, allow_damaged=incomplete, progress=draw)
+    with open_archive(settings.archive, read_only=True) as archive, progress("Copying", unit="pictures") as update:
+        card = archive.back_up(target, allow_damaged=incomplete, progress=update)
     if as_json:
         from dataclasses import asdict
 
@@ -40,19 +40,19 @@ def backup(settings: Settings, target: Path, incomplete: bool, as_json: bool) ->
 
 @click.command()
 @click.argument("source", metavar="BACKUP", type=_FOLDER)
-@click.option("--incomplete", is_flag=True, help="Restore what is sound where pictures of the backup are damaged.")
+@click.option("--incomplete", is_flag=True, help="Restore the intact pictures where others are damaged.")
 @as_json
 @with_settings("archive")
 def restore(settings: Settings, source: Path, incomplete: bool, as_json: bool) -> None:
-    """Make the archive of BACKUP in the new folder that --archive names. Nothing is overwritten.
+    """Restore the archive of BACKUP to the new folder that --archive names. Nothing is overwritten.
 
-    Every checksum is compared, the index is made, and the archive is examined (as by `coin doctor`) before the folder
-    appears; the same command continues an interrupted one.
+    Every checksum is compared, the index is built, and the archive is examined (as by `coin doctor`) before the folder
+    appears; the same command resumes an interrupted one.
     """
     from index_store import Archive
 
-    with progress("Copying", unit="pictures") as draw:
-        restored = Archive.restore(source, settings.archive, allow_damaged=incomplete, progress=draw)
+    with progress("Copying", unit="pictures") as update:
+        restored = Archive.restore(source, settings.archive, allow_damaged=incomplete, progress=update)
     if as_json:
         echo_json(restored)
     else:

@@ -1,4 +1,4 @@
-"""`coin calibrate`: what this archive and its encoder allow to be told of a search's answer."""
+"""`coin calibrate`: calibrate the novelty check of searches by generated images on this archive and encoder."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ if TYPE_CHECKING:
     type=click.IntRange(20),
     default=100,
     show_default=True,
-    help="Draw images of this many of the archive's reports, one a patient: about a second each on a processor.",
+    help="Generate images for this many of the archive's reports, one a patient: about a second each on a CPU.",
 )
 @click.option(
     "--work",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder that keeps what was drawn. A search looks beside --cache. [default: beside --cache]",
+    help="Folder that keeps the images. A search looks beside --cache. [default: beside --cache]",
 )
 @with_settings("n_images", "preset", "archive", *MODEL_SETTINGS, *CACHE_SETTINGS)
 @with_filters
 @as_json
 def calibrate(settings: Settings, where: CaseFilter | None, reports: int, work: Path | None, as_json: bool) -> None:
-    """Let searches by generated images say when nothing comparable was found.
+    """Calibrate the novelty check of searches by generated images: was anything comparable found?
 
-    Images are drawn of the archive's own reports, as a search draws and checks them, and what they find without their
-    own patient says how near the nearest cases usually are. They are kept, and may be interrupted: a search with the
-    same weights, preset and number of images uses them, and `coin evaluate --generate` adds to them. Images and text
-    need no such work. Also shown: how the check of a generated image's site does on the archive's own images.
+    Images are generated from the archive's own reports, as a search generates and checks them, and their similarity to
+    other patients' nearest cases gives the threshold. They are kept, and an interrupted run resumes: a search with the
+    same weights, preset and number of images uses the threshold, and `coin evaluate --generate` adds to the images.
+    Searches by image and by text need no such run. Also shown: how well the check of a generated image's site does on
+    the archive's own images.
 
     With filters: for searches under the same filters.
     """
@@ -49,14 +50,14 @@ def calibrate(settings: Settings, where: CaseFilter | None, reports: int, work: 
 
     service = Service(settings)
     plan = GenerationPlan(service.generator, reports=reports, images=settings.n_images, preset=settings.preset)
-    with progress("Generating", unit="reports") as draw:
+    with progress("Generating", unit="reports") as update:
         made = calibrate_archive(
             service.archive,
             service.encoder,
             plan,
             work=work or settings.work_folder,
             where=where,
-            progress=draw,
+            progress=update,
         )
     if as_json:
         echo_json({"site": made.sites, "rules": made.rules, "generated": plan.words(), "notice": RESEARCH_USE})

@@ -1,4 +1,4 @@
-"""`coin copy-check`: how near a set of generated images lies to the images that the weights were trained on."""
+"""`coin copy-check`: how near a set of generated images is to the images that the weights were trained on."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from ui.text.synthetic import copy_record, copy_text
 @click.option(
     "--sheet",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Also draw the nearest pairs side by side into this PNG file. It shows reference images.",
+    help="Also save the nearest pairs side by side as this PNG file. It shows reference images.",
 )
 @as_json
 @with_settings("archive", "encoder", "device", "cache")
 def copy_check(settings: Settings, images: Path, against: Path | None, sheet: Path | None, as_json: bool) -> None:
-    """Report near copies among generated images, and how near they lie to reference images in general.
+    """Report near copies among generated images, and their similarity to reference images in general.
 
-    Near copies are told by a perceptual hash, from every reference, in any orientation. Beside it stands how similar
-    each image is to the nearest reference, and the same of the references to those of other patients: whether
-    generated images lie nearer to the training images than another patient's real images do. What is dear to make of
-    the references is kept beside --cache. Measured, not promised: nothing here says that an image is private.
+    Near copies are found by a perceptual hash, against every reference, in any orientation. Reported besides: the
+    similarity of each image to the nearest reference, and of the references to those of other patients, which shows
+    whether generated images are nearer to the training images than another patient's real images are. The references'
+    hashes and vectors are kept beside --cache. This is a measurement: it does not prove that an image is private.
     """
     if sheet is not None and not sheet.parent.is_dir():
         raise click.BadParameter(
@@ -51,14 +51,14 @@ def copy_check(settings: Settings, images: Path, against: Path | None, sheet: Pa
 
     files = images_of(images)
     encoder = Encoder(settings.encoder, device=settings.device)
-    with progress("Reading the references", unit="images") as read:
+    with progress("Reading the references", unit="images") as update:
         if against is not None:
-            references = manifest_references(against, encoder, work=settings.work_folder, progress=read)
+            references = manifest_references(against, encoder, work=settings.work_folder, progress=update)
         else:
             with open_archive(settings.archive, read_only=True) as archive:
-                references = archive_references(archive, encoder, work=settings.work_folder, progress=read)
-    with progress("Checking for copies", unit="images") as check:
-        report = check_copies(files, references, encoder, progress=check)
+                references = archive_references(archive, encoder, work=settings.work_folder, progress=update)
+    with progress("Checking for copies", unit="images") as update:
+        report = check_copies(files, references, encoder, progress=update)
     if sheet is not None:
         pairs_sheet(report, sheet)
     if as_json:

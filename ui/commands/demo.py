@@ -39,18 +39,18 @@ IMAGE_QUERY: Final = ("thyroid", "papillary thyroid carcinoma")
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("demo"),
     show_default=True,
-    help="Folder for all that the demo makes.",
+    help="Folder for everything that the demo makes.",
 )
 @with_settings("k", "n_images", "seed", "preset", "device", *CACHE_SETTINGS)
 def demo(settings: Settings, out: Path) -> None:
-    """Build a small archive of drawn phantoms, and search it by a report and by an image."""
-    made = run_demo(out, settings)
-    echo(f"Archive of phantoms at '{made.archive}': {add_text(made.added)}\n")
-    echo(f"=== By report ===\n{search_text(made.by_report)}\n")
-    echo(f"=== By image ===\n{search_text(made.by_image)}\n")
-    echo(f"Generated images: {', '.join(str(path) for path in made.images)}")
-    echo(f"Picture of both results: {made.sheet}")
-    echo(f"Open the view: coin ui --archive {made.archive}   (in a checkout: make ui)")
+    """Build a small archive of phantoms, and search it by a report and by an image."""
+    result = run_demo(out, settings)
+    echo(f"Archive of phantoms at '{result.archive}': {add_text(result.added)}\n")
+    echo(f"=== By report ===\n{search_text(result.by_report)}\n")
+    echo(f"=== By image ===\n{search_text(result.by_image)}\n")
+    echo(f"Generated images: {', '.join(str(path) for path in result.images)}")
+    echo(f"Picture of both results: {result.sheet}")
+    echo(f"Open the view: coin ui --archive {result.archive}   (in a checkout: make ui)")
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ def run_demo(folder: Path, settings: Settings) -> Demo:
     added = _build(archive, manifest, settings)
     service = Service(settings)
 
-    asked = held_out(*REPORT_QUERY)
-    with progress("Generating", unit="steps") as draw:
+    phantom = held_out(*REPORT_QUERY)
+    with progress("Generating", unit="steps") as update:
         by_report = service.search(
-            Query(text=asked.report, seeds=service.seeds, preset=settings.preset, k=settings.k), progress=draw
+            Query(text=phantom.report, seeds=service.seeds, preset=settings.preset, k=settings.k), progress=update
         )
     shown = write_phantoms(folder / "query", [held_out(*IMAGE_QUERY)]).parent / "images"
     query = next(shown.glob("*.png"))
@@ -98,12 +98,12 @@ def _build(archive: Path, manifest: Path, settings: Settings) -> AddSummary:
 
     if not archive.exists():
         Archive.create(archive, name="Demo: phantoms").close()
-    with open_archive(archive) as opened, progress("Adding", unit="images") as draw:
-        return add_manifest(opened, manifest, Encoder(settings.encoder, device=settings.device), progress=draw)
+    with open_archive(archive) as opened, progress("Adding", unit="images") as update:
+        return add_manifest(opened, manifest, Encoder(settings.encoder, device=settings.device), progress=update)
 
 
 def held_out(site: str, finding: str) -> Phantom:
-    """A phantom of that finding whose wording and chance no phantom of the archive shares."""
+    """A phantom of that finding whose wording and random seed no phantom of the archive shares."""
     from generation import PROFILES, Phantom
 
     profile = next(p for p in PROFILES if (p.site, p.finding) == (site, finding))
@@ -127,14 +127,14 @@ def _sheet(by_report: SearchResult, by_image: SearchResult, query: Image.Image) 
         for m in made
     )
     site, finding = IMAGE_QUERY
-    asked = Tile(query, "asked by", f"held-out phantom: {site}, {finding}", PHANTOM)
+    query_tile = Tile(query, "query", f"held-out phantom: {site}, {finding}", PHANTOM)
     return contact_sheet(
         "COIN retrieval: which cases look like this one?",
         (
-            Section("By report: the images COIN made of it", clean(by_report.query.text), generated),
+            Section("By report: the images that COIN generated from it", clean(by_report.query.text), generated),
             Section("The cases nearest to that report", "", _tiles(by_report)),
             Section(
-                "By image: the image asked by, and the cases nearest to it", "", (asked, *_tiles(by_image, most=4))
+                "By image: the query image, and the cases nearest to it", "", (query_tile, *_tiles(by_image, most=4))
             ),
         ),
     )

@@ -1,4 +1,4 @@
-"""`coin doctor`: is the archive whole, and what can be put right."""
+"""`coin doctor`: check an archive for damage, and repair what can be repaired."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from ui.text.maintenance import examination_text
 
 
 @click.command()
-@click.option("--repair", is_flag=True, help="Put right what can be: indexes, the change log, what belongs to nothing.")
-@click.option("--quick", is_flag=True, help="Only look whether image files are there; do not compare their checksums.")
+@click.option(
+    "--repair", is_flag=True, help="Repair what can be repaired: indexes, the change log, orphaned records and files."
+)
+@click.option("--quick", is_flag=True, help="Only check that image files exist; do not compare their checksums.")
 @click.option(
     "--recall",
     type=click.IntRange(0),
     default=10_000,
     show_default=True,
     metavar="N",
-    help="Search for so many stored vectors, evenly drawn; each must find itself.",
+    help="Search with this many stored vectors, evenly spaced; each must find itself.",
 )
 @with_wait
 @as_json
@@ -29,15 +31,15 @@ from ui.text.maintenance import examination_text
 def doctor(settings: Settings, repair: bool, quick: bool, recall: int, wait: float, as_json: bool) -> None:
     """Examine the archive: database, records, vectors, change log, index, image files.
 
-    Without --repair nothing is written. The exit code is 0 where all is well or was put right, 1 where something is
-    left that a person must see to. Cases and images are named, what a report says is not.
+    Without --repair nothing is written. The exit code is 0 where nothing is wrong or all was repaired, 1 where
+    something is left that a person must see to. Cases and images are named; reports are not quoted.
     """
-    with open_archive(settings.archive, read_only=not repair) as archive, progress("Reading", unit="files") as draw:
+    with open_archive(settings.archive, read_only=not repair) as archive, progress("Reading", unit="files") as update:
         if repair:
             with archive.writer(timeout=wait):
-                found = archive.examine(checksums=not quick, recalled=recall, repair=True, progress=draw)
+                found = archive.examine(checksums=not quick, recalled=recall, repair=True, progress=update)
         else:
-            found = archive.examine(checksums=not quick, recalled=recall, progress=draw)
+            found = archive.examine(checksums=not quick, recalled=recall, progress=update)
     if as_json:
         from dataclasses import asdict
 

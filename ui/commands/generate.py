@@ -1,4 +1,4 @@
-"""`coin generate`: synthetic images of a report, or of many as a data set, as PNG files that say what they are."""
+"""`coin generate`: synthetic images of a report, or a data set of many reports, as PNG files with provenance."""
 
 from __future__ import annotations
 
@@ -39,30 +39,32 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--manifest",
     type=click.Path(path_type=Path),
-    help="Draw a whole data set: of every report in this table (CSV, TSV, JSONL or COIN's .xlsx).",
+    help="Generate a data set from every report of this table (CSV, TSV, JSONL or COIN's .xlsx).",
 )
-@click.option("--per-report", type=click.IntRange(1, 1000), help="Images a report of the table. [default: --n-images]")
+@click.option(
+    "--per-report", type=click.IntRange(1, 1000), help="Images for each report of the table. [default: --n-images]"
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the images. [default: . for one report; a data set needs one of its own]",
+    help="Folder for the images. [default: . for one report; required for a data set]",
 )
 @click.option(
     "--shard",
     callback=_share,
     metavar="K/N",
-    help="Draw only the K-th of N shares of the table's reports: one process a GPU, on any number of machines. Run "
+    help="Generate only the K-th of N shares of the table's reports: one process a GPU, on any number of machines. Run "
     "once more without it when all are done.",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1, 256), default=4, show_default=True, help="Images drawn at a time (table)."
+    "--batch-size", type=click.IntRange(1, 256), default=4, show_default=True, help="Images generated at once (table)."
 )
 @click.option(
     "--copy-check",
     "against",
     type=click.Path(path_type=Path),
     metavar="MANIFEST",
-    help="Then compare the set with this manifest's images, those that the weights were trained on: copy-report.json.",
+    help="Then compare the set with this manifest's images, the training images of the weights: copy-report.json.",
 )
 @click.option("--size", type=click.IntRange(64, 2048), help="Pixels a side. [default: as the base was trained]")
 @as_json
@@ -85,15 +87,15 @@ def generate(
     Each file carries its provenance: prompt, seed, preset, the models' fingerprints, and that it is synthetic.
 
     With --manifest, the folder becomes a data set: train/CLASS/ for torchvision's ImageFolder, train/metadata.jsonl for
-    Hugging Face's `datasets`, manifest.csv with every column of the table, a card and a contact sheet. What is drawn
-    already is not drawn again, so the same command continues an interrupted run, or adds what the table gained.
-    Pictures that repeat another are dropped.
+    Hugging Face's `datasets`, manifest.csv with every column of the table, a dataset card and a contact sheet. Images
+    that exist are not generated again, so the same command resumes an interrupted run, or adds new rows of the table.
+    Exact duplicates are dropped.
     """
     if sum(given is not None for given in (text, text_file, manifest)) != 1:
         raise click.UsageError("give exactly one of --text, --text-file and --manifest")
     if manifest is not None:
         if out is None:
-            raise click.UsageError("a data set needs a folder of its own: give --out")
+            raise click.UsageError("a data set needs its own folder: give --out")
         if shard is not None and against is not None:
             raise click.UsageError("--copy-check goes with the run without --shard that ends the set")
         generate_set(
@@ -116,9 +118,9 @@ def generate(
 
     generator = make_generator(settings)
     out.mkdir(parents=True, exist_ok=True)
-    with progress("Generating", unit="steps") as draw:
+    with progress("Generating", unit="steps") as update:
         made = generator.generate(
-            report, n=settings.n_images, seed=settings.seed, preset=settings.preset, size=size, progress=draw
+            report, n=settings.n_images, seed=settings.seed, preset=settings.preset, size=size, progress=update
         )
     saved = []
     for image in made.images:

@@ -1,4 +1,4 @@
-"""`coin generate --manifest`: a synthetic data set, drawn, told of duplicates, and described."""
+"""`coin generate --manifest`: a synthetic data set, checked for duplicates, with its card."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def generate_set(
     size: int | None,
     as_json: bool,
 ) -> None:
-    """Draw what is missing; with a share, no more than that; else also end the set. Prints what was done."""
+    """Generate the images that are missing, with a share only these, else complete the set; print a summary."""
     from generation import write_atomic
     from index_store import read_manifest, read_report_table
     from retrieval import SyntheticSet, card_text, finish_set
 
     table = read_report_table(manifest)
-    if against is not None:  # hours of drawing must not be lost to a mistyped name
+    if against is not None:  # hours of generating must not be lost to a mistyped name
         read_manifest(against)
     generator = make_generator(settings, cached=False)
     made = SyntheticSet(
         out, table, generator, preset=settings.preset, per_report=per_report, seed=settings.seed, size=size
     )
     started = time.perf_counter()
-    with progress("Generating", unit="images") as draw:
-        drawn = made.draw(share=share, batch_size=batch_size, progress=draw)
+    with progress("Generating", unit="images") as update:
+        drawn = made.draw(share=share, batch_size=batch_size, progress=update)
     seconds = time.perf_counter() - started
     if share is not None:
         if as_json:
@@ -52,8 +52,8 @@ def generate_set(
         else:
             echo(share_text(share, drawn, seconds, made.problems))
         return
-    with progress("Comparing", unit="images") as look:
-        summary = finish_set(made, drawn=drawn, seconds=seconds, progress=look)
+    with progress("Comparing", unit="images") as update:
+        summary = finish_set(made, drawn=drawn, seconds=seconds, progress=update)
     set_sheet(out, summary)
     copies = None if against is None else _copies(settings, out, against)
     if copies is not None:
@@ -70,9 +70,9 @@ def _copies(settings: Settings, out: Path, against: Path) -> CopyReport:
     from retrieval import Encoder, check_copies, images_of, manifest_references
 
     encoder = Encoder(settings.encoder, device=settings.device)
-    with progress("Reading the training images", unit="images") as read:
-        references = manifest_references(against, encoder, work=settings.work_folder, progress=read)
-    with progress("Checking for copies", unit="images") as check:
-        report = check_copies(images_of(out), references, encoder, progress=check)
+    with progress("Reading the training images", unit="images") as update:
+        references = manifest_references(against, encoder, work=settings.work_folder, progress=update)
+    with progress("Checking for copies", unit="images") as update:
+        report = check_copies(images_of(out), references, encoder, progress=update)
     write_atomic(out / "copy-report.json", f"{json_text(copy_record(report))}\n".encode())
     return report

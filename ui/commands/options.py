@@ -48,7 +48,7 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
             return command(settings=replace(Settings.from_env(), **chosen), **given)
 
         decorated: Command = run
-        for name in reversed(names):  # click shows options in the reverse of the order in which they are put on
+        for name in reversed(names):  # click lists options in reverse order of decoration
             decorated = _setting_option(BY_NAME[name])(decorated)
         return decorated
 
@@ -69,9 +69,7 @@ def with_filters(command: Command) -> Command:
         restricts = where.includes or where.excludes
         return command(where=where if restricts else None, **given)
 
-    run = click.option("--phantoms/--no-phantoms", default=None, help="Only drawn phantoms, or none. [default: both]")(
-        run
-    )
+    run = click.option("--phantoms/--no-phantoms", default=None, help="Only phantoms, or none. [default: both]")(run)
     for option, (_, help_text) in reversed(_FILTERS.items()):
         run = click.option(f"--{option}", multiple=True, metavar="NAME", help=f"{help_text}; may be repeated.")(run)
     return run
@@ -90,7 +88,7 @@ def with_wait(command: Command) -> Command:
         default=0.0,
         show_default=True,
         metavar="SECONDS",
-        help="Wait so long for another command that is writing to the archive.",
+        help="How long to wait for another command that is writing to the archive.",
     )(command)
 
 

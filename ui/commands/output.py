@@ -1,4 +1,4 @@
-"""How commands speak: text and JSON on stdout, with the research-use notice in every JSON object."""
+"""Output of commands: text and JSON on stdout, with the research-use notice in every JSON object."""
 
 from __future__ import annotations
 

@@ -12,15 +12,15 @@ QUIET_SECONDS: Final = 10.0  # between two lines where stderr is a file or a pip
 _LINE: Final = "{desc}: {n_fmt}/{total_fmt} {unit} ({percentage:.0f} %), {rate_fmt}, about {remaining} left"
 
 
-class Draw(Protocol):
-    """Draws that `done` of `total` are done; `note` is shown beside it."""
+class Update(Protocol):
+    """Show that `done` of `total` are done, with `note` beside it."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None: ...
 
 
 @contextmanager
-def progress(label: str, *, unit: str, seconds: float = QUIET_SECONDS) -> Iterator[Draw]:
-    """A callable `(done, total, note="")` that draws the state of `label`, counted in `unit`, until the block ends.
+def progress(label: str, *, unit: str, seconds: float = QUIET_SECONDS) -> Iterator[Update]:
+    """Yield a callable `(done, total, note="")` that shows the progress of `label`, counted in `unit`.
 
     The total may change on the way. Nothing goes to stdout, so that `--json` stays clean.
     """
@@ -31,19 +31,19 @@ def progress(label: str, *, unit: str, seconds: float = QUIET_SECONDS) -> Iterat
 
     with tqdm(desc=label, unit=f" {unit}", file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
 
-        def draw(done: int, total: int, note: str = "") -> None:
-            if bar.total is None:  # the clock starts here: loading a model is no part of the rate
+        def update(done: int, total: int, note: str = "") -> None:
+            if bar.total is None:  # the rate counts from here, without the loading of models
                 bar.reset(total)
                 bar.initial = bar.n = done
             bar.total = total
             bar.set_postfix_str(note, refresh=False)
             bar.update(done - bar.n)
 
-        yield draw
+        yield update
 
 
 class _Lines:
-    """One line every `seconds`, and none for work that is over before the first is due."""
+    """One line every `seconds`, and none where the work ends before the first is due."""
 
     def __init__(self, label: str, unit: str, seconds: float) -> None:
         self._label, self._unit, self._seconds = label, unit, seconds
@@ -51,7 +51,7 @@ class _Lines:
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         now = time.monotonic()
-        if self._started is None:  # the clock starts here: loading a model is no part of the rate
+        if self._started is None:  # the rate counts from here, without the loading of models
             self._started = self._last = now
             self._first = done
         if now - self._last < self._seconds:

@@ -1,4 +1,4 @@
-"""`coin queries`: the queries that were saved for an archive."""
+"""`coin queries`: list and delete the saved queries of an archive."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ui.text.layout import clean
 
 
 @click.command()
-@click.option("--delete", multiple=True, metavar="NAME", help="Forget this query; may be repeated.")
+@click.option("--delete", multiple=True, metavar="NAME", help="Delete this query; may be repeated.")
 @as_json
 @with_settings("archive", "queries")
 def queries(settings: Settings, delete: tuple[str, ...], as_json: bool) -> None:
     """List the saved queries of an archive, or delete some.
 
-    `coin search --save NAME …` keeps one, `coin search --query NAME` asks it again.
+    `coin search --save NAME …` saves one, `coin search --query NAME` runs it again.
     """
     service = Service(settings)
     click.get_current_context().call_on_close(service.close)
@@ -31,5 +31,5 @@ def queries(settings: Settings, delete: tuple[str, ...], as_json: bool) -> None:
         echo_json({"folder": saved.folder, "queries": names, "deleted": delete})
         return
     lines = [f"deleted {clean(name)}" for name in delete]
-    lines += [f"  {clean(name)}  asked by {saved.load(name).kind}" for name in names] or ["No query is saved."]
+    lines += [f"  {clean(name)}  by {saved.load(name).kind}" for name in names] or ["No query is saved."]
     echo("\n".join([*lines, "", RESEARCH_USE]))

@@ -1,4 +1,4 @@
-"""`coin reading`: blinded readings of real and generated images: make one, see who reads, have the results."""
+"""`coin reading`: blinded reader studies of real and generated images: create, list, results, close."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FILE: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 @click.group()
 def reading() -> None:
-    """Blinded readings: people rate real and generated images without knowing which is which."""
+    """Blinded reader studies: readers rate real and generated images without knowing which is which."""
 
 
 @reading.command()
@@ -34,11 +34,17 @@ def reading() -> None:
     "--generated",
     required=True,
     metavar="FOLDER|cache",
-    help="Folder of generated images with their provenance, as `coin generate --out` makes it; or the --cache itself.",
+    help="Folder of generated images with provenance, as `coin generate --out` makes it; or `cache`: those of --cache.",
 )
 @click.option("--n-real", type=click.IntRange(1), default=50, show_default=True, help="Images of the archive.")
 @click.option("--n-generated", type=click.IntRange(1), default=50, show_default=True, help="Generated images.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of choice and order.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the selection and of the order.",
+)
 @click.option(
     "--size",
     type=click.IntRange(32, 4096),
@@ -49,12 +55,12 @@ def reading() -> None:
     type=click.Choice(("whole", "centre")),
     default="whole",
     show_default=True,
-    help="Of a larger image: its largest central square, reduced; or the centre at its own resolution.",
+    help="Of a larger image, use the largest central square, reduced; or the centre at full resolution.",
 )
 @click.option(
     "--labels/--hide-labels",
     default=True,
-    help="Show the stated site and category, where both halves have the same ones. [default: --labels]",
+    help="Show the stated site and category, where real and generated images have the same. [default: --labels]",
 )
 @with_filters
 @with_settings("archive", "readings", "cache")
@@ -70,16 +76,16 @@ def new(
     labels: bool,
     where: CaseFilter | None,
 ) -> None:
-    """Make the reading NAME: choose images by chance, balanced over site and category, and freeze them.
+    """Create the study NAME: sample images, balanced over site and category, and freeze them.
 
-    Every picture gets one size, format and compression, and no metadata. The reading's folder is for you alone: it
-    holds the truth.
+    All pictures get the same size, format and compression, and no metadata. Keep the study's folder from readers: it
+    tells which pictures are generated.
     """
     from retrieval import create_reader_study
 
     service = Service(settings)
     click.get_current_context().call_on_close(service.close)
-    with progress("Reading", unit="images") as draw:
+    with progress("Reading", unit="images") as update:
         study = create_reader_study(
             settings.readings_folder,
             name,
@@ -92,7 +98,7 @@ def new(
             fit="centre" if fit == "centre" else "whole",
             labels=labels,
             where=where,
-            progress=draw,
+            progress=update,
         )
     echo(study_text(study))
 
@@ -101,7 +107,7 @@ def new(
 @as_json
 @with_settings("readings")
 def list_(settings: Settings, as_json: bool) -> None:
-    """List the readings, their readers, and how far these are."""
+    """List the studies, their readers, and the readers' progress."""
     from retrieval import open_reader_study, progress_of, reader_study_names
 
     folder = settings.readings_folder
@@ -114,16 +120,18 @@ def list_(settings: Settings, as_json: bool) -> None:
         echo_json({"folder": folder, "readings": found})
         return
     lines = [progress_text(name, readers) for name, readers in found.items()]
-    echo("\n".join([*(lines or [f"There is no reading in {folder}."]), "", RESEARCH_USE]))
+    echo("\n".join([*(lines or [f"There is no study in {folder}."]), "", RESEARCH_USE]))
 
 
 @reading.command()
 @click.argument("name")
-@click.option("--csv", "csv_file", type=_FILE, help="Also write every rating, with the truth, to this CSV file.")
+@click.option(
+    "--csv", "csv_file", type=_FILE, help="Also write every rating, with the picture's origin, to this CSV file."
+)
 @as_json
 @with_settings("readings")
 def results(settings: Settings, name: str, csv_file: Path | None, as_json: bool) -> None:
-    """The figures of the readers who have closed the reading NAME. JSON holds every rating as well."""
+    """Show the results of the readers who have closed the study NAME. JSON has every rating as well."""
     from retrieval import evaluate_reader_study, open_reader_study, rating_rows, rows_csv
 
     study = open_reader_study(settings.readings_folder, name)
@@ -139,10 +147,10 @@ def results(settings: Settings, name: str, csv_file: Path | None, as_json: bool)
 
 @reading.command()
 @click.argument("name")
-@click.option("--reader", required=True, metavar="NAME", help="Whose ratings are to be frozen.")
+@click.option("--reader", required=True, metavar="NAME", help="Reader whose ratings are to be frozen.")
 @with_settings("readings")
 def close(settings: Settings, name: str, reader: str) -> None:
-    """Close the reading NAME for a reader who will not come back. What was not answered stays missing."""
+    """Close the study NAME for a reader who will not return. Unanswered questions stay missing."""
     from retrieval import open_reader_study
 
     study = open_reader_study(settings.readings_folder, name)

@@ -1,4 +1,4 @@
-"""`coin reembed`, `coin encoders`: another encoder for an archive, beside the one that answers until it is complete."""
+"""`coin reembed`, `coin encoders`: embed an archive with another encoder, and switch searches to it when complete."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from ui.text.maintenance import encoders_text, reembed_text
 @click.command()
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=64, show_default=True, help="Images a batch.")
 @click.option(
-    "--switch/--no-switch", default=True, show_default=True, help="Let this encoder answer once it has embedded all."
+    "--switch/--no-switch",
+    default=True,
+    show_default=True,
+    help="Use this encoder for searches once it has embedded everything.",
 )
-@click.option("--drop-old", is_flag=True, help="Then delete the vectors of the encoder that answered before.")
+@click.option("--drop-old", is_flag=True, help="Then delete the vectors of the previous encoder.")
 @with_wait
 @as_json
 @with_settings("archive", "encoder", "device")
 def reembed(settings: Settings, batch_size: int, switch: bool, drop_old: bool, wait: float, as_json: bool) -> None:
     """Embed the archive's images and reports with another encoder (--encoder).
 
-    Searches go on with the encoder before until the new one has embedded everything; then it answers, at once. The
-    same command continues an interrupted run, and with the archive's own encoder it embeds what lacks a vector. Other
-    commands may change the archive meanwhile. The exit code is 1 where something could not be embedded, so that
-    nothing was switched.
+    Searches use the previous encoder until the new one has embedded everything, and then the new one at once. The same
+    command resumes an interrupted run; with the archive's own encoder it embeds what lacks a vector. Other commands may
+    change the archive meanwhile. The exit code is 1 where something could not be embedded, so that searches were not
+    switched.
     """
     from retrieval import Encoder
     from retrieval import reembed as embed_anew
@@ -38,8 +41,8 @@ def reembed(settings: Settings, batch_size: int, switch: bool, drop_old: bool, w
     with open_archive(settings.archive) as archive:
         before = archive.encoder
         with (
-            progress("Embedding", unit="images") as draw,
-            progress("Embedding reports", unit="reports") as draw_reports,
+            progress("Embedding", unit="images") as update,
+            progress("Embedding reports", unit="reports") as update_reports,
         ):
             summary = embed_anew(
                 archive,
@@ -47,8 +50,8 @@ def reembed(settings: Settings, batch_size: int, switch: bool, drop_old: bool, w
                 batch_size=batch_size,
                 switch=switch,
                 wait=wait,
-                progress=draw,
-                embedding=draw_reports,
+                progress=update,
+                embedding=update_reports,
             )
         dropped = None
         if drop_old and summary.switched and before is not None and before.fingerprint != encoder.fingerprint:
@@ -65,16 +68,16 @@ def reembed(settings: Settings, batch_size: int, switch: bool, drop_old: bool, w
 
 
 @click.command()
-@click.option("--switch", metavar="PRINT", help="Let the encoder whose fingerprint begins so answer searches.")
-@click.option("--drop", metavar="PRINT", help="Delete the vectors of the encoder whose fingerprint begins so.")
+@click.option("--switch", metavar="PRINT", help="Use the encoder whose fingerprint begins with this for searches.")
+@click.option("--drop", metavar="PRINT", help="Delete the vectors of the encoder whose fingerprint begins with this.")
 @with_wait
 @as_json
 @with_settings("archive")
 def encoders(settings: Settings, switch: str | None, drop: str | None, wait: float, as_json: bool) -> None:
     """List the encoders of the archive and how much each has embedded; switch between them, or drop one's vectors.
 
-    Only an encoder that has embedded everything can answer (`coin reembed` sees to that), and only one that does not
-    answer can be dropped.
+    Searches can use only an encoder that has embedded everything (`coin reembed` does that), and only one that searches
+    do not use can be dropped.
     """
     dropped = None
     with open_archive(settings.archive, read_only=switch is None and drop is None) as archive:

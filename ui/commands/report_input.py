@@ -8,7 +8,7 @@ from typing import Final
 
 from ui.errors import UnreadableInput
 
-MAX_BYTES: Final = 1 << 20  # the longest real report seen is 2 KB: what is larger than 1 MiB is some other file
+MAX_BYTES: Final = 1 << 20  # the longest real report seen has 2 KB: a file above 1 MiB is not a report
 
 
 def read_report(path: Path) -> str:

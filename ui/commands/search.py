@@ -1,4 +1,4 @@
-"""`coin search`: the nearest cases to a report, an image, a case, or to a report with one of the two."""
+"""`coin search`: the nearest cases to a report, an image or a case, or to a report with one of the other two."""
 
 from __future__ import annotations
 
@@ -80,26 +80,38 @@ class _Weight(click.ParamType):
 @click.option("--text-file", type=click.Path(path_type=Path), help="Search by the report in this file; - is stdin.")
 @click.option("--image", type=click.Path(path_type=Path), help="Search by this image file.")
 @click.option("--case", metavar="CASE", help="Search by this case of the archive.")
-@click.option("--query", "saved", metavar="NAME", help="Search by this saved query; the other options refine it.")
-@click.option("--include-own-patient", is_flag=True, help="With --case: other cases of that patient, too.")
+@click.option("--query", "saved", metavar="NAME", help="Run this saved query; the other options refine it.")
+@click.option("--include-own-patient", is_flag=True, help="With --case: also return other cases of that patient.")
 @click.option("--image-id", type=int, metavar="N", help="With --case: only this image of it.")
 @click.option("--region", type=_Region(), help="Only this part of the image, as fractions of width and height.")
-@click.option("--more-like", multiple=True, metavar="CASE", help="The answer should resemble this case more.")
-@click.option("--less-like", multiple=True, metavar="CASE", help="The answer should resemble this case less.")
-@click.option("--unmark", multiple=True, metavar="CASE", help="With --query: without its mark on this case.")
-@click.option("--whole-image", is_flag=True, help="With --query: all of the image, and not its region.")
+@click.option(
+    "--more-like", multiple=True, metavar="CASE", help="Relevance feedback: more like this case; may be repeated."
+)
+@click.option(
+    "--less-like", multiple=True, metavar="CASE", help="Relevance feedback: less like this case; may be repeated."
+)
+@click.option("--unmark", multiple=True, metavar="CASE", help="With --query: without its feedback on this case.")
+@click.option("--whole-image", is_flag=True, help="With --query: the whole image instead of its region.")
 @click.option("--without-seed", type=int, multiple=True, metavar="N", help="Drop the generated image of this seed.")
 @click.option("--asked-site", metavar="SITE", help="The site that generated images must show. [default: the report's]")
-@click.option("--channel", "channels", type=_ChannelName(), multiple=True, help="Ask only this channel.")
-@click.option("--fusion", type=click.Choice(["rrf", "score"]), help="How channels are joined. [default: as measured]")
-@click.option("--weight", "weights", type=_Weight(), multiple=True, help="Weight of a channel in the fusion.")
+@click.option(
+    "--channel",
+    "channels",
+    type=_ChannelName(),
+    multiple=True,
+    help="Search only this channel; may be repeated.",
+)
+@click.option("--fusion", type=click.Choice(["rrf", "score"]), help="How channels are fused. [default: by the rules]")
+@click.option(
+    "--weight", "weights", type=_Weight(), multiple=True, help="Weight of a channel in the fusion; may be repeated."
+)
 @click.option(
     "--by-category",
     type=click.IntRange(1),
     metavar="M",
     help="Also the nearest M cases of each category.",
 )
-@click.option("--save", metavar="NAME", help="Keep the query under this name.")
+@click.option("--save", metavar="NAME", help="Save the query under this name.")
 @click.option("--replace", is_flag=True, help="With --save: replace the query of that name.")
 @with_settings(
     *("k", "n_images", "seed", "preset", "archive", "rules", "queries", "audit", "audit_days"),
@@ -117,21 +129,21 @@ def search(
     replace: bool,
     by_category: int | None,
     as_json: bool,
-    **asked: Any,
+    **options: Any,
 ) -> None:
     """Find the cases of the archive that are nearest to a report, an image, or a case.
 
-    A report is compared as text, and as the synthetic images that it becomes; it may be given together with an image
-    or a case. Results are cases, at most one a patient, nearest first, each with its report and with the channels
-    that put it there.
+    A report is compared as text, and as the synthetic images that are generated from it; it may be combined with an
+    image or a case. Results are cases, at most one a patient, nearest first, each with its report and its rank in every
+    channel.
     """
-    given = [name for name in ("text", "text_file", "image", "case") if asked[name] is not None]
+    given = [name for name in ("text", "text_file", "image", "case") if options[name] is not None]
     if saved is None and not given:
         raise click.UsageError("give --text, --text-file, --image, --case or --query")
     for pair in (("text", "text_file"), ("image", "case")):
         if set(pair) <= set(given):
             raise click.UsageError(f"give only one of {' and '.join(f'--{name}' for name in pair).replace('_', '-')}")
-    if asked["include_own_patient"] and saved is None and asked["case"] is None:
+    if options["include_own_patient"] and saved is None and options["case"] is None:
         raise click.UsageError("--include-own-patient goes with --case")
     service = Service(settings)
     context.call_on_close(service.close)
@@ -140,11 +152,11 @@ def search(
         for name in ("k", "n_images", "seed", "preset")
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     }
-    query = _query(service, saved, explicit, where, asked)
+    query = _query(service, saved, explicit, where, options)
     if save is not None:
         service.queries.save(save, query, replace=replace)
-    with progress("Generating", unit="steps") as draw:
-        result = service.search(query, progress=draw)
+    with progress("Generating", unit="steps") as update:
+        result = service.search(query, progress=update)
     diagnostics = service.diagnose(result) if result.cases else None
     gallery = service.gallery(result, m=by_category) if by_category and result.cases else None
     if as_json:
@@ -157,45 +169,45 @@ def search(
 
 
 def _query(
-    service: Service, saved: str | None, explicit: set[str], where: CaseFilter | None, asked: dict[str, Any]
+    service: Service, saved: str | None, explicit: set[str], where: CaseFilter | None, options: dict[str, Any]
 ) -> Query:
-    """The query of the options; those that were not given leave a saved query as it was."""
+    """The query that the options make; those that were not given leave a saved query unchanged."""
     from index_store import read_source
     from retrieval import Query
 
     settings = service.settings
     values: dict[str, Any] = {}
-    if asked["text"] is not None or asked["text_file"] is not None:
-        values["text"] = asked["text"] if asked["text"] is not None else read_report(asked["text_file"])
-    if asked["image"] is not None:
+    if options["text"] is not None or options["text_file"] is not None:
+        values["text"] = options["text"] if options["text"] is not None else read_report(options["text_file"])
+    if options["image"] is not None:
         values |= {
-            "image": read_source(asked["image"], follow_links=True),
-            "label": asked["image"].name,
+            "image": read_source(options["image"], follow_links=True),
+            "label": options["image"].name,
             "case": "",
             "image_id": None,
         }
-    if asked["case"] is not None:
-        values |= {"case": asked["case"], "image": b"", "label": "", "image_id": None}
+    if options["case"] is not None:
+        values |= {"case": options["case"], "image": b"", "label": "", "image_id": None}
     if saved is None or explicit & {"n_images", "seed"}:
         values["seeds"] = service.seeds
     values |= {name: getattr(settings, name) for name in ("k", "preset") if saved is None or name in explicit}
-    values |= {name: asked[name] for name in ("image_id", "region", "fusion") if asked[name] is not None}
-    values |= {name: asked[name] for name in ("channels", "weights") if asked[name]}
-    if asked["asked_site"] is not None:
-        values["site"] = asked["asked_site"]
-    if asked["include_own_patient"]:
+    values |= {name: options[name] for name in ("image_id", "region", "fusion") if options[name] is not None}
+    values |= {name: options[name] for name in ("channels", "weights") if options[name]}
+    if options["asked_site"] is not None:
+        values["site"] = options["asked_site"]
+    if options["include_own_patient"]:
         values["include_own_patient"] = True
     if where is not None:
         values["where"] = where
     query = Query(**values) if saved is None else dataclasses.replace(service.queries.load(saved), **values)
-    for case in asked["unmark"]:
+    for case in options["unmark"]:
         query = query.unmarked(case)
-    if asked["whole_image"]:
+    if options["whole_image"]:
         query = query.within(None)
-    for case in asked["more_like"]:
+    for case in options["more_like"]:
         query = query.more_like(case)
-    for case in asked["less_like"]:
+    for case in options["less_like"]:
         query = query.less_like(case)
-    for seed in asked["without_seed"]:
+    for seed in options["without_seed"]:
         query = query.without_seed(seed)
     return query

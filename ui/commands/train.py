@@ -1,4 +1,4 @@
-"""`coin train`: a LoRA or an encoder on one's own image-report pairs."""
+"""`coin train`: train a LoRA or an encoder on your own image-report pairs."""
 
 from __future__ import annotations
 
@@ -31,44 +31,44 @@ _ABOVE = click.FloatRange(0, min_open=True)
 _SHARED: Final[dict[str, tuple[Any, str]]] = {
     "rank": (_COUNT, "Rank of the LoRA: how much it can learn, and its size."),
     "alpha": (_NUMBER, "Its strength is alpha / rank; 0: strength 1."),
-    "steps": (_COUNT, "Steps in all; more than before goes on from there."),
+    "steps": (_COUNT, "Steps in all; a larger number than before resumes the training."),
     "schedule": (click.Choice(SCHEDULES), "Learning rate after the warm-up."),
     "warmup": (click.IntRange(0), "Steps in which the learning rate rises."),
-    "weight_decay": (_NUMBER, "Of AdamW."),
-    "clip": (_ABOVE, "Largest length of the gradient."),
-    "hold_out": (click.IntRange(2), "One patient in so many is measured with and never learned from."),
-    "validation_images": (_COUNT, "Held-out images that the validation loss is of, at most."),
+    "weight_decay": (_NUMBER, "Weight decay of AdamW."),
+    "clip": (_ABOVE, "Gradient clipping: the largest norm."),
+    "hold_out": (click.IntRange(2), "One patient in this many is held out for measurement."),
+    "validation_images": (_COUNT, "Held-out images, at most, for the validation loss."),
     "validate_every": (_COUNT, "Steps between two validation losses."),
     "checkpoint_every": (_COUNT, "Steps between two checkpoints; the last two are kept."),
-    "seed": (click.IntRange(0, 2**32 - 1), "Of the LoRA's beginning and of all that chance decides."),
+    "seed": (click.IntRange(0, 2**32 - 1), "Seed of the LoRA's initial weights and of all random choices."),
 }
 _LORA: Final[dict[str, tuple[Any, str]]] = {
-    "batch_size": (_COUNT, "Images that are learned from at once."),
-    "accumulate": (_COUNT, "Batches a step."),
-    "learning_rate": (_ABOVE, "At its highest."),
+    "batch_size": (_COUNT, "Images a batch."),
+    "accumulate": (_COUNT, "Batches a step (gradient accumulation)."),
+    "learning_rate": (_ABOVE, "Peak learning rate."),
     "size": (click.IntRange(0, 4096), "Pixels a side; 0: the base's own."),
-    "crop": (click.Choice(CROPS), "Where the square is cut, the short side being scaled to --size."),
+    "crop": (click.Choice(CROPS), "Where the square is cropped, after the short side is scaled to --size."),
     "conditioning": (
         click.Choice(CONDITIONINGS),
-        "What the model is told of the cut: true (original size, corner, target size), or as when it draws.",
+        "Crop conditioning: true (original size, corner, target size), or the values used when generating.",
     ),
-    "turns": (bool, "Learn from quarter turns and mirror images, too."),
-    "views": (_COUNT, "Squares of an image that are encoded and learned from."),
-    "text_dropout": (_SHARE, "Share of steps' images without their report, for guidance."),
+    "turns": (bool, "Augment by quarter turns and mirror images."),
+    "views": (_COUNT, "Crops of each image that are encoded and trained on."),
+    "text_dropout": (_SHARE, "Fraction of images trained without their report, for guidance."),
     "min_snr": (_NUMBER, "γ of min-SNR weighting; 0: none."),
-    "ema": (_SHARE, "Decay of the weights' moving average, which then is what is saved; 0: none."),
+    "ema": (_SHARE, "Decay of the weights' moving average (EMA), which is then saved; 0: none."),
     "sample_every": (click.IntRange(0), "Steps between two sample sheets; 0: none."),
     "sample_reports": (_COUNT, "Held-out reports on a sheet."),
-    "sample_seeds": (_COUNT, "Images of each."),
+    "sample_seeds": (_COUNT, "Images of each of these reports."),
     "dtype": (click.Choice(DTYPES), "Number format; auto: bfloat16 on a GPU that has it, else float32."),
     "checkpointing": (bool, "Gradient checkpointing: less memory, a third more work. [default: on a GPU]"),
 }
 _ENCODER: Final[dict[str, tuple[Any, str]]] = {
-    "mode": (click.Choice(MODES), "lora, merged when saved, or every weight."),
-    "towers": (click.Choice(TOWERS), "image: the text tower stays as it is."),
-    "batch_size": (click.IntRange(2), "Images that are told apart in a step."),
-    "learning_rate": (_NUMBER, "At its highest; 0: 5e-4 with a LoRA, 2e-5 in full."),
-    "gallery": (_COUNT, "Training images, at most, that held-out cases are searched among."),
+    "mode": (click.Choice(MODES), "lora (merged when saved), or full: every weight."),
+    "towers": (click.Choice(TOWERS), "Which towers to train; image: the text tower is frozen."),
+    "batch_size": (click.IntRange(2), "Images a step, contrasted with each other."),
+    "learning_rate": (_NUMBER, "Peak learning rate; 0: 5e-4 with a LoRA, 2e-5 in full."),
+    "gallery": (_COUNT, "Training images, at most, among which held-out cases search."),
 }
 
 
@@ -100,11 +100,11 @@ def _data_options(command: Command) -> Command:
     """Where pairs come from and where the result goes."""
     for option in (
         as_json,
-        click.option("--work", type=_FOLDER, help="Folder of what is encoded before. [default: OUT/work]"),
-        click.option("--out", type=_FOLDER, required=True, help="Folder of the training and its result."),
+        click.option("--work", type=_FOLDER, help="Folder of cached encodings. [default: OUT/work]"),
+        click.option("--out", type=_FOLDER, required=True, help="Folder of the training run and its result."),
         click.option("--images", type=_FOLDER, help="Folder that the manifest's image names start from."),
         click.option(
-            "--manifest", type=click.Path(path_type=Path), help="Learn from this manifest, not from an archive."
+            "--manifest", type=click.Path(path_type=Path), help="Train on this manifest instead of an archive."
         ),
     ):
         command = option(command)
@@ -128,8 +128,8 @@ def _pairs(settings: Settings, manifest: Path | None, images: Path | None) -> It
 def train() -> None:
     """Train a LoRA or an encoder on your own images and reports.
 
-    Whole patients are held out, by a hash of their name, and measured with. The same command goes on with a training
-    that was interrupted. Reports and images stay on this machine; the weights may give away what they learned from.
+    Whole patients are held out for measurement, by a hash of their name. The same command resumes an interrupted
+    training. Reports and images stay on this machine; the weights may reveal what they were trained on.
     """
 
 
@@ -146,13 +146,13 @@ def lora(
     work: Path | None,
     as_json: bool,
 ) -> None:
-    """Train a LoRA on the base's attention, so that it draws what your reports describe.
+    """Train a LoRA on the base's attention, so that it generates what your reports describe.
 
-    Images become squares of the base's size; the model is told how they were cut. Writes
+    Images are cropped to squares of the base's size, and the model is conditioned on the crop. Writes
     OUT/pytorch_lora_weights.safetensors, which `coin generate --lora OUT` loads; README.md (data, settings,
-    fingerprints, validation losses), log.jsonl, and samples/: held-out reports drawn at steps on the way.
+    fingerprints, validation losses), log.jsonl, and samples/: images of held-out reports in the course of training.
 
-    Several GPUs: `accelerate launch --multi_gpu -m ui train lora …`, the batch size then is each one's.
+    Several GPUs: `accelerate launch --multi_gpu -m ui train lora …`; the batch size is then each GPU's.
     """
     from generation import train_lora
 
@@ -160,7 +160,7 @@ def lora(
         made = train_lora(
             own.pairs, out, base=settings.base, settings=training, device=settings.device, work=work, watch=progress
         )
-    if made is None:  # another process speaks for all
+    if made is None:  # another process prints the result
         return
     if as_json:
         echo_json({"training": made, "skipped": {**made.skipped, **own.skipped}})
@@ -181,11 +181,11 @@ def encoder(
     work: Path | None,
     as_json: bool,
 ) -> None:
-    """Fine-tune the encoder, so that your images and reports find each other, and measure whether they do.
+    """Fine-tune the encoder on your images and reports, and measure retrieval before and after.
 
-    Contrastive learning (CLIP's loss; reports that say the same are no negatives) on images in varied stains. Writes an
-    open_clip folder, which `coin reembed --encoder OUT` takes, and README.md with the figures before and after:
-    held-out patients' cases, found by image and by report, with intervals.
+    Contrastive learning (CLIP's loss; identical reports are not negatives of each other) with stain augmentation.
+    Writes an open_clip folder, which `coin reembed --encoder OUT` takes, and README.md with retrieval of held-out
+    patients' cases by image and by report before and after, with intervals.
     """
     from retrieval import train_encoder
 

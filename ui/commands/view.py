@@ -21,7 +21,7 @@ ADDRESS: Final = "127.0.0.1"
 
 
 def streamlit_options(settings: Settings, *, browser: bool) -> list[str]:
-    """The server's options: this machine only, no telemetry, no internals on screen, one light theme."""
+    """Options of the Streamlit server: this machine only, no telemetry, no error details on screen, a light theme."""
     options = {
         "server.address": ADDRESS,
         "server.port": settings.port,
@@ -59,10 +59,10 @@ def streamlit_options(settings: Settings, *, browser: bool) -> list[str]:
     "site_hint",
 )
 def view(settings: Settings, browser: bool) -> None:
-    """Open the view in the browser. It answers on 127.0.0.1 only."""
-    # What is wrong with the archive, or the readings, is said here and not first in the browser.
+    """Open the view in the browser. It is served on 127.0.0.1 only."""
+    # An error of the archive, or of the studies, is shown here and not first in the browser.
     if settings.reading_only == "yes":
-        _check_readings(settings)
+        _check_studies(settings)
     else:
         with open_archive(settings.archive, read_only=True):
             pass
@@ -75,12 +75,12 @@ def view(settings: Settings, browser: bool) -> None:
     streamlit(["run", str(APP), *options], prog_name="streamlit", standalone_mode=False)
 
 
-def _check_readings(settings: Settings) -> None:
+def _check_studies(settings: Settings) -> None:
     from retrieval import reader_study_names
 
     if not reader_study_names(settings.readings_folder):
         raise ViewError(
-            f"there is no blinded reading in '{settings.readings_folder}': make one with `coin reading new NAME`, or "
+            f"there is no reader study in '{settings.readings_folder}': make one with `coin reading new NAME`, or "
             "name the folder with --readings or COIN_READINGS"
         )
 

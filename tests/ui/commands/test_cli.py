@@ -221,7 +221,7 @@ def test_a_saved_query_is_asked_again_refined_and_deleted(
     assert "already" in coin("search", "--text", "Other.", "--save", "clue", *kept).stderr
     deleted = coin("queries", "--delete", "clue", *kept)
     assert "deleted clue" in deleted.stdout
-    assert "trichomonas  asked by report" in deleted.stdout
+    assert "trichomonas  by report" in deleted.stdout
     assert coin("search", "--query", "clue", *kept).exit_code == 1
 
 
