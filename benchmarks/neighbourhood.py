@@ -82,7 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _shared(archive: Archive, cases: Sequence[Case], fingerprint: str) -> None:
     ids = np.array([case.images[0].id for case in cases])
     vectors, patients = archive.vectors_of(ids.tolist(), fingerprint), np.arange(len(ids))
-    leads = np.concatenate([block.leads[:, :10] for block in rank_patients(vectors, patients, vectors, patients)])
+    leads = np.concatenate(
+        [block.ranked_images[:, :10] for block in rank_patients(vectors, patients, vectors, patients)]
+    )
     _, sites = np.unique([case.site for case in cases], return_inverse=True)
     print("\n| shared with the query | first 10 | chance | chance within the sites of the hits |\n|---|---|---|---|")
     for field, codes in nuisance_codes(cases, ids).items():

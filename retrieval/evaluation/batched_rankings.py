@@ -11,7 +11,7 @@ import numpy as np
 from retrieval.arrays import Ints, Vectors
 from retrieval.evaluation.dataset import LabelledCases
 from retrieval.evaluation.experiment import Experiment, QueryType
-from retrieval.search.batch import Candidates, Places, fused_places
+from retrieval.search.batch import BatchRanking, Candidates, fused_ranking
 
 BLOCK_SCORES: Final = 1_000_000
 """Scores in one block: 4 MB as float32, and a few times that for every channel of it."""
@@ -40,25 +40,25 @@ class Rankings:
         """By channel, the scores of every image or case: computed once a block, whatever the candidates are."""
         return {name: self.channels[name].scores(block.queries) for name in sorted(self._channels_of(block.runs))}
 
-    def places(self, block: Block, scores: Mapping[str, Vectors], candidates_of: Ints) -> dict[str, Places]:
+    def places(self, block: Block, scores: Mapping[str, Vectors], candidates_of: Ints) -> dict[str, BatchRanking]:
         """By run, how the block's candidates are ranked. `candidates_of`, int[cases], is `Task.candidates_of`."""
-        ranked: dict[str, Places] = {}
+        ranked: dict[str, BatchRanking] = {}
         own = self.cases.patient_of[block.queries]
         number = int(candidates_of[block.queries[0]])
 
-        def rank(run: str) -> Places:
+        def rank(run: str) -> BatchRanking:
             if run not in ranked and run in self.fusions:
                 fusion = self.fusions[run]
                 if fusion.by_case:
                     given = {name: scores[channel] for name, channel in fusion.of.items()}
                     candidates = self.candidates(candidates_of, number, by_case=True)
                     fused = candidates.fused_items(fusion.rule, given, own)
-                    ranked[run] = candidates.item_places(fused.scores.astype(np.float32), own)
+                    ranked[run] = candidates.rank_items(fused.scores.astype(np.float32), own)
                 else:
-                    ranked[run] = fused_places(fusion.rule, {name: rank(part) for name, part in fusion.of.items()})
+                    ranked[run] = fused_ranking(fusion.rule, {name: rank(part) for name, part in fusion.of.items()})
             elif run not in ranked:
                 candidates = self.candidates(candidates_of, number, by_case=self.channels[run].by_case)
-                ranked[run] = candidates.places(scores[run], own)
+                ranked[run] = candidates.rank(scores[run], own)
             return ranked[run]
 
         return {run: rank(run) for run in block.runs}

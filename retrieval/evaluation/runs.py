@@ -16,7 +16,7 @@ from retrieval.evaluation.batched_rankings import Block, Rankings
 from retrieval.evaluation.experiment import QueryType
 from retrieval.evaluation.identical_reports import IdenticalReports
 from retrieval.evaluation.relevance import DEPTH, Relevance
-from retrieval.search.batch import Places
+from retrieval.search.batch import BatchRanking
 
 THREADS: Final = 2
 """Blocks that are ranked at the same time; each takes some 300 MB at 30,000 images."""
@@ -66,9 +66,9 @@ class Run:
         for metric, values in identical.judge(answerable, ranked[np.isin(queries, answerable)]).items():
             self._put(self.identical, metric, answerable, values)
 
-    def keep_heads(self, queries: Ints, places: Places) -> None:
+    def keep_heads(self, queries: Ints, places: BatchRanking) -> None:
         """Keep the first ranks of rankings of the whole archive."""
-        self._put(self._heads, "images", queries, places.leads[:, :DEPTH])
+        self._put(self._heads, "images", queries, places.ranked_images[:, :DEPTH])
         self._put(self._heads, "scores", queries, places.top.astype(np.float64))
 
     def _put(self, into: dict[str, npt.NDArray], name: str, queries: Ints, values: npt.NDArray) -> None:
@@ -100,11 +100,11 @@ def measure_runs(
             for name, places in rankings.places(block, scores, candidates_of).items():
                 for relevance in relevances:
                     if relevance.task.candidates_of.tobytes() == key:
-                        runs[name].judge(relevance, block.queries, places.leads)
+                        runs[name].judge(relevance, block.queries, places.ranked_images)
                 if key == whole_archive:
                     runs[name].keep_heads(block.queries, places)
                     if name in by_report:
-                        runs[name].judge_identical(identical, block.queries, places.leads)
+                        runs[name].judge_identical(identical, block.queries, places.ranked_images)
         return len(block.queries)
 
     done = 0

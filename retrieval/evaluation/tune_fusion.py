@@ -23,7 +23,7 @@ from retrieval.evaluation.experiment import FUSED, FUSED_BOTH, REPORT, Fusion, Q
 from retrieval.evaluation.material import ProgressFactory, gather, no_progress
 from retrieval.evaluation.relevance import DEPTH, Relevance
 from retrieval.evaluation.tasks import tasks_for
-from retrieval.search.batch import Places, joined_places
+from retrieval.search.batch import BatchRanking, ranking_of
 from retrieval.search.fusion import Fused, FusionRule, Method, fuse
 from retrieval.statistics.cluster_bootstrap import Average, MacroBootstrap
 from retrieval.statistics.estimate import Estimate
@@ -191,12 +191,12 @@ def _precisions(
         at = np.searchsorted(queries, block.queries)
         wanted = task.class_of[block.queries][:, None]
         for number, places in _ranked(rankings, fusion, block, task.candidates_of, grid):
-            yield at, number, precision(task.class_of[case_of[places.leads[:, :DEPTH]]] == wanted, DEPTH)
+            yield at, number, precision(task.class_of[case_of[places.ranked_images[:, :DEPTH]]] == wanted, DEPTH)
 
 
 def _ranked(
     rankings: Rankings, fusion: Fusion, block: Block, candidates_of: Ints, grid: Sequence[FusionRule]
-) -> Iterator[tuple[int, Places]]:
+) -> Iterator[tuple[int, BatchRanking]]:
     """The block ranked by each rule of the grid, by its number. Channels are ranked, or normalised, once a method."""
     scores = rankings.scores(block)
     own = rankings.cases.patient_of[block.queries]
@@ -213,9 +213,9 @@ def _ranked(
             if rule.method == method:
                 weighted = _reweighted(fused, rule.shares(tuple(fusion.of)))
                 if fusion.by_case:
-                    yield number, candidates.item_places(weighted.scores.astype(np.float32), own)
+                    yield number, candidates.rank_items(weighted.scores.astype(np.float32), own)
                 else:
-                    yield number, joined_places(weighted, channels)
+                    yield number, ranking_of(weighted, channels)
 
 
 class _Halves:

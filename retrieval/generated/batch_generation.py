@@ -187,8 +187,8 @@ def generated_queries(
         for query in _checked(block, plan.images, drawings, check):
             made.append(mean_query(query.used))
             images += plan.images
-            wrong += query.wrong
-            dropped += query.dropped
+            wrong += len(query.wrong)
+            dropped += plan.images - len(query.used)
     return GeneratedQueries(np.concatenate(made), images, wrong, dropped)
 
 
@@ -213,48 +213,81 @@ def made_queries(
     return found, np.concatenate(made)
 
 
-@dataclass(frozen=True, eq=False)
-class _Checked:
-    used: Vectors
-    wrong: int
-    dropped: int
-    complete: bool
-    """False: images are to be drawn again, and were not."""
+@dataclass(eq=False)
+class _Checking:
+    """One report's images while they are checked. The i-th image has seed i."""
+
+    report: OwnReport
+    site: str
+    """The site that its images are to show; empty where the report names none."""
+    vectors: Vectors
+    """float32[images, d], those of a wrong site replaced by their second attempt."""
+    verdicts: list[Verdict]
+    """On these."""
+    wrong: list[int]
+    """The images whose first attempt showed another site, ascending."""
+    complete: bool = True
+    """False: a second attempt is missing."""
+
+    @property
+    def second(self) -> tuple[str, list[int]]:
+        """Text and seeds of the second attempt."""
+        return second_attempt(self.report.text, self.site, self.wrong)
+
+    def replace_wrong(self, vectors: Vectors, verdicts: Sequence[Verdict]) -> None:
+        """Put the second attempts, float32[wrong, d], in the place of the first."""
+        self.vectors[self.wrong] = vectors
+        for image, verdict in zip(self.wrong, verdicts, strict=True):
+            self.verdicts[image] = verdict
+
+    @property
+    def used(self) -> Vectors:
+        """float32[n, d]: the images that a search would use."""
+        kept, _ = kept_places(self.verdicts)
+        return self.vectors[kept]
 
 
 def _checked(
     block: Sequence[OwnReport], images: int, drawings: Drawings, check: SiteCheck, *, draw: bool = True
-) -> Iterator[_Checked]:
-    """The images of each report that a search would use: those of a wrong site replaced, then dropped."""
+) -> list[_Checking]:
+    """The images of each report as a search would use them: those of a wrong site replaced, then dropped.
+
+    The archive is searched once for the first attempts of all reports, and once for their second ones.
+    """
     seeds = range(images)
-    asked = [read_report(report.text).site or "" for report in block]
-    vectors = np.stack([drawings.vectors(report.text, seeds) for report in block])
-    verdicts = _verdicts(check, list(vectors), asked, block)
-    wrong = [[place for place, verdict in enumerate(of) if verdict == "wrong"] for of in verdicts]
-    second = [  # the i-th seed is i
-        second_attempt(report.text, site, places) for report, site, places in zip(block, asked, wrong, strict=True)
-    ]
+    sites = [read_report(report.text).site or "" for report in block]
+    vectors = [drawings.vectors(report.text, seeds) for report in block]
+    checking = []
+    for report, site, of_report, verdicts in zip(
+        block, sites, vectors, _verdicts(check, vectors, sites, block), strict=True
+    ):
+        wrong = [image for image, verdict in enumerate(verdicts) if verdict == "wrong"]
+        checking.append(_Checking(report, site, of_report.copy(), verdicts, wrong))
+    to_replace = [query for query in checking if query.wrong]
     if draw:
-        deque(drawings.draw([one for one, places in zip(second, wrong, strict=True) if places]), maxlen=0)
-    complete = [not places or drawings.are_made(*one) for one, places in zip(second, wrong, strict=True)]
-    again = [
-        drawings.vectors(*one) if places and whole else vectors[i][:0]
-        for i, (one, places, whole) in enumerate(zip(second, wrong, complete, strict=True))
-    ]
-    for i, of in enumerate(_verdicts(check, again, asked, block)):
-        for row, verdict in enumerate(of):
-            vectors[i][wrong[i][row]], verdicts[i][wrong[i][row]] = again[i][row], verdict
-    for i, of in enumerate(verdicts):
-        kept, _ = kept_places(of)
-        yield _Checked(vectors[i][kept], len(wrong[i]), images - len(kept), complete[i])
+        deque(drawings.draw([query.second for query in to_replace]), maxlen=0)
+    for query in to_replace:
+        query.complete = drawings.are_made(*query.second)
+    replaced = [query for query in to_replace if query.complete]
+    again = [drawings.vectors(*query.second) for query in replaced]
+    verdicts_again = _verdicts(check, again, [query.site for query in replaced], [query.report for query in replaced])
+    for query, second_vectors, second_verdicts in zip(replaced, again, verdicts_again, strict=True):
+        query.replace_wrong(second_vectors, second_verdicts)
+    return checking
 
 
 def _verdicts(
-    check: SiteCheck, vectors: Sequence[Vectors], asked: Sequence[str], block: Sequence[OwnReport]
+    check: SiteCheck, vectors: Sequence[Vectors], sites: Sequence[str], reports: Sequence[OwnReport]
 ) -> list[list[Verdict]]:
-    """Of each report's images, in one search."""
-    counts = [len(of) for of in vectors]
-    sites = [site for site, count in zip(asked, counts, strict=True) for _ in range(count)]
-    own = [report.patient for report, count in zip(block, counts, strict=True) for _ in range(count)]
-    shown = iter(check.judge(np.concatenate(list(vectors)), sites, own)) if sites else iter(())
-    return [[next(shown).verdict for _ in range(count)] for count in counts]
+    """Which images show the site of their report, by one search of the archive.
+
+    Args:
+        vectors: float32[n, d] a report.
+    """
+    counts = [len(of_report) for of_report in vectors]
+    if not sum(counts):
+        return [[] for _ in reports]
+    sites_of = [site for site, count in zip(sites, counts, strict=True) for _ in range(count)]
+    own = [report.patient for report, count in zip(reports, counts, strict=True) for _ in range(count)]
+    judged = iter(check.judge(np.concatenate(list(vectors)), sites_of, own))
+    return [[next(judged).verdict for _ in range(count)] for count in counts]

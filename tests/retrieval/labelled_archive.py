@@ -66,7 +66,7 @@ def telling_vectors(cases: LabelledCases, seed: int = 0, *, noise: float = 0.7, 
 def leads_of(queries: np.ndarray, own: np.ndarray, references: np.ndarray, patients: np.ndarray) -> np.ndarray:
     """The other patients' leading images for each query, best first: what the evaluation ranks by."""
     images = np.arange(len(references))
-    return Candidates(images, patients, images).places(queries @ references.T, own).leads
+    return Candidates(images, patients, images).rank(queries @ references.T, own).ranked_images
 
 
 def channel(cases: LabelledCases, vectors: np.ndarray, name: str = "image") -> ByVectors:

@@ -134,10 +134,10 @@ def test_every_row_ranks_as_the_search_does(archive: Archive) -> None:
                     where=others,
                     fingerprint=FINGERPRINT,
                 )
-                leads = places[FUSED if name == "text" else FUSED_BOTH].leads[i][:12]
+                leads = places[FUSED if name == "text" else FUSED_BOTH].ranked_images[i][:12]
                 assert [cases.keys[cases.case_of[lead]] for lead in leads] == [entry.case.key for entry in expected]
             by_report = [place.case_id for place in found["report"].values()]
-            leads = places[REPORT].leads[i][: len(by_report)]
+            leads = places[REPORT].ranked_images[i][: len(by_report)]
             assert cases.ids[cases.case_of[leads]].tolist() == by_report
             checked += 1
     assert checked == CASES - 3
