@@ -1,23 +1,25 @@
-"""The codes that say which rows of a shortlist are worth reading, by themselves and in their file."""
+"""The codes that say which candidates are worth reading, by themselves and in their file."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from index_store.index.faiss_index import FaissIndex
+from index_store.index.candidate_index import SCAN
 from index_store.index.refinement_codes import MAX_CODE, RefinementCodes, code_size, header_bytes
 from index_store.index.storage import IndexFile, IndexFileProblem
 from index_store.vectors import LogPosition
 from tests.index_store.archive_builders import unit
-from tests.index_store.index.test_index_modes import (
+from tests.index_store.index.indexes import (
     COUNT,
     IDENTITY,
     IDS,
+    MORE_IDS,
+    MORE_VECTORS,
     QUERIES,
-    SCAN,
     SIZES,
     VECTORS,
     WIDTH,
@@ -83,25 +85,35 @@ def test_a_sample_without_spread_is_no_error() -> None:
     assert np.isfinite(codes.scores(QUERIES[0], np.arange(COUNT))).all()
 
 
-def test_what_is_erased_leaves_nothing(codes: RefinementCodes) -> None:
+def stored(codes: RefinementCodes) -> np.ndarray:
+    """int8[rows, code_size]: the codes as they are written."""
+    file = io.BytesIO()
+    codes.write(file)
+    return np.frombuffer(file.getvalue()[header_bytes(WIDTH) :], np.int8).reshape(-1, code_size(WIDTH))
+
+
+def test_zeroed_codes_leave_nothing(codes: RefinementCodes) -> None:
+    before = stored(codes)
     codes.zero(np.array([4, 9]))
-    assert not codes.codes[[4, 9]].any()
-    assert codes.codes[5].any()
-    assert codes.zeroed
+    after = stored(codes)
+    assert not after[[4, 9]].any()
+    others = np.delete(np.arange(COUNT), [4, 9])
+    assert np.array_equal(after[others], before[others])
+    assert before[[4, 9]].any(axis=1).all()
 
 
 def test_additions_join_the_file_and_removals_make_another(tmp_path: Path) -> None:
     file = IndexFile(tmp_path, IDENTITY, sizes=SIZES[SCAN])
-    index = FaissIndex.filled(WIDTH, [(IDS[:2500], VECTORS[:2500])], sizes=SIZES[SCAN])
+    index = an_index(SCAN)
     file.write(index, LogPosition(1, 1))
     (first,) = tmp_path.glob("*.fine")
     before = first.read_bytes()
-    assert len(before) == header_bytes(WIDTH) + 2500 * code_size(WIDTH)
+    assert len(before) == header_bytes(WIDTH) + COUNT * code_size(WIDTH)
 
     with first.open("ab") as end:
         end.write(b"of a killed writer")
     index, _ = file.read()
-    index.add(IDS[2500:2600], VECTORS[2500:2600])
+    index.add(MORE_IDS[:100], MORE_VECTORS[:100])
     file.write(index, LogPosition(2, 2))
     assert list(tmp_path.glob("*.fine")) == [first]
     assert first.read_bytes()[: len(before)] == before
@@ -116,25 +128,25 @@ def test_additions_join_the_file_and_removals_make_another(tmp_path: Path) -> No
     assert second != first
     assert removed not in second.read_bytes()
     last, _ = IndexFile(tmp_path, IDENTITY, sizes=SIZES[SCAN]).read()
-    assert last.count == 2599
+    assert last.count == COUNT + 99
     assert last.search(QUERIES, 10) == index.search(QUERIES, 10)
 
 
 def test_a_second_writer_leaves_what_another_appended(tmp_path: Path) -> None:
     first, second = (IndexFile(tmp_path, IDENTITY, sizes=SIZES[SCAN]) for _ in range(2))
-    first.write(FaissIndex.filled(WIDTH, [(IDS[:2500], VECTORS[:2500])], sizes=SIZES[SCAN]), LogPosition(1, 1))
+    first.write(an_index(SCAN), LogPosition(1, 1))
     mine, theirs = first.read()[0], second.read()[0]
-    mine.add(IDS[2500:2600], VECTORS[2500:2600])
+    mine.add(MORE_IDS[:100], MORE_VECTORS[:100])
     first.write(mine, LogPosition(2, 2))
-    theirs.add(IDS[2500:2510], VECTORS[2500:2510])
+    theirs.add(MORE_IDS[:10], MORE_VECTORS[:10])
     second.write(theirs, LogPosition(3, 3))
     last, position = IndexFile(tmp_path, IDENTITY, sizes=SIZES[SCAN]).read()
-    assert (position.sequence, last.count) == (3, 2510)
+    assert (position.sequence, last.count) == (3, COUNT + 10)
     assert last.search(QUERIES, 10) == theirs.search(QUERIES, 10)
 
 
 @pytest.mark.parametrize("harm", ["flipped", "cut short", "gone"])
-def test_damaged_fine_codes_are_not_believed(tmp_path: Path, harm: str) -> None:
+def test_damaged_codes_are_not_used(tmp_path: Path, harm: str) -> None:
     IndexFile(tmp_path, IDENTITY).write(an_index(SCAN), LogPosition(1, 1))
     (path,) = tmp_path.glob("*.fine")
     data = bytearray(path.read_bytes())
