@@ -27,7 +27,7 @@ from generation.phantom import phantom_cases, write_phantoms
 from generation.training.starter.dataset import TRAINING_SEED
 from index_store import read_report_table
 from retrieval import Encoder, SyntheticSet, check_copies, finish_set
-from retrieval.generated.duplicates import Look, find_duplicates
+from retrieval.generated.duplicates import ImageHashes, find_duplicates
 from retrieval.synthetic.memorisation import images_of
 from retrieval.synthetic.references import manifest_references
 from ui.commands.progress import progress
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             started = time.perf_counter()
             made = SyntheticSet(work / "set", table, generator, preset=options.preset, per_report=options.per_report)
             with progress("Generating", unit="images") as draw:
-                drawn = made.draw(progress=draw)
+                drawn = made.generate(progress=draw)
             seconds = time.perf_counter() - started
             summary = finish_set(made, drawn=drawn, seconds=seconds)
             ended = time.perf_counter() - started - seconds
@@ -70,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"\n==== against phantoms of the split {split}\n{copy_text(report)}")
             print(f"{time.perf_counter() - started:.1f} s to compare", flush=True)
     bits = np.random.default_rng(0).random((MANY, 256)) < 0.5
-    looks = [Look(str(place), one) for place, one in enumerate(bits)]
+    hashes = [ImageHashes(str(place), one) for place, one in enumerate(bits)]
     started = time.perf_counter()
-    find_duplicates(looks)
+    find_duplicates(hashes)
     print(f"\n{MANY} hashes compared with each other: {time.perf_counter() - started:.1f} s")
     return 0
 

@@ -19,18 +19,18 @@ BLOCK: Final = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """What two pictures are compared by."""
+class ImageHashes:
+    """The two hashes by which images are compared."""
 
     pixels: str
-    """SHA-256, in hex, of size and RGB values: the same picture in any file."""
+    """SHA-256, in hex, of size and RGB values: equal for the same pixels in any file."""
     bits: Bits
     """Perceptual hash, bool[256] (`near_copy.picture_hash`)."""
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """By place in the sequence that was looked at: the first picture that each later one repeats."""
+    """By position in the sequence that was compared: the first image that each later one repeats."""
 
     exact: Mapping[int, int]
     """The same pixels."""
@@ -38,26 +38,26 @@ class Duplicates:
     """Other pixels, and at most `NEAR_COPY_BITS` of 256 bits apart as they lie (turned copies are not looked for)."""
 
 
-def look_at(image: PIL.Image.Image) -> Look:
-    """Of an RGB image."""
+def hash_image(image: PIL.Image.Image) -> ImageHashes:
+    """Both hashes of an RGB image."""
     digest = hashlib.sha256(f"{image.width} {image.height}\n".encode())
     digest.update(image.tobytes())
-    return Look(digest.hexdigest(), picture_hash(image))
+    return ImageHashes(digest.hexdigest(), picture_hash(image))
 
 
-def find_duplicates(looks: Sequence[Look]) -> Duplicates:
-    """Every picture against all before it: the time grows with the square of their number (docs/synthetic-data.md)."""
+def find_duplicates(hashes: Sequence[ImageHashes]) -> Duplicates:
+    """Compare every image with all before it. Time grows with the square of their number (docs/synthetic-data.md)."""
     first: dict[str, int] = {}
     exact: dict[int, int] = {}
-    for place, look in enumerate(looks):
-        before = first.setdefault(look.pixels, place)
+    for place, one in enumerate(hashes):
+        before = first.setdefault(one.pixels, place)
         if before != place:
             exact[place] = before
-    kept = np.array([place for place in range(len(looks)) if place not in exact], dtype=np.int64)
+    kept = np.array([place for place in range(len(hashes)) if place not in exact], dtype=np.int64)
     near: dict[int, int] = {}
     if not len(kept):
         return Duplicates(exact, near)
-    bits = np.stack([looks[place].bits for place in kept])
+    bits = np.stack([hashes[place].bits for place in kept])
     for start in range(0, len(kept), BLOCK):
         end = min(start + BLOCK, len(kept))
         before_it = np.arange(end) < np.arange(start, end)[:, None]

@@ -1,23 +1,23 @@
-"""A synthetic data set: images drawn from a table of reports, some a report, as COIN's authors made theirs.
+"""A synthetic data set: images generated from a table of reports, several a report, as COIN's authors made theirs.
 
-    table ─► an image for each row and turn ─► those that are not there yet ─► one queue, full batches ─► PNG files
-                                                                                                        │
-                    metadata.jsonl, manifest.csv, README.md ◄─ duplicates told ◄─ all there ◄───────────┘
+    table ─► images of each row, by seed ─► those that are missing ─► one queue, full batches ─► PNG files
+                                                                                                    │
+                metadata.jsonl, manifest.csv, README.md ◄─ duplicates marked ◄─ set complete ◄───────┘
 
     FOLDER/train/CLASS/REPORTHASH-SEED.png     torchvision's ImageFolder reads FOLDER/train, a class a folder
     FOLDER/train/metadata.jsonl                `load_dataset("imagefolder", data_dir=FOLDER)` reads the whole
-    FOLDER/manifest.csv, README.md, set.json   every column of the table again; the card; what was drawn, and how
-    FOLDER/dropped/REPORTHASH-SEED.png         pictures that repeat another, and those that the table no longer asks for
+    FOLDER/manifest.csv, README.md, set.json   every column of the table; the dataset card; the recipe and the counts
+    FOLDER/dropped/REPORTHASH-SEED.png         images that repeat another, or whose row the table no longer has
 
-An image is named after its report's hash and its seed, and nothing else says that it is there: a run that was killed
-goes on where it stopped, and a table that grew costs only what is new. Each report has seeds of its own, which follow
-from its hash (`first_seed`): one seed is one noise, and one noise gives pictures of different reports the same layout
-(with the seeds 0 and 1 for all, 199 of 264 images of the starter counted as near duplicates). Of rows that say the
-same, each takes the next `per_report` seeds, so that every row has pictures of its own. Weights, sampling and size are
-the set's own: a folder that was begun with others is refused.
+An image is named after its report's hash and its seed, and its file is the only record of it: a killed run resumes
+where it stopped, and a table that grew costs only what is new. Each report has seeds of its own, which follow from its
+hash (`first_seed`): a seed fixes the noise, and the same noise gives images of different reports the same layout (with
+the seeds 0 and 1 for all, 199 of 264 images of the starter counted as near duplicates). Rows with the same report take
+successive `per_report` seeds each, so that every row has images of its own. Weights, sampling and size belong to the
+set: a folder that was begun with others is refused.
 
-Several processes, on one machine or many, share the work without a word between them: each draws the reports whose
-hash falls into its share, and a run without a share draws what is still missing and writes the files about the whole.
+Several processes, on one machine or many, share the work without communicating: each generates for the reports whose
+hash falls into its share. A run without a share generates what is still missing and writes the tables and the card.
 """
 
 from __future__ import annotations
@@ -48,15 +48,17 @@ _OURS: Final = frozenset({SPLIT, DROPPED, RECIPE, _LOCK, "manifest.csv", "README
 
 
 class SyntheticSet:
-    """The set of a table in a folder. Opening it makes the folder, checks what is there, and draws nothing.
+    """The set of a table in a folder. Opening it makes the folder and checks what it holds; nothing is generated.
 
     Args:
         per_report: images a row.
-        seed: added to every seed: another one draws other pictures.
+        seed: added to every seed: another one gives other images.
         size: edge in pixels; by default the base's own.
 
-    Raises `SyntheticSetError` where the folder holds something else, or a set of other weights, sampling or size, or
-    the table has no report that can be drawn; and what a generator raises of its weights.
+    Raises:
+        SyntheticSetError: the folder holds something else, or a set of other weights, sampling or size, or the table
+            has no report with words.
+        generation.GenerationError: as the generator raises of its weights and settings.
     """
 
     def __init__(
@@ -76,39 +78,43 @@ class SyntheticSet:
         self._generator = generator
         self._preset: Preset = generator.sampling(preset)
         self._size = size if size is not None else int(generator.describe()["size"])
-        # What cannot be drawn so is refused here, before the folder is made or bound to it.
+        # Settings that cannot be used are refused here, before the folder is made or bound to it.
         generator.generate_queue([], preset=self._preset, size=self._size)
         self._prompts: dict[str, str] = {}
         rows, blank = _readable(table.rows, self._prompts, generator)
         self.problems: tuple[Problem, ...] = (*table.problems, *(_blank(table, row) for row in blank))
         if not rows:
-            raise SyntheticSetError(f"{table.path.name} holds no report that can be drawn. Check its column `report`.")
+            raise SyntheticSetError(f"{table.path.name} holds no report with words. Check its column `report`.")
         self.images = plan_images(rows, per_report=per_report, seed=seed)
         self.recipe = _recipe(generator, self._preset, self._size)
         self._open()
 
     @property
     def lock(self) -> FileLock:
-        """Held by whoever rearranges the folder or writes about the whole."""
+        """Held by whoever moves images between folders or writes the tables."""
         return FileLock(self.folder / _LOCK)
 
     def prompt(self, image: SetImage) -> str:
-        """What is encoded of its report."""
+        """The prompt that its report becomes."""
         return self._prompts[image.row.report]
 
-    def draw(self, *, share: Share | None = None, batch_size: int = 4, progress: Progress | None = None) -> int:
-        """Draw what is missing, of one share or of all. Returns how many images that were.
+    def generate(self, *, share: Share | None = None, batch_size: int = 4, progress: Progress | None = None) -> int:
+        """Generate what is missing, of one share or of all. Returns how many images that were.
 
-        `progress` counts images. Raises what `CoinGenerator.generate_queue` raises, and `OSError`; every image that was
-        finished before is there.
+        Args:
+            progress: counts images.
+
+        Raises:
+            generation.GenerationError: as `CoinGenerator.generate_queue` raises; finished images stay.
+            OSError: a file cannot be written.
         """
         from generation import save_png
 
-        there = self.there()
+        existing = self.existing()
         missing = [
             image
             for image in self.images
-            if image.name not in there and (share is None or share.holds(image.report_sha256))
+            if image.name not in existing and (share is None or share.holds(image.report_sha256))
         ]
         for folder in {image.folder for image in missing}:
             (self.folder / SPLIT / folder).mkdir(parents=True, exist_ok=True)
@@ -126,18 +132,18 @@ class SyntheticSet:
         )
         done = 0
         for group, made in zip(groups, queue, strict=True):
-            for image, drawn in zip(group, made.images, strict=True):
-                save_png(drawn.image, self.folder / image.path, drawn.provenance)
+            for image, generated in zip(group, made.images, strict=True):
+                save_png(generated.image, self.folder / image.path, generated.provenance)
                 done += 1
             if progress is not None:
                 progress(done, len(missing))
         return done
 
-    def there(self) -> dict[str, Path]:
-        """The set's images that are drawn, by name, wherever in the folder they lie.
+    def existing(self) -> dict[str, Path]:
+        """The set's images that have been generated, by name, wherever in the folder they lie.
 
-        By the files' headers alone: a file appears whole or not at all. What carries another prompt than this
-        version makes of the report, or no provenance, does not count, and is drawn again.
+        Only the files' headers are read: a file appears whole or not at all. One with another prompt than this version
+        makes of the report, or without provenance, does not count and is generated again.
         """
         from generation import ProvenanceError, read_provenance
 
@@ -156,7 +162,7 @@ class SyntheticSet:
         return found
 
     def files(self) -> list[Path]:
-        """Every image file of this kind in the folder: those of the classes first."""
+        """Every image file of the set's naming in the folder: those in class folders first."""
         inside = sorted((self.folder / SPLIT).glob("*/*.png")) + sorted((self.folder / DROPPED).glob("*.png"))
         return [path for path in inside if _NAME.fullmatch(path.name)]
 
@@ -190,7 +196,7 @@ class SyntheticSet:
         (self.folder / SPLIT).mkdir(parents=True, exist_ok=True)
         with self.lock:  # two shares may begin together
             path = self.folder / RECIPE
-            if not path.exists() or not self.files():  # nothing is drawn yet that would bind it
+            if not path.exists() or not self.files():  # no image binds the folder to a recipe yet
                 write_atomic(path, f"{json.dumps({'recipe': self.recipe}, indent=2)}\n".encode())
                 return
             begun = read_recipe(self.folder)
@@ -198,14 +204,14 @@ class SyntheticSet:
             deciding = [name for name in self.recipe if name not in ("base", "lora")]
             if differing := [name for name in deciding if begun.get(name) != self.recipe[name]]:
                 raise SyntheticSetError(
-                    f"The set in {self.folder} was drawn with other settings ({', '.join(sorted(differing))}). Name "
-                    "another folder for these, or use the weights, sampling and size it was begun with "
+                    f"The set in {self.folder} was generated with other settings ({', '.join(sorted(differing))}). "
+                    "Name another folder for these, or use the weights, sampling and size it was begun with "
                     f"(preset {begun.get('sampling', ['?'])[0]}, {begun.get('size')} px)."
                 )
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
-    """How a set was drawn. Raises `SyntheticSetError` where the folder holds no set."""
+    """How a set was generated. Raises `SyntheticSetError` where the folder holds no set."""
     try:
         stored = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
         recipe = stored["recipe"]
@@ -213,8 +219,8 @@ def read_recipe(folder: Path) -> dict[str, Any]:
         raise SyntheticSetError(f"{folder} holds no set of generated images: it has no {RECIPE}.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SyntheticSetError(
-            f"{folder / RECIPE} cannot be read. Name another folder; the images in this one say in their files how "
-            "they were drawn."
+            f"{folder / RECIPE} cannot be read. Name another folder; the images in this one carry in their files how "
+            "they were generated."
         ) from error
     if not isinstance(recipe, dict):
         raise SyntheticSetError(f"{folder / RECIPE} is damaged. Name another folder.")
@@ -240,7 +246,7 @@ def _recipe(generator: CoinGenerator, preset: Preset, size: int) -> dict[str, An
 def _readable(
     rows: Sequence[ReportRow], prompts: dict[str, str], generator: CoinGenerator
 ) -> tuple[list[ReportRow], list[ReportRow]]:
-    """The rows whose report can be drawn, and those whose cannot; `prompts` takes what is encoded of each."""
+    """The rows with and those without words in their report; `prompts` receives the prompt of each report."""
     from generation import EmptyReportError
 
     good, blank = [], []
@@ -261,7 +267,7 @@ def _blank(table: ReportTable, row: ReportRow) -> Problem:
 
 
 def _batches(images: Sequence[SetImage], size: int) -> Iterator[list[SetImage]]:
-    """In their order, each of one report and of at most `size` images."""
+    """The images in their order, in groups of one report and of at most `size` images."""
     group: list[SetImage] = []
     for image in images:
         if group and (len(group) == max(1, size) or image.report_sha256 != group[0].report_sha256):

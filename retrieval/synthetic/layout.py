@@ -1,4 +1,4 @@
-"""What a synthetic set's folder says about its images: where each lies, and the tables and the card beside them."""
+"""The layout of a synthetic set's folder: where each image lies, and the tables and the dataset card beside them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from generation.atomic_write import write_atomic
 from retrieval.encoder.encoder import Progress
 from retrieval.errors import SyntheticSetError
-from retrieval.generated.duplicates import Duplicates, Look, find_duplicates, look_at
+from retrieval.generated.duplicates import Duplicates, ImageHashes, find_duplicates, hash_image
 from retrieval.synthetic.dataset import DROPPED, RECIPE, SyntheticSet
 from retrieval.synthetic.dataset_card import card_text
 from retrieval.synthetic.plan import SPLIT, SetSummary, class_of
-
-if TYPE_CHECKING:
-    pass
 
 MANIFEST: Final = "manifest.csv"
 OURS: Final = ("image", "report", "class", "seed", "report_sha256", "prompt", "synthetic", "near_duplicate_of")
@@ -30,21 +27,27 @@ WORKERS: Final = 8
 
 
 def finish_set(made: SyntheticSet, *, drawn: int, seconds: float, progress: Progress | None = None) -> SetSummary:
-    """Tell duplicates, put every image into its class, and write the tables and the card over what is there.
+    """Find duplicates, move every image into its class's folder, and write the tables and the dataset card.
 
-    All images must be drawn. Killed in between, it is done again by the next run: the images themselves are never
-    rewritten. `progress` counts images looked at.
+    All images must be generated. If the process is killed, the next run does it again: the images themselves are never
+    rewritten.
 
-    Raises `SyntheticSetError` where images are missing, or damaged ones were found: those are removed, so that running
-    again draws them.
+    Args:
+        drawn: images that this run generated, for the summary.
+        seconds: how long that took.
+        progress: counts images that were hashed.
+
+    Raises:
+        SyntheticSetError: images are missing or damaged. Damaged ones are removed, so that running again generates
+            them.
     """
     with made.lock:
-        there = made.there()
-        if missing := sum(image.name not in there for image in made.images):
-            raise SyntheticSetError(f"{missing} images of the set are not drawn yet. Run the same command again.")
-        looks = _look_at_all([there[image.name] for image in made.images], progress)
-        duplicates = find_duplicates(looks)
-        set_aside = _arrange(made, duplicates, there)
+        existing = made.existing()
+        if missing := sum(image.name not in existing for image in made.images):
+            raise SyntheticSetError(f"{missing} images of the set are not generated yet. Run the same command again.")
+        hashes = _hash_all([existing[image.name] for image in made.images], progress)
+        duplicates = find_duplicates(hashes)
+        set_aside = _arrange(made, duplicates, existing)
         made.clear_unfinished()
         kept = [place for place in range(len(made.images)) if place not in duplicates.exact]
         _write_tables(made, kept, duplicates)
@@ -72,36 +75,36 @@ def finish_set(made: SyntheticSet, *, drawn: int, seconds: float, progress: Prog
     return summary
 
 
-def _look_at_all(paths: Sequence[Path], progress: Progress | None) -> list[Look]:
+def _hash_all(paths: Sequence[Path], progress: Progress | None) -> list[ImageHashes]:
     from index_store import ImageProblem, decode_image
 
-    def look(path: Path) -> Look | None:
+    def hashed(path: Path) -> ImageHashes | None:
         try:
-            return look_at(decode_image(path))
+            return hash_image(decode_image(path))
         except ImageProblem:
             return None
 
-    looks: list[Look] = []
+    hashes: list[ImageHashes] = []
     damaged = 0
     with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
-        for done, (path, found) in enumerate(zip(paths, pool.map(look, paths), strict=True), start=1):
+        for done, (path, found) in enumerate(zip(paths, pool.map(hashed, paths), strict=True), start=1):
             if found is None:
                 path.unlink(missing_ok=True)
                 damaged += 1
             else:
-                looks.append(found)
+                hashes.append(found)
             if progress is not None:
                 progress(done, len(paths))
     if damaged:
         raise SyntheticSetError(
-            f"{damaged} images of the set were damaged and have been removed. Run the same command again to draw them "
-            "anew, and check the disk."
+            f"{damaged} images of the set were damaged and have been removed. Run the same command again to generate "
+            "them anew, and check the disk."
         )
-    return looks
+    return hashes
 
 
-def _arrange(made: SyntheticSet, duplicates: Duplicates, there: Mapping[str, Path]) -> int:
-    """Move each image to where it belongs. Returns how many were set aside that the table does not ask for."""
+def _arrange(made: SyntheticSet, duplicates: Duplicates, existing: Mapping[str, Path]) -> int:
+    """Move each image into its folder. Returns how many were set aside because the table has no such row any more."""
     wanted = {}
     for place, image in enumerate(made.images):
         at = f"{DROPPED}/{image.name}" if place in duplicates.exact else image.path
@@ -112,7 +115,7 @@ def _arrange(made: SyntheticSet, duplicates: Duplicates, there: Mapping[str, Pat
         if home is None:
             home = made.folder / DROPPED / path.name
             set_aside += 1
-        elif path != there[path.name]:  # the same image twice: two runs drew it at a time
+        elif path != existing[path.name]:  # the same image twice: two runs generated it at the same time
             path.unlink()
             continue
         if path != home:
@@ -153,7 +156,7 @@ def _write_tables(made: SyntheticSet, kept: Sequence[int], duplicates: Duplicate
 
 
 def carried_columns(columns: Iterable[str]) -> dict[str, str]:
-    """Each column of the input and the name it is carried under."""
+    """The input's columns, each with the name under which the manifest carries it."""
     named: dict[str, str] = {}
     taken = {*OURS, *(columns := list(columns))}
     for column in columns:
@@ -166,7 +169,7 @@ def carried_columns(columns: Iterable[str]) -> dict[str, str]:
 
 
 def _hugging_face(record: Mapping[str, object]) -> dict[str, object]:
-    """A row as `datasets` reads it: `file_name` becomes its image, from the folder of the file that names it."""
+    """A row as `datasets` reads it: `file_name` names its image, relative to metadata.jsonl."""
     shown = {name: value for name, value in record.items() if name != "image"}
     # Such a name would be taken for another image.
     renamed = {f"{name}_" if name.endswith(("file_name", "file_names")) else name: v for name, v in shown.items()}

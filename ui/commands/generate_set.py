@@ -44,7 +44,7 @@ def generate_set(
     )
     started = time.perf_counter()
     with progress("Generating", unit="images") as update:
-        drawn = made.draw(share=share, batch_size=batch_size, progress=update)
+        drawn = made.generate(share=share, batch_size=batch_size, progress=update)
     seconds = time.perf_counter() - started
     if share is not None:
         if as_json:

@@ -7,7 +7,7 @@ import io
 import PIL.Image
 
 from generation.phantom import phantom_cases
-from retrieval.generated.duplicates import BLOCK, Look, find_duplicates, look_at
+from retrieval.generated.duplicates import BLOCK, ImageHashes, find_duplicates, hash_image
 from tests.retrieval.conftest import speckled
 
 
@@ -19,21 +19,26 @@ def jpeg(image: PIL.Image.Image) -> PIL.Image.Image:
 
 def test_copies_are_told_from_near_ones_and_from_others() -> None:
     first, second, third = (phantom.draw() for phantom in phantom_cases(3, seed=5, split="held-out"))
-    looks = [look_at(image) for image in (first, second, first.copy(), jpeg(first), third, jpeg(second), second)]
-    found = find_duplicates(looks)
+    hashes = [hash_image(image) for image in (first, second, first.copy(), jpeg(first), third, jpeg(second), second)]
+    found = find_duplicates(hashes)
     assert found.exact == {2: 0, 6: 1}
     assert found.near == {3: 0, 5: 1}
 
 
 def test_of_two_near_ones_the_first_is_named() -> None:
     image = speckled(1, size=64)
-    looks = [look_at(one) for one in (speckled(2, size=64), image, jpeg(image), jpeg(jpeg(image)))]
-    assert find_duplicates(looks).near == {2: 1, 3: 1}
+    hashes = [hash_image(one) for one in (speckled(2, size=64), image, jpeg(image), jpeg(jpeg(image)))]
+    assert find_duplicates(hashes).near == {2: 1, 3: 1}
 
 
 def test_a_picture_is_compared_with_those_of_earlier_blocks() -> None:
-    looks = [look_at(speckled(seed, size=64)) for seed in range(3)]
-    many = [looks[0], *[Look(str(i), ~looks[0].bits) for i in range(BLOCK)], Look("late", looks[0].bits), looks[1]]
+    hashes = [hash_image(speckled(seed, size=64)) for seed in range(3)]
+    many = [
+        hashes[0],
+        *[ImageHashes(str(i), ~hashes[0].bits) for i in range(BLOCK)],
+        ImageHashes("late", hashes[0].bits),
+        hashes[1],
+    ]
     near = find_duplicates(many).near
     assert near[BLOCK + 1] == 0
     assert BLOCK + 2 not in near
@@ -42,5 +47,5 @@ def test_a_picture_is_compared_with_those_of_earlier_blocks() -> None:
 
 def test_size_belongs_to_the_pixels() -> None:
     wide, high = PIL.Image.new("RGB", (8, 4), "white"), PIL.Image.new("RGB", (4, 8), "white")
-    assert look_at(wide).pixels != look_at(high).pixels
+    assert hash_image(wide).pixels != hash_image(high).pixels
     assert find_duplicates([]).exact == {}

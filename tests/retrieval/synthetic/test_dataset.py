@@ -58,7 +58,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> ReportTable:
 def whole(generator: CoinGenerator, table: ReportTable, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished set of two images a report. Shared: tests that change one copy it."""
     made = SyntheticSet(tmp_path_factory.mktemp("set") / "set", table, generator, preset="draft", per_report=2)
-    finish_set(made, drawn=made.draw(), seconds=1.0)
+    finish_set(made, drawn=made.generate(), seconds=1.0)
     return made.folder
 
 
@@ -154,7 +154,7 @@ def test_what_is_there_is_not_drawn_again(
     folder = shutil.copytree(whole, tmp_path / "set")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
     made = opened(folder, table, generator)
-    assert made.draw() == 0
+    assert made.generate() == 0
     summary = finish_set(made, drawn=0, seconds=0.0)
     assert (summary.images, summary.drawn, summary.set_aside) == (8, 0, 0)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")} == before
@@ -166,7 +166,7 @@ def test_what_is_there_is_not_drawn_again(
     gone.unlink()
     damaged.write_bytes(damaged.read_bytes()[:60])
     bare.write_bytes(b"not a picture")
-    assert made.draw() == 3
+    assert made.generate() == 3
     assert finish_set(made, drawn=3, seconds=1.0).images == 8
 
 
@@ -179,10 +179,10 @@ def test_damaged_pixels_are_removed_and_drawn_by_the_next_run(
     data[-200] ^= 255  # in the pixels: the header, which is all that is read at first, stays whole
     path.write_bytes(data)
     made = opened(folder, table, generator)
-    assert made.draw() == 0
+    assert made.generate() == 0
     with pytest.raises(SyntheticSetError, match="1 images of the set were damaged"):
         finish_set(made, drawn=0, seconds=0.0)
-    assert made.draw() == 1
+    assert made.generate() == 1
     assert finish_set(made, drawn=1, seconds=1.0).images == 8
 
 
@@ -192,17 +192,17 @@ def test_a_table_that_grew_costs_what_is_new_and_one_that_shrank_loses_nothing(
     folder = shutil.copytree(whole, tmp_path / "set")
     (tmp_path / "more.csv").write_text(REPORTS + "f.jpg,Small cells in groups.,SCC,cervix,,\n")
     grown = opened(folder, read_report_table(tmp_path / "more.csv"), generator)
-    assert grown.draw() == 2
+    assert grown.generate() == 2
     assert finish_set(grown, drawn=2, seconds=1.0).images == 10
     (tmp_path / "fewer.csv").write_text("".join(REPORTS.splitlines(keepends=True)[:3]).replace(",NILM,", ",ASC-US,"))
     fewer = opened(folder, read_report_table(tmp_path / "fewer.csv"), generator)
-    assert fewer.draw() == 0
+    assert fewer.generate() == 0
     summary = finish_set(fewer, drawn=0, seconds=0.0)
     assert (summary.images, summary.set_aside) == (4, 6)
     assert summary.classes == {"cervix_ASC-US": 2, "cervix_HSIL": 2}  # the other label moved its images
     assert ImageFolder(str(folder / "train")).classes == ["cervix_ASC-US", "cervix_HSIL"]  # and left no empty class
     again = opened(folder, read_report_table(tmp_path / "more.csv"), generator)
-    assert again.draw() == 0
+    assert again.generate() == 0
     assert finish_set(again, drawn=0, seconds=0.0).images == 10
 
 
@@ -216,7 +216,7 @@ def test_another_way_to_draw_is_refused(
     with pytest.raises(SyntheticSetError, match=r"other settings \(lora_fingerprint\)"):
         opened(whole, table, CoinGenerator(weights[0], device="cpu"))
     moved = shutil.copytree(weights[0], tmp_path / "moved")  # the same weights by another name
-    assert opened(whole, table, CoinGenerator(moved, weights[1], device="cpu")).draw() == 0
+    assert opened(whole, table, CoinGenerator(moved, weights[1], device="cpu")).generate() == 0
     shutil.rmtree(moved)
     for wrong in ({"size": 65}, {"preset": "lcm"}):  # refused before there is a folder
         with pytest.raises(SettingsError):
@@ -226,7 +226,7 @@ def test_another_way_to_draw_is_refused(
     with pytest.raises(SyntheticSetError, match="holds other files"):
         opened(tmp_path, table, generator)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-    with pytest.raises(SyntheticSetError, match="no report that can be drawn"):
+    with pytest.raises(SyntheticSetError, match="no report with words"):
         opened(tmp_path / "new", ReportTable(Path("a.csv"), ("report",), (ReportRow(2, "--"),), ()), generator)
 
 
@@ -235,9 +235,9 @@ def test_settings_of_prompts_and_guidance_belong_to_the_set(
 ) -> None:
     other = {"guidance": 6.0, "negative_prompt": "blurred", "long_reports": "chunk", "glossary": True}
     made = opened(tmp_path / "set", table, CoinGenerator(*weights, device="cpu", **other), per_report=1)
-    assert made.draw() == 4
+    assert made.generate() == 4
     again = opened(tmp_path / "set", table, CoinGenerator(*weights, device="cpu", **other), per_report=1)
-    assert again.draw() == 0
+    assert again.generate() == 0
     for name, value in {"guidance": 5.0, "negative_prompt": "", "long_reports": "condense", "glossary": False}.items():
         changed = CoinGenerator(*weights, device="cpu", **{**other, name: value})
         with pytest.raises(SyntheticSetError, match=f"other settings .{'sampling' if name == 'guidance' else name}.*"):
@@ -251,10 +251,10 @@ def test_a_set_that_was_never_begun_binds_nobody(generator: CoinGenerator, table
 
 def test_an_unfinished_set_is_not_described(generator: CoinGenerator, table: ReportTable, tmp_path: Path) -> None:
     made = opened(tmp_path / "set", table, generator)
-    made.draw(share=Share(1, 2))
+    made.generate(share=Share(1, 2))
     drawn = len(names(made.folder))
     assert 0 < drawn < 8
-    with pytest.raises(SyntheticSetError, match=f"{8 - drawn} images of the set are not drawn yet"):
+    with pytest.raises(SyntheticSetError, match=f"{8 - drawn} images of the set are not generated yet"):
         finish_set(made, drawn=0, seconds=0.0)
     assert not (made.folder / "manifest.csv").exists()
 
@@ -264,13 +264,13 @@ def test_the_same_pixels_are_dropped_and_stay_dropped(
 ) -> None:
     folder = shutil.copytree(whole, tmp_path / "set")
     made = opened(folder, table, generator)
-    first, second = (made.there()[image.name] for image in made.images[:2])
+    first, second = (made.existing()[image.name] for image in made.images[:2])
     provenance = read_provenance(second)
     assert provenance is not None
     with Image.open(first) as image:
         save_png(image.convert("RGB"), second, provenance)  # as if both seeds had drawn one picture
     for _ in range(2):
-        assert made.draw() == 0
+        assert made.generate() == 0
         summary = finish_set(made, drawn=0, seconds=0.0)
         assert (summary.images, summary.exact_duplicates) == (7, 1)
         assert [path.name for path in (folder / "dropped").iterdir()] == [second.name]
@@ -312,7 +312,7 @@ from retrieval.synthetic.plan import Share
 base, lora, table, folder, number = sys.argv[1:]
 generator = CoinGenerator(base, lora, device="cpu")
 made = SyntheticSet(folder, read_report_table(table), generator, preset="draft", per_report=2)
-made.draw(share=Share(int(number), 2), batch_size=1)
+made.generate(share=Share(int(number), 2), batch_size=1)
 """
 
 
@@ -343,8 +343,8 @@ def test_processes_share_the_work_one_is_killed_and_the_last_one_ends_it(
         with Image.open(path) as image:
             image.load()
     made = opened(folder, table, generator)
-    assert set(made.there()) == there
-    assert made.draw() == 8 - len(there)
+    assert set(made.existing()) == there
+    assert made.generate() == 8 - len(there)
     unfinished = next((folder / "train").iterdir()) / f"{'0' * 16}-0.png.{'0' * 32}.tmp"
     unfinished.write_bytes(b"half")
     os.utime(unfinished, (0, 0))
