@@ -33,7 +33,7 @@ from retrieval.encoder.thumbnails import Thumbnails
 from retrieval.synthetic.linear_probe import train_probe
 from retrieval.synthetic.patient_splits import LabelledImages
 from retrieval.synthetic.small_network import train_network
-from retrieval.synthetic.sources import DrawnImages, manifest_images
+from retrieval.synthetic.sources import GeneratedImages, manifest_images
 from retrieval.synthetic.utility import AugmentResult, augment_check
 from retrieval.training.starter.smears import is_held_out
 from ui.commands.progress import progress
@@ -84,7 +84,7 @@ def _check(
     images: LabelledImages, encoder: Encoder | Thumbnails, options: argparse.Namespace, per_class: int, **more: object
 ) -> AugmentResult:
     plan = GenerationPlan(CoinGenerator(device=options.device))
-    source = DrawnImages(plan, encoder, per_class=per_class, work=options.work)
+    source = GeneratedImages(plan, encoder, per_class=per_class, work=options.work)
     started = time.perf_counter()
     more |= {"train": train_network, "repeats": 1} if isinstance(encoder, Thumbnails) else {"train": train_probe}
     with progress("Drawing", unit="images") as draw:

@@ -107,7 +107,7 @@ from .synthetic.plan import Share as Share
 from .synthetic.references import archive_references as archive_references
 from .synthetic.references import manifest_references as manifest_references
 from .synthetic.small_network import train_network as train_network
-from .synthetic.sources import DrawnImages as DrawnImages
+from .synthetic.sources import GeneratedImages as GeneratedImages
 from .synthetic.sources import SetImages as SetImages
 from .synthetic.sources import archive_images as archive_images
 from .synthetic.sources import manifest_images as manifest_images

@@ -2,14 +2,14 @@
 
     generated images ─► vectors, hashes in 8 orientations ─┐
                                                            ├─► near copies, the nearest pairs, how near in general
-    reference images ─► vectors, hashes (kept) ────────────┘              beside: real images to other patients'
+    reference images ─► vectors, hashes (cached) ──────────┘              baseline: real images to other patients'
 
-A near copy is told by the perceptual hash, with the threshold of `near_copy`, from *every* reference: unlike there,
-the encoder need not find the original first, which it does for 96 to 100 % of altered copies. On the 2,766 shared
-images that flags one pair of images of different patients, in any orientation: two overlapping photographs of one blood
+Near copies are found by the perceptual hash, with the threshold of `near_duplicate`, among *all* references: unlike
+there, the encoder need not find the original first, which it does for 96 to 100 % of altered copies. On the 2,766
+shared images that flags one pair of different patients, in any orientation: two overlapping photographs of one blood
 smear (`python -m benchmarks.near_copies`).
 
-How near is near is read beside a baseline: each reference's similarity to the nearest image of *another* patient. Were
+Nearness is compared with a baseline: each reference's similarity to the nearest image of *another* patient. Were
 generated images no nearer to the references than other patients' real images are, the two distributions would agree;
 where they lie nearer, they show more of single references than the kind of material explains. Neither proves that an
 image is private.
@@ -60,6 +60,7 @@ class CopyPair:
 
     @property
     def near_copy(self) -> bool:
+        """Whether the hashes are within the threshold."""
         return self.hash_distance <= NEAR_COPY_BITS
 
 
@@ -75,7 +76,7 @@ class Nearness:
 
 @dataclass(frozen=True)
 class CopyReport:
-    """What was found about a set of generated images."""
+    """The result of comparing a set of generated images with references."""
 
     folder: Path
     images: int
@@ -98,8 +99,8 @@ class CopyReport:
     baseline: Nearness | None
     """Of the references, each to the nearest image of another patient; None where there is one patient alone."""
     baseline_near_copies: int
-    """References within the threshold of another patient's image: what the hash flags wrongly, or true doublets. As
-    they lie: turned ones are not looked for here."""
+    """References within the threshold of another patient's image: what the hash flags wrongly, or true duplicates.
+    Turned ones are not looked for here."""
     nearer_than_baseline_95: float | None
     """Share of generated images that lie nearer to a reference than 95 % of references lie to another patient's; 0.05
     were they alike."""
@@ -109,9 +110,10 @@ class CopyReport:
 
 
 def images_of(folder: Path | str) -> tuple[Path, list[Path]]:
-    """The folder and its image files, in order: of a synthetic set the classes' images, else all below.
+    """The folder and its image files, in order: of a synthetic set the images in class folders, else all below.
 
-    Raises `EvaluationError` where there are none.
+    Raises:
+        EvaluationError: there are none.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -132,9 +134,11 @@ def check_copies(
     *,
     progress: Progress | None = None,
 ) -> CopyReport:
-    """Compare images (`images_of`) with the references. Time and memory: a block of images against all references.
+    """Compare images (`images_of`) with all references, a block of images at a time.
 
-    Raises `EvaluationError` where not one image can be read, and what encoders raise.
+    Raises:
+        EvaluationError: not one image can be read.
+        EncoderLoadError, EncodingError: as the encoder raises.
     """
     folder, files = images
     found: list[tuple[int, int, float, int]] = []  # image, reference, similarity, bits
@@ -192,8 +196,8 @@ def check_copies(
 
 
 def baseline(references: References) -> tuple[Floats | None, int]:
-    """Of each reference the similarity to the nearest image of another patient, float[n], and how many have one within
-    the hash's threshold. None where all are of one patient."""
+    """The similarity of each reference to the nearest image of another patient, float64[n], and how many have one
+    within the hash's threshold. None where all are of one patient."""
     _, patient = np.unique(np.array(references.patients), return_inverse=True)
     if patient.max(initial=0) == 0:
         return None, 0
@@ -215,7 +219,8 @@ def _nearness(values: Floats) -> Nearness:
 
 
 def _greater(some: Floats, others: Floats) -> float:
-    """The chance that one of the first is greater than one of the others, ties halved (Mann-Whitney's U by n m)."""
+    """The probability that a value of `some`, float64[n], is greater than one of `others`, float64[m], ties counted as
+    one half: Mann-Whitney's U divided by n m."""
     ordered = np.sort(others)
     below, up_to = (np.searchsorted(ordered, some, side=side) for side in ("left", "right"))
     return float((below + up_to).mean() / 2 / len(others))

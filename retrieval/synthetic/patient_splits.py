@@ -1,4 +1,4 @@
-"""Labelled real images, dealt to training and test by patient."""
+"""Labelled real images, split into training and test by patient."""
 
 from __future__ import annotations
 
@@ -14,29 +14,33 @@ from retrieval.errors import EvaluationError
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """n real images of known class."""
+    """n real images of known class; tuples hold one entry an image."""
 
     source: str
     vectors: Vectors
     """float32[n, d], unit rows."""
     classes: tuple[str, ...]
-    """One an image, in words."""
+    """Names of the classes."""
     patients: tuple[str, ...]
     slides: tuple[str, ...]
-    """Empty where not known; drawn for intervals where there is one test patient."""
+    """Empty where not known; resampled for intervals where there is one test patient."""
     reports: tuple[str, ...]
     left_out: int = 0
     """Images without a category."""
 
 
 @dataclass(frozen=True, eq=False)
-class Experiment:
-    """The images whose class at least two patients have; classes and patients as numbers."""
+class PatientSplits:
+    """The n images whose class at least two patients have; classes and patients as numbers."""
 
     names: tuple[str, ...]
+    """Of the classes."""
     vectors: Vectors
+    """float32[n, d], unit rows."""
     classes: Ints
+    """int[n]: positions in `names`."""
     patients: Ints
+    """int[n]: positions in `patient_names`."""
     patient_names: tuple[str, ...]
     slides: tuple[str, ...]
     reports: tuple[str, ...]
@@ -44,16 +48,16 @@ class Experiment:
     """Images of other classes, or without one."""
 
     @classmethod
-    def of(cls, images: LabelledImages) -> Experiment:
+    def from_images(cls, images: LabelledImages) -> PatientSplits:
         """Raises `EvaluationError` where fewer than two classes are left."""
-        whose = defaultdict(set)
+        patients_of = defaultdict(set)
         for name, patient in zip(images.classes, images.patients, strict=True):
-            whose[name].add(patient)
-        known = [name for name, patients in whose.items() if len(patients) > 1]
+            patients_of[name].add(patient)
+        known = [name for name, patients in patients_of.items() if len(patients) > 1]
         if len(known) < 2:
             raise EvaluationError(
-                f"{images.source} has {len(known)} classes that at least two patients have: two are needed to tell "
-                "apart. Name categories and patients in the manifest."
+                f"{images.source} has {len(known)} classes that at least two patients have, and two are "
+                "needed. Name categories and patients in the manifest."
             )
         keep = np.flatnonzero(np.isin(np.array(images.classes), known))
         names, classes = np.unique(np.array(images.classes)[keep], return_inverse=True)
@@ -72,11 +76,17 @@ class Experiment:
     def rounds(
         self, folds: int, repeats: int, test_patients: Collection[str]
     ) -> Iterator[tuple[Bools, np.random.Generator]]:
-        """Which images are tested, bool[n], in each round, and the chance of the round's other draws.
+        """The test images of each round, bool[n], and the generator for the round's other random choices.
 
-        Patients are dealt class by class, so that a class of as many patients as folds is tested in each.
+        Patients are distributed class by class, so that a class of as many patients as folds is tested in each.
 
-        Raises `EvaluationError` where nobody would be trained on or tested.
+        Args:
+            folds: rounds a repetition; with fewer patients, one each.
+            repeats: how often the patients are distributed anew.
+            test_patients: names of the patients to test on, in one round a repetition, instead of folds.
+
+        Raises:
+            EvaluationError: nobody would be trained on or tested.
         """
         for repeat in range(repeats):
             rng = np.random.default_rng([repeat, folds])
@@ -89,44 +99,47 @@ class Experiment:
                     )
                 yield test, rng
                 continue
-            dealt = [patient for queue in self._by_rarest(np.unique(self.patients), rng) for patient in queue]
-            for fold in range(min(folds, len(dealt))):
-                yield np.isin(self.patients, dealt[fold::folds]), rng
+            distributed = [patient for queue in self._by_rarest(np.unique(self.patients), rng) for patient in queue]
+            for fold in range(min(folds, len(distributed))):
+                yield np.isin(self.patients, distributed[fold::folds]), rng
 
-    def spread(self, patients: Ints, rng: np.random.Generator) -> Ints:
-        """These patients in a random order in which their rarest classes take turns, so that a first part of it has
-        some of each, as far as it can."""
-        placed = [
+    def order_patients(self, patients: Ints, rng: np.random.Generator) -> Ints:
+        """The patients int[p] in a random order, int[p], in which their rarest classes alternate, so that any first
+        part of it has patients of each class, as far as possible."""
+        keyed = [
             ((turn + rng.random()) / len(queue), patient)
             for queue in self._by_rarest(patients, rng)
             for turn, patient in enumerate(queue)
         ]
-        return np.array([patient for _, patient in sorted(placed)], dtype=np.int64)
+        return np.array([patient for _, patient in sorted(keyed)], dtype=np.int64)
 
     def _by_rarest(self, patients: Ints, rng: np.random.Generator) -> list[list[int]]:
-        """These patients by the rarest class that each has, the rarest first, in random order within."""
-        often = np.array([len(np.unique(self.patients[self.classes == one])) for one in range(len(self.names))])
+        """The patients grouped by the rarest class that each has, the rarest first, in random order within a group."""
+        counts = np.array([len(np.unique(self.patients[self.classes == label])) for label in range(len(self.names))])
         queues: dict[int, list[int]] = defaultdict(list)
         for patient in rng.permutation(patients).tolist():
             own = np.unique(self.classes[self.patients == patient])
-            queues[int(own[often[own].argmin()])].append(patient)
-        return [queues[one] for one in sorted(queues, key=lambda one: (often[one], one))]
+            queues[int(own[counts[own].argmin()])].append(patient)
+        return [queues[label] for label in sorted(queues, key=lambda label: (counts[label], label))]
 
-    def texts(self, places: Ints) -> tuple[dict[str, int], int]:
-        """The different reports of these images and the class each stands for, and how many stand for several."""
-        stands: dict[str, set[int]] = defaultdict(set)
-        for place in places.tolist():
-            if self.reports[place].strip():
-                stands[self.reports[place]].add(int(self.classes[place]))
-        clear = {text: next(iter(of)) for text, of in sorted(stands.items()) if len(of) == 1}
-        return clear, len(stands) - len(clear)
+    def report_classes(self, images: Ints) -> tuple[dict[str, int], int]:
+        """The class of each distinct report of some images, int[m], and how many reports have several classes."""
+        found: dict[str, set[int]] = defaultdict(set)
+        for image in images.tolist():
+            if self.reports[image].strip():
+                found[self.reports[image]].add(int(self.classes[image]))
+        unique = {text: next(iter(classes)) for text, classes in sorted(found.items()) if len(classes) == 1}
+        return unique, len(found) - len(unique)
 
-    def clusters(self, places: Ints) -> tuple[Ints, str]:
-        """What is resampled for intervals over these images, int[n], and its name: patients, or of a single one its
-        slides where all are known, or its images."""
-        if len(np.unique(self.patients[places])) > 1:
-            return self.patients[places], "patients"
-        slides = np.array(self.slides)[places]
+    def clusters(self, images: Ints) -> tuple[Ints, str]:
+        """The units to resample for intervals over some images, int[m], of each image int[m], and their name.
+
+        These are patients; of a single patient the slides, where all are known and there are several, or else the
+        images.
+        """
+        if len(np.unique(self.patients[images])) > 1:
+            return self.patients[images], "patients"
+        slides = np.array(self.slides)[images]
         if (slides != "").all() and len(np.unique(slides)) > 1:
             return np.unique(slides, return_inverse=True)[1], "slides"
-        return places, "images"
+        return images, "images"

@@ -1,7 +1,7 @@
 """The images that generated ones are compared with: those of a training manifest, or of an archive.
 
-What is dear to make of a manifest's images (vector and perceptual hash) is kept by the content of their files and the
-encoder's fingerprint: compared again, or with a manifest that grew, only what is new is read.
+Vectors and perceptual hashes of a manifest's images, which are expensive, are cached by the content of the files and
+the encoder's fingerprint: in another comparison, or with a manifest that grew, only new files are read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BATCH: Final = 64
 _WORKERS: Final = 8
 _HASH: Final = "phash 16"
-"""Which hash is on the shelf; another one must have another name."""
+"""The kind of hash in the cache; another kind must have another name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class References:
     hashes: Bits
     """bool[n, 256]."""
     patients_named: bool
-    """Whether every image's patient was named. Else an image, or a case, stood for a patient of its own."""
+    """Whether every image's patient was named. If not, an image or a case counts as a patient of its own."""
     skipped: tuple[Problem, ...] = ()
     rows: tuple[ManifestRow, ...] = ()
     """One an image, where they are of a manifest."""
@@ -68,9 +68,13 @@ def manifest_references(
 
     Args:
         images: the folder that its paths are relative to; by default the manifest's own.
-        work: folder that keeps vectors and hashes; None: they are made anew.
+        work: folder that keeps vectors and hashes; None: they are computed again.
+        progress: counts files that were read.
 
-    Raises `index_store.ManifestError`, `EvaluationError` where not one image can be read, and what encoders raise.
+    Raises:
+        index_store.ManifestError: the manifest cannot be read.
+        EvaluationError: not one image can be read.
+        EncoderLoadError, EncodingError: as the encoder raises.
     """
     from index_store import ImageProblem, Problem, content_hash, read_manifest
 
@@ -110,7 +114,13 @@ def archive_references(
 ) -> References:
     """Every image of an archive, with its stored vectors.
 
-    Raises `EvaluationError` where it is empty, `index_store.EncoderMismatchError` where another encoder embedded it.
+    Args:
+        work: folder that keeps hashes; None: they are computed again.
+        progress: counts files that were read.
+
+    Raises:
+        EvaluationError: the archive is empty, or not one image can be read.
+        index_store.EncoderMismatchError: another encoder embedded it.
     """
     from index_store import EncoderMismatchError, Problem
 
@@ -148,37 +158,45 @@ def archive_references(
 def describe_images(
     named: Sequence[tuple[str, Path, str]], encoder: Encoder | Thumbnails, work: Path | None, progress: Progress | None
 ) -> tuple[Vectors, Bits, npt.NDArray[np.bool_]]:
-    """Vectors float32[m, d] and hashes bool[m, 256] of those (name, path, content hash) that can be decoded, and which
-    of the n these are. Kept by content in the folder `work`."""
-    shelf = VectorShelf(None if work is None else work / "images" / encoder.fingerprint[:16], encoder.dim)
-    bits = _hash_shelf(work)
+    """Vectors float32[m, d] and hashes bool[m, 256] of the files that can be decoded, and which of the n these are,
+    bool[n].
+
+    Args:
+        named: n times name, path and content hash.
+        work: folder that caches both by content; None: nothing is kept.
+        progress: counts files that were read.
+    """
+    cache = VectorShelf(None if work is None else work / "images" / encoder.fingerprint[:16], encoder.dim)
+    hashes = _hash_cache(work)
     keys = [shelf_key({"image": sha256, "encoder": encoder.fingerprint}) for _, _, sha256 in named]
     hash_keys = [_hash_key(sha256) for _, _, sha256 in named]
 
     def keep(places: list[int], images: list[PIL.Image.Image]) -> None:
-        shelf.put([keys[place] for place in places], encoder.encode_images(images))
-        bits.put([hash_keys[place] for place in places], _as_floats(images))
+        cache.put([keys[place] for place in places], encoder.encode_images(images))
+        hashes.put([hash_keys[place] for place in places], _as_floats(images))
 
-    missing = [place for place, key in enumerate(keys) if key not in shelf or hash_keys[place] not in bits]
+    missing = [place for place, key in enumerate(keys) if key not in cache or hash_keys[place] not in hashes]
     read_images([(place, named[place][1]) for place in missing], keep, progress)
-    readable = np.array([key in shelf and of in bits for key, of in zip(keys, hash_keys, strict=True)], dtype=bool)
+    readable = np.array(
+        [key in cache and hash_key in hashes for key, hash_key in zip(keys, hash_keys, strict=True)], dtype=bool
+    )
     where = np.flatnonzero(readable)
-    return shelf.take([keys[i] for i in where]), bits.take([hash_keys[i] for i in where]) > 0, readable
+    return cache.take([keys[i] for i in where]), hashes.take([hash_keys[i] for i in where]) > 0, readable
 
 
 def _hashes(
     files: Sequence[tuple[Path, str]], work: Path | None, progress: Progress | None
 ) -> tuple[Bits, npt.NDArray[np.bool_]]:
-    """Hashes bool[m, 256] of those (path, content) that can be decoded, and which of the n these are."""
-    bits = _hash_shelf(work)
+    """Hashes bool[m, 256] of the files (path, content hash) that can be decoded; which of the n these are, bool[n]."""
+    hashes = _hash_cache(work)
     keys = [_hash_key(sha256) for _, sha256 in files]
 
     def keep(places: list[int], images: list[PIL.Image.Image]) -> None:
-        bits.put([keys[place] for place in places], _as_floats(images))
+        hashes.put([keys[place] for place in places], _as_floats(images))
 
-    read_images([(place, files[place][0]) for place, key in enumerate(keys) if key not in bits], keep, progress)
-    readable = np.array([key in bits for key in keys], dtype=bool)
-    return bits.take([keys[place] for place in np.flatnonzero(readable)]) > 0, readable
+    read_images([(place, files[place][0]) for place, key in enumerate(keys) if key not in hashes], keep, progress)
+    readable = np.array([key in hashes for key in keys], dtype=bool)
+    return hashes.take([keys[place] for place in np.flatnonzero(readable)]) > 0, readable
 
 
 def read_images(
@@ -186,7 +204,7 @@ def read_images(
     keep: Callable[[list[int], list[PIL.Image.Image]], None],
     progress: Progress | None,
 ) -> None:
-    """Decode numbered files, a batch at a time, and hand over those that can be decoded with their numbers."""
+    """Decode numbered files a batch at a time, and call `keep` with the numbers and images of those that can be."""
     with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as pool:
         for start in range(0, len(files), BATCH):
             batch = files[start : start + BATCH]
@@ -198,7 +216,7 @@ def read_images(
                 progress(start + len(batch), len(files))
 
 
-def _hash_shelf(work: Path | None) -> VectorShelf:
+def _hash_cache(work: Path | None) -> VectorShelf:
     return VectorShelf(None if work is None else work / "images" / _HASH.replace(" ", "-"), HASH_BITS)
 
 
@@ -207,7 +225,7 @@ def _hash_key(sha256: str) -> str:
 
 
 def _as_floats(images: Sequence[PIL.Image.Image]) -> Vectors:
-    """Hashes as a shelf holds them, float32[n, 256] of 0 and 1."""
+    """Hashes as the cache holds them, float32[n, 256] of 0 and 1."""
     return np.stack([picture_hash(image) for image in images]).astype(np.float32)
 
 

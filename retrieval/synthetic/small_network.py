@@ -1,9 +1,9 @@
-"""A small convolutional network trained from scratch on thumbnails: a classifier that owes nothing to any encoder.
+"""A small convolutional network trained from scratch on thumbnails: a classifier that depends on no encoder.
 
 Four strided convolutions with group normalisation (169,000 weights), mean pooling, and a linear layer. Every training
-takes as many steps whatever the number of images, with every class drawn alike, so that ways to train differ in their
-images alone.
-Images are turned, mirrored, and recoloured at random: without that, a network learns one laboratory's stain.
+takes the same number of steps whatever the number of images, and samples every class equally often, so that two
+trainings differ in their images alone. Images are turned, mirrored and recoloured at random: without that, a network
+learns one laboratory's stain.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BATCH: Final = 64
 RATE: Final = 3e-3
 WIDTHS: Final = (16, 32, 64, 64)
 GAIN: Final = 0.15
-"""How far each colour's strength is varied, and the brightness."""
+"""Standard deviation of the random factors of each colour and of the brightness."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,31 +37,39 @@ class SmallNetwork:
     categories: int
 
     def probabilities(self, vectors: Vectors) -> Floats:
-        """float64[n, categories] of thumbnails float32[n, 3 × SIDE × SIDE]; 0 for classes that were not trained on."""
+        """Class probabilities float64[n, categories] of thumbnails float32[n, 3 × SIDE × SIDE]; 0 for classes that were
+        not trained on."""
         import torch
 
-        made = np.zeros((len(vectors), self.categories))
+        result = np.zeros((len(vectors), self.categories))
         with torch.inference_mode():
             for start in range(0, len(vectors), BATCH):
                 scores = self.network(_pictures(vectors[start : start + BATCH]))
-                made[start : start + BATCH, self.present] = torch.softmax(scores.double(), dim=1).numpy()
-        return made
+                result[start : start + BATCH, self.present] = torch.softmax(scores.double(), dim=1).numpy()
+        return result
 
 
 def train_network(
     vectors: Vectors, classes: Ints, groups: Ints, categories: int, *, seed: int = 0, steps: int = STEPS
 ) -> SmallNetwork:
-    """A network of thumbnails and their classes, as `linear_probe.train_probe` makes a probe; `groups` choose nothing
-    here. The same seed gives the same network on the same machine.
+    """Train a network, with the same arguments as `linear_probe.train_probe`.
 
-    Raises ValueError where there is nothing to train on.
+    Args:
+        vectors: thumbnails, float32[n, 3 × SIDE × SIDE].
+        classes: int[n], from 0 to `categories` - 1.
+        groups: int[n]; not used, since nothing is chosen by cross-validation.
+        categories: number of classes, trained on or not.
+        seed: the same seed gives the same network on the same machine.
+
+    Raises:
+        ValueError: there are no images.
     """
     import torch
 
     if not len(vectors):
         raise ValueError("There are no images to train on.")
-    present, at = np.unique(classes, return_inverse=True)
-    weights = 1.0 / np.bincount(at)[at]
+    present, labels = np.unique(classes, return_inverse=True)
+    weights = 1.0 / np.bincount(labels)[labels]
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -69,9 +77,9 @@ def train_network(
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
         for _ in range(steps):
-            drawn = rng.choice(len(vectors), BATCH, p=weights / weights.sum())
-            scores = network(_varied(_pictures(vectors[drawn]), rng))
-            loss = torch.nn.functional.cross_entropy(scores, torch.from_numpy(at[drawn]), label_smoothing=0.05)
+            batch = rng.choice(len(vectors), BATCH, p=weights / weights.sum())
+            scores = network(_varied(_pictures(vectors[batch]), rng))
+            loss = torch.nn.functional.cross_entropy(scores, torch.from_numpy(labels[batch]), label_smoothing=0.05)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -92,7 +100,7 @@ def _network(classes: int) -> Any:
 
 
 def _pictures(vectors: Vectors) -> torch.Tensor:
-    """float32[n, 3, SIDE, SIDE], about 0."""
+    """Images float32[n, 3, SIDE, SIDE] in [-1, 1] of thumbnails float32[n, 3 × SIDE × SIDE]."""
     import torch
 
     rows = np.ascontiguousarray(vectors.reshape(-1, SIDE, SIDE, 3).transpose(0, 3, 1, 2))
@@ -100,7 +108,7 @@ def _pictures(vectors: Vectors) -> torch.Tensor:
 
 
 def _varied(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Turned and mirrored (a batch in four parts, each its own way), and each picture in colours of its own."""
+    """Augmented images: turned and mirrored (each quarter of a batch in one way), and each image recoloured."""
     import torch
 
     parts = []

@@ -1,4 +1,4 @@
-"""Where `augmentation` takes its images from: labelled real ones, and synthetic ones of their reports."""
+"""The images of the train-on-synthetic test (`utility`): labelled real ones, and synthetic ones of their reports."""
 
 from __future__ import annotations
 
@@ -26,15 +26,21 @@ if TYPE_CHECKING:
     from index_store import Archive
 
 AT_ONCE: Final = 64
-"""Images that are drawn, and kept, at a time."""
+"""Images that are generated, and whose vectors are kept, at a time."""
 
 
 def archive_images(
     archive: Archive, encoder: Encoder | Thumbnails, *, work: Path | None = None, progress: Progress | None = None
 ) -> LabelledImages:
-    """An archive's images whose case has a category, with their stored vectors; thumbnails are made of the files.
+    """An archive's images whose case has a category, with their stored vectors, or with thumbnails of the files.
 
-    Raises `EvaluationError` where there are none, `index_store.EncoderMismatchError` where another encoder embedded it.
+    Args:
+        work: folder that keeps thumbnails and hashes; None: they are computed again.
+        progress: counts files that were read.
+
+    Raises:
+        EvaluationError: there are none, or some cannot be read.
+        index_store.EncoderMismatchError: another encoder embedded the archive.
     """
     cases = read_labelled(archive)
     ids = cases.image_ids.tolist()
@@ -71,7 +77,8 @@ def manifest_images(
 ) -> LabelledImages:
     """A manifest's images whose row has a category, read where they lie; of certain `kinds` (field, cell …) alone.
 
-    Raises what `reference_images.manifest_references` raises, and `EvaluationError` where no row has a category.
+    Args and Raises are those of `references.manifest_references`; besides, `EvaluationError` where no row has a
+    category.
     """
     read = manifest_references(manifest, encoder, images=images, work=work, progress=progress)
     wanted = [place for place, row in enumerate(read.rows) if not kinds or row.kind in kinds]
@@ -90,12 +97,12 @@ def manifest_images(
     )
 
 
-class DrawnImages:
-    """Synthetic images drawn of the reports as they are asked for; only their vectors are kept, on a shelf.
+class GeneratedImages:
+    """Synthetic images generated from the reports when they are needed; only their vectors are kept, in a cache.
 
-    Each class gets `per_class` images: its reports take turns, each turn with the report's next seed, as in a synthetic
-    set (`synthetic_plan.first_seed`). The same reports give the same images, so that folds share what they have in
-    common, and an interrupted check goes on.
+    Each class gets `per_class` images: its reports take turns, each time with the report's next seed, as in a synthetic
+    set (`plan.first_seed`). The same reports give the same images, so that folds share what they have in common and an
+    interrupted check can be resumed.
     """
 
     def __init__(
@@ -109,11 +116,12 @@ class DrawnImages:
 
     @property
     def words(self) -> str:
+        """How many images of a class, and by which settings."""
         plan = self._plan
         return f"{self._per_class} images a class, preset {plan.preset}, weights {plan.generator.fingerprint[:12]}"
 
     def images(self, texts: Mapping[str, int], progress: Progress | None) -> SyntheticImages:
-        """Raises what `CoinGenerator.generate_queue` and `Encoder.encode_images` raise; what was made is kept."""
+        """Raises as `CoinGenerator.generate_queue` and `Encoder.encode_images` do; finished vectors are kept."""
         hashes = {text: text_sha256(text) for text in texts}
         of_class: dict[int, list[str]] = {}
         for text in sorted(texts, key=lambda text: hashes[text]):
@@ -148,10 +156,13 @@ class DrawnImages:
 
 
 class SetImages:
-    """The images of a set that `coin generate --manifest` drew: of the reports asked for, told by their hashes.
+    """Images of a set made by `coin generate --manifest`, selected by the hashes of the requested reports.
 
-    Images of other reports, a test patient's among them, take no part. Raises `SyntheticSetError` where the folder
-    holds no finished set, `EvaluationError` where its images cannot be read.
+    Images of other reports, for example of test patients, are not used.
+
+    Raises:
+        SyntheticSetError: the folder holds no finished set.
+        EvaluationError: its images cannot be read.
     """
 
     def __init__(
@@ -177,9 +188,11 @@ class SetImages:
 
     @property
     def words(self) -> str:
+        """The set's folder, preset and weights."""
         return self._words
 
     def images(self, texts: Mapping[str, int], progress: Progress | None) -> SyntheticImages:
+        """The set's images of these texts."""
         hashed = {text_sha256(text): text for text in texts}
         place = {text: i for i, text in enumerate(sorted(texts))}
         keep = [i for i, sha256 in enumerate(self._hashes) if sha256 in hashed]

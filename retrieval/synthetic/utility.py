@@ -1,18 +1,18 @@
 """Do synthetic images help to train a classifier? COIN's two experiments, on any labelled images.
 
-    labelled real images ─► folds of patients ─┬─► real images of the training patients ────────┐
-                                               │                                                ├─► a probe each way
-                                               └─► images drawn of training patients' reports ──┘          │
-                    held-out patients' real images ─► predicted by each ─► macro-F1, accuracy, AUROC ◄─────┘
+    labelled real images ─► folds of patients ─┬─► real images of the training patients ──────────────┐
+                                               │                                                      ├─► classifiers
+                                               └─► images generated from training patients' reports ──┘       │
+                         held-out patients' real images ─► predictions ─► macro-F1, accuracy, AUROC ◄─────────┘
 
 Data augmentation: real images alone against real and synthetic ones together. Scarcity: synthetic images alone, and
 both experiments with a fraction of the training patients' real images. The classifier is a linear probe on the frozen
-encoder (`linear_probe`), which synthetic images cannot teach to see, or a small network trained from scratch on pixels
-(`small_network`), which no encoder's training can favour.
+encoder (`linear_probe`), which synthetic images cannot improve, or a small network trained from scratch on pixels
+(`small_network`), which no encoder's training data can favour.
 
-No report of a test patient is drawn, and no image of one is trained on. Equal reports of several patients are one text:
-it is drawn where one of them is a training patient. Reports are taken to be at hand where images are scarce: the
-synthetic images of a fold are the same whatever the fraction.
+No image is generated from a test patient's report, and no image of a test patient is trained on. Equal reports of
+several patients are one text, which is used where one of them is a training patient. Reports are assumed to be
+available where images are scarce: the synthetic images of a fold are the same whatever the fraction.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from retrieval.statistics.auroc import macro_auroc
 from retrieval.statistics.cluster_bootstrap import Average, MacroBootstrap
 from retrieval.statistics.estimate import Estimate
 from retrieval.synthetic.linear_probe import train_probe
-from retrieval.synthetic.patient_splits import Experiment, LabelledImages
+from retrieval.synthetic.patient_splits import LabelledImages, PatientSplits
 
 Way = Literal["real", "synthetic", "both"]
 
@@ -40,23 +40,25 @@ METRICS: Final = ("macro-F1", "macro recall", "accuracy", "AUROC")
 
 @dataclass(frozen=True, eq=False)
 class SyntheticImages:
-    """m images drawn of reports."""
+    """m images generated from reports."""
 
     vectors: Vectors
+    """float32[m, d], unit rows."""
     classes: Ints
+    """int[m]."""
     reports: Ints
-    """Which of the texts each was drawn of."""
+    """int[m]: the number of the text that each was generated from."""
 
 
 class Classifier(Protocol):
-    """What was trained."""
+    """A trained classifier."""
 
     def probabilities(self, vectors: Vectors) -> Floats:
-        """float[n, categories]."""
+        """Class probabilities float64[n, categories] of vectors float32[n, d]."""
 
 
 class Trainer(Protocol):
-    """How a classifier is trained of vectors float32[n, d], classes and groups, int[n]."""
+    """Trains a classifier on vectors float32[n, d] with their classes and groups, both int[n]."""
 
     def __call__(
         self, vectors: Vectors, classes: Ints, groups: Ints, categories: int, *, seed: int = 0
@@ -64,19 +66,19 @@ class Trainer(Protocol):
 
 
 class SyntheticSource(Protocol):
-    """Where the synthetic images of some reports come from."""
+    """Provides synthetic images for reports."""
 
     def images(self, texts: Mapping[str, int], progress: Progress | None) -> SyntheticImages:
-        """Images of these texts, each text with its class."""
+        """Images of these texts, which are given with their classes."""
 
     @property
     def words(self) -> str:
-        """What they are, in words."""
+        """A description of the images for people."""
 
 
 @dataclass(frozen=True)
 class WayResult:
-    """One way to train, measured on the held-out patients."""
+    """Results of one kind of training set on the held-out patients."""
 
     way: Way
     fraction: float
@@ -92,18 +94,18 @@ class WayResult:
 
 @dataclass(frozen=True)
 class ClassCount:
-    """What there is of a class."""
+    """How many images of a class there are."""
 
     name: str
     images: int
     patients: int
     synthetic: float
-    """Of its images a fold, on average."""
+    """Synthetic images a fold, on average."""
 
 
 @dataclass(frozen=True)
 class AugmentResult:
-    """Both experiments."""
+    """Results of both experiments."""
 
     source: str
     encoder: str
@@ -121,9 +123,9 @@ class AugmentResult:
     left_out: int
     """Images without a category, or of a class that only one patient has."""
     ambiguous: int
-    """Reports that stand for several classes, and were not drawn."""
+    """Reports that belong to several classes and were not used."""
     commonest: Mapping[str, float]
-    """By metric: always saying the commonest class."""
+    """By metric: always predicting the commonest class."""
     classifier: str
     ways: tuple[WayResult, ...]
 
@@ -140,36 +142,38 @@ def augment_check(
     train: Trainer = train_probe,
     progress: Progress | None = None,
 ) -> AugmentResult:
-    """Train in every way, on every fold and fraction, and test on the patients left out.
+    """Train on every kind of training set, fold and fraction, and test on the held-out patients.
 
     Args:
         encoder: name and fingerprint of what made the vectors, for the record.
-        folds: patients are dealt to so many, each of which is tested once a repetition. With fewer patients, one each.
-        repeats: how often they are dealt anew.
-        train: of vectors `train_probe`, of thumbnails `small_network.train_network`.
+        folds: number of folds of patients, each tested once a repetition. With fewer patients, one each.
+        repeats: how often the patients are distributed to folds anew.
+        fractions: of the training patients whose real images are used, each above 0 and at most 1.
+        train: `train_probe` for vectors, `small_network.train_network` for thumbnails.
         test_patients: test on these alone, and train on all others, instead of folds.
-        progress: counts the synthetic images of each fold as they are drawn.
+        progress: counts the synthetic images of each fold as they are generated.
 
-    Raises `EvaluationError` where the images allow no such comparison, and what the source raises.
+    Raises:
+        EvaluationError: the images allow no such comparison; and as the source raises.
     """
-    if not all(0 < one <= 1 for one in fractions):
+    if not all(0 < fraction <= 1 for fraction in fractions):
         raise EvaluationError("A fraction of the real images is above 0 and at most 1.")
-    data = Experiment.of(images)
+    data = PatientSplits.from_images(images)
     rounds = list(data.rounds(folds, repeats, test_patients))
     used = sorted(set(fractions))
     trained = [
         _train(data, test, source, used, train, rng=rng, seed=number, progress=progress)
         for number, (test, rng) in enumerate(rounds)
     ]
-    at = np.concatenate([one.tested for one in trained])
-    truth = data.classes[at]
+    tested = np.concatenate([fold.tested for fold in trained])
+    truth = data.classes[tested]
     if len(np.unique(truth)) == 1:
         raise EvaluationError("All tested images are of one class: name test patients of at least two.")
-    groups, drawn_by = data.clusters(at)
-    round_of = np.repeat(np.arange(len(trained)), [len(one.tested) for one in trained])
+    groups, drawn_by = data.clusters(tested)
+    round_of = np.repeat(np.arange(len(trained)), [len(fold.tested) for fold in trained])
     measure = _Measure(truth, groups, round_of, len(data.names))
     averages = {
-        key: measure.of(np.concatenate([one.predicted[key] for one in trained])) for key in trained[0].predicted
+        key: measure.evaluate(np.concatenate([fold.predicted[key] for fold in trained])) for key in trained[0].predicted
     }
     return AugmentResult(
         source=images.source,
@@ -178,22 +182,22 @@ def augment_check(
         synthetic=source.words,
         images=len(data.vectors),
         patients=len(data.patient_names),
-        tested_images=len(np.unique(at)),
-        tested_patients=len(np.unique(data.patients[at])),
+        tested_images=len(np.unique(tested)),
+        tested_patients=len(np.unique(data.patients[tested])),
         drawn_by=drawn_by,
         folds=len(rounds) // repeats,
         repeats=repeats,
-        classes=_counts(data, np.mean([one.synthetic for one in trained], axis=0)),
+        classes=_counts(data, np.mean([fold.synthetic for fold in trained], axis=0)),
         left_out=data.left_out,
-        ambiguous=max(one.ambiguous for one in trained),
+        ambiguous=max(fold.ambiguous for fold in trained),
         commonest=measure.commonest(),
         classifier="linear probe" if train is train_probe else "small network, from scratch",
         ways=tuple(
             WayResult(
                 way,
                 fraction,
-                0.0 if way == "synthetic" else float(np.mean([one.real[fraction] for one in trained])),
-                0.0 if way == "real" else float(np.mean([one.synthetic.sum() for one in trained])),
+                0.0 if way == "synthetic" else float(np.mean([fold.real[fraction] for fold in trained])),
+                0.0 if way == "real" else float(np.mean([fold.synthetic.sum() for fold in trained])),
                 {name: average.estimate for name, average in averages[way, fraction].items()},
                 {
                     name: average.minus(averages["real", fraction][name])
@@ -209,12 +213,12 @@ def augment_check(
 
 @dataclass(frozen=True, eq=False)
 class _Trained:
-    """One round: who was tested, and what each probe said of them."""
+    """One round: the tested images and each classifier's predictions."""
 
     tested: Ints
-    """The places of the tested images."""
+    """int[t]: the tested images."""
     predicted: dict[tuple[Way, float], Floats]
-    """By way and fraction, float[tested, classes]."""
+    """By kind of training set and fraction, float64[t, classes]."""
     real: dict[float, int]
     """Real training images by fraction."""
     synthetic: Ints
@@ -223,7 +227,7 @@ class _Trained:
 
 
 def _train(
-    data: Experiment,
+    data: PatientSplits,
     test: Bools,
     source: SyntheticSource,
     fractions: Sequence[float],
@@ -234,14 +238,14 @@ def _train(
     progress: Progress | None,
 ) -> _Trained:
     training, tested = np.flatnonzero(~test), np.flatnonzero(test)
-    texts, ambiguous = data.texts(training)
+    texts, ambiguous = data.report_classes(training)
     made = source.images(texts, progress)
     if not len(made.vectors):
         raise EvaluationError(
-            "There is no synthetic image of a training patient's report. Draw some, or name a set that was drawn of "
-            "these reports."
+            "There is no synthetic image of a training patient's report. Generate some, or name a set that was "
+            "generated from these reports."
         )
-    order = data.spread(np.unique(data.patients[training]), rng)
+    order = data.order_patients(np.unique(data.patients[training]), rng)
     predicted: dict[tuple[Way, float], Floats] = {}
     counts = {}
     for fraction in fractions:
@@ -257,34 +261,34 @@ def _train(
     return _Trained(tested, predicted, counts, np.bincount(made.classes, minlength=len(data.names)), ambiguous)
 
 
-def _counts(data: Experiment, synthetic: Floats) -> tuple[ClassCount, ...]:
-    of = [data.classes == place for place in range(len(data.names))]
+def _counts(data: PatientSplits, synthetic: Floats) -> tuple[ClassCount, ...]:
+    masks = [data.classes == label for label in range(len(data.names))]
     return tuple(
         ClassCount(name, int(own.sum()), len(np.unique(data.patients[own])), float(made))
-        for name, own, made in zip(data.names, of, synthetic, strict=True)
+        for name, own, made in zip(data.names, masks, synthetic, strict=True)
     )
 
 
-def _training_set(way: Way, data: Experiment, real: Ints, made: SyntheticImages) -> tuple[Vectors, Ints, Ints]:
-    """Vectors, classes and groups (patients; reports of synthetic images) of what one way trains on."""
+def _training_set(way: Way, data: PatientSplits, real: Ints, made: SyntheticImages) -> tuple[Vectors, Ints, Ints]:
+    """Vectors, classes and groups (patients; reports of synthetic images) of one kind of training set."""
     parts = []
     if way != "synthetic":
         parts.append((data.vectors[real], data.classes[real], data.patients[real]))
     if way != "real":
-        parts.append((made.vectors, made.classes, len(data.patient_names) + _apart(made)))
+        parts.append((made.vectors, made.classes, len(data.patient_names) + _synthetic_groups(made)))
     vectors, classes, groups = (np.concatenate(part) for part in zip(*parts, strict=True))
     return vectors, classes, groups
 
 
-def _apart(made: SyntheticImages) -> Ints:
-    """What of synthetic images is left out together where a probe's penalty is chosen: a report, or a single image
-    where some class has one report alone and would vanish with it."""
-    reports = [len(np.unique(made.reports[made.classes == one])) for one in np.unique(made.classes)]
+def _synthetic_groups(made: SyntheticImages) -> Ints:
+    """The groups of synthetic images in cross-validation: reports, or single images where some class has only one
+    report and would vanish with it."""
+    reports = [len(np.unique(made.reports[made.classes == label])) for label in np.unique(made.classes)]
     return made.reports if min(reports) > 1 else np.arange(len(made.classes))
 
 
 class _Measure:
-    """The figures of predictions for n tested images; of an image's repetitions each counts, as its patient's."""
+    """The metrics of predictions for n tested images. Each repetition of an image counts, in its patient's cluster."""
 
     def __init__(self, truth: Ints, groups: Ints, rounds: Ints, categories: int) -> None:
         self._truth = truth
@@ -294,17 +298,17 @@ class _Measure:
         self._plain = MacroBootstrap(groups, np.zeros(len(truth), dtype=np.int64), 1)
         self._present = [np.unique(truth)]
 
-    def of(self, scores: Floats) -> dict[str, Average]:
-        """By metric, of probabilities float[n, categories]."""
+    def evaluate(self, scores: Floats) -> dict[str, Average]:
+        """By metric, the average for probabilities float64[n, categories]."""
         area = macro_auroc(scores, self._truth, self._groups, self._rounds)
-        return {**self._votes(scores.argmax(axis=1)), "AUROC": area}
+        return {**self._label_metrics(scores.argmax(axis=1)), "AUROC": area}
 
     def commonest(self) -> dict[str, float]:
-        """By metric: saying the commonest class of all."""
-        values = self._votes(np.full(len(self._truth), np.bincount(self._truth).argmax()))
+        """By metric, the value of always predicting the commonest class."""
+        values = self._label_metrics(np.full(len(self._truth), np.bincount(self._truth).argmax()))
         return {**{name: average.mean for name, average in values.items()}, "AUROC": 0.5}
 
-    def _votes(self, guess: Ints) -> dict[str, Average]:
+    def _label_metrics(self, guess: Ints) -> dict[str, Average]:
         right = (guess == self._truth).astype(np.float64)
         return {
             "macro-F1": self._macro.f1({"": guess}, self._present)[""][0],

@@ -134,14 +134,14 @@ def _images(
 
 
 def _source(service: Service, encoder: Encoder | Thumbnails, synthetic: Path | None, per_class: int) -> SyntheticSource:
-    from retrieval import DrawnImages, GenerationPlan, SetImages
+    from retrieval import GeneratedImages, GenerationPlan, SetImages
 
     work = service.settings.work_folder
     if synthetic is not None:
         with progress("Reading the set", unit="images") as update:
             return SetImages(synthetic, encoder, work=work, progress=update)
     plan = GenerationPlan(service.generator, preset=service.settings.preset)
-    return DrawnImages(plan, encoder, per_class=per_class, work=work)
+    return GeneratedImages(plan, encoder, per_class=per_class, work=work)
 
 
 def _names(path: Path) -> tuple[str, ...]:

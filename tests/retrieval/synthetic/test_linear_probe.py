@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import PredefinedSplit
 
 from retrieval.statistics.auroc import macro_auroc
-from retrieval.synthetic.linear_probe import train_probe
+from retrieval.synthetic.linear_probe import STRENGTHS, train_probe
 from tests.retrieval.labelled_archive import unit
 
 
@@ -91,3 +93,36 @@ def test_rounds_are_not_compared_with_each_other() -> None:
     assert apart == pytest.approx(np.mean(parts))  # rounds of one size, so that the pairs weigh alike
     with pytest.raises(ValueError, match="one class"):
         macro_auroc(scores, np.zeros(80, dtype=int), np.arange(80), rounds)
+
+
+def test_the_penalty_has_the_least_held_out_loss_of_an_independent_count() -> None:
+    """Group by group, with scikit-learn's own folds, scores and weights, in which rare classes count as much."""
+    rng = np.random.default_rng(4)
+    vectors, classes = blobs(150, 5)
+    groups = rng.integers(0, 15, 150)
+    strengths = [1.0, 30.0, 1000.0]
+    for seed in range(4):
+        probe = train_probe(vectors, classes, groups, 3, strengths=strengths, seed=seed)
+        folds = PredefinedSplit(np.random.default_rng(seed).permutation(15)[groups] % 3)
+        losses = []
+        for strength in strengths:
+            likelihood = np.empty(150)
+            for train, test in folds.split():
+                model = LogisticRegression(C=strength / len(train), class_weight="balanced", max_iter=1000)
+                predicted = model.fit(vectors[train], classes[train]).predict_proba(vectors[test])
+                likelihood[test] = np.log(predicted[np.arange(len(test)), classes[test]])
+            losses.append(log_loss_by_class(classes, likelihood))
+        assert probe.strength == strengths[int(np.argmin(losses))], losses
+
+
+def log_loss_by_class(classes: np.ndarray, likelihood: np.ndarray) -> float:
+    return float(np.mean([-likelihood[classes == label].mean() for label in np.unique(classes)]))
+
+
+def test_two_groups_are_two_folds() -> None:
+    """Each is held out once, and a class that only one of them has costs a bounded loss."""
+    vectors, classes = blobs(60, 6)
+    groups = (classes == 2).astype(int)
+    probe = train_probe(vectors, classes, groups, 3)
+    assert probe.strength in STRENGTHS
+    assert probe.strength == train_probe(vectors, classes, 1 - groups, 3).strength

@@ -20,8 +20,8 @@ from retrieval import (
     add_manifest,
     finish_set,
 )
-from retrieval.synthetic.patient_splits import Experiment, LabelledImages
-from retrieval.synthetic.sources import DrawnImages, SetImages, archive_images, manifest_images
+from retrieval.synthetic.patient_splits import LabelledImages, PatientSplits
+from retrieval.synthetic.sources import GeneratedImages, SetImages, archive_images, manifest_images
 from retrieval.synthetic.utility import AugmentResult, SyntheticImages, WayResult, augment_check
 from tests.clip_model import tiny_clip
 from tests.models import tiny_lora, tiny_sdxl
@@ -75,7 +75,7 @@ def row(result: AugmentResult, way: str, fraction: float = 1.0) -> WayResult:
 def test_no_report_of_a_test_patient_is_drawn() -> None:
     images, source = real_images(), Made()
     check(images, source, folds=4, repeats=2)
-    rounds = list(Experiment.of(images).rounds(4, 2, ()))
+    rounds = list(PatientSplits.from_images(images).rounds(4, 2, ()))
     assert len(source.asked) == len(rounds) == 8
     for asked, (test, _) in zip(source.asked, rounds, strict=True):
         tested = {images.reports[place] for place in np.flatnonzero(test)}
@@ -200,7 +200,7 @@ def test_drawn_images_are_of_the_reports_asked_for_and_drawn_once(
 
     monkeypatch.setattr(CoinGenerator, "generate_queue", watched)
     texts = {"Clusters of cells.": 0, "Single cells.": 0, "Cells in urine.": 1}
-    source = DrawnImages(GenerationPlan(generator), encoder, per_class=3, work=tmp_path)
+    source = GeneratedImages(GenerationPlan(generator), encoder, per_class=3, work=tmp_path)
     seen: list[tuple[int, int]] = []
     made = source.images(texts, lambda done, total: seen.append((done, total)))
     assert np.bincount(made.classes).tolist() == [3, 3]
@@ -214,7 +214,7 @@ def test_drawn_images_are_of_the_reports_asked_for_and_drawn_once(
     expected = encoder.encode_images([alone.image])
     first = made.vectors[made.classes == 1][0]
     assert first @ expected[0] == pytest.approx(1, abs=1e-3)
-    again = DrawnImages(GenerationPlan(generator), encoder, per_class=3, work=tmp_path)
+    again = GeneratedImages(GenerationPlan(generator), encoder, per_class=3, work=tmp_path)
     assert np.array_equal(again.images(texts, None).vectors, made.vectors)
     assert len(drawn) == 6  # from the shelf
     assert again.images({}, None).vectors.shape == (0, encoder.dim)
