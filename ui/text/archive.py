@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def status_text(status: ArchiveStatus) -> str:
-    """What an archive holds and in what state it is."""
+    """What an archive holds, and the state of its index."""
     encoder = status.encoder
     behind = status.log_sequence - status.index_sequence
     rows = [
@@ -36,7 +36,7 @@ def status_text(status: ArchiveStatus) -> str:
 
 
 def _index_lines(index: IndexStatus | None) -> list[str]:
-    """How exact the index is."""
+    """How exact the index is, and its memory."""
     if index is None:
         return []
     memory = f"{index.memory_bytes / 1e6:.1f} MB of memory"
@@ -50,12 +50,12 @@ def _index_lines(index: IndexStatus | None) -> list[str]:
 
 
 def calibration_text(made: ArchiveCalibration, generated: str) -> str:
-    """What a search will judge by: the rule for each way to ask, and the check of a generated image's site."""
+    """The thresholds of the novelty check for each query type, and the check of a generated image's site."""
     names = {"image": "an image", "case": "a case", "joint": "text to image", "generated": "generated images"}
     rows = [
         (
             names.get(rule.kind, rule.kind),
-            f"comparable from {rule.threshold:.3f} on; turns away {rule.false_alarm_rate:.1%} "
+            f"comparable from {rule.threshold:.3f} on; false alarms {rule.false_alarm_rate:.1%} "
             f"[{rule.false_alarm_low:.1%}, {rule.false_alarm_high:.1%}] of {rule.n} cases",
         )
         for rule in made.rules
@@ -72,7 +72,7 @@ def calibration_text(made: ArchiveCalibration, generated: str) -> str:
 
 
 def add_text(summary: AddSummary) -> str:
-    """What `coin add` did, every row that it skipped by name, and why."""
+    """What `coin add` did, and each row that it skipped, with the reason."""
     lines = [
         f"added {summary.added} images, updated {summary.updated}, unchanged {summary.unchanged}, "
         f"skipped {len(summary.skipped)}"
@@ -80,19 +80,17 @@ def add_text(summary: AddSummary) -> str:
     if summary.added:
         lines[0] += f"; {summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s"
     if summary.derived:
-        lines[0] += f"; site or category of {summary.derived} cases read from their reports"
+        lines[0] += f"; site or category of {summary.derived} cases extracted from their reports"
     if summary.reports:
         lines[0] += f"; {summary.reports} reports embedded"
     if summary.identifiers:
         done = (
             "They were replaced."
             if summary.redacted
-            else ("They are stored as they came: remove them and add again, or add again with --redact.")
+            else ("They are stored unchanged: remove them and add again, or add again with --redact.")
         )
         found = ", ".join(map(str, summary.identifiers))
-        lines.append(
-            wrapped(f"Direct identifiers: {found}. {done} Names that stand alone in a sentence are not found.")
-        )
+        lines.append(wrapped(f"Direct identifiers: {found}. {done} Names without title or label are not found."))
     lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
     lines += [wrapped(f"Note: {note}") for note in summary.notes]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What `coin augment-check` prints: both experiments as a table, and in a sentence what they show."""
+"""What `coin augment-check` prints: the results as tables, and in a sentence what they show."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ SHOWN: Final = ("macro-F1", "accuracy", "AUROC")
 JUDGED: Final = "macro-F1"
 WAYS: Final = {"real": "real only", "synthetic": "synthetic only", "both": "real and synthetic"}
 CLASSES: Final = 12
-OF_PROBE: Final = (
-    "The classifier is a linear probe on a frozen encoder. A network that learns to see may gain or lose otherwise.",
-    "An encoder that was trained on these patients knows them: what is trained on real images gains more from that "
-    "than what is trained on synthetic ones.",
+PROBE_LIMITS: Final = (
+    "The classifier is a linear probe on a frozen encoder. A network trained end to end may gain or lose differently.",
+    "An encoder that was trained on these patients knows them: training on real images gains more from that than "
+    "training on synthetic ones.",
 )
-OF_NETWORK: Final = (
+NETWORK_LIMITS: Final = (
     "The classifier is a small network trained from scratch on pictures of 48 pixels, for a fixed number of steps: "
-    "what larger or longer trained ones gain, it does not show.",
+    "it does not show what larger networks, or ones trained longer, gain.",
 )
-NOT_SHOWN: Final = (
-    "Penalties, seeds and folds are these; with few patients, other folds give other figures.",
+LIMITS: Final = (
+    "Other penalties, seeds and folds give other figures, with few patients markedly so.",
     "Nothing was validated for clinical use, and no figure says how well anybody would diagnose with it.",
 )
 
 
 def augment_text(result: AugmentResult) -> str:
-    """The result of both experiments."""
+    """The results of all training sets, with notes and limits."""
     probed = result.classifier == "linear probe"
     seen = f"encoder {result.encoder} ({result.fingerprint[:12]})" if probed else result.encoder
-    doubts = (*(OF_PROBE if probed else OF_NETWORK), *NOT_SHOWN)
+    limits = (*(PROBE_LIMITS if probed else NETWORK_LIMITS), *LIMITS)
     patients = "1 patient" if result.tested_patients == 1 else f"{result.tested_patients} patients"
-    way = f"{result.folds} folds of patients" if result.folds > 1 else "those named"
+    split = f"{result.folds} folds of patients" if result.folds > 1 else "those named"
     parts = [
         wrapped(
             f"{clean(result.source)}: {result.images} images of {result.patients} patients in {len(result.classes)} "
             f"classes. Classifier: {result.classifier}; {seen}. Synthetic: {clean(result.synthetic)}."
         ),
         wrapped(
-            f"Tested on {result.tested_images} images of {patients} that nothing was trained on: {way}, "
+            f"Tested on {result.tested_images} held-out images of {patients}: {split}, "
             f"{result.repeats} times. 95 % intervals from resampled {result.drawn_by}."
         ),
         _table(result),
@@ -51,32 +51,36 @@ def augment_text(result: AugmentResult) -> str:
     ]
     notes = []
     if result.left_out:
-        notes.append(f"{result.left_out} images have no category, or one that a single patient has: left out.")
+        notes.append(f"{result.left_out} images have no category, or one of a single patient: left out.")
     if result.ambiguous:
-        notes.append(f"{result.ambiguous} reports stand for several classes, and were not drawn.")
+        notes.append(f"{result.ambiguous} reports belong to several classes: no image was generated from them.")
     if result.drawn_by != "patients":
-        notes.append(f"One patient was tested: the intervals, of {result.drawn_by}, say nothing of other patients.")
+        notes.append(
+            f"One patient was tested: intervals from resampled {result.drawn_by} do not extend to other patients."
+        )
     parts += [wrapped(f"Note: {note}") for note in notes]
-    parts.append("\n".join(["What this does not show:", *(wrapped(f"- {line}", indent="  ") for line in doubts)]))
+    parts.append("\n".join(["What this does not show:", *(wrapped(f"- {line}", indent="  ") for line in limits)]))
     return page(parts)
 
 
 def verdicts(result: AugmentResult) -> list[str]:
-    """A sentence for each way and fraction beside real images alone."""
+    """A sentence for each training set and fraction: its difference from real images alone."""
     return [_verdict(way, result) for way in result.ways if way.minus_real]
 
 
 def _verdict(way: WayResult, result: AugmentResult) -> str:
-    found = way.minus_real[JUDGED]
-    real = next(one for one in result.ways if one.way == "real" and one.fraction == way.fraction)
+    difference = way.minus_real[JUDGED]
+    real = next(each for each in result.ways if each.way == "real" and each.fraction == way.fraction)
     base = f"the real images of {way.fraction:.0%} of the training patients ({real.real:.0f} images)"
-    said = f"Synthetic images added to {base}" if way.way == "both" else f"Synthetic images alone, in place of {base},"
-    size = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
-    if round(found.low, 3) > 0:  # as it is shown
-        return f"{said} raise {JUDGED} by {size}."
-    if round(found.high, 3) < 0:
-        return f"{said} lower {JUDGED} by {size}."
-    return f"{said} change {JUDGED} by {size}: no difference that these images can show."
+    subject = (
+        f"Synthetic images added to {base}" if way.way == "both" else f"Synthetic images alone, in place of {base},"
+    )
+    size = f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+    if round(difference.low, 3) > 0:  # rounded as printed
+        return f"{subject} raise {JUDGED} by {size}."
+    if round(difference.high, 3) < 0:
+        return f"{subject} lower {JUDGED} by {size}."
+    return f"{subject} change {JUDGED} by {size}: no difference that these images can show."
 
 
 def _table(result: AugmentResult) -> str:

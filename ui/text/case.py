@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from index_store import Case
 
 
-def facts(case: Case, *, stain: str = "", preparation: str = "") -> str:
+def case_summary(case: Case, *, stain: str = "", preparation: str = "") -> str:
     """Site, category and how the case was stained and prepared, in one line; what is unknown is left out."""
     known = (case.site, case.category, stain or case.stain, preparation or case.preparation)
     return clean(" · ".join(word for word in known if word)) or "no details given"
 
 
-def particular(case: Case, name: str) -> str:
-    """The case's site, system or category, and whether it was read from the report; empty where it is not known."""
+def label_text(case: Case, name: str) -> str:
+    """The case's site, system or category, marked where it was extracted from the report; empty where unknown."""
     value: str = getattr(case, name)
-    return f"{value} (read from the report)" if value and name in case.derived else value
+    return f"{value} (extracted from the report)" if value and name in case.derived else value
 
 
 def case_text(case: Case) -> str:
     """One case with its whole report and all its images."""
-    mark = f"   {PHANTOM}: drawn, no patient" if case.phantom else ""
+    mark = f"   {PHANTOM}: rendered, no patient" if case.phantom else ""
     rows = [
         ("patient", case.patient),
-        *((name, particular(case, name)) for name in ("site", "system", "category")),
+        *((name, label_text(case, name)) for name in ("site", "system", "category")),
         ("source", case.source),
         ("license", case.license),
         *case.attributes.items(),

@@ -1,11 +1,11 @@
-"""What `coin search --by-category` prints: the nearest cases of each category, and the look-alikes."""
+"""What `coin search --by-category` prints: the nearest cases of each category, and look-alike categories."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ui.image_labels import PHANTOM
-from ui.text.case import facts
+from ui.text.case import case_summary
 from ui.text.layout import clean, wrapped
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ NONE_KNOWN = "No reporting system is known for this query or its results, so the
 
 
 def gallery_text(gallery: Gallery | None) -> str:
-    """A row a category, nearest first, in the system's order; None: no system is known."""
+    """Each category in the system's order with its nearest cases, nearest first; None: no system is known."""
     if gallery is None:
         return wrapped(NONE_KNOWN)
     where = f" at {gallery.site}" if gallery.site else ""
@@ -42,6 +42,6 @@ def _row(row: CategoryRow) -> str:
     lines = [clean(f"  {row.category} ({row.tier}, {row.available} {noun})")]
     for entry in row.cases:
         mark = f"  [{PHANTOM}]" if entry.case.phantom else ""
-        about = facts(entry.case, stain=entry.image.stain, preparation=entry.image.preparation)
+        about = case_summary(entry.case, stain=entry.image.stain, preparation=entry.image.preparation)
         lines.append(clean(f"    {entry.similarity or 0:.3f}  {entry.case.key}{mark}  {about}"))
     return "\n".join(lines)

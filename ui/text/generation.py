@@ -1,4 +1,4 @@
-"""What is printed of generated images: the prompt that was read, what it left out, and a line an image."""
+"""Generated images in words: the prompt, what it leaves out of the report, and a line an image."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def generated_text(generated: GeneratedQuery) -> str:
-    """What was generated for a query, and what was found wrong with it."""
+    """The images generated for a query, and those that show the wrong site or nearly copy a reference."""
     lines = [generation_text(generated.generation)]
     for check in generated.images:
         if check.verdict == "wrong":
             fate = "kept" if check.used else "dropped"
             lines.append(
                 clean(
-                    f"  seed {check.seed}, drawing {check.attempt}: {fate}; it shows {check.shown_site}, asked for "
+                    f"  seed {check.seed}, attempt {check.attempt}: {fate}; it shows {check.shown_site}, not "
                     f"{check.asked_site}"
                 )
             )
@@ -30,7 +30,7 @@ def generated_text(generated: GeneratedQuery) -> str:
 
 
 def generation_text(generation: Generation) -> str:
-    """What was generated: the prompt that was read, what it left out, and a line an image."""
+    """Generated images: the prompt, what it leaves out of the report, and a line an image."""
     prompt = generation.prompt
     lines = [
         f"{SYNTHETIC}: {len(generation.images)} generated images in {generation.seconds:.1f} s",
@@ -44,13 +44,13 @@ def generation_text(generation: Generation) -> str:
 
 
 def prompt_length(prompt: Prompt) -> str:
-    """How much room a prompt takes in the text encoders."""
+    """How many of the text encoders' tokens a prompt takes."""
     length = f"{prompt.tokens} of {prompt.limit} tokens"
     return f"{length}, in {len(prompt.chunks)} chunks" if prompt.chunks else length
 
 
 def prompt_notes(prompt: Prompt) -> list[str]:
-    """What was done to the report on its way to the encoders: what was left out, and what was replaced."""
+    """What the prompt leaves out of the report, and what the glossary replaced."""
     notes = []
     if prompt.dropped:
         notes.append(f"left out of the prompt: {' | '.join(prompt.dropped)}")

@@ -1,4 +1,4 @@
-"""What the commands print that look after an archive: doctor, backup, restore, reembed, encoders."""
+"""What the maintenance commands print: doctor, backup, restore, reembed, encoders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def examination_text(found: Examination) -> str:
-    """What `coin doctor` saw, and what it found, worst first."""
+    """What `coin doctor` examined, and its findings, worst first."""
     how = "checksums compared" if found.checksums else "only looked for, no checksum compared"
     rows = [
         ("folder", str(found.path)),
@@ -25,21 +25,21 @@ def examination_text(found: Examination) -> str:
         ("images", str(found.images)),
         ("files", f"{found.files}, {how}"),
         ("log", f"{found.log_sequence} changes"),
-        ("self-recall", f"{found.recalled} stored vectors were searched for"),
+        ("self-recall", f"searched with {found.recalled} stored vectors"),
         ("schema", f"version {found.schema_version}"),
     ]
     lines = [f"encoder {coverage_text(coverage)}" for coverage in found.encoders]
     order = sorted(found.findings, key=lambda finding: (finding.repaired, finding.harmless))
-    told = [_finding(finding) for finding in order]
+    findings = [_finding(finding) for finding in order]
     if not found.findings:
-        told = ["Nothing is wrong."]
+        findings = ["Nothing is wrong."]
     elif found.healthy:
-        told.append("Nothing is left to do.")
-    return page([name_value_table(rows), "\n".join(lines), *told])
+        findings.append("Nothing is left to do.")
+    return page([name_value_table(rows), "\n".join(lines), *findings])
 
 
 def backup_text(target: Path, card: BackupDescriptor) -> str:
-    """What a backup holds, and what it does not."""
+    """What a backup contains, and what it lacks."""
     lines = [
         f"Backup of '{card.name}' in '{target}': {card.cases} cases, {card.images} images, {card.files} stored "
         "pictures, each with its checksum compared.",
@@ -49,7 +49,7 @@ def backup_text(target: Path, card: BackupDescriptor) -> str:
 
 
 def restoration_text(restored: Restoration) -> str:
-    """What was restored, and what could not be."""
+    """What was restored, and what was not."""
     card = restored.card
     lines = [
         f"Restored '{card.name}', as it was on {card.created}, in '{restored.path}': {card.cases} cases, {card.images} "
@@ -57,18 +57,16 @@ def restoration_text(restored: Restoration) -> str:
         "vectors found themselves.",
         *_not_held(card),
     ]
-    told = [_finding(finding) for finding in restored.examination.findings]
-    return "\n".join([*(wrapped(line) for line in lines), *told])
+    findings = [_finding(finding) for finding in restored.examination.findings]
+    return "\n".join([*(wrapped(line) for line in lines), *findings])
 
 
 def _not_held(card: BackupDescriptor) -> list[str]:
     lines = []
     if card.in_place:
-        lines.append(
-            f"{card.in_place} images were added in place: they lie where they were, and are not in the backup."
-        )
+        lines.append(f"{card.in_place} images were added in place: they are not in the backup, but where they were.")
     if card.damaged:
-        lines.append(f"{len(card.damaged)} pictures were damaged, and are not in it: {', '.join(card.damaged)}")
+        lines.append(f"{len(card.damaged)} pictures were damaged, and are not in the backup: {', '.join(card.damaged)}")
     return lines
 
 
@@ -84,24 +82,24 @@ def _finding(finding: Finding) -> str:
 
 
 def reembed_text(summary: ReembedSummary, dropped: int | None) -> str:
-    """What `coin reembed` did, every image that it skipped by name, and why."""
+    """What `coin reembed` did, and each image that it skipped, with the reason."""
     name = f"{summary.encoder} ({summary.fingerprint[:12]})"
     lines = [
         f"embedded {summary.embedded} images and {summary.reports} reports with {clean(name)}; {summary.seconds:.1f} s",
-        "it answers searches"
+        "searches use it now"
         if summary.switched
-        else f"the encoder before still answers searches; {summary.waiting} images lack a vector of the new one",
+        else f"searches still use the previous encoder; {summary.waiting} images lack a vector of the new one",
     ]
     if dropped is not None:
-        lines.append(f"dropped the vectors of {dropped} images by the encoder before")
+        lines.append(f"deleted the vectors of {dropped} images by the previous encoder")
     lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
     lines += [wrapped(f"Note: {note}") for note in summary.notes]
     return "\n".join(lines)
 
 
 def encoders_text(known: Sequence[EncoderCoverage], dropped: int | None) -> str:
-    """The encoders of an archive and how much each has embedded."""
-    lines = [] if dropped is None else [f"dropped the vectors of {dropped} images"]
+    """The encoders of an archive, and how much each has embedded."""
+    lines = [] if dropped is None else [f"deleted the vectors of {dropped} images"]
     lines += [f"  {coverage_text(coverage)}" for coverage in known] or ["No encoder yet: add a manifest first."]
     return "\n".join(lines)
 
@@ -112,5 +110,5 @@ def coverage_text(coverage: EncoderCoverage) -> str:
     return clean(
         f"{encoder.fingerprint[:12]}  {encoder.name} ({encoder.dim}-d): "
         f"{coverage.vectors} of {coverage.images} images, "
-        f"{coverage.report_vectors} of {coverage.reports} reports{'; answers searches' if coverage.active else ''}"
+        f"{coverage.report_vectors} of {coverage.reports} reports{'; used by searches' if coverage.active else ''}"
     )

@@ -1,4 +1,4 @@
-"""A blinded reading in words and tables: for a terminal, and for the view."""
+"""A blinded reader study in words and tables: for a terminal, and for the view."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ Rows = Sequence[dict[str, str]]
 
 PHANTOMS: Final = {
     "none": "",
-    "some": "Some of the images that stand for real ones are phantoms: drawn by a program, of no patient.",
-    "all": "All images that stand for real ones are phantoms here: drawn by a program, of no patient. This shows that "
-    "the way works, and says nothing of real material.",
+    "some": "Some of the images that stand for real ones are phantoms: rendered by a program, of no patient.",
+    "all": "All images that stand for real ones are phantoms here: rendered by a program, of no patient. This shows "
+    "that the method works, and nothing about real material.",
 }
 QUESTIONS: Final = {"anatomic": "anatomic authenticity", "diagnostic": "diagnostic authenticity", "guess": "the guess"}
-NOT_SHOWN: Final = (
-    "No study design stands behind this: how many readers and images a question needs is to be planned, with a "
-    "statistician, before anybody reads.",
-    "Intervals tell what other images of the same kind would do to the figure. Other readers, another archive or "
-    "another generator are not in them.",
+LIMITS: Final = (
+    "This is not a planned study: how many readers and images a question needs is to be planned, with a statistician, "
+    "before anybody rates.",
+    "Intervals cover the choice of images of the same kind. They do not cover other readers, another archive or "
+    "another generator.",
     "The scale is this project's own, and its figures are not to be compared with those of COIN's authors.",
-    "That an image is taken for real does not say that it may be used for anything. Nothing here was validated.",
+    "That an image is taken for real does not make it fit for any use. Nothing here was validated.",
 )
 
 
 def study_text(study: ReaderStudy) -> str:
-    """What was made: for the owner, who may know how many there are of each."""
+    """The study that was created: for its owner, who may know how many pictures are generated."""
     truth = study.truth()
-    parts = [f"Made the reading '{study.name}' in {study.folder}.", _made_of(study)]
+    parts = [f"Created the study '{study.name}' in {study.folder}.", _composition(study)]
     if truth.by_category < max(truth.count("generated"), len(study.pictures) - truth.count("generated")):
         parts.append(
-            "Not every picture has its counterpart of the same site and category: what is shown may then tell which "
-            "is which. Generate from this archive's reports, or choose its sites with --site."
+            "Not every picture has a counterpart of the same site and category: its content may then reveal whether it "
+            "is real. Generate from this archive's reports, or choose its sites with --site."
         )
     if truth.left_out:
         counts = ", ".join(f"{count} {reason}" for reason, count in truth.left_out.items())
         parts.append(f"Left out: {counts}.")
     parts.append(
         "Readers rate it in the view: `coin ui --reading-only yes` shows them nothing else, and no search. Keep the "
-        "folder from them: it holds the truth, and generated pictures without their mark."
+        "folder from them: it tells which pictures are generated, and these carry no label."
     )
     return page(wrapped(part) for part in parts)
 
 
-def _made_of(study: ReaderStudy) -> str:
+def _composition(study: ReaderStudy) -> str:
     truth = study.truth()
     shown = "shown to" if study.shows_labels else "hidden from"
     total = len(study.pictures)
@@ -64,43 +64,43 @@ def _made_of(study: ReaderStudy) -> str:
 
 def real_counts(real: int, phantoms: int) -> str:
     """ "50 real", "50 phantoms in the place of real ones", or both."""
-    drawn = f"{phantoms} phantoms in the place of real ones"
-    return drawn if not real else f"{real} real and {drawn}" if phantoms else f"{real} real"
+    substitutes = f"{phantoms} phantoms in the place of real ones"
+    return substitutes if not real else f"{real} real and {substitutes}" if phantoms else f"{real} real"
 
 
 def progress_text(name: str, readers: Sequence[ReaderCount]) -> str:
-    """Who reads a study, and how far they are."""
+    """The readers of a study, and their progress."""
     lines = [clean(name)]
     for reader in readers:
-        state = f"closed {reader.closed[:10]}" if reader.closed else "still reading"
-        lines.append(clean(f"  {_named(reader)}  {reader.complete} of {reader.pictures} rated, {state}"))
+        status = f"closed {reader.closed[:10]}" if reader.closed else "still reading"
+        lines.append(clean(f"  {_named(reader)}  {reader.complete} of {reader.pictures} rated, {status}"))
     return "\n".join(lines if readers else [*lines, "  nobody has begun"])
 
 
 def results_text(results: ReaderStudyResults) -> str:
-    """All figures, for a terminal."""
+    """All results, for a terminal."""
     parts = [*(wrapped(line) for line in introduction(results)), "Authenticity\n" + _grid(score_rows(results))]
     parts.append("Real or generated?\n" + _grid(guess_rows(results)))
     if results.agreement:
         parts.append("Agreement\n" + _grid(agreement_rows(results)))
-    parts.append("\n".join(["What this does not show:", *(wrapped(f"- {line}", indent="  ") for line in NOT_SHOWN)]))
+    parts.append("\n".join(["What this does not show:", *(wrapped(f"- {line}", indent="  ") for line in LIMITS)]))
     return page(parts)
 
 
 def introduction(results: ReaderStudyResults) -> list[str]:
-    """What was read by whom, in a few sentences."""
+    """What was rated by whom, in a few sentences."""
     names = ", ".join(_named(reader) for reader in results.readers)
     lines = [
-        f"Reading '{results.reading}', archive '{results.archive}': {real_counts(results.real, results.phantoms)}, "
+        f"Study '{results.reading}', archive '{results.archive}': {real_counts(results.real, results.phantoms)}, "
         f"and {results.generated} generated images; {results.by_category} pairs share site and category, "
         f"{results.by_site} more the site. Pictures of {results.side} × {results.side} pixels, {results.compression}.",
         f"Readers counted, all of them closed: {names}.",
     ]
-    if drawn := PHANTOMS["all" if not results.real else "some" if results.phantoms else "none"]:
-        lines.insert(1, drawn)
+    if phantoms := PHANTOMS["all" if not results.real else "some" if results.phantoms else "none"]:
+        lines.insert(1, phantoms)
     if results.still_reading:
-        going = ", ".join(f"{_named(reader)} ({reader.complete})" for reader in results.still_reading)
-        lines.append(f"Still reading, and not counted: {going}.")
+        unfinished = ", ".join(f"{_named(reader)} ({reader.complete})" for reader in results.still_reading)
+        lines.append(f"Still reading, and not counted: {unfinished}.")
     lines.append(
         f"Intervals are of {100 * results.confidence:.0f} %: from {results.resamples} resamples of images, and exact "
         "binomial for one reader's guesses. An answer that was not given is left out, and counted as missing."
@@ -109,7 +109,7 @@ def introduction(results: ReaderStudyResults) -> list[str]:
 
 
 def score_rows(results: ReaderStudyResults) -> Rows:
-    """One row an axis."""
+    """A row for each axis of the scale: its means with intervals, and the counts behind them."""
     return [_score_row(scores, results) for scores in results.scores]
 
 
@@ -126,12 +126,12 @@ def _score_row(scores: Scores, results: ReaderStudyResults) -> dict[str, str]:
 
 
 def real_word(results: ReaderStudyResults) -> str:
-    """What stands opposite to the generated images."""
+    """What the generated images are compared with."""
     return "phantom" if not results.real else "real, phantom" if results.phantoms else "real"
 
 
 def guess_rows(results: ReaderStudyResults) -> Rows:
-    """One row a reader, and one for all of several."""
+    """A row for each reader, and one for all where there are several."""
     rows = [_guess_row(guesses, results) for guesses in results.guesses]
     if results.accuracy is not None:
         guessed = sum(guesses.guessed for guesses in results.guesses)
@@ -169,7 +169,7 @@ def _within(guesses: Guesses) -> str:
 
 
 def agreement_rows(results: ReaderStudyResults) -> Rows:
-    """One row a kappa."""
+    """A row for each kappa."""
     everybody = len(results.readers)
     return [_agreement_row(found, everybody) for found in results.agreement]
 

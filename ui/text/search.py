@@ -6,7 +6,7 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 from ui.image_labels import PHANTOM
-from ui.text.case import facts
+from ui.text.case import case_summary
 from ui.text.generation import generated_text
 from ui.text.layout import clean, page, wrapped
 
@@ -22,19 +22,17 @@ if TYPE_CHECKING:
     )
 
 
-def search_text(result: SearchResult, neighbourhood: Neighbourhood | None = None, rows: str = "") -> str:
-    """A result, best case first, what it was found by, and what is to be known of its neighbourhood. `rows`: the rows
-    by category as text.
-    """
-    parts = [_asked(result)]
+def search_text(result: SearchResult, diagnostics: Neighbourhood | None = None, rows: str = "") -> str:
+    """A result: query, cases (best first) and diagnostics. `rows`: the nearest cases of each category, as text."""
+    parts = [_query_line(result)]
     if result.generated is not None:
         parts.append(generated_text(result.generated))
     parts += [_ranked(ranked) for ranked in result.cases]
     if not result.cases:
         parts.append("No case found.")
-    parts.append(_joined(result))
-    if neighbourhood is not None:
-        parts.append(neighbourhood_text(neighbourhood))
+    parts.append(_fusion_line(result))
+    if diagnostics is not None:
+        parts.append(diagnostics_text(diagnostics))
     parts.append(rows)
     parts += [wrapped(f"Note: {note}") for note in result.notes]
     timing = result.timing
@@ -45,22 +43,22 @@ def search_text(result: SearchResult, neighbourhood: Neighbourhood | None = None
     return page(parts)
 
 
-def neighbourhood_text(neighbourhood: Neighbourhood) -> str:
-    """Agreement, comparability and nuisance, a paragraph each."""
-    found = neighbourhood.agreement
+def diagnostics_text(diagnostics: Neighbourhood) -> str:
+    """Label agreement, the novelty check and possible confounders, a paragraph each."""
+    found = diagnostics.agreement
     lines = [f"{system.words}{_spread(system)}" for system in found.systems]
     if found.without_category:
         lines.append(f"{found.without_category} of the retrieved cases have no category.")
-    for judged in neighbourhood.comparability:
+    for judged in diagnostics.comparability:
         lines.append(f"By {channel_name(judged.channel)}: {judged.words}")
-    # That reports are not judged stands in the documentation; this one can be helped.
-    lines += [f"Not judged: {one.reason}" for one in neighbourhood.not_judged if one.channel != "report"]
-    lines += _confounders(neighbourhood.nuisance)
+    # That reports are never judged is documented; the other channels can be calibrated.
+    lines += [f"Not judged: {one.reason}" for one in diagnostics.not_judged if one.channel != "report"]
+    lines += _confounders(diagnostics.nuisance)
     return "\n".join(wrapped(line) for line in lines)
 
 
 def _confounders(audit: NuisanceAudit) -> list[str]:
-    """What the hits share that should not matter: all in a line, and in a sentence what is more than chance."""
+    """What the hits share that should not matter: all in a line, then a sentence for each beyond chance."""
     if not audit.shares:
         return []
     whose = "Shared with the query" if audit.of_query else "Most frequent among the hits"
@@ -73,7 +71,7 @@ def _confounders(audit: NuisanceAudit) -> list[str]:
 
 
 def exceeds_chance(share: NuisanceShare) -> bool:
-    """Whether chance, among cases of the same sites, would bring as many in fewer than one search of a hundred."""
+    """Whether chance, among cases of the same sites, brings as many in fewer than one search of a hundred."""
     return share.tail_at_sites < 0.01
 
 
@@ -96,7 +94,7 @@ def rank_text(place: ChannelPlace) -> str:
     return f"{channel_name(place.channel)} {'–' if place.rank is None else f'#{place.rank}'}"
 
 
-def _asked(result: SearchResult) -> str:
+def _query_line(result: SearchResult) -> str:
     query = result.query
     what = []
     if query.text.strip():
@@ -114,13 +112,13 @@ def _asked(result: SearchResult) -> str:
     return f"{clean(text)}\n{wrapped(query.text, indent='  ')}" if query.text.strip() else clean(text)
 
 
-def _joined(result: SearchResult) -> str:
-    """How several channels were joined, and where they disagree."""
+def _fusion_line(result: SearchResult) -> str:
+    """How several channels were fused, and where they disagree."""
     if len(result.channels) < 2:
         return ""
     shares = ", ".join(f"{channel_name(answer.channel)} {answer.weight:.0%}" for answer in result.channels)
-    joined = {"rrf": "reciprocal ranks", "score": "normalised scores"}[result.rule.method]
-    lines = [f"Joined by {joined}: {shares}."]
+    method = {"rrf": "reciprocal ranks", "score": "normalised scores"}[result.rule.method]
+    lines = [f"Fused by {method}: {shares}."]
     for overlap in result.overlaps:
         if overlap.disagree:
             first, second = (channel_name(channel) for channel in overlap.channels)
@@ -135,7 +133,7 @@ def _ranked(ranked: RankedCase) -> str:
         head += f"  [{PHANTOM}]"
     if ranked.other_images:
         head += f"  (+{ranked.other_images} more images of this patient)"
-    line = facts(case, stain=image.stain, preparation=image.preparation)
+    line = case_summary(case, stain=image.stain, preparation=image.preparation)
     if len(ranked.places) > 1:
         line += f"\n    {' · '.join(rank_text(place) for place in ranked.places)}"
         if ranked.alone:

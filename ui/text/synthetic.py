@@ -14,44 +14,44 @@ if TYPE_CHECKING:
     from retrieval import CopyPair, CopyReport, SetSummary, Share
 
 SHOWN: Final = 10
-"""Of rows that were skipped, and of pairs."""
-NOT_SHOWN: Final = (
+"""Skipped rows, and pairs, at most."""
+LIMITS: Final = (
     "What is not flagged is not proven to be new, and nothing here says that an image is private.",
-    "The hash finds a whole picture again: after JPEG, resizing, mirroring, a quarter turn, a change of brightness or "
+    "The hash recognises a whole picture: after JPEG, resizing, mirroring, a quarter turn, a change of brightness or "
     "stain, a central crop of 5 % (at least 99.7 % of altered copies of 300 real images), but after a crop of 5 % from "
-    "one corner only 23 %. A part of a picture, a single cell, or its manner are not found.",
-    "Similarity is the encoder's: what it does not see, it cannot find alike.",
-    "An image drawn of a reference's report lies near it by what it shows: the baseline tells that from copying only "
-    "where several patients of each kind are among the references.",
+    "one corner only 23 %. A part of a picture, a single cell, or a style are not recognised.",
+    "Similarity is the encoder's: it misses what the encoder does not represent.",
+    "An image generated from a reference's report is near it by its content: the baseline separates that from copying "
+    "only where the references include several patients of each kind.",
 )
 
 
 def set_text(summary: SetSummary) -> str:
-    """A set that is complete."""
+    """A summary of a complete set."""
     rate = f" ({summary.images_per_second:.2f} images/s)" if summary.drawn else ""
     lines = [
-        f"{summary.images} images of {summary.reports} reports ({summary.distinct_reports} different) in "
+        f"{summary.images} images from {summary.reports} reports ({summary.distinct_reports} different) in "
         f"{summary.folder}: {len(summary.classes)} classes.",
-        f"Drawn now: {summary.drawn} in {summary.seconds:.0f} s{rate}; the others were there.",
+        f"Generated now: {summary.drawn} in {summary.seconds:.0f} s{rate}; the others existed.",
         f"Duplicates: {summary.exact_duplicates} of the same pixels, dropped; {summary.near_duplicates} that look "
         "alike, kept and marked in the column near_duplicate_of.",
     ]
     if summary.set_aside:
-        lines.append(f"{summary.set_aside} images that the table no longer asks for lie in dropped/.")
+        lines.append(f"{summary.set_aside} images that the table no longer contains are in dropped/.")
     return page([*(wrapped(line) for line in lines), _skipped(summary.skipped)])
 
 
 def share_text(share: Share, drawn: int, seconds: float, problems: Sequence[Problem]) -> str:
-    """One share of a set."""
+    """A summary of one share of a set."""
     done = (
-        f"Share {share.number} of {share.of}: {drawn} images drawn in {seconds:.0f} s. When all shares are done, run "
-        "the same command once without --shard: it ends the set."
+        f"Share {share.number} of {share.of}: {drawn} images generated in {seconds:.0f} s. When all shares are done, "
+        "run the same command once without --shard: it completes the set."
     )
     return page([wrapped(done), _skipped(problems)])
 
 
 def copy_text(report: CopyReport) -> str:
-    """Near copies, the nearest pairs, and how near the set lies to the references."""
+    """Near copies, the nearest pairs, and the similarity of the set to the references."""
     parts = [
         wrapped(
             f"{report.images} images in {report.folder} compared with {report.references} images of {report.patients} "
@@ -67,14 +67,14 @@ def copy_text(report: CopyReport) -> str:
     if not report.patients_named and report.baseline is not None:
         notes.append(
             "Not every reference names its patient: cases or images stood for patients, so that the baseline may "
-            "compare images of one patient, and lies too high."
+            "compare images of one patient, and be too high."
         )
     if report.unreadable or report.skipped:
         notes.append(
             f"Not compared, because they cannot be read: {report.unreadable} images, {report.skipped} references."
         )
     parts += [wrapped(f"Note: {note}") for note in notes]
-    parts.append("\n".join(["What this does not show:", *(wrapped(f"- {line}", indent="  ") for line in NOT_SHOWN)]))
+    parts.append("\n".join(["What this does not show:", *(wrapped(f"- {line}", indent="  ") for line in LIMITS)]))
     return page(parts)
 
 
@@ -89,14 +89,16 @@ def copy_record(report: CopyReport) -> dict[str, Any]:
 
 def _counted(report: CopyReport) -> str:
     copies = len(report.near_copies)
-    said = f"{copies} of {report.images} generated images ({copies / report.images:.2%}) are near copies of a reference"
+    finding = (
+        f"{copies} of {report.images} generated images ({copies / report.images:.2%}) are near copies of a reference"
+    )
     among = f"at most {report.threshold_bits} of 256 bits of a perceptual hash apart, in any of 8 orientations"
     if report.baseline is None:
-        return f"{said}: {among}."
+        return f"{finding}: {among}."
     flagged = report.baseline_near_copies
     return (
-        f"{said}: {among}. Of the references themselves, {flagged} of {report.references} "
-        f"({flagged / report.references:.2%}) are as near to an image of another patient, as both lie."
+        f"{finding}: {among}. Of the references themselves, {flagged} of {report.references} "
+        f"({flagged / report.references:.2%}) are as near to an image of another patient, in the same orientation."
     )
 
 
@@ -122,12 +124,13 @@ def _distribution(report: CopyReport) -> str:
     ]
     if report.nearer_than_baseline is None or report.nearer_than_baseline_95 is None:
         return "\n".join([*lines, "All references are of one patient: there is no baseline to read this beside."])
-    said = (
-        f"A generated image lies nearer to a reference than a reference to one of another patient in "
-        f"{report.nearer_than_baseline:.0%} of comparisons (50 % were they alike); "
-        f"{report.nearer_than_baseline_95:.1%} of them lie nearer than 95 % of the references do (5 % were they alike)."
+    comparison = (
+        f"A generated image is nearer to a reference than a reference to one of another patient in "
+        f"{report.nearer_than_baseline:.0%} of comparisons (50 % if there were no difference); "
+        f"{report.nearer_than_baseline_95:.1%} of them are nearer than 95 % of the references are (5 % if there were "
+        "no difference)."
     )
-    return "\n".join([*lines, wrapped(said)])
+    return "\n".join([*lines, wrapped(comparison)])
 
 
 def _skipped(problems: Sequence[Problem]) -> str:

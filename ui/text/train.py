@@ -1,4 +1,4 @@
-"""What `coin train` prints: what was learned from, where it lies, and whether it helped."""
+"""What `coin train` prints: the training data, where the result is, and whether it helped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def lora_text(training: LoraTraining, skipped: Mapping[str, int], base: str | None) -> str:
-    """A finished LoRA. `base` is as it was given."""
+    """A finished LoRA. `base` is the setting, as it was given."""
     step, loss = training.lowest
     folder = training.weights.parent
     with_base = "" if base is None else f"--base {base} "
@@ -24,18 +24,18 @@ def lora_text(training: LoraTraining, skipped: Mapping[str, int], base: str | No
             _skipped({**training.skipped, **skipped}),
             wrapped(f"{training.change.words} The lowest was {loss:.4f}, at step {step}."),
             f"{training.steps} steps, {training.seconds_a_step:.2f} s each on {training.device} in {training.dtype}.",
-            f"The LoRA, its card and its sample sheets are in {clean(str(folder))}. Draw with it:\n"
+            f"The LoRA, its card and its sample sheets are in {clean(str(folder))}. Generate with it:\n"
             f"  coin generate {clean(with_base)}--lora {clean(str(folder))} --text REPORT",
             wrapped(
-                "It may draw again what it was trained on, and is as confidential. Compare its images with the "
-                "training's before any leaves the house."
+                "It may reproduce its training images, and is as confidential as they are. Compare its images with the "
+                "training images before any of them is shared."
             ),
         ]
     )
 
 
 def encoder_text(tuning: EncoderTuning, skipped: Mapping[str, int]) -> str:
-    """A finished encoder, before against after."""
+    """A finished encoder, with retrieval before and after."""
     comparison = tuning.comparison
     return page(
         [
@@ -46,7 +46,7 @@ def encoder_text(tuning: EncoderTuning, skipped: Mapping[str, int]) -> str:
             *(wrapped(note) for note in comparison.notes),
             f"{tuning.steps} steps, {tuning.seconds_a_step:.2f} s each on {tuning.device}; "
             f"{100 * tuning.trained_share:.1f} % of the weights were trained.",
-            f"The encoder and its card are in {clean(str(tuning.folder))}. Let an archive take it:\n"
+            f"The encoder and its card are in {clean(str(tuning.folder))}. Use it for an archive:\n"
             f"  coin reembed --archive ARCHIVE --encoder {clean(str(tuning.folder))}",
         ]
     )
@@ -54,7 +54,7 @@ def encoder_text(tuning: EncoderTuning, skipped: Mapping[str, int]) -> str:
 
 def _data(trained: PairCounts, held_out: PairCounts) -> str:
     return (
-        f"Learned from {trained.images} images of {trained.patients} patients with {trained.reports} different "
+        f"Trained on {trained.images} images of {trained.patients} patients with {trained.reports} different "
         f"reports;\nheld out: {held_out.images} images of {held_out.patients} patients."
     )
 
@@ -64,7 +64,7 @@ def _skipped(skipped: Mapping[str, int]) -> str:
 
 
 def _table(figures: tuple[Compared, ...]) -> str:
-    """On held-out patients, with 95 % intervals over patients."""
+    """Retrieval on held-out patients, with 95 % intervals over patients."""
     rows = [["", "", "before", "after", "difference", "chance"]]
     rows += [
         [

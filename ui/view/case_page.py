@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from ui.pictures.sizes import PAGE
-from ui.text.case import particular
+from ui.text.case import label_text
 from ui.view.escape import escape
 from ui.view.pictures import show_image
 from ui.view.session import guarded, opened_case, query_by_case
@@ -39,9 +39,9 @@ def show_case(case: Case) -> None:
 
 def _show_details(case: Case) -> None:
     rows = {
-        "Site": particular(case, "site"),
-        "Reporting system": particular(case, "system"),
-        "Category": particular(case, "category"),
+        "Site": label_text(case, "site"),
+        "Reporting system": label_text(case, "system"),
+        "Category": label_text(case, "category"),
         "Stain": case.stain,
         "Preparation": case.preparation,
         "Patient": case.patient,

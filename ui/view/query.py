@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from ui.pictures.sizes import CARD, png_bytes, readable
-from ui.text.case import facts
+from ui.text.case import case_summary
 from ui.text.generation import prompt_length
 from ui.view.escape import escape
 from ui.view.pictures import show_image, show_upload
@@ -122,7 +122,7 @@ def _show_case(query: Query) -> None:
             if query.image_id is None
             else "The query is this one of the case's images."
         )
-    st.text(f"{case.key}\n{facts(case)}")
+    st.text(f"{case.key}\n{case_summary(case)}")
     show_region(query, image_id=image.id)
     if not query.text.strip():
         st.text(case.report)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from retrieval import to_json
 from ui.pictures.sizes import CARD
-from ui.text.case import facts
+from ui.text.case import case_summary
 from ui.text.search import channel_name, rank_text
 from ui.view.diagnostics import show_diagnostics, show_summary
 from ui.view.escape import escape
@@ -100,7 +100,7 @@ def _score_line(result: SearchResult) -> str:
 
 def _show_card(ranked: RankedCase, query: Query) -> None:
     case, rank = ranked.case, ranked.rank
-    details = facts(case, stain=ranked.image.stain, preparation=ranked.image.preparation)
+    details = case_summary(case, stain=ranked.image.stain, preparation=ranked.image.preparation)
     similar = "" if ranked.similarity is None else f" · similarity **{ranked.similarity:.3f}**"
     st.markdown(f"**#{rank}**{similar}")
     show_image(case, ranked.image, at_most=CARD, alt=f"Case #{rank}: {details}")

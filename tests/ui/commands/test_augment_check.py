@@ -100,9 +100,9 @@ def test_doubts_are_said_and_long_tables_cut() -> None:
     )
     told = " ".join(augment_text(doubtful).split())
     assert "3 images have no category" in told
-    assert "2 reports stand for several classes" in told
+    assert "2 reports belong to several classes" in told
     assert "One patient was tested" in told
-    assert "40 images of 1 patient that nothing was trained on: those named, 2 times" in told
+    assert "40 held-out images of 1 patient: those named, 2 times" in told
 
 
 def test_a_network_is_trained_from_scratch_where_it_is_asked_for(

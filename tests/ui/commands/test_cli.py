@@ -140,11 +140,11 @@ def test_site_and_category_are_read_from_the_report_unless_told_not_to(models: d
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("image,case,report\na.png,case-1,Urine cytology: no malignant cells.\n")
     assert coin("init", "--archive", folder).exit_code == 0
-    assert "read from" not in coin("add", manifest, "--no-derive", *to_archive).stdout
-    assert "read from" not in coin("show", "case-1", "--archive", folder).stdout
+    assert "extracted from" not in coin("add", manifest, "--no-derive", *to_archive).stdout
+    assert "extracted from" not in coin("show", "case-1", "--archive", folder).stdout
     added = coin("add", manifest, *to_archive).stdout
-    assert "site or category of 1 cases read from their reports" in added
-    assert "NHGUC (read from the report)" in coin("show", "case-1", "--archive", folder).stdout
+    assert "site or category of 1 cases extracted from their reports" in added
+    assert "NHGUC (extracted from the report)" in coin("show", "case-1", "--archive", folder).stdout
     shown = json.loads(coin("show", "case-1", "--json", "--archive", folder).stdout)
     assert shown["derived"] == ["site", "system", "category"]
 
@@ -199,7 +199,7 @@ def test_a_report_and_a_case_ask_together_and_channels_are_named(
     assert result["fusion"] == {"method": "score", "weights": {"image": 0.25, "report": 0.75}}
     assert [place["channel"] for place in result["cases"][0]["channels"]] == ["image", "report"]
     shown = coin(*asked).stdout
-    assert "Joined by" in shown
+    assert "Fused by" in shown
     assert "image #" in shown
 
 

@@ -25,7 +25,7 @@ def test_a_table_becomes_a_set_and_is_checked_for_copies(
 ) -> None:
     made = coin("generate", "--manifest", reports, "--out", tmp_path / "set", "--copy-check", manifest)
     assert made.exit_code == 0, made.output
-    assert "4 images of 2 reports (2 different)" in made.stdout
+    assert "4 images from 2 reports (2 different)" in made.stdout
     assert "reports.csv, line 3: has no report" in made.stdout
     assert f"compared with {CASES} images" in made.stdout.replace("\n", " ")
     assert made.stdout.count(RESEARCH_USE) == 2  # of the set, and of the copy report
@@ -54,8 +54,8 @@ def test_shares_draw_and_the_last_run_describes(environment: dict[str, str], rep
     assert sum(drawn) == 6
     assert not (tmp_path / "set" / "manifest.csv").exists()
     said = coin(*base, "--shard", "1/2").stdout
-    assert "Share 1 of 2: 0 images drawn" in said
-    assert "Drawn now: 0 in" in coin(*base).stdout
+    assert "Share 1 of 2: 0 images generated" in said
+    assert "Generated now: 0 in" in coin(*base).stdout
 
 
 @pytest.mark.parametrize(

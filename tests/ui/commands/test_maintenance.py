@@ -37,7 +37,7 @@ def test_doctor_says_that_all_is_well(own_archive: Path, phantoms: list[Phantom]
     result = coin("doctor")
     assert result.exit_code == 0, result.output
     assert "Nothing is wrong." in result.stdout
-    assert f"{CASES} stored vectors were searched for" in result.stdout
+    assert f"searched with {CASES} stored vectors" in result.stdout
     assert f"{CASES} of {CASES} images" in result.stdout
     assert result.stdout.rstrip().endswith(RESEARCH_USE)
     found = json.loads(coin("doctor", "--json", "--recall", "5", "--quick").stdout)
@@ -114,7 +114,7 @@ def test_reembed_switches_and_goes_back(own_archive: Path, other_encoder: Path, 
     made = coin("reembed", "--encoder", other_encoder)
     assert made.exit_code == 0, made.output
     assert f"embedded {CASES} images and " in made.stdout
-    assert "it answers searches" in made.stdout
+    assert "searches use it now" in made.stdout
     refused = coin("search", "--text", "Clue cells.")
     assert refused.exit_code == 1
     assert "coin reembed" in refused.stderr
@@ -129,7 +129,7 @@ def test_reembed_switches_and_goes_back(own_archive: Path, other_encoder: Path, 
     assert "cannot be dropped" in in_use.stderr
     dropped = coin("encoders", "--drop", prints[1][:8])
     assert dropped.exit_code == 0
-    assert f"dropped the vectors of {CASES} images" in dropped.stdout
+    assert f"deleted the vectors of {CASES} images" in dropped.stdout
     assert f"0 of {CASES} images" in dropped.stdout
     assert coin("doctor").exit_code == 0
     unknown = coin("encoders", "--drop", "zzz")
@@ -146,14 +146,14 @@ def test_reembed_says_what_keeps_it_from_switching(own_archive: Path, other_enco
     assert coin("search", "--text", "Clue cells.").exit_code == 0, "the encoder before still answers"
     text = coin("reembed", "--encoder", other_encoder)
     assert text.exit_code == 1
-    assert "the encoder before still answers searches; 1 images lack a vector" in text.stdout
+    assert "searches still use the previous encoder; 1 images lack a vector" in text.stdout
     assert coin("reembed", "--no-switch", "--drop-old").exit_code == 2
 
 
 def test_reembed_drops_the_old_vectors_on_request(own_archive: Path, other_encoder: Path) -> None:
     made = coin("reembed", "--encoder", other_encoder, "--drop-old")
     assert made.exit_code == 0, made.output
-    assert f"dropped the vectors of {CASES} images" in made.stdout
+    assert f"deleted the vectors of {CASES} images" in made.stdout
     assert json.loads(coin("status", "--json").stdout)["embeddings"].popitem()[1] == CASES
 
 

@@ -30,7 +30,7 @@ def rate_all(readings: Path, reader: str, score: int) -> None:
 
 
 def test_from_making_one_to_its_results(folder: Path, phantoms: list[Phantom]) -> None:
-    assert "There is no reading" in coin("reading", "list").stdout
+    assert "There is no study" in coin("reading", "list").stdout
     run_reading_new(folder, phantoms)
     shown = coin("reading", "list").stdout
     assert "pilot" in shown
@@ -82,7 +82,7 @@ def test_what_was_made_is_told_to_its_owner(folder: Path, phantoms: list[Phantom
     assert "4 pictures: 2 phantoms in the place of real ones and 2 generated." in said
     assert "48 × 48 pixels, JPEG quality 98, 4:4:4; site and category are hidden from readers" in said
     assert "Keep the folder from them" in said
-    assert "Not every picture has its counterpart" in said
+    assert "Not every picture has a counterpart" in said
     assert phantoms[0].report[:20] not in said
 
 
@@ -112,4 +112,4 @@ def test_too_few_images_are_explained(folder: Path, phantoms: list[Phantom]) -> 
 def test_the_view_of_readings_alone_needs_one(folder: Path) -> None:
     result = coin("ui", "--reading-only", "yes", "--no-browser")
     assert result.exit_code == 1
-    assert "there is no blinded reading" in result.stderr
+    assert "there is no reader study" in result.stderr

@@ -48,7 +48,7 @@ def test_a_result_shows_each_case_with_its_report_and_ends_with_the_notice() -> 
     text = search_text(result_of(case_of(), case_of(phantom=True, key="case-2"), notes=("Only 2 of the 10.",)))
     assert text.startswith("Cases nearest to the report and the case asked; more like liked\n  Clue cells.\n")
     assert " 1  0.912  case-1\n    cervix · HSIL · Papanicolaou\n    image #3 · reports –  (only image)\n" in text
-    assert "Joined by reciprocal ranks: image 75%, reports 25%.\nimage and reports disagree: they share 0 of" in text
+    assert "Fused by reciprocal ranks: image 75%, reports 25%.\nimage and reports disagree: they share 0 of" in text
     assert "case-2  [PHANTOM]  (+1 more images of this patient)" in text
     assert " ".join(text.split()).count(REPORT.strip()) == 2
     assert "Note: Only 2 of the 10." in text
@@ -70,10 +70,10 @@ def test_a_case_is_shown_whole() -> None:
 
 def test_what_was_read_from_the_report_is_said() -> None:
     text = case_text(dataclasses.replace(case_of(), derived=("site", "category")))
-    assert "site      cervix (read from the report)" in text
-    assert "category  HSIL (read from the report)" in text
+    assert "site      cervix (extracted from the report)" in text
+    assert "category  HSIL (extracted from the report)" in text
     assert "system    Bethesda\n" in text
-    assert "read from the report" not in case_text(case_of())
+    assert "extracted from the report" not in case_text(case_of())
 
 
 def test_control_characters_never_reach_the_terminal() -> None:
@@ -104,7 +104,7 @@ def test_a_summary_says_what_was_read_and_embedded_where_anything_was() -> None:
     assert add_text(summary) == "added 0 images, updated 2, unchanged 0, skipped 0"
     text = add_text(dataclasses.replace(summary, reports=7, derived=2, notes=("No tokenizer\x1b here.",)))
     assert text == (
-        "added 0 images, updated 2, unchanged 0, skipped 0; site or category of 2 cases read from their reports; "
+        "added 0 images, updated 2, unchanged 0, skipped 0; site or category of 2 cases extracted from their reports; "
         "7 reports embedded\nNote: No tokenizer here."
     )
 

@@ -63,7 +63,7 @@ def slider_across(app: AppTest) -> Slider:
 
 
 def frame(app: AppTest) -> Expander:
-    (found,) = [expander for expander in app.expander if expander.label == "Search by a part of the image"]
+    (found,) = [expander for expander in app.expander if expander.label == "Search a part of the image"]
     return found
 
 
@@ -274,7 +274,7 @@ def test_a_case_page_says_what_was_read_from_the_report(
     app = opened()
     app.query_params["case"] = "case-1"
     checked(app.switch_page(CASE_PAGE).run())
-    assert {"urine", "Paris 2.0 (read from the report)", "NHGUC (read from the report)"} <= set(texts(app))
+    assert {"urine", "Paris 2.0 (extracted from the report)", "NHGUC (extracted from the report)"} <= set(texts(app))
     st.cache_resource.clear()
     st.cache_data.clear()
 
@@ -314,11 +314,11 @@ def test_more_and_less_like_refine_the_query_and_can_be_taken_back(app: AppTest)
     search_by_report(app, "Clue cells.")
     click(app, "More like #4")
     click(app, "Less like #7")
-    assert any("refined by 2 marked cases" in caption.value for caption in app.caption)
+    assert any("relevance feedback on 2 cases" in caption.value for caption in app.caption)
     marks = [button for button in app.button if (button.key or "").startswith("unmark-")]
     assert [mark.label.split()[0] for mark in marks] == ["More", "Less"]
     checked(marks[0].click().run())
-    assert any("refined by 1 marked case." in caption.value for caption in app.caption)
+    assert any("relevance feedback on 1 case." in caption.value for caption in app.caption)
 
 
 def test_a_generated_image_can_be_dropped_and_the_text_edited(app: AppTest) -> None:
@@ -342,7 +342,7 @@ def test_a_part_of_an_image_asks(app: AppTest, manifest: Path, phantoms: list[Ph
     checked(slider_across(app).set_range(0, 50).run())
     assert frame(app).proto.expanded, "it closes while the part is chosen"
     click(app, "Search by this part")
-    assert any("by a part of the image" in caption.value for caption in app.caption)
+    assert any("a part of the image" in caption.value for caption in app.caption)
     assert [element.value for element in app.markdown if element.value.startswith("**#")] != whole
     assert slider_across(app).value == (0, 50), "the sliders show another part than the one that asked"
     click(app, "Whole image again")

@@ -9,7 +9,7 @@ import streamlit as st
 from retrieval import Rating
 from ui.image_labels import PHANTOM, SYNTHETIC
 from ui.text.json_text import json_text
-from ui.text.reading import NOT_SHOWN, agreement_rows, guess_rows, introduction, score_rows
+from ui.text.reading import LIMITS, agreement_rows, guess_rows, introduction, score_rows
 from ui.view.escape import escape
 from ui.view.reading import session
 from ui.view.session import guarded
@@ -64,7 +64,7 @@ def _show_figures(found: ReaderStudyResults) -> None:
         else:
             st.caption("Kappa needs two readers who have closed.")
     with st.expander("What this does not show"):
-        for sentence in NOT_SHOWN:
+        for sentence in LIMITS:
             st.text(sentence)
 
 

@@ -12,8 +12,8 @@ from retrieval import RESEARCH_USE, ReaderStudy, open_reader_study
 from tests.ui.reading_parts import PAIRS
 from tests.ui.view.test_view import APP, HOSTILE, checked, click, marked_up, texts
 
-PAGE = "page.py"
-HIDDEN = "Real or generated: hidden until the reading is closed."
+PAGE = "reading/page.py"
+HIDDEN = "Real or generated: hidden until you close your reading."
 TOTAL = 2 * PAIRS
 
 
