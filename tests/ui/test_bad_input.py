@@ -299,6 +299,7 @@ def coin_process(
     )
 
 
+@pytest.mark.slow
 def test_a_full_disk(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real refusal of the system: no file of the process may grow beyond what the empty archive takes."""
     folder, total = tmp_path / "archive", 24  # the rows of so many outgrow the limit as well
@@ -332,6 +333,7 @@ def test_a_full_device_behind_stdout(environment: dict[str, str]) -> None:
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_add(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

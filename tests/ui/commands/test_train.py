@@ -56,6 +56,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_phantoms(tmp_path_factory.mktemp("few"), phantom_cases(6, seed=9), size=128)
 
 
+@pytest.mark.slow
 def test_a_lora_on_the_starter_killed_and_resumed(few: Path, tmp_path: Path) -> None:
     given = ["train", "lora", "--manifest", str(few), "--work", str(tmp_path / "work"), *QUICK, "--sample-every", "0"]
     out, other = tmp_path / "killed", tmp_path / "whole"

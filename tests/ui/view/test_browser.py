@@ -48,6 +48,7 @@ def is_elsewhere(url: str, address: str) -> bool:
     return url.startswith(("http", "ws")) and not url.split("://", 1)[1].startswith(address.split("://", 1)[1])
 
 
+@pytest.mark.slow
 def test_report_to_results_to_case(page: Page, phantoms: list[Phantom]) -> None:
     """By keyboard alone until the results are there."""
     box = page.get_by_label("Report", exact=True).and_(page.locator("textarea"))

@@ -43,10 +43,11 @@ def begin(browser, address: str, reader: str) -> Page:  # type: ignore[no-untype
     return page
 
 
+@pytest.mark.slow
 def test_read_by_keyboard_resume_and_close(browser, address: str, study: ReaderStudy, log: Path) -> None:  # type: ignore[no-untyped-def]
     order = study.order("P1")
     page = begin(browser, address, "P1")
-    expect(page.get_by_text("Real or generated: hidden until the reading is closed.")).to_be_visible()
+    expect(page.get_by_text("Real or generated: hidden until you close your reading.")).to_be_visible()
     for key, name in (("4", "4 plausible"), ("s", "2 hardly"), ("k", "generated")):
         page.keyboard.press(key)
         expect(page.locator('[data-testid="stBaseButton-primary"]', has_text=name)).to_be_visible()
@@ -79,6 +80,7 @@ def test_read_by_keyboard_resume_and_close(browser, address: str, study: ReaderS
     assert "nucleus" not in log.read_text()
 
 
+@pytest.mark.slow
 def test_what_is_served_tells_nothing(browser, address: str, study: ReaderStudy) -> None:  # type: ignore[no-untyped-def]
     """Addresses, headers, and files of all pictures: alike but for their pixels."""
     answers: list[Response] = []
