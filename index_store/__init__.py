@@ -1,7 +1,7 @@
 """The archive: cases, images, reports and embeddings, and the vector index derived from them.
 
-`Archive` is the one door; `read_manifest` reads what comes in; the rest are the records that cross the wall.
-Names are resolved when first used, so that importing this room loads neither SQLAlchemy nor FAISS.
+`Archive` is the API; `read_manifest` reads its input; the rest are records and errors. Names are resolved when first
+used, so that importing this package loads neither SQLAlchemy nor FAISS.
 """
 
 import lazy_loader

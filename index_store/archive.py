@@ -1,14 +1,14 @@
-"""`Archive`: the one door to cases, images, vectors and search.
+"""`Archive`: the API of cases, images, vectors and search.
 
 A folder holds all of it:
 
-    archive.sqlite    cases, images, reports, embeddings, change log: the truth
-    images/           the stored pictures, by content (none for images added in place)
+    archive.sqlite    cases, images, reports, embeddings, change log: authoritative
+    images/           the stored pictures, named by content (none for images added in place)
     index/            the saved vector index: derived, may be deleted at any time
-    writer.lock       held by whoever writes (writer.txt says who)
+    writer.lock       held by the writer, whom writer.txt names
 
 or `archive.json` names servers in place of a part: PostgreSQL for the catalog, and with it the writer's lock; Milvus
-for the vector index. The folder then lies where every machine can read it.
+for the vector index. The folder must then be readable on every machine.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class Archive(ArchiveMaintenance):
     """Cases and their images, searchable by unit vectors. Made by `create` or `open`; a context manager.
 
     Reading and searching are safe from many threads and processes. Changes are made by one writer at a time, each call
-    in one transaction: what it acknowledged is there after any crash, and what it did not is not.
+    in one transaction: after any crash, exactly the acknowledged changes are there.
     """
 
     def __init__(self, path: Path, catalog: Catalog, descriptor: ArchiveDescriptor | None = None) -> None:
-        """Not for callers: use `create` or `open`."""
+        """Internal: use `create` or `open`."""
         self.path = path
         self._catalog = catalog
         self._images = ImageStore(path / "images")
@@ -76,7 +76,7 @@ class Archive(ArchiveMaintenance):
         """A new, empty archive in the folder `path`, which is made where it is missing.
 
         Args:
-            name: what it is called in listings; by default as the folder.
+            name: its name in listings; by default the folder's.
             catalog: URL of a PostgreSQL database, without a password (see `postgres_database.py`), that keeps the
                 records in place of a SQLite file in the folder. One archive to a database or schema.
             vectors: address of a Milvus server that searches in place of FAISS within the process, without a login
@@ -98,7 +98,11 @@ class Archive(ArchiveMaintenance):
         A read-only archive writes nothing, not even a rebuilt index (SQLite's own `-shm` and `-wal` files aside).
 
         Raises:
-            NotAnArchiveError, NewerArchiveError, OutdatedArchiveError, ArchiveBusyError, StorageError: as they say.
+            NotAnArchiveError: the folder holds no archive.
+            NewerArchiveError: it was written by a newer version.
+            OutdatedArchiveError: it must be migrated, and `read_only` is set.
+            ArchiveBusyError: it must be migrated, and another process writes.
+            StorageError: the disk or the database refuses.
         """
         path = Path(path)
         if (path / UNFINISHED).exists():
@@ -118,16 +122,17 @@ class Archive(ArchiveMaintenance):
     ) -> Restoration:
         """Make the archive of a backup in the new folder `target`.
 
-        Every file's checksum is compared, counts too; the index is made, and the whole is examined, before the folder
-        gets its name. Interrupted, it is `target`.partial, which nobody can open, and the same call goes on in it.
+        Every file's checksum and the counts are compared, the index is made, and the archive is examined, before the
+        folder gets its name. Interrupted, it is `target`.partial, which cannot be opened, and the same call resumes it.
 
         Args:
-            allow_damaged: restore what is sound where pictures of the backup are missing or altered.
+            allow_damaged: restore what is intact where pictures of the backup are missing or altered.
             progress: called with how many pictures were copied, and of how many.
 
         Raises:
             BackupError: the backup is damaged or unfinished, or the target holds something.
-            NewerArchiveError: it was made by a newer version. StorageError: the disk refuses.
+            NewerArchiveError: it was made by a newer version.
+            StorageError: the disk refuses.
         """
 
         def examine(folder: Path) -> Examination:
@@ -158,15 +163,15 @@ class Archive(ArchiveMaintenance):
         self.close()
 
     def close(self) -> None:
-        """Let go of files and memory. Everything acknowledged is on disk already."""
+        """Release files and memory. Everything acknowledged is on disk already."""
         self._index.close()
         self._catalog.close()
 
     # Changing
 
     def use_encoder(self, fingerprint: str, *, name: str, dim: int) -> None:
-        """Say which encoder the vectors come from. The first one is registered, any other refused (`begin_encoder`
-        is how another one comes in).
+        """Set the encoder that the vectors come from. The first is registered, any other refused: `begin_encoder` adds
+        another one.
 
         Raises:
             EncoderMismatchError: the archive was embedded with another encoder.
@@ -174,36 +179,36 @@ class Archive(ArchiveMaintenance):
         if self.encoder is None:
             self._require_writable()
             with self._catalog.writing() as session:
-                if active_encoder(session) is None:  # nobody was faster
+                if active_encoder(session) is None:  # no other process was faster
                     activate(session, register_encoder(session, fingerprint=fingerprint, name=name, dim=dim))
         with self._catalog.reading() as session:
             require_encoder(active_encoder(session), fingerprint=fingerprint, name=name)
 
     def pending(self, rows: Sequence[ManifestRow], *, progress: Progress | None = None) -> Plan:
-        """What adding these rows would have to do. Reads and hashes their files, decodes nothing, changes nothing."""
+        """Plan the addition of these rows. Reads and hashes their files; decodes nothing, changes nothing."""
         return make_plan(self._catalog, rows, progress=progress)
 
     def add(self, items: Sequence[NewImage], vectors: object, *, fingerprint: str, in_place: bool = False) -> int:
         """Add images with their vectors: all of them, durably, or none.
 
         Args:
-            items: from `PlannedImage.load`. One that is there already (same case, same content) is passed over.
+            items: from `PlannedImage.load`. One that is stored already (same case, same content) is skipped.
             vectors: float32[len(items), dim], rows of unit length.
             fingerprint: of the encoder that made the vectors; must be the archive's (`use_encoder`).
-            in_place: reference the files where they are instead of storing the pictures.
+            in_place: reference the files where they are, and store no pictures.
 
         Returns:
             How many images were added.
 
         Raises:
             VectorError, EncoderMismatchError, ArchiveBusyError, ReadOnlyArchiveError: nothing was added.
-            StorageError: the disk is full or failing; nothing was added, and what was there before still is.
+            StorageError: the disk is full or failing; nothing was added, and nothing stored before is lost.
         """
         with self._catalog.reading() as session:
             encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
         rows = checked_vectors(vectors, dim=encoder.dim, count=len(items))
         with self.writer():
-            self._index.sync()  # from here on it has seen everything, and need not be read anew afterwards
+            self._index.sync()  # up to date: afterwards only this addition is applied
             encoded = {} if in_place else encode_missing(self._catalog, self._images, items)
             names = [image.stored.name for image in encoded.values()]
             if names:
@@ -213,12 +218,12 @@ class Archive(ArchiveMaintenance):
                 with explained(self.path):
                     self._images.write(encoded.values())
                 with self._catalog.writing() as session:
-                    # Once more, now that nobody else can write: another process may have switched encoders meanwhile.
+                    # Checked again, now that nobody else can write: another process may have switched encoders.
                     require_encoder(active_encoder(session), fingerprint=fingerprint)
                     added = insert_images(session, encoder.id, items, rows, in_place=in_place, encoded=encoded)
                     orphan_files.clear(session, names)
             except BaseException:
-                # Take back what lies there without a row; if even that fails, the next writer does it.
+                # Delete the orphaned files; if even that fails, the next writer does it.
                 with contextlib.suppress(ArchiveError, OSError):
                     orphan_files.collect(self._catalog, self._images)
                 raise
@@ -226,7 +231,7 @@ class Archive(ArchiveMaintenance):
         return added
 
     def update(self, items: Sequence[PlannedImage]) -> int:
-        """Bring reports and attributes up to date (`Plan.changed`), without touching images or vectors.
+        """Update reports and attributes (`Plan.changed`) without changing images or vectors.
 
         Returns how many rows were applied. Raises like `add`.
         """
@@ -238,19 +243,19 @@ class Archive(ArchiveMaintenance):
                 if image is not None:
                     cases.update_image(image, item.row)
                     applied += 1
-            cases.log_refiled()
+            cases.log_filter_changes()
             if applied:
                 advance_revision(session)
         if applied:
-            self._catalog.erase_removed()  # a report may have been replaced for what it said of a person
+            self._catalog.erase_removed()  # a report may have been replaced because it named a person
         return applied
 
     def remove(self, case_key: str) -> int:
-        """Take a case out of records, index and disk. Files added in place, and pictures that another case shows
-        too, stay where they are. Returns how many images it had.
+        """Remove a case from records, index and disk. Files added in place, and pictures that another case has too,
+        stay. Returns how many images it had.
 
         Raises:
-            CaseNotFoundError: with similar keys. Otherwise like `add`.
+            CaseNotFoundError: there is no such case; names similar keys. Otherwise like `add`.
         """
         with self.writer():
             with self._catalog.writing() as session:

@@ -1,4 +1,4 @@
-"""The part of `Archive` that changes it as a whole: the writer's turn, and another encoder beside the one in use."""
+"""The maintenance calls of `Archive`: the writer's lock, vectors of several encoders, examination and backup."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class ArchiveMaintenance(ArchiveQueries):
-    """See `Archive`."""
+    """Base of `Archive`."""
 
     _writer_lock: Lock
 
@@ -36,10 +36,10 @@ class ArchiveMaintenance(ArchiveQueries):
     def writer(self, *, timeout: float = 0.0) -> Iterator[None]:
         """Hold the archive for writing over several calls; the index is saved once, at the end.
 
-        Begins with finishing what a killed writer left behind.
+        Begins with deleting the orphaned files of a killed writer.
 
         Raises:
-            ArchiveBusyError: another writer did not finish within `timeout` seconds; names it.
+            ArchiveBusyError: another writer did not finish within `timeout` seconds; the message names it.
             ReadOnlyArchiveError: the archive was opened read-only.
         """
         self._require_writable()
@@ -60,11 +60,11 @@ class ArchiveMaintenance(ArchiveQueries):
     def add_report_vectors(
         self, case_ids: Sequence[int], texts: Sequence[str], vectors: object, *, fingerprint: str
     ) -> int:
-        """Store the vectors of reports, in one transaction, in place of those there were.
+        """Store the vectors of reports, in one transaction, and replace earlier ones.
 
         Args:
             case_ids: of the cases (`reports_without_vector` names those that lack one).
-            texts: the reports as they were embedded. A case that is gone, or has another report by now, is passed over.
+            texts: the reports as they were embedded. A case that was removed, or has another report by now, is skipped.
             vectors: float32[len(case_ids), dim], rows of unit length.
             fingerprint: of the encoder that made the vectors: the archive's, or one that was begun (`begin_encoder`).
 
@@ -82,11 +82,11 @@ class ArchiveMaintenance(ArchiveQueries):
         return stored
 
     def add_vectors(self, image_ids: Sequence[int], vectors: object, *, fingerprint: str) -> int:
-        """Store vectors of images that are there already, in one transaction: how another encoder's set grows.
+        """Store vectors of images that are stored already, in one transaction: used to embed with another encoder.
 
         Args:
-            image_ids: of the images (`images_without_vector` names those that lack one). An image that is gone, or has
-                a vector of this encoder, is passed over.
+            image_ids: of the images (`images_without_vector` names those that lack one). An image that was removed, or
+                has a vector of this encoder, is skipped.
             vectors: float32[len(image_ids), dim], rows of unit length.
             fingerprint: of the encoder that made the vectors: the archive's, or one that was begun (`begin_encoder`).
 
@@ -106,7 +106,7 @@ class ArchiveMaintenance(ArchiveQueries):
     # Encoders
 
     def begin_encoder(self, fingerprint: str, *, name: str, dim: int) -> EncoderInfo:
-        """Register an encoder whose vectors are to grow beside those that answer searches. Doing it again is fine.
+        """Register another encoder beside the active one, to store its vectors. Repeating the call is harmless.
 
         Raises:
             EncoderMismatchError: the archive has no encoder yet (`use_encoder` is for that), or knows this fingerprint
@@ -125,17 +125,17 @@ class ArchiveMaintenance(ArchiveQueries):
             return EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim)
 
     def switch_encoder(self, fingerprint: str, *, without_reports: bool = False) -> None:
-        """From now on, this encoder answers searches: in every process, from one search to the next.
+        """Make this encoder the one that answers searches, in every process, from one search to the next.
 
-        Its index is built and saved before, so that no search waits for it. The vectors of the encoder before stay
-        until `drop_encoder`, and it can be switched back to once it has embedded what was added since.
+        Its index is built and saved before, so that no search waits for it. The vectors of the former encoder stay
+        until `drop_encoder`; it can be made active again once it has embedded the images added since.
 
         Args:
-            without_reports: an encoder that embeds no texts may answer.
+            without_reports: also switch if reports lack vectors, for an encoder that embeds no texts.
 
         Raises:
             EncoderIncompleteError: it has not embedded everything; nothing was switched.
-            EncoderMismatchError: the archive does not know it (`begin_encoder`). Otherwise like `add`.
+            EncoderMismatchError: it is not registered (`begin_encoder`). Otherwise like `add`.
         """
         with self.writer():
             with self._catalog.reading() as session:
@@ -152,10 +152,10 @@ class ArchiveMaintenance(ArchiveQueries):
 
     def drop_encoder(self, fingerprint: str) -> int:
         """Delete all vectors of an encoder that does not answer searches, and its saved index. Returns how many images
-        had one. The database keeps its size; the room is used again.
+        had one. The database keeps its size, and reuses the space.
 
         Raises:
-            EncoderMismatchError: it is the one that answers, or unknown. Otherwise like `add`.
+            EncoderMismatchError: it is the active one, or unknown. Otherwise like `add`.
         """
         with self.writer():
             with self._catalog.reading() as session:
@@ -165,8 +165,8 @@ class ArchiveMaintenance(ArchiveQueries):
                         f"{encoder.name} ({fingerprint[:12]}) is the encoder that answers searches; its vectors cannot "
                         "be dropped. Embed the archive with another one and switch first."
                     )
-            # The saved index first: killed in between, it is made anew from vectors that are still there. The other way
-            # round it would outlive them.
+            # The saved index first: if killed in between, it is rebuilt from the vectors that are still stored. In the
+            # other order it would outlive them.
             self._index.discard(encoder)
             with self._catalog.writing() as session:
                 dropped = reembedding.drop_vectors(session, encoder.id)
@@ -175,12 +175,12 @@ class ArchiveMaintenance(ArchiveQueries):
         return dropped
 
     def find_encoder(self, beginning: str) -> EncoderInfo:
-        """The one encoder of this archive whose fingerprint begins so. Raises `EncoderMismatchError`."""
+        """The encoder whose fingerprint begins so. Raises `EncoderMismatchError` where there is none, or several."""
         with self._catalog.reading() as session:
             encoder = find_encoder(session, beginning)
             return EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim)
 
-    # The whole
+    # The archive as a whole
 
     def examine(
         self,
@@ -193,13 +193,13 @@ class ArchiveMaintenance(ArchiveQueries):
         """Examine the archive: database, records, vectors, log, index and image files.
 
         Args:
-            checksums: also read every image file and compare its checksum, not only look whether it is there.
-            recalled: how many stored vectors, evenly drawn, to search for; each must find itself.
-            repair: put right what can be (see `examination.py`), and examine once more.
+            checksums: read every image file and compare its checksum; otherwise only check that it exists.
+            recalled: how many stored vectors, evenly sampled, to search for; each must find itself.
+            repair: repair what can be repaired (see `maintenance/doctor.py`), and examine once more.
             progress: called with how many files were read, and of how many.
 
-        A finding is no exception. An archive that was opened read-only is not written to at all; in another, an index
-        that had to be made anew is saved, as by any search.
+        Findings raise no error. An archive that was opened read-only is not written to; in another, an index that had
+        to be rebuilt is saved, as by any search.
 
         Raises `StorageError` where the database cannot be read at all, and with `repair` like `add`.
         """
@@ -210,7 +210,7 @@ class ArchiveMaintenance(ArchiveQueries):
             return examiner.examine(checksums=checksums, recalled=recalled, repair=True, progress=progress)
 
     def rebuild_index(self) -> None:
-        """Make the index of the archive's encoder anew from the records, and save it. Raises like `add`."""
+        """Rebuild the index of the active encoder from the records, and save it. Raises like `add`."""
         with self.writer():
             with self._catalog.reading() as session:
                 encoder = active_encoder(session)
@@ -223,17 +223,18 @@ class ArchiveMaintenance(ArchiveQueries):
     ) -> BackupDescriptor:
         """Copy the archive, as it is at one moment, into the new folder `target`; others may read and write meanwhile.
 
-        The backup appears when it is complete. Interrupted, it is `target`.partial, and the same call goes on in it.
+        The backup appears when it is complete. Interrupted, it is `target`.partial, and the same call resumes it.
         Images added in place are not in it. `Archive.restore` makes an archive of it.
 
         Args:
-            allow_damaged: leave out pictures that are missing or altered, and say so in the backup.
+            allow_damaged: leave out pictures that are missing or altered, and list them in the backup.
             progress: called with how many pictures were copied, and of how many.
 
         Raises:
-            BackupError: the target holds something, or lies in the archive; or the archive is damaged, or its records
-                are on a server, whose own tools back them up.
-            StorageError: the disk refuses. ArchiveBusyError: another backup into the same folder is at work.
+            BackupError: the target is not empty, or lies in the archive; or the archive is damaged, or its records are
+                on a server, whose own tools back them up.
+            StorageError: the disk refuses.
+            ArchiveBusyError: another backup into the same folder is in progress.
         """
         return back_up(self.path, self._catalog, Path(target), allow_damaged=allow_damaged, progress=progress)
 

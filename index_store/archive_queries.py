@@ -1,4 +1,4 @@
-"""The reading half of `Archive`: what may be asked of it, from many threads and processes at once."""
+"""The queries of `Archive`, safe from many threads and processes at once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class ArchiveQueries:
-    """See `Archive`, which sets these attributes and adds what changes an archive."""
+    """Base of `Archive`, which sets these attributes: searching, and reading records."""
 
     path: Path
     name: str
@@ -60,17 +60,17 @@ class ArchiveQueries:
 
     @property
     def revision(self) -> int:
-        """Grows with every change of cases, images, reports or report vectors, by whichever process: what was read at
-        one revision is out of date at the next. 0 in a new archive."""
+        """A number that grows with every change of cases, images, reports or report vectors, by whichever process; 0 in
+        a new archive. What was read at one revision is out of date at the next."""
         with self._catalog.reading() as session:
             return current_revision(session)
 
     def search(self, vectors: object, k: int, *, where: CaseFilter | None = None, fingerprint: str) -> list[list[Hit]]:
         """The `k` nearest permitted images of each query, best first; fewer where there are fewer.
 
-        The filter holds before ranking, and under a filter by value the answer is exact. Without one it is exact up to
-        about 200,000 images, and beyond has the recall that `status` states (docs/search-speed.md). Equal scores are
-        ordered by image id. Sees every change that was committed before the call, by whichever process.
+        The filter is applied before ranking, and under a filter by value the result is exact. Without one it is exact
+        up to about 200,000 images, and beyond has the recall that `status` reports (docs/search-speed.md). Equal scores
+        are ordered by image id. Every change that was committed before the call, by whichever process, is respected.
 
         Args:
             vectors: float32[n, dim], rows of unit length.
@@ -78,14 +78,14 @@ class ArchiveQueries:
 
         Raises:
             VectorError, EncoderMismatchError: these vectors cannot be compared with the archive's.
-            IndexDriftError: the index answered with an image that is gone or not permitted.
+            IndexDriftError: the index returned an image that is removed or not permitted.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
         return self._index.search(vectors, k, where=where, fingerprint=fingerprint)
 
     def case(self, key: str) -> Case:
-        """Raises `CaseNotFoundError`, naming similar keys."""
+        """The case with this key. Raises `CaseNotFoundError`, which names similar keys."""
         with self._reader() as reader:
             return reader.case(key)
 
@@ -105,7 +105,7 @@ class ArchiveQueries:
             return reader.cases_by_id(case_ids)
 
     def case_ids(self, where: CaseFilter | None = None) -> Ids:
-        """int64[n], ascending: the cases with at least one image that `where` permits. Loads neither."""
+        """int64[n], ascending: the cases with at least one image that `where` permits. Loads no records."""
         with self._catalog.reading() as session:
             return case_reader.permitted_cases(session, where)
 
@@ -116,7 +116,7 @@ class ArchiveQueries:
 
     def case_labels(self, case_keys: Iterable[str]) -> dict[str, CaseLabels]:
         """Site, system and category of the cases with these keys, and which were derived. Loads neither report nor
-        image; keys that are not there are left out."""
+        image; unknown keys are left out."""
         with self._catalog.reading() as session:
             return case_reader.case_labels(session, case_keys)
 

@@ -1,21 +1,21 @@
-"""What can go wrong in the archive, as one small tree.
+"""The errors of an archive, as one small tree.
 
-Every message says what is wrong, where, and what to do next; a command or a view prints it as it is.
+Every message says what is wrong, where, and what to do next; commands and views print it as it is.
 
     ArchiveError
     ├── NotAnArchiveError        the folder holds no archive (or a damaged one)
-    ├── AlreadyAnArchiveError    `create` was asked for where something is already
+    ├── AlreadyAnArchiveError    `create` was called where something exists already
     ├── NewerArchiveError        written by a newer version of this software
     ├── OutdatedArchiveError     needs a migration, and was opened read-only
-    ├── ReadOnlyArchiveError     a change was asked of an archive opened read-only
-    ├── ArchiveBusyError         somebody else is writing
-    ├── StorageError             the disk or the database refused: full, read-only, damaged
+    ├── ReadOnlyArchiveError     an archive opened read-only was to be changed
+    ├── ArchiveBusyError         another process or thread is writing
+    ├── StorageError             disk or database are full, read-only, damaged or unreachable
     ├── EncoderMismatchError     vectors of another encoder than the archive's
-    ├── EncoderIncompleteError   an encoder that has not embedded everything yet cannot answer searches
-    ├── VectorError              vectors that must not be stored or searched (NaN, length, shape)
-    ├── IndexDriftError          the index and the records disagree, even after rebuilding it
-    ├── BackupError              a backup that is damaged, or a place that cannot take one
-    ├── FilterError              a `CaseFilter` that cannot be meant
+    ├── EncoderIncompleteError   the encoder lacks vectors, so it cannot answer searches yet
+    ├── VectorError              vectors that cannot be stored or searched (NaN, length, shape)
+    ├── IndexDriftError          index and records disagree, even after rebuilding the index
+    ├── BackupError              a damaged backup, or a target that cannot take one
+    ├── FilterError              an invalid `CaseFilter`
     ├── CaseNotFoundError
     ├── ImageNotFoundError
     ├── ManifestError            a manifest that cannot be read at all (single rows: `Problem`)
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 
 class ArchiveError(Exception):
-    """Base of everything this room raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
 
 class NotAnArchiveError(ArchiveError):
@@ -34,7 +34,7 @@ class NotAnArchiveError(ArchiveError):
 
 
 class AlreadyAnArchiveError(ArchiveError):
-    """A new archive was asked for where something is already."""
+    """A new archive was to be made where something exists already."""
 
 
 class NewerArchiveError(ArchiveError):
@@ -46,7 +46,7 @@ class OutdatedArchiveError(ArchiveError):
 
 
 class ReadOnlyArchiveError(ArchiveError):
-    """A change was asked of an archive that was opened read-only."""
+    """An archive that was opened read-only was to be changed."""
 
 
 class ArchiveBusyError(ArchiveError):
@@ -54,7 +54,7 @@ class ArchiveBusyError(ArchiveError):
 
 
 class StorageError(ArchiveError):
-    """The disk or the database refused: full, read-only or damaged."""
+    """The disk or the database is full, read-only, damaged or unreachable."""
 
 
 class EncoderMismatchError(ArchiveError):
@@ -74,11 +74,11 @@ class IndexDriftError(ArchiveError):
 
 
 class BackupError(ArchiveError):
-    """A backup that cannot be made, or cannot be trusted."""
+    """A backup that cannot be made, or is damaged."""
 
 
 class FilterError(ArchiveError):
-    """A `CaseFilter` that cannot be meant."""
+    """An invalid `CaseFilter`."""
 
 
 class CaseNotFoundError(ArchiveError):

@@ -1,4 +1,4 @@
-"""What crosses the wall of this room: small frozen dataclasses. The empty string says "not given"."""
+"""The records of the API: small frozen dataclasses. The empty string means "not given"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something skipped or doubtful, in words for the person who can mend it."""
+    """Something skipped or doubtful, described for the person who can correct it."""
 
     where: str
     what: str
@@ -58,10 +58,10 @@ class Case:
     source: str = ""
     license: str = ""
     phantom: bool = False
-    """Drawn by this software: no patient stands behind it."""
+    """Rendered by this software: there is no patient."""
     images: tuple[Image, ...] = ()
     derived: tuple[str, ...] = ()
-    """Which of "site", "system" and "category" were read from the report, and not given by anybody."""
+    """Which of "site", "system" and "category" were inferred from the report rather than given."""
 
     @property
     def stain(self) -> str:
@@ -117,7 +117,7 @@ class CaseLabels:
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose an image is."""
+    """The case and the patient of an image."""
 
     case_id: int
     patient: str
@@ -125,7 +125,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """An encoder an archive knows."""
+    """An encoder registered in an archive."""
 
     fingerprint: str
     name: str
@@ -149,27 +149,28 @@ class EncoderCoverage:
 
     @property
     def is_whole(self) -> bool:
+        """Whether no image and no report lacks a vector."""
         return self.vectors == self.images and self.report_vectors == self.reports
 
 
 @dataclass(frozen=True)
 class IndexStatus:
-    """How the vector index within the process searches."""
+    """How the in-process vector index searches."""
 
     mode: str
     """`half precision` (exact by proof), `fast scan` or `inverted lists` (approximate; exact under filters)."""
     recall: Mapping[str, float]
-    """recall@10 without a filter by kind of query (`images`, `reports`), measured on the archive itself; empty where
-    the index is exact."""
+    """recall@10 without a filter by query type (`images`, `reports`), measured on the archive itself; empty where the
+    index is exact."""
     measured_at: int
     """Vectors there were when recall was measured; 0 where the index is exact."""
     memory_bytes: int
-    """Held in memory; files that are mapped are not counted."""
+    """Bytes held in memory; memory-mapped files are not counted."""
 
 
 @dataclass(frozen=True)
 class ArchiveStatus:
-    """An archive in figures."""
+    """The state of an archive in numbers."""
 
     path: Path
     name: str
@@ -179,13 +180,13 @@ class ArchiveStatus:
     cases: int
     images: int
     encoder: EncoderInfo | None
-    """The one that answers searches; None before the first image."""
+    """The active encoder; None before the first image."""
     embeddings: Mapping[str, int]
     """Vectors by encoder fingerprint."""
     indexed: int
     """Vectors in the index of the active encoder."""
     index: IndexStatus | None
-    """None before the first image, and where another engine has the vectors."""
+    """None before the first image, and where the vectors are on a server."""
     log_sequence: int
     """The last change in the log."""
     index_sequence: int
@@ -195,9 +196,9 @@ class ArchiveStatus:
     categories: Mapping[str, int]
     """Cases by category, most frequent first."""
     catalog: str
-    """Where the records are: a file, or the URL of a server."""
+    """Where the records are: a file, or the URL of a database server."""
     notes: tuple[str, ...]
-    """What happened to the index since the archive was opened, in words."""
+    """What happened to the index since the archive was opened, such as that it was rebuilt, and why."""
 
 
 def _each_once(values: Iterable[str]) -> str:
@@ -214,18 +215,18 @@ class NewImage:
     source: bytes
     """The file as it was when decoded."""
     image: PIL.Image.Image
-    """What `source` decodes to: RGB, upright, without metadata."""
+    """`source` decoded: RGB, upright, without metadata."""
 
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One image with what is known of its case. The empty string says "not given"."""
+    """One image of a manifest with what is known of its case. The empty string means "not given"."""
 
     line: int
     image: str
-    """As written."""
+    """The path as written."""
     path: Path
-    """Resolved, and within the images' folder."""
+    """The path resolved; it lies within the images' folder."""
     case: str
     patient: str
     report: str
@@ -239,11 +240,11 @@ class ManifestRow:
     license: str = ""
     source: str = ""
     phantom: bool | None = None
-    """Drawn by this software; None where the manifest does not say."""
+    """Rendered by this software; None where the manifest does not say."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     derived: tuple[str, ...] | None = None
-    """Which of `site`, `system` and `category` were read from the report. None where nobody has read it: what was
-    derived before then stays, except for what the row gives."""
+    """Which of `site`, `system` and `category` were inferred from the report. None where the report was not read:
+    inferred values that are stored then stay, except for those that the row gives."""
 
     @property
     def stands_alone(self) -> bool:
@@ -252,5 +253,5 @@ class ManifestRow:
 
     @property
     def names_patient(self) -> bool:
-        """Whether a patient was named (and not only taken from the case)."""
+        """Whether a patient is named (rather than taken from the case)."""
         return self.patient != self.case

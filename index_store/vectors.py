@@ -16,7 +16,7 @@ Ids = NDArray[np.int64]
 """int64[n]: the primary keys of images."""
 
 UNIT_TOLERANCE = 1e-3
-"""How far from 1 a length may be: float32 and bfloat16 encoders stay well within."""
+"""How far from 1 the length of a vector may be: float32 and bfloat16 encoders stay well within."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class VectorIndex(Protocol):
         """Number of vectors."""
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
-        """Add vectors under ids that are not in the index yet."""
+        """Add vectors, float32[n, dim], under ids, int64[n], that are not in the index yet."""
 
     def remove(self, ids: Ids) -> None:
         """Remove these ids. Those that the index does not hold are ignored."""
 
     def search(self, queries: Vectors, k: int, *, selection: Selection | None = None) -> list[list[tuple[int, float]]]:
-        """For each query the k best of the selection as (id, score), fewer where it holds fewer.
+        """For each query, float32[n, dim], the k best of the selection as (id, score); fewer where it holds fewer.
 
         The selection is applied before ranking. Scores are inner products of the vectors, equal ones are ordered by id,
         and a query's ranking does not depend on the others in the batch. Exact where a selection names ids; without a

@@ -1,4 +1,4 @@
-"""From the tables to the records that cross the wall, and the filter as SQL."""
+"""Read cases, images and reports from the tables as the records of the API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 CHUNK = 10_000
 """Values bound in one statement; SQLite's limit is 32,766."""
-NEAR_NAMES = 3
+SIMILAR_KEYS = 3
 KEYS_COMPARED = 20_000
 
 FACETS: dict[str, InstrumentedAttribute[str]] = {
@@ -53,7 +53,7 @@ class CaseReader:
         self._store = store
 
     def case(self, key: str) -> Case:
-        """Raises `CaseNotFoundError`, naming similar keys."""
+        """The case with this key. Raises `CaseNotFoundError`, which names similar keys."""
         row = self._session.scalar(whole_cases().where(CaseRow.key == key))
         if row is None:
             raise CaseNotFoundError(f"There is no case {key!r} in this archive.{self._near(key)}")
@@ -66,7 +66,7 @@ class CaseReader:
         return [self._case(row) for row in self._session.scalars(query)]
 
     def cases_of_images(self, image_ids: Iterable[int]) -> dict[int, Case]:
-        """The case of each image; ids that are not there are left out."""
+        """The case of each image; unknown ids are left out."""
         case_of: dict[int, int] = {}
         for part in in_chunks(image_ids):
             query = select(ImageRow.id, ImageRow.case_id).where(ImageRow.id.in_(part))
@@ -75,7 +75,7 @@ class CaseReader:
         return {image_id: cases[case_id] for image_id, case_id in case_of.items()}
 
     def cases_by_id(self, case_ids: Iterable[int]) -> dict[int, Case]:
-        """The cases with these ids; ids that are not there are left out."""
+        """The cases with these ids; unknown ids are left out."""
         cases: dict[int, Case] = {}
         for part in in_chunks(int(case_id) for case_id in case_ids):
             for row in self._session.scalars(whole_cases().where(CaseRow.id.in_(part))):
@@ -83,21 +83,20 @@ class CaseReader:
         return cases
 
     def image(self, image_id: int) -> Image:
-        """Raises `ImageNotFoundError`."""
+        """The image with this id. Raises `ImageNotFoundError`."""
         row = self._session.get(ImageRow, image_id, options=[joinedload(ImageRow.case)])
         if row is None:
             raise ImageNotFoundError(f"There is no image {image_id} in this archive. It may have been removed.")
         return self._image(row, row.case.key)
 
     def facets(self) -> dict[str, dict[str, int]]:
-        """How many cases have each value, most frequent first."""
+        """By column, the values with their number of cases, most frequent first."""
         return {name: self._count_cases(column) for name, column in FACETS.items()}
 
     def selection(self, where: CaseFilter | None) -> Selection | None:
-        """The images `where` permits; None where it permits all.
+        """The images that `where` permits; None where it permits all.
 
-        A filter that only leaves out (the query's own patient) names the few that it excludes, not the many that
-        stay.
+        A filter that only excludes (such as the query's patient) lists the few excluded images, not the many others.
         """
         if where is None or not (where.includes or where.excludes):
             return None
@@ -114,8 +113,8 @@ class CaseReader:
         return np.array(ids, dtype=np.int64)
 
     def confirmed(self, image_ids: Iterable[int], where: CaseFilter | None) -> set[int]:
-        """Those of the images that are there and have a value that `where` asks for. Of what it leaves out the caller
-        knows by `excluded`."""
+        """Those of the images that exist and have the values that `where` requires. What it excludes is not checked
+        (see `excluded`)."""
         query = _confirming(where and replace(where, exclude_patients=(), exclude_cases=()))
         found: set[int] = set()
         for part in in_chunks(image_ids):
@@ -130,13 +129,13 @@ class CaseReader:
         query = select(column, cases).select_from(CaseRow).where(column != "").group_by(column)
         if column.class_ is ImageRow:
             query = query.join(ImageRow)
-        # Ordered here: what comes first among words is a matter of the server's locale there.
+        # Sorted here: the order of a database server depends on its locale.
         found = self._session.execute(query).all()
         return dict(sorted(found, key=lambda row: (-row[1], row[0])))
 
     def _near(self, key: str) -> str:
         keys = self._session.scalars(select(CaseRow.key).order_by(CaseRow.id).limit(KEYS_COMPARED)).all()
-        near = difflib.get_close_matches(key, keys, n=NEAR_NAMES)
+        near = difflib.get_close_matches(key, keys, n=SIMILAR_KEYS)
         return (
             f" Similar: {', '.join(near)}."
             if near
@@ -176,12 +175,12 @@ class CaseReader:
         )
 
 
-# Statements that are kept: to put one together takes longer than to run it.
+# Statements that are kept: to build one takes longer than to execute it.
 
 
 @lru_cache(maxsize=64)
 def _confirming(where: CaseFilter | None) -> Select[int]:
-    """Those of `image_ids` that `where` permits."""
+    """Selects those of the parameter `image_ids` that `where` permits."""
     image_id = ImageRow.__table__.c.id
     named = image_id.in_(bindparam("image_ids", expanding=True))
     return select(image_id).where(named, *(conditions(where, few_images=True) if where else ()))
@@ -193,12 +192,12 @@ def _excluding() -> Select[int]:
 
 
 def derived_columns(stored: str) -> tuple[str, ...]:
-    """What `CaseRow.derived` names."""
+    """The column names in `CaseRow.derived`."""
     return tuple(stored.split(",")) if stored else ()
 
 
 def whole_cases() -> Select[CaseRow]:
-    """Cases with patient and images fetched along."""
+    """Selects cases together with their patient and images."""
     return select(CaseRow).options(joinedload(CaseRow.patient), selectinload(CaseRow.images))
 
 
@@ -224,7 +223,7 @@ def permitted_cases(session: Session, where: CaseFilter | None) -> Ids:
 
 
 def case_labels(session: Session, keys: Iterable[str]) -> dict[str, CaseLabels]:
-    """What is stored of these cases; keys that are not there are left out."""
+    """Site, system and category of the cases with these keys; unknown keys are left out."""
     query = select(CaseRow.key, CaseRow.site, CaseRow.system, CaseRow.category, CaseRow.derived)
     found: dict[str, CaseLabels] = {}
     for part in in_chunks(keys):
@@ -234,7 +233,7 @@ def case_labels(session: Session, keys: Iterable[str]) -> dict[str, CaseLabels]:
 
 
 def owners(session: Session, image_ids: Iterable[int]) -> dict[int, Owner]:
-    """Case and patient of each image; ids that are not there are left out."""
+    """Case and patient of each image; unknown ids are left out."""
     query = select(ImageRow.id, ImageRow.case_id, PatientRow.key).select_from(ImageRow).join(CaseRow).join(PatientRow)
     found: dict[int, Owner] = {}
     for part in in_chunks(int(image_id) for image_id in image_ids):

@@ -1,7 +1,7 @@
-"""From manifest rows to the tables of patients, cases and images, within the caller's transaction.
+"""Write manifest rows to the tables of patients, cases and images, within the caller's transaction.
 
-What a row leaves empty says nothing: it neither contradicts nor clears what is stored. What was derived from a report
-is not anybody's word: whoever gives the value, or reads the report anew, replaces it.
+An empty cell neither contradicts nor clears the stored value. A value that was inferred from a report is replaced when
+a row gives one, or when the report is read anew.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 CASE_FIELDS = ("report", "site", "system", "category", "source", "license")
 IMAGE_FIELDS = ("slide", "kind", "stain", "preparation")
-FILTERED_OF_CASE = (*CASE_COLUMNS.values(), "phantom")
-FILTERED_OF_IMAGE = tuple(IMAGE_COLUMNS.values())
+FILTERED_CASE_COLUMNS = (*CASE_COLUMNS.values(), "phantom")
+FILTERED_IMAGE_COLUMNS = tuple(IMAGE_COLUMNS.values())
 
 
 def is_changed(case: CaseRow, image: ImageRow, row: ManifestRow) -> bool:
-    """Whether `row` says something of its case or image that is not stored."""
+    """Whether `row` gives a value of its case or image that is not the stored one."""
     return (
-        any(getattr(case, name) != value for name, value in _said_of_case(row, case).items())
-        or any(getattr(image, name) != value for name, value in _said_of_image(image, row).items())
+        any(getattr(case, name) != value for name, value in _case_values(row, case).items())
+        or any(getattr(image, name) != value for name, value in _image_values(image, row).items())
         or (row.names_patient and case.patient.key != row.patient)
     )
 
 
 class CaseWriter:
-    """Puts a batch of rows into the tables. What the batch needs is fetched once, at the beginning."""
+    """Writes a batch of rows to the tables. What the batch needs is fetched once, at the beginning."""
 
     def __init__(self, session: Session, rows: Sequence[ManifestRow]) -> None:
         self._session = session
-        self._refiled: set[int] = set()
+        self._filter_changed: set[int] = set()
         self._cases: dict[str, CaseRow] = {}
         self._images: dict[tuple[str, str], ImageRow] = {}
         self._patients: dict[str, PatientRow] = {}
@@ -55,33 +55,33 @@ class CaseWriter:
                 self._patients[patient.key] = patient
 
     def image(self, row: ManifestRow, sha256: str) -> ImageRow | None:
-        """The image with this content in the row's case, if it is there."""
+        """The image with this content in the row's case, or None."""
         return self._images.get((row.case, sha256))
 
     def save_case(self, row: ManifestRow) -> CaseRow:
-        """The row's case, made or brought up to date."""
+        """The row's case, created or updated."""
         case = self._cases.get(row.case)
         if case is None:
-            fields = {**dict.fromkeys(CASE_FIELDS, ""), "phantom": False, **_said_of_case(row, None)}
+            fields = {**dict.fromkeys(CASE_FIELDS, ""), "phantom": False, **_case_values(row, None)}
             case = CaseRow(key=row.case, patient=self._patient(row.patient), images=[], **fields)
             self._session.add(case)
             self._cases[row.case] = case
             return case
-        before = _filed_under(case)
-        for name, value in _said_of_case(row, case).items():
+        before = _filtered_values(case)
+        for name, value in _case_values(row, case).items():
             setattr(case, name, value)
         if row.names_patient and case.patient.key != row.patient:
             former = case.patient
             case.patient = self._patient(row.patient)
             self._session.flush()
-            if _forget_patient(self._session, former.id):
+            if _delete_idle_patient(self._session, former.id):
                 self._patients.pop(former.key, None)
-        if _filed_under(case) != before:
-            self._refiled.update(image.id for image in case.images if image.id is not None)
+        if _filtered_values(case) != before:
+            self._filter_changed.update(image.id for image in case.images if image.id is not None)
         return case
 
     def add_image(self, new: NewImage, stored: StoredImage | None) -> ImageRow:
-        """A new image of the row's case: in the store, or (`stored` is None) referenced where it lies."""
+        """A new image of the row's case: in the store, or (`stored` is None) referenced in place."""
         row = new.row
         image = ImageRow(
             case=self.save_case(row),
@@ -99,26 +99,26 @@ class CaseWriter:
         return image
 
     def update_image(self, image: ImageRow, row: ManifestRow) -> None:
-        """Bring what is known of an image and its case up to date."""
+        """Update an image and its case from a row."""
         self.save_case(row)
-        before = [getattr(image, name) for name in FILTERED_OF_IMAGE]
-        for name, value in _said_of_image(image, row).items():
+        before = [getattr(image, name) for name in FILTERED_IMAGE_COLUMNS]
+        for name, value in _image_values(image, row).items():
             setattr(image, name, value)
-        if [getattr(image, name) for name in FILTERED_OF_IMAGE] != before:
-            self._refiled.add(image.id)
+        if [getattr(image, name) for name in FILTERED_IMAGE_COLUMNS] != before:
+            self._filter_changed.add(image.id)
 
-    def log_refiled(self) -> None:
-        """Write to the change log which images are found by another filter now: an engine that filters by itself has
-        to take them out and put them in again."""
+    def log_filter_changes(self) -> None:
+        """Write to the change log which images have other values of a filtered column now: an engine that filters by
+        itself has to remove and add them."""
         by_encoder: dict[int, list[int]] = {}
-        for part in in_chunks(sorted(self._refiled)):
+        for part in in_chunks(sorted(self._filter_changed)):
             query = select(EmbeddingRow.encoder_id, EmbeddingRow.image_id).where(EmbeddingRow.image_id.in_(part))
             for encoder_id, image_id in self._session.execute(query):
                 by_encoder.setdefault(encoder_id, []).append(image_id)
         for encoder_id, image_ids in by_encoder.items():
             log_changes(self._session, encoder_id, image_ids, REMOVED)
             log_changes(self._session, encoder_id, image_ids, ADDED)
-        self._refiled.clear()
+        self._filter_changed.clear()
 
     def _patient(self, key: str) -> PatientRow:
         patient = self._patients.get(key)
@@ -128,57 +128,62 @@ class CaseWriter:
         return patient
 
 
-def _filed_under(case: CaseRow) -> list[object]:
-    return [getattr(case, name) for name in FILTERED_OF_CASE] + [case.patient.key]
+def _filtered_values(case: CaseRow) -> list[object]:
+    return [getattr(case, name) for name in FILTERED_CASE_COLUMNS] + [case.patient.key]
 
 
 def remove_case(session: Session, key: str) -> int:
-    """Delete a case with all that hangs on it, write to the change log, and note its files, so that those nobody else
-    needs are collected. Returns how many images it had."""
+    """Delete a case with its images, vectors and (where it was the last case) patient, and write to the change log.
+
+    Its files are noted as possible orphans (see `orphan_files`).
+
+    Returns:
+        How many images it had.
+    """
     case = session.scalars(select(CaseRow).where(CaseRow.key == key)).one()
     images = [image.id for image in case.images]
     files = {image.file for image in case.images if image.file}
     patient_id = case.patient_id
-    of_case = select(ImageRow.id).where(ImageRow.case_id == case.id)
+    of_the_case = select(ImageRow.id).where(ImageRow.case_id == case.id)
     embedded = session.execute(
-        select(EmbeddingRow.encoder_id, EmbeddingRow.image_id).where(EmbeddingRow.image_id.in_(of_case))
+        select(EmbeddingRow.encoder_id, EmbeddingRow.image_id).where(EmbeddingRow.image_id.in_(of_the_case))
     )
     by_encoder: dict[int, list[int]] = {}
     for encoder_id, image_id in embedded:
         by_encoder.setdefault(encoder_id, []).append(image_id)
     for encoder_id, image_ids in by_encoder.items():
         log_changes(session, encoder_id, image_ids, REMOVED)
-    session.execute(delete(EmbeddingRow).where(EmbeddingRow.image_id.in_(of_case)))
+    session.execute(delete(EmbeddingRow).where(EmbeddingRow.image_id.in_(of_the_case)))
     session.execute(delete(ReportEmbeddingRow).where(ReportEmbeddingRow.case_id == case.id))
     session.execute(delete(ImageRow).where(ImageRow.case_id == case.id))
     session.execute(delete(CaseRow).where(CaseRow.id == case.id))
-    _forget_patient(session, patient_id)
+    _delete_idle_patient(session, patient_id)
     orphan_files.note(session, files)
     return len(images)
 
 
-def _said_of_case(row: ManifestRow, case: CaseRow | None) -> dict[str, object]:
-    said: dict[str, object] = {name: getattr(row, name) for name in CASE_FIELDS if getattr(row, name)}
+def _case_values(row: ManifestRow, case: CaseRow | None) -> dict[str, object]:
+    values: dict[str, object] = {name: getattr(row, name) for name in CASE_FIELDS if getattr(row, name)}
     if row.phantom is not None:
-        said["phantom"] = row.phantom
+        values["phantom"] = row.phantom
     before = derived_columns(case.derived) if case else ()
     if row.derived is None:
-        said["derived"] = ",".join(name for name in before if name not in said)
-    else:  # the report was read anew: what is not derived any more goes, and does not stay without its mark
-        said = {**dict.fromkeys(before, ""), **said, "derived": ",".join(row.derived)}
-    return said
+        values["derived"] = ",".join(name for name in before if name not in values)
+    else:  # the report was read anew: a value that it no longer gives must not stay as if somebody had given it
+        values = {**dict.fromkeys(before, ""), **values, "derived": ",".join(row.derived)}
+    return values
 
 
-def _said_of_image(image: ImageRow, row: ManifestRow) -> dict[str, object]:
-    said: dict[str, object] = {name: getattr(row, name) for name in IMAGE_FIELDS if getattr(row, name)}
-    said["attributes"] = {**image.attributes, **row.attributes}
+def _image_values(image: ImageRow, row: ManifestRow) -> dict[str, object]:
+    values: dict[str, object] = {name: getattr(row, name) for name in IMAGE_FIELDS if getattr(row, name)}
+    values["attributes"] = {**image.attributes, **row.attributes}
     if image.path:  # referenced in place: the folder may have moved
-        said["path"] = str(row.path)
-    return said
+        values["path"] = str(row.path)
+    return values
 
 
-def _forget_patient(session: Session, patient_id: int) -> bool:
-    """Delete a patient who has no case left; says whether that was so."""
+def _delete_idle_patient(session: Session, patient_id: int) -> bool:
+    """Delete a patient who has no case left; returns whether it was deleted."""
     if session.scalar(select(exists().where(CaseRow.patient_id == patient_id))):
         return False
     session.execute(delete(PatientRow).where(PatientRow.id == patient_id))

@@ -1,4 +1,4 @@
-"""The catalog of an archive: transactions and schema version, over a `Database`.
+"""The catalog of an archive: transactions, schema version and revision, over a `Database`.
 
 Each reading transaction sees one state of the archive from its beginning to its end, while others write. Writing
 transactions come one after the other. Every commit is durable before it is acknowledged.
@@ -33,22 +33,22 @@ class Catalog:
 
     @property
     def name(self) -> str:
-        """Where it is: a file, or a server's URL without a password."""
+        """The path of the database file, or a server's URL without a password."""
         return self._database.name
 
     def writer_lock(self, folder: Path) -> Lock:
-        """The lock of whoever writes to the archive in `folder`."""
+        """The writer's lock of the archive in `folder`."""
         return self._database.writer_lock(folder)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """One consistent view of the archive."""
+        """A read transaction: one consistent view of the archive."""
         with self._explained(), Session(self._reader) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """One transaction: all of it is committed at the end, or nothing.
+        """A write transaction: all of it is committed at the end, or nothing.
 
         Raises:
             StorageError: full disk, damaged or unreachable database; nothing of the transaction was stored.
@@ -58,12 +58,12 @@ class Catalog:
 
     @contextmanager
     def changing_schema(self) -> Iterator[Connection]:
-        """Like `writing`, below the models."""
+        """Like `writing`, with a plain connection for schema changes."""
         with self._explained(), self._writer.begin() as connection:
             yield connection
 
     def version(self) -> int:
-        """The schema version; 0 where there is no archive in the database."""
+        """The schema version; 0 where the database holds no archive."""
         with self._explained(), self._reader.connect() as connection:
             return schema_version(connection)
 
@@ -77,7 +77,9 @@ class Catalog:
         """Whether `migrate` has work to do.
 
         Raises:
-            NotAnArchiveError, NewerArchiveError, OutdatedArchiveError: it cannot be opened (this way).
+            NotAnArchiveError: the database holds no archive.
+            NewerArchiveError: it was written by a newer version.
+            OutdatedArchiveError: it must be migrated, and was opened read-only.
         """
         where = f"The archive in {self.name}"
         version = self.version()
@@ -92,26 +94,30 @@ class Catalog:
         return version < current_version()
 
     def erase_removed(self) -> None:
-        """See to it that removed reports do not linger in what the database has on disk, as far as can be done."""
+        """Erase removed reports from what the database has on disk, as far as possible."""
         with self._explained():
             self._database.erase_removed(self._engine)
 
     def check_copyable(self) -> None:
-        """Raises `BackupError` where `copy_to` cannot copy this kind of database; says what does."""
+        """Raise `BackupError` where `copy_to` cannot copy this kind of database."""
         self._database.check_copyable()
 
     def copy_to(self, target: Path) -> None:
-        """A whole copy of the database as it is at one moment; others may read and write meanwhile. An `OSError`, or a
-        `StorageError`, leaves a part of it."""
+        """Copy the database, as it is at one moment, into the new file `target`; others may read and write meanwhile.
+
+        Raises:
+            OSError, StorageError: a part of the copy may be left.
+        """
         with self._explained():
             self._database.copy_to(self._engine, target)
 
     def close(self) -> None:
+        """Close all connections."""
         self._engine.dispose()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn what the database cannot do into a `StorageError`; what we did wrong passes as it is."""
+        """Turn an error of the database into a `StorageError`; an error of this program is raised as it is."""
         try:
             yield
         except DatabaseError as error:
@@ -125,10 +131,14 @@ class Catalog:
 
 
 def current_revision(session: Session) -> int:
-    """The revision as `session` sees it; 0 before the first change."""
+    """The archive's revision as `session` sees it: a number that grows by one with every change; 0 before the first.
+
+    It grows with changes of cases, images, reports and report vectors, by whichever process, but not when an encoder is
+    registered. What is derived from the records and kept in memory is out of date when the revision has changed.
+    """
     return session.scalars(select(ArchiveRow.revision)).one()
 
 
 def advance_revision(session: Session) -> None:
-    """The revision after this transaction is one more."""
+    """Increase the revision by one, in the transaction of the change."""
     session.execute(update(ArchiveRow).values(revision=ArchiveRow.revision + 1))

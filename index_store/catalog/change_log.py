@@ -1,4 +1,4 @@
-"""The change log in SQL: what is written with every change of an embedding, and what an index reads to catch up."""
+"""The change log in SQL: written with every change of an embedding, read by an index to catch up."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from index_store.errors import StorageError
 from index_store.vectors import Ids, LogPosition, Vectors
 
 VECTOR_TYPE = np.dtype("<f4")
-"""How a vector is stored: little-endian float32 on every machine."""
-
+"""The type of stored vectors: little-endian float32 on every machine."""
 
 CHUNK = 10_000
 """Rows fetched at a time (at 512 dimensions 20 MB); also below SQLite's limit of bound values."""
@@ -32,7 +31,7 @@ def log_changes(session: Session, encoder_id: int, image_ids: Iterable[int], ope
 
 
 def log_head(session: Session) -> LogPosition:
-    """The last entry of the log."""
+    """The position of the last entry of the log."""
     row = session.execute(
         select(ChangeRow.sequence, ChangeRow.token).order_by(ChangeRow.sequence.desc()).limit(1)
     ).first()
@@ -54,7 +53,12 @@ def stored_count(session: Session, encoder_id: int) -> int:
 
 
 def stored_vectors(session: Session, encoder_id: int, image_ids: Ids, dim: int) -> tuple[Ids, Vectors]:
-    """The vectors stored for these images, in order of id; images without one are left out."""
+    """The stored vectors of these images, as ids, int64[n], ascending, and vectors, float32[n, dim]; images without a
+    vector are left out.
+
+    Raises:
+        StorageError: a stored vector does not have `dim` values.
+    """
     found: list[tuple[int, bytes]] = []
     for start in range(0, len(image_ids), CHUNK):
         wanted = [int(i) for i in image_ids[start : start + CHUNK]]

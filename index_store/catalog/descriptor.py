@@ -1,4 +1,4 @@
-"""`archive.json`: where the parts of an archive are that are not in its folder. None where all are.
+"""`archive.json`: where the parts of an archive are that are not in its folder. Without such parts there is no file.
 
     {"format": 1, "archive": "<uuid>", "catalog": "postgresql+psycopg://coin@db/cytology",
      "vectors": "http://milvus:19530"}
@@ -21,7 +21,7 @@ DESCRIPTOR_FILE = "archive.json"
 
 @dataclass(frozen=True)
 class ArchiveDescriptor:
-    """What the file says. Holds no password."""
+    """The content of the file. It holds no password."""
 
     archive: str
     """The archive's uuid."""
@@ -32,44 +32,44 @@ class ArchiveDescriptor:
 
     @classmethod
     def read(cls, path: Path) -> ArchiveDescriptor | None:
-        """What `path` says; None where there is no such file.
+        """Read the file `path`; None where there is none.
 
         Raises:
-            NotAnArchiveError: it says something else, or something newer.
+            NotAnArchiveError: it is damaged, or of a newer version.
         """
         try:
-            said = json.loads(path.read_text("utf-8"))
+            values = json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
             return None
         except ValueError:
-            said = None
-        if not isinstance(said, dict) or said.get("format") != FORMAT:
+            values = None
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise NotAnArchiveError(f"{path} is damaged or of a newer version. Restore it, or update coin-retrieval.")
-        del said["format"]
-        unknown = sorted(said.keys() - cls.__dataclass_fields__.keys())
-        if unknown or not all(isinstance(value, str) for value in said.values()) or not said.get("archive"):
+        del values["format"]
+        unknown = sorted(values.keys() - cls.__dataclass_fields__.keys())
+        if unknown or not all(isinstance(value, str) for value in values.values()) or not values.get("archive"):
             raise NotAnArchiveError(f"{path} cannot be understood ({', '.join(unknown) or 'no uuid'}). Restore it.")
-        return cls(**said)
+        return cls(**values)
 
 
 def announced(folder: Path) -> Path:
-    """Where the descriptor lies until the catalog is made."""
+    """The path of the descriptor until the catalog is made."""
     return folder / f"{DESCRIPTOR_FILE}.new"
 
 
 def announce(folder: Path, descriptor: ArchiveDescriptor) -> None:
-    """Write the descriptor durably, under the name by which nobody takes the folder for an archive yet."""
-    said = {"format": FORMAT, **{name: value for name, value in asdict(descriptor).items() if value}}
-    write_durably(announced(folder), lambda file: file.write((json.dumps(said, indent=1) + "\n").encode()))
+    """Write the descriptor durably, under a name by which the folder does not count as an archive yet."""
+    values = {"format": FORMAT, **{name: value for name, value in asdict(descriptor).items() if value}}
+    write_durably(announced(folder), lambda file: file.write((json.dumps(values, indent=1) + "\n").encode()))
     sync_folder(folder)
 
 
 def leftovers(folder: Path) -> set[str]:
-    """The names of what a creation that was cut short may leave of it."""
+    """The names of the files that an interrupted creation may leave."""
     return {announced(folder).name, temporary_name(announced(folder)).name}
 
 
 def publish(folder: Path) -> None:
-    """Make the announced descriptor the folder's. From here on there is an archive."""
+    """Give the announced descriptor its name. From here on the folder is an archive."""
     announced(folder).replace(folder / DESCRIPTOR_FILE)
     sync_folder(folder)

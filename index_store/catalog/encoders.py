@@ -16,7 +16,7 @@ from index_store.errors import EncoderMismatchError
 
 
 def active_encoder(session: Session) -> EncoderRow | None:
-    """The encoder that answers searches; None before the first one is registered."""
+    """The encoder that answers searches; None before the first is registered."""
     return session.scalar(select(EncoderRow).join(ArchiveRow, ArchiveRow.active_encoder_id == EncoderRow.id))
 
 
@@ -48,13 +48,13 @@ def require_encoder(encoder: EncoderRow | None, *, fingerprint: str, name: str =
     Raises:
         EncoderMismatchError: it has another, or there is none.
     """
-    asked = f"{name} ({fingerprint[:12]})" if name else fingerprint[:12]
+    given = f"{name} ({fingerprint[:12]})" if name else fingerprint[:12]
     if encoder is None:
         raise EncoderMismatchError("This archive has no images yet, and so no encoder. Add a manifest first.")
     if encoder.fingerprint != fingerprint:
         raise EncoderMismatchError(
             f"This archive was embedded with {encoder.name} ({encoder.fingerprint[:12]}), and the encoder at hand is "
-            f"{asked}: their vectors cannot be compared. Use the archive's encoder, or embed the archive anew with "
+            f"{given}: their vectors cannot be compared. Use the archive's encoder, or embed the archive anew with "
             "the encoder at hand (`coin reembed`); it goes on answering with its own until that is complete."
         )
     return encoder
@@ -64,7 +64,7 @@ def require_known(session: Session, fingerprint: str) -> EncoderRow:
     """The encoder of this fingerprint, whether it answers searches or not.
 
     Raises:
-        EncoderMismatchError: this archive was not told of it.
+        EncoderMismatchError: it is not registered.
     """
     return known_encoder(session, fingerprint) or require_encoder(active_encoder(session), fingerprint=fingerprint)
 
@@ -73,14 +73,14 @@ def find_encoder(session: Session, beginning: str) -> EncoderRow:
     """The one encoder whose fingerprint begins so.
 
     Raises:
-        EncoderMismatchError: none does, or several do; names those that there are.
+        EncoderMismatchError: none does, or several do; names the known encoders.
     """
     known = session.scalars(select(EncoderRow).order_by(EncoderRow.id)).all()
-    meant = [encoder for encoder in known if beginning and encoder.fingerprint.startswith(beginning)]
-    if len(meant) != 1:
+    matching = [encoder for encoder in known if beginning and encoder.fingerprint.startswith(beginning)]
+    if len(matching) != 1:
         names = ", ".join(f"{encoder.fingerprint[:12]} ({encoder.name})" for encoder in known) or "none"
-        count = "Several encoders have" if meant else "No encoder has"
+        count = "Several encoders have" if matching else "No encoder has"
         raise EncoderMismatchError(
             f"{count} a fingerprint that begins with {beginning!r}. This archive knows: {names}."
         )
-    return meant[0]
+    return matching[0]

@@ -1,4 +1,4 @@
-"""What adding a manifest would have to do, decided by content before any image is decoded."""
+"""The plan of an import: what adding a manifest has to do, decided by content before any image is decoded."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """A manifest row and the content its file had when the plan was made."""
+    """A manifest row and the hash of its file when the plan was made."""
 
     row: ManifestRow
     sha256: str
 
     def load(self, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> NewImage:
-        """Read the file once and decode it: what is hashed, embedded and stored is the same content.
+        """Read the file once and decode it, so that the same content is hashed, embedded and stored.
 
         Raises:
             ImageProblem: it cannot be decoded, or changed since the plan was made.
@@ -43,20 +43,20 @@ class PlannedImage:
 
 @dataclass(frozen=True)
 class Plan:
-    """What there is to do for each row of a manifest."""
+    """What is to be done for each row of a manifest."""
 
     new: tuple[PlannedImage, ...]
-    """To decode, embed and `Archive.add`."""
+    """New images: decode, embed and `Archive.add` them."""
     changed: tuple[PlannedImage, ...]
-    """There already, with another report or other attributes: for `Archive.update`."""
+    """Stored images with another report or other attributes: for `Archive.update`."""
     unchanged: tuple[PlannedImage, ...]
-    """There already, as the manifest says."""
+    """Stored images as the manifest has them."""
     problems: tuple[Problem, ...]
-    """Rows that are skipped, and why."""
+    """Rows that are skipped, with the reason."""
 
 
 def make_plan(catalog: Catalog, rows: Sequence[ManifestRow], *, progress: Progress | None = None) -> Plan:
-    """Hash the rows' files, then compare with what is stored."""
+    """Hash the rows' files and compare them with the stored images; `progress` gets rows done and all rows."""
     planned, problems = _hash_rows(rows, progress)
     new: list[PlannedImage] = []
     changed: list[PlannedImage] = []

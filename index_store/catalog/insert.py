@@ -1,4 +1,4 @@
-"""What `Archive.add` puts on disk and into the tables."""
+"""Add images: encode what the store lacks, and insert the rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def encode_missing(catalog: Catalog, store: ImageStore, items: Sequence[NewImage]) -> dict[str, EncodedImage]:
-    """What must be written to the store, by content: not what another case has brought already."""
+    """The images that must be written to the store, by content hash; contents that it has already are left out."""
     with catalog.reading() as session:
         known = _stored(session, {item.sha256 for item in items})
     return {
@@ -41,7 +41,19 @@ def insert_images(
     in_place: bool,
     encoded: Mapping[str, EncodedImage],
 ) -> int:
-    """The rows of new images, with their vectors and the log's entries; returns how many were new."""
+    """Insert the rows of new images, with their vectors and log entries.
+
+    Args:
+        session: the transaction.
+        encoder_id: of the encoder that made the vectors.
+        items: the images. One that is stored already (same case, same content) is skipped.
+        vectors: float32[len(items), dim], rows of unit length.
+        in_place: reference the files where they are.
+        encoded: by content hash, the images that were written to the store for this call.
+
+    Returns:
+        How many images were new.
+    """
     stored = {} if in_place else _stored(session, {item.sha256 for item in items})
     stored |= {sha256: image.stored for sha256, image in encoded.items()}
     cases = CaseWriter(session, [item.row for item in items])
@@ -52,7 +64,7 @@ def insert_images(
             added.append((image, vector.astype(VECTOR_TYPE, copy=False).tobytes()))
     if not added:
         return 0
-    cases.log_refiled()
+    cases.log_filter_changes()
     session.flush()  # gives the images their ids
     session.add_all(EmbeddingRow(encoder_id=encoder_id, image_id=image.id, vector=data) for image, data in added)
     log_changes(session, encoder_id, [image.id for image, _ in added], ADDED)
@@ -61,7 +73,7 @@ def insert_images(
 
 
 def _stored(session: Session, contents: Iterable[str]) -> dict[str, StoredImage]:
-    """The stored files of these contents, as far as there are any."""
+    """The stored files of these contents, by content hash; contents without a file are left out."""
     query = select(ImageRow.sha256, ImageRow.file, ImageRow.file_sha256).where(ImageRow.file != "")
     found: dict[str, StoredImage] = {}
     for part in in_chunks(contents):

@@ -1,4 +1,4 @@
-"""The folder of an archive: what it is made of, and what is said where the disk refuses."""
+"""The folder of an archive: creating it, finding its catalog, and explaining errors of the disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOCK_FILES = {"writer.lock", "writer.txt"}
 
 
 def make_archive(path: Path, name: str, *, catalog: str = "", vectors: str = "") -> None:
-    """A new, empty archive in the folder `path`: wholly there, or not at all. Raises as `Archive.create` does."""
+    """Make a new, empty archive in the folder `path`, completely or not at all. Raises like `Archive.create`."""
     database = PostgresDatabase(catalog) if catalog else None
     new = ArchiveDescriptor(str(uuid.uuid4()), database.url if database else "", vectors)
     with explained(path):
@@ -35,7 +35,7 @@ def make_archive(path: Path, name: str, *, catalog: str = "", vectors: str = "")
         path.mkdir(parents=True, exist_ok=True)
         with WriterLock(path).hold():
             building = path / f"{DATABASE}.new"
-            # A creation that was cut short has left nothing but these.
+            # An interrupted creation leaves nothing but these.
             ours = {*LOCK_FILES, *(building.name + ending for ending in ("", "-wal", "-shm", "-journal"))}
             ours |= descriptors.leftovers(path)
             descriptor = ArchiveDescriptor.read(path / DESCRIPTOR_FILE)
@@ -59,7 +59,7 @@ def make_archive(path: Path, name: str, *, catalog: str = "", vectors: str = "")
 
 
 def catalog_of(path: Path, *, read_only: bool) -> tuple[Catalog, ArchiveDescriptor | None]:
-    """The catalog of the archive in the folder `path`, not yet looked into, and what the folder says of it.
+    """The catalog of the archive in the folder `path`, not read yet, and the folder's descriptor, where it has one.
 
     Raises:
         NotAnArchiveError: there is none.
@@ -74,7 +74,7 @@ def catalog_of(path: Path, *, read_only: bool) -> tuple[Catalog, ArchiveDescript
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into a `StorageError`."""
+    """Turn an `OSError` into a `StorageError` that says what to do."""
     try:
         yield
     except OSError as error:
@@ -96,8 +96,10 @@ def _build(path: Path, name: str, archive_uuid: str) -> None:
 
 
 def _build_on_server(folder: Path, database: PostgresDatabase, name: str, new: ArchiveDescriptor) -> None:
-    """The folder says which archive it is about to be, one transaction makes the catalog, and then the folder is it.
-    Whoever repeats a creation that was cut short in between finds its own archive in the database, and goes on."""
+    """Announce the archive in the folder, make the catalog in one transaction, then publish the descriptor.
+
+    A creation that was interrupted in between and is repeated finds its own archive in the database, and resumes.
+    """
     catalog = Catalog(database)
     try:
         with catalog.writer_lock(folder).hold():

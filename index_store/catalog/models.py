@@ -1,7 +1,8 @@
-"""The tables, as typed SQLAlchemy models. SQL is the truth; everything else in an archive is derived or named here.
+"""The tables, as typed SQLAlchemy models. They are authoritative; everything else in an archive is derived from them,
+or a file that they name.
 
-The tables are made by `migrations.py`, never by `create_all`: a test holds the two together.
-Text is never NULL: the empty string says "not given".
+The tables are made by `databases/migrations.py`, never by `create_all`; a test compares the two.
+Text is never NULL: the empty string means "not given".
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Annotated
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-# SQLite hands out the id of a deleted last row again unless told not to. An index that follows the log, and a result
-# somebody has noted down, must never meet another image under an old id.
+# By default SQLite reuses the id of a deleted last row. An index that follows the log, and a result that somebody has
+# noted down, must never get another image under an old id.
 NEVER_REUSED = {"sqlite_autoincrement": True}
 
 # 64 bits everywhere: SQLite's INTEGER has them, PostgreSQL's does not.
@@ -23,6 +24,8 @@ ADDED, REMOVED = "add", "remove"
 
 
 class Base(DeclarativeBase):
+    """Base of the models; maps Python types to column types."""
+
     type_annotation_map = {str: Text, dict[str, str]: JSON}  # noqa: RUF012  # SQLAlchemy's own protocol
 
 
@@ -35,11 +38,11 @@ class ArchiveRow(Base):
     name: Mapped[str]
     created: Mapped[str]
     active_encoder_id: Mapped[int | None] = mapped_column(ForeignKey("encoders.id"))
-    revision: Mapped[Number] = mapped_column(default=0, server_default="0")  # see revision.py
+    revision: Mapped[Number] = mapped_column(default=0, server_default="0")  # see `catalog.current_revision`
 
 
 class EncoderRow(Base):
-    """An encoder that embedded images of this archive. Several may be present, one answers searches."""
+    """An encoder that embedded images of this archive. There may be several; one answers searches."""
 
     __tablename__ = "encoders"
     __table_args__ = NEVER_REUSED
@@ -52,6 +55,8 @@ class EncoderRow(Base):
 
 
 class PatientRow(Base):
+    """A patient, with the key that the manifest gives."""
+
     __tablename__ = "patients"
     __table_args__ = NEVER_REUSED
 
@@ -130,11 +135,11 @@ class ReportEmbeddingRow(Base):
 
 
 class ChangeRow(Base):
-    """The change log: what every vector index follows. Written in the transaction of the change itself.
+    """The change log, which every vector index follows. Written in the transaction of the change itself.
 
-    `image_id` is no foreign key, since a removal outlives its image. `token` is a random number: an index that
-    remembers (sequence, token) notices when the catalog was restored from a backup and went on differently
-    from there.
+    `image_id` is no foreign key, since the entry of a removal outlives its image. `token` is a random number: an index
+    that remembers (sequence, token) notices when the catalog was restored from a backup and has a different history
+    since then.
     """
 
     __tablename__ = "changes"
@@ -148,11 +153,11 @@ class ChangeRow(Base):
 
 
 class OrphanFileRow(Base):
-    """A stored file that may lie on disk without a row that needs it.
+    """A stored file that may have no row that needs it (see `orphan_files`).
 
-    Noted, in a transaction of its own, before files are written, and in the transaction that removes their last
-    row; crossed out when all is well. What a killed process leaves is thus known by name: the next writer deletes
-    it without walking through the store.
+    Inserted in a transaction of its own before files are written, and in the transaction that removes their last row;
+    deleted when the files have rows, or are gone. So the files that a killed process leaves are known by name, and the
+    next writer deletes them without searching the store.
     """
 
     __tablename__ = "loose_files"

@@ -1,10 +1,10 @@
-"""Stored files that may have no row: noted before they can come to be, deleted as soon as it is safe.
+"""Orphaned files: stored files that may have no row. They are noted before they can exist, and deleted when safe.
 
-    add:     note names → write files → one transaction: rows, and names crossed out
-    remove:  one transaction: rows gone, and names noted → delete files → cross out
+    add:     note names → write files → one transaction: insert rows, clear names
+    remove:  one transaction: delete rows, note names → delete files → clear names
 
-Wherever a process is killed, the names of what it may have left behind are in the database, and `collect` (which
-every writer begins with) finishes the work. Needs the writer's lock.
+Wherever a process is killed, the names of the files that it may have left are in the database, and `collect`, with
+which every writer begins, deletes them. All functions need the writer's lock.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from index_store.files.image_store import ImageStore
 
 
 def note(session: Session, names: Collection[str]) -> None:
-    """These files may lie in the store without a row once this transaction is committed."""
-    clear(session, names)  # so that none is noted twice
+    """Note that these files may exist without a row once this transaction is committed."""
+    clear(session, names)  # none is noted twice
     if names:
         session.execute(insert(OrphanFileRow), [{"name": name} for name in names])
 
 
 def clear(session: Session, names: Collection[str]) -> None:
-    """These files have their row now, or are gone."""
+    """Remove the notes on these files: they have a row now, or are deleted."""
     for part in in_chunks(names):
         session.execute(delete(OrphanFileRow).where(OrphanFileRow.name.in_(part)))
 

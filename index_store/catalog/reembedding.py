@@ -1,9 +1,9 @@
-"""A second encoder's vectors, grown beside those that answer searches.
+"""Embed an archive with another encoder, beside the vectors that answer searches.
 
     register → vectors, batch by batch, each in one transaction with its log entries → activate, when none is missing
 
-What is missing is asked of the tables, so an interrupted run goes on where it stopped, images that were added
-meanwhile are seen, and those that were removed are gone. Nothing here changes what a search finds but `activate_whole`.
+What is missing is read from the tables, so that an interrupted run resumes where it stopped, and images that were added
+or removed meanwhile are respected. Only `activate_whole` changes the results of searches.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ def images_without_vector(session: Session, encoder_id: int, *, after: int, limi
 
 
 def put_vectors(session: Session, encoder_id: int, image_ids: Sequence[int], vectors: Vectors) -> int:
-    """Store the vectors of those images that are there and have none of this encoder; returns how many."""
+    """Store vectors, float32[len(image_ids), dim], of those images that exist and have none of this encoder.
+
+    Returns:
+        How many were stored.
+    """
     lacking: set[int] = set()
     has_one = select(EmbeddingRow.image_id).where(EmbeddingRow.encoder_id == encoder_id)
     for part in in_chunks(int(image_id) for image_id in image_ids):
@@ -60,7 +64,7 @@ def put_vectors(session: Session, encoder_id: int, image_ids: Sequence[int], vec
 
 
 def coverage(session: Session) -> tuple[EncoderCoverage, ...]:
-    """What each encoder has embedded, in the order of their registration."""
+    """How much each encoder has embedded, in the order of registration."""
     active = active_encoder(session)
     images = session.scalar(select(func.count()).select_from(ImageRow)) or 0
     with_images = CaseRow.id.in_(select(ImageRow.case_id))
@@ -79,7 +83,7 @@ def coverage(session: Session) -> tuple[EncoderCoverage, ...]:
 
 
 def activate_whole(session: Session, encoder: EncoderRow, *, without_reports: bool) -> None:
-    """Let this encoder answer searches, if it has embedded everything.
+    """Make this encoder the active one, if it has embedded everything.
 
     Raises:
         EncoderIncompleteError: images, or (unless `without_reports`) reports, have no vector of it.
@@ -97,9 +101,9 @@ def activate_whole(session: Session, encoder: EncoderRow, *, without_reports: bo
 
 
 def drop_vectors(session: Session, encoder_id: int) -> int:
-    """Delete all vectors of an encoder, of images and of reports, and write it to the log. Returns how many images'.
+    """Delete all image and report vectors of an encoder, and write it to the log. Returns how many images had one.
 
-    The encoder stays registered: the log still speaks of it.
+    The encoder stays registered, since the log refers to it.
     """
     ids = session.scalars(select(EmbeddingRow.image_id).where(EmbeddingRow.encoder_id == encoder_id)).all()
     log_changes(session, encoder_id, ids, REMOVED)

@@ -1,7 +1,7 @@
-"""Vectors of reports: kept by encoder and case beside the SHA-256 of the text that each was made of.
+"""Vectors of reports, by encoder and case, with the SHA-256 of the embedded text.
 
-A vector is current while the report is that text. One that is not is never given out; it stays until it is replaced
-or its case is removed. Blank reports have none.
+A vector is current while the report is that text. One that is not is never returned; it stays until it is replaced or
+its case is removed. Blank reports have none.
 """
 
 from __future__ import annotations
@@ -37,10 +37,14 @@ def without_vector(session: Session, encoder_id: int) -> list[StoredReport]:
 
 
 def put(session: Session, encoder_id: int, case_ids: Sequence[int], texts: Sequence[str], vectors: Vectors) -> int:
-    """Store the vectors of those cases whose report still is the text at hand; returns how many."""
-    now: dict[int, str] = {}
+    """Store vectors, float32[len(case_ids), dim], of those cases whose report still is the text in `texts`.
+
+    Returns:
+        How many were stored.
+    """
+    stored: dict[int, str] = {}
     for part in in_chunks(case_ids):
-        now.update(session.execute(select(CaseRow.id, CaseRow.report).where(CaseRow.id.in_(part))).all())
+        stored.update(session.execute(select(CaseRow.id, CaseRow.report).where(CaseRow.id.in_(part))).all())
     rows = {
         int(case_id): {
             "encoder_id": encoder_id,
@@ -49,7 +53,7 @@ def put(session: Session, encoder_id: int, case_ids: Sequence[int], texts: Seque
             "vector": vector.astype(VECTOR_TYPE, copy=False).tobytes(),
         }
         for case_id, text, vector in zip(case_ids, texts, vectors, strict=True)
-        if now.get(case_id) == text
+        if stored.get(case_id) == text
     }
     for part in in_chunks(rows):
         session.execute(

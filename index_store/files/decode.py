@@ -1,7 +1,7 @@
-"""Decoding an image that nobody vouched for: always to plain 8-bit RGB, or an `ImageProblem`.
+"""Decode images of unknown origin: always to plain 8-bit RGB, or an `ImageProblem`.
 
-The decoder is told which formats to try: some that Pillow knows start other programs (EPS runs Ghostscript),
-and none of those is a microscope's.
+Only the formats in `FORMATS` are tried: some that Pillow knows start other programs (EPS runs Ghostscript), and none of
+those comes from a microscope.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def read_source(source: Path | bytes | BinaryIO, *, max_bytes: int = MAX_BYTES, 
     """The bytes of an image file, read once and within a limit.
 
     Args:
-        follow_links: whether `source` may be a symbolic link: where a person named it, not where a record does.
+        follow_links: whether `source` may be a symbolic link: yes where a person named it, no where a record names it.
 
     Raises:
         ImageProblem: empty, too large, not a regular file (a folder, a pipe, a device, a link), or unreadable.
@@ -66,14 +66,17 @@ def decode_image(
     Of several frames or pages the first is read. Transparency is laid on white (a slide's background);
     16-bit values are scaled from their full range; colour profiles are not applied.
 
+    Returns:
+        An RGB image, uint8[height, width, 3].
+
     Raises:
         ImageProblem: not an image, damaged, cut short, or beyond the limits.
     """
     name = _name(source)
     data = read_source(source, max_bytes=max_bytes)
     try:
-        # Pillow only warns between 89 and 179 megapixels; our own limit is what holds. (`catch_warnings` is not
-        # thread-safe; the worst that can come of it is that this one warning stays ignored.)
+        # Pillow only warns between 89 and 179 megapixels; our own limit decides. (`catch_warnings` is not thread-safe;
+        # the worst result is that this one warning stays ignored.)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -84,7 +87,7 @@ def decode_image(
                     f"{name} has {width} × {height} pixels; the limit is {max_pixels / 1e6:.0f} megapixels. "
                     "Cut out fields and add those instead."
                 )
-            # Within coded data 0xFF is always followed by 0x00 or a restart, so that this marker is one.
+            # Within coded data 0xFF is always followed by 0x00 or a restart marker: these two bytes start a scan.
             if image.format == "JPEG" and data.count(b"\xff\xda") * width * height > MAX_SCANNED:
                 raise ImageProblem(f"{name} holds too many scans to be decoded. Export it again.")
             image.load()
@@ -103,7 +106,7 @@ def decode_image(
 
 
 def content_hash(source: Path | bytes, *, max_bytes: int = MAX_BYTES) -> str:
-    """SHA-256 (hex) of a file's bytes, undecoded: what "is this image already there?" is asked by.
+    """SHA-256 (hex) of a file's bytes, undecoded: by it an image is recognised as known.
 
     Raises:
         ImageProblem: larger than `max_bytes`, or not a regular file. OSError: it cannot be read.
@@ -117,8 +120,11 @@ def content_hash(source: Path | bytes, *, max_bytes: int = MAX_BYTES) -> str:
 
 
 def _open_file(path: Path, *, follow_links: bool = False) -> io.BufferedReader:
-    """Open a regular file for reading, and nothing else: looked at before, since to open a device can be to act; and
-    after, since what lies there may have changed in between. A named pipe would block for ever."""
+    """Open a regular file for reading, and nothing else.
+
+    Its type is checked before, since opening a device can have effects (and a named pipe would block for ever), and
+    after, since the file may have been replaced in between.
+    """
     refusal = ImageProblem(f"{path.name} is not a file (a folder or a device). Name an image file.")
     if not stat.S_ISREG((path.stat() if follow_links else path.lstat()).st_mode):
         if path.is_symlink() and not follow_links:
@@ -139,7 +145,7 @@ def _name(source: Path | bytes | BinaryIO) -> str:
 
 
 def _clean_rgb(image: Image.Image) -> Image.Image:
-    """RGB pixels in a new image, so that nothing but pixels comes along."""
+    """The RGB pixels in a new image, so that no metadata is copied."""
     if image.mode in _SIXTEEN_BIT or image.mode in ("I", "F"):
         image = _eight_bit(image)
     elif image.mode in _WITH_ALPHA or "transparency" in image.info:
@@ -152,8 +158,8 @@ def _clean_rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Grey values of 16 bits (or held as 32-bit numbers) as 8 bits: from the full range, never stretched to what
-    occurs, so that the same brightness stays the same across images."""
+    """Grey values of 16 bits (or held as 32-bit numbers) as 8 bits: scaled from the full range, never from the values
+    that occur, so that the same brightness stays the same across images."""
     values = np.asarray(image).astype(np.float64)
     top = 1.0 if image.mode == "F" else 65535.0
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:

@@ -1,7 +1,7 @@
 """Images on disk, each content once: `images/ab/abcdef….jpg`, named by the hash of the source's bytes.
 
-What is stored is the picture and nothing else: for a JPEG its own compressed picture data (see `jpeg.py`), for
-every other format, and every JPEG where that would not give the same pixels, a lossless PNG.
+Only pixels are stored: for a JPEG its own compressed data without metadata (see `jpeg_strip.py`); for every other
+format, and every JPEG where that would not give the same pixels, a lossless PNG.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """A picture as the store will keep it."""
+    """A file of the store before it is written."""
 
     stored: StoredImage
     data: bytes
 
 
 def encode_for_store(image: Image.Image, source: bytes, sha256: str) -> EncodedImage:
-    """The bytes that stand for `image` in the store.
+    """The bytes by which the store keeps `image`.
 
     Args:
-        image: what `source` decodes to: RGB, upright, without metadata.
+        image: `source` decoded: RGB, upright, without metadata.
         source: the file as it came.
         sha256: `content_hash(source)`; names the stored file.
     """
@@ -65,27 +65,29 @@ def _picture_of_jpeg(image: Image.Image, source: bytes) -> bytes | None:
     stripped = strip_jpeg(source)
     if stripped is None:
         return None
-    # Decoding it again is the proof: an orientation flag, a dropped colour hint or a crafted file shows here.
+    # Decoding the result proves it: an orientation flag, a dropped colour hint or a crafted file shows here.
     try:
-        again = decode_image(stripped)
+        decoded = decode_image(stripped)
     except ImageProblem:
         return None
-    same = again.size == image.size and ImageChops.difference(again, image).getbbox() is None
+    same = decoded.size == image.size and ImageChops.difference(decoded, image).getbbox() is None
     return stripped if same else None
 
 
 class ImageStore:
-    """The folder of stored images. Knows files; which of them are wanted is the catalog's business."""
+    """The folder of stored images. Which of its files are needed is known to the catalog only."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def path(self, name: str) -> Path:
-        """Where a stored file is. Names come from the database, which somebody else may have written: one that is none
-        of ours, and might lead out of the folder, is refused.
+        """The path of a stored file.
+
+        Names come from the database, which somebody else may have written: a name that this software never gives, and
+        that might lead out of the folder, is refused.
 
         Raises:
-            StorageError: it is no name of a stored file.
+            StorageError: not the name of a stored file.
         """
         if not _NAME.fullmatch(name):
             raise StorageError(
@@ -95,15 +97,15 @@ class ImageStore:
         return self._folder / name
 
     def names(self) -> list[str]:
-        """Every file there is, half-written ones included, in the order of their names."""
+        """The names of all files, half-written ones included, in alphabetical order."""
         return sorted(path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if path.is_file())
 
     def listed(self, name: str) -> Path:
-        """Where a file is that `names` gave, which may have any name: what lies there need not be ours."""
+        """The path of a file that `names` gave. Any name is accepted: others may have put files there."""
         return self._folder / name
 
     def sweep(self, names: Iterable[str]) -> None:
-        """Delete files that `names` gave; one that is gone already is fine."""
+        """Delete files that `names` gave; files that are gone already are ignored."""
         for name in names:
             path = self.listed(name)
             path.unlink(missing_ok=True)
@@ -111,10 +113,11 @@ class ImageStore:
                 _remove_if_empty(path.parent)
 
     def holds(self, name: str) -> bool:
+        """Whether the file is there."""
         return self.path(name).is_file()
 
     def write(self, images: Collection[EncodedImage]) -> None:
-        """Write all of them durably, each atomically. An `OSError` leaves some of them written."""
+        """Write all of them durably, each atomically. After an `OSError` some of them are written."""
         paths = {image.stored.name: self.path(image.stored.name) for image in images}
         new = {path.parent for path in paths.values() if not path.parent.is_dir()}
         for folder in new:
@@ -129,17 +132,17 @@ class ImageStore:
         def write(image: EncodedImage) -> None:
             write_durably(paths[image.stored.name], lambda file: file.write(image.data))
 
-        # Nearly all the time goes by waiting for the disk, which serves many such waits as fast as one.
+        # Nearly all of the time is spent waiting for the disk, which serves many requests as fast as one.
         with ThreadPoolExecutor(WRITERS) as pool:
             list(pool.map(write, images))
             list(pool.map(sync_folder, folders))
 
     def discard(self, names: Iterable[str]) -> None:
-        """Delete files, those half-written by a crash included; a file that is gone already is fine."""
+        """Delete files, and what a crash left half-written of them; files that are gone already are ignored."""
         for name in names:
             path = self.path(name)
-            for victim in (path, temporary_name(path)):
-                victim.unlink(missing_ok=True)
+            for file in (path, temporary_name(path)):
+                file.unlink(missing_ok=True)
             _remove_if_empty(path.parent)
 
 

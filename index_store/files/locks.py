@@ -19,7 +19,7 @@ from index_store.errors import ArchiveBusyError
 class WriterLock:
     """The right to change an archive, as a file: a `Lock` (see there) among the processes of one machine.
 
-    The operating system lets go of it when its holder dies, however it dies.
+    The operating system releases it when its holder dies, however it dies.
     """
 
     def __init__(self, folder: Path, *, name: str = "writer") -> None:
@@ -47,7 +47,7 @@ class WriterLock:
             ) from error
         try:
             if self._lock.lock_counter == 1:
-                # The name is a courtesy to whoever comes second: a full disk must not keep us from tidying up.
+                # The file only names the holder in others' messages: a full disk must not stop a writer.
                 with contextlib.suppress(OSError):
                     self._holder.write_text(", ".join((*signature(), _since())), "utf-8")
             yield
@@ -60,12 +60,12 @@ class WriterLock:
     def _who(self) -> str:
         try:
             return self._holder.read_text("utf-8") or "another process"
-        except OSError:  # between its taking the lock and signing, or after signing off
+        except OSError:  # between taking the lock and writing the file, or after deleting it
             return "another process"
 
 
 def signature() -> tuple[str, str]:
-    """Who writes, for whoever comes second: user and host, and the process."""
+    """User and host, and the process: how messages of others name this writer."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # no such account, as in some containers

@@ -1,8 +1,8 @@
-"""A backup of an archive at work: everything as it was at one moment, though others read and write meanwhile.
+"""Back up an archive in use: everything as it was at one moment, while others read and write.
 
-The database is copied first, at one moment (SQLite's online backup). The pictures it speaks of never change, so they
-can be copied after it, each with its checksum compared. Only a removal can take one away: then the database is copied
-anew, and the pictures that are there already stay.
+The database is copied first, as it is at one moment (SQLite's online backup). The stored pictures that it names never
+change, so they can be copied after it, each with its checksum compared. Only a removal can delete one: then the
+database is copied anew, and the pictures that were copied already stay.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from index_store.catalog.import_plan import Progress
 
 ROUNDS = 20
-"""How often to begin anew because a case was removed meanwhile; each round copies only what is new."""
+"""How often to begin anew because a case was removed meanwhile. Each round copies only what is new."""
 
 
 def back_up(
@@ -60,12 +60,12 @@ def back_up(
                     _refuse_damaged_database(session, path)
                     files = expected_files(session, ImageStore(path / "images"))
                     stored = [file for file in files if not file.in_place]
-                    place = {file.path: folder / IMAGES / file.path.relative_to(path / "images") for file in stored}
-                    damaged = copy_images(stored, folder / IMAGES, place, progress=progress)
+                    copies = {file.path: folder / IMAGES / file.path.relative_to(path / "images") for file in stored}
+                    damaged = copy_images(stored, folder / IMAGES, copies, progress=progress)
                     with catalog.reading() as now:
                         wanted = still_wanted(now, damaged)
                     if len(wanted) < len(damaged):
-                        continue  # removed meanwhile: what we hold is of a moment before
+                        continue  # removed meanwhile: the copied database is out of date
                     if damaged and not allow_damaged:
                         _refuse(damaged)
                     names = tuple(file.path.relative_to(path / "images").as_posix() for file in damaged)

@@ -1,10 +1,10 @@
-"""What a backup is on disk, and building a folder that is there whole, or under another name.
+"""The files of a backup, and building a folder that gets its name only when it is complete.
 
-    backup.json       what it is a backup of, its counts, the catalog's checksum; written last
+    backup.json       `BackupDescriptor`: the archive, its counts, the catalog's checksum; written last
     catalog.sqlite    the database as it was at one moment; holds the checksum of every picture
     images/           the stored pictures
 
-It is not named as an archive is, so that nobody opens, and thereby changes, a backup.
+Its files have other names than an archive's, so that nobody opens, and thereby changes, a backup.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 BACKUP_FILE, CATALOG, IMAGES = "backup.json", "catalog.sqlite", "images"
 UNFINISHED = "restoring"
-"""A file of this name says that the folder is not an archive yet."""
+"""A file of this name marks a folder that is not an archive yet."""
 FORMAT = 1
 _OURS = (BACKUP_FILE, CATALOG, IMAGES, UNFINISHED, DATABASE, "index")
-"""What the names in a folder that is being built begin with."""
+"""Prefixes of the names in a folder that is being built."""
 BUILDER = "builder"
 _LOCKS = {*LOCK_FILES, f"{BUILDER}.lock", f"{BUILDER}.txt"}
 COPIERS = 8
@@ -43,7 +43,7 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class BackupDescriptor:
-    """What a backup says of itself."""
+    """The description of a backup."""
 
     format: int
     archive: str
@@ -55,24 +55,24 @@ class BackupDescriptor:
     cases: int
     images: int
     files: int
-    """Stored pictures that are in it."""
+    """Stored pictures in the backup."""
     in_place: int
-    """Images outside the archive's folder; they are not in it."""
+    """Images outside the archive's folder, which are not in the backup."""
     damaged: tuple[str, ...]
-    """Stored pictures that were missing or altered when it was made; they are not in it."""
+    """Stored pictures that were missing or altered when it was made, and are not in the backup."""
     catalog_sha256: str
 
 
 def write_descriptor(folder: Path, descriptor: BackupDescriptor) -> None:
-    """Write it durably."""
+    """Write the description of a backup durably."""
     write_durably(folder / BACKUP_FILE, lambda file: file.write(json.dumps(asdict(descriptor), indent=1).encode()))
 
 
 def read_descriptor(folder: Path) -> BackupDescriptor:
-    """What the backup in `folder` says of itself.
+    """The description of the backup in `folder`.
 
     Raises:
-        BackupError: there is no (finished) backup, or one of a format that is not known.
+        BackupError: there is no finished backup, it is damaged, or it was made by a newer version.
     """
     try:
         values = json.loads((folder / BACKUP_FILE).read_text("utf-8"))
@@ -91,18 +91,18 @@ def read_descriptor(folder: Path) -> BackupDescriptor:
 def built(target: Path) -> Iterator[Path]:
     """A folder beside `target` to build in; it becomes `target` at the end of the block, whole and durable.
 
-    Interrupted, it stays as `target`.partial, and the next attempt goes on in it: the pictures that lie there stay, all
-    else is begun anew. One attempt at a time.
+    Interrupted, it stays as `target`.partial, and the next attempt resumes in it: the pictures that were copied stay,
+    all else is begun anew. One attempt at a time.
 
     Raises:
-        BackupError: `target` holds something, or the folder beside it holds what is not ours.
-        ArchiveBusyError: another attempt is at work; names it.
+        BackupError: `target` is not empty, or the folder beside it holds other files.
+        ArchiveBusyError: another attempt is in progress; names its process.
     """
     target = target.absolute()
     building = target.with_name(f"{target.name}.partial")
     _refuse_filled(target)
     building.mkdir(parents=True, exist_ok=True)
-    # Not the writer's lock: the archive that is built in there is written under that.
+    # Another lock than the writer's, under which the archive in this folder is written.
     with WriterLock(building, name=BUILDER).hold():
         _refuse_filled(target)
         left = [entry for entry in building.iterdir() if entry.name not in _LOCKS]
@@ -117,16 +117,23 @@ def built(target: Path) -> Iterator[Path]:
             (building / name).unlink(missing_ok=True)
         sync_folder(building)
         if target.exists():
-            target.rmdir()  # it was empty; where it no longer is, this refuses
+            target.rmdir()  # it was empty; this fails where it no longer is
         building.replace(target)
         sync_folder(target.parent)
 
 
 def copy_verified(source: Path, target: Path, sha256: str) -> bool:
-    """Copy a file if its content has this checksum; False, and no copy, where it has not. What is there already, with
-    the right content, stays. An `OSError` of reading says that the file is not there."""
-    with contextlib.suppress(OSError), target.open("rb") as there:
-        if hashlib.file_digest(there, "sha256").hexdigest() == sha256:
+    """Copy a file if its content has this SHA-256 (hex). A target that has the right content already stays.
+
+    Returns:
+        Whether `target` has the content; if not, there is no new copy.
+
+    Raises:
+        FileNotFoundError: there is no `source`.
+        OSError: the disk refuses.
+    """
+    with contextlib.suppress(OSError), target.open("rb") as existing:
+        if hashlib.file_digest(existing, "sha256").hexdigest() == sha256:
             return True
     with source.open("rb") as original:
 
@@ -146,15 +153,22 @@ def copy_verified(source: Path, target: Path, sha256: str) -> bool:
 
 
 def copy_images(
-    files: Iterable[Expected], target: Path, place: dict[Path, Path], *, progress: Progress | None
+    files: Iterable[Expected], target: Path, copies: dict[Path, Path], *, progress: Progress | None
 ) -> list[Expected]:
-    """Copy stored pictures to their `place` under `target`, durably; returns those that are missing or altered.
+    """Copy stored pictures durably; other files under `target`, of an attempt before, are deleted.
 
-    What lies under `target` beside them, of an attempt before, is deleted.
+    Args:
+        files: the pictures.
+        target: the folder of the copies.
+        copies: for the path of each picture that of its copy, under `target`.
+        progress: called with how many pictures were copied, and of how many.
+
+    Returns:
+        The pictures that are missing or altered; they have no copy.
     """
     wanted = list(files)
     target.mkdir(exist_ok=True)
-    needed = {place[file.path] for file in wanted}
+    needed = {copies[file.path] for file in wanted}
     for old in [path for path in target.rglob("*") if path.is_file() and path not in needed]:
         old.unlink()
     folders = {path.parent for path in needed}
@@ -163,7 +177,7 @@ def copy_images(
 
     def copy(file: Expected) -> bool:
         try:
-            return copy_verified(file.path, place[file.path], file.sha256)
+            return copy_verified(file.path, copies[file.path], file.sha256)
         except FileNotFoundError:
             return False
 
@@ -172,7 +186,7 @@ def copy_images(
         for done, (file, sound) in enumerate(zip(wanted, pool.map(copy, wanted), strict=True), start=1):
             if not sound:
                 damaged.append(file)
-                place[file.path].unlink(missing_ok=True)
+                copies[file.path].unlink(missing_ok=True)
             if progress is not None:
                 progress(done, len(wanted))
         list(pool.map(sync_folder, [*folders, target]))
@@ -180,7 +194,7 @@ def copy_images(
 
 
 def refuse_within(inner: Path, outer: Path) -> None:
-    """Raise `BackupError` where one of the two folders lies in the other."""
+    """Raise `BackupError` where one of the two folders lies within the other."""
     first, second = inner.resolve(), outer.resolve()
     if first == second or first.is_relative_to(second) or second.is_relative_to(first):
         raise BackupError(f"{inner} and {outer} lie within each other. Name a folder elsewhere, best on another disk.")

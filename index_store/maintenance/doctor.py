@@ -1,8 +1,7 @@
-"""Examining an archive: the records with each other, with the log, with the index, and with the files.
+"""Examine an archive: the records among themselves, and against the log, the index and the files.
 
-Examining changes nothing. Repairing puts right what can be put right without deciding anything: what is derived is
-made anew, what belongs to nothing is deleted, and afterwards all is examined once more. What is missing stays missing,
-and is named.
+Examining changes nothing. Repairing corrects only what needs no decision: derived data are made anew, orphaned data are
+deleted, and all is examined once more. What is missing is only reported.
 """
 
 from __future__ import annotations
@@ -32,54 +31,52 @@ if TYPE_CHECKING:
 
 
 class Doctor:
-    """Examines one archive."""
+    """Examines, and repairs, one archive."""
 
     def __init__(self, path: Path, catalog: Catalog, store: ImageStore, index: VectorSearch) -> None:
         self._path = path
         self._catalog = catalog
         self._store = store
         self._index = index
-        self._told = 0
+        self._reported_notes = 0
 
     def examine(self, *, checksums: bool, recalled: int, repair: bool, progress: Progress | None) -> Examination:
         """See `Archive.examine`. Repairing needs the writer's lock."""
-        files, tested, found = self._look(checksums=checksums, recalled=recalled, progress=progress)
-        findings = [one.finding for one in found]
-        if repair and any(one.repair for one in found):
-            for one in found:
-                if one.repair is not None:
-                    one.repair()
-            self._told = len(self._index.notes)  # that a repair rebuilt the index is no finding
-            # What was put right is what a second look does not find. No repair changes a file's content.
-            _, tested, after = self._look(checksums=False, recalled=recalled, progress=None)
-            left = {(one.finding.check, one.finding.what) for one in after}
+        files, tested, diagnoses = self._check(checksums=checksums, recalled=recalled, progress=progress)
+        findings = [diagnosis.finding for diagnosis in diagnoses]
+        if repair and any(diagnosis.repair for diagnosis in diagnoses):
+            for diagnosis in diagnoses:
+                if diagnosis.repair is not None:
+                    diagnosis.repair()
+            self._reported_notes = len(self._index.notes)  # a rebuild by a repair is no finding
+            # Repaired is what a second examination does not find. No repair changes a file's content.
+            _, tested, remaining = self._check(checksums=False, recalled=recalled, progress=None)
+            left = {_identity(diagnosis.finding) for diagnosis in remaining}
             findings = [
-                dataclasses.replace(one.finding, repaired=(one.finding.check, one.finding.what) not in left)
-                if one.repair is not None
-                else one.finding
-                for one in found
+                dataclasses.replace(finding, repaired=repair is not None and _identity(finding) not in left)
+                for finding, repair in ((diagnosis.finding, diagnosis.repair) for diagnosis in diagnoses)
             ]
-            said = {(finding.check, finding.what) for finding in findings}
-            findings += [one.finding for one in after if (one.finding.check, one.finding.what) not in said]
+            known = {_identity(finding) for finding in findings}
+            findings += [diagnosis.finding for diagnosis in remaining if _identity(diagnosis.finding) not in known]
         return self._summary(files, checksums, tested, findings)
 
-    def _look(self, *, checksums: bool, recalled: int, progress: Progress | None) -> tuple[int, int, list[Diagnosis]]:
+    def _check(self, *, checksums: bool, recalled: int, progress: Progress | None) -> tuple[int, int, list[Diagnosis]]:
         with self._catalog.reading() as session:
             found = check_database(session)
             found += check_vectors(session, self._catalog)
             found += check_log(session, self._catalog)
             found += check_records(session, self._catalog)
             found += check_index_folder(session, self._path / "index")
-        self._index.close()  # what was saved is what is to be examined, not what this process made of it
+        self._index.close()  # examine the saved index, not the state of this process
         tested = 0
         try:
-            tested, of_index = check_index(self._index, recalled=recalled, told=self._told)
-            found += of_index
+            tested, found_in_index = check_index(self._index, recalled=recalled, reported=self._reported_notes)
+            found += found_in_index
         except (StorageError, ArchiveBusyError) as error:  # vectors are damaged, a server is away, a writer at work
             found += diagnosis("index", "the index could not be examined", [error], "Repair what was found first.")
-        self._told = len(self._index.notes)
-        files, of_files = check_files(self._catalog, self._store, checksums=checksums, progress=progress)
-        return files, tested, found + of_files
+        self._reported_notes = len(self._index.notes)
+        files, found_in_files = check_files(self._catalog, self._store, checksums=checksums, progress=progress)
+        return files, tested, found + found_in_files
 
     def _summary(self, files: int, checksums: bool, tested: int, findings: list[Finding]) -> Examination:
         with self._catalog.reading() as session:
@@ -100,3 +97,8 @@ class Doctor:
                 log_sequence=log_head(session).sequence,
                 findings=tuple(findings),
             )
+
+
+def _identity(finding: Finding) -> tuple[str, str]:
+    """By which a finding is recognised in a second examination."""
+    return finding.check, finding.what

@@ -1,4 +1,4 @@
-"""Whether the image files are those that the records speak of: none missing, none altered, none left over."""
+"""Check whether the image files are those of the records: none missing, none altered, none orphaned."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def expected_files(session: Session, store: ImageStore) -> list[Expected]:
 def unsound(
     files: Sequence[Expected], *, checksums: bool, progress: Progress | None = None
 ) -> tuple[list[Expected], list[Expected]]:
-    """Those files that are missing (or cannot be read), and those whose content is not what was stored."""
+    """The files that are missing (or cannot be read), and those whose content is not what was stored."""
 
     def state(file: Expected) -> str:
         try:
@@ -87,9 +87,11 @@ def unsound(
 def check_files(
     catalog: Catalog, store: ImageStore, *, checksums: bool, progress: Progress | None
 ) -> tuple[int, list[Diagnosis]]:
-    """How many files images need, and what is wrong. Others may add and remove meanwhile: what they have noted, or
-    taken away, is no finding."""
-    on_disk = store.names()  # first: whatever lies there now has a row, or a note, by the time that we ask for them
+    """How many files the images need, and what is wrong.
+
+    Other processes may add and remove images meanwhile: files that they have noted, or deleted, are no findings.
+    """
+    on_disk = store.names()  # before the records are read, so that each of these files has a row or a note by then
     with catalog.reading() as session:
         files = expected_files(session, store)
         noted = set(session.scalars(select(OrphanFileRow.name)))
@@ -97,10 +99,10 @@ def check_files(
     with catalog.reading() as session:
         missing, altered = still_wanted(session, missing), still_wanted(session, altered)
     needed = {file.path for file in files if not file.in_place}
-    spare = [name for name in on_disk if store.listed(name) not in needed and store.listed(name).is_file()]
+    unneeded = [name for name in on_disk if store.listed(name) not in needed and store.listed(name).is_file()]
     known = noted | {temporary_name(Path(name)).as_posix() for name in noted}
-    left = [name for name in spare if name not in known]
-    waiting = [name for name in spare if name in known]
+    left = [name for name in unneeded if name not in known]
+    waiting = [name for name in unneeded if name in known]
     stored = "Copy them from a backup (`coin show CASE` names the files), or remove their cases."
     outside = "Put the files back where they were, or add the manifest again with the folder where they are now."
     return len(files), [
@@ -128,7 +130,7 @@ def check_files(
 
 
 def check_index_folder(session: Session, folder: Path) -> list[Diagnosis]:
-    """Index files of encoders that have no vectors here."""
+    """Check for index files of encoders that have no vectors here."""
     used = EncoderRow.id.in_(select(EmbeddingRow.encoder_id)) | EncoderRow.id.in_(select(ArchiveRow.active_encoder_id))
     known = {index_stem(fingerprint) for fingerprint in session.scalars(select(EncoderRow.fingerprint).where(used))}
     left = []
@@ -147,11 +149,11 @@ def check_index_folder(session: Session, folder: Path) -> list[Diagnosis]:
 
 
 def still_wanted(session: Session, files: Sequence[Expected]) -> list[Expected]:
-    """Those whose image was not removed meanwhile."""
-    there: set[int] = set()
+    """Those of the files whose image was not removed meanwhile."""
+    existing: set[int] = set()
     for part in in_chunks(file.image_id for file in files):
-        there.update(session.scalars(select(ImageRow.id).where(ImageRow.id.in_(part))))
-    return [file for file in files if file.image_id in there]
+        existing.update(session.scalars(select(ImageRow.id).where(ImageRow.id.in_(part))))
+    return [file for file in files if file.image_id in existing]
 
 
 def _unlink(paths: Iterable[Path]) -> None:

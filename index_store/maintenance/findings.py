@@ -1,20 +1,21 @@
-"""What an examination of an archive finds, and what may be done about it."""
+"""Findings of an examination of an archive, and their repair."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from index_store.records import EncoderCoverage
 
 EXAMPLES = 5
-"""How many of what was found are named."""
+"""The number of examples that a finding names."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be. Names cases and images, never what a report says."""
+    """A problem of an archive. It names cases and images, and never repeats a report."""
 
     check: str
     """Which check found it: "database", "records", "vectors", "log", "index" or "files"."""
@@ -23,9 +24,9 @@ class Finding:
     advice: str
     examples: tuple[str, ...] = ()
     harmless: bool = False
-    """Nothing is lost and no answer is wrong; worth knowing all the same."""
+    """Whether nothing is lost and no result is wrong."""
     repaired: bool = False
-    """Whether it was put right, and the same check finds it no more."""
+    """Whether it was repaired, and the same check does not find it any more."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +42,23 @@ class Examination:
     images: int
     encoders: tuple[EncoderCoverage, ...]
     files: int
-    """Image files that were looked for."""
+    """Image files that were checked."""
     checksums: bool
-    """Whether their content was compared, too."""
+    """Whether their checksums were compared, too."""
     recalled: int
-    """Stored vectors that were searched for, to see whether each finds itself."""
+    """Stored vectors that were searched for; each must be its own best hit."""
     log_sequence: int
     findings: tuple[Finding, ...]
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing is left that is not harmless."""
+        """Whether all findings are harmless or repaired."""
         return all(finding.harmless or finding.repaired for finding in self.findings)
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A finding with the way to put it right; `repair` needs the writer's lock, and is None where a person must act."""
+    """A finding with its repair, which needs the writer's lock and is None where a person must act."""
 
     finding: Finding
     repair: Callable[[], object] | None = None
@@ -66,19 +67,19 @@ class Diagnosis:
 def diagnosis(
     check: str,
     what: str,
-    concerned: Sequence[object],
+    affected: Sequence[object],
     advice: str,
     *,
     repair: Callable[[], object] | None = None,
     harmless: bool = False,
 ) -> list[Diagnosis]:
-    """One `Diagnosis` about those concerned; none where nobody is."""
-    if not concerned:
+    """A list of one `Diagnosis`, or an empty list where nothing is affected. Arguments as of `Finding`."""
+    if not affected:
         return []
-    finding = Finding(check, what, len(concerned), advice, named(concerned), harmless)
+    finding = Finding(check, what, len(affected), advice, named(affected), harmless)
     return [Diagnosis(finding, repair)]
 
 
-def named(concerned: Iterable[object]) -> tuple[str, ...]:
-    """The first few, by name."""
-    return tuple(str(one) for one, _ in zip(concerned, range(EXAMPLES), strict=False))
+def named(affected: Iterable[object]) -> tuple[str, ...]:
+    """The first `EXAMPLES`, as text."""
+    return tuple(map(str, islice(affected, EXAMPLES)))

@@ -1,4 +1,4 @@
-"""Whether the vector index holds what the records hold, and finds it. Asks nothing of an engine but `VectorIndex`."""
+"""Check whether the vector index holds the vectors of the records, and finds them. Works with every `VectorIndex`."""
 
 from __future__ import annotations
 
@@ -15,25 +15,31 @@ from index_store.search.protocols import REBUILT_NOTE, VectorSearch
 from index_store.vectors import Ids, Selection, VectorIndex, Vectors
 
 RECALLED = 10_000
-"""Stored vectors that are searched for at most, evenly drawn: 1e4 among 1e4 take seconds, 1e5 among 1e5 minutes."""
+"""The most stored vectors that are searched for, evenly sampled: 1e4 among 1e4 take seconds, 1e5 among 1e5 minutes."""
 BATCH = 256
 SAME = 1e-4
-"""How far a score may be from the product of the stored vectors: an index that keeps half precision is off by less."""
+"""Tolerance of a score against the product of the stored vectors: half precision deviates less."""
 
 SAVED = "Nothing was lost: the records are the truth. With --repair it is saved; if it comes again, check the disk."
 REBUILT = "With --repair the index is made anew from the records. Report this."
 
 
-def check_index(index: VectorSearch, *, recalled: int, told: int) -> tuple[int, list[Diagnosis]]:
-    """How many vectors were searched for, and what is wrong with the index.
+def check_index(index: VectorSearch, *, recalled: int, reported: int) -> tuple[int, list[Diagnosis]]:
+    """Check the index of the active encoder.
 
-    `told`: of the notes on the index, how many were reported before.
+    Args:
+        index: the index.
+        recalled: the most stored vectors to search for.
+        reported: how many of the notes on the index were reported before.
+
+    Returns:
+        How many vectors were searched for, and what is wrong.
     """
     with index.synced() as held:
         if held is None:
             return 0, []
         session, encoder, synced = held
-        anew = [note for note in index.notes[told:] if note.startswith(REBUILT_NOTE)]
+        anew = [note for note in index.notes[reported:] if note.startswith(REBUILT_NOTE)]
         found = diagnosis(
             "index", "the saved vector index did not fit and was made anew", anew, SAVED, repair=index.save
         )
@@ -66,7 +72,7 @@ def _stored_ids(session: Session, encoder: EncoderRow) -> Ids:
 
 
 def _strays(index: VectorIndex, stored: Ids, dim: int) -> list[str]:
-    """Images that the index finds among all but the stored ones."""
+    """Images that the index finds when all stored ones are excluded."""
     query = np.zeros((1, dim), dtype=np.float32)
     query[0, 0] = 1.0
     (found,) = index.search(query, 1, selection=Selection(stored, excluding=True))
@@ -74,26 +80,25 @@ def _strays(index: VectorIndex, stored: Ids, dim: int) -> list[str]:
 
 
 def _not_found(session: Session, index: VectorIndex, encoder: EncoderRow, sample: Ids) -> list[int]:
-    """Those of the sample that a search for their own vector does not bring, with the right score."""
+    """Those of the sample that a search for their own vector does not return with the right score."""
     lost: list[int] = []
     for start in range(0, len(sample), BATCH):
         ids, vectors = stored_vectors(session, encoder.id, sample[start : start + BATCH], encoder.dim)
         own = (vectors.astype(np.float64) ** 2).sum(axis=1)
         for i, ranking in enumerate(index.search(vectors, 1)):
             first = ranking[0] if ranking else (-1, -np.inf)
-            if (
-                first[0] != ids[i]
-            ):  # another image's vector is as near, or nearer by being a little longer: is it there?
+            if first[0] != ids[i]:
+                # Another image's vector may be equal, or a little longer: then look for this image only.
                 if first[1] < own[i] - SAME:
                     lost.append(int(ids[i]))
                     continue
-                first = _alone(index, vectors[i : i + 1], int(ids[i]))
+                first = _score_of(index, vectors[i : i + 1], int(ids[i]))
             if first[0] != ids[i] or abs(first[1] - own[i]) > SAME:
                 lost.append(int(ids[i]))
     return lost
 
 
-def _alone(index: VectorIndex, vector: Vectors, image_id: int) -> tuple[int, float]:
+def _score_of(index: VectorIndex, vector: Vectors, image_id: int) -> tuple[int, float]:
     (ranking,) = index.search(vector, 1, selection=Selection(np.array([image_id], dtype=np.int64)))
     return ranking[0] if ranking else (-1, -np.inf)
 

@@ -1,4 +1,4 @@
-"""Whether the tables agree with each other and with the change log."""
+"""Check whether the tables agree with each other and with the change log."""
 
 from __future__ import annotations
 
@@ -37,34 +37,36 @@ EMBED = "Embed them with the archive's encoder (`coin reembed`)."
 
 
 def check_database(session: Session) -> list[Diagnosis]:
-    """The database file itself, as far as its engine can tell."""
+    """Check the database file by its engine's own means."""
     if session.get_bind().dialect.name != "sqlite":
-        return []  # a server looks after its own pages
-    said = [row[0] for row in session.execute(text("PRAGMA integrity_check"))]
-    broken = [] if said == ["ok"] else said
+        return []  # a server checks its own pages
+    reported = [row[0] for row in session.execute(text("PRAGMA integrity_check"))]
+    broken = [] if reported == ["ok"] else reported
     dangling = [f"{row[0]} row {row[1]}" for row in session.execute(text("PRAGMA foreign_key_check"))]
     found = diagnosis("database", "the database file is damaged", broken, RESTORE)
     return found + diagnosis("database", "rows refer to others that are not there", dangling, RESTORE)
 
 
 def check_records(session: Session, catalog: Catalog) -> list[Diagnosis]:
-    """Patients, cases and images that hang in the air, and images no search finds for want of a vector."""
-    alone = session.scalars(select(CaseRow.key).where(CaseRow.id.not_in(select(ImageRow.case_id)))).all()
+    """Check for patients without cases, cases without images, and images and reports without a vector."""
+    without_image = session.scalars(select(CaseRow.key).where(CaseRow.id.not_in(select(ImageRow.case_id)))).all()
     idle = session.scalars(select(PatientRow.id).where(PatientRow.id.not_in(select(CaseRow.patient_id)))).all()
-    found = diagnosis("records", "cases have no image, so nothing finds them", alone, "Remove them (`coin remove`).")
+    found = diagnosis(
+        "records", "cases have no image, so nothing finds them", without_image, "Remove them (`coin remove`)."
+    )
     found += diagnosis(
         "records",
         "patients have no case left",
         [f"patient number {patient_id}" for patient_id in idle],
         "They are taken out with --repair.",
-        repair=partial(_forget, catalog, idle),
+        repair=partial(_delete_patients, catalog, idle),
     )
     encoder = active_encoder(session)
     if encoder is None:
         images = session.scalars(select(ImageRow.id)).all()
         return found + diagnosis("records", "images are there, but no encoder answers searches", images, EMBED)
     of_encoder = and_(EmbeddingRow.image_id == ImageRow.id, EmbeddingRow.encoder_id == encoder.id)
-    unseen = session.execute(
+    without_vector = session.execute(
         select(CaseRow.key, ImageRow.id)
         .join(CaseRow, CaseRow.id == ImageRow.case_id)
         .outerjoin(EmbeddingRow, of_encoder)
@@ -72,20 +74,20 @@ def check_records(session: Session, catalog: Catalog) -> list[Diagnosis]:
         .order_by(ImageRow.id)
     ).all()
     found += diagnosis(
-        "records", "images have no vector, so no search finds them", [image_name(*row) for row in unseen], EMBED
+        "records", "images have no vector, so no search finds them", [image_name(*row) for row in without_vector], EMBED
     )
-    wordless = report_vectors.without_vector(session, encoder.id)
+    outdated = report_vectors.without_vector(session, encoder.id)
     return found + diagnosis(
         "records",
         "reports have no vector of their present text, and are found by their words alone",
-        [f"case {report.case_key}" for report in wordless],
+        [f"case {report.case_key}" for report in outdated],
         EMBED,
         harmless=True,
     )
 
 
 def check_vectors(session: Session, catalog: Catalog) -> list[Diagnosis]:
-    """Stored vectors that are none, or that belong to nothing."""
+    """Check for stored vectors that are damaged, or that belong to no image or case."""
     dims = {encoder.id: encoder.dim for encoder in session.scalars(select(EncoderRow))}
     bad = [pair for part in _blocks(session, _all_vectors(EmbeddingRow.image_id)) for pair in _unusable(part, dims)]
     bad_reports = [
@@ -101,39 +103,39 @@ def check_vectors(session: Session, catalog: Catalog) -> list[Diagnosis]:
             ReportEmbeddingRow.case_id.not_in(select(CaseRow.id))
         ),
     )
-    again = "With --repair they are deleted; `coin reembed` then makes them anew."
-    gone = "With --repair they are deleted."
-    of_images, of_reports = partial(_drop_vectors, catalog), partial(_drop_report_vectors, catalog)
+    make_anew = "With --repair they are deleted; `coin reembed` then makes them anew."
+    deleted = "With --repair they are deleted."
+    drop_images, drop_reports = partial(_drop_vectors, catalog), partial(_drop_report_vectors, catalog)
     return [
         *diagnosis(
             "vectors",
             "image vectors are damaged (length, NaN)",
             _named("image", bad),
-            again,
-            repair=partial(of_images, bad),
+            make_anew,
+            repair=partial(drop_images, bad),
         ),
         *diagnosis(
             "vectors",
             "report vectors are damaged (length, NaN)",
             _named("case number", bad_reports),
-            again,
-            repair=partial(of_reports, bad_reports),
+            make_anew,
+            repair=partial(drop_reports, bad_reports),
         ),
         *diagnosis(
-            "vectors", "vectors belong to no image", _named("image", lost), gone, repair=partial(of_images, lost)
+            "vectors", "vectors belong to no image", _named("image", lost), deleted, repair=partial(drop_images, lost)
         ),
         *diagnosis(
             "vectors",
             "report vectors belong to no case",
             _named("case number", lost_reports),
-            gone,
-            repair=partial(of_reports, lost_reports),
+            deleted,
+            repair=partial(drop_reports, lost_reports),
         ),
     ]
 
 
 def check_log(session: Session, catalog: Catalog) -> list[Diagnosis]:
-    """Whether the vectors are those that the change log adds up to."""
+    """Check whether the stored vectors are those that result from the change log."""
     unlogged, unstored = _log_gaps(session)
     advice = "With --repair the log is completed from the records; indexes follow it."
     return [
@@ -155,7 +157,7 @@ def check_log(session: Session, catalog: Catalog) -> list[Diagnosis]:
 
 
 def _log_gaps(session: Session) -> tuple[list[Pair], list[Pair]]:
-    """Vectors that are stored and not in the log, and those in the log that are not stored."""
+    """Vectors that are stored but not in the log, and vectors that are in the log but not stored."""
     newest = select(func.max(ChangeRow.sequence)).group_by(ChangeRow.encoder_id, ChangeRow.image_id)
     last = select(ChangeRow).where(ChangeRow.sequence.in_(newest)).subquery()
     same = and_(last.c.encoder_id == EmbeddingRow.encoder_id, last.c.image_id == EmbeddingRow.image_id)
@@ -175,7 +177,7 @@ def _log_gaps(session: Session) -> tuple[list[Pair], list[Pair]]:
 
 
 def image_name(case_key: str, image_id: int) -> str:
-    """How a person finds an image again."""
+    """How a finding names an image."""
     return f"case {case_key}, image {image_id}"
 
 
@@ -197,7 +199,7 @@ def _blocks(session: Session, query: Select[*tuple[Any, ...]]) -> Iterator[Seque
 
 
 def _unusable(rows: Sequence[Row[*tuple[Any, ...]]], dims: dict[int, int]) -> list[Pair]:
-    """Those whose vector is not of its encoder's length, not finite, or not of length 1."""
+    """Those whose vector has the wrong size, is not finite, or is not of length 1."""
     bad = []
     for encoder_id, number, data in rows:
         if len(data) != VECTOR_TYPE.itemsize * dims.get(encoder_id, 0):
@@ -230,14 +232,14 @@ def _drop_report_vectors(catalog: Catalog, pairs: Sequence[Pair]) -> None:
 
 def _complete_log(catalog: Catalog) -> None:
     with catalog.writing() as session:
-        # Asked anew: repairs before this one have written to the log themselves.
+        # Queried anew: repairs before this one have written to the log themselves.
         for pairs, operation in zip(_log_gaps(session), (ADDED, REMOVED), strict=True):
             for encoder_id, image_ids in _by_encoder(pairs).items():
                 log_changes(session, encoder_id, image_ids, operation)
         advance_revision(session)
 
 
-def _forget(catalog: Catalog, patient_ids: Sequence[int]) -> None:
+def _delete_patients(catalog: Catalog, patient_ids: Sequence[int]) -> None:
     with catalog.writing() as session:
         for part in in_chunks(patient_ids):
             session.execute(delete(PatientRow).where(PatientRow.id.in_(part)))

@@ -1,4 +1,4 @@
-"""An archive out of a backup: copied, verified, and only then there."""
+"""Restore an archive from a backup: it gets its name only when it is copied and verified."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Restoration:
-    """What was restored."""
+    """A restored archive."""
 
     path: Path
     card: BackupDescriptor
+    """The description of the backup."""
     examination: Examination
-    """Of the archive, before it was given its name."""
+    """The examination of the restored archive."""
 
 
 def restore(
@@ -50,7 +51,15 @@ def restore(
     allow_damaged: bool,
     progress: Progress | None,
 ) -> Restoration:
-    """See `Archive.restore`; `examine` makes the index of the archive in a folder and examines it."""
+    """See `Archive.restore`.
+
+    Args:
+        backup: the backup's folder.
+        target: the new folder.
+        examine: makes the index of the archive in a folder, and examines it.
+        allow_damaged: restore what is intact.
+        progress: called with how many pictures were copied, and of how many.
+    """
     descriptor = read_descriptor(backup)
     refuse_newer(descriptor.schema_version, f"The archive in the backup {backup}")
     refuse_within(target, backup)
@@ -97,11 +106,11 @@ def _copy_images(backup: Path, folder: Path, descriptor: BackupDescriptor, progr
     try:
         with catalog.reading() as session:
             files = [f for f in expected_files(session, ImageStore(backup / IMAGES)) if not f.in_place]
-            there = counts(session)
+            counted = counts(session)
     finally:
         catalog.close()
-    if there != (descriptor.patients, descriptor.cases, descriptor.images):
+    if counted != (descriptor.patients, descriptor.cases, descriptor.images):
         raise BackupError(f"The backup {backup} does not hold what it says it does. Use another backup.")
-    place = {file.path: folder / IMAGES / file.path.relative_to(backup / IMAGES) for file in files}
-    damaged = copy_images(files, folder / IMAGES, place, progress=progress)
+    copies = {file.path: folder / IMAGES / file.path.relative_to(backup / IMAGES) for file in files}
+    damaged = copy_images(files, folder / IMAGES, copies, progress=progress)
     return [file.path.relative_to(backup / IMAGES).as_posix() for file in damaged]

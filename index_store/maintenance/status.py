@@ -1,4 +1,4 @@
-"""An archive in figures."""
+"""The status of an archive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from index_store.search.protocols import SyncedIndex
 
 
 def counts(session: Session) -> tuple[int, int, int]:
-    """Patients, cases, images."""
+    """The numbers of patients, cases and images."""
     patients, cases, images = (
         session.scalar(select(func.count()).select_from(table)) or 0 for table in (PatientRow, CaseRow, ImageRow)
     )
@@ -32,8 +32,7 @@ def status_of(
     synced: SyncedIndex | None,
     notes: Sequence[str],
 ) -> ArchiveStatus:
-    """The figures as `session` sees them; `synced` is None where there is no encoder yet."""
-
+    """The status as `session` sees the archive; `synced` is None where there is no encoder yet."""
     archive = session.scalars(select(ArchiveRow)).one()
     encoder = active_encoder(session)
     patients, cases, images = counts(session)

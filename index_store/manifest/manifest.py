@@ -1,14 +1,14 @@
-"""A manifest: which images there are, to which case and patient they belong, and what the reports say.
+"""Read a manifest: a table of images with their cases, patients and reports.
 
 Columns (see `COLUMNS`): `image` and `report` are required.
 
-- `image` is a path below the manifest's folder (or the folder given as `images`); one that leads out is refused.
+- `image` is a path below the manifest's folder (or the folder given as `images`); other paths are refused.
 - `case` defaults to the image as written: an image without a case is its own case.
 - `patient` defaults to the case: a case without a patient is its own patient.
 - `report`, `patient`, `site`, `system`, `category`, `source`, `license` and `phantom` belong to the case. An empty cell
-  takes the value from the case's other rows; rows that contradict the first one are refused, never guessed at.
-- `phantom` (true/false) says that the image was drawn by this software.
-- Further columns are kept as the image's attributes.
+  takes the value from the case's other rows; rows that contradict the first one are refused.
+- `phantom` (true/false): the image was rendered by this software.
+- Further columns become the image's attributes.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ COLUMNS = ("image", "case", *CASE_COLUMNS, *IMAGE_COLUMNS)
 MAX_ROWS = 2_000_000
 MAX_REPORT = 100_000
 MAX_CELL = 4_000
-"""Characters: of a report, and of every other cell."""
+"""Limits in characters: of a report, and of every other cell."""
 
 _TRUTH = {"": "", "true": "true", "yes": "true", "1": "true", "false": "false", "no": "false", "0": "false"}
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The rows that can be used, and what is wrong with the others."""
+    """The usable rows, and the problems of the others."""
 
     path: Path
     rows: tuple[ManifestRow, ...]
@@ -47,8 +47,8 @@ class Manifest:
 def read_manifest(path: Path | str, *, images: Path | str | None = None, max_rows: int = MAX_ROWS) -> Manifest:
     """Read a CSV (separated by comma, semicolon, tab or bar), JSON-lines or .xlsx manifest.
 
-    UTF-8 (with or without a mark), UTF-16 and UTF-32 with one are understood; anything else is read as
-    Windows-1252, and said so.
+    UTF-8 (with or without a byte order mark), and UTF-16 and UTF-32 with one, are recognised; anything else is read as
+    Windows-1252, with a problem that says so.
 
     Args:
         images: the folder that the images' paths are relative to; by default the manifest's own.
@@ -58,28 +58,28 @@ def read_manifest(path: Path | str, *, images: Path | str | None = None, max_row
             is in `Manifest.problems` and stops nothing.
     """
     path = Path(path)
-    sheet = read_table(path, wanted=COLUMNS, max_rows=max_rows)
-    missing = [column for column in REQUIRED if column not in sheet.columns]
+    table = read_table(path, wanted=COLUMNS, max_rows=max_rows)
+    missing = [column for column in REQUIRED if column not in table.columns]
     if missing:
         raise ManifestError(
-            f"{path.name} has no column {' and no column '.join(missing)}. Columns found: {columns_found(sheet)}. "
+            f"{path.name} has no column {' and no column '.join(missing)}. Columns found: {columns_found(table)}. "
             f"Required: {', '.join(REQUIRED)}; known besides: {', '.join(c for c in COLUMNS if c not in REQUIRED)}."
         )
     root = Path(images) if images is not None else path.parent
     if not root.is_dir():
         raise ManifestError(f"The images' folder {root} is not there. Name an existing folder.")
     reader = _RowReader(path.name, root.resolve())
-    for record in sheet.records:
+    for record in table.records:
         reader.take(record)
     rows = reader.finish()
-    return Manifest(path, rows, (*sheet.problems, *reader.problems))
+    return Manifest(path, rows, (*table.problems, *reader.problems))
 
 
-def columns_found(sheet: Table) -> str:
-    """For a message. Where no name is known the first row may hold data, which messages do not repeat."""
-    if not set(COLUMNS) & set(sheet.columns):
+def columns_found(table: Table) -> str:
+    """Column names for a message. Where none is known, the first row may hold data, which messages must not repeat."""
+    if not set(COLUMNS) & set(table.columns):
         return "none that is known (is there a header line?)"
-    return ", ".join(column[:40] for column in sheet.columns[:20])
+    return ", ".join(column[:40] for column in table.columns[:20])
 
 
 class Refusal(Exception):
@@ -93,7 +93,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class _Draft:
-    """A row that is sound by itself, before its case is known as a whole."""
+    """A row that is valid by itself; its case's other rows are not known yet."""
 
     line: int
     path: Path
@@ -102,7 +102,7 @@ class _Draft:
 
 
 class _RowReader:
-    """Turns records into rows: checks each by itself, then brings the rows of one case together."""
+    """Turns records into rows: checks each by itself, then completes it by the other rows of its case."""
 
     def __init__(self, name: str, root: Path) -> None:
         self.problems: list[Problem] = []
@@ -143,13 +143,13 @@ class _RowReader:
         return _Draft(record.line, self._resolve(image), cells.get("case") or image, cells)
 
     def _resolve(self, image: str) -> Path:
-        if image.startswith(("\\\\", "//")):  # another machine's share: to look is to call it
+        if image.startswith(("\\\\", "//")):  # another machine's share: looking would connect to it
             raise Refusal("names an image on another machine", "Copy it below the images' folder.")
         try:
             # Some manifests come from Windows.
             written = image if (self._root / image).exists() else image.replace("\\", "/")
             path = (self._root / written).resolve()
-            there = path.is_file()
+            is_file = path.is_file()
         except (OSError, RuntimeError) as error:  # a name too long, a folder locked, links in a circle
             reason = getattr(error, "strerror", "") or type(error).__name__  # the error itself quotes the path
             raise Refusal(f"names an image that cannot be reached ({reason})", "Check the path.") from error
@@ -157,7 +157,7 @@ class _RowReader:
             raise Refusal(
                 "names an image outside the images' folder", "Copy it there, or name the folder that holds all."
             )
-        if not there:
+        if not is_file:
             raise Refusal("names an image that is not there", "Check the path, or name the images' folder.")
         return path
 
@@ -177,25 +177,25 @@ class _RowReader:
             known.setdefault(column, (value, draft.line))
 
     def _row(self, draft: _Draft) -> ManifestRow:
-        of_case = {column: value for column, (value, _) in self._cases[draft.case].items()}
-        if not of_case.get("report"):
+        case_values = {column: value for column, (value, _) in self._cases[draft.case].items()}
+        if not case_values.get("report"):
             raise Refusal("has no report", "Write the report (or a line that says there is none).")
         return ManifestRow(
             line=draft.line,
             image=draft.cells["image"],
             path=draft.path,
             case=draft.case,
-            patient=of_case.pop("patient", draft.case),
-            phantom={"true": True, "false": False}.get(of_case.pop("phantom", "")),
+            patient=case_values.pop("patient", draft.case),
+            phantom={"true": True, "false": False}.get(case_values.pop("phantom", "")),
             attributes={name: value for name, value in draft.cells.items() if name not in COLUMNS and value},
             derived=None,
-            **of_case,
+            **case_values,
             **{column: draft.cells.get(column, "") for column in IMAGE_COLUMNS},
         )
 
 
 def check_text(column: str, value: str) -> None:
-    """Raises `Refusal` where a cell is too long, or no text."""
+    """Raise `Refusal` where a cell is too long, or is not valid text."""
     limit = MAX_REPORT if column == "report" else MAX_CELL
     if max(len(value), len(column)) > limit:
         raise Refusal(f"has more than {limit} characters in column {column[:40]}", "Shorten it.")

@@ -1,7 +1,7 @@
 """A table of reports to draw images from: a manifest of which only the reports are needed.
 
-COIN's own spreadsheet (`image`, `report`) is one, and so is every manifest of an archive; the images it names need not
-be there. What stands beside a report is carried along as it is.
+COIN's own spreadsheet (`image`, `report`) is such a table, and so is every manifest; the images that it names need not
+exist. The other cells of a row are kept as they are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from index_store.records import Problem
 
 @dataclass(frozen=True)
 class ReportRow:
-    """One report, and the other cells of its row by column; an empty cell is left out."""
+    """One report, and the other cells of its row by column; empty cells are left out."""
 
     line: int
     report: str
@@ -27,11 +27,11 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """The rows that have a report, in their order, and what is wrong with the others."""
+    """The rows that have a report, in their order, and the problems of the others."""
 
     path: Path
     columns: tuple[str, ...]
-    """As the file has them, `report` among them."""
+    """Names as in the file, with `report`."""
     rows: tuple[ReportRow, ...]
     problems: tuple[Problem, ...]
 
@@ -44,19 +44,19 @@ def read_report_table(path: Path | str, *, max_rows: int = MAX_ROWS) -> ReportTa
             in `ReportTable.problems` and stops nothing.
     """
     path = Path(path)
-    sheet = read_table(path, wanted=COLUMNS, max_rows=max_rows)
-    if "report" not in sheet.columns:
+    table = read_table(path, wanted=COLUMNS, max_rows=max_rows)
+    if "report" not in table.columns:
         raise ManifestError(
-            f"{path.name} has no column report. Columns found: {columns_found(sheet)}. Call the one with the reports "
+            f"{path.name} has no column report. Columns found: {columns_found(table)}. Call the one with the reports "
             "`report`."
         )
-    rows, problems = [], list(sheet.problems)
-    for record in sheet.records:
+    rows, problems = [], list(table.problems)
+    for record in table.records:
         try:
             rows.append(_row(record))
         except Refusal as refusal:
             problems.append(Problem(f"{path.name}, line {record.line}", refusal.what, refusal.advice))
-    return ReportTable(path, sheet.columns, tuple(rows), tuple(problems))
+    return ReportTable(path, table.columns, tuple(rows), tuple(problems))
 
 
 def _row(record: Record) -> ReportRow:

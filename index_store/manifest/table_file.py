@@ -1,7 +1,7 @@
-"""A table in a file, as it comes: CSV with any usual separator, JSON lines, or an Excel workbook.
+"""Read a table from a file: CSV with any usual separator, JSON lines, or an Excel workbook.
 
-What kind of file it is, is read from its content, not from its name. A line that cannot be read becomes a `Problem`
-and the rest goes on; a file that cannot be read as a table raises `ManifestError`.
+The format is recognised by the content, not by the name. A line that cannot be read becomes a `Problem`, and the
+others are read; a file that is no table raises `ManifestError`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ MAX_UNPACKED = 128 * 1024**2
 """Bytes of an .xlsx file, and of the XML in it (openpyxl holds several times as much)."""
 MAX_CELLS = 10_000_000
 MAX_SHEET_ROWS = 1_048_576
-"""Of a workbook, the empty ones counted: a cell far out makes openpyxl fill up what lies before it. A worksheet's rows
-are Excel's own limit."""
+"""Limits of a workbook, empty cells and rows counted: openpyxl fills in everything before a cell far out. The number of
+rows is Excel's own limit."""
 MAX_BROKEN_LINES = 1_000
-"""Lines of broken quotation. Each costs reading ahead, so that beyond this many the file is refused."""
+"""Lines of broken quotation. After each, reading starts anew, so a file with more is refused."""
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -46,7 +46,7 @@ _ZIP = b"PK\x03\x04"
 
 @dataclass(frozen=True)
 class Record:
-    """One row: where it stands, and its cells by column name."""
+    """One row: its line number, and its cells by column name."""
 
     line: int
     cells: dict[str, str]
@@ -54,7 +54,7 @@ class Record:
 
 @dataclass
 class Table:
-    """The rows of a file, and what could not be read of it."""
+    """The rows of a file, and the problems of those that could not be read."""
 
     name: str
     columns: tuple[str, ...] = ()
@@ -62,13 +62,18 @@ class Table:
     problems: list[Problem] = field(default_factory=list)
 
     def report(self, line: int, what: str, advice: str) -> None:
+        """Add a problem of a line."""
         self.problems.append(Problem(f"{self.name}, line {line}", what, advice))
 
 
 def read_table(path: Path, *, wanted: Sequence[str], max_rows: int) -> Table:
-    """Read `path`; `wanted` are the columns by which separator and worksheet are told.
+    """Read the table in `path`.
 
-    Column names are stripped, and those in `wanted` are recognised in any case (`Image`, `REPORT`).
+    Args:
+        path: the file.
+        wanted: known column names; separator and worksheet are those that give most of them. They are recognised in
+            upper and lower case (`Image`, `REPORT`); all names are stripped.
+        max_rows: limit of rows.
 
     Raises:
         ManifestError: not readable as a table, or longer than `max_rows`.
@@ -76,17 +81,17 @@ def read_table(path: Path, *, wanted: Sequence[str], max_rows: int) -> Table:
     data = _read(path)
     if data.startswith(_ZIP):
         return _read_workbook(path.name, data, wanted, max_rows)
-    sheet = Table(path.name)
-    text = _decode(sheet, data)
-    _check_lines(sheet.name, text)
+    table = Table(path.name)
+    text = _decode(table, data)
+    _check_lines(table.name, text)
     start = text.lstrip()[:1]
     if start == "[":
         raise ManifestError(f"{path.name} is a JSON list. Write one object a line (JSON lines) instead.")
     if start == "{":
-        _read_json_lines(sheet, text, wanted, max_rows)
+        _read_json_lines(table, text, wanted, max_rows)
     else:
-        _read_separated(sheet, text, wanted, max_rows)
-    return sheet
+        _read_separated(table, text, wanted, max_rows)
+    return table
 
 
 def _read(path: Path) -> bytes:
@@ -104,22 +109,22 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _decode(sheet: Table, data: bytes) -> str:
+def _decode(table: Table, data: bytes) -> str:
     encoding = next((name for mark, name in _BOMS if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         if encoding != "utf-8":
-            raise ManifestError(f"{sheet.name} begins as {encoding} and is not. Save it as UTF-8.") from error
+            raise ManifestError(f"{table.name} begins as {encoding} and is not. Save it as UTF-8.") from error
         try:
             text = data.decode("cp1252")
         except UnicodeDecodeError:
-            raise ManifestError(f"{sheet.name} is no text in a known encoding. Save it as UTF-8.") from error
-        sheet.problems.append(
-            Problem(sheet.name, "is not UTF-8 and was read as Windows-1252", "Check accents, or save it as UTF-8.")
+            raise ManifestError(f"{table.name} is no text in a known encoding. Save it as UTF-8.") from error
+        table.problems.append(
+            Problem(table.name, "is not UTF-8 and was read as Windows-1252", "Check accents, or save it as UTF-8.")
         )
     if "\0" in text:
-        raise ManifestError(f"{sheet.name} is not a text file (or UTF-16 without its mark). Save it as UTF-8.")
+        raise ManifestError(f"{table.name} is not a text file (or UTF-16 without its mark). Save it as UTF-8.")
     return text
 
 
@@ -130,28 +135,31 @@ def _check_lines(name: str, text: str) -> None:
         raise ManifestError(f"{name} has a line of more than {MAX_LINE} characters. Check that it is a manifest.")
 
 
-def _read_separated(sheet: Table, text: str, wanted: Sequence[str], max_rows: int) -> None:
+def _read_separated(table: Table, text: str, wanted: Sequence[str], max_rows: int) -> None:
     lines = list(io.StringIO(text, newline=""))
     separator = max(SEPARATORS, key=lambda mark: len(_known(_header(lines, mark), wanted)))
     header: list[str] | None = None
-    for line, cells in _rows(sheet, lines, separator):
+    for line, cells in _rows(table, lines, separator):
         if not any(cell.strip() for cell in cells):
             continue
         if header is None:
-            header = _name_columns(sheet, cells, wanted)
+            header = _name_columns(table, cells, wanted)
         elif len(cells) > len(header):
-            sheet.report(
+            table.report(
                 line,
                 f"has {len(cells)} cells, the header has {len(header)}",
                 "Put quotes around text with separators.",
             )
         else:
-            _keep(sheet, line, dict(zip(header, cells, strict=False)), max_rows)
+            _keep(table, line, dict(zip(header, cells, strict=False)), max_rows)
 
 
-def _rows(sheet: Table, lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the number of their first line. After a broken one it goes on at the next line, so that a quotation
-    that was never closed costs its own row and not the rest of the file."""
+def _rows(table: Table, lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the number of their first line.
+
+    After a broken row, reading starts anew at the next line, so that a quotation that was never closed costs its own
+    row and not the rest of the file.
+    """
     start = broken = 0
     while start < len(lines):
         reader = csv.reader(map(lines.__getitem__, range(start, len(lines))), delimiter=separator, strict=True)
@@ -162,18 +170,18 @@ def _rows(sheet: Table, lines: list[str], separator: str) -> Iterator[tuple[int,
             except StopIteration:
                 return
             except csv.Error as error:
-                sheet.report(begin + 1, f"cannot be read ({error})", "Check its quotation marks.")
+                table.report(begin + 1, f"cannot be read ({error})", "Check its quotation marks.")
                 start, broken = begin + 1, broken + 1
                 if broken > MAX_BROKEN_LINES:
                     raise ManifestError(
-                        f"{sheet.name} has more than {MAX_BROKEN_LINES} lines of broken quotation, the last one line "
+                        f"{table.name} has more than {MAX_BROKEN_LINES} lines of broken quotation, the last one line "
                         f"{start}. Check that it is the right file; then export it again."
                     ) from error
                 break
 
 
 def _header(lines: list[str], separator: str) -> list[str]:
-    """The first line that is not blank, cut at `separator` (good enough to tell separators apart)."""
+    """The first line that is not blank, split at `separator` (good enough to choose the separator)."""
     first = next((line for line in lines if line.strip()), "")
     try:
         return next(csv.reader([first], delimiter=separator), [])
@@ -181,7 +189,7 @@ def _header(lines: list[str], separator: str) -> list[str]:
         return []
 
 
-def _read_json_lines(sheet: Table, text: str, wanted: Sequence[str], max_rows: int) -> None:
+def _read_json_lines(table: Table, text: str, wanted: Sequence[str], max_rows: int) -> None:
     columns: dict[str, None] = {}
     for line, row in enumerate(text.split("\n"), start=1):
         if not row.strip():
@@ -189,15 +197,15 @@ def _read_json_lines(sheet: Table, text: str, wanted: Sequence[str], max_rows: i
         try:
             values = json.loads(row)
         except (ValueError, RecursionError) as error:
-            sheet.report(line, f"is not JSON ({error})", "Write one object a line.")
+            table.report(line, f"is not JSON ({error})", "Write one object a line.")
             continue
         if not isinstance(values, dict):
-            sheet.report(line, "is not a JSON object", 'Write {"image": …, "report": …}.')
+            table.report(line, "is not a JSON object", 'Write {"image": …, "report": …}.')
             continue
         cells = {_fold(name.strip(), wanted): _as_text(value) for name, value in values.items()}
         columns.update(dict.fromkeys(cells))
-        _keep(sheet, line, cells, max_rows)
-    sheet.columns = tuple(columns)
+        _keep(table, line, cells, max_rows)
+    table.columns = tuple(columns)
 
 
 def _read_workbook(name: str, data: bytes, wanted: Sequence[str], max_rows: int) -> Table:
@@ -214,18 +222,18 @@ def _read_workbook(name: str, data: bytes, wanted: Sequence[str], max_rows: int)
             )
         workbook = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         cells = _Allowance(name, MAX_CELLS)
-        sheets = [_read_worksheet(name, worksheet, wanted, max_rows, cells) for worksheet in workbook.worksheets]
+        tables = [_read_worksheet(name, worksheet, wanted, max_rows, cells) for worksheet in workbook.worksheets]
     except ManifestError:
         raise
     except Exception as error:  # openpyxl lets zip, XML and key errors through as they come
         raise ManifestError(f"{name} is not a readable .xlsx workbook ({error}). Save it again.") from error
-    if not sheets:
+    if not tables:
         raise ManifestError(f"{name} has no worksheet. It needs a header row and a row for each image.")
-    return max(sheets, key=lambda sheet: len(_known(sheet.columns, wanted)))
+    return max(tables, key=lambda table: len(_known(table.columns, wanted)))
 
 
 class _Allowance:
-    """How many cells a workbook may still have."""
+    """The number of cells that a workbook may still have."""
 
     def __init__(self, name: str, cells: int) -> None:
         self._name = name
@@ -241,9 +249,9 @@ class _Allowance:
 
 
 def _read_worksheet(name: str, worksheet: object, wanted: Sequence[str], max_rows: int, allowance: _Allowance) -> Table:
-    sheet = Table(name)
+    table = Table(name)
     header: list[str] | None = None
-    worksheet.reset_dimensions()  # type: ignore[attr-defined]  # some programs write them wrongly; count rows instead
+    worksheet.reset_dimensions()  # type: ignore[attr-defined]  # some programs write wrong dimensions; rows are counted instead
     rows = worksheet.iter_rows(values_only=True)  # type: ignore[attr-defined]
     for line, values in enumerate(rows, start=1):
         allowance.spend(1 + len(values))
@@ -253,27 +261,27 @@ def _read_worksheet(name: str, worksheet: object, wanted: Sequence[str], max_row
         if not any(cells):
             continue
         if header is None:
-            header = _name_columns(sheet, cells, wanted)
+            header = _name_columns(table, cells, wanted)
         else:
-            _keep(sheet, line, dict(zip(header, cells, strict=False)), max_rows)
-    return sheet
+            _keep(table, line, dict(zip(header, cells, strict=False)), max_rows)
+    return table
 
 
-def _name_columns(sheet: Table, cells: Sequence[str], wanted: Sequence[str]) -> list[str]:
+def _name_columns(table: Table, cells: Sequence[str], wanted: Sequence[str]) -> list[str]:
     names = [_fold(cell.strip(), wanted) for cell in cells]
     named = [name for name in names if name]
     twice = sorted({name for name in named if named.count(name) > 1})
     if twice:
-        raise ManifestError(f"{sheet.name} has more than one column {', '.join(twice)}. Rename or remove one.")
-    sheet.columns = tuple(named)
+        raise ManifestError(f"{table.name} has more than one column {', '.join(twice)}. Rename or remove one.")
+    table.columns = tuple(named)
     return names
 
 
-def _keep(sheet: Table, line: int, cells: dict[str, str], max_rows: int) -> None:
-    if len(sheet.records) >= max_rows:
-        raise ManifestError(f"{sheet.name} has more than {max_rows} rows. Split it.")
+def _keep(table: Table, line: int, cells: dict[str, str], max_rows: int) -> None:
+    if len(table.records) >= max_rows:
+        raise ManifestError(f"{table.name} has more than {max_rows} rows. Split it.")
     cells.pop("", None)  # columns without a name, such as a table's row numbers
-    sheet.records.append(Record(line, cells))
+    table.records.append(Record(line, cells))
 
 
 def _known(columns: Sequence[str], wanted: Sequence[str]) -> set[str]:
@@ -285,7 +293,7 @@ def _fold(column: str, wanted: Sequence[str]) -> str:
 
 
 def _as_text(value: object) -> str:
-    """A cell of a workbook or a JSON value as a manifest would spell it."""
+    """A cell of a workbook or a JSON value as a CSV manifest would have it."""
     if value is None:
         return ""
     if isinstance(value, bool):

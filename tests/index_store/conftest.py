@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -40,24 +41,45 @@ def catalog(request: pytest.FixtureRequest) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What tests copy instead of building it: the archives `empty` and `filled`, and the folder `source` of the
+    manifest that `filled` was filled from. A copy of an archive's folder is that archive: they share its id."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with Archive.create(folder / "empty", name="archive"):
+        pass
+    shutil.copytree(folder / "empty", folder / "filled")
+    (folder / "source").mkdir()
+    manifest = write_manifest(folder / "source" / "manifest.csv", simple_rows(12))
+    with Archive.open(folder / "filled") as archive:
+        add_manifest(archive, manifest)
+    return folder
+
+
 @pytest.fixture
-def archive(tmp_path: Path, catalog: str) -> Iterator[Archive]:
-    """An empty archive."""
-    with Archive.create(tmp_path / "archive", catalog=catalog) as archive:
+def archive(request: pytest.FixtureRequest, tmp_path: Path, catalog: str, prepared: Path) -> Iterator[Archive]:
+    """An empty archive, or that of the fixture `filled` where the test uses it."""
+    if catalog:
+        with Archive.create(tmp_path / "archive", catalog=catalog) as archive:
+            yield archive
+        return
+    shutil.copytree(prepared / ("filled" if "filled" in request.fixturenames else "empty"), tmp_path / "archive")
+    with Archive.open(tmp_path / "archive") as archive:
         yield archive
 
 
 @pytest.fixture
-def manifest(tmp_path: Path) -> Path:
+def manifest(tmp_path: Path, prepared: Path) -> Path:
     """Twelve cases of one image each."""
-    (tmp_path / "source").mkdir()
-    return write_manifest(tmp_path / "source" / "manifest.csv", simple_rows(12))
+    shutil.copytree(prepared / "source", tmp_path / "source")
+    return tmp_path / "source" / "manifest.csv"
 
 
 @pytest.fixture
 def filled(archive: Archive, manifest: Path) -> Archive:
     """The twelve cases, added."""
-    add_manifest(archive, manifest)
+    if not archive.cases(limit=1):  # not a copy
+        add_manifest(archive, manifest)
     return archive
 
 

@@ -109,7 +109,11 @@ def test_a_reading_transaction_sees_one_state(filled: Archive) -> None:
         assert log_head(session) == before
 
 
-@pytest.mark.parametrize("catalog", ["sqlite", pytest.param("postgresql", marks=pytest.mark.cluster)], indirect=True)
+@pytest.mark.parametrize(
+    "catalog",
+    [pytest.param("sqlite", marks=pytest.mark.slow), pytest.param("postgresql", marks=pytest.mark.cluster)],
+    indirect=True,
+)
 def test_readers_in_processes_and_threads_see_whole_generations(archive: Archive, tmp_path: Path) -> None:
     """One writer adds, removes, changes and embeds anew; three processes of two threads each search all the time, and
     none of them is opened again."""

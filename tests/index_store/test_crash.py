@@ -52,6 +52,7 @@ def begun(quick_folder: Path) -> tuple[Path, Path]:
     return quick_folder / "begun", write_manifest(quick_folder / "manifest.csv", rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_place", [False, True])
 def test_add_killed_at_any_step(begun: tuple[Path, Path], quick_folder: Path, in_place: bool) -> None:
     folder, manifest = begun

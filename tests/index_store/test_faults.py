@@ -24,6 +24,8 @@ from tests.index_store.thoroughness import ALL, thoroughness
 
 PLACES = thoroughness(1, 1_000_000)
 """How many places of each operation are tried."""
+QUICK = {"add", "create"}
+"""Operations that `make test` tries; the others run in `make test-slow`."""
 KILLED = -9
 DERIVED = ("index",)
 """Folders that may be lost."""
@@ -56,7 +58,9 @@ def watched(seen: list[State], root: Path, place: str, scratch: Path, patch: pyt
         yield
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in OPERATIONS]
+)
 def test_killed_at_a_file_operation(name: str, quick_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     operation, prepared = OPERATIONS[name], quick_folder / "prepared"
     prepared.mkdir()

@@ -513,20 +513,30 @@ class ArchiveMachine(RuleBasedStateMachine):
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.target]
 """Not shrinking: each try opens an archive, and minutes of it say little more than the sequence that failed."""
 
-SLOW = {"sqlite-milvus": pytest.mark.cluster}
+MACHINES = [
+    pytest.param("sqlite-faiss", 3, id="sqlite-faiss"),
+    pytest.param("sqlite-faiss", 20, id="sqlite-faiss, more", marks=pytest.mark.slow),
+    pytest.param("postgres-faiss", 3, id="postgres-faiss", marks=pytest.mark.slow),
+    pytest.param("sqlite-milvus", 3, id="sqlite-milvus", marks=pytest.mark.cluster),
+]
+"""Each backend, and how many sequences of calls are tried."""
 
 
 def score(sha256: str, query: np.ndarray, fingerprint: str) -> float:
     return float((vector_of(sha256, fingerprint).astype(np.float64) * query.astype(np.float64)).sum())
 
 
-@pytest.mark.parametrize("kind", [pytest.param(kind, marks=SLOW.get(kind, ())) for kind in BACKENDS])
-def test_equals_a_dictionary(kind: str, request: pytest.FixtureRequest) -> None:
+def test_every_backend_is_tried() -> None:
+    assert {machine.values[0] for machine in MACHINES} == set(BACKENDS)
+
+
+@pytest.mark.parametrize(("kind", "examples"), MACHINES)
+def test_equals_a_dictionary(kind: str, examples: int, request: pytest.FixtureRequest) -> None:
     machine = type("Machine", (ArchiveMachine,), {"backend": BACKENDS[kind](request)})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=thoroughness(10 if kind == "sqlite-faiss" else 3, 200),
+            max_examples=thoroughness(examples, 200),
             stateful_step_count=50 if ASKED else 20 if kind == "sqlite-faiss" else 10,
             phases=PHASES,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

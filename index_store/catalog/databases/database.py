@@ -1,4 +1,4 @@
-"""What a catalog asks of the database that holds it, whichever that is."""
+"""The protocols of a database that holds a catalog, and of the writer's lock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy.exc import DatabaseError
 class Lock(Protocol):
     """The right to change an archive: held by one thread of one process at a time, and re-entrant there.
 
-    Whoever keeps it (the operating system, the server) lets go of it when its holder dies, however that dies.
+    Whoever keeps it (the operating system, the server) releases it when its holder dies, however that dies.
     """
 
     @property
@@ -34,7 +34,7 @@ class Database(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages call it. Holds no password."""
+        """Its name in messages, without a password."""
 
     @property
     def reading(self) -> Mapping[str, Any]:
@@ -47,22 +47,22 @@ class Database(Protocol):
 
     @property
     def still(self) -> bool:
-        """Whether nobody changes it, such as a backup's: it is read, and nothing is made beside it."""
+        """Whether nobody changes it, such as that of a backup: it is read without making files beside it."""
 
-    def engine(self, *, read_only: bool) -> Engine: ...
+    def engine(self, *, read_only: bool) -> Engine:
+        """A new SQLAlchemy engine on it."""
 
     def writer_lock(self, folder: Path) -> Lock:
-        """The lock of whoever writes to the archive in `folder`."""
+        """The writer's lock of the archive in `folder`."""
 
     def explained(self, error: DatabaseError) -> str | None:
-        """What the database cannot do, for a `StorageError`; None where the mistake is ours."""
+        """The text of a `StorageError` for what the database cannot do; None for an error of this program."""
 
     def erase_removed(self, engine: Engine) -> None:
-        """See to it that removed reports do not linger in what the database has on disk, as far as can be done."""
+        """Erase removed reports from what the database has on disk, as far as possible."""
 
     def check_copyable(self) -> None:
-        """Raises `BackupError` where the database is not ours to copy."""
+        """Raise `BackupError` where the database must be backed up by its own tools."""
 
     def copy_to(self, engine: Engine, target: Path) -> None:
-        """Write a copy of it, as it is at one moment, into the new file `target`, durably. Raises like
-        `check_copyable`."""
+        """Copy it durably, as it is at one moment, into the new file `target`. Raises like `check_copyable`."""

@@ -1,7 +1,7 @@
 """The schema's history: numbered, forward-only steps, each in one transaction.
 
-Step n brings an archive from version n-1 to n. A step that was released is never edited: it describes the past,
-so it spells its tables out and does not use `models.py`. On every database the steps make the same tables; only the
+Step n brings an archive from version n-1 to n. A released step is never edited: it describes the past, so
+it defines its tables itself and does not use `models.py`. On every database the steps make the same tables; only the
 names of types differ.
 """
 
@@ -33,7 +33,7 @@ from index_store.errors import NewerArchiveError
 Migration = Callable[[Connection], None]
 
 NUMBER = BigInteger().with_variant(Integer(), "sqlite")
-"""64 bits on either: what counts images or changes. SQLite's INTEGER has them, PostgreSQL's does not."""
+"""64 bits on both databases: SQLite's INTEGER has them, PostgreSQL's does not."""
 
 
 def _first_tables(connection: Connection) -> None:
@@ -117,11 +117,11 @@ def _report_vectors_and_revision(connection: Connection) -> None:
     connection.execute(text("CREATE INDEX ix_report_embeddings_case_id ON report_embeddings (case_id)"))
 
 
-def _derived_particulars(connection: Connection) -> None:
+def _derived_labels(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE cases ADD COLUMN derived TEXT NOT NULL DEFAULT ''"))
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first_tables, _report_vectors_and_revision, _derived_particulars)
+MIGRATIONS: tuple[Migration, ...] = (_first_tables, _report_vectors_and_revision, _derived_labels)
 
 
 def current_version() -> int:
@@ -130,7 +130,7 @@ def current_version() -> int:
 
 
 def schema_version(connection: Connection) -> int:
-    """The version of the database at hand; 0 where there is no archive in it."""
+    """The schema version of the database; 0 where it holds no archive."""
     if not inspect(connection).has_table("schema_version"):
         return 0
     return int(connection.scalar(text("SELECT version FROM schema_version")) or 0)
@@ -146,7 +146,7 @@ def refuse_newer(version: int, where: str) -> None:
 
 
 def apply_next(connection: Connection) -> int:
-    """Take one step, within the caller's transaction; returns the version reached."""
+    """Apply the next step within the caller's transaction; returns the version that it leads to."""
     version = schema_version(connection)
     if version == 0:
         connection.execute(text("CREATE TABLE schema_version (version INTEGER NOT NULL)"))

@@ -1,8 +1,8 @@
 """A catalog on a PostgreSQL server: several machines read the archive, one at a time writes.
 
 Readers see a snapshot (REPEATABLE READ, read-only). Writing transactions come one after the other by a lock that the
-server keeps for the transaction: without it, the numbers of the change log could be handed out in one order and be seen
-in another, and a reader that had followed up to a number would never learn of a smaller one.
+server keeps for the transaction: without it, the numbers of the change log could be assigned in one order and become
+visible in another, and a reader that had followed up to a number would never see a smaller one.
 
 A password is never part of the URL, which is stored and shown: libpq finds it in `PGPASSWORD`, in the file that
 `PGPASSFILE` or `passfile=` names, or in `~/.pgpass`.
@@ -24,19 +24,19 @@ CONNECT_SECONDS = 10
 SCHEMES = ("postgresql", "postgresql+psycopg")
 SECRETS = ("password", "sslpassword")
 REFUSED_CLASSES = ("25006", "28", "3D", "42501", "53", "57P")
-"""SQLSTATEs that are the server's or the account's: read-only server, login refused, no such database, no right, out of
-disk or memory, shutting down. (Connections that fail have none, and are no `ProgrammingError`.)"""
+"""SQLSTATEs caused by the server or the account: read-only server, login refused, no such database, missing privilege,
+out of disk or memory, shutting down. (A failed connection has none, and is no `ProgrammingError`.)"""
 
 
 class PostgresDatabase:
-    """A `Database`; see there.
+    """A `Database` (see there) on a server.
 
     Raises:
-        StorageError: the URL cannot be meant, or holds a password.
+        StorageError: the URL is invalid, or holds a password.
     """
 
     reading: Final[Mapping[str, Any]] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    # Not a snapshot: a writer that waited for its turn must see what was committed meanwhile.
+    # Not a snapshot: a writer that waited must see what was committed meanwhile.
     writing: Final[Mapping[str, Any]] = {"isolation_level": "READ COMMITTED", "coin_writes": True}
 
     still = False
@@ -47,14 +47,16 @@ class PostgresDatabase:
 
     @property
     def name(self) -> str:
+        """See `Database`."""
         return self.url
 
     @property
     def url(self) -> str:
-        """As it may be stored."""
+        """The URL to store, without a password."""
         return self._url.render_as_string(hide_password=True)
 
     def engine(self, *, read_only: bool) -> Engine:
+        """See `Database`."""
         engine = _engine(self._url)
 
         @event.listens_for(engine, "begin")
@@ -66,7 +68,7 @@ class PostgresDatabase:
         return engine
 
     def check_encoding(self, connection: Connection) -> None:
-        """Raises `StorageError` where the database cannot hold every report, or has no place for tables."""
+        """Raise `StorageError` where the database is not in UTF-8, or has no schema for tables."""
         encoding = connection.exec_driver_sql("SHOW server_encoding").scalar()
         if encoding != "UTF8":
             raise StorageError(f"{self.name} is encoded as {encoding}. Create it WITH ENCODING 'UTF8'.")
@@ -74,9 +76,11 @@ class PostgresDatabase:
             raise StorageError(f"{self.name} has no schema to put tables in. Create the one that it names.")
 
     def writer_lock(self, folder: Path) -> AdvisoryLock:
+        """See `Database`; the lock is the server's, whatever the folder."""
         return self._lock
 
     def explained(self, error: DatabaseError) -> str | None:
+        """See `Database`."""
         state = getattr(error.orig, "sqlstate", None) or ""
         ours = isinstance(error, IntegrityError | ProgrammingError) and state != ""
         if ours and not state.startswith(REFUSED_CLASSES):
@@ -88,24 +92,26 @@ class PostgresDatabase:
         )
 
     def erase_removed(self, engine: Engine) -> None:
-        """Nothing to do here: the server's autovacuum takes removed rows away. Its write-ahead log and its backups keep
-        them until they are recycled, which is the server's business (see docs/cluster.md)."""
+        """Do nothing: the server's autovacuum removes deleted rows. Its write-ahead log and its backups keep them until
+        they are recycled, as its administrator decides (see docs/cluster.md)."""
 
     def check_copyable(self) -> None:
+        """Raise `BackupError`."""
         raise BackupError(
             f"The records are in {self.name}, which its server backs up: use pg_dump or a base backup, and copy the "
             "archive's folder, while nobody writes (see docs/cluster.md)."
         )
 
     def copy_to(self, engine: Engine, target: Path) -> None:
+        """Raise `BackupError`."""
         self.check_copyable()
 
 
 def checked_url(text: str) -> URL:
-    """The URL of a PostgreSQL database as SQLAlchemy writes it, with psycopg as driver.
+    """`text` as the URL of a PostgreSQL database in SQLAlchemy's form, with psycopg as driver.
 
     Raises:
-        StorageError: it is no such URL, or holds a password; does not repeat it.
+        StorageError: it is no such URL, or holds a password. The message does not repeat it.
     """
     try:
         url = make_url(text)
@@ -141,7 +147,7 @@ def _engine(url: URL, *, pooled: bool = True) -> Engine:
 
 
 def _reason(error: DatabaseError) -> str:
-    """The server's own words on one line, without the rows that it may quote after them."""
+    """The server's message on one line, without its details, which may quote rows."""
     diagnosis = getattr(error.orig, "diag", None)
     words = getattr(diagnosis, "message_primary", None) or str(error.orig)
     return " ".join(words.split())

@@ -1,8 +1,8 @@
 """The right to change an archive whose catalog is on a PostgreSQL server: an advisory lock, across hosts.
 
-The server keeps it for one session and lets go when that session ends, however it ends. It may end unnoticed (a network
-that fails, an administrator): whoever takes the lock next waits for the transaction that is at work, and every later
-transaction of the former holder is refused, because it finds its lock gone (`confirm`). So two writers never overlap.
+The server keeps it for one session and releases it when that session ends, however it ends. It may end unnoticed (a
+network failure, an administrator): the next holder waits for the transaction in progress, and every later transaction
+of the former holder is refused, because its lock is gone (`confirm`). So two writers never overlap.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KEY = "hashtextextended('coin-retrieval {} ' || coalesce(current_schema(), ''),
 WRITER_KEY, TURN_KEY = _KEY.format("writer"), _KEY.format("turn")
 POLL_SECONDS = 0.1
 NAME_BYTES = 63
-"""What the server keeps of an application's name."""
+"""Bytes of an application's name that the server keeps."""
 
 _HOLDER = text(
     f"""
@@ -39,7 +39,7 @@ _KEEPALIVE = ("tcp_keepalives_idle = 10", "tcp_keepalives_interval = 5", "tcp_ke
 
 
 class _Held(threading.local):
-    """The calling thread's session, the server's number for it, and how often the thread has asked for it."""
+    """The calling thread's session, its process id on the server, and how often the thread has acquired the lock."""
 
     connection: Connection | None = None
     backend: int = 0
@@ -47,7 +47,7 @@ class _Held(threading.local):
 
 
 class AdvisoryLock:
-    """A `Lock`; see there. Each thread holds it by a session of its own, from an engine without a pool."""
+    """A `Lock` (see there). Each thread holds it by a session of its own, from an engine without a pool."""
 
     def __init__(self, engine: Engine, where: str, explained: Callable[[DatabaseError], str | None]) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -57,10 +57,12 @@ class AdvisoryLock:
 
     @property
     def held(self) -> bool:
+        """See `Lock`."""
         return self._mine.depth > 0
 
     @contextmanager
     def hold(self, *, timeout: float = 0.0) -> Iterator[None]:
+        """See `Lock`."""
         if not self.held:
             try:
                 self._take(timeout)
@@ -72,11 +74,10 @@ class AdvisoryLock:
         finally:
             self._mine.depth -= 1
             if not self.held:
-                self._let_go()
+                self._release()
 
     def confirm(self, connection: Connection) -> None:
-        """Within a transaction that has its turn: refuse it where the calling thread believes to hold the lock, and
-        does not any more.
+        """Refuse a write transaction of a thread that should hold the lock and does not hold it any more.
 
         Raises:
             StorageError: the session that held it was lost.
@@ -103,7 +104,7 @@ class AdvisoryLock:
                         f"{self._where} is being written by {_who(connection)}. Wait until that is done, then repeat."
                     )
                 time.sleep(POLL_SECONDS)
-            # The former holder's last transaction, should it still be at work.
+            # Wait for the former holder's last transaction, if it is still in progress.
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TURN_KEY})")
             self._mine.backend = int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar() or 0)
         except BaseException:
@@ -111,10 +112,10 @@ class AdvisoryLock:
             raise
         self._mine.connection = connection
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         connection, self._mine.connection = self._mine.connection, None
         assert connection is not None
-        # Said, and not left to the end of the session, which the server notices a little later.
+        # Explicitly, since the server notices the end of the session a little later.
         with contextlib.suppress(DatabaseError):
             connection.exec_driver_sql(f"SELECT pg_advisory_unlock({WRITER_KEY})")
         with contextlib.suppress(DatabaseError):
@@ -122,15 +123,15 @@ class AdvisoryLock:
 
 
 def _name() -> str:
-    """As the server's list of sessions shows it to whoever comes second."""
+    """The name of the session, which others' messages show."""
     who, process = signature()
-    room = NAME_BYTES - len(process.encode()) - 2
-    return f"{who[:room]}, {process}"
+    space = NAME_BYTES - len(process.encode()) - 2
+    return f"{who[:space]}, {process}"
 
 
 def _who(connection: Connection) -> str:
     holder = connection.execute(_HOLDER).first()
-    if holder is None:  # let go of it just now
+    if holder is None:  # released just now
         return "another process"
     since = f", since {holder.backend_start:%Y-%m-%d %H:%M %Z}" if holder.backend_start else ""
     return f"{holder.application_name or 'another process'}{since}"

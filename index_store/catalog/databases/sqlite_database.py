@@ -1,6 +1,6 @@
 """A catalog in a SQLite file: no server, one machine.
 
-SQLite in write-ahead mode: readers go on while one process writes, and each reading transaction sees one state of
+SQLite runs in write-ahead mode: readers continue while one process writes, and each read transaction sees one state of
 the archive from its beginning to its end. Every commit is on disk before it is acknowledged.
 """
 
@@ -25,8 +25,13 @@ BUSY_SECONDS = 30.0
 
 
 class SqliteDatabase:
-    """A `Database`; see there. `create` makes the file where it is missing; a file that is `still`, which nobody
-    changes, is read without making any beside it."""
+    """A `Database` (see there) in a file.
+
+    Args:
+        path: the file.
+        create: make it where it is missing.
+        still: nobody changes the file, so that it is read without making others beside it.
+    """
 
     reading: Final[Mapping[str, Any]] = {"coin_begin": "BEGIN"}
     writing: Final[Mapping[str, Any]] = {"coin_begin": "BEGIN IMMEDIATE"}
@@ -38,15 +43,19 @@ class SqliteDatabase:
 
     @property
     def name(self) -> str:
+        """See `Database`."""
         return str(self.path)
 
     def engine(self, *, read_only: bool) -> Engine:
+        """See `Database`."""
         return _engine(self.path, mode="ro" if read_only else "rwc" if self._create else "rw", still=self.still)
 
     def writer_lock(self, folder: Path) -> WriterLock:
+        """See `Database`."""
         return WriterLock(folder)
 
     def explained(self, error: DatabaseError) -> str | None:
+        """See `Database`."""
         if isinstance(error, IntegrityError | ProgrammingError):
             return None
         reason = str(error.orig)
@@ -60,11 +69,11 @@ class SqliteDatabase:
         return f"{self.path} could not be read or written ({reason}). Check the disk and its permissions, then repeat."
 
     def erase_removed(self, engine: Engine) -> None:
-        """Fold the write-ahead log into the database, so that removed reports are not left in it.
+        """Merge the write-ahead log into the database, so that removed reports are not left in it.
 
-        (`secure_delete` has overwritten them in the database itself.) Where a reader is at work, SQLite folds in what
-        it can, and the rest is left to the next removal or to the last one who closes the archive: waiting for a
-        long evaluation would hold up every writer.
+        (`secure_delete` has overwritten them in the database itself.) While others read, SQLite merges what it can, and
+        the rest is left to the next removal or to the last process that closes the archive: waiting for a long
+        evaluation would delay every writer.
         """
         with contextlib.closing(engine.raw_connection()) as connection:
             cursor = connection.cursor()
@@ -75,10 +84,10 @@ class SqliteDatabase:
                 cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
     def check_copyable(self) -> None:
-        pass
+        """Every SQLite file can be copied."""
 
     def copy_to(self, engine: Engine, target: Path) -> None:
-        """By SQLite's online backup."""
+        """See `Database`; uses SQLite's online backup."""
         with contextlib.closing(engine.raw_connection()) as connection:
             source = connection.driver_connection
             assert isinstance(source, sqlite3.Connection)
@@ -100,7 +109,7 @@ def _engine(path: Path, *, mode: str, still: bool) -> Engine:
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = ON")  # a removed patient's report leaves no trace in the file
+        connection.execute("PRAGMA secure_delete = ON")  # deleted reports are overwritten in the file
         if mode == "rwc":
             connection.execute("PRAGMA journal_mode = WAL")  # remembered in the file
 
@@ -112,5 +121,5 @@ def _engine(path: Path, *, mode: str, still: bool) -> Engine:
 
 
 def _is_still(path: Path) -> bool:
-    """On a read-only medium SQLite cannot keep its shared memory beside the file; nobody else can write it either."""
+    """Whether the file is on a read-only medium: SQLite cannot keep its shared memory there, and nobody writes."""
     return not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()

@@ -104,4 +104,4 @@ def test_what_a_filter_requires_and_what_it_leaves_out() -> None:
 def test_every_filtered_column_is_a_vector_engines_field_and_logged_when_it_changes() -> None:
     columns = {column for column, _ in FIELDS.values()}
     assert set(filter_fields.VALUES) == columns
-    assert {*case_writer.FILTERED_OF_CASE, *case_writer.FILTERED_OF_IMAGE} == columns | {"phantom"}
+    assert {*case_writer.FILTERED_CASE_COLUMNS, *case_writer.FILTERED_IMAGE_COLUMNS} == columns | {"phantom"}
