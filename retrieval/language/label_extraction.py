@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from generation.prompts.cues import alternatives
 from retrieval.language.negation import Assertion, assertion
 from retrieval.language.specimen import HEADING, IN_BRACKETS, read_site
 from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary, word_pattern
@@ -61,20 +62,14 @@ class _Mention:
 
 _LONGEST = 5_000
 """Characters that are read of a report: what stands further down is rarely the conclusion."""
-HISTORY = re.compile(
-    r"\b(?:clinical (?:history|information|details|data|diagnosis)|(?:medical )?history|anamnesis)\s*:[^.\n]*[.\n]?",
-    re.I,
-)
+HISTORY = re.compile(rf"\b(?:{alternatives('heading.history', 'labels')})\s*:[^.\n]*[.\n]?", re.I)
 COMMENT = re.compile(
-    r"(?:^|[.;,\n]) ?;? ?(?:additional |please )?(?:comments?|recommendations?|notes?|remarks?)\b[^:;.\n]{0,40}:",
+    r"(?:^|[.;,\n]) ?;? ?(?:additional |please )?"
+    rf"(?:{alternatives('heading.comment', 'labels')})\b[^:;.\n]{{0,40}}:",
     re.I,
 )
 CONCLUSION = re.compile(
-    r"\b(?:consistent with|compatible with|in keeping with|in line with|considered (?:to be|as)|are those of|"
-    r"in summary|overall|to summari[sz]e|diagnosed as|diagnostic of|indicative of|represent(?:s|ing)?|"
-    r"(?:features|findings) suggest)\b"
-    r"|\b(?:judged|assumed)\b",
-    re.I,
+    rf"\b(?:{alternatives('conclusion', 'labels')}|{alternatives('summary', 'labels')})\b|\b(?:judged|assumed)\b", re.I
 )
 _QUALIFIED = re.compile(r"\b(?:suspici\w+|suspect\w*|cannot|un(?:determined|certain|clear)|not)\b", re.I)
 _SUSPICIOUS = ("suspicious", "suspicion", "suspected")

@@ -4,11 +4,10 @@ A report also holds headings, advice ("repeat sampling is recommended"), adequac
 query text these draw a search to reports of the same form rather than of the same finding; whether they do, and for
 which channel, is for the evaluation to say.
 
-Rules, in the manner of `report_reader`: what is recognised as something else is left out, everything else stays.
-Advice that stands in one sentence with a diagnosis ("HSIL, suggest colposcopy") is cut off by the clause. Headings,
-specimen, comments and history are recognised by `specimen` and `report_reader`, diagnoses by the vocabulary; only the
-words of advice and administration are here. (`generation.prompts.prompt` ranks clauses for a token limit, and keeps
-advice where there is room: it answers another question and is not imported.)
+Rules, in the manner of `label_extraction`: what is recognised as something else is left out, everything else stays.
+Advice in one sentence with a diagnosis ("HSIL, suggest colposcopy") is cut off by the clause. The cues are those of
+`generation/prompts/cues.toml`, diagnoses those of the vocabulary. (`generation.prompts.condensing` ranks clauses for a
+token limit, and keeps advice where there is room: that is another task.)
 """
 
 from __future__ import annotations
@@ -18,27 +17,19 @@ import unicodedata
 from collections.abc import Iterator
 from functools import cache
 
+from generation.prompts.clauses import split_sentences
+from generation.prompts.cues import alternatives
 from retrieval.language.label_extraction import COMMENT, CONCLUSION, HISTORY, parts_of, without_comments
 from retrieval.language.negation import Assertion, assertion
 from retrieval.language.specimen import HEADING, IN_BRACKETS, SPECIMEN, read_site
 from retrieval.language.vocabulary import vocabulary, word_pattern
 
 _FURTHER_HEADING = re.compile(
-    r"(?:(?:cytolog\w*|patholog\w*|please|additional)\s+)?(?:microscop\w*|morphology|cytolog\w*|findings|description|"
-    r"comments?|recommendations?|notes?|remarks?|advice|general category)"
+    rf"(?:(?:cytolog\w*|patholog\w*|please|additional)\s+)?(?:{alternatives('heading.morphology', 'query')})"
     r"(?:\s+of\s+the\s+[\w ]{1,30})?\s*:",
     re.I,
 )
-_ADVICE = re.compile(
-    r"\b(?:recommend\w*|advis\w+|correlat\w+|follow[-\s]?up|please|refer(?:ral)?\b|"
-    r"suggest(?:ed|s)?\s+(?:an?\s+)?(?:colposcop\w*|biops\w*|repeat\w*|follow\w*|further|clinical|excision|review\w*)|"
-    r"repeat(?:ed)?\s+(?:smear|fna|cytolog\w*|sampl\w*|aspirat\w*|biops\w*|test\w*|examination|puncture)|"
-    r"further\s+(?:clinical\s+)?(?:examination|evaluation|investigation|work-?up|test\w*|stud\w+)|"
-    r"should\s+be\s+(?:considered|repeated|performed|followed|excluded|correlated|obtained)|"
-    r"(?:is|are|would\s+be|may\s+be)\s+(?:helpful|warranted|desirable|needed|required|necessary)|"
-    r"if\s+clinically\s+\w+|(?:is|are)\s+clinically\s+indicated)",
-    re.I,
-)
+_ADVICE = re.compile(rf"\b(?:{alternatives('advice', 'query')})", re.I)
 # Leads to an advice that follows: "if malignancy is suspected, repeat", "to exclude HSIL, colposcopy is advised".
 _CONDITION = re.compile(r"\s*(?:if|when|should|in\s+order\s+to|to|for|because)\b", re.I)
 _ADMINISTRATION = re.compile(
@@ -49,9 +40,7 @@ _ADMINISTRATION = re.compile(
     r"(?:stain(?:ed|ing)?\s+(?:with|by)|fixed\s+in|received\s+in)\b|"
     r"(?:accession|report|specimen|lab(?:oratory)?|case)\s+(?:no\.?|number|id)\s*:?\s*\w*\d|"
     r"screening\s+test\s+with)"
-    r"|^\W*(?:(?:specimen\s+)?adequacy|stain(?:ing|s)?|procedure|gross\w*|number\s+of\s+slides|method\w*|date|signature|"
-    r"pathologist|cytologist|cytotechnologist|consultant|telephone|(?:final\s+)?recommendations?|advice|follow-?up|"
-    r"management|plan)\s*:",
+    rf"|^\W*(?:{alternatives('heading.other', 'query')}|{alternatives('heading.recommendation', 'query')})\s*:",
     re.I,
 )
 _SIGNATURE = re.compile(
@@ -126,7 +115,7 @@ def _stripped(text: str, headings: bool) -> str:
     specimen = IN_BRACKETS.match(text)
     rest = HISTORY.sub(" \n", text[specimen.end() :] if specimen else text)
     kept = [specimen.group().strip()] if specimen else []
-    for sentence in _SENTENCE.split(re.sub(r":\s*\n\s*", ": ", rest)):  # a heading may have a line of its own
+    for sentence in split_sentences(rest, _SENTENCE):
         words = " ".join(_described(" ".join(sentence.split()), headings)).strip(" ;,.:")
         if any(map(str.isalnum, words)):
             kept.append(words if words.endswith(("!", "?")) else f"{words}.")

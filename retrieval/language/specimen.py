@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 
+from generation.prompts.cues import alternatives
 from retrieval.language.vocabulary import Site, vocabulary, word_pattern
 
 IN_BRACKETS = re.compile(r"\s*\(((?:[^()]|\([^()]*\))*)\)")
-SPECIMEN = re.compile(
-    r"\b(?:specimen(?: type)?|site|source|sample|material(?: submitted| received)?|organ)\s*:\s*([^.;\n]+)", re.I
-)
+SPECIMEN = re.compile(rf"\b(?:{alternatives('heading.site', 'labels')})\s*:\s*([^.;\n]+)", re.I)
 _FINDING_BEGINS = re.compile(
     r":|\s[-–—]\s|\b(?:show(?:s|ed|ing)?|reveal\w*|contain\w*|demonstrat\w+|display\w*|consists?|yield\w*|"
     r"did|do|does|is|are|was|were|with|there|finds?|found|has|have|observed|seen|comprises?|exhibit\w*|presents?|positive|negative|suspicious|"
@@ -17,9 +16,7 @@ _FINDING_BEGINS = re.compile(
     re.I,
 )
 HEADING = re.compile(
-    r"\b(?:(?:final|cytolog\w*|patholog\w*) )?(?:diagnos[ie]s|impression|interpretation|"
-    r"conclusions?|results?|(?:general )?categori[sz]ation)\s*:",
-    re.I,
+    rf"\b(?:(?:final|cytolog\w*|patholog\w*) )?(?:{alternatives('heading.conclusion', 'labels')})\s*:", re.I
 )
 
 
