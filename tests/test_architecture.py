@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -264,6 +265,35 @@ def test_no_text_is_shown_as_html() -> None:
         if isinstance(node, ast.keyword) and node.arg == "unsafe_allow_html"
     ]
     assert found == []
+
+
+TAGS = re.compile(
+    r"(?<!\?P)</?(?:!doctype|html|head|body|style|script|title|section|div|p|span|a|b|i|h[1-6]|ul|ol|li|br|img|table|tr|td|th"
+    r"|details|summary|svg|g|line|rect|circle|path|polyline|text)[\s/>]",
+    re.IGNORECASE,
+)
+
+
+def test_html_is_written_by_templates_only() -> None:
+    """With autoescape, in one place: no string of the product holds a tag, and nothing is declared safe."""
+    for example in ('<td class="x">', "</div>", "<svg ", "<!DOCTYPE html>"):
+        assert TAGS.search(example)
+    found = [
+        where(path, node)
+        for path in sources(*PACKAGES)
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and TAGS.search(node.value)
+    ]
+    rendering = ROOT / "ui/html/rendering.py"
+    for path in sources(*PACKAGES):
+        tree = parse(path)
+        found += [where(path, node) for node, name in imports(tree) if name.partition(".")[0] == "markupsafe"]
+        if path.is_relative_to(ROOT / "ui") and path != rendering:
+            found += [where(path, node) for node, name in imports(tree) if name.partition(".")[0] == "jinja2"]
+    for path in (ROOT / "ui/html/templates").iterdir():
+        assert not re.search(r"\|\s*safe|autoescape", path.read_text(encoding="utf-8")), path.name
+    assert found == []
+    assert "autoescape=True" in rendering.read_text(encoding="utf-8")
 
 
 def test_the_top_level_stays_small() -> None:

@@ -1,16 +1,15 @@
-"""The drawings of an evaluation's page: bars, differences, shares and curves, as SVG that loads nothing."""
+"""The charts of an evaluation's page: bars, differences, shares and curves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Final
 
-from ui.text.evaluation import figure, signed, site_name
-from ui.text.layout import clean
+from ui.html.svg import Bar, Chart, Curve, Dot, Group, Line, Shape, Text
+from ui.text.evaluation import figure, signed
 
 if TYPE_CHECKING:
-    from retrieval import Abstention, ConfounderShare, Difference, Estimate, Part
+    from retrieval import Abstention, ConfounderShare, Difference, Estimate, RunResult
 
 COLOURS: Final[Mapping[str, str]] = {
     "image": "#0b5394",
@@ -25,193 +24,184 @@ COLOURS: Final[Mapping[str, str]] = {
 }
 INK: Final = "#1c2733"
 GRID: Final = "#e3e8ee"
-TOP, BOTTOM, LEFT = 10, 24, 34  # pixels around a chart of bars
+PAPER: Final = "#fff"
+TOP, BOTTOM, LEFT = 10, 24, 34  # pixels around a chart of upright bars
 HEIGHT: Final = 190
 WIDTH: Final = 920  # of the page's column
-NAMES: Final = 200  # pixels for the names of rows beside lying bars
-LINE: Final = 22  # pixels of a lying bar
-LYING: Final = 590
+NAMES: Final = 200  # pixels for the names of runs beside horizontal bars
+LINE: Final = 22  # pixels of a horizontal bar
+HORIZONTAL: Final = 590  # width of a chart of horizontal bars
 REACHES: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # of the axis of differences
 LEVELS: Final = (0, 0.25, 0.5, 0.75, 1)
 
 
-def escaped(text: str) -> str:
-    """Text from an archive, as it may stand in a page."""
-    return escape(clean(text))
+def colour(run: str) -> str:
+    """A run has one colour everywhere."""
+    return COLOURS.get(run, INK)
 
 
-def colour(row: str) -> str:
-    """A row has one colour everywhere."""
-    return COLOURS.get(row, INK)
-
-
-def legend(part: Part) -> str:
-    """Which colour is which row; chance is a dashed line."""
-    *channels, chance = (row.channel for row in part.rows)
-    keys = [f'<span><i style="background:{colour(name)}"></i>{escaped(name)}</span>' for name in channels]
-    return f'<p class="legend">{"".join(keys)}<span><i class="line"></i>{escaped(chance)}</span></p>'
-
-
-def bars(part: Part, metrics: Sequence[str], *, width: int = WIDTH) -> str:
-    """A group of bars a metric, from 0 to 1, a bar a row with its interval; chance is a line across the group."""
-    *channels, chance = part.rows
+def bars(rows: Sequence[RunResult], metrics: Sequence[str], *, of: str, width: int = WIDTH) -> Chart:
+    """A group of bars a metric, from 0 to 1, a bar a run with its interval; chance (the last of the rows) is a line
+    across the group. `of` says what is measured."""
+    *runs, chance = rows
     gap = 18
-    bar = max(8, min(26, ((width - LEFT) // len(metrics) - gap) // max(1, len(channels))))
-    gap = max(gap, 56 - bar * len(channels))  # room for the metric's name
-    step = bar * len(channels) + gap
+    bar = max(8, min(26, ((width - LEFT) // len(metrics) - gap) // max(1, len(runs))))
+    gap = max(gap, 56 - bar * len(runs))  # so that the metric's name fits
+    step = bar * len(runs) + gap
     width = LEFT + step * len(metrics) + gap // 2
-    shapes = []
+    shapes: list[Shape] = []
     for level in LEVELS:
-        shapes.append(f'<line x1="{LEFT}" x2="{width}" y1="{_y(level)}" y2="{_y(level)}" stroke="{GRID}"/>')
-        shapes.append(f'<text x="{LEFT - 6}" y="{_y(level) + 4}" text-anchor="end">{level:g}</text>')
+        shapes.append(Line(LEFT, _y(level), width, _y(level), GRID))
+        shapes.append(Text(LEFT - 6, _y(level) + 4, f"{level:g}", "end"))
     for group, metric in enumerate(metrics):
         start = LEFT + gap // 2 + group * step
-        for i, row in enumerate(channels):
+        for i, row in enumerate(runs):
             score = row.scores[metric]
             left, top = start + i * bar, _y(score.mean)
             middle = left + bar / 2 - 0.5
-            told = escaped(f"{row.channel}, {metric}: {figure(score)}")
-            line = f'<line x1="{middle}" x2="{middle}" y1="{_y(score.low)}" y2="{_y(score.high)}"'
+            interval = (middle, _y(score.low), middle, _y(score.high))
             shapes.append(
-                f'<g><title>{told}</title><rect x="{left}" y="{top}" width="{bar - 1}" height="{_y(0) - top:.1f}" '
-                # White below the ink, so that the interval is seen on a dark bar as on the paper.
-                f'fill="{colour(row.channel)}"/>{line} stroke="#fff" stroke-width="4"/>'
-                f'{line} stroke="{INK}" stroke-width="1.5"/></g>'
+                Group(
+                    [Bar(left, top, bar - 1, _y(0) - top, colour(row.channel)), *_outlined(*interval)],
+                    f"{row.channel}, {metric}: {figure(score)}",
+                )
             )
         level, end = _y(chance.scores[metric].mean), start + step - gap
-        told = escaped(f"{chance.channel}, {metric}: {figure(chance.scores[metric])}")
         shapes.append(
-            f'<g><title>{told}</title><line x1="{start - 3}" x2="{end + 2}" y1="{level}" y2="{level}" stroke="{INK}" '
-            f'stroke-width="2" stroke-dasharray="4 2"/></g>'
+            Group(
+                [Line(start - 3, level, end + 2, level, INK, width=2, dashed=True)],
+                f"{chance.channel}, {metric}: {figure(chance.scores[metric])}",
+            )
         )
-        shapes.append(f'<text x="{(start + end) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{metric}</text>')
-    label = f"{site_name(part)}: {', '.join(metrics)} of {', '.join(row.channel for row in part.rows)}"
-    return _svg(width, HEIGHT, label, shapes)
+        shapes.append(Text((start + end) / 2, HEIGHT - 8, metric))
+    return Chart(width, HEIGHT, f"{of}: {', '.join(metrics)} of {_names(rows)}", shapes)
 
 
-def lying_bars(part: Part, metric: str) -> str:
-    """One metric, a line a row: its bar, its interval and its figure; chance is a dashed line down the chart."""
-    *channels, chance = part.rows
-    height = LINE * len(channels) + 22
-    level = chance.scores[metric].mean
-    shapes = [*_scale(LEVELS, lambda v: f"{v:g}", _x, height)]
-    for i, row in enumerate(channels):
+def horizontal_bars(rows: Sequence[RunResult], metric: str) -> Chart:
+    """One metric, a line a run: its bar, its interval and its figure; chance (the last) is a dashed line downwards."""
+    *runs, chance = rows
+    height = LINE * len(runs) + 22
+    level = _x(chance.scores[metric].mean)
+    shapes = _scale(LEVELS, lambda value: f"{value:g}", _x, height)
+    for i, row in enumerate(runs):
         score, y = row.scores[metric], i * LINE + 4
         shapes.append(
-            f"<g><title>{escaped(f'{row.channel}: {figure(score)}')}</title>"
-            f'<text x="{NAMES - 8}" y="{y + 13}" text-anchor="end" class="name">{escaped(row.channel)}</text>'
-            f'<rect x="{NAMES}" y="{y}" width="{_x(score.mean) - NAMES:.1f}" height="{LINE - 6}" '
-            f'fill="{colour(row.channel)}"/>{_interval(score, y + LINE / 2 - 3, _x)}'
-            f'<text x="{LYING - 2}" y="{y + 13}" text-anchor="end" class="name">{figure(score)}</text></g>'
+            Group(
+                [
+                    Text(NAMES - 8, y + 13, row.channel, "end", large=True),
+                    Bar(NAMES, y, _x(score.mean) - NAMES, LINE - 6, colour(row.channel)),
+                    *_interval(score, y + LINE / 2 - 3, _x),
+                    Text(HORIZONTAL - 2, y + 13, figure(score), "end", large=True),
+                ],
+                f"{row.channel}: {figure(score)}",
+            )
         )
-    shapes.append(
-        f"<g><title>{escaped(f'{chance.channel}: {figure(chance.scores[metric])}')}</title>"
-        f'<line x1="{_x(level):.1f}" x2="{_x(level):.1f}" y1="0" y2="{height - 20}" stroke="{INK}" stroke-width="2" '
-        'stroke-dasharray="4 2"/></g>'
-    )
-    return _svg(LYING, height, f"{metric} of {', '.join(row.channel for row in part.rows)}", shapes)
+    line = Line(level, 0, level, height - 20, INK, width=2, dashed=True)
+    shapes.append(Group([line], f"{chance.channel}: {figure(chance.scores[metric])}"))
+    return Chart(HORIZONTAL, height, f"{metric} of {_names(rows)}", shapes, shrinks=True)
 
 
-def differences(of: Sequence[Difference], metric: str) -> str:
-    """A point and its interval for each pair of rows, about a line at zero."""
-    scores = [one.scores[metric] for one in of]
+def differences(pairs: Sequence[Difference], metric: str) -> Chart:
+    """A point and its interval for each pair of runs, about a line at zero; filled where the interval holds no zero."""
+    scores = [pair.scores[metric] for pair in pairs]
     widest = max(max(abs(score.low), abs(score.high)) for score in scores)
     reach = next((level for level in REACHES if level >= widest), 1.0)
 
     def x(value: float) -> float:
-        return NAMES + 50 + (value + reach) / (2 * reach) * (LYING - NAMES - 220)
+        return NAMES + 50 + (value + reach) / (2 * reach) * (HORIZONTAL - NAMES - 220)
 
-    height = LINE * len(of) + 22
-    shapes = [*_scale((-reach, 0, reach), lambda v: f"{v:+g}" if v else "0", x, height)]
-    shapes.append(f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="0" y2="{height - 20}" stroke="{INK}"/>')
-    for i, (one, score) in enumerate(zip(of, scores, strict=True)):
+    height = LINE * len(pairs) + 22
+    shapes = _scale((-reach, 0, reach), lambda value: f"{value:+g}" if value else "0", x, height)
+    shapes.append(Line(x(0), 0, x(0), height - 20, INK))
+    for i, (pair, score) in enumerate(zip(pairs, scores, strict=True)):
         y = i * LINE + LINE / 2
-        sure = score.low > 0 or score.high < 0
-        fill = colour(one.channel) if sure else "#fff"
+        significant = score.low > 0 or score.high < 0
         shapes.append(
-            f'<g><text x="{NAMES + 40}" y="{y + 4}" text-anchor="end" class="name">'
-            f"{escaped(one.channel)} − {escaped(one.minus)}</text>{_interval(score, y, x)}"
-            f'<circle cx="{x(score.mean):.1f}" cy="{y}" r="4.5" fill="{fill}" stroke="{INK}"/>'
-            f'<text x="{LYING - 2}" y="{y + 4}" text-anchor="end" class="name">'
-            f"{signed(score).removesuffix(' *')}</text></g>"
+            Group(
+                [
+                    Text(NAMES + 40, y + 4, f"{pair.channel} − {pair.minus}", "end", large=True),
+                    *_interval(score, y, x),
+                    Dot(x(score.mean), y, colour(pair.channel) if significant else PAPER, INK),
+                    Text(HORIZONTAL - 2, y + 4, signed(score, star=False), "end", large=True),
+                ]
+            )
         )
-    return _svg(LYING, height, f"Differences in {metric}", shapes)
+    return Chart(HORIZONTAL, height, f"Differences in {metric}", shapes, shrinks=True)
 
 
-def nuisance(of: Sequence[ConfounderShare]) -> str:
-    """The share of the first 10 that has the query's value, and a tick where chance would put it."""
-    height = LINE * len(of) + 22
-    shapes = [*_scale(LEVELS, lambda v: f"{v:g}", _x, height)]
-    for i, one in enumerate(of):
+def confounders(shares: Sequence[ConfounderShare]) -> Chart:
+    """The share of the first 10 that has the query's value, and a dashed tick where chance would put it."""
+    height = LINE * len(shares) + 22
+    shapes = _scale(LEVELS, lambda value: f"{value:g}", _x, height)
+    for i, share in enumerate(shares):
         y = i * LINE + 4
-        expected = _x(one.expected)
+        expected = _x(share.expected)
         shapes.append(
-            f"<g><title>{escaped(f'{one.field}, {one.channel}: {one.found}, by chance {one.expected:.3f}')}</title>"
-            f'<text x="{NAMES - 8}" y="{y + 13}" text-anchor="end" class="name">{escaped(one.field)}: '
-            f'{escaped(one.channel)}</text><rect x="{NAMES}" y="{y}" width="{_x(one.found.mean) - NAMES:.1f}" '
-            f'height="{LINE - 6}" fill="{colour(one.channel)}" opacity="0.75"/>'
-            f"{_interval(one.found, y + LINE / 2 - 3, _x)}"
-            f'<line x1="{expected:.1f}" x2="{expected:.1f}" y1="{y - 3}" y2="{y + LINE - 3}" stroke="{INK}" '
-            f'stroke-width="2" stroke-dasharray="4 2"/><text x="{LYING - 2}" y="{y + 13}" text-anchor="end" '
-            f'class="name">{signed(one.excess).removesuffix(" *")}</text></g>'
+            Group(
+                [
+                    Text(NAMES - 8, y + 13, f"{share.field}: {share.channel}", "end", large=True),
+                    Bar(NAMES, y, _x(share.found.mean) - NAMES, LINE - 6, colour(share.channel), opacity=0.75),
+                    *_interval(share.found, y + LINE / 2 - 3, _x),
+                    Line(expected, y - 3, expected, y + LINE - 3, INK, width=2, dashed=True),
+                    Text(HORIZONTAL - 2, y + 13, signed(share.excess, star=False), "end", large=True),
+                ],
+                f"{share.field}, {share.channel}: {share.found}, by chance {share.expected:.3f}",
+            )
         )
-    return _svg(LYING, height, "Shared with the query, beside chance", shapes)
+    return Chart(HORIZONTAL, height, "Shared with the query, beside chance", shapes, shrinks=True)
 
 
-def curves(of: Sequence[Abstention]) -> str:
-    """The accuracy of the majority vote over the share of queries that is answered, a line a row."""
+def curves(abstentions: Sequence[Abstention]) -> Chart:
+    """The accuracy of the majority vote over the share of queries that is answered, a line a run."""
     width, height = 460, 240
-    low = min(0.95, *(accuracy for one in of for _, accuracy in one.curve))
+    low = min(0.95, *(accuracy for run in abstentions for _, accuracy in run.curve))
     low = max(0.0, int(low * 20) / 20)
 
-    def place(coverage: float, accuracy: float) -> tuple[float, float]:
+    def point(coverage: float, accuracy: float) -> tuple[float, float]:
         return 44 + coverage * (width - 60), 10 + (1 - accuracy) / (1 - low) * (height - 48)
 
-    shapes = []
-    for part in LEVELS:
-        level = low + part * (1 - low)
-        x, y = place(part, level)
-        shapes.append(f'<line x1="44" x2="{width - 16}" y1="{y:.1f}" y2="{y:.1f}" stroke="{GRID}"/>')
-        shapes.append(f'<text x="38" y="{y + 4:.1f}" text-anchor="end">{level:.2f}</text>')
-        shapes.append(f'<text x="{x:.1f}" y="{height - 22}" text-anchor="middle">{part:.0%}</text>')
-    for one in of:
-        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in one.curve))
-        shapes.append(
-            f"<g><title>{escaped(one.channel)}: AURC {one.aurc:.3f}</title>"
-            f'<polyline points="{points}" fill="none" stroke="{colour(one.channel)}" stroke-width="2.5"/></g>'
-        )
-    shapes.append(f'<text x="{width / 2}" y="{height - 6}" text-anchor="middle">queries answered</text>')
-    return _svg(width, height, "Accuracy over the share of queries answered", shapes)
+    shapes: list[Shape] = []
+    for share in LEVELS:
+        level = low + share * (1 - low)
+        x, y = point(share, level)
+        shapes.append(Line(44, y, width - 16, y, GRID))
+        shapes.append(Text(38, y + 4, f"{level:.2f}", "end"))
+        shapes.append(Text(x, height - 22, f"{share:.0%}"))
+    for run in abstentions:
+        curve = Curve([point(*at) for at in run.curve], colour(run.channel))
+        shapes.append(Group([curve], f"{run.channel}: AURC {run.aurc:.3f}"))
+    shapes.append(Text(width / 2, height - 6, "queries answered"))
+    return Chart(width, height, "Accuracy over the share of queries answered", shapes)
 
 
-def _interval(score: Estimate, y: float, x: Callable[[float], float]) -> str:
-    line = f'<line x1="{x(score.low):.1f}" x2="{x(score.high):.1f}" y1="{y}" y2="{y}"'
-    return f'{line} stroke="#fff" stroke-width="4"/>{line} stroke="{INK}" stroke-width="1.5"/>'
+def _names(rows: Sequence[RunResult]) -> str:
+    return ", ".join(row.channel for row in rows)
+
+
+def _outlined(x1: float, y1: float, x2: float, y2: float) -> list[Line]:
+    """A line of ink on a wider one of paper, so that it is seen on a dark bar as beside it."""
+    return [Line(x1, y1, x2, y2, PAPER, width=4), Line(x1, y1, x2, y2, INK, width=1.5)]
+
+
+def _interval(score: Estimate, y: float, x: Callable[[float], float]) -> list[Line]:
+    return _outlined(x(score.low), y, x(score.high), y)
 
 
 def _scale(
-    levels: Sequence[float], words: Callable[[float], str], x: Callable[[float], float], height: int
-) -> list[str]:
-    lines = []
+    levels: Sequence[float], words: Callable[[float], str], x: Callable[[float], float], height: float
+) -> list[Shape]:
+    shapes: list[Shape] = []
     for level in levels:
-        at = f"{x(level):.1f}"
-        lines.append(f'<line x1="{at}" x2="{at}" y1="0" y2="{height - 20}" stroke="{GRID}"/>')
-        lines.append(f'<text x="{at}" y="{height - 6}" text-anchor="middle">{words(level)}</text>')
-    return lines
+        shapes.append(Line(x(level), 0, x(level), height - 20, GRID))
+        shapes.append(Text(x(level), height - 6, words(level)))
+    return shapes
 
 
 def _x(value: float) -> float:
-    return NAMES + value * (LYING - NAMES - 150)
+    """Of a share on a horizontal scale from 0 to 1."""
+    return NAMES + value * (HORIZONTAL - NAMES - 150)
 
 
 def _y(value: float) -> float:
-    return round(TOP + (1 - value) * (HEIGHT - TOP - BOTTOM), 1)
-
-
-def _svg(width: int, height: int, label: str, shapes: Sequence[str]) -> str:
-    inside = "".join(shapes)
-    kind = "fit" if width == LYING else "whole"
-    return (
-        f'<div class="wide"><svg class="{kind}" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'role="img" aria-label="{escaped(label)}">{inside}</svg></div>'
-    )
+    """Of a share on an upright scale from 0 to 1."""
+    return TOP + (1 - value) * (HEIGHT - TOP - BOTTOM)

@@ -196,10 +196,10 @@ def _differences(differences: Sequence[Difference], metrics: Sequence[str]) -> l
     return table([["difference", *metrics], *rows])
 
 
-def signed(estimate: Estimate) -> str:
-    """A difference with its interval; a star where that holds no zero."""
-    star = " *" if estimate.low > 0 or estimate.high < 0 else ""
-    return f"{estimate.mean:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]{star}"
+def signed(estimate: Estimate, *, star: bool = True) -> str:
+    """A difference with its interval, and with a star where that holds no zero."""
+    mark = " *" if star and (estimate.low > 0 or estimate.high < 0) else ""
+    return f"{estimate.mean:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]{mark}"
 
 
 def _same_report(same: SameReport) -> str:

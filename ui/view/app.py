@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import streamlit as st
@@ -12,23 +13,13 @@ from ui.view.escape import escape
 from ui.view.reading.session import studies
 from ui.view.session import guarded, service
 
-# Streamlit leaves 80 px around the page, sets headings large and captions pale, and stacks columns only on telephones.
-STYLE: Final = """<style>
-.stMainBlockContainer { padding: 2.75rem 1.5rem 2rem; }
-.stMain [data-testid="stVerticalBlock"] { gap: 0.5rem; }
-h3 { font-size: 1.2rem !important; }
-[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] * { color: #4a5866 !important; opacity: 1; }
-[data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"] .st-key-wide) { flex-wrap: wrap; }
-[data-testid="stColumn"]:has(.st-key-narrow) { min-width: min(18rem, 100%); }
-[data-testid="stColumn"]:has(.st-key-wide) { min-width: min(32rem, 100%); }
-</style>"""
 SIDEBAR: Final = 240  # pixels
 
 ABOUT: Final = "It finds similar cases and shows their reports."
 READING_PAGE: Final = "reading/page.py"
 
 st.set_page_config(page_title="COIN retrieval", layout="wide", initial_sidebar_state=SIDEBAR)
-st.html(STYLE)
+st.html(Path(__file__).with_name("style.css"))
 study_only, _ = guarded(lambda: Settings.from_env().reading_only == "yes")
 reading = st.Page(READING_PAGE, title="Blinded reader study", url_path="reading", visibility="hidden")
 page = st.navigation(
