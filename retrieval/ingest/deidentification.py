@@ -1,14 +1,14 @@
-"""What a manifest's rows say of people, before any of it is stored: counted, and on request replaced.
+"""Direct identifiers in a manifest's rows, before any of it is stored: counted, and on request replaced.
 
-Looked at: the report, the particulars (site, system, category, stain, preparation, kind) and further columns; the keys
-of case, patient and slide; and the image's file name where it would be stored, which is where it names its own case, or
-where the file stays in place. `license` and `source` are left alone: they say whom to credit.
+Searched are the report, the attributes (site, system, category, stain, preparation, kind) and further columns; the keys
+of case, patient and slide; and the image's file name where it would be stored: where it is the key of its own case, or
+the file stays in place. `license` and `source` are left alone: they name whom to credit.
 
-Replaced are, in texts, the identifiers by their kind ("[date]"); further columns whose name says that they hold one
-("patient_name", "dob") by nothing; keys that hold one, and every key that is a file name, by a pseudonym: a keyed hash.
-The same key gives the same pseudonym in the same archive, so that adding again finds what is there. The hash's key is
-the archive's own id: whoever holds the archive can test a guess, and guessing all record numbers of a hospital is no
-work.
+In texts, identifiers are replaced by their kind ("[date]"). Further columns whose name is that of an identifier
+("patient_name", "dob") are removed. Keys that hold one, and every key that is a file name, become a pseudonym: a keyed
+hash. The same key gives the same pseudonym in the same archive, so that adding again finds the same case. The hash's
+key is the archive's own id: whoever holds the archive can test a guess, and all record numbers of a hospital are soon
+tested.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ _LONG_NUMBER: Final = re.compile(r"\d{6,}")
 
 @dataclass(frozen=True)
 class IdentifierCount:
-    """How many identifiers of one kind stand in one sort of place. Never what they are."""
+    """The number of identifiers of one kind in one place of the rows; never what they are."""
 
     place: str
     """"reports", "particulars", "further columns", "keys" or "file names"."""
     kind: str
     """As of `Identifier`."""
     count: int
-    """In a report that several rows share, once."""
+    """Those of a report that several rows share count once."""
     lines: tuple[int, ...]
-    """Of the manifest: the first `LINES_NAMED` on which they stand."""
+    """The first `LINES_NAMED` lines of the manifest that hold one."""
 
     def __str__(self) -> str:
         kind = self.kind if self.count == 1 else _plural(self.kind)
@@ -77,20 +77,20 @@ class IdentifierCount:
 
 @dataclass(frozen=True)
 class Screening:
-    """Rows that were looked at, as they may be stored."""
+    """Searched rows, as they may be stored."""
 
     rows: tuple[ManifestRow, ...]
-    """With identifiers replaced where that was asked for, else as they were."""
+    """With identifiers replaced where that was requested, else unchanged."""
     counts: tuple[IdentifierCount, ...]
-    """What was found in the rows as they came."""
+    """The identifiers in the rows as given."""
     unsafe: tuple[ManifestRow, ...] = ()
-    """Rows that are left out, since the path of a file that stays in place cannot be replaced."""
+    """Rows that are left out: the path of a file that stays in place holds one and cannot be replaced."""
 
 
 def screen_rows(
     rows: Sequence[ManifestRow], *, pseudonyms: Callable[[str], str] | None = None, in_place: bool = False
 ) -> Screening:
-    """Look for identifiers in `rows`, and replace them where `pseudonyms` are given (see `pseudonyms_of`).
+    """Find identifiers in `rows`, and replace them where `pseudonyms` are given (see `pseudonyms_of`).
 
     Args:
         in_place: the files stay where they are, so that their paths are stored.
@@ -112,7 +112,7 @@ def screen_rows(
             unsafe.append(row)
         else:
             changes |= {name: f"{name}-{pseudonyms(getattr(row, name))}" for name in personal}
-            if row.stands_alone:  # and still does, under another name
+            if row.stands_alone:  # its case has the image's name, also afterwards
                 changes |= dict.fromkeys(("image", "case"), f"image-{pseudonyms(row.image)}")
             if not row.names_patient:
                 changes["patient"] = changes.get("case", row.case)
@@ -126,7 +126,7 @@ def pseudonyms_of(archive_id: str) -> Callable[[str], str]:
 
 
 def total(counts: Iterable[IdentifierCount]) -> str:
-    """What was found, in words: "2 dates in reports (lines 3, 8), 1 name in further columns (line 3)"."""
+    """The counts as text: "2 dates in reports (lines 3, 8), 1 name in further columns (line 3)"."""
     return ", ".join(map(str, counts))
 
 
@@ -144,7 +144,8 @@ class _Counts:
             self._found.setdefault((place, item.kind), []).append(row.line)
 
     def add_key(self, row: ManifestRow, name: str) -> bool:
-        """Whether the key holds an identifier; one that only repeats the image's name or the case's key is not read."""
+        """Count the identifiers of a key; whether there are any. A key that only repeats the image's name or the case's
+        key is not searched."""
         key = getattr(row, name)
         if (name == "case" and row.stands_alone) or (name == "patient" and not row.names_patient):
             return False
@@ -180,7 +181,7 @@ def _in_text(text: str) -> tuple[Identifier, ...]:
 
 
 def _in_key(key: str) -> tuple[Identifier, ...]:
-    """As in a text, with words parted by underscores; a key that is a long number and nothing else is a record's."""
+    """As in a text, with underscores between words; a key that is only a long number is a record number."""
     if _LONG_NUMBER.fullmatch(key):
         return (Identifier(RECORD, 0, len(key)),)
     return _in_text(key.replace("_", " "))

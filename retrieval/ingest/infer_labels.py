@@ -1,7 +1,7 @@
-"""Site, system and category of manifest rows that leave them out, read from the report and marked as derived.
+"""Site, system and category of manifest rows without them, extracted from the report and marked as derived.
 
-What somebody gave, in this manifest or an earlier one, always wins. A case ends up the same whether a value was given
-at once or after another had been derived: what is derived is derived anew from what is known by then.
+A value that was given, in this manifest or an earlier one, always wins. A case ends up the same whether a value was
+given at once or after another had been derived: derived values are derived again from what is known by then.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PARTICULARS = ("site", "system", "category")
 
 
 def derive_particulars(archive: Archive, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
-    """The rows in their order, with empty sites, systems and categories filled from their reports, as far as these say.
+    """The rows in their order, with empty sites, systems and categories filled from their reports where possible.
 
     `ManifestRow.derived` of each names what was filled; it is empty where nothing was.
     """
@@ -30,16 +30,16 @@ def derive_particulars(archive: Archive, rows: Sequence[ManifestRow]) -> list[Ma
 
 
 class _Reader:
-    """`read_report`, once for all rows of a case and for reports that repeat."""
+    """`read_report`, called once for equal reports."""
 
     def __init__(self) -> None:
         self._readings: dict[tuple[str, str, str], ReportReading] = {}
 
     def read(self, report: str, site: str, system: str) -> ReportReading:
-        asked = report, site, system
-        if asked not in self._readings:
-            self._readings[asked] = read_report(report, site=site, system=system)
-        return self._readings[asked]
+        key = report, site, system
+        if key not in self._readings:
+            self._readings[key] = read_report(report, site=site, system=system)
+        return self._readings[key]
 
 
 def _derived(row: ManifestRow, stored: CaseLabels | None, reader: _Reader) -> ManifestRow:
@@ -58,7 +58,7 @@ def _derived(row: ManifestRow, stored: CaseLabels | None, reader: _Reader) -> Ma
 
 
 def _readable(report: str, site: str, system: str, category: str, reader: _Reader) -> dict[str, str]:
-    """What is not given and can be told from the report, in view of what is given."""
+    """The values that are not given and can be extracted from the report, given the others."""
     if site and category:  # a system is derived with its category only
         return {}
     known = vocabulary()

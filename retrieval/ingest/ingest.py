@@ -1,12 +1,12 @@
 """From a manifest to an archive of cases with vectors: what `coin add` does.
 
     manifest -> direct identifiers (counted; replaced or refused on request)
-             -> what reports say of site and category -> plan by content hash
+             -> site and category from reports -> plan by content hash
              -> read and decode (threads) -> encode -> one transaction a batch
              -> vectors of the reports that lack one -> one transaction a batch
 
-What is in the archive already is neither decoded nor encoded again, which is also how an interrupted run goes on. A
-row that cannot be used is named in the summary and changes nothing for the others.
+Images that are in the archive already are neither decoded nor encoded again, which is also how an interrupted run is
+resumed. A row that cannot be used is named in the summary and does not affect the others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 MAX_WORKERS: Final = 8
 DECODED_BYTES: Final = 256 * 1024**2
-"""Of decoded images that wait for the encoder. As much again may be on its way through encoder and transaction."""
+"""Decoded images that wait for the encoder. The same amount may be in the encoder and the transaction."""
 _SYNTHETIC: Final = "is a generated image"
 _APART: Final = "An archive holds real images (and phantoms) alone: leave the row out."
 _UNSAFE: Final = "stays in place under a path that holds an identifier, which would be stored"
@@ -44,30 +44,31 @@ _RENAME: Final = "Rename the file or its folder, or add without --in-place."
 
 @dataclass(frozen=True)
 class AddSummary:
-    """What adding a manifest did."""
+    """The result of adding a manifest."""
 
     added: int
     """Images that are new in the archive."""
     updated: int
     """Images there already whose case or attributes the manifest gave anew; not encoded again."""
     unchanged: int
-    """Images there already, just as the manifest says."""
+    """Images in the archive, as in the manifest."""
     skipped: tuple[Problem, ...]
-    """Every row that was not taken, and why."""
+    """Every row that was not added, and why."""
     seconds: float
     reports: int = 0
-    """Reports that were embedded, of whichever manifest."""
+    """Reports that were embedded, also of earlier manifests."""
     derived: int = 0
-    """Cases, new or changed, whose site or category was read from their report."""
+    """New or changed cases whose site or category was extracted from their report."""
     identifiers: tuple[IdentifierCount, ...] = ()
-    """Direct identifiers that were found in the manifest's rows: how many of each kind, never which."""
+    """Numbers of direct identifiers in the manifest's rows by kind; never the identifiers."""
     redacted: bool = False
     """Whether they were replaced before anything was stored."""
     notes: tuple[str, ...] = ()
-    """What could not be done though every row was taken, and why."""
+    """What could not be done although every row was added, and why."""
 
     @property
     def images_per_second(self) -> float:
+        """Images added a second; 0 where nothing was."""
         return self.added / self.seconds if self.seconds else 0.0
 
 
@@ -86,12 +87,12 @@ class _Ready:
 
 Batch: TypeAlias = "list[_Ready | Problem]"
 EmbeddedBatch: TypeAlias = "tuple[list[NewImage | Problem], Vectors]"
-"""Images, those that failed among them, and the vectors of the others in their order."""
+"""Images and problems, and the vectors float32[n, d] of the n images in their order."""
 Embedded: TypeAlias = Generator[EmbeddedBatch, None, None]
 
 
 class Workers(Protocol):
-    """Who embeds images elsewhere than in this process (`ray_workers.RayWorkers`)."""
+    """Embeds images outside this process (`ray_workers.RayWorkers`)."""
 
     def encoded(self, items: Sequence[PlannedImage], encoder: Encoder, batch_size: int) -> Embedded:
         """The images in batches of `batch_size`, each with its vectors, in the order in which they are done."""
@@ -119,21 +120,24 @@ def add_manifest(
         images: the folder that the images' paths are relative to; by default the manifest's own.
         in_place: refer to the image files where they lie instead of copying them into the archive.
         batch_size: images, or reports, a transaction. After a crash, all finished batches are there and none in part.
-        derive: read site, system and category from the report where nobody gave them (see `derive_particulars`).
+        derive: extract site, system and category from the report where they are not given (see `derive_particulars`).
         identifiers: what to do where rows hold direct identifiers (see `deidentification`): count them in the
             summary, replace them before anything is stored, or refuse the manifest.
-        workers: embed the images there, on the machines of a Ray cluster, and not here.
-        progress: called with how many of the new images are done, and of how many. embedding: the same of reports.
+        workers: embed the images on the machines of a Ray cluster and not in this process.
+        progress: called with the number of new images that are done, and their total.
+        embedding: the same for reports.
 
-    Generated images are skipped, told by their provenance or by a column `synthetic` (as the manifest of a synthetic
-    set has it): retrievers prefer them to real ones, and what is found must be a case.
+    Generated images are skipped, recognised by their provenance or by a column `synthetic` (as in the manifest of a
+    synthetic set): retrievers prefer them to real ones, and every result must be a case.
 
     An encoder that cannot embed texts adds the images all the same; the summary's notes say so.
 
-    Raises `index_store.ManifestError` where the manifest as a whole cannot be read, `IdentifiersError` where it was to
-    be refused for its identifiers (before anything is stored), `EncoderMismatchError` where the archive was embedded by
-    another encoder, `ArchiveBusyError` where somebody else is writing, and `StorageError` where the disk refuses; what
-    was added until then stays, and adding the manifest again goes on from there.
+    Raises:
+        index_store.ManifestError: the manifest as a whole cannot be read.
+        IdentifiersError: it holds identifiers and was to be refused; nothing is stored.
+        index_store.EncoderMismatchError: the archive was embedded by another encoder.
+        index_store.ArchiveBusyError: another process is writing.
+        index_store.StorageError: the disk refuses. What was added before stays, and adding the manifest again resumes.
     """
     from index_store import Problem, read_manifest
 
@@ -179,35 +183,41 @@ def add_manifest(
 
 
 def _without_synthetic(rows: Sequence[ManifestRow]) -> tuple[list[ManifestRow], list[Problem]]:
-    """The rows that do not say of themselves that their image was generated, and what is wrong with those that do."""
+    """The rows that are not marked as generated images, and a problem for each of those that are."""
     from index_store import Problem
 
-    said = [row for row in rows if row.attributes.get("synthetic", "").lower() in ("true", "yes", "1")]
-    lines = {row.line for row in said}
-    problems = [Problem(f"line {row.line}", _SYNTHETIC, _APART) for row in said]
+    marked = [row for row in rows if row.attributes.get("synthetic", "").lower() in ("true", "yes", "1")]
+    lines = {row.line for row in marked}
+    problems = [Problem(f"line {row.line}", _SYNTHETIC, _APART) for row in marked]
     return [row for row in rows if row.line not in lines], problems
 
 
 def embed_reports(
     archive: Archive, encoder: Encoder, batch_size: int, progress: Progress | None, *, wait: float = 0.0
 ) -> tuple[int, tuple[str, ...]]:
-    """Embed the reports that lack a current vector of this encoder. Returns how many, and why not, where it cannot be
-    done. `wait`: seconds to wait for another writer, each time that a batch is to be stored."""
+    """Embed the reports that lack a current vector of this encoder.
+
+    Args:
+        wait: seconds to wait for another writer, each time that a batch is to be stored.
+
+    Returns:
+        How many were embedded, and notes on what could not be done.
+    """
     if archive.encoder is None:
         return 0, ()
-    # Equal reports, of which archives hold many, come side by side and are encoded once a batch.
+    # Archives hold many equal reports: sorted, they are neighbours and are encoded once a batch.
     lacking = sorted(archive.reports_without_vector(encoder.fingerprint), key=lambda report: report.text)
     embedded = 0
     try:
         for start in range(0, len(lacking), batch_size):
             batch = lacking[start : start + batch_size]
-            place = {text: i for i, text in enumerate(dict.fromkeys(report.text for report in batch))}
-            vectors = encoder.encode_texts(list(place))
+            position = {text: i for i, text in enumerate(dict.fromkeys(report.text for report in batch))}
+            vectors = encoder.encode_texts(list(position))
             with archive.writer(timeout=wait):
                 embedded += archive.add_report_vectors(
                     [report.case_id for report in batch],
                     [report.text for report in batch],
-                    vectors[[place[report.text] for report in batch]],
+                    vectors[[position[report.text] for report in batch]],
                     fingerprint=encoder.fingerprint,
                 )
             if progress is not None:
@@ -221,8 +231,7 @@ def embed_reports(
 def _add_new(
     archive: Archive, plan: Plan, encoder: Encoder, source: Embedded, *, in_place: bool, progress: Progress | None
 ) -> tuple[int, list[Problem]]:
-    """Add what is new as it comes from `source`. Returns how many images were added, and what is wrong with the
-    others."""
+    """Add new images as they come from `source`. Returns how many were added, and a problem for each of the others."""
     from index_store import Problem
 
     added, done = 0, 0
@@ -255,7 +264,7 @@ def _encoded(batches: Generator[Batch, None, None], encoder: Encoder) -> Embedde
 
 
 def embed_batch(items: Sequence[PlannedImage], encoder: Encoder) -> EmbeddedBatch:
-    """These images read, decoded and encoded at once: what a worker elsewhere does."""
+    """Read, decode and encode these images at once: the work of one worker of a cluster."""
     with ThreadPoolExecutor(MAX_WORKERS) as pool:
         batch = list(pool.map(lambda planned: _load(planned, encoder), items))
     return _loaded(batch), _encode(batch, encoder)
@@ -270,7 +279,7 @@ def _loaded(batch: Batch) -> list[NewImage | Problem]:
 
 
 def _batches(items: Sequence[PlannedImage], encoder: Encoder, batch_size: int) -> Generator[Batch, None, None]:
-    """The images read ahead, in batches of `batch_size`, or of fewer where they are so large that memory says so."""
+    """The images, read ahead, in batches of `batch_size`, or of fewer where they are large."""
     window = MemoryWindow(DECODED_BYTES)
     loaded = read_ahead(
         lambda planned: _load(planned, encoder),

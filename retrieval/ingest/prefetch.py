@@ -13,11 +13,11 @@ Result = TypeVar("Result")
 
 
 class MemoryWindow:
-    """How many bytes of finished work may wait to be consumed.
+    """A limit on the bytes of finished work that wait to be consumed.
 
-    Work is let in strictly in order, each once less than `limit` is held. So at most `limit` and one item are held
-    (and one more finished item stands before the window for each worker), and the item that the consumer needs next
-    is never kept out by later ones.
+    Results enter strictly in order, each once less than `limit` is held. So at most `limit` and one result are held
+    (and each worker may wait outside with one more), and the result that the consumer needs next is never blocked by
+    later ones.
     """
 
     def __init__(self, limit: int) -> None:
@@ -28,7 +28,7 @@ class MemoryWindow:
         self._closed = False
 
     def enter(self, turn: int, size: int) -> None:
-        """Wait until it is `turn`'s turn and there is room, then hold `size` bytes. Turns count from 0."""
+        """Wait until all earlier turns have entered and there is room, then hold `size` bytes. Turns count from 0."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or (self._next == turn and self._held < self.limit))
             self._held += size
@@ -36,13 +36,13 @@ class MemoryWindow:
             self._changed.notify_all()
 
     def leave(self, size: int) -> None:
-        """The consumer let go of `size` bytes."""
+        """Release `size` bytes that the consumer no longer needs."""
         with self._changed:
             self._held -= size
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Nothing will be consumed any more: let everybody pass."""
+        """End all waiting: nothing will be consumed any more."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -59,8 +59,11 @@ def read_ahead(
 ) -> Generator[Result, None, None]:
     """`work(item)` for every item, in the order of the items, done by `workers` threads up to `ahead` items early.
 
-    `size` tells a result's bytes; whoever takes a result calls `window.leave` with them once it is let go of, and
-    must do so before it holds `window.limit`. The first exception of `work` is raised here, and ends it.
+    The consumer must call `window.leave` with a result's size when it no longer needs it, and must do so before it
+    holds `window.limit`. The first exception of `work` is raised here and ends the iteration.
+
+    Args:
+        size: the bytes of a result.
     """
 
     def run(turn: int, item: Item) -> Result:
@@ -69,7 +72,7 @@ def read_ahead(
             result = work(item)
             held = size(result)
             return result
-        finally:  # also when it fails: whoever is next waits for this turn
+        finally:  # also when it fails: the next one waits for this turn
             window.enter(turn, held)
 
     waiting: deque[Future[Result]] = deque()

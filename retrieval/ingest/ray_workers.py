@@ -109,21 +109,26 @@ class RayCluster:
         return sum(bool(node["Alive"]) for node in self._ray.nodes())
 
     def start_worker(self) -> Any:
+        """Ask Ray for a worker with the encoder."""
         encoder = self._encoder
         source = None if encoder.source is None else str(encoder.source)
         return self._class.remote(source, encoder.device_asked_for, encoder.batch_size, encoder.fingerprint)
 
     def prepare(self, worker: Any) -> Any:
+        """Have a worker load its encoder."""
         return worker.prepare.remote()
 
     def embed(self, worker: Any, items: Sequence[PlannedImage]) -> Any:
+        """Have a worker embed a batch, of which it sees the files alone."""
         return worker.embed.remote([_without_text(item) for item in items])
 
     def wait(self, tasks: Sequence[Any], seconds: float) -> Any | None:
+        """The first task that has ended; None where none has in time."""
         ready, _ = self._ray.wait(list(tasks), timeout=seconds)
         return ready[0] if ready else None
 
     def result(self, task: Any) -> EmbeddedBatch | None:
+        """The batch that a task embedded; Ray's own errors become `WorkerLostError`."""
         try:
             result: EmbeddedBatch | None = self._ray.get(task)
         except self._ray.exceptions.RayTaskError as error:  # raised by our own code there
@@ -133,11 +138,12 @@ class RayCluster:
         return result
 
     def stop(self, worker: Any) -> None:
+        """Kill a worker."""
         self._ray.kill(worker)
 
 
 class EmbeddingWorker:
-    """What runs on a cluster's machine."""
+    """The actor that runs on a machine of the cluster."""
 
     def __init__(self, source: str | None, device: str, batch_size: int, fingerprint: str) -> None:
         self._encoder = Encoder(source, device=device, batch_size=batch_size)
@@ -153,6 +159,7 @@ class EmbeddingWorker:
         self._encoder.load()
 
     def embed(self, items: Sequence[PlannedImage]) -> EmbeddedBatch:
+        """Read, decode and encode a batch."""
         return embed_batch(items, self._encoder)
 
 

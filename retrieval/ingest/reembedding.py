@@ -1,10 +1,10 @@
-"""An archive embedded anew with another encoder, beside the one that answers: what `coin reembed` does.
+"""Embedding an archive with another encoder while the current one serves searches: what `coin reembed` does.
 
     stored images without a vector of this encoder -> checksum, decode (threads) -> encode -> one transaction a batch
     reports without one -> the same -> switch, when nothing is missing
 
-The archive is written to for moments only: searches go on with the encoder before, and others may add and remove
-meanwhile. What is missing is asked of the archive, so that an interrupted run goes on where it stopped.
+The archive is locked for writing only briefly: searches continue with the current encoder, and other processes may add
+and remove cases. Missing vectors are looked up in the archive, so that an interrupted run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
     from index_store import Archive, Problem
 
 PREPARED_BYTES: Final = 256 * 1024**2
-"""Of images, as the encoder wants them, that wait for it."""
+"""Prepared images that wait for the encoder."""
 ROUNDS: Final = 100
-"""How often to begin again because others added meanwhile; each round is shorter than the one before."""
+"""How often to repeat because cases were added meanwhile; each round is shorter than the one before."""
 
 
 @dataclass(frozen=True)
 class ReembedSummary:
-    """What embedding anew did."""
+    """The result of re-embedding."""
 
     encoder: str
     fingerprint: str
     embedded: int
-    """Images that got their vector in this run."""
+    """Images embedded in this run."""
     reports: int
-    """Reports that did."""
+    """Reports embedded in this run."""
     waiting: int
-    """Images that still have none."""
+    """Images that still have no vector."""
     skipped: tuple[Problem, ...]
     """Every image that could not be embedded, and why."""
     switched: bool
-    """Whether this encoder answers searches now (also where it did before)."""
+    """Whether this encoder serves searches now (also where it did before)."""
     seconds: float
     notes: tuple[str, ...] = ()
 
@@ -62,21 +62,24 @@ def reembed(
     progress: Progress | None = None,
     embedding: Progress | None = None,
 ) -> ReembedSummary:
-    """Give every image and report the vector of `encoder` that it lacks, then let this encoder answer searches.
+    """Embed every image and report that lacks a vector of `encoder`, then let this encoder serve searches.
 
-    With the archive's own encoder it fills in what is missing.
+    With the archive's own encoder, missing vectors are added.
 
     Args:
         batch_size: images, or reports, a transaction. After an interruption all finished batches are there.
-        switch: False leaves the encoder before in charge; `Archive.switch_encoder` switches later.
+        switch: False keeps the current encoder; `Archive.switch_encoder` switches later.
         wait: seconds to wait for another writer to finish, each time that a batch is to be stored.
-        progress: called with how many images are done, and of how many. embedding: the same of reports.
+        progress: called with the number of images that are done, and their total.
+        embedding: the same for reports.
 
     The switch does not happen while any image, or any report with text, is without its vector; the summary says which
     and why. An encoder that embeds no texts at all may take over all the same, and the notes say so.
 
-    Raises `index_store.EncoderMismatchError` where the archive has no images yet, `ArchiveBusyError` where another
-    writer did not finish, `StorageError` where the disk refuses; what was embedded until then stays.
+    Raises:
+        index_store.EncoderMismatchError: the archive has no images yet.
+        index_store.ArchiveBusyError: another writer did not finish in time.
+        index_store.StorageError: the disk refuses. What was embedded before stays.
     """
     from index_store import EncoderIncompleteError
 
@@ -86,7 +89,7 @@ def reembed(
     fingerprint = encoder.fingerprint
     with archive.writer(timeout=wait):
         archive.begin_encoder(fingerprint, name=encoder.name, dim=encoder.dim)
-    texts, notes = _reads_texts(encoder)
+    texts, notes = _embeds_texts(encoder)
     embedded, reports, switched = 0, 0, False
     skipped: dict[int, Problem] = {}
     for _round in range(ROUNDS):
@@ -106,7 +109,7 @@ def reembed(
             switched = True
             break
         except EncoderIncompleteError as error:
-            if not done:  # it is not that others added meanwhile
+            if not done:  # the reason is not that cases were added meanwhile
                 notes = (*notes, str(error))
                 break
     coverage = next(known for known in archive.encoders() if known.encoder.fingerprint == fingerprint)
@@ -123,7 +126,7 @@ def reembed(
     )
 
 
-def _reads_texts(encoder: Encoder) -> tuple[bool, tuple[str, ...]]:
+def _embeds_texts(encoder: Encoder) -> tuple[bool, tuple[str, ...]]:
     """Whether the encoder embeds texts at all; where not, a note."""
     try:
         encoder.encode_texts(["."])
@@ -134,7 +137,7 @@ def _reads_texts(encoder: Encoder) -> tuple[bool, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class _Read:
-    """A stored image, ready for the encoder, or what is wrong with it."""
+    """A stored image, prepared for the encoder, or a problem."""
 
     image_id: int
     prepared: torch.Tensor | None
@@ -154,7 +157,8 @@ def _embed_images(
     wait: float,
     progress: Progress | None,
 ) -> int:
-    """Embed what lacks a vector. Returns how many were stored; adds to `skipped`, by image id, what cannot be."""
+    """Embed images without a vector. Returns how many were stored; adds a problem to `skipped`, by image id, for each
+    that cannot be read."""
     coverage = next(known for known in archive.encoders() if known.encoder.fingerprint == encoder.fingerprint)
     total = coverage.images - coverage.vectors
     window = MemoryWindow(PREPARED_BYTES)
@@ -185,9 +189,9 @@ def _embed_images(
                 skipped[read.image_id] = read.problem
             elif read.prepared is not None:
                 batch.append(read)
-            if len(batch) == batch_size or sum(held.size for held in batch) >= PREPARED_BYTES // 2:
+            if len(batch) == batch_size or sum(item.size for item in batch) >= PREPARED_BYTES // 2:
                 stored += store()
-                window.leave(sum(held.size for held in batch))
+                window.leave(sum(item.size for item in batch))
                 batch.clear()
                 if progress is not None:
                     progress(seen, max(seen, total))

@@ -1,4 +1,4 @@
-"""What a blinded reading may be made of: images of an archive, and generated images that say that they are."""
+"""The images that a blinded reader study may use: those of an archive, and generated ones with provenance."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ NO_PROVENANCE: Final = "without provenance, so that nobody can say what they are
 
 @dataclass(frozen=True)
 class Candidate:
-    """An image that may be chosen, and what is known of it. The empty string says "not known"."""
+    """An image that may be selected, with its labels. The empty string means "not known"."""
 
     path: Path
     sha256: str
     """Of the source file."""
     shorter: int
     """Pixels of its shorter side."""
-    of: str
-    """Whose it is: the patient, or the report that it was generated from."""
+    owner: str
+    """The patient, or the hash of the report that it was generated from."""
     site: str = ""
     category: str = ""
     generated: bool = False
     phantom: bool = False
-    """Drawn by this software: it stands with the real ones and is none."""
+    """Rendered by this software: grouped with the real images, without being one."""
     case: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """How a generated image was made."""
 
 
 def archive_candidates(archive: Archive, where: CaseFilter | None = None) -> list[Candidate]:
-    """The images of the cases that `where` permits, each content once."""
+    """The images of the cases that `where` permits; files of equal content once."""
     found: dict[str, Candidate] = {}
     offset = 0
     while cases := archive.cases(where, limit=_PAGE, offset=offset):
@@ -65,10 +65,14 @@ def archive_candidates(archive: Archive, where: CaseFilter | None = None) -> lis
 
 
 def generated_candidates(folder: Path, archive: Archive) -> tuple[list[Candidate], Counter[str]]:
-    """The generated images in a folder and those below it, each content once; and how many files were left out, why.
+    """The generated images in a folder and below it, files of equal content once, and the number of files left out by
+    reason.
 
-    Site and category are those of the archive's case whose report the image was generated from, or else what
-    `read_report` finds in its prompt. Raises ReaderStudyError where there is no such folder.
+    Site and category are those of the archive's case whose report the image was generated from, or else those that
+    `read_report` extracts from its prompt.
+
+    Raises:
+        ReaderStudyError: there is no such folder.
     """
     from generation import ProvenanceError, read_provenance
     from index_store import content_hash
@@ -91,7 +95,7 @@ def generated_candidates(folder: Path, archive: Archive) -> tuple[list[Candidate
         if provenance is None:
             left_out[NO_PROVENANCE] += 1
             continue
-        site, category = labels.get(provenance.report_sha256) or _read(provenance.prompt)
+        site, category = labels.get(provenance.report_sha256) or _extract_labels(provenance.prompt)
         found[sha256] = Candidate(
             path,
             sha256,
@@ -106,7 +110,7 @@ def generated_candidates(folder: Path, archive: Archive) -> tuple[list[Candidate
 
 
 def _labels_by_report(archive: Archive) -> dict[str, tuple[str, str]]:
-    """Site and category by the report's hash; of a report that several labels share, none."""
+    """Site and category by the report's hash; empty for a report of cases with different labels."""
     labels: dict[str, tuple[str, str]] = {}
     offset = 0
     while cases := archive.cases(limit=_PAGE, offset=offset):
@@ -118,6 +122,6 @@ def _labels_by_report(archive: Archive) -> dict[str, tuple[str, str]]:
     return labels
 
 
-def _read(prompt: str) -> tuple[str, str]:
-    reading = read_report(prompt)
-    return reading.site or "", reading.category or ""
+def _extract_labels(prompt: str) -> tuple[str, str]:
+    labels = read_report(prompt)
+    return labels.site or "", labels.category or ""

@@ -1,4 +1,4 @@
-"""Making a blinded reading: choose the images, level what their files tell, and freeze it all in a folder."""
+"""Creating a blinded reader study: select the images, make their files alike, and write all into a folder."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 SMALLEST: Final = 32
-"""Pixels: below, nobody could rate anything."""
+"""Pixels; smaller pictures cannot be rated."""
 
 
 def create_reader_study(
@@ -69,18 +69,19 @@ def create_reader_study(
     where: CaseFilter | None = None,
     progress: Progress | None = None,
 ) -> ReaderStudy:
-    """Make the study `name` in `folder`, whole or not at all.
+    """Create the study `name` in `folder`, completely or not at all.
 
     Args:
         generated: a folder of generated images with their provenance (`coin generate`, the cache).
         side: pixels of the square pictures; by default the side that most generated images have.
-        fit: how a larger image becomes such a square; see `reading_pictures.FITS`.
-        labels: show readers the site and category that are stated. It is done only where each picture has its
-            counterpart of the same site and category in the other half; otherwise the labels would tell.
-        where: which of the archive's images may be chosen.
+        fit: how a larger image becomes such a square; see `standardise_images.FITS`.
+        labels: show readers site and category. It is done only where each picture has its counterpart of the same site
+            and category in the other half; otherwise the labels would reveal the origin.
+        where: which of the archive's images may be selected.
+        progress: counts pictures that were read.
 
     Raises:
-        ReaderStudyError: the name is taken or none, or there are too few images that can be used; says why they cannot.
+        ReaderStudyError: the name is taken or invalid, or too few images can be used; the message says why.
     """
     folder = Path(folder)
     path = study_path(folder, name)
@@ -111,7 +112,7 @@ def create_reader_study(
             candidate.provenance,
         )
     shows_labels = labels and selection.all_matched
-    # In the order of their hashes, which knows nothing of real and generated.
+    # In the order of their hashes, which does not depend on real or generated.
     truth = Truth(dict(sorted(origins.items())), selection.by_category, selection.by_site, left_out, archive.name)
     pictures = [
         Picture(key, origin.site, origin.category) if shows_labels else Picture(key)
@@ -136,7 +137,7 @@ def create_reader_study(
 
 
 class _Chooser:
-    """Chooses among what can be read: an image that turns out to be none is left out, and another takes its place."""
+    """Selects among readable images: one that cannot be used is left out, and another takes its place."""
 
     def __init__(
         self,
@@ -155,7 +156,7 @@ class _Chooser:
         self._real, self._generated = self._large_enough(real), self._large_enough(generated)
 
     def choose(self, n_real: int, n_generated: int, seed: int) -> Selection:
-        """A selection of exactly so many, each of them in `squares`."""
+        """A selection of exactly so many images, all of them loaded into `squares`."""
         while True:
             usable = [
                 [candidate for candidate in pool if candidate.sha256 not in self._unfit]
@@ -166,7 +167,7 @@ class _Chooser:
                     raise ReaderStudyError(self._too_few(len(found), wanted, what))
             selection = select(usable[0], usable[1], n_real=n_real, n_generated=n_generated, seed=seed)
             chosen = (*selection.real, *selection.generated)
-            # All of them, also behind one that fails: the next round then has less to do.
+            # All of them, also after one that fails: the next round then has fewer to load.
             fit = [self._load(candidate, len(chosen)) for candidate in chosen]
             if all(fit) and not self._repeats(chosen):
                 kept = {candidate.sha256 for candidate in chosen}
@@ -200,8 +201,8 @@ class _Chooser:
         return True
 
     def _repeats(self, chosen: Sequence[Candidate]) -> bool:
-        """Whether some nearly repeat another one; then these are out. A model that draws one picture again and again
-        would give itself away by that alone, and a second look at one picture is no independent rating."""
+        """Exclude images that nearly repeat another one; whether there were any. A model that generates the same image
+        repeatedly would be recognised by that alone, and ratings of equal pictures are not independent."""
         kept: list[Bits] = []
         before = len(self._unfit)
         for candidate in chosen:
@@ -239,7 +240,7 @@ def _usual_side(candidates: Sequence[Candidate]) -> int:
 
 
 def _is_marked(data: bytes) -> bool:
-    """Whether the file says that it was generated; also where what it says was altered."""
+    """Whether the file is labelled as generated, also where its provenance was altered."""
     import PIL.Image
 
     from generation.provenance import KEY
@@ -256,7 +257,7 @@ def _write(path: Path, card: dict[str, Any], truth: Truth, files: dict[str, byte
         write_durably(target, lambda file: file.write(data))
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Made for its owner alone: whoever reads it knows the truth.
+    # Readable by its owner alone: it holds the origins.
     building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         (building / PICTURES).mkdir()

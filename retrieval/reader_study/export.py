@@ -1,4 +1,7 @@
-"""Every rating of the readers who have closed, one row each, with the truth beside it."""
+"""Every rating of the readers who have closed, one row each, with the picture's origin.
+
+Apart from `ratings`, since it needs the study, which itself holds its ratings.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def rating_rows(study: ReaderStudy) -> list[dict[str, Any]]:
-    """One row for each picture of each reader who has closed; what was not answered is None.
+    """One row for each picture of each reader who has closed; None where there is no answer.
 
-    Case keys and prompts stay out: a prompt is the report's text.
+    Case keys and prompts are left out: a prompt is the report's text.
     """
     origins = study.truth().origins
     rows = []
@@ -60,7 +63,7 @@ def rating_rows(study: ReaderStudy) -> list[dict[str, Any]]:
 
 
 def rows_csv(rows: list[dict[str, Any]]) -> str:
-    """The rows as CSV. What readers typed cannot become a formula: an apostrophe is put before what might."""
+    """The rows as CSV. Cells that a spreadsheet would take for a formula get an apostrophe in front."""
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""How far readers agree beyond chance: Cohen's kappa of two, Fleiss' kappa of more, with bootstrap intervals."""
+"""Agreement of readers beyond chance: Cohen's kappa of two, Fleiss' kappa of more, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Agreement:
     images: int
     """Images that all of them answered for; the others have no part in it."""
     observed: float | None
-    """Share of pairs of answers to one image that are the same; None without an image."""
+    """Share of pairs of answers to one image that are equal; None without an image."""
     kappa: Estimate | None
     """None where it is undefined."""
     undefined: str
@@ -71,14 +71,14 @@ def _agreement(
     if _is_constant(common):
         why = "every answer is the same, so that chance alone would agree as much"
         return Agreement(question, name, readers, images, _observed(common), None, why, 0)
-    draws = np.random.default_rng(seed).integers(images, size=(RESAMPLES, images))
-    drawn = [statistic(common[:, draw]) for draw in draws if not _is_constant(common[:, draw])]
-    kappa = Average(statistic(common), np.array(drawn)).estimate
-    return Agreement(question, name, readers, images, _observed(common), kappa, "", RESAMPLES - len(drawn))
+    resamples = np.random.default_rng(seed).integers(images, size=(RESAMPLES, images))
+    values = [statistic(common[:, sample]) for sample in resamples if not _is_constant(common[:, sample])]
+    kappa = Average(statistic(common), np.array(values)).estimate
+    return Agreement(question, name, readers, images, _observed(common), kappa, "", RESAMPLES - len(values))
 
 
 def _is_constant(answers: Ints) -> bool:
-    """Only then do all kappas here divide by nothing: agreement by chance is complete."""
+    """Whether all answers are the same. Only then is agreement by chance complete and every kappa here undefined."""
     return bool((answers == answers[0, 0]).all())
 
 

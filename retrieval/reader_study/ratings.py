@@ -1,8 +1,8 @@
-"""Ratings of a blinded reading: one SQLite file, each answer on disk before it is acknowledged.
+"""Ratings of a blinded reader study: one SQLite file, each answer on disk before it is acknowledged.
 
 Answers are stored one by one, so that two tabs of one reader never overwrite what the other one stored of another
-question; the last answer to the same question stands. Whether a reader has closed is looked up in the transaction that
-would change something: nothing slips in behind the closing.
+question; the last answer to a question counts. Whether a reader has closed is checked in the transaction that changes
+a rating: nothing is stored after the closing.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _SET: Final = {
 
 @dataclass(frozen=True)
 class Rating:
-    """What one reader said of one picture. None: not answered."""
+    """One reader's answers about one picture. None: not answered."""
 
     anatomic: int | None = None
     diagnostic: int | None = None
@@ -62,14 +62,14 @@ class Rating:
 
 @dataclass(frozen=True)
 class Reader:
-    """Somebody who reads, or has read."""
+    """A reader of the study."""
 
     name: str
     pseudonym: bool
-    """As the reader said when beginning."""
+    """As stated when beginning."""
     began: str
     closed: str = ""
-    """When the reader closed; empty while reading goes on."""
+    """When the reader closed; empty while the reader still rates."""
 
 
 class Ratings:
@@ -86,12 +86,14 @@ class Ratings:
         self._engine = self._database.engine(read_only=False)
 
     def close(self) -> None:
+        """Release the file. Every rating is on disk already."""
         self._engine.dispose()
 
     def begin(self, name: str, *, pseudonym: bool) -> Reader:
-        """Begin to read under a name, or go on under it; `pseudonym` counts when beginning.
+        """Begin under a name, or resume under it; `pseudonym` counts when beginning.
 
-        Raises ReaderStudyError for what cannot be a name.
+        Raises:
+            ReaderStudyError: it is not a valid name.
         """
         known = reader_name(name)
 
@@ -105,14 +107,14 @@ class Ratings:
         return self.reader(known)
 
     def reader(self, name: str) -> Reader:
-        """Raises ReaderStudyError where nobody reads under that name."""
+        """The reader of that name. Raises ReaderStudyError where there is none."""
         found = next((reader for reader in self.readers() if reader.name == name), None)
         if found is None:
             raise ReaderStudyError(f"Nobody has read under the name '{name}'. `coin reading list` says who has.")
         return found
 
     def readers(self) -> tuple[Reader, ...]:
-        """Everybody who has begun, in the order of their beginning."""
+        """All readers, in the order in which they began."""
         rows = self._read("SELECT name, pseudonym, began, closed FROM readers ORDER BY began, name")
         return tuple(Reader(name, bool(pseudonym), began, closed or "") for name, pseudonym, began, closed in rows)
 
@@ -125,7 +127,7 @@ class Ratings:
 
     def rate(self, reader: str, picture: str, question: str, answer: int | str | None) -> None:
         """Store one answer, durably: to "anatomic" or "diagnostic" (1 to 5), "guess" ("real", "generated"), or
-        "comment" (text). None takes a score or a guess back.
+        "comment" (text). None withdraws a score or a guess.
 
         Raises:
             ReaderStudyClosedError: the reader has closed.
@@ -157,7 +159,7 @@ class Ratings:
 
     def _write(self, change: Callable[[Connection], None]) -> None:
         with self._explained(), self._engine.connect() as plain:
-            # The right to write is taken before anything is read: what was seen still holds when it is changed.
+            # The write lock is taken before anything is read: what was read is still true when it is changed.
             connection = plain.execution_options(**self._database.writing)
             with connection.begin():
                 change(connection)
@@ -188,7 +190,7 @@ def create_ratings(path: Path) -> None:
 
 
 def reader_name(name: str) -> str:
-    """A name as it is kept: composed letters, single spaces. Raises ReaderStudyError for what cannot be one."""
+    """A name in the form in which it is stored: composed letters, single spaces. Raises ReaderStudyError for others."""
     known = " ".join(unicodedata.normalize("NFC", name).split())
     if not known or len(known) > LONGEST_NAME or any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in known):
         raise ReaderStudyError(

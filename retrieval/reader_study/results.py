@@ -1,8 +1,8 @@
-"""What the readers of a blinded reading found: authenticity of real and generated images, guesses, and agreement.
+"""Results of a blinded reader study: authenticity of real and generated images, guesses, and agreement.
 
-Only readers who have closed are counted: their ratings are frozen, and they know the truth already. Intervals come from
-2000 resamples of images, real and generated ones apart; the readers are taken as they are, so that nothing is said
-about other readers.
+Only readers who have closed are counted: their ratings are frozen, and they already know the origins. Intervals come
+from 2000 resamples of images, real and generated ones apart; the readers are fixed, so that the intervals do not extend
+to other readers.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _FEWEST: Final = 2  # images of which an interval can be made
 
 @dataclass(frozen=True)
 class ReaderCount:
-    """A reader, and how much was answered of all pictures."""
+    """A reader and the number of pictures answered."""
 
     name: str
     pseudonym: bool
     closed: str
-    """When; empty for one who still reads and is not counted."""
+    """When the reader closed; empty for one who still rates and is not counted."""
     complete: int
     """Pictures rated on both axes."""
     guessed: int
@@ -41,14 +41,14 @@ class ReaderCount:
 
 @dataclass(frozen=True)
 class Scores:
-    """One axis: an image's score is the mean of the readers who rated it, a half's the mean of its images."""
+    """One axis: an image's score is the mean over the readers who rated it, a half's score the mean over its images."""
 
     axis: str
     real: Estimate | None
     """None where fewer than two images were rated."""
     generated: Estimate | None
     difference: Estimate | None
-    """Generated less real."""
+    """Generated minus real."""
     images_real: int
     """Images with a rating."""
     images_generated: int
@@ -59,7 +59,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Guesses:
-    """How often a reader told real from generated."""
+    """How often a reader distinguished real from generated."""
 
     reader: str
     guessed: int
@@ -68,9 +68,9 @@ class Guesses:
     accuracy: Estimate | None
     """With its exact binomial interval (Clopper and Pearson 1934); None without a guess."""
     chance: float | None
-    """What as many guesses of each word would reach if they were dealt at random over the same images."""
+    """The accuracy of as many guesses of each kind, assigned to the same images at random."""
     generated: int
-    """Generated images that a guess was made for, and how many were seen as such."""
+    """Generated images with a guess, and how many of the guesses were right."""
     generated_right: int
     real: int
     real_right: int
@@ -84,7 +84,7 @@ class ReaderStudyResults:
     archive: str
     real: int
     phantoms: int
-    """Drawn by this software and shown in the place of real ones."""
+    """Rendered by this software and shown in place of real ones."""
     generated: int
     by_category: int
     by_site: int
@@ -92,19 +92,19 @@ class ReaderStudyResults:
     side: int
     compression: str
     readers: tuple[ReaderCount, ...]
-    """Who has closed, and is counted."""
+    """Readers who have closed and are counted."""
     still_reading: tuple[ReaderCount, ...]
     scores: tuple[Scores, ...]
     guesses: tuple[Guesses, ...]
     accuracy: Estimate | None
-    """Of all guesses together, with an interval from resampled images; None for one reader."""
+    """Of all readers' guesses, with an interval from resampled images; None for one reader."""
     agreement: tuple[Agreement, ...]
     resamples: int = RESAMPLES
     confidence: float = CONFIDENCE
 
 
 def progress_of(study: ReaderStudy) -> tuple[ReaderCount, ...]:
-    """Everybody who has begun, and how far they are."""
+    """All readers and how much each has answered."""
     total = len(study.pictures)
     counts = []
     for reader in study.ratings.readers():
@@ -115,7 +115,7 @@ def progress_of(study: ReaderStudy) -> tuple[ReaderCount, ...]:
 
 
 def evaluate_reader_study(study: ReaderStudy, *, seed: int = 0) -> ReaderStudyResults:
-    """The figures, the same for the same ratings and seed. Raises ReaderStudyError where nobody has closed yet."""
+    """Compute the results: the same for the same ratings and seed. Raises ReaderStudyError where nobody has closed."""
     everybody = progress_of(study)
     counted = tuple(reader for reader in everybody if reader.closed)
     if not counted:
@@ -168,7 +168,7 @@ def evaluate_reader_study(study: ReaderStudy, *, seed: int = 0) -> ReaderStudyRe
 
 
 def _number(answer: int | str | None) -> int:
-    """From 0 upwards, as `agreements` wants it."""
+    """An answer as a number from 0, or MISSING, as `agreements` expects it."""
     if answer is None:
         return MISSING
     return answer - SCORES[0] if isinstance(answer, int) else GUESSES.index(answer)
@@ -181,7 +181,7 @@ def _scores(axis: str, answers: Ints, is_generated: Bools, seed: int) -> Scores:
     halves = [per_image[rated & ~is_generated], per_image[rated & is_generated]]
     rng = np.random.default_rng(seed)
     real, generated = (
-        Average(float(half.mean()), _drawn_means(half, rng)) if len(half) >= _FEWEST else None for half in halves
+        Average(float(half.mean()), _resampled_means(half, rng)) if len(half) >= _FEWEST else None for half in halves
     )
     return Scores(
         axis,
@@ -205,9 +205,9 @@ def _guesses(reader: str, answers: Ints, is_generated: Bools) -> Guesses:
 
         low, high = proportion_confint(k, n, alpha=1 - CONFIDENCE, method="beta")
         accuracy = Estimate(k / n, float(low), float(high))
-        said = float((answers[given] == GUESSES.index("generated")).mean())
-        are = float(is_generated[given].mean())
-        chance = said * are + (1 - said) * (1 - are)
+        guessed_generated = float((answers[given] == GUESSES.index("generated")).mean())
+        truly_generated = float(is_generated[given].mean())
+        chance = guessed_generated * truly_generated + (1 - guessed_generated) * (1 - truly_generated)
     return Guesses(
         reader,
         n,
@@ -223,7 +223,7 @@ def _guesses(reader: str, answers: Ints, is_generated: Bools) -> Guesses:
 
 
 def _pooled(answers: Ints, is_generated: Bools, seed: int) -> Estimate | None:
-    """Guesses of several readers on one image are not independent: here whole images are resampled."""
+    """Accuracy of all readers' guesses. Those on one image are not independent, so that whole images are resampled."""
     given = answers != MISSING
     if len(answers) < 2 or not given.any():
         return None
@@ -231,9 +231,9 @@ def _pooled(answers: Ints, is_generated: Bools, seed: int) -> Estimate | None:
     counts = given.sum(axis=0)
     rng = np.random.default_rng(seed)
     halves = [np.flatnonzero(half) for half in (~is_generated, is_generated)]
-    draws = np.concatenate([half[rng.integers(len(half), size=(RESAMPLES, len(half)))] for half in halves], axis=1)
-    drawn = counts[draws].sum(axis=1)
-    share = right[draws].sum(axis=1)[drawn > 0] / drawn[drawn > 0]
+    resamples = np.concatenate([half[rng.integers(len(half), size=(RESAMPLES, len(half)))] for half in halves], axis=1)
+    resampled = counts[resamples].sum(axis=1)
+    share = right[resamples].sum(axis=1)[resampled > 0] / resampled[resampled > 0]
     return Average(float(right.sum() / counts.sum()), share).estimate
 
 
@@ -241,6 +241,6 @@ def _image_means(values: Ints, given: Bools) -> Floats:
     return values.sum(axis=0) / np.maximum(given.sum(axis=0), 1)
 
 
-def _drawn_means(values: Floats, rng: np.random.Generator) -> Floats:
+def _resampled_means(values: Floats, rng: np.random.Generator) -> Floats:
     means: Floats = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
     return means

@@ -1,4 +1,4 @@
-"""Which images a blinded reading shows: real and generated ones of the same sites and categories, where there are."""
+"""The selection of images for a blinded reader study: real and generated ones matched by site and category."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Selection:
-    """The images chosen, and how alike the two halves are."""
+    """The selected images, and how well the two halves match."""
 
     real: tuple[Candidate, ...]
     generated: tuple[Candidate, ...]
@@ -30,12 +30,12 @@ class Selection:
         return self.by_category == len(self.real) == len(self.generated)
 
 
-def _category(one: Candidate) -> Key:
-    return (one.site, one.category) if one.site and one.category else ()
+def _category(candidate: Candidate) -> Key:
+    return (candidate.site, candidate.category) if candidate.site and candidate.category else ()
 
 
-def _site(one: Candidate) -> Key:
-    return (one.site,) if one.site else ()
+def _site(candidate: Candidate) -> Key:
+    return (candidate.site,) if candidate.site else ()
 
 
 _LEVELS: Final[tuple[Callable[[Candidate], Key], ...]] = (_category, _site)
@@ -44,53 +44,54 @@ _LEVELS: Final[tuple[Callable[[Candidate], Key], ...]] = (_category, _site)
 def select(
     real: Sequence[Candidate], generated: Sequence[Candidate], *, n_real: int, n_generated: int, seed: int
 ) -> Selection:
-    """Choose at most so many of each, the same for the same candidates and seed.
+    """Select at most `n_real` and `n_generated` images, the same for the same candidates and seed.
 
-    Pairs of one site and category first, the categories taking turns; then pairs of one site; then whatever is left.
-    A patient's second image comes after every patient's first, and so with the images of one report.
+    First pairs of the same site and category, one category after the other in turn; then pairs of the same site; then
+    the remaining images. A patient's second image comes after every patient's first, and likewise for images of one
+    report.
     """
-    pools = _drawn(real, seed), _drawn(generated, seed)
+    pools = _in_order(real, seed), _in_order(generated, seed)
     chosen: tuple[list[Candidate], list[Candidate]] = [], []
     wanted = n_real, n_generated
     pairs = []
     for level in _LEVELS:
         before = len(chosen[0])
-        _pair([_left(*both) for both in zip(pools, chosen, strict=True)], chosen, wanted, level, seed)
+        _pair([_remaining(*both) for both in zip(pools, chosen, strict=True)], chosen, wanted, level, seed)
         pairs.append(len(chosen[0]) - before)
     for pool, taken, most in zip(pools, chosen, wanted, strict=True):
-        taken += _left(pool, taken)[: most - len(taken)]
+        taken += _remaining(pool, taken)[: most - len(taken)]
     return Selection(tuple(chosen[0]), tuple(chosen[1]), *pairs)
 
 
-def _left(pool: list[Candidate], taken: list[Candidate]) -> list[Candidate]:
-    gone = {one.sha256 for one in taken}
-    return [one for one in pool if one.sha256 not in gone]
+def _remaining(pool: list[Candidate], taken: list[Candidate]) -> list[Candidate]:
+    gone = {candidate.sha256 for candidate in taken}
+    return [candidate for candidate in pool if candidate.sha256 not in gone]
 
 
-def _drawn(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
-    """In an order of chance, in which everybody's first image stands before anybody's second."""
+def _in_order(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
+    """In random order, with every owner's first image before any owner's second."""
     turns: Counter[str] = Counter()
     turn = {}
-    for one in sorted(candidates, key=lambda one: _chance(seed, one.sha256)):
-        turn[one.sha256] = turns[one.of]
-        turns[one.of] += 1
-    return sorted(candidates, key=lambda one: (turn[one.sha256], _chance(seed, one.sha256)))
+    for candidate in sorted(candidates, key=lambda candidate: _chance(seed, candidate.sha256)):
+        turn[candidate.sha256] = turns[candidate.owner]
+        turns[candidate.owner] += 1
+    return sorted(candidates, key=lambda candidate: (turn[candidate.sha256], _chance(seed, candidate.sha256)))
 
 
 def _pair(
-    left: list[list[Candidate]],
+    remaining: list[list[Candidate]],
     chosen: tuple[list[Candidate], list[Candidate]],
     wanted: tuple[int, int],
     level: Callable[[Candidate], Key],
     seed: int,
 ) -> None:
-    """Choose pairs that agree on the level from what is left, one of each value in turn."""
+    """Add pairs that agree on the level from the remaining images, one pair of each value in turn."""
     groups: list[dict[Key, deque[Candidate]]] = []
-    for pool in left:
+    for pool in remaining:
         by_key: dict[Key, deque[Candidate]] = defaultdict(deque)
-        for one in pool:
-            if key := level(one):
-                by_key[key].append(one)
+        for candidate in pool:
+            if key := level(candidate):
+                by_key[key].append(candidate)
         groups.append(by_key)
     turns = deque(sorted(set(groups[0]) & set(groups[1]), key=lambda key: _chance(seed, *key)))
     while turns and all(len(taken) < most for taken, most in zip(chosen, wanted, strict=True)):
@@ -102,5 +103,5 @@ def _pair(
 
 
 def _chance(seed: int, *words: str) -> str:
-    """A number from the seed and the words that no version of a random generator changes."""
+    """A pseudo-random key of the seed and the words, which does not depend on any version of a random generator."""
     return hashlib.sha256("\0".join((str(seed), *words)).encode()).hexdigest()

@@ -1,13 +1,13 @@
-"""Pictures that do not tell by their file what they are: one format, one size, one compression, no metadata.
+"""Pictures whose files do not reveal whether they are generated: one format, size and compression, no metadata.
 
-A picture may give itself away by more than its content. What is done against it here:
+A picture may be recognised by more than its content. These are removed or made equal:
 
     name, date, metadata, marks     only pixels are taken over; the file is named by the hash of its own bytes
     size and proportions            the central square, reduced to one side; nothing is ever enlarged, which blurs
     format and compression          every picture becomes a JPEG as coarse as the coarsest JPEG among the sources, so
                                     that blocks and ringing are no sign of a camera, nor their absence one of a model
 
-A PNG that was a JPEG once keeps traces of it that nobody can read from the file: that is not levelled.
+A PNG that was a JPEG once keeps traces of it that cannot be read from the file: these stay.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Fit = Literal["whole", "centre"]
 FITS: Final[tuple[Fit, ...]] = ("whole", "centre")
 """whole: the largest central square, reduced. centre: the square is cut out at the source's own resolution."""
 FINEST: Final = 98
-"""JPEG quality where no source is coarser: no trace of it is seen, also where a small picture is enlarged fivefold."""
+"""JPEG quality where no source is coarser: no artefacts are visible, even where a picture is enlarged fivefold."""
 _LARGEST_STEP: Final = 255  # of a baseline JPEG's tables
 _SUBSAMPLED: Final = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 
 
 @dataclass(frozen=True)
 class Compression:
-    """How coarsely a JPEG is compressed: its quantization tables, and how much its colours are reduced."""
+    """The compression of a JPEG: its quantization tables and its chroma subsampling."""
 
     luminance: tuple[int, ...]
     """64 steps; the larger, the coarser."""
@@ -67,7 +67,7 @@ def compression_of(data: bytes) -> Compression | None:
 
 
 def coarsest(found: Iterable[Compression | None]) -> Compression:
-    """A compression that is, step by step, at least as coarse as all of those found, and as `FINEST`."""
+    """A compression whose every step is at least as coarse as in all of those found and in `FINEST`."""
     known = [_of_quality(FINEST), *(one for one in found if one is not None)]
 
     def steps(tables: list[tuple[int, ...]]) -> tuple[int, ...]:
@@ -81,9 +81,10 @@ def coarsest(found: Iterable[Compression | None]) -> Compression:
 
 
 def squared(image: Image.Image, *, side: int, fit: Fit) -> Image.Image:
-    """The central part of an RGB image as `side` × `side` pixels: pixels alone, whatever came with the image.
+    """The central part of an RGB image as `side` × `side` pixels, without metadata.
 
-    Raises ValueError where the image's shorter side is less than `side`: enlarging would show.
+    Raises:
+        ValueError: the image's shorter side is less than `side`; enlarging would be visible.
     """
     shorter = min(image.size)
     if shorter < side:
@@ -95,7 +96,7 @@ def squared(image: Image.Image, *, side: int, fit: Fit) -> Image.Image:
 
 
 def compressed(square: Image.Image, compression: Compression) -> bytes:
-    """What `squared` made as a JPEG file without metadata."""
+    """The bytes of a JPEG file of the picture, without metadata."""
     file = io.BytesIO()
     square.save(
         file,

@@ -1,13 +1,13 @@
-"""A blinded reading: real and generated images, frozen, that readers rate without knowing which is which.
+"""A blinded reader study: a fixed set of real and generated images that readers rate without knowing which is which.
 
-    <folder>/<name>/study.json       what a reader may know: pictures, sizes, scale, seed
-                    truth.json       which picture is what; read for readers who have closed, and for the owner
-                    pictures/        <SHA-256 of the file>.jpg, all of one size and compression (`reading_pictures.py`)
-                    ratings.sqlite   what readers said (`reading_ratings.py`)
+    <folder>/<name>/study.json       what readers may know: pictures, sizes, scale, seed
+                    truth.json       the origin of each picture; used for readers who have closed, and for the owner
+                    pictures/        <SHA-256 of the file>.jpg, all of one size and compression (`standardise_images`)
+                    ratings.sqlite   the answers (`ratings`)
 
-The pictures of generated images carry no mark in their files, or else there would be no blinding: their marks and
-provenance are kept in `truth.json` and shown with them from the moment a reader closes. Whoever can read the folder can
-read the truth: the blinding holds for the page.
+The files of generated images carry no label, since that would break the blinding: labels and provenance are kept in
+`truth.json` and shown once a reader closes. Whoever can read the folder can read the origins: only the page is
+blinded.
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a picture is."""
+    """The origin of a picture."""
 
     generated: bool
     phantom: bool
-    """Drawn by this software, and shown in the place of a real one."""
+    """Rendered by this software, and shown in place of a real one."""
     source_sha256: str
     site: str = ""
     category: str = ""
@@ -99,7 +99,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is hidden until a reading is closed: the pictures' origins, and how they were chosen."""
+    """What is hidden until a reader closes: the pictures' origins, and how they were selected."""
 
     origins: Mapping[str, Origin]
     by_category: int
@@ -107,7 +107,7 @@ class Truth:
     by_site: int
     """Further pairs, of one site alone."""
     left_out: Mapping[str, int]
-    """Images that could not be chosen, by reason."""
+    """Images that could not be selected, by reason."""
     archive: str
 
     def count(self, kind: str) -> int:
@@ -118,7 +118,7 @@ class Truth:
 class ReaderStudy:
     """A study in its folder. Opened by any number of processes at once; only ratings ever change.
 
-    `phantoms` says whether none, some or all of those that stand for real images are drawn ones: readers are told.
+    `phantoms` is "none", "some" or "all" of the images in place of real ones that are phantoms: readers are shown it.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -142,7 +142,7 @@ class ReaderStudy:
             raise _damaged(self.folder / CARD) from error
 
     def order(self, reader: str) -> tuple[Picture, ...]:
-        """The pictures in the order in which this reader sees them: by chance, and the same each time."""
+        """The pictures in the order in which this reader sees them: random, and the same each time."""
         return tuple(sorted(self.pictures, key=lambda picture: _digest(self.uuid, str(self.seed), reader, picture.id)))
 
     def picture(self, picture_id: str) -> bytes:
@@ -159,9 +159,10 @@ class ReaderStudy:
         return data
 
     def truth(self) -> Truth:
-        """What each picture is. Not for the eyes of somebody who still reads.
+        """The origins. Not to be shown to somebody who still rates.
 
-        Raises ReaderStudyError where it was altered since the study was made.
+        Raises:
+            ReaderStudyError: they were altered since the study was made.
         """
         path = self.folder / TRUTH
         stored = _read_json(path, sha256=self._truth_sha256)
@@ -176,11 +177,11 @@ class ReaderStudy:
 
     @cached_property
     def ratings(self) -> Ratings:
-        """What readers said of the pictures."""
+        """The readers' answers."""
         return Ratings(self.folder / RATINGS, [picture.id for picture in self.pictures])
 
     def close(self) -> None:
-        """Let go of the ratings' file. Every rating is on disk already."""
+        """Release the ratings' file. Every rating is on disk already."""
         ratings = self.__dict__.pop("ratings", None)
         if ratings is not None:
             ratings.close()
@@ -199,7 +200,7 @@ def reader_study_names(folder: Path | str) -> tuple[str, ...]:
 
 
 def open_reader_study(folder: Path | str, name: str) -> ReaderStudy:
-    """The study of that name in a folder. Raises ReaderStudyError where there is none, naming those that there are."""
+    """The study of that name in a folder. Raises ReaderStudyError where there is none; the message names the others."""
     path = study_path(folder, name)
     if not (path / CARD).is_file():
         known = ", ".join(reader_study_names(folder)) or "none yet"
@@ -218,7 +219,7 @@ def reader_study_created_ns(folder: Path | str, name: str) -> int:
 
 
 def study_path(folder: Path | str, name: str) -> Path:
-    """Where the study of that name is, or would be. Raises ReaderStudyError for what cannot be a name."""
+    """The folder of the study of that name, existing or not. Raises ReaderStudyError for an invalid name."""
     if not NAME.fullmatch(name):
         raise ReaderStudyError(
             f"'{name}' cannot name a reading: use up to 80 letters, digits, spaces and . ( ) + - _, beginning with a "

@@ -41,8 +41,8 @@ def test_every_patient_comes_before_anybody_s_second_image() -> None:
     real = candidates([("cervix", "NILM")] * 30, per_owner=3)
     made = candidates([("cervix", "NILM")] * 30, generated=True, per_owner=5)
     chosen = select(real, made, n_real=10, n_generated=6, seed=3)
-    assert len({one.of for one in chosen.real}) == 10
-    assert len({one.of for one in chosen.generated}) == 6
+    assert len({one.owner for one in chosen.real}) == 10
+    assert len({one.owner for one in chosen.generated}) == 6
 
 
 def test_the_choice_is_the_seed_s_and_not_the_order_s() -> None:
