@@ -1,15 +1,16 @@
 """Searching an archive of synthetic vectors, against FAISS by itself, numpy and graph indexes on the same vectors.
 
     OMP_NUM_THREADS=1 python -m benchmarks.search [--sizes 10000 100000 1000000] [--graphs-up-to 10000]
+    python -m benchmarks.search --sizes 1000 --queries 5 --graphs-up-to 0    # seconds, to see that it runs
 
-Every line answers the same queries: 10 neighbours, without a filter, with the query's own patient left out, and under
-filters that permit 10 %, 1 % and 0.1 % of the images. `archive` is the whole `Archive.search`: records, filter, index,
-check; `archive, first` is the same over rows that no search of this process has read before, which have their checksums
-compared. `index` is our index without the records; `faiss` is FAISS by itself over the same codes with its own
-refinement (`IndexRefineFlat`), asked for as many candidates, of as many inverted lists as ours reads on average; or,
-where the index is exact, the same float16 scan. Latencies are
-milliseconds for one query at a time, p50 and p95 of wall time, and p50 of the processor time of the calling thread,
-which says more on a machine that is not alone; run with one thread the two are comparable for all lines.
+Every line is of the same queries: 10 neighbours, without a filter, with the query's patient excluded, and under filters
+that permit 10 %, 1 % and 0.1 % of the images. `archive` is the whole `Archive.search`: records, filter, index, check;
+`archive, first` is the same over rows that no search of this process has read before, whose checksums are compared.
+`index` is our index without the records; `faiss` is FAISS by itself over the same codes with its own refinement
+(`IndexRefineFlat`), with as many candidates from as many inverted lists as ours reads on average, or, where the index
+is exact, the same float16 scan. Latencies are in milliseconds for one query at a time: p50 and p95 of wall time, and
+p50 of the processor time of the calling thread, which is the better figure on a busy machine. Run with one thread, the
+two are comparable for all lines.
 
 hnswlib and usearch come with the extra `benchmark`; without them their lines are left out. `--autofaiss` names the
 interpreter of an environment with autofaiss, which builds the index that clip-retrieval would.
@@ -21,7 +22,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,10 @@ def measure(
     folder: Path, size: int, *, count: int, graphs: bool, autofaiss: Path | None = None
 ) -> Iterator[dict[str, object]]:
     """Build an archive of `size` vectors in `folder` and measure it; a line of figures at a time."""
-    made = SyntheticVectors(size)
-    vectors, queries, texts = made.array(), made.queries(count), made.text_queries(count)
+    synthetic = SyntheticVectors(size)
+    vectors, queries, texts = synthetic.array(), synthetic.queries(count), synthetic.text_queries(count)
     started = time.perf_counter()
-    build_archive(folder, made, vectors)
+    build_archive(folder, synthetic, vectors)
     records = time.perf_counter() - started
 
     started = time.perf_counter()
@@ -98,7 +99,8 @@ def measure(
     for name, where in _filters():
         permitted = _permitted(archive, where, size)
         truth = _truth(vectors, queries, permitted)
-        selection, _ = archive._index.filters.selection(_reader(archive), where, archive.revision)
+        with archive._reader() as reader:
+            selection, _ = archive._index.filters.selection(reader, where, archive.revision)
         ours: dict[str, Search] = {
             "archive": lambda q, where=where: _hits(archive.search(q, K, where=where, fingerprint=FINGERPRINT)),
             "index": lambda q, chosen=selection: [
@@ -158,7 +160,7 @@ def _timed(search: Search, queries: np.ndarray, truth: list[set[int]]) -> dict[s
 
 def _cold(archive: Archive, where: CaseFilter, queries: np.ndarray) -> float:
     """The first search by a filter, before the images that it permits are known, in ms."""
-    archive._index.filters._kept.clear()
+    archive._index.filters.clear()
     started = time.perf_counter()
     archive.search(queries[:1], K, where=where, fingerprint=FINGERPRINT)
     return round(1e3 * (time.perf_counter() - started), 1)
@@ -171,20 +173,6 @@ def _recall(found: list[list[int]], truth: list[set[int]]) -> float:
 
 def _hits(found: list[list[Any]]) -> list[list[int]]:
     return [[hit.image_id for hit in hits] for hits in found]
-
-
-def _reader(archive: Archive) -> Any:
-    """A case reader that opens the records for every question."""
-
-    class Reader:
-        def __getattr__(self, name: str) -> Callable[..., object]:
-            def ask(*arguments: object) -> object:
-                with archive._reader() as reader:
-                    return getattr(reader, name)(*arguments)
-
-            return ask
-
-    return Reader()
 
 
 def _permitted(archive: Archive, where: CaseFilter | None, size: int) -> np.ndarray:

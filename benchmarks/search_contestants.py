@@ -1,4 +1,4 @@
-"""The other contestants of `benchmarks.search`: numpy, FAISS by itself, graphs, and what clip-retrieval builds."""
+"""What `benchmarks.search` compares with: numpy, FAISS by itself, graphs, and the index that clip-retrieval builds."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def by_faiss(index: FaissIndex, vectors: np.ndarray, queries: np.ndarray) -> dic
 
 
 def by_graphs(vectors: np.ndarray) -> dict[str, Make]:
-    made: dict[str, Make] = {}
+    graphs: dict[str, Make] = {}
     try:
         import hnswlib
     except ImportError:
@@ -104,7 +104,7 @@ def by_graphs(vectors: np.ndarray) -> dict[str, Make]:
 
             return search
 
-        made["hnswlib M=32 ef=256"] = by_hnswlib
+        graphs["hnswlib M=32 ef=256"] = by_hnswlib
     try:
         from usearch.index import Index
     except ImportError:
@@ -120,8 +120,8 @@ def by_graphs(vectors: np.ndarray) -> dict[str, Make]:
                 return None
             return lambda q: [(other.search(one, K, threads=1).keys.astype(np.int64) + 1).tolist() for one in q]
 
-        made["usearch f16 M=32 ef=256"] = by_usearch
-    return made
+        graphs["usearch f16 M=32 ef=256"] = by_usearch
+    return graphs
 
 
 _AUTOFAISS = """

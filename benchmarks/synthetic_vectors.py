@@ -1,5 +1,4 @@
-"""Vectors that lie as an encoder's do, drawn from a stated model: for benchmarks of search, where what is in a picture
-does not matter.
+"""Vectors that lie as an encoder's do, sampled from a stated model: for benchmarks of search that need no pictures.
 
     x = unit(0.6 m + 0.4 s[site] + 0.5 c[case] + 0.5 e)
 
@@ -14,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-Vectors = NDArray[np.float32]
+from index_store.vectors import Vectors
 
 SITES = 32
 IMAGES_PER_CASE = 4
@@ -48,12 +48,12 @@ class SyntheticVectors:
         return whole
 
     def queries(self, count: int, *, seed: int = 0) -> Vectors:
-        """Further images of cases drawn at random: float32[count, dim]."""
+        """Further images of cases sampled at random: float32[count, dim]."""
         rng = self._rng(2, seed)
         return self._images(rng.integers(0, -(-self.count // IMAGES_PER_CASE), count), rng)
 
     def text_queries(self, count: int, *, seed: int = 0) -> Vectors:
-        """Descriptions of cases drawn at random: float32[count, dim]."""
+        """Descriptions of cases sampled at random: float32[count, dim]."""
         rng = self._rng(3, seed)
         cases = rng.integers(0, -(-self.count // IMAGES_PER_CASE), count)
         gap = self._gaussian(self._rng(4), 1)
@@ -77,23 +77,18 @@ class SyntheticVectors:
     def _gaussian(self, rng: np.random.Generator, count: int) -> Vectors:
         deviation = (np.arange(self.dim) + 1.0) ** (-DECAY / 2)
         deviation /= np.linalg.norm(deviation)
-        drawn = rng.standard_normal((count, self.dim), dtype=np.float32) * deviation.astype(np.float32)
-        return drawn @ self._rotation()
-
-    def _rotation(self) -> Vectors:
-        return _rotation(self.dim)
+        normal = rng.standard_normal((count, self.dim), dtype=np.float32) * deviation.astype(np.float32)
+        return normal @ _rotation(self.dim)
 
     def _rng(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, *stream])
 
 
+@cache
 def _rotation(dim: int) -> Vectors:
-    if dim not in _ROTATIONS:
-        _ROTATIONS[dim] = np.linalg.qr(np.random.default_rng(dim).normal(size=(dim, dim)))[0].astype(np.float32)
-    return _ROTATIONS[dim]
-
-
-_ROTATIONS: dict[int, Vectors] = {}
+    """A random rotation, the same for every seed: float32[dim, dim]."""
+    rotation: Vectors = np.linalg.qr(np.random.default_rng(dim).normal(size=(dim, dim)))[0].astype(np.float32)
+    return rotation
 
 
 def _unit(vectors: Vectors) -> Vectors:

@@ -46,7 +46,7 @@ class VectorIndex(Protocol):
         """Add vectors, float32[n, dim], under ids, int64[n], that are not in the index yet."""
 
     def remove(self, ids: Ids) -> None:
-        """Remove these ids. Those that the index does not hold are ignored."""
+        """Remove these ids, int64[n]. Those that the index does not hold are ignored."""
 
     def search(self, queries: Vectors, k: int, *, selection: Selection | None = None) -> list[list[tuple[int, float]]]:
         """For each query, float32[n, dim], the k best of the selection as (id, score); fewer where it holds fewer.

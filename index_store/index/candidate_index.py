@@ -56,7 +56,7 @@ class CandidateIndex(Protocol):
         """Add rows, float32[n, dim], at the end."""
 
     def zero(self, rows: Rows, vectors: Vectors) -> None:
-        """Zero the codes of removed rows, which had these vectors, float32[len(rows), dim]."""
+        """Zero the codes of removed rows, int64[m], which had these vectors, float32[m, dim]."""
 
     def search(self, queries: Vectors, fetch: int, margin: float = 0.0) -> tuple[Vectors, Rows]:
         """The `fetch` best rows of each query by approximate score, best first: float32 and int64[n, fetch], -1 where
@@ -103,11 +103,11 @@ class HalfPrecision:
         self.index.add(vectors)
 
     def zero(self, rows: Rows, vectors: Vectors) -> None:
-        """See `CandidateIndex.zero`."""
+        """Zero the codes of removed rows; `vectors` float32[len(rows), dim]."""
         zero_scalar_codes(self.index, rows)
 
     def search(self, queries: Vectors, fetch: int, margin: float = 0.0) -> tuple[Vectors, Rows]:
-        """See `CandidateIndex.search`."""
+        """Scores and rows, float32 and int64[n, fetch]: see `CandidateIndex.search`."""
         scores, rows = self.index.search(queries, fetch)
         return scores, rows
 
@@ -127,11 +127,11 @@ class FastScan:
         """The FAISS index itself."""
 
     def margins(self, queries: Vectors) -> list[float]:
-        """Margins worth trying in `search`, ascending. Without lists a margin has no effect."""
+        """Margins worth trying in `search` for these queries, float32[n, dim]; without lists a margin has no effect."""
         return [0.0]
 
     def share(self, queries: Vectors, margin: float) -> float:
-        """Which share of the lists `search` reads for these queries, on average."""
+        """Which share of the lists `search` reads for these queries, float32[n, dim], on average."""
         return 1.0
 
     @classmethod
@@ -168,11 +168,11 @@ class FastScan:
         self.index.add(vectors)
 
     def zero(self, rows: Rows, vectors: Vectors) -> None:
-        """See `CandidateIndex.zero`."""
+        """Zero the codes of removed rows; `vectors` float32[len(rows), dim]."""
         zero_fast_scan_codes(self.index, rows)
 
     def search(self, queries: Vectors, fetch: int, margin: float = 0.0) -> tuple[Vectors, Rows]:
-        """See `CandidateIndex.search`."""
+        """Scores and rows, float32 and int64[n, fetch]: see `CandidateIndex.search`."""
         scores, rows = self.index.search(queries, fetch)
         return scores, rows
 
@@ -195,13 +195,14 @@ class InvertedLists(FastScan):
         self._centres = list_centres(index)
 
     def margins(self, queries: Vectors) -> list[float]:
-        """Margins worth trying in `search`, ascending: from those that read about four lists to one that reads all."""
+        """Margins worth trying in `search` for these queries, float32[n, dim], ascending: from those that read about
+        four lists to one that reads all."""
         gaps = np.sort(np.concatenate([self._gaps(query)[None] for query in queries]), axis=1)
         numbers = np.unique(np.geomspace(min(4, self.lists), self.lists, 2 * self.lists.bit_length()).astype(int))
         return [*np.unique(gaps.mean(axis=0)[numbers - 1]).tolist(), float(gaps.max())]
 
     def share(self, queries: Vectors, margin: float) -> float:
-        """Which share of the lists `search` reads for these queries, on average."""
+        """Which share of the lists `search` reads for these queries, float32[n, dim], on average."""
         return float(np.mean([(self._gaps(query) <= margin).mean() for query in queries]))
 
     def _gaps(self, query: Vectors) -> Vectors:
@@ -233,11 +234,11 @@ class InvertedLists(FastScan):
         return int(self.index.nlist)
 
     def zero(self, rows: Rows, vectors: Vectors) -> None:
-        """See `CandidateIndex.zero`."""
+        """Zero the codes of removed rows; `vectors` float32[len(rows), dim]."""
         zero_list_codes(self.index, rows, vectors)
 
     def search(self, queries: Vectors, fetch: int, margin: float = 0.0) -> tuple[Vectors, Rows]:
-        """See `CandidateIndex.search`."""
+        """Scores and rows, float32 and int64[n, fetch]: see `CandidateIndex.search`."""
         near = []
         for query in queries:
             gaps = self._gaps(query)

@@ -69,13 +69,13 @@ def inner_products(query: Vectors, block: Vectors, rows: Rows) -> Vectors:
 
 
 def zero_scalar_codes(index: Any, rows: Rows) -> None:
-    """Zero the codes of these rows of an `IndexScalarQuantizer`, which stores them row by row."""
+    """Zero the codes of these rows, int64[m], of an `IndexScalarQuantizer`, which stores them row by row."""
     codes = load_faiss().rev_swig_ptr(index.codes.data(), index.codes.size())
     codes.reshape(index.ntotal, -1)[rows] = 0
 
 
 def zero_fast_scan_codes(index: Any, rows: Rows) -> None:
-    """Zero the codes of these rows of an `IndexPQFastScan`, which interleaves those of 32 rows in a block."""
+    """Zero the codes of these rows, int64[m], of an `IndexPQFastScan`, which interleaves 32 rows in a block."""
     faiss = load_faiss()
     packer = index.get_CodePacker()
     blocks = faiss.rev_swig_ptr(index.codes.get(), index.codes.size()).reshape(-1, packer.block_size)

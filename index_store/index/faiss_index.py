@@ -99,7 +99,7 @@ class FaissIndex:
         return searcher.rows.memory_bytes() + searcher.candidates.memory_bytes() + refinement
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
-        """See `VectorIndex.add`."""
+        """Add vectors, float32[n, dim], under ids, int64[n]."""
         self.searcher.rows.append(ids, vectors)
         self.searcher.candidates.add(vectors)
         if self.searcher.codes is not None:
@@ -109,7 +109,7 @@ class FaissIndex:
             self.settle()  # else memory would grow with what is added before the index is saved
 
     def remove(self, ids: Ids) -> None:
-        """See `VectorIndex.remove`. Nothing of the vectors stays in memory, nor, after a saving, on disk."""
+        """Remove these ids, int64[n]. Nothing of the vectors stays in memory, nor, after a saving, on disk."""
         rows = self.searcher.rows.table.rows_of(ids)
         self.searcher.candidates.zero(rows, self._stored(rows))
         if self.searcher.codes is not None:
@@ -154,7 +154,7 @@ class FaissIndex:
                 self.searcher = replace(searcher, tuning=tuning)
 
     def search(self, queries: Vectors, k: int, *, selection: Selection | None = None) -> list[Ranking]:
-        """See `VectorIndex.search`."""
+        """The k best of a selection for each query, float32[n, dim]: see `VectorIndex.search`."""
         searcher = self.searcher
         rows = searcher.rows
         if self._count == 0:

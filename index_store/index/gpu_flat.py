@@ -44,10 +44,10 @@ class FlatOnDevice:
         self._index.add(vectors)
 
     def zero(self, rows: Rows, vectors: Vectors) -> None:
-        """Nothing: they stay until the process ends. Nothing of the GPU is saved."""
+        """Nothing: rows, int64[m], stay until the process ends. Nothing of the GPU is saved."""
 
     def search(self, queries: Vectors, fetch: int, margin: float = 0.0) -> tuple[Vectors, Rows]:
-        """See `CandidateIndex.search`; at most `MAX_HITS`."""
+        """Scores and rows, float32 and int64[n, at most MAX_HITS]: see `CandidateIndex.search`."""
         scores, rows = self._index.search(queries, min(fetch, MAX_HITS))
         return scores, rows
 

@@ -55,7 +55,7 @@ class RefinementCodes:
 
     @classmethod
     def from_bytes(cls, data: NDArray[np.uint8], count: int, dim: int) -> RefinementCodes:
-        """The codes that `write` wrote, of `count` rows."""
+        """The codes of `count` rows from `data`, uint8[n]: the bytes that `write` wrote."""
         m = code_size(dim)
         numbers = data[: header_bytes(dim)].view("<f4").astype(np.float32)
         axes, centres, steps = np.split(numbers, [m * dim, m * dim + m])
@@ -77,7 +77,7 @@ class RefinementCodes:
         self._codes.append(np.rint(steps).clip(-MAX_CODE, MAX_CODE).astype(np.int8))
 
     def zero(self, rows: Rows) -> None:
-        """Zero the codes of removed rows."""
+        """Zero the codes of removed rows, int64[m]."""
         self._codes.array[rows] = 0
         self.zeroed = True
 
@@ -90,7 +90,7 @@ class RefinementCodes:
         return scores
 
     def best(self, query: Vectors, rows: Rows, most: int) -> Rows:
-        """Those of `rows` with the `most` best scores, and with the score of the last of them."""
+        """Those of `rows`, int64[n], with the `most` best scores, and with the score of the last of them."""
         if len(rows) <= most:
             return rows
         scores = self.scores(query, rows)

@@ -61,7 +61,7 @@ def rank_all(rows: VectorRows, queries: Vectors, k: int, permitted: NDArray[np.b
 
 
 def contenders(scores: Vectors, k: int) -> Rows:
-    """Positions of the k best scores, and of all that may be as good as the k-th."""
+    """Positions of the k best of `scores`, float32[n], and of all that may be as good as the k-th: int64[>= k]."""
     if len(scores) <= k:
         return np.arange(len(scores))
     kth = np.partition(scores, len(scores) - k)[len(scores) - k]

@@ -1,4 +1,4 @@
-"""What an index knows of its rows besides their vectors: id, checksum and tombstone of each."""
+"""The rows of an index besides their vectors: id, checksum and tombstone of each."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class GrowableArray(Generic[Entry]):
 
     @property
     def array(self) -> NDArray[Entry]:
-        """The entries so far, as a view."""
+        """The entries so far, as a view: [count, ...]."""
         return self._buffer[: self.count]
 
     def append(self, more: NDArray[Entry]) -> None:
-        """Add entries at the end. Views taken before keep what they show."""
+        """Add entries, [n, ...], at the end. Views taken before keep what they show."""
         needed = self.count + len(more)
         if needed > len(self._buffer):
             buffer = np.empty((max(needed, self.count * 3 // 2), *self._buffer.shape[1:]), self._buffer.dtype)
@@ -90,7 +90,7 @@ class RowTable:
         return self._alive.array
 
     def append(self, ids: Ids, checksums: Checksums) -> None:
-        """Add rows at the end."""
+        """Add rows at the end: ids int64[n], checksums uint64[n]."""
         last = self.ids[-1] if len(self) else None
         self._ascending &= bool((np.diff(ids) > 0).all()) and (last is None or bool(ids[0] > last))
         self._by_id = None
@@ -99,16 +99,16 @@ class RowTable:
         self._ids.append(ids)
 
     def remove(self, rows: Rows) -> None:
-        """Set the tombstones of these rows."""
+        """Set the tombstones of these rows, int64[m]."""
         self._alive.array[rows] = False
 
     def rows_in_order(self, ids: Ids) -> Rows:
-        """The row of each id. All of them must be in the table."""
+        """The row of each id: int64[len(ids)]. All of them must be in the table."""
         sorted_ids, order = self._lookup()
         return order[np.searchsorted(sorted_ids, ids, side="right") - 1]
 
     def rows_of(self, ids: Ids) -> Rows:
-        """The rows of these ids that are not removed, ascending. Ids without one are left out."""
+        """The rows of these ids that are not removed, ascending: int64[<= len(ids)]. Ids without one are left out."""
         known, alive = self.ids, self.alive
         if len(known) == 0 or len(ids) == 0:
             return np.empty(0, np.int64)

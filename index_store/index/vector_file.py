@@ -161,7 +161,8 @@ class VectorRows:
             self._to_temporary_file(self._spill_folder)
 
     def remove(self, rows: Rows) -> None:
-        """Set the tombstones of these rows, and zero those in memory. `zero_removed` zeroes those in the file."""
+        """Set the tombstones of these rows, int64[m], and zero those in memory. `zero_removed` zeroes those in the
+        file."""
         self.table.remove(rows)
         self._not_zeroed.append(rows)
         first_in_memory = len(self) - self._memory.count

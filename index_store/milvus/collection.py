@@ -1,4 +1,4 @@
-"""A vector index in Milvus: one collection of unit vectors under image ids, with the fields that filters ask for.
+"""A vector index in Milvus: one collection of unit vectors under image ids, with the fields by which it is filtered.
 
 Milvus applies a filter before it ranks. The field `site` is the partition key, so that a filter by site reads only the
 partitions of that site. The collection's index is FLAT, which is exact.
@@ -84,9 +84,10 @@ class MilvusIndex:
     def add(
         self, ids: Ids, vectors: Vectors, *, fields: Sequence[FilterFields] | None = None, sequence: int = 0
     ) -> None:
-        """See `VectorIndex.add`.
+        """Add images, as `VectorIndex.add`.
 
         Args:
+            vectors: float32[len(ids), dim].
             fields: of the images, in the order of `ids`. Without them no filter finds the images.
             sequence: the position in the change log up to which the fields are those of the catalog.
         """
@@ -99,13 +100,14 @@ class MilvusIndex:
                 self._server.client.insert(self.collection, rows[start : start + BATCH])
 
     def remove(self, ids: Ids) -> None:
-        """See `VectorIndex.remove`."""
+        """Remove these ids, int64[n]. Those that the collection does not hold are ignored."""
         with self._server.explained():
             for start in range(0, len(ids), BATCH):
                 self._server.client.delete(self.collection, filter=f"image_id in {_list(ids[start : start + BATCH])}")
 
     def search(self, queries: Vectors, k: int, *, selection: Selection | None = None) -> list[list[tuple[int, float]]]:
-        """See `VectorIndex.search`. A search of an archive, with its filters, uses `candidates`."""
+        """The k best of a selection for each query, float32[n, dim]: see `VectorIndex.search`. A search of an archive,
+        with its filters, uses `candidates`."""
         candidates = [np.empty(0, np.int64) for _ in queries]
         for expression in _expressions(selection):
             further = self.candidates(queries, k, expression)
@@ -113,7 +115,11 @@ class MilvusIndex:
         return [ranked(query, ids, self.vectors_of(ids), k) for query, ids in zip(queries, candidates, strict=True)]
 
     def candidates(self, queries: Vectors, k: int, expression: str) -> list[Ids]:
-        """For each query, images among which are the k best of those that the expression permits: ids, ascending.
+        """For each query, images among which are the k best of those that the expression permits: int64[m], ascending.
+
+        Args:
+            queries: float32[n, dim].
+            expression: over the collection's fields; '' permits all.
 
         Raises:
             TooManyError: more would have to be fetched than Milvus returns.

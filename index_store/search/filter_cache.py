@@ -1,7 +1,7 @@
-"""Which images a filter permits, kept while the records are what they were.
+"""Which images a filter permits, cached until the records change.
 
-To list 10 % of a million images takes the database longer than to search them. People filter by the same few values
-again and again, and the archive's revision says when the answer may have changed.
+To list 10 % of a million images takes the database longer than to search them. Users filter by the same few values
+again and again, and the archive's revision says when a list may have changed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.filters import CaseFilter
 from index_store.vectors import Ids, Selection
 
-MOST = 4_000_000
-"""Ids kept in all (32 MB)."""
+MAX_IDS = 4_000_000
+"""Ids cached in all (32 MB)."""
 
 
 class FilterCache:
@@ -26,33 +26,40 @@ class FilterCache:
     def __init__(self) -> None:
         self._lock = Lock()
         self._revision = -1
-        self._kept: OrderedDict[CaseFilter, Ids] = OrderedDict()
+        self._included: OrderedDict[CaseFilter, Ids] = OrderedDict()
 
     def selection(self, reader: CaseReader, where: CaseFilter | None, revision: int) -> tuple[Selection | None, Ids]:
-        """What `CaseReader.selection` says, and the images of the patients and cases that are left out; the reader sees
-        this revision.
-        """
-        # What is left out changes from query to query (its own patient), and is quickly found.
-        left_out = reader.excluded(where) if where is not None and where.excludes else np.empty(0, np.int64)
-        if where is None or not (where.includes or where.excludes):
-            return None, left_out
-        if not where.includes:
-            return Selection(left_out, excluding=True), left_out
-        included = self._included(reader, replace(where, exclude_patients=(), exclude_cases=()), revision)
-        return Selection(included[~np.isin(included, left_out)] if len(left_out) else included), left_out
+        """The images that a filter permits, None for all, and those of its excluded patients and cases, int64[n].
 
-    def _included(self, reader: CaseReader, where: CaseFilter, revision: int) -> Ids:
+        Args:
+            reader: of a session that sees this revision.
+        """
+        # Exclusions change from query to query (the query's own patient), and are listed quickly.
+        excluded = reader.excluded(where) if where is not None and where.excludes else np.empty(0, np.int64)
+        if where is None or not (where.includes or where.excludes):
+            return None, excluded
+        if not where.includes:
+            return Selection(excluded, excluding=True), excluded
+        included = self._list_included(reader, replace(where, exclude_patients=(), exclude_cases=()), revision)
+        return Selection(included[~np.isin(included, excluded)] if len(excluded) else included), excluded
+
+    def clear(self) -> None:
+        """Forget all lists."""
         with self._lock:
-            if revision == self._revision and where in self._kept:
-                self._kept.move_to_end(where)
-                return self._kept[where]
+            self._included.clear()
+
+    def _list_included(self, reader: CaseReader, where: CaseFilter, revision: int) -> Ids:
+        with self._lock:
+            if revision == self._revision and where in self._included:
+                self._included.move_to_end(where)
+                return self._included[where]
         ids = np.sort(reader.included(where))
         with self._lock:
             if revision > self._revision:
                 self._revision = revision
-                self._kept.clear()
+                self._included.clear()
             if revision == self._revision:
-                self._kept[where] = ids
-                while sum(map(len, self._kept.values())) > MOST:
-                    self._kept.popitem(last=False)
+                self._included[where] = ids
+                while sum(map(len, self._included.values())) > MAX_IDS:
+                    self._included.popitem(last=False)
         return ids

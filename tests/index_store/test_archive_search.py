@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import delete
 
 from index_store import Archive, Case, CaseFilter, FilterError, Image, IndexDriftError, VectorError
+from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.models import EmbeddingRow
 from index_store.search import filter_cache
-from index_store.vectors import Selection
+from index_store.vectors import Ids, Selection
 from tests.index_store.archive_builders import (
     DIM,
     FINGERPRINT,
@@ -115,8 +116,49 @@ def test_what_a_filter_permits_is_never_out_of_date(filled: Archive, manifest: P
         assert found(filled) == found(other) == before - {"case-1", "case-3"} | {"case-2"}
 
 
-def test_few_filters_are_kept(filled: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filter_cache, "MOST", 10)
-    for site in ("cervix", "thyroid", "urine"):
+def test_the_filters_used_last_are_cached(filled: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each permits four images, and there is room for ten ids: the list of the filter used longest ago is dropped."""
+    listed: list[str] = []
+    included = CaseReader.included
+
+    def observed(reader: CaseReader, where: CaseFilter) -> Ids:
+        listed.extend(where.sites)
+        return included(reader, where)
+
+    def search(site: str) -> None:
         filled.search(QUERIES[:1], 5, where=CaseFilter(sites=(site,)), fingerprint=FINGERPRINT)
-    assert list(filled._index.filters._kept) == [CaseFilter(sites=("thyroid",)), CaseFilter(sites=("urine",))]
+
+    monkeypatch.setattr(filter_cache, "MAX_IDS", 10)
+    monkeypatch.setattr(CaseReader, "included", observed)
+    for site in ("cervix", "thyroid", "cervix", "urine"):
+        search(site)
+    assert listed == ["cervix", "thyroid", "urine"]
+    search("cervix")
+    search("urine")
+    assert listed == ["cervix", "thyroid", "urine"]
+    search("thyroid")
+    assert listed == ["cervix", "thyroid", "urine", "thyroid"]
+
+
+def test_a_reader_of_an_older_revision_neither_uses_nor_replaces_what_is_cached() -> None:
+    class Reader:
+        """Lists another image at every revision."""
+
+        def __init__(self, revision: int) -> None:
+            self.revision, self.lists = revision, 0
+
+        def included(self, where: CaseFilter) -> Ids:
+            self.lists += 1
+            return np.array([self.revision], np.int64)
+
+    cache, where = filter_cache.FilterCache(), CaseFilter(sites=("cervix",))
+
+    def permitted(reader: Reader) -> list[int]:
+        selection, _ = cache.selection(reader, where, reader.revision)  # type: ignore[arg-type]
+        assert selection is not None
+        return selection.ids.tolist()
+
+    older, newer = Reader(4), Reader(5)
+    for reader in (newer, older, newer, older):
+        assert permitted(reader) == [reader.revision]
+    assert (newer.lists, older.lists) == (1, 2)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_store.index import faiss_index, searcher
+from index_store.index import faiss_index, recall_tuning, searcher
 from index_store.index.candidate_index import EXACT, LISTS, SCAN, InvertedLists
 from index_store.index.faiss_bindings import load_faiss
 from index_store.index.faiss_index import FaissIndex
@@ -139,7 +139,8 @@ def test_a_flat_index_on_a_device_answers_like_the_one_without() -> None:
     assert index.searcher.candidates is device
 
 
-def test_the_mode_follows_the_size() -> None:
+def test_the_mode_follows_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall_tuning, "QUERIES", 60)  # four measurements of recall; fewer queries make them quicker
     bytes_each = 2 * WIDTH
     sizes = IndexSizes(exact_bytes=1000 * bytes_each, scan_bytes=1500 * WIDTH // 8)
     index = FaissIndex(WIDTH, sizes=sizes)

@@ -11,7 +11,7 @@ import pytest
 
 from index_store.search.readers_writer_lock import ReadersWriterLock
 
-DEADLOCK = 60
+DEADLOCK = 20
 """Seconds after which a test fails that would hang otherwise. No passing test waits for it."""
 
 
