@@ -1,0 +1,263 @@
+"""Summaries of an archive's maintenance, of synthetic sets and of training: every number beside its own label."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from generation import GeneratedImage, Generation, LoraSettings, LoraTraining, PairCounts, Prompt, Provenance
+from generation.training.validation import Change
+from index_store import ArchiveStatus, EncoderCoverage, EncoderInfo, Examination, Finding, Problem
+from retrieval import RESEARCH_USE, CopyPair, CopyReport, ReembedSummary, SetSummary, Share
+from retrieval.synthetic.memorisation import Nearness
+from ui.text.archive import status_text
+from ui.text.generation import generation_text
+from ui.text.maintenance import coverage_text, encoders_text, examination_text, reembed_text
+from ui.text.synthetic import SHOWN, copy_record, copy_text, set_text, share_text
+from ui.text.train import lora_text
+
+ENCODER = EncoderInfo("abcdef0123456789", "tiny", 32)
+COVERAGE = EncoderCoverage(ENCODER, active=True, images=9, vectors=8, reports=7, report_vectors=6)
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_a_status_has_each_count_in_its_row() -> None:
+    status = ArchiveStatus(
+        *(Path("archive"), "ours", "uuid", 3, 11, 12, 13, ENCODER, {"abcdef0123456789": 10}, 14),
+        *(None, 20, 17, {"cervix": 8, "": 4}, {"HSIL": 12}, "archive.sqlite", ("A note.",)),
+    )
+    text = status_text(status)
+    rows = dict(line.strip().split(None, 1) for line in text.split("\n\n")[0].splitlines())
+    assert rows["patients"] == "11"
+    assert rows["cases"] == "12"
+    assert rows["images"] == "13"
+    assert rows["encoder"] == "tiny (32-d, abcdef012345)"
+    assert rows["embeddings"] == "10 of abcdef012345"
+    assert rows["index"] == "14 vectors, 3 changes behind"
+    assert rows["schema"] == "version 3"
+    assert rows["sites"] == "cervix 8, not given 4"
+    assert rows["categories"] == "HSIL 12"
+    assert text.endswith(f"Note: A note.\n\n{RESEARCH_USE}")
+    current = dataclasses.replace(status, index_sequence=20, encoder=None)
+    assert "14 vectors, up to date" in status_text(current)
+    assert "encoder     none yet" in status_text(current)
+
+
+def finding(**more: object) -> Finding:
+    return Finding("files", "altered", 5, "Restore it.", ("a.png", "b.png"), **more)  # type: ignore[arg-type]
+
+
+def test_an_examination_lists_what_is_wrong_first() -> None:
+    harmless, repaired = finding(harmless=True), finding(repaired=True)
+    found = Examination(
+        Path("archive"), "ours", "uuid", 3, 11, 12, 13, (COVERAGE,), 14, True, 15, 16, (repaired, harmless, finding())
+    )
+    text = examination_text(found)
+    rows = dict(line.strip().split(None, 1) for line in text.split("\n\n")[0].splitlines())
+    assert (rows["patients"], rows["cases"], rows["images"]) == ("11", "12", "13")
+    assert rows["files"] == "14, checksums compared"
+    assert rows["log"] == "16 changes"
+    assert rows["self-recall"] == "searched with 15 stored vectors"
+    assert [text.index(mark) for mark in ("WRONG (files)", "harmless (files)", "repaired (files)")] == sorted(
+        text.index(mark) for mark in ("WRONG (files)", "harmless (files)", "repaired (files)")
+    )
+    assert "WRONG (files): altered: 5\n  a.png\n  b.png\n  and 3 more\n  Restore it." in text
+    assert text.count("Restore it.") == 2, "what was repaired needs no advice"
+    assert "Nothing is" not in text
+    assert "Nothing is left to do." in examination_text(dataclasses.replace(found, findings=(harmless, repaired)))
+    sound = examination_text(dataclasses.replace(found, findings=(), checksums=False))
+    assert "Nothing is wrong." in sound
+    assert "14, only looked for, no checksum compared" in sound
+
+
+def test_coverage_counts_images_and_reports_apart() -> None:
+    assert coverage_text(COVERAGE) == ("abcdef012345  tiny (32-d): 8 of 9 images, 6 of 7 reports; used by searches")
+    assert encoders_text([dataclasses.replace(COVERAGE, active=False)], 5) == (
+        "deleted the vectors of 5 images\n  abcdef012345  tiny (32-d): 8 of 9 images, 6 of 7 reports"
+    )
+    assert encoders_text([], None) == "No encoder yet: add a manifest first."
+
+
+def test_reembedding_says_whether_searches_were_switched() -> None:
+    done = ReembedSummary("tiny", "abcdef0123456789", 8, 6, 0, (), True, 2.5)
+    assert reembed_text(done, None) == (
+        "embedded 8 images and 6 reports with tiny (abcdef012345); 2.5 s\nsearches use it now"
+    )
+    left = dataclasses.replace(done, switched=False, waiting=3, skipped=(Problem("a.png", "is gone", "Copy it."),))
+    lines = reembed_text(left, 4).splitlines()
+    assert lines[1:] == [
+        "searches still use the previous encoder; 3 images lack a vector of the new one",
+        "deleted the vectors of 4 images by the previous encoder",
+        "  skipped a.png: is gone. Copy it.",
+    ]
+
+
+SET = SetSummary(
+    folder=Path("set"),
+    images=40,
+    drawn=16,
+    reports=10,
+    distinct_reports=9,
+    classes={"a": 30, "b": 10},
+    exact_duplicates=2,
+    near_duplicates=3,
+    set_aside=0,
+    seconds=8.0,
+    skipped=(),
+)
+
+
+def test_a_set_counts_images_reports_classes_and_duplicates() -> None:
+    text = words(set_text(SET))
+    assert "40 images from 10 reports (9 different) in set: 2 classes." in text
+    assert "Generated now: 16 in 8 s (2.00 images/s); the others existed." in text
+    assert "Duplicates: 2 of the same pixels, dropped; 3 that look alike, kept and marked" in text
+    assert "dropped/" not in text
+    assert "7 images that the table no longer contains are in dropped/." in words(
+        set_text(dataclasses.replace(SET, set_aside=7))
+    )
+    assert "Generated now: 0 in 8 s; the others" in words(set_text(dataclasses.replace(SET, drawn=0)))
+
+
+@pytest.mark.parametrize(("count", "more"), [(SHOWN, None), (SHOWN + 1, "and 1 more")])
+def test_skipped_rows_are_counted_and_the_list_is_cut(count: int, more: str | None) -> None:
+    problems = [Problem(f"line {number}", "has no report", "Give one.") for number in range(count)]
+    text = share_text(Share(2, 5), 4, 3.0, problems)
+    assert "Share 2 of 5: 4 images generated in 3 s." in words(text)
+    assert f"Skipped: {count} rows." in text
+    assert text.count("has no report") == SHOWN
+    assert ("and " in text.partition("Skipped")[2]) == (more is not None)
+    if more:
+        assert f"  {more}\n" in text
+
+
+def pair(number: int, bits: int) -> CopyPair:
+    return CopyPair(f"{number}.png", Path("x"), f"r{number}.png", Path("y"), 0.9 - number / 100, bits)
+
+
+COPIES = CopyReport(
+    folder=Path("set"),
+    images=50,
+    unreadable=0,
+    source="m.csv",
+    references=80,
+    patients=60,
+    patients_named=True,
+    skipped=0,
+    encoder="tiny",
+    fingerprint="abcdef0123456789",
+    threshold_bits=20,
+    near_copies=(pair(1, 3),),
+    nearest=tuple(pair(number, 90 + number) for number in range(2, 14)),
+    generated=Nearness(50, 0.7, {"0.05": 0.51, "0.5": 0.71, "0.95": 0.91}),
+    baseline=Nearness(79, 0.6, {"0.05": 0.41, "0.5": 0.61, "0.95": 0.81}),
+    baseline_near_copies=4,
+    nearer_than_baseline_95=0.124,
+    nearer_than_baseline=0.55,
+)
+
+
+def test_a_copy_report_has_each_count_where_it_belongs() -> None:
+    text = copy_text(COPIES)
+    flat = words(text)
+    assert "50 images in set compared with 80 images of 60 patients (m.csv); encoder tiny (abcdef012345)." in flat
+    assert "1 of 50 generated images (2.00%) are near copies of a reference: at most 20 of 256 bits" in flat
+    assert "Of the references themselves, 4 of 80 (5.00%) are as near" in flat
+    assert "Near copies:\n  1.png  ~  r1.png  (similarity 0.890, 3 bits)\n" in text
+    nearest = text.partition("Nearest of the others:\n")[2].split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in nearest] == [f"{number}.png" for number in range(2, 12)]
+    head = f"{'':46}     n     5%    50%    95%"
+    assert f"{head}\n{'generated, to the nearest reference':46}    50  0.510  0.710  0.910\n" in text
+    assert f"{'reference, to the nearest of another patient':46}    79  0.410  0.610  0.810\n" in text
+    assert "in 55% of comparisons (50 % if there were no difference); 12.4% of them are nearer than 95 %" in flat
+    assert "Note:" not in text
+    assert text.endswith(RESEARCH_USE)
+
+
+def test_a_copy_report_without_baseline_says_so() -> None:
+    alone = dataclasses.replace(
+        COPIES,
+        baseline=None,
+        nearer_than_baseline=None,
+        nearer_than_baseline_95=None,
+        near_copies=(),
+        unreadable=5,
+        skipped=6,
+    )
+    flat = words(copy_text(alone))
+    assert "0 of 50 generated images (0.00%)" in flat
+    assert "in any of 8 orientations. Nearest" in flat
+    assert "All references are of one patient: there is no baseline" in flat
+    assert "Note: Not compared, because they cannot be read: 5 images, 6 references." in flat
+    assert "Near copies:" not in flat
+    unnamed = words(copy_text(dataclasses.replace(COPIES, patients_named=False)))
+    assert "Note: Not every reference names its patient" in unnamed
+    assert "names its patient" not in words(copy_text(dataclasses.replace(alone, patients_named=False)))
+
+
+def test_a_copy_record_holds_no_path() -> None:
+    record = copy_record(dataclasses.replace(COPIES, folder=Path("/home/somebody/set")))
+    assert record["folder"] == "set"
+    assert all("image_path" not in each and "reference_path" not in each for each in record["nearest"])
+    assert list(record["near_copies"]) == [
+        {"image": "1.png", "reference": "r1.png", "similarity": pytest.approx(0.89), "hash_distance": 3}
+    ]
+
+
+def test_a_trained_lora_says_what_it_was_trained_on_and_how_to_use_it() -> None:
+    training = LoraTraining(
+        weights=Path("out/lora.safetensors"),
+        base="starter",
+        base_fingerprint="b",
+        data_fingerprint="d",
+        size=64,
+        prediction="epsilon",
+        device="cpu",
+        dtype="float32",
+        processes=1,
+        steps=120,
+        seconds_a_step=0.25,
+        trained=PairCounts(31, 21, 11, {}),
+        held_out=PairCounts(9, 7, 5, {}),
+        measured=9,
+        skipped={"no report": 3},
+        settings=LoraSettings(),
+        validation=((0, 0.5), (60, 0.4), (120, 0.45)),
+        change=Change(0.5, 0.45, -0.05, -0.1, -0.01, 7),
+    )
+    text = lora_text(training, {"no image": 2}, None)
+    flat = words(text)
+    assert "Trained on 31 images of 21 patients with 11 different reports; held out: 9 images of 7 patients." in flat
+    assert "Left out: 2 × no image\nLeft out: 3 × no report" in text
+    assert "The lowest was 0.4000, at step 60." in flat
+    assert "120 steps, 0.25 s each on cpu in float32." in flat
+    assert "  coin generate --lora out --text REPORT\n" in text
+    assert "coin generate --base mine --lora out" in lora_text(training, {}, "mine")
+
+
+def test_generated_images_are_labelled_and_counted() -> None:
+    made = Provenance(
+        *("0" * 64, "Clue cells.", 7, "draft", 20, 4.0, "ddim", 64, 64, "m", "f", "l", "g", "s", "c"),
+        negative_prompt="blur",
+    )
+    image = GeneratedImage(PIL.Image.new("RGB", (4, 4)), made, Path("seed-7.png"), False)
+    prompt = Prompt("report", "Clue cells.", 5, 77, dropped=("a part", "another"))
+    text = generation_text(Generation("report", prompt, (image,), 1.25))
+    assert text.splitlines() == [
+        "SYNTHETIC: 1 generated images in 1.2 s",
+        "prompt (5 of 77 tokens): Clue cells.",
+        "left out of the prompt: a part | another",
+        "negative prompt: blur",
+        "  seed 7, draft, 20 steps, guidance 4.0  seed-7.png",
+    ]
+    chunked = dataclasses.replace(prompt, dropped=(), chunks=("Clue", "cells."))
+    text = generation_text(Generation("report", chunked, (), 1.25))
+    assert "prompt (5 of 77 tokens, in 2 chunks): Clue cells.\n" in text
+    assert "the report was read in 2 chunks; nothing was left out of the prompt" in text
+    assert "negative" not in text
