@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ui.errors import SettingError
-from ui.settings import SETTINGS, Settings
+from ui.settings import SETTINGS, Settings, settings_table
 
 
 def test_defaults_are_accepted_by_their_own_rules() -> None:
@@ -35,6 +35,38 @@ def test_from_env_reads_numbers_and_text_and_ignores_empty_ones() -> None:
 def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=f"COIN_{name.upper()}='{value}'"):
         Settings.from_env({f"COIN_{name.upper()}": value})
+
+
+def test_the_ends_of_a_range_are_in_it_and_nothing_beyond() -> None:
+    for setting in SETTINGS:
+        if not setting.is_number:
+            continue
+        for end, beyond in ((setting.minimum, -1), (setting.maximum, 1)):
+            assert end is not None
+            assert setting.parse(str(end)) == end
+            with pytest.raises(SettingError, match=f"is not between {setting.minimum} and {setting.maximum}"):
+                setting.parse(str(end + beyond))
+        with pytest.raises(SettingError):
+            setting.parse("nan")
+
+
+def test_options_and_variables_follow_the_name() -> None:
+    shown = {setting.name: (setting.option, setting.env) for setting in SETTINGS}
+    assert shown["k"] == ("-k", "COIN_K")
+    assert shown["cache_mb"] == ("--cache-mb", "COIN_CACHE_MB")
+    assert "| `--cache-mb` | `COIN_CACHE_MB` | `2048` | size limit of that folder, in MiB |" in settings_table()
+    assert "(auto, cpu, cuda, mps)" in settings_table()
+
+
+def test_folders_of_data_follow_the_xdg_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "elsewhere")
+    assert Settings().queries_folder == Path("elsewhere/coin/queries")
+    assert Settings().readings_folder == Path("elsewhere/coin/readings")
+    assert (Settings(queries="q").queries_folder, Settings(readings="r").readings_folder) == (Path("q"), Path("r"))
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", "home")
+    assert Settings().queries_folder == Path("home/.local/share/coin/queries")
+    assert Settings(cache="c/generated").work_folder == Path("c/evaluation")
 
 
 def test_to_env_round_trips() -> None:

@@ -8,7 +8,19 @@ import numpy as np
 from PIL import Image
 
 from retrieval import RESEARCH_USE
-from ui.pictures.contact_sheet import COLUMNS, MARGIN, TILE, WIDTH, Section, Tile, contact_sheet, save_sheet
+from ui.pictures.contact_sheet import (
+    COLUMNS,
+    LINE,
+    MARGIN,
+    TEXT_LINES,
+    TILE,
+    WIDTH,
+    Section,
+    Tile,
+    _tile_text,
+    contact_sheet,
+    save_sheet,
+)
 from ui.pictures.sizes import fitted, png_bytes, readable
 
 RED = (200, 30, 40)
@@ -26,6 +38,33 @@ def test_every_tile_is_drawn_at_full_size() -> None:
     sheet = contact_sheet("Result", [Section("Nearest", "", (tile(),) * (COLUMNS + 2))])
     assert sheet.width == WIDTH
     assert red_pixels(sheet) == (COLUMNS + 2) * TILE * TILE
+
+
+def test_rows_hold_as_many_tiles_as_there_are_columns() -> None:
+    pixels = np.asarray(contact_sheet("Result", [Section("Nearest", "", (tile(),) * (COLUMNS + 2))]))
+    red = (pixels == RED).all(axis=2)
+    widths = red.sum(axis=1)
+    assert sorted({int(width) for width in widths}) == [0, 2 * TILE, COLUMNS * TILE]
+    assert list(dict.fromkeys(int(width) for width in widths if width)) == [COLUMNS * TILE, 2 * TILE]
+
+
+def test_a_text_is_cut_after_so_many_lines_with_an_ellipsis() -> None:
+    def lines(words: int) -> tuple[str, ...]:
+        return _tile_text(tile(text="\n".join(f"word {number}" for number in range(words))))
+
+    assert len(lines(TEXT_LINES)) == TEXT_LINES
+    assert not lines(TEXT_LINES)[-1].endswith("…")
+    cut = lines(TEXT_LINES + 1)
+    assert len(cut) == TEXT_LINES
+    assert cut[:-1] == lines(TEXT_LINES)[:-1]
+    assert cut[-1] == "word …"
+
+
+def test_a_section_is_as_high_as_its_longest_tile() -> None:
+    few, many = tile(text="a"), tile(text="a\nb\nc")
+    height = contact_sheet("Result", [Section("Nearest", "", (few, many))]).height
+    assert height == contact_sheet("Result", [Section("Nearest", "", (many, many))]).height
+    assert height == contact_sheet("Result", [Section("Nearest", "", (few, few))]).height + 2 * LINE
 
 
 def test_a_mark_is_written_over_the_picture() -> None:
