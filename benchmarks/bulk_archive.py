@@ -1,7 +1,6 @@
-"""An archive of many vectors, made by bulk insertion: for benchmarks of search, which need no pictures.
+"""An archive of many vectors, made by bulk insertion, for benchmarks of search.
 
-Rows are of the kind that `Archive.add` writes, in one transaction and without
-image files: whoever wants to look at a picture of such an archive finds none.
+The rows are those that `Archive.add` writes, in one transaction and without image files.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ SHARES = {"tenth": 10, "hundredth": 100, "thousandth": 1000}
 
 
 def build_archive(folder: Path, vectors: SyntheticVectors, array: np.ndarray) -> None:
-    """Images 1 … count in the order of `array`, which is `vectors.array()`. The index is not made: the first search
-    does that."""
+    """An archive of the images 1 … count, with the vectors `array`, float32[count, d], which is `vectors.array()`.
+    The index is made by the first search."""
     with Archive.create(folder, name="synthetic") as archive:
         archive.use_encoder(FINGERPRINT, name="synthetic vectors", dim=vectors.dim)
         with archive.writer(), archive._catalog.writing() as session:
@@ -64,8 +63,9 @@ def build_archive(folder: Path, vectors: SyntheticVectors, array: np.ndarray) ->
 
 
 def category_of(case: int) -> str:
+    """The category of a case: see `SHARES`."""
     patient = case // CASES_PER_PATIENT
-    return next((name for name, of in SHARES.items() if patient % of == len(name) % of), "other")
+    return next((name for name, share in SHARES.items() if patient % share == len(name) % share), "other")
 
 
 def _case(case: int) -> dict[str, object]:

@@ -1,10 +1,10 @@
-"""What an archive's records cost on SQLite and on PostgreSQL: room, reading all vectors, and their share of a search.
+"""An archive's records on SQLite and on PostgreSQL: space, time to read all vectors, and their share of a search.
 
     python -m benchmarks.catalogs [--images 100000] [--catalog postgresql://USER@HOST/DATABASE]
 
 Rows are inserted in bulk, one image a case and two cases a patient, without files. With --catalog the same is measured
-in that (empty) database too. `read all vectors` is what a rebuilding of any index begins with. The lines below it are
-the part of one search that is the records': to select what a filter permits (for FAISS), and to confirm ten hits.
+in that (empty) database too. `read all vectors` is the first step of rebuilding any index. The lines below it are the
+records' part of one search: selecting the images that a filter permits (for FAISS), and confirming ten hits.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(folder: Path, url: str, count: int) -> dict[str, float]:
-    """Figures of an archive of `count` images. Times in seconds, or milliseconds where they say so."""
+    """Figures of an archive of `count` images. Times in seconds or milliseconds, as the names say."""
     with Archive.create(folder, catalog=url) as archive:
         archive.use_encoder("benchmark", name="benchmark", dim=DIM)
         started = time.perf_counter()

@@ -5,10 +5,10 @@
     python -m benchmarks.ingest --drawn 100000 --in-place         # many small images, for the memory it takes
     python -m benchmarks.ingest --decoding                        # threads against processes
 
-The forward pass is timed on images that were decoded and prepared beforehand: it is what no ingest can beat. What is
-left of the ratio is reading, decoding, storing and committing that could not be done beside it. Where the machine has
-no GPU they share the cores with the encoder, so that the ratio cannot exceed the encoder's share of all work; the
-processor time of both is printed for that.
+The forward pass is timed on images that were decoded and prepared beforehand: it is the upper limit of any import.
+The rest of the ratio is reading, decoding, storing and committing that could not run concurrently. Without a GPU they
+share the cores with the encoder, so that the ratio cannot exceed the encoder's share of all work; the processor time of
+both is printed for that.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from retrieval import Encoder, add_manifest
 from retrieval.encoder.encoder import Progress
 
 DRAWN_FORWARD = 1000
-"""Drawn images of which the forward pass alone is timed: they are there for the memory."""
+"""Rendered images of which the forward pass alone is timed: their purpose is the memory."""
 SHARED = Path(__file__).parents[1] / "../shared/data/cytology/manifest.csv"
 
 

@@ -55,7 +55,7 @@ def require_encoder(encoder: EncoderRow | None, *, fingerprint: str, name: str =
         raise EncoderMismatchError(
             f"This archive was embedded with {encoder.name} ({encoder.fingerprint[:12]}), and the encoder at hand is "
             f"{given}: their vectors cannot be compared. Use the archive's encoder, or embed the archive anew with "
-            "the encoder at hand (`coin reembed`); it goes on answering with its own until that is complete."
+            "the encoder at hand (`coin reembed`); its own encoder answers searches until that is complete."
         )
     return encoder
 

@@ -1,4 +1,4 @@
-"""Small pictures, manifests and archives for the tests of this room (also run by the processes they start)."""
+"""Small pictures, manifests and archives for the tests of this package (also run by the processes they start)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def vectors_for(items: Iterable[NewImage]) -> np.ndarray:
 
 
 def write_manifest(path: Path, rows: list[dict[str, str]]) -> Path:
-    """A CSV manifest; every image it names is drawn where it is missing (by its position in the manifest)."""
+    """A CSV manifest; every image it names is made where it is missing (by its position in the manifest)."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     for seed, row in enumerate(rows):
         image = path.parent / row["image"]

@@ -1,4 +1,4 @@
-"""What the tests of this room run in processes of their own. Started by a fork server that has imported the slow
+"""What the tests of this package run in processes of their own. Started by a fork server that has imported the slow
 modules once."""
 
 from __future__ import annotations

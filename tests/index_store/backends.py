@@ -73,13 +73,13 @@ def sqlite_milvus(request: pytest.FixtureRequest) -> Backend:
 
     def lose_index(folder: Path) -> None:
         """The collections, and with them their sync positions."""
-        card = ArchiveDescriptor.read(folder / DESCRIPTOR_FILE)
-        if card is None:  # restored
+        descriptor = ArchiveDescriptor.read(folder / DESCRIPTOR_FILE)
+        if descriptor is None:  # restored
             SQLITE_FAISS.lose_index(folder)
             return
         server = MilvusServer(uri, folder)
         for name in server.client.list_collections():
-            if name.startswith(SyncPositions(server, card.archive).prefix):
+            if name.startswith(SyncPositions(server, descriptor.archive).prefix):
                 server.client.drop_collection(name)
         server.close()
 

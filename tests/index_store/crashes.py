@@ -51,7 +51,7 @@ def crashing(step: int) -> Iterator[None]:
 
 
 def abandon(archive: Archive) -> None:
-    """What the operating system does for a dead process: its locks and files are let go of."""
+    """What the operating system does for a dead process: its locks and files are released."""
     lock = archive._writer_lock
     if isinstance(lock, WriterLock):
         lock._lock.release(force=True)

@@ -54,7 +54,7 @@ def test_a_second_writer_is_told_who_the_first_is(filled: Archive, manifest: Pat
             filled.remove("case-0")
         with pytest.raises(ArchiveBusyError), filled.writer(timeout=0.1):
             pass
-        assert len(filled.search(QUERY, 100, fingerprint=FINGERPRINT)[0]) == 12  # reading goes on
+        assert len(filled.search(QUERY, 100, fingerprint=FINGERPRINT)[0]) == 12  # reading continues
         assert add_nothing(filled, manifest) == 0
     with filled.writer(timeout=SECONDS):
         assert filled.remove("case-0") == 1
@@ -79,7 +79,7 @@ def test_a_second_thread_is_a_second_writer(filled: Archive) -> None:
         thread = threading.Thread(target=remove)
         thread.start()
         thread.join(SECONDS)
-        assert filled.remove("case-1") == 1  # the holder itself goes on
+        assert filled.remove("case-1") == 1  # the holder itself continues
     assert len(refused) == 1
     found_by_itself(filled)
 

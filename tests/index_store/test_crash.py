@@ -136,7 +136,7 @@ def test_create_killed_at_any_step(quick_folder: Path) -> None:
 
 def test_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
     rows = simple_rows(8)
-    for i in range(8):  # noisy enough to need some room: about 20 KB each
+    for i in range(8):  # noisy enough to need some space: about 20 KB each
         picture(i, size=(90, 80)).effect_spread(40).save(tmp_path / f"{i}.png")
     first = write_manifest(tmp_path / "first.csv", rows[:2])
     whole = write_manifest(tmp_path / "whole.csv", rows)
@@ -165,7 +165,7 @@ def test_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
 
 
 def test_embedding_anew_on_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
-    """The encoder before goes on answering, also from a disk on which nothing more fits, and the rest is done later."""
+    """The former encoder answers searches, also on a full disk, and the rest is embedded later."""
     with Archive.create(small_disk / "archive") as archive:
         add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(8)))
         refusals = 0
@@ -193,8 +193,8 @@ def test_embedding_anew_on_a_full_disk(small_disk: Path, tmp_path: Path) -> None
 
 def fill(path: Path, *, leave: int) -> None:
     """Fill the disk but for so many bytes."""
-    room = shutil.disk_usage(path.parent).free - leave
-    path.write_bytes(bytes(max(room, 0)))
+    available = shutil.disk_usage(path.parent).free - leave
+    path.write_bytes(bytes(max(available, 0)))
 
 
 def test_a_read_only_disk(small_disk: Path, tmp_path: Path) -> None:

@@ -72,9 +72,9 @@ def end_sessions(server: PostgresServer, what: str) -> int:
 
 def test_the_folder_holds_no_records(on_server: Archive) -> None:
     assert {path.name for path in on_server.path.iterdir()} == {"archive.json", "images", "index", "writer.lock"}
-    card = json.loads((on_server.path / "archive.json").read_text())
-    assert card["archive"] == on_server.uuid
-    assert card["catalog"].startswith("postgresql+psycopg://coin@127.0.0.1")
+    descriptor = json.loads((on_server.path / "archive.json").read_text())
+    assert descriptor["archive"] == on_server.uuid
+    assert descriptor["catalog"].startswith("postgresql+psycopg://coin@127.0.0.1")
     for path in on_server.path.rglob("*"):
         assert path.is_dir() or b"Report 3" not in path.read_bytes()
 
@@ -99,7 +99,7 @@ def test_the_holder_of_the_lock_is_named_across_folders(on_server: Archive, tmp_
             on_server.remove("case-0")
         with pytest.raises(ArchiveBusyError), on_server.writer(timeout=0.2):
             pass
-        assert len(on_server.search(QUERY, 100, fingerprint=FINGERPRINT)[0]) == 12  # reading goes on
+        assert len(on_server.search(QUERY, 100, fingerprint=FINGERPRINT)[0]) == 12  # reading continues
         threading.Timer(0.2, release.set).start()
         with on_server.writer(timeout=SECONDS):
             assert on_server.remove("case-0") == 1
@@ -161,8 +161,8 @@ def test_an_account_that_may_only_read_is_enough_for_a_reader(
         passfile = postgres.passfile.with_name("viewer")
         passfile.write_text(postgres.passfile.read_text().replace(":coin:", ":viewer:"))
         passfile.chmod(0o600)
-        card = on_server.path / "archive.json"
-        card.write_text(card.read_text().replace("//coin@", "//").replace("%2Fpgpass", "%2Fviewer"))
+        descriptor = on_server.path / "archive.json"
+        descriptor.write_text(descriptor.read_text().replace("//coin@", "//").replace("%2Fpgpass", "%2Fviewer"))
         monkeypatch.setenv("PGUSER", "viewer")
         with Archive.open(on_server.path, read_only=True) as reader:
             found_by_itself(reader)
@@ -197,8 +197,8 @@ def test_a_database_of_other_tables_is_left_alone(tmp_path: Path, new_catalog: s
 
 
 def test_a_folder_that_meets_another_archives_database_is_refused(on_server: Archive) -> None:
-    card = on_server.path / "archive.json"
-    card.write_text(json.dumps({**json.loads(card.read_text()), "archive": "another"}))
+    descriptor = on_server.path / "archive.json"
+    descriptor.write_text(json.dumps({**json.loads(descriptor.read_text()), "archive": "another"}))
     with pytest.raises(NotAnArchiveError, match="holds another archive"):
         Archive.open(on_server.path)
 
@@ -265,7 +265,7 @@ def create_when_free(folder: Path, url: str) -> None:
             threading.Event().wait(0.01)
         else:
             return
-    raise AssertionError("the lock was never let go of")
+    raise AssertionError("the lock was never released")
 
 
 @pytest.mark.parametrize(

@@ -62,14 +62,20 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_there_and_back(filled: Archive, tmp_path: Path) -> None:
-    card = filled.back_up(tmp_path / "backup")
-    assert (card.archive, card.patients, card.cases, card.images, card.files, card.in_place, card.damaged) == (
-        (filled.uuid, 6, 12, 12, 12, 0, ())
-    )
+    descriptor = filled.back_up(tmp_path / "backup")
+    assert (
+        descriptor.archive,
+        descriptor.patients,
+        descriptor.cases,
+        descriptor.images,
+        descriptor.files,
+        descriptor.in_place,
+        descriptor.damaged,
+    ) == ((filled.uuid, 6, 12, 12, 12, 0, ()))
     assert sorted(path.name for path in (tmp_path / "backup").iterdir()) == ["backup.json", "catalog.sqlite", "images"]
     before = files(tmp_path / "backup")
     restoration = Archive.restore(tmp_path / "backup", tmp_path / "new")
-    assert restoration.card == card
+    assert restoration.card == descriptor
     assert restoration.examination.recalled == 12
     assert files(tmp_path / "backup") == before, "restoring changes no backup"
     with Archive.open(tmp_path / "new") as archive:
@@ -80,7 +86,7 @@ def test_there_and_back(filled: Archive, tmp_path: Path) -> None:
         ]
         assert reports_embedded(archive).keys() == reports_embedded(filled).keys()
         found_by_itself(archive)
-        assert archive.remove("case-0") == 1  # and it goes on from there
+        assert archive.remove("case-0") == 1  # and it can be changed
         found_by_itself(archive)
     assert not list(tmp_path.glob("*.partial"))
     assert not list((tmp_path / "new").glob("builder*")), "the building's lock is not left in it"
@@ -95,8 +101,8 @@ def test_of_an_empty_archive_and_of_one_in_place(archive: Archive, manifest: Pat
     archive.back_up(tmp_path / "empty")
     assert restored(tmp_path / "empty", tmp_path / "new empty") == {}
     add_manifest(archive, manifest, in_place=True)
-    card = archive.back_up(tmp_path / "backup")
-    assert (card.files, card.in_place) == (0, 12)
+    descriptor = archive.back_up(tmp_path / "backup")
+    assert (descriptor.files, descriptor.in_place) == (0, 12)
     assert restored(tmp_path / "backup", tmp_path / "new") == everything(archive)
     (manifest.parent / "3.png").unlink()
     restoration = Archive.restore(tmp_path / "backup", tmp_path / "another")
@@ -113,7 +119,7 @@ def test_others_add_and_remove_meanwhile(
     def copy_and_change(catalog: Catalog, target: Path) -> None:
         copy_to(catalog, target)
         with Archive.open(filled.path) as writer:
-            if len(moments) == 1:  # pictures go that the copy speaks of
+            if len(moments) == 1:  # pictures that the copy names are removed
                 writer.remove("case-7")
                 writer.remove("case-11")
             elif len(moments) == 2:  # and when it was copied anew: one goes that is copied already, others come
@@ -207,9 +213,9 @@ def test_damaged_pictures_are_not_passed_on_in_silence(filled: Archive, tmp_path
     with pytest.raises(BackupError, match=r"2 stored pictures .*case-3, image 4; case case-5, image 6"):
         filled.back_up(tmp_path / "backup")
     assert not (tmp_path / "backup").exists()
-    card = filled.back_up(tmp_path / "backup", allow_damaged=True)
-    assert len(card.damaged) == 2
-    assert card.files == 10
+    descriptor = filled.back_up(tmp_path / "backup", allow_damaged=True)
+    assert len(descriptor.damaged) == 2
+    assert descriptor.files == 10
     restoration = Archive.restore(tmp_path / "backup", tmp_path / "new")
     (finding,) = restoration.examination.findings
     assert (finding.what, finding.count) == ("stored image files are missing", 2)
@@ -261,8 +267,8 @@ def test_a_spoilt_backup_is_refused(
 
 
 def edit(backup: Path, **values: object) -> None:
-    card = json.loads((backup / "backup.json").read_text())
-    (backup / "backup.json").write_text(json.dumps({**card, **values}))
+    descriptor = json.loads((backup / "backup.json").read_text())
+    (backup / "backup.json").write_text(json.dumps({**descriptor, **values}))
 
 
 def test_a_backup_of_a_newer_version(filled: Archive, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an examination finds in an archive that was spoilt on purpose, and what repairing leaves."""
+"""Findings of an examination in an archive that was damaged on purpose, and after its repair."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from index_store import Archive, ArchiveBusyError, Examination, Finding, ImageNotFoundError, ReadOnlyArchiveError
+from index_store.catalog.change_log import log_head
 from index_store.catalog.layout import catalog_of
 from index_store.index.faiss_index import FaissIndex
+from index_store.index.storage import IndexFile
+from index_store.vectors import IndexIdentity
 from tests.index_store.archive_builders import (
     DIM,
     FINGERPRINT,
@@ -68,7 +71,7 @@ def execute(folder: Path, statement: str, **values: object) -> None:
     engine.dispose()
 
 
-def card(folder: Path) -> Path:
+def index_metadata(folder: Path) -> Path:
     (path,) = (folder / "index").glob("*.json")
     return path
 
@@ -140,7 +143,8 @@ def flip_a_bit(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil", [flip_a_bit, lambda folder: shutil.rmtree(folder / "index"), lambda folder: card(folder).write_text("{")]
+    "spoil",
+    [flip_a_bit, lambda folder: shutil.rmtree(folder / "index"), lambda folder: index_metadata(folder).write_text("{")],
 )
 def test_an_index_that_does_not_fit(filled: Archive, spoil: Callable[[Path], object]) -> None:
     filled.close()
@@ -154,14 +158,22 @@ def test_an_index_that_does_not_fit(filled: Archive, spoil: Callable[[Path], obj
     assert examine(filled.path).findings == ()
 
 
+def save_index(archive: Archive, ids: np.ndarray, vectors: np.ndarray) -> None:
+    """Save an index of these vectors as the archive's, up to the end of its log."""
+    index = FaissIndex(DIM)
+    index.add(ids, vectors)
+    catalog, _ = catalog_of(archive.path, read_only=True)
+    with catalog.reading() as session:
+        position = log_head(session)
+    catalog.close()
+    IndexFile(archive.path / "index", IndexIdentity(archive.uuid, FINGERPRINT, DIM)).write(index, position)
+
+
 def test_an_index_that_holds_other_vectors_under_the_right_checksum(filled: Archive) -> None:
-    """As a defect of ours would leave it: count, checksum and place in the log are right, the vectors are not."""
-    synced = filled._index.sync()
-    wrong = FaissIndex(DIM)
+    """As a defect of this software would leave it: count, checksum and log position are right, the vectors are not."""
     ids, vectors = np.arange(1, 13), np.array([vector_of(i.sha256) for c in filled.cases() for i in c.images])
     vectors[[4, 7]] = vectors[[7, 4]]
-    wrong.add(ids, vectors)
-    synced._file.write(wrong, synced.position)
+    save_index(filled, ids, vectors)
     filled.close()
     finding = only(examine(filled.path), "index")
     assert (finding.what, finding.examples) == ("stored vectors do not find themselves", ("image 5", "image 8"))
@@ -172,12 +184,9 @@ def test_an_index_that_holds_other_vectors_under_the_right_checksum(filled: Arch
 
 
 def test_an_index_that_holds_another_image(filled: Archive) -> None:
-    synced = filled._index.sync()
-    wrong = FaissIndex(DIM)
     ids, vectors = np.arange(1, 13), np.array([vector_of(i.sha256) for c in filled.cases() for i in c.images])
     ids[2] = 99
-    wrong.add(ids, vectors)
-    synced._file.write(wrong, synced.position)
+    save_index(filled, ids, vectors)
     filled.close()
     findings = examine(filled.path).findings
     assert [(f.what, f.examples) for f in findings] == [
