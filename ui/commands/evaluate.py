@@ -43,14 +43,14 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 @click.command()
 @click.option("--json", "json_file", type=_FILE, callback=_checked, help="Also write all figures to this JSON file.")
-@click.option("--html", "html_file", type=_FILE, callback=_checked, help="Also draw them: a page that opens anywhere.")
-@click.option("--sample", type=click.IntRange(1), help="Ask with this many cases, drawn at random. [default: all]")
+@click.option("--html", "html_file", type=_FILE, callback=_checked, help="Also plot them: a page that opens anywhere.")
+@click.option("--sample", type=click.IntRange(1), help="Query with this many cases, sampled at random. [default: all]")
 @click.option(
     "--generate",
     callback=_reports,
     metavar="N|all",
-    help="Also generate images from reports, about a second a report and image set on a processor: of N reports drawn "
-    "at random, which then are those that ask by report, or of all. What was made is kept in --work.",
+    help="Also generate images from reports, about a second a report and image set on a processor: of N reports "
+    "sampled at random, which then are the queries by report, or of all. What was made is kept in --work.",
 )
 @click.option(
     "--seed",
@@ -75,7 +75,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--work",
     type=_FOLDER,
-    help="Folder that keeps what is dear to make, so that an interrupted run goes on. [default: beside --cache]",
+    help="Folder that keeps what is expensive to make, so that an interrupted run resumes. [default: beside --cache]",
 )
 @with_settings("n_images", "preset", "archive", "rules", *MODEL_SETTINGS, *GENERATOR_SETTINGS)
 def evaluate(
@@ -91,8 +91,8 @@ def evaluate(
 ) -> None:
     """Measure search by image, by report and by both on the archive's own cases, against chance and simple means.
 
-    Leave-one-patient-out: every case with a category asks by its stored vectors and its report, its own patient is
-    left out, and a result is right where site, reporting system and category are the query's. The encoder is loaded
+    Leave-one-patient-out: every case with a category queries by its stored vectors and its report, its own patient is
+    left out, and a result is relevant where site, reporting system and category are the query's. The encoder is loaded
     where a search would read only a part of a report, the generator only for --generate. The same archive, options
     and seed give the same figures.
     """

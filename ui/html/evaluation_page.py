@@ -34,8 +34,8 @@ def evaluation_page(evaluation: Evaluation) -> str:
         horizontal_bars=charts.horizontal_bars,
         # words
         abstention_words=words.ABSTENTION,
-        asked=words.asked,
-        confounder_words=words.NUISANCE,
+        query_words=words.query_words,
+        confounder_words=words.CONFOUNDERS,
         counts=words.counts,
         figure=words.figure,
         introduction=words.introduction,

@@ -28,39 +28,39 @@ SHOWN_DIFFERENCES: Final = ("P@10",)
 ABREAST: Final = 3
 """Columns of figures with intervals that fit beside a row's name."""
 NOT_SHOWN: Final = (
-    "A category stands for the truth here as the archive records it: wrong or coarse labels count as the search's "
-    "mistakes, or hide them.",
+    "The ground truth is the category that the archive records: wrong or coarse labels count as errors of the search, "
+    "or hide them.",
     "Cases of one archive share its laboratory, stains and scanners. Other laboratories' images may do worse; the "
-    "colour histogram's figures say how much stain alone achieves.",
+    "colour histogram's figures show how much stain alone achieves.",
     "A result of the right category need not look alike, and one of a neighbouring category may be of use: only a "
-    "reviewer can say.",
-    "A report asks here as it was stored, in the words of the archive's own laboratory; others write otherwise. How "
+    "reviewer can judge that.",
+    "A report queries here as it was stored, in the words of the archive's own laboratory; others write otherwise. How "
     "rare a word is, is counted over all reports, the query's among them.",
-    "Nothing was validated for clinical use, and no figure says how well anybody would diagnose with it.",
+    "Nothing was validated for clinical use, and no figure shows how well anybody would diagnose with it.",
 )
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
-    """The figures of every question: all metrics over the whole archive, then one metric site by site."""
+    """The figures of every task: all metrics over the whole archive, then one metric site by site."""
     parts = [wrapped(paragraph) for paragraph in (*introduction(evaluation), *remarks(evaluation))]
     parts.append(_glance(evaluation))
-    for family in evaluation.families:
-        parts.append(f"==== {family.name}\n" + wrapped(asked(family)))
-        parts += [_task(task) for task in family.tasks]
-        parts += [_same_report(family.same_report)] if family.same_report else []
-        parts += [_nuisance(family), _abstention(family)]
+    for result in evaluation.families:
+        parts.append(f"==== {result.name}\n" + wrapped(query_words(result)))
+        parts += [_task(task) for task in result.tasks]
+        parts += [_same_report(result.same_report)] if result.same_report else []
+        parts += [_confounders(result), _abstention(result)]
     parts.append("\n".join(["What this does not show:", *(wrapped(f"- {line}", indent="  ") for line in NOT_SHOWN)]))
     return "\n\n".join([*parts, RESEARCH_USE])
 
 
 def introduction(evaluation: Evaluation) -> tuple[str, ...]:
     """What was measured and how, in two paragraphs."""
-    asked = f"{evaluation.sampled} of them" if evaluation.sampled else "each of them"
+    queries = f"{evaluation.sampled} of them are queries" if evaluation.sampled else "each of them is a query"
     return (
         f"Archive '{evaluation.archive}': {evaluation.cases} cases with a category, of {evaluation.patients} patients, "
         f"with {evaluation.images} images. Encoder: {evaluation.encoder} ({evaluation.fingerprint[:12]}).",
-        f"Leave-one-patient-out: {asked} asks, without its own patient; one result a patient. Every figure is a mean "
-        f"over categories, with its 95 % interval from {evaluation.resamples} resamples of whole patients (seed "
+        f"Leave-one-patient-out: {queries}, and its own patient is left out; one result a patient. Every figure is a "
+        f"mean over categories, with its 95 % interval from {evaluation.resamples} resamples of whole patients (seed "
         f"{evaluation.seed}). mMV@k is the macro-F1 of the majority vote of the first k; R@10 is the share of all "
         "relevant patients among the first 10, small where they are many; nDCG@10 counts a category of the same tier "
         "(negative, indeterminate … malignant) half, of a neighbouring one a quarter.",
@@ -70,61 +70,61 @@ def introduction(evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def remarks(evaluation: Evaluation) -> tuple[str, ...]:
-    """What a reader must know to read the figures rightly; empty where there is nothing."""
-    found = []
+    """Limits of these figures that a reader must know; empty where there are none."""
+    lines = []
     if evaluation.phantoms:
-        found.append(
-            f"{evaluation.phantoms} of the {evaluation.cases} cases are phantoms: drawn, without a patient, and "
-            "simpler than any smear. Their figures say nothing of real ones."
+        lines.append(
+            f"{evaluation.phantoms} of the {evaluation.cases} cases are phantoms: rendered, without a patient, and "
+            "simpler than any smear. Their figures do not carry over to real ones."
         )
     if evaluation.derived:
-        found.append(
-            f"{evaluation.derived} of the {evaluation.cases} cases have a category that was read from their own report "
-            "by rules, and given by nobody: it can be wrong, and it is no truth independent of the report."
+        lines.append(
+            f"{evaluation.derived} of the {evaluation.cases} cases have a category that was extracted from their own "
+            "report by rules, and given by nobody: it can be wrong, and it is no ground truth apart from the report."
         )
     if evaluation.unlabelled:
-        found.append(f"{evaluation.unlabelled} cases without a category were neither asked with nor searched in.")
+        lines.append(f"{evaluation.unlabelled} cases without a category were neither queries nor candidates.")
     if evaluation.unreadable_images:
-        found.append(f"{evaluation.unreadable_images} image files could not be read; the colour histogram lacks them.")
-    return tuple(f"Note: {note}" for note in (*found, *evaluation.notes))
+        lines.append(f"{evaluation.unreadable_images} image files could not be read; the colour histogram lacks them.")
+    return tuple(f"Note: {note}" for note in (*lines, *evaluation.notes))
 
 
-def asked(family: QueryTypeResult) -> str:
-    """Who asked, and by what."""
-    words = f"{family.words} {family.asked} cases ask."
-    return words + (f" {family.left_out} have no report to ask by." if family.left_out else "")
+def query_words(result: QueryTypeResult) -> str:
+    """What the queries consist of, and how many there are."""
+    words = f"{result.words} {result.asked} cases are queries."
+    return words + (f" {result.left_out} have no report to query by." if result.left_out else "")
 
 
 def same_report_words(same: SameReport) -> str:
-    """What the figures of equal reports rest on."""
+    """What the figures of identical reports are based on."""
     return (
         "Is another patient found whose report concludes the same in the same words? "
-        f"{same.queries} queries of {same.families} families; {same.unanswerable} were not asked with, since no other "
-        "patient's report does. Means over queries."
+        f"{same.queries} queries with {same.families} different reports; {same.unanswerable} were left out, since no "
+        "other patient's report does. Means over queries."
     )
 
 
-NUISANCE: Final = (
-    "The share of the first 10 that has the query's stain, preparation, source or slide, beside what chance would "
-    "bring among cases of the sites found. Hits that share it more than by chance may be there for it. Means over "
-    "queries."
+CONFOUNDERS: Final = (
+    "The share of the first 10 that has the query's stain, preparation, source or slide, beside the share that chance "
+    "would give among cases of the hits' sites. Hits that share it more often than by chance may be found for it. "
+    "Means over queries."
 )
 ABSTENTION: Final = (
-    "The majority vote of the first 5 on the category, when only the queries whose first result is "
-    "nearest are answered. AURC is the mean error over all shares answered (lower is better). Means over queries."
+    "The majority vote of the first 5 on the category, when only the queries with the highest top score are answered. "
+    "AURC is the mean error over all shares answered (lower is better). Means over queries."
 )
 
 
 def counts(task: TaskResult, part: Part) -> str:
-    """How many queries a part's figures rest on."""
+    """How many queries a part's figures are based on."""
     words = f"{part.queries} queries of {part.patients} patients, {_counted(part.categories, task)}"
     if part.site is None and task.unanswerable:
-        words += f"; {task.unanswerable} cases were not asked with, since no other patient has what they would ask for"
+        words += f"; {task.unanswerable} cases were left out, since no other patient is relevant to them"
     return words
 
 
 def site_name(part: Part) -> str:
-    """What a part is called."""
+    """The heading of a part."""
     return "all sites" if part.site is None else clean(part.site) or "site not given"
 
 
@@ -134,15 +134,15 @@ def figure(estimate: Estimate) -> str:
 
 
 def _glance(evaluation: Evaluation) -> str:
-    """One metric of every row over the whole archive, before the hundreds of lines that follow."""
-    questions = [task.name for task in evaluation.families[0].tasks]
-    heads = [name.removeprefix("category ") for name in questions]  # so that a line fits a terminal
+    """One metric of every run over the whole archive, before the hundreds of lines that follow."""
+    tasks = [task.name for task in evaluation.families[0].tasks]
+    heads = [name.removeprefix("category ") for name in tasks]  # so that a line fits a terminal
     lines = []
-    for family in evaluation.families:
-        wholes = {task.name: task.parts[0].rows for task in family.tasks}
-        lines += [[family.name.capitalize(), *([""] * len(questions))]]
-        for i, row in enumerate(wholes[questions[0]]):
-            lines.append([f"  {row.channel}", *(figure(wholes[name][i].scores[BY_SITE]) for name in questions)])
+    for result in evaluation.families:
+        wholes = {task.name: task.parts[0].rows for task in result.tasks}
+        lines += [[result.name.capitalize(), *([""] * len(tasks))]]
+        for i, run in enumerate(wholes[tasks[0]]):
+            lines.append([f"  {run.channel}", *(figure(wholes[name][i].scores[BY_SITE]) for name in tasks)])
     return "\n".join(["==== at a glance", "", *table([[BY_SITE, *heads], *lines])])
 
 
@@ -203,39 +203,35 @@ def signed(estimate: Estimate, *, star: bool = True) -> str:
 
 
 def _same_report(same: SameReport) -> str:
-    lines = [wrapped(f"Exact report family. {same_report_words(same)}"), "", *_figures(same.rows)]
+    lines = [wrapped(f"Identical reports. {same_report_words(same)}"), "", *_figures(same.rows)]
     if same.differences:
         lines += ["", *_differences(same.differences, ("MRR",))]
     return "\n".join(lines)
 
 
-def _nuisance(family: QueryTypeResult) -> str:
-    if not family.nuisance:
-        return wrapped("Nuisance audit: no case has one stain, preparation, source or slide of all its images.")
+def _confounders(result: QueryTypeResult) -> str:
+    if not result.nuisance:
+        return wrapped("Confounders: no case has one stain, preparation, source or slide of all its images.")
     rows = [
-        [one.field, one.channel, str(one.found), f"{one.expected:.3f}", signed(one.excess)] for one in family.nuisance
+        [share.field, share.channel, str(share.found), f"{share.expected:.3f}", signed(share.excess)]
+        for share in result.nuisance
     ]
-    return "\n".join(
-        [
-            wrapped(f"Nuisance audit. {NUISANCE}"),
-            "",
-            *table([["", "row", "share", "chance", "above chance"], *rows]),
-        ]
-    )
+    lines = table([["", "row", "share", "chance", "above chance"], *rows])
+    return "\n".join([wrapped(f"Confounders. {CONFOUNDERS}"), "", *lines])
 
 
-def _abstention(family: QueryTypeResult) -> str:
-    shares = list(family.abstention[0].accuracy)
+def _abstention(result: QueryTypeResult) -> str:
+    shares = list(result.abstention[0].accuracy)
     rows = [
-        [one.channel, f"{one.aurc:.3f}", *(f"{one.accuracy[share]:.3f}" for share in shares)]
-        for one in family.abstention
+        [run.channel, f"{run.aurc:.3f}", *(f"{run.accuracy[share]:.3f}" for share in shares)]
+        for run in result.abstention
     ]
     head = ["", "AURC", *(f"{share} % answered" for share in shares)]
     return "\n".join([wrapped(f"Abstention. {ABSTENTION}"), "", *table([head, *rows])])
 
 
 def choice_text(choices: Sequence[FusionChoice], file: str) -> str:
-    """Which rules were chosen, what they reached on the other half of the patients, and beside what."""
+    """The chosen rules, and their figures on the held-out half of the patients beside those of other rules."""
     parts = []
     for choice in choices:
         lines = [
@@ -247,7 +243,7 @@ def choice_text(choices: Sequence[FusionChoice], file: str) -> str:
             ),
             "",
         ]
-        rows = [[one.name, str(one.precision), signed(one.chosen_minus)] for one in choice.compared]
-        parts.append("\n".join([*lines, *table([["there", "P@10", "chosen − this"], *rows])]))
+        rows = [[other.name, str(other.precision), signed(other.chosen_minus)] for other in choice.compared]
+        parts.append("\n".join([*lines, *table([["on these", "P@10", "chosen − this"], *rows])]))
     written = f"Written to {file}: use it with `--rules {file}`, in `coin search`, `coin ui` and here."
     return "\n\n".join([*parts, wrapped(written), RESEARCH_USE])

@@ -173,7 +173,7 @@ def test_derived_categories_are_counted_and_said(tmp_path: Path) -> None:
         assert archive.update(read) == 5
     run = coin("evaluate", "--archive", folder, "--json", tmp_path / "e.json", "--html", tmp_path / "e.html")
     assert json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))["derived"] == 5
-    said = "5 of the 12 cases have a category that was read from their own report"
+    said = "5 of the 12 cases have a category that was extracted from their own report"
     assert said in " ".join(run.stdout.split())
     assert said in (tmp_path / "e.html").read_text(encoding="utf-8")
 
