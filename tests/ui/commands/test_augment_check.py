@@ -105,6 +105,7 @@ def test_doubts_are_said_and_long_tables_cut() -> None:
     assert "40 held-out images of 1 patient: those named, 2 times" in told
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_from_scratch_where_it_is_asked_for(
     environment: dict[str, str], labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

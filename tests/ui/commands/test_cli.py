@@ -255,6 +255,7 @@ def test_rows_by_category_stand_beside_the_ranking(environment: dict[str, str], 
     assert json.loads(coin("search", "--case", asked.key, "--json").stdout)["gallery"] is None
 
 
+@pytest.mark.slow
 def test_calibrate_lets_generated_images_be_judged(environment: dict[str, str], tmp_path: Path) -> None:
     asked = ("search", "--text", "Clue cells.", "--channel", "generated", "--n-images", "1", "-k", "2")
     with pytest.MonkeyPatch.context() as patch:

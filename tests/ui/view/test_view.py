@@ -63,7 +63,7 @@ def slider_across(app: AppTest) -> Slider:
 
 
 def frame(app: AppTest) -> Expander:
-    (found,) = [expander for expander in app.expander if expander.label == "Search a part of the image"]
+    (found,) = [expander for expander in app.expander if expander.label == "Search by a part of the image"]
     return found
 
 
