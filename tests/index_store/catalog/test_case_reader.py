@@ -99,3 +99,11 @@ def multiply(database: Path, count: int) -> None:
             "i.slide, i.kind, i.stain, i.preparation, i.attributes FROM cases c, images i WHERE c.id > 1 AND i.id = 1"
         )
     connection.close()
+
+
+def test_facets_come_most_frequent_first_and_then_by_name(archive: Archive, tmp_path: Path) -> None:
+    rows = simple_rows(6)
+    for row, site in zip(rows, ("urine", "thyroid", "urine", "cervix", "Breast", "urine"), strict=True):
+        row["site"] = site
+    add_manifest(archive, write_manifest(tmp_path / "manifest.csv", rows))
+    assert list(archive.facets()["site"].items()) == [("urine", 3), ("Breast", 1), ("cervix", 1), ("thyroid", 1)]

@@ -1,0 +1,44 @@
+"""Another encoder becomes active only when it has embedded everything."""
+
+from __future__ import annotations
+
+import pytest
+
+from index_store import Archive, EncoderIncompleteError, EncoderMismatchError
+from tests.index_store.archive_builders import DIMS, FINGERPRINT, OTHER, embed_images, embed_reports, vector_of
+
+
+def active(archive: Archive) -> str:
+    assert archive.encoder is not None
+    return archive.encoder.fingerprint
+
+
+def test_reports_without_a_vector_prevent_a_switch_unless_they_are_not_wanted(filled: Archive) -> None:
+    filled.begin_encoder(OTHER, name="another", dim=DIMS[OTHER])
+    embed_images(filled, OTHER)
+    with pytest.raises(EncoderIncompleteError, match="0 images and 12 reports"):
+        filled.switch_encoder(OTHER)
+    assert active(filled) == FINGERPRINT
+    filled.switch_encoder(OTHER, without_reports=True)
+    assert active(filled) == OTHER
+
+
+def test_an_image_without_a_vector_prevents_a_switch(filled: Archive) -> None:
+    filled.begin_encoder(OTHER, name="another", dim=DIMS[OTHER])
+    embed_reports(filled, fingerprint=OTHER)
+    ids = filled.images_without_vector(OTHER)[:-1].tolist()
+    vectors = [vector_of(filled.image(image_id).sha256, OTHER) for image_id in ids]
+    assert filled.add_vectors(ids, vectors, fingerprint=OTHER) == 11
+    for without_reports in (False, True):
+        with pytest.raises(EncoderIncompleteError, match="1 images and 0 reports"):
+            filled.switch_encoder(OTHER, without_reports=without_reports)
+    assert active(filled) == FINGERPRINT
+
+
+def test_the_beginning_of_a_fingerprint_names_one_encoder_or_none(filled: Archive) -> None:
+    assert filled.find_encoder("enc").fingerprint == FINGERPRINT
+    filled.begin_encoder(OTHER, name="another", dim=DIMS[OTHER])
+    assert filled.find_encoder(OTHER).fingerprint == OTHER
+    for beginning, message in (("encoder-", "Several encoders have"), ("x", "No encoder has"), ("", "No encoder has")):
+        with pytest.raises(EncoderMismatchError, match=message):
+            filled.find_encoder(beginning)
