@@ -75,7 +75,8 @@ def brute_force(query: np.ndarray, k: int, allowed: np.ndarray | None = None) ->
     return [(int(IDS[chosen[i]]), float(scores[i])) for i in np.lexsort((IDS[chosen], -scores))[:k]]
 
 
-def recall(index: FaissIndex, k: int = 10) -> float:
+def recall(index: FaissIndex, k: int = 10, rows: int = COUNT) -> float:
+    """Of the k nearest of the first `rows` vectors, the share that the index finds."""
     found = index.search(QUERIES, k)
-    truth = [{i for i, _ in brute_force(query, k)} for query in QUERIES]
+    truth = [{i for i, _ in brute_force(query, k, np.arange(COUNT) < rows)} for query in QUERIES]
     return float(np.mean([len(t & {i for i, _ in f}) / k for t, f in zip(truth, found, strict=True)]))

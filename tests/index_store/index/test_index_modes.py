@@ -140,23 +140,22 @@ def test_a_flat_index_on_a_device_answers_like_the_one_without() -> None:
 
 
 def test_the_mode_follows_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recall_tuning, "QUERIES", 60)  # four measurements of recall; fewer queries make them quicker
-    bytes_each = 2 * WIDTH
-    sizes = IndexSizes(exact_bytes=1000 * bytes_each, scan_bytes=1500 * WIDTH // 8)
-    index = FaissIndex(WIDTH, sizes=sizes)
+    monkeypatch.setattr(recall_tuning, "QUERIES", 60)  # recall is measured four times; fewer queries make it quicker
+    monkeypatch.setattr(faiss_index, "FEW_REMOVED", 100)
+    index = FaissIndex(WIDTH, sizes=IndexSizes(exact_bytes=400 * 2 * WIDTH, scan_bytes=600 * WIDTH // 8))
     modes = []
-    for start, stop in pairwise([0, 1000, 1001, 1500, 1501, COUNT]):
+    for start, stop in pairwise([0, 400, 401, 600, 601, 1200]):
         index.add(IDS[start:stop], VECTORS[start:stop])
         index.settle()
         modes.append(index.mode)
     assert modes == [EXACT, SCAN, SCAN, LISTS, LISTS]
-    assert recall(index) >= RECALL
+    assert recall(index, rows=1200) >= RECALL
     assert index.searcher.tuning is not None
-    assert index.searcher.tuning.rows == COUNT  # the lists are those of 1,501 rows, and their recall is measured anew
-    assert index.searcher.trained == 1501
-    index.remove(IDS[500:])
+    assert index.searcher.tuning.rows == 1200  # the lists are those of 601 rows, and their recall is measured anew
+    assert index.searcher.trained == 601
+    index.remove(IDS[300:1200])
     index.settle()
-    assert (index.mode, index.count, len(index.searcher.rows)) == (EXACT, 500, 500)  # closed up
+    assert (index.mode, index.count, len(index.searcher.rows)) == (EXACT, 300, 300)  # compacted
 
 
 def test_it_does_not_wait_for_a_saving_to_change_its_mode() -> None:

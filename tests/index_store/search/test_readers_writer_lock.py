@@ -116,6 +116,18 @@ def test_readers_that_come_after_a_writer_wait_for_it(lock: ObservedLock) -> Non
         late.finish()
 
 
+def test_all_readers_that_waited_for_a_writer_enter_together(lock: ObservedLock) -> None:
+    with holding(lock.write) as writer:
+        readers = [Holder(lock.read), Holder(lock.read)]
+        lock.await_waiter()
+        lock.await_waiter()
+        writer.finish()
+        for reader in readers:  # neither is released before both hold it
+            assert reader.holds.wait(DEADLOCK)
+        for reader in readers:
+            reader.finish()
+
+
 def test_every_waiting_writer_has_its_turn(lock: ObservedLock) -> None:
     turns: SimpleQueue[Holder] = SimpleQueue()
     with holding(lock.read) as reader:
