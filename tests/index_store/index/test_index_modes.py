@@ -204,6 +204,31 @@ def test_lists_are_read_by_how_near_their_centres_are() -> None:
     assert lists.share(QUERIES, everything) == 1.0
 
 
+class LastIsLeftToChance:
+    """Candidates in a fixed order, but for the last: two more have its score, and any of them may come along."""
+
+    mode, max_error, count = SCAN, None, COUNT
+
+    def __init__(self, lucky: int) -> None:
+        self._lucky = lucky
+
+    def search(self, queries: np.ndarray, fetch: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
+        scores, rows = np.arange(fetch, 0, -1, dtype=np.float32), np.arange(fetch)
+        rows[-1] = self._lucky
+        return np.tile(scores, (len(queries), 1)), np.tile(rows, (len(queries), 1))
+
+
+def test_a_candidate_that_came_along_by_chance_is_no_result() -> None:
+    rows = built_index(SCAN).searcher.rows
+    settings = tuple(Setting(depth, depth + 40, depth + 40) for depth in DEPTHS)
+    query = VECTORS[2000:2001]  # 2000 is the best of all rows, and 2001 is not
+    rankings = [
+        Searcher(rows, LastIsLeftToChance(lucky), Tuning(COUNT, settings, {})).search(query, 10, np.empty(0, np.int64))  # type: ignore[arg-type]
+        for lucky in (2000, 2001)
+    ]
+    assert rankings[0] == rankings[1] == [brute_force(query[0], 10, np.arange(COUNT) < 10 + 40 + 32 - 1)]
+
+
 def test_lists_that_hold_too_few_are_not_the_whole_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the nearest list alone: what it holds answers where it is enough, and all rows are read where it is not."""
     settings = tuple(Setting(depth, depth + 400 * (depth < 500), depth + 400, 0.0) for depth in DEPTHS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -25,11 +26,11 @@ class Holder:
         self.holds = threading.Event()
         self._turns = turns
         self.release = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(hold,), daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, args=(hold,), daemon=True)
+        self.thread.start()
 
     def _run(self, hold: Callable[[], AbstractContextManager[None]]) -> None:
-        with hold():
+        with contextlib.suppress(KeyboardInterrupt), hold():
             self.holds.set()
             if self._turns is not None:
                 self._turns.put(self)
@@ -37,8 +38,8 @@ class Holder:
 
     def finish(self) -> None:
         self.release.set()
-        self._thread.join(DEADLOCK)
-        assert not self._thread.is_alive()
+        self.thread.join(DEADLOCK)
+        assert not self.thread.is_alive()
 
 
 class ObservedLock(ReadersWriterLock):
@@ -47,16 +48,26 @@ class ObservedLock(ReadersWriterLock):
     def __init__(self) -> None:
         super().__init__()
         self.waits = threading.Semaphore(0)
+        self._interrupted: int | None = None
         wait = self._condition.wait
 
         def observed(timeout: float | None = None) -> bool:
             self.waits.release()
-            return wait(timeout)
+            woken = wait(timeout)
+            if threading.get_ident() == self._interrupted:
+                raise KeyboardInterrupt
+            return woken
 
         self._condition.wait = observed  # type: ignore[method-assign]
 
     def await_waiter(self) -> None:
         assert self.waits.acquire(timeout=DEADLOCK)
+
+    def interrupt_first_waiter(self, waiter: Holder) -> None:
+        """Wake the thread that has waited longest, and no other, with a `KeyboardInterrupt`."""
+        with self._condition:
+            self._interrupted = waiter.thread.ident
+            self._condition.notify(1)
 
 
 @pytest.fixture
@@ -153,16 +164,14 @@ def test_an_error_releases_it(lock: ObservedLock, kind: str) -> None:
         assert not lock.waits.acquire(blocking=False)
 
 
-def test_a_writer_that_stops_waiting_lets_readers_in(lock: ObservedLock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As by a key pressed in a terminal."""
-
-    def interrupted(*_: object) -> bool:
-        raise KeyboardInterrupt
-
+def test_a_writer_that_stops_waiting_lets_readers_in(lock: ObservedLock) -> None:
+    """As by a key pressed in a terminal: the reader that waited behind it must be woken."""
     with holding(lock.read):
-        with monkeypatch.context() as patched:
-            patched.setattr(lock._condition, "wait_for", interrupted)
-            with pytest.raises(KeyboardInterrupt), lock.write():
-                pass
-        with lock.read():
-            assert not lock.waits.acquire(blocking=False)
+        writer = Holder(lock.write)
+        lock.await_waiter()
+        late = Holder(lock.read)
+        lock.await_waiter()
+        lock.interrupt_first_waiter(writer)
+        assert late.holds.wait(DEADLOCK)
+        late.finish()
+    assert not writer.holds.is_set()
