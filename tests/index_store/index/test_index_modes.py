@@ -106,6 +106,21 @@ def test_removed_and_added_again(mode: str) -> None:
     assert recall(index) >= RECALL
 
 
+@MODES
+def test_a_removed_vector_leaves_no_code(mode: str) -> None:
+    """All removed rows have one code then, and so one score, whatever the query."""
+    index, rows = an_index(mode), np.arange(0, 200, 7)
+
+    def scores() -> np.ndarray:
+        everything = index.searcher.candidates.search(QUERIES[:3], COUNT, 10.0)
+        return np.array([own[np.isin(found, rows)] for own, found in zip(*everything, strict=True)])
+
+    assert all(len(np.unique(own)) > 10 for own in scores())
+    index.remove(IDS[rows])
+    assert scores().shape == (3, len(rows))
+    assert all(len(np.unique(own)) == 1 for own in scores())
+
+
 def test_half_precision_never_decides() -> None:
     """Vectors that half precision cannot tell apart: the order is still that of float32."""
     rng = np.random.default_rng(0)

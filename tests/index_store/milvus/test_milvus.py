@@ -8,11 +8,13 @@ import json
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from index_store import Archive, CaseFilter, IndexDriftError, StorageError
+from index_store.catalog.case_writer import remove_case
 from index_store.maintenance import index_checks
 from index_store.milvus import collection as milvus_index
 from index_store.milvus.collection import MilvusIndex, TooManyError
@@ -20,7 +22,7 @@ from index_store.milvus.connection import MilvusServer
 from index_store.milvus.filter_fields import FilterFields, token
 from index_store.milvus.search import MILVUS, MilvusSearch
 from index_store.milvus.sync import MilvusSync
-from index_store.milvus.sync_position import SyncPosition
+from index_store.milvus.sync_position import SyncPosition, SyncPositions
 from index_store.vector_engines import engine_for
 from index_store.vectors import LogPosition, Selection, VectorIndex
 from tests.index_store.archive_builders import (
@@ -234,6 +236,61 @@ def test_a_reader_whose_transaction_is_older_than_the_collection_looks_again(fil
             [(hit.image_id, hit.score) for hit in before]
         ]
     answers_are_true(filled)
+
+
+def test_a_writer_that_moves_the_collection_during_a_search_is_noticed(
+    filled: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its candidates may be of two states: the search is repeated, or, at the last attempt, ranked from the records."""
+    synced, candidates, keys = sync_of(filled), MilvusIndex.candidates, iter(["case-2", "case-7"])
+
+    def meanwhile(index: MilvusIndex, *arguments: Any) -> list[Any]:
+        with Archive.open(filled.path) as writer:
+            writer.remove(next(keys))
+        return candidates(index, *arguments)
+
+    monkeypatch.setattr(MilvusIndex, "candidates", meanwhile)
+    with filled._catalog.reading() as session, filled._reader() as reader:
+        assert synced.search(session, reader, QUERIES[:1], 12, None, last=False) is None
+    without_case_2 = expected(filled, QUERIES[0], 12, lambda case, image: True)
+    with filled._catalog.reading() as session, filled._reader() as reader:
+        rankings = synced.search(session, reader, QUERIES[:1], 12, None, last=True)
+    assert rankings == [[(hit.image_id, hit.score) for hit in without_case_2]]
+    assert "the records answered" in filled.notes[-1]
+
+
+@pytest.mark.parametrize("step", ["begins", "adds", "ends"])
+def test_what_a_writer_left_half_applied_is_ranked_from_the_records(
+    filled: Archive, manifest: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails before it begins to apply the log, after it has removed what changed, or before it says that it is
+    done."""
+    rows = simple_rows(15)
+    rows[0] |= {"site": "urine", "stain": "MGG"}
+    calls = {"begins": (MilvusSync, "_apply"), "adds": (MilvusIndex, "add"), "ends": (SyncPositions, "write")}
+    owner, name = calls[step]
+    as_ever, left = getattr(owner, name), {"begins": 0, "adds": 0, "ends": 1}[step]
+
+    def fails(*arguments: Any, **options: Any) -> Any:
+        nonlocal left
+        if left == 0:
+            raise StorageError("no answer")
+        left -= 1
+        return as_ever(*arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, fails)
+        with filled._catalog.writing() as session:
+            remove_case(session, "case-4")
+        add_manifest(filled, write_manifest(manifest, rows))
+    assert "no answer" in filled.notes
+    with Archive.open(filled.path, read_only=True) as reader:
+        answers_are_true(reader)
+        assert reader.notes == ()
+    with Archive.open(filled.path) as archive:
+        assert archive.notes == ()
+        found_by_itself(archive)
+        answers_are_true(archive)
 
 
 @pytest.mark.parametrize("lost", ["the collection", "its position", "vectors", "history"])

@@ -7,10 +7,18 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from index_store import Archive
-from tests.index_store.archive_builders import add_manifest, found_by_itself, simple_rows, write_manifest
+from tests.index_store.archive_builders import (
+    DIM,
+    FINGERPRINT,
+    add_manifest,
+    found_by_itself,
+    simple_rows,
+    write_manifest,
+)
 from tests.index_store.backends import in_a_file
 
 
@@ -46,6 +54,13 @@ def test_a_saved_index_is_used_without_a_word(filled: Archive) -> None:
         assert archive.notes == ()
         found_by_itself(archive)
     assert vectors(filled.path).stat().st_mtime_ns == saved.st_mtime_ns
+
+
+@in_a_file
+def test_no_index_is_saved_before_there_is_a_vector(archive: Archive) -> None:
+    archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
+    assert archive.search(np.eye(1, DIM, dtype=np.float32), 3, fingerprint=FINGERPRINT) == [[]]
+    assert not (archive.path / "index").exists()
 
 
 def test_an_older_index_catches_up_without_a_word(filled: Archive, manifest: Path, tmp_path: Path) -> None:
