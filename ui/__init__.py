@@ -1,4 +1,4 @@
-"""Where people meet the system: the `coin` command, its settings, the Streamlit view.
+"""The user interfaces: the `coin` command, its settings, the Streamlit view.
 
 Importing this package imports nothing heavy; names are resolved when first used (PEP 562).
 """

@@ -44,9 +44,10 @@ def _version() -> str:
 
 
 class CoinGroup(click.Group):
-    """A group whose commands end with one line on stderr, never with a traceback (unless --debug asks for it)."""
+    """A group whose commands end with one line on stderr, without a traceback (unless --debug is given)."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn its errors into messages with exit codes."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
@@ -77,12 +78,12 @@ class CoinGroup(click.Group):
 @click.version_option(_version(), prog_name="coin")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
-    """The group itself does nothing; its help text is below, where the notice can be put in."""
+    """Do nothing: the help text is set below, where the notice can be inserted."""
 
 
 cli.help = f"""Which cases of a cytology archive look like this one, and what did their reports say?
 
-Ask by report text (COIN turns it into images), by image, or by a case of the archive. {RESEARCH_USE}"""
+Search by report text (COIN generates images from it), by image, or by a case of the archive. {RESEARCH_USE}"""
 
 for command in (
     init,

@@ -1,4 +1,4 @@
-"""What the `coin` command and the view can refuse by themselves.
+"""Errors of the `coin` command and the view, and the message that each error is shown as.
 
     CoinCliError
     ├── NoArchiveError     there is no archive where one was expected
@@ -6,9 +6,9 @@
     ├── UnreadableInput    a report file or an uploaded picture cannot be read
     └── ViewError          the view's server cannot be started
 
-What the rooms below refuse (`GenerationError`, `ArchiveError`, `RetrievalError`) passes through unchanged.
-`user_message` turns all of them, and what the operating system says, into the one line that is shown;
-it returns None for anything else: that is a defect, and is not dressed up as the user's mistake.
+Errors of the packages below (`GenerationError`, `ArchiveError`, `RetrievalError`) pass through unchanged.
+`user_message` turns all of them, and errors of the operating system, into the line that is shown; it returns None for
+anything else, which is a defect and is reported as one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import errno
 
 
 class CoinCliError(Exception):
-    """Base of everything this room raises on purpose."""
+    """Base of all errors of this package."""
 
 
 class NoArchiveError(CoinCliError):
@@ -37,7 +37,7 @@ class ViewError(CoinCliError):
 
 
 def user_message(error: BaseException) -> str | None:
-    """The message for a user, or None where `error` is not one that a user can act on."""
+    """The message for a user, or None where the user can do nothing about `error`."""
     from generation import GenerationError
     from index_store import ArchiveError
     from retrieval import RetrievalError
