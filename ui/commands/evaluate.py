@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ui.commands.options import GENERATOR_SETTINGS, MODEL_SETTINGS, with_settings
-from ui.commands.output import echo
+from ui.commands.output import echo, write_file
 from ui.commands.progress import progress
 from ui.html.evaluation_page import evaluation_page
 from ui.service import Service
@@ -116,9 +116,9 @@ def evaluate(
             work=work,
             progress=progress,
         )
-        choice_file.write_text(rules_text(choices, rules), encoding="utf-8")
+        write_file(choice_file, rules_text(choices, rules))
         if json_file is not None:
-            json_file.write_text(json_text({"choices": choices}) + "\n", encoding="utf-8")
+            write_file(json_file, json_text({"choices": choices}) + "\n")
         echo(choice_text(choices, choice_file.name))
         return
     evaluation = evaluate_archive(
@@ -134,9 +134,9 @@ def evaluate(
         progress=progress,
     )
     if json_file is not None:
-        json_file.write_text(json_text(evaluation) + "\n", encoding="utf-8")
+        write_file(json_file, json_text(evaluation) + "\n")
     if html_file is not None:
-        html_file.write_text(evaluation_page(evaluation), encoding="utf-8")
+        write_file(html_file, evaluation_page(evaluation))
     echo(evaluation_text(evaluation))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,3 +18,14 @@ def echo(text: str) -> None:
 def echo_json(record: Any) -> None:
     """Print a dataclass or a mapping as one JSON object. Paths become strings."""
     click.echo(json_text(record))
+
+
+def write_file(path: Path, text: str) -> None:
+    """Create or replace a text file (UTF-8), whole or not at all; a link, a device or a pipe is written into."""
+    from generation import write_atomic
+
+    data = text.encode()
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_bytes(data)
+    else:
+        write_atomic(path, data)

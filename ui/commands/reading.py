@@ -9,7 +9,7 @@ import click
 
 from retrieval import RESEARCH_USE
 from ui.commands.options import as_json, with_filters, with_settings
-from ui.commands.output import echo, echo_json
+from ui.commands.output import echo, echo_json, write_file
 from ui.commands.progress import progress
 from ui.service import Service
 from ui.settings import Settings
@@ -138,7 +138,7 @@ def results(settings: Settings, name: str, csv_file: Path | None, as_json: bool)
     click.get_current_context().call_on_close(study.close)
     found, rows = evaluate_reader_study(study), rating_rows(study)
     if csv_file is not None:
-        csv_file.write_text(rows_csv(rows), encoding="utf-8")
+        write_file(csv_file, rows_csv(rows))
     if as_json:
         echo_json({"results": found, "ratings": rows})
     else:
