@@ -26,10 +26,10 @@ from retrieval.assessment.label_agreement import agreement
 from retrieval.assessment.novelty import nearest_similarity
 from retrieval.assessment.novelty_calibration import calibrate, calibrate_texts
 from retrieval.language.query_text import morphology_and_diagnosis, report_family
-from retrieval.search.batch import rank_patients
+from retrieval.search.batch import Candidates
 from retrieval.search.by_category import Gallery, gallery
-from retrieval.search.group_by_patient import rank_by_mean
 from retrieval.search.results import RankedCase
+from retrieval.search.results_assembly import nearest_cases
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         calibration = calibrate(archive, fingerprint)
 
         def search(where: CaseFilter = others) -> tuple[RankedCase, ...]:
-            return rank_by_mean(archive, vector, 10, where=where, fingerprint=fingerprint)
+            return nearest_cases(archive, vector, 10, where=where, fingerprint=fingerprint)
 
         def rows(**read: Any) -> Gallery:
             return gallery(
@@ -82,9 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _shared(archive: Archive, cases: Sequence[Case], fingerprint: str) -> None:
     ids = np.array([case.images[0].id for case in cases])
     vectors, patients = archive.vectors_of(ids.tolist(), fingerprint), np.arange(len(ids))
-    leads = np.concatenate(
-        [block.ranked_images[:, :10] for block in rank_patients(vectors, patients, vectors, patients)]
-    )
+    leads = Candidates(patients, patients, patients).rank(vectors @ vectors.T, patients).ranked_images[:, :10]
     _, sites = np.unique([case.site for case in cases], return_inverse=True)
     print("\n| shared with the query | first 10 | chance | chance within the sites of the hits |\n|---|---|---|---|")
     for field, codes in nuisance_codes(cases, ids).items():

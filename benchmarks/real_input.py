@@ -26,9 +26,9 @@ from benchmarks.machine import describe_machine
 from generation import CoinGenerator
 from index_store import Archive
 from retrieval import CaseSearch, Encoder, SearchResult, add_manifest
+from ui.image_labels import SYNTHETIC
 from ui.pictures.contact_sheet import Section, Tile, contact_sheet, save_sheet
-from ui.text.case import facts
-from ui.text.search import SYNTHETIC
+from ui.text.case import case_summary
 
 SHARED = Path(__file__).parents[1] / "../shared/data"
 
@@ -92,7 +92,7 @@ def _section(report: str, result: SearchResult, shown: int = 3) -> Section:
     tiles = [Tile(made.image, f"seed {made.provenance.seed}", "", SYNTHETIC) for made in generated]
     for found in result.cases[:shown]:
         with Image.open(found.image.path) as image:
-            tiles.append(Tile(image.convert("RGB"), f"similarity {found.similarity:.2f}", facts(found.case)))
+            tiles.append(Tile(image.convert("RGB"), f"similarity {found.similarity:.2f}", case_summary(found.case)))
     return Section(report[:120], "", tuple(tiles))
 
 
