@@ -2,12 +2,13 @@
 
     python -m benchmarks.augment                       # both
     python -m benchmarks.augment --only cells --per-class 40
+    python -m benchmarks.augment --only phantoms --phantoms 88 --per-class 1 --folds 2 --repeats 1
     python -m benchmarks.augment --only cells --classifier network
 
-Phantoms: held-out ones (seeds and wordings that neither encoder nor generator was trained on), five folds, dealt three
-times. Real cells: the cervix cells of `../shared/data/cytology`, tested on the patients that the starter's encoder
-never saw (`retrieval.training.starter.smears.is_held_out`), of whom one has cells: intervals are of that patient's
-slides. The starter's generator has read reports like theirs and has never seen a real cell.
+Phantoms: held-out ones (seeds and wordings that neither encoder nor generator was trained on), five folds, distributed
+three times. Real cells: the cervix cells of `../shared/data/cytology`, tested on the patients that the starter's
+encoder never saw (`retrieval.training.starter.smears.is_held_out`), of whom one has cells: intervals are of that
+patient's slides. The starter's generator has read reports like theirs and has never seen a real cell.
 
 With `--classifier network`, a small network trained from scratch on pixels takes the place of encoder and probe. It has
 seen no patient before, so that all of them are tested, in five folds.
@@ -49,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--classifier", choices=("probe", "network"), default="probe")
     parser.add_argument("--phantoms", type=int, default=220, help="five for each of 44 classes by default")
     parser.add_argument("--per-class", type=int, default=0, help="synthetic images of a class (4 of phantoms, 40)")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=0, help="how often patients are distributed anew (3; network 1)")
     parser.add_argument("--work", type=Path, help="folder that keeps vectors, so that an interrupted run goes on")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -86,9 +89,11 @@ def _check(
     plan = GenerationPlan(CoinGenerator(device=options.device))
     source = GeneratedImages(plan, encoder, per_class=per_class, work=options.work)
     started = time.perf_counter()
-    more |= {"train": train_network, "repeats": 1} if isinstance(encoder, Thumbnails) else {"train": train_probe}
-    with progress("Drawing", unit="images") as draw:
-        result = augment_check(images, source, encoder=(encoder.name, encoder.fingerprint), progress=draw, **more)
+    network = isinstance(encoder, Thumbnails)
+    more |= {"train": train_network if network else train_probe, "repeats": options.repeats or (1 if network else 3)}
+    more |= {"encoder": (encoder.name, encoder.fingerprint), "folds": options.folds}
+    with progress("Generating", unit="images") as update:
+        result = augment_check(images, source, progress=update, **more)
     print(f"\n{augment_text(result)}\n{time.perf_counter() - started:.0f} s", flush=True)
     return result
 

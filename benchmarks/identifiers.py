@@ -1,6 +1,7 @@
 """How many direct identifiers are found, and how often something else is taken for one.
 
     python -m benchmarks.identifiers --coin REPORTS.csv --smears MANIFEST.csv
+    python -m benchmarks.identifiers --each 20 --phantoms 50     # smallest
 
 Found: of identifiers that the library Faker makes up (it knows nothing of the patterns), planted in sentences of
 reports, and of those that this software's authors planted by hand (`tests/retrieval/ingest/planted_identifiers.toml`).
@@ -75,26 +76,26 @@ def is_found(text: str, words: str) -> bool:
 
 def _made_up(each: int, seed: int) -> list[Case]:
     """`each` identifiers of every sort, made by Faker, in sentences that a report might hold."""
-    draw = random.Random(seed)
+    rng = random.Random(seed)
     fakers = {locale: Faker(locale) for locale in LOCALES}
     for number, faker in enumerate(fakers.values()):
         faker.seed_instance(seed + number)
     cases: list[Case] = []
 
     def plant(kind: str, words: str, *sentences: str) -> None:
-        cases.append((kind, draw.choice(sentences).format(words), words))
+        cases.append((kind, rng.choice(sentences).format(words), words))
 
     for _ in range(each):
-        anyone, english = fakers[draw.choice(LOCALES)], fakers[draw.choice(ENGLISH)]
+        anyone, english = fakers[rng.choice(LOCALES)], fakers[rng.choice(ENGLISH)]
         full = f"{anyone.first_name()} {anyone.last_name()}"
-        plant(f"{NAME} after a title", draw.choice([full, anyone.last_name()]), "Smear of Mrs. {}: NILM.",
+        plant(f"{NAME} after a title", rng.choice([full, anyone.last_name()]), "Smear of Mrs. {}: NILM.",
               "Reported by Dr. {}.", "Seen by Prof. {}, malignant cells.", "Mr {} was informed.")  # fmt: skip
         plant(f"{NAME} after a label", full, "Patient name: {}. Urine, negative.", "Pathologist: {}. NILM.",
               "NILM. Screened by {}.", "Signed by: {}")  # fmt: skip
         plant(f"{NAME} alone in a sentence", full, "{} was seen again with bloody discharge.")
-        plant(DATE, anyone.date_time_this_century().strftime(draw.choice(DATE_FORMS)), "Taken {}. Ascites, negative.",
+        plant(DATE, anyone.date_time_this_century().strftime(rng.choice(DATE_FORMS)), "Taken {}. Ascites, negative.",
               "Compared with the smear of {}, unchanged.", "Received on {}; adequate.")  # fmt: skip
-        form = english.bothify(draw.choice(RECORD_FORMS), letters="ABCHLNPSTU")
+        form = english.bothify(rng.choice(RECORD_FORMS), letters="ABCHLNPSTU")
         plant(RECORD, form.split(" ")[-1], f"NILM. {form}.", f"{form}; thyroid, benign.")
         plant(f"{TELEPHONE} after a label", anyone.phone_number(), "Tel. {}. NILM.", "Please call {} for the result.",
               "Phone: {}")  # fmt: skip
@@ -106,11 +107,11 @@ def _made_up(each: int, seed: int) -> list[Case]:
 
 def _print_found(by: str, cases: Iterable[Case]) -> None:
     found: Counter[str] = Counter()
-    of: Counter[str] = Counter()
+    total: Counter[str] = Counter()
     for kind, text, words in cases:
-        of[kind] += 1
+        total[kind] += 1
         found[kind] += is_found(text, words)
-    for kind, count in of.items():
+    for kind, count in total.items():
         print(f"| {kind} | {by} | {found[kind]} | {count} |")
 
 

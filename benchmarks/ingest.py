@@ -3,6 +3,7 @@
     python -m benchmarks.ingest [--manifest manifest.csv] [--encoder FOLDER] [--first 500]
     python -m benchmarks.ingest --model ViT-B-16 --first 100      # a large encoder with random weights
     python -m benchmarks.ingest --drawn 100000 --in-place         # many small images, for the memory it takes
+    python -m benchmarks.ingest --drawn 8                         # smallest
     python -m benchmarks.ingest --decoding                        # threads against processes
 
 The forward pass is timed on images that were decoded and prepared beforehand: it is the upper limit of any import.
@@ -36,7 +37,7 @@ from retrieval import Encoder, add_manifest
 from retrieval.encoder.encoder import Progress
 
 DRAWN_FORWARD = 1000
-"""Rendered images of which the forward pass alone is timed: their purpose is the memory."""
+"""Small images of which the forward pass alone is timed: the others only need memory."""
 SHARED = Path(__file__).parents[1] / "../shared/data/cytology/manifest.csv"
 
 
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     with TemporaryDirectory(dir=options.folder) as folder:
         model = random_model(Path(folder) / "model", options.model) if options.model else options.encoder
-        manifest = draw(Path(folder) / "drawn", options.drawn) if options.drawn else options.manifest
+        manifest = write_small_images(Path(folder) / "drawn", options.drawn) if options.drawn else options.manifest
         options.images = manifest.parent
         if options.first:
             manifest = head(manifest, Path(folder) / "first.csv", options.first)
@@ -67,7 +68,7 @@ def adding(manifest: Path, model: str | Path | None, folder: Path, options: argp
         busy = time.process_time()
         with tqdm(desc="coin add", unit="image", file=sys.stderr) as bar:
             summary = add_manifest(
-                archive, manifest, encoder, images=options.images, in_place=options.in_place, progress=_draw(bar)
+                archive, manifest, encoder, images=options.images, in_place=options.in_place, progress=_update(bar)
             )
         busy = time.process_time() - busy
         peak = _peak()
@@ -121,14 +122,14 @@ def random_model(folder: Path, name: str) -> Path:
 WEIGHTS = "open_clip_model.safetensors"
 
 
-def draw(folder: Path, count: int) -> Path:
+def write_small_images(folder: Path, count: int) -> Path:
     """A manifest of `count` small smooth pictures (JPEG, 128 pixels), four to a case."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["image", "case", "patient", "report", "site"])
-        for i in tqdm(range(count), desc="draw", file=sys.stderr):
+        for i in tqdm(range(count), desc="small images", file=sys.stderr):
             picture = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((128, 128))
             picture.save(folder / f"{i}.jpg")
             rows.writerow([f"{i}.jpg", f"case-{i // 4}", f"patient-{i // 8}", f"Smear {i // 4}.", "cervix"])
@@ -136,7 +137,7 @@ def draw(folder: Path, count: int) -> Path:
 
 
 def head(manifest: Path, target: Path, count: int) -> Path:
-    """The first rows of a CSV manifest, evenly drawn, as another one, which names files beside the first."""
+    """The first rows of a CSV manifest, evenly spaced, as another one, which names files beside the first."""
     with manifest.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
@@ -198,7 +199,7 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _draw(bar: tqdm) -> Progress:
+def _update(bar: tqdm) -> Progress:
     def progress(done: int, total: int) -> None:
         bar.total = total
         bar.update(done - bar.n)
@@ -209,8 +210,8 @@ def _draw(bar: tqdm) -> Progress:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--manifest", type=Path, default=SHARED)
-    parser.add_argument("--first", type=int, help="so many rows of the manifest, evenly drawn")
-    parser.add_argument("--drawn", type=int, help="so many small pictures drawn for this, in place of a manifest")
+    parser.add_argument("--first", type=int, help="so many rows of the manifest, evenly spaced")
+    parser.add_argument("--drawn", type=int, help="so many small images made for this, in place of a manifest")
     parser.add_argument("--encoder", help="a model's folder or 'hf-hub:org/name' (the starter, if not given)")
     parser.add_argument("--model", help="an open_clip architecture, with random weights")
     parser.add_argument("--device", default="auto")

@@ -2,12 +2,13 @@
 
     python -m benchmarks.synthetic_set
     python -m benchmarks.synthetic_set --reports 400 --training 24000
+    python -m benchmarks.synthetic_set --reports 2 --per-report 1 --training 20 --hashes 200     # smallest
 
 Reports of held-out phantoms (wordings and chance of no training phantom) become a set as `coin generate --manifest`
-makes it; a second run over it draws nothing. Then the set is compared with the first so many of the 24,000 phantoms
+makes it; a second run over it generates nothing. Then the set is compared with the first so many of the 24,000 phantoms
 that the starter's generator was trained on (`coin copy-check --against`), and with held-out phantoms, which it never
 saw: a generator that copied its training images would lie nearer to those than to these. Last, how long it takes to
-tell duplicates among many.
+find duplicates among many.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ from ui.commands.progress import progress
 from ui.text.synthetic import copy_text, set_text
 
 SEED = 47  # no other benchmark's
-MANY = 10_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--reports", type=int, default=150)
     parser.add_argument("--per-report", type=int, default=2)
     parser.add_argument("--training", type=int, default=4000, help="phantoms to compare with")
+    parser.add_argument("--hashes", type=int, default=10_000, help="hashes among which duplicates are found")
     parser.add_argument("--preset", default="draft")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args(arguments)
@@ -54,12 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for _ in range(2):
             started = time.perf_counter()
             made = SyntheticSet(work / "set", table, generator, preset=options.preset, per_report=options.per_report)
-            with progress("Generating", unit="images") as draw:
-                drawn = made.generate(progress=draw)
+            with progress("Generating", unit="images") as update:
+                generated = made.generate(progress=update)
             seconds = time.perf_counter() - started
-            summary = finish_set(made, drawn=drawn, seconds=seconds)
+            summary = finish_set(made, drawn=generated, seconds=seconds)
             ended = time.perf_counter() - started - seconds
-            print(f"\n{set_text(summary)}\n{seconds:.1f} s to draw, {ended:.1f} s to end the set", flush=True)
+            print(f"\n{set_text(summary)}\n{seconds:.1f} s to generate, {ended:.1f} s to finish the set", flush=True)
         for split, seed in (("train", TRAINING_SEED), ("held-out", SEED + 1)):
             print(f"\nreading {options.training} phantoms, split {split} …", file=sys.stderr)
             drawn_as = phantom_cases(options.training, seed=seed, split=split)
@@ -69,11 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report = check_copies(images_of(work / "set"), references, encoder)
             print(f"\n==== against phantoms of the split {split}\n{copy_text(report)}")
             print(f"{time.perf_counter() - started:.1f} s to compare", flush=True)
-    bits = np.random.default_rng(0).random((MANY, 256)) < 0.5
-    hashes = [ImageHashes(str(place), one) for place, one in enumerate(bits)]
+    bits = np.random.default_rng(0).random((options.hashes, 256)) < 0.5
+    hashes = [ImageHashes(str(number), row) for number, row in enumerate(bits)]
     started = time.perf_counter()
     find_duplicates(hashes)
-    print(f"\n{MANY} hashes compared with each other: {time.perf_counter() - started:.1f} s")
+    print(f"\n{options.hashes} hashes compared with each other: {time.perf_counter() - started:.1f} s")
     return 0
 
 

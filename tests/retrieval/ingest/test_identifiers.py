@@ -105,6 +105,7 @@ UNITS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_hostile_text_takes_no_more_time_for_its_length_than_any_other(unit: str) -> None:
     # Before the patterns had limits, the longest report that a manifest may hold took up to three minutes.

@@ -246,6 +246,7 @@ with Archive.open(sys.argv[1]) as archive:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 def test_a_killed_add_leaves_whole_batches_and_the_next_one_finishes(clip_folder: Path, tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path, write_images(tmp_path, 60))

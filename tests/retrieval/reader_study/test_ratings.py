@@ -120,6 +120,7 @@ def test_what_was_closed_is_frozen_for_every_process_and_tab(path: Path) -> None
     other_tab.close()
 
 
+@pytest.mark.slow
 def test_two_readers_and_two_tabs_of_one_lose_nothing(path: Path) -> None:
     """Three processes at once; two of them answer different questions about the same pictures of one reader."""
     writers = [

@@ -316,6 +316,7 @@ made.generate(share=Share(int(number), 2), batch_size=1)
 """
 
 
+@pytest.mark.slow
 def test_processes_share_the_work_one_is_killed_and_the_last_one_ends_it(
     whole: Path, weights: tuple[Path, Path], generator: CoinGenerator, table: ReportTable, tmp_path: Path
 ) -> None:
