@@ -1,4 +1,4 @@
-"""Small archives, generated images and studies for the tests of blinded readings."""
+"""Small archives, generated images and studies for the tests of blinded reader studies."""
 
 from __future__ import annotations
 

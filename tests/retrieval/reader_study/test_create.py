@@ -1,4 +1,4 @@
-"""Making a study: what is frozen, what its files tell, and what is refused."""
+"""Creating a study: what is frozen, what its files reveal, and what is refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> ReaderStudy:
     return made_study(tmp_path_factory.mktemp("study"))
 
 
-def test_no_picture_tells_by_its_file_what_it_is(study: ReaderStudy) -> None:
+def test_no_file_reveals_its_picture_s_origin(study: ReaderStudy) -> None:
     """Sources were JPEGs of 80 × 60 with a camera's name, and PNGs of 48 × 48 with a provenance."""
     kinds = {study.truth().origins[picture.id].kind for picture in study.pictures}
     assert kinds == {"real", "generated"}
@@ -49,7 +49,7 @@ def test_no_picture_tells_by_its_file_what_it_is(study: ReaderStudy) -> None:
     assert compression.quality == 70, "not as coarse as the JPEGs of the archive"
 
 
-def test_names_and_order_of_the_files_tell_nothing(study: ReaderStudy) -> None:
+def test_names_and_order_of_the_files_reveal_nothing(study: ReaderStudy) -> None:
     files = sorted((study.folder / "pictures").iterdir())
     assert [path.name for path in files] == sorted(f"{picture.id}.jpg" for picture in study.pictures)
     for path in files:
@@ -180,7 +180,7 @@ def test_an_image_that_turns_out_to_be_unfit_is_replaced_by_another(tmp_path: Pa
 
 
 def test_no_two_pictures_are_nearly_the_same(tmp_path: Path) -> None:
-    """A model that draws one picture again and again would be known by that."""
+    """A model that generates the same image repeatedly would be recognised by that."""
     with made_archive(tmp_path / "a") as archive:
         generated = made_generated(tmp_path / "g", 7)
         for number in (20, 21):

@@ -1,9 +1,10 @@
-"""The figures of a reading, against ones calculated by hand, and what is exported."""
+"""The results of a reader study, against figures calculated by hand, and its export."""
 
 from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +17,15 @@ from retrieval.reader_study.results import progress_of
 from tests.retrieval.reading_parts import made_study
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that nobody has read: tests copy it."""
+    return made_study(tmp_path_factory.mktemp("study")).folder
+
+
 @pytest.fixture
-def study(tmp_path: Path) -> Iterator[ReaderStudy]:
-    study = made_study(tmp_path)
+def study(prepared: Path, tmp_path: Path) -> Iterator[ReaderStudy]:
+    study = ReaderStudy(shutil.copytree(prepared, tmp_path / "pilot"))
     yield study
     study.close()
 

@@ -1,4 +1,4 @@
-"""Which images a blinded reading shows."""
+"""The images that a blinded reader study shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures that do not tell by their file what they are."""
+"""Pictures whose files do not reveal their origin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A synthetic set: planned, drawn, resumed, shared, told of duplicates, and read by those it is made for."""
+"""A synthetic set: planned, generated, resumed, shared, searched for duplicates, and read by its users' libraries."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_shares_divide_the_reports() -> None:
         Share(3, 2)
 
 
-def test_a_set_says_of_every_image_what_it_is(whole: Path, table: ReportTable) -> None:
+def test_a_set_describes_every_image(whole: Path, table: ReportTable) -> None:
     with (whole / "manifest.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8
@@ -148,7 +148,7 @@ def test_hugging_face_datasets_loads_it(whole: Path, tmp_path: Path) -> None:
     assert loaded[0]["class"] == "cervix HSIL"
 
 
-def test_what_is_there_is_not_drawn_again(
+def test_existing_images_are_not_generated_again(
     whole: Path, generator: CoinGenerator, table: ReportTable, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(whole, tmp_path / "set")
@@ -170,7 +170,7 @@ def test_what_is_there_is_not_drawn_again(
     assert finish_set(made, drawn=3, seconds=1.0).images == 8
 
 
-def test_damaged_pixels_are_removed_and_drawn_by_the_next_run(
+def test_damaged_pixels_are_removed_and_generated_by_the_next_run(
     whole: Path, generator: CoinGenerator, table: ReportTable, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(whole, tmp_path / "set")
@@ -206,7 +206,7 @@ def test_a_table_that_grew_costs_what_is_new_and_one_that_shrank_loses_nothing(
     assert finish_set(again, drawn=0, seconds=0.0).images == 10
 
 
-def test_another_way_to_draw_is_refused(
+def test_other_settings_are_refused(
     whole: Path, weights: tuple[Path, Path], generator: CoinGenerator, table: ReportTable, tmp_path: Path
 ) -> None:
     with pytest.raises(SyntheticSetError, match=r"other settings \(sampling\).*preset draft, 64 px"):

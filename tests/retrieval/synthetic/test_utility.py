@@ -1,4 +1,4 @@
-"""COIN's two experiments: patients stay apart, only training reports are drawn, and the figures tell help from harm."""
+"""COIN's two experiments: patients stay apart, only training reports are used, and figures show help and harm."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def row(result: AugmentResult, way: str, fraction: float = 1.0) -> WayResult:
     return next(one for one in result.ways if (one.way, one.fraction) == (way, fraction))
 
 
-def test_no_report_of_a_test_patient_is_drawn() -> None:
+def test_no_report_of_a_test_patient_is_used() -> None:
     images, source = real_images(), Made()
     check(images, source, folds=4, repeats=2)
     rounds = list(PatientSplits.from_images(images).rounds(4, 2, ()))
@@ -143,7 +143,7 @@ def test_named_patients_are_tested_and_a_single_one_by_slides() -> None:
             check(images, Made(), test_patients=named)
 
 
-def test_reports_that_stand_for_several_classes_are_not_drawn() -> None:
+def test_reports_of_several_classes_are_not_used() -> None:
     images = real_images()
     same = LabelledImages(
         images.source, images.vectors, images.classes, images.patients, images.slides,
@@ -188,7 +188,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 WANTED = {("cervix", "NILM"), ("urine", "HGUC")}
 
 
-def test_drawn_images_are_of_the_reports_asked_for_and_drawn_once(
+def test_images_are_of_the_requested_reports_and_generated_once(
     generator: CoinGenerator, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[tuple[str, int]] = []
