@@ -96,7 +96,7 @@ def _worded_dates(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
             continue
         whole = len(month) > 3 and month.lower() != "sept"
         dated = parts.get("year") or parts.get("short")
-        if not dated and (not whole or month.lower() == "may"):
+        if not dated and not whole:
             continue  # "Mar 3" is a date less often than not
         number = 1 + _MONTHS.index(month.lower()) % 12 if month.lower() != "sept" else 9
         if _is_date(2000, number, int(parts.get("day") or 1)):
@@ -152,7 +152,7 @@ def _is_nhs_number(written: str) -> bool:
     """Whether the check digit is right (modulus 11, NHS data dictionary)."""
     digits = [int(c) for c in written if c.isdigit()]
     check = 11 - sum(weight * digit for weight, digit in zip(range(10, 1, -1), digits, strict=False)) % 11
-    return check % 11 == digits[9] and check != 10
+    return check % 11 == digits[9]  # 11 stands for 0, and 10 is given to nobody
 
 
 # Addresses

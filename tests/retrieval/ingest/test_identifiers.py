@@ -73,6 +73,12 @@ def test_coins_reports_name_nobody() -> None:
     assert [text for text in reports if find_identifiers(text)] == []
 
 
+def test_overlapping_ones_are_one_of_the_longer_one_s_kind() -> None:
+    text = "Address: 4 Garden Road, 12.03.2021 in Springfield; NILM."
+    assert found(text) == [("postal address", "4 Garden Road, 12.03.2021 in Springfield")]
+    assert found("Smear of 03.05.2021 14 slides.") == [("date", "03.05.2021")]
+
+
 def test_redacting_leaves_the_rest_word_for_word() -> None:
     text = "Smear of Mrs. Jane Doe, MRN 00482913, 12.03.2021: HSIL, CIN 3."
     assert redact(text, find_identifiers(text)) == "Smear of Mrs. [name], MRN [record number], [date]: HSIL, CIN 3."

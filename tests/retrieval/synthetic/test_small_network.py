@@ -34,7 +34,8 @@ def test_a_thumbnail_is_the_middle_of_the_picture() -> None:
     assert Thumbnails().encode_images([]).shape == (0, Thumbnails.dim)
 
 
-def test_it_tells_phantoms_of_sites_apart_in_any_turn(trained: SmallNetwork) -> None:
+@pytest.mark.slow
+def test_it_separates_phantoms_of_sites_in_any_orientation(trained: SmallNetwork) -> None:
     vectors, classes = phantoms(45, 1000)
     made = trained.probabilities(vectors)
     assert made.shape == (45, 6)
