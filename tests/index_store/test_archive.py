@@ -159,6 +159,18 @@ def test_the_same_content_in_two_cases_is_one_file(archive: Archive, tmp_path: P
     assert not second.path.exists()
 
 
+def test_a_stored_file_that_is_gone_is_written_again_with_the_next_case_of_its_content(
+    archive: Archive, tmp_path: Path
+) -> None:
+    rows = [{"image": "a.png", "case": case, "report": "r"} for case in ("one", "two")]
+    add_manifest(archive, write_manifest(tmp_path / "manifest.csv", rows[:1]))
+    (image,) = archive.case("one").images
+    content = image.path.read_bytes()
+    image.path.unlink()
+    add_manifest(archive, write_manifest(tmp_path / "manifest.csv", rows))
+    assert image.path.read_bytes() == content
+
+
 def test_the_same_content_twice_in_a_case_is_skipped_and_said(archive: Archive, tmp_path: Path) -> None:
     rows = [{"image": f"{name}.png", "case": "one", "report": "r"} for name in "ab"]
     for name in "ab":

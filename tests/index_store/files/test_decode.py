@@ -132,6 +132,15 @@ def test_limits_can_be_set() -> None:
         decode_image(io.BytesIO(encoded(picture())), max_bytes=50)
 
 
+def test_a_limit_is_the_most_that_passes() -> None:
+    data = encoded(picture(size=(24, 20)))
+    assert decode_image(data, max_pixels=24 * 20, max_bytes=len(data)).size == (24, 20)
+    with pytest.raises(ImageProblem, match="the limit is"):
+        decode_image(data, max_pixels=24 * 20 - 1)
+    with pytest.raises(ImageProblem, match="is larger than"):
+        decode_image(data, max_bytes=len(data) - 1)
+
+
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageProblem, match="not a file"):
         decode_image(tmp_path)
