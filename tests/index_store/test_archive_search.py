@@ -77,14 +77,18 @@ class Careless:
         return self._engine.search(queries, k)  # type: ignore[attr-defined]
 
 
-def test_an_engine_that_ignores_the_filter_gets_no_answer_through(filled: Archive) -> None:
+@pytest.mark.parametrize(
+    "where",
+    [CaseFilter(sites=("cervix",)), CaseFilter(exclude_patients=("patient-1",)), CaseFilter(exclude_cases=("case-3",))],
+)
+def test_an_engine_that_ignores_the_filter_gets_no_answer_through(filled: Archive, where: CaseFilter) -> None:
     filled.search(QUERIES, 3, fingerprint=FINGERPRINT)
     current = filled._index._current
     assert current is not None
     current.index = Careless(current.index)  # type: ignore[assignment]
     filled.search(QUERIES, 3, fingerprint=FINGERPRINT)
     with pytest.raises(IndexDriftError, match="no answer was given"):
-        filled.search(QUERIES, 3, where=CaseFilter(sites=("cervix",)), fingerprint=FINGERPRINT)
+        filled.search(QUERIES, 12, where=where, fingerprint=FINGERPRINT)
 
 
 def test_embeddings_lost_behind_the_logs_back_are_noticed(filled: Archive) -> None:

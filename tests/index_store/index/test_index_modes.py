@@ -168,7 +168,10 @@ def test_the_mode_follows_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     assert index.searcher.tuning is not None
     assert index.searcher.tuning.rows == 1200  # the lists are those of 601 rows, and their recall is measured anew
     assert index.searcher.trained == 601
-    index.remove(IDS[300:1200])
+    index.remove(IDS[1000:1200])
+    index.settle()
+    assert len(index.searcher.rows) == 1200  # too few of them to compact the rows
+    index.remove(IDS[300:1000])
     index.settle()
     assert (index.mode, index.count, len(index.searcher.rows)) == (EXACT, 300, 300)  # compacted
 

@@ -13,10 +13,15 @@ import pytest
 from index_store import Archive
 from tests.index_store.archive_builders import (
     DIM,
+    DIMS,
     FINGERPRINT,
+    OTHER,
     add_manifest,
+    embed_images,
+    embed_reports,
     found_by_itself,
     simple_rows,
+    vector_of,
     write_manifest,
 )
 from tests.index_store.backends import in_a_file
@@ -61,6 +66,32 @@ def test_no_index_is_saved_before_there_is_a_vector(archive: Archive) -> None:
     archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
     assert archive.search(np.eye(1, DIM, dtype=np.float32), 3, fingerprint=FINGERPRINT) == [[]]
     assert not (archive.path / "index").exists()
+
+
+@in_a_file
+def test_a_read_only_archive_saves_no_index(filled: Archive) -> None:
+    filled.close()
+    shutil.rmtree(filled.path / "index")
+    with Archive.open(filled.path, read_only=True) as archive:
+        found_by_itself(archive)
+        assert "it was missing" in archive.notes[0]
+    assert not (filled.path / "index").exists()
+
+
+@in_a_file
+def test_a_reader_takes_the_index_of_the_encoder_that_was_switched_to(filled: Archive) -> None:
+    """The switch itself is no entry of the log: the reader is in step with it already."""
+    embed_reports(filled)
+    filled.begin_encoder(OTHER, name="another", dim=DIMS[OTHER])
+    embed_images(filled, OTHER)
+    embed_reports(filled, fingerprint=OTHER)
+    with Archive.open(filled.path, read_only=True) as reader:
+        found_by_itself(reader)
+        image = reader.image(1)
+        filled.switch_encoder(OTHER)
+        (hits,) = reader.search(vector_of(image.sha256, OTHER)[None], 1, fingerprint=OTHER)
+        assert hits[0].image_id == image.id
+        assert reader.notes == ()
 
 
 def test_an_older_index_catches_up_without_a_word(filled: Archive, manifest: Path, tmp_path: Path) -> None:
