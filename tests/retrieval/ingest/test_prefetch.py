@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -79,3 +79,18 @@ def test_a_consumer_may_stop_while_the_window_is_full() -> None:
     with closing(read_ahead(abs, range(1, 50), size=abs, window=MemoryWindow(1), workers=4, ahead=8)) as results:
         assert next(results) == 1
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 5])
+def test_items_are_taken_no_further_ahead_than_allowed(ahead: int) -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for number in range(50):
+            taken += 1
+            yield number
+
+    with closing(read_ahead(abs, items(), size=abs, window=MemoryWindow(10**9), workers=2, ahead=ahead)) as results:
+        for done, _ in enumerate(results, start=1):
+            assert taken == min(50, done + ahead)

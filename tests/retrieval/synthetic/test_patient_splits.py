@@ -80,3 +80,11 @@ def test_fewer_patients_than_folds_are_a_fold_each() -> None:
     data = PatientSplits.from_images(images("ABAB", "1122"))
     tests = [test.tolist() for test, _ in data.rounds(5, 1, ())]
     assert sorted(tests) == [[False, False, True, True], [True, True, False, False]]
+
+
+def test_a_patient_of_several_classes_counts_for_the_rarest() -> None:
+    """Every patient has an image of A, and the last five have one of B, too."""
+    patients = "".join(chr(ord("a") + number) for number in range(25))
+    data = PatientSplits.from_images(images("A" * 25 + "B" * 5, patients + patients[-5:]))
+    for test, _ in data.rounds(5, 3, ()):
+        assert np.bincount(data.classes[test]).tolist() == [5, 1]
