@@ -63,10 +63,14 @@ def test_every_benchmark_that_is_named_exists_with_its_options(page: Path) -> No
 
 def test_every_module_that_is_named_exists() -> None:
     """`retrieval.language.query_text`, `index_store/archive.py`: as names of modules, files or public names."""
+    folders = ("generation", "index_store", "retrieval", "ui", "tests", "benchmarks")
+    files = {path.name for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".toml")}
     for page in [page for page in PAGES if page.stem != "CHANGELOG"]:
         text = page.read_text("utf-8")
         for path in re.findall(r"`((?:generation|index_store|retrieval|ui|tests)/[\w./-]+)`", text):
             assert (ROOT / path).exists(), f"{page.name}: {path}"
+        for name in re.findall(r"`(\w+\.(?:py|toml))`", text):
+            assert name in files, f"{page.name}: {name}"
         for name in re.findall(r"`((?:generation|index_store|retrieval|ui)(?:\.\w+)+)(?:\(.*?\))?`", text):
             assert resolves(name), f"{page.name}: {name}"
 
