@@ -91,6 +91,23 @@ def test_the_sentence_says_what_the_interval_allows(low: float, high: float, sai
     assert added == (f"Synthetic images added to the real images of 100% of the training patients (30 images) {said}")
 
 
+def test_the_table_has_a_row_for_each_training_set() -> None:
+    text = augment_text(result(0, 0.1))
+    table = text[text.index("trained on") :].split("\n\n")[0].splitlines()
+    assert [line.split() for line in table] == [
+        ["trained", "on", "real", "images", "synthetic", "macro-F1", "accuracy", "AUROC"],
+        ["real", "only", "30", "(100%)", *["0.500", "[0.500,", "0.500]"] * 3],
+        ["synthetic", "only", "20", *["0.400", "[0.400,", "0.400]"] * 3],
+        ["real", "and", "synthetic", "30", "(100%)", "20", *["0.600", "[0.600,", "0.600]"] * 3],
+        ["commonest", "class", *["0.100"] * 3],
+    ]
+    means = [line.index(value) for line, value in zip(table[1:], ("0.500", "0.400", "0.600", "0.100"), strict=True)]
+    assert max(means) - min(means) <= 1, "the commonest class has its figure under the means"
+    head = table[0]
+    for line, synthetic in ((table[2], "20"), (table[3], "20")):
+        assert line[: head.index("synthetic") + len("synthetic")].endswith(synthetic)
+
+
 def test_doubts_are_said_and_long_tables_cut() -> None:
     told = " ".join(augment_text(result(0, 0.1)).split())
     assert "and 8 more (--json names all)" in told

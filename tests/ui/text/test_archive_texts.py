@@ -11,13 +11,28 @@ import pytest
 from generation import GeneratedImage, Generation, LoraSettings, LoraTraining, PairCounts, Prompt, Provenance
 from generation.training.validation import Change
 from index_store import ArchiveStatus, EncoderCoverage, EncoderInfo, Examination, Finding, Problem
-from retrieval import RESEARCH_USE, CopyPair, CopyReport, ReembedSummary, SetSummary, Share
+from retrieval import (
+    RESEARCH_USE,
+    ArchiveCalibration,
+    Compared,
+    CopyPair,
+    CopyReport,
+    EncoderSettings,
+    EncoderTuning,
+    Estimate,
+    ReembedSummary,
+    SetSummary,
+    Share,
+)
+from retrieval.assessment.novelty import Comparability
+from retrieval.generated.site_check import SiteRates
 from retrieval.synthetic.memorisation import Nearness
-from ui.text.archive import status_text
+from retrieval.training.before_after import Comparison
+from ui.text.archive import calibration_text, status_text
 from ui.text.generation import generation_text
 from ui.text.maintenance import coverage_text, encoders_text, examination_text, reembed_text
 from ui.text.synthetic import SHOWN, copy_record, copy_text, set_text, share_text
-from ui.text.train import lora_text
+from ui.text.train import encoder_text, lora_text
 
 ENCODER = EncoderInfo("abcdef0123456789", "tiny", 32)
 COVERAGE = EncoderCoverage(ENCODER, active=True, images=9, vectors=8, reports=7, report_vectors=6)
@@ -71,6 +86,8 @@ def test_an_examination_lists_what_is_wrong_first() -> None:
     assert text.count("Restore it.") == 2, "what was repaired needs no advice"
     assert "Nothing is" not in text
     assert "Nothing is left to do." in examination_text(dataclasses.replace(found, findings=(harmless, repaired)))
+    complete = dataclasses.replace(finding(), count=2)
+    assert "more" not in examination_text(dataclasses.replace(found, findings=(complete,)))
     sound = examination_text(dataclasses.replace(found, findings=(), checksums=False))
     assert "Nothing is wrong." in sound
     assert "14, only looked for, no checksum compared" in sound
@@ -196,6 +213,8 @@ def test_a_copy_report_without_baseline_says_so() -> None:
     assert "All references are of one patient: there is no baseline" in flat
     assert "Note: Not compared, because they cannot be read: 5 images, 6 references." in flat
     assert "Near copies:" not in flat
+    assert "read: 5 images, 0 references." in words(copy_text(dataclasses.replace(alone, skipped=0)))
+    assert "read: 0 images, 6 references." in words(copy_text(dataclasses.replace(alone, unreadable=0)))
     unnamed = words(copy_text(dataclasses.replace(COPIES, patients_named=False)))
     assert "Note: Not every reference names its patient" in unnamed
     assert "names its patient" not in words(copy_text(dataclasses.replace(alone, patients_named=False)))
@@ -261,3 +280,58 @@ def test_generated_images_are_labelled_and_counted() -> None:
     assert "prompt (5 of 77 tokens, in 2 chunks): Clue cells.\n" in text
     assert "the report was read in 2 chunks; nothing was left out of the prompt" in text
     assert "negative" not in text
+
+
+def test_a_trained_encoder_is_compared_figure_by_figure() -> None:
+    def figure(asked: str, metric: str, mean: float, chance: float | None) -> Compared:
+        before, after = Estimate(mean, mean - 0.1, mean + 0.1), Estimate(mean + 0.2, mean + 0.1, mean + 0.3)
+        return Compared(asked, metric, 9, 5, before, after, Estimate(0.2, 0.1, 0.3), chance)
+
+    tuning = EncoderTuning(
+        folder=Path("out"),
+        encoder="tiny",
+        before_fingerprint="b",
+        after_fingerprint="a",
+        data_fingerprint="d",
+        device="cpu",
+        steps=80,
+        seconds_a_step=0.5,
+        trained_share=0.0625,
+        trained=PairCounts(31, 21, 11, {}),
+        held_out=PairCounts(9, 7, 5, {}),
+        skipped={},
+        settings=EncoderSettings(),
+        validation=((0, 1.0),),
+        comparison=Comparison(
+            (figure("image finds its category", "P@10", 0.4, 0.125), figure("x", "MRR", 0.3, None)), ()
+        ),
+    )
+    text = encoder_text(tuning, {"no image": 2})
+    assert "80 steps, 0.50 s each on cpu; 6.2 % of the weights were trained." in text
+    assert "Left out: 2 × no image" in text
+    assert "  coin reembed --archive ARCHIVE --encoder out\n" in text
+    head, first, second = text[text.index("\n\n" + " " * 31 + "before") :].strip("\n").split("\n\n")[0].splitlines()
+    cells = ("0.400 [0.300, 0.500]", "0.600 [0.500, 0.700]", "0.200 [0.100, 0.300]", "0.125")
+    for name, cell in zip(("before", "after", "difference", "chance"), cells, strict=True):
+        assert first[head.index(name) :].startswith(cell), name
+    assert first.startswith("image finds its category P@10  0.400")
+    assert second == "x                        MRR   0.300 [0.200, 0.400]   0.500 [0.400, 0.600]   0.200 [0.100, 0.300]"
+
+
+@pytest.mark.parametrize("filtered", [True, False])
+def test_a_calibration_names_the_rule_of_each_query_type(filtered: bool) -> None:
+    rules = tuple(
+        Comparability(kind, True, 0, threshold, 0, 0.05, 0.01, 0.125, 40, filtered)
+        for kind, threshold in (("image", 0.8125), ("case", 0.75), ("generated", 0.5))
+    )
+    made = ArchiveCalibration(SiteRates(30, 2, 60, 51), rules)
+    text = calibration_text(made, "20 images")
+    assert text.splitlines()[0].endswith(
+        "by the archive's own cases" + (" that the filter lets through" if filtered else "")
+    )
+    interval = "false alarms 5.0% [1.0%, 12.5%] of 40 cases"
+    assert f"  an image          comparable from 0.812 on; {interval}\n" in text
+    assert f"  a case            comparable from 0.750 on; {interval}\n" in text
+    assert f"  generated images  comparable from 0.500 on; {interval}\n" in text
+    assert "Generated: 20 images." in text
+    assert words(made.sites.words) in words(text)

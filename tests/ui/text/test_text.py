@@ -87,6 +87,12 @@ def test_wrapping_keeps_a_report_s_own_lines() -> None:
     assert wrapped("one\n\ntwo", indent="  ") == "  one\n\n  two"
 
 
+def test_an_indented_line_is_no_wider_than_the_page() -> None:
+    text = wrapped("x " * WIDTH, indent=" " * 9)
+    assert max(len(line) for line in text.splitlines()) in (WIDTH, WIDTH - 1)
+    assert max(len(line) for line in wrapped("x" * WIDTH + " y").splitlines()) == WIDTH
+
+
 def test_a_summary_names_every_skipped_row_and_why() -> None:
     problems = (
         Problem("manifest.csv, line 2", "a.png is not there", "Check the path."),
