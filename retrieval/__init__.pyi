@@ -85,6 +85,7 @@ from .search.channels.registry import channel_label as channel_label
 from .search.fusion import FusionRule as FusionRule
 from .search.fusion import default_rules as default_rules
 from .search.fusion import read_rules as read_rules
+from .search.open_search import open_search as open_search
 from .search.query import Query as Query
 from .search.region import Region as Region
 from .search.results import ChannelPlace as ChannelPlace
