@@ -29,11 +29,11 @@ from index_store import Archive, CaseFilter
 from retrieval import Encoder, add_manifest
 from retrieval.assessment.novelty import Calibration
 from retrieval.assessment.novelty_calibration import calibrate, calibrate_generated, calibrate_texts
-from retrieval.encoder.embedding_cache import VectorShelf
+from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.nearest import nearest_mean
 from retrieval.generated.batch_generation import GenerationPlan, OwnReport, generated_queries
 from retrieval.generated.site_check import SiteCheck, measure_site_rates
-from retrieval.language.query_text import asked_text
+from retrieval.language.query_text import query_text
 from retrieval.statistics.selective_prediction import abstention_curve, risk_coverage
 
 REFERENCE_SEED = 1
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         texts.update(zip(new, encoder.encode_texts(new), strict=True))
         return np.stack([texts[report] for report in reports])
 
-    shelf = VectorShelf(None, encoder.dim)
+    shelf = EmbeddingCache(None, encoder.dim)
     plan = (
         GenerationPlan(CoinGenerator(device=options.device), reports=options.generated) if options.generated else None
     )
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         if plan is not None:
             few = queries[: 2 * options.generated]
-            reports_asked = [OwnReport(asked_text(query.report), "") for query in few]
+            reports_asked = [OwnReport(query_text(query.report), "") for query in few]
             drawn_for = {
                 site: generated_queries(reports_asked, plan, encoder, lacking(site)[1], shelf).vectors
                 for site in tqdm(SITES, desc="drawing", file=sys.stderr)

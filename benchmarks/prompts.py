@@ -40,7 +40,7 @@ from index_store import Archive, Case
 from retrieval import CaseSearch, Encoder, add_manifest
 from retrieval.encoder.vectors import mean_query
 from retrieval.generated.checked_generation import state_site, with_site_hint
-from retrieval.language.query_text import asked_text
+from retrieval.language.query_text import query_text
 from retrieval.search.results_assembly import nearest_cases
 from retrieval.statistics.estimate import bootstrap_mean
 
@@ -151,7 +151,7 @@ def _ways(table: str, generator: CoinGenerator) -> list[Way]:
         return long_report(phantom, generator._files.tokens.count, generator._files.tokens.limit)
 
     def asked(phantom: Phantom) -> str:
-        return asked_text(long(phantom))
+        return query_text(long(phantom))
 
     return [
         Way("the phantom's own short report", plain),

@@ -1,7 +1,7 @@
-from .assessment.confounders import NuisanceAudit as NuisanceAudit
-from .assessment.confounders import NuisanceShare as NuisanceShare
-from .assessment.diagnostics import Neighbourhood as Neighbourhood
-from .assessment.diagnostics import Neighbourhoods as Neighbourhoods
+from .assessment.confounders import ConfounderAudit as ConfounderAudit
+from .assessment.confounders import ConfounderCount as ConfounderCount
+from .assessment.diagnostics import Diagnostics as Diagnostics
+from .assessment.diagnostics import ResultDiagnostics as ResultDiagnostics
 from .assessment.json_export import to_dict as to_dict
 from .assessment.json_export import to_json as to_json
 from .assessment.label_agreement import SystemAgreement as SystemAgreement
@@ -88,7 +88,7 @@ from .search.fusion import read_rules as read_rules
 from .search.open_search import open_search as open_search
 from .search.query import Query as Query
 from .search.region import Region as Region
-from .search.results import ChannelPlace as ChannelPlace
+from .search.results import ChannelRank as ChannelRank
 from .search.results import RankedCase as RankedCase
 from .search.results import SearchResult as SearchResult
 from .search.results import Timing as Timing

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from retrieval import (
         AuditLog,
         CaseSearch,
+        Diagnostics,
         Encoder,
         FusionRule,
         Gallery,
-        Neighbourhood,
-        Neighbourhoods,
         Query,
+        ResultDiagnostics,
         SavedQueries,
         SearchResult,
     )
@@ -125,7 +125,7 @@ class Service:
         if self.settings.audit is not None and self.audit_log is not None:
             self.audit_log.record(event, user=user or account(), place=self._interface, **fields())
 
-    def diagnose(self, result: SearchResult) -> Neighbourhood:
+    def diagnose(self, result: SearchResult) -> ResultDiagnostics:
         """The diagnostics of a result. The first call reads and calibrates the archive."""
         return self.neighbourhoods.of(result)
 
@@ -139,7 +139,7 @@ class Service:
         return found
 
     @property
-    def neighbourhoods(self) -> Neighbourhoods:
+    def neighbourhoods(self) -> Diagnostics:
         """Diagnostics and the nearest of each category, calibrated on the archive."""
         with self._opening:
             return self._neighbourhoods
@@ -185,10 +185,10 @@ class Service:
         return AuditLog(self.settings.audit, self._archive.uuid, keep_days=self.settings.audit_days)
 
     @cached_property
-    def _neighbourhoods(self) -> Neighbourhoods:
-        from retrieval import Neighbourhoods
+    def _neighbourhoods(self) -> Diagnostics:
+        from retrieval import Diagnostics
 
-        return Neighbourhoods(self._archive, self._encoder, self._generator, work=self.settings.work_folder)
+        return Diagnostics(self._archive, self._encoder, self._generator, work=self.settings.work_folder)
 
 
 def account() -> str:

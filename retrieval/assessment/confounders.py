@@ -10,7 +10,7 @@ are also given within the sites of the hits, because stains go with sites: on ph
 beyond chance is the site's (`benchmarks.neighbourhood`).
 
 `Archive.facets` counts cases, and a case for each of its stains; chance needs patients and their images, so these are
-read once (`NuisancePool.of`) and kept as arrays for as long as the archive stays the same.
+read once (`ConfounderPool.of`) and kept as arrays for as long as the archive stays the same.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NOT_GIVEN: Final = -1
 
 
 @dataclass(frozen=True)
-class NuisanceShare:
+class ConfounderCount:
     """How many hits have one value of one field, against chance."""
 
     field: str
@@ -64,21 +64,21 @@ class NuisanceShare:
 
 
 @dataclass(frozen=True)
-class NuisanceAudit:
+class ConfounderAudit:
     """What the hits have in common beside their content."""
 
     of_query: bool
     """True: the shares are of the query's own values. False: the query's are not known (a report, an uploaded image),
     and each share is of the value most frequent among the hits, its `tail` multiplied by the number of values it was
     picked from (Bonferroni)."""
-    shares: tuple[NuisanceShare, ...]
+    shares: tuple[ConfounderCount, ...]
     not_given: tuple[str, ...]
     """Fields that were not audited, because the query has no value (or, where it is unknown, no hit has)."""
     patients: int
     """How many compete: those that the filter permits, without the query's own."""
 
 
-class NuisancePool:
+class ConfounderPool:
     """The images of an archive as arrays: whose they are, and their slide, stain, preparation and source."""
 
     def __init__(self, cases: Sequence[Case]) -> None:
@@ -88,12 +88,12 @@ class NuisancePool:
         self._distinct = tuple(cases)
         self._number = {patient: i for i, patient in enumerate(dict.fromkeys(case.patient for case in cases))}
         self._patients = np.array([self._number[case.patient] for case in self._cases], dtype=np.int64)
-        self._codes = nuisance_codes(cases, np.array([image.id for image in self._images], dtype=np.int64))
+        self._codes = confounder_codes(cases, np.array([image.id for image in self._images], dtype=np.int64))
         _, self._sites = np.unique([case.site for case in self._cases], return_inverse=True)
         self._place = {image.id: i for i, image in enumerate(self._images)}
 
     @classmethod
-    def of(cls, archive: Archive) -> NuisancePool:
+    def of(cls, archive: Archive) -> ConfounderPool:
         """Read an archive, O(images). To be kept until the archive changes (`ArchiveStatus.log_sequence`)."""
         return cls(archive.cases())
 
@@ -104,7 +104,7 @@ class NuisancePool:
         query: Case | None = None,
         where: CaseFilter | None = None,
         include_own_patient: bool = False,
-    ) -> NuisanceAudit:
+    ) -> ConfounderAudit:
         """Audit one search's results, each by its leading image. O(images).
 
         Args:
@@ -145,21 +145,21 @@ class NuisancePool:
             shares.append(self._share(field, value, having, places, permitted, times))
         if hits and query is not None and include_own_patient and own[permitted].any():
             shares.append(self._share("patient", query.patient, own, places, permitted, 1))
-        return NuisanceAudit(query is not None, tuple(shares), tuple(not_given), competing)
+        return ConfounderAudit(query is not None, tuple(shares), tuple(not_given), competing)
 
     def _value(self, field: str, place: int) -> str:
         return _value(field, self._cases[place], self._images[place])[-1]
 
     def _share(
         self, field: str, value: str, having: Bools, places: Ints, permitted: Bools, times: int
-    ) -> NuisanceShare:
+    ) -> ConfounderCount:
         """Of the hits at `places`, those `having` the value, against all that are permitted."""
         everywhere = np.zeros(len(permitted), dtype=np.int64)
         hits = int(having[places].sum())
         (expected, tail), (at_sites, tail_at_sites) = (
             _chance(hits, self._patients, strata, having, places, permitted) for strata in (everywhere, self._sites)
         )
-        return NuisanceShare(
+        return ConfounderCount(
             field=field,
             value=value,
             hits=hits,
@@ -176,7 +176,7 @@ class NuisancePool:
         return np.array([image.id in allowed for image in self._images], dtype=bool)
 
 
-def nuisance_codes(cases: Sequence[Case], image_ids: Ints) -> dict[str, Ints]:
+def confounder_codes(cases: Sequence[Case], image_ids: Ints) -> dict[str, Ints]:
     """Each image's value of each of `FIELDS` as a number, int[m] in the order of `image_ids`; -1 where not given.
 
     Slides are told apart by their source, too: two laboratories may both have a slide "1". An id that no case has
@@ -206,7 +206,7 @@ def shared_with_query(
     """For many queries, the share of the first k that has the query's value, and the share expected by chance.
 
     Args:
-        codes: int[m], each reference image's value (`nuisance_codes`). patients: int[m], whose it is, from 0.
+        codes: int[m], each reference image's value (`confounder_codes`). patients: int[m], whose it is, from 0.
         leads: int[q, k], rows of the images that lead the found patients (`batch_ranking.Ranked.leads[:, :k]`).
         wanted: int[q], the query's value (`query_codes`). own: int[q], its patient, which was left out.
         strata: int[m], such as each image's site, from 0: chance then is a random order within each, with as many hits

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from retrieval.assessment.confounders import NuisanceAudit, NuisancePool
+from retrieval.assessment.confounders import ConfounderAudit, ConfounderPool
 from retrieval.assessment.label_agreement import Agreement, agreement
-from retrieval.assessment.novelty import Calibration, Comparability, nearest_similarity
+from retrieval.assessment.novelty import Calibration, NoveltyCheck, nearest_similarity
 from retrieval.errors import EvaluationError
-from retrieval.language.query_text import asked_text
+from retrieval.language.query_text import query_text
 from retrieval.search.by_category import Gallery, gallery
 from retrieval.search.channels.channel import CalibrationMaterials, Channel
 from retrieval.search.channels.registry import CHANNELS
@@ -46,16 +46,16 @@ class NotJudged:
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
+class ResultDiagnostics:
     """The neighbourhood of one search."""
 
     told: QueryAttributes
     agreement: Agreement
-    comparability: tuple[Comparability, ...]
+    comparability: tuple[NoveltyCheck, ...]
     """One for each judged channel that answered; empty where the archive is too small to calibrate."""
     not_judged: tuple[NotJudged, ...]
     """The other channels that answered."""
-    nuisance: NuisanceAudit
+    nuisance: ConfounderAudit
 
     @property
     def comparable(self) -> bool | None:
@@ -69,14 +69,14 @@ class _Known:
 
     revision: int
     cases: Sequence[Case]
-    pool: NuisancePool
+    pool: ConfounderPool
     calibrations: dict[Hashable, Calibration | str] = field(default_factory=dict)
     """By channel and all else that decides it, made when it is first asked for; or why there is none."""
     texts: dict[str, Vectors] = field(default_factory=dict)
     """Reports that were encoded to calibrate `joint`, float32[d] each: filters share them."""
 
 
-class Neighbourhoods:
+class Diagnostics:
     """Describes the neighbourhoods of searches in one archive. Safe to share between threads.
 
     The first call reads the archive's cases and calibrates on a sample of them, and so does the first under another
@@ -101,13 +101,13 @@ class Neighbourhoods:
         self._reading = threading.Lock()
         self._known: _Known | None = None
 
-    def of(self, result: SearchResult) -> Neighbourhood:
+    def of(self, result: SearchResult) -> ResultDiagnostics:
         """Describe a result. Agreement is among its cases, nuisance among their leading images."""
         known, told = self._read(), result.attributes
         asked_by = self._archive.case(result.query.case) if result.query.case else None
         where = result.where
         comparability, not_judged = self._judged(result, known)
-        return Neighbourhood(
+        return ResultDiagnostics(
             told=told,
             agreement=agreement(result.cases, system=told.system, site=told.site),
             comparability=comparability,
@@ -147,10 +147,10 @@ class Neighbourhoods:
             revision = self._archive.revision
             if self._known is None or self._known.revision != revision:
                 cases = self._archive.cases()
-                self._known = _Known(revision, cases, NuisancePool(cases))
+                self._known = _Known(revision, cases, ConfounderPool(cases))
             return self._known
 
-    def _judged(self, result: SearchResult, known: _Known) -> tuple[tuple[Comparability, ...], tuple[NotJudged, ...]]:
+    def _judged(self, result: SearchResult, known: _Known) -> tuple[tuple[NoveltyCheck, ...], tuple[NotJudged, ...]]:
         judged, not_judged = [], []
         for answer in result.channels:
             if reason := CHANNELS[answer.channel].not_judged:
@@ -194,6 +194,6 @@ class Neighbourhoods:
     def _encode(self, texts: Sequence[str], encoded: dict[str, Vectors]) -> Vectors:
         """As a search encodes a report, each text once."""
         if new := [text for text in dict.fromkeys(texts) if text not in encoded]:
-            made = self._encoder.encode_texts([asked_text(text) for text in new])
+            made = self._encoder.encode_texts([query_text(text) for text in new])
             encoded.update(zip(new, made, strict=True))
         return np.stack([encoded[text] for text in texts])

@@ -12,14 +12,14 @@ from retrieval.search.query import Query, query_to_dict
 from retrieval.search.results import RankedCase, SearchResult
 
 if TYPE_CHECKING:
-    from retrieval.assessment.diagnostics import Neighbourhood
+    from retrieval.assessment.diagnostics import ResultDiagnostics
     from retrieval.generated.checked_generation import GeneratedQuery
     from retrieval.search.by_category import Gallery
 
 
 def to_json(
     result: SearchResult,
-    neighbourhood: Neighbourhood | None = None,
+    neighbourhood: ResultDiagnostics | None = None,
     gallery: Gallery | None = None,
     *,
     indent: int | None = 2,
@@ -29,7 +29,7 @@ def to_json(
 
 
 def to_dict(
-    result: SearchResult, neighbourhood: Neighbourhood | None = None, gallery: Gallery | None = None
+    result: SearchResult, neighbourhood: ResultDiagnostics | None = None, gallery: Gallery | None = None
 ) -> dict[str, Any]:
     """The result as plain dicts, lists, strings and numbers, in a stable order of keys."""
     return {
@@ -100,8 +100,8 @@ def _case(entry: RankedCase) -> dict[str, Any]:
         "rank": entry.rank,
         "score": entry.score,
         "similarity": entry.similarity,
-        "channels": [dataclasses.asdict(place) for place in entry.places],
-        "alone": entry.alone,
+        "channels": [dataclasses.asdict(place) for place in entry.channel_ranks],
+        "alone": entry.only_channel,
         "case": case.key,
         "patient": case.patient,
         "site": case.site,

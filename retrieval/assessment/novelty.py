@@ -32,7 +32,7 @@ FALSE_ALARMS: Final = 0.05
 
 
 @dataclass(frozen=True)
-class Comparability:
+class NoveltyCheck:
     """Whether anything comparable was found, and how often this rule is wrong about the archive's own cases."""
 
     kind: str
@@ -86,7 +86,7 @@ class Calibration:
     filtered: bool = False
     """Whether the cases are those that a filter lets through."""
 
-    def judge(self, similarity: float, kind: str, *, false_alarms: float = FALSE_ALARMS) -> Comparability:
+    def judge(self, similarity: float, kind: str, *, false_alarms: float = FALSE_ALARMS) -> NoveltyCheck:
         """Judge a query by the mean similarity of its nearest patients (`nearest_similarity` of the results).
 
         `false_alarms` is the share of the archive's own cases that may be turned away; what is reached is the largest
@@ -98,7 +98,7 @@ class Calibration:
         n = len(scores)
         turned_away = int(np.searchsorted(scores, threshold, side="left"))
         low, high = exact_interval(turned_away, n)
-        return Comparability(
+        return NoveltyCheck(
             kind=kind,
             comparable=bool(similarity >= threshold),
             similarity=float(similarity),

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.arrays import Vectors
-from retrieval.assessment.novelty import Calibration, Comparability
-from retrieval.encoder.embedding_cache import VectorShelf
+from retrieval.assessment.novelty import Calibration, NoveltyCheck
+from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.errors import EncoderLoadError, EvaluationError
 from retrieval.generated.batch_generation import GenerationPlan, generated_folder
 from retrieval.generated.site_check import SiteCheck, SiteRates, measure_site_rates
-from retrieval.language.query_text import asked_text
+from retrieval.language.query_text import query_text
 from retrieval.search.channels.generated import generated_similarities
 from retrieval.search.channels.image import image_similarities
 from retrieval.search.channels.joint import text_similarities
@@ -86,7 +86,7 @@ def calibrate_generated(
     encoder: Encoder,
     plan: GenerationPlan,
     check: SiteCheck,
-    shelf: VectorShelf,
+    shelf: EmbeddingCache,
     *,
     draw: bool = False,
     seed: int = 0,
@@ -116,7 +116,7 @@ class ArchiveCalibration:
 
     sites: SiteRates
     """How the check of a generated image's site does on the archive's own images."""
-    rules: tuple[Comparability, ...]
+    rules: tuple[NoveltyCheck, ...]
     """One for each way to ask, with its threshold and false alarms (what it judged is the threshold itself)."""
 
 
@@ -140,7 +140,7 @@ def calibrate_archive(
     rates = measure_site_rates(archive, fingerprint=fingerprint, held=held)
 
     def encode(texts: Sequence[str]) -> Vectors:
-        return encoder.encode_texts([asked_text(text) for text in texts])
+        return encoder.encode_texts([query_text(text) for text in texts])
 
     with contextlib.suppress(EncoderLoadError, EvaluationError):  # no text tower, or too few reports
         made = made.joined(calibrate_texts(archive, fingerprint, encode, where=where, held=held, reports=False))
@@ -149,7 +149,7 @@ def calibrate_archive(
         encoder,
         plan,
         SiteCheck(archive, fingerprint=fingerprint, where=where, held=held, rates=rates),
-        VectorShelf(generated_folder(work, archive, encoder), encoder.dim),
+        EmbeddingCache(generated_folder(work, archive, encoder), encoder.dim),
         draw=True,
         where=where,
         held=held,

@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 _ENDING: Final = ".safetensors"
 
 
-def shelf_key(inputs: Mapping[str, object]) -> str:
+def embedding_key(inputs: Mapping[str, object]) -> str:
     """SHA-256, in hex, of everything that decides a vector; the order of `inputs` does not matter."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
-class VectorShelf:
+class EmbeddingCache:
     """Vectors float32[d] by key (64 hex digits), one safetensors file for each batch that was put.
 
     A file appears whole or not at all, under a name that follows from its keys: a killed process leaves nothing half

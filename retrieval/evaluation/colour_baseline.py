@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.arrays import Vectors
-from retrieval.encoder.embedding_cache import VectorShelf
+from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.encoder import Progress
 
 BINS: Final = 8
@@ -34,7 +34,7 @@ def colour_histogram(pixels: npt.NDArray[np.uint8]) -> Vectors:
 
 
 def colour_histograms(
-    paths: Mapping[str, Path], keys: Sequence[str], shelf: VectorShelf, *, progress: Progress | None = None
+    paths: Mapping[str, Path], keys: Sequence[str], shelf: EmbeddingCache, *, progress: Progress | None = None
 ) -> tuple[Vectors, int]:
     """The histograms of the images `keys`, float32[m, 512], and how many of them could not be read.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval.arrays import Ints
-from retrieval.assessment.confounders import nuisance_codes
+from retrieval.assessment.confounders import confounder_codes
 from retrieval.errors import EvaluationError
 from retrieval.evaluation.labels import Label
 
@@ -46,7 +46,7 @@ class LabelledCases:
     reports: tuple[str, ...]
     """One a case; blank where there is none."""
     confounders: Mapping[str, Ints]
-    """By field, int[m], one an image (`confounders.nuisance_codes`)."""
+    """By field, int[m], one an image (`confounders.confounder_codes`)."""
     phantoms: int
     """How many of the cases are rendered phantoms, which have no patient."""
     unlabelled: int
@@ -108,7 +108,7 @@ def labelled_cases(cases: Sequence[Case]) -> LabelledCases:
         paths=tuple(image.path for _, _, image in images),
         hashes=tuple(image.sha256 for _, _, image in images),
         reports=tuple(case.report for case in known),
-        confounders=nuisance_codes(known, ids),
+        confounders=confounder_codes(known, ids),
         phantoms=sum(case.phantom for case in known),
         unlabelled=len(cases) - len(known),
         derived=sum("category" in case.derived for case in known),

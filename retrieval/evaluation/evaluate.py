@@ -24,7 +24,7 @@ from retrieval.evaluation.runs import measure_runs
 from retrieval.evaluation.tables import Tables
 from retrieval.evaluation.tasks import Gain, same_category, tasks_for
 from retrieval.generated.batch_generation import GenerationPlan
-from retrieval.language.query_text import report_family
+from retrieval.language.query_text import conclusion_key
 from retrieval.search.fusion import FusionRule, default_rules
 from retrieval.statistics.estimate import RESAMPLES
 
@@ -42,7 +42,7 @@ def evaluate_archive(
     gain: Gain = same_category,
     histogram: bool = True,
     rules: Mapping[str, FusionRule] | None = None,
-    report_key: Callable[[str], str] = report_family,
+    report_key: Callable[[str], str] = conclusion_key,
     work: Path | None = None,
     progress: ProgressFactory = no_progress,
 ) -> Evaluation:

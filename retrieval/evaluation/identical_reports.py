@@ -11,14 +11,14 @@ from retrieval.arrays import Floats, Ints
 from retrieval.evaluation.chance_baseline import expected_reciprocal_rank
 from retrieval.evaluation.dataset import LabelledCases
 from retrieval.evaluation.relevance import DEPTH, PRECISIONS
-from retrieval.language.query_text import report_family
+from retrieval.language.query_text import conclusion_key
 from retrieval.statistics.metrics import precision, recall, reciprocal_rank
 
 NO_GROUP: Final = -1
 IDENTICAL_METRICS: Final = (*(f"P@{k}" for k in PRECISIONS), "MRR", f"R@{DEPTH}")
 
 
-def report_groups(reports: Sequence[str], key: Callable[[str], str] = report_family) -> Ints:
+def report_groups(reports: Sequence[str], key: Callable[[str], str] = conclusion_key) -> Ints:
     """The group of each report, int[n] from 0: reports of one group have the same key. -1 for a blank one."""
     keys = [key(report) if report.strip() else None for report in reports]
     numbers = {name: i for i, name in enumerate(sorted({name for name in keys if name is not None}))}

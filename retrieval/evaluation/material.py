@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from retrieval.arrays import Ints, Vectors
-from retrieval.encoder.embedding_cache import VectorShelf, shelf_key
+from retrieval.encoder.embedding_cache import EmbeddingCache, embedding_key
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.errors import EvaluationError
 from retrieval.evaluation.colour_baseline import BINS, colour_histograms
@@ -21,7 +21,7 @@ from retrieval.evaluation.relevance import Relevance
 from retrieval.evaluation.tasks import tasks_for
 from retrieval.generated.batch_generation import GenerationPlan, OwnReport, generated_folder, generated_queries
 from retrieval.generated.site_check import SiteCheck, measure_site_rates
-from retrieval.language.query_text import asked_text
+from retrieval.language.query_text import query_text
 from retrieval.search.batch import mean_queries
 from retrieval.search.fusion import FusionRule
 
@@ -158,7 +158,7 @@ def _query_vectors(
     notes: list[str],
 ) -> Vectors:
     """The query vectors of the reports, float32[cases, d]: the stored ones where a search reads all of a report."""
-    shortened = [i for i in queries.tolist() if asked_text(cases.reports[i]) != cases.reports[i]]
+    shortened = [i for i in queries.tolist() if query_text(cases.reports[i]) != cases.reports[i]]
     if not shortened:
         return texts
     if encoder is None:
@@ -167,8 +167,8 @@ def _query_vectors(
             "them; the archive's encoder, set with --encoder, is needed for that."
         )
         return texts
-    cache = VectorShelf(_cache_folder(folder, "texts", encoder.fingerprint), encoder.dim)
-    wanted = {shelf_key({"text": text}): text for text in (asked_text(cases.reports[i]) for i in shortened)}
+    cache = EmbeddingCache(_cache_folder(folder, "texts", encoder.fingerprint), encoder.dim)
+    wanted = {embedding_key({"text": text}): text for text in (query_text(cases.reports[i]) for i in shortened)}
     missing = [key for key in wanted if key not in cache]
     with progress("Reading reports", unit="reports") as count:
         for start in range(0, len(missing), TEXTS_AT_ONCE):
@@ -176,7 +176,7 @@ def _query_vectors(
             keys = missing[start : start + TEXTS_AT_ONCE]
             cache.put(keys, encoder.encode_texts([wanted[key] for key in keys]))
     vectors = texts.copy()
-    vectors[shortened] = cache.take([shelf_key({"text": asked_text(cases.reports[i])}) for i in shortened])
+    vectors[shortened] = cache.take([embedding_key({"text": query_text(cases.reports[i])}) for i in shortened])
     return vectors
 
 
@@ -191,9 +191,9 @@ def _generated(
     notes: list[str],
 ) -> tuple[Vectors, str]:
     """The query vectors of images generated from the reports, float32[cases, d], and in words how they were made."""
-    cache = VectorShelf(None if work is None else generated_folder(work, archive, encoder), encoder.dim)
+    cache = EmbeddingCache(None if work is None else generated_folder(work, archive, encoder), encoder.dim)
     with progress("Generating", unit="reports") as count:
-        reports = [OwnReport(asked_text(cases.reports[i]), cases.patient_names[i]) for i in queries]
+        reports = [OwnReport(query_text(cases.reports[i]), cases.patient_names[i]) for i in queries]
         held = archive.cases()
         rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, held=held)
         check = SiteCheck(archive, fingerprint=encoder.fingerprint, held=held, rates=rates)
@@ -206,8 +206,8 @@ def _generated(
 
 
 def _colours(cases: LabelledCases, folder: Path | None, progress: ProgressFactory) -> tuple[Vectors, int]:
-    cache = VectorShelf(_cache_folder(folder, "colours", str(BINS)), BINS**3)
-    keys = [shelf_key({"image": sha256, "bins": BINS}) for sha256 in cases.hashes]
+    cache = EmbeddingCache(_cache_folder(folder, "colours", str(BINS)), BINS**3)
+    keys = [embedding_key({"image": sha256, "bins": BINS}) for sha256 in cases.hashes]
     with progress("Reading colours", unit="images") as count:
         return colour_histograms(dict(zip(keys, cases.paths, strict=True)), keys, cache, progress=count)
 

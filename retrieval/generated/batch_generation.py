@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from retrieval.arrays import Vectors
-from retrieval.encoder.embedding_cache import VectorShelf, shelf_key
+from retrieval.encoder.embedding_cache import EmbeddingCache, embedding_key
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.thumbnails import Thumbnails
 from retrieval.encoder.vectors import mean_query
@@ -101,7 +101,7 @@ class Drawings:
     A vector's key is all that decides it: the text, the weights, the sampling, the seed and the encoder.
     """
 
-    def __init__(self, plan: GenerationPlan, encoder: Encoder | Thumbnails, shelf: VectorShelf) -> None:
+    def __init__(self, plan: GenerationPlan, encoder: Encoder | Thumbnails, shelf: EmbeddingCache) -> None:
         self._plan = plan
         self._encoder = encoder
         self._shelf = shelf
@@ -143,7 +143,7 @@ class Drawings:
         later: dict[str, object] = {"chunks": prompt.encoded} if prompt.chunks else {}
         if generator.negative_prompt:
             later["negative_prompt"] = generator.negative_prompt
-        return shelf_key(
+        return embedding_key(
             {
                 **later,
                 "report": text,
@@ -162,7 +162,7 @@ def generated_queries(
     plan: GenerationPlan,
     encoder: Encoder,
     check: SiteCheck,
-    shelf: VectorShelf,
+    shelf: EmbeddingCache,
     *,
     progress: Progress | None = None,
 ) -> GeneratedQueries:
@@ -193,7 +193,7 @@ def generated_queries(
 
 
 def made_queries(
-    reports: Sequence[OwnReport], plan: GenerationPlan, encoder: Encoder, check: SiteCheck, shelf: VectorShelf
+    reports: Sequence[OwnReport], plan: GenerationPlan, encoder: Encoder, check: SiteCheck, shelf: EmbeddingCache
 ) -> tuple[list[int], Vectors]:
     """As `generated_queries`, of those reports alone whose images are all on the shelf: nothing is drawn.
 

@@ -77,7 +77,7 @@ def morphology_and_diagnosis(report: str, *, headings: bool = False) -> str:
     return text
 
 
-def asked_text(report: str) -> str:
+def query_text(report: str) -> str:
     """What the generator and the text tower read of a report that asks. Both were measured to suffer from advice,
     signatures and the like, and the text tower from losing its headings (`benchmarks.report_text`); BM25 was not, and
     reads reports whole.
@@ -85,7 +85,7 @@ def asked_text(report: str) -> str:
     return morphology_and_diagnosis(report, headings=True)
 
 
-def report_family(report: str) -> str:
+def conclusion_key(report: str) -> str:
     """A key that reports share where they conclude the same of the same site, in the same words.
 
     Case, spaces, headings, advice, comments, the side of the body, numbers (but those that grade, as in "CIN 2"), the

@@ -13,7 +13,7 @@ from retrieval.arrays import Vectors
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.nearest import NEIGHBOURS
 from retrieval.errors import EncoderLoadError, QueryError
-from retrieval.language.query_text import asked_text
+from retrieval.language.query_text import query_text
 from retrieval.search.channels.channel import Channel, Need, SearchMaterials
 from retrieval.search.channels.registry import CHANNELS
 from retrieval.search.fusion import POOL, FusionRule, default_rules
@@ -65,7 +65,7 @@ class CaseSearch:
         rules: Mapping[str, FusionRule] | None = None,
         site_hint: bool = True,
         glossary: bool = True,
-        strip: Callable[[str], str] = asked_text,
+        strip: Callable[[str], str] = query_text,
     ) -> None:
         self._archive = archive
         self._encoder = encoder
@@ -317,7 +317,7 @@ class CaseSearch:
             ranked.rankings,
             rule,
             query.k,
-            lead=ranked.primary_vector,
+            primary_vector=ranked.primary_vector,
             where=query.where,
             fingerprint=self._encoder.fingerprint,
         )

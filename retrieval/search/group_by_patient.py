@@ -1,8 +1,8 @@
 """From query vectors to ranked patients: the archive ranks images, a reader wants cases.
 
 One entry a patient: a patient with a thousand crops must not fill the page, and images of one patient are no
-independent evidence. A patient stands where its best image stands; the archive is asked for more images until
-enough patients are found or nothing is left.
+independent evidence. A patient ranks as its best image does; more images are searched until enough patients are found
+or nothing is left.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 
 
 WIDEN: Final = 4
+"""By how much more images are searched than patients are wanted."""
 DEEPEST: Final = 20_000
-"""Images looked through for patients beyond those that are shown: a few patients with very many images would
-otherwise make every search read the whole archive."""
+"""Images searched for patients beyond those that are shown: a few patients with very many images would otherwise make
+every search read the whole archive."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a channel puts a patient."""
+class PatientHit:
+    """A patient in a channel's ranking, by the best of its images or reports."""
 
     score: float
-    """In the channel's own unit: a cosine, or (reports) a fused score without one."""
+    """Cosine similarity, from -1 to 1; of reports, standard deviations above the archive's mean (`FusionRule`)."""
     case_id: int
     """The patient's case that was compared."""
     image_id: int | None
@@ -40,8 +41,8 @@ class Place:
     """Of the patient's images that were found, best first."""
 
 
-Ranking = Mapping[str, Place]
-"""By patient, best first: higher scores, then lower image ids."""
+Ranking = Mapping[str, PatientHit]
+"""By patient, best first: higher scores, then lower image (or, of reports, case) ids."""
 
 
 def rank_images(
@@ -57,22 +58,22 @@ def rank_images(
     while True:
         hits = _ordered(archive.search(query, depth, where=where, fingerprint=fingerprint)[0])
         ranking = _by_patient(hits, archive)
-        places = list(ranking.values())
-        # Beyond the last place, too: images that tie with it, or that count as further images, must be in the pool.
+        patient_hits = list(ranking.values())
+        # Beyond the last patient, too: images that tie with it, or count as further images, must be among the hits.
         enough = at_least if depth >= DEEPEST else wanted
-        if len(hits) < depth or (len(places) >= enough and hits[-1].score < places[enough - 1].score):
+        if len(hits) < depth or (len(patient_hits) >= enough and hits[-1].score < patient_hits[enough - 1].score):
             return dict(list(ranking.items())[:wanted])
         depth *= WIDEN
 
 
 def rank_reports(case_ids: Sequence[int], patients: Sequence[str], scores: npt.NDArray[np.floating]) -> Ranking:
     """The patients of the cases by their best report, float[n]; cases with a score of -inf are left out."""
-    ranking: dict[str, Place] = {}
+    ranking: dict[str, PatientHit] = {}
     for row in np.lexsort((np.asarray(case_ids), -scores)):
         if not np.isfinite(scores[row]):
             break
         if patients[row] not in ranking:
-            ranking[patients[row]] = Place(float(scores[row]), int(case_ids[row]), None)
+            ranking[patients[row]] = PatientHit(float(scores[row]), int(case_ids[row]), None)
     return ranking
 
 
@@ -80,18 +81,18 @@ def _ordered(hits: Sequence[Hit]) -> list[Hit]:
     return sorted(hits, key=lambda hit: (-hit.score, hit.image_id))
 
 
-def _by_patient(hits: Sequence[Hit], archive: Archive) -> dict[str, Place]:
+def _by_patient(hits: Sequence[Hit], archive: Archive) -> dict[str, PatientHit]:
     owners = archive.owners([hit.image_id for hit in hits])
     groups: dict[str, list[Hit]] = {}
     for hit in hits:
         if hit.image_id in owners:  # else removed since it was found
             groups.setdefault(owners[hit.image_id].patient, []).append(hit)
     return {
-        patient: Place(
-            score=of[0].score,
-            case_id=owners[of[0].image_id].case_id,
-            image_id=of[0].image_id,
-            image_scores=tuple(hit.score for hit in of),
+        patient: PatientHit(
+            score=own[0].score,
+            case_id=owners[own[0].image_id].case_id,
+            image_id=own[0].image_id,
+            image_scores=tuple(hit.score for hit in own),
         )
-        for patient, of in groups.items()
+        for patient, own in groups.items()
     }

@@ -1,4 +1,4 @@
-"""What a search returns: plain frozen records that a view draws and `export` writes."""
+"""What a search returns: plain frozen records, which the view shows and `json_export` writes."""
 
 from __future__ import annotations
 
@@ -32,38 +32,46 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class ChannelPlace:
-    """Where one channel puts a result, and what that gave it."""
+class ChannelRank:
+    """Where one channel ranks a result, and what that added to its score."""
 
     channel: str
     rank: int | None
-    """From 1, by this channel alone; None where it is not among the channel's first places."""
+    """From 1, by this channel alone; None where it is not among the first 500 patients of the channel."""
     score: float | None
-    """In the channel's own unit: the cosine similarity, or for reports a normalised score without a unit."""
+    """In the channel's own unit. `image`, `generated`, `joint`: cosine similarity, from -1 to 1. `report`: standard
+    deviations above the mean of the archive's reports (the weighted mean of BM25 and text-tower similarity).
+    """
     part: float
-    """What it added to the result's score."""
+    """What it added to the result's score, in the unit of that score; the parts sum to it."""
 
 
 @dataclass(frozen=True)
 class RankedCase:
-    """One patient among the results, shown by the case that speaks most for it."""
+    """One patient among the results, represented by the case that added most to its score."""
 
     rank: int
     """From 1."""
     score: float
-    """What the order was made by: the channel's score where there is one channel, else the fused score."""
+    """What the order was made by. It is no probability: compare it within one result, never between queries.
+
+    - One channel: that channel's score (`ChannelRank.score`).
+    - Several, joined by "score": standard deviations, the weighted mean of each channel's scores at zero mean and unit
+      variance over its first 500 patients. 0 is the mean of those; good results have some 1 to 4.
+    - Several, joined by "rrf": the sum of weight / (60 + rank), weights summing to 1: from 0 to 1 / 61.
+    """
     similarity: float | None
-    """Cosine similarity of the image to the query in the leading channel, in [-1, 1]; None where no image was asked
-    by: a search by reports alone."""
+    """Cosine similarity of the image to the query in the primary channel, from -1 to 1; None where only reports were
+    compared."""
     case: Case
     image: Image
     """The case's image that is nearest to the query."""
     other_images: int
     """Further images of this patient that are at least as similar as the last result's image."""
-    places: tuple[ChannelPlace, ...]
+    channel_ranks: tuple[ChannelRank, ...]
     """One a channel."""
-    alone: str
-    """The one channel that has this case among its own first k, where several were asked; empty otherwise."""
+    only_channel: str
+    """The one channel that has this case among its own first k, where several answered; empty otherwise."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +95,13 @@ class Overlap:
 
     channels: tuple[str, str]
     shared: int
-    """Patients that stand in both channels' first places."""
+    """Patients that are among the first of both channels."""
     of: int
-    """How many places those are."""
+    """How many first patients those are."""
 
     @property
     def disagree(self) -> bool:
-        """Whether they share less than a fifth: what the results show then depends on whom one believes."""
+        """Whether they share less than a fifth: the results then depend on the weights."""
         return self.shared * 5 < self.of
 
 
@@ -104,13 +112,13 @@ class SearchResult:
     query: Query
     cases: tuple[RankedCase, ...]
     channels: tuple[ChannelAnswer, ...]
-    """Those that answered; the first leads: it picks the image shown of a case."""
+    """Those that answered, the primary one first: it picks the image shown of a case."""
     overlaps: tuple[Overlap, ...]
     """One for each pair of channels."""
     rule: FusionRule
     """How the channels were joined."""
     generated: GeneratedQuery | None
-    """The synthetic images that the text became, with those that were dropped; None where none were asked for."""
+    """The synthetic images that the text became, with those that were dropped; None where no channel used any."""
     timing: Timing
     encoder: str
     fingerprint: str
@@ -127,7 +135,7 @@ class SearchResult:
 
     @property
     def generation(self) -> Generation | None:
-        """The synthetic images that asked."""
+        """The synthetic images that were searched by."""
         return None if self.generated is None else self.generated.generation
 
     @property

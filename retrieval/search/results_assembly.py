@@ -13,8 +13,8 @@ from retrieval.arrays import Vectors
 from retrieval.encoder.nearest import NEIGHBOURS
 from retrieval.encoder.vectors import mean_query
 from retrieval.search.fusion import Fused, FusionRule, fuse
-from retrieval.search.group_by_patient import Place, Ranking, rank_images
-from retrieval.search.results import ChannelAnswer, ChannelPlace, Overlap, RankedCase
+from retrieval.search.group_by_patient import PatientHit, Ranking, rank_images
+from retrieval.search.results import ChannelAnswer, ChannelRank, Overlap, RankedCase
 
 if TYPE_CHECKING:
     from index_store import Archive, Case, CaseFilter
@@ -26,14 +26,18 @@ def fused_cases(
     rule: FusionRule,
     k: int,
     *,
-    lead: Vectors | None,
+    primary_vector: Vectors | None,
     where: CaseFilter | None,
     fingerprint: str,
 ) -> tuple[RankedCase, ...]:
     """The first k patients of the channels together.
 
-    `lead` is the leading channel's query, float32[1, d]: it picks a case's image. Equal scores go by the leading
-    channels' own order, then by the lower case id.
+    Equal scores are ordered as the first channel orders them, patients that it lacks as the second does, and so on.
+
+    Args:
+        rankings: by channel, the primary one first: it picks the image shown of a case.
+        primary_vector: float32[1, d], what the first channel that compares images queries by; None: none does.
+        where: the query's filter, which a shown image passes.
     """
     patients = list(dict.fromkeys(patient for ranking in rankings.values() for patient in ranking))
     if not patients:
@@ -44,27 +48,29 @@ def fused_cases(
         fused = None
     else:
         fused = fuse(rule, {name: _scores(ranking, patients)[None] for name, ranking in rankings.items()})
-        chosen = _best(patients, fused, rankings, k)
-    places = {patient: _places(patient, patients, rankings, fused) for patient, _ in chosen}
-    speaking = {patient: _speaking(places[patient], rankings, patient) for patient, _ in chosen}
-    cases = archive.cases_by_id([place.case_id for place in speaking.values()])
-    chosen = [(patient, score) for patient, score in chosen if speaking[patient].case_id in cases]  # else just removed
-    leading = next(iter(rankings.values()))
-    shown = {
-        patient: _shown(archive, cases[speaking[patient].case_id], leading.get(patient), lead, where, fingerprint)
+        chosen = _best(patients, fused, k)
+    ranks = {patient: _channel_ranks(patient, patients, rankings, fused) for patient, _ in chosen}
+    hits = {patient: _representative(ranks[patient], rankings, patient) for patient, _ in chosen}
+    cases = archive.cases_by_id([hit.case_id for hit in hits.values()])
+    chosen = [(patient, score) for patient, score in chosen if hits[patient].case_id in cases]  # else just removed
+    primary = next(iter(rankings.values()))
+    images = {
+        patient: _shown_image(
+            archive, cases[hits[patient].case_id], primary.get(patient), primary_vector, where, fingerprint
+        )
         for patient, _ in chosen
     }
-    floor = min((similarity for _, similarity in shown.values() if similarity is not None), default=np.inf)
+    floor = min((similarity for _, similarity in images.values() if similarity is not None), default=np.inf)
     return tuple(
         RankedCase(
             rank=rank,
             score=score,
-            similarity=shown[patient][1],
-            case=(case := cases[speaking[patient].case_id]),
-            image=next(image for image in case.images if image.id == shown[patient][0]),
-            other_images=_others(leading.get(patient), floor),
-            places=places[patient],
-            alone=_alone(places[patient], k),
+            similarity=images[patient][1],
+            case=(case := cases[hits[patient].case_id]),
+            image=next(image for image in case.images if image.id == images[patient][0]),
+            other_images=_other_images(primary.get(patient), floor),
+            channel_ranks=ranks[patient],
+            only_channel=_only_channel(ranks[patient], k),
         )
         for rank, (patient, score) in enumerate(chosen, start=1)
     )
@@ -76,7 +82,9 @@ def nearest_cases(
     """The k patients whose images are nearest to the mean of the vectors float32[n, d]: one channel, exactly."""
     query = mean_query(vectors)
     ranking = rank_images(archive, query, k, pool=k, where=where, fingerprint=fingerprint)
-    return fused_cases(archive, {"image": ranking}, FusionRule(), k, lead=query, where=where, fingerprint=fingerprint)
+    return fused_cases(
+        archive, {"image": ranking}, FusionRule(), k, primary_vector=query, where=where, fingerprint=fingerprint
+    )
 
 
 def channel_answers(
@@ -91,7 +99,7 @@ def channel_answers(
             name,
             shares[name],
             tuple(list(ranking)[:k]),
-            tuple(place.score for place in list(ranking.values())[: max(k, NEIGHBOURS)]),
+            tuple(hit.score for hit in list(ranking.values())[: max(k, NEIGHBOURS)]),
             query_types[name],
         )
         for name, ranking in rankings.items()
@@ -99,7 +107,7 @@ def channel_answers(
 
 
 def overlaps(answers: Sequence[ChannelAnswer]) -> tuple[Overlap, ...]:
-    """How many of their first places each two channels share."""
+    """How many of their first patients each two channels share."""
     return tuple(
         Overlap((a.channel, b.channel), len({*a.patients} & {*b.patients}), min(len(a.patients), len(b.patients)))
         for a, b in combinations(answers, 2)
@@ -110,58 +118,58 @@ def _scores(ranking: Ranking, patients: Sequence[str]) -> npt.NDArray[np.float64
     return np.array([ranking[patient].score if patient in ranking else -np.inf for patient in patients])
 
 
-def _best(patients: Sequence[str], fused: Fused, rankings: Mapping[str, Ranking], k: int) -> list[tuple[str, float]]:
+def _best(patients: Sequence[str], fused: Fused, k: int) -> list[tuple[str, float]]:
     scores = fused.scores[0]
-    # The patients stand in the order of the first channel, then of the second …: a stable sort keeps that in ties.
+    # The patients are in the order of the first channel, then of the second …: a stable sort keeps that in ties.
     order = np.argsort(-scores, kind="stable")
     return [(patients[i], float(scores[i])) for i in order[:k] if np.isfinite(scores[i])]
 
 
-def _places(
+def _channel_ranks(
     patient: str, patients: Sequence[str], rankings: Mapping[str, Ranking], fused: Fused | None
-) -> tuple[ChannelPlace, ...]:
+) -> tuple[ChannelRank, ...]:
     column = patients.index(patient)
-    places = []
+    ranks = []
     for name, ranking in rankings.items():
-        place = ranking.get(patient)
+        hit = ranking.get(patient)
         if fused is None:
-            rank, part = column + 1, 0.0 if place is None else place.score
+            rank, part = column + 1, 0.0 if hit is None else hit.score
         else:
             rank, part = fused.ranks[name][0, column], float(fused.parts[name][0, column])
-        found = place is not None and np.isfinite(rank)
-        places.append(ChannelPlace(name, int(rank) if found else None, place.score if place else None, part))
-    return tuple(places)
+        counts = hit is not None and np.isfinite(rank)
+        ranks.append(ChannelRank(name, int(rank) if counts else None, hit.score if hit else None, part))
+    return tuple(ranks)
 
 
-def _speaking(places: Sequence[ChannelPlace], rankings: Mapping[str, Ranking], patient: str) -> Place:
-    """The place in the channel that adds most: the case that this channel compared is the one to show."""
-    found = [place for place in places if patient in rankings[place.channel]]
-    return rankings[max(found, key=lambda place: place.part).channel][patient]
+def _representative(ranks: Sequence[ChannelRank], rankings: Mapping[str, Ranking], patient: str) -> PatientHit:
+    """The patient's hit in the channel that adds most to its score: the case that this channel compared is shown."""
+    having = [rank for rank in ranks if patient in rankings[rank.channel]]
+    return rankings[max(having, key=lambda rank: rank.part).channel][patient]
 
 
-def _shown(
+def _shown_image(
     archive: Archive,
     case: Case,
-    leading: Place | None,
-    lead: Vectors | None,
+    primary_hit: PatientHit | None,
+    primary_vector: Vectors | None,
     where: CaseFilter | None,
     fingerprint: str,
 ) -> tuple[int, float | None]:
-    """The case's permitted image that is nearest to the leading query, and its similarity."""
-    if leading is not None and leading.image_id is not None and leading.case_id == case.id:
-        return leading.image_id, leading.score
+    """The case's permitted image that is nearest to the primary channel's query, and its similarity."""
+    if primary_hit is not None and primary_hit.image_id is not None and primary_hit.case_id == case.id:
+        return primary_hit.image_id, primary_hit.score
     images = [image for image in case.images if where is None or where.allows_image(image)] or list(case.images)
-    if lead is None:
+    if primary_vector is None:
         return images[0].id, None
-    similarities = archive.vectors_of([image.id for image in images], fingerprint) @ lead[0]
+    similarities = archive.vectors_of([image.id for image in images], fingerprint) @ primary_vector[0]
     best = min(range(len(images)), key=lambda i: (-similarities[i], images[i].id))
     return images[best].id, float(similarities[best])
 
 
-def _others(place: Place | None, floor: float) -> int:
-    return 0 if place is None else sum(score >= floor for score in place.image_scores[1:])
+def _other_images(hit: PatientHit | None, floor: float) -> int:
+    return 0 if hit is None else sum(score >= floor for score in hit.image_scores[1:])
 
 
-def _alone(places: Sequence[ChannelPlace], k: int) -> str:
-    supporting = [place.channel for place in places if place.rank is not None and place.rank <= k]
-    return supporting[0] if len(places) > 1 and len(supporting) == 1 else ""
+def _only_channel(ranks: Sequence[ChannelRank], k: int) -> str:
+    supporting = [rank.channel for rank in ranks if rank.rank is not None and rank.rank <= k]
+    return supporting[0] if len(ranks) > 1 and len(supporting) == 1 else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from generation.prompts.glossary import glossary
 from retrieval.language.bm25 import append_meanings
 from retrieval.language.label_extraction import read_report
-from retrieval.language.query_text import asked_text
+from retrieval.language.query_text import query_text
 from retrieval.search.query import Query
 from retrieval.search.relevance_feedback import RelevanceFeedback
 from retrieval.search.understood_query import QueryAttributes, UnderstoodQuery, UnderstoodText
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def understand_text(
-    text: str, *, use_glossary: bool = True, strip: Callable[[str], str] = asked_text
+    text: str, *, use_glossary: bool = True, strip: Callable[[str], str] = query_text
 ) -> UnderstoodText | None:
     """Read a query's text for each of its readers; None where it is blank.
 

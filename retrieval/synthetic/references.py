@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.arrays import Vectors
-from retrieval.encoder.embedding_cache import VectorShelf, shelf_key
+from retrieval.encoder.embedding_cache import EmbeddingCache, embedding_key
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.thumbnails import Thumbnails
 from retrieval.errors import EvaluationError
@@ -166,9 +166,9 @@ def describe_images(
         work: folder that caches both by content; None: nothing is kept.
         progress: counts files that were read.
     """
-    cache = VectorShelf(None if work is None else work / "images" / encoder.fingerprint[:16], encoder.dim)
+    cache = EmbeddingCache(None if work is None else work / "images" / encoder.fingerprint[:16], encoder.dim)
     hashes = _hash_cache(work)
-    keys = [shelf_key({"image": sha256, "encoder": encoder.fingerprint}) for _, _, sha256 in named]
+    keys = [embedding_key({"image": sha256, "encoder": encoder.fingerprint}) for _, _, sha256 in named]
     hash_keys = [_hash_key(sha256) for _, _, sha256 in named]
 
     def keep(places: list[int], images: list[PIL.Image.Image]) -> None:
@@ -216,12 +216,12 @@ def read_images(
                 progress(start + len(batch), len(files))
 
 
-def _hash_cache(work: Path | None) -> VectorShelf:
-    return VectorShelf(None if work is None else work / "images" / _HASH.replace(" ", "-"), HASH_BITS)
+def _hash_cache(work: Path | None) -> EmbeddingCache:
+    return EmbeddingCache(None if work is None else work / "images" / _HASH.replace(" ", "-"), HASH_BITS)
 
 
 def _hash_key(sha256: str) -> str:
-    return shelf_key({"image": sha256, "hash": _HASH})
+    return embedding_key({"image": sha256, "hash": _HASH})
 
 
 def _as_floats(images: Sequence[PIL.Image.Image]) -> Vectors:

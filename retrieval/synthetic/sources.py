@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from generation import text_sha256
-from retrieval.encoder.embedding_cache import VectorShelf
+from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.thumbnails import Thumbnails
 from retrieval.errors import EvaluationError, SyntheticSetError
@@ -109,7 +109,7 @@ class GeneratedImages:
         self, plan: GenerationPlan, encoder: Encoder | Thumbnails, *, per_class: int, work: Path | None = None
     ) -> None:
         folder = None if work is None else work / "augment" / encoder.fingerprint[:16]
-        self._drawings = Drawings(plan, encoder, VectorShelf(folder, encoder.dim))
+        self._drawings = Drawings(plan, encoder, EmbeddingCache(folder, encoder.dim))
         self._nothing = np.empty((0, encoder.dim), dtype=np.float32)
         self._plan = plan
         self._per_class = per_class

@@ -12,17 +12,17 @@ from ui.text.layout import clean, page, wrapped
 
 if TYPE_CHECKING:
     from retrieval import (
-        ChannelPlace,
-        Neighbourhood,
-        NuisanceAudit,
-        NuisanceShare,
+        ChannelRank,
+        ConfounderAudit,
+        ConfounderCount,
         RankedCase,
+        ResultDiagnostics,
         SearchResult,
         SystemAgreement,
     )
 
 
-def search_text(result: SearchResult, diagnostics: Neighbourhood | None = None, rows: str = "") -> str:
+def search_text(result: SearchResult, diagnostics: ResultDiagnostics | None = None, rows: str = "") -> str:
     """A result: query, cases (best first) and diagnostics. `rows`: the nearest cases of each category, as text."""
     parts = [_query_line(result)]
     if result.generated is not None:
@@ -43,7 +43,7 @@ def search_text(result: SearchResult, diagnostics: Neighbourhood | None = None, 
     return page(parts)
 
 
-def diagnostics_text(diagnostics: Neighbourhood) -> str:
+def diagnostics_text(diagnostics: ResultDiagnostics) -> str:
     """Label agreement, the novelty check and possible confounders, a paragraph each."""
     found = diagnostics.agreement
     lines = [f"{system.words}{_spread(system)}" for system in found.systems]
@@ -57,7 +57,7 @@ def diagnostics_text(diagnostics: Neighbourhood) -> str:
     return "\n".join(wrapped(line) for line in lines)
 
 
-def _confounders(audit: NuisanceAudit) -> list[str]:
+def _confounders(audit: ConfounderAudit) -> list[str]:
     """What the hits share that should not matter: all in a line, then a sentence for each beyond chance."""
     if not audit.shares:
         return []
@@ -70,7 +70,7 @@ def _confounders(audit: NuisanceAudit) -> list[str]:
     return [f"{whose}, where it should not matter: {shares}.", *exceeding]
 
 
-def exceeds_chance(share: NuisanceShare) -> bool:
+def exceeds_chance(share: ConfounderCount) -> bool:
     """Whether chance, among cases of the same sites, brings as many in fewer than one search of a hundred."""
     return share.tail_at_sites < 0.01
 
@@ -89,7 +89,7 @@ def channel_name(channel: str) -> str:
     return channel_label(channel)
 
 
-def rank_text(place: ChannelPlace) -> str:
+def rank_text(place: ChannelRank) -> str:
     """Where a channel puts a case: "reports #3", or "reports –" where it is beyond the channel's first places."""
     return f"{channel_name(place.channel)} {'–' if place.rank is None else f'#{place.rank}'}"
 
@@ -134,8 +134,8 @@ def _ranked(ranked: RankedCase) -> str:
     if ranked.other_images:
         head += f"  (+{ranked.other_images} more images of this patient)"
     line = case_summary(case, stain=image.stain, preparation=image.preparation)
-    if len(ranked.places) > 1:
-        line += f"\n    {' · '.join(rank_text(place) for place in ranked.places)}"
-        if ranked.alone:
-            line += f"  (only {channel_name(ranked.alone)})"
+    if len(ranked.channel_ranks) > 1:
+        line += f"\n    {' · '.join(rank_text(place) for place in ranked.channel_ranks)}"
+        if ranked.only_channel:
+            line += f"  (only {channel_name(ranked.only_channel)})"
     return f"{head}\n    {line}\n{wrapped(case.report, indent='    ')}"

@@ -13,12 +13,12 @@ from ui.text.search import channel_name, exceeds_chance
 from ui.view.escape import escape
 
 if TYPE_CHECKING:
-    from retrieval import Neighbourhood, SystemAgreement
+    from retrieval import ResultDiagnostics, SystemAgreement
 
 NOT_A_DIAGNOSIS: Final = "This describes the retrieved cases. It is no finding about the query."
 
 
-def show_summary(found: Neighbourhood) -> None:
+def show_summary(found: ResultDiagnostics) -> None:
     """Show what must not be missed: that nothing comparable was found, and in one line how far the cases agree."""
     for judged in found.comparability:
         if not judged.comparable:
@@ -27,7 +27,7 @@ def show_summary(found: Neighbourhood) -> None:
         st.caption(escape(leading.words))
 
 
-def show_diagnostics(found: Neighbourhood) -> None:
+def show_diagnostics(found: ResultDiagnostics) -> None:
     """Show all diagnostics."""
     st.caption(NOT_A_DIAGNOSIS)
     _show_agreement(found)
@@ -41,7 +41,7 @@ def show_diagnostics(found: Neighbourhood) -> None:
     _show_confounders(found)
 
 
-def _show_agreement(found: Neighbourhood) -> None:
+def _show_agreement(found: ResultDiagnostics) -> None:
     agreement = found.agreement
     st.subheader("Agreement among the retrieved cases", anchor=False)
     if not agreement.systems:
@@ -93,7 +93,7 @@ def _show_system(system: SystemAgreement) -> None:
     st.caption(escape(" ".join(words)))
 
 
-def _show_confounders(found: Neighbourhood) -> None:
+def _show_confounders(found: ResultDiagnostics) -> None:
     audit = found.nuisance
     st.subheader("Possible confounders: what the hits share that should not matter", anchor=False)
     if not audit.shares:

@@ -105,11 +105,13 @@ def _show_card(ranked: RankedCase, query: Query) -> None:
     st.markdown(f"**#{rank}**{similar}")
     show_image(case, ranked.image, at_most=CARD, alt=f"Case #{rank}: {details}")
     st.markdown(f"**{escape(details)}**")
-    if len(ranked.places) > 1:
-        st.caption(" · ".join(escape(rank_text(place)) for place in ranked.places))
-    if ranked.alone:
+    if len(ranked.channel_ranks) > 1:
+        st.caption(" · ".join(escape(rank_text(place)) for place in ranked.channel_ranks))
+    if ranked.only_channel:
         st.badge(
-            f"only {channel_name(ranked.alone)}", color="orange", help="No other channel ranks it among its first."
+            f"only {channel_name(ranked.only_channel)}",
+            color="orange",
+            help="No other channel ranks it among its first.",
         )
     st.caption(escape(case.key))
     st.text(_shortened(case.report))

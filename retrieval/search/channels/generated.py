@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from retrieval.arrays import Vectors
-from retrieval.encoder.embedding_cache import VectorShelf
+from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.vectors import mean_query
 from retrieval.errors import EvaluationError
 from retrieval.generated.batch_generation import (
@@ -20,7 +20,7 @@ from retrieval.generated.batch_generation import (
     made_queries,
 )
 from retrieval.generated.site_check import SiteCheck, measure_site_rates
-from retrieval.language.query_text import asked_text
+from retrieval.language.query_text import query_text
 from retrieval.search.channels.channel import CalibrationMaterials, Channel, Need, SearchMaterials
 from retrieval.search.channels.own_cases import SAMPLE, OwnCases, read_own_cases
 from retrieval.search.understood_query import UnderstoodQuery
@@ -64,7 +64,7 @@ class GeneratedChannel(Channel):
             encoder,
             GenerationPlan(generator, images=materials.n_images, preset=materials.preset),
             SiteCheck(archive, fingerprint=encoder.fingerprint, where=where, held=cases, rates=rates),
-            VectorShelf(folder if folder.is_dir() else None, encoder.dim),
+            EmbeddingCache(folder if folder.is_dir() else None, encoder.dim),
             filtered=where is not None,
         )
 
@@ -74,7 +74,7 @@ def generated_similarities(
     encoder: Encoder,
     plan: GenerationPlan,
     check: SiteCheck,
-    cache: VectorShelf,
+    cache: EmbeddingCache,
     *,
     generate: bool = False,
     seed: int = 0,
@@ -110,7 +110,7 @@ def generated_similarities(
             f"{FEWEST} are needed."
         )
     rows = list(first.values())[: (plan.reports or GENERATED_SAMPLE) if generate else SAMPLE]
-    reports = [OwnReport(asked_text(own.cases[row].report), own.cases[row].patient) for row in rows]
+    reports = [OwnReport(query_text(own.cases[row].report), own.cases[row].patient) for row in rows]
     if generate:
         vectors = generated_queries(reports, plan, encoder, check, cache, progress=progress).vectors
     else:

@@ -13,11 +13,11 @@ from scipy.stats import hypergeom
 
 from index_store import Archive, Case, CaseFilter
 from retrieval.assessment.confounders import (
-    NuisanceAudit,
-    NuisancePool,
-    NuisanceShare,
+    ConfounderAudit,
+    ConfounderCount,
+    ConfounderPool,
     chance_tail,
-    nuisance_codes,
+    confounder_codes,
     query_codes,
     shared_with_query,
 )
@@ -59,14 +59,14 @@ def found(archive: Archive, query: Case, k: int = 10, where: CaseFilter | None =
     return nearest_cases(archive, vectors, k, where=within, fingerprint=FINGERPRINT)
 
 
-def share(audit: NuisanceAudit, field: str) -> NuisanceShare:
+def share(audit: ConfounderAudit, field: str) -> ConfounderCount:
     return next(share for share in audit.shares if share.field == field)
 
 
 def test_hits_that_lie_by_stain_are_seen_to(archive: Archive) -> None:
     query = archive.case("case 2")
     hits = found(archive, query)
-    audit = NuisancePool.of(archive).audit(hits, query=query)
+    audit = ConfounderPool.of(archive).audit(hits, query=query)
     stain = share(audit, "stain")
     assert (stain.value, stain.hits, stain.of) == ("Pap", 10, 10)
     # Of the 29 others, 11 have Pap alone and 6 one image of each stain.
@@ -82,7 +82,7 @@ def test_hits_that_lie_by_stain_are_seen_to(archive: Archive) -> None:
 
 def test_a_slide_is_one_of_its_source(archive: Archive) -> None:
     query = archive.case("case 2")
-    slide = share(NuisancePool.of(archive).audit(found(archive, query), query=query), "slide")
+    slide = share(ConfounderPool.of(archive).audit(found(archive, query), query=query), "slide")
     # "1" is the slide of patients 2, 12 and 22 in the north; those of the south are others.
     assert slide.value == "1"
     assert slide.expected == pytest.approx(10 * 2 / 29)
@@ -90,7 +90,7 @@ def test_a_slide_is_one_of_its_source(archive: Archive) -> None:
 
 def test_the_filter_says_who_competes(archive: Archive) -> None:
     query = archive.case("case 2")
-    pool = NuisancePool.of(archive)
+    pool = ConfounderPool.of(archive)
     for where in (
         CaseFilter(sites=("cervix",)),
         CaseFilter(stains=("Pap",)),
@@ -109,7 +109,7 @@ def test_the_filter_says_who_competes(archive: Archive) -> None:
 
 def test_an_unknown_query_is_audited_by_what_the_hits_have_in_common(archive: Archive) -> None:
     hits = found(archive, archive.case("case 2"))
-    audit = NuisancePool.of(archive).audit(hits)
+    audit = ConfounderPool.of(archive).audit(hits)
     stain = share(audit, "stain")
     assert not audit.of_query
     assert (stain.value, stain.hits, audit.patients) == ("Pap", 10, PATIENTS)
@@ -119,22 +119,22 @@ def test_an_unknown_query_is_audited_by_what_the_hits_have_in_common(archive: Ar
 
 def test_the_own_patient_is_a_share_where_it_competes(archive: Archive) -> None:
     query = archive.case("case 2")
-    pool = NuisancePool.of(archive)
+    pool = ConfounderPool.of(archive)
     alone = pool.audit(found(archive, query), query=query, include_own_patient=True)
     assert "patient" not in [share.field for share in alone.shares]  # it has no second case that could be found
     first, second, other = (made_case(i, patient=f"patient {i // 2}", site="cervix", category="") for i in range(3))
     hits = [RankedCase(i, 0.5, 0.5, case, case.images[0], 0, (), "") for i, case in enumerate((second, other))]
-    audit = NuisancePool([first, second, other]).audit(hits[:1], query=first, include_own_patient=True)
-    assert audit.shares == (NuisanceShare("patient", "patient 0", 1, 1, 0.5, 0.5, 0.5, 0.5),)
+    audit = ConfounderPool([first, second, other]).audit(hits[:1], query=first, include_own_patient=True)
+    assert audit.shares == (ConfounderCount("patient", "patient 0", 1, 1, 0.5, 0.5, 0.5, 0.5),)
     assert audit.not_given == ("slide", "stain", "preparation", "source")
 
 
 def test_a_pool_or_filter_that_is_not_that_of_the_results_is_refused(archive: Archive) -> None:
     hits = found(archive, archive.case("case 2"))
     with pytest.raises(ValueError, match="read the pool again"):
-        NuisancePool(archive.cases(limit=3)).audit(hits)
+        ConfounderPool(archive.cases(limit=3)).audit(hits)
     with pytest.raises(ValueError, match="give the filter that these hits were found with"):
-        NuisancePool.of(archive).audit(hits, where=CaseFilter(sites=("urine",)))
+        ConfounderPool.of(archive).audit(hits, where=CaseFilter(sites=("urine",)))
 
 
 def test_many_queries_at_once_agree_with_one_at_a_time(archive: Archive) -> None:
@@ -143,10 +143,10 @@ def test_many_queries_at_once_agree_with_one_at_a_time(archive: Archive) -> None
     number = {case.key: i for i, case in enumerate(cases)}
     case_of = np.array([number[archive.image(int(i)).case_key] for i in ids])
     vectors = archive.vectors_of(ids.tolist(), FINGERPRINT)
-    codes = nuisance_codes(cases, ids)
+    codes = confounder_codes(cases, ids)
     queries = np.stack([unit(vectors[case_of == i].mean(axis=0)) for i in range(len(cases))])
     leads = leads_of(queries, np.arange(PATIENTS), vectors, case_of)[:, :10]
-    pool = NuisancePool.of(archive)
+    pool = ConfounderPool.of(archive)
     sites = np.array([cases[i].site == "thyroid" for i in case_of]).astype(np.int64)
     for field, values in codes.items():
         wanted = query_codes(values, case_of, len(cases))
@@ -165,7 +165,7 @@ def test_what_goes_with_the_site_is_no_surprise_within_it(archive: Archive) -> N
     """Cases of the cervix come from the north alone: hits of the cervix share the source whatever else they are."""
     query = archive.case("case 2")
     hits = [hit for hit in found(archive, query, k=PATIENTS) if hit.case.site == "cervix"][:5]
-    source = share(NuisancePool.of(archive).audit(hits, query=query), "source")
+    source = share(ConfounderPool.of(archive).audit(hits, query=query), "source")
     assert (source.value, source.hits, source.expected_at_sites, source.tail_at_sites) == ("north", 5, 5, 1)
     assert source.expected == pytest.approx(5 * 14 / 29)
     assert source.tail == pytest.approx(hypergeom.sf(4, 29, 14, 5))

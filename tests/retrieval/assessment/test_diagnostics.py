@@ -11,7 +11,7 @@ import pytest
 from generation.phantom import phantom_cases, write_phantoms
 from index_store import Archive, CaseFilter
 from retrieval import CaseSearch, Encoder, add_manifest
-from retrieval.assessment.diagnostics import Neighbourhoods
+from retrieval.assessment.diagnostics import Diagnostics
 from retrieval.search.query import Query
 from retrieval.search.understood_query import QueryAttributes
 
@@ -35,7 +35,7 @@ def search(archive: Archive, encoder: Encoder) -> CaseSearch:
 def test_a_case_tells_its_own_particulars(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
     case = next(case for case in archive.cases() if case.site == "thyroid")
     result = search.by_case(case.key, k=10)
-    found = Neighbourhoods(archive, encoder).of(result)
+    found = Diagnostics(archive, encoder).of(result)
     assert found.told == QueryAttributes("thyroid", case.system, case.category, "case")
     assert found.agreement.asked == case.system
     assert found.agreement.patients == 10
@@ -46,7 +46,7 @@ def test_a_case_tells_its_own_particulars(search: CaseSearch, archive: Archive, 
 
 
 def test_a_report_tells_what_it_says(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
-    found = Neighbourhoods(archive, encoder).of(search.run(Query(text=THYROID)))
+    found = Diagnostics(archive, encoder).of(search.run(Query(text=THYROID)))
     assert found.told == QueryAttributes("thyroid", "Bethesda thyroid 2023", "Benign", "report")
     assert [judged.kind for judged in found.comparability] == ["joint"]
     assert not found.nuisance.of_query
@@ -55,7 +55,7 @@ def test_a_report_tells_what_it_says(search: CaseSearch, archive: Archive, encod
 def test_an_image_tells_nothing(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
     image = archive.cases()[0].images[0].path
     result = search.by_image(image, k=5)
-    neighbourhoods = Neighbourhoods(archive, encoder)
+    neighbourhoods = Diagnostics(archive, encoder)
     found = neighbourhoods.of(result)
     assert found.told == QueryAttributes()
     assert found.agreement.asked == ""
@@ -73,7 +73,7 @@ def test_rows_by_category_keep_the_filter_and_leave_the_own_patient_out(
     case = next(case for case in archive.cases() if case.site == "thyroid")
     where = CaseFilter(sites=("thyroid",), categories=("Malignant",))
     result = search.run(Query(case=case.key, where=where))
-    rows = Neighbourhoods(archive, encoder).gallery(result, m=3)
+    rows = Diagnostics(archive, encoder).gallery(result, m=3)
     assert rows is not None
     shown = [entry.case for row in rows.rows for entry in row.cases]
     assert {one.site for one in shown} == {"thyroid"}
@@ -83,7 +83,7 @@ def test_rows_by_category_keep_the_filter_and_leave_the_own_patient_out(
 
 def test_a_search_by_reports_alone_has_no_rows(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
     result = search.run(Query(text=THYROID, channels=("report",)))
-    neighbourhoods = Neighbourhoods(archive, encoder)
+    neighbourhoods = Diagnostics(archive, encoder)
     assert neighbourhoods.gallery(result) is None
     assert neighbourhoods.of(result).comparability == ()
     assert neighbourhoods.of(result).comparable is None
@@ -93,7 +93,7 @@ def test_a_filtered_search_is_judged_by_the_cases_that_it_may_find(
     search: CaseSearch, archive: Archive, encoder: Encoder
 ) -> None:
     where = CaseFilter(sites=("thyroid", "cervix"))
-    neighbourhoods = Neighbourhoods(archive, encoder)
+    neighbourhoods = Diagnostics(archive, encoder)
     among = sum(case.site in where.sites for case in archive.cases())
     assert 2 < among < CASES
     for asked in (Query(text=THYROID, where=where), Query(case=archive.cases()[0].key, where=where)):
@@ -113,7 +113,7 @@ def test_it_follows_the_archive(encoder: Encoder, tmp_path: Path) -> None:
     manifest = write_phantoms(tmp_path / "phantoms", phantoms, size=64)
     with Archive.create(tmp_path / "archive") as archive:
         add_manifest(archive, manifest, encoder)
-        search, neighbourhoods = CaseSearch(archive, encoder), Neighbourhoods(archive, encoder)
+        search, neighbourhoods = CaseSearch(archive, encoder), Diagnostics(archive, encoder)
         asked = Query(case=phantoms[0].key, k=6)
         assert neighbourhoods.of(search.run(asked)).nuisance.patients == 5
         archive.remove(phantoms[1].key)

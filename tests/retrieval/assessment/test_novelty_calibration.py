@@ -11,9 +11,9 @@ import pytest
 from generation.phantom import phantom_cases, write_phantoms
 from index_store import Archive, CaseFilter
 from retrieval import CaseSearch, Encoder, EvaluationError, GenerationPlan, Query, add_manifest
-from retrieval.assessment.diagnostics import Neighbourhoods
+from retrieval.assessment.diagnostics import Diagnostics
 from retrieval.assessment.novelty_calibration import calibrate_archive
-from retrieval.language.query_text import asked_text
+from retrieval.language.query_text import query_text
 from retrieval.search.channels.generated import FEWEST
 from tests.retrieval.watched_generator import WatchedGenerator
 
@@ -36,7 +36,7 @@ def test_generated_images_are_judged_once_the_archives_own_reports_were_drawn(
     archive: Archive, encoder: Encoder, sdxl_base: Path, tmp_path: Path
 ) -> None:
     work, generator = tmp_path / "work", watched(sdxl_base)
-    neighbourhoods = Neighbourhoods(archive, encoder, generator, work=work)
+    neighbourhoods = Diagnostics(archive, encoder, generator, work=work)
     search = CaseSearch(archive, encoder, generator)
     asked = search.run(Query(text=TEXT, seeds=(5,), channels=("generated", "report")))
     before = neighbourhoods.of(asked)
@@ -53,7 +53,7 @@ def test_generated_images_are_judged_once_the_archives_own_reports_were_drawn(
     assert list(rules) == ["case", "image", "joint", "generated"]
     assert (rules["generated"].n, rules["image"].n) == (FEWEST, CASES)
     assert rules["generated"].false_alarm_rate <= 0.05
-    assert {text for text, _ in drawing.generated} <= {asked_text(case.report) for case in archive.cases()}
+    assert {text for text, _ in drawing.generated} <= {query_text(case.report) for case in archive.cases()}
 
     (judged,) = neighbourhoods.of(asked).comparability
     assert (judged.kind, judged.channel, judged.n) == ("generated", "generated", FEWEST)
@@ -72,7 +72,7 @@ def test_generated_images_are_judged_once_the_archives_own_reports_were_drawn(
     plan = GenerationPlan(again, reports=FEWEST, images=1)
     assert calibrate_archive(archive, encoder, plan, work=work) == made
     assert again.generated == []
-    gone = next(case for case in archive.cases() if asked_text(case.report) == drawing.generated[3][0])
+    gone = next(case for case in archive.cases() if query_text(case.report) == drawing.generated[3][0])
     archive.remove(gone.key)
     calibrate_archive(archive, encoder, dataclasses.replace(plan, generator=changed), work=work)
     assert len(changed.generated) == 1, "one in the place of the one that is gone"

@@ -130,7 +130,7 @@ def test_every_row_ranks_as_the_search_does(archive: Archive) -> None:
                     {channel: found[channel] for channel in of},
                     default_rules()[name],
                     12,
-                    lead=image if "image" in of else text,
+                    primary_vector=image if "image" in of else text,
                     where=others,
                     fingerprint=FINGERPRINT,
                 )

@@ -13,12 +13,12 @@ import pytest
 
 from index_store import Archive, CaseFilter
 from retrieval import Encoder, GenerationPlan, add_manifest, evaluate_archive, generate_query
-from retrieval.encoder.embedding_cache import VectorShelf
+from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.vectors import mean_query
 from retrieval.evaluation.material import gather, no_progress
 from retrieval.generated.batch_generation import OwnReport, generated_queries, made_queries
 from retrieval.generated.site_check import SiteCheck
-from retrieval.language.query_text import asked_text
+from retrieval.language.query_text import query_text
 from retrieval.search.fusion import default_rules
 from tests.retrieval.conftest import speckled
 from tests.retrieval.watched_generator import WatchedGenerator
@@ -53,17 +53,17 @@ def test_an_interrupted_run_goes_on_and_generates_nothing_twice(
 ) -> None:
     first = watched(models, stop_at=2)
     with pytest.raises(KeyboardInterrupt):
-        asked(REPORTS, GenerationPlan(first, images=2), encoder, empty, VectorShelf(tmp_path, encoder.dim))
+        asked(REPORTS, GenerationPlan(first, images=2), encoder, empty, EmbeddingCache(tmp_path, encoder.dim))
     second = watched(models)
     seen: list[tuple[int, int]] = []
-    shelf = VectorShelf(tmp_path, encoder.dim)
+    shelf = EmbeddingCache(tmp_path, encoder.dim)
     resumed = asked(
         REPORTS, GenerationPlan(second, images=2), encoder, empty, shelf, progress=lambda *state: seen.append(state)
     )
     assert first.generated == [(REPORTS[0], (0, 1)), (REPORTS[1], (0, 1))]
     assert second.generated == [(REPORTS[3], (0, 1))], "an equal report is drawn once"
     assert seen == [(done, 4) for done in range(5)]
-    whole = asked(REPORTS, GenerationPlan(watched(models), images=2), encoder, empty, VectorShelf(None, encoder.dim))
+    whole = asked(REPORTS, GenerationPlan(watched(models), images=2), encoder, empty, EmbeddingCache(None, encoder.dim))
     np.testing.assert_allclose(resumed, whole, atol=1e-5)
     np.testing.assert_array_equal(resumed[0], resumed[2])
     np.testing.assert_allclose(np.linalg.norm(resumed, axis=1), 1, atol=1e-5)
@@ -72,7 +72,7 @@ def test_an_interrupted_run_goes_on_and_generates_nothing_twice(
 def test_only_what_is_missing_is_generated(
     models: tuple[Path, Path], encoder: Encoder, empty: SiteCheck, tmp_path: Path
 ) -> None:
-    shelf = VectorShelf(tmp_path, encoder.dim)
+    shelf = EmbeddingCache(tmp_path, encoder.dim)
     asked(REPORTS[:1], GenerationPlan(watched(models), images=1), encoder, empty, shelf)
     again, more, other, changed = (watched(models, lora=lora) for lora in (False, False, True, False))
     asked(REPORTS[:1], GenerationPlan(again, images=1), encoder, empty, shelf)
@@ -88,7 +88,7 @@ def test_only_what_is_missing_is_generated(
 def test_vectors_of_another_reading_or_sampling_are_not_taken(
     models: tuple[Path, Path], encoder: Encoder, empty: SiteCheck, tmp_path: Path
 ) -> None:
-    shelf = VectorShelf(tmp_path, encoder.dim)
+    shelf = EmbeddingCache(tmp_path, encoder.dim)
     long = "(Urine) Cue cells, single. " + "Single cells, large, with dark nuclei. " * 20
     asked([long], GenerationPlan(watched(models), images=1), encoder, empty, shelf)
     ways: dict[str, dict[str, Any]] = {
@@ -124,7 +124,7 @@ def test_a_wrong_image_is_dropped_as_in_a_search(models: tuple[Path, Path], enco
             PIL.Image.fromarray(changed).save(tmp_path / f"{name}.png")
             lines.append(f"{name}.png\t{name}\t{text}\t{site}")
     (tmp_path / "manifest.tsv").write_text("\n".join(lines))
-    plan, shelf = GenerationPlan(watched(models), images=3), VectorShelf(tmp_path / "work", encoder.dim)
+    plan, shelf = GenerationPlan(watched(models), images=3), EmbeddingCache(tmp_path / "work", encoder.dim)
     with Archive.create(tmp_path / "archive") as archive:
         add_manifest(archive, tmp_path / "manifest.tsv", encoder)
         check = SiteCheck(archive, fingerprint=encoder.fingerprint, held=archive.cases())
@@ -151,15 +151,17 @@ def test_a_report_asks_without_its_advice_as_in_a_search(encoder: Encoder, tmp_p
         speckled(number).save(tmp_path / f"{number}.png")
         lines.append(f"{number}.png\t{number}\t{report}\tcervix\t{'AB'[number % 2]}")
     (tmp_path / "manifest.tsv").write_text("\n".join(lines))
-    stripped = [asked_text(report) for report in said]
+    stripped = [query_text(report) for report in said]
     assert all("recommended" not in text for text in stripped)
     with Archive.create(tmp_path / "archive") as archive:
         add_manifest(archive, tmp_path / "manifest.tsv", encoder)
         plain = {"sample": None, "seed": 0, "histogram": False, "rules": default_rules(), "progress": no_progress}
         for one, texts in ((encoder, stripped), (None, said)):
             made = gather(archive, encoder=one, generation=None, work=tmp_path / "work", **plain)
-            joint = next(channel for channel in made.rows.channels if channel.name == "joint")
-            meaning = next(channel for channel in made.rows.channels if channel.name.startswith("report: meaning"))
+            joint = next(channel for channel in made.experiment.channels if channel.name == "joint")
+            meaning = next(
+                channel for channel in made.experiment.channels if channel.name.startswith("report: meaning")
+            )
             np.testing.assert_allclose(joint.queries, encoder.encode_texts(texts), atol=1e-5)
             np.testing.assert_allclose(meaning.references, encoder.encode_texts(said), atol=1e-5)
             assert any("whole text" in note for note in made.notes) == (one is None)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from generation.phantom import phantom_cases
 from retrieval import read_report
-from retrieval.language.query_text import morphology_and_diagnosis, report_family
+from retrieval.language.query_text import conclusion_key, morphology_and_diagnosis
 
 COIN_REPORTS = Path(__file__).parents[3] / "../shared/data/coin-examples/reports.csv"
 ADVICE = ("recommend", "follow-up", "correlat", "clinically indicated", "please", "advised", "colposcopy")
@@ -83,7 +83,7 @@ def test_it_is_never_empty_and_applying_it_again_changes_nothing(report: str) ->
     headed = morphology_and_diagnosis(report, headings=True)
     assert morphology_and_diagnosis(headed, headings=True) == headed
     assert bool(once) == bool(report.split())
-    assert bool(report_family(report)) == bool(report.split())
+    assert bool(conclusion_key(report)) == bool(report.split())
 
 
 @pytest.mark.parametrize("split", ["train", "held-out"])
@@ -110,8 +110,8 @@ def test_coins_reports_lose_their_advice_and_are_read_as_before() -> None:
     for text, report in zip(shortened, reports, strict=True):
         assert not [word for word in ADVICE if word in text.casefold()], text
         assert read_report(text).category == read_report(report).category
-    assert report_family(reports[7]) != report_family(reports[10])  # "of abdominal lavage fluid" is said of one only
-    assert report_family(reports[12]) == report_family(reports[15]) == "serous effusion: adenocarcinoma cells"
+    assert conclusion_key(reports[7]) != conclusion_key(reports[10])  # "of abdominal lavage fluid" is said of one only
+    assert conclusion_key(reports[12]) == conclusion_key(reports[15]) == "serous effusion: adenocarcinoma cells"
 
 
 SAME = [
@@ -133,12 +133,12 @@ DIFFERENT = [
 
 @pytest.mark.parametrize(("one", "other"), SAME)
 def test_one_family(one: str, other: str) -> None:
-    assert report_family(one) == report_family(other)
+    assert conclusion_key(one) == conclusion_key(other)
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
 def test_two_families(one: str, other: str) -> None:
-    assert report_family(one) != report_family(other)
+    assert conclusion_key(one) != conclusion_key(other)
 
 
 @settings(max_examples=60)
@@ -151,14 +151,14 @@ def test_case_spaces_marks_and_advice_leave_the_family_as_it_is(report: str, adv
     # Codes ("AUS") are recognised in capitals only, so nothing is put into small letters.
     changed = report.upper().replace(",", ";") if "(" in report else report.rstrip(".")
     longer = f"{changed.removesuffix('.')}. {advice}".replace(". ", space)
-    assert report_family(longer) == report_family(report)
+    assert conclusion_key(longer) == conclusion_key(report)
 
 
 def test_families_of_phantoms_hold_one_finding_each() -> None:
     findings: dict[str, set[tuple[str, str]]] = {}
     for phantom in phantom_cases(600, seed=11, split="held-out"):
         known = phantom.morphology
-        findings.setdefault(report_family(phantom.report), set()).add((known.site, known.finding))
+        findings.setdefault(conclusion_key(phantom.report), set()).add((known.site, known.finding))
     assert all(len(of_family) == 1 for of_family in findings.values())
     assert len(findings) < 80  # 600 reports in the wordings of 50 findings
 
@@ -167,7 +167,7 @@ def test_no_long_report_makes_a_pattern_run_away() -> None:
     started = time.process_time()
     for text in ("(" * 20_000, "Comment: " * 3_000, "if HSIL, " * 3_000, "signed by " * 3_000, "a, " * 9_000):
         morphology_and_diagnosis(text)
-        report_family(text)
+        conclusion_key(text)
     assert time.process_time() - started < 60  # half a second; a pattern that runs away takes hours
 
 

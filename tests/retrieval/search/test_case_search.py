@@ -237,13 +237,13 @@ def test_channels_are_joined_as_the_fusion_says(archive: Archive, encoder: Encod
     assert [answer.channel for answer in result.channels] == ["image", "generated", "joint"]
     assert [answer.weight for answer in result.channels] == pytest.approx([2 / 3.5, 1 / 3.5, 0.5 / 3.5])
     for entry in result.cases:
-        places = {place.channel: place for place in entry.places}
+        places = {place.channel: place for place in entry.channel_ranks}
         for name, ranking in alone.items():
             order = [patient for patient, *_ in ranking]
             assert places[name].rank == order.index(entry.case.patient) + 1
-        assert sum(place.part for place in entry.places) == pytest.approx(entry.score)
+        assert sum(place.part for place in entry.channel_ranks) == pytest.approx(entry.score)
         first = [name for name, place in places.items() if place.rank is not None and place.rank <= 6]
-        assert entry.alone == (first[0] if len(first) == 1 else "")
+        assert entry.only_channel == (first[0] if len(first) == 1 else "")
         assert entry.image.id == next(i for patient, i, _ in alone["image"] if patient == entry.case.patient)
     for overlap in result.overlaps:
         firsts = [{patient for patient, *_ in alone[name][:6]} for name in overlap.channels]

@@ -6,12 +6,12 @@ import dataclasses
 
 import pytest
 
-from retrieval import CategoryRow, Gallery, NuisanceAudit, NuisanceShare, RankedCase, Region, SystemAgreement
-from retrieval.assessment.diagnostics import Neighbourhood, NotJudged
+from retrieval import CategoryRow, ConfounderAudit, ConfounderCount, Gallery, RankedCase, Region, SystemAgreement
+from retrieval.assessment.diagnostics import NotJudged, ResultDiagnostics
 from retrieval.assessment.label_agreement import Agreement
-from retrieval.assessment.novelty import Comparability
+from retrieval.assessment.novelty import NoveltyCheck
 from retrieval.language.vocabulary import LookAlikes
-from retrieval.search.results import ChannelPlace
+from retrieval.search.results import ChannelRank
 from tests.ui.text.test_text import case_of, result_of
 from ui.text.gallery import gallery_text
 from ui.text.search import diagnostics_text, exceeds_chance, rank_text, search_text
@@ -30,12 +30,12 @@ SYSTEM = SystemAgreement(
     non_diagnostic=0,
     derived=0,
 )
-SHARE = NuisanceShare("stain", "Pap", 7, 10, 4.26, 0.04, 5.14, 0.02)
-JUDGED = Comparability("image", True, 0.9, 0.8, 0.5, 0.05, 0.01, 0.1, 40)
+SHARE = ConfounderCount("stain", "Pap", 7, 10, 4.26, 0.04, 5.14, 0.02)
+JUDGED = NoveltyCheck("image", True, 0.9, 0.8, 0.5, 0.05, 0.01, 0.1, 40)
 
 
-def diagnostics(audit: NuisanceAudit, system: SystemAgreement = SYSTEM) -> Neighbourhood:
-    return Neighbourhood(
+def diagnostics(audit: ConfounderAudit, system: SystemAgreement = SYSTEM) -> ResultDiagnostics:
+    return ResultDiagnostics(
         told=None,  # type: ignore[arg-type]
         agreement=Agreement((system,), "Bethesda", 10, 3, 0, 0),
         comparability=(JUDGED,),
@@ -46,7 +46,7 @@ def diagnostics(audit: NuisanceAudit, system: SystemAgreement = SYSTEM) -> Neigh
 
 def test_agreement_novelty_and_confounders_follow_each_other() -> None:
     rare = dataclasses.replace(SHARE, field="slide", value="S1", tail_at_sites=0.0099)
-    lines = diagnostics_text(diagnostics(NuisanceAudit(True, (SHARE, rare), (), 30))).splitlines()
+    lines = diagnostics_text(diagnostics(ConfounderAudit(True, (SHARE, rare), (), 30))).splitlines()
     flat = " ".join(lines)
     assert flat.startswith(
         SYSTEM.words + " Entropy 1.25 bits (62% of the most there could be); tiers from negative to "
@@ -66,10 +66,10 @@ def test_agreement_novelty_and_confounders_follow_each_other() -> None:
 
 
 def test_values_that_are_not_the_query_s_are_called_the_most_frequent() -> None:
-    text = diagnostics_text(diagnostics(NuisanceAudit(False, (SHARE,), (), 30)))
+    text = diagnostics_text(diagnostics(ConfounderAudit(False, (SHARE,), (), 30)))
     assert "Most frequent among the hits, where it should not matter: stain" in text
     assert "Shared" not in text
-    assert "should not matter" not in diagnostics_text(diagnostics(NuisanceAudit(True, (), (), 30)))
+    assert "should not matter" not in diagnostics_text(diagnostics(ConfounderAudit(True, (), (), 30)))
 
 
 @pytest.mark.parametrize(("tail", "exceeds"), [(0.0, True), (0.0099, True), (0.01, False), (0.5, False)])
@@ -80,14 +80,14 @@ def test_one_search_of_a_hundred_is_chance(tail: float, exceeds: bool) -> None:
 @pytest.mark.parametrize(("patients", "entropy", "shown"), [(2, 0.5, True), (1, 0.5, False), (9, None, False)])
 def test_entropy_needs_two_patients(patients: int, entropy: float | None, shown: bool) -> None:
     system = dataclasses.replace(SYSTEM, patients=patients, entropy=entropy, tiers_apart=0)
-    text = diagnostics_text(diagnostics(NuisanceAudit(True, (), (), 30), system))
+    text = diagnostics_text(diagnostics(ConfounderAudit(True, (), (), 30), system))
     assert ("Entropy" in text) is shown
     assert "tiers from" not in text
 
 
 def test_a_rank_beyond_the_first_is_a_dash() -> None:
-    assert rank_text(ChannelPlace("report", 3, 0.5, 0.1)) == "reports #3"
-    assert rank_text(ChannelPlace("report", None, None, 0.0)) == "reports –"
+    assert rank_text(ChannelRank("report", 3, 0.5, 0.1)) == "reports #3"
+    assert rank_text(ChannelRank("report", None, None, 0.0)) == "reports –"
 
 
 def test_a_region_and_feedback_stand_in_the_first_line() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from index_store import ArchiveStatus, Case, Image, IndexStatus, Problem
 from retrieval import RESEARCH_USE, AddSummary, Query, RankedCase, SearchResult, Timing
 from retrieval.search.fusion import FusionRule
-from retrieval.search.results import ChannelAnswer, ChannelPlace, Overlap
+from retrieval.search.results import ChannelAnswer, ChannelRank, Overlap
 from ui.text.archive import add_text, status_text
 from ui.text.case import case_text
 from ui.text.layout import WIDTH, clean, wrapped
@@ -23,7 +23,7 @@ def case_of(report: str = REPORT, *, phantom: bool = False, key: str = "case-1")
 
 
 def result_of(*cases: Case, notes: tuple[str, ...] = ()) -> SearchResult:
-    places = (ChannelPlace("image", 3, 0.912, 0.5), ChannelPlace("report", None, None, 0.0))
+    places = (ChannelRank("image", 3, 0.912, 0.5), ChannelRank("report", None, None, 0.0))
     ranked = tuple(
         RankedCase(n, 0.9, 0.912, case, case.images[0], n - 1, places, "image") for n, case in enumerate(cases, start=1)
     )
