@@ -127,22 +127,22 @@ class Service:
 
     def diagnose(self, result: SearchResult) -> ResultDiagnostics:
         """The diagnostics of a result. The first call reads and calibrates the archive."""
-        return self.neighbourhoods.of(result)
+        return self.diagnostics.describe(result)
 
     def gallery(self, result: SearchResult, *, m: int = 4, user: str = "") -> Gallery | None:
         """The nearest m cases of each category of the reporting system; None where no system is known."""
         from retrieval import categories_event, query_event
 
-        found = self.neighbourhoods.gallery(result, m=m)
+        found = self.diagnostics.gallery(result, m=m)
         if found is not None:
             self._record("categories", user, lambda: query_event(result.query) | categories_event(found))
         return found
 
     @property
-    def neighbourhoods(self) -> Diagnostics:
+    def diagnostics(self) -> Diagnostics:
         """Diagnostics and the nearest of each category, calibrated on the archive."""
         with self._opening:
-            return self._neighbourhoods
+            return self._diagnostics
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -185,7 +185,7 @@ class Service:
         return AuditLog(self.settings.audit, self._archive.uuid, keep_days=self.settings.audit_days)
 
     @cached_property
-    def _neighbourhoods(self) -> Diagnostics:
+    def _diagnostics(self) -> Diagnostics:
         from retrieval import Diagnostics
 
         return Diagnostics(self._archive, self._encoder, self._generator, work=self.settings.work_folder)

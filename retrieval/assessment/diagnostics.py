@@ -101,7 +101,7 @@ class Diagnostics:
         self._reading = threading.Lock()
         self._known: _Known | None = None
 
-    def of(self, result: SearchResult) -> ResultDiagnostics:
+    def describe(self, result: SearchResult) -> ResultDiagnostics:
         """Describe a result. Agreement is among its cases, nuisance among their leading images."""
         known, told = self._read(), result.attributes
         asked_by = self._archive.case(result.query.case) if result.query.case else None

@@ -35,7 +35,7 @@ def search(archive: Archive, encoder: Encoder) -> CaseSearch:
 def test_a_case_tells_its_own_particulars(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
     case = next(case for case in archive.cases() if case.site == "thyroid")
     result = search.by_case(case.key, k=10)
-    found = Diagnostics(archive, encoder).of(result)
+    found = Diagnostics(archive, encoder).describe(result)
     assert found.told == QueryAttributes("thyroid", case.system, case.category, "case")
     assert found.agreement.asked == case.system
     assert found.agreement.patients == 10
@@ -46,7 +46,7 @@ def test_a_case_tells_its_own_particulars(search: CaseSearch, archive: Archive, 
 
 
 def test_a_report_tells_what_it_says(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
-    found = Diagnostics(archive, encoder).of(search.run(Query(text=THYROID)))
+    found = Diagnostics(archive, encoder).describe(search.run(Query(text=THYROID)))
     assert found.told == QueryAttributes("thyroid", "Bethesda thyroid 2023", "Benign", "report")
     assert [judged.kind for judged in found.comparability] == ["joint"]
     assert not found.nuisance.of_query
@@ -55,13 +55,13 @@ def test_a_report_tells_what_it_says(search: CaseSearch, archive: Archive, encod
 def test_an_image_tells_nothing(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
     image = archive.cases()[0].images[0].path
     result = search.by_image(image, k=5)
-    neighbourhoods = Diagnostics(archive, encoder)
-    found = neighbourhoods.of(result)
+    diagnostics = Diagnostics(archive, encoder)
+    found = diagnostics.describe(result)
     assert found.told == QueryAttributes()
     assert found.agreement.asked == ""
     assert [judged.kind for judged in found.comparability] == ["image"]
     assert found.comparable == found.comparability[0].comparable
-    rows = neighbourhoods.gallery(result)
+    rows = diagnostics.gallery(result)
     assert rows is not None
     assert found.agreement.leading is not None
     assert rows.system == found.agreement.leading.system
@@ -83,25 +83,25 @@ def test_rows_by_category_keep_the_filter_and_leave_the_own_patient_out(
 
 def test_a_search_by_reports_alone_has_no_rows(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
     result = search.run(Query(text=THYROID, channels=("report",)))
-    neighbourhoods = Diagnostics(archive, encoder)
-    assert neighbourhoods.gallery(result) is None
-    assert neighbourhoods.of(result).comparability == ()
-    assert neighbourhoods.of(result).comparable is None
+    diagnostics = Diagnostics(archive, encoder)
+    assert diagnostics.gallery(result) is None
+    assert diagnostics.describe(result).comparability == ()
+    assert diagnostics.describe(result).comparable is None
 
 
 def test_a_filtered_search_is_judged_by_the_cases_that_it_may_find(
     search: CaseSearch, archive: Archive, encoder: Encoder
 ) -> None:
     where = CaseFilter(sites=("thyroid", "cervix"))
-    neighbourhoods = Diagnostics(archive, encoder)
+    diagnostics = Diagnostics(archive, encoder)
     among = sum(case.site in where.sites for case in archive.cases())
     assert 2 < among < CASES
     for asked in (Query(text=THYROID, where=where), Query(case=archive.cases()[0].key, where=where)):
-        (judged,) = neighbourhoods.of(search.run(asked)).comparability
+        (judged,) = diagnostics.describe(search.run(asked)).comparability
         assert (judged.n, judged.filtered) == (among, True)
-        (judged,) = neighbourhoods.of(search.run(replace(asked, where=None))).comparability
+        (judged,) = diagnostics.describe(search.run(replace(asked, where=None))).comparability
         assert (judged.n, judged.filtered) == (CASES, False)
-    few = neighbourhoods.of(
+    few = diagnostics.describe(
         search.run(Query(text=THYROID, where=CaseFilter(exclude_cases=tuple(case.key for case in archive.cases()[1:]))))
     )
     assert few.comparability == ()
@@ -113,12 +113,12 @@ def test_it_follows_the_archive(encoder: Encoder, tmp_path: Path) -> None:
     manifest = write_phantoms(tmp_path / "phantoms", phantoms, size=64)
     with Archive.create(tmp_path / "archive") as archive:
         add_manifest(archive, manifest, encoder)
-        search, neighbourhoods = CaseSearch(archive, encoder), Diagnostics(archive, encoder)
+        search, diagnostics = CaseSearch(archive, encoder), Diagnostics(archive, encoder)
         asked = Query(case=phantoms[0].key, k=6)
-        assert neighbourhoods.of(search.run(asked)).nuisance.patients == 5
+        assert diagnostics.describe(search.run(asked)).nuisance.patients == 5
         archive.remove(phantoms[1].key)
-        assert neighbourhoods.of(search.run(asked)).nuisance.patients == 4
+        assert diagnostics.describe(search.run(asked)).nuisance.patients == 4
         for phantom in phantoms[2:]:
             archive.remove(phantom.key)
-        alone = neighbourhoods.of(search.run(asked))  # nobody is left to calibrate on
+        alone = diagnostics.describe(search.run(asked))  # nobody is left to calibrate on
         assert (alone.comparability, alone.agreement.patients) == ((), 0)

@@ -36,10 +36,10 @@ def test_generated_images_are_judged_once_the_archives_own_reports_were_drawn(
     archive: Archive, encoder: Encoder, sdxl_base: Path, tmp_path: Path
 ) -> None:
     work, generator = tmp_path / "work", watched(sdxl_base)
-    neighbourhoods = Diagnostics(archive, encoder, generator, work=work)
+    diagnostics = Diagnostics(archive, encoder, generator, work=work)
     search = CaseSearch(archive, encoder, generator)
     asked = search.run(Query(text=TEXT, seeds=(5,), channels=("generated", "report")))
-    before = neighbourhoods.of(asked)
+    before = diagnostics.describe(asked)
     assert before.comparability == ()
     reasons = {one.channel: one.reason for one in before.not_judged}
     drawn = f"drawn of 0 reports (1 images each, preset draft, these weights), and {FEWEST} are needed"
@@ -55,16 +55,16 @@ def test_generated_images_are_judged_once_the_archives_own_reports_were_drawn(
     assert rules["generated"].false_alarm_rate <= 0.05
     assert {text for text, _ in drawing.generated} <= {query_text(case.report) for case in archive.cases()}
 
-    (judged,) = neighbourhoods.of(asked).comparability
+    (judged,) = diagnostics.describe(asked).comparability
     assert (judged.kind, judged.channel, judged.n) == ("generated", "generated", FEWEST)
     assert judged.threshold == rules["generated"].threshold
-    assert [one.channel for one in neighbourhoods.of(asked).not_judged] == ["report"]
+    assert [one.channel for one in diagnostics.describe(asked).not_judged] == ["report"]
     # The mean of more images lies nearer: it needs drawings of its own.
     several = search.run(Query(text=TEXT, seeds=(5, 6), channels=("generated",)))
-    assert "2 images each" in neighbourhoods.of(several).not_judged[0].reason
+    assert "2 images each" in diagnostics.describe(several).not_judged[0].reason
     filtered = search.run(dataclasses.replace(asked.query, where=CaseFilter(sites=("thyroid",))))
     few = sum(case.site == "thyroid" for case in archive.cases())
-    reason = next(one.reason for one in neighbourhoods.of(filtered).not_judged if one.channel == "generated")
+    reason = next(one.reason for one in diagnostics.describe(filtered).not_judged if one.channel == "generated")
     assert f"has {few} patients with a report that the filter lets through" in reason
 
     # What was drawn is used again, also when the archive has changed.

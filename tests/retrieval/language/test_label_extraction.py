@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from generation.phantom import phantom_cases
 from generation.prompts.glossary import glossary
 from retrieval import read_report
-from retrieval.language.vocabulary import vocabulary
+from retrieval.language.vocabulary import ReportingSystem, vocabulary
 
 COIN_REPORTS = Path(__file__).parents[3] / "../shared/data/coin-examples/reports.csv"
 PRECISION = 0.95  # asked of every answer; how often there is one is stated beside it
@@ -215,3 +215,28 @@ def test_denied_is_never_affirmed(denial: str, category: str) -> None:
         answer = read_report(denial.format(category), site=site)
         assert answer.system is not None
         assert answer.category is None or vocabulary().tier_rank(answer.system, answer.category) == 1
+
+
+@pytest.mark.parametrize("system", vocabulary().systems, ids=lambda system: system.name)
+def test_numbered_categories_are_read_by_every_name_of_their_system(system: ReportingSystem) -> None:
+    for category in system.categories:
+        for number in category.numbers:
+            for name in (
+                *system.numbered_by,
+                *(f"{name} category" for name in system.numbered_by),
+                "Category",
+                "Class",
+            ):
+                reading = read_report(f"({system.sites[0]}) {name} {number}: cells.")
+                assert (reading.category, reading.system) == (category.name, system.name), f"{name} {number}"
+    if not any(category.numbers for category in system.categories):
+        assert read_report(f"({system.sites[0]}) Category 3: cells.").category is None
+
+
+@pytest.mark.parametrize("heading", ["The Paris System: ", "TPS category: ", "Paris System for Reporting: ", ""])
+@pytest.mark.parametrize(
+    ("words", "category"),
+    [("HGUC.", "HGUC"), ("negative for high-grade urothelial carcinoma.", "NHGUC"), ("SHGUC.", "SHGUC")],
+)
+def test_the_name_of_a_system_without_numbers_leaves_the_category(heading: str, words: str, category: str) -> None:
+    assert read_report(f"(Urine) {heading}{words}").category == category

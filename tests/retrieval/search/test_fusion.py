@@ -14,6 +14,7 @@ from retrieval import EncodingError, QueryError
 from retrieval.encoder.vectors import mean_query
 from retrieval.search.channels.registry import CHANNELS
 from retrieval.search.fusion import RRF_CONSTANT, FusionRule, default_rules, fuse, read_rules
+from tests.retrieval.search.plain_fusion import plain_fusion
 
 # Few values, so that ties are frequent; -inf: the channel does not have the candidate.
 tables = arrays(np.float64, (2, 6), elements=st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 2.0, 3.25]))
@@ -152,3 +153,21 @@ def test_a_file_of_rules_that_is_wrong_says_what_is(tmp_path: Path, text: str, m
 def test_a_file_of_rules_that_is_missing_says_so(tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="cannot be read"):
         read_rules(tmp_path / "none.toml")
+
+
+@given(tables, tables, rules, st.sampled_from([1, 2, 3, 6, 500]))
+def test_scores_parts_and_ranks_are_those_of_plain_loops(
+    first: np.ndarray, second: np.ndarray, rule: FusionRule, pool: int
+) -> None:
+    fused = fuse(rule, {"a": first, "b": second}, pool=pool)
+    names = list("uvwxyz")
+    for row in range(2):
+        scores = {
+            channel: {name: score for name, score in zip(names, table[row].tolist(), strict=True) if np.isfinite(score)}
+            for channel, table in (("a", first), ("b", second))
+        }
+        total, parts, ranks = plain_fusion(rule.method, rule.weights, scores, names, pool)
+        assert fused.scores[row].tolist() == pytest.approx([total.get(name, -np.inf) for name in names])
+        for channel in "ab":
+            assert fused.ranks[channel][row].tolist() == [ranks[name][channel] for name in names]
+            assert fused.parts[channel][row].tolist() == pytest.approx([parts[name][channel] for name in names])
