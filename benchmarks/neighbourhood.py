@@ -21,11 +21,11 @@ from benchmarks.machine import describe_machine
 from generation.phantom import PROFILES, phantom_cases, write_phantoms
 from index_store import Archive, Case, CaseFilter
 from retrieval import Encoder, add_manifest
-from retrieval.assessment.confounders import NuisancePool, nuisance_codes, shared_with_query
+from retrieval.assessment.confounders import ConfounderPool, confounder_codes, shared_with_query
 from retrieval.assessment.label_agreement import agreement
 from retrieval.assessment.novelty import nearest_similarity
 from retrieval.assessment.novelty_calibration import calibrate, calibrate_texts
-from retrieval.language.query_text import morphology_and_diagnosis, report_family
+from retrieval.language.query_text import conclusion_key, morphology_and_diagnosis
 from retrieval.search.batch import Candidates
 from retrieval.search.by_category import Gallery, gallery
 from retrieval.search.results import RankedCase
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         query = next(case for case in held if case.site == "cervix")
         vector = archive.vectors_of([query.images[0].id], fingerprint)
         others = CaseFilter(exclude_patients=(query.patient,))
-        pool = NuisancePool(held)
+        pool = ConfounderPool(held)
         calibration = calibrate(archive, fingerprint)
 
         def search(where: CaseFilter = others) -> tuple[RankedCase, ...]:
@@ -61,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "agreement": lambda: agreement(hits, system=query.system),
             "nuisance audit, pool read before": lambda: pool.audit(hits, query=query),
             "nuisance audit of a filtered search": lambda: pool.audit(of_cervix, query=query, where=cervix),
-            "reading the nuisance pool": lambda: NuisancePool.of(archive),
-            "judging comparability": lambda: calibration.judge(nearest_similarity(hits), "case"),
+            "reading the nuisance pool": lambda: ConfounderPool.of(archive),
+            "judging comparability": lambda: calibration.judge(nearest_similarity([hit.score for hit in hits]), "case"),
             "gallery, cases read before": lambda: rows(held=held),
             "gallery": rows,
             "report text": lambda: morphology_and_diagnosis(query.report),
-            "report family": lambda: report_family(query.report),
+            "report family": lambda: conclusion_key(query.report),
             "calibrating images (500 patients)": lambda: calibrate(archive, fingerprint),
             "calibrating texts (500 patients)": lambda: calibrate_texts(archive, fingerprint, encoder.encode_texts),
         }
@@ -85,7 +85,7 @@ def _shared(archive: Archive, cases: Sequence[Case], fingerprint: str) -> None:
     leads = Candidates(patients, patients, patients).rank(vectors @ vectors.T, patients).ranked_images[:, :10]
     _, sites = np.unique([case.site for case in cases], return_inverse=True)
     print("\n| shared with the query | first 10 | chance | chance within the sites of the hits |\n|---|---|---|---|")
-    for field, codes in nuisance_codes(cases, ids).items():
+    for field, codes in confounder_codes(cases, ids).items():
         found, chance = shared_with_query(codes, patients, leads, codes, patients)
         _, within = shared_with_query(codes, patients, leads, codes, patients, strata=sites)
         if np.isfinite(found).any():
