@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from index_store import Archive, EncoderIncompleteError, EncoderMismatchError
-from tests.index_store.archive_builders import DIMS, FINGERPRINT, OTHER, embed_images, embed_reports, vector_of
+import index_store.archive
+from index_store import Archive, EncoderIncompleteError, EncoderMismatchError, read_manifest
+from tests.index_store.archive_builders import (
+    DIMS,
+    FINGERPRINT,
+    OTHER,
+    embed_images,
+    embed_reports,
+    picture,
+    stored_files,
+    vector_of,
+    vectors_for,
+    write_manifest,
+)
 
 
 def active(archive: Archive) -> str:
@@ -42,3 +56,24 @@ def test_the_beginning_of_a_fingerprint_names_one_encoder_or_none(filled: Archiv
     for beginning, message in (("encoder-", "Several encoders have"), ("x", "No encoder has"), ("", "No encoder has")):
         with pytest.raises(EncoderMismatchError, match=message):
             filled.find_encoder(beginning)
+
+
+def test_vectors_of_an_encoder_that_was_switched_from_meanwhile_are_not_added(
+    filled: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled.begin_encoder(OTHER, name="another", dim=DIMS[OTHER])
+    embed_images(filled, OTHER)
+    picture(99).save(tmp_path / "new.png")
+    manifest = write_manifest(tmp_path / "new.csv", [{"image": "new.png", "case": "new", "report": "r"}])
+    items = [planned.load() for planned in filled.pending(read_manifest(manifest).rows).new]
+    original = index_store.archive.encode_missing
+
+    def switches(*arguments: object) -> object:
+        filled.switch_encoder(OTHER, without_reports=True)
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(index_store.archive, "encode_missing", switches)
+    with pytest.raises(EncoderMismatchError):
+        filled.add(items, vectors_for(items), fingerprint=FINGERPRINT)
+    assert len(filled.cases()) == 12
+    assert len(stored_files(filled.path)) == 12, "the new file is deleted again"
