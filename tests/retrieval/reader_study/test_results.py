@@ -164,3 +164,17 @@ def test_progress_counts_complete_pictures(study: ReaderStudy) -> None:
     study.ratings.rate("P1", study.order("P1")[0].id, "anatomic", 3)
     (reader,) = progress_of(study)
     assert (reader.complete, reader.guessed, reader.pictures, reader.closed) == (8, 8, 12, "")
+
+
+def test_chance_where_more_generated_images_were_guessed_than_real_ones(study: ReaderStudy) -> None:
+    """Guesses for 6 generated and 2 real images, of which 7 are "generated": by chance 7/8 · 6/8 + 1/8 · 2/8."""
+    study.ratings.begin("P1", pseudonym=True)
+    truth = study.truth().origins
+    real = [picture.id for picture in study.pictures if not truth[picture.id].generated]
+    for picture in study.pictures:
+        if picture.id not in real[2:]:
+            study.ratings.rate("P1", picture.id, "guess", "real" if picture.id == real[0] else "generated")
+    study.ratings.close_reader("P1")
+    (guesses,) = evaluate_reader_study(study).guesses
+    assert (guesses.guessed, guesses.missing, guesses.right) == (8, 4, 7)
+    assert guesses.chance == pytest.approx(44 / 64)

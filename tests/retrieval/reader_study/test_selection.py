@@ -50,3 +50,9 @@ def test_the_choice_is_the_seed_s_and_not_the_order_s() -> None:
     chosen = select(real, made, n_real=5, n_generated=5, seed=1)
     assert chosen == select(real[::-1], made[::-1], n_real=5, n_generated=5, seed=1)
     assert chosen != select(real, made, n_real=5, n_generated=5, seed=2)
+
+
+def test_a_site_without_a_category_is_no_match_of_categories() -> None:
+    real, made = candidates([("cervix", "")] * 3), candidates([("cervix", "")] * 3, generated=True)
+    chosen = select(real, made, n_real=3, n_generated=3, seed=0)
+    assert (chosen.by_category, chosen.by_site, chosen.all_matched) == (0, 3, False)
