@@ -140,15 +140,15 @@ def test_random_vectors_do_as_chance_does() -> None:
     cases = labelled_cases(made_cases(100, per_patient=1))
     gaps: dict[str, list[float]] = {metric: [] for metric in METRICS}
     held: list[bool] = []
-    for seed in range(12):
+    for seed in range(6):
         for task in image_tasks(cases, [channel(cases, random_vectors(cases, seed, dim=64))]):
             found, chance = (row.scores for row in task.parts[0].rows)
             for metric in METRICS:
                 gaps[metric].append(found[metric].mean - chance[metric].mean)
                 held.append(found[metric].low <= chance[metric].mean <= found[metric].high)
     for metric, gap in gaps.items():
-        # Twelve encoders vary by what one standard deviation says, over their root; three of it are 99.7 %.
-        assert abs(np.mean(gap)) < 3 * np.std(gap) / np.sqrt(12) + 0.01, metric
+        # The mean of six encoders varies by their standard deviation over the root of six; three of it are 99.7 %.
+        assert abs(np.mean(gap)) < 3 * np.std(gap) / np.sqrt(6) + 0.01, metric
     assert np.mean(held) > 0.75
 
 
