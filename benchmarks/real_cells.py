@@ -1,4 +1,4 @@
-"""How well an encoder finds real cells of patients it was never trained on, and whether another stain leads it astray.
+"""How well an encoder finds real cells of patients it was never trained on, and how far another stain misleads it.
 
     python -m benchmarks.real_cells                    # the starter, on the patients it never saw
     python -m benchmarks.real_cells --work runs/folds  # five folds by patient, trained where they are not there
@@ -7,12 +7,12 @@ Data: `../shared/data/cytology` (manifest.csv), read in place. Cells: 2,013 crop
 taken for patients, in six categories; their cells and their fields are left out of a fold's training together. Rare
 categories come from two to four blocks, so blocks are dealt to the folds by their number of abnormal cells.
 
-A query is a held-out cell; what is found never is of its own patient. Gallery A: the cells the fold was trained on (the
-archive that a reviewer has). Gallery B: the cells of the fold's other held-out patients, which nothing was trained on
-either; queries whose category no other patient of the fold has do not count there. Scored as images (P@5 of the nearest
-five cells), macro over categories, with intervals from resampled patients (`retrieval.statistics.cluster_bootstrap`;
-from slides where there is one patient). Chance is the share of the query's category in the gallery. The colour
-histogram answers the same queries from the same galleries.
+A query is a held-out cell; its own patient is left out of the results. Gallery A: the cells the fold was trained on
+(the archive that a reviewer has). Gallery B: the cells of the fold's other held-out patients, which nothing was trained
+on either; queries whose category no other patient of the fold has do not count there. Scored as images (P@5 of the
+nearest five cells), macro over categories, with intervals from resampled patients
+(`retrieval.statistics.cluster_bootstrap`; from slides where there is one patient). Chance is the share of the query's
+category in the gallery. The colour histogram answers the same queries from the same galleries.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ PHANTOM_QUERIES = 200
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Smears:
-    """The manifest's images, and what is said of each: arrays of one length."""
+    """The manifest's images, and the columns of each: arrays of one length."""
 
     images: list[Image.Image]
     patient: np.ndarray
@@ -125,23 +125,23 @@ def read_smears(manifest: Path) -> Smears:
 
 
 def deal_folds(smears: Smears) -> dict[str, int]:
-    """Which fold each patient with cells is held out in: sorted by their abnormal cells, most first, and dealt to and
-    fro, so that each fold has as many patients and the few with rare categories are spread."""
+    """Which fold each patient with cells is held out in: sorted by their abnormal cells, most first, and assigned
+    in turns, so that each fold has as many patients and the few with rare categories are spread."""
     abnormal = {
         str(patient): int((smears.cell & (smears.patient == patient) & (smears.category != "NILM")).sum())
         for patient in np.unique(smears.patient[smears.cell])
     }
     order = [*range(FOLDS), *reversed(range(FOLDS))]
     return {
-        patient: order[place % len(order)]
-        for place, patient in enumerate(sorted(abnormal, key=lambda patient: (-abnormal[patient], patient)))
+        patient: order[rank % len(order)]
+        for rank, patient in enumerate(sorted(abnormal, key=lambda patient: (-abnormal[patient], patient)))
     }
 
 
 def clusters(smears: Smears, images: np.ndarray) -> np.ndarray:
-    """What is drawn for an interval: patients, or where all images are of one patient its slides; int[n]."""
-    of = smears.patient if len(np.unique(smears.patient[images])) > 1 else smears.slide
-    return np.unique(of[images], return_inverse=True)[1]
+    """What is resampled for an interval: patients, or where all images are of one patient its slides; int[n]."""
+    unit = smears.patient if len(np.unique(smears.patient[images])) > 1 else smears.slide
+    return np.unique(unit[images], return_inverse=True)[1]
 
 
 def cells(smears: Smears, vectors: list[np.ndarray], colours: np.ndarray, unseen: list[np.ndarray]) -> list[Row]:
@@ -149,28 +149,28 @@ def cells(smears: Smears, vectors: list[np.ndarray], colours: np.ndarray, unseen
     categories, label = np.unique(smears.category, return_inverse=True)
     rows = []
     for gallery in ("A: training patients", "B: other held-out patients"):
-        asked, found = [], {"encoder": [], "colour histogram": [], "chance": []}
-        for seen_as, out in zip(vectors, unseen, strict=True):
+        query_parts, precisions = [], {"encoder": [], "colour histogram": [], "chance": []}
+        for embedded, out in zip(vectors, unseen, strict=True):
             for patient in np.unique(smears.patient[smears.cell & out]):
                 queries = np.flatnonzero(smears.cell & (smears.patient == patient))
                 among = out & (smears.patient != patient) if gallery.startswith("B") else ~out
-                pool = np.flatnonzero(smears.cell & among)
-                queries = queries[np.isin(label[queries], label[pool])]
+                candidates = np.flatnonzero(smears.cell & among)
+                queries = queries[np.isin(label[queries], label[candidates])]
                 if not len(queries):
                     continue
-                asked.append(queries)
-                for name, rows_of in (("encoder", seen_as), ("colour histogram", colours)):
-                    nearest = pool[_nearest(rows_of[queries], rows_of[pool], NEAREST_CELLS)]
-                    found[name].append((label[nearest] == label[queries][:, None]).mean(axis=1))
-                found["chance"].append((label[pool] == label[queries][:, None]).mean(axis=1))
-        if not asked:
+                query_parts.append(queries)
+                for name, table in (("encoder", embedded), ("colour histogram", colours)):
+                    nearest = candidates[_nearest(table[queries], table[candidates], NEAREST_CELLS)]
+                    precisions[name].append((label[nearest] == label[queries][:, None]).mean(axis=1))
+                precisions["chance"].append((label[candidates] == label[queries][:, None]).mean(axis=1))
+        if not query_parts:
             continue
-        query = np.concatenate(asked)
-        scores = {name: np.concatenate(parts) for name, parts in found.items()}
+        query = np.concatenate(query_parts)
+        scores = {name: np.concatenate(parts) for name, parts in precisions.items()}
         scores["encoder - histogram"] = scores["encoder"] - scores["colour histogram"]
         present = np.unique(label[query])
         bootstrap = MacroBootstrap(clusters(smears, query), label[query], len(categories))
-        parts = [present, *(np.array([one]) for one in present)]
+        parts = [present, *(np.array([category]) for category in present)]
         for name, values in scores.items():
             estimates = [average.estimate for average in bootstrap.mean({name: values}, parts)[name]]
             columns = dict(zip(["macro", *categories[present].tolist()], estimates, strict=True))
@@ -190,21 +190,25 @@ def sites_and_stains(
     rows = []
     everything = np.arange(len(smears.patient))
     for site in np.unique(smears.site):
-        alone = len(np.unique(smears.patient[smears.site == site])) == 1
-        name = f"{site} ({'one patient, seen in training' if alone else 'held-out patients'})"
+        one_patient = len(np.unique(smears.patient[smears.site == site])) == 1
+        name = f"{site} ({'one patient, seen in training' if one_patient else 'held-out patients'})"
         for way in ("encoder", "colour histogram"):
-            same_site, same_stain, asked = [], [], []
-            for seen_as, out in zip(vectors, unseen, strict=True):
-                queries = np.flatnonzero((smears.site == site) & (out | alone))
-                table = colours if way == "colour histogram" else seen_as
+            same_site, same_stain, query_parts = [], [], []
+            for embedded, out in zip(vectors, unseen, strict=True):
+                queries = np.flatnonzero((smears.site == site) & (out | one_patient))
+                table = colours if way == "colour histogram" else embedded
                 scores = table[queries] @ table.T
-                own = everything == queries[:, None] if alone else smears.patient == smears.patient[queries][:, None]
+                own = (
+                    everything == queries[:, None]
+                    if one_patient
+                    else smears.patient == smears.patient[queries][:, None]
+                )
                 scores[own] = -np.inf
                 nearest = np.argsort(-scores, axis=1, kind="stable")[:, :NEAREST]
                 same_site.append((smears.site[nearest] == site).mean(axis=1))
                 same_stain.append((smears.stain[nearest] == smears.stain[queries][:, None]).mean(axis=1))
-                asked.append(queries)
-            whose = clusters(smears, np.concatenate(asked))
+                query_parts.append(queries)
+            whose = clusters(smears, np.concatenate(query_parts))
             values = {
                 "site": _mean(np.concatenate(same_site), whose),
                 "stain": _mean(np.concatenate(same_stain), whose),
@@ -223,29 +227,31 @@ def stain_overlap(
         "fields of the cervix": (smears.site == "cervix") & ~smears.cell,
         "fields of blood": smears.site == "blood",
     }
-    drawn = [phantom.draw() for phantom in phantom_cases(phantoms, seed=1, split="held-out")]
-    asking = [phantom.draw() for phantom in phantom_cases(min(PHANTOM_QUERIES, phantoms), seed=77, split="held-out")]
-    archives = [encoder.encode_images(drawn) for encoder in encoders]
+    references = [phantom.draw() for phantom in phantom_cases(phantoms, seed=1, split="held-out")]
+    phantom_queries = [
+        phantom.draw() for phantom in phantom_cases(min(PHANTOM_QUERIES, phantoms), seed=77, split="held-out")
+    ]
+    archives = [encoder.encode_images(references) for encoder in encoders]
     rows = []
     for shift in (BETWEEN_LABORATORIES, FAR_APART):
         for kind, of_kind in kinds.items():
-            asked, kept = [], []
+            query_parts, kept = [], []
             for encoder, table, out in zip(encoders, vectors, unseen, strict=True):
                 queries = np.flatnonzero(of_kind & out)
                 queries = queries[:: max(1, len(queries) * len(encoders) // STAIN_QUERIES)]
                 own = smears.patient == smears.patient[queries][:, None]
                 kept.append(kept_share(encoder, [smears.images[i] for i in queries], table, own, shift))
-                asked.append(queries)
-            whose, values = clusters(smears, np.concatenate(asked)), np.concatenate(kept)
+                query_parts.append(queries)
+            whose, values = clusters(smears, np.concatenate(query_parts)), np.concatenate(kept)
             rows.append(Row(f"{kind}, {shift}", len(values), {"kept": _mean(values, whose)}))
-        nobody = np.zeros((len(asking), len(drawn)), bool)
+        none_left_out = np.zeros((len(phantom_queries), len(references)), bool)
         values = np.concatenate(
             [
-                kept_share(encoder, asking, table, nobody, shift)
+                kept_share(encoder, phantom_queries, table, none_left_out, shift)
                 for encoder, table in zip(encoders, archives, strict=True)
             ]
         )
-        whose = np.tile(np.arange(len(asking)), len(encoders))
+        whose = np.tile(np.arange(len(phantom_queries)), len(encoders))
         rows.append(Row(f"phantoms, {shift}", len(values), {"kept": _mean(values, whose)}))
     return rows
 

@@ -215,12 +215,13 @@ class AuditLog:
 
 
 def _last_lines(file: BinaryIO) -> list[bytes]:
-    """The lines at the end of a file, at least one whole one where there is one; the last is what no newline ends."""
+    """The lines at the end of a file: the first may be cut, then at least a whole one where there is one; the last is
+    what no newline ends."""
     size = file.seek(0, os.SEEK_END)
     length = _TAIL
     while True:
         file.seek(max(0, size - length))
         lines = file.read().split(b"\n")
         if length >= size or len(lines) > 2:
-            return lines if length >= size else lines[1:]
+            return lines
         length *= 4

@@ -34,6 +34,8 @@ ABSTAIN_BY: Final = "mMV@5"
 COVERAGES: Final = (100, 95, 90, 80)
 POINTS: Final = 101
 """Of a curve that is shown."""
+ALL_ALIKE: Final = 1 - 1e-9
+"""An expected share above it is 1: it is a sum of fractions, which rounding may leave below."""
 _ALL: Final = [np.zeros(1, dtype=np.int64)]
 """The one part of a mean over queries instead of categories."""
 
@@ -152,7 +154,7 @@ class Tables:
                     strata=site_of_image,
                 )
                 given = ~np.isnan(shared)
-                if not given.any() or expected[given].min() == 1:  # not known, or all cases have one value
+                if not given.any() or expected[given].min() > ALL_ALIKE:  # not known, or all cases have one value
                     break
                 values = {"shared": shared[given], "excess": (shared - expected)[given]}
                 averages = self._query_means(values, queries[given])

@@ -114,7 +114,8 @@ class MacroBootstrap:
             ratios = _divided(numerator, denominator)
             for part in parts:
                 counted = occurs[part].sum(axis=0)
-                means = (ratios[part] * occurs[part]).sum(axis=0)[counted > 0] / counted[counted > 0]
+                # The ratio of a category without a query is 0: its numerator sums over queries.
+                means = ratios[part].sum(axis=0)[counted > 0] / counted[counted > 0]
                 mean = _exact(numerators[name].sum(axis=1), denominators[name].sum(axis=1), part).mean
                 averages[name].append(Average(mean, means))
         return averages

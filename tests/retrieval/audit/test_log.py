@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from retrieval import AuditError, AuditLog
+from retrieval.audit.chain import event_hash
 
 ROOT = Path(__file__).parents[3]
 LATER = timedelta(days=1)
@@ -181,6 +183,71 @@ def test_retention_removes_old_events_by_itself(log: AuditLog) -> None:
     AuditLog(log.path.parent, "archive", keep_days=30).record("query", user="ünal")
     state = log.verify()
     assert (state.problem, state.pruned) == ("", 4)
+
+
+class Clock:
+    """A time that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 1, 10, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def test_retention_looks_once_a_day(tmp_path: Path) -> None:
+    clock = Clock()
+    log = AuditLog(tmp_path, "archive", keep_days=1, clock=clock)
+    kept = []
+    for hours in (0, 23, 2, 24):
+        clock.now += timedelta(hours=hours)
+        log.record("query")
+        kept.append(sum(event["event"] == "query" for event in log.events()))
+    assert kept == [1, 2, 3, 2], "the first is a day old at the third, and is removed on the next day, with the second"
+
+
+def test_an_event_of_that_very_time_stays(tmp_path: Path) -> None:
+    clock = Clock()
+    log = AuditLog(tmp_path, "archive", clock=clock)
+    for _ in range(3):
+        log.record("query")
+        clock.now += timedelta(days=1)
+    assert log.prune(datetime(2026, 3, 2, 10, tzinfo=UTC), user="keeper") == 1
+
+
+def test_two_removals_leave_the_anchor_of_the_second(tmp_path: Path) -> None:
+    clock = Clock()
+    log = AuditLog(tmp_path, "archive", clock=clock)
+    for _ in range(5):
+        log.record("query")
+        clock.now += timedelta(days=1)
+    for day in (3, 4):
+        log.prune(datetime(2026, 3, day, tzinfo=UTC), user="keeper")
+    state = log.verify()
+    assert (state.problem, state.notes, state.pruned, state.first) == ("", (), 3, 4)
+
+
+def test_an_anchor_in_the_middle_vouches_for_nothing(log: AuditLog) -> None:
+    whole = lines(log)
+    second = json.loads(whole[1])
+    anchor = json.dumps({"anchor": {"seq": second["seq"], "hash": second["hash"]}}).encode() + b"\n"
+    log.path.write_bytes(b"".join([whole[0], anchor, *whole[2:]]))
+    assert "line 2 does not follow event 1" in log.verify().problem
+
+
+def test_the_hash_is_that_of_the_sorted_event() -> None:
+    assert event_hash({"b": 1, "a": "ü"}) == hashlib.sha256('{"a":"ü","b":1}'.encode()).hexdigest()
+
+
+def test_an_event_is_synced_before_record_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append("file"))
+    monkeypatch.setattr("index_store.atomic_write.sync_folder", lambda folder: synced.append(folder.name))
+    log = AuditLog(tmp_path / "audit", "archive")
+    log.record("query")
+    assert synced == ["file", "audit"], "a new file is synced with its folder"
+    log.record("query")
+    assert synced[2:] == ["file"]
 
 
 def test_long_events_and_many(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,20 @@ import pytest
 from index_store import Archive, CaseFilter
 from retrieval import Evaluation, evaluate_archive
 from retrieval.evaluation.batched_rankings import Rankings
-from retrieval.evaluation.experiment import FUSED, FUSED_BOTH, GENERATED, IMAGE, JOINT, MEANING, REPORT, WORDS
+from retrieval.evaluation.dataset import labelled_cases
+from retrieval.evaluation.evaluate import evaluate_experiment
+from retrieval.evaluation.experiment import (
+    FUSED,
+    FUSED_BOTH,
+    GENERATED,
+    IMAGE,
+    JOINT,
+    MEANING,
+    REPORT,
+    WORDS,
+    Experiment,
+    QueryType,
+)
 from retrieval.evaluation.identical_reports import IdenticalReports, report_groups
 from retrieval.evaluation.material import gather, no_progress
 from retrieval.evaluation.results import QueryTypeResult
@@ -23,7 +37,7 @@ from retrieval.search.fusion import FusionRule, default_rules
 from retrieval.search.group_by_patient import rank_images
 from retrieval.search.report_index import read_report_index
 from retrieval.search.results_assembly import fused_cases
-from tests.retrieval.labelled_archive import unit
+from tests.retrieval.labelled_archive import channel, made_cases, unit
 from tests.retrieval.vector_archive import FINGERPRINT, archive_of
 
 SITES = ("cervix", "thyroid")
@@ -239,6 +253,30 @@ def test_abstention_by_hand() -> None:
     assert made.accuracy == {"100": 0.5, "95": 0.5, "90": 0.5, "80": 0.5}
     assert made.thresholds["80"] == 0.2
     assert made.aurc == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
+    scores, correct = np.arange(1000.0), np.arange(1000) >= 400
+    made = abstention("image", scores, correct)
+    assert len(made.curve) == 101
+    assert (made.curve[0], made.curve[-1]) == ((0.001, 1.0), (1.0, pytest.approx(0.6)))
+
+
+def test_a_confounder_that_varies_at_one_site_only_is_reported() -> None:
+    """At the other site every hit shares it, by chance as well; one that all cases share is left out."""
+    records = []
+    for number, case in enumerate(made_cases(60, per_patient=1)):
+        stain = "Pap" if case.site == "cervix" or number % 2 else "Giemsa"
+        images = tuple(replace(image, stain=stain, preparation="smear") for image in case.images)
+        records.append(replace(case, images=images))
+    cases = labelled_cases(records)
+    vectors = np.array([[1.0, 0.0] if cases.labels[i].site == "cervix" else [0.0, 1.0] for i in cases.case_of])
+    queries = QueryType("by image", "", np.arange(len(cases.keys)), ("image",))
+    experiment = Experiment([channel(cases, vectors.astype(np.float32))], [queries])
+    (result,) = evaluate_experiment(cases, experiment)
+    (share,) = result.nuisance
+    assert (share.field, share.queries) == ("stain", len(cases.keys))
+    assert 0.5 < share.expected < 1
 
 
 def test_nuisance_and_abstention_are_of_every_row(evaluation: Evaluation) -> None:

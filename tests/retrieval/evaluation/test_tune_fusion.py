@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,14 @@ import pytest
 
 from index_store import Archive
 from retrieval import EvaluationError
+from retrieval.evaluation.batched_rankings import Block, Rankings
 from retrieval.evaluation.dataset import labelled_cases, read_labelled
+from retrieval.evaluation.experiment import Fusion
+from retrieval.evaluation.material import Material, gather, no_progress
+from retrieval.evaluation.tasks import Task, tasks_for
 from retrieval.evaluation.tune_fusion import _grid, _tuning_half, choose_fusion, rules_text
-from retrieval.search.fusion import default_rules, read_rules
+from retrieval.search.fusion import FusionRule, default_rules, read_rules
+from retrieval.statistics.cluster_bootstrap import MacroBootstrap
 from tests.retrieval.labelled_archive import made_cases, unit
 from tests.retrieval.vector_archive import FINGERPRINT, archive_of
 
@@ -91,6 +98,124 @@ def test_the_file_is_read_as_rules_and_written_the_same_again(tmp_path: Path) ->
     assert rules["text"].weights["generated"] == 0
     assert "`generated` was not measured" in text
     assert rules["image"] == default_rules()["image"]
+
+
+def plain_precisions(
+    material: Material, fusion: Fusion, rule: FusionRule, task: Task, queries: list[int]
+) -> list[float]:
+    """P@10 of each query, ranked by the rule as any run is, not reweighted from equal weights as in the tuning."""
+    experiment = replace(
+        material.experiment,
+        fusions=[of if of.name != fusion.name else replace(fusion, rule=rule) for of in material.experiment.fusions],
+    )
+    rankings = Rankings(material.cases, experiment)
+    block = Block(np.array(queries), (fusion.name,))
+    ranked = rankings.places(block, rankings.scores(block), task.candidates_of)[fusion.name].ranked_images[:, :10]
+    found = []
+    for query, images in zip(queries, ranked.tolist(), strict=True):
+        classes = [task.class_of[material.cases.case_of[image]] for image in images]
+        found.append(sum(label == task.class_of[query] for label in classes) / 10)
+    return found
+
+
+def macro(values: list[float], classes: list[int]) -> float:
+    by_class: dict[int, list[float]] = {}
+    for value, label in zip(values, classes, strict=True):
+        by_class.setdefault(label, []).append(value)
+    return float(np.mean([np.mean(of) for of in by_class.values()]))
+
+
+@pytest.mark.parametrize(("images", "texts", "seed"), [(1.2, 0.9, 0), (0.8, 2.5, 3), (30.0, 0.7, 1)])
+def test_choices_and_figures_are_those_of_the_rules_themselves(
+    tmp_path: Path, images: float, texts: float, seed: int
+) -> None:
+    """The rule is the simplest that the best of the tuning half does not surpass; its figures are of the other half."""
+    words = lambda label, rng: f"{SYLLABLES[label] if rng.random() < 0.4 else ''} {noise(label, rng)}"  # noqa: E731
+    with made(tmp_path, images=images, texts=texts, words=words) as archive:
+        material = gather(
+            archive,
+            encoder=None,
+            generation=None,
+            sample=None,
+            seed=seed,
+            histogram=False,
+            rules=default_rules(),
+            work=None,
+            progress=no_progress,
+        )
+        choices = {choice.name: choice for choice in choose_fusion(archive, rules=default_rules(), seed=seed)}
+    cases = material.cases
+    (task,) = tasks_for(cases)
+    fusions = {fusion.name: fusion for fusion in material.experiment.fusions}
+    halves: dict[bool, list[int]] = {True: [], False: []}
+    for query, key in enumerate(cases.keys):  # one case a patient
+        halves[hashlib.sha256(f"{seed}\n{key}".encode()).digest()[0] % 2 == 0].append(query)
+    for run, name in (("report", "report"), ("fused", "text"), ("fused with image", "text and image")):
+        fusion, choice = fusions[run], choices[name]
+        channels = tuple(fusion.of)
+        queries = list(range(len(cases.keys)))
+        grid = list(_grid(channels))
+        by_rule = [plain_precisions(material, fusion, rule, task, queries) for rule in grid]
+
+        def figure(number: int, tuning: bool, by_rule: list[list[float]] = by_rule) -> float:
+            values = [by_rule[number][query] for query in halves[tuning]]
+            return macro(values, [int(task.class_of[query]) for query in halves[tuning]])
+
+        def number(rule: FusionRule, grid: list[FusionRule] = grid, channels: tuple[str, ...] = channels) -> int:
+            return next(
+                i
+                for i, of in enumerate(grid)
+                if (of.method, of.shares(channels)) == (rule.method, rule.shares(channels))
+            )
+
+        equal = dict.fromkeys(channels, 1.0)
+        tuning = [figure(i, True) for i in range(len(grid))]
+        by_ranks = [i for i, rule in enumerate(grid) if rule.method == "rrf"]
+        contenders = [
+            number(FusionRule("rrf", equal)),
+            number(FusionRule("score", equal)),
+            max(by_ranks, key=lambda i: tuning[i]),
+            max(range(len(grid)), key=lambda i: tuning[i]),
+        ]
+        patients = cases.patient_of[halves[True]]
+        classes = task.class_of[halves[True]]
+        bootstrap = MacroBootstrap(patients, classes, len(task.site_of), seed=seed)
+        averages = bootstrap.mean(
+            {str(i): np.array(by_rule[i])[halves[True]] for i in contenders}, [np.unique(classes)]
+        )
+        best = averages[str(contenders[-1])][0]
+        chosen = next(i for i in contenders if best.minus(averages[str(i)][0]).low <= 0)
+        assert (choice.rule.method, choice.rule.weights) == (grid[chosen].method, grid[chosen].weights)
+        assert choice.choosing.mean == pytest.approx(tuning[chosen])
+        assert choice.measured.mean == pytest.approx(figure(chosen, False))
+        assert (choice.choosing_queries, choice.measured_queries) == (len(halves[True]), len(halves[False]))
+        assert (choice.choosing_patients, choice.measured_patients) == (len(halves[True]), len(halves[False]))
+        gain = tuning[contenders[-1]] - tuning[chosen]
+        assert ("above it" in choice.why) == (gain > 0)
+        assert f"{gain:.3f} [" in choice.why or gain == 0
+        single = {f"{name} alone": FusionRule("rrf", {c: float(c == name) for c in channels}) for name in channels}
+        for other in choice.compared:
+            rule = {"equal weights, by ranks": FusionRule("rrf", equal), **single}.get(other.name)
+            if rule is not None:
+                expected = figure(number(rule), False)
+                assert other.precision.mean == pytest.approx(expected)
+                assert other.chosen_minus.mean == pytest.approx(figure(chosen, False) - expected)
+        assert set(single) < {other.name for other in choice.compared}
+        material = replace(
+            material,
+            experiment=replace(
+                material.experiment,
+                fusions=[of if of.name != run else replace(of, rule=choice.rule) for of in material.experiment.fusions],
+            ),
+        )
+
+
+def test_queries_of_one_half_cannot_choose(tmp_path: Path) -> None:
+    with (
+        made(tmp_path, images=1.0, texts=1.0, words=noise) as archive,
+        pytest.raises(EvaluationError, match="one half"),
+    ):
+        choose_fusion(archive, rules=default_rules(), sample=1)
 
 
 def test_half_of_the_patients_choose_whoever_else_comes() -> None:

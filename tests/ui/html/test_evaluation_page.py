@@ -219,6 +219,21 @@ def test_bars_stand_side_by_side_within_the_chart(page: str) -> None:
             assert all(-3 <= y <= number(svg, "height") for y in ys)
 
 
+@pytest.mark.parametrize(("runs", "width"), [(1, 26), (2, 26), (5, 14), (8, 8), (30, 8)])
+def test_bars_are_narrower_the_more_runs_there_are(runs: int, width: int) -> None:
+    """Between 8 and 26 pixels, as many as the page's column allows; metrics' names keep 56 pixels each."""
+    metrics = [f"P@{k}" for k in range(10)]
+    rows = [RunResult(str(number), dict.fromkeys(metrics, Estimate(0.5, 0.4, 0.6))) for number in range(runs + 1)]
+    chart = evaluation_charts.bars(rows, metrics, of="all sites")
+    groups = [shape for shape in chart.shapes if shape.kind == "group"]
+    bars = [part for group in groups for part in group.shapes if part.kind == "bar"]
+    assert {bar.width for bar in bars} == {width - 1}
+    assert len(bars) == 10 * runs
+    names = [shape.x for shape in chart.shapes if shape.kind == "text" and shape.words in metrics]
+    steps = {right - left for left, right in itertools.pairwise(names)}
+    assert steps == {max(56, runs * width + 18)}
+
+
 def test_horizontal_bars_are_as_long_as_the_figures(page: str, evaluation: Evaluation) -> None:
     (svg,) = charts(page, "P@10 of image, fused, chance")
     zero, end = scale(svg, upright=False)
