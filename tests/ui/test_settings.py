@@ -70,7 +70,9 @@ def test_folders_of_data_follow_the_xdg_variable(monkeypatch: pytest.MonkeyPatch
 
 
 def test_to_env_round_trips() -> None:
-    settings = Settings(archive="x", base="b", k=7, preset="reference", cache_mb=5)
+    settings = Settings(archive="x", base="b", k=7, preset="reference", cache_mb=5, audit_days=0, guidance=0.0)
+    assert settings.to_env()["COIN_GUIDANCE"] == "0.0"
+    assert "COIN_LORA" not in settings.to_env(), "what has no value has no variable"
     assert Settings.from_env(settings.to_env()) == settings
 
 

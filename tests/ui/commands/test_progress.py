@@ -50,3 +50,24 @@ def test_a_note_stands_beside_the_figures(capsys: pytest.CaptureFixture[str]) ->
         draw(1, 4)
         draw(2, 4, "loss 0.5")
     assert capsys.readouterr().err.splitlines()[1].endswith(" left, loss 0.5")
+
+
+def test_the_rate_counts_from_the_first_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was done before, or while models loaded, is no part of it."""
+    clock = iter([100.0, 102.0])
+    monkeypatch.setattr("ui.commands.progress.time.monotonic", lambda: next(clock))
+    with progress("Adding", unit="images", seconds=1) as update:
+        update(10, 30)
+        update(20, 30)
+    assert "20/30 images (67 %),  5.00images/s" in capsys.readouterr().err
+
+
+def test_a_bar_stands_where_the_work_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress("Adding", unit="images") as update:
+        bar = update.__closure__[0].cell_contents  # type: ignore[attr-defined]
+        for done in (3, 5, 9):
+            update(done, 10 + done)
+            assert (bar.n, bar.total) == (done, 10 + done)
