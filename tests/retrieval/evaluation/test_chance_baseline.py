@@ -63,6 +63,8 @@ def test_the_ideal_leaves_the_own_patient_out() -> None:
     truth, own = np.array([0, 0, 1, 2]), np.array([3, 8, 8, 12])
     assert candidates.relevant_patients(truth, own).tolist() == [2, 3, 0, 0]
     assert candidates.ideal_gains(truth, own, 3).tolist() == [[2, 2, 1], [2, 2, 2], [1, 1, 1], [0, 0, 0]]
+    # The query's patient is none of the best: nothing of these is left out.
+    assert candidates.ideal_gains(np.array([0]), np.array([12]), 3).tolist() == [[2, 2, 2]]
     assert candidates.ideal_gains(truth[:1], own[:1], 9).tolist() == [[2, 2, 1, 0, 0, 0, 0, 0, 0]]
 
 

@@ -185,6 +185,7 @@ def scale(svg: ElementTree.Element, *, upright: bool) -> tuple[float, float]:
 def test_bars_are_as_high_as_the_figures(page: str, evaluation: Evaluation) -> None:
     (svg,) = charts(page, "all sites: P@1, P@10, mAP")[:1]
     zero, top = scale(svg, upright=True)
+    assert {line.get("stroke-width") for line in svg.findall("line")} == {None}
     groups = svg.findall("g")
     rows = evaluation.families[0].tasks[0].parts[0].rows
     expected = [(row.channel, metric, row.scores[metric]) for metric in ("P@1", "P@10", "mAP") for row in rows]
@@ -201,6 +202,7 @@ def test_bars_are_as_high_as_the_figures(page: str, evaluation: Evaluation) -> N
         assert value(number(bar, "y")) == pytest.approx(score.mean, abs=2e-3)
         assert number(bar, "y") + number(bar, "height") == pytest.approx(zero, abs=0.1)
         assert bar.attrib["fill"] == evaluation_charts.COLOURS[run]
+        assert [line.get("stroke-width") for line in lines] == ["4", "1.5"], "paper below ink"
         for line in lines:
             assert number(bar, "x") < number(line, "x1") == number(line, "x2") < number(bar, "x") + number(bar, "width")
             assert [value(number(line, end)) for end in ("y1", "y2")] == pytest.approx(
