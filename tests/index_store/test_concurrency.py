@@ -191,6 +191,7 @@ def databases(archive: Archive) -> list[Path]:
     return list(archive.path.glob("*.sqlite*"))
 
 
+@pytest.mark.slow
 def test_threads_search_while_one_writes(archive: Archive, tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "manifest.csv", simple_rows(12 * BATCH))
     archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)

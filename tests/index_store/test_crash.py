@@ -94,6 +94,7 @@ def needed_files(archive: Archive) -> set[str]:
     return {image.path.name for case in archive.cases() for image in case.images if not image.in_place}
 
 
+@pytest.mark.slow
 def test_remove_killed_at_any_step(begun: tuple[Path, Path], quick_folder: Path) -> None:
     folder, _ = begun
     kills = 0

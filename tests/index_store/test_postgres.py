@@ -79,6 +79,7 @@ def test_the_folder_holds_no_records(on_server: Archive) -> None:
         assert path.is_dir() or b"Report 3" not in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_readers_in_two_processes_stay_in_step_with_a_writer(tmp_path: Path, new_catalog: str) -> None:
     """Each begins when the archive is empty, sees whole batches only, and ends when it has seen the last one."""
     with Archive.create(tmp_path / "archive", catalog=new_catalog) as archive:
