@@ -86,7 +86,7 @@ def _asked(
                 for name in ("generated", "joint", "report")
             }
             results = {name: search.run(one) for name, one in asked.items()}
-            results["image"] = search.by_image(query.draw(), k=POOL)
+            results["image"] = search.by_image(query.render(), k=POOL)
             ranked.append({name: {e.case.key: e.score for e in result.cases} for name, result in results.items()})
     return {phantom.key: _label(phantom) for phantom in references}, ranked
 

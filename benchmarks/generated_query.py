@@ -79,7 +79,7 @@ def _rule(encoder: Encoder, references: list[Phantom], folder: Path, options: ar
     Half of the sites are thinned out at a time: those are asked for, and the others keep all their cases.
     """
     phantoms = phantom_cases(options.queries, seed=RULE_SEED, split="held-out")
-    vectors = encoder.encode_images([phantom.draw() for phantom in phantoms])
+    vectors = encoder.encode_images([phantom.render() for phantom in phantoms])
     sites = sorted({phantom.morphology.site for phantom in references})
     shows = np.array([phantom.morphology.site for phantom in phantoms])
     print(f"\n| patients of the asked site | judged wrong, own site asked (n = {len(shows)}) | another site asked |")

@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 measured: dict[str, Measured] = {}
                 for way in ways:
                     measured[way.name] = _measure(way, queries, archive, encoder, folder, options)
-                pictures = encoder.encode_images([query.draw() for query in queries])
+                pictures = encoder.encode_images([query.render() for query in queries])
                 title, rows = f"{name}: {len(queries)} reports", _rows(ways, measured, pictures)
                 print(f"\n{title}\n\n{_table(rows)}", flush=True)
                 report["tables"][title] = rows

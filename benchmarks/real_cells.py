@@ -84,9 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fold = deal_folds(smears)
         unseen = [np.array([held_out(fold, f, patient) for patient in smears.patient]) for f in range(FOLDS)]
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-        train_folds(
-            manifest, fold, options.work, minutes=options.minutes, device=options.device, imagenet=options.imagenet
-        )
+        train_folds(manifest, fold, options.work, steps=options.steps, device=options.device, imagenet=options.imagenet)
         encoders = [Encoder(options.work / f"fold-{f}") for f in range(FOLDS)]
     vectors = [encoder.encode_images(smears.images) for encoder in encoders]
     colours = np.stack([colour_histogram(np.asarray(image)) for image in smears.images])
@@ -227,9 +225,9 @@ def stain_overlap(
         "fields of the cervix": (smears.site == "cervix") & ~smears.cell,
         "fields of blood": smears.site == "blood",
     }
-    references = [phantom.draw() for phantom in phantom_cases(phantoms, seed=1, split="held-out")]
+    references = [phantom.render() for phantom in phantom_cases(phantoms, seed=1, split="held-out")]
     phantom_queries = [
-        phantom.draw() for phantom in phantom_cases(min(PHANTOM_QUERIES, phantoms), seed=77, split="held-out")
+        phantom.render() for phantom in phantom_cases(min(PHANTOM_QUERIES, phantoms), seed=77, split="held-out")
     ]
     archives = [encoder.encode_images(references) for encoder in encoders]
     rows = []
@@ -279,7 +277,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=SHARED, help="folder that holds cytology/")
     parser.add_argument("--clip", type=Path, help="another encoder than the starter's, trained without the same fifth")
     parser.add_argument("--work", type=Path, help="folder of the folds' encoders, fold-0 to fold-4")
-    parser.add_argument("--minutes", type=float, default=8.0, help="training time of a fold")
+    parser.add_argument("--steps", type=int, default=320, help="training steps of a fold; 320 take 8 minutes of a core")
     parser.add_argument(
         "--imagenet", type=Path, help="safetensors of timm's tf_efficientnet_lite0 that folds start from"
     )

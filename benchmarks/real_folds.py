@@ -1,16 +1,15 @@
-"""The encoders of `benchmarks.real_cells`: for each fold one that saw none of the fold's patients.
+"""The encoders of `benchmarks.real_cells`: one for each fold, trained without the fold's patients.
 
-All folds start from one image tower that was trained without any cervix smear (from ImageNet's weights where they are
-named, on phantoms, blood and the two atlas sites), and go on by the starter's own recipe
-(`retrieval.training.starter.image_tower`), with the cells and fields of the other folds' patients. The text tower is
-the shipped starter's, which stays as it is.
+All folds start from one image tower that was trained without any cervix smear (from ImageNet's weights if they are
+given, on phantoms, blood and the two atlas sites), and are trained further by the starter's own recipe
+(`retrieval.training.starter.image_tower`) on the cells and fields of the other folds' patients. The text tower is the
+shipped starter's, unchanged.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,11 @@ from generation.atomic_write import new_folder
 from generation.phantom import PROFILES
 from generation.phantom.reports import write_report
 from generation.phantom.wording import Wording
-from generation.training.starter.dataset import draw_training_set
+from generation.training.starter.dataset import render_training_set
 from retrieval.encoder.model_files import find_clip
 from retrieval.training.starter.clip import write_imagenet_start
 from retrieval.training.starter.cuda_graph import side_by_side
-from retrieval.training.starter.image_tower import training_of_image_tower
+from retrieval.training.starter.image_tower import image_tower_steps
 from retrieval.training.starter.sampler import Pairs
 from retrieval.training.starter.smears import is_held_out, load_smears
 
@@ -43,23 +42,21 @@ def held_out(fold: Mapping[str, int], number: int, patient: str) -> bool:
 
 
 def train_folds(
-    manifest: Path, fold: Mapping[str, int], work: Path, *, minutes: float, device: str, imagenet: Path | None = None
+    manifest: Path, fold: Mapping[str, int], work: Path, *, steps: int, device: str, imagenet: Path | None = None
 ) -> None:
-    """Train `work`/common for `minutes`, and then `work`/fold-0 to `work`/fold-4 side by side, `minutes` each on a GPU
-    that they share; on a CPU one after the other. A folder that is there is finished.
+    """Train `work`/common, and then `work`/fold-0 to `work`/fold-4 for `steps` steps each: side by side on a GPU that
+    they share, on a CPU one after the other. A folder that exists is finished.
 
     `fold` is that of `held_out`, `imagenet` the file of weights to start from (`write_imagenet_start`). The phantoms
-    are drawn into `work`.
+    are rendered into `work`.
     """
     starter = find_clip(None).path
-    drawn = draw_training_set(work, PHANTOMS)
+    rendered = render_training_set(work, PHANTOMS)
     if imagenet is not None:
         write_imagenet_start(imagenet, starter, work / "start")
-    # On a CPU what other programs take does not count.
-    clock = time.monotonic if device.startswith("cuda") else time.thread_time
 
     def report(i: int, rng: np.random.Generator) -> str:
-        return write_report(drawn.phantoms[i].morphology, Wording(rng, held_out=False))
+        return write_report(rendered.phantoms[i].morphology, Wording(rng, held_out=False))
 
     def training(
         name: str, shares: tuple[int, int], leave_out: Callable[[str], bool], **options: Any
@@ -68,13 +65,13 @@ def train_folds(
         if folder.exists():
             return
         sources = [
-            (Pairs(drawn.images, drawn.findings, report), shares[0]),
+            (Pairs(rendered.images, rendered.findings, report), shares[0]),
             (load_smears(manifest, first_label=len(PROFILES), leave_out=leave_out), shares[1]),
         ]
         with new_folder(folder) as unfinished:
-            yield from training_of_image_tower(
+            yield from image_tower_steps(
                 sources, starter, unfinished, device=device, log=lambda line: log(f"{name}: {line}"),
-                seconds=60 * minutes, clock=clock, **options,
+                steps=steps, **options,
             )  # fmt: skip
 
     everywhere = training(

@@ -103,10 +103,10 @@ def _measure(
     vae = AutoencoderKL.from_pretrained(STARTER / "base" / "vae", use_safetensors=True).eval()
 
     def restored(query: Phantom) -> Image.Image:
-        return Image.fromarray(restore(vae, np.asarray(query.draw(options.size))[None])[0])
+        return Image.fromarray(restore(vae, np.asarray(query.render(options.size))[None])[0])
 
     ways: dict[str, Callable[[Phantom], SearchResult]] = {
-        IMAGE: lambda query: search.by_image(query.draw(options.size), k=K),
+        IMAGE: lambda query: search.by_image(query.render(options.size), k=K),
         RESTORED: lambda query: search.by_image(restored(query), k=K),
         GENERATED: by_report("generated"),
         JOINT: by_report("joint"),

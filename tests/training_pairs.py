@@ -17,7 +17,7 @@ def phantom_pairs(count: int, *, per_patient: int = 2, size: int = 64, seed: int
             content=hashlib.sha256(f"{seed} {number}".encode()).hexdigest(),
             patient=f"patient {number // per_patient}",
             report=phantom.report,
-            load=partial(phantom.draw, size),
+            load=partial(phantom.render, size),
             particulars={
                 "site": phantom.profile.site,
                 "system": phantom.profile.system,

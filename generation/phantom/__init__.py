@@ -1,4 +1,4 @@
-"""Phantoms: reference fields drawn from known morphology, with reports (no patient, no licence, no download)."""
+"""Phantoms: reference fields rendered from known morphology, with reports (no patient, no licence, no download)."""
 
 from generation.phantom.morphology import Morphology
 from generation.phantom.phantom import PHANTOM_NOTICE, SPLITS, Phantom, phantom_cases, write_phantoms

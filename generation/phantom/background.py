@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, rotate
 
 from generation.phantom.canvas import FIELD_UM, Canvas
-from generation.phantom.cells import CELLS, draw_cell
+from generation.phantom.cells import CELLS, render_cell
 
 Draw = Callable[[Canvas, float], None]
 
@@ -22,11 +22,11 @@ def _scatter(canvas: Canvas, n: float) -> list[tuple[float, float]]:
 
 
 def _cells(kind: str, per_field: float) -> Draw:
-    def draw(canvas: Canvas, amount: float) -> None:
+    def render(canvas: Canvas, amount: float) -> None:
         for x, y in _scatter(canvas, per_field * amount):
-            draw_cell(canvas, x, y, CELLS[kind])
+            render_cell(canvas, x, y, CELLS[kind])
 
-    return draw
+    return render
 
 
 def blood(canvas: Canvas, amount: float) -> None:
@@ -76,10 +76,10 @@ def colloid(canvas: Canvas, amount: float) -> None:
 
 
 def mucin(canvas: Canvas, amount: float) -> None:
-    """Strands of mucus, drawn out in one direction by smearing."""
+    """Strands of mucus, stretched in one direction by smearing."""
     noise = gaussian_filter(canvas.rng.standard_normal((192, 192)), (1.3, 14.0), mode="wrap")
-    drawn_out = rotate(noise, float(canvas.rng.uniform(0, 180)), reshape=False, order=1, mode="wrap")[48:144, 48:144]
-    _spread(canvas, drawn_out, "mucin", 0.7 * amount, 0.5)
+    stretched = rotate(noise, float(canvas.rng.uniform(0, 180)), reshape=False, order=1, mode="wrap")[48:144, 48:144]
+    _spread(canvas, stretched, "mucin", 0.7 * amount, 0.5)
 
 
 def matrix(canvas: Canvas, amount: float) -> None:

@@ -1,7 +1,7 @@
-"""A field of view in optical density, and the two things drawn on it: soft shapes and cells.
+"""A field of view in optical density, and the two kinds of shape rendered on it: soft shapes and cells.
 
 Lengths are micrometres everywhere; the canvas alone knows pixels. Shapes are polar outlines
-r(θ) = R · (1 + Σ aₖ cos(kθ + φₖ)) with an antialiased edge, so a phantom may be drawn at any size.
+r(θ) = R · (1 + Σ aₖ cos(kθ + φₖ)) with an antialiased edge, so that a phantom may be rendered at any size.
 """
 
 from __future__ import annotations

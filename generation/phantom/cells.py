@@ -1,4 +1,4 @@
-"""The kinds of cell a phantom field is made of, and how one of them is drawn.
+"""The kinds of cell a phantom field is made of, and how a cell is rendered.
 
 Sizes follow the atlases' measurements: an intermediate squamous nucleus is about 8 µm, a lymphocyte's 7 µm, an
 erythrocyte 7.5 µm. Everything that a report talks about (nuclear size, N:C ratio, chromasia, membrane, nucleoli,
@@ -145,7 +145,7 @@ CELLS: dict[str, CellType] = {
 }  # fmt: skip
 
 
-def draw_cell(canvas: Canvas, x: float, y: float, kind: CellType, *, angle: float | None = None) -> None:
+def render_cell(canvas: Canvas, x: float, y: float, kind: CellType, *, angle: float | None = None) -> None:
     """Draw one cell of `kind` centred at (x, y) µm. `angle` is the long axis; None leaves it to chance."""
     rng = canvas.rng
     angle = rng.uniform(0, np.pi) if angle is None else angle
@@ -157,7 +157,7 @@ def draw_cell(canvas: Canvas, x: float, y: float, kind: CellType, *, angle: floa
     turn = angle if kind.shape in ("columnar", "tadpole") else rng.uniform(0, 2 * np.pi)
     nx, ny = x + shift * np.cos(turn), y + shift * np.sin(turn)
     if kind.nc < 1.0:
-        _draw_cytoplasm(canvas, x, y, cell, kind, angle, koilocytic)
+        _render_cytoplasm(canvas, x, y, cell, kind, angle, koilocytic)
         if koilocytic:
             halo = canvas.outline(nx, ny, nucleus * 1.7, irregularity=0.12, softness=1.2)
             if halo is not None:
@@ -166,17 +166,18 @@ def draw_cell(canvas: Canvas, x: float, y: float, kind: CellType, *, angle: floa
     if kind.lobes > 1:
         for lobe in range(kind.lobes):
             at = turn + lobe * 2.2
-            _draw_nucleus(canvas, nx + nucleus * 0.66 * np.cos(at), ny + nucleus * 0.66 * np.sin(at),
+            _render_nucleus(canvas, nx + nucleus * 0.66 * np.cos(at), ny + nucleus * 0.66 * np.sin(at),
                           nucleus * 0.62, kind, at)  # fmt: skip
     elif rng.random() < kind.binucleate:
         for side in (-0.62, 0.62):
-            _draw_nucleus(canvas, nx + side * nucleus * 1.5 * np.cos(angle), ny + side * nucleus * 1.5 * np.sin(angle),
-                          nucleus * 0.86, kind, nuclear_angle)  # fmt: skip
+            along = side * nucleus * 1.5
+            _render_nucleus(canvas, nx + along * np.cos(angle), ny + along * np.sin(angle),
+                            nucleus * 0.86, kind, nuclear_angle)  # fmt: skip
     else:
-        _draw_nucleus(canvas, nx, ny, nucleus, kind, nuclear_angle)
+        _render_nucleus(canvas, nx, ny, nucleus, kind, nuclear_angle)
 
 
-def _draw_cytoplasm(
+def _render_cytoplasm(
     canvas: Canvas, x: float, y: float, cell: float, kind: CellType, angle: float, koilocytic: bool
 ) -> None:
     rng = canvas.rng
@@ -230,7 +231,7 @@ def _draw_cytoplasm(
             canvas.absorb(dust, dust.mask * 1.4, "chromatin")
 
 
-def _draw_nucleus(canvas: Canvas, x: float, y: float, radius: float, kind: CellType, angle: float) -> None:
+def _render_nucleus(canvas: Canvas, x: float, y: float, radius: float, kind: CellType, angle: float) -> None:
     rng = canvas.rng
     body = canvas.outline(
         x, y, radius, aspect=kind.elongation * rng.uniform(0.93, 1.1), angle=angle,

@@ -1,7 +1,7 @@
-"""Phantoms: cytology-like fields drawn from known morphology, each with a report. No patient, no licence.
+"""Phantoms: cytology-like fields rendered from known morphology, each with a report. No patient, no licence.
 
-A phantom is one finding of `PROFILES` and a seed; everything else (stain, counts, sizes, wording) follows from them,
-so the same phantom is drawn again pixel by pixel, and what two phantoms share is known exactly.
+A phantom is one finding of `PROFILES` and a seed; everything else (stain, counts, sizes, wording) follows from them.
+So a phantom is rendered the same every time, pixel for pixel, and what two phantoms share is known exactly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from generation.phantom.arrangement import ARRANGEMENTS
 from generation.phantom.background import BACKGROUNDS
 from generation.phantom.canvas import Canvas
-from generation.phantom.cells import CELLS, draw_cell
+from generation.phantom.cells import CELLS, render_cell
 from generation.phantom.morphology import Morphology
 from generation.phantom.palette import STAINS
 from generation.phantom.profiles import PROFILES, Profile
@@ -72,8 +72,8 @@ class Phantom:
         wording = Wording(self._rng(2), held_out=self.split == "held-out")
         return write_report(self.morphology, wording)
 
-    def draw(self, size: int = 128) -> Image.Image:
-        """The field as an RGB image of `size` × `size` pixels (the field is always 96 µm wide)."""
+    def render(self, size: int = 128) -> Image.Image:
+        """Render the field as an RGB image of `size` × `size` pixels; it is always 96 µm wide."""
         rng = self._rng(3)
         canvas = Canvas(size, STAINS[self.morphology.stain], rng)
         known = self.morphology
@@ -89,7 +89,7 @@ class Phantom:
                 count = known.cellularity
             if count:
                 for x, y, angle in ARRANGEMENTS[population.arrangement](rng, count, kind.diameter):
-                    draw_cell(canvas, x, y, kind, angle=angle)
+                    render_cell(canvas, x, y, kind, angle=angle)
         canvas.density *= rng.uniform(0.85, 1.18)  # staining time
         canvas.density *= rng.normal(1.0, 0.05, 3).astype(np.float32)  # one laboratory's dye lots
         return canvas.photograph(
@@ -100,15 +100,15 @@ class Phantom:
         )
 
     def _rng(self, purpose: int) -> np.random.Generator:
-        # The split is part of the stream: a held-out phantom never shares its chance with a training one.
+        # The split is part of the stream: a held-out phantom shares no random numbers with a training one.
         index = PROFILES.index(self.profile)
         return np.random.default_rng([SPLITS.index(self.split), index, self.seed, purpose])
 
 
 def phantom_cases(n: int, *, seed: int = 0, split: str = "train") -> list[Phantom]:
-    """`n` phantoms, balanced over site × category (a category's findings take turns).
+    """`n` phantoms, balanced over site × category; a category's findings alternate.
 
-    `split` "held-out" uses wordings and chance that "train" never uses. Raises ValueError on an unknown split.
+    The split "held-out" uses wordings and random numbers that "train" never uses. Raises ValueError for another split.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
@@ -120,8 +120,8 @@ def phantom_cases(n: int, *, seed: int = 0, split: str = "train") -> list[Phanto
     step = next(step for step in (17, 13, 11, 7) if np.gcd(step, len(groups)) == 1)
     phantoms = []
     for i in range(n):
-        turn, place = divmod(i, len(groups))
-        group = groups[place * step % len(groups)]
+        turn, position = divmod(i, len(groups))
+        group = groups[position * step % len(groups)]
         phantoms.append(Phantom(group[turn % len(group)], seed * 1_000_003 + i, split))
     return phantoms
 
@@ -145,7 +145,7 @@ def write_phantoms(folder: Path, phantoms: list[Phantom], *, size: int = 128) ->
             info = PngInfo()
             info.add_text("Description", PHANTOM_NOTICE)
             info.add_text("coin-phantom", json.dumps({"key": phantom.key, "seed": phantom.seed, "finding": m.finding}))
-            phantom.draw(size).save(folder / name, pnginfo=info)
+            phantom.render(size).save(folder / name, pnginfo=info)
             writer.writerow(
                 {
                     "image": name,

@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Options(NamedTuple):
-    """What may be said in one place: training reports are written from `train`, held-out ones from `held_out`."""
+    """The wordings of one choice: training reports are written from `train`, held-out ones from `held_out`."""
 
     train: tuple[str, ...]
     held_out: tuple[str, ...]
@@ -39,7 +39,7 @@ class Words:
 
 
 class Wording:
-    """Chooses among wordings, with the chance of `rng`, from one split."""
+    """Chooses among the wordings of one split at random."""
 
     def __init__(self, rng: np.random.Generator, *, held_out: bool) -> None:
         self.rng = rng
@@ -51,6 +51,7 @@ class Wording:
         return allowed[int(self.rng.integers(len(allowed)))]
 
     def chance(self, share: float) -> bool:
+        """True with probability `share`."""
         return bool(self.rng.random() < share)
 
 
@@ -74,9 +75,9 @@ def _read(path: Path) -> Words:
         specimens=specimens,
         backgrounds=backgrounds,
         findings={
-            (site, finding): Described(_options(said["descriptions"]), _options(said["diagnoses"]))
+            (site, finding): Described(_options(words["descriptions"]), _options(words["diagnoses"]))
             for site, findings in document["findings"].items()
-            for finding, said in findings.items()
+            for finding, words in findings.items()
         },
     )
 

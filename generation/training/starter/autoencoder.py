@@ -1,16 +1,15 @@
 """Training the starter's autoencoder: 128 px fields to 8 × 8 latents and back.
 
 Losses: absolute error at full size, the same on a Laplacian pyramid (edges of nuclei are few pixels but are what a
-pathologist reads), and on the differences between colour channels. A small autoencoder drew grey cells for an hour
-before it learned the stain; it therefore begins as a thumbnail: its residual path is set so that the untrained network
-passes on the field's colours averaged over 16 px, and training only has to add what is finer. In the second half of the
-time the decoder goes on alone, from latents that no longer move, at half the cost a step (33 minutes of it took
+pathologist reads), and on the differences between colour channels. A small autoencoder restored grey cells for an hour
+before it learned the stain. It therefore begins as a thumbnail: its residual path is set so that the untrained network
+passes on the field's colours averaged over 16 px, and training only has to add finer detail. In the second half of the
+steps the decoder is trained alone, from latents that no longer change, at half the cost a step (33 minutes of it took
 the shipped weights' reconstruction loss from 0.267 to 0.208).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from generation.training.run_settings import decayed_rate
+
 if TYPE_CHECKING:
     import torch
 
-DECODER_ALONE = 0.5  # of the training time
+DECODER_ALONE = 0.5  # share of the steps
 # Full-size levels are kept narrow: at 128 px they would cost more than the denoiser (16 × smaller latents do not).
 CONFIG: dict[str, Any] = {
     "in_channels": 3,
@@ -47,7 +48,10 @@ def to_tensor(images: NDArray[np.uint8]) -> torch.Tensor:
 
 
 def reconstruction_loss(restored: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
-    """Scalar: absolute error at full size and on a Laplacian pyramid, and of hue at full size and coarsely."""
+    """Absolute error at full size and on a Laplacian pyramid, and of hue at full size and coarsely.
+
+    Both are float32[n, 3, h, w]; returns a scalar.
+    """
     import torch
     import torch.nn.functional as F
 
@@ -66,16 +70,16 @@ def train_autoencoder(
     images: NDArray[np.uint8],
     folder: Path,
     *,
-    seconds: float,
+    steps: int,
     batch_size: int = 8,
     learning_rate: float = 2e-3,
     seed: int = 0,
     log: Callable[[str], None] = lambda line: None,
-    checkpoint_every: float = 300.0,
 ) -> None:
-    """Train for `seconds` (cosine decay over them) and save `folder` as a diffusers AutoencoderKL in float32.
+    """Train on `images` uint8[n, 128, 128, 3] and save `folder` as a diffusers AutoencoderKL in float32.
 
-    The latents' scaling factor is measured at the end and stored in the config, as SDXL does.
+    The rate falls along a cosine in each half of the steps. The latents' scaling factor is measured at the end and
+    stored in the config, as SDXL does.
     """
     import torch
     from diffusers import AutoencoderKL
@@ -86,13 +90,12 @@ def train_autoencoder(
     begin_as_thumbnail(vae)
     vae.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(vae.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
-    started = saved = time.monotonic()
-    step, running = 0, 0.0
-    while (elapsed := time.monotonic() - started) < seconds:
-        together = elapsed < seconds * (1 - DECODER_ALONE)
-        begun, length = (0.0, 1 - DECODER_ALONE) if together else (1 - DECODER_ALONE, DECODER_ALONE)
-        progress = (elapsed / seconds - begun) / length  # each half has its own cosine
-        rate = learning_rate * min(1.0, (step + 1) / 100) * (0.5 * (1 + np.cos(np.pi * progress)) + 0.01)
+    both = steps - round(steps * DECODER_ALONE)  # steps in which the encoder is trained, too
+    running = 0.0
+    for step in range(steps):
+        together = step < both
+        begin, end = (0, both) if together else (both, steps)
+        rate = decayed_rate(step, peak=learning_rate, steps=end, begin=begin, floor=0.01)
         for group in optimiser.param_groups:
             group["lr"] = rate
         batch = to_tensor(augment(images[np.sort(rng.choice(len(images), batch_size, replace=False))], rng))
@@ -106,13 +109,9 @@ def train_autoencoder(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimiser.step()
-        step += 1
-        running = 0.98 * running + 0.02 * float(loss.detach()) if step > 1 else float(loss.detach())
-        if step % 50 == 0:
-            log(f"autoencoder step {step} loss {running:.4f} {elapsed:.0f} s")
-        if time.monotonic() - saved > checkpoint_every:
-            vae.save_pretrained(folder)
-            saved = time.monotonic()
+        running = 0.98 * running + 0.02 * float(loss.detach()) if step else float(loss.detach())
+        if (step + 1) % 50 == 0:
+            log(f"autoencoder step {step + 1} of {steps} loss {running:.4f}")
     vae.eval()
     latents = encode(vae, images[:: max(len(images) // 512, 1)])
     vae.register_to_config(scaling_factor=float(1.0 / latents.std()))
@@ -120,10 +119,10 @@ def train_autoencoder(
 
 
 def begin_as_thumbnail(vae: Any) -> None:
-    """Set the untrained residual path to carry colour: channels 0-2 as they are, 3-5 negated.
+    """Set the untrained residual path to carry colour: channels 0-2 unchanged, 3-5 negated.
 
     Both signs are needed because silu(x) - silu(-x) = x: the activation before each half's last convolution then
-    passes colour unbent. Side branches start at a tenth of their strength.
+    passes colour linearly. Side branches start at a tenth of their strength.
     """
     import torch
 
@@ -164,7 +163,7 @@ def begin_as_thumbnail(vae: Any) -> None:
 
 
 def augment(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Flips and quarter turns: a smear has no up."""
+    """Flip and turn square images uint8[n, s, s, 3] by quarters, all alike: a smear has no upright position."""
     turned = np.rot90(images, int(rng.integers(4)), axes=(1, 2))
     return turned[:, ::-1] if rng.random() < 0.5 else turned
 
@@ -182,7 +181,7 @@ def encode(vae: Any, images: NDArray[np.uint8], *, batch_size: int = 32) -> NDAr
 
 
 def restore(vae: Any, images: NDArray[np.uint8], *, batch_size: int = 16) -> NDArray[np.uint8]:
-    """The images as the autoencoder gives them back, which is how sharp a generated image can be: same shape."""
+    """Encode and decode images uint8[n, h, w, 3]; same shape. No generated image can be sharper."""
     import torch
 
     restored = np.empty(images.shape, np.uint8)

@@ -1,4 +1,4 @@
-"""The phantoms the starter is trained on, drawn once and kept as one array on disk."""
+"""The phantoms that the starter is trained on, rendered once and kept as one array on disk."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ TRAINING_SEED = 1  # the demo's archive and the evaluation use other seeds
 
 @dataclass(frozen=True)
 class PhantomSet:
-    """`images` uint8[n, size, size, 3] (memory-mapped), and the phantoms they are of, in the same order."""
+    """`images` uint8[n, size, size, 3] (memory-mapped), and their phantoms in the same order."""
 
     images: NDArray[np.uint8]
     phantoms: list[Phantom]
 
     @property
     def findings(self) -> NDArray[np.int64]:
-        """Which of PROFILES each image shows: int64[n]."""
+        """The index in PROFILES of each image's finding, int64[n]."""
         return np.array([PROFILES.index(phantom.profile) for phantom in self.phantoms])
 
 
-def draw_training_set(
+def render_training_set(
     folder: Path, n: int, *, size: int = 128, progress: Callable[[int, int], None] | None = None
 ) -> PhantomSet:
-    """Draw `n` training phantoms into `folder`, or take up what an earlier run drew (a finished file is trusted)."""
+    """Render `n` training phantoms into `folder`, or load those that an earlier run rendered there."""
     phantoms = phantom_cases(n, seed=TRAINING_SEED, split="train")
     path = Path(folder) / f"phantoms-{n}-{size}.npy"
     if not path.exists():
@@ -40,7 +40,7 @@ def draw_training_set(
             header = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
             np.lib.format.write_array_header_1_0(file, header)
             for i, phantom in enumerate(phantoms):
-                file.write(np.asarray(phantom.draw(size)).tobytes())
+                file.write(np.asarray(phantom.render(size)).tobytes())
                 if progress is not None:
                     progress(i + 1, n)
     return PhantomSet(np.load(path, mmap_mode="r"), phantoms)

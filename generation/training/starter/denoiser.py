@@ -7,7 +7,6 @@ and drop the text in one case of ten, so that classifier-free guidance works.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from generation.training.adapter import trained_parameters
 from generation.training.noise import NoiseSchedule, squared_error
+from generation.training.run_settings import decayed_rate
 
 if TYPE_CHECKING:
     import torch
@@ -47,9 +47,12 @@ def unet_config(latent_channels: int, text_width: int, pooled_width: int) -> dic
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """What the denoiser sees. `latents` float16[n, c, 8, 8], scaled to unit deviation; `tokens` float16[m, 77, d] and
-    `pooled` float16[m, p] of m texts; `texts_of[i]` lists the rows that are texts of latent i."""
+class EncodedSet:
+    """The denoiser's training data.
+
+    `latents` float16[n, c, 8, 8] are scaled to unit deviation; `tokens` float16[m, 77, d] and `pooled` float16[m, p]
+    are of m texts; `texts_of` int64[n, texts] holds the rows of each latent's texts.
+    """
 
     latents: torch.Tensor
     tokens: torch.Tensor
@@ -72,10 +75,10 @@ def scheduler_config() -> dict[str, Any]:
 
 def train_denoiser(
     unet: Any,
-    data: Encoded,
+    data: EncodedSet,
     folder: Path,
     *,
-    seconds: float,
+    steps: int,
     texts: slice,
     batch_size: int = 64,
     learning_rate: float = 8e-4,
@@ -83,12 +86,11 @@ def train_denoiser(
     seed: int = 0,
     log: Log = lambda line: None,
     save: Callable[[Any, Path], object] = lambda unet, folder: unet.save_pretrained(folder),
-    checkpoint_every: float = 300.0,
 ) -> None:
-    """Train the parameters of `unet` that require gradients for `seconds`; save their moving average by `save`.
+    """Train the parameters of `unet` that require gradients, and save their moving average by `save`.
 
     `texts` says which columns of `data.texts_of` are used (short captions and reports for the base, reports alone for
-    the LoRA). The learning rate warms up over 100 steps and decays by a cosine over the time given.
+    the LoRA). The learning rate warms up over 100 steps and decays along a cosine.
     """
     import torch
     from diffusers.training_utils import EMAModel
@@ -102,21 +104,14 @@ def train_denoiser(
     size = torch.tensor([[128, 128, 0, 0, 128, 128]], dtype=torch.float32)
     options = data.texts_of[:, texts]
 
-    def save_average() -> None:
-        average.store(trained)
-        average.copy_to(trained)
-        save(unet, folder)
-        average.restore(trained)
-
-    started = saved = time.monotonic()
-    step, running = 0, 0.0
-    while (elapsed := time.monotonic() - started) < seconds:
-        rate = learning_rate * min(1.0, (step + 1) / 100) * (0.5 * (1 + np.cos(np.pi * elapsed / seconds)) + 0.005)
+    running = 0.0
+    for step in range(steps):
+        rate = decayed_rate(step, peak=learning_rate, steps=steps, floor=0.005)
         for group in optimiser.param_groups:
             group["lr"] = rate
         chosen = rng.integers(len(data.latents), size=batch_size)
         text = options[chosen, rng.integers(options.shape[1], size=batch_size)]
-        told = torch.from_numpy((rng.random(batch_size) >= UNCONDITIONAL_SHARE).astype(np.float32))
+        has_text = torch.from_numpy((rng.random(batch_size) >= UNCONDITIONAL_SHARE).astype(np.float32))
         latents = data.latents[chosen].float()
         noise = torch.randn_like(latents)
         t = torch.randint(0, schedule.steps, (batch_size,))
@@ -124,9 +119,9 @@ def train_denoiser(
             predicted = unet(
                 schedule.noised(latents, noise, t).contiguous(memory_format=torch.channels_last),
                 t,
-                data.tokens[text].float() * told.view(-1, 1, 1),
+                data.tokens[text].float() * has_text.view(-1, 1, 1),
                 added_cond_kwargs={
-                    "text_embeds": data.pooled[text].float() * told.view(-1, 1),
+                    "text_embeds": data.pooled[text].float() * has_text.view(-1, 1),
                     "time_ids": size.repeat(batch_size, 1),
                 },
             ).sample
@@ -137,18 +132,15 @@ def train_denoiser(
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
         average.step(trained)
-        step += 1
-        running = float(loss.detach()) if step == 1 else 0.98 * running + 0.02 * float(loss.detach())
-        if step % 50 == 0:
-            log(f"denoiser step {step} loss {running:.4f} {elapsed:.0f} s")
-        if time.monotonic() - saved > checkpoint_every:
-            save_average()
-            saved = time.monotonic()
-    save_average()
+        running = 0.98 * running + 0.02 * float(loss.detach()) if step else float(loss.detach())
+        if (step + 1) % 50 == 0:
+            log(f"denoiser step {step + 1} of {steps} loss {running:.4f}")
+    average.copy_to(trained)
+    save(unet, folder)
 
 
 def mixed_precision() -> Any:
-    """Autocast to bfloat16 where this processor multiplies in it (1.4 × the images a second), else nothing."""
+    """Autocast to bfloat16 if this processor multiplies in it (1.4 × the images a second), else change nothing."""
     import torch
 
     fast = torch.cpu.get_capabilities().get("avx512_bf16", False)

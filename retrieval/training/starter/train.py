@@ -1,23 +1,23 @@
-"""Train the starter, whole: `python -m retrieval.training.starter.train --work runs/starter --minutes 150`.
+"""Train the whole starter: `python -m retrieval.training.starter.train --work runs/starter`.
 
-Stages, each skipped where its result is already in the work folder, so that a run goes on where it stopped:
+A stage is skipped if its result is in the work folder, so that an interrupted run resumes with the stage it was in:
 
-    reports ──► vocabulary ─► reader ─┬─► text encoders ─┐
-    phantoms ─► autoencoder ─► latents┼──────────────────┴─► denoiser ─► LoRA ─┬─► result/{clip, base, lora}
-        └────────────┴────────────────┴─► short reader ─► clip ────────────────┘
+    reports ──► vocabulary ─► text tower ─┬─► text encoders ─┐
+    phantoms ─► autoencoder ─► latents ───┼──────────────────┴─► denoiser ─► LoRA ─┬─► result/{clip, base, lora}
+        └────────────┴────────────────────┴─► short text tower ─► clip ────────────┘
 
-The CLIP sees phantoms also as the autoencoder restores them, since that is how generated images will look. Its image
-tower starts from ImageNet where `--imagenet` names the weights (timm's tf_efficientnet_lite0 as safetensors), and
-learns from nothing without.
+The CLIP is trained on phantoms also as the autoencoder restores them, since generated images look like that. Its image
+tower starts from ImageNet if `--imagenet` names the weights (timm's tf_efficientnet_lite0 as safetensors), else from
+random weights. Stages take a number of steps and not a time, so that a seed gives the same weights.
 
-Nothing of `../shared/data/coin-examples` is read. Real smears are read only where `--smears` names their manifest.
+Nothing of `../shared/data/coin-examples` is read. Real smears are read only if `--smears` names their manifest.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,12 @@ from generation.phantom.wording import WORDS, Wording
 from generation.training.adapter import add_lora, save_lora
 from generation.training.starter.autoencoder import encode, restore, train_autoencoder
 from generation.training.starter.base import TextEncoders, assemble_base
-from generation.training.starter.dataset import PhantomSet, draw_training_set
-from generation.training.starter.denoiser import Encoded, train_denoiser, unet_config
+from generation.training.starter.dataset import PhantomSet, render_training_set
+from generation.training.starter.denoiser import EncodedSet, train_denoiser, unet_config
 from generation.training.starter.vocabulary import build_vocabulary
 from retrieval.training.starter.clip import EMBED_DIM, write_imagenet_start
 from retrieval.training.starter.image_tower import train_image_tower
-from retrieval.training.starter.pretrain_text_tower import train_reader
+from retrieval.training.starter.pretrain_text_tower import pretrain_text_tower
 from retrieval.training.starter.sampler import Pairs
 from retrieval.training.starter.sdxl_text_encoders import hand_on_text_tower
 from retrieval.training.starter.short_text_tower import shorten_text_tower
@@ -44,8 +44,10 @@ from retrieval.training.starter.smears import load_smears
 PHANTOMS = 24_000
 RESTORED_EVERY = 5
 BATCH = (20, 12, 56)  # phantoms, restored phantoms and smears in a batch of the image tower
-SHARES = {"autoencoder": 0.13, "reader": 0.06, "short reader": 0.05, "clip": 0.35, "denoiser": 0.37, "lora": 0.04}
-"""Of the training time."""
+STEPS = {
+    "autoencoder": 3000, "text tower": 500, "short text tower": 1000, "clip": 1400, "denoiser": 5500, "lora": 700,
+}  # fmt: skip
+"""Of each stage. All together take some hours of one core."""
 FULL_REPORTS = slice(1, None)  # column 0 of the texts is the short caption
 ALL_TEXTS = slice(None)
 
@@ -53,7 +55,7 @@ Log = Callable[[str], None]
 
 
 def short_caption(phantom: Phantom, seed: int) -> str:
-    """Specimen or site, and diagnosis: what a base knows before it has read reports."""
+    """Specimen or site, and diagnosis: the captions that a base learns beside whole reports."""
     wording = Wording(np.random.default_rng([seed, 4]), held_out=False)
     diagnosis = wording.pick(WORDS.findings[phantom.profile.site, phantom.profile.finding].diagnoses)
     return f"({phantom.profile.site.capitalize()}) {diagnosis}."
@@ -67,40 +69,41 @@ def full_report(phantom: Phantom, seed: int) -> str:
 def train_starter(
     work: Path,
     *,
-    minutes: float,
     smears: Path | None,
     log: Log,
+    steps: Mapping[str, int] = STEPS,
     imagenet: Path | None = None,
     device: str = "cpu",
     batch: tuple[int, int, int] = BATCH,
-    phantoms_drawn: int = PHANTOMS,
+    phantom_count: int = PHANTOMS,
 ) -> None:
     """Run the stages that are not done yet in `work`; the finished weights are under `work`/result.
 
-    `smears` is the manifest of real smears, `imagenet` the file of weights that the image tower starts from. `device`
-    is where the image tower learns, in batches of that many phantoms, restored phantoms and smears; the other stages
-    run on the CPU.
+    Args:
+        smears: manifest of real smears.
+        steps: of each stage, by the names of STEPS.
+        imagenet: file of weights that the image tower starts from.
+        device: where the image tower is trained; the other stages run on the CPU.
+        batch: phantoms, restored phantoms and smears in a batch of the image tower.
     """
-    seconds = {stage: minutes * 60 * share for stage, share in SHARES.items()}
-    phantoms = draw_training_set(work, phantoms_drawn)
+    phantoms = render_training_set(work, phantom_count)
     vocabulary = work / "vocab"
     if not (vocabulary / "vocab.json").exists():
         build_vocabulary((phantom.report for phantom in phantoms.phantoms[:12_000]), vocabulary)
     _stage(
         work / "vae",
         log,
-        lambda folder: train_autoencoder(phantoms.images, folder, seconds=seconds["autoencoder"], log=log),
+        lambda folder: train_autoencoder(phantoms.images, folder, steps=steps["autoencoder"], log=log),
     )
-    _stage(work / "reader", log, lambda folder: _train_reader(phantoms, work, folder, seconds["reader"], log))
+    _stage(work / "reader", log, lambda folder: _pretrain_text_tower(phantoms, work, folder, steps["text tower"], log))
     first, second = work / "text_encoder", work / "text_encoder_2"
     if not (second / "model.safetensors").exists():
         hand_on_text_tower(work / "reader", first, second)
-    short_seconds, clip_seconds = seconds["short reader"], seconds["clip"]
     _stage(
         work / "short_reader",
         log,
         lambda folder: shorten_text_tower(
-            lambda rng: _report(phantoms, rng)[0], work / "reader", folder, seconds=short_seconds, log=log
+            lambda rng: _report(phantoms, rng)[0], work / "reader", folder, steps=steps["short text tower"], log=log
         ),
     )
     start = None if imagenet is None else work / "start"
@@ -110,11 +113,11 @@ def train_starter(
         work / "clip",
         log,
         lambda folder: _train_clip(
-            phantoms, work, smears, folder, clip_seconds, start_from=start, device=device, batch=batch, log=log
+            phantoms, work, smears, folder, steps["clip"], start_from=start, device=device, batch=batch, log=log
         ),
     )
     data = encode_training_set(phantoms, work, log)
-    _train_coin(data, work, seconds["denoiser"], seconds["lora"], log)
+    _train_coin(data, work, steps["denoiser"], steps["lora"], log)
     assemble_result(work)
 
 
@@ -127,18 +130,18 @@ def _stage(folder: Path, log: Log, run: Callable[[Path], None]) -> None:
         run(unfinished)
 
 
-def _train_reader(phantoms: PhantomSet, work: Path, folder: Path, seconds: float, log: Log) -> None:
+def _pretrain_text_tower(phantoms: PhantomSet, work: Path, folder: Path, steps: int, log: Log) -> None:
     sites = sorted({profile.site for profile in PROFILES})
 
     def write(rng: np.random.Generator) -> tuple[str, tuple[int, ...]]:
         report, phantom = _report(phantoms, rng)
         return report, (PROFILES.index(phantom.profile), sites.index(phantom.profile.site))
 
-    train_reader(write, (len(PROFILES), len(sites)), work / "vocab", folder, seconds=seconds, log=log)
+    pretrain_text_tower(write, (len(PROFILES), len(sites)), work / "vocab", folder, steps=steps, log=log)
 
 
 def _report(phantoms: PhantomSet, rng: np.random.Generator) -> tuple[str, Phantom]:
-    """A report of one of the phantoms, worded anew."""
+    """A new wording of the report of a random phantom, and that phantom."""
     phantom = phantoms.phantoms[int(rng.integers(len(phantoms.phantoms)))]
     return write_report(phantom.morphology, Wording(rng, held_out=False)), phantom
 
@@ -148,7 +151,7 @@ def _train_clip(
     work: Path,
     smears: Path | None,
     folder: Path,
-    seconds: float,
+    steps: int,
     *,
     start_from: Path | None,
     device: str,
@@ -173,11 +176,11 @@ def _train_clip(
     if smears is not None:
         sources.append((load_smears(smears, first_label=len(PROFILES)), batch[2]))
     train_image_tower(
-        sources, work / "short_reader", folder, seconds=seconds, start_from=start_from, device=device, log=log
+        sources, work / "short_reader", folder, steps=steps, start_from=start_from, device=device, log=log
     )
 
 
-def encode_training_set(phantoms: PhantomSet, work: Path, log: Log) -> Encoded:
+def encode_training_set(phantoms: PhantomSet, work: Path, log: Log) -> EncodedSet:
     """Latents of every phantom and embeddings of its texts: a short caption and two reports."""
     import torch
     from diffusers import AutoencoderKL
@@ -203,10 +206,10 @@ def encode_training_set(phantoms: PhantomSet, work: Path, log: Log) -> Encoded:
             for i, phantom in enumerate(phantoms.phantoms)
         ]
     )
-    return Encoded(torch.from_numpy(np.load(cache)), tokens, pooled, texts_of)
+    return EncodedSet(torch.from_numpy(np.load(cache)), tokens, pooled, texts_of)
 
 
-def _train_coin(data: Encoded, work: Path, base_seconds: float, lora_seconds: float, log: Log) -> None:
+def _train_coin(data: EncodedSet, work: Path, base_steps: int, lora_steps: int, log: Log) -> None:
     import torch
     from diffusers import UNet2DConditionModel
 
@@ -215,13 +218,13 @@ def _train_coin(data: Encoded, work: Path, base_seconds: float, lora_seconds: fl
     def base(folder: Path) -> None:
         torch.manual_seed(0)
         unet = UNet2DConditionModel(**config).to(memory_format=torch.channels_last)
-        train_denoiser(unet, data, folder, seconds=base_seconds, texts=ALL_TEXTS, log=log)
+        train_denoiser(unet, data, folder, steps=base_steps, texts=ALL_TEXTS, log=log)
 
     def lora(folder: Path) -> None:
         unet: Any = UNet2DConditionModel.from_pretrained(work / "unet").to(memory_format=torch.channels_last)
         add_lora(unet)
         train_denoiser(
-            unet, data, folder, seconds=lora_seconds, texts=FULL_REPORTS, learning_rate=5e-4, save=save_lora, log=log
+            unet, data, folder, steps=lora_steps, texts=FULL_REPORTS, learning_rate=5e-4, save=save_lora, log=log
         )
 
     _stage(work / "unet", log, base)
@@ -229,7 +232,7 @@ def _train_coin(data: Encoded, work: Path, base_seconds: float, lora_seconds: fl
 
 
 def assemble_result(work: Path) -> None:
-    """Put the finished parts together as they are shipped: `result/clip`, `result/base`, `result/lora`."""
+    """Assemble the finished parts as they are shipped: `result/clip`, `result/base`, `result/lora`."""
     from diffusers import UNet2DConditionModel
 
     result = work / "result"
@@ -246,21 +249,22 @@ def assemble_result(work: Path) -> None:
 
 
 def main() -> None:
+    """The command line."""
     import logging
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--work", type=Path, default=Path("runs/starter"), help="folder of checkpoints and result")
-    parser.add_argument("--minutes", type=float, default=150.0, help="training time, shared out among the stages")
+    parser.add_argument("--scale", type=float, default=1.0, help="steps of every stage, as a multiple of the usual")
     parser.add_argument("--smears", type=Path, help="manifest of licensed real smears to train the CLIP on as well")
     parser.add_argument("--imagenet", type=Path, help="safetensors of timm's tf_efficientnet_lite0 to start from")
-    parser.add_argument("--device", default="cpu", help="where the image tower learns: cpu or cuda")
+    parser.add_argument("--device", default="cpu", help="where the image tower is trained: cpu or cuda")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     log = logging.getLogger("starter").info
+    steps = {stage: max(1, round(options.scale * usual)) for stage, usual in STEPS.items()}
     train_starter(
-        options.work, minutes=options.minutes, smears=options.smears, imagenet=options.imagenet, device=options.device,
-        log=log,
-    )  # fmt: skip
+        options.work, smears=options.smears, log=log, steps=steps, imagenet=options.imagenet, device=options.device
+    )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def _finding(name: str, site: str, seed: int = 0) -> Phantom:
 
 def _dark_share(phantom: Phantom) -> float:
     """Share of the field covered by nuclei (darker than any cytoplasm of the palette)."""
-    grey = np.asarray(phantom.draw(128).convert("L"), np.float32)
+    grey = np.asarray(phantom.render(128).convert("L"), np.float32)
     return float((grey < 110).mean())
 
 
@@ -37,7 +37,7 @@ def test_sites_and_systems() -> None:
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: f"{profile.site}-{profile.finding}")
 def test_every_finding_is_drawn_and_reported(profile) -> None:
     phantom = Phantom(profile, seed=3)
-    field = np.asarray(phantom.draw(128))
+    field = np.asarray(phantom.render(128))
     assert field.shape == (128, 128, 3)
     assert field.std() > 3, "something is on the slide"
     assert phantom.report.endswith((".", ";")) and 4 <= len(phantom.report) < 900
@@ -46,14 +46,14 @@ def test_every_finding_is_drawn_and_reported(profile) -> None:
 
 def test_same_seed_same_phantom_other_seed_another() -> None:
     first, again, other = (_finding("papillary thyroid carcinoma", "thyroid", seed) for seed in (1, 1, 2))
-    assert np.array_equal(first.draw(), again.draw()) and first.report == again.report
-    assert not np.array_equal(first.draw(), other.draw())
+    assert np.array_equal(first.render(), again.render()) and first.report == again.report
+    assert not np.array_equal(first.render(), other.render())
 
 
 def test_a_larger_drawing_is_the_same_field() -> None:
     phantom = _finding("high-grade squamous lesion", "cervix")
-    large = np.asarray(phantom.draw(256).resize((128, 128), Image.Resampling.BOX), np.float32)
-    small = np.asarray(phantom.draw(128), np.float32)
+    large = np.asarray(phantom.render(256).resize((128, 128), Image.Resampling.BOX), np.float32)
+    small = np.asarray(phantom.render(128), np.float32)
     assert np.corrcoef(large.ravel(), small.ravel())[0, 1] > 0.9
 
 
@@ -109,4 +109,4 @@ def test_written_phantoms_say_what_they_are(tmp_path: Path) -> None:
         assert row["phantom"] == "true" and row["report"] == case.report
         with Image.open(tmp_path / row["image"]) as image:
             assert image.text["Description"] == PHANTOM_NOTICE
-            assert np.array_equal(np.asarray(image), np.asarray(case.draw()))
+            assert np.array_equal(np.asarray(image), np.asarray(case.render()))

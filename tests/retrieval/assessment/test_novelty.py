@@ -39,7 +39,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory, starter: Encoder) -> Iter
     """Held-out phantoms of three sites: a fourth is lacking."""
     known = drawn(176, 1, KNOWN)
     rows = [{"case": p.key, "site": p.morphology.site, "report": p.report} for p in known]
-    vectors = starter.encode_images([p.draw(96) for p in known])
+    vectors = starter.encode_images([p.render(96) for p in known])
     with archive_of(tmp_path_factory.mktemp("phantoms"), rows, vectors) as archive:
         yield archive
 
@@ -57,7 +57,7 @@ def test_an_archive_that_lacks_a_site_flags_its_queries_and_not_its_own(
     phantoms: Archive, queries: list[Phantom], starter: Encoder
 ) -> None:
     calibration = calibrate(phantoms, FINGERPRINT)
-    vectors = starter.encode_images([query.draw(96) for query in queries])
+    vectors = starter.encode_images([query.render(96) for query in queries])
     cases = [nearest_cases(phantoms, v[None], 5, where=None, fingerprint=FINGERPRINT) for v in vectors]
     judged = [calibration.judge(nearest_similarity([entry.score for entry in found]), "image") for found in cases]
     flagged, unknown = np.array([not one.comparable for one in judged]), lacking(queries)
@@ -81,7 +81,7 @@ def test_under_a_filter_the_cases_that_it_lets_through_set_the_rule(
     flagged: dict[str, list[bool]] = {"cervix": [], "urine": []}
     for query in queries:
         if query.morphology.site in flagged:
-            vector = starter.encode_images([query.draw(96)])
+            vector = starter.encode_images([query.render(96)])
             found = nearest_cases(phantoms, vector, 5, where=where, fingerprint=FINGERPRINT)
             judged = calibration.judge(nearest_similarity([entry.score for entry in found]), "image")
             flagged[query.morphology.site].append(not judged.comparable)

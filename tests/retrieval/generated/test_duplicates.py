@@ -18,7 +18,7 @@ def jpeg(image: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def test_copies_are_told_from_near_ones_and_from_others() -> None:
-    first, second, third = (phantom.draw() for phantom in phantom_cases(3, seed=5, split="held-out"))
+    first, second, third = (phantom.render() for phantom in phantom_cases(3, seed=5, split="held-out"))
     hashes = [hash_image(image) for image in (first, second, first.copy(), jpeg(first), third, jpeg(second), second)]
     found = find_duplicates(hashes)
     assert found.exact == {2: 0, 6: 1}

@@ -27,7 +27,7 @@ def test_an_image_is_as_far_from_a_turned_copy_as_from_itself(seed: int, way: PI
 
 
 def test_slightly_altered_phantoms_are_near_copies_and_other_phantoms_are_none() -> None:
-    images = [phantom.draw() for phantom in phantom_cases(12, seed=5, split="held-out")]
+    images = [phantom.render() for phantom in phantom_cases(12, seed=5, split="held-out")]
     hashes = [orientation_hashes(image) for image in images]
     for place, image in enumerate(images):
         darker = PIL.Image.fromarray((np.asarray(image) * 0.9).astype(np.uint8))

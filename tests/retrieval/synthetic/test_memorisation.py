@@ -32,7 +32,7 @@ def generated(training: Path, tmp_path: Path) -> Path:
     (folder / "below").mkdir(parents=True)
     originals = [PIL.Image.open(path) for path in sorted(training.parent.glob("images/*.png"))[:2]]
     for number, phantom in enumerate(phantom_cases(2, seed=99, split="held-out")):
-        phantom.draw(64).save(folder / f"new {number}.png")
+        phantom.render(64).save(folder / f"new {number}.png")
     originals[0].transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT).resize((48, 48)).save(folder / "mirrored.png")
     darker = PIL.Image.fromarray((np.asarray(originals[1]) * 0.9).astype(np.uint8))
     darker.transpose(PIL.Image.Transpose.ROTATE_90).save(folder / "below" / "turned.jpg", quality=80)

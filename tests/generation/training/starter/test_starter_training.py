@@ -1,4 +1,4 @@
-"""The starter's training, stage by stage, at a size that takes seconds."""
+"""The starter's training, stage by stage, in a few steps each."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import pytest
 from generation import CoinGenerator
 from generation.phantom import phantom_cases
 from generation.training.adapter import add_lora, save_lora
+from generation.training.run_settings import decayed_rate
 from generation.training.starter.autoencoder import CONFIG, begin_as_thumbnail, encode, to_tensor, train_autoencoder
-from generation.training.starter.dataset import draw_training_set
-from generation.training.starter.denoiser import Encoded, train_denoiser
+from generation.training.starter.dataset import render_training_set
+from generation.training.starter.denoiser import EncodedSet, train_denoiser
 from generation.training.starter.vocabulary import CONTEXT, END, build_vocabulary
 
 
 @pytest.fixture(scope="module")
 def fields() -> np.ndarray:
-    return np.stack([np.asarray(phantom.draw()) for phantom in phantom_cases(8, seed=77)])
+    return np.stack([np.asarray(phantom.render()) for phantom in phantom_cases(8, seed=77)])
 
 
 def test_every_report_can_be_written_in_the_vocabulary(tmp_path: Path) -> None:
@@ -38,13 +39,13 @@ def test_every_report_can_be_written_in_the_vocabulary(tmp_path: Path) -> None:
 
 
 def test_drawn_training_phantoms_are_kept(tmp_path: Path) -> None:
-    first = draw_training_set(tmp_path, 5, size=32)
+    first = render_training_set(tmp_path, 5, size=32)
     file = next(tmp_path.glob("*.npy"))
     written = file.stat().st_mtime_ns
-    again = draw_training_set(tmp_path, 5, size=32)
+    again = render_training_set(tmp_path, 5, size=32)
     assert file.stat().st_mtime_ns == written
     assert np.array_equal(first.images, again.images)
-    assert np.array_equal(first.images[2], np.asarray(first.phantoms[2].draw(32)))
+    assert np.array_equal(first.images[2], np.asarray(first.phantoms[2].render(32)))
 
 
 def test_an_untrained_autoencoder_passes_colour_on(fields: np.ndarray) -> None:
@@ -70,7 +71,7 @@ def test_an_untrained_autoencoder_passes_colour_on(fields: np.ndarray) -> None:
 def test_a_trained_autoencoder_loads_and_scales_its_latents(tmp_path: Path, fields: np.ndarray) -> None:
     from diffusers import AutoencoderKL
 
-    train_autoencoder(fields, tmp_path / "vae", seconds=1.0, batch_size=2)
+    train_autoencoder(fields, tmp_path / "vae", steps=4, batch_size=2)
     vae = AutoencoderKL.from_pretrained(tmp_path / "vae")
     latents = encode(vae, fields) * vae.config.scaling_factor
     assert latents.shape == (8, CONFIG["latent_channels"], 8, 8)
@@ -84,8 +85,8 @@ def test_a_lora_trained_here_loads_by_the_generator(tmp_path: Path, base: Path) 
     unet = UNet2DConditionModel.from_pretrained(base / "unet")
     frozen = {name: value.clone() for name, value in unet.state_dict().items()}
     add_lora(unet, rank=2)
-    data = Encoded(torch.randn(6, 4, 16, 16), torch.randn(6, 77, 32), torch.randn(6, 16), np.arange(6).reshape(6, 1))
-    train_denoiser(unet, data, tmp_path / "lora", seconds=1.0, texts=slice(None), batch_size=2, save=save_lora)
+    data = EncodedSet(torch.randn(6, 4, 16, 16), torch.randn(6, 77, 32), torch.randn(6, 16), np.arange(6).reshape(6, 1))
+    train_denoiser(unet, data, tmp_path / "lora", steps=20, texts=slice(None), batch_size=2, save=save_lora)
     left = {name.replace(".base_layer", ""): value for name, value in unet.state_dict().items() if "lora" not in name}
     assert all(torch.equal(frozen[name], left[name]) for name in frozen), "the base was not trained"
 
@@ -94,3 +95,40 @@ def test_a_lora_trained_here_loads_by_the_generator(tmp_path: Path, base: Path) 
     tuned = CoinGenerator(base, tmp_path / "lora").generate(report, n=1, preset="draft").images[0]
     assert tuned.provenance.lora_fingerprint and not plain.provenance.lora_fingerprint
     assert not np.array_equal(np.asarray(plain.image), np.asarray(tuned.image))
+
+
+def test_a_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path, fields: np.ndarray, base: Path) -> None:
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    data = EncodedSet(
+        torch.randn(6, 4, 16, 16, generator=torch.Generator().manual_seed(0)),
+        torch.ones(6, 77, 32),
+        torch.ones(6, 16),
+        np.arange(6).reshape(6, 1),
+    )
+
+    def denoiser(folder: Path, seed: int) -> None:
+        unet = UNet2DConditionModel.from_pretrained(base / "unet")
+        train_denoiser(unet, data, folder, steps=2, texts=slice(None), batch_size=2, seed=seed)
+
+    def autoencoder(folder: Path, seed: int) -> None:
+        train_autoencoder(fields, folder, steps=2, batch_size=2, seed=seed)
+
+    for train in (denoiser, autoencoder):
+        runs = [tmp_path / f"{train.__name__} {number}" for number in range(3)]
+        for folder, seed in zip(runs, (1, 1, 2), strict=True):
+            train(folder, seed)
+        first, second, other = (
+            b"".join(path.read_bytes() for path in sorted(folder.glob("*.safetensors"))) for folder in runs
+        )
+        assert first == second != other, train.__name__
+
+
+def test_a_decayed_rate_is_warmed_up_and_falls_along_a_cosine() -> None:
+    rates = [decayed_rate(step, peak=2.0, steps=1000, warmup=10, floor=0.01) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.2 * 1.01) and rates[9] == pytest.approx(2.0 * 1.01, rel=1e-3)
+    assert rates[500] == pytest.approx(2.0 * 0.51) and rates[999] == pytest.approx(2.0 * 0.01, rel=1e-3)
+    assert max(rates) == rates[9] and rates[9:] == sorted(rates[9:], reverse=True)
+    assert decayed_rate(600, peak=2.0, steps=1000, begin=600) == 2.0
+    assert decayed_rate(800, peak=2.0, steps=1000, begin=600) == pytest.approx(1.0)

@@ -31,7 +31,7 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> CaseSearch:
 def test_an_image_finds_its_own_kind(search: CaseSearch) -> None:
     """44 held-out fields, one a class, against six references of each; chance is 1 in 44."""
     queries = phantom_cases(QUERIES, seed=32, split="held-out")
-    found = [search.by_image(query.draw(), k=5).cases for query in queries]
+    found = [search.by_image(query.render(), k=5).cases for query in queries]
     site = [case.case.site == q.profile.site for q, cases in zip(queries, found, strict=True) for case in cases]
     kind = [
         (case.case.site, case.case.category) == (q.profile.site, q.profile.category)

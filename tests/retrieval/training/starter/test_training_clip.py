@@ -1,8 +1,7 @@
-"""The starter CLIP's training: what it is fed, what it writes, and what becomes of its text tower."""
+"""The training of the starter's CLIP: its data, its losses, the towers, and the files it writes."""
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 
@@ -19,16 +18,16 @@ from generation.training.starter.base import TextEncoders, write_text_encoder
 from generation.training.starter.vocabulary import build_vocabulary
 from retrieval import Encoder
 from retrieval.training.image_augmentation import restain, reword, two_views
-from retrieval.training.losses import UNSAID, pair_loss, report_loss
+from retrieval.training.losses import UNLABELLED, pair_loss, report_loss
 from retrieval.training.starter.clip import TRUNK, new_clip, write_imagenet_start
 from retrieval.training.starter.image_tower import FROZEN_STAGES, train_image_tower
-from retrieval.training.starter.pretrain_text_tower import train_reader
-from retrieval.training.starter.sampler import Pairs, Shelf
+from retrieval.training.starter.pretrain_text_tower import pretrain_text_tower
+from retrieval.training.starter.sampler import Pairs, PairSampler
 from retrieval.training.starter.sdxl_text_encoders import hand_on_text_tower
 from retrieval.training.starter.short_text_tower import KEPT_LAYERS, shorten_text_tower
-from retrieval.training.starter.smears import DRAWN, FIELD_CROPS, is_held_out, load_smears
-from retrieval.training.starter.train import train_starter
-from retrieval.training.starter.within_class_covariance import steady
+from retrieval.training.starter.smears import FIELD_CROPS, KIND_SHARES, is_held_out, load_smears
+from retrieval.training.starter.train import STEPS, train_starter
+from retrieval.training.starter.within_class_covariance import reduce_stain_variance
 
 REPORTS = ["(Ascites) smear shows clusters of cells.", "High-grade squamous intraepithelial lesion (HSIL)."]
 
@@ -39,13 +38,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training")
     phantoms = phantom_cases(8, seed=78)
     build_vocabulary([phantom.report for phantom in phantom_cases(100)], folder / "vocab", size=700)
-    train_reader(lambda rng: (REPORTS[0], (0,)), (1,), folder / "vocab", folder / "reader", seconds=0.0)
+    pretrain_text_tower(lambda rng: (REPORTS[0], (0,)), (1,), folder / "vocab", folder / "reader", steps=0)
     pairs = Pairs(
-        np.stack([np.asarray(phantom.draw()) for phantom in phantoms]),
+        np.stack([np.asarray(phantom.render()) for phantom in phantoms]),
         np.arange(8) % 2,
         lambda i, rng: phantoms[i].report,
     )
-    train_image_tower([(pairs, 8)], folder / "reader", folder / "clip", seconds=0.5)
+    train_image_tower([(pairs, 8)], folder / "reader", folder / "clip", steps=2)
     return folder
 
 
@@ -60,10 +59,11 @@ def test_a_trained_clip_loads_by_the_encoder(trained: Path) -> None:
 def test_training_takes_up_earlier_weights(trained: Path, tmp_path: Path) -> None:
     pairs = Pairs(np.zeros((1, 128, 128, 3), np.uint8), np.zeros(1, np.int64), lambda i, rng: "NILM.")
     clip = trained / "clip"
-    train_image_tower([(pairs, 1)], clip, tmp_path, seconds=0.0, start_from=clip)
+    train_image_tower([(pairs, 1)], clip, tmp_path, steps=0, start_from=clip)
     assert Encoder(tmp_path).fingerprint == Encoder(clip).fingerprint
 
 
+@pytest.mark.slow
 def test_the_image_tower_learns_and_leaves_the_text_tower(trained: Path, tmp_path: Path) -> None:
     """Every loss falls where findings differ to the eye, some of them unsaid."""
     rng = np.random.default_rng(0)
@@ -71,28 +71,53 @@ def test_the_image_tower_learns_and_leaves_the_text_tower(trained: Path, tmp_pat
     plain = np.full((32, 32, 3), 130)
     images = [np.clip(kind + rng.normal(0, 8, kind.shape), 0, 255) for kind in (striped, plain) for _ in range(4)]
     labels = np.repeat([0, 1], 4)
-    labels[[0, 4]] = UNSAID
+    labels[[0, 4]] = UNLABELLED
     pairs = Pairs(np.stack(images).astype(np.uint8), labels, lambda i, rng: REPORTS[i // 4], patients=np.arange(8))
     lines: list[str] = []
     train_image_tower(
-        [(pairs, 8)], trained / "reader", tmp_path, seconds=152, clock=itertools.count().__next__, log=lines.append,
+        [(pairs, 8)], trained / "reader", tmp_path, steps=76, log=lines.append,
         start_from=trained / "clip", learning_rate=4e-3,
     )  # fmt: skip
     said = [line.split() for line in lines]
-    assert [words[3] for words in said] == ["25", "50", "75"]  # the clock counts looks at it: two a step
-    first, last = (dict(zip(words[4:10:2], map(float, words[5:10:2]), strict=True)) for words in (said[0], said[-1]))
+    assert [words[3:6] for words in said] == [[step, "of", "76"] for step in ("25", "50", "75")]
+    first, last = (dict(zip(words[6::2], map(float, words[7::2]), strict=True)) for words in (said[0], said[-1]))
     assert set(first) == {"pairs", "reports", "findings"}
     assert all(last[loss] < first[loss] for loss in first), (first, last)
     before, after = Encoder(trained / "reader"), Encoder(tmp_path)
     assert np.array_equal(before.encode_texts(REPORTS), after.encode_texts(REPORTS))
 
 
+def test_a_seed_gives_the_same_weights_bit_for_bit(trained: Path, tmp_path: Path) -> None:
+    """Of the image tower and of both text towers; another seed gives others."""
+    images = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3), np.uint8)
+    pairs = Pairs(images, np.arange(4), lambda i, rng: REPORTS[i % 2])
+    reader = trained / "reader"
+
+    def image_tower(folder: Path, seed: int) -> None:
+        train_image_tower([(pairs, 4)], reader, folder, steps=3, seed=seed)
+
+    def text_tower(folder: Path, seed: int) -> None:
+        pretrain_text_tower(
+            lambda rng: (REPORTS[int(rng.integers(2))], (0,)), (1,), trained / "vocab", folder, steps=2, seed=seed,
+            batch_size=4,
+        )  # fmt: skip
+
+    def short_text_tower(folder: Path, seed: int) -> None:
+        shorten_text_tower(lambda rng: REPORTS[int(rng.integers(2))], reader, folder, steps=2, seed=seed)
+
+    for train in (image_tower, text_tower, short_text_tower):
+        runs = [tmp_path / f"{train.__name__} {number}" for number in range(3)]
+        for folder, seed in zip(runs, (1, 1, 2), strict=True):
+            train(folder, seed)
+        first, second, other = ((folder / "open_clip_model.safetensors").read_bytes() for folder in runs)
+        assert first == second != other, train.__name__
+
+
 def test_a_tower_that_was_trained_before_keeps_its_first_stages(trained: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pairs = Pairs(rng.integers(0, 255, (4, 32, 32, 3), np.uint8), np.arange(4), lambda i, rng: REPORTS[i % 2])
     train_image_tower(
-        [(pairs, 4)], trained / "reader", tmp_path, seconds=6, clock=itertools.count().__next__,
-        start_from=trained / "clip",
+        [(pairs, 4)], trained / "reader", tmp_path, steps=3, start_from=trained / "clip",
     )  # fmt: skip
     before, after = (load_file(folder / "open_clip_model.safetensors") for folder in (trained / "clip", tmp_path))
     blocks = tuple(f"visual.trunk.blocks.{stage}." for stage in range(FROZEN_STAGES))
@@ -117,15 +142,13 @@ def test_the_image_tower_starts_from_imagenet_and_reads_as_before(trained: Path,
     assert not (tmp_path / "refused").exists()
 
 
-def test_a_shorter_text_tower_learns_to_say_what_the_whole_one_says(trained: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_shorter_text_tower_learns_the_embeddings_of_the_whole_one(trained: Path, tmp_path: Path) -> None:
     def agreement(folder: Path) -> float:
         return float((Encoder(folder).encode_texts(REPORTS) * Encoder(trained / "reader").encode_texts(REPORTS)).sum())
 
-    for name, looks in (("untaught", 1), ("taught", 12)):  # the clock counts looks at it: four steps a look
-        shorten_text_tower(
-            lambda rng: REPORTS[int(rng.integers(2))], trained / "reader", tmp_path / name, seconds=looks,
-            clock=itertools.count().__next__,
-        )  # fmt: skip
+    for name, steps in (("untaught", 0), ("taught", 44)):
+        shorten_text_tower(lambda rng: REPORTS[int(rng.integers(2))], trained / "reader", tmp_path / name, steps=steps)
     assert agreement(tmp_path / "taught") > max(agreement(tmp_path / "untaught"), 1.8)
     config = json.loads((tmp_path / "taught" / "open_clip_config.json").read_text())["model_cfg"]
     assert config["text_cfg"]["layers"] == len(KEPT_LAYERS) == 2
@@ -153,8 +176,8 @@ def random_images(seed: int) -> torch.Tensor:
     return torch.nn.functional.interpolate(coarse, size=64, mode="bicubic").clamp(0, 1)
 
 
-def test_a_steadied_tower_is_moved_less_by_a_stain() -> None:
-    """On images that it was not steadied by; what the images show still sets them apart."""
+def test_the_normalised_tower_varies_less_under_other_stains() -> None:
+    """On other images than those it was normalised by, relative to how far images lie apart."""
     tower = PooledColours()
 
     @torch.no_grad()
@@ -166,20 +189,20 @@ def test_a_steadied_tower_is_moved_less_by_a_stain() -> None:
         return float((here - there).norm(dim=1).mean() / torch.cdist(here, here).mean())
 
     before = [moved(seed) for seed in (6, 7, 8)]
-    steady(tower, [random_images(seed) for seed in range(3)], torch.Generator().manual_seed(0))
+    reduce_stain_variance(tower, [random_images(seed) for seed in range(3)], torch.Generator().manual_seed(0))
     assert all(moved(seed) < 0.93 * was for seed, was in zip((6, 7, 8), before, strict=True)), before
 
 
-def test_steadying_changes_the_last_layer_alone(trained: Path) -> None:
+def test_normalising_changes_the_last_layer_alone(trained: Path) -> None:
     visual = new_clip(trained / "vocab", start_from=trained / "clip")[0].visual
     before = {name: weights.clone() for name, weights in visual.state_dict().items()}
-    steady(visual, [random_images(0)], torch.Generator().manual_seed(0))
+    reduce_stain_variance(visual, [random_images(0)], torch.Generator().manual_seed(0))
     changed = {name for name, weights in visual.state_dict().items() if not torch.equal(weights, before[name])}
     last = next(name for name, layer in visual.named_modules() if layer is visual.trunk.get_classifier())
     assert changed == {f"{last}.weight", f"{last}.bias"}
 
 
-def test_a_shelf_draws_each_source_by_its_share_and_reads_what_is_said() -> None:
+def test_a_batch_has_images_of_each_source_by_its_share_and_reports_are_embedded_once() -> None:
     asked: list[str] = []
 
     def read(texts: list[str]) -> torch.Tensor:
@@ -188,26 +211,26 @@ def test_a_shelf_draws_each_source_by_its_share_and_reads_what_is_said() -> None
 
     images = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
     said = Pairs(images, np.arange(6), lambda i, rng: "x" * (i + 1), statements=np.arange(6) // 2)
-    unsaid = Pairs(images + 100, np.full(6, UNSAID), lambda i, rng: "never read", patients=np.zeros(6, np.int64))
-    shelf = Shelf([(said, 6), (unsaid, 2)], read, np.random.default_rng(0), "cpu")
-    shelf.draw()
-    batch = shelf.batch()
+    unsaid = Pairs(images + 100, np.full(6, UNLABELLED), lambda i, rng: "never read", patients=np.zeros(6, np.int64))
+    sampler = PairSampler([(said, 6), (unsaid, 2)], read, np.random.default_rng(0), "cpu")
+    sampler.advance()
+    batch = sampler.batch()
     shown = (batch.pixels[:, 0, 0, 0] * 255).round().int().tolist()
     assert shown[:6] == list(range(6)) and all(number >= 100 for number in shown[6:])  # all once before any twice
-    assert batch.label.tolist() == [0, 1, 2, 3, 4, 5, UNSAID, UNSAID]
-    assert batch.statement.tolist() == [0, 0, 1, 1, 2, 2, UNSAID, UNSAID]
-    assert batch.read.argmax(1).tolist() == [1, 2, 3, 4, 5, 6, 0, 0]
+    assert batch.label.tolist() == [0, 1, 2, 3, 4, 5, UNLABELLED, UNLABELLED]
+    assert batch.statement.tolist() == [0, 0, 1, 1, 2, 2, UNLABELLED, UNLABELLED]
+    assert batch.reports.argmax(1).tolist() == [1, 2, 3, 4, 5, 6, 0, 0]
     assert not set(batch.patient[:6].tolist()) & set(batch.patient[6:].tolist())
     assert len(asked) == len(set(asked)) == 7 and "never read" not in asked
 
 
-def test_the_reader_learns_to_tell_reports_apart_and_leaves_the_image_tower(trained: Path, tmp_path: Path) -> None:
+def test_the_text_tower_learns_to_separate_reports_and_leaves_the_image_tower(trained: Path, tmp_path: Path) -> None:
     def write(rng: np.random.Generator) -> tuple[str, tuple[int, ...]]:
         label = int(rng.integers(2))
         return REPORTS[label], (label,)
 
-    train_reader(
-        write, (2,), trained / "vocab", tmp_path, seconds=3.0, batch_size=8, start_from=trained / "clip",
+    pretrain_text_tower(
+        write, (2,), trained / "vocab", tmp_path, steps=40, batch_size=8, start_from=trained / "clip",
     )  # fmt: skip
     before, after = Encoder(trained / "clip"), Encoder(tmp_path)
     image = [Image.new("RGB", (128, 128), "red")]
@@ -268,9 +291,12 @@ def test_a_pair_is_the_other_view_or_the_same_finding_in_another_patient() -> No
     assert torch.isclose(pair_loss(neighbours, label, patient), apart, atol=1e-5)
 
 
-def test_what_nobody_said_is_matched_with_nothing_but_its_other_view() -> None:
+def test_an_unlabelled_image_matches_nothing_but_its_other_view() -> None:
     rows = torch.eye(4).repeat(2, 1)
-    label, patient = torch.tensor([UNSAID, UNSAID, UNSAID, 0]).repeat(2), torch.tensor([0, 0, 1, 2]).repeat(2)
+    label, patient = (
+        torch.tensor([UNLABELLED, UNLABELLED, UNLABELLED, 0]).repeat(2),
+        torch.tensor([0, 0, 1, 2]).repeat(2),
+    )
     apart = pair_loss(rows, label, patient)
     own, others, itself = rows.clone(), rows.clone(), rows.clone()
     own[[1, 5]] = rows[0]  # of one patient: they may show the same
@@ -282,12 +308,12 @@ def test_what_nobody_said_is_matched_with_nothing_but_its_other_view() -> None:
 
 def test_a_report_matches_every_image_of_its_statement() -> None:
     read = torch.eye(3)
-    statement = torch.tensor([0, 0, UNSAID])
+    statement = torch.tensor([0, 0, UNLABELLED])
     swapped = 10 * read[[1, 0, 2]].repeat(2, 1)
     assert torch.isclose(report_loss(10 * read.repeat(2, 1), read, statement), report_loss(swapped, read, statement))
     unread = 10 * read[[0, 1, 0]].repeat(2, 1)  # what is seen in an image without a report does not count
     assert torch.isclose(report_loss(10 * read.repeat(2, 1), read, statement), report_loss(unread, read, statement))
-    told_apart = torch.tensor([0, 1, UNSAID])
+    told_apart = torch.tensor([0, 1, UNLABELLED])
     assert report_loss(10 * read.repeat(2, 1), read, told_apart) < report_loss(swapped, read, told_apart)
 
 
@@ -319,7 +345,7 @@ def test_held_out_patients_are_never_loaded(tmp_path: Path) -> None:
     assert not any(f"{patient}." in said for patient in held_out)
 
 
-def test_rare_categories_are_drawn_more_often_and_fields_are_looked_at_closely(tmp_path: Path) -> None:
+def test_rare_categories_are_sampled_more_often_and_fields_are_cropped(tmp_path: Path) -> None:
     lines = ["image,patient,site,category,kind,report"]
     for i in range(9):
         Image.new("RGB", (20, 20), "pink").save(tmp_path / f"{i}.png")
@@ -331,19 +357,22 @@ def test_rare_categories_are_drawn_more_often_and_fields_are_looked_at_closely(t
     assert len(pairs.images) == len(pairs.labels) == 9 + 1 + FIELD_CROPS
     assert pairs.chances is not None and pairs.patients is not None
     assert pairs.chances.sum() == pytest.approx(1)
-    assert pairs.chances[:9].sum() == pytest.approx(DRAWN["cell"])
-    assert pairs.chances[9] == pytest.approx(DRAWN["field"])
+    assert pairs.chances[:9].sum() == pytest.approx(KIND_SHARES["cell"])
+    assert pairs.chances[9] == pytest.approx(KIND_SHARES["field"])
     assert 1 < pairs.chances[8] / pairs.chances[0] < 8
     assert len(set(pairs.patients[:9])) == 1 and len(set(pairs.patients[9:])) == 1
     rng = np.random.default_rng(0)
     assert all(pairs.reports(i, rng).endswith("report 9.") for i in range(9, len(pairs.images)))
 
 
+@pytest.mark.slow
 def test_the_whole_training_runs_resumes_and_loads(tmp_path: Path) -> None:
     """Every stage for a step or a few; then again, which has nothing left to train."""
     log: list[str] = []
     for _ in range(2):
-        train_starter(tmp_path, minutes=0.02, smears=None, log=log.append, batch=(6, 3, 8), phantoms_drawn=45)
+        train_starter(
+            tmp_path, smears=None, log=log.append, steps=dict.fromkeys(STEPS, 2), batch=(6, 3, 8), phantom_count=45
+        )
     assert [line for line in log if line.endswith("done before")] == [
         f"{stage}: done before" for stage in ("vae", "reader", "short_reader", "clip", "unet", "lora")
     ]
