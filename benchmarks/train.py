@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not manifest.is_file():
         print(f"There is no {manifest}: name the folder that holds cytology/ with --data.", file=sys.stderr)
         return 1
-    own = manifest_pairs(manifest, watch=progress)
+    own = manifest_pairs(manifest, progress=progress)
     print(describe_machine())
     started = time.perf_counter()
     (lora if options.what == "lora" else encoder)(own.pairs, options)
@@ -77,7 +77,7 @@ def lora(pairs: Sequence[TrainingPair], options: argparse.Namespace) -> None:
         settings=settings,
         device=options.device,
         work=options.work,
-        watch=progress,
+        progress=progress,
     )
     assert made is not None
     trained, held = made.trained, made.held_out
@@ -98,13 +98,13 @@ def lora(pairs: Sequence[TrainingPair], options: argparse.Namespace) -> None:
         ]
     print(f"\nOf the {NEAREST} real images nearest to each drawn one, share of its site / site and category:")
     titles = np.array([pair.title for pair in chosen])
-    sites = np.array([pair.particulars["site"] for pair in chosen])
+    sites = np.array([pair.attributes["site"] for pair in chosen])
     for place, pair in enumerate(reports.values()):
-        chance = f"{(sites == pair.particulars['site']).mean():.2f} / {(titles == pair.title).mean():.2f}"
+        chance = f"{(sites == pair.attributes['site']).mean():.2f} / {(titles == pair.title).mean():.2f}"
         figures = []
         for drawn in rows.values():
             nearest = np.argsort(-(drawn[place] @ seen.T), axis=1, kind="stable")[:, :NEAREST]
-            site = (sites[nearest] == pair.particulars["site"]).mean()
+            site = (sites[nearest] == pair.attributes["site"]).mean()
             figures.append(f"{site:.2f} / {(titles[nearest] == pair.title).mean():.2f}")
         print(
             f"  {pair.title}: "
@@ -128,7 +128,7 @@ def encoder(pairs: Sequence[TrainingPair], options: argparse.Namespace) -> None:
         options.work / f"encoder-{options.mode}-{options.towers}",
         settings=settings,
         device=options.device,
-        watch=progress,
+        progress=progress,
     )
     trained, held = made.trained, made.held_out
     print(f"\n{trained.images} images of {trained.patients} patients; held out {held.images} of {held.patients}")

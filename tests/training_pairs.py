@@ -18,7 +18,7 @@ def phantom_pairs(count: int, *, per_patient: int = 2, size: int = 64, seed: int
             patient=f"patient {number // per_patient}",
             report=phantom.report,
             load=partial(phantom.render, size),
-            particulars={
+            attributes={
                 "site": phantom.profile.site,
                 "system": phantom.profile.system,
                 "category": phantom.profile.category,

@@ -21,7 +21,7 @@ from generation.model.device import choose_device, choose_dtype
 from generation.model.weights import STARTER, find_base
 from generation.training.checkpoint import alone_in, require_same_training
 from generation.training.data.holdout import held_out_patients
-from generation.training.data.latent_cache import Encodings, Watch, unwatched
+from generation.training.data.latent_cache import Encodings, ProgressFactory, no_progress
 from generation.training.data.lora_material import gather_material
 from generation.training.data.pairs import TrainingPair, data_fingerprint
 from generation.training.lora_card import LoraTraining
@@ -42,14 +42,14 @@ def train_lora(
     settings: LoraSettings | None = None,
     device: str = "auto",
     work: Path | None = None,
-    watch: Watch = unwatched,
+    progress: ProgressFactory = no_progress,
 ) -> LoraTraining | None:
     """Train a LoRA on `pairs` into `folder`, which then loads as `CoinGenerator(base, folder)`.
 
     Args:
         base: a folder in diffusers' layout or a hub id; None is the starter's base, without its LoRA.
         work: where encodings are kept; by default in the folder. Trainings on one base may share one.
-        watch: shows progress; its `draw(done, total, note)` is told the loss.
+        progress: shows progress; its `show(done, total, note)` is told the loss.
 
     The folder of a training that was killed, or that is to have more steps, goes on from its last checkpoint. Of
     several processes only the first returns anything.
@@ -92,9 +92,9 @@ def train_lora(
         tokens = PromptTokens(chosen)
         pipeline = CoinPipeline(chosen, [], tokens, device=where, dtype=dtype)
         encodings = Encodings(work or folder / "work", chosen, settings)
-        shown = watch if main else unwatched
+        shown = progress if main else no_progress
         material = gather_material(
-            pairs, settings, encodings, pipeline, tokens, accelerator=accelerator, device=where, watch=shown
+            pairs, settings, encodings, pipeline, tokens, accelerator=accelerator, device=where, progress=shown
         )
         schedule = NoiseSchedule(pipeline.scheduler_config, where)
         denoising = Denoising(
@@ -107,8 +107,8 @@ def train_lora(
             told_size=size if settings.conditioning == "square" else None,
         )
         run = LoraRun(folder, chosen, settings, pipeline, material, denoising, accelerator, schedule.steps)
-        with shown("Training", unit="steps") as draw:
-            run.run(draw)
+        with shown("Training", unit="steps") as show:
+            run.run(show)
         if not main:
             return None
         return run.finish(size=size, prediction=schedule.prediction, data=data_fingerprint(pairs))

@@ -28,8 +28,8 @@ def counts_table(sets: Mapping[str, PairCounts]) -> str:
     """Images, patients and different reports of each set, then images by each value of what is known of them."""
     names = list(sets)
     rows = [[what, *(str(getattr(sets[name], what)) for name in names)] for what in ("images", "patients", "reports")]
-    particulars = dict.fromkeys(what for of in sets.values() for what in of.values)
-    for what in particulars:
+    attributes = dict.fromkeys(what for of in sets.values() for what in of.values)
+    for what in attributes:
         values = dict.fromkeys(value for of in sets.values() for value in of.values.get(what, {}))
         for place, value in enumerate(values):
             if place == SHOWN:

@@ -155,7 +155,7 @@ def _cases(pairs: Sequence[TrainingPair]) -> tuple[LabelledCases, np.ndarray]:
     made = []
     for number, (key, places) in enumerate(of.items(), start=1):
         pair = pairs[places[0]]
-        known = pair.particulars
+        known = pair.attributes
         made.append(
             Case(
                 id=number,

@@ -18,7 +18,7 @@ import numpy as np
 from generation.errors import TrainingDataError
 from generation.training.checkpoint import alone_in, require_same_training
 from generation.training.data.holdout import held_out_patients
-from generation.training.data.latent_cache import Watch, unwatched
+from generation.training.data.latent_cache import ProgressFactory, no_progress
 from generation.training.data.pairs import TrainingPair, count_pairs, data_fingerprint
 from generation.training.step_sampling import items_of_step
 from generation.training.training_run import TrainingRun
@@ -49,14 +49,14 @@ def train_encoder(
     settings: EncoderSettings | None = None,
     device: str = "auto",
     work: Path | None = None,
-    watch: Watch = unwatched,
+    progress: ProgressFactory = no_progress,
 ) -> EncoderTuning:
     """Fine-tune an encoder on `pairs` into `folder`, which then loads as `Encoder(folder)`.
 
     Args:
         encoder: what `Encoder` takes; None is the starter.
         work: where decoded images are kept; by default in the folder.
-        watch: shows progress; its `draw(done, total, note)` is told the loss.
+        progress: shows progress; its `show(done, total, note)` is told the loss.
 
     The folder of a training that was killed, or that is to have more steps, goes on from its last checkpoint.
 
@@ -81,7 +81,7 @@ def train_encoder(
         require_same_training(folder, begun, may_differ=MAY_DIFFER)
         before = Encoder(encoder, device=device, batch_size=BATCH)
         clip = TrainableClip(clip_folder, settings, device)
-        store = decode_pixels(pairs, clip, before, work or folder / "work", watch)
+        store = decode_pixels(pairs, clip, before, work or folder / "work", progress)
         held_out = [pair for pair in pairs if pair.patient in held and pair in store]
         unseen = {pair.content for pair in held_out}
         training = [pair for pair in pairs if pair.patient not in held and pair in store and pair.content not in unseen]
@@ -89,10 +89,10 @@ def train_encoder(
             what = "of held-out patients" if training else "to learn from"
             raise TrainingDataError(f"There is no readable image {what}. {'; '.join(store.skipped)} Check the images.")
         run = EncoderRun(folder, settings, clip, store, training, choose_spread(held_out, settings.validation_images))
-        with watch("Training", unit="steps") as draw:
-            run.run(draw)
+        with progress("Training", unit="steps") as show:
+            run.run(show)
         clip.save(folder)
-        comparison = _compared(training, held_out, store, before, Encoder(folder, device=device), settings, watch)
+        comparison = _compared(training, held_out, store, before, Encoder(folder, device=device), settings, progress)
         result = EncoderTuning(
             folder=folder,
             encoder=clip_folder.name,
@@ -214,7 +214,7 @@ def _compared(
     before: Encoder,
     after: Encoder,
     settings: EncoderSettings,
-    watch: Watch,
+    progress: ProgressFactory,
 ) -> Comparison:
     """Both encoders, as they are loaded from their folders, on the held-out pairs and some of the training's."""
     pairs = [*choose_spread(training, settings.gallery), *held_out]
@@ -222,11 +222,11 @@ def _compared(
     seen = []
     for name, encoder in (("before", before), ("after", after)):
         rows = []
-        with watch(f"Embedding, {name}", unit="images") as draw:
+        with progress(f"Embedding, {name}", unit="images") as show:
             for start in range(0, len(pairs), BATCH):
                 some = pairs[start : start + BATCH]
                 rows.append(encoder.encode_images([pair.load() for pair in some]))
-                draw(start + len(some), len(pairs))
+                show(start + len(some), len(pairs))
         read = encoder.encode_texts(texts)
         seen.append(Seen(np.concatenate(rows), dict(zip(texts, read, strict=True))))
     held = np.array([False] * (len(pairs) - len(held_out)) + [True] * len(held_out))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generation.errors import TrainingDataError
-from generation.training.data.latent_cache import Watch, unwatched
-from generation.training.data.pairs import PARTICULARS, TrainingPair
+from generation.training.data.latent_cache import ProgressFactory, no_progress
+from generation.training.data.pairs import ATTRIBUTES, TrainingPair
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -30,7 +30,9 @@ class OwnPairs:
     skipped: Mapping[str, int]
 
 
-def manifest_pairs(manifest: Path | str, *, images: Path | str | None = None, watch: Watch = unwatched) -> OwnPairs:
+def manifest_pairs(
+    manifest: Path | str, *, images: Path | str | None = None, progress: ProgressFactory = no_progress
+) -> OwnPairs:
     """The rows of a manifest as `coin add` reads them, with the same limits. Files are hashed now, and decoded when a
     pair is loaded.
 
@@ -41,7 +43,7 @@ def manifest_pairs(manifest: Path | str, *, images: Path | str | None = None, wa
     read = read_manifest(manifest, images=images)
     skipped = Counter(problem.what[0].upper() + problem.what[1:] + "." for problem in read.problems)
     pairs = []
-    with watch("Reading images", unit="images") as draw:
+    with progress("Reading images", unit="images") as show:
         for done, row in enumerate(read.rows, start=1):
             try:
                 content = content_hash(row.path)
@@ -55,10 +57,10 @@ def manifest_pairs(manifest: Path | str, *, images: Path | str | None = None, wa
                     report=row.report,
                     load=partial(_load_planned, PlannedImage(row, content)),
                     case=row.case,
-                    particulars=_particulars(row, row),
+                    attributes=_attributes(row, row),
                 )
             )
-            draw(done, len(read.rows))
+            show(done, len(read.rows))
     return OwnPairs(tuple(pairs), skipped)
 
 
@@ -77,16 +79,16 @@ def archive_pairs(archive: Archive, where: CaseFilter | None = None) -> OwnPairs
                 report=case.report,
                 load=partial(_load_stored, archive.picture, image.id),
                 case=case.key,
-                particulars=_particulars(case, image),
+                attributes=_attributes(case, image),
             )
             for image in case.images
         ]
     return OwnPairs(tuple(pairs), skipped)
 
 
-def _particulars(case: Any, image: Any) -> dict[str, str]:
-    """Those of PARTICULARS that are known, of the case or of its image; a manifest's row is both."""
-    known = {name: getattr(case if hasattr(case, name) else image, name) for name in PARTICULARS}
+def _attributes(case: Any, image: Any) -> dict[str, str]:
+    """Those of ATTRIBUTES that are known, of the case or of its image; a manifest's row is both."""
+    known = {name: getattr(case if hasattr(case, name) else image, name) for name in ATTRIBUTES}
     for name in ("stain", "kind"):
         known[name] = getattr(image, name)
     known["phantom"] = "yes" if known["phantom"] else ""

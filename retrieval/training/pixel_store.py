@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from generation.atomic_write import open_atomic, remove_if_abandoned, write_atomic
 from generation.errors import TrainingDataError
-from generation.training.data.latent_cache import Watch
+from generation.training.data.latent_cache import ProgressFactory
 from generation.training.data.pairs import TrainingPair
 from retrieval.errors import EncodingError
 
@@ -41,7 +41,7 @@ class PixelStore:
 
 
 def decode_pixels(
-    pairs: Sequence[TrainingPair], clip: TrainableClip, encoder: Encoder, folder: Path, watch: Watch
+    pairs: Sequence[TrainingPair], clip: TrainableClip, encoder: Encoder, folder: Path, progress: ProgressFactory
 ) -> PixelStore:
     """Decode every image as the encoder prepares it, or take up what an earlier run decoded."""
     wanted = sorted({pair.content for pair in pairs})
@@ -59,7 +59,7 @@ def decode_pixels(
     skipped: Counter[str] = Counter()
     contents: list[str] = []
     # Written from front to back, not through a memory map: that would end the process where the disk is full.
-    with open_atomic(path) as file, watch("Decoding images", unit="images") as draw:
+    with open_atomic(path) as file, progress("Decoding images", unit="images") as show:
         for done, content in enumerate(wanted, start=1):
             try:
                 pixels = shown.of(of[content])
@@ -73,7 +73,7 @@ def decode_pixels(
                 _write_header(file, (len(wanted), *pixels.shape))
             file.write(pixels.tobytes())
             contents.append(content)
-            draw(done, len(wanted))
+            show(done, len(wanted))
         if not contents:
             raise TrainingDataError(
                 f"None of the {len(wanted)} images could be read: {'; '.join(skipped)} Check the files."

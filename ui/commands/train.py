@@ -116,7 +116,7 @@ def _pairs(settings: Settings, manifest: Path | None, images: Path | None) -> It
     from retrieval import archive_pairs, manifest_pairs
 
     if manifest is not None:
-        yield manifest_pairs(manifest, images=images, watch=progress)
+        yield manifest_pairs(manifest, images=images, progress=progress)
         return
     if images is not None:
         raise click.UsageError("--images goes with --manifest")
@@ -158,7 +158,7 @@ def lora(
 
     with _pairs(settings, manifest, images) as own:
         made = train_lora(
-            own.pairs, out, base=settings.base, settings=training, device=settings.device, work=work, watch=progress
+            own.pairs, out, base=settings.base, settings=training, device=settings.device, work=work, progress=progress
         )
     if made is None:  # another process prints the result
         return
@@ -197,7 +197,7 @@ def encoder(
             settings=training,
             device=settings.device,
             work=work,
-            watch=progress,
+            progress=progress,
         )
     if as_json:
         echo_json({"training": made, "skipped": {**made.skipped, **own.skipped}})

@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from generation.model.pipeline import CoinPipeline
     from generation.model.weights import Base
 
-Watch = Callable[..., AbstractContextManager[Callable[..., None]]]
-"""Opens a display of progress: `with watch("Training", unit="steps") as draw: draw(done, total)`."""
+ProgressFactory = Callable[..., AbstractContextManager[Callable[..., None]]]
+"""Opens a display of progress: `with progress("Training", unit="steps") as show: show(done, total)`."""
 KEPT_BYTES = 2**30
 """Of what was read from disk and may be read again."""
 MAX_ASPECT = 100
 """A longer strip is no field: scaled by its short side it would fill the memory."""
 
 
-def unwatched(label: str, *, unit: str) -> AbstractContextManager[Callable[..., None]]:
+def no_progress(label: str, *, unit: str) -> AbstractContextManager[Callable[..., None]]:
     """A display of progress that shows nothing."""
     return nullcontext(lambda done, total, note="": None)
 
@@ -75,7 +75,13 @@ class Encodings:
         self._kept_bytes = 0
 
     def encode_images(
-        self, pairs: Sequence[TrainingPair], *, count: int, device: str, watch: Watch, share: tuple[int, int] = (0, 1)
+        self,
+        pairs: Sequence[TrainingPair],
+        *,
+        count: int,
+        device: str,
+        progress: ProgressFactory,
+        share: tuple[int, int] = (0, 1),
     ) -> dict[str, str]:
         """Encode `count` views of each image that is not there yet. Returns, by content, why images cannot be used.
 
@@ -89,27 +95,27 @@ class Encodings:
             return failed
         (self._folder / "latents").mkdir(parents=True, exist_ok=True)
         vae = self._load_vae(device)
-        with watch("Encoding images", unit="images") as draw:
+        with progress("Encoding images", unit="images") as show:
             for done, pair in enumerate(missing, start=1):
                 try:
                     self._encode_image(vae, pair, count)
                 except TrainingDataError as error:
                     failed[pair.content] = str(error)
-                draw(done, len(missing))
+                show(done, len(missing))
         return failed
 
-    def encode_texts(self, prompts: Iterable[str], pipeline: CoinPipeline, *, watch: Watch) -> None:
+    def encode_texts(self, prompts: Iterable[str], pipeline: CoinPipeline, *, progress: ProgressFactory) -> None:
         """Embed each prompt that is not there yet, and what stands in its place where the text is dropped."""
         missing = [prompt for prompt in dict.fromkeys(prompts) if not _is_whole(self._text(prompt))]
         if not missing:
             return
         (self._folder / "texts").mkdir(parents=True, exist_ok=True)
-        with watch("Encoding reports", unit="reports") as draw:
+        with progress("Encoding reports", unit="reports") as show:
             for done, prompt in enumerate(missing, start=1):
                 tokens, dropped, pooled, dropped_pooled = (row[0] for row in pipeline.embed(Encoded.of(prompt)))
                 _save(self._dropped(len(dropped)), tokens=dropped.half(), pooled=dropped_pooled.half())
                 _save(self._text(prompt), tokens=tokens.half(), pooled=pooled.half())
-                draw(done, len(missing))
+                show(done, len(missing))
 
     def image(self, pair: TrainingPair, *, count: int) -> EncodedViews:
         """Raises `TrainingError` where it was not encoded, or its file was damaged since."""

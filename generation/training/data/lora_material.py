@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from generation.errors import EmptyReportError, TrainingDataError
 from generation.prompts.prompt import build_prompt
 from generation.training.data.holdout import held_out_patients
-from generation.training.data.latent_cache import Encodings, Watch
+from generation.training.data.latent_cache import Encodings, ProgressFactory
 from generation.training.data.pairs import TrainingPair
 from generation.training.lora_settings import LoraSettings
 from generation.training.validation import choose_spread
@@ -45,7 +45,7 @@ def gather_material(
     *,
     accelerator: Any,
     device: str,
-    watch: Watch,
+    progress: ProgressFactory,
 ) -> LoraMaterial:
     """Hold out whole patients, and encode what is not encoded yet: images in equal shares by all processes, reports by
     the first.
@@ -62,11 +62,11 @@ def gather_material(
     measured = choose_spread(held_out, settings.validation_images)
     share = accelerator.process_index, accelerator.num_processes
     for some, count in ((training, settings.views), (measured, 1)):
-        failed = encodings.encode_images(some, count=count, device=device, watch=watch, share=share)
+        failed = encodings.encode_images(some, count=count, device=device, progress=progress, share=share)
         skipped.update(failed.values())
     if accelerator.is_main_process:
         wanted = [prompts[pair.report] for pair in (*training, *measured)]
-        encodings.encode_texts(wanted, pipeline, watch=watch)
+        encodings.encode_texts(wanted, pipeline, progress=progress)
     accelerator.wait_for_everyone()
     training = [pair for pair in training if encodings.has_image(pair, count=settings.views)]
     measured = [pair for pair in measured if encodings.has_image(pair, count=1)]

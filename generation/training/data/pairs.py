@@ -10,7 +10,7 @@ from PIL import Image
 
 from generation.provenance import text_sha256
 
-PARTICULARS = ("site", "system", "category", "stain", "kind", "license", "source", "phantom")
+ATTRIBUTES = ("site", "system", "category", "stain", "kind", "license", "source", "phantom")
 """What a model card counts by."""
 
 
@@ -27,13 +27,13 @@ class TrainingPair:
     load: Callable[[], Image.Image] = field(repr=False)
     case: str = ""
     """The specimen, where several images are of one; empty where the image is one by itself."""
-    particulars: Mapping[str, str] = field(default_factory=dict)
-    """By name, those of PARTICULARS that are known."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """By name, those of ATTRIBUTES that are known."""
 
     @property
     def title(self) -> str:
         """Site and category, as far as they are known."""
-        return " · ".join(self.particulars[name] for name in ("site", "category") if self.particulars.get(name))
+        return " · ".join(self.attributes[name] for name in ("site", "category") if self.attributes.get(name))
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class PairCounts:
     reports: int
     """Different ones."""
     values: Mapping[str, Mapping[str, int]]
-    """Images by value, for each of PARTICULARS that any has; most frequent first."""
+    """Images by value, for each of ATTRIBUTES that any has; most frequent first."""
 
 
 def count_pairs(pairs: Sequence[TrainingPair]) -> PairCounts:
     values = {}
-    for name in PARTICULARS:
-        counted = Counter(pair.particulars.get(name, "") for pair in pairs)
+    for name in ATTRIBUTES:
+        counted = Counter(pair.attributes.get(name, "") for pair in pairs)
         if set(counted) - {""}:
             values[name] = dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
     return PairCounts(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from generation import CoinGenerator, Preset, SettingsError
+from generation import BlankImageError, CoinGenerator, Preset, SettingsError
 from generation.model.pipeline import CoinPipeline, PromptTokens
 from generation.model.placement import Placement
 from generation.model.weights import find_base, find_lora
@@ -129,6 +129,32 @@ def test_only_the_transformer_blocks_are_compiled_and_nothing_before_the_first_i
     CoinGenerator(base, lora, device="cpu", compiled=True).load()
     assert {name for name, _ in asked} == {"BasicTransformerBlock"}
     assert len(asked) == 4
+
+
+class TestBlankImages:
+    @staticmethod
+    def decode_to(pixels: np.ndarray, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(CoinPipeline, "_decode", lambda _pipeline, _latents: pixels[None])
+        CoinGenerator(base, device="cpu").generate(REPORT, n=1, preset=QUICK)
+
+    @pytest.mark.parametrize("levels", [0, 1])
+    def test_an_image_of_one_colour_is_refused(self, levels: int, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """From two neighbouring levels of 255 on, it is an image."""
+        grey = np.full((64, 64, 3), 0.5, np.float32)
+        grey[0, 0, 0] += 0.9 * levels / 255
+        with pytest.raises(BlankImageError, match="image of seed 0 is of one colour"):
+            self.decode_to(grey, base, monkeypatch)
+        grey[0, 0, 0] = 0.5 + 1.1 / 255
+        self.decode_to(grey, base, monkeypatch)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_a_single_value_that_is_not_a_number_is_refused(
+        self, value: float, base: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pixels = np.random.default_rng(0).random((64, 64, 3), dtype=np.float32)
+        pixels[5, 6, 1] = value
+        with pytest.raises(BlankImageError, match="not-a-number"):
+            self.decode_to(pixels, base, monkeypatch)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from generation import EmptyReportError, SettingsError, build_prompt
+from generation.prompts.condensing import condense
 from generation.prompts.glossary import glossary
 from generation.prompts.prompt import LongReports, Prompt
 from tests.generation.clip_tokens import characters, count_tokens
@@ -111,6 +112,40 @@ def test_recommendations_go_first_then_other_sentences_then_morphology() -> None
 def test_headings_and_negations_are_understood(report: str, essentials: list[str]) -> None:
     prompt = prompt_of(report.format("The smear shows many scattered cells with round nuclei and a clean field. " * 20))
     assert [essential for essential in essentials if essential not in prompt.text] == []
+
+
+_REST = "on the left side there too"
+
+
+@pytest.mark.parametrize(
+    ("report", "first", "second"),
+    [
+        # A conclusion's heading outweighs a cue.
+        (f"(Urine) Diagnosis: NILM {_REST}. {{}} Consistent with atrophy {_REST}.", "NILM", "atrophy"),
+        # Of equal conclusions the last one is the main one.
+        (f"(Urine) Suspicious for lymphoma {_REST}. {{}} Consistent with atrophy {_REST}.", "atrophy", "lymphoma"),
+        # A category that opens the report outweighs a later cue; another category does not.
+        (f"NILM {_REST}. {{}} Consistent with atrophy {_REST}.", "NILM", "atrophy"),
+        (f"(Urine) Two. NILM {_REST}. {{}} Consistent with atrophy {_REST}.", "atrophy", "NILM"),
+        # A cue, or a category, outweighs the mention of a disease.
+        (f"(Urine) Consistent with atrophy {_REST}. {{}} There is inflammation {_REST}.", "atrophy", "inflammation"),
+        (f"(Urine) NILM {_REST}. {{}} There is inflammation {_REST}.", "NILM", "inflammation"),
+        # The history goes before advice, advice before other sentences, these before the site.
+        ("(Urine) History: breast pain. {} Please repeat soon. NHGUC.", "repeat", "History"),
+        ("(Urine) Please repeat soon. {} Two glass tubes. NHGUC.", "tubes", "repeat"),
+        ("(Urine) Two glass tubes. Organ: left one. {} NHGUC.", "Organ", "tubes"),
+    ],
+)
+def test_what_matters_more_is_kept_longer(report: str, first: str, second: str) -> None:
+    """As the limit falls (in words here), `second` is dropped while `first` is still there, never the other way."""
+
+    def words(text: str) -> int:
+        return len(text.split())
+
+    whole = report.format("Many round cells with nuclei lie there.")
+    texts = [condense(whole, count_tokens=words, limit=limit)[0] for limit in range(words(whole), 8, -1)]
+    kept = [(first in text, second in text) for text in texts]
+    assert kept[0] == (True, True) and (True, False) in kept and (False, True) not in kept
 
 
 def test_what_is_dropped_is_readable_and_in_order() -> None:

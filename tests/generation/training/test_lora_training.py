@@ -64,9 +64,9 @@ def trained(pairs: list[TrainingPair], base: Path, work: Path, tmp_path_factory:
 def run(
     pairs: list[TrainingPair], folder: Path, base: Path | None, work: Path | None, **changed: object
 ) -> LoraTraining:
-    watch = {"watch": changed.pop("watch")} if "watch" in changed else {}
+    progress = {"progress": changed.pop("progress")} if "progress" in changed else {}
     settings = dataclasses.replace(SMALL, **changed)  # type: ignore[arg-type]
-    made = train_lora(pairs, folder, base=base, settings=settings, device="cpu", work=work, **watch)  # type: ignore[arg-type]
+    made = train_lora(pairs, folder, base=base, settings=settings, device="cpu", work=work, **progress)  # type: ignore[arg-type]
     assert made is not None
     return made
 
@@ -93,7 +93,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(
 ) -> None:
     """Bit for bit: interrupted at step 5, after the checkpoint of step 4."""
     with pytest.raises(KeyboardInterrupt):
-        run(pairs, tmp_path / "a", base, work, watch=Interrupt(5, stop), **changed)
+        run(pairs, tmp_path / "a", base, work, progress=Interrupt(5, stop), **changed)
     assert not (tmp_path / "a" / LORA_FILE).exists()
     resumed = run(pairs, tmp_path / "a", base, work, **changed)
     whole = run(pairs, tmp_path / "b", base, work, **changed) if changed else None
@@ -308,7 +308,7 @@ class TestBadInput:
         full = full_disk()
         try:
             with pytest.raises(OSError):
-                run(pairs, tmp_path, base, work, watch=Interrupt(3, full.__enter__))
+                run(pairs, tmp_path, base, work, progress=Interrupt(3, full.__enter__))
         finally:
             full.__exit__(None, None, None)
         assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-00000002"]

@@ -18,7 +18,7 @@ from generation.model.weights import find_base
 from generation.prompts.prompt import Encoded
 from generation.training.data.crops import views
 from generation.training.data.holdout import held_out_patients
-from generation.training.data.latent_cache import Encodings, unwatched
+from generation.training.data.latent_cache import Encodings, no_progress
 from generation.training.data.pairs import TrainingPair, data_fingerprint
 from generation.training.lora_settings import LoraSettings
 from generation.training.model_card import plain, table
@@ -152,7 +152,7 @@ class TestEncodings:
     def test_images_are_encoded_once(self, base: Path, tmp_path: Path) -> None:
         pairs = phantom_pairs(3)
         first = self.encodings(base, tmp_path)
-        assert first.encode_images([*pairs, pairs[0]], count=4, device="cpu", watch=unwatched) == {}
+        assert first.encode_images([*pairs, pairs[0]], count=4, device="cpu", progress=no_progress) == {}
         encoded = first.image(pairs[0], count=4)
         assert encoded.latents.shape == (4, 4, 16, 16) and encoded.latents.dtype == torch.float16
         assert encoded.time_ids[0].tolist() == [64, 64, 0, 0, 64, 64]
@@ -162,31 +162,31 @@ class TestEncodings:
 
         again = self.encodings(base, tmp_path)
         again.encode_images(
-            [dataclasses.replace(pair, load=never) for pair in pairs], count=4, device="cpu", watch=unwatched
+            [dataclasses.replace(pair, load=never) for pair in pairs], count=4, device="cpu", progress=no_progress
         )
         with pytest.raises(AssertionError):
             self.encodings(base, tmp_path, crop="random").encode_images(
-                [dataclasses.replace(pairs[0], load=never)], count=4, device="cpu", watch=unwatched
+                [dataclasses.replace(pairs[0], load=never)], count=4, device="cpu", progress=no_progress
             )
 
     def test_a_damaged_file_is_made_anew_or_named(self, base: Path, tmp_path: Path) -> None:
         (pair,) = phantom_pairs(1)
         encodings = self.encodings(base, tmp_path)
-        encodings.encode_images([pair], count=1, device="cpu", watch=unwatched)
+        encodings.encode_images([pair], count=1, device="cpu", progress=no_progress)
         (file,) = tmp_path.rglob("*.safetensors")
         whole = file.read_bytes()
         file.write_bytes(whole[:40])
         with pytest.raises(TrainingError, match="gone or damaged"):
             encodings.image(pair, count=1)
-        encodings.encode_images([pair], count=1, device="cpu", watch=unwatched)
+        encodings.encode_images([pair], count=1, device="cpu", progress=no_progress)
         assert file.read_bytes() == whole
 
     def test_processes_divide_the_images(self, base: Path, tmp_path: Path) -> None:
         pairs = phantom_pairs(5)
         encodings = self.encodings(base, tmp_path)
-        encodings.encode_images(pairs, count=1, device="cpu", watch=unwatched, share=(0, 2))
+        encodings.encode_images(pairs, count=1, device="cpu", progress=no_progress, share=(0, 2))
         assert [encodings.has_image(pair, count=1) for pair in pairs].count(True) == 3
-        encodings.encode_images(pairs, count=1, device="cpu", watch=unwatched, share=(1, 2))
+        encodings.encode_images(pairs, count=1, device="cpu", progress=no_progress, share=(1, 2))
         assert all(encodings.has_image(pair, count=1) for pair in pairs), "also where the first was faster"
 
     def test_reports_are_embedded_as_the_pipeline_does(self, base: Path, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ class TestEncodings:
         pipeline = CoinPipeline(found, [], PromptTokens(found), device="cpu", dtype=torch.float32)
         encodings = self.encodings(base, tmp_path)
         prompt = "Smear shows clusters."
-        encodings.encode_texts([prompt, prompt], pipeline, watch=unwatched)
+        encodings.encode_texts([prompt, prompt], pipeline, progress=no_progress)
         guided, unguided, pooled, _ = pipeline.embed(Encoded.of(prompt))
         assert torch.equal(encodings.text(prompt).tokens, guided[0].half())
         assert torch.equal(encodings.text(prompt).pooled, pooled[0].half())
@@ -203,7 +203,7 @@ class TestEncodings:
 
     def test_a_strip_is_no_field(self, base: Path, tmp_path: Path) -> None:
         strip = TrainingPair("a" * 64, "p", "NILM.", lambda: Image.new("RGB", (2000, 10)))
-        failed = self.encodings(base, tmp_path).encode_images([strip], count=1, device="cpu", watch=unwatched)
+        failed = self.encodings(base, tmp_path).encode_images([strip], count=1, device="cpu", progress=no_progress)
         assert "is a strip" in failed["a" * 64]
 
 
@@ -217,7 +217,7 @@ class TestValidation:
 
     def test_patients_and_findings_take_turns(self) -> None:
         pairs = [
-            TrainingPair(f"{n:064x}", f"patient {n // 10}", "r", Image.new, particulars={"site": "abc"[n // 30]})
+            TrainingPair(f"{n:064x}", f"patient {n // 10}", "r", Image.new, attributes={"site": "abc"[n // 30]})
             for n in range(90)
         ]
         chosen = choose_spread(pairs, 9)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from generation import SettingsError, TrainingDataError, TrainingError
@@ -19,6 +20,7 @@ from retrieval.training.encoder_settings import EncoderSettings
 from retrieval.training.encoder_tuning import train_encoder
 from retrieval.training.model_card import EncoderTuning
 from retrieval.training.pairs import archive_pairs, manifest_pairs
+from retrieval.training.trainable_clip import TrainableClip
 from tests.full_disk import full_disk
 from tests.training_pairs import Interrupt, phantom_pairs, stop
 
@@ -44,16 +46,16 @@ def striped_pairs(patients: int = 20) -> list[TrainingPair]:
                 patient=f"patient {number // 2}",
                 report=report,
                 load=lambda image=image: image,  # type: ignore[misc]
-                particulars={"site": "breast", "system": "IAC Yokohama", "category": KINDS[report]},
+                attributes={"site": "breast", "system": "IAC Yokohama", "category": KINDS[report]},
             )
         )
     return pairs
 
 
 def run(pairs: list[TrainingPair], folder: Path, encoder: Path | None, **changed: object) -> EncoderTuning:
-    watch = {"watch": changed.pop("watch")} if "watch" in changed else {}
+    progress = {"progress": changed.pop("progress")} if "progress" in changed else {}
     settings = dataclasses.replace(SMALL, **changed)  # type: ignore[arg-type]
-    return train_encoder(pairs, folder, encoder=encoder, settings=settings, device="cpu", **watch)  # type: ignore[arg-type]
+    return train_encoder(pairs, folder, encoder=encoder, settings=settings, device="cpu", **progress)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +97,7 @@ def test_an_interrupted_training_ends_in_the_same_encoder(mode: str, clip_folder
     pairs = striped_pairs(8)
     rate = 5e-3 if mode == "lora" else 1e-4
     with pytest.raises(KeyboardInterrupt):
-        run(pairs, tmp_path / "a", clip_folder, mode=mode, learning_rate=rate, watch=Interrupt(5, stop))
+        run(pairs, tmp_path / "a", clip_folder, mode=mode, learning_rate=rate, progress=Interrupt(5, stop))
     assert not (tmp_path / "a" / "open_clip_config.json").exists(), "half a model is no model"
     resumed = run(pairs, tmp_path / "a", clip_folder, mode=mode, learning_rate=rate)
     whole = run(pairs, tmp_path / "b", clip_folder, mode=mode, learning_rate=rate)
@@ -103,6 +105,25 @@ def test_an_interrupted_training_ends_in_the_same_encoder(mode: str, clip_folder
     assert resumed.comparison == whole.comparison and resumed.validation == whole.validation
     log = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     assert [record["step"] for record in log if "validation_loss" in record] == [0, 3, 6]
+
+
+@pytest.mark.parametrize(("batch_size", "expected"), [(5, 5), (64, 10)])
+def test_a_batch_is_as_large_as_set_or_as_all_training_pairs(
+    batch_size: int, expected: int, clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 16 pairs of eight patients, 6 are of held-out ones; two views of each image are seen."""
+    seen: list[int] = []
+    see = TrainableClip.see
+
+    def count(clip: TrainableClip, pixels: torch.Tensor) -> torch.Tensor:
+        if clip.network.training:
+            seen.append(len(pixels))
+        return see(clip, pixels)
+
+    monkeypatch.setattr(TrainableClip, "see", count)
+    tuned = run(striped_pairs(8), tmp_path, clip_folder, steps=2, batch_size=batch_size)
+    assert (tuned.trained.images, tuned.held_out.images) == (10, 6)
+    assert seen == [2 * expected] * 2
 
 
 def test_the_text_tower_can_stay_as_it_is(clip_folder: Path, tmp_path: Path) -> None:
@@ -150,7 +171,7 @@ class TestBadInput:
         pairs, full = striped_pairs(8), full_disk()
         try:
             with pytest.raises(OSError):
-                run(pairs, tmp_path / "a", clip_folder, watch=Interrupt(3, full.__enter__, label=label))
+                run(pairs, tmp_path / "a", clip_folder, progress=Interrupt(3, full.__enter__, label=label))
         finally:
             full.__exit__(None, None, None)
         assert not (tmp_path / "a" / "open_clip_config.json").exists()
@@ -170,7 +191,7 @@ class TestBadInput:
             run(striped_pairs(), tuned.folder, clip_folder, rank=8)
 
     def test_without_categories_only_own_images_are_looked_for(self, clip_folder: Path, tmp_path: Path) -> None:
-        pairs = [dataclasses.replace(pair, particulars={}) for pair in striped_pairs(8)]
+        pairs = [dataclasses.replace(pair, attributes={}) for pair in striped_pairs(8)]
         tuned = run(pairs, tmp_path, clip_folder, steps=1)
         assert {figure.asked for figure in tuned.comparison.figures} == {OWN}
         assert "was not measured" in tuned.comparison.notes[0]
@@ -230,7 +251,7 @@ class TestOwnPairs:
         own = manifest_pairs(manifest)
         # Line 4 gives its case another patient than line 3.
         assert [(pair.patient, pair.case) for pair in own.pairs] == [("Anna 0", "case 0"), ("Anna 2", "case 1")]
-        assert own.pairs[0].particulars == {"site": "breast", "category": "Benign"}
+        assert own.pairs[0].attributes == {"site": "breast", "category": "Benign"}
         assert own.pairs[0].load().size == (48, 40)
         assert sum(own.skipped.values()) == 3
         assert not [reason for reason in own.skipped if "anna" in reason.lower()]
@@ -248,7 +269,7 @@ class TestOwnPairs:
             assert (pair.content, pair.patient, pair.case, pair.report) == (
                 same.content, same.patient, same.case, same.report,
             )  # fmt: skip
-            assert pair.particulars == same.particulars
+            assert pair.attributes == same.attributes
             assert pair.load().tobytes() == same.load().tobytes()
             archive.image_path(1).unlink()
             with pytest.raises(TrainingDataError, match="gone, damaged or altered"):
