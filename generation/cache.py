@@ -1,8 +1,8 @@
 """A cache of generated images: a flat folder of PNG files, each with its provenance inside.
 
 The file name is the cache key, the modification time is the time of last use, and there is no index beside the files:
-nothing can disagree, and several processes may share one folder. A generated image is never anywhere else in the
-product's storage; deleting the folder costs nothing but time.
+nothing can disagree, and several processes may share one folder. Generated images are kept nowhere else; deleting the
+folder costs nothing but time.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _ENTRY = re.compile(r"[0-9a-f]{64}\.png")
 
 
 def cache_key(inputs: Mapping[str, object]) -> str:
-    """SHA-256, in hex, of everything that decides an image; the order of `inputs` does not matter."""
+    """SHA-256, in hex, of all inputs of an image; their order does not matter."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def image_key(prompt: Prompt, provenance: Provenance, preset: Preset) -> str:
-    """Of all that decides the pixels, and of the report's hash, which the stored provenance states.
+    """The cache key of an image: of everything that decides its pixels, and of the report's hash.
 
     The scheduler as shipped is part of the base's fingerprint. Names and the time are left out: a folder that was
-    moved is still the same base. What was added later is in the key only where it is used, so that images made before
-    stay found.
+    moved is still the same base. Options that were added later are in the key only if they are used, so that older
+    entries are still found.
     """
     later: dict[str, object] = {}
     if prompt.chunks:
@@ -66,9 +66,9 @@ def image_key(prompt: Prompt, provenance: Provenance, preset: Preset) -> str:
 
 
 class GenerationCache:
-    """Least recently used images go first once the files take more than `max_bytes`.
+    """Images by key; the least recently used are deleted once the files take more than `max_bytes`.
 
-    The entry just written always stays, so that one image above the limit is still one that can be shown.
+    The entry just written is always kept, even if it alone exceeds the limit.
     """
 
     def __init__(self, folder: str | Path, *, max_bytes: int = MAX_BYTES) -> None:
@@ -76,7 +76,7 @@ class GenerationCache:
         self.max_bytes = max_bytes
 
     def path(self, key: str) -> Path:
-        """Where the entry of that key is, or would be."""
+        """The file of a key, whether it exists or not."""
         return self.folder / f"{key}.png"
 
     def get(self, key: str) -> tuple[Image.Image, Provenance] | None:
@@ -87,7 +87,7 @@ class GenerationCache:
         path = self.path(key)
         try:
             with Image.open(path) as image:
-                image.verify()  # every chunk's CRC; the image must be opened anew afterwards
+                image.verify()  # every chunk's CRC; afterwards the image must be opened again
             with Image.open(path) as image:
                 provenance = read_provenance(image)
                 pixels = image.convert("RGB")
@@ -96,7 +96,7 @@ class GenerationCache:
         except FileNotFoundError:
             return None
         except (ProvenanceError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            if isinstance(error, OSError) and error.errno is not None:  # the disk's fault, not the entry's
+            if isinstance(error, OSError) and error.errno is not None:  # the disk failed, the entry may be whole
                 logger.warning("Cannot read the cache entry %s: %s", path.name, error.strerror)
                 return None
             logger.warning("Discarded the damaged cache entry %s: %s", path.name, error)
@@ -107,7 +107,7 @@ class GenerationCache:
         return pixels, provenance
 
     def put(self, key: str, image: Image.Image, provenance: Provenance) -> Path:
-        """Store an image; returns its path. Raises `OSError` where it cannot be written, and then leaves nothing."""
+        """Store an image; returns its path. Raises `OSError` if it cannot be written, and then leaves nothing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = save_png(image, self.path(key), provenance)
         self._evict(keep=path.name)

@@ -2,15 +2,15 @@
 
     GenerationError
     ├── EmptyReportError        the report holds no text to generate from
-    ├── SettingsError           a number or name that was asked for cannot be used (n, seed, size, preset ...)
-    ├── DeviceError             the device or number format asked for is not there
+    ├── SettingsError           a number or name cannot be used (n, seed, size, preset ...)
+    ├── DeviceError             this machine lacks the device or number format
     ├── WeightsError            the base or the LoRA cannot be used
-    │   ├── WeightsNotFoundError    nothing there, or not fetched from the hub
+    │   ├── WeightsNotFoundError    there are none, or they could not be fetched from the hub
     │   ├── UnsafeWeightsError      pickled weights (.bin, .ckpt, .pt): refused, whatever they hold
     │   └── LoraMismatchError       the LoRA was trained on another base, or is no LoRA
-    ├── BlankImageError         the model drew nothing (not-a-number, or one colour)
+    ├── BlankImageError         the image is blank (not-a-number, or one colour)
     ├── ProvenanceError         an image's provenance cannot be read
-    └── TrainingError           a training cannot begin or go on
+    └── TrainingError           a training cannot begin or resume
         └── TrainingDataError       its images, reports or patients do not allow it
 
 Every message says what is wrong, where, and what to do next. No message holds report text.
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 
 class GenerationError(Exception):
-    """Base of all errors of this room."""
+    """Base of all errors of this package."""
 
 
 class EmptyReportError(GenerationError, ValueError):
@@ -32,7 +32,7 @@ class SettingsError(GenerationError, ValueError):
 
 
 class DeviceError(GenerationError):
-    """The device or number format asked for cannot be had on this machine."""
+    """The device or number format is not available on this machine."""
 
 
 class WeightsError(GenerationError):
@@ -40,7 +40,7 @@ class WeightsError(GenerationError):
 
 
 class WeightsNotFoundError(WeightsError):
-    """No weights where they were looked for."""
+    """There are no weights at the given place."""
 
 
 class UnsafeWeightsError(WeightsError):
@@ -52,7 +52,7 @@ class LoraMismatchError(WeightsError):
 
 
 class BlankImageError(GenerationError):
-    """The model drew an image of not-a-numbers or of one colour."""
+    """An image consists of not-a-numbers, or of one colour."""
 
 
 class ProvenanceError(GenerationError):
@@ -60,7 +60,7 @@ class ProvenanceError(GenerationError):
 
 
 class TrainingError(GenerationError):
-    """A training cannot begin or go on: the folder holds another one, its numbers went out of range …"""
+    """A training cannot begin or resume: the folder holds another one, its loss diverged …"""
 
 
 class TrainingDataError(TrainingError):

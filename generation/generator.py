@@ -1,4 +1,4 @@
-"""The façade of this room: a report becomes images."""
+"""The façade of this package: it generates images from a report."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class _Drawing:
-    """How images are drawn: checked settings. `size` is the edge in pixels."""
+class _Options:
+    """Checked options of a generation. `size` is the edge in pixels."""
 
     preset: Preset
     size: int
@@ -48,27 +48,26 @@ class _Drawing:
 class CoinGenerator:
     """Generates cytology images from report text with an SDXL base and COIN's LoRA.
 
-    `base` is a folder in diffusers' layout or a hub id, `lora` a folder, a .safetensors file or a hub id. Without a
-    base it is the starter, with the starter's LoRA unless another is given; a base without a LoRA stays plain. With a
-    `cache`, an image that was generated before by the same inputs is read from there, and the model is not even loaded.
-
     Args:
-        few_step_lora: a second LoRA, distilled to draw in few steps (LCM, Lightning). It is opt-in, and the presets
-            made for it are the only ones then, because it changes every image.
+        base: a folder in diffusers' layout or a hub id; None is the starter.
+        lora: a folder, a .safetensors file or a hub id. None is the starter's LoRA with the starter, and no LoRA with
+            any other base.
+        cache: where images are kept. An image that is in it is read, and the model is not even loaded.
+        few_step_lora: a second LoRA, distilled to sample in few steps (LCM, Lightning). It is opt-in, and only the
+            presets made for it can then be used, because it changes every image.
         compiled: compile the UNet's transformer blocks: faster images after a first batch that takes longer, once more
             for every batch size and number of chunks.
         low_memory: keep the model in main memory, and its parts on the GPU only while they compute: the same images,
             more slowly.
-        long_reports: what becomes of a report that is longer than the encoders read: "condense" keeps what matters
-            most, "chunk" encodes all of it, piece by piece.
-        glossary: replace machine-translated wordings by the usual ones (`generation.prompts.glossary`). Off by default:
-        COIN
-            was trained on reports that hold them.
-        negative_prompt: what images should not show; none by default, as COIN.
-        guidance: in the place of the preset's.
+        long_reports: how a report is treated that is longer than the encoders read: "condense" keeps its most
+            important clauses, "chunk" encodes all of it in pieces.
+        glossary: replace machine-translated wordings by the usual ones (`generation.prompts.glossary`). Off by
+            default, because COIN was trained on reports that hold them.
+        negative_prompt: what images should not show; none by default, as in COIN.
+        guidance: replaces the preset's.
 
     Nothing is read before first use, so errors about weights (`WeightsError`) and devices (`DeviceError`) are raised
-    there, or by `load`. Safe to share between threads: one at a time draws.
+    then, or by `load`. May be shared between threads, of which one at a time generates.
     """
 
     def __init__(
@@ -97,24 +96,24 @@ class CoinGenerator:
         self._files = ModelFiles(base, lora, few_step_lora)
         self._compiled = compiled
         self._low_memory = low_memory
-        self._device_asked = device
-        self._dtype_asked = dtype
+        self._requested_device = device
+        self._requested_dtype = dtype
         self._lock = threading.RLock()
         self._loaded: CoinPipeline | None = None
 
     @functools.cached_property
     def device(self) -> str:
         """ "cuda", "mps" or "cpu"."""
-        return choose_device(self._device_asked)
+        return choose_device(self._requested_device)
 
     @functools.cached_property
     def dtype(self) -> torch.dtype:
         """The number format of the weights."""
-        return choose_dtype(self._dtype_asked, self.device)
+        return choose_dtype(self._requested_dtype, self.device)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256, in hex, of base and LoRAs together: two generators of one fingerprint draw by the same weights."""
+        """SHA-256, in hex, of base and LoRAs together: generators of one fingerprint have the same weights."""
         return self._files.fingerprint
 
     def describe(self) -> dict[str, str]:
@@ -135,7 +134,7 @@ class CoinGenerator:
         self._pipeline()
 
     def prompt(self, report: str) -> Prompt:
-        """What would be encoded of that report. Raises `EmptyReportError`."""
+        """The prompt that a report would be encoded as. Raises `EmptyReportError`."""
         return build_prompt(
             report,
             count_tokens=self._files.tokens.count,
@@ -145,10 +144,10 @@ class CoinGenerator:
         )
 
     def sampling(self, preset: str | Preset) -> Preset:
-        """The preset as this generator samples it: with its own guidance, where it was given one.
+        """The preset as this generator uses it: with the generator's guidance, if it has one.
 
-        Raises `SettingsError` for an unknown name or a guidance that cannot be, and for a few-step preset without its
-        LoRA or the other way round.
+        Raises `SettingsError` for an unknown name or an impossible guidance, and for a few-step preset without its LoRA
+        or the other way round.
         """
         chosen = choose_preset(preset)
         self._files.check_preset(chosen)
@@ -166,32 +165,39 @@ class CoinGenerator:
         batch_size: int = 4,
         progress: Progress | None = None,
     ) -> Generation:
-        """`n` images of a report with the seeds `seed`, `seed` + 1, ..., or one image for each of `seeds`.
+        """Generate the images of a report.
 
-        `size` is the edge in pixels, by default the base's own. At most `batch_size` images are drawn at once. A seed
-        gives the same image on the same machine, alone or in a batch (up to rounding, see `CoinPipeline.draw`).
-        `progress(done, total)` is called after each denoising step of each batch; images from the cache need none.
+        A seed gives the same image on the same machine, alone or in a batch (up to rounding, see
+        `CoinPipeline.generate`). Images that were finished before an error are in the cache.
 
-        Raises `EmptyReportError`, `SettingsError`, `WeightsError`, `DeviceError` or `BlankImageError`. Images that were
-        finished before an error are in the cache.
+        Args:
+            n: number of images, with the seeds `seed`, `seed` + 1 …
+            seeds: one image for each of these; `n` and `seed` are then ignored.
+            size: edge in pixels; None is the base's own.
+            batch_size: most images that are generated at once.
+            progress: `progress(done, total)` is called after each denoising step of each batch; images from the cache
+                need none.
+
+        Raises:
+            EmptyReportError, SettingsError, WeightsError, DeviceError, BlankImageError: see `generation.errors`.
         """
         started = time.perf_counter()
         wanted = _check_seeds(n, seed, seeds)
-        drawing = self._check_drawing(preset, size, batch_size)
+        options = self._check_options(preset, size, batch_size)
         jobs = [self._job(report, wanted)]
-        self._fill(jobs[0], drawing)
-        missing = list(jobs[0].found.values()).count(None)
-        total = -(-missing // batch_size) * drawing.preset.steps
+        self._fill(jobs[0], options)
+        missing = list(jobs[0].images.values()).count(None)
+        total = -(-missing // batch_size) * options.preset.steps
         before = 0
 
         def on_step(done: int) -> None:
             nonlocal before
             if progress is not None:
                 progress(before + done, total)
-            if done == drawing.preset.steps:
+            if done == options.preset.steps:
                 before += done
 
-        [made] = self._run(jobs, drawing, on_step)
+        [made] = self._run(jobs, options, on_step)
         return replace(made, seconds=time.perf_counter() - started)
 
     def generate_queue(
@@ -202,48 +208,50 @@ class CoinGenerator:
         size: int | None = None,
         batch_size: int = 4,
     ) -> Iterator[Generation]:
-        """The images of many reports, each with its seeds, in the order given and as they are finished.
+        """Generate the images of many reports, each with its seeds; yields them in the order given, as they finish.
 
-        Images of different reports share a batch, where these are read in as many chunks, so that one image a report is
-        drawn as fast as many. An image is the one that `generate` draws (up to rounding).
+        Images of different reports share a batch if their prompts have equally many chunks, so that one image a report
+        takes no longer than many. The images are those of `generate` (up to rounding).
 
-        All requests are checked before anything is drawn; raises what `generate` raises. Images that were finished
+        All requests are checked before anything is generated. Raises what `generate` raises; images that were finished
         before an error are in the cache.
         """
-        drawing = self._check_drawing(preset, size, batch_size)
+        options = self._check_options(preset, size, batch_size)
         jobs = deque(self._job(report, _check_seeds(0, 0, seeds)) for report, seeds in requests)
-        handed = (jobs.popleft() for _ in range(len(jobs)))  # a report that is done with keeps no image in memory
-        return self._run(handed, drawing, lambda _done: None)
+        released = (jobs.popleft() for _ in range(len(jobs)))  # a finished report keeps no image in memory
+        return self._run(released, options, lambda _done: None)
 
-    def _run(self, jobs: Iterable[Job], drawing: _Drawing, on_step: Callable[[int], None]) -> Iterator[Generation]:
+    def _run(self, jobs: Iterable[Job], options: _Options, on_step: Callable[[int], None]) -> Iterator[Generation]:
         return run_jobs(
             jobs,
-            batch_size=drawing.batch_size,
-            look_up=lambda job: self._fill(job, drawing),
-            draw=lambda batch: self._draw(batch, drawing, on_step),
+            batch_size=options.batch_size,
+            look_up=lambda job: self._fill(job, options),
+            generate=lambda batch: self._generate_batch(batch, options, on_step),
         )
 
-    def _draw(self, batch: Sequence[tuple[Job, int]], drawing: _Drawing, on_step: Callable[[int], None]) -> None:
-        """Draw a batch, and put each image into its job and the cache."""
+    def _generate_batch(
+        self, batch: Sequence[tuple[Job, int]], options: _Options, on_step: Callable[[int], None]
+    ) -> None:
+        """Generate a batch, and put each image into its job and the cache."""
         started = time.perf_counter()
         with self._lock:
-            drawn = self._pipeline().draw(
+            images = self._pipeline().generate(
                 [job.prompt.encoded for job, _ in batch],
                 [seed for _, seed in batch],
-                preset=drawing.preset,
-                size=drawing.size,
+                preset=options.preset,
+                size=options.size,
                 on_step=on_step,
                 negative_prompt=self.negative_prompt,
             )
         share = (time.perf_counter() - started) / len(batch)
-        for (job, seed), image in zip(batch, drawn, strict=True):
-            job.found[seed] = self._keep(job, image, self._provenance(job, seed, drawing), drawing.preset)
+        for (job, seed), image in zip(batch, images, strict=True):
+            job.images[seed] = self._store(job, image, self._provenance(job, seed, options), options.preset)
             job.seconds += share
 
-    def _fill(self, job: Job, drawing: _Drawing) -> None:
+    def _fill(self, job: Job, options: _Options) -> None:
         """Look each image up in the cache, once."""
-        if not job.found:
-            job.found = {seed: self._look_up(job, seed, drawing) for seed in job.seeds}
+        if not job.images:
+            job.images = {seed: self._look_up(job, seed, options) for seed in job.seeds}
 
     def _job(self, report: str, seeds: tuple[int, ...]) -> Job:
         return Job(report, text_sha256(report), self.prompt(report), seeds)
@@ -268,7 +276,7 @@ class CoinGenerator:
                 self._loaded = loaded
             return self._loaded
 
-    def _check_drawing(self, preset: str | Preset, size: int | None, batch_size: int) -> _Drawing:
+    def _check_options(self, preset: str | Preset, size: int | None, batch_size: int) -> _Options:
         if batch_size < 1:
             raise SettingsError(f"The batch size is {batch_size}: at least 1 is needed.")
         chosen = self.sampling(preset)
@@ -280,7 +288,7 @@ class CoinGenerator:
                 )
             if chosen.guidance <= 1:
                 raise SettingsError(
-                    f"A negative prompt works through guidance above 1, and {chosen.name!r} draws at "
+                    f"A negative prompt works through guidance above 1, and {chosen.name!r} samples at "
                     f"{chosen.guidance:g}: leave it out, or raise the guidance."
                 )
         edge, step = self._files.base.size if size is None else size, self._files.base.size_step
@@ -288,10 +296,10 @@ class CoinGenerator:
             raise SettingsError(
                 f"The image size is {edge}: the base {self._files.base.name} needs a multiple of {step}."
             )
-        return _Drawing(chosen, edge, batch_size)
+        return _Options(chosen, edge, batch_size)
 
-    def _provenance(self, job: Job, seed: int, drawing: _Drawing) -> Provenance:
-        preset = drawing.preset
+    def _provenance(self, job: Job, seed: int, options: _Options) -> Provenance:
+        preset = options.preset
         return Provenance(
             report_sha256=job.report_sha256,
             prompt=job.prompt.text,
@@ -300,8 +308,8 @@ class CoinGenerator:
             steps=preset.steps,
             guidance=preset.guidance,
             scheduler=preset.scheduler or self._files.base.scheduler,
-            width=drawing.size,
-            height=drawing.size,
+            width=options.size,
+            height=options.size,
             model=self._files.base.name,
             model_fingerprint=self._files.base.fingerprint,
             lora=self._files.lora_name,
@@ -316,19 +324,19 @@ class CoinGenerator:
             replaced=in_words(job.prompt.replaced),
         )
 
-    def _look_up(self, job: Job, seed: int, drawing: _Drawing) -> GeneratedImage | None:
+    def _look_up(self, job: Job, seed: int, options: _Options) -> GeneratedImage | None:
         """The image from the cache, or None."""
         if self.cache is None:
             return None
-        key = image_key(job.prompt, self._provenance(job, seed, drawing), drawing.preset)
+        key = image_key(job.prompt, self._provenance(job, seed, options), options.preset)
         stored = self.cache.get(key)
         if stored is None:
             return None
         image, made = stored
         return GeneratedImage(image, made, self.cache.path(key), cached=True)
 
-    def _keep(self, job: Job, image: Image.Image, provenance: Provenance, preset: Preset) -> GeneratedImage:
-        """Into the cache, if that can be done: a full disk must not cost the image that took so long to draw."""
+    def _store(self, job: Job, image: Image.Image, provenance: Provenance, preset: Preset) -> GeneratedImage:
+        """Put an image into the cache if possible; a full disk must not lose it."""
         path = None
         if self.cache is not None:
             try:
@@ -341,10 +349,10 @@ class CoinGenerator:
 def _check_seeds(n: int, seed: int, seeds: Sequence[int] | None) -> tuple[int, ...]:
     if seeds is None:
         if n < 1:
-            raise SettingsError(f"{n} images were asked for: at least 1 is needed.")
+            raise SettingsError(f"{n} images were requested: at least 1 is needed.")
         seeds = range(seed, seed + n)
     if not seeds:
         raise SettingsError("The list of seeds is empty: one seed an image is needed.")
     if min(seeds) < 0 or max(seeds) > _LARGEST_SEED:
         raise SettingsError(f"A seed is a whole number from 0 to {_LARGEST_SEED}.")
-    return tuple(operator.index(one) for one in seeds)  # plain integers, also from numpy
+    return tuple(operator.index(number) for number in seeds)  # plain integers, also from numpy

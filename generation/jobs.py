@@ -1,4 +1,4 @@
-"""Jobs: reports on their way to becoming images, and the order in which batches are drawn for them."""
+"""Jobs: reports whose images are being generated, and the order of the batches."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from generation.provenance import Provenance
 if TYPE_CHECKING:
     from PIL import Image
 
-_HELD = 16  # reports whose images are held back for the next batch, at most
+_MOST_WAITING = 16  # reports that wait for a batch to fill, at most
 
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """A synthetic image (RGB). `path` is its file in the cache; None without a cache, or where that is full."""
+    """A synthetic image (RGB). `path` is its file in the cache; None without a cache, or if it could not be written."""
 
     image: Image.Image
     provenance: Provenance
@@ -29,9 +29,9 @@ class GeneratedImage:
 
 @dataclass(frozen=True)
 class Generation:
-    """The images of one report, in the order of their seeds, and the wall-clock seconds they took.
+    """The images of one report, in the order of their seeds, and the wall-clock seconds that they took.
 
-    Of a batch that other reports shared, their share of it counts.
+    Of a batch with images of several reports, each takes the share of its images.
     """
 
     report: str
@@ -42,21 +42,23 @@ class Generation:
 
 @dataclass
 class Job:
-    """One report on its way to becoming images; `found` holds None for an image that is still to be drawn."""
+    """A report whose images are being generated. `images` is by seed, with None for an image that is missing."""
 
     report: str
     report_sha256: str
     prompt: Prompt
     seeds: tuple[int, ...]
-    found: dict[int, GeneratedImage | None] = field(default_factory=dict)
+    images: dict[int, GeneratedImage | None] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
     def is_done(self) -> bool:
-        return None not in self.found.values()
+        """Whether no image is missing."""
+        return None not in self.images.values()
 
     def result(self) -> Generation:
-        images = tuple(image for image in (self.found[seed] for seed in self.seeds) if image is not None)
+        """The generation, once the job is done."""
+        images = tuple(image for image in (self.images[seed] for seed in self.seeds) if image is not None)
         return Generation(self.report, self.prompt, images, self.seconds)
 
 
@@ -68,29 +70,32 @@ def run_jobs(
     *,
     batch_size: int,
     look_up: Callable[[Job], None],
-    draw: Callable[[Sequence[tuple[Job, int]]], None],
+    generate: Callable[[Sequence[tuple[Job, int]]], None],
 ) -> Iterator[Generation]:
-    """Fill batches across reports; hand a report on when its images and those of all before it are there.
+    """Fill batches across reports; yield a report when its images and those of all reports before it are done.
 
-    `look_up` finds a job's images in the cache, `draw` draws a batch and puts each image into its job. Reports of
-    different numbers of chunks never share a batch: their embeddings are of different lengths.
+    Reports of different numbers of chunks never share a batch, since their embeddings differ in length.
+
+    Args:
+        look_up: puts a job's images that are in the cache into the job.
+        generate: generates a batch and puts each image into its job.
     """
     waiting: deque[Job] = deque()
-    begun: dict[int, Batch] = {}  # by the number of chunks
+    unfinished: dict[int, Batch] = {}  # by the number of chunks
     for job in jobs:
         waiting.append(job)
         look_up(job)
-        batch = begun.setdefault(len(job.prompt.encoded.texts), [])
-        for seed in [seed for seed, image in job.found.items() if image is None]:
+        batch = unfinished.setdefault(len(job.prompt.encoded.texts), [])
+        for seed in [seed for seed, image in job.images.items() if image is None]:
             batch.append((job, seed))
             if len(batch) == batch_size:
-                draw(batch)
+                generate(batch)
                 batch.clear()
-        while waiting and (waiting[0].is_done or len(waiting) > _HELD):
-            if not waiting[0].is_done:  # what is done must not pile up behind it
-                draw(begun.pop(len(waiting[0].prompt.encoded.texts)))
+        while waiting and (waiting[0].is_done or len(waiting) > _MOST_WAITING):
+            if not waiting[0].is_done:  # finished reports must not pile up behind it
+                generate(unfinished.pop(len(waiting[0].prompt.encoded.texts)))
             yield waiting.popleft().result()
-    for batch in begun.values():
+    for batch in unfinished.values():
         if batch:
-            draw(batch)
+            generate(batch)
     yield from (job.result() for job in waiting)

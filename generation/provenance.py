@@ -1,8 +1,8 @@
-"""Provenance: what a generated image is and how it was made, kept in the image file itself.
+"""Provenance: how an image was generated, kept in the image file itself.
 
 It is written into the PNG's text chunks: one JSON object under `coin-provenance`, and two of the PNG specification's
-own keywords ("Software", "Description") that any viewer shows. The report itself is not in there, only its SHA-256;
-the prompt is, and a prompt is the report or an extract of it: share generated images as you would share the report.
+own keywords ("Software", "Description") that any viewer shows. It holds the report's SHA-256 and the prompt, and a
+prompt is the report or an extract of it: share generated images as you would share the report.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DESCRIPTION = (
 class Provenance:
     """How one image was generated. `created` is an ISO 8601 time in UTC; `lora` is "" where there was none.
 
-    `reading` is that of `Prompt`, "" in files from before it was noted; `replaced` what the glossary changed, in words.
+    `reading` is that of `Prompt`, "" in files from before it was stored; `replaced` lists the glossary's replacements.
     """
 
     report_sha256: str
@@ -69,10 +69,9 @@ class Provenance:
 
     @classmethod
     def from_json(cls, text: str) -> Provenance:
-        """Read what `to_png_info` wrote. Fields of a later version are ignored.
+        """Read the JSON that `to_png_info` wrote. Fields of a later version are ignored.
 
-        Raises `ProvenanceError` where a field is missing or of another type, or where the image says that it is not
-        synthetic.
+        Raises `ProvenanceError` if a field is missing or of another type, or if it does not say `synthetic`.
         """
         try:
             stored = json.loads(text)
@@ -98,13 +97,13 @@ def _checked(name: str, value: object, expected: str) -> object:
 
 
 def text_sha256(text: str) -> str:
-    """SHA-256, in hex, of a text: what provenance, sets and readings know a report by without its words."""
+    """SHA-256, in hex, of a text, by which a report can be identified without its words."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 @functools.cache
 def software() -> str:
-    """Ours and the two libraries whose versions may change pixels."""
+    """Versions of this software and of the two libraries whose versions may change pixels."""
     return ", ".join(f"{name} {_version(name)}" for name in ("coin-retrieval", "diffusers", "torch"))
 
 
@@ -118,7 +117,7 @@ def _version(distribution: str) -> str:
 def save_png(image: Image.Image, path: str | Path, provenance: Provenance) -> Path:
     """Save `image` with its provenance; returns the path.
 
-    Atomic: under `path` there is the old file or the whole new one, also after a crash or on a full disk (`OSError`).
+    Atomic: `path` is the old file or the whole new one, also after a crash or on a full disk (`OSError`).
     """
     path = Path(path)
     encoded = io.BytesIO()
@@ -127,9 +126,9 @@ def save_png(image: Image.Image, path: str | Path, provenance: Provenance) -> Pa
 
 
 def read_provenance(source: str | Path | Image.Image) -> Provenance | None:
-    """The provenance of an image file or of an image opened with Pillow; None where it carries none.
+    """The provenance of an image file or of an image opened with Pillow; None if it carries none.
 
-    Raises `ProvenanceError` where the file is no readable image, or its provenance was altered.
+    Raises `ProvenanceError` if the file is no readable image, or its provenance was altered.
     """
     if isinstance(source, Image.Image):
         stored = source.info.get(KEY)
@@ -143,8 +142,7 @@ def read_provenance(source: str | Path | Image.Image) -> Provenance | None:
 
 
 def carries_provenance(source: bytes) -> bool:
-    """Whether the bytes of an image file say that the image was generated, whatever else they say; reads the header
-    alone."""
+    """Whether the bytes of an image file are marked as a generated image; reads the header only."""
     try:
         with Image.open(io.BytesIO(source), formats=("PNG",)) as image:
             return KEY in image.info

@@ -1,4 +1,4 @@
-"""Where and in which number format the models run."""
+"""The device and number format of the models."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 def choose_device(device: str = "auto") -> str:
     """The device to run on: "cuda", "mps" or "cpu"; for "auto" the first of them that this machine has.
 
-    Raises `DeviceError` for a name that is not one of `DEVICES`, and for a device that is not there: a run that was
-    meant for a GPU should not crawl along on the CPU unnoticed.
+    Raises `DeviceError` for a name that is not one of `DEVICES`, and for a device that this machine lacks: a run that
+    was meant for a GPU should not run on the CPU unnoticed.
     """
     if device not in DEVICES:
         raise DeviceError(
@@ -32,7 +32,7 @@ def choose_device(device: str = "auto") -> str:
     if not available[device]:
         advice = " and that the NVIDIA driver is installed (`nvidia-smi`)" if device == "cuda" else ""
         raise DeviceError(
-            f"Device {device!r} was asked for, but PyTorch {torch.__version__} finds none on this machine. "
+            f"Device {device!r} was requested, but PyTorch {torch.__version__} finds none on this machine. "
             f"Use 'auto' or 'cpu', or check that PyTorch was built for it{advice}."
         )
     return device

@@ -1,11 +1,11 @@
-"""Prompt embeddings: what the text encoders make of a prompt and of the negative prompt, for the UNet to attend to.
+"""Prompt embeddings: the text encoders' output for a prompt and the negative prompt, which the UNet attends to.
 
-A prompt of several chunks is encoded chunk by chunk, and the hidden states are put one behind the other along the axis
-of tokens: [1, 77 * chunks, d]. The negative prompt is one chunk, repeated as often: attention over the same keys and
-values n times over is attention over them once, so that the repetition changes nothing but the length.
+A prompt of several chunks is encoded chunk by chunk, and the hidden states are concatenated along the axis of tokens:
+[1, 77 * chunks, d]. The negative prompt is one chunk, repeated as often: attention over n copies of the same keys and
+values equals attention over one, so that the repetition changes nothing but the length.
 
 SDXL also takes one pooled embedding, of one text. Beside chunks it is that of the condensed report, which holds site
-and diagnosis: with the first chunk's the starter drew as if nothing but that chunk had been said (docs/prompts.md).
+and diagnosis: with the first chunk's, the starter generated images as if there were no other chunk (docs/prompts.md).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from generation.model.placement import Placement
     from generation.prompts.prompt import Encoded
 
-_KEPT = 32  # prompts; an SDXL prompt takes 0.6 MB in float32
+_MOST_KEPT = 32  # prompts; an SDXL prompt takes 0.6 MB in float32
 
 
 class PromptEmbeddings:
-    """The embeddings of prompts, each made once for all its images. Not safe for threads by itself."""
+    """Encodes each prompt once for all its images. Not safe for threads by itself."""
 
     def __init__(self, pipe: Any, placement: Placement, device: str) -> None:
         self._pipe = pipe
@@ -33,12 +33,12 @@ class PromptEmbeddings:
         self._kept: OrderedDict[tuple[Encoded, str, bool], list[Any]] = OrderedDict()
 
     def rows(self, prompts: Sequence[Encoded], *, negative: str, guided: bool) -> list[torch.Tensor | None]:
-        """The four tensors of `encode_prompt` (hidden states and pooled, each of the prompt and of the negative one),
-        one row for each prompt; the unguided pass has None for two of them.
+        """The four tensors of diffusers' `encode_prompt`, one row for each of n prompts of equally many texts.
 
-        All prompts have the same number of texts. A prompt is encoded by itself, so that its
-        numbers do not depend on the batch. Without a negative prompt, the base's configuration decides what stands in
-        its place, as in diffusers (SDXL: zeros).
+        They are hidden states float[n, 77 * texts, d] of the prompts and of the negative prompt, and pooled embeddings
+        float[n, p] of both; those of the negative prompt are None if not `guided`. A prompt is encoded by itself, so
+        that its numbers do not depend on the batch. Without a negative prompt the base's configuration decides what
+        replaces it, as in diffusers (SDXL: zeros).
         """
         import torch
 
@@ -51,7 +51,7 @@ class PromptEmbeddings:
         for key in keys:
             self._kept.move_to_end(key)
         rows = [self._kept[key] for key in keys]
-        while len(self._kept) > _KEPT:
+        while len(self._kept) > _MOST_KEPT:
             self._kept.popitem(last=False)
         return [None if column[0] is None else torch.cat(column) for column in zip(*rows, strict=True)]
 
@@ -71,7 +71,8 @@ class PromptEmbeddings:
 
     @staticmethod
     def pool(rows: torch.Tensor) -> torch.Tensor:
-        """The pooled embedding taken, [1, p], of those of the texts and last that of the text to be pooled, [n, p].
+        """Choose the pooled embedding [1, p] from [n, p]: those of the texts, and last that of the text to be pooled.
+
         `benchmarks.prompts` varies it.
         """
         return rows[-1:]

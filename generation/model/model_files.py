@@ -1,4 +1,4 @@
-"""The files of the model that a generator uses: its base, its LoRAs, and the tokenizers that go with them."""
+"""The files of a generator's model: its base, its LoRAs, and the base's tokenizers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from generation.model.weights import STARTER, Base, Lora, find_base, find_lora
 
 
 class ModelFiles:
-    """A base with at most two LoRAs, by the names they were given; looked for when they are first needed.
+    """A base with at most two LoRAs, which are looked for on first use.
 
-    Without a base it is the starter, with the starter's LoRA unless another is given; a base without a LoRA stays
-    plain. Raises `WeightsError` where they cannot be used, from whatever is asked first.
+    Without a base it is the starter, with the starter's LoRA unless another is given; another base without a LoRA has
+    none. The first property that needs unusable weights raises `WeightsError`.
     """
 
     def __init__(self, base: str | Path | None, lora: str | Path | None, few_step_lora: str | Path | None) -> None:
@@ -26,19 +26,22 @@ class ModelFiles:
 
     @functools.cached_property
     def base(self) -> Base:
+        """The base."""
         return find_base(self._base_source)
 
     @functools.cached_property
     def loras(self) -> tuple[Lora, ...]:
-        """In the order in which they are fused."""
+        """The LoRAs in the order in which they are fused."""
         return tuple(find_lora(source) for source in (self._lora_source, self._few_step_source) if source is not None)
 
     @property
     def lora_name(self) -> str:
+        """The names of all LoRAs, "" without one."""
         return " + ".join(lora.name for lora in self.loras)
 
     @property
     def lora_fingerprint(self) -> str:
+        """The fingerprints of all LoRAs, "" without one."""
         return " + ".join(lora.fingerprint for lora in self.loras)
 
     @property
@@ -48,10 +51,11 @@ class ModelFiles:
 
     @functools.cached_property
     def tokens(self) -> PromptTokens:
+        """Counts tokens by the base's tokenizers."""
         return PromptTokens(self.base)
 
     def check_preset(self, preset: Preset) -> None:
-        """Raises `SettingsError` for a few-step preset without a LoRA for it, and for another with one."""
+        """Raise `SettingsError` for a few-step preset without a few-step LoRA, and for another preset with one."""
         if preset.few_step and self._few_step_source is None:
             raise SettingsError(
                 f"Preset {preset.name!r} needs a LoRA that was distilled for few steps: give one (few_step_lora), or "

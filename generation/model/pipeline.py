@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LORA_IN_FILE = re.compile(r"(?:lora_A|lora_B|down|up)\.weight$")  # of peft, diffusers and kohya
 _LORA_IN_MODEL = re.compile(r"\.lora_[AB]\.[^.]+\.weight$")
 _LORA_PARTS = ("unet", "text_encoder", "text_encoder_2")
-_TALKATIVE = ("diffusers.loaders.peft", "diffusers.loaders.lora_base", "diffusers.models.modeling_utils")
+_SILENCED = ("diffusers.loaders.peft", "diffusers.loaders.lora_base", "diffusers.models.modeling_utils")
 
 
 class PromptTokens:
@@ -48,12 +48,12 @@ class PromptTokens:
 
 
 class CoinPipeline:
-    """An SDXL base with its LoRAs fused, ready to draw. Either the whole is loaded or nothing (the constructor raises).
+    """An SDXL base with its LoRAs fused. Either all of it is loaded or nothing (the constructor raises).
 
     Args:
         loras: fused one after the other; none, for the plain base.
-        compiled: compile the UNet's transformer blocks when they first run, and again for each batch size. Worth it
-            for many images; the first takes longer.
+        compiled: compile the UNet's transformer blocks when they first run, and again for each batch size. It pays
+            for many images; the first one takes longer.
         low_memory: parts of the model are on the GPU only while they compute (see `Placement`).
 
     Raises `LoraMismatchError` for a LoRA that does not fit, `WeightsError` for weights that do not load.
@@ -73,9 +73,9 @@ class CoinPipeline:
         import torch
 
         with _quiet_libraries():
-            # A LoRA's change can be smaller than half a step between two bfloat16 numbers, and added to a weight that
-            # is already rounded it vanishes. So the sum is formed in float32 and rounded once: on the starter's LoRA
-            # this takes the error from 5.0 to 3.5 % of the change, and a fainter one is no longer lost.
+            # A LoRA's change can be smaller than half a step between two bfloat16 numbers, and is lost if it is added
+            # to a weight that is already rounded. So the sum is formed in float32 and rounded once: on the starter's
+            # LoRA this reduces the error from 5.0 to 3.5 % of the change, and a smaller change is no longer lost.
             self._pipe = _load(base, tokens, dtype, torch.float32 if loras else dtype)
             for lora in loras:
                 _fuse(self._pipe, lora, base)
@@ -87,14 +87,14 @@ class CoinPipeline:
                 part.to(memory_format=torch.channels_last)
         self._placement = Placement(self._pipe, device, low_memory=low_memory)
         if compiled:
-            # Static shapes: one kernel for all would be slower, and sizes and batch sizes are few. Where they are not,
-            # torch stops compiling after some and runs the rest as they are.
+            # Static shapes: one kernel for all would be slower, and sizes and batch sizes are few. If they are many,
+            # torch stops compiling and runs the rest uncompiled.
             self._pipe.unet.compile_repeated_blocks(dynamic=False)
         self._pipe.set_progress_bar_config(disable=True)
         self._shipped_scheduler = self._pipe.scheduler
         self._embeddings = PromptEmbeddings(self._pipe, self._placement, device)
 
-    def draw(
+    def generate(
         self,
         prompts: Sequence[Encoded],
         seeds: Sequence[int],
@@ -104,14 +104,16 @@ class CoinPipeline:
         on_step: Callable[[int], None],
         negative_prompt: str = "",
     ) -> list[Image.Image]:
-        """One image of `size` x `size` pixels for each prompt and its seed, drawn as one batch.
+        """Generate one image of `size` x `size` pixels for each prompt and its seed, as one batch.
 
-        All prompts of a batch (`Prompt.encoded`) have the same number of texts.
-        `on_step(done)` is called after each of `preset.steps` denoising steps. Noise is drawn for each image by itself,
-        on the CPU, so that a seed means the same image in a batch of any size and on any device, up to rounding: in
-        float32 on the CPU, batching changed a colour value in ten thousand, by one level of 255.
+        All prompts of a batch (`Prompt.encoded`) have the same number of texts. `on_step(done)` is called after each of
+        `preset.steps` denoising steps. The noise of each image is sampled by itself and on the CPU, so that a seed
+        gives the same image in a batch of any size and on any device, up to rounding: in float32 on the CPU, batching
+        changed one colour value in ten thousand, by one level of 255.
 
-        Raises `BlankImageError`, and `GenerationError` where the GPU's memory does not suffice.
+        Raises:
+            BlankImageError: an image is not a number somewhere, or of one colour.
+            GenerationError: the GPU's memory does not suffice.
         """
         import torch
 
@@ -152,12 +154,12 @@ class CoinPipeline:
             ) from error
         finally:
             pipe.scheduler = self._shipped_scheduler
-        for seed, drawn in zip(seeds, pixels, strict=True):
-            _check_drawn(drawn, seed)
+        for seed, image in zip(seeds, pixels, strict=True):
+            _check_pixels(image, seed)
         images: list[Image.Image] = pipe.image_processor.numpy_to_pil(pixels)
         return images
 
-    # For a training, which learns on the model that draws
+    # For a training, which uses the same model
 
     @property
     def unet(self) -> Any:
@@ -166,17 +168,17 @@ class CoinPipeline:
 
     @property
     def scheduler_config(self) -> Any:
-        """Of the scheduler that the base ships with."""
+        """The configuration of the scheduler that the base ships with."""
         return self._shipped_scheduler.config
 
     def embed(self, prompt: Encoded) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What the guided and the unguided pass get to read: token states [1, t, d] of both, pooled [1, p] of both."""
+        """The input of the guided and the unguided pass: token states [1, t, d] of both, pooled [1, p] of both."""
         positive, negative, pooled, negative_pooled = self._embeddings.rows([prompt], negative="", guided=True)
         assert positive is not None and negative is not None and pooled is not None and negative_pooled is not None
         return positive, negative, pooled, negative_pooled
 
     def retire_text_encoders(self) -> None:
-        """Make room on the GPU: from here on only prompts that were embedded lately can be drawn."""
+        """Free memory on the GPU. From now on only prompts that were embedded lately can be used."""
         for part in (self._pipe.text_encoder, self._pipe.text_encoder_2):
             if part is not None:
                 part.to("cpu")
@@ -230,13 +232,13 @@ def _load(base: Base, tokens: PromptTokens, dtype: torch.dtype, lora_dtype: torc
 
 
 def _fuse(pipe: Any, lora: Lora, base: Base) -> None:
-    """Load, check that every tensor found its place, fuse into the weights, unload the adapter."""
+    """Load a LoRA, check that every tensor fits, fuse it into the weights, unload the adapter."""
     from safetensors import safe_open
 
     with safe_open(lora.path, framework="numpy") as file:
         names = list(file.keys())
-    held = sum(1 for name in names if _LORA_IN_FILE.search(name))
-    if not held:
+    expected = sum(1 for name in names if _LORA_IN_FILE.search(name))
+    if not expected:
         raise LoraMismatchError(f"{lora.path} holds no LoRA: none of its {len(names)} tensors is a low-rank pair.")
     if any("dora_scale" in name for name in names):
         raise LoraMismatchError(
@@ -250,8 +252,10 @@ def _fuse(pipe: Any, lora: Lora, base: Base) -> None:
     except (RuntimeError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise LoraMismatchError(f"The LoRA {lora.path} does not fit. {advice}") from error
     placed = sum(1 for model in _lora_parts(pipe) for name in model.state_dict() if _LORA_IN_MODEL.search(name))
-    if placed != held:  # tensors that fit nowhere are only warned about by the loader
-        raise LoraMismatchError(f"Only {placed} of {held} tensors of the LoRA {lora.path} found their place. {advice}")
+    if placed != expected:  # tensors that fit nowhere are only warned about by the loader
+        raise LoraMismatchError(
+            f"Only {placed} of {expected} tensors of the LoRA {lora.path} found their place. {advice}"
+        )
     pipe.fuse_lora(components=list(_LORA_PARTS))
     pipe.unload_lora_weights()
 
@@ -261,8 +265,8 @@ def _lora_parts(pipe: Any) -> list[Any]:
     return [model for part in _LORA_PARTS if (model := getattr(pipe, part)) is not None]
 
 
-def _check_drawn(pixels: np.ndarray, seed: int) -> None:
-    """`pixels`: float32[size, size, 3]."""
+def _check_pixels(pixels: np.ndarray, seed: int) -> None:
+    """Check an image float32[size, size, 3] in 0…1. Raises `BlankImageError`."""
     import numpy as np
 
     if not np.isfinite(pixels).all():
@@ -279,16 +283,16 @@ def _check_drawn(pixels: np.ndarray, seed: int) -> None:
 
 @contextlib.contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """While loading: no progress bars of the libraries, and none of four messages that tell a user nothing.
+    """While loading, hide the libraries' progress bars and four messages that say nothing useful to a user.
 
-    These are that a LoRA has no layers for a text encoder (usual), that some of its tensors fit nowhere, and that it
-    does not fit at all (each an error of ours, with advice); and that a model is cast which wants some of its modules
-    in float32, when it names none.
+    These are that a LoRA has no layers for a text encoder (usual); that some of its tensors fit nowhere, and that it
+    does not fit at all (our own errors say so, with advice); and that a model is cast which requires some modules in
+    float32, though it names none.
     """
     import diffusers.utils.logging as diffusers_logging
     import transformers.utils.logging as transformers_logging
 
-    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    loggers = [logging.getLogger(name) for name in _SILENCED]
     levels = [logger.level for logger in loggers]
     shown = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
     try:

@@ -1,4 +1,4 @@
-"""Where the parts of a model lie: all on the device, or each there only while it computes."""
+"""Where the parts of a model are kept: on the device, or there only while they compute."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class Placement:
-    """Keeps the parts of a pipeline on `device`, or with `low_memory` in main memory, where they are lent from.
+    """Keeps the parts of a pipeline on `device`, or with `low_memory` in main memory.
 
-    Lent parts are copied to the device for as long as they compute, and then dropped there: inference changes no
-    weight, so nothing is copied back. (accelerate's hooks, which diffusers' model offloading uses, copy every weight
-    back through pageable memory after each call: twice the bytes, and slower ones.) The copies in main memory are
-    page-locked where the device is a GPU, so that they travel at the bus's full rate. The weights and what is computed
-    with them are the same either way.
+    In the second case parts are copied to the device while they compute, and the copies are then dropped: inference
+    changes no weight, so nothing is copied back. (accelerate's hooks, which diffusers' model offloading uses, copy
+    every weight back through pageable memory after each call: twice the bytes, and slower.) The originals in main
+    memory are page-locked if the device is a GPU, so that they are copied at the bus's full rate. Results are the same
+    either way.
     """
 
     def __init__(self, pipe: Any, device: str, *, low_memory: bool = False) -> None:
@@ -35,7 +35,7 @@ class Placement:
 
     @contextlib.contextmanager
     def holding(self, *parts: str) -> Iterator[None]:
-        """These parts are on the device inside the block. Parts that the pipeline lacks are passed over."""
+        """Hold these parts on the device inside the block. Parts that the pipeline lacks are ignored."""
         lent = [name for name in parts if name in self._lent]
         try:
             for name in lent:

@@ -1,8 +1,8 @@
-"""Training: a LoRA on one's own image-report pairs (`lora.train_lora`), and how the starter's base and LoRA were made.
+"""Training: a LoRA on one's own image-report pairs (`lora.train_lora`), and the parts of the starter.
 
-    pairs, holdout, views, encodings ─► lora_material ─┐
-    adapter, noise, draws, denoising ──────────────────┴─► lora_run ─► lora_card, sample_sheet, checkpoint
+    data/{pairs, holdout, crops, latent_cache} ─► data/lora_material ─┐
+    adapter, noise, step_sampling, loss, training_run ────────────────┴─► lora_run ─► lora_card, sample_sheet
 
-The starter: drawn phantoms, a vocabulary, an autoencoder, a denoiser; `python -m retrieval.training.starter.train` runs
-it whole. Nothing here is needed to generate an image.
+The starter: rendered phantoms, a vocabulary, an autoencoder, a denoiser; `python -m retrieval.training.starter.train`
+trains it whole. Nothing here is needed to generate an image.
 """

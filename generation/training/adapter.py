@@ -1,4 +1,4 @@
-"""A LoRA on a UNet's attention: put on, read out, written as diffusers reads it."""
+"""A LoRA on a UNet's attention: added to the UNet, and written as diffusers reads it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     import torch
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
-"""The attention's projections: what COIN's LoRA, and the starter's, is on."""
+"""The attention's projections, on which COIN's LoRA is, and the starter's."""
 LORA_FILE = "pytorch_lora_weights.safetensors"
 
 
 def add_lora(unet: Any, *, rank: int = 8, alpha: float | None = None, seed: int | None = None) -> None:
-    """Freeze `unet` and put a trainable LoRA on its attention projections (peft). Its strength is alpha / rank, 1 by
-    default. With a `seed` it begins the same each time; either way it begins as no change at all."""
+    """Freeze `unet` and add a trainable LoRA to its attention projections (peft).
+
+    Its strength is alpha / rank, 1 by default. A `seed` makes its initial weights reproducible; the LoRA initially
+    changes nothing.
+    """
     import contextlib
 
     import torch
@@ -33,15 +36,15 @@ def add_lora(unet: Any, *, rank: int = 8, alpha: float | None = None, seed: int 
 
 
 def trained_parameters(model: Any) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    """Names and parameters that are trained, in the model's order."""
+    """Names and values of the trained parameters, in the model's order."""
     return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
 
 
 def save_lora(unet: Any, folder: Path, *, dtype: torch.dtype | None = None) -> Path:
     """Write `pytorch_lora_weights.safetensors`, the file that `load_lora_weights` reads from a folder; returns it.
 
-    Atomic. Another strength than 1 goes into the weights: the file format has no place for it that every reader knows.
-    By default in float16.
+    Atomic; by default in float16. A strength other than 1 is multiplied into the weights, since no field of the file
+    format for it is known to every reader.
     """
     import torch
     from diffusers.utils.state_dict_utils import convert_state_dict_to_diffusers

@@ -1,12 +1,11 @@
-"""Checkpoints: where a training stands, in folders that are there whole or not at all.
+"""Checkpoints: the state of a training, in folders that appear whole or not at all.
 
     checkpoints/step-00000200/weights.safetensors      what is trained
                               optimizer.safetensors    the optimizer's state of it
                               average.safetensors      its moving average, where there is one
-                              state.json               the step, and whatever else is needed to go on
+                              state.json               the step, and what else is needed to resume
 
-No state of a random generator is among them: every draw of a training is made from its seed and the step's number, so
-that these two are that state.
+No state of a random generator is among them: the random numbers of a step depend on the seed and its number alone.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class Checkpoints:
         self._folder = folder / "checkpoints"
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write it and delete all but the newest two. Raises `OSError`, and then those before are as they were."""
+        """Write a checkpoint and delete all but the newest two. If it raises `OSError`, the others are unchanged."""
         from safetensors.torch import save
 
         with new_folder(self._folder / f"step-{checkpoint.step:08}") as folder:
@@ -65,10 +64,7 @@ class Checkpoints:
             shutil.rmtree(self._folder / f"step-{old:08}", ignore_errors=True)
 
     def newest(self) -> Checkpoint | None:
-        """The last one that was written whole; None before the first.
-
-        Raises `TrainingError` where it was damaged since.
-        """
+        """The last checkpoint; None before the first. Raises `TrainingError` if it is damaged."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -80,40 +76,46 @@ class Checkpoints:
             parts = {name: load_file(folder / f"{name}.safetensors") for name in _PARTS}
         except (OSError, ValueError, SafetensorError) as error:
             raise TrainingError(
-                f"The checkpoint {folder} is damaged. Delete that folder, and the training goes on from the one before."
+                f"The checkpoint {folder} is damaged. Delete that folder, and the training resumes from the one before."
             ) from error
         return Checkpoint(step=state.pop("step"), **parts, state=state)
 
     def _steps(self) -> list[int]:
         if not self._folder.is_dir():
             return []
-        return sorted(int(found[1]) for path in self._folder.iterdir() if (found := _FOLDER.fullmatch(path.name)))
+        return sorted(int(match[1]) for path in self._folder.iterdir() if (match := _FOLDER.fullmatch(path.name)))
 
 
 def optimizer_tensors(optimizer: Any, names: list[str]) -> dict[str, torch.Tensor]:
-    """The state of a torch optimizer over parameters of these names (in its order), as tensors by name."""
+    """The state of a torch optimizer over parameters of these names (in its order), as tensors by name.
+
+    A tensor's shape is its parameter's, or [] for a number.
+    """
     state = optimizer.state_dict()["state"]
     return {
-        f"{key}/{names[place]}": value for place, of in state.items() for key, value in of.items() if value is not None
+        f"{key}/{names[index]}": value
+        for index, values in state.items()
+        for key, value in values.items()
+        if value is not None
     }
 
 
 def restore_optimizer(optimizer: Any, names: list[str], tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put back what `optimizer_tensors` read."""
-    place = {name: number for number, name in enumerate(names)}
+    """Restore the state that `optimizer_tensors` returned, tensors of the same shapes."""
+    index = {name: number for number, name in enumerate(names)}
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         kind, _, name = key.partition("/")
-        state.setdefault(place[name], {})[kind] = value
+        state.setdefault(index[name], {})[kind] = value
     whole = optimizer.state_dict()
     optimizer.load_state_dict({**whole, "state": state})
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Hold the folder of a training, which is made where it is missing, against a second one.
+def locked(folder: Path) -> Iterator[None]:
+    """Lock the folder of a training, which is created if needed.
 
-    Raises `TrainingError` where one is running.
+    Raises `TrainingError` if another training is running in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".training.lock")
@@ -127,14 +129,14 @@ def alone_in(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def require_same_training(folder: Path, card: Mapping[str, Any], *, may_differ: tuple[str, ...] = ()) -> None:
-    """Write `card` (settings, fingerprints) into the folder's training.json; where one is there, compare it.
+def require_same_training(folder: Path, metadata: Mapping[str, Any], *, may_differ: tuple[str, ...] = ()) -> None:
+    """Write `metadata` (settings, fingerprints) into the folder's training.json, compared with an earlier one.
 
-    Raises `TrainingError` where they differ in more than `may_differ`, or where the folder holds other things than a
+    Raises `TrainingError` if they differ in more than `may_differ`, or if the folder holds other files than those of a
     training: nothing that somebody made is overwritten.
     """
     path = folder / "training.json"
-    made = json.loads(json.dumps(card))
+    made = json.loads(json.dumps(metadata))
     if path.is_file():
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
@@ -148,8 +150,8 @@ def require_same_training(folder: Path, card: Mapping[str, Any], *, may_differ: 
         if differing:
             raise TrainingError(
                 f"{folder} holds a training that was begun with another {', '.join(differing).replace('_', ' ')}. "
-                "Repeat what it was begun with, to go on; or name another folder."
+                "Repeat what it was begun with, to resume it; or name another folder."
             )
-    elif any(one.name != ".training.lock" for one in folder.iterdir()):
+    elif any(file.name != ".training.lock" for file in folder.iterdir()):
         raise TrainingError(f"{folder} holds files that are no training's. Name a new folder.")
     write_atomic(path, json.dumps(made, indent=2).encode())

@@ -1,12 +1,12 @@
 """Training a LoRA on one's own image-report pairs, on any SDXL-architecture base.
 
-    pairs ─► whole patients held out ─► latents and text embeddings, once (`encodings`) ─► steps ─► LoRA, card, sheets
+    pairs ─► hold out whole patients ─► encode images and reports once (`latent_cache`) ─► steps ─► LoRA, card, sheets
 
-The UNet is frozen and gets a LoRA on its attention (peft); it learns to remove noise from the latents of each image,
-being told its report (the prompt as at inference) and how the image was cut (`views`). In some cases the text is left
-out, so that classifier-free guidance works. The model that learns is the one that draws (`CoinPipeline`).
+The UNet is frozen and gets a LoRA on its attention (peft), which learns to remove noise from the latents of each image,
+given its report (the prompt as at inference) and how the image was cut (`crops`). In some cases the text is dropped, so
+that classifier-free guidance works. The model that is trained is the one that generates images (`CoinPipeline`).
 
-accelerate places the work on several processes (`accelerate launch`), each of which takes its part of every step.
+accelerate distributes the work over several processes (`accelerate launch`), each of which takes a part of every step.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from generation.errors import SettingsError, TrainingDataError
 from generation.model.device import choose_device, choose_dtype
 from generation.model.weights import STARTER, find_base
-from generation.training.checkpoint import alone_in, require_same_training
+from generation.training.checkpoint import locked, require_same_training
 from generation.training.data.holdout import held_out_patients
 from generation.training.data.latent_cache import Encodings, ProgressFactory, no_progress
 from generation.training.data.lora_material import gather_material
@@ -48,11 +48,11 @@ def train_lora(
 
     Args:
         base: a folder in diffusers' layout or a hub id; None is the starter's base, without its LoRA.
-        work: where encodings are kept; by default in the folder. Trainings on one base may share one.
-        progress: shows progress; its `show(done, total, note)` is told the loss.
+        work: folder of encodings; by default in `folder`. Trainings on one base may share it.
+        progress: shows progress; the note of its `show(done, total, note)` holds the loss.
 
-    The folder of a training that was killed, or that is to have more steps, goes on from its last checkpoint. Of
-    several processes only the first returns anything.
+    A training that was interrupted, or that is to take more steps, resumes from the last checkpoint in its folder. Of
+    several processes only the first returns a result.
 
     Raises `TrainingDataError` (nothing to learn from, one patient …), `TrainingError` (the folder holds another
     training, the loss is not-a-number), `SettingsError`, `WeightsError`, `DeviceError`, and `OSError` on a full disk:
@@ -75,7 +75,7 @@ def train_lora(
 
     accelerator = Accelerator(cpu=where == "cpu")
     main = accelerator.is_main_process
-    with alone_in(folder) if main else contextlib.nullcontext():
+    with locked(folder) if main else contextlib.nullcontext():
         if main:
             begun = {
                 **dataclasses.asdict(settings),
@@ -104,7 +104,7 @@ def train_lora(
             settings,
             device=where,
             dtype=dtype,
-            told_size=size if settings.conditioning == "square" else None,
+            square_size=size if settings.conditioning == "square" else None,
         )
         run = LoraRun(folder, chosen, settings, pipeline, material, denoising, accelerator, schedule.steps)
         with shown("Training", unit="steps") as show:

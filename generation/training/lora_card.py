@@ -1,4 +1,4 @@
-"""The model card of a LoRA: what it was trained on and how, without a word of any report and without names."""
+"""The model card of a LoRA: its data and settings, without a word of any report and without names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from generation.training.lora_settings import LoraSettings
 from generation.training.model_card import counts_table, page, settings_table, skipped_list, table
 from generation.training.validation import Change
 
-_TOLD = {
-    "true": "The model was told the true original size, corner and target size of each.",
-    "square": "The model was told what it is told when it draws: a whole picture of the target size.",
+_CONDITIONING = {
+    "true": "The model was conditioned on the true original size, corner and target size of each.",
+    "square": "The model was conditioned as in generation: on a whole image of the target size.",
 }
 
 
@@ -36,11 +36,11 @@ class LoraTraining:
     processes: int
     steps: int
     seconds_a_step: float
-    """Of the steps alone, without encoding, validation and sample sheets."""
+    """In the steps only, without encoding, validation and sample sheets."""
     trained: PairCounts
     held_out: PairCounts
     measured: int
-    """Held-out images that the validation loss is of."""
+    """Held-out images that the validation loss is measured on."""
     skipped: Mapping[str, int]
     """Pairs that could not be used, by reason."""
     settings: LoraSettings
@@ -76,12 +76,12 @@ def write_card(training: LoraTraining) -> Path:
                 "with its base: `coin generate --base BASE --lora THIS_FOLDER --text REPORT`.",
             ],
             "What it may give away": [
-                "A LoRA can memorise images that it was trained on and draw them again, and file names, settings and "
-                "counts below say something of where they came from. It is as confidential as the images. Reports "
+                "A LoRA can memorise images that it was trained on and reproduce them, and file names, settings and "
+                "counts below say something about their origin. It is as confidential as the images. Reports "
                 "were read on the machine that trained and are in no file beside it.",
-                "Before images of it leave the house, compare them with the training images: `coin copy-check "
+                "Before images of it are given away, compare them with the training images: `coin copy-check "
                 "--images THEIRS --against MANIFEST` (or `--archive`) reports near copies, and how near the others "
-                "lie. What it does not flag is not proven to be new.",
+                "lie. An image that it does not flag is not proven to be new.",
             ],
             "Data": [
                 counts_table({"trained on": training.trained, "held out": training.held_out}),
@@ -99,8 +99,8 @@ def write_card(training: LoraTraining) -> Path:
             "Settings": [
                 settings_table(settings),
                 f"Images: the short side scaled to {training.size} pixels, a square cut out ({training.settings.crop}"
-                f"). {_TOLD[training.settings.conditioning]} Text and latents were encoded once, by the base's own "
-                "encoders.",
+                f"). {_CONDITIONING[training.settings.conditioning]} Text and latents were encoded once, by the base's "
+                "own encoders.",
             ],
             "Made with": [table(["", ""], [[name, value] for name, value in made.items()])],
         },

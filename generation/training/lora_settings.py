@@ -1,4 +1,4 @@
-"""The settings of a LoRA's training, checked when made."""
+"""The settings of a LoRA's training, checked on creation."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class LoraSettings:
     crop: str = "centre"
     turns: bool = True
     views: int = 4
-    """Squares of each image that are encoded and learned from."""
+    """Squares cut from each image that are encoded and trained on."""
     conditioning: str = "true"
-    """What the model is told of how an image was cut. true: its original size, the corner of the crop, the target size;
-    square: what it is told when it draws, a whole picture of the target size."""
+    """SDXL's size conditioning. true: the original size of the image, the corner of the crop, the target size; square:
+    as in generation, a whole image of the target size."""
     text_dropout: float = 0.1
     min_snr: float = 5.0
     """γ of min-SNR weighting; 0 switches it off."""
@@ -57,7 +57,7 @@ class LoraSettings:
     validate_every: int = 100
     checkpoint_every: int = 100
     sample_every: int = 250
-    """Steps between two sample sheets; 0 draws none."""
+    """Steps between two sample sheets; 0 makes none."""
     sample_reports: int = 4
     sample_seeds: int = 3
     dtype: str = "auto"

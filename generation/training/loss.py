@@ -1,4 +1,4 @@
-"""What is asked of the denoiser in a training: the noise of encoded images, being told their reports."""
+"""The denoiser's loss: the error of the noise that it predicts in encoded images, given their reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from generation.training.data.latent_cache import EncodedText, Encodings
 from generation.training.data.pairs import TrainingPair
 from generation.training.lora_settings import LoraSettings
 from generation.training.noise import NoiseSchedule, squared_error
-from generation.training.step_sampling import Draw
+from generation.training.step_sampling import StepSample
 from generation.training.validation import validation_timesteps
 
 if TYPE_CHECKING:
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 
 class Denoising:
-    """`prompts` are by report; `dtype` is the UNet's. A LoRA on it is in float32 and computes as the UNet does.
+    """Computes training and validation losses of a UNet.
 
-    `told_size`: tell the model that every image is a whole square picture of so many pixels, as it is told when it
-    draws; None: tell it how the image was cut.
+    Args:
+        prompts: by report.
+        dtype: the UNet's. A LoRA on it is in float32 and computes as the UNet does.
+        square_size: condition the model on a whole square image of this edge, as in generation; None conditions it on
+            how the image was cut.
     """
 
     def __init__(
@@ -32,32 +35,34 @@ class Denoising:
         *,
         device: str,
         dtype: torch.dtype,
-        told_size: int | None = None,
+        square_size: int | None = None,
     ) -> None:
         self._schedule, self._encodings, self._prompts = schedule, encodings, prompts
         self._settings, self._device, self._dtype = settings, device, dtype
-        self._told_size = told_size
+        self._square_size = square_size
 
-    def loss(self, unet: Any, drawn: Draw, pairs: Sequence[TrainingPair]) -> torch.Tensor:
-        """Scalar: the weighted mean error of the drawn ones of `pairs`."""
+    def loss(self, unet: Any, sample: StepSample, pairs: Sequence[TrainingPair]) -> torch.Tensor:
+        """The weighted mean error of the sampled ones of `pairs`, a scalar."""
         import torch
 
         latents, time_ids, texts = [], [], []
-        for item, view, told in zip(drawn.items.tolist(), drawn.views.tolist(), drawn.told.tolist(), strict=True):
+        for item, view, has_text in zip(
+            sample.items.tolist(), sample.views.tolist(), sample.has_text.tolist(), strict=True
+        ):
             encoded = self._encodings.image(pairs[item], count=self._settings.views)
             view %= len(encoded.latents)
             latents.append(encoded.latents[view])
             time_ids.append(encoded.time_ids[view])
             text = self._encodings.text(self._prompts[pairs[item].report])
-            texts.append(text if told else self._encodings.dropped_text(len(text.tokens)))
-        t = torch.from_numpy(drawn.timesteps).to(self._device)
+            texts.append(text if has_text else self._encodings.dropped_text(len(text.tokens)))
+        t = torch.from_numpy(sample.timesteps).to(self._device)
         clean = torch.stack(latents).float()
-        noise = torch.stack([_noise(seed, clean.shape[1:]) for seed in drawn.noise_seeds.tolist()])
+        noise = torch.stack([_noise(seed, clean.shape[1:]) for seed in sample.noise_seeds.tolist()])
         error = self._errors(unet, clean, noise, t, texts, torch.stack(time_ids))
         return (self._schedule.weight(t, self._settings.min_snr) * error).mean()
 
     def errors(self, unet: Any, pairs: Sequence[TrainingPair]) -> list[float]:
-        """The error of each pair, at its own noise and timesteps: see `validation`."""
+        """The error of each pair at fixed noise and timesteps, see `generation.training.validation`."""
         import torch
 
         unet.eval()
@@ -84,31 +89,31 @@ class Denoising:
         texts: Sequence[EncodedText],
         time_ids: torch.Tensor,
     ) -> torch.Tensor:
-        """float32[n]. Prompts of different lengths go through the model apart: padding would be read."""
+        """Errors float32[n]. Prompts of different lengths are not batched: the model would attend to padding."""
         import torch
 
-        if self._told_size is not None:
-            size = self._told_size
+        if self._square_size is not None:
+            size = self._square_size
             time_ids = torch.tensor([size, size, 0, 0, size, size]).expand(len(texts), -1)
         clean, noise = clean.to(self._device), noise.to(self._device)
         noised, target = self._schedule.noised(clean, noise, t), self._schedule.target(clean, noise, t)
         lengths = [len(text.tokens) for text in texts]
         errors = torch.zeros(len(texts), device=self._device)
         for length in sorted(set(lengths)):
-            rows = [place for place, one in enumerate(lengths) if one == length]
-            told = {
+            rows = [row for row, tokens in enumerate(lengths) if tokens == length]
+            conditions = {
                 "text_embeds": torch.stack([texts[row].pooled for row in rows]).to(self._device, self._dtype),
                 "time_ids": time_ids[rows].to(self._device, self._dtype),
             }
             tokens = torch.stack([texts[row].tokens for row in rows]).to(self._device, self._dtype)
             with torch.autocast(clean.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
-                predicted = unet(noised[rows].to(self._dtype), t[rows], tokens, added_cond_kwargs=told).sample
+                predicted = unet(noised[rows].to(self._dtype), t[rows], tokens, added_cond_kwargs=conditions).sample
             errors[rows] = squared_error(predicted, target[rows])
         return errors
 
 
 def _noise(seed: int, shape: Any) -> torch.Tensor:
-    """Made on the CPU: the same on every device."""
+    """Standard normal noise of a seed, sampled on the CPU, so that it is the same on every device."""
     import torch
 
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""Model cards as Markdown: what is shown in them is escaped, since sites and categories come from others' files."""
+"""Model cards as Markdown. Values are escaped, since sites and categories come from files of others."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from generation.training.data.pairs import PairCounts
 
 RESEARCH_USE = "**Research use only. Not for diagnosis.**"
 SHOWN = 40
-"""Values of one particular; a manifest may have a thousand sources."""
+"""Most values of one attribute that are listed; a manifest may have a thousand sources."""
 _LONGEST = 120
 
 
 def page(title: str, *, front: Mapping[str, object], sections: Mapping[str, Sequence[str]]) -> str:
-    """A card: front matter (YAML), title, notice, and paragraphs under headings; empty ones are left out."""
+    """Lay out a card: front matter (YAML), title, notice, and paragraphs under headings; empty ones are left out."""
     lines = ["---", *(f"{name}: {json.dumps(value)}" for name, value in front.items()), "---"]
     parts = ["\n".join(lines), f"# {title}", RESEARCH_USE]
     for heading, paragraphs in sections.items():
@@ -25,28 +25,28 @@ def page(title: str, *, front: Mapping[str, object], sections: Mapping[str, Sequ
 
 
 def counts_table(sets: Mapping[str, PairCounts]) -> str:
-    """Images, patients and different reports of each set, then images by each value of what is known of them."""
+    """A table of images, patients and different reports of each set, then of images by value of each attribute."""
     names = list(sets)
     rows = [[what, *(str(getattr(sets[name], what)) for name in names)] for what in ("images", "patients", "reports")]
-    attributes = dict.fromkeys(what for of in sets.values() for what in of.values)
+    attributes = dict.fromkeys(what for counts in sets.values() for what in counts.values)
     for what in attributes:
-        values = dict.fromkeys(value for of in sets.values() for value in of.values.get(what, {}))
-        for place, value in enumerate(values):
-            if place == SHOWN:
+        values = dict.fromkeys(value for counts in sets.values() for value in counts.values.get(what, {}))
+        for number, value in enumerate(values):
+            if number == SHOWN:
                 rows.append([f"{what}: {len(values) - SHOWN} further", *("" for _ in names)])
                 break
-            counts = [str(of.values.get(what, {}).get(value, 0)) for of in sets.values()]
-            rows.append([f"{what}: {value or 'not given'}", *counts])
+            images = [str(counts.values.get(what, {}).get(value, 0)) for counts in sets.values()]
+            rows.append([f"{what}: {value or 'not given'}", *images])
     return table(["", *names], rows)
 
 
 def settings_table(settings: Mapping[str, object]) -> str:
-    """Names and values."""
+    """A table of names and values."""
     return table(["setting", "value"], [[name.replace("_", " "), str(value)] for name, value in settings.items()])
 
 
 def skipped_list(skipped: Mapping[str, int]) -> str:
-    """What was left out, by reason; empty where nothing was."""
+    """A list of the numbers of pairs left out by reason; empty if none was."""
     return "\n".join(f"- Left out: {count} × {plain(reason)}" for reason, count in sorted(skipped.items()))
 
 
@@ -57,8 +57,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def plain(text: str) -> str:
-    """`text` in one line that Markdown and HTML take as text."""
-    line = "".join(" " if unicodedata.category(one).startswith("C") else one for one in text)
+    """Escape `text` for Markdown and HTML, in one line."""
+    line = "".join(" " if unicodedata.category(character).startswith("C") else character for character in text)
     line = " ".join(line.split())[:_LONGEST]
     for sign, instead in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("`", "&#96;")):
         line = line.replace(sign, instead)

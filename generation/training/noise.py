@@ -1,4 +1,4 @@
-"""The noise that a denoiser learns to remove: how much at which timestep, what it predicts, what an error weighs."""
+"""The noise schedule of a base: noise by timestep, the target of the prediction, and the weight of its error."""
 
 from __future__ import annotations
 
@@ -33,27 +33,26 @@ class NoiseSchedule:
 
     @property
     def steps(self) -> int:
-        """How many timesteps there are."""
+        """Number of timesteps."""
         return len(self._signal)
 
     def noised(self, latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """float32[n, c, h, w]: latents as they are at the timesteps int[n]."""
-        kept, lost = self._shares(t)
-        return kept * latents + lost * noise
+        """Add noise to latents: all float32[n, c, h, w], at the timesteps int[n]."""
+        signal, noise_share = self._shares(t)
+        return signal * latents + noise_share * noise
 
     def target(self, latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """float32[n, c, h, w]: what the denoiser is to say of them."""
+        """What the denoiser should predict for them, float32[n, c, h, w]."""
         if self.prediction == "epsilon":
             return noise
-        kept, lost = self._shares(t)
-        return kept * noise - lost * latents
+        signal, noise_share = self._shares(t)
+        return signal * noise - noise_share * latents
 
     def weight(self, t: torch.Tensor, gamma: float) -> torch.Tensor:
-        """float32[n]: what a squared error counts under min-SNR weighting (Hang et al. 2023, arXiv:2303.09556, with
-        γ = `gamma`; the authors use 5). All ones where gamma is 0.
+        """The weights float32[n] of squared errors under min-SNR weighting with γ = `gamma`; 1 if gamma is 0.
 
-        The weight min(SNR, γ) is of an error of the clean latents; an error of the noise is that times SNR, one of the
-        velocity that times SNR + 1.
+        Hang et al. 2023, arXiv:2303.09556; the authors use 5. The weight min(SNR, γ) is that of an error of the clean
+        latents; an error of the noise is that times SNR, one of the velocity that times SNR + 1.
         """
         import torch
 
@@ -69,5 +68,5 @@ class NoiseSchedule:
 
 
 def squared_error(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """float32[n]: the mean over channels and places."""
+    """The mean over channels and positions of float[n, c, h, w]: float32[n]."""
     return (predicted.float() - target).square().mean((1, 2, 3))

@@ -1,4 +1,4 @@
-"""Sheets of what a LoRA draws in the middle of its training: the same reports and seeds each time."""
+"""Sheets of sample images during the training of a LoRA: the same reports and seeds each time."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ _WIDTH = 430
 
 
 class SampleSheets:
-    """Sheets of one training: a row of images for each of `prompts`, whose titles are shown and whose words are not."""
+    """Makes the sheets of one training: a row of images for each prompt, of which only the title is shown."""
 
     def __init__(
         self, pipeline: CoinPipeline, base: Base, prompts: dict[str, str], *, seeds: Sequence[int], size: int
     ) -> None:
-        """`prompts` gives the title of each; they are embedded at once, since the text encoders may go afterwards."""
+        """`prompts` maps prompts to titles. They are embedded now, before the text encoders are retired."""
         self._pipeline, self._base, self._prompts = pipeline, base, prompts
         self._seeds, self._size = seeds, size
         for prompt in prompts:
             pipeline.embed(Encoded.of(prompt))
 
     def save(self, path: Path, *, step: int, device: str, dtype: str) -> Path:
-        """Draw, and write a PNG that carries, as every generated image does, what it is."""
+        """Generate a sheet and write it as a PNG with provenance; returns the path."""
         preset = PRESETS[PRESET]
         self._pipeline.unet.eval()
         rows = []
-        for place, (prompt, title) in enumerate(self._prompts.items(), start=1):
-            drawn = self._pipeline.draw(
+        for number, (prompt, title) in enumerate(self._prompts.items(), start=1):
+            images = self._pipeline.generate(
                 [Encoded.of(prompt)] * len(self._seeds),
                 self._seeds,
                 preset=preset,
                 size=self._size,
                 on_step=lambda _done: None,
             )
-            rows.append((title or f"held-out report {place}", drawn))
+            rows.append((title or f"held-out report {number}", images))
         sheet = sample_sheet(rows, step=step, seeds=self._seeds)
         provenance = Provenance(
             report_sha256=text_sha256("\0".join(self._prompts)),
@@ -77,15 +77,15 @@ class SampleSheets:
 
 
 def sample_sheet(rows: Sequence[tuple[str, Sequence[Image.Image]]], *, step: int, seeds: Sequence[int]) -> Image.Image:
-    """One row of images for each title, every one marked as synthetic, with the step above."""
+    """Lay out a row of images for each title; every image is marked as synthetic, and the step is shown above."""
     tile = min(TILE, rows[0][1][0].width)
     width = max(len(seeds) * (tile + _GAP) + _GAP, _WIDTH)
     sheet = Image.new("RGB", (width, _HEAD + len(rows) * (tile + _LABEL + _GAP)), "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((_GAP, 6), f"SYNTHETIC · training step {step} · seeds {', '.join(map(str, seeds))}", "black", _font(15))
     draw.text((_GAP, 28), NOTICE, "#9b1c1c", _font(13))
-    for place, (title, images) in enumerate(rows):
-        top = _HEAD + place * (tile + _LABEL + _GAP)
+    for number, (title, images) in enumerate(rows):
+        top = _HEAD + number * (tile + _LABEL + _GAP)
         draw.text((_GAP, top + 3), title[:60], "black", _font(13))
         for column, image in enumerate(images):
             left = _GAP + column * (tile + _GAP)

@@ -1,7 +1,7 @@
-"""What chance decides in a training step, made from the seed and the step's number alone.
+"""The random choices of a training step, which depend on the seed and the step's number alone.
 
-Nothing is carried over from step to step. So a training that goes on from a checkpoint draws what it would have drawn,
-and several processes, each of which takes its part of the same draw, learn what one would.
+No state is carried from step to step. So a training that resumes from a checkpoint makes the same choices as one that
+was not interrupted, and several processes, each of which takes its part of a step, learn what one would.
 """
 
 from __future__ import annotations
@@ -16,41 +16,44 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
-    """One step's n images: all arrays are of length n."""
+class StepSample:
+    """The n images of a step; all arrays are of length n."""
 
     items: Ints
-    """Which of the training's items; all come once before any comes twice."""
+    """Indices of training items; all come once before any comes twice."""
     views: Ints
-    told: NDArray[np.bool_]
-    """Whether the text is given; False where it is dropped."""
+    """Which view of each image."""
+    has_text: NDArray[np.bool_]
+    """False where the text is dropped."""
     timesteps: Ints
     noise_seeds: Ints
 
-    def part(self, start: int, stop: int) -> Draw:
-        """Some of them."""
+    def part(self, start: int, stop: int) -> StepSample:
+        """The images from `start` up to `stop`."""
         some = slice(start, stop)
-        return Draw(self.items[some], self.views[some], self.told[some], self.timesteps[some], self.noise_seeds[some])
+        return StepSample(
+            self.items[some], self.views[some], self.has_text[some], self.timesteps[some], self.noise_seeds[some]
+        )
 
 
 def sample_step(
     step: int, *, items: int, count: int, seed: int, views: int = 1, text_dropout: float = 0.0, timesteps: int = 1
-) -> Draw:
-    """What step `step` (from 0) learns from: `count` of `items` items."""
+) -> StepSample:
+    """Sample `count` of `items` items for a step (from 0)."""
     rng = np.random.default_rng([seed, 1, step])
-    return Draw(
+    return StepSample(
         items=items_of_step(step, items=items, count=count, seed=seed),
         views=rng.integers(views, size=count),
-        told=rng.random(count) >= text_dropout,
+        has_text=rng.random(count) >= text_dropout,
         timesteps=rng.integers(timesteps, size=count),
         noise_seeds=rng.integers(2**62, size=count),
     )
 
 
 def items_of_step(step: int, *, items: int, count: int, seed: int) -> Ints:
-    """int[count]: the next in an endless row of shuffled rounds, each of which has every item once."""
-    places = np.arange(step * count, (step + 1) * count)
-    return np.array([_round(seed, int(place // items), items)[place % items] for place in places], dtype=np.int64)
+    """The items of a step, int[count]: the next ones of endless shuffled rounds, each of which has every item once."""
+    positions = np.arange(step * count, (step + 1) * count)
+    return np.array([_round(seed, int(i // items), items)[i % items] for i in positions], dtype=np.int64)
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""A training's log: one JSON object a line, for people's eyes and for programs. It holds numbers only."""
+"""A training's log: one JSON object a line. It holds numbers only."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ Record = Mapping[str, Any]
 
 
 class TrainingLog:
-    """The file `log.jsonl` in a training's folder, and what it held of the steps up to `step`: those after it, of a run
-    that was killed, are done again and would stand there twice."""
+    """The file `log.jsonl` in a training's folder.
+
+    Records of steps after `step` are removed: an interrupted run that resumes at `step` repeats them.
+    """
 
     def __init__(self, folder: Path, *, step: int) -> None:
         self._path = folder / "log.jsonl"
@@ -22,24 +24,24 @@ class TrainingLog:
         write_atomic(self._path, "".join(f"{json.dumps(record)}\n" for record in self.records).encode())
 
     def add(self, record: Record) -> None:
-        """Append a record; it is in the file when this returns."""
+        """Append a record to the file."""
         self.records.append(dict(record))
         with self._path.open("a", encoding="utf-8") as file:
             file.write(f"{json.dumps(record)}\n")
 
     def curve(self, name: str) -> list[tuple[int, float]]:
-        """Steps and values of one number."""
+        """Steps and values of the number with that name."""
         return [(record["step"], record[name]) for record in self.records if name in record]
 
     def _read(self) -> list[dict[str, Any]]:
         if not self._path.is_file():
             return []
-        found = []
+        records = []
         for line in self._path.read_text(encoding="utf-8").splitlines():
             try:
                 record = json.loads(line)
             except ValueError:  # the last line of a process that was killed
                 continue
             if isinstance(record, dict):
-                found.append(record)
-        return found
+                records.append(record)
+        return records

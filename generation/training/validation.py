@@ -1,8 +1,8 @@
 """A denoiser's error on patients that it was not trained on, at the same noise and timesteps each time.
 
-A training loss jumps with the timesteps that were drawn, so that it says little from step to step. Here every image has
-its own noise and its own four timesteps, spread over the schedule, always the same; the error is neither weighted nor
-is text left out. Two of these figures of one training differ by what was learned in between, and by nothing else.
+A training loss varies with the sampled timesteps, so that it says little from step to step. Here every image has its
+own noise and its own four timesteps, spread over the schedule and always the same; the error is not weighted, and no
+text is dropped. So two of these figures of one training differ only by what was learned in between.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ class Change:
 
     @property
     def words(self) -> str:
-        """In one sentence."""
-        told = f"from {self.before:.4f} to {self.after:.4f}, by {self.difference:+.4f}"
+        """The change in one sentence."""
+        change = f"from {self.before:.4f} to {self.after:.4f}, by {self.difference:+.4f}"
         if self.patients == 1:
-            return f"The validation loss went {told}. It is of one patient, so that nothing says how sure this is."
+            return f"The validation loss went {change}. It is of one patient, so that nothing says how sure this is."
         verdict = "fell" if self.high < 0 else "rose" if self.low > 0 else "did not change surely"
         return (
-            f"The validation loss {verdict}: {told} [{self.low:+.4f}, {self.high:+.4f}] (95 % interval over "
+            f"The validation loss {verdict}: {change} [{self.low:+.4f}, {self.high:+.4f}] (95 % interval over "
             f"{self.patients} held-out patients)."
         )
 
 
 def validation_timesteps(image: int, steps: int) -> list[int]:
-    """The timesteps of the i-th image, of `steps` that there are."""
+    """The timesteps of the i-th image, for a schedule of `steps` timesteps."""
     offset = (image * _GOLDEN) % 1
     return [min(steps - 1, int(steps * (k + offset) / TIMESTEPS)) for k in range(TIMESTEPS)]
 
 
 def choose_spread(pairs: Sequence[TrainingPair], count: int) -> list[TrainingPair]:
-    """At most `count` pairs, always the same, with patients and what is known of their images taken in turns."""
-    of: dict[tuple[str, str], list[TrainingPair]] = {}
+    """At most `count` pairs, always the same, in which titles (site and category) and patients alternate."""
+    groups: dict[tuple[str, str], list[TrainingPair]] = {}
     for pair in sorted(pairs, key=lambda pair: pair.content):
-        of.setdefault((pair.title, pair.patient), []).append(pair)
-    # Titles in turns, and within each its patients in turns.
+        groups.setdefault((pair.title, pair.patient), []).append(pair)
+    # Titles alternate, and within each its patients.
     patients_of: dict[str, list[list[TrainingPair]]] = {}
-    for (title, _), members in sorted(of.items()):
+    for (title, _), members in sorted(groups.items()):
         patients_of.setdefault(title, []).append(members)
     queues = [_in_turns(members) for members in patients_of.values()]
     return _in_turns(queues)[:count]
@@ -65,18 +65,18 @@ def choose_spread(pairs: Sequence[TrainingPair], count: int) -> list[TrainingPai
 
 def _in_turns(queues: Sequence[Sequence[TrainingPair]]) -> list[TrainingPair]:
     longest = max((len(queue) for queue in queues), default=0)
-    return [queue[place] for place in range(longest) for queue in queues if place < len(queue)]
+    return [queue[i] for i in range(longest) for queue in queues if i < len(queue)]
 
 
 def change(before: Sequence[float], after: Sequence[float], patients: Sequence[str], *, seed: int = 0) -> Change:
-    """Compare two errors of the same images; whole patients are drawn, since their images are no independent ones."""
-    number = {patient: place for place, patient in enumerate(sorted(set(patients)))}
+    """Compare the errors of the same images at two times; patients are resampled, since their images are dependent."""
+    number = {patient: i for i, patient in enumerate(sorted(set(patients)))}
     whose = np.array([number[patient] for patient in patients])
     difference: NDArray[np.float64] = np.array(after) - np.array(before)
     sums = np.bincount(whose, difference, len(number))
     counts = np.bincount(whose, minlength=len(number))
-    drawn = np.random.default_rng(seed).integers(len(number), size=(RESAMPLES, len(number)))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    resampled = np.random.default_rng(seed).integers(len(number), size=(RESAMPLES, len(number)))
+    means = sums[resampled].sum(1) / counts[resampled].sum(1)
     low, high = np.percentile(means, [2.5, 97.5])
     return Change(
         before=float(np.mean(before)),

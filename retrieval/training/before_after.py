@@ -1,10 +1,9 @@
-"""Whether an encoder finds better after its fine-tuning, on patients that neither it nor the tuning's choices saw.
+"""Comparison of an encoder before and after its fine-tuning, on patients that were not used to tune it.
 
-Held-out patients' cases ask, by leave-one-patient-out as `coin evaluate` does it (`evaluation.evaluate`): among all
-other patients' images, by image and by report, where cases have categories. Besides, and without any category:
-whether a report finds, among the held-out images, one that it was written of; an image whose report says the same in
-the same words counts as one. Both encoders answer the same queries, and their differences are resampled together, by
-patients.
+Held-out patients' cases are queries, by leave-one-patient-out as in `coin evaluate` (`evaluation.evaluate`): by image
+and by report, among all other patients' images, if cases have categories. In addition, without categories: whether a
+report finds one of its own images among the held-out images; an image with an identical report counts as its own. Both
+encoders get the same queries, and their differences are resampled together, by patient.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ OWN: Final = "report finds its image"
 
 @dataclass(frozen=True)
 class Compared:
-    """One figure, before and after. `difference` is paired; `chance` is None where nothing is expected of it."""
+    """One figure, before and after. `difference` is paired; `chance` is the figure of a random ranking, if known."""
 
     asked: str
     metric: str
@@ -53,7 +52,7 @@ class Compared:
 
     @property
     def verdict(self) -> str:
-        """better, worse, or no sure difference (the interval of the difference holds 0); not sure, of one patient."""
+        """better, worse, no sure difference (its interval includes 0), or one patient (no interval)."""
         if self.patients < 2:
             return NOT_SURE
         if self.difference.low > 0:
@@ -63,36 +62,36 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All figures, and what could not be measured, in words."""
+    """All figures, and notes on what could not be measured."""
 
     figures: tuple[Compared, ...]
     notes: tuple[str, ...]
 
     @property
     def words(self) -> str:
-        """Whether it got better, in a sentence for each way of asking."""
+        """The differences in one sentence for each query type."""
         made = []
         for asked in dict.fromkeys(figure.asked for figure in self.figures):
-            told = [figure for figure in self.figures if figure.asked == asked]
-            parts = [f"{figure.metric} {figure.difference.mean:+.3f}" for figure in told]
-            if told[0].patients < 2:
+            group = [figure for figure in self.figures if figure.asked == asked]
+            parts = [f"{figure.metric} {figure.difference.mean:+.3f}" for figure in group]
+            if group[0].patients < 2:
                 parts[-1] += " (all of one patient, so that nothing says how sure)"
             else:
-                parts = [f"{part} ({figure.verdict})" for part, figure in zip(parts, told, strict=True)]
+                parts = [f"{part} ({figure.verdict})" for part, figure in zip(parts, group, strict=True)]
             made.append(f"{asked[0].upper()}{asked[1:]}: {', '.join(parts)}.")
         return " ".join(made)
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What one encoder makes of the compared pairs: `images` float32[n, d], and `reports` float32[m, d] by text."""
+    """One encoder's vectors of the compared pairs: `images` float32[n, d], and `reports` float32[d] by text."""
 
     images: Vectors
     reports: Mapping[str, Vectors]
 
 
 def compare(pairs: Sequence[TrainingPair], held_out: Bools, before: Seen, after: Seen, *, seed: int = 0) -> Comparison:
-    """Compare two encoders on pairs of which those of `held_out`, bool[n], ask. Some pair must be held out."""
+    """Compare two encoders on n pairs; those of `held_out`, bool[n], are queries. At least one must be held out."""
     notes: list[str] = []
     figures = _own_images(pairs, held_out, before, after, seed)
     try:
@@ -146,7 +145,7 @@ def _figures(query_type: QueryType, result: QueryTypeResult) -> list[Compared]:
 
 
 def _cases(pairs: Sequence[TrainingPair]) -> tuple[LabelledCases, np.ndarray]:
-    """The pairs that have a category as cases, and for each image of these the place of its pair."""
+    """The pairs with a category as cases, and for each of their images the index of its pair."""
     from index_store import Case, Image
 
     of: dict[str, list[int]] = {}
@@ -179,24 +178,24 @@ def _case_key(pair: TrainingPair) -> str:
 
 
 def _own_images(pairs: Sequence[TrainingPair], held_out: Bools, before: Seen, after: Seen, seed: int) -> list[Compared]:
-    """Each held-out pair's report asks among all held-out images."""
+    """Recall of each held-out pair's own images, found by its report among all held-out images."""
     held = np.flatnonzero(held_out)
     asking = [pairs[place] for place in held.tolist()]
     reports = {text: number for number, text in enumerate(dict.fromkeys(pair.report for pair in asking))}
-    said = np.array([reports[pair.report] for pair in asking])
+    report_of = np.array([reports[pair.report] for pair in asking])
     patients = np.unique(np.array([pair.patient for pair in asking]), return_inverse=True)[1]
     bootstrap = MacroBootstrap(patients, np.zeros(len(held), dtype=np.int64), 1, seed=seed)
     ranks = {
-        name: _first_ranks(np.stack([seen.reports[text] for text in reports]), seen.images[held], said)[said]
+        name: _first_ranks(np.stack([seen.reports[text] for text in reports]), seen.images[held], report_of)[report_of]
         for name, seen in ((BEFORE, before), (AFTER, after))
     }
-    alike = np.bincount(said)[said]
+    own_images = np.bincount(report_of)[report_of]
     figures = []
     for k in RECALLS:
         values = {name: (rank < k).astype(np.float64) for name, rank in ranks.items()}
         averages = {name: of[0] for name, of in bootstrap.mean(values, [np.zeros(1, dtype=np.int64)]).items()}
-        places = np.arange(min(k, len(held)))  # that none of them is alike: one after the other without replacement
-        missed = np.clip(1 - alike[:, None] / (len(held) - places), 0, 1).prod(axis=1)
+        places = np.arange(min(k, len(held)))  # drawn without replacement, so that none is an own image
+        missed = np.clip(1 - own_images[:, None] / (len(held) - places), 0, 1).prod(axis=1)
         figures.append(
             Compared(
                 asked=OWN,
@@ -212,10 +211,10 @@ def _own_images(pairs: Sequence[TrainingPair], held_out: Bools, before: Seen, af
     return figures
 
 
-def _first_ranks(reports: Vectors, images: Vectors, said: Ints) -> Ints:
-    """int[m], from 0: where the first image of m reports' own stands; `said`, int[n], is which report images are of."""
+def _first_ranks(reports: Vectors, images: Vectors, report_of: Ints) -> Ints:
+    """The rank from 0 of each report's first own image, int[m]. `report_of`, int[n], is the report of each image."""
     first = np.empty(len(reports), dtype=np.int64)
     for number, report in enumerate(reports):
         order = np.argsort(-(images @ report), kind="stable")
-        first[number] = int(np.argmax(said[order] == number))
+        first[number] = int(np.argmax(report_of[order] == number))
     return first

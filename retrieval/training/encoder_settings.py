@@ -1,4 +1,4 @@
-"""The settings of an encoder's fine-tuning, checked when made."""
+"""The settings of an encoder's fine-tuning, checked on creation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class EncoderSettings:
     mode: str = "lora"
     """lora: on linear layers and 1 × 1 convolutions, merged when saved; full: every weight."""
     towers: str = "both"
-    """image: the text tower stays as it is."""
+    """image: the text tower is frozen."""
     rank: int = 16
     alpha: float = 0.0
     """The LoRA's strength is alpha / rank; 0 stands for the rank, strength 1."""
@@ -43,7 +43,7 @@ class EncoderSettings:
     validate_every: int = 50
     checkpoint_every: int = 50
     gallery: int = 5000
-    """Images of the training's patients, at most, that held-out ones are searched among."""
+    """Most images of training patients that held-out ones are searched among."""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -1,9 +1,9 @@
-"""Fine-tuning an encoder on one's own image-report pairs: an image is to be found by its report, and the other way.
+"""Fine-tuning an encoder on one's own image-report pairs: images should be found by their reports, and vice versa.
 
-    pairs ─► whole patients held out ─► pixels, decoded once ─► steps ─► open_clip folder ─► before, after ─► card
+    pairs ─► hold out whole patients ─► decode images once ─► steps ─► open_clip folder ─► compare before, after ─► card
 
-The loss is CLIP's, within a batch, of two views of each image in other stains (`augmentation.two_views`); reports that
-say the same in the same words are matches of all their images, never negatives (`image_tower.report_loss`).
+The loss is CLIP's, within a batch, of two augmented views of each image (`image_augmentation.two_views`). Identical
+reports are matches of all their images, never negatives (`losses.report_loss`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from generation.errors import TrainingDataError
-from generation.training.checkpoint import alone_in, require_same_training
+from generation.training.checkpoint import locked, require_same_training
 from generation.training.data.holdout import held_out_patients
 from generation.training.data.latent_cache import ProgressFactory, no_progress
 from generation.training.data.pairs import TrainingPair, count_pairs, data_fingerprint
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 MAY_DIFFER = ("steps", "checkpoint_every", "gallery", "encoder")
 BATCH = 64
-"""Images that go through the model at once where nothing is learned."""
+"""Images that are embedded at once outside of training steps."""
 
 
 def train_encoder(
@@ -55,10 +55,10 @@ def train_encoder(
 
     Args:
         encoder: what `Encoder` takes; None is the starter.
-        work: where decoded images are kept; by default in the folder.
-        progress: shows progress; its `show(done, total, note)` is told the loss.
+        work: folder of decoded images; by default in `folder`.
+        progress: shows progress; the note of its `show(done, total, note)` holds the loss.
 
-    The folder of a training that was killed, or that is to have more steps, goes on from its last checkpoint.
+    A training that was interrupted, or that is to take more steps, resumes from the last checkpoint in its folder.
 
     Raises `generation.TrainingDataError` (nothing to learn from, one patient …), `generation.TrainingError` (the folder
     holds another training, the loss is not-a-number), EncoderLoadError, `generation.DeviceError`, and `OSError` on a
@@ -70,7 +70,7 @@ def train_encoder(
     if not pairs:
         raise TrainingDataError("There are no images with reports to learn from. Name a manifest or archive with some.")
     held = held_out_patients((pair.patient for pair in pairs), settings.hold_out)
-    with alone_in(folder):
+    with locked(folder):
         begun = {
             **dataclasses.asdict(settings),
             "kind": "encoder",
@@ -152,7 +152,7 @@ class EncoderRun(TrainingRun):
         pixels, tokens, which, statement = self._training.take(items)
         clip.train()
         views = two_views(pixels, self._generator(), pixels.shape[-1]).clamp(0, 1)
-        loss = report_loss(clip.scale * clip.see(views), clip.read(tokens)[which], statement)
+        loss = report_loss(clip.scale * clip.embed_images(views), clip.embed_texts(tokens)[which], statement)
         loss.backward()
         return float(loss.detach())
 
@@ -168,8 +168,8 @@ class EncoderRun(TrainingRun):
             for start in range(0, len(self._measured), BATCH):
                 items = np.arange(start, min(start + BATCH, len(self._measured)))
                 pixels, tokens, which, statement = self._measured.take(items)
-                seen.append(clip.see(pixels))
-                read.append(clip.read(tokens)[which])
+                seen.append(clip.embed_images(pixels))
+                read.append(clip.embed_texts(tokens)[which])
                 statements.append(statement)
             rows = clip.scale * torch.cat(seen)
             return float(report_loss(torch.cat([rows, rows]), torch.cat(read), torch.cat(statements)))
@@ -183,7 +183,7 @@ class EncoderRun(TrainingRun):
 
 
 class _Batches:
-    """Pairs ready to be taken from: every different report is tokenized once."""
+    """Batches of pairs; every different report is tokenized once."""
 
     def __init__(self, pairs: Sequence[TrainingPair], clip: TrainableClip, store: PixelStore) -> None:
         import torch
@@ -197,8 +197,11 @@ class _Batches:
         return len(self._rows)
 
     def take(self, items: np.ndarray) -> tuple[Any, Any, Any, Any]:
-        """Pixels float32[n, 3, h, w] in 0…1, the different reports' tokens int[m, context], which of them is each
-        image's int[n], and the same as numbers among all reports int[n]."""
+        """The pairs `items` int[n] as four tensors.
+
+        Pixels float32[n, 3, h, w] in 0…1; tokens int[m, context] of the m different reports; which of them belongs to
+        each image, int[n]; and its number among all reports, int[n].
+        """
         import torch
 
         pixels = torch.from_numpy(self._store.pixels[self._rows[items]]).to(self._device).float() / 255
@@ -216,7 +219,7 @@ def _compared(
     settings: EncoderSettings,
     progress: ProgressFactory,
 ) -> Comparison:
-    """Both encoders, as they are loaded from their folders, on the held-out pairs and some of the training's."""
+    """Compare both encoders, loaded from their folders, on the held-out pairs and some of the training pairs."""
     pairs = [*choose_spread(training, settings.gallery), *held_out]
     texts = sorted({pair.report for pair in pairs})
     seen = []

@@ -1,4 +1,4 @@
-"""What a query may differ in without being another morphology: position, scale, laboratory, focus, wording."""
+"""Augmentation by differences that do not change the morphology: position, scale, stain, focus, wording."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-SAME_PLACE_SHARE = 0.5  # pairs of views that differ in stain and focus alone
-GREY_SHARE = 0.08  # images that lose their colour altogether
-COVERED_SHARE = 0.4  # views of which a part is hidden …
-COVER_SIDE = (0.15, 0.5)  # … a square of this side, as a share of the view's
+SAME_PLACE_SHARE = 0.5  # share of pairs of views that differ only in stain and focus
+GREY_SHARE = 0.08  # share of images that lose all colour
+COVERED_SHARE = 0.4  # share of views of which a square is hidden
+COVER_SIDE = (0.15, 0.5)  # range of its edge, as a share of the view's
 
 
 def two_views(pixels: torch.Tensor, generator: torch.Generator, side: int) -> torch.Tensor:
-    """Two views of each image at random: float32[n, 3, h, w] in 0…1 -> [2n, 3, side, side], all first views first.
+    """Two random views of each image: float32[n, 3, h, w] in 0…1 -> [2n, 3, side, side], all first views first.
 
-    They always differ in stain and focus, and in half of the pairs in turn, scale and crop as well: where nothing but
-    the stain differs, two views are to be one. `generator` is of the pixels' device.
+    They always differ in stain and focus, and in half of the pairs also in turn, scale and crop. `generator` is on the
+    pixels' device.
     """
     import torch
 
@@ -30,9 +30,9 @@ def two_views(pixels: torch.Tensor, generator: torch.Generator, side: int) -> to
 
 
 def turn_and_scale(pixels: torch.Tensor, generator: torch.Generator, side: int) -> torch.Tensor:
-    """Any turn, either side up, magnified up to 1.5 × or reduced down to 0.87 ×: windows of `side` px.
+    """Turn, mirror and scale images by 0.87 to 1.5: float32[n, 3, h, h] -> windows [n, 3, side, side].
 
-    A smaller window shows less at the same scale; what lies outside of the image is mirrored.
+    A smaller window shows less at the same scale; outside of the image it is mirrored.
     """
     import torch
     import torch.nn.functional as F
@@ -42,8 +42,8 @@ def turn_and_scale(pixels: torch.Tensor, generator: torch.Generator, side: int) 
     zoom = torch.exp(_uniform(generator, np.log(0.66), np.log(1.15), n))
     flip = torch.where(_uniform(generator, 0, 1, n) < 0.5, -1.0, 1.0)
     shift = _uniform(generator, -1, 1, n, 2) * (1 - zoom).clamp(min=0.05)[:, None]
-    seen = zoom * side / pixels.shape[-1]
-    cos, sin = torch.cos(angle) * seen, torch.sin(angle) * seen
+    extent = zoom * side / pixels.shape[-1]
+    cos, sin = torch.cos(angle) * extent, torch.sin(angle) * extent
     rows = torch.stack(
         [torch.stack([cos * flip, -sin, shift[:, 0]], 1), torch.stack([sin * flip, cos, shift[:, 1]], 1)], 1
     )
@@ -52,7 +52,7 @@ def turn_and_scale(pixels: torch.Tensor, generator: torch.Generator, side: int) 
 
 
 def restain(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Another laboratory's stain, so that a colour is a hint and never the evidence.
+    """Vary the stain of images float32[n, 3, h, w] as between laboratories; same shape.
 
     In optical density, where stains add up (the form of Tellez et al. 2019, doi:10.1016/j.media.2019.101544): the
     colours are turned about the grey axis and made paler or deeper (some lost altogether), the channels mixed, scaled
@@ -78,7 +78,7 @@ def restain(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def refocus(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Often sharp, sometimes as soft as a decoded latent; with some noise."""
+    """Add noise, and blur some images float32[n, 3, h, w] as decoded latents are; same shape."""
     import torch
     import torch.nn.functional as F
 
@@ -90,15 +90,15 @@ def refocus(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def cover(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Some views with a square of their mean colour over a part of them: no single place may be all the evidence."""
+    """Hide a square of some views float32[n, 3, h, w] by their mean colour; same shape."""
     import torch
 
     n, _, height, width = pixels.shape
     reach = _uniform(generator, *COVER_SIDE, n, 1, 1) / 2
     hidden = _uniform(generator, 0, 1, n, 1, 1) < COVERED_SHARE
     for length, shape in ((height, (1, -1, 1)), (width, (1, 1, -1))):
-        places = torch.linspace(0, 1, length, device=pixels.device).view(shape)
-        hidden = hidden & ((places - _uniform(generator, 0, 1, n, 1, 1)).abs() < reach)
+        positions = torch.linspace(0, 1, length, device=pixels.device).view(shape)
+        hidden = hidden & ((positions - _uniform(generator, 0, 1, n, 1, 1)).abs() < reach)
     return torch.where(hidden[:, None], pixels.mean((2, 3), keepdim=True), pixels)
 
 
@@ -109,7 +109,7 @@ def _uniform(generator: torch.Generator, low: float, high: float, *shape: int) -
 
 
 def reword(report: str, rng: np.random.Generator) -> str:
-    """Lose some words, or sentences, or their order: a report is read for what it says, not for its template."""
+    """Remove some words or a sentence, or reorder the sentences, so that a template is not learned."""
     sentences = [part for part in report.split(". ") if part]
     if len(sentences) > 1 and rng.random() < 0.3:
         rng.shuffle(sentences)

@@ -1,4 +1,4 @@
-"""The model card of a fine-tuned encoder: data, settings, and whether it got better, in figures."""
+"""The model card of a fine-tuned encoder: data, settings, and figures before and after."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class EncoderTuning:
     device: str
     steps: int
     seconds_a_step: float
-    """Of the steps alone, without decoding, validation and comparison."""
+    """In the steps only, without decoding, validation and comparison."""
     trained_share: float
-    """Of the model's weights, the LoRA's among them."""
+    """Share of the parameters that are trained; a LoRA's own count among them."""
     trained: PairCounts
     held_out: PairCounts
     skipped: Mapping[str, int]
@@ -60,13 +60,13 @@ def write_card(tuning: EncoderTuning) -> Path:
         sections={
             "": [
                 "An open_clip model, fine-tuned on image-report pairs. An archive takes it by `coin reembed --encoder "
-                "THIS_FOLDER`: searches go on with the encoder before until the new one has embedded everything.",
+                "THIS_FOLDER`: searches use the previous encoder until the new one has embedded everything.",
             ],
             "Before and after": [
                 tuning.comparison.words,
                 comparison_table(tuning.comparison),
                 "On held-out patients' cases, found among the images of all other patients (categories) or among the "
-                "held-out images (own image; one whose report says the same counts). 95 % intervals from resampled "
+                "held-out images (own image; one with the same report counts). 95 % intervals from resampled "
                 "patients; differences are paired. An interval that holds 0 shows no sure difference.",
                 *tuning.comparison.notes,
             ],

@@ -24,7 +24,7 @@ _NO_REPORT = "The case has no report."
 
 @dataclass(frozen=True)
 class OwnPairs:
-    """Pairs, and how many rows or images were left out, by reason. No reason names a file or a patient."""
+    """Pairs, and the number of rows or images left out by reason. No reason names a file or a patient."""
 
     pairs: tuple[TrainingPair, ...]
     skipped: Mapping[str, int]
@@ -33,10 +33,10 @@ class OwnPairs:
 def manifest_pairs(
     manifest: Path | str, *, images: Path | str | None = None, progress: ProgressFactory = no_progress
 ) -> OwnPairs:
-    """The rows of a manifest as `coin add` reads them, with the same limits. Files are hashed now, and decoded when a
-    pair is loaded.
+    """The pairs of a manifest, read as `coin add` reads it, with the same limits.
 
-    Raises `index_store.ManifestError` where the manifest as a whole cannot be read.
+    Files are hashed now, and decoded when a pair is loaded. Raises `index_store.ManifestError` if the manifest as a
+    whole cannot be read.
     """
     from index_store import ImageProblem, PlannedImage, content_hash, read_manifest
 
@@ -65,7 +65,7 @@ def manifest_pairs(
 
 
 def archive_pairs(archive: Archive, where: CaseFilter | None = None) -> OwnPairs:
-    """Every permitted image of an archive, which must stay open for as long as pairs are loaded."""
+    """The pairs of an archive, which must stay open while pairs are loaded; `where` filters cases and images."""
     skipped: Counter[str] = Counter()
     pairs = []
     for case in archive.cases(where):
@@ -87,7 +87,7 @@ def archive_pairs(archive: Archive, where: CaseFilter | None = None) -> OwnPairs
 
 
 def _attributes(case: Any, image: Any) -> dict[str, str]:
-    """Those of ATTRIBUTES that are known, of the case or of its image; a manifest's row is both."""
+    """The known ones of ATTRIBUTES, of the case or of its image; a manifest's row is both."""
     known = {name: getattr(case if hasattr(case, name) else image, name) for name in ATTRIBUTES}
     for name in ("stain", "kind"):
         known[name] = getattr(image, name)
@@ -114,7 +114,7 @@ def _load_stored(picture: Callable[[int], Picture], image_id: int) -> Picture:
 
 
 def _nameless(error: Exception, path: Path) -> str:
-    """What is wrong with an image, without its name, which may say whose it is."""
+    """The reason why an image cannot be used, without its name, which may identify a patient."""
     if isinstance(error, OSError):
         return f"The image cannot be read ({error.strerror})."
     return str(error).replace(path.name, "The image", 1).partition(". ")[0].rstrip(".") + "."

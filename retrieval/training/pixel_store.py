@@ -1,4 +1,4 @@
-"""The images of a training as the model is shown them, decoded once and kept as one array on disk."""
+"""The images of a training as the model receives them, decoded once and kept as one array on disk."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 
 class PixelStore:
-    """`pixels` uint8[n, 3, h, w] (memory-mapped), one for each of `contents`; `skipped` says how many images could not
-    be read, by reason."""
+    """`pixels` uint8[n, 3, h, w] (memory-mapped) of the images `contents`; `skipped` counts the others by reason."""
 
     def __init__(self, pixels: NDArray[np.uint8], contents: Sequence[str], skipped: Counter[str]) -> None:
         self.pixels = pixels
@@ -36,33 +35,33 @@ class PixelStore:
         return pair.content in self._row
 
     def rows(self, pairs: Sequence[TrainingPair]) -> NDArray[np.int64]:
-        """Where the pairs' images are, int64[n]."""
+        """The rows of n pairs' images, int64[n]."""
         return np.array([self._row[pair.content] for pair in pairs], dtype=np.int64)
 
 
 def decode_pixels(
     pairs: Sequence[TrainingPair], clip: TrainableClip, encoder: Encoder, folder: Path, progress: ProgressFactory
 ) -> PixelStore:
-    """Decode every image as the encoder prepares it, or take up what an earlier run decoded."""
+    """Decode every image as the encoder prepares it, or load what an earlier run decoded."""
     wanted = sorted({pair.content for pair in pairs})
-    asked = json.dumps([wanted, encoder.fingerprint])
-    path = folder / f"pixels-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.npy"
+    key = json.dumps([wanted, encoder.fingerprint])
+    path = folder / f"pixels-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     listing = path.with_suffix(".json")
     if path.is_file() and listing.is_file():
-        held = json.loads(listing.read_text(encoding="utf-8"))
-        return PixelStore(np.load(path, mmap_mode="r"), held["contents"], Counter(held["skipped"]))
+        stored = json.loads(listing.read_text(encoding="utf-8"))
+        return PixelStore(np.load(path, mmap_mode="r"), stored["contents"], Counter(stored["skipped"]))
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{path.name}.*.tmp"):
         remove_if_abandoned(left)
-    of = {pair.content: pair for pair in pairs}
-    shown = _Shown(clip, encoder)
+    pair_of = {pair.content: pair for pair in pairs}
+    prepare = _Preparation(clip, encoder)
     skipped: Counter[str] = Counter()
     contents: list[str] = []
     # Written from front to back, not through a memory map: that would end the process where the disk is full.
     with open_atomic(path) as file, progress("Decoding images", unit="images") as show:
         for done, content in enumerate(wanted, start=1):
             try:
-                pixels = shown.of(of[content])
+                pixels = prepare(pair_of[content])
             except TrainingDataError as error:
                 skipped[str(error)] += 1
                 continue
@@ -83,20 +82,20 @@ def decode_pixels(
     return PixelStore(np.load(path, mmap_mode="r"), contents, skipped)
 
 
-class _Shown:
-    """Images as the model is shown them, before their values are normalised."""
+class _Preparation:
+    """Decodes images as the model receives them, before their values are normalised."""
 
     def __init__(self, clip: TrainableClip, encoder: Encoder) -> None:
         self._encoder = encoder
         self._mean, self._deviation = clip.mean[0].cpu(), clip.deviation[0].cpu()
 
-    def of(self, pair: TrainingPair) -> NDArray[np.uint8]:
-        """uint8[3, h, w]"""
+    def __call__(self, pair: TrainingPair) -> NDArray[np.uint8]:
+        """The pixels of a pair's image, uint8[3, h, w]."""
         import torch
 
         prepared = self._encoder.prepare(pair.load())
-        shown = (prepared * self._deviation + self._mean).clamp(0, 1).mul(255).round()
-        pixels: NDArray[np.uint8] = shown.to(torch.uint8).numpy()
+        scaled = (prepared * self._deviation + self._mean).clamp(0, 1).mul(255).round()
+        pixels: NDArray[np.uint8] = scaled.to(torch.uint8).numpy()
         return pixels
 
 

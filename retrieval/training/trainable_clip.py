@@ -1,10 +1,9 @@
-"""An open_clip model that can be trained: what of it is, and how it is written as a folder again.
+"""An open_clip model that can be trained: which parameters are, and how it is written as a folder.
 
-A LoRA goes on every linear layer and every 1 × 1 convolution (which is one, at each place). The attention of
-open_clip's own transformers keeps its weights: it is torch's `MultiheadAttention`, whose LoRA in peft adds the change
-to the weights before each pass and takes it away after, by which they drift. Towers of timm and transformers have
-linear layers there.
-Statistics of batch normalisation are never learned: small batches of few patients would spoil them.
+A LoRA is added to every linear layer and every 1 × 1 convolution (a linear layer at each position). The attention of
+open_clip's own transformers is left out: it is torch's `MultiheadAttention`, whose LoRA in peft adds the change to the
+weights before each pass and subtracts it afterwards, so that they drift. Towers of timm and transformers have linear
+layers there. Statistics of batch normalisation are never updated: small batches of few patients would spoil them.
 """
 
 from __future__ import annotations
@@ -61,12 +60,12 @@ class TrainableClip:
 
     @property
     def scale(self) -> torch.Tensor:
-        """What similarities are multiplied by in the loss, at most 100 as in CLIP."""
+        """The factor of similarities in the loss, a scalar of at most 100 as in CLIP."""
         scale: torch.Tensor = self.network.logit_scale.exp().clamp(max=100)
         return scale
 
     def train(self) -> None:
-        """As it is during a step: statistics of batch normalisation stay what they are."""
+        """Set the mode of a training step: statistics of batch normalisation are not updated."""
         import torch
 
         self.network.train()
@@ -74,7 +73,7 @@ class TrainableClip:
             if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
                 module.eval()
 
-    def see(self, pixels: torch.Tensor) -> torch.Tensor:
+    def embed_images(self, pixels: torch.Tensor) -> torch.Tensor:
         """float32[n, 3, h, w] in 0…1 -> float32[n, d] unit rows."""
         import torch
 
@@ -82,7 +81,7 @@ class TrainableClip:
         rows: torch.Tensor = self.network.encode_image(shown, normalize=True)
         return rows.float()
 
-    def read(self, tokens: torch.Tensor) -> torch.Tensor:
+    def embed_texts(self, tokens: torch.Tensor) -> torch.Tensor:
         """int[n, context] -> float32[n, d] unit rows."""
         rows: torch.Tensor = self.network.encode_text(tokens, normalize=True)
         return rows.float()
@@ -93,8 +92,10 @@ class TrainableClip:
         return tokens
 
     def save(self, folder: Path) -> None:
-        """Write an open_clip folder with float32 weights. A LoRA is merged into them, after which this is no longer
-        trained. The config comes last: without it the folder is no model, and a half-written one is not taken for one.
+        """Write an open_clip folder with float32 weights.
+
+        A LoRA is merged into them, after which this model cannot be trained further. The config is written last:
+        without it the folder is no model, so that an unfinished one is not mistaken for one.
         """
         from safetensors.torch import save
 
@@ -102,10 +103,10 @@ class TrainableClip:
             self._lora.merge_and_unload()
             self._lora = None
         weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        held = [name for name in TOKENIZER_FILES if (self._folder.path / name).is_file()]
-        for name in held:
+        files = [name for name in TOKENIZER_FILES if (self._folder.path / name).is_file()]
+        for name in files:
             write_atomic(folder / name, (self._folder.path / name).read_bytes())
-        if self._folder.needs_tokenizer_files and not held:  # the hub keeps them in another place
+        if self._folder.needs_tokenizer_files and not files:  # the hub keeps them elsewhere
             self._tokenizer.tokenizer.save_pretrained(folder)
         write_atomic(folder / WEIGHTS[0], save(_apart(weights), metadata={"format": "pt"}))
         write_atomic(folder / CONFIG, json.dumps(dict(self._folder.config), indent=2).encode())
@@ -138,10 +139,10 @@ def _is_linear(module: Any) -> bool:
 
 
 def _apart(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Tensors that share no memory, which safetensors refuses: tied weights are written twice."""
+    """Copy tied weights, since safetensors refuses tensors that share memory."""
     seen: set[int] = set()
-    made = {}
+    separate = {}
     for name, value in weights.items():
-        made[name] = value.clone() if value.data_ptr() in seen else value
+        separate[name] = value.clone() if value.data_ptr() in seen else value
         seen.add(value.data_ptr())
-    return made
+    return separate

@@ -69,7 +69,7 @@ def test_the_same_chunk_twice_is_that_chunk_once(chunking: CoinGenerator, negati
     assert isinstance(pipeline, CoinPipeline)
 
     def draw(chunks: tuple[str, ...]) -> np.ndarray:
-        [image] = pipeline.draw(
+        [image] = pipeline.generate(
             [Encoded(chunks, SHORT)], [3], preset=QUICK, size=64, on_step=lambda done: None, negative_prompt=negative
         )
         return np.asarray(image, dtype=np.int16)
@@ -100,13 +100,13 @@ def test_reports_of_different_lengths_share_a_queue_and_never_a_batch(
     chunking: CoinGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[set[int]] = []
-    draw = CoinPipeline.draw
+    draw = CoinPipeline.generate
 
     def watch(self, prompts, seeds, **more):  # type: ignore[no-untyped-def]
         seen.append({len(prompt.texts) for prompt in prompts})
         return draw(self, prompts, seeds, **more)
 
-    monkeypatch.setattr(CoinPipeline, "draw", watch)
+    monkeypatch.setattr(CoinPipeline, "generate", watch)
     reports = [SHORT, LONG, SHORT + " Urine.", LONG + " Colloid.", LONG + " Blood."]
     made = list(chunking.generate_queue([(report, [5]) for report in reports], preset=QUICK, batch_size=2))
     assert [one.report for one in made] == reports

@@ -408,7 +408,7 @@ class TestBadInput:
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
     def test_cuda_where_there_is_none(self, base: Path) -> None:
-        with pytest.raises(DeviceError, match="'cuda' was asked for"):
+        with pytest.raises(DeviceError, match="'cuda' was requested"):
             CoinGenerator(base, device="cuda").generate(REPORT)
 
     def test_weights_that_are_not_there(self, base: Path, tmp_path: Path) -> None:

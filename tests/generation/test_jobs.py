@@ -21,13 +21,13 @@ REPORTS = ["Clusters of atypical cells.", "No intraepithelial lesion (NILM).", "
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, int]]]:
     """What is drawn together, batch by batch."""
     seen: list[list[tuple[str, int]]] = []
-    draw = CoinPipeline.draw
+    draw = CoinPipeline.generate
 
     def watch(self: CoinPipeline, prompts: Sequence[Encoded], seeds: Sequence[int], **more: Any) -> Any:
         seen.append([(" ".join(prompt.texts), seed) for prompt, seed in zip(prompts, seeds, strict=True)])
         return draw(self, prompts, seeds, **more)
 
-    monkeypatch.setattr(CoinPipeline, "draw", watch)
+    monkeypatch.setattr(CoinPipeline, "generate", watch)
     return seen
 
 

@@ -1,9 +1,10 @@
-"""How an image becomes a square of the size that is trained, and what SDXL is told of it.
+"""Square crops of an image for training, and SDXL's size conditioning for them.
 
-The short side is scaled to the size, and a square cut out of the long one: in the centre, or anywhere. SDXL is told the
-truth of it (micro-conditioning, Podell et al. 2023, arXiv:2307.01952, section 2.2): the size of the picture before it
-was scaled, where the square was cut, and how large it is, so that it need not learn that cells are cut off at edges, or
-that small pictures are soft. A smear has no up: views beside the first may be turned by quarters and mirrored.
+The short side is scaled to the size, and a square is cut out of the long one: in the centre, or at random. SDXL is
+conditioned on this (micro-conditioning, Podell et al. 2023, arXiv:2307.01952, section 2.2): on the size of the image
+before it was scaled, the corner of the crop and its size, so that it does not learn that cells are cut off at edges, or
+that small images are blurred. A smear has no upright position: views beside the first may be turned by quarters and
+mirrored.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from PIL import Image, ImageOps
 
 @dataclass(frozen=True)
 class View:
-    """A square of `size` pixels. All pairs are (height, width), `corner` is (top, left) in the scaled picture."""
+    """A square of `size` pixels. Sizes are (height, width), `corner` is (top, left) in the scaled image."""
 
     image: Image.Image
     original_size: tuple[int, int]
@@ -33,26 +34,29 @@ class View:
 def views(
     image: Image.Image, content: str, *, size: int, count: int, crop: str = "centre", turns: bool = True
 ) -> Iterator[View]:
-    """`count` views of an RGB image: the first upright from the centre, the others as `crop` and `turns` say, at random
-    but the same for the same `content` (hex). Where neither allows another one, the first is the only one."""
+    """At most `count` views of an RGB image; the first is upright from the centre.
+
+    The others are random, but the same for the same `content` (hex): from anywhere if `crop` is "random", turned and
+    mirrored if `turns`. If neither holds, there is only the first.
+    """
     yield _cut(image, size, 0.5)
     if crop == "centre" and not turns:
         return
     rng = np.random.default_rng(int(content[:16], 16))
     for _ in range(count - 1):
-        mirrored, quarters, place = bool(rng.integers(2)), int(rng.integers(4)), float(rng.random())
-        seen = image
+        mirrored, quarters, position = bool(rng.integers(2)), int(rng.integers(4)), float(rng.random())
+        turned = image
         if turns:
-            seen = ImageOps.mirror(seen) if mirrored else seen
-            seen = seen.rotate(90 * quarters, expand=True) if quarters else seen
-        yield _cut(seen, size, place if crop == "random" else 0.5)
+            turned = ImageOps.mirror(turned) if mirrored else turned
+            turned = turned.rotate(90 * quarters, expand=True) if quarters else turned
+        yield _cut(turned, size, position if crop == "random" else 0.5)
 
 
-def _cut(image: Image.Image, size: int, place: float) -> View:
-    """`place`: where along the long side, 0 to 1."""
+def _cut(image: Image.Image, size: int, position: float) -> View:
+    """Cut a square at a position along the long side, 0 to 1."""
     width, height = image.size
     scale = size / min(width, height)
     scaled = max(size, round(width * scale)), max(size, round(height * scale))
-    left, top = round((scaled[0] - size) * place), round((scaled[1] - size) * place)
-    seen = image.resize(scaled, Image.Resampling.LANCZOS).crop((left, top, left + size, top + size))
-    return View(seen, (height, width), (top, left), size)
+    left, top = round((scaled[0] - size) * position), round((scaled[1] - size) * position)
+    square = image.resize(scaled, Image.Resampling.LANCZOS).crop((left, top, left + size, top + size))
+    return View(square, (height, width), (top, left), size)

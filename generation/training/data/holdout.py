@@ -1,5 +1,5 @@
-"""Which patients a training never sees: by a hash of their name, so that they stay the same in every run and when
-patients are added, and so that an encoder and a LoRA of the same data hold out the same ones.
+"""Held-out patients, chosen by a hash of their name: the same ones in every run, also when patients are added, and the
+same for an encoder and a LoRA that are trained on the same data.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ def is_held_out(patient: str, one_in: int = ONE_IN) -> bool:
 
 
 def held_out_patients(patients: Iterable[str], one_in: int = ONE_IN) -> frozenset[str]:
-    """Those of the patients that are held out. Of few patients, where chance would hold out none or all: the one of
-    the smallest hash, or all but the one of the greatest.
+    """The held-out ones of these patients.
 
-    Raises `TrainingDataError` where there are not two patients, or `one_in` is below 2.
+    If the hashes would hold out none of few patients, it is the one of the smallest hash; if all, it is all except the
+    one of the greatest.
+
+    Raises `TrainingDataError` if there are not two patients, or `one_in` is below 2.
     """
     if one_in < 2:
         raise TrainingDataError(f"One patient in {one_in} cannot be held out: give 2 or more.")

@@ -1,12 +1,11 @@
-"""What a training reads in place of images and reports: latents and text embeddings, made once and kept on disk.
+"""Latents of images and embeddings of reports, encoded once for all trainings on a base and kept on disk.
 
     work/<base>/latents/<content>-<cut>.safetensors     latents float16[views, c, h, w], time_ids int32[views, 6]
     work/<base>/texts/<prompt>.safetensors              tokens float16[t, d], pooled float16[p]
 
-Names are hashes: of the base's files, of the image file, of the prompt. So a run that was killed goes on where it was,
-a second training on the same base begins at once, and no report stands in a file or its name. An image is encoded by
-the base's autoencoder in float32, to the mean of its latents; a report as at inference, by the same prompt, pipeline
-and number format.
+Names are hashes of the base's files, of the image file and of the prompt. So an interrupted run resumes, a second
+training on the same base starts at once, and no report is in a file or its name. An image is encoded by the base's
+autoencoder in float32, to the mean of its latents; a report as at inference, by the same prompt, pipeline and format.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ if TYPE_CHECKING:
 ProgressFactory = Callable[..., AbstractContextManager[Callable[..., None]]]
 """Opens a display of progress: `with progress("Training", unit="steps") as show: show(done, total)`."""
 KEPT_BYTES = 2**30
-"""Of what was read from disk and may be read again."""
+"""Encodings that are kept in memory after they were read."""
 MAX_ASPECT = 100
-"""A longer strip is no field: scaled by its short side it would fill the memory."""
+"""Longest side by shortest. A longer strip is no field of view, and scaled by its short side would fill the memory."""
 
 
 def no_progress(label: str, *, unit: str) -> AbstractContextManager[Callable[..., None]]:
@@ -83,11 +82,11 @@ class Encodings:
         progress: ProgressFactory,
         share: tuple[int, int] = (0, 1),
     ) -> dict[str, str]:
-        """Encode `count` views of each image that is not there yet. Returns, by content, why images cannot be used.
+        """Encode `count` views of each image that is not encoded yet; returns reasons of failure by content.
 
-        `share` (i, n): this process does every n-th of them, from the i-th.
+        Of n processes with `share` (i, n), each encodes every n-th image from the i-th on.
         """
-        # Divided first: while one process looks for what is missing, another may have made some of it.
+        # Divided before the search for missing ones, which other processes are encoding meanwhile.
         mine = _each_once(pairs)[share[0] :: share[1]]
         missing = [pair for pair in mine if not _is_whole(self._latents(pair, count))]
         failed: dict[str, str] = {}
@@ -105,7 +104,7 @@ class Encodings:
         return failed
 
     def encode_texts(self, prompts: Iterable[str], pipeline: CoinPipeline, *, progress: ProgressFactory) -> None:
-        """Embed each prompt that is not there yet, and what stands in its place where the text is dropped."""
+        """Embed each prompt that is not embedded yet, and the input that replaces it where the text is dropped."""
         missing = [prompt for prompt in dict.fromkeys(prompts) if not _is_whole(self._text(prompt))]
         if not missing:
             return
@@ -118,19 +117,19 @@ class Encodings:
                 show(done, len(missing))
 
     def image(self, pair: TrainingPair, *, count: int) -> EncodedViews:
-        """Raises `TrainingError` where it was not encoded, or its file was damaged since."""
+        """The views of a pair. Raises `TrainingError` if it was not encoded, or its file was damaged."""
         return EncodedViews(**self._read(self._latents(pair, count)))
 
     def text(self, prompt: str) -> EncodedText:
-        """Raises `TrainingError`, as `image`."""
+        """The embeddings of a prompt. Raises `TrainingError`, as `image`."""
         return EncodedText(**self._read(self._text(prompt)))
 
     def dropped_text(self, tokens: int) -> EncodedText:
-        """What the pipeline's unguided pass gets in place of a prompt of so many tokens."""
+        """The input of the unguided pass that replaces a prompt of so many tokens."""
         return EncodedText(**self._read(self._dropped(tokens)))
 
     def has_image(self, pair: TrainingPair, *, count: int) -> bool:
-        """Whether it was encoded."""
+        """Whether a pair was encoded."""
         return self._latents(pair, count).is_file()
 
     def _latents(self, pair: TrainingPair, count: int) -> Path:
@@ -149,14 +148,14 @@ class Encodings:
         if max(image.size) > MAX_ASPECT * min(image.size):
             raise TrainingDataError(f"An image of {image.width} × {image.height} pixels is a strip, not a field.")
         settings = self._settings
-        seen = list(views(image, pair.content, size=self._size, count=count, crop=settings.crop, turns=settings.turns))
-        latents = encode_pixels(vae, [view.image for view in seen])
+        crops = list(views(image, pair.content, size=self._size, count=count, crop=settings.crop, turns=settings.turns))
+        latents = encode_pixels(vae, [view.image for view in crops])
         if not torch.isfinite(latents).all():
             raise TrainingError("The base's autoencoder gave not-a-number for an image: its weights are damaged.")
         _save(
             self._latents(pair, count),
             latents=latents.half().cpu(),
-            time_ids=torch.tensor([view.time_ids for view in seen], dtype=torch.int32),
+            time_ids=torch.tensor([view.time_ids for view in crops], dtype=torch.int32),
         )
 
     def _load_vae(self, device: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a LoRA learns from and is measured with: pairs that could be read, encoded, and divided by patient."""
+"""Training and validation data of a LoRA: pairs that could be read, encoded, and divided by patient."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LoraMaterial:
     training: list[TrainingPair]
     held_out: list[TrainingPair]
     measured: list[TrainingPair]
-    """Those of the held-out pairs that the validation loss is of."""
+    """The held-out pairs that the validation loss is measured on."""
     prompts: dict[str, str]
     """By report."""
     skipped: dict[str, int]
@@ -47,18 +47,19 @@ def gather_material(
     device: str,
     progress: ProgressFactory,
 ) -> LoraMaterial:
-    """Hold out whole patients, and encode what is not encoded yet: images in equal shares by all processes, reports by
-    the first.
+    """Hold out whole patients, and encode what is not encoded yet.
 
-    Raises `TrainingDataError` where nothing is left to learn from, or to measure with.
+    All processes encode equal shares of the images, the first one also the reports.
+
+    Raises `TrainingDataError` if no image is left to train on, or to validate with.
     """
     prompts, skipped = _prompts(pairs, tokens)
-    told = [pair for pair in pairs if pair.report in prompts]
-    held = held_out_patients((pair.patient for pair in told), settings.hold_out)
-    held_out = [pair for pair in told if pair.patient in held]
+    usable = [pair for pair in pairs if pair.report in prompts]
+    held = held_out_patients((pair.patient for pair in usable), settings.hold_out)
+    held_out = [pair for pair in usable if pair.patient in held]
     unseen = {pair.content for pair in held_out}
-    training = [pair for pair in told if pair.patient not in held and pair.content not in unseen]
-    skipped[_TWICE] += len(told) - len(held_out) - len(training)
+    training = [pair for pair in usable if pair.patient not in held and pair.content not in unseen]
+    skipped[_TWICE] += len(usable) - len(held_out) - len(training)
     measured = choose_spread(held_out, settings.validation_images)
     share = accelerator.process_index, accelerator.num_processes
     for some, count in ((training, settings.views), (measured, 1)):
@@ -78,7 +79,7 @@ def gather_material(
 
 
 def _prompts(pairs: Sequence[TrainingPair], tokens: PromptTokens) -> tuple[dict[str, str], Counter[str]]:
-    """The prompt of each report, as at inference, and how many pairs have none."""
+    """The prompt of each report, as at inference, and the number of pairs without one."""
     prompts: dict[str, str] = {}
     empty: set[str] = set()
     for report in dict.fromkeys(pair.report for pair in pairs):

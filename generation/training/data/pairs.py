@@ -1,4 +1,4 @@
-"""What is learned from: an image, the report that was written of it, and whose it is."""
+"""Training pairs: an image, its report, and its patient."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from PIL import Image
 from generation.provenance import text_sha256
 
 ATTRIBUTES = ("site", "system", "category", "stain", "kind", "license", "source", "phantom")
-"""What a model card counts by."""
+"""The attributes that a model card counts images by."""
 
 
 @dataclass(frozen=True)
 class TrainingPair:
     """One image and its report. `content` is the SHA-256 of the image file, `load` decodes it (RGB).
 
-    `load` raises `TrainingDataError` where the file cannot be read; such a pair is left out and counted.
+    `load` raises `TrainingDataError` if the file cannot be read; such a pair is left out and counted.
     """
 
     content: str
@@ -26,9 +26,9 @@ class TrainingPair:
     report: str = field(repr=False)
     load: Callable[[], Image.Image] = field(repr=False)
     case: str = ""
-    """The specimen, where several images are of one; empty where the image is one by itself."""
+    """The specimen that several images share; empty for an image of its own specimen."""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """By name, those of ATTRIBUTES that are known."""
+    """The known ones of ATTRIBUTES, by name."""
 
     @property
     def title(self) -> str:
@@ -38,7 +38,7 @@ class TrainingPair:
 
 @dataclass(frozen=True)
 class PairCounts:
-    """A set of pairs in figures, without a word of any report or the name of any patient."""
+    """Counts of a set of pairs, without a word of any report or the name of any patient."""
 
     images: int
     patients: int
@@ -49,6 +49,7 @@ class PairCounts:
 
 
 def count_pairs(pairs: Sequence[TrainingPair]) -> PairCounts:
+    """Count images, patients, different reports, and images by attribute."""
     values = {}
     for name in ATTRIBUTES:
         counted = Counter(pair.attributes.get(name, "") for pair in pairs)
@@ -63,6 +64,6 @@ def count_pairs(pairs: Sequence[TrainingPair]) -> PairCounts:
 
 
 def data_fingerprint(pairs: Iterable[TrainingPair]) -> str:
-    """SHA-256, in hex, over contents, patients and reports, in no order: the same data give the same."""
+    """SHA-256, in hex, over contents, patients and reports, whatever their order."""
     lines = sorted(text_sha256(f"{pair.content}\0{pair.patient}\0{pair.report}") for pair in pairs)
     return text_sha256("\n".join(lines))

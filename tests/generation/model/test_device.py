@@ -14,7 +14,7 @@ def test_auto_is_a_device_of_this_machine() -> None:
 
 @no_cuda
 def test_cuda_where_there_is_none_is_refused_with_advice() -> None:
-    with pytest.raises(DeviceError, match=r"'cuda' was asked for.*finds none.*Use 'auto' or 'cpu'.*nvidia-smi"):
+    with pytest.raises(DeviceError, match=r"'cuda' was requested.*finds none.*Use 'auto' or 'cpu'.*nvidia-smi"):
         choose_device("cuda")
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from generation import CoinGenerator, SettingsError, TrainingDataError, TrainingError, WeightsNotFoundError
 from generation.phantom import phantom_cases, write_phantoms
 from generation.provenance import read_provenance
-from generation.training.checkpoint import Checkpoint, Checkpoints, alone_in
+from generation.training.checkpoint import Checkpoint, Checkpoints, locked
 from generation.training.data.pairs import TrainingPair
 from generation.training.lora import train_lora
 from generation.training.lora_card import LoraTraining
@@ -299,7 +299,7 @@ class TestBadInput:
             run(pairs, tmp_path, base, None)
 
     def test_two_trainings_in_one_folder(self, pairs: list[TrainingPair], base: Path, tmp_path: Path) -> None:
-        with alone_in(tmp_path), pytest.raises(TrainingError, match="Another training is running"):
+        with locked(tmp_path), pytest.raises(TrainingError, match="Another training is running"):
             run(pairs, tmp_path, base, None)
 
     def test_a_full_disk_costs_no_checkpoint(

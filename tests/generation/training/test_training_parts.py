@@ -136,13 +136,13 @@ class TestDraws:
         again = sample_step(5, items=100, count=8, seed=1, views=4, text_dropout=0.5, timesteps=1000)
         assert np.array_equal(whole.noise_seeds, again.noise_seeds)
         parts = [whole.part(0, 4), whole.part(4, 8)]
-        for name in ("items", "views", "told", "timesteps", "noise_seeds"):
+        for name in ("items", "views", "has_text", "timesteps", "noise_seeds"):
             assert np.array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(whole, name))
 
     def test_text_is_left_out_as_often_as_asked(self) -> None:
-        told = np.concatenate([sample_step(s, items=9, count=50, seed=0, text_dropout=0.3).told for s in range(40)])
+        told = np.concatenate([sample_step(s, items=9, count=50, seed=0, text_dropout=0.3).has_text for s in range(40)])
         assert 0.66 < told.mean() < 0.74
-        assert sample_step(0, items=9, count=50, seed=0).told.all()
+        assert sample_step(0, items=9, count=50, seed=0).has_text.all()
 
 
 class TestEncodings:

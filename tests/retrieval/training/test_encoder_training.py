@@ -113,14 +113,14 @@ def test_a_batch_is_as_large_as_set_or_as_all_training_pairs(
 ) -> None:
     """Of 16 pairs of eight patients, 6 are of held-out ones; two views of each image are seen."""
     seen: list[int] = []
-    see = TrainableClip.see
+    see = TrainableClip.embed_images
 
     def count(clip: TrainableClip, pixels: torch.Tensor) -> torch.Tensor:
         if clip.network.training:
             seen.append(len(pixels))
         return see(clip, pixels)
 
-    monkeypatch.setattr(TrainableClip, "see", count)
+    monkeypatch.setattr(TrainableClip, "embed_images", count)
     tuned = run(striped_pairs(8), tmp_path, clip_folder, steps=2, batch_size=batch_size)
     assert (tuned.trained.images, tuned.held_out.images) == (10, 6)
     assert seen == [2 * expected] * 2
