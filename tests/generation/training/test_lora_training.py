@@ -87,7 +87,15 @@ def test_a_trained_lora_loads_by_the_generator_and_changes_images(trained: Path,
     assert not np.array_equal(np.asarray(plain.image), np.asarray(tuned.image))
 
 
-@pytest.mark.parametrize("changed", [{}, {"ema": 0.9, "accumulate": 2, "schedule": "constant", "min_snr": 0.0}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        pytest.param(
+            {"ema": 0.9, "accumulate": 2, "schedule": "constant", "min_snr": 0.0}, marks=pytest.mark.slow, id="average"
+        ),
+    ],
+)
 def test_an_interrupted_training_ends_in_the_same_weights(
     changed: dict[str, object], pairs: list[TrainingPair], base: Path, work: Path, trained: Path, tmp_path: Path
 ) -> None:
@@ -105,6 +113,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(
         assert resumed.validation == whole.validation and resumed.change == whole.change
 
 
+@pytest.mark.slow
 def test_a_finished_training_takes_more_steps(
     pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path
 ) -> None:
@@ -114,6 +123,7 @@ def test_a_finished_training_takes_more_steps(
     assert same(tmp_path / "a", tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_the_loss_of_held_out_patients_falls(base: Path, work: Path, tmp_path: Path) -> None:
     """All images alike, so that what is learned of some is true of the others; the same figures each time."""
     pairs = [dataclasses.replace(pair, load=phantom_pairs(1)[0].load) for pair in phantom_pairs(12, seed=6)]
@@ -211,6 +221,7 @@ def test_two_processes_learn_what_one_does(base: Path, tmp_path: Path) -> None:
     assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
 
 
+@pytest.mark.slow
 def test_half_precision_and_gradient_checkpointing_learn_nearly_the_same(
     pairs: list[TrainingPair], base: Path, work: Path, trained: Path, tmp_path: Path
 ) -> None:

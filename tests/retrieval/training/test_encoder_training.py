@@ -134,6 +134,7 @@ def test_the_text_tower_can_stay_as_it_is(clip_folder: Path, tmp_path: Path) -> 
     assert not np.allclose(before.encode_images(image), after.encode_images(image), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_starter_can_be_tuned(tmp_path: Path) -> None:
     """Its image tower is of convolutions with batch normalisation, whose statistics must stay."""
     from safetensors.torch import load_file

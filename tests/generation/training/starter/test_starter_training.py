@@ -78,6 +78,7 @@ def test_a_trained_autoencoder_loads_and_scales_its_latents(tmp_path: Path, fiel
     assert latents.std() == pytest.approx(1.0, rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_lora_trained_here_loads_by_the_generator(tmp_path: Path, base: Path) -> None:
     import torch
     from diffusers import UNet2DConditionModel
