@@ -61,6 +61,13 @@ def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     assert [number for number in range(4) if cache.path(key(number)).exists()] == [0, 2, 3]
 
 
+def test_files_that_fill_the_limit_exactly_stay(tmp_path: Path) -> None:
+    sizes = [GenerationCache(tmp_path).put(key(i), speckled(i), PROVENANCE).stat().st_size for i in range(2)]
+    last = GenerationCache(tmp_path / "other").put(key(2), speckled(2), PROVENANCE).stat().st_size
+    GenerationCache(tmp_path, max_bytes=sum(sizes) + last).put(key(2), speckled(2), PROVENANCE)
+    assert all(GenerationCache(tmp_path).path(key(i)).exists() for i in range(3))
+
+
 def test_the_entry_just_written_stays_whatever_the_limit(tmp_path: Path) -> None:
     cache = GenerationCache(tmp_path, max_bytes=1)
     cache.put(key(1), speckled(1), PROVENANCE)

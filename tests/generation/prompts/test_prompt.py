@@ -148,6 +148,12 @@ def test_what_matters_more_is_kept_longer(report: str, first: str, second: str) 
     assert kept[0] == (True, True) and (True, False) in kept and (False, True) not in kept
 
 
+def test_parts_are_kept_until_the_limit_is_full() -> None:
+    report = "(Urine) NHGUC. Many cells. Two tubes."
+    text, tokens, dropped = condense(report, count_tokens=lambda text: len(text.split()), limit=6)
+    assert (text, tokens, dropped) == (report, 6, ())
+
+
 def test_what_is_dropped_is_readable_and_in_order() -> None:
     report = "Two tubes. (Urine) smear shows debris, casts and crystals, consistent with NHGUC. Please repeat."
     kept = "(Urine) smear shows debris, casts and crystals, consistent with NHGUC."
