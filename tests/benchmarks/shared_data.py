@@ -39,7 +39,7 @@ def write_shared_data(folder: Path) -> Path:
     examples.mkdir()
     drawn = phantom_cases(2, split="held-out")
     for phantom in drawn:
-        phantom.draw(128).save(examples / f"{phantom.key}.jpg")
+        phantom.render(128).save(examples / f"{phantom.key}.jpg")
     named = [{"image": f"{phantom.key}.jpg", "report": phantom.report} for phantom in drawn]
     _write(examples / "reports.csv", ("image", "report"), named)
     return folder
@@ -62,7 +62,7 @@ def _patients(name: str, *, held_out: int, others: int) -> list[str]:
 def _row(folder: Path, phantom: Phantom, patient: str, kind: str, number: int) -> dict[str, str]:
     morphology = phantom.morphology
     case = f"{patient}-{kind}-{number}"
-    phantom.draw(128 if kind == "field" else 100).save(folder / f"{case}.png")
+    phantom.render(128 if kind == "field" else 100).save(folder / f"{case}.png")
     return {
         "image": f"{case}.png",
         "case": case,

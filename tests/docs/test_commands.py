@@ -130,7 +130,7 @@ def _manifest(path: Path, phantoms: list[Phantom]) -> None:
         writer.writerow(("image", "case", "patient", "site", "system", "category", "kind", "report", "phantom"))
         for number, phantom in enumerate(phantoms):
             known = phantom.morphology
-            phantom.draw(128).save(path.parent / f"{number}.png")
+            phantom.render(128).save(path.parent / f"{number}.png")
             keys = (f"{number}.png", f"case-{number:04}", f"patient-{number:04}")
             writer.writerow((*keys, known.site, known.system, known.category, "cell", phantom.report, "true"))
 
