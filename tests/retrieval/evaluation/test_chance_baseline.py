@@ -86,3 +86,10 @@ def test_two_patients_vote_for_each_other() -> None:
         np.array([4, 7]), 5, np.random.default_rng(0)
     )
     assert np.unique(votes, axis=0).tolist() == [[1, 0]]
+
+
+def test_any_image_of_a_patient_may_represent_it_by_chance() -> None:
+    """The only other patient has three images of class 1 and one of class 0."""
+    candidates = CandidateSet(np.array([4, 7, 7, 7, 7]), np.array([0, 0, 1, 1, 1]), np.eye(2))
+    votes = candidates.random_votes(np.array([4]), 1, np.random.default_rng(0))
+    assert votes.mean() == pytest.approx(0.75, abs=0.1)

@@ -288,3 +288,13 @@ def test_a_site_with_a_single_patient_ends_nothing() -> None:
     (result,) = evaluate_experiment(cases, Experiment(channels, [query_type], [fusion]))
     assert [task.unanswerable for task in result.tasks] == [2, 2, 2]
     assert {part.site for task in result.tasks for part in task.parts} == {None, "cervix", "thyroid"}
+
+
+def test_cases_are_counted_by_what_is_known_of_them() -> None:
+    made = made_cases(20)
+    made[0] = dataclasses.replace(made[0], category="")
+    made[1] = dataclasses.replace(made[1], images=())
+    made[2] = dataclasses.replace(made[2], phantom=True, derived=("category",))
+    made[3] = dataclasses.replace(made[3], derived=("site",))
+    cases = labelled_cases(made)
+    assert (len(cases.keys), cases.unlabelled, cases.phantoms, cases.derived) == (18, 2, 1, 1)
