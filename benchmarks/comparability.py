@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         def lacking(site: str) -> tuple[CaseFilter, SiteCheck]:
             """The archive without a site: a filter on the others would leave that site's patients a vote on images."""
             without = CaseFilter(exclude_patients=tuple(case.patient for case in cases if case.site == site))
-            return without, SiteCheck(archive, fingerprint=encoder.fingerprint, where=without, held=cases, rates=rates)
+            return without, SiteCheck(archive, fingerprint=encoder.fingerprint, where=without, cases=cases, rates=rates)
 
         def sampled(site: str) -> Calibration:
             where = CaseFilter(sites=tuple(other for other in SITES if other != site))
@@ -84,11 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             made = made.joined(calibrate_texts(archive, encoder.fingerprint, encode, where=where))
             if plan is not None:
                 without, check = lacking(site)
-                drawn = calibrate_generated(archive, encoder, plan, check, shelf, draw=True, where=without, held=cases)
+                drawn = calibrate_generated(
+                    archive, encoder, plan, check, shelf, generate=True, where=without, cases=cases
+                )
                 made = made.joined(drawn)
             return made
 
-        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, held=cases)
+        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, cases=cases)
         print(rates.words, "\n")
         started = time.perf_counter()
         calibrations = {site: sampled(site) for site in tqdm(SITES, desc="calibrating", file=sys.stderr)}

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "nuisance audit of a filtered search": lambda: pool.audit(of_cervix, query=query, where=cervix),
             "reading the nuisance pool": lambda: ConfounderPool.of(archive),
             "judging comparability": lambda: calibration.judge(nearest_similarity([hit.score for hit in hits]), "case"),
-            "gallery, cases read before": lambda: rows(held=held),
+            "gallery, cases read before": lambda: rows(cases=held),
             "gallery": rows,
             "report text": lambda: morphology_and_diagnosis(query.report),
             "report family": lambda: conclusion_key(query.report),

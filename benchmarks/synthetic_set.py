@@ -28,7 +28,7 @@ from generation.phantom import phantom_cases, write_phantoms
 from generation.training.starter.dataset import TRAINING_SEED
 from index_store import read_report_table
 from retrieval import Encoder, SyntheticSet, check_copies, finish_set
-from retrieval.generated.duplicates import ImageHashes, find_duplicates
+from retrieval.generated.near_duplicate import ImageHashes, find_duplicates
 from retrieval.synthetic.memorisation import images_of
 from retrieval.synthetic.references import manifest_references
 from ui.commands.progress import progress

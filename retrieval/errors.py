@@ -1,10 +1,10 @@
 """What can go wrong between a query and its ranked cases.
 
     RetrievalError
-    ├── AuditError           the audit log cannot be written, so that nothing may be answered, or is damaged
+    ├── AuditError           the audit log cannot be written, so that no query may be answered, or is damaged
     ├── EncoderLoadError     the encoder's files are missing, broken, or of a kind that is not accepted
     ├── EncodingError        an image that cannot be encoded, or a vector that cannot be searched
-    ├── EvaluationError      an archive whose cases do not say what a right answer would be
+    ├── EvaluationError      an archive whose cases do not allow an evaluation or calibration
     ├── IdentifiersError     a manifest holds direct identifiers, and was to be refused where it does
     ├── QueryError           the query cannot be answered as it was put
     ├── ReaderStudyError     a blinded reader study that cannot be created, opened or resumed
@@ -12,7 +12,7 @@
     ├── SyntheticSetError    a folder that cannot take (or is not) a set of generated images
     └── WorkerError          the machines that were to embed images do not do it
 
-Every message says what is wrong, where, and what to do next. The two rooms below keep their own trees, which pass
+Every message says what is wrong, where, and what to do next. The two packages below keep their own trees, which pass
 through unchanged: `generation.GenerationError`, and `index_store.ArchiveError` (with `EncoderMismatchError`, where the
 archive was embedded by another encoder).
 """
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 
 class RetrievalError(Exception):
-    """Base of everything this room raises on purpose."""
+    """Base of everything that this package raises on purpose."""
 
 
 class AuditError(RetrievalError):

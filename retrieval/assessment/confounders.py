@@ -1,11 +1,11 @@
-"""Nuisance audit: do the hits share what should not matter (slide, stain, preparation, source) more than by chance?
+"""Confounders: do the hits share slide, stain, preparation or source more than by chance?
 
 An encoder sees the stain and the scanner as well as the cells, and pathology encoders are known to encode the centre
-(arXiv 2507.17845). Hits that all share the query's stain may be there for the stain.
+(arXiv 2507.17845). Hits that all share the query's stain may have been found by the stain.
 
-Chance is a random order of the patients that the search permits, the query's own left out, each led by any of its
-images. The expected share is exact. The probability that chance gives at least as many is a hypergeometric tail: exact
-where each patient's images agree in the value, and where they do not an approximation (their sum, rounded up). Both
+Chance is a random order of the patients that the search permits, the query's own left out, each represented by any of
+its images. The expected share is exact. The probability that chance gives at least as many is a hypergeometric tail:
+exact where each patient's images agree in the value, and where they do not an approximation (their sum, rounded up). Both
 are also given within the sites of the hits, because stains go with sites: on phantoms most of what the first ten share
 beyond chance is the site's (`benchmarks.neighbourhood`).
 
@@ -105,10 +105,10 @@ class ConfounderPool:
         where: CaseFilter | None = None,
         include_own_patient: bool = False,
     ) -> ConfounderAudit:
-        """Audit one search's results, each by its leading image. O(images).
+        """Audit one search's results, each by the image shown of it. O(images).
 
         Args:
-            query: the case that was asked by; None for a report or an uploaded image.
+            query: the query's case; None for a report or an uploaded image.
             where: the filter of the search.
             include_own_patient: as in `CaseSearch.by_case`; whether the own patient was found is then a share, too.
 
@@ -207,7 +207,7 @@ def shared_with_query(
 
     Args:
         codes: int[m], each reference image's value (`confounder_codes`). patients: int[m], whose it is, from 0.
-        leads: int[q, k], rows of the images that lead the found patients (`batch_ranking.Ranked.leads[:, :k]`).
+        leads: int64[q, k], rows of the images that represent the first k patients (`BatchRanking.ranked_images`).
         wanted: int[q], the query's value (`query_codes`). own: int[q], its patient, which was left out.
         strata: int[m], such as each image's site, from 0: chance then is a random order within each, with as many hits
             of each as were found. None: a random order of all.

@@ -1,7 +1,6 @@
-"""What a reviewer sees of a query's neighbourhood: agreement among the retrieved cases, whether anything comparable was
-found, and what the hits share that should not matter.
+"""Diagnostics of a result: agreement among the retrieved cases, the novelty check, and confounders that the hits share.
 
-These describe what was retrieved. None of them says what the query is.
+They describe what was retrieved. None of them is a statement about the query.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ if TYPE_CHECKING:
     from retrieval.search.results import SearchResult
 
 REMEMBERED: Final = 64
-"""Calibrations kept: one for each channel and filter that was asked for."""
+"""Calibrations kept, one for each channel and filter."""
 
 
 @dataclass(frozen=True)
 class NotJudged:
-    """A channel that answered, and why it was not judged whether anything comparable was found."""
+    """A channel that answered, and why the query's novelty was not judged by it."""
 
     channel: str
     reason: str
@@ -47,9 +46,10 @@ class NotJudged:
 
 @dataclass(frozen=True)
 class ResultDiagnostics:
-    """The neighbourhood of one search."""
+    """What is to be known of one result. The fields are the keys of the JSON export."""
 
     told: QueryAttributes
+    """Site, reporting system and category of the query itself."""
     agreement: Agreement
     comparability: tuple[NoveltyCheck, ...]
     """One for each judged channel that answered; empty where the archive is too small to calibrate."""
@@ -60,7 +60,7 @@ class ResultDiagnostics:
     @property
     def comparable(self) -> bool | None:
         """Whether every judged channel found comparable cases; None where none was judged."""
-        return all(one.comparable for one in self.comparability) if self.comparability else None
+        return all(check.comparable for check in self.comparability) if self.comparability else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +71,13 @@ class _Known:
     cases: Sequence[Case]
     pool: ConfounderPool
     calibrations: dict[Hashable, Calibration | str] = field(default_factory=dict)
-    """By channel and all else that decides it, made when it is first asked for; or why there is none."""
+    """By channel and all else that decides it, made when it is first needed; or why there is none."""
     texts: dict[str, Vectors] = field(default_factory=dict)
     """Reports that were encoded to calibrate `joint`, float32[d] each: filters share them."""
 
 
 class Diagnostics:
-    """Describes the neighbourhoods of searches in one archive. Safe to share between threads.
+    """Diagnoses the results of searches in one archive. Safe to share between threads.
 
     The first call reads the archive's cases and calibrates on a sample of them, and so does the first under another
     filter; later calls take milliseconds until the archive changes.
@@ -91,8 +91,12 @@ class Diagnostics:
         *,
         work: Path | None = None,
     ) -> None:
-        """`generator` and `work`, the folder in which an evaluation and `coin calibrate` keep what they drew of the
-        archive's own reports, are needed to judge generated images. Nothing is drawn here.
+        """Nothing is read before the first result.
+
+        Args:
+            generator: needed to judge generated images. Nothing is generated here.
+            work: the folder in which an evaluation and `coin calibrate` keep what they generated from the archive's own
+                reports; needed likewise.
         """
         self._archive = archive
         self._encoder = encoder
@@ -102,9 +106,9 @@ class Diagnostics:
         self._known: _Known | None = None
 
     def describe(self, result: SearchResult) -> ResultDiagnostics:
-        """Describe a result. Agreement is among its cases, nuisance among their leading images."""
+        """Diagnose a result: agreement among its cases, confounders among the images shown of them."""
         known, told = self._read(), result.attributes
-        asked_by = self._archive.case(result.query.case) if result.query.case else None
+        query_case = self._archive.case(result.query.case) if result.query.case else None
         where = result.where
         comparability, not_judged = self._judged(result, known)
         return ResultDiagnostics(
@@ -113,15 +117,15 @@ class Diagnostics:
             comparability=comparability,
             not_judged=not_judged,
             nuisance=known.pool.audit(
-                result.cases, query=asked_by, where=where, include_own_patient=result.query.include_own_patient
+                result.cases, query=query_case, where=where, include_own_patient=result.query.include_own_patient
             ),
         )
 
     def gallery(self, result: SearchResult, *, system: str = "", m: int = 4) -> Gallery | None:
-        """The nearest cases of each category of a reporting system, by the vector that the leading channel asked by.
+        """The nearest cases of each category of a reporting system, by the vector of the primary channel.
 
         `system` by default is the query's, or that of most of the retrieved cases. None where neither is known, or no
-        image was compared. The query's filter holds but for its categories, and its own patient stays out.
+        image was compared. The query's filter applies but for its categories, and its own patient is left out.
         """
         from index_store import CaseFilter
 
@@ -139,7 +143,7 @@ class Diagnostics:
             category=told.category if chosen == told.system else "",
             m=m,
             where=where if where.includes or where.excludes else None,
-            held=self._read().cases,
+            cases=self._read().cases,
         )
 
     def _read(self) -> _Known:

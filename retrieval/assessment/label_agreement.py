@@ -1,6 +1,6 @@
 """Agreement among the nearest patients: how their reported categories spread, one reporting system at a time.
 
-This describes retrieved cases. It says nothing of the query: cases agree with each other for many reasons, and an
+This describes retrieved cases and is no statement about the query: cases agree with each other for many reasons, and an
 archive that holds little else agrees on anything.
 
     Agreement ── SystemAgreement    one a reporting system, the query's own first; systems are never mixed
@@ -82,7 +82,7 @@ class Agreement:
     systems: tuple[SystemAgreement, ...]
     """That of the query first (even where no case has it), then by the number of patients."""
     asked: str
-    """The query's reporting system; empty where it is not known, so that the most frequent system stands first."""
+    """The query's reporting system; empty where it is not known, so that the most frequent system comes first."""
     patients: int
     """All retrieved patients, also those counted in no system."""
     without_category: int
@@ -93,7 +93,7 @@ class Agreement:
 
     @property
     def leading(self) -> SystemAgreement | None:
-        """The one that stands first."""
+        """The first one."""
         return self.systems[0] if self.systems else None
 
 
@@ -113,7 +113,7 @@ def agreement(cases: Sequence[RankedCase | Case], *, system: str = "", site: str
     Args:
         cases: a patient that comes more than once counts once a system, by its nearest case.
         system: the query's reporting system, of the case it is or as `read_report` reads it.
-        site: the query's site, where only that is known: its system is then asked for.
+        site: the query's site, where only that is known: its system is then the query's.
     """
     known = vocabulary()
     asked = known.system(system) if system else known.system_of(site)

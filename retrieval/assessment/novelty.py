@@ -1,17 +1,17 @@
-"""Is anything in the archive comparable to the query? An abstention, calibrated on the archive's own cases.
+"""Novelty check (out-of-distribution detection): is anything in the archive comparable to the query?
 
-Each of a sample of patients asks for the others, as in leave-one-patient-out. What they find says how near the nearest
-patients usually are; a query whose nearest are farther than for (nearly) all of them is called not comparable. The
-share of the archive's own cases that this rule would turn away is its false-alarm rate, and is stated with its
-interval. It holds for queries that are made as the archive's cases are: the same preparation, laboratory and wording.
+Each of a sample of the archive's patients queries for the others, leave-one-patient-out. Their results show how near
+the nearest patients usually are; a query whose nearest are farther than for (nearly) all of them is called not
+comparable. The share of the archive's own cases that this rule would reject is its false-alarm rate, and is stated with
+its interval. It holds for queries made as the archive's cases are: the same preparation, laboratory and wording.
 
 The statistic is the mean similarity of the 5 nearest patients, a k-nearest-neighbour distance as in Ramaswamy et al.,
 SIGMOD 2000. On phantoms of sites that the archive lacked it told them from the others better than the nearest patient
 alone and a local ratio as in LOF, and as well as a Mahalanobis distance (`benchmarks.comparability` prints the table),
 whose false alarms came to 12 to 13 % where 5 were promised.
 
-Each way to ask has a calibration of its own, because similarities of images, texts and generated images are not of one
-scale; `calibration` makes them.
+Each query type has a calibration of its own (`novelty_calibration`), because similarities of images, texts and
+generated images are not of one scale.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FALSE_ALARMS: Final = 0.05
 
 @dataclass(frozen=True)
 class NoveltyCheck:
-    """Whether anything comparable was found, and how often this rule is wrong about the archive's own cases."""
+    """Whether anything comparable was found, and how often this rule rejects the archive's own cases."""
 
     kind: str
     comparable: bool
@@ -42,13 +42,13 @@ class NoveltyCheck:
     percentile: float
     """Share of the archive's own cases with nearest patients that are less similar, from 0 to 1."""
     false_alarm_rate: float
-    """Share of the archive's own cases that the threshold turns away; `low` and `high` its exact 95 % interval."""
+    """Share of the archive's own cases that the threshold rejects; `low` and `high` its exact 95 % interval."""
     false_alarm_low: float
     false_alarm_high: float
     n: int
     """How many of the archive's own cases, each of another patient, this was calibrated on."""
     filtered: bool = False
-    """Whether these are cases that the search's filter lets through, among which they searched as it did."""
+    """Whether these are cases that pass the search's filter, with candidates that pass it, too."""
 
     @property
     def channel(self) -> str:
@@ -76,7 +76,7 @@ class NoveltyCheck:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The similarities that the archive's own cases find, by way to ask."""
+    """The similarities that the archive's own cases find, by query type."""
 
     fingerprint: str
     """Of the encoder; similarities of another encoder mean something else."""
@@ -84,7 +84,7 @@ class Calibration:
     """One a sampled patient, ascending."""
     neighbours: int = NEIGHBOURS
     filtered: bool = False
-    """Whether the cases are those that a filter lets through."""
+    """Whether the cases are those that pass a filter."""
 
     def judge(self, similarity: float, kind: str, *, false_alarms: float = FALSE_ALARMS) -> NoveltyCheck:
         """Judge a query by the mean similarity of its nearest patients (`nearest_similarity` of the results).
@@ -120,7 +120,7 @@ class Calibration:
 
     def joined(self, other: Calibration) -> Calibration:
         """Both together; the other's, where both have a kind. Raises ValueError where they are of two encoders."""
-        ours, theirs = ((one.fingerprint, one.neighbours, one.filtered) for one in (self, other))
+        ours, theirs = ((each.fingerprint, each.neighbours, each.filtered) for each in (self, other))
         if ours != theirs:
             raise ValueError("two calibrations of different encoders, numbers of neighbours, or filters")
         return dataclasses.replace(self, scores={**self.scores, **other.scores})

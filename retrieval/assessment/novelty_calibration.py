@@ -36,7 +36,7 @@ def calibrate(
     sample: int = SAMPLE,
     seed: int = 0,
     where: CaseFilter | None = None,
-    held: Sequence[Case] | None = None,
+    cases: Sequence[Case] | None = None,
 ) -> Calibration:
     """Calibrate image queries, of the types "case" (the mean of its images) and "image" (one of them).
 
@@ -44,12 +44,12 @@ def calibrate(
         sample: how many patients are sampled, and one case and image of each.
         where: narrows both the sample and its candidates: a filtered search is judged by a calibration under its
             filter.
-        held: `archive.cases()`, where the caller has read them.
+        cases: `archive.cases()`, where the caller has read them.
 
     Raises:
         EvaluationError: there are fewer than two patients.
     """
-    own = read_own_cases(archive, fingerprint, where=where, cases=held)
+    own = read_own_cases(archive, fingerprint, where=where, cases=cases)
     return Calibration(fingerprint, image_similarities(own, sample=sample, seed=seed), filtered=where is not None)
 
 
@@ -61,7 +61,7 @@ def calibrate_texts(
     sample: int = SAMPLE,
     seed: int = 0,
     where: CaseFilter | None = None,
-    held: Sequence[Case] | None = None,
+    cases: Sequence[Case] | None = None,
     reports: bool = True,
 ) -> Calibration:
     """Calibrate report text as a query: "joint" (against images) and, with `reports`, "report" (against the others).
@@ -76,7 +76,7 @@ def calibrate_texts(
     Raises:
         EvaluationError: there are reports of fewer than two patients.
     """
-    own = read_own_cases(archive, fingerprint, where=where, cases=held)
+    own = read_own_cases(archive, fingerprint, where=where, cases=cases)
     similarities = text_similarities(own, encode, sample=sample, seed=seed, reports=reports)
     return Calibration(fingerprint, similarities, filtered=where is not None)
 
@@ -86,12 +86,12 @@ def calibrate_generated(
     encoder: Encoder,
     plan: GenerationPlan,
     check: SiteCheck,
-    shelf: EmbeddingCache,
+    cache: EmbeddingCache,
     *,
-    draw: bool = False,
+    generate: bool = False,
     seed: int = 0,
     where: CaseFilter | None = None,
-    held: Sequence[Case] | None = None,
+    cases: Sequence[Case] | None = None,
     progress: Progress | None = None,
 ) -> Calibration:
     """Calibrate "generated": images of the archive's own reports, checked as a search checks them.
@@ -102,10 +102,10 @@ def calibrate_generated(
         EvaluationError: there are fewer than two patients, or images of fewer than 20 patients' reports. What
             generating raises.
     """
-    own = read_own_cases(archive, encoder.fingerprint, where=where, cases=held)
+    own = read_own_cases(archive, encoder.fingerprint, where=where, cases=cases)
     filtered = where is not None
     similarities = generated_similarities(
-        own, encoder, plan, check, shelf, generate=draw, seed=seed, filtered=filtered, progress=progress
+        own, encoder, plan, check, cache, generate=generate, seed=seed, filtered=filtered, progress=progress
     )
     return Calibration(encoder.fingerprint, similarities, filtered=filtered)
 
@@ -135,24 +135,24 @@ def calibrate_archive(
     generating raises; what was drawn before is kept in `work`.
     """
     archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
-    fingerprint, held = encoder.fingerprint, archive.cases()
-    made = calibrate(archive, fingerprint, where=where, held=held)
-    rates = measure_site_rates(archive, fingerprint=fingerprint, held=held)
+    fingerprint, cases = encoder.fingerprint, archive.cases()
+    made = calibrate(archive, fingerprint, where=where, cases=cases)
+    rates = measure_site_rates(archive, fingerprint=fingerprint, cases=cases)
 
     def encode(texts: Sequence[str]) -> Vectors:
         return encoder.encode_texts([query_text(text) for text in texts])
 
     with contextlib.suppress(EncoderLoadError, EvaluationError):  # no text tower, or too few reports
-        made = made.joined(calibrate_texts(archive, fingerprint, encode, where=where, held=held, reports=False))
+        made = made.joined(calibrate_texts(archive, fingerprint, encode, where=where, cases=cases, reports=False))
     generated = calibrate_generated(
         archive,
         encoder,
         plan,
-        SiteCheck(archive, fingerprint=fingerprint, where=where, held=held, rates=rates),
+        SiteCheck(archive, fingerprint=fingerprint, where=where, cases=cases, rates=rates),
         EmbeddingCache(generated_folder(work, archive, encoder), encoder.dim),
-        draw=True,
+        generate=True,
         where=where,
-        held=held,
+        cases=cases,
         progress=progress,
     )
     made = made.joined(generated)

@@ -1,4 +1,4 @@
-"""Vectors that are dear to make, kept by key, so that work that was interrupted goes on where it stopped."""
+"""Vectors that are expensive to compute, kept by key, so that interrupted work resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -26,14 +26,18 @@ def embedding_key(inputs: Mapping[str, object]) -> str:
 
 
 class EmbeddingCache:
-    """Vectors float32[d] by key (64 hex digits), one safetensors file for each batch that was put.
+    """Vectors float32[d] by key (64 hex digits), one safetensors file for each batch.
 
     A file appears whole or not at all, under a name that follows from its keys: a killed process leaves nothing half
-    done, and two processes may share a folder. Without a folder the shelf lasts as long as the process.
+    done, and two processes may share a folder. Without a folder the cache lasts as long as the process.
     """
 
     def __init__(self, folder: Path | None, dim: int) -> None:
-        """Raises EvaluationError where the folder cannot be made or read."""
+        """Read what the folder holds; None: the cache is in memory alone.
+
+        Raises:
+            EvaluationError: the folder cannot be made or read.
+        """
         self._folder = folder
         self._dim = dim
         self._vectors: dict[str, Vectors] = {}
@@ -52,12 +56,20 @@ class EmbeddingCache:
         return len(self._vectors)
 
     def take(self, keys: Sequence[str]) -> Vectors:
-        """float32[n, d]. Raises KeyError where one is not there."""
+        """The vectors of these keys, float32[n, d].
+
+        Raises:
+            KeyError: one is not cached.
+        """
         rows = [self._vectors[key] for key in keys]
         return np.stack(rows) if rows else np.empty((0, self._dim), dtype=np.float32)
 
     def put(self, keys: Sequence[str], vectors: Vectors) -> None:
-        """Keep float32[n, d], durably where there is a folder. Raises EvaluationError where it cannot be written."""
+        """Keep vectors float32[n, d], durably where there is a folder.
+
+        Raises:
+            EvaluationError: the folder cannot be written.
+        """
         if self._folder is not None and len(keys):
             from safetensors.numpy import save
 
@@ -75,8 +87,8 @@ class EmbeddingCache:
         from safetensors.numpy import load
 
         try:
-            held = load(path.read_bytes())
-            keys, vectors = held["keys"], held["vectors"]
+            tensors = load(path.read_bytes())
+            keys, vectors = tensors["keys"], tensors["vectors"]
             if keys.shape != (len(vectors), 32) or vectors.shape[1:] != (self._dim,) or vectors.dtype != np.float32:
                 raise ValueError(f"keys {keys.shape}, vectors {vectors.shape}")
         except (SafetensorError, KeyError, ValueError) as error:

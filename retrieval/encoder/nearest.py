@@ -24,7 +24,7 @@ def nearest_mean(
 
     Args:
         queries: float32[n, d], references: float32[m, d], unit rows. patients: int[m], whose the references are; each
-            stands where its best image stands.
+            ranks as its best image does.
         own: int[n], the patient that each query leaves out; None: nobody.
     """
     order = np.argsort(patients, kind="stable")
@@ -36,9 +36,9 @@ def nearest_mean(
         block = np.arange(start, min(start + rows, len(queries)))
         best = np.maximum.reduceat(queries[block] @ gallery, starts, axis=1)
         if own is not None:
-            place = np.minimum(np.searchsorted(pool, own[block]), len(pool) - 1)
-            mine = pool[place] == own[block]
-            best[mine, place[mine]] = -np.inf
+            column = np.minimum(np.searchsorted(pool, own[block]), len(pool) - 1)
+            mine = pool[column] == own[block]
+            best[mine, column[mine]] = -np.inf
         nearest = -np.sort(-best, axis=1)[:, :neighbours].astype(np.float64)
         counted = np.isfinite(nearest)
         if not counted.any(axis=1).all():

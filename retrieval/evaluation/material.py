@@ -195,8 +195,8 @@ def _generated(
     with progress("Generating", unit="reports") as count:
         reports = [OwnReport(query_text(cases.reports[i]), cases.patient_names[i]) for i in queries]
         held = archive.cases()
-        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, held=held)
-        check = SiteCheck(archive, fingerprint=encoder.fingerprint, held=held, rates=rates)
+        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, cases=held)
+        check = SiteCheck(archive, fingerprint=encoder.fingerprint, cases=held, rates=rates)
         made = generated_queries(reports, plan, encoder, check, cache, progress=count)
     vectors = np.zeros((len(cases.keys), encoder.dim), dtype=np.float32)
     vectors[queries] = made.vectors

@@ -1,10 +1,10 @@
-"""Reports of an archive as queries by generated images: drawn, checked and joined as a search does it, many at a time.
+"""Reports of an archive as queries by generated images: generated, checked and averaged as in a search, many at a time.
 
-    report ─► images, one a seed ─► vectors, kept on a shelf ─► site shown? ─► wrong ones drawn once more ─► mean
+    report ─► images, one a seed ─► vectors, cached ─► site shown? ─► wrong ones generated once more ─► mean
 
-An evaluation measures with them, and a calibration of comparability is made of them. The own patient of a report takes
-no part in the check, as it takes no part in what is searched. Whether an image copies a reference is not looked at:
-a search flags such an image, and uses it.
+An evaluation measures with them, and the novelty check is calibrated on them. A report's own patient is left out of the
+check, as it is left out of the candidates. Copies of references are not sought: a search flags such an image, and uses
+it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from retrieval.encoder.embedding_cache import EmbeddingCache, embedding_key
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.thumbnails import Thumbnails
 from retrieval.encoder.vectors import mean_query
-from retrieval.generated.checked_generation import kept_places, second_attempt
+from retrieval.generated.checked_generation import kept_positions, second_attempt
 from retrieval.generated.site_check import SiteCheck, Verdict
 from retrieval.language.label_extraction import read_report
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from index_store import Archive
 
 
-AT_ONCE: Final = 64
+REPORTS_AT_ONCE: Final = 64
 """Reports whose images are checked in one search."""
 
 
@@ -41,21 +41,21 @@ class GenerationPlan:
 
     generator: CoinGenerator
     reports: int | None = None
-    """Ask with this many reports, drawn at random; None: with all."""
+    """How many reports query, sampled at random; None: all."""
     images: int = 4
     """For each report, with the seeds 0, 1 …"""
     preset: str = "draft"
 
     def words(self) -> str:
         """In words, for the record of an evaluation."""
-        generator, told = self.generator, []
+        generator, options = self.generator, []
         if generator.guidance is not None:
-            told.append(f"guidance {generator.guidance:g}")
+            options.append(f"guidance {generator.guidance:g}")
         if generator.negative_prompt:
-            told.append("with a negative prompt")
+            options.append("with a negative prompt")
         if generator.long_reports != "condense":
-            told.append("long reports in chunks")
-        settings = "".join(f", {words}" for words in told)
+            options.append("long reports in chunks")
+        settings = "".join(f", {words}" for words in options)
         return f"{self.images} images a report, preset {self.preset}{settings}, weights {generator.fingerprint[:12]}"
 
 
@@ -66,7 +66,7 @@ def generated_folder(work: Path, archive: Archive, encoder: Encoder) -> Path:
 
 @dataclass(frozen=True)
 class OwnReport:
-    """A report that asks, and the patient of the archive that it leaves out."""
+    """A report of the archive as a query, and its patient, who is left out."""
 
     text: str
     """As the generator reads it."""
@@ -75,16 +75,16 @@ class OwnReport:
 
 @dataclass(frozen=True, eq=False)
 class GeneratedQueries:
-    """What n reports ask by."""
+    """What n reports query by."""
 
     vectors: Vectors
     """float32[n, d]: the normalised mean of the vectors of the images used."""
     images: int
-    """How many images were drawn at first."""
+    """How many images were generated at first."""
     wrong: int
-    """How many of them showed another site than asked for, and were drawn again."""
+    """How many of them showed another site than the report's, and were generated again."""
     dropped: int
-    """How many of those drawn again did so, too, and were dropped."""
+    """How many of those did so again, and were dropped."""
 
     @property
     def words(self) -> str:
@@ -95,43 +95,45 @@ class GeneratedQueries:
         return f"{again}, {self.dropped} of these dropped"
 
 
-class Drawings:
-    """The vectors of the images that a plan makes of texts, each made once and kept on a shelf.
+class GeneratedVectors:
+    """The vectors of the images that a plan generates from texts, each made once and cached.
 
-    A vector's key is all that decides it: the text, the weights, the sampling, the seed and the encoder.
+    A vector's key is a hash of all that decides it: the text, the weights, the sampling, the seed and the encoder.
     """
 
-    def __init__(self, plan: GenerationPlan, encoder: Encoder | Thumbnails, shelf: EmbeddingCache) -> None:
+    def __init__(self, plan: GenerationPlan, encoder: Encoder | Thumbnails, cache: EmbeddingCache) -> None:
         self._plan = plan
         self._encoder = encoder
-        self._shelf = shelf
+        self._cache = cache
         self._prompts: dict[str, Prompt] = {}
 
-    def are_made(self, text: str, seeds: Sequence[int]) -> bool:
-        """Whether all of these images' vectors are on the shelf."""
-        return all(self._key(text, seed) in self._shelf for seed in seeds)
+    def are_cached(self, text: str, seeds: Sequence[int]) -> bool:
+        """Whether the vectors of all of these images are cached."""
+        return all(self._key(text, seed) in self._cache for seed in seeds)
 
-    def draw(self, asked: Sequence[tuple[str, Sequence[int]]]) -> Iterator[None]:
-        """Draw what is missing of these texts and seeds, and keep it at once. Says when each of them is there.
+    def generate(self, requests: Sequence[tuple[str, Sequence[int]]]) -> Iterator[None]:
+        """Generate what is missing of these texts and seeds, and cache it at once. Yields after each text.
 
-        As one queue: batches are full also where a text has few images. Raises what `CoinGenerator.generate_queue` and
-        `Encoder.encode_images` raise.
+        As one queue: batches are full also where a text has few images.
+
+        Raises:
+            What `CoinGenerator.generate_queue` and `Encoder.encode_images` raise.
         """
         missing: dict[str, list[int]] = {}  # an equal text once, with all of its seeds
-        for text, seeds in asked:
+        for text, seeds in requests:
             for seed in seeds:
-                if seed not in missing.get(text, ()) and self._key(text, seed) not in self._shelf:
+                if seed not in missing.get(text, ()) and self._key(text, seed) not in self._cache:
                     missing.setdefault(text, []).append(seed)
         queue = self._plan.generator.generate_queue(list(missing.items()), preset=self._plan.preset)
-        for text, _ in asked:
+        for text, _ in requests:
             if seeds := missing.pop(text, []):
                 made = self._encoder.encode_images([image.image for image in next(queue).images])
-                self._shelf.put([self._key(text, seed) for seed in seeds], made)
+                self._cache.put([self._key(text, seed) for seed in seeds], made)
             yield
 
     def vectors(self, text: str, seeds: Sequence[int]) -> Vectors:
-        """float32[seeds, d] of images that are made."""
-        return self._shelf.take([self._key(text, seed) for seed in seeds])
+        """The cached vectors of these images, float32[seeds, d]."""
+        return self._cache.take([self._key(text, seed) for seed in seeds])
 
     def _key(self, text: str, seed: int) -> str:
         generator = self._plan.generator
@@ -139,13 +141,13 @@ class Drawings:
         if text not in self._prompts:
             self._prompts[text] = generator.prompt(text)
         prompt = self._prompts[text]
-        # In the key only where they are used: vectors that were made before stay found.
-        later: dict[str, object] = {"chunks": prompt.encoded} if prompt.chunks else {}
+        # In the key only where they are used: the keys of vectors without them stay as they were.
+        options: dict[str, object] = {"chunks": prompt.encoded} if prompt.chunks else {}
         if generator.negative_prompt:
-            later["negative_prompt"] = generator.negative_prompt
+            options["negative_prompt"] = generator.negative_prompt
         return embedding_key(
             {
-                **later,
+                **options,
                 "report": text,
                 "prompt": prompt.text,
                 "seed": seed,
@@ -162,55 +164,60 @@ def generated_queries(
     plan: GenerationPlan,
     encoder: Encoder,
     check: SiteCheck,
-    shelf: EmbeddingCache,
+    cache: EmbeddingCache,
     *,
     progress: Progress | None = None,
 ) -> GeneratedQueries:
-    """What each report asks by. What is on the shelf is not generated again, so that an interrupted run goes on.
+    """What each report queries by. What is cached is not generated again, so that an interrupted run resumes.
 
-    Progress counts reports; where a report's images are drawn again, it waits for them. Time beside drawing: a search
-    of the archive for every 64 reports, and one more where images of these are drawn again.
+    Time beside generating: a search of the archive for every 64 reports, and one more where images of these are
+    generated again.
 
-    Raises what `CoinGenerator.generate_queue` and `Encoder.encode_images` raise; what was made before is kept.
+    Args:
+        progress: counts reports.
+
+    Raises:
+        What `CoinGenerator.generate_queue` and `Encoder.encode_images` raise; what was made before is cached.
     """
-    drawings = Drawings(plan, encoder, shelf)
-    made = [np.empty((0, encoder.dim), dtype=np.float32)]
+    generated = GeneratedVectors(plan, encoder, cache)
+    means = [np.empty((0, encoder.dim), dtype=np.float32)]
     images = wrong = dropped = 0
     if progress is not None:
         progress(0, len(reports))
-    for start in range(0, len(reports), AT_ONCE):
-        block = reports[start : start + AT_ONCE]
-        asked = [(report.text, range(plan.images)) for report in block]
-        for done, _ in enumerate(drawings.draw(asked), start=start + 1):
+    for start in range(0, len(reports), REPORTS_AT_ONCE):
+        block = reports[start : start + REPORTS_AT_ONCE]
+        requests = [(report.text, range(plan.images)) for report in block]
+        for done, _ in enumerate(generated.generate(requests), start=start + 1):
             if progress is not None:
                 progress(done, len(reports))
-        for query in _checked(block, plan.images, drawings, check):
-            made.append(mean_query(query.used))
+        for query in _checked(block, plan.images, generated, check):
+            means.append(mean_query(query.used))
             images += plan.images
             wrong += len(query.wrong)
             dropped += plan.images - len(query.used)
-    return GeneratedQueries(np.concatenate(made), images, wrong, dropped)
+    return GeneratedQueries(np.concatenate(means), images, wrong, dropped)
 
 
-def made_queries(
-    reports: Sequence[OwnReport], plan: GenerationPlan, encoder: Encoder, check: SiteCheck, shelf: EmbeddingCache
+def cached_queries(
+    reports: Sequence[OwnReport], plan: GenerationPlan, encoder: Encoder, check: SiteCheck, cache: EmbeddingCache
 ) -> tuple[list[int], Vectors]:
-    """As `generated_queries`, of those reports alone whose images are all on the shelf: nothing is drawn.
+    """As `generated_queries`, of those reports alone whose images are all cached: nothing is generated.
 
-    Returns which reports these are, and what they ask by, float32[n, d].
+    Returns:
+        Which reports these are, and what they query by, float32[n, d].
     """
-    drawings = Drawings(plan, encoder, shelf)
+    generated = GeneratedVectors(plan, encoder, cache)
     seeds = range(plan.images)
-    there = [place for place, report in enumerate(reports) if drawings.are_made(report.text, seeds)]
-    found, made = [], [np.empty((0, encoder.dim), dtype=np.float32)]
-    for start in range(0, len(there), AT_ONCE):
-        places = there[start : start + AT_ONCE]
-        block = [reports[place] for place in places]
-        for place, query in zip(places, _checked(block, plan.images, drawings, check, draw=False), strict=True):
+    cached = [number for number, report in enumerate(reports) if generated.are_cached(report.text, seeds)]
+    complete, means = [], [np.empty((0, encoder.dim), dtype=np.float32)]
+    for start in range(0, len(cached), REPORTS_AT_ONCE):
+        numbers = cached[start : start + REPORTS_AT_ONCE]
+        block = [reports[number] for number in numbers]
+        for number, query in zip(numbers, _checked(block, plan.images, generated, check, generate=False), strict=True):
             if query.complete:
-                found.append(place)
-                made.append(mean_query(query.used))
-    return found, np.concatenate(made)
+                complete.append(number)
+                means.append(mean_query(query.used))
+    return complete, np.concatenate(means)
 
 
 @dataclass(eq=False)
@@ -243,12 +250,12 @@ class _Checking:
     @property
     def used(self) -> Vectors:
         """float32[n, d]: the images that a search would use."""
-        kept, _ = kept_places(self.verdicts)
+        kept, _ = kept_positions(self.verdicts)
         return self.vectors[kept]
 
 
 def _checked(
-    block: Sequence[OwnReport], images: int, drawings: Drawings, check: SiteCheck, *, draw: bool = True
+    block: Sequence[OwnReport], images: int, generated: GeneratedVectors, check: SiteCheck, *, generate: bool = True
 ) -> list[_Checking]:
     """The images of each report as a search would use them: those of a wrong site replaced, then dropped.
 
@@ -256,7 +263,7 @@ def _checked(
     """
     seeds = range(images)
     sites = [read_report(report.text).site or "" for report in block]
-    vectors = [drawings.vectors(report.text, seeds) for report in block]
+    vectors = [generated.vectors(report.text, seeds) for report in block]
     checking = []
     for report, site, of_report, verdicts in zip(
         block, sites, vectors, _verdicts(check, vectors, sites, block), strict=True
@@ -264,12 +271,12 @@ def _checked(
         wrong = [image for image, verdict in enumerate(verdicts) if verdict == "wrong"]
         checking.append(_Checking(report, site, of_report.copy(), verdicts, wrong))
     to_replace = [query for query in checking if query.wrong]
-    if draw:
-        deque(drawings.draw([query.second for query in to_replace]), maxlen=0)
+    if generate:
+        deque(generated.generate([query.second for query in to_replace]), maxlen=0)
     for query in to_replace:
-        query.complete = drawings.are_made(*query.second)
+        query.complete = generated.are_cached(*query.second)
     replaced = [query for query in to_replace if query.complete]
-    again = [drawings.vectors(*query.second) for query in replaced]
+    again = [generated.vectors(*query.second) for query in replaced]
     verdicts_again = _verdicts(check, again, [query.site for query in replaced], [query.report for query in replaced])
     for query, second_vectors, second_verdicts in zip(replaced, again, verdicts_again, strict=True):
         query.replace_wrong(second_vectors, second_verdicts)

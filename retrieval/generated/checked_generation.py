@@ -1,15 +1,15 @@
-"""A report becomes the images that a search may use: drawn, looked at, and where they show another site, drawn again.
+"""A report becomes the images that a search may use: generated, checked, and generated again for a wrong site.
 
-    report ─► generator ─► images ─► encoder ─► vectors ─┬─► nearest patients ─► site shown, against the site asked for
+    report ─► generator ─► images ─► encoder ─► vectors ─┬─► nearest patients ─► site shown, against the query's site
                  ▲                                       └─► nearest images ─► perceptual hash ─► near copy?
                  └── "(Site) report", or another seed ◄── wrong site, first attempt only
 
-An image of the wrong site is dropped and drawn once more; a near copy of a reference is flagged and kept. All images
-are handed on with what was found, the dropped ones too, so that a reader can see both.
+An image of the wrong site is dropped and generated once more; a near copy of a reference is flagged and kept. All
+images are returned with their checks, the dropped ones too, so that a reader can see both.
 
-How to draw again was measured with the starter's earlier encoder, on held-out phantom reports (176 of query seed 78,
-4 images each). Of reports that do not name their site, 81 of 704 images were wrong: with the site stated, 63 of these
-came out right from the same seed (33 from another seed, the text unchanged). Of reports that do, 19 were wrong:
+How to generate again was measured with the starter's earlier encoder, on held-out phantom reports (176 of query seed
+78, 4 images each). Of reports that do not name their site, 81 of 704 images were wrong: with the site stated, 63 of
+these came out right from the same seed (33 from another seed, the text unchanged). Of reports that do, 19 were wrong:
 stating the site once more helped 2 of them, another seed 13. So the site is stated where it is not yet, and else the
 seed is changed.
 
@@ -41,32 +41,32 @@ if TYPE_CHECKING:
 
 
 _OTHER_SEED: Final = 2**31
-"""The bit that is flipped for the seed tried in a seed's place: far from any row of seeds, and within the lower 32
+"""The bit that is flipped for the seed of a second attempt: far from any row of seeds, and within the lower 32
 bits, which are all that torch's generator on the CPU reads.
 """
 
 
 @dataclass(frozen=True)
 class GeneratedImageCheck:
-    """One image that was drawn, whether used or dropped, and what was found out about it."""
+    """One generated image, used or dropped, and the outcome of its checks."""
 
     drawn: GeneratedImage
     asked_seed: int
-    """The query's seed that it stands for: what a query without it leaves out. `seed` may be another, drawn again."""
+    """The query's seed that it was generated for. `seed` may be another: that of a second attempt."""
     attempt: Literal[1, 2]
-    """2: drawn again, with the site stated or from another seed (its provenance has both)."""
+    """2: generated again, with the site stated or from another seed (its provenance has both)."""
     used: bool
     """Whether the search uses it."""
     asked_site: str
     """Empty where neither the caller nor the report names one."""
     shown_site: str
-    """The site of most of the nearest patients' weighted vote; empty where that cannot be told."""
+    """The site with the largest share of the nearest patients' weighted vote; empty where too few vote."""
     shown_share: float
     """That site's share of the vote, in [0, 1]."""
     asked_share: float
-    """The asked site's share of the vote."""
+    """The share of `asked_site` in the vote."""
     verdict: Verdict
-    """Whether it shows the site asked for; "unknown" where that cannot be told."""
+    """Whether it shows `asked_site`; "unknown" where that cannot be decided."""
     nearest_case_key: str
     """The case of the reference that it copies or, where it copies none, of the nearest; empty in an empty archive."""
     nearest_image_id: int | None
@@ -75,7 +75,7 @@ class GeneratedImageCheck:
     hash_distance: int | None
     """Bits, of 256, that their perceptual hashes differ by. None where the reference's file cannot be read."""
     near_copy: bool
-    """Nearly the same picture as that reference (`near_duplicate` says what is found and what is missed)."""
+    """Nearly the same picture as that reference (`near_duplicate` has the rates of detection)."""
 
     @property
     def seed(self) -> int:
@@ -88,10 +88,10 @@ class GeneratedQuery:
 
     generation: Generation
     """Of the images used, in the order of the seeds. `report` and `prompt` are those of the first attempt; an image
-    that was drawn again has its own prompt and report hash in its provenance. `seconds` counts both attempts.
+    that was generated again has its own prompt and report hash in its provenance. `seconds` counts both attempts.
     """
     images: tuple[GeneratedImageCheck, ...]
-    """All images drawn: seed by seed, a dropped one before the one that was drawn in its place."""
+    """All images: seed by seed, a dropped one before its second attempt."""
     vectors: Vectors
     """float32[n, d]: unit rows of the images used."""
     notes: tuple[str, ...]
@@ -113,22 +113,24 @@ def generate_query(
     check: SiteCheck | None = None,
     progress: Progress | None = None,
 ) -> GeneratedQuery:
-    """Draw a report's images, one a seed, and check them against the archive.
+    """Generate a report's images, one a seed, and check them against the archive.
 
-    An image that shows another site than was asked for is drawn once more: from its seed with the site stated, as in
+    An image that shows another site than the report's is generated once more: from its seed with the site stated, as in
     COIN's reports ("(Thyroid) …"), or where the report names that site already, from another seed. What is wrong again
-    is dropped, but where all would be, the second drawings are kept: a query has at least one image.
+    is dropped, but where all would be, the second attempts are kept: a query has at least one image.
 
     Args:
-        where: the query's filter. Only what it leaves out (patients, cases, phantoms) is left out of the check of the
-            site, nothing is of that for copies.
+        where: the query's filter. What it excludes (patients, cases, phantoms) is left out of the check of the site,
+            and nothing is left out of the search for copies.
         site: what the images are to show; without it, the site that the report names, if it names one.
-        site_hint: state a site that is given from the first attempt on, where the report tells none.
+        site_hint: state a given site from the first attempt on, where the report names none.
         reading: `read_report(report)`, where the caller has read it.
-        check: tells which site an image shows, within `where`; by default one that is tried on the archive first.
-        progress: counts the generator's steps, and starts anew where images are drawn again.
+        check: judges which site an image shows, within `where`; by default one that is tried on the archive first.
+        progress: counts the generator's steps, and starts anew for second attempts.
 
-    Raises what `CoinGenerator.generate` and `Encoder.encode_images` raise, and `index_store.EncoderMismatchError`.
+    Raises:
+        index_store.EncoderMismatchError: the archive was embedded by another encoder. What `CoinGenerator.generate` and
+            `Encoder.encode_images` raise.
     """
     reading = read_report(report) if reading is None else reading
     asked = site.strip() or reading.site or ""
@@ -138,32 +140,32 @@ def generate_query(
     if check is None:
         rates = measure_site_rates(archive, fingerprint=encoder.fingerprint)
         check = SiteCheck(archive, fingerprint=encoder.fingerprint, where=where, rates=rates)
-    attempts, vectors = _look(archive, encoder, check, first, asked, seeds, attempt=1)
+    attempts, vectors = _check_images(archive, encoder, check, first, asked, seeds, attempt=1)
     chosen = [(attempt, vector) for attempt, vector in zip(attempts, vectors, strict=True)]
     seconds = first.seconds
-    wrong = [place for place, attempt in enumerate(attempts) if attempt.verdict == "wrong"]
+    wrong = [position for position, attempt in enumerate(attempts) if attempt.verdict == "wrong"]
     again: dict[int, GeneratedImageCheck] = {}
     if wrong:
-        wrong_seeds = [attempts[place].seed for place in wrong]
+        wrong_seeds = [attempts[position].seed for position in wrong]
         text, others = second_attempt(report, asked, wrong_seeds)
         second = generator.generate(text, seeds=others, preset=preset, progress=progress)
         seconds += second.seconds
-        looked_at, vectors = _look(archive, encoder, check, second, asked, wrong_seeds, attempt=2)
-        for place, attempt, vector in zip(wrong, looked_at, vectors, strict=True):
-            again[place], chosen[place] = attempt, (attempt, vector)
-    kept, none_right = kept_places([attempt.verdict for attempt, _ in chosen])
+        second_checks, vectors = _check_images(archive, encoder, check, second, asked, wrong_seeds, attempt=2)
+        for position, attempt, vector in zip(wrong, second_checks, vectors, strict=True):
+            again[position], chosen[position] = attempt, (attempt, vector)
+    kept, none_right = kept_positions([attempt.verdict for attempt, _ in chosen])
 
     images: list[GeneratedImageCheck] = []
-    for place, attempt in enumerate(attempts):
-        images.append(dataclasses.replace(attempt, used=place in kept and place not in again))
-        if place in again:
-            images.append(dataclasses.replace(again[place], used=place in kept))
+    for position, attempt in enumerate(attempts):
+        images.append(dataclasses.replace(attempt, used=position in kept and position not in again))
+        if position in again:
+            images.append(dataclasses.replace(again[position], used=position in kept))
     return GeneratedQuery(
         generation=dataclasses.replace(
             first, images=tuple(image.drawn for image in images if image.used), seconds=seconds
         ),
         images=tuple(images),
-        vectors=np.stack([chosen[place][1] for place in kept]),
+        vectors=np.stack([chosen[position][1] for position in kept]),
         notes=_notes(images, check.reason(asked), none_right=none_right),
     )
 
@@ -174,14 +176,17 @@ def state_site(report: str, site: str) -> str:
 
 
 def with_site_hint(report: str, site: str, reading: ReportReading | None = None) -> str:
-    """The report with the site stated, where it tells none.
+    """The report with the site stated, where it names none.
+
+    Args:
+        reading: `read_report(report)`, where the caller has read it.
 
     Of 44 held-out phantom reports without their site, two images each, P@10 of the site was .859 as they are and .970
-    so (`benchmarks.prompts`). One that tells its site by other words ("NILM") is left alone: COIN's reports of the
-    cervix name no specimen.
+    so (`benchmarks.prompts`). One whose site follows from other words ("NILM") is left as it is:
+    COIN's reports of the cervix name no specimen.
     """
-    told = not site or names_site(report, site) or (reading or read_report(report)).site is not None
-    return report if told else state_site(report, site)
+    stated = not site or names_site(report, site) or (reading or read_report(report)).site is not None
+    return report if stated else state_site(report, site)
 
 
 def names_site(report: str, site: str) -> bool:
@@ -191,21 +196,21 @@ def names_site(report: str, site: str) -> bool:
 
 
 def second_attempt(report: str, asked: str, seeds: Sequence[int]) -> tuple[str, list[int]]:
-    """Text and seeds to draw by where the report and these seeds gave another site."""
+    """Text and seeds of the second attempt, where the report and these seeds gave another site than `asked`."""
     if names_site(report, asked):
         return report, [seed ^ _OTHER_SEED for seed in seeds]
     return state_site(report, asked), list(seeds)
 
 
-def kept_places(verdicts: Sequence[Verdict]) -> tuple[list[int], bool]:
-    """Which images are used, by the verdicts on what was drawn last for each seed; and whether all of them are wrong,
-    so that all are used: a query has at least one image.
+def kept_positions(verdicts: Sequence[Verdict]) -> tuple[list[int], bool]:
+    """Which images are used, by the verdicts on the last attempt for each seed; and whether all of them are wrong, so
+    that all are used: a query has at least one image.
     """
-    kept = [place for place, verdict in enumerate(verdicts) if verdict != "wrong"]
+    kept = [position for position, verdict in enumerate(verdicts) if verdict != "wrong"]
     return kept or list(range(len(verdicts))), not kept
 
 
-def _look(
+def _check_images(
     archive: Archive,
     encoder: Encoder,
     check: SiteCheck,

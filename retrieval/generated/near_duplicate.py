@@ -1,7 +1,7 @@
-"""Whether a generated image is nearly the same picture as a reference image.
+"""Whether a generated image is nearly the same picture as a reference image, or as another one of its set.
 
 Diffusion models can reproduce images that they were trained on (Carlini et al., Extracting Training Data from Diffusion
-Models, 2023). An image that copies a reference is no new drawing of the report, and may show what belongs to a patient.
+Models, 2023). An image that copies a reference is not made from the report, and may show what belongs to a patient.
 
     generated image ─► its nearest references (encoder) ─► perceptual hashes, 8 orientations ─► smallest distance
 
@@ -23,7 +23,8 @@ starter), so there is none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +50,8 @@ NEAR_COPY_BITS: Final = 60
 """Of 256 bits: at this distance or below, an image counts as a near copy."""
 _PIXELS: Final = 4 * HASH_SIDE
 """The hash looks at a picture of this side, which `imagehash` would make anyway, once for each orientation."""
+BLOCK: Final = 1024
+"""Pictures that are compared with all before them at a time."""
 _REMEMBERED: Final = 4096
 """Hashes of reference images kept in the process: 256 bytes each."""
 
@@ -88,14 +91,14 @@ def nearest_references(
             if hit.image_id not in cases:  # removed since it was found
                 continue
             case = cases[hit.image_id]
-            record = next(one for one in case.images if one.id == hit.image_id)
+            record = next(image for image in case.images if image.id == hit.image_id)
             distance = _distance(orientations, record.path, record.sha256)
             references.append(NearestReference(case.key, hit.image_id, hit.score, distance))
-        copied = [one for one in references if one.near_copy]
+        copied = [reference for reference in references if reference.near_copy]
         nearest.append(
-            min(copied, key=lambda one: (one.hash_distance, one.image_id))
+            min(copied, key=lambda reference: (reference.hash_distance, reference.image_id))
             if copied
-            else max(references, key=lambda one: (one.similarity, -one.image_id), default=None)
+            else max(references, key=lambda reference: (reference.similarity, -reference.image_id), default=None)
         )
     return tuple(nearest)
 
@@ -125,6 +128,55 @@ def hash_distances(some: Bits, others: Bits) -> npt.NDArray[np.int16]:
 def hash_distance(orientations: Bits, reference: Bits) -> int:
     """Bits, of 256, that differ from a reference's hash in the orientation where fewest do."""
     return int((orientations != reference).sum(axis=-1).min())
+
+
+@dataclass(frozen=True, eq=False)
+class ImageHashes:
+    """The two hashes by which images are compared."""
+
+    pixels: str
+    """SHA-256, in hex, of size and RGB values: equal for the same pixels in any file."""
+    bits: Bits
+    """Perceptual hash, bool[256] (`picture_hash`)."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """By position in the sequence that was compared: the first image that each later one repeats."""
+
+    exact: Mapping[int, int]
+    """The same pixels."""
+    near: Mapping[int, int]
+    """Other pixels, and at most `NEAR_COPY_BITS` of 256 bits apart as they lie (turned copies are not looked for)."""
+
+
+def hash_image(image: PIL.Image.Image) -> ImageHashes:
+    """Both hashes of an RGB image."""
+    digest = hashlib.sha256(f"{image.width} {image.height}\n".encode())
+    digest.update(image.tobytes())
+    return ImageHashes(digest.hexdigest(), picture_hash(image))
+
+
+def find_duplicates(hashes: Sequence[ImageHashes]) -> Duplicates:
+    """Compare every image with all before it. Time grows with the square of their number (docs/synthetic-data.md)."""
+    first: dict[str, int] = {}
+    exact: dict[int, int] = {}
+    for position, image in enumerate(hashes):
+        before = first.setdefault(image.pixels, position)
+        if before != position:
+            exact[position] = before
+    kept = np.array([position for position in range(len(hashes)) if position not in exact], dtype=np.int64)
+    near: dict[int, int] = {}
+    if not len(kept):
+        return Duplicates(exact, near)
+    bits = np.stack([hashes[position].bits for position in kept])
+    for start in range(0, len(kept), BLOCK):
+        end = min(start + BLOCK, len(kept))
+        before_it = np.arange(end) < np.arange(start, end)[:, None]
+        alike = (hash_distances(bits[start:end], bits[:end]) <= NEAR_COPY_BITS) & before_it
+        for row in np.flatnonzero(alike.any(axis=1)):
+            near[int(kept[start + row])] = int(kept[alike[row].argmax()])
+    return Duplicates(exact, near)
 
 
 def _distance(orientations: Bits, path: Path, sha256: str) -> int | None:

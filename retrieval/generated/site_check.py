@@ -1,25 +1,25 @@
-"""Which site a generated image shows, judged by the references nearest to it, and whether it is the one asked for.
+"""Which site a generated image shows, judged by the references nearest to it, and whether it is the requested one.
 
-A generator tends to draw the site that it saw most, above all where a report does not name one. So an image is not
-taken for what was asked: the patients nearest to it, of all sites, vote. A vote counts the less the more cases of its
-site the archive holds: otherwise the commonest site would win whatever an image shows.
+A generator tends to the site that it was trained on most, above all where a report names none. So the patients nearest
+to an image, of all sites, vote. A vote weighs the less the more cases of its site the archive holds: otherwise the
+commonest site would win whatever an image shows.
 
-All figures below are from the starter, on 176 held-out drawn phantoms, whose site is known, against 1,320 references of
-8 sites (`python -m benchmarks.generated_query --parts rule`):
+All figures below are from the starter, on 176 held-out rendered phantoms, whose site is known, against 1,320 references
+of 8 sites (`python -m benchmarks.generated_query --parts rule`):
 
-- Asked for their own site, 1.1 % of 176 are judged wrong; asked for each of the 7 others, 98.1 % of 1,232 are.
+- With their own site requested, 1.1 % of 176 are judged wrong; with each of the 7 others, 98.1 % of 1,232 are.
 - Where half of the sites are thinned out to 50 patients each, 1.7 and 96.3 %; to 20 patients, 4.0 and 91.6 %.
 
 In a trial with an earlier starter, 50 nearest patients in place of 10 found 87 % of what is wrong; with a single site
 thinned out to 10 patients, 15 % were wrongly judged wrong, and 61 % with unweighted votes: hence `FEWEST_PATIENTS`.
 
-The weights count cases of the whole archive, as the archive tells these at once; a site whose patients have many more
-cases each than those of other sites is weighed too lightly.
+The weights count cases of the whole archive, whose counts are at hand; a site whose patients have many more cases each
+than those of other sites weighs too little.
 
-Another encoder, or another archive, may tell sites apart less well. So the rule is first tried on the archive's own
+Another encoder, or another archive, may separate sites less well. So the rule is first tried on the archive's own
 images, each judged without its patient (`measure_site_rates`): where it calls more than `MOST_FALSE_ALARMS` of them
-wrong, asked for their own site, it is not used, and the search says so. Generated images differ from the archive's:
-the rule is tried on what is at hand, not on what it is used for.
+wrong, with their own site requested, it is not used, and a note says so. Generated images differ from the archive's, so
+these rates are an approximation.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ NEAREST: Final = 10
 """Patients that vote on an image."""
 ASKED_AT_MOST: Final = 0.2
 OTHER_AT_LEAST: Final = 0.5
-"""An image is wrong where the asked site has at most the one share of the vote and another site at least the other."""
+"""An image is wrong where the requested site has at most the first share of the vote, and another site at least the
+second."""
 FEWEST_PATIENTS: Final = 20
-"""With fewer patients of the asked site in the archive, nothing is said."""
+"""With fewer patients of the requested site in the archive, images are not judged."""
 MOST_FALSE_ALARMS: Final = 0.05
 """Of the archive's own images; what lies above it beyond chance is too much."""
 SAMPLE: Final = 200
@@ -61,15 +62,15 @@ _NOT_SAID: Final = frozenset({"", "unspecified", "unknown", "not stated", "not g
 
 @dataclass(frozen=True)
 class ShownSite:
-    """What the nearest patients say of one image. Shares are of the weighted vote, in [0, 1]."""
+    """The vote of the patients nearest to one image. Shares are of the weighted vote, in [0, 1]."""
 
     site: str
     """The site with the largest share, by its name in the archive; empty where too few patients name one."""
     share: float
     asked_share: float
-    """0 where no site was asked for."""
+    """The share of the requested site; 0 where none was requested."""
     verdict: Verdict
-    """ "right": the asked site has the largest share. "unknown": neither so nor clearly wrong, or it cannot be told."""
+    """ "right": the requested site has the largest share. "unknown": neither so nor clearly wrong, or not judged."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ class SiteRates:
     images: int
     """Of as many patients, of sites that have enough of them; 0 where fewer than two sites have."""
     wrong: int
-    """Of them, called wrong where their own site was asked for."""
+    """Of them, called wrong with their own site requested."""
     asked_other: int
-    """How often an image was asked for another of these sites."""
+    """How often another of these sites was requested of an image."""
     found: int
     """Of these, called wrong."""
 
@@ -114,11 +115,11 @@ class SiteRates:
 
 
 class SiteCheck:
-    """Compares images with the sites that were asked for, within one archive as it is now.
+    """Compares images with the requested sites, within one archive as it is now.
 
-    Of `where` only what is left out counts (patients, cases, phantoms): under a filter on one site every image would
-    show that site. A site is asked for by any name of the vocabulary's, or by the name it has in the archive; two sites
-    that share a reporting system (cervix and vagina) are one here.
+    Of `where` only the exclusions count (patients, cases, phantoms): under a filter on one site every image would show
+    that site. A site is named by any name of the vocabulary, or as the archive names it; two sites that share a
+    reporting system (cervix and vagina) count as one.
     """
 
     def __init__(
@@ -127,11 +128,15 @@ class SiteCheck:
         *,
         fingerprint: str,
         where: CaseFilter | None = None,
-        held: Sequence[Case] | None = None,
+        cases: Sequence[Case] | None = None,
         rates: SiteRates | None = None,
     ) -> None:
-        """`held`: `archive.cases()`, where the caller has read them. `rates`: how the rule does on this archive, where
-        that was measured (`measure_site_rates`); without them it is trusted.
+        """Count the archive's sites.
+
+        Args:
+            cases: `archive.cases()`, where the caller has read them.
+            rates: how the rule does on this archive, where that was measured (`measure_site_rates`); without them it is
+                used.
         """
         from index_store import CaseFilter
 
@@ -141,7 +146,7 @@ class SiteCheck:
         self._within = CaseFilter(
             exclude_patients=given.exclude_patients, exclude_cases=given.exclude_cases, phantoms=given.phantoms
         )
-        self._held = None if held is None else {image.id: case for case in held for image in case.images}
+        self._case_of = None if cases is None else {image.id: case for case in cases for image in case.images}
         self._rates = rates
         self._cases: Counter[str] = Counter()
         self._names: dict[str, list[str]] = {}
@@ -151,7 +156,7 @@ class SiteCheck:
         self._patients: dict[str, frozenset[str]] = {}
 
     def reason(self, asked: str, own: str = "") -> str:
-        """Why nothing can be told where this site is asked for; empty where it can. `own`: as of `judge`."""
+        """Why images of this site are not judged; empty where they are. `own`: a patient that is left out."""
         group = _group(asked)
         if not group:
             return "The report names no site, so it was not checked which site the generated images show."
@@ -171,17 +176,18 @@ class SiteCheck:
     def judge(
         self, vectors: Vectors, asked: str | Sequence[str], own: Sequence[str] | None = None
     ) -> tuple[ShownSite, ...]:
-        """What each image shows: unit rows float32[n, d]. One search of the archive in most cases.
+        """Judge which site each image shows. One search of the archive in most cases.
 
         Args:
-            asked: the site asked for, or one for each image; empty where none was.
+            vectors: float32[n, d], unit rows.
+            asked: the requested site, or one for each image; empty where none is.
             own: the patient that each image leaves out, as in leave-one-patient-out; empty: nobody.
         """
         sites = [asked] * len(vectors) if isinstance(asked, str) else list(asked)
         left_out = [""] * len(vectors) if own is None else list(own)
-        told = {pair: not self.reason(*pair) for pair in set(zip(sites, left_out, strict=True))}
+        is_judged = {pair: not self.reason(*pair) for pair in set(zip(sites, left_out, strict=True))}
         return tuple(
-            self._shown(voters, _group(site), told=told[site, patient])
+            self._shown(voters, _group(site), is_judged=is_judged[site, patient])
             for voters, site, patient in zip(self.voters(vectors, left_out), sites, left_out, strict=True)
         )
 
@@ -192,10 +198,10 @@ class SiteCheck:
         depth = _DEPTH
         while True:
             hits = self._archive.search(vectors, depth, where=self._within, fingerprint=self._fingerprint)
-            cases = self._held
-            if cases is None:
-                cases = self._archive.cases_of_images({hit.image_id for found in hits for hit in found})
-            voters = [_voters(found, cases, patient) for found, patient in zip(hits, own, strict=True)]
+            case_of = self._case_of
+            if case_of is None:
+                case_of = self._archive.cases_of_images({hit.image_id for found in hits for hit in found})
+            voters = [_voters(found, case_of, patient) for found, patient in zip(hits, own, strict=True)]
             complete = all(
                 len(patients) >= NEAREST or len(found) < depth for patients, found in zip(voters, hits, strict=True)
             )
@@ -203,7 +209,7 @@ class SiteCheck:
                 return [patients[:NEAREST] for patients in voters]
             depth *= 4
 
-    def _shown(self, sites: list[str], asked: str, *, told: bool) -> ShownSite:
+    def _shown(self, sites: list[str], asked: str, *, is_judged: bool) -> ShownSite:
         """`asked`: a group."""
         if len(sites) < _FEWEST_VOTES:
             return ShownSite("", 0.0, 0.0, "unknown")
@@ -215,7 +221,7 @@ class SiteCheck:
         shown = max(votes, key=lambda group: votes[group])  # of equals the nearer
         share, asked_share = votes[shown] / total, votes.get(asked, 0.0) / total
         verdict: Verdict = "unknown"
-        if told:
+        if is_judged:
             if asked_share >= share:
                 verdict = "right"
             elif asked_share <= ASKED_AT_MOST and share >= OTHER_AT_LEAST:
@@ -241,43 +247,48 @@ class SiteCheck:
 
 
 def measure_site_rates(
-    archive: Archive, *, fingerprint: str, sample: int = SAMPLE, seed: int = 0, held: Sequence[Case] | None = None
+    archive: Archive, *, fingerprint: str, sample: int = SAMPLE, seed: int = 0, cases: Sequence[Case] | None = None
 ) -> SiteRates:
     """Try the rule on the archive's own images: one each of `sample` patients, judged without that patient.
 
-    Each is asked for its own site, and for every other one that has enough patients. One batched search of the archive.
+    Of each, its own site is requested, and every other one that has enough patients. One batched search of the archive.
+
+    Args:
+        cases: `archive.cases()`, where the caller has read them.
     """
-    cases = [case for case in (archive.cases() if held is None else held) if case.images and _group(case.site)]
+    all_cases = archive.cases() if cases is None else cases
+    with_site = [case for case in all_cases if case.images and _group(case.site)]
     patients: dict[str, set[str]] = {}
-    for case in cases:
+    for case in with_site:
         patients.setdefault(_group(case.site), set()).add(case.patient)
-    asked = [group for group, of in patients.items() if len(of) > FEWEST_PATIENTS]  # one of them is left out
-    if archive.encoder is None or len(asked) < 2:
+    # One of a site's patients is left out.
+    requested = [group for group, of_site in patients.items() if len(of_site) > FEWEST_PATIENTS]
+    if archive.encoder is None or len(requested) < 2:
         return SiteRates(0, 0, 0, 0)
     rng = np.random.default_rng(seed)
     chosen: dict[str, Case] = {}
-    for place in rng.permutation(len(cases)):
-        if len(chosen) < sample and _group(cases[place].site) in asked:
-            chosen.setdefault(cases[place].patient, cases[place])
+    for row in rng.permutation(len(with_site)):
+        if len(chosen) < sample and _group(with_site[row].site) in requested:
+            chosen.setdefault(with_site[row].patient, with_site[row])
     ids = [case.images[rng.integers(len(case.images))].id for case in chosen.values()]
-    check = SiteCheck(archive, fingerprint=fingerprint, held=held)
+    check = SiteCheck(archive, fingerprint=fingerprint, cases=cases)
     voters = check.voters(archive.vectors_of(ids, fingerprint), list(chosen))
     wrong = found = 0
     for sites, case in zip(voters, chosen.values(), strict=True):
-        for group in asked:
-            judged = check._shown(sites, group, told=True).verdict == "wrong"
+        for group in requested:
+            is_wrong = check._shown(sites, group, is_judged=True).verdict == "wrong"
             if group == _group(case.site):
-                wrong += judged
+                wrong += is_wrong
             else:
-                found += judged
-    return SiteRates(len(chosen), wrong, len(chosen) * (len(asked) - 1), found)
+                found += is_wrong
+    return SiteRates(len(chosen), wrong, len(chosen) * (len(requested) - 1), found)
 
 
-def _voters(hits: list[Hit], cases: dict[int, Case], own: str) -> list[str]:
+def _voters(hits: list[Hit], case_of: dict[int, Case], own: str) -> list[str]:
     """The sites of the patients, nearest first, as their nearest image has it; patients without one do not vote."""
     sites: dict[str, str] = {}
     for hit in sorted(hits, key=lambda hit: (-hit.score, hit.image_id)):
-        case = cases.get(hit.image_id)  # None: removed since it was found
+        case = case_of.get(hit.image_id)  # None: removed since it was found
         if case is not None and case.patient != own and _group(case.site):
             sites.setdefault(case.patient, case.site)
     return list(sites.values())
@@ -285,7 +296,7 @@ def _voters(hits: list[Hit], cases: dict[int, Case], own: str) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _group(site: str) -> str:
-    """One name for all sites that a verdict does not tell apart; empty for a site that says nothing."""
+    """One name for all sites that a verdict does not separate; empty for one that is not given."""
     words = site.strip().casefold()
     if words in _NOT_SAID:
         return ""

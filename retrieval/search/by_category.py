@@ -33,7 +33,7 @@ class CategoryRow:
     tier: str
     cases: tuple[RankedCase, ...]
     available: int
-    """Patients that the archive has for this row; 0 names the category as one without a case."""
+    """Patients that the archive has for this row."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def gallery(
     category: str = "",
     m: int = IN_A_ROW,
     where: CaseFilter | None = None,
-    held: Sequence[Case] | None = None,
+    cases: Sequence[Case] | None = None,
 ) -> Gallery:
     """The best m cases of each category of a reporting system, by one filtered search a category.
 
@@ -78,7 +78,7 @@ def gallery(
             system take part where their site is asked for.
         category: the query's, where it is known; else that of the nearest case is taken for the look-alikes.
         where: further restrictions, such as leaving out the query's own patient.
-        held: `archive.cases()`, where the caller has read them; they are read here otherwise, those of the system.
+        cases: `archive.cases()`, where the caller has read them; they are read here otherwise, those of the system.
 
     A category is found by whatever name, code or alias of it the archive uses. Raises QueryError for a system that the
     vocabulary does not have, for a site of another system, and for an m below 1.
@@ -90,7 +90,7 @@ def gallery(
     if m < 1:
         raise QueryError(f"{m} cases a row were asked for: ask for at least 1.")
     within = _within(archive, of_system, site, where)
-    patients, named = _held(archive, of_system, within, held)
+    patients, named = _held(archive, of_system, within, cases)
     rows = tuple(
         CategoryRow(
             category=category.name,
@@ -134,13 +134,13 @@ def _within(archive: Archive, system: ReportingSystem, site: str, where: CaseFil
 
 
 def _held(
-    archive: Archive, system: ReportingSystem, within: CaseFilter | None, held: Sequence[Case] | None
+    archive: Archive, system: ReportingSystem, within: CaseFilter | None, cases: Sequence[Case] | None
 ) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
     """By category: the patients that there are, and the words that the archive has for it."""
     patients: dict[str, set[str]] = {category.name: set() for category in system.categories}
     words: dict[str, set[str]] = {category.name: set() for category in system.categories}
     if within is not None:
-        for case, _ in within.permitted_images(archive.cases(within) if held is None else held):
+        for case, _ in within.permitted_images(archive.cases(within) if cases is None else cases):
             if found := system.category(case.category):
                 patients[found.name].add(case.patient)
                 words[found.name].add(case.category)

@@ -1,8 +1,8 @@
-"""Several vectors become one query, and several channels one ranking.
+"""Several channels become one ranking.
 
 Channels measure in different units: a cosine between two images, one between a text and an image, a BM25 score. They
-are joined either by their ranks alone or by scores brought to one scale. Both work on many queries at once, so that an
-evaluation and a search are the same computation.
+are joined either by their ranks alone or by scores brought to one scale. Both work on many queries at once, so that
+evaluation and search are the same computation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Method = Literal["rrf", "score"]
 RRF_CONSTANT: Final = 60
 """Cormack, Clarke and Büttcher, SIGIR 2009: the constant found there, and the field's default since."""
 POOL: Final = 500
-"""Places of each channel that count. Fixed, so that the best 10 are the head of the best 20."""
+"""Ranks of each channel that count. Fixed, so that the best 10 are the first of the best 20."""
 _RULES: Final = Path(__file__).with_name("fusion_rules.toml")
 
 
@@ -67,19 +67,23 @@ class Fused:
     """b queries against p candidates."""
 
     scores: Scores
-    """float64[b, p], the more the better; -inf for a candidate that stands in no channel's first places."""
+    """float64[b, p], higher is better, in the unit that `fuse` states; -inf beyond every channel's first ranks."""
     parts: Mapping[str, Scores]
     """By channel, float64[b, p]: what it added to each score. They sum to the scores."""
     ranks: Mapping[str, Scores]
-    """By channel, float64[b, p], from 1, equal scores sharing the better rank; inf beyond the first `pool` places."""
+    """By channel, float64[b, p], from 1, equal scores sharing the better rank; inf beyond the first `pool` ranks."""
 
 
 def fuse(rule: FusionRule, channels: Mapping[str, Scores], *, pool: int = POOL) -> Fused:
-    """Join the scores that each channel gives to the same candidates, float[b, p] each; -inf where it gives none.
+    """Fuse the scores that each channel gives to the same candidates. Weights are scaled to sum to 1.
 
-    "rrf": the sum of weight / (60 + rank) (Cormack et al. 2009, weighted). "score": the weighted sum of each channel's
-    scores at zero mean and unit variance over its first places (Montague and Aslam, CIKM 2001); a candidate beyond
-    them counts as the last of them. Candidates beyond the first `pool` places of every channel are no result.
+    "rrf": the sum of weight / (60 + rank) (Cormack et al. 2009, weighted), from 0 to 1 / 61. "score": the weighted sum
+    of each channel's scores at zero mean and unit variance over its first ranks (Montague and Aslam, CIKM 2001), in
+    standard deviations; a candidate beyond them counts as the last of them.
+
+    Args:
+        channels: by name, float[b, p]; -inf where the channel gives no score.
+        pool: how many ranks of a channel count. Candidates beyond those of every channel are no result.
     """
     shares = rule.shares(tuple(channels))
     ranks = {channel: _ranks(scores, pool) for channel, scores in channels.items()}
@@ -93,7 +97,7 @@ def fuse(rule: FusionRule, channels: Mapping[str, Scores], *, pool: int = POOL) 
 
 
 def _ranks(scores: Scores, pool: int) -> Scores:
-    """Places from 1; equal scores share the better one, so that the order of the candidates decides nothing."""
+    """Ranks from 1; equal scores share the better one, so that the order of the candidates decides nothing."""
     ranks = np.full(scores.shape, np.inf)
     if not scores.shape[1]:
         return ranks

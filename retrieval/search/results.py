@@ -28,6 +28,7 @@ class Timing:
 
     @property
     def total_s(self) -> float:
+        """Seconds in all."""
         return self.generate_s + self.embed_s + self.search_s
 
 
@@ -140,4 +141,5 @@ class SearchResult:
 
     @property
     def where(self) -> CaseFilter | None:
+        """The query's filter."""
         return self.query.where

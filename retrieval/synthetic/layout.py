@@ -15,7 +15,7 @@ from typing import Final
 from generation.atomic_write import write_atomic
 from retrieval.encoder.encoder import Progress
 from retrieval.errors import SyntheticSetError
-from retrieval.generated.duplicates import Duplicates, ImageHashes, find_duplicates, hash_image
+from retrieval.generated.near_duplicate import Duplicates, ImageHashes, find_duplicates, hash_image
 from retrieval.synthetic.dataset import DROPPED, RECIPE, SyntheticSet
 from retrieval.synthetic.dataset_card import card_text
 from retrieval.synthetic.plan import SPLIT, SetSummary, class_of

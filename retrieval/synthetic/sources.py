@@ -15,7 +15,7 @@ from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.thumbnails import Thumbnails
 from retrieval.errors import EvaluationError, SyntheticSetError
 from retrieval.evaluation.dataset import read_labelled
-from retrieval.generated.batch_generation import Drawings, GenerationPlan
+from retrieval.generated.batch_generation import GeneratedVectors, GenerationPlan
 from retrieval.synthetic.dataset import read_recipe
 from retrieval.synthetic.patient_splits import LabelledImages
 from retrieval.synthetic.plan import class_name, first_seed
@@ -109,7 +109,7 @@ class GeneratedImages:
         self, plan: GenerationPlan, encoder: Encoder | Thumbnails, *, per_class: int, work: Path | None = None
     ) -> None:
         folder = None if work is None else work / "augment" / encoder.fingerprint[:16]
-        self._drawings = Drawings(plan, encoder, EmbeddingCache(folder, encoder.dim))
+        self._generated = GeneratedVectors(plan, encoder, EmbeddingCache(folder, encoder.dim))
         self._nothing = np.empty((0, encoder.dim), dtype=np.float32)
         self._plan = plan
         self._per_class = per_class
@@ -132,10 +132,10 @@ class GeneratedImages:
                 seed, count = first_seed(hashes[text]), -(-(self._per_class - turn) // len(own))
                 asked.append((text, list(range(seed, seed + count))))
         wanted = ((text, seed) for text, seeds in asked for seed in seeds)
-        self._draw([(text, seed) for text, seed in wanted if not self._drawings.are_made(text, [seed])], progress)
+        self._draw([(text, seed) for text, seed in wanted if not self._generated.are_cached(text, [seed])], progress)
         place = {text: i for i, text in enumerate(sorted(texts))}
         return SyntheticImages(
-            np.concatenate([self._nothing, *(self._drawings.vectors(text, seeds) for text, seeds in asked)]),
+            np.concatenate([self._nothing, *(self._generated.vectors(text, seeds) for text, seeds in asked)]),
             np.array([texts[text] for text, seeds in asked for _ in seeds], dtype=np.int64),
             np.array([place[text] for text, seeds in asked for _ in seeds], dtype=np.int64),
         )
@@ -149,7 +149,7 @@ class GeneratedImages:
             for text, seed in missing[start : start + AT_ONCE]:
                 portion.setdefault(text, []).append(seed)
             done = start
-            for seeds, _ in zip(portion.values(), self._drawings.draw(list(portion.items())), strict=True):
+            for seeds, _ in zip(portion.values(), self._generated.generate(list(portion.items())), strict=True):
                 done += len(seeds)
                 if progress is not None:
                     progress(done, len(missing))

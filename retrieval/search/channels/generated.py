@@ -15,9 +15,9 @@ from retrieval.errors import EvaluationError
 from retrieval.generated.batch_generation import (
     GenerationPlan,
     OwnReport,
+    cached_queries,
     generated_folder,
     generated_queries,
-    made_queries,
 )
 from retrieval.generated.site_check import SiteCheck, measure_site_rates
 from retrieval.language.query_text import query_text
@@ -58,12 +58,12 @@ class GeneratedChannel(Channel):
             raise EvaluationError("Generated images are not judged here: nothing says by what they were made.")
         archive, encoder, where, cases = materials.archive, materials.encoder, materials.where, materials.cases
         folder = generated_folder(work, archive, encoder)
-        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, held=cases)
+        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, cases=cases)
         return generated_similarities(
             read_own_cases(archive, encoder.fingerprint, where=where, cases=cases),
             encoder,
             GenerationPlan(generator, images=materials.n_images, preset=materials.preset),
-            SiteCheck(archive, fingerprint=encoder.fingerprint, where=where, held=cases, rates=rates),
+            SiteCheck(archive, fingerprint=encoder.fingerprint, where=where, cases=cases, rates=rates),
             EmbeddingCache(folder if folder.is_dir() else None, encoder.dim),
             filtered=where is not None,
         )
@@ -114,7 +114,7 @@ def generated_similarities(
     if generate:
         vectors = generated_queries(reports, plan, encoder, check, cache, progress=progress).vectors
     else:
-        found, vectors = made_queries(reports if len(cache) else [], plan, encoder, check, cache)
+        found, vectors = cached_queries(reports if len(cache) else [], plan, encoder, check, cache)
         rows = [rows[position] for position in found]
     if len(rows) < FEWEST:
         raise EvaluationError(

@@ -76,7 +76,7 @@ def test_under_a_filter_the_cases_that_it_lets_through_set_the_rule(
 ) -> None:
     where = CaseFilter(sites=("cervix",))
     held = phantoms.cases()
-    calibration = calibrate(phantoms, FINGERPRINT, where=where, held=held)
+    calibration = calibrate(phantoms, FINGERPRINT, where=where, cases=held)
     assert calibration == calibrate(phantoms, FINGERPRINT, where=where)
     flagged: dict[str, list[bool]] = {"cervix": [], "urine": []}
     for query in queries:

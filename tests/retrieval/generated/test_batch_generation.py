@@ -16,7 +16,7 @@ from retrieval import Encoder, GenerationPlan, add_manifest, evaluate_archive, g
 from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.vectors import mean_query
 from retrieval.evaluation.material import gather, no_progress
-from retrieval.generated.batch_generation import OwnReport, generated_queries, made_queries
+from retrieval.generated.batch_generation import OwnReport, cached_queries, generated_queries
 from retrieval.generated.site_check import SiteCheck
 from retrieval.language.query_text import query_text
 from retrieval.search.fusion import default_rules
@@ -127,7 +127,7 @@ def test_a_wrong_image_is_dropped_as_in_a_search(models: tuple[Path, Path], enco
     plan, shelf = GenerationPlan(watched(models), images=3), EmbeddingCache(tmp_path / "work", encoder.dim)
     with Archive.create(tmp_path / "archive") as archive:
         add_manifest(archive, tmp_path / "manifest.tsv", encoder)
-        check = SiteCheck(archive, fingerprint=encoder.fingerprint, held=archive.cases())
+        check = SiteCheck(archive, fingerprint=encoder.fingerprint, cases=archive.cases())
         own = archive.case("0-0").patient
         made = generated_queries([OwnReport(text, own), OwnReport(text, "")], plan, encoder, check, shelf)
         for place, where in enumerate((CaseFilter(exclude_patients=(own,)), None)):
@@ -139,7 +139,7 @@ def test_a_wrong_image_is_dropped_as_in_a_search(models: tuple[Path, Path], enco
         assert (made.images, made.wrong, made.dropped) == (6, 4, 2 * dropped)
         assert f"4 of 6 showed another site and were drawn again, {2 * dropped} of these dropped" == made.words
         reports = [OwnReport("Another.", ""), OwnReport(text, own)]
-        there, vectors = made_queries(reports, GenerationPlan(watched(models), images=3), encoder, check, shelf)
+        there, vectors = cached_queries(reports, GenerationPlan(watched(models), images=3), encoder, check, shelf)
         assert there == [1], "what was not drawn is left out"
         np.testing.assert_array_equal(vectors[0], made.vectors[0])
 

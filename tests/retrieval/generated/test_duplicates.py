@@ -7,7 +7,7 @@ import io
 import PIL.Image
 
 from generation.phantom import phantom_cases
-from retrieval.generated.duplicates import BLOCK, ImageHashes, find_duplicates, hash_image
+from retrieval.generated.near_duplicate import BLOCK, ImageHashes, find_duplicates, hash_image
 from tests.retrieval.conftest import speckled
 
 

@@ -1,0 +1,96 @@
+"""Patients by their best image, against a plain count: many images a patient, many ties, and a search that is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from index_store import Hit
+from retrieval.search import group_by_patient
+from retrieval.search.group_by_patient import PatientHit, rank_images, rank_reports
+
+QUERY = np.zeros((1, 1), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Owner:
+    patient: str
+    case_id: int
+
+
+class Images:
+    """An archive whose image i has scores[i] and belongs to patients[i]; of equal scores the higher id comes first."""
+
+    def __init__(self, scores: Sequence[float], patients: Sequence[int]) -> None:
+        self.hits = sorted(
+            (Hit(image_id, score) for image_id, score in enumerate(scores)), key=lambda hit: (-hit.score, -hit.image_id)
+        )
+        self.patients = patients
+        self.depths: list[int] = []
+
+    def search(self, query: np.ndarray, depth: int, **_: object) -> list[list[Hit]]:
+        self.depths.append(depth)
+        return [self.hits[:depth]]
+
+    def owners(self, ids: Sequence[int]) -> dict[int, Owner]:
+        return {i: Owner(f"p{self.patients[i]}", 10 * self.patients[i]) for i in ids}
+
+    def ranked(self, count: int) -> dict[str, PatientHit]:
+        """All patients in order, by every image that there is."""
+        hits = sorted(self.hits, key=lambda hit: (-hit.score, hit.image_id))
+        ranking: dict[str, PatientHit] = {}
+        for number in dict.fromkeys(self.patients[hit.image_id] for hit in hits):
+            own = [hit for hit in hits if self.patients[hit.image_id] == number]
+            scores = tuple(hit.score for hit in own)
+            ranking[f"p{number}"] = PatientHit(own[0].score, 10 * number, own[0].image_id, scores)
+        return dict(list(ranking.items())[:count])
+
+
+def rank(images: Images, at_least: int, pool: int) -> dict[str, PatientHit]:
+    return dict(rank_images(images, QUERY, at_least, pool=pool, where=None, fingerprint=""))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_first_patients_are_exact(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    patients = np.where(rng.random(80) < 0.5, 0, rng.integers(0, 12, 80)).tolist()  # one patient has half of them
+    images = Images(rng.choice([0.1, 0.2, 0.3, 0.4], 80).tolist(), patients)
+    for at_least, pool in ((1, 1), (3, 3), (3, 6), (12, 5)):
+        count = max(at_least, pool)
+        found = rank(images, at_least, pool)
+        expected = images.ranked(count)
+        assert list(found) == list(expected)
+        for patient, hit in list(found.items())[:count]:
+            other = expected[patient]
+            assert (hit.score, hit.case_id, hit.image_id) == (other.score, other.case_id, other.image_id)
+            # Further images count as far as they are no less similar than the last patient.
+            floor = list(expected.values())[-1].score
+            assert [s for s in hit.image_scores if s >= floor] == [s for s in other.image_scores if s >= floor]
+
+
+def test_beyond_the_deepest_search_only_as_many_as_must_be_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patient 0 has the first 40 images: the pool of 4 is not filled, the first 2 are."""
+    monkeypatch.setattr(group_by_patient, "DEEPEST", 32)
+    scores = [1 - i / 100 for i in range(60)]
+    images = Images(scores, [0] * 40 + [1] * 10 + [2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+    assert list(rank(images, 2, 4)) == ["p0", "p1", "p2", "p3"]  # 16, then all 60 of 64
+    assert images.depths == [16, 64]
+    images = Images([1 - i / 1000 for i in range(300)], [0] * 40 + [1] * 200 + list(range(2, 62)))
+    assert list(rank(images, 1, 4)) == ["p0", "p1"]
+    assert images.depths == [16, 64], "the pool is not sought beyond the deepest search"
+    assert list(rank(images, 3, 4)) == ["p0", "p1", "p2", "p3"]
+    assert images.depths == [16, 64, 16, 64, 256], "what must be exact is"
+
+
+def test_reports_rank_patients_by_their_best_and_equals_by_the_lower_case() -> None:
+    scores = np.array([0.5, -np.inf, 0.7, 0.7, 0.5])
+    ranking = rank_reports([7, 1, 9, 4, 2], ["a", "b", "c", "d", "a"], scores)
+    assert dict(ranking) == {
+        "d": PatientHit(0.7, 4, None),
+        "c": PatientHit(0.7, 9, None),
+        "a": PatientHit(0.5, 2, None),
+    }
+    assert list(ranking) == ["d", "c", "a"]
