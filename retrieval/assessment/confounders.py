@@ -5,9 +5,9 @@ An encoder sees the stain and the scanner as well as the cells, and pathology en
 
 Chance is a random order of the patients that the search permits, the query's own left out, each represented by any of
 its images. The expected share is exact. The probability that chance gives at least as many is a hypergeometric tail:
-exact where each patient's images agree in the value, and where they do not an approximation (their sum, rounded up). Both
-are also given within the sites of the hits, because stains go with sites: on phantoms most of what the first ten share
-beyond chance is the site's (`benchmarks.neighbourhood`).
+exact where each patient's images agree in the value, and where they do not an approximation (their sum, rounded up).
+Both are also given within the sites of the hits, because stains go with sites: on phantoms most of what the first ten
+share beyond chance is the site's (`benchmarks.neighbourhood`).
 
 `Archive.facets` counts cases, and a case for each of its stains; chance needs patients and their images, so these are
 read once (`ConfounderPool.of`) and kept as arrays for as long as the archive stays the same.

@@ -50,6 +50,7 @@ class Encoder:
 
     @property
     def name(self) -> str:
+        """For readers: the model's id, or its folder's name."""
         return self._folder.name
 
     @property
@@ -74,6 +75,7 @@ class Encoder:
 
     @property
     def is_starter(self) -> bool:
+        """Whether it is the model that ships with the project."""
         return self._model_id is None
 
     @property

@@ -56,6 +56,7 @@ class ClipFolder:
 
     @property
     def has_tokenizer_files(self) -> bool:
+        """Whether the folder holds a tokenizer of its own."""
         return any((self.path / name).is_file() for name in TOKENIZER_FILES)
 
 

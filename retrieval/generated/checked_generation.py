@@ -79,6 +79,7 @@ class GeneratedImageCheck:
 
     @property
     def seed(self) -> int:
+        """The seed that it was generated from."""
         return self.drawn.provenance.seed
 
 

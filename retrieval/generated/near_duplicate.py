@@ -69,6 +69,7 @@ class NearestReference:
 
     @property
     def near_copy(self) -> bool:
+        """Whether the image counts as a copy of this reference."""
         return self.hash_distance is not None and self.hash_distance <= NEAR_COPY_BITS
 
 

@@ -122,7 +122,7 @@ class Channel(ABC):
         """Rank the archive's patients; None where the channel has nothing to compare by.
 
         Args:
-            vector: what `encode` returned, moved by relevance feedback.
+            vector: float32[1, d], what `encode` returned, moved by relevance feedback.
         """
         if vector is None:
             return None

@@ -44,9 +44,11 @@ class GeneratedChannel(Channel):
     not_judged = ""
 
     def encode(self, query: UnderstoodQuery, materials: SearchMaterials) -> Vectors | None:
+        """The normalised mean float32[1, d] of the vectors of the generated images."""
         return None if materials.generated is None else mean_query(materials.generated.vectors)
 
     def calibration_key(self, materials: CalibrationMaterials) -> tuple[Hashable, ...]:
+        """Number and sampling of the images, and when one was last generated."""
         return materials.n_images, materials.preset, _last_generated(materials)
 
     def own_similarities(self, materials: CalibrationMaterials) -> Mapping[str, tuple[float, ...]]:

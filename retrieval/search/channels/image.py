@@ -28,9 +28,11 @@ class ImageChannel(Channel):
 
     @property
     def query_types(self) -> tuple[str, ...]:
+        """The mean of a case's images, and one image."""
         return (WHOLE_CASE, ONE_IMAGE)
 
     def query_type(self, query: UnderstoodQuery) -> str:
+        """Whether one image or a whole case is compared."""
         return ONE_IMAGE if query.image or query.image_id is not None else WHOLE_CASE
 
     def encode(self, query: UnderstoodQuery, materials: SearchMaterials) -> Vectors:
@@ -63,6 +65,7 @@ class ImageChannel(Channel):
         return mean_query(materials.archive.vectors_of(ids, encoder.fingerprint))
 
     def own_similarities(self, materials: CalibrationMaterials) -> Mapping[str, tuple[float, ...]]:
+        """What cases and single images of the archive find of other patients, from the stored vectors."""
         own = read_own_cases(
             materials.archive, materials.encoder.fingerprint, where=materials.where, cases=materials.cases
         )

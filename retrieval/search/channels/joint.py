@@ -28,9 +28,11 @@ class JointChannel(Channel):
     not_judged = ""
 
     def encode(self, query: UnderstoodQuery, materials: SearchMaterials) -> Vectors | None:
+        """The text's vector float32[1, d]; None where the encoder has no text tower."""
         return materials.text_vector
 
     def own_similarities(self, materials: CalibrationMaterials) -> Mapping[str, tuple[float, ...]]:
+        """What a sample of the archive's reports finds of other patients' images."""
         own = read_own_cases(
             materials.archive, materials.encoder.fingerprint, where=materials.where, cases=materials.cases
         )

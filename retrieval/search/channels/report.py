@@ -20,9 +20,10 @@ class ReportChannel(Channel):
     )
 
     def encode(self, query: UnderstoodQuery, materials: SearchMaterials) -> None:
-        return None
+        """No image is compared."""
 
     def rank(self, query: UnderstoodQuery, vector: Vectors | None, materials: SearchMaterials) -> ChannelRanking | None:
+        """Rank patients by their reports, compared with the words and `materials.text_vector`, float32[1, d]."""
         assert query.text is not None
         reports, notes, meaning = materials.reports(), [], None
         if materials.text_vector is not None:

@@ -14,7 +14,7 @@ import pytest
 
 from generation import CoinGenerator
 from index_store import Archive, CaseFilter, CaseNotFoundError, EncoderMismatchError, ImageProblem
-from retrieval import CaseSearch, Encoder, QueryError, add_manifest
+from retrieval import CaseSearch, Encoder, EncoderLoadError, QueryError, add_manifest
 from retrieval.encoder.vectors import mean_query
 from retrieval.search.case_search import ATTEMPTS
 from retrieval.search.channels import channel as channel_module
@@ -341,6 +341,22 @@ def test_without_a_generator_a_report_is_still_compared(search: CaseSearch) -> N
     assert [answer.channel for answer in result.channels] == ["joint", "report"]
     assert len(result.cases) == 4
     assert "no generator" in result.notes[0]
+
+
+def test_without_a_text_tower_reports_are_compared_by_their_words(
+    search: CaseSearch, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Encoder, texts: list[str]) -> np.ndarray:
+        raise EncoderLoadError("It has no tokenizer.")
+
+    monkeypatch.setattr(Encoder, "encode_texts", refuse)
+    result = search.run(Query(text="Report 17", k=3))
+    assert [answer.channel for answer in result.channels] == ["report"]
+    assert result.cases[0].case.patient == "patient 17"
+    assert "The text was not compared by its meaning. It has no tokenizer." in result.notes
+    assert search.run(Query(text="Report 17", channels=("report",), k=3)).cases == result.cases
+    with pytest.raises(EncoderLoadError, match="no tokenizer"):
+        search.run(Query(text="Report 17", channels=("joint", "report")))
 
 
 def test_marked_cases_move_the_query(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
