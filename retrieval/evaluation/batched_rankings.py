@@ -37,7 +37,7 @@ class Rankings:
         self._candidates: dict[tuple[bytes, int, bool], Candidates] = {}
 
     def scores(self, block: Block) -> dict[str, Vectors]:
-        """By channel, the scores of every image or case: computed once a block, whatever the candidates are."""
+        """By channel, float32[b, images or cases]: computed once a block, whatever the candidates are."""
         return {name: self.channels[name].scores(block.queries) for name in sorted(self._channels_of(block.runs))}
 
     def places(self, block: Block, scores: Mapping[str, Vectors], candidates_of: Ints) -> dict[str, BatchRanking]:
@@ -83,7 +83,7 @@ class Rankings:
                 yield Block(alike[start : start + size], tuple(dict.fromkeys(runs)))
 
     def candidates(self, candidates_of: Ints, number: int, *, by_case: bool) -> Candidates:
-        """The patients of the candidate set `number`, by their images or by their cases."""
+        """The patients of the candidate set `number` of `candidates_of`, int[cases], by their images or cases."""
         key = (candidates_of.tobytes(), number, by_case)
         if key not in self._candidates:
             cases = self.cases

@@ -29,7 +29,8 @@ class Channel(Protocol):
     """One way to compare a case with others, by their images or by their reports."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Of its run."""
 
     @property
     def by_case(self) -> bool:
@@ -54,6 +55,7 @@ class ByVectors:
     """bool[images or cases]: those that have no reference vector, such as a case without a report."""
 
     def scores(self, queries: Ints) -> Vectors:
+        """Inner products of the cases int[b] with all references, float32[b, images or cases]; -inf for missing."""
         scores: Vectors = self.queries[queries] @ self.references.T
         if self.missing is not None:
             scores[:, self.missing] = -np.inf
@@ -78,6 +80,7 @@ class ByWords:
     by_case: bool = True
 
     def scores(self, queries: Ints) -> Vectors:
+        """BM25 of the cases int[b], float32[b, cases]; -inf where no word is in common, or there is no report."""
         found = self.index.batch_scores([self.reports[i] for i in queries])
         scores = np.full((len(queries), len(self.reports)), -np.inf, dtype=np.float32)
         scores[:, self.written] = np.where(found > 0, found, -np.inf)  # no word in common: as in a search, no result

@@ -61,13 +61,13 @@ class Run:
             self._put(self.votes.setdefault(relevance.task.name, {}), metric, answerable, votes)
 
     def judge_identical(self, identical: IdenticalReports, queries: Ints, ranked: Ints) -> None:
-        """As `judge`, of the cases whose report says the same."""
+        """As `judge` (queries int[b], ranked int[b, p]), of the cases whose report says the same."""
         answerable = identical.answerable(queries)
         for metric, values in identical.judge(answerable, ranked[np.isin(queries, answerable)]).items():
             self._put(self.identical, metric, answerable, values)
 
     def keep_heads(self, queries: Ints, places: BatchRanking) -> None:
-        """Keep the first ranks of rankings of the whole archive."""
+        """Keep the first ranks of the queries int[b] in rankings of the whole archive."""
         self._put(self._heads, "images", queries, places.ranked_images[:, :DEPTH])
         self._put(self._heads, "scores", queries, places.top.astype(np.float64))
 
