@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -24,7 +25,12 @@ OF_OTHER_PROGRAMS = {
 }
 
 
-def texts(path: Path) -> Iterator[tuple[str, str]]:
+@cache
+def texts(path: Path) -> tuple[tuple[str, str], ...]:
+    return tuple(_texts(path))
+
+
+def _texts(path: Path) -> Iterator[tuple[str, str]]:
     """Each string of a module with its place; VALUE stands for what an f-string fills in."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     parts = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}

@@ -31,7 +31,9 @@ def test_by_default_it_warns(manifest: Path) -> None:
     added = coin("add", manifest)
     assert added.exit_code == 0
     words = " ".join(added.output.split())
-    assert "Direct identifiers: 1 name in reports (line 2), 1 date in reports (line 2). They are stored as" in words
+    assert (
+        "Direct identifiers: 1 name in reports (line 2), 1 date in reports (line 2). They are stored unchanged" in words
+    )
     assert "Jane" not in added.output
     assert "12.03.2021" not in added.output
 
