@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from generation.phantom.phantom import phantom_cases, write_phantoms
+from retrieval.search.results import ChannelAnswer, ChannelRank, Overlap, RankedCase
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -37,7 +38,7 @@ def test_the_snippets_run_as_they_stand(folder: Path, capsys: pytest.CaptureFixt
     assert [len(names[name].cases) for name in ("by_report", "by_case")] == [5, 5]
     assert {ranked.case.site for ranked in names["by_image"].cases} == {"serous effusion"}
     for ranked in names["by_report"].cases:
-        assert sum(place.part for place in ranked.places) == pytest.approx(ranked.score)
+        assert sum(channel.part for channel in ranked.channel_ranks) == pytest.approx(ranked.score)
         assert -1 <= ranked.similarity <= 1
     assert (folder / "synthetic-1.png").stat().st_size > 1000
     assert "P@10" in out
@@ -47,3 +48,11 @@ def test_the_snippets_are_short() -> None:
     blocks = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
     assert len(blocks) >= 6
     assert max(block.count("\n") for block in blocks) <= 12
+
+
+def test_every_field_of_the_table_of_scores_exists() -> None:
+    records = {record.__name__: record for record in (RankedCase, ChannelRank, ChannelAnswer, Overlap)}
+    fields = re.findall(r"`([A-Z]\w+)\.(\w+)`", PAGE.read_text(encoding="utf-8"))
+    named = [(name, field) for name, field in fields if name != "Archive"]
+    assert len(named) >= 8
+    assert [f"{name}.{field}" for name, field in named if field not in records[name].__dataclass_fields__] == []
