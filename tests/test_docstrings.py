@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("generation", "index_store", "retrieval", "ui")
 ARRAYS = re.compile(r"\b(Vectors|Floats|Ints|Bools|Ids|NDArray|Tensor)\b")
-SHAPE = re.compile(r"\[[^\]]*\]|\bshape\b|\bscalar\b|\b0-d\b")
+SHAPE = re.compile(r"\[[^\]]*\]|\bshapes?\b|\bscalar\b|\b0-d\b")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

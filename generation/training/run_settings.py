@@ -16,15 +16,25 @@ class RunSettings(Protocol):
     """The settings that `TrainingRun` reads."""
 
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """Steps in all."""
+
     @property
-    def clip(self) -> float: ...
+    def clip(self) -> float:
+        """The largest norm of a gradient."""
+
     @property
-    def validate_every(self) -> int: ...
+    def validate_every(self) -> int:
+        """Steps between validations."""
+
     @property
-    def checkpoint_every(self) -> int: ...
+    def checkpoint_every(self) -> int:
+        """Steps between checkpoints."""
+
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """Of everything that is random."""
+
     def rate(self, step: int) -> float:
         """The learning rate of a step, from 0."""
         ...

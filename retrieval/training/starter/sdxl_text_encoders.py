@@ -36,7 +36,7 @@ def hand_on_text_tower(clip_folder: Path, first: Path, second: Path) -> None:
 
 
 def rename(weights: dict[str, NDArray[np.float32]], *, layers: int) -> dict[str, NDArray[np.float32]]:
-    """open_clip's names of the text tower's first `layers` layers under transformers' names."""
+    """open_clip's names of the text tower's first `layers` layers under transformers' names; shapes stay."""
     named = {
         "text_model.embeddings.token_embedding.weight": weights["token_embedding.weight"],
         "text_model.embeddings.position_embedding.weight": weights["positional_embedding"],
