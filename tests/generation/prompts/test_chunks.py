@@ -42,10 +42,26 @@ def test_a_long_report_is_read_whole_in_chunks_cut_between_clauses() -> None:
 
 
 def test_a_denied_list_is_not_cut() -> None:
+    """Wherever the end of the chunk would fall in it."""
     denied = "Crystals, foreign bodies and parasites are absent."
-    for limit in range(20, 60):
-        chunks = split_chunks(f"(Urine) Two cells, small. {denied} Benign.", count_tokens=count_tokens, limit=limit)
-        assert any(denied in chunk for chunk in chunks)
+    for words in range(20):
+        report = f"(Urine) {'cell ' * words}. {denied} Benign."
+        chunks = split_chunks(report, count_tokens=count_tokens, limit=20)
+        assert any(denied in chunk for chunk in chunks), words
+
+
+def test_chunks_are_as_full_as_they_can_be() -> None:
+    """Counted in words: clauses are joined up to the limit, and longer ones cut at it."""
+
+    def words(text: str) -> int:
+        return len(text.split())
+
+    assert split_chunks("one two. three four. five.", count_tokens=words, limit=4) == ("one two. three four.", "five.")
+    assert split_chunks("one two three four five", count_tokens=words, limit=2) == ("one two", "three four", "five")
+    report = " ".join(["word"] * 16) + "."
+    assert build_prompt(report, count_tokens=words, limit=16, long_reports="chunk").reading == "whole"
+    eight = build_prompt(" ".join([report] * 8), count_tokens=words, limit=16, long_reports="chunk")
+    assert (len(eight.chunks), eight.dropped) == (MOST_CHUNKS, ())
 
 
 def test_the_longest_reports_are_condensed_and_say_so() -> None:

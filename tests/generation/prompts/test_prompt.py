@@ -134,10 +134,14 @@ _REST = "on the left side there too"
         ("(Urine) History: breast pain. {} Please repeat soon. NHGUC.", "repeat", "History"),
         ("(Urine) Please repeat soon. {} Two glass tubes. NHGUC.", "tubes", "repeat"),
         ("(Urine) Two glass tubes. Organ: left one. {} NHGUC.", "Organ", "tubes"),
+        # A site that advice names is not the specimen's.
+        ("Please repeat the thyroid fna. {} Two lung tubes. NHGUC.", "lung", "thyroid"),
+        # What follows a conclusion belongs to it within the sentence, not beyond.
+        ("(Urine) Consistent with HGUC. Two tubes only. {}", "Many", "tubes"),
     ],
 )
 def test_what_matters_more_is_kept_longer(report: str, first: str, second: str) -> None:
-    """As the limit falls (in words here), `second` is dropped while `first` is still there, never the other way."""
+    """As the limit falls (in words here), `second` is dropped before `first`, never after it."""
 
     def words(text: str) -> int:
         return len(text.split())
@@ -145,7 +149,31 @@ def test_what_matters_more_is_kept_longer(report: str, first: str, second: str) 
     whole = report.format("Many round cells with nuclei lie there.")
     texts = [condense(whole, count_tokens=words, limit=limit)[0] for limit in range(words(whole), 8, -1)]
     kept = [(first in text, second in text) for text in texts]
-    assert kept[0] == (True, True) and (True, False) in kept and (False, True) not in kept
+    assert kept[0] == (True, True) and (False, True) not in kept
+    assert (True, False) in kept
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (9, "(Left thyroid lobe. Consistent with papillary carcinoma of the."),
+        (12, "(Left thyroid lobe nodule. Consistent with papillary carcinoma of the thyroid gland."),
+        (15, "(Left thyroid lobe nodule near. Consistent with papillary carcinoma of the thyroid gland with spread."),
+    ],
+)
+def test_long_clauses_are_cut_into_thirds_of_the_limit(limit: int, expected: str) -> None:
+    """So that there is room for the head of the site and of the conclusion, and for more of the conclusion."""
+    report = (
+        "(Left thyroid lobe nodule near the isthmus and the trachea of an old man) "
+        "Consistent with papillary carcinoma of the thyroid gland with spread beyond it."
+    )
+    assert condense(report, count_tokens=lambda text: len(text.split()), limit=limit)[0] == expected
+
+
+def test_a_report_of_exactly_the_limit_is_not_touched() -> None:
+    """Condensing would lose a mark that stands by itself."""
+    report = "; " + "cells " * 14 + "NHGUC."
+    assert build_prompt(report, count_tokens=lambda text: len(text.split()), limit=16).text == report
 
 
 def test_parts_are_kept_until_the_limit_is_full() -> None:
