@@ -24,7 +24,7 @@ from retrieval import (
     SetSummary,
     Share,
 )
-from retrieval.assessment.novelty import Comparability
+from retrieval.assessment.novelty import NoveltyCheck
 from retrieval.generated.site_check import SiteRates
 from retrieval.synthetic.memorisation import Nearness
 from retrieval.training.before_after import Comparison
@@ -321,7 +321,7 @@ def test_a_trained_encoder_is_compared_figure_by_figure() -> None:
 @pytest.mark.parametrize("filtered", [True, False])
 def test_a_calibration_names_the_rule_of_each_query_type(filtered: bool) -> None:
     rules = tuple(
-        Comparability(kind, True, 0, threshold, 0, 0.05, 0.01, 0.125, 40, filtered)
+        NoveltyCheck(kind, True, 0, threshold, 0, 0.05, 0.01, 0.125, 40, filtered)
         for kind, threshold in (("image", 0.8125), ("case", 0.75), ("generated", 0.5))
     )
     made = ArchiveCalibration(SiteRates(30, 2, 60, 51), rules)
