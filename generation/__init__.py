@@ -1,6 +1,6 @@
 """Generation: a report becomes synthetic cytology images. Knows nothing of embeddings, archives or views.
 
-Names resolve on first use (PEP 562), so that importing the room imports no torch.
+Names resolve on first use (PEP 562), so that importing the package imports no torch.
 """
 
 import lazy_loader

@@ -101,7 +101,7 @@ def optimizer_tensors(optimizer: Any, names: list[str]) -> dict[str, torch.Tenso
 
 
 def restore_optimizer(optimizer: Any, names: list[str], tensors: Mapping[str, torch.Tensor]) -> None:
-    """Restore the state that `optimizer_tensors` returned, tensors of the same shapes."""
+    """Restore the state that `optimizer_tensors` returned; each tensor has the shape of its parameter, or []."""
     index = {name: number for number, name in enumerate(names)}
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():

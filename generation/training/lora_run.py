@@ -136,11 +136,13 @@ class LoraRun(TrainingRun):
         return sum(losses) / len(losses)
 
     def validate(self) -> float:
+        """The mean validation error; those of single images are kept for the model card."""
         self._errors_now = self._denoising.errors(self._unet, self._material.measured)
         self._errors_before = self._errors_before or self._errors_now
         return sum(self._errors_now) / len(self._errors_now)
 
     def sample(self, *, last: bool) -> None:
+        """Save a sample sheet, if it is due."""
         every = self._settings.sample_every
         if every and (last or self.step % every == 0):
             path = self._folder / "samples" / f"step-{self.step:06}.png"
@@ -148,12 +150,15 @@ class LoraRun(TrainingRun):
                 self._sheets.save(path, step=self.step, device=self._device, dtype=self._dtype)
 
     def state(self) -> dict[str, Any]:
+        """The validation errors before the first step; "averaged" is replaced where an average is kept."""
         return {"first_validation": self._errors_before, "averaged": 0}
 
     def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Take over the validation errors before the first step."""
         self._errors_before = state["first_validation"]
 
     def synchronise(self) -> None:
+        """Wait for the other processes."""
         self._accelerator.wait_for_everyone()
 
     def _make_sheets(self) -> SampleSheets:

@@ -146,6 +146,7 @@ class EncoderRun(TrainingRun):
         super().__init__(folder, settings, weights, optimizer, optimizer_names=[*matrices, *others])
 
     def backward(self) -> float:
+        """The contrastive loss of the step's batch; computes its gradients."""
         settings, clip = self._settings, self._clip
         count = min(settings.batch_size, len(self._training))
         items = items_of_step(self.step, items=len(self._training), count=count, seed=settings.seed)

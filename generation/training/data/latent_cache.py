@@ -178,7 +178,7 @@ class Encodings:
             except (SafetensorError, OSError) as error:
                 raise TrainingError(
                     f"What was encoded before the training is gone or damaged ({path.name}). Delete the folder "
-                    f"{self._folder} and run the same command again: it is made anew, and the training goes on."
+                    f"{self._folder} and run the same command again: it is encoded again, and the training resumes."
                 ) from error
             if self._kept_bytes > KEPT_BYTES:
                 return tensors

@@ -87,6 +87,7 @@ def test_the_image_tower_learns_and_leaves_the_text_tower(trained: Path, tmp_pat
     assert np.array_equal(before.encode_texts(REPORTS), after.encode_texts(REPORTS))
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_weights_bit_for_bit(trained: Path, tmp_path: Path) -> None:
     """Of the image tower and of both text towers; another seed gives others."""
     images = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3), np.uint8)
@@ -224,6 +225,7 @@ def test_a_batch_has_images_of_each_source_by_its_share_and_reports_are_embedded
     assert len(asked) == len(set(asked)) == 7 and "never read" not in asked
 
 
+@pytest.mark.slow
 def test_the_text_tower_learns_to_separate_reports_and_leaves_the_image_tower(trained: Path, tmp_path: Path) -> None:
     def write(rng: np.random.Generator) -> tuple[str, tuple[int, ...]]:
         label = int(rng.integers(2))
