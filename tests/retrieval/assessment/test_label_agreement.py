@@ -26,7 +26,9 @@ def cases_of(*categories: str, system: str = CERVIX, site: str = "cervix", first
 
 
 def ranked(case: Case, similarity: float) -> RankedCase:
-    return RankedCase(1, similarity, similarity, case, case.images[0], other_images=0, places=(), alone="")
+    return RankedCase(
+        1, similarity, similarity, case, case.images[0], other_images=0, channel_ranks=(), only_channel=""
+    )
 
 
 def leading(found: Agreement) -> SystemAgreement:

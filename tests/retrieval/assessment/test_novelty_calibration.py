@@ -32,6 +32,7 @@ def watched(base: Path) -> WatchedGenerator:
     return WatchedGenerator(base, device="cpu")
 
 
+@pytest.mark.slow
 def test_generated_images_are_judged_once_the_archives_own_reports_were_drawn(
     archive: Archive, encoder: Encoder, sdxl_base: Path, tmp_path: Path
 ) -> None:

@@ -167,6 +167,7 @@ def test_a_report_asks_without_its_advice_as_in_a_search(encoder: Encoder, tmp_p
             assert any("whole text" in note for note in made.notes) == (one is None)
 
 
+@pytest.mark.slow
 def test_an_evaluation_resumes_with_the_same_figures(
     models: tuple[Path, Path], encoder: Encoder, tmp_path: Path
 ) -> None:

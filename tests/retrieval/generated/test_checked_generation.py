@@ -278,6 +278,7 @@ def test_a_patient_votes_once_and_one_without_a_site_not_at_all(encoder: Encoder
     assert shown.share == pytest.approx(0.9)  # nine of ten patients; the crowd counts as the one that it is
 
 
+@pytest.mark.slow
 def test_the_starter_asked_for_another_site_than_the_report_names(tmp_path: Path) -> None:
     """A report of the cervix, and images of the thyroid asked for: the first drawings are dropped."""
     profiles = [next(profile for profile in PROFILES if profile.site == site) for site in ("cervix", "thyroid")]

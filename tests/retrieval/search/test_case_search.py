@@ -392,6 +392,9 @@ def test_a_region_asks_by_what_is_inside(search: CaseSearch, archive: Archive, e
         vector = encoder.encode_images([image.convert("RGB").crop((0, 0, 20, 20))])[0]
     expected = [patient for patient, *_ in by_hand(archive, encoder, vector) if patient != case.patient][:10]
     assert [entry.case.patient for entry in inside.cases] == expected
+    # Each is judged by the calibration of its own type.
+    types = [search.run(query).channels[0].query_type for query in (part.query, inside.query, Query(case=case.key))]
+    assert types == ["image", "image", "case"]
     with pytest.raises(QueryError, match="no image 99999"):
         search.run(Query(case=case.key, image_id=99999))
 
