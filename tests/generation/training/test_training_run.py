@@ -156,3 +156,8 @@ def test_another_process_than_the_main_one_writes_nothing(tmp_path: Path) -> Non
     run.run(lambda *_shown: None)
     assert run.w.item() == pytest.approx(5.0) and run.validation_losses() == () and run.samples == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoints_have_an_interval_of_their_own(tmp_path: Path) -> None:
+    Descent(tmp_path, Settings(steps=7)).run(lambda *_shown: None)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-00000006", "step-00000007"]

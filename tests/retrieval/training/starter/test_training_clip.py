@@ -293,6 +293,13 @@ def test_a_pair_is_the_other_view_or_the_same_finding_in_another_patient() -> No
     assert torch.isclose(pair_loss(neighbours, label, patient), apart, atol=1e-5)
 
 
+def test_in_one_patient_only_the_other_view_is_a_candidate() -> None:
+    """All else is left out, so that the loss is 0 whatever the rows are."""
+    rows = torch.nn.functional.normalize(torch.randn(8, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+    one_finding, one_patient = torch.zeros(8, dtype=torch.int64), torch.zeros(8, dtype=torch.int64)
+    assert pair_loss(rows, one_finding, one_patient).item() == pytest.approx(0.0, abs=1e-5)
+
+
 def test_an_unlabelled_image_matches_nothing_but_its_other_view() -> None:
     rows = torch.eye(4).repeat(2, 1)
     label, patient = (
