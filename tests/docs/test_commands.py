@@ -111,7 +111,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     phantoms = [one for one in phantom_cases(44 * 20) if (one.morphology.site, one.morphology.category) in CLASSES]
     _manifest(folder / "manifest.csv", phantoms)
     _manifest(folder / "training" / "manifest.csv", phantoms[:8])
-    phantoms[0].draw(256).save(folder / "field.png")
+    phantoms[0].render(256).save(folder / "field.png")
     (folder / "report.txt").write_text(phantoms[1].report, encoding="utf-8")
     (folder / "held-out.txt").write_text("\n".join(f"patient-{n:04}" for n in range(0, len(phantoms), 3)), "utf-8")
     workbook = Workbook()
