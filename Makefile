@@ -33,7 +33,7 @@ ui: env ## Open the view on the demo archive
 # to a process a core, each file whole, so that what its tests share is made once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
-test: env ## Run the tests (four minutes on two cores; make test-slow runs the others)
+test: env ## Run the tests (minutes; make test-slow runs the slow ones)
 	$(PYTEST)
 
 test-slow: env ## Run the slow tests: whole trainings, crashes and faults, the browser, the benchmarks, the documents' commands
