@@ -1,0 +1,1 @@
+"""A report becomes a prompt: clauses, cues, glossary, condensing, chunks."""

@@ -1,0 +1,1 @@
+"""The records in SQL: cases, images, reports, embeddings, and the change log that every index follows."""

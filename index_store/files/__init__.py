@@ -1,0 +1,1 @@
+"""Image files: decoded under limits, stripped of metadata, stored by content; the writer's lock."""

@@ -1,0 +1,1 @@
+"""What comes in: manifests and report tables in CSV, TSV, JSONL and spreadsheets."""

@@ -1,0 +1,1 @@
+"""The vector engine on a Milvus server, which follows the change log."""

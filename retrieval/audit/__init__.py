@@ -1,0 +1,1 @@
+"""The audit log: which events it holds, and its chain of hashes."""

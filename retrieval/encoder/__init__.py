@@ -1,0 +1,1 @@
+"""The encoder (open_clip): from images and texts to unit vectors, cached."""

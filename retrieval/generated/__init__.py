@@ -1,0 +1,1 @@
+"""Images generated from a report as queries: their site checked, near duplicates reported."""

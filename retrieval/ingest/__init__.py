@@ -1,0 +1,1 @@
+"""From a manifest to an archive: identifiers, labels read from reports, embedding."""

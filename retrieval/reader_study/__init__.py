@@ -1,0 +1,1 @@
+"""Blinded reader studies: images selected, standardised, rated, and the agreement of readers."""

@@ -1,0 +1,1 @@
+"""A query becomes ranked cases: understood once, ranked by each channel, fused and assembled."""

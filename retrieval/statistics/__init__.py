@@ -1,0 +1,1 @@
+"""Estimates with intervals, ranking metrics, cluster bootstrap, AUROC."""

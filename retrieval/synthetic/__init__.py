@@ -1,0 +1,1 @@
+"""Synthetic data sets: planned, generated, checked for copies, and tried as training data."""

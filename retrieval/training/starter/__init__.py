@@ -1,0 +1,1 @@
+"""How the starter's encoder was trained. Stays in the checkout, not in the wheel."""
