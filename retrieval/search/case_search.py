@@ -5,25 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from retrieval.arrays import Vectors
 from retrieval.encoder.encoder import Encoder, Progress
-from retrieval.encoder.nearest import NEIGHBOURS
-from retrieval.errors import EncoderLoadError, QueryError
+from retrieval.errors import QueryError
 from retrieval.language.query_text import query_text
-from retrieval.search.channels.channel import Channel, Need, SearchMaterials
-from retrieval.search.channels.registry import CHANNELS
-from retrieval.search.fusion import POOL, FusionRule, default_rules
-from retrieval.search.group_by_patient import Ranking
+from retrieval.search.channels.channel import Channel, Need
+from retrieval.search.channels.ranking import ChannelRankings, rank_channels
+from retrieval.search.channels.selection import select_channels
+from retrieval.search.fusion import FusionRule, default_rules
 from retrieval.search.query import Query
 from retrieval.search.report_index import ReportIndex, read_report_index
 from retrieval.search.results import RankedCase, SearchResult, Timing
 from retrieval.search.results_assembly import channel_answers, fused_cases, overlaps
 from retrieval.search.understand import understand, understand_text
-from retrieval.search.understood_query import UnderstoodQuery, UnderstoodText
+from retrieval.search.understood_query import UnderstoodQuery
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -157,8 +154,13 @@ class CaseSearch:
         started = time.perf_counter()
         text = understand_text(query.text, use_glossary=self._glossary, strip=self._strip)
         understood = understand(query, text, self._archive)  # an unknown case is refused before images are generated
-        rule = self._rule(query)
-        channels, notes = self._channels(query, rule)
+        selection = select_channels(
+            query,
+            self._rules,
+            has_generator=self._generator is not None,
+            encoder_is_starter=self._encoder.is_starter,
+        )
+        channels, rule = selection.channels, selection.rule
         generated = self._generate(query, understood, channels, preset or query.preset, progress)
         generate_s = 0.0 if generated is None else generated.generation.seconds
         for _attempt in range(ATTEMPTS):
@@ -166,7 +168,16 @@ class CaseSearch:
             # parts may be of two states: a case could be shown that the filter does not permit any more.
             revision = self._archive.revision
             understood = understand(query, text, self._archive)
-            ranked = self._rank(query, understood, channels, generated)
+            ranked = rank_channels(
+                query,
+                understood,
+                channels,
+                self._archive,
+                self._encoder,
+                generated=generated,
+                reports=self._report_index,
+                report_rule=self._rules["report"],
+            )
             cases = self._fuse(query, ranked, rule)
             count_notes = self._count_notes(len(cases), query)
             if self._archive.revision == revision:
@@ -191,48 +202,13 @@ class CaseSearch:
             ),
             encoder=self._encoder.name,
             fingerprint=self._encoder.fingerprint,
-            notes=(*notes, *generated_notes, *ranked.notes, *count_notes, *change_notes),
+            notes=(*selection.notes, *generated_notes, *ranked.notes, *count_notes, *change_notes),
             vector=ranked.primary_vector,
             attributes=understood.attributes,
             competing=understood.competing,
         )
 
     # The steps of `run`
-
-    def _rule(self, query: Query) -> FusionRule:
-        rule = self._rules[query.rule]
-        weights = {**rule.weights, **dict(query.weights)}
-        if query.channels and not query.weights and not any(weights.get(name, 1.0) for name in query.channels):
-            weights |= dict.fromkeys(query.channels, 1.0)  # named by the query: what the rule leaves out
-        return FusionRule(query.fusion or rule.method, weights)
-
-    def _channels(self, query: Query, rule: FusionRule) -> tuple[tuple[Channel, ...], tuple[str, ...]]:
-        """The channels that answer, the primary one first; and notes."""
-        possible = [CHANNELS[name] for name in query.possible_channels]
-        wanted = [
-            channel
-            for channel in possible
-            if (channel.name in query.channels if query.channels else rule.weights.get(channel.name, 1.0) > 0)
-        ]
-        notes: tuple[str, ...] = ()
-        without = [channel for channel in wanted if Need.GENERATOR in channel.needs and self._generator is None]
-        if without and query.channels:
-            raise QueryError(
-                f"This search has no generator, so a report cannot become images: leave `{without[0].name}` out."
-            )
-        if without:
-            notes = ("No images were generated from the report: this search has no generator.",)
-        answering = tuple(channel for channel in wanted if channel not in without)
-        if len(answering) > 1 and not query.weights and self._measured_elsewhere(query.rule):
-            notes += (
-                "The channels' weights were measured with the starter, and this archive has another encoder: "
-                "`coin evaluate --choose-fusion` chooses them for it.",
-            )
-        return answering, notes
-
-    def _measured_elsewhere(self, rule: str) -> bool:
-        """Whether the weights are those that ship, and the encoder is not the one that they were measured with."""
-        return not self._encoder.is_starter and self._rules[rule] == default_rules().get(rule)
 
     def _generate(
         self,
@@ -266,52 +242,7 @@ class CaseSearch:
             progress=progress,
         )
 
-    def _rank(
-        self, query: Query, understood: UnderstoodQuery, channels: Sequence[Channel], generated: GeneratedQuery | None
-    ) -> _Ranked:
-        """Each channel encodes the query and ranks the archive's patients."""
-        text_vector, notes = self._encode_text(query, understood.text, channels)
-        at_least = max(query.k, NEIGHBOURS)  # novelty is judged by so many
-        materials = SearchMaterials(
-            archive=self._archive,
-            encoder=self._encoder,
-            generated=generated,
-            text_vector=text_vector,
-            reports=self._report_index,
-            report_rule=self._rules["report"],
-            at_least=at_least,
-            pool=POOL if len(channels) > 1 else at_least,
-        )
-        vectors: dict[str, Vectors] = {}
-        for channel in channels:
-            vector = channel.encode(understood, materials)
-            if vector is not None:
-                vectors[channel.name] = understood.feedback.move(vector, self._archive, self._encoder.fingerprint)
-        encoded_at = time.perf_counter()
-        rankings: dict[str, Ranking] = {}
-        if self._archive.encoder is not None:  # else nothing was ever embedded
-            for channel in channels:
-                ranked = channel.rank(understood, vectors.get(channel.name), materials)
-                if ranked is not None:
-                    rankings[channel.name] = ranked.ranking
-                    notes += ranked.notes
-        primary = next((vectors[name] for name in rankings if name in vectors), None)
-        return _Ranked(rankings, primary, encoded_at, notes)
-
-    def _encode_text(
-        self, query: Query, text: UnderstoodText | None, channels: Sequence[Channel]
-    ) -> tuple[Vectors | None, tuple[str, ...]]:
-        """The text by the text tower, float32[1, d], where a channel uses it and the encoder has one; and notes."""
-        if text is None or not any(Need.TEXT_TOWER in channel.needs | channel.uses for channel in channels):
-            return None, ()
-        try:
-            return self._encoder.encode_texts([text.tower]), text.notes
-        except EncoderLoadError as error:
-            if any(Need.TEXT_TOWER in CHANNELS[name].needs for name in query.channels):
-                raise
-            return None, (*text.notes, f"The text was not compared by its meaning. {error}")
-
-    def _fuse(self, query: Query, ranked: _Ranked, rule: FusionRule) -> tuple[RankedCase, ...]:
+    def _fuse(self, query: Query, ranked: ChannelRankings, rule: FusionRule) -> tuple[RankedCase, ...]:
         return fused_cases(
             self._archive,
             ranked.rankings,
@@ -356,19 +287,6 @@ class CaseSearch:
         # At every search, not only the first: another process may have embedded the archive anew meanwhile.
         if self._archive.encoder is not None:
             self._archive.use_encoder(self._encoder.fingerprint, name=self._encoder.name, dim=self._encoder.dim)
-
-
-@dataclass(frozen=True, eq=False)
-class _Ranked:
-    """The channels' rankings in one state of the archive."""
-
-    rankings: Mapping[str, Ranking]
-    """By channel, the primary one first."""
-    primary_vector: Vectors | None
-    """float32[1, d]: the first channel's that compares images."""
-    encoded_at: float
-    """`time.perf_counter` between encoding and ranking."""
-    notes: tuple[str, ...]
 
 
 def _png(image: PIL.Image.Image) -> bytes:

@@ -1,0 +1,102 @@
+"""Each channel encodes a query and ranks the archive's patients."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from retrieval.arrays import Vectors
+from retrieval.encoder.nearest import NEIGHBOURS
+from retrieval.errors import EncoderLoadError
+from retrieval.search.channels.channel import Channel, Need, SearchMaterials
+from retrieval.search.channels.registry import CHANNELS
+from retrieval.search.fusion import POOL, FusionRule
+from retrieval.search.group_by_patient import Ranking
+from retrieval.search.query import Query
+from retrieval.search.report_index import ReportIndex
+from retrieval.search.understood_query import UnderstoodQuery, UnderstoodText
+
+if TYPE_CHECKING:
+    from index_store import Archive
+    from retrieval.encoder.encoder import Encoder
+    from retrieval.generated.checked_generation import GeneratedQuery
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelRankings:
+    """The channels' rankings in one state of the archive."""
+
+    rankings: Mapping[str, Ranking]
+    """By channel, the primary one first."""
+    primary_vector: Vectors | None
+    """float32[1, d]: the first channel's that compares images."""
+    encoded_at: float
+    """`time.perf_counter` between encoding and ranking."""
+    notes: tuple[str, ...]
+
+
+def rank_channels(
+    query: Query,
+    understood: UnderstoodQuery,
+    channels: Sequence[Channel],
+    archive: Archive,
+    encoder: Encoder,
+    *,
+    generated: GeneratedQuery | None,
+    reports: Callable[[], ReportIndex],
+    report_rule: FusionRule,
+) -> ChannelRankings:
+    """Encode the query by each channel, then rank the archive's patients by each.
+
+    Args:
+        channels: the primary one first.
+        generated: the images that the text became; None where no channel needs them.
+        reports: the index of the archive's reports, called when it is first used.
+        report_rule: how words and meaning of reports are joined.
+
+    Raises:
+        EncoderLoadError: the query names a channel that needs a text tower, and the encoder has none.
+    """
+    text_vector, notes = _encode_text(query, understood.text, channels, encoder)
+    at_least = max(query.k, NEIGHBOURS)  # novelty is judged by so many
+    materials = SearchMaterials(
+        archive=archive,
+        encoder=encoder,
+        generated=generated,
+        text_vector=text_vector,
+        reports=reports,
+        report_rule=report_rule,
+        at_least=at_least,
+        pool=POOL if len(channels) > 1 else at_least,
+    )
+    vectors: dict[str, Vectors] = {}
+    for channel in channels:
+        vector = channel.encode(understood, materials)
+        if vector is not None:
+            vectors[channel.name] = understood.feedback.move(vector, archive, encoder.fingerprint)
+    encoded_at = time.perf_counter()
+    rankings: dict[str, Ranking] = {}
+    if archive.encoder is not None:  # else nothing was ever embedded
+        for channel in channels:
+            ranked = channel.rank(understood, vectors.get(channel.name), materials)
+            if ranked is not None:
+                rankings[channel.name] = ranked.ranking
+                notes += ranked.notes
+    primary = next((vectors[name] for name in rankings if name in vectors), None)
+    return ChannelRankings(rankings, primary, encoded_at, notes)
+
+
+def _encode_text(
+    query: Query, text: UnderstoodText | None, channels: Sequence[Channel], encoder: Encoder
+) -> tuple[Vectors | None, tuple[str, ...]]:
+    """The text by the text tower, float32[1, d], where a channel uses it and the encoder has one; and notes."""
+    if text is None or not any(Need.TEXT_TOWER in channel.needs | channel.uses for channel in channels):
+        return None, ()
+    try:
+        return encoder.encode_texts([text.tower]), text.notes
+    except EncoderLoadError as error:
+        if any(Need.TEXT_TOWER in CHANNELS[name].needs for name in query.channels):
+            raise
+        return None, (*text.notes, f"The text was not compared by its meaning. {error}")

@@ -1,0 +1,67 @@
+"""Which channels answer a query, and by which rule their rankings are fused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from retrieval.errors import QueryError
+from retrieval.search.channels.channel import Channel, Need
+from retrieval.search.channels.registry import CHANNELS
+from retrieval.search.fusion import FusionRule, default_rules
+from retrieval.search.query import Query
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The channels that answer, the primary one first, and the rule that fuses them."""
+
+    channels: tuple[Channel, ...]
+    rule: FusionRule
+    notes: tuple[str, ...] = ()
+    """What a reader should know of the choice."""
+
+
+def select_channels(
+    query: Query, rules: Mapping[str, FusionRule], *, has_generator: bool, encoder_is_starter: bool
+) -> Selection:
+    """The channels that the query names; where it names none, those that it allows and that the rule weights.
+
+    Args:
+        rules: by what a query holds.
+        has_generator: without one, a channel that needs generated images is left out.
+        encoder_is_starter: whether the archive's encoder is the one that the shipped weights were measured with.
+
+    Raises:
+        QueryError: a channel that the query names cannot answer.
+    """
+    rule = _rule(query, rules[query.rule])
+    wanted = [
+        CHANNELS[name]
+        for name in query.possible_channels
+        if (name in query.channels if query.channels else rule.weights.get(name, 1.0) > 0)
+    ]
+    notes: tuple[str, ...] = ()
+    without = [channel for channel in wanted if Need.GENERATOR in channel.needs and not has_generator]
+    if without and query.channels:
+        raise QueryError(
+            f"This search has no generator, so a report cannot become images: leave `{without[0].name}` out."
+        )
+    if without:
+        notes = ("No images were generated from the report: this search has no generator.",)
+    answering = tuple(channel for channel in wanted if channel not in without)
+    shipped = rules[query.rule] == default_rules().get(query.rule)
+    if len(answering) > 1 and not query.weights and shipped and not encoder_is_starter:
+        notes += (
+            "The channels' weights were measured with the starter, and this archive has another encoder: "
+            "`coin evaluate --choose-fusion` chooses them for it.",
+        )
+    return Selection(answering, rule, notes)
+
+
+def _rule(query: Query, rule: FusionRule) -> FusionRule:
+    """The rule with what the query says in its place."""
+    weights = {**rule.weights, **dict(query.weights)}
+    if query.channels and not query.weights and not any(weights.get(name, 1.0) for name in query.channels):
+        weights |= dict.fromkeys(query.channels, 1.0)  # named by the query: what the rule leaves out
+    return FusionRule(query.fusion or rule.method, weights)
