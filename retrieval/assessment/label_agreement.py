@@ -1,9 +1,9 @@
-"""Agreement among the nearest patients: how their reported categories spread, one reporting system at a time.
+"""Agreement among the nearest patients: the distribution of their reported categories, for each reporting system.
 
-This describes retrieved cases and is no statement about the query: cases agree with each other for many reasons, and an
-archive that holds little else agrees on anything.
+This describes retrieved cases and is no statement about the query: cases agree with each other for many reasons, and
+where an archive has almost only one category, its cases agree on it for every query.
 
-    Agreement ── SystemAgreement    one a reporting system, the query's own first; systems are never mixed
+    Agreement ── SystemAgreement    one for each reporting system, the query's first; systems are never mixed
                  └─ CategoryShare   each category of the system in its order, also those without a case
 """
 
@@ -35,7 +35,7 @@ class CategoryShare:
     share: float
     """Of the system's patients; 0 where there are none."""
     weighted: float | None
-    """Its share of the similarities (those below 0 count 0); None where no similarities were given."""
+    """Its share of the sum of similarities (negative ones count as 0); None where no similarities were given."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class SystemAgreement:
     tier_deviation: float | None
     """Mean absolute deviation of the tiers from their median, in steps."""
     non_diagnostic: int
-    """Patients that the ordinal measures leave out, because non-diagnostic is no step below negative."""
+    """Patients without a place on the ordinal scale: non-diagnostic is no step below negative."""
     derived: int
-    """Patients whose category was read from the report's text and not given."""
+    """Patients whose category was extracted from the report's text and not given."""
 
     @property
     def words(self) -> str:
@@ -77,14 +77,14 @@ class SystemAgreement:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement among retrieved cases, in each reporting system by itself."""
+    """Agreement among retrieved cases, separately for each reporting system."""
 
     systems: tuple[SystemAgreement, ...]
-    """That of the query first (even where no case has it), then by the number of patients."""
+    """The query's first (even where no case has it), then by the number of patients, descending."""
     asked: str
-    """The query's reporting system; empty where it is not known, so that the most frequent system comes first."""
+    """The query's reporting system; empty where it is not known: the most frequent system is then the first."""
     patients: int
-    """All retrieved patients, also those counted in no system."""
+    """All retrieved patients, including those that no system counts."""
     without_category: int
     unknown_system: int
     """Patients with a category of a system that the vocabulary does not have."""
@@ -93,13 +93,13 @@ class Agreement:
 
     @property
     def leading(self) -> SystemAgreement | None:
-        """The first one."""
+        """The first system: the query's, or else the most frequent; None without any."""
         return self.systems[0] if self.systems else None
 
 
 @dataclass(frozen=True)
 class _Counted:
-    """A patient in one system."""
+    """A patient that one system counts."""
 
     category: Category
     site: str
@@ -111,13 +111,13 @@ def agreement(cases: Sequence[RankedCase | Case], *, system: str = "", site: str
     """Agreement among retrieved cases, nearest first.
 
     Args:
-        cases: a patient that comes more than once counts once a system, by its nearest case.
-        system: the query's reporting system, of the case it is or as `read_report` reads it.
-        site: the query's site, where only that is known: its system is then the query's.
+        cases: a patient with several cases counts once for each system, by its nearest case.
+        system: the query's reporting system: that of the query case, or as `read_report` extracts it.
+        site: the query's site, where only that is known: its reporting system is then the query's.
     """
     known = vocabulary()
-    asked = known.system(system) if system else known.system_of(site)
-    found: dict[str, dict[str, _Counted]] = {asked.name: {}} if asked else {}
+    of_query = known.system(system) if system else known.system_of(site)
+    by_system: dict[str, dict[str, _Counted]] = {of_query.name: {}} if of_query else {}
     problems: dict[str, set[str]] = {"category": set(), "system": set(), "name": set()}
     counted: set[str] = set()
     for entry in cases:
@@ -129,15 +129,15 @@ def agreement(cases: Sequence[RankedCase | Case], *, system: str = "", site: str
             problems[missing].add(case.patient)
             continue
         counted.add(case.patient)
-        patients = found.setdefault(of_system.name, {})
+        patients = by_system.setdefault(of_system.name, {})
         patients.setdefault(case.patient, _Counted(category, case.site, similarity, "category" in case.derived))
-    others = sorted(found, key=lambda name: (asked is None or name != asked.name, -len(found[name]), name))
+    names = sorted(by_system, key=lambda name: (of_query is None or name != of_query.name, -len(by_system[name]), name))
     everybody = counted.union(*problems.values())
     without = problems["category"] - counted
     unknown_system = problems["system"] - counted - without
     return Agreement(
-        systems=tuple(_of_system(known.system(name), list(found[name].values())) for name in others),
-        asked=asked.name if asked else "",
+        systems=tuple(_of_system(known.system(name), list(by_system[name].values())) for name in names),
+        asked=of_query.name if of_query else "",
         patients=len(everybody),
         without_category=len(without),
         unknown_system=len(unknown_system),

@@ -29,7 +29,7 @@ def read_site(text: str) -> tuple[str, str]:
             # "breast cancer patient" names no specimen.
             if not re.match(r"\W+(?:\w+\W+)?(?:cancer|\w*carcinoma|metasta)", specimen[match.end() :], re.I):
                 found.append((site, match))
-    # "cervical/vaginal" holds no "vaginal smear".
+    # "cervical/vaginal" contains no "vaginal smear".
     found = [(s, m) for s, m in found if not any(_covers(other, m) for _, other in found)]
     if found:
         highest = max(site.rank for site, _ in found)
@@ -39,10 +39,10 @@ def read_site(text: str) -> tuple[str, str]:
         if len({site.name for site, _ in best}) > 1:
             return "", ""
         return best[0][0].name, best[0][1].group()
-    if certain:  # a specimen is named, and unknown
+    if certain:  # a specimen is named, but the vocabulary does not know it
         return "", ""
-    told = [(s, m) for s in vocabulary().systems if (m := word_pattern(s.telling).search(text))]
-    return (told[0][0].sites[0], told[0][1].group()) if len(told) == 1 else ("", "")
+    implied = [(s, m) for s in vocabulary().systems if (m := word_pattern(s.site_cues).search(text))]
+    return (implied[0][0].sites[0], implied[0][1].group()) if len(implied) == 1 else ("", "")
 
 
 def _specimen(text: str) -> tuple[str, bool]:

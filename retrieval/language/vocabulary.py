@@ -1,12 +1,12 @@
 """The vocabulary of cytology: sites, reporting systems, their categories and tiers, read from vocabulary.toml.
 
-    Vocabulary ── Site             where a specimen comes from, and the words for it
+    Vocabulary ── Site             an anatomical site of specimens, and the words for it
                ├─ ReportingSystem  for one or more sites, with its published source
                │  └─ Category      one of the system's categories, in its order, with its tier and words
-               └─ LookAlikes       categories of one system that are taken for each other, with the source
+               └─ LookAlikes       categories of one system that are confused with each other, with the source
 
-A tier (`Vocabulary.tiers`, in order) is what categories of different systems have roughly in common. It serves ordinal
-measures within one system; it never makes categories of two systems the same.
+A tier (`Vocabulary.tiers`, in order) is a rough scale across systems. It is used for ordinal measures within one
+system; categories of two systems are never the same.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class Site:
 
 @dataclass(frozen=True)
 class Category:
-    """One category of a system. `aliases` and `codes` state it; `findings` are what belongs in it."""
+    """One category of a system. `aliases` and `codes` are names of it; `findings` are diagnoses that belong in it."""
 
     name: str
     tier: str
     codes: tuple[str, ...] = ()
-    """Abbreviations, in capitals as they stand."""
+    """Abbreviations, which match in this case only."""
     numbers: tuple[str, ...] = ()
-    """What follows "Bethesda", "Milan", "category" …"""
+    """Numbers of the category, as they follow "Bethesda", "Milan", "category" …"""
     aliases: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     any_malignancy: bool = False
     """Every malignancy of the site belongs here, unless another category names it."""
     takes_suspicion: bool = False
-    """A suspected malignancy belongs here; need not be said where only one category's tier is "suspicious"."""
+    """A suspected malignancy belongs here; may be left out where only one category's tier is "suspicious"."""
     if_suspected: str = ""
     """The category meant where this one is suspected only; empty: that of a suspected malignancy."""
     if_not_excluded: str = ""
@@ -61,11 +61,11 @@ class ReportingSystem:
     categories: tuple[Category, ...]
     doi: str = ""
     confirmed: str = ""
-    """What of the source was seen on a page that is not ours: "doi", "reference", or "" for nothing."""
+    """What of the source was confirmed on a page that is not ours: "doi", "reference", or "" for nothing."""
     numbered_by: tuple[str, ...] = ()
     """Names that are followed by a category's number."""
-    telling: tuple[str, ...] = ()
-    """Words that tell the first of `sites` where a report names no specimen."""
+    site_cues: tuple[str, ...] = ()
+    """Words that imply the first of `sites` where a report names no specimen."""
 
     def category(self, name: str) -> Category | None:
         """The category of that name, code or alias (in any case); None where the system has none."""
@@ -85,7 +85,7 @@ class ReportingSystem:
 
 @dataclass(frozen=True)
 class LookAlikes:
-    """Categories of one system that are taken for each other, and what the source says of them."""
+    """Categories of one system that are confused with each other, with the reason that the source reports."""
 
     system: str
     categories: tuple[str, ...]
@@ -108,9 +108,9 @@ class Vocabulary:
     malignancy: tuple[str, ...]
     """Words for a malignancy, whatever category it has in a system."""
     not_malignancy: tuple[str, ...]
-    """Names of benign diseases that hold such a word."""
+    """Names of benign diseases that contain such a word."""
     neoplasia: tuple[str, ...]
-    """Where denied, there is no malignancy; where affirmed, they may be of a benign neoplasm."""
+    """Words for a neoplasm: negated, they exclude a malignancy; affirmed, the neoplasm may be benign."""
     look_alikes: tuple[LookAlikes, ...] = ()
 
     def __post_init__(self) -> None:
@@ -126,7 +126,9 @@ class Vocabulary:
             for category in system.categories:
                 for other in (category.if_suspected, category.if_not_excluded):
                     if other and other not in names:
-                        raise ValueError(f"{category.name} of {system.name} refers to {other!r}, which is not there.")
+                        raise ValueError(
+                            f"{category.name} of {system.name} refers to {other!r}, which the system does not have."
+                        )
         for group in self.look_alikes:
             of_system = self.system(group.system)
             known = [category.name for category in of_system.categories] if of_system else []
@@ -158,7 +160,7 @@ class Vocabulary:
         return tuple((system, category) for system in self.systems for category in system.of_tier(tier))
 
     def groups_of(self, system: str, category: str) -> tuple[LookAlikes, ...]:
-        """The groups of look-alikes that a category (its name, code or alias) stands in."""
+        """The groups of look-alikes that contain a category, given by its name, code or alias."""
         of_system = self.system(system)
         found = of_system.category(category) if of_system else None
         if of_system is None or found is None:
@@ -166,14 +168,14 @@ class Vocabulary:
         return tuple(g for g in self.look_alikes if g.system == of_system.name and found.name in g.categories)
 
     def tier_rank(self, system: str, category: str) -> int | None:
-        """The place of a category's tier in `tiers`, from 0; None for a system or category that is not known."""
+        """The position of a category's tier in `tiers`, from 0; None for an unknown system or category."""
         of_system = self.system(system)
         found = of_system.category(category) if of_system else None
         return self.tiers.index(found.tier) if found else None
 
 
 def look_alikes(system: str, category: str) -> tuple[str, ...]:
-    """The categories that a category of a system is taken for, in the system's order; none for what is not known.
+    """The categories that a category of a system is confused with, in the system's order; none for an unknown one.
 
     `vocabulary().groups_of` gives the same with the sources.
     """

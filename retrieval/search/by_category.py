@@ -1,8 +1,8 @@
 """Rows by category: beside the plain ranking, the nearest cases of each category of one reporting system.
 
-A plain ranking shows what is nearest, which may be of one category throughout. A gallery shows the nearest of every
-category, as the image collections of digital cytology do, so that a reader can compare; and the look-alikes of one
-category side by side. It is a comparison and no vote: each row shows the best that its category has, however far.
+The hits of a plain ranking may all be of one category. A gallery shows the nearest cases of every category, as the
+image collections of digital cytology do, so that a reader can compare; and the look-alikes of one category side by
+side. It is a comparison and no vote: each row shows its category's nearest cases, however dissimilar they are.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ IN_A_ROW: Final = 4
 
 @dataclass(frozen=True)
 class CategoryRow:
-    """The nearest cases of one category, one a patient."""
+    """The nearest cases of one category, one for each patient, most similar first."""
 
     category: str
     tier: str
     cases: tuple[RankedCase, ...]
     available: int
-    """Patients that the archive has for this row."""
+    """Number of patients in the archive with this category (and of the gallery's site)."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """One row a category."""
+    """The nearest cases of each category of a reporting system, a row for each category."""
 
     system: str
     site: str
-    """Where the rows are of one site; empty: of all sites of the system."""
+    """The site of all rows; empty: all sites of the system."""
     rows: tuple[CategoryRow, ...]
     """All categories of the system, in its order."""
     category: str
@@ -50,7 +50,7 @@ class Gallery:
     look_alikes: tuple[CategoryRow, ...]
     """That category and its look-alikes, in the system's order; empty where it has none. Rows of `rows`."""
     sources: tuple[LookAlikes, ...]
-    """What says that they look alike."""
+    """The published sources that report them as look-alikes."""
 
     @property
     def without_cases(self) -> tuple[str, ...]:
@@ -70,39 +70,43 @@ def gallery(
     where: CaseFilter | None = None,
     cases: Sequence[Case] | None = None,
 ) -> Gallery:
-    """The best m cases of each category of a reporting system, by one filtered search a category.
+    """The m nearest cases of each category of a reporting system, by one filtered search for each category.
+
+    The archive may use any name, code or alias of a category.
 
     Args:
         query: float32[1, d], a unit row.
-        system: the reporting system, by its name in the vocabulary. site: only cases of this site. Cases that name no
-            system take part where their site is asked for.
-        category: the query's, where it is known; else that of the nearest case is taken for the look-alikes.
-        where: further restrictions, such as leaving out the query's own patient.
-        cases: `archive.cases()`, where the caller has read them; they are read here otherwise, those of the system.
+        fingerprint: the encoder's fingerprint.
+        system: the reporting system, by its name in the vocabulary.
+        site: only cases of this site; with it, cases that name no system are included.
+        category: the query's category, whose look-alikes are shown; empty: that of the nearest case.
+        m: cases in a row, at most.
+        where: further restrictions, such as leaving out the query's patient.
+        cases: `archive.cases()`, where the caller has read them; otherwise those of the system are read here.
 
-    A category is found by whatever name, code or alias of it the archive uses. Raises QueryError for a system that the
-    vocabulary does not have, for a site of another system, and for an m below 1.
+    Raises:
+        QueryError: the vocabulary does not have the system, the site belongs to another system, or m is below 1.
     """
     of_system = vocabulary().system(system)
     if of_system is None:
         known = ", ".join(known.name for known in vocabulary().systems)
         raise QueryError(f"There is no reporting system '{system}': choose one of {known}.")
     if m < 1:
-        raise QueryError(f"{m} cases a row were asked for: ask for at least 1.")
+        raise QueryError(f"{m} cases in a row are too few: choose at least 1.")
     within = _within(archive, of_system, site, where)
-    patients, named = _held(archive, of_system, within, cases)
+    patients, names = _by_category(archive, of_system, within, cases)
     rows = tuple(
         CategoryRow(
             category=category.name,
             tier=category.tier,
-            cases=_nearest(archive, query, within, named[category.name], m, fingerprint)
-            if within and named[category.name]
+            cases=_nearest(archive, query, within, names[category.name], m, fingerprint)
+            if within and names[category.name]
             else (),
             available=len(patients[category.name]),
         )
         for category in of_system.categories
     )
-    chosen = of_system.category(category) if category else _of_the_nearest(rows, of_system)
+    chosen = of_system.category(category) if category else _nearest_category(rows, of_system)
     groups = vocabulary().groups_of(of_system.name, chosen.name) if chosen else ()
     alike = {name for group in groups for name in group.categories}
     return Gallery(
@@ -120,11 +124,11 @@ def _within(archive: Archive, system: ReportingSystem, site: str, where: CaseFil
     from index_store import CaseFilter
 
     where = where or CaseFilter()
-    asked = vocabulary().system_of(site)
-    if asked is not None and asked.name != system.name:
-        raise QueryError(f"The site '{site}' is reported in {asked.name}, not in {system.name}: ask for one of them.")
+    of_site = vocabulary().system_of(site)
+    if of_site is not None and of_site.name != system.name:
+        raise QueryError(f"The site '{site}' is reported in {of_site.name}, not in {system.name}: choose one of them.")
     names = {name for name in archive.facets()["system"] if vocabulary().system(name) is system}
-    if site and asked:
+    if site and of_site:
         names.add("")
     systems = names & set(where.systems) if where.systems else names
     sites = {site} & set(where.sites) if site and where.sites else {site} if site else set(where.sites)
@@ -133,28 +137,29 @@ def _within(archive: Archive, system: ReportingSystem, site: str, where: CaseFil
     return dataclasses.replace(where, systems=tuple(sorted(systems)), sites=tuple(sorted(sites)))
 
 
-def _held(
+def _by_category(
     archive: Archive, system: ReportingSystem, within: CaseFilter | None, cases: Sequence[Case] | None
 ) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    """By category: the patients that there are, and the words that the archive has for it."""
+    """By category's name in the vocabulary: its patients, and the names that the archive uses for it."""
     patients: dict[str, set[str]] = {category.name: set() for category in system.categories}
-    words: dict[str, set[str]] = {category.name: set() for category in system.categories}
+    names: dict[str, set[str]] = {category.name: set() for category in system.categories}
     if within is not None:
         for case, _ in within.permitted_images(archive.cases(within) if cases is None else cases):
-            if found := system.category(case.category):
-                patients[found.name].add(case.patient)
-                words[found.name].add(case.category)
-    return patients, words
+            if category := system.category(case.category):
+                patients[category.name].add(case.patient)
+                names[category.name].add(case.category)
+    return patients, names
 
 
 def _nearest(
     archive: Archive, query: Vectors, within: CaseFilter, categories: set[str], m: int, fingerprint: str
 ) -> tuple[RankedCase, ...]:
-    here = dataclasses.replace(within, categories=tuple(sorted(categories)))
-    return nearest_cases(archive, query, m, where=here, fingerprint=fingerprint)
+    of_category = dataclasses.replace(within, categories=tuple(sorted(categories)))
+    return nearest_cases(archive, query, m, where=of_category, fingerprint=fingerprint)
 
 
-def _of_the_nearest(rows: Sequence[CategoryRow], system: ReportingSystem) -> Category | None:
+def _nearest_category(rows: Sequence[CategoryRow], system: ReportingSystem) -> Category | None:
+    """The category of the nearest case of all rows; None without a case."""
     filled = [row for row in rows if row.cases]
     nearest = max(filled, key=lambda row: row.cases[0].score, default=None)
     return system.category(nearest.category) if nearest else None

@@ -133,7 +133,7 @@ def test_a_pool_or_filter_that_is_not_that_of_the_results_is_refused(archive: Ar
     hits = found(archive, archive.case("case 2"))
     with pytest.raises(ValueError, match="read the pool again"):
         ConfounderPool(archive.cases(limit=3)).audit(hits)
-    with pytest.raises(ValueError, match="give the filter that these hits were found with"):
+    with pytest.raises(ValueError, match="give the filter of this search"):
         ConfounderPool.of(archive).audit(hits, where=CaseFilter(sites=("urine",)))
 
 
