@@ -1,3 +1,4 @@
+from .atomic_write import fresh_folder as fresh_folder
 from .atomic_write import write_atomic as write_atomic
 from .cache import GenerationCache as GenerationCache
 from .errors import BlankImageError as BlankImageError
@@ -17,6 +18,20 @@ from .jobs import GeneratedImage as GeneratedImage
 from .jobs import Generation as Generation
 from .model.device import choose_device as choose_device
 from .model.device import choose_dtype as choose_dtype
+from .model.import_card import ImportCard as ImportCard
+from .model.import_card import Licence as Licence
+from .model.import_card import file_sha256 as file_sha256
+from .model.import_card import hub_revision as hub_revision
+from .model.import_card import published_licence as published_licence
+from .model.import_card import sha256_of as sha256_of
+from .model.import_card import write_import_card as write_import_card
+from .model.pickled import HOW_IT_WAS_READ as HOW_IT_WAS_READ
+from .model.pickled import PICKLED_SUFFIXES as PICKLED_SUFFIXES
+from .model.pickled import PickledLimits as PickledLimits
+from .model.pickled import PickledWeights as PickledWeights
+from .model.pickled import as_safetensors as as_safetensors
+from .model.pickled import convert_pickled as convert_pickled
+from .model.pickled import read_pickled as read_pickled
 from .model.presets import PRESETS as PRESETS
 from .model.presets import Preset as Preset
 from .phantom.phantom import Phantom as Phantom

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import os
 import re
 import shutil
@@ -61,6 +63,41 @@ def new_folder(path: Path) -> Iterator[Path]:
         yield unfinished
         sync_folder(unfinished)
         shutil.rmtree(path, ignore_errors=True)
+        unfinished.rename(path)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def fresh_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to fill, which becomes `path` when the block ends without an error, and else vanishes.
+
+    What killed processes left beside it an hour ago or longer is deleted.
+
+    Raises:
+        FileExistsError: something is at `path`; nothing is changed.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow a link at `path` itself
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, "there is something already: name a new folder", str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for other in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+        if unfinished_target(other.name) == path.name and other.stat().st_mtime < time.time() - ABANDONED_AFTER:
+            shutil.rmtree(other, ignore_errors=True)
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        for below in sorted(unfinished.rglob("*")):
+            if below.is_dir():
+                sync_folder(below)
+            else:
+                with below.open("rb") as file:
+                    os.fsync(file.fileno())
+        sync_folder(unfinished)
+        if os.path.lexists(path):  # made by another process meanwhile
+            raise FileExistsError(errno.EEXIST, "there is something already: name a new folder", str(path))
         unfinished.rename(path)
         sync_folder(path.parent)
     finally:

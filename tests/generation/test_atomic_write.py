@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import os
+import time
+import uuid
 from pathlib import Path
 
 import pytest
 
-from generation.atomic_write import new_folder, open_atomic, unfinished_target, write_atomic
+from generation.atomic_write import (
+    ABANDONED_AFTER,
+    fresh_folder,
+    new_folder,
+    open_atomic,
+    unfinished_target,
+    write_atomic,
+)
 from tests.full_disk import full_disk
 
 
@@ -60,3 +70,27 @@ def test_a_folder_is_replaced_when_it_is_whole_and_not_before(tmp_path: Path) ->
         raise KeyError
     assert [file.name for file in path.iterdir()] == ["second"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_fresh_folder_appears_whole_and_replaces_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "sub" / "folder"
+    path.parent.mkdir()
+    for age in (0, ABANDONED_AFTER + 60):
+        left = path.parent / f"folder.{uuid.uuid4().hex}.tmp"
+        left.mkdir()
+        os.utime(left, (time.time() - age,) * 2)
+    with pytest.raises(KeyError), fresh_folder(path) as unfinished:
+        (unfinished / "half").touch()
+        raise KeyError
+    assert len(list(path.parent.iterdir())) == 1  # what another process may still be writing
+    with fresh_folder(path) as unfinished:
+        (unfinished / "below").mkdir()
+        (unfinished / "below" / "whole").touch()
+        assert not path.exists()
+    assert (path / "below" / "whole").exists()
+    with pytest.raises(FileExistsError, match="name a new folder"), fresh_folder(path):
+        raise AssertionError
+    other = tmp_path / "other"
+    with pytest.raises(FileExistsError), fresh_folder(other):
+        other.mkdir()
+    assert {item.name for item in tmp_path.iterdir()} == {"sub", "other"}

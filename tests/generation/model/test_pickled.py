@@ -1,0 +1,137 @@
+"""Pickled weights, read in a process of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from generation import PickledLimits, UnsafeWeightsError, WeightsError, as_safetensors, convert_pickled, read_pickled
+from generation.model.pickled import _result
+from generation.model.pickled_child import convert
+
+ROW = torch.arange(6.0)
+TENSORS = {
+    "half": ROW.half().reshape(2, 3),
+    "brain": ROW.bfloat16(),
+    "turned": ROW.reshape(2, 3).T,
+    "part": ROW[2:4],
+    "number": torch.tensor(3),
+    "empty": torch.zeros(0, 4),
+    "small": ROW.to(torch.float8_e4m3fn),
+}
+
+
+def written(content: object, tmp_path: Path, **options: bool) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """What the child makes of it, without the cost of a process."""
+    torch.save(content, tmp_path / "weights.bin", **options)
+    left_out = convert(tmp_path / "weights.bin", tmp_path / "weights.safetensors")
+    return load_file(tmp_path / "weights.safetensors"), left_out
+
+
+def test_every_tensor_arrives_as_it_was(tmp_path: Path) -> None:
+    torch.save(TENSORS, tmp_path / "weights.bin")
+    read = read_pickled(tmp_path / "weights.bin")
+    assert read.left_out == ()
+    assert read.tensors.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert (read.tensors[name].dtype, read.tensors[name].shape) == (tensor.dtype, tensor.shape)
+        assert torch.equal(read.tensors[name].float(), tensor.float())
+    with as_safetensors(tmp_path / "weights.bin", tmp_path) as (path, _):
+        assert torch.equal(load_file(path)["turned"], TENSORS["turned"])
+    assert not path.exists()
+    with as_safetensors(tmp_path / "a.safetensors") as (path, left_out):
+        assert (path, left_out) == (tmp_path / "a.safetensors", ())
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_the_wrapping_of_a_training_is_taken_off_and_named(old: bool, tmp_path: Path) -> None:
+    """Both formats of PyTorch: zip, and what it wrote before version 1.6."""
+    content = {"epoch": 3, "state_dict": {"a.weight": ROW, "nested": {"b": ROW}, "word": "x"}, "optimizer": {"m": ROW}}
+    tensors, left_out = written(content, tmp_path, _use_new_zipfile_serialization=not old)
+    assert sorted(tensors) == ["a.weight", "nested.b"]
+    assert left_out == ["epoch", "optimizer", "word"]
+
+
+def test_the_same_tensors_give_the_same_bytes(tmp_path: Path) -> None:
+    made = []
+    for names in (list(TENSORS), reversed(TENSORS)):
+        written({name: TENSORS[name] for name in names}, tmp_path)
+        made.append((tmp_path / "weights.safetensors").read_bytes())
+    assert made[0] == made[1]
+
+
+class Malicious:
+    """Runs a command when it is unpickled by an ordinary reader."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.mark}",)
+
+
+def test_code_in_a_pickle_is_refused_and_does_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "it-ran"
+    torch.save({"weight": ROW, "more": Malicious(mark)}, tmp_path / "zip.bin")
+    with pytest.raises(UnsafeWeightsError, match=r"other things than tensors .*\(posix\.system\).*refused"):
+        convert_pickled(tmp_path / "zip.bin", tmp_path / "out.safetensors")
+    (tmp_path / "plain.bin").write_bytes(pickle.dumps({"more": Malicious(mark)}, protocol=2))
+    with pytest.raises(pickle.UnpicklingError):
+        convert(tmp_path / "plain.bin", tmp_path / "out.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plain.bin", "zip.bin"]
+
+
+def test_a_small_file_cannot_take_all_memory_or_disk(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(1).expand(1 << 32)}, tmp_path / "bomb.bin")  # 16 GiB if laid out
+    with pytest.raises(WeightsError, match="far more memory than its size"):
+        convert_pickled(tmp_path / "bomb.bin", tmp_path / "out.safetensors")
+    many = {f"w{i}": torch.zeros(1).expand(1 << 24) for i in range(4)}  # 64 MiB each
+    torch.save(many, tmp_path / "many.bin")
+    with pytest.raises(WeightsError, match=r"File too large|ended with status"):
+        convert_pickled(tmp_path / "many.bin", tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_time_is_limited(tmp_path: Path) -> None:
+    torch.save({"weight": ROW}, tmp_path / "slow.bin")
+    with pytest.raises(WeightsError, match="not read within 0 seconds"):
+        convert_pickled(tmp_path / "slow.bin", tmp_path / "out.safetensors", limits=PickledLimits(seconds=0))
+
+
+def test_what_is_no_pickle_is_named(tmp_path: Path) -> None:
+    (tmp_path / "weights.ckpt").write_bytes(b"PK\x03\x04")
+    with pytest.raises(WeightsError, match=r"weights\.ckpt cannot be read as pickled weights.*anew"):
+        read_pickled(tmp_path / "weights.ckpt")
+
+
+@pytest.mark.parametrize("content", [{}, {"epoch": 3}, [ROW]])
+def test_a_file_without_weights_is_named(content: object, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"it holds (no tensor|a list)"):
+        written(content, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "words"),
+    [
+        ("Unsupported global: GLOBAL argparse.Namespace was not", UnsafeWeightsError, r"\(argparse\.Namespace\)"),
+        ("Cannot use weights_only=True with TorchScript archives", UnsafeWeightsError, "a program"),
+        ("advice\n\tWeightsUnpickler error: \n\nUnsupported operand 149", WeightsError, r"\(Unsupported operand 149\)"),
+    ],
+)
+def test_pytorchs_refusals_become_sentences(reason: str, kind: type[Exception], words: str, tmp_path: Path) -> None:
+    run = subprocess.CompletedProcess([], 0, stdout=json.dumps({"error": [reason]}).encode())
+    with pytest.raises(kind, match=words):
+        _result(run, tmp_path / "weights.bin")
+
+
+@pytest.mark.parametrize("stdout", [b"", b"{}"])
+def test_a_process_that_was_ended_is_named(stdout: bytes, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="ended with status -9"):
+        _result(subprocess.CompletedProcess([], -9, stdout=stdout), tmp_path / "weights.bin")
