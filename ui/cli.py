@@ -1,7 +1,7 @@
 """`coin`: the command line of the retrieval system.
 
-Exit codes: 0 done; 1 an error, or something is left that a person must see to: the message says what; 2 wrong usage:
-an unknown command or option, or a value that an option or variable cannot take; 130 interrupted (Ctrl-C). Results go
+Exit codes: 0 done; 1 an error, or a problem that needs a person (the message describes it); 2 wrong usage: an
+unknown command or option, or a value that an option or variable cannot take; 130 interrupted (Ctrl-C). Results go
 to stdout; progress and errors go to stderr.
 """
 
@@ -72,7 +72,7 @@ class CoinGroup(click.Group):
 @click.group(
     cls=CoinGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done; 1 an error, or something left to see to; 2 wrong usage; 130 interrupted. "
+    epilog="Exit codes: 0 done; 1 an error, or a problem that needs a person; 2 wrong usage; 130 interrupted. "
     "Options can also be set by environment variables, which each command's help names.",
 )
 @click.version_option(_version(), prog_name="coin")

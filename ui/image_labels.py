@@ -13,7 +13,7 @@ _KEYWORDS: Final = {"coin-provenance": SYNTHETIC, "coin-phantom": PHANTOM}
 
 
 def image_label(data: bytes) -> str:
-    """SYNTHETIC or PHANTOM where the metadata of an image file (PNG text chunks) say so, else the empty string."""
+    """SYNTHETIC or PHANTOM by the metadata of an image file (PNG text chunks); empty where these have neither."""
     from PIL import Image
 
     try:

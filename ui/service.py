@@ -1,4 +1,4 @@
-"""What the command line and the view need of the packages below: an archive, an encoder, a generator.
+"""Archive, encoder and generator for the command line and the view.
 
 Each is opened when first needed, so that showing a case loads no model. The threads of a view's sessions share one
 service.
@@ -45,7 +45,7 @@ class Service:
     def __init__(self, settings: Settings, *, interface: str = "command line") -> None:
         self.settings = settings
         self._interface = interface
-        # cached_property takes no lock of its own: two sessions that start together must not load a model twice.
+        # cached_property takes no lock of its own: two sessions must not load a model twice.
         self._opening = threading.RLock()
 
     def close(self) -> None:
@@ -133,10 +133,10 @@ class Service:
         """The nearest m cases of each category of the reporting system; None where no system is known."""
         from retrieval import categories_event, query_event
 
-        found = self.diagnostics.gallery(result, m=m)
-        if found is not None:
-            self._record("categories", user, lambda: query_event(result.query) | categories_event(found))
-        return found
+        rows = self.diagnostics.gallery(result, m=m)
+        if rows is not None:
+            self._record("categories", user, lambda: query_event(result.query) | categories_event(rows))
+        return rows
 
     @property
     def diagnostics(self) -> Diagnostics:

@@ -1,7 +1,7 @@
 """The settings of `coin` and its view, as data: name, default, environment variable, help.
 
-The command line makes its options from this table, the view reads its values from the environment, programs hold them
-as a frozen dataclass, and the documentation's table is `settings_table()`, which a test compares.
+The command line makes its options from this table, the view reads its values from the environment, programs use a
+frozen dataclass, and the documentation's table is `settings_table()`, which a test compares.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Settings:
     )
     guidance: float | None = _setting(
         None,
-        "how strongly images follow the report (classifier-free guidance), in the place of the preset's",
+        "how strongly images follow the report (classifier-free guidance), instead of the preset's",
         minimum=0,
         maximum=50,
         decimal=True,
@@ -206,7 +206,7 @@ BY_NAME: Final[Mapping[str, Setting]] = {setting.name: setting for setting in SE
 
 
 def settings_table() -> str:
-    """The table of settings as Markdown, as it stands in the documentation."""
+    """The table of settings as Markdown, for the documentation."""
     lines = ["| option | environment | default | what it is |", "|---|---|---|---|"]
     for setting in SETTINGS:
         default = setting.default_text or f"`{setting.default}`"

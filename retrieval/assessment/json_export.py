@@ -1,4 +1,4 @@
-"""A search result as JSON: everything a reader needs to say where each case and each image came from."""
+"""A search result as JSON: with the provenance of each case and each image."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def to_dict(
 
 
 def _query(query: Query) -> dict[str, Any]:
-    """All but the image's bytes, which its hash stands for."""
+    """All fields; the image's bytes are replaced by their SHA-256."""
     sha256 = hashlib.sha256(query.image).hexdigest() if query.image else ""
     return {"kind": query.kind, **query_to_dict(query), "image": sha256}
 
@@ -100,7 +100,7 @@ def _case(entry: RankedCase) -> dict[str, Any]:
         "rank": entry.rank,
         "score": entry.score,
         "similarity": entry.similarity,
-        "channels": [dataclasses.asdict(place) for place in entry.channel_ranks],
+        "channels": [dataclasses.asdict(rank) for rank in entry.channel_ranks],
         "alone": entry.only_channel,
         "case": case.key,
         "patient": case.patient,

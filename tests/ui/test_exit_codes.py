@@ -16,7 +16,7 @@ from ui.settings import BY_NAME
 
 def test_the_help_lists_them() -> None:
     shown = " ".join(coin("--help").stdout.split())
-    assert "Exit codes: 0 done; 1 an error, or something left to see to; 2 wrong usage; 130 interrupted." in shown
+    assert "Exit codes: 0 done; 1 an error, or a problem that needs a person; 2 wrong usage; 130 interrupted." in shown
 
 
 @pytest.mark.parametrize(

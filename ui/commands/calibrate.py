@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     type=click.IntRange(20),
     default=100,
     show_default=True,
-    help="Generate images for this many of the archive's reports, one a patient: about a second each on a CPU.",
+    help="Generate images for this many of the archive's reports, one for each patient: about a second each on a CPU.",
 )
 @click.option(
     "--work",
@@ -51,7 +51,7 @@ def calibrate(settings: Settings, where: CaseFilter | None, reports: int, work: 
     service = Service(settings)
     plan = GenerationPlan(service.generator, reports=reports, images=settings.n_images, preset=settings.preset)
     with progress("Generating", unit="reports") as update:
-        made = calibrate_archive(
+        calibration = calibrate_archive(
             service.archive,
             service.encoder,
             plan,
@@ -60,6 +60,8 @@ def calibrate(settings: Settings, where: CaseFilter | None, reports: int, work: 
             progress=update,
         )
     if as_json:
-        echo_json({"site": made.sites, "rules": made.rules, "generated": plan.words(), "notice": RESEARCH_USE})
+        echo_json(
+            {"site": calibration.sites, "rules": calibration.rules, "generated": plan.words(), "notice": RESEARCH_USE}
+        )
     else:
-        echo(calibration_text(made, plan.words()))
+        echo(calibration_text(calibration, plan.words()))

@@ -1,6 +1,6 @@
 """`coin demo`: an archive of phantoms, and the main job run on it by report and by image.
 
-Everything lands in one folder, and a second run finds the first one's archive there and adds nothing twice.
+All files are in one folder. A second run uses the archive of the first and adds nothing twice.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Demo:
 
 
 def run_demo(folder: Path, settings: Settings) -> Demo:
-    """Build the archive in `folder`, search it by a report and by an image that it does not hold, save the pictures."""
+    """Build the archive in `folder`, search it by a report and by an image outside it; save the pictures."""
     from generation import phantom_cases, write_phantoms
     from retrieval import Query
 
@@ -103,7 +103,7 @@ def _build(archive: Path, manifest: Path, settings: Settings) -> AddSummary:
 
 
 def held_out(site: str, finding: str) -> Phantom:
-    """A phantom of that finding whose wording and random seed no phantom of the archive shares."""
+    """A phantom of that finding whose wording and random seed no phantom of the archive has."""
     from generation import PROFILES, Phantom
 
     profile = next(p for p in PROFILES if (p.site, p.finding) == (site, finding))
@@ -115,16 +115,16 @@ def _save_generated(result: SearchResult, folder: Path) -> tuple[Path, ...]:
 
     folder.mkdir(parents=True, exist_ok=True)
     generation = result.generation
-    made = () if generation is None else generation.images
-    return tuple(save_png(m.image, folder / f"seed-{m.provenance.seed}.png", m.provenance) for m in made)
+    images = () if generation is None else generation.images
+    return tuple(save_png(m.image, folder / f"seed-{m.provenance.seed}.png", m.provenance) for m in images)
 
 
 def _sheet(by_report: SearchResult, by_image: SearchResult, query: Image.Image) -> Image.Image:
     generation = by_report.generation
-    made = () if generation is None else generation.images
+    images = () if generation is None else generation.images
     generated = tuple(
         Tile(m.image, f"seed {m.provenance.seed}", f"{m.provenance.preset}, {m.provenance.steps} steps", SYNTHETIC)
-        for m in made
+        for m in images
     )
     site, finding = IMAGE_QUERY
     query_tile = Tile(query, "query", f"held-out phantom: {site}, {finding}", PHANTOM)

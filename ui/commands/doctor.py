@@ -32,7 +32,7 @@ def doctor(settings: Settings, repair: bool, quick: bool, recall: int, wait: flo
     """Examine the archive: database, records, vectors, change log, index, image files.
 
     Without --repair nothing is written. The exit code is 0 where nothing is wrong or all was repaired, 1 where
-    something is left that a person must see to. Cases and images are named; reports are not quoted.
+    a problem is left that needs a person. Cases and images are named; reports are not quoted.
     """
     with open_archive(settings.archive, read_only=not repair) as archive, progress("Reading", unit="files") as update:
         if repair:

@@ -50,7 +50,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     callback=_reports,
     metavar="N|all",
     help="Also generate images from reports, about a second a report and image set on a processor: of N reports "
-    "sampled at random, which then are the queries by report, or of all. What was made is kept in --work.",
+    "sampled at random, which are then the queries by report, or of all. Generated images are kept in --work.",
 )
 @click.option(
     "--seed",
@@ -91,10 +91,10 @@ def evaluate(
 ) -> None:
     """Measure search by image, by report and by both on the archive's own cases, against chance and simple means.
 
-    Leave-one-patient-out: every case with a category queries by its stored vectors and its report, its own patient is
-    left out, and a result is relevant where site, reporting system and category are the query's. The encoder is loaded
-    where a search would read only a part of a report, the generator only for --generate. The same archive, options
-    and seed give the same figures.
+    Leave-one-patient-out: every case with a category queries by its stored vectors and its report, the query's
+    patient is left out, and a result is relevant where site, reporting system and category are the query's. The encoder
+    is loaded where a search would read only a part of a report, the generator only for --generate. The same archive,
+    options and seed give the same figures.
     """
     from retrieval import choose_fusion, evaluate_archive, ordinal, rules_text
 
@@ -147,7 +147,7 @@ def _generation(service: Service, generate: int | str | None) -> tuple[Encoder |
         try:
             known = service.archive.encoder
             same = known is not None and service.encoder.fingerprint == known.fingerprint
-        except EncoderLoadError:  # the figures say what is missing without it
+        except EncoderLoadError:  # the evaluation notes what is missing without it
             return None, None
         return (service.encoder if same else None), None
 

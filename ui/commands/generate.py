@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 def _share(context: click.Context, parameter: click.Parameter, value: str | None) -> Share | None:
     if value is None:
         return None
-    number, slash, of = value.partition("/")
-    if not (slash and number.isdecimal() and of.isdecimal()):
+    number, slash, total = value.partition("/")
+    if not (slash and number.isdecimal() and total.isdecimal()):
         raise click.BadParameter(f"'{value}' is no share: write 2/8 for the second of eight.")
     from retrieval import Share
 
-    return Share(int(number), int(of))
+    return Share(int(number), int(total))
 
 
 @click.command()
@@ -53,8 +53,8 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
     "--shard",
     callback=_share,
     metavar="K/N",
-    help="Generate only the K-th of N shares of the table's reports: one process a GPU, on any number of machines. Run "
-    "once more without it when all are done.",
+    help="Generate only the K-th of N shares of the table's reports: one process for each GPU, on any number of "
+    "machines. Run once more without it when all are done.",
 )
 @click.option(
     "--batch-size", type=click.IntRange(1, 256), default=4, show_default=True, help="Images generated at once (table)."
@@ -119,23 +119,23 @@ def generate(
     generator = make_generator(settings)
     out.mkdir(parents=True, exist_ok=True)
     with progress("Generating", unit="steps") as update:
-        made = generator.generate(
+        generation = generator.generate(
             report, n=settings.n_images, seed=settings.seed, preset=settings.preset, size=size, progress=update
         )
     saved = []
-    for image in made.images:
+    for image in generation.images:
         note = image.provenance
         # The report's hash, not its words: file names end up in listings and logs.
         name = f"coin-{note.report_sha256[:8]}-{note.preset}-{note.width}px-seed{note.seed}.png"
         saved.append(dataclasses.replace(image, path=save_png(image.image, out / name, note)))
-    made = dataclasses.replace(made, images=tuple(saved))
+    generation = dataclasses.replace(generation, images=tuple(saved))
     if as_json:
         echo_json(
             {
-                "prompt": made.prompt,
-                "seconds": made.seconds,
+                "prompt": generation.prompt,
+                "seconds": generation.seconds,
                 "images": [{"path": image.path, "provenance": image.provenance} for image in saved],
             }
         )
     else:
-        echo(f"{generation_text(made)}\n\n{RESEARCH_USE}")
+        echo(f"{generation_text(generation)}\n\n{RESEARCH_USE}")

@@ -1,4 +1,4 @@
-"""`coin generate --manifest`: a synthetic data set, checked for duplicates, with its card."""
+"""`coin generate --manifest`: a synthetic data set, checked for duplicates, with its dataset card."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ def generate_set(
     if against is not None:  # hours of generating must not be lost to a mistyped name
         read_manifest(against)
     generator = make_generator(settings, cached=False)
-    made = SyntheticSet(
+    dataset = SyntheticSet(
         out, table, generator, preset=settings.preset, per_report=per_report, seed=settings.seed, size=size
     )
     started = time.perf_counter()
     with progress("Generating", unit="images") as update:
-        drawn = made.generate(share=share, batch_size=batch_size, progress=update)
+        generated = dataset.generate(share=share, batch_size=batch_size, progress=update)
     seconds = time.perf_counter() - started
     if share is not None:
         if as_json:
-            echo_json({"drawn": drawn, "seconds": seconds, "share": share, "skipped": made.problems})
+            echo_json({"drawn": generated, "seconds": seconds, "share": share, "skipped": dataset.problems})
         else:
-            echo(share_text(share, drawn, seconds, made.problems))
+            echo(share_text(share, generated, seconds, dataset.problems))
         return
     with progress("Comparing", unit="images") as update:
-        summary = finish_set(made, drawn=drawn, seconds=seconds, progress=update)
+        summary = finish_set(dataset, drawn=generated, seconds=seconds, progress=update)
     set_sheet(out, summary)
     copies = None if against is None else _copies(settings, out, against)
     if copies is not None:
-        write_atomic(out / "README.md", card_text(made, summary, copies).encode())
+        write_atomic(out / "README.md", card_text(dataset, summary, copies).encode())
     if as_json:
-        found = None if copies is None else copy_record(copies)
-        echo_json({"set": summary, "images_per_second": summary.images_per_second, "copies": found})
+        record = None if copies is None else copy_record(copies)
+        echo_json({"set": summary, "images_per_second": summary.images_per_second, "copies": record})
     else:
         echo(set_text(summary) + ("" if copies is None else f"\n\n{copy_text(copies)}"))
 

@@ -79,7 +79,7 @@ def new(
     """Create the study NAME: sample images, balanced over site and category, and freeze them.
 
     All pictures get the same size, format and compression, and no metadata. Keep the study's folder from readers: it
-    tells which pictures are generated.
+    shows which pictures are generated.
     """
     from retrieval import create_reader_study
 
@@ -111,15 +111,15 @@ def list_(settings: Settings, as_json: bool) -> None:
     from retrieval import open_reader_study, progress_of, reader_study_names
 
     folder = settings.readings_folder
-    found = {}
+    progress_by_name = {}
     for name in reader_study_names(folder):
         study = open_reader_study(folder, name)
-        found[name] = progress_of(study)
+        progress_by_name[name] = progress_of(study)
         study.close()
     if as_json:
-        echo_json({"folder": folder, "readings": found})
+        echo_json({"folder": folder, "readings": progress_by_name})
         return
-    lines = [progress_text(name, readers) for name, readers in found.items()]
+    lines = [progress_text(name, readers) for name, readers in progress_by_name.items()]
     echo("\n".join([*(lines or [f"There is no study in {folder}."]), "", RESEARCH_USE]))
 
 
@@ -136,13 +136,13 @@ def results(settings: Settings, name: str, csv_file: Path | None, as_json: bool)
 
     study = open_reader_study(settings.readings_folder, name)
     click.get_current_context().call_on_close(study.close)
-    found, rows = evaluate_reader_study(study), rating_rows(study)
+    figures, rows = evaluate_reader_study(study), rating_rows(study)
     if csv_file is not None:
         write_file(csv_file, rows_csv(rows))
     if as_json:
-        echo_json({"results": found, "ratings": rows})
+        echo_json({"results": figures, "ratings": rows})
     else:
-        echo(results_text(found))
+        echo(results_text(figures))
 
 
 @reading.command()

@@ -134,8 +134,8 @@ def search(
     """Find the cases of the archive that are nearest to a report, an image, or a case.
 
     A report is compared as text, and as the synthetic images that are generated from it; it may be combined with an
-    image or a case. Results are cases, at most one a patient, nearest first, each with its report and its rank in every
-    channel.
+    image or a case. Results are cases, at most one for each patient, nearest first, each with its report and its
+    rank in every channel.
     """
     given = [name for name in ("text", "text_file", "image", "case") if options[name] is not None]
     if saved is None and not given:

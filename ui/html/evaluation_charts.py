@@ -40,9 +40,9 @@ def colour(run: str) -> str:
     return COLOURS.get(run, INK)
 
 
-def bars(rows: Sequence[RunResult], metrics: Sequence[str], *, of: str, width: int = WIDTH) -> Chart:
-    """A group of bars a metric, from 0 to 1, a bar a run with its interval; chance (the last of the rows) is a line
-    across the group. `of` says what is measured."""
+def bars(rows: Sequence[RunResult], metrics: Sequence[str], *, measured: str, width: int = WIDTH) -> Chart:
+    """A group of bars for each metric, from 0 to 1, with a bar and its interval for each run; chance (the last of the
+    rows) is a line across the group. `measured` names what the metrics are of."""
     *runs, chance = rows
     gap = 18
     bar = max(8, min(26, ((width - LEFT) // len(metrics) - gap) // max(1, len(runs))))
@@ -74,7 +74,7 @@ def bars(rows: Sequence[RunResult], metrics: Sequence[str], *, of: str, width: i
             )
         )
         shapes.append(Text((start + end) / 2, HEIGHT - 8, metric))
-    return Chart(width, HEIGHT, f"{of}: {', '.join(metrics)} of {_names(rows)}", shapes)
+    return Chart(width, HEIGHT, f"{measured}: {', '.join(metrics)} of {_names(rows)}", shapes)
 
 
 def horizontal_bars(rows: Sequence[RunResult], metric: str) -> Chart:
@@ -102,7 +102,7 @@ def horizontal_bars(rows: Sequence[RunResult], metric: str) -> Chart:
 
 
 def differences(pairs: Sequence[Difference], metric: str) -> Chart:
-    """A point and its interval for each pair of runs, about a line at zero; filled where the interval holds no zero."""
+    """A point and its interval for each pair of runs, about a line at zero; filled where the interval excludes zero."""
     scores = [pair.scores[metric] for pair in pairs]
     widest = max(max(abs(score.low), abs(score.high)) for score in scores)
     reach = next((level for level in REACHES if level >= widest), 1.0)
@@ -130,7 +130,7 @@ def differences(pairs: Sequence[Difference], metric: str) -> Chart:
 
 
 def confounders(shares: Sequence[ConfounderShare]) -> Chart:
-    """The share of the first 10 that has the query's value, and a dashed tick where chance would put it."""
+    """The share of the first 10 that has the query's value, and a dashed tick at the share that chance would give."""
     height = LINE * len(shares) + 22
     shapes = _scale(LEVELS, lambda value: f"{value:g}", _x, height)
     for i, share in enumerate(shares):

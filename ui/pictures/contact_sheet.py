@@ -35,7 +35,7 @@ PAPER: Final = "#ffffff"
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture with what stands under it. `mark` (PHANTOM, SYNTHETIC) is written across its upper edge."""
+    """One picture with the text under it. `mark` (PHANTOM, SYNTHETIC) is written across its upper edge."""
 
     image: Image.Image
     title: str
@@ -67,9 +67,9 @@ def contact_sheet(title: str, sections: Sequence[Section]) -> Image.Image:
 
 
 def save_sheet(sheet: Image.Image, path: Path) -> Path:
-    """Write the sheet as a PNG that says in its metadata, too, what it is and is not."""
+    """Write the sheet as a PNG, with the research-use notice in its metadata, too."""
     info = PngImagePlugin.PngInfo()
-    info.add_text("Comment", f"{RESEARCH_USE} Holds synthetic images and drawn phantoms where so labelled.")
+    info.add_text("Comment", f"{RESEARCH_USE} Contains synthetic images and rendered phantoms where so labelled.")
     sheet.save(path, "PNG", pnginfo=info, optimize=True)
     return path
 
@@ -117,9 +117,9 @@ def _tile_text(tile: Tile) -> tuple[str, ...]:
     return lines
 
 
-@lru_cache(maxsize=256)  # measuring text is what takes the time, and heights are needed before drawing
+@lru_cache(maxsize=256)  # measuring text takes most of the time, and heights are needed before the text is rendered
 def _lines(text: str, width: int, size: int) -> tuple[str, ...]:
-    """`text` broken at spaces into lines of at most `width` pixels; a longer word stands alone and is cut."""
+    """`text` broken at spaces into lines of at most `width` pixels; a longer word gets its own line and is cut."""
     font = _font(size)
     lines: list[str] = []
     for paragraph in text.splitlines():

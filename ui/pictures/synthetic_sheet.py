@@ -1,4 +1,4 @@
-"""Sheets of generated images: what a set holds, and its nearest pairs with reference images."""
+"""Sheets of generated images: the images of a set, and its nearest pairs with reference images."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def pairs_sheet(report: CopyReport, path: Path) -> Path:
     sections = []
     for pair in (*report.near_copies, *report.nearest)[:PAIRS]:
         bits = "not readable" if pair.hash_distance is None else f"{pair.hash_distance} of 256 bits apart"
-        found = "Near copy" if pair.near_copy else "Not a near copy"
+        verdict = "Near copy" if pair.near_copy else "Not a near copy"
         sections.append(
             Section(
-                f"{found}: similarity {pair.similarity:.3f}, {bits}",
+                f"{verdict}: similarity {pair.similarity:.3f}, {bits}",
                 f"{pair.image}  ~  {pair.reference}",
                 (
                     Tile(_picture(pair.image_path), "generated", "", SYNTHETIC),

@@ -49,7 +49,7 @@ def _index_lines(index: IndexStatus | None) -> list[str]:
     ]
 
 
-def calibration_text(made: ArchiveCalibration, generated: str) -> str:
+def calibration_text(calibration: ArchiveCalibration, generated: str) -> str:
     """The thresholds of the novelty check for each query type, and the check of a generated image's site."""
     names = {"image": "an image", "case": "a case", "joint": "text to image", "generated": "generated images"}
     rows = [
@@ -58,15 +58,15 @@ def calibration_text(made: ArchiveCalibration, generated: str) -> str:
             f"comparable from {rule.threshold:.3f} on; false alarms {rule.false_alarm_rate:.1%} "
             f"[{rule.false_alarm_low:.1%}, {rule.false_alarm_high:.1%}] of {rule.n} cases",
         )
-        for rule in made.rules
+        for rule in calibration.rules
     ]
-    through = " that the filter lets through" if made.rules[0].filtered else ""
+    through = " that the filter lets through" if calibration.rules[0].filtered else ""
     return page(
         [
             f"No comparable case: mean similarity of the nearest patients, by the archive's own cases{through}",
             name_value_table(rows),
             wrapped(f"Generated: {generated}."),
-            wrapped(made.sites.words),
+            wrapped(calibration.sites.words),
         ]
     )
 

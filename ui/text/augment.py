@@ -25,7 +25,7 @@ NETWORK_LIMITS: Final = (
 )
 LIMITS: Final = (
     "Other penalties, seeds and folds give other figures, with few patients markedly so.",
-    "Nothing was validated for clinical use, and no figure says how well anybody would diagnose with it.",
+    "Nothing was validated for clinical use, and no figure shows how well anybody would diagnose with it.",
 )
 
 
@@ -73,7 +73,7 @@ def _verdict(way: WayResult, result: AugmentResult) -> str:
     real = next(each for each in result.ways if each.way == "real" and each.fraction == way.fraction)
     base = f"the real images of {way.fraction:.0%} of the training patients ({real.real:.0f} images)"
     subject = (
-        f"Synthetic images added to {base}" if way.way == "both" else f"Synthetic images alone, in place of {base},"
+        f"Synthetic images added to {base}" if way.way == "both" else f"Synthetic images alone, instead of {base},"
     )
     size = f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
     if round(difference.low, 3) > 0:  # rounded as printed
@@ -91,7 +91,7 @@ def _table(result: AugmentResult) -> str:
             continue  # the same whatever the fraction
         synthetic = "" if way.way == "real" else f"{way.synthetic:.0f}"
         rows.append([WAYS[way.way], real, synthetic, *(str(way.values[name]) for name in SHOWN)])
-    # No interval: the figure stands where those above have their mean.
+    # It has no interval: spaces align the figure with the means above.
     rows.append(["commonest class", "", "", *(f"{result.commonest[name]:.3f}{'':16}" for name in SHOWN)])
     return "\n".join(table(rows, align="<>>>>>", widths=(20, 20, 11, 23, 23, 23), indent="", gap=""))
 

@@ -59,11 +59,11 @@ def introduction(evaluation: Evaluation) -> tuple[str, ...]:
     return (
         f"Archive '{evaluation.archive}': {evaluation.cases} cases with a category, of {evaluation.patients} patients, "
         f"with {evaluation.images} images. Encoder: {evaluation.encoder} ({evaluation.fingerprint[:12]}).",
-        f"Leave-one-patient-out: {queries}, and its own patient is left out; one result a patient. Every figure is a "
-        f"mean over categories, with its 95 % interval from {evaluation.resamples} resamples of whole patients (seed "
-        f"{evaluation.seed}). mMV@k is the macro-F1 of the majority vote of the first k; R@10 is the share of all "
-        "relevant patients among the first 10, small where they are many; nDCG@10 counts a category of the same tier "
-        "(negative, indeterminate … malignant) half, of a neighbouring one a quarter.",
+        f"Leave-one-patient-out: {queries}, and the query's patient is left out; one result for each patient. Every "
+        f"figure is a mean over categories, with its 95 % interval from {evaluation.resamples} resamples of whole "
+        f"patients (seed {evaluation.seed}). mMV@k is the macro-F1 of the majority vote of the first k; R@10 is the "
+        "share of all relevant patients among the first 10, small where they are many; nDCG@10 counts a category of "
+        "the same tier (negative, indeterminate … malignant) half, of a neighbouring one a quarter.",
         *((f"Generated: {evaluation.generated}.",) if evaluation.generated else ()),
         *(f"Row '{row}': {rule}." for row, rule in evaluation.rules.items()),
     )
@@ -80,7 +80,7 @@ def remarks(evaluation: Evaluation) -> tuple[str, ...]:
     if evaluation.derived:
         lines.append(
             f"{evaluation.derived} of the {evaluation.cases} cases have a category that was extracted from their own "
-            "report by rules, and given by nobody: it can be wrong, and it is no ground truth apart from the report."
+            "report by rules, and not given: it can be wrong, and it is no ground truth independent of the report."
         )
     if evaluation.unlabelled:
         lines.append(f"{evaluation.unlabelled} cases without a category were neither queries nor candidates.")
@@ -106,8 +106,8 @@ def same_report_words(same: SameReport) -> str:
 
 CONFOUNDERS: Final = (
     "The share of the first 10 that has the query's stain, preparation, source or slide, beside the share that chance "
-    "would give among cases of the hits' sites. Hits that share it more often than by chance may be found for it. "
-    "Means over queries."
+    "would give among cases of the hits' sites. Where hits share it more often than by chance, it may be the "
+    "reason that they are hits. Means over queries."
 )
 ABSTENTION: Final = (
     "The majority vote of the first 5 on the category, when only the queries with the highest top score are answered. "
@@ -147,8 +147,8 @@ def _glance(evaluation: Evaluation) -> str:
 
 
 def _counted(categories: int, task: TaskResult) -> str:
-    one, many = ("site", "sites") if task.name == "site" else ("category", "categories")
-    return f"{categories} {one if categories == 1 else many}"
+    singular, plural = ("site", "sites") if task.name == "site" else ("category", "categories")
+    return f"{categories} {singular if categories == 1 else plural}"
 
 
 def _task(task: TaskResult) -> str:
@@ -191,13 +191,13 @@ def _by_site(sites: Sequence[Part]) -> list[str]:
 
 def _differences(differences: Sequence[Difference], metrics: Sequence[str]) -> list[str]:
     rows = [
-        [f"{one.channel} − {one.minus}", *(signed(one.scores[metric]) for metric in metrics)] for one in differences
+        [f"{pair.channel} − {pair.minus}", *(signed(pair.scores[metric]) for metric in metrics)] for pair in differences
     ]
     return table([["difference", *metrics], *rows])
 
 
 def signed(estimate: Estimate, *, star: bool = True) -> str:
-    """A difference with its interval, and with a star where that holds no zero."""
+    """A difference with its interval, and with a star where the interval excludes zero."""
     mark = " *" if star and (estimate.low > 0 or estimate.high < 0) else ""
     return f"{estimate.mean:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]{mark}"
 

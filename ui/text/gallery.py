@@ -21,8 +21,8 @@ def gallery_text(gallery: Gallery | None) -> str:
     where = f" at {gallery.site}" if gallery.site else ""
     lines = [
         wrapped(
-            f"The nearest of each category in {gallery.system}{where}. Each row shows the best that its category has, "
-            "however far it is: a comparison and no vote."
+            f"The nearest of each category in {gallery.system}{where}. Each row shows its category's nearest cases, "
+            "however dissimilar they are: a comparison and no vote."
         )
     ]
     lines += [_row(row) for row in gallery.rows if row.available]

@@ -62,6 +62,8 @@ def prompt_notes(prompt: Prompt) -> list[str]:
 
 
 def _image_line(image: GeneratedImage) -> str:
-    made = image.provenance
+    provenance = image.provenance
     where = f"  {image.path}" if image.path is not None else ""
-    return clean(f"seed {made.seed}, {made.preset}, {made.steps} steps, guidance {made.guidance}{where}")
+    return clean(
+        f"seed {provenance.seed}, {provenance.preset}, {provenance.steps} steps, guidance {provenance.guidance}{where}"
+    )

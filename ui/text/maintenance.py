@@ -38,35 +38,40 @@ def examination_text(found: Examination) -> str:
     return page([name_value_table(rows), "\n".join(lines), *findings])
 
 
-def backup_text(target: Path, card: BackupDescriptor) -> str:
+def backup_text(target: Path, descriptor: BackupDescriptor) -> str:
     """What a backup contains, and what it lacks."""
     lines = [
-        f"Backup of '{card.name}' in '{target}': {card.cases} cases, {card.images} images, {card.files} stored "
-        "pictures, each with its checksum compared.",
-        *_not_held(card),
+        f"Backup of '{descriptor.name}' in '{target}': {descriptor.cases} cases, {descriptor.images} images, "
+        f"{descriptor.files} stored pictures, each with its checksum compared.",
+        *_missing(descriptor),
     ]
     return "\n".join(wrapped(line) for line in lines)
 
 
 def restoration_text(restored: Restoration) -> str:
     """What was restored, and what was not."""
-    card = restored.card
+    descriptor = restored.card
     lines = [
-        f"Restored '{card.name}', as it was on {card.created}, in '{restored.path}': {card.cases} cases, {card.images} "
-        f"images, {card.files} stored pictures. Checksums and counts agree; {restored.examination.recalled} stored "
-        "vectors found themselves.",
-        *_not_held(card),
+        f"Restored '{descriptor.name}', as it was on {descriptor.created}, in '{restored.path}': {descriptor.cases} "
+        f"cases, {descriptor.images} images, {descriptor.files} stored pictures. Checksums and counts agree; "
+        f"{restored.examination.recalled} stored vectors found themselves.",
+        *_missing(descriptor),
     ]
     findings = [_finding(finding) for finding in restored.examination.findings]
     return "\n".join([*(wrapped(line) for line in lines), *findings])
 
 
-def _not_held(card: BackupDescriptor) -> list[str]:
+def _missing(descriptor: BackupDescriptor) -> list[str]:
     lines = []
-    if card.in_place:
-        lines.append(f"{card.in_place} images were added in place: they are not in the backup, but where they were.")
-    if card.damaged:
-        lines.append(f"{len(card.damaged)} pictures were damaged, and are not in the backup: {', '.join(card.damaged)}")
+    if descriptor.in_place:
+        lines.append(
+            f"{descriptor.in_place} images were added in place: they are not in the backup, but where they were."
+        )
+    if descriptor.damaged:
+        lines.append(
+            f"{len(descriptor.damaged)} pictures were damaged, and are not in the backup: "
+            f"{', '.join(descriptor.damaged)}"
+        )
     return lines
 
 

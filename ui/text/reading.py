@@ -15,13 +15,13 @@ Rows = Sequence[dict[str, str]]
 
 PHANTOMS: Final = {
     "none": "",
-    "some": "Some of the images that stand for real ones are phantoms: rendered by a program, of no patient.",
-    "all": "All images that stand for real ones are phantoms here: rendered by a program, of no patient. This shows "
+    "some": "Some of the images in the role of real ones are phantoms: rendered by a program, of no patient.",
+    "all": "All images in the role of real ones are phantoms here: rendered by a program, of no patient. This shows "
     "that the method works, and nothing about real material.",
 }
 QUESTIONS: Final = {"anatomic": "anatomic authenticity", "diagnostic": "diagnostic authenticity", "guess": "the guess"}
 LIMITS: Final = (
-    "This is not a planned study: how many readers and images a question needs is to be planned, with a statistician, "
+    "This is not a planned study: how many readers and images a study needs is to be planned, with a statistician, "
     "before anybody rates.",
     "Intervals cover the choice of images of the same kind. They do not cover other readers, another archive or "
     "another generator.",
@@ -44,7 +44,7 @@ def study_text(study: ReaderStudy) -> str:
         parts.append(f"Left out: {counts}.")
     parts.append(
         "Readers rate it in the view: `coin ui --reading-only yes` shows them nothing else, and no search. Keep the "
-        "folder from them: it tells which pictures are generated, and these carry no label."
+        "folder from them: it shows which pictures are generated, and these carry no label."
     )
     return page(wrapped(part) for part in parts)
 
@@ -63,8 +63,8 @@ def _composition(study: ReaderStudy) -> str:
 
 
 def real_counts(real: int, phantoms: int) -> str:
-    """ "50 real", "50 phantoms in the place of real ones", or both."""
-    substitutes = f"{phantoms} phantoms in the place of real ones"
+    """ "50 real", "50 phantoms instead of real ones", or both."""
+    substitutes = f"{phantoms} phantoms instead of real ones"
     return substitutes if not real else f"{real} real and {substitutes}" if phantoms else f"{real} real"
 
 
@@ -171,21 +171,21 @@ def _within(guesses: Guesses) -> str:
 def agreement_rows(results: ReaderStudyResults) -> Rows:
     """A row for each kappa."""
     everybody = len(results.readers)
-    return [_agreement_row(found, everybody) for found in results.agreement]
+    return [_agreement_row(agreement, everybody) for agreement in results.agreement]
 
 
-def _agreement_row(found: Agreement, everybody: int) -> dict[str, str]:
-    whole = len(found.readers) == everybody > 2
-    kappa = _estimate(found.kappa) if found.kappa else f"undefined: {found.undefined}"
-    if found.resamples_left_out:
-        kappa += f" (without {found.resamples_left_out} resamples, where it is undefined)"
+def _agreement_row(agreement: Agreement, everybody: int) -> dict[str, str]:
+    whole = len(agreement.readers) == everybody > 2
+    kappa = _estimate(agreement.kappa) if agreement.kappa else f"undefined: {agreement.undefined}"
+    if agreement.resamples_left_out:
+        kappa += f" (without {agreement.resamples_left_out} resamples, where it is undefined)"
     return {
-        "of": QUESTIONS[found.question],
-        "readers": "all" if whole else clean(" and ".join(found.readers)),
-        "statistic": found.statistic,
+        "of": QUESTIONS[agreement.question],
+        "readers": "all" if whole else clean(" and ".join(agreement.readers)),
+        "statistic": agreement.statistic,
         "kappa": kappa,
-        "the same answer": "–" if found.observed is None else f"{100 * found.observed:.0f} %",
-        "images": str(found.images),
+        "the same answer": "–" if agreement.observed is None else f"{100 * agreement.observed:.0f} %",
+        "images": str(agreement.images),
     }
 
 

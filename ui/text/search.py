@@ -45,14 +45,14 @@ def search_text(result: SearchResult, diagnostics: ResultDiagnostics | None = No
 
 def diagnostics_text(diagnostics: ResultDiagnostics) -> str:
     """Label agreement, the novelty check and possible confounders, a paragraph each."""
-    found = diagnostics.agreement
-    lines = [f"{system.words}{_spread(system)}" for system in found.systems]
-    if found.without_category:
-        lines.append(f"{found.without_category} of the retrieved cases have no category.")
+    agreement = diagnostics.agreement
+    lines = [f"{system.words}{_spread(system)}" for system in agreement.systems]
+    if agreement.without_category:
+        lines.append(f"{agreement.without_category} of the retrieved cases have no category.")
     for judged in diagnostics.comparability:
         lines.append(f"By {channel_name(judged.channel)}: {judged.words}")
     # That reports are never judged is documented; the other channels can be calibrated.
-    lines += [f"Not judged: {one.reason}" for one in diagnostics.not_judged if one.channel != "report"]
+    lines += [f"Not judged: {missing.reason}" for missing in diagnostics.not_judged if missing.channel != "report"]
     lines += _confounders(diagnostics.nuisance)
     return "\n".join(wrapped(line) for line in lines)
 
@@ -89,9 +89,9 @@ def channel_name(channel: str) -> str:
     return channel_label(channel)
 
 
-def rank_text(place: ChannelRank) -> str:
-    """Where a channel puts a case: "reports #3", or "reports –" where it is beyond the channel's first places."""
-    return f"{channel_name(place.channel)} {'–' if place.rank is None else f'#{place.rank}'}"
+def rank_text(channel_rank: ChannelRank) -> str:
+    """A case's rank in a channel: "reports #3", or "reports –" where the channel's hits do not include it."""
+    return f"{channel_name(channel_rank.channel)} {'–' if channel_rank.rank is None else f'#{channel_rank.rank}'}"
 
 
 def _query_line(result: SearchResult) -> str:
@@ -121,8 +121,8 @@ def _fusion_line(result: SearchResult) -> str:
     lines = [f"Fused by {method}: {shares}."]
     for overlap in result.overlaps:
         if overlap.disagree:
-            first, second = (channel_name(channel) for channel in overlap.channels)
-            lines.append(f"{first} and {second} disagree: they share {overlap.shared} of their first {overlap.of}.")
+            left, right = (channel_name(channel) for channel in overlap.channels)
+            lines.append(f"{left} and {right} disagree: they share {overlap.shared} of their first {overlap.of}.")
     return "\n".join(lines)
 
 
@@ -135,7 +135,7 @@ def _ranked(ranked: RankedCase) -> str:
         head += f"  (+{ranked.other_images} more images of this patient)"
     line = case_summary(case, stain=image.stain, preparation=image.preparation)
     if len(ranked.channel_ranks) > 1:
-        line += f"\n    {' · '.join(rank_text(place) for place in ranked.channel_ranks)}"
+        line += f"\n    {' · '.join(rank_text(channel_rank) for channel_rank in ranked.channel_ranks)}"
         if ranked.only_channel:
             line += f"  (only {channel_name(ranked.only_channel)})"
     return f"{head}\n    {line}\n{wrapped(case.report, indent='    ')}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SHOWN: Final = 10
 """Skipped rows, and pairs, at most."""
 LIMITS: Final = (
-    "What is not flagged is not proven to be new, and nothing here says that an image is private.",
+    "What is not flagged is not proven to be new, and nothing here shows that an image is private.",
     "The hash recognises a whole picture: after JPEG, resizing, mirroring, a quarter turn, a change of brightness or "
     "stain, a central crop of 5 % (at least 99.7 % of altered copies of 300 real images), but after a crop of 5 % from "
     "one corner only 23 %. A part of a picture, a single cell, or a style are not recognised.",
@@ -41,11 +41,11 @@ def set_text(summary: SetSummary) -> str:
     return page([*(wrapped(line) for line in lines), _skipped(summary.skipped)])
 
 
-def share_text(share: Share, drawn: int, seconds: float, problems: Sequence[Problem]) -> str:
+def share_text(share: Share, generated: int, seconds: float, problems: Sequence[Problem]) -> str:
     """A summary of one share of a set."""
     done = (
-        f"Share {share.number} of {share.of}: {drawn} images generated in {seconds:.0f} s. When all shares are done, "
-        "run the same command once without --shard: it completes the set."
+        f"Share {share.number} of {share.of}: {generated} images generated in {seconds:.0f} s. When all shares are "
+        "done, run the same command once without --shard: it completes the set."
     )
     return page([wrapped(done), _skipped(problems)])
 
@@ -66,8 +66,8 @@ def copy_text(report: CopyReport) -> str:
     notes = []
     if not report.patients_named and report.baseline is not None:
         notes.append(
-            "Not every reference names its patient: cases or images stood for patients, so that the baseline may "
-            "compare images of one patient, and be too high."
+            "Not every reference names its patient: a case or an image counts as a patient where it does not, so "
+            "that the baseline may compare images of one patient, and be too high."
         )
     if report.unreadable or report.skipped:
         notes.append(

@@ -21,8 +21,8 @@ def table(
         rows: The cells, all rows of equal length; a heading is a row like any other.
         align: A character a column, `<` or `>`; columns beyond its end are aligned to the left.
         widths: The least width of each column, in characters; columns beyond its end have none.
-        indent: What stands before the first column.
-        gap: What stands between two columns.
+        indent: Text before the first column.
+        gap: Text between two columns.
     """
     cells = [[clean(cell) for cell in row] for row in rows]
     columns = range(len(cells[0]) if cells else 0)

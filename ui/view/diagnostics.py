@@ -18,37 +18,41 @@ if TYPE_CHECKING:
 NOT_A_DIAGNOSIS: Final = "This describes the retrieved cases. It is no finding about the query."
 
 
-def show_summary(found: ResultDiagnostics) -> None:
+def show_summary(diagnostics: ResultDiagnostics) -> None:
     """Show what must not be missed: that nothing comparable was found, and in one line how far the cases agree."""
-    for judged in found.comparability:
+    for judged in diagnostics.comparability:
         if not judged.comparable:
             st.warning(f"**By {channel_name(judged.channel)}.** {escape(judged.words)}", icon=":material/search_off:")
-    if leading := found.agreement.leading:
+    if leading := diagnostics.agreement.leading:
         st.caption(escape(leading.words))
 
 
-def show_diagnostics(found: ResultDiagnostics) -> None:
+def show_diagnostics(diagnostics: ResultDiagnostics) -> None:
     """Show all diagnostics."""
     st.caption(NOT_A_DIAGNOSIS)
-    _show_agreement(found)
+    _show_agreement(diagnostics)
     st.subheader("Is anything comparable?", anchor=False)
-    if not found.comparability:
+    if not diagnostics.comparability:
         st.text("None of the channels that were searched can judge this.")
-    for judged in found.comparability:
+    for judged in diagnostics.comparability:
         st.markdown(f"**By {channel_name(judged.channel)}.** {escape(judged.words)}")
-    for missing in found.not_judged:
+    for missing in diagnostics.not_judged:
         st.caption(f"**By {channel_name(missing.channel)}.** {escape(missing.reason)}")
-    _show_confounders(found)
+    _show_confounders(diagnostics)
 
 
-def _show_agreement(found: ResultDiagnostics) -> None:
-    agreement = found.agreement
+def _show_agreement(diagnostics: ResultDiagnostics) -> None:
+    agreement = diagnostics.agreement
     st.subheader("Agreement among the retrieved cases", anchor=False)
     if not agreement.systems:
         st.text("None of the retrieved cases has a category of a known reporting system.")
     for system in agreement.systems:
         is_query_system = system.system == agreement.asked
-        source = f", the reporting system of the query's {found.told.by}" if is_query_system and found.told.by else ""
+        source = (
+            f", the reporting system of the query's {diagnostics.told.by}"
+            if is_query_system and diagnostics.told.by
+            else ""
+        )
         st.markdown(f"**{escape(system.system)}**{source}")
         _show_system(system)
     rest = []
@@ -79,7 +83,7 @@ def _show_system(system: SystemAgreement) -> None:
         return
     words = [
         f"Entropy {system.entropy_bits:.2f} bits, {system.entropy:.0%} of the most there could be "
-        "(0: all the same; 100 %: spread evenly)."
+        "(0: all the same; 100 %: uniform)."
     ]
     if system.tiers_apart:
         words.append(
@@ -89,18 +93,18 @@ def _show_system(system: SystemAgreement) -> None:
     if system.non_diagnostic:
         words.append(f"{system.non_diagnostic} non-diagnostic, outside the order of the tiers.")
     if system.derived:
-        words.append(f"{system.derived} categories were read from the report's text.")
+        words.append(f"{system.derived} categories were extracted from the report's text.")
     st.caption(escape(" ".join(words)))
 
 
-def _show_confounders(found: ResultDiagnostics) -> None:
-    audit = found.nuisance
+def _show_confounders(diagnostics: ResultDiagnostics) -> None:
+    audit = diagnostics.nuisance
     st.subheader("Possible confounders: what the hits share that should not matter", anchor=False)
     if not audit.shares:
         st.text("Slide, stain, preparation and source are not known.")
         return
     if not audit.of_query:
-        st.caption("The query's own values are not known: for each, the value most frequent among the hits.")
+        st.caption("The query's values are not known: shown are the most frequent values among the hits.")
     st.dataframe(
         {
             "": [share.field for share in audit.shares],
@@ -116,6 +120,6 @@ def _show_confounders(found: ResultDiagnostics) -> None:
     exceeding = [share.field for share in audit.shares if exceeds_chance(share)]
     if exceeding:
         st.info(
-            f"More hits share the {' and the '.join(exceeding)} than chance would bring at these sites: they may "
-            "have been found because of it, and not because of their cells. Filter by it to find out."
+            f"More hits share the {' and the '.join(exceeding)} than expected by chance at these sites: it may be "
+            "the reason that they are hits, rather than their cells. Filter by it to find out."
         )

@@ -1,4 +1,4 @@
-"""The nearest cases of each category of one reporting system, a row a category, and look-alikes side by side."""
+"""The nearest cases of each category of one reporting system, a row for each category, and look-alikes side by side."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ CASE_PAGE: Final = "case_page.py"
 
 
 def show_gallery(gallery: Gallery | None) -> None:
-    """Show a row a category with its nearest cases, however far they are; None: no reporting system is known."""
+    """Show a row for each category with its nearest cases; None: no reporting system is known."""
     if gallery is None:
         st.text("No reporting system is known for this query or its results, so there are no categories to compare.")
         return
     where = f" at {gallery.site}" if gallery.site else ""
     st.subheader(f"The nearest of each category in {escape(gallery.system)}{escape(where)}", anchor=False)
-    st.caption("Each row shows the best that its category has, however far it is. It is a comparison and no vote.")
+    st.caption(
+        "Each row shows its category's nearest cases, however dissimilar they are. It is a comparison and no vote."
+    )
     if gallery.look_alikes:
         st.markdown(f"**Look-alikes of {escape(gallery.category)}, side by side**")
         for source in gallery.sources:

@@ -32,7 +32,7 @@ def show_image(case: Case, image: Image, *, at_most: int, alt: str) -> None:
 
 
 def show_upload(data: bytes, *, alt: str) -> None:
-    """Show an uploaded image file, labelled where its metadata say that it shows no patient."""
+    """Show an uploaded image file, labelled where it shows no patient by its metadata."""
     picture, problem = guarded(lambda: upload_png(data))
     if picture is None:
         st.error(escape(problem))

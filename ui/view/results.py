@@ -64,9 +64,9 @@ def show_results(result: SearchResult) -> None:
 def _show_disagreement(result: SearchResult) -> None:
     for overlap in result.overlaps:
         if overlap.disagree:
-            first, second = (channel_name(channel) for channel in overlap.channels)
+            left, right = (channel_name(channel) for channel in overlap.channels)
             st.info(
-                f"The channels disagree: {first} and {second} share {overlap.shared} of their first {overlap.of} "
+                f"The channels disagree: {left} and {right} share {overlap.shared} of their first {overlap.of} "
                 "cases. Each card gives its rank in each of them."
             )
 
@@ -106,7 +106,7 @@ def _show_card(ranked: RankedCase, query: Query) -> None:
     show_image(case, ranked.image, at_most=CARD, alt=f"Case #{rank}: {details}")
     st.markdown(f"**{escape(details)}**")
     if len(ranked.channel_ranks) > 1:
-        st.caption(" · ".join(escape(rank_text(place)) for place in ranked.channel_ranks))
+        st.caption(" · ".join(escape(rank_text(channel_rank)) for channel_rank in ranked.channel_ranks))
     if ranked.only_channel:
         st.badge(
             f"only {channel_name(ranked.only_channel)}",

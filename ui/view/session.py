@@ -1,4 +1,4 @@
-"""What one session of the view holds: the current query and its result.
+"""The state of one session of the view: the current query and its result.
 
 The result is a function of the query, filters and k included. It is computed anew when one of them changes, and kept
 while the user looks at a case and comes back.
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Outcome:
-    """A query with its result, or with the message that says why there is none."""
+    """A query with its result, or with the reason why there is none."""
 
     query: Query
     result: SearchResult | None
@@ -53,12 +53,12 @@ def current_query() -> Query | None:
 def set_query(query: Query) -> None:
     """Make this the current query: the search page runs it when it is shown next."""
     st.session_state["query"] = query
-    st.session_state.pop("outcome", None)  # the same query may be run again, after an error for instance
+    st.session_state.pop("outcome", None)  # the same query may be repeated, for instance after an error
     st.session_state.pop("query_error", None)
 
 
 def try_query(make: Callable[[], Query]) -> None:
-    """Make what `make` returns the current query; where it raises, the page says why and keeps the query before."""
+    """Make the result of `make` the current query; where it raises, it shows the error and keeps the last query."""
     query, problem = guarded(make)
     if query is None:
         st.session_state["query_error"] = problem

@@ -86,7 +86,7 @@ def result(low: float, high: float) -> AugmentResult:
 def test_the_sentence_says_what_the_interval_allows(low: float, high: float, said: str) -> None:
     alone, added = verdicts(result(low, high))
     assert alone == (
-        f"Synthetic images alone, in place of the real images of 100% of the training patients (30 images), {said}"
+        f"Synthetic images alone, instead of the real images of 100% of the training patients (30 images), {said}"
     )
     assert added == (f"Synthetic images added to the real images of 100% of the training patients (30 images) {said}")
 

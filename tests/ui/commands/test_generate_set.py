@@ -98,7 +98,7 @@ def test_copies_are_named_drawn_and_counted(
     words = " ".join(done.stdout.split())
     assert "1 of 1 generated images (100.00%) are near copies" in words
     assert f"copied.png ~ images/{original.name} (similarity 1.000, 0 bits)" in words
-    assert "nothing here says that an image is private" in words
+    assert "nothing here shows that an image is private" in words
     assert done.stdout.endswith(f"{RESEARCH_USE}\n")
     with Image.open(sheet) as drawn:
         assert RESEARCH_USE in drawn.info["Comment"]

@@ -47,7 +47,7 @@ def test_from_making_one_to_its_results(folder: Path, phantoms: list[Phantom]) -
     results = coin("reading", "results", "pilot", "--csv", table)
     assert results.exit_code == 0, results.output
     said = " ".join(results.stdout.split())
-    assert "All images that stand for real ones are phantoms here" in said
+    assert "All images in the role of real ones are phantoms here" in said
     assert "Readers counted, all of them closed: Eins (a pseudonym)" in said
     assert "Still reading, and not counted: Zwei (a pseudonym)" in said
     assert results.stdout.rstrip().endswith(RESEARCH_USE)
@@ -79,7 +79,7 @@ def test_what_was_made_is_told_to_its_owner(folder: Path, phantoms: list[Phantom
     counts = ("--n-real", "2", "--n-generated", "2")
     result = coin("reading", "new", "x", "--generated", folder / "made", "--size", "48", "--hide-labels", *counts)
     said = " ".join(result.stdout.split())
-    assert "4 pictures: 2 phantoms in the place of real ones and 2 generated." in said
+    assert "4 pictures: 2 phantoms instead of real ones and 2 generated." in said
     assert "48 × 48 pixels, JPEG quality 98, 4:4:4; site and category are hidden from readers" in said
     assert "Keep the folder from them" in said
     assert "Not every picture has a counterpart" in said

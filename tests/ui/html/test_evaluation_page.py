@@ -226,7 +226,7 @@ def test_bars_are_narrower_the_more_runs_there_are(runs: int, width: int) -> Non
     """Between 8 and 26 pixels, as many as the page's column allows; metrics' names keep 56 pixels each."""
     metrics = [f"P@{k}" for k in range(10)]
     rows = [RunResult(str(number), dict.fromkeys(metrics, Estimate(0.5, 0.4, 0.6))) for number in range(runs + 1)]
-    chart = evaluation_charts.bars(rows, metrics, of="all sites")
+    chart = evaluation_charts.bars(rows, metrics, measured="all sites")
     groups = [shape for shape in chart.shapes if shape.kind == "group"]
     bars = [part for group in groups for part in group.shapes if part.kind == "bar"]
     assert {bar.width for bar in bars} == {width - 1}

@@ -170,8 +170,8 @@ def test_the_introduction_counts_images_pairs_and_readers() -> None:
     ("real", "phantoms", "counts", "word", "note"),
     [
         (32, 0, "32 real", "real", ""),
-        (0, 32, "32 phantoms in the place of real ones", "phantom", "All images that stand for real ones"),
-        (20, 12, "20 real and 12 phantoms in the place of real ones", "real, phantom", "Some of the images"),
+        (0, 32, "32 phantoms instead of real ones", "phantom", "All images in the role of real ones"),
+        (20, 12, "20 real and 12 phantoms instead of real ones", "real, phantom", "Some of the images"),
     ],
 )
 def test_phantoms_are_never_called_real(real: int, phantoms: int, counts: str, word: str, note: str) -> None:

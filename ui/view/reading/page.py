@@ -46,7 +46,7 @@ def show_entrance(names: tuple[str, ...]) -> None:
         known = user()
         reader = st.text_input("Your name, or a pseudonym", value=known, max_chars=LONGEST_NAME, key="reading_as")
         pseudonym = st.checkbox("This is a pseudonym", value=not known, key="reading_pseudonym")
-        st.caption("Results and exports name you so, and say whether it is a pseudonym.")
+        st.caption("Results and exports show this name, and whether it is a pseudonym.")
         if st.form_submit_button("Begin or resume", type="primary"):
             _, problem = guarded(lambda: session.begin(name, reader or "", pseudonym=pseudonym))
             if problem:
@@ -58,11 +58,11 @@ def show_entrance(names: tuple[str, ...]) -> None:
 def show_reading(study: ReaderStudy, reader: Reader) -> None:
     """Show one picture with its questions."""
     order, ratings = study.order(reader.name), study.ratings.of(reader.name)
-    here = min(session.position(study, reader.name), len(order) - 1)
-    picture = order[here]
+    index = min(session.position(study, reader.name), len(order) - 1)
+    picture = order[index]
     rated = sum(rating.is_complete for rating in ratings.values())
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"Picture {here + 1} of {len(order)}", anchor=False, width="stretch")
+        st.subheader(f"Picture {index + 1} of {len(order)}", anchor=False, width="stretch")
         st.text(f"{rated} rated · reading as {reader.name}")
         st.button("Stop for now", on_click=session.leave)
     st.progress(rated / len(order))
@@ -70,16 +70,16 @@ def show_reading(study: ReaderStudy, reader: Reader) -> None:
         st.error(escape(problem))
     left, right = st.columns([1, 1.1], gap="medium")
     with left, st.container(key="wide"):
-        _show_picture(study, picture, here, len(order))
+        _show_picture(study, picture, index, len(order))
     with right, st.container(key="narrow"):
-        _show_questions(study, reader.name, picture, here, ratings.get(picture.id, Rating()))
-        _show_moves(study, reader.name, here, len(order))
+        _show_questions(study, reader.name, picture, index, ratings.get(picture.id, Rating()))
+        _show_moves(study, reader.name, index, len(order))
         _show_closing(study, reader.name, len(order) - rated)
 
 
-def _show_picture(study: ReaderStudy, picture: Picture, here: int, total: int) -> None:
+def _show_picture(study: ReaderStudy, picture: Picture, index: int, total: int) -> None:
     # Keys by position, not by picture: the page needs no ids.
-    keys = [f"{name}-{here}" for name in ("zoom", "across", "down")]
+    keys = [f"{name}-{index}" for name in ("zoom", "across", "down")]
     zoom, across, down = (int(st.session_state.get(key) or usual) for key, usual in zip(keys, (1, 50, 50), strict=True))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.segmented_control(
@@ -92,12 +92,12 @@ def _show_picture(study: ReaderStudy, picture: Picture, here: int, total: int) -
     if shown is None:
         st.error(escape(problem))
     else:
-        st.image(shown, alt=f"Picture {here + 1} of {total}", width="stretch", output_format="PNG")
-    phantoms = " Phantoms stand for real images." if study.phantoms == "all" else ""
+        st.image(shown, alt=f"Picture {index + 1} of {total}", width="stretch", output_format="PNG")
+    phantoms = " Phantoms are shown instead of real images." if study.phantoms == "all" else ""
     st.caption(f"{HIDDEN}{phantoms}")
 
 
-def _show_questions(study: ReaderStudy, reader: str, picture: Picture, here: int, rating: Rating) -> None:
+def _show_questions(study: ReaderStudy, reader: str, picture: Picture, index: int, rating: Rating) -> None:
     if study.shows_labels:
         st.markdown(f"Stated: **{escape(picture.site)}**, **{escape(picture.category)}**")
     for axis, column in zip(study.scale, st.columns(len(study.scale), gap="small"), strict=True):
@@ -115,7 +115,7 @@ def _show_questions(study: ReaderStudy, reader: str, picture: Picture, here: int
                 on_click=session.rate,
                 args=(study, reader, picture.id, "guess", None if chosen else word),
             )
-    key = f"comment-{here}"
+    key = f"comment-{index}"
     st.session_state[key] = rating.comment
     st.text_area(
         "Comment (may be left out; stored when you leave the field)",
@@ -141,11 +141,11 @@ def _show_axis(study: ReaderStudy, reader: str, picture: Picture, axis: Axis, gi
         )
 
 
-def _show_moves(study: ReaderStudy, reader: str, here: int, total: int) -> None:
+def _show_moves(study: ReaderStudy, reader: str, index: int, total: int) -> None:
     with st.container(horizontal=True, gap="small"):
-        st.button("Previous", shortcut="P", disabled=here == 0, on_click=session.go_to, args=(here - 1,))
+        st.button("Previous", shortcut="P", disabled=index == 0, on_click=session.go_to, args=(index - 1,))
         st.button(
-            "Next", shortcut="N", type="primary", disabled=here == total - 1, on_click=session.go_to, args=(here + 1,)
+            "Next", shortcut="N", type="primary", disabled=index == total - 1, on_click=session.go_to, args=(index + 1,)
         )
         st.button("Next without a rating", shortcut="O", on_click=session.next_open, args=(study, reader))
 

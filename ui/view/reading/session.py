@@ -1,4 +1,4 @@
-"""What a session of the view holds of a reader study: which study, the reader's name, the picture that is shown."""
+"""The state of a reader study in a session of the view: which study, the reader's name, the picture that is shown."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def open_study(name: str) -> ReaderStudy:
 
 
 @st.cache_resource(show_spinner=False)
-def _cached_study(folder: str, name: str, made: int) -> ReaderStudy:
+def _cached_study(folder: str, name: str, created_ns: int) -> ReaderStudy:
     return open_reader_study(folder, name)
 
 
@@ -80,12 +80,12 @@ def go_to(index: int) -> None:
 
 def next_open(study: ReaderStudy, reader: str) -> None:
     """Show the next picture that lacks a rating, after this one and then from the beginning; stay where none does."""
-    here = int(st.session_state.get("reading_position", 0))
+    current_index = int(st.session_state.get("reading_position", 0))
     ratings = study.ratings.of(reader)
     order = study.order(reader)
     lacking = [i for i, picture in enumerate(order) if not (picture.id in ratings and ratings[picture.id].is_complete)]
-    after = [i for i in lacking if i > here or "reading_position" not in st.session_state]
-    go_to((after or lacking or [here])[0])
+    after = [i for i in lacking if i > current_index or "reading_position" not in st.session_state]
+    go_to((after or lacking or [current_index])[0])
 
 
 def rate(study: ReaderStudy, reader: str, picture: str, question: str, answer: int | str | None) -> None:
@@ -127,7 +127,7 @@ def part_png(study: ReaderStudy, picture: str, zoom: int = 1, across: int = 50, 
 @st.cache_data(max_entries=400, show_spinner=False)
 def _part_png(_study: ReaderStudy, folder: str, picture: str, zoom: int, across: int, down: int) -> bytes:
     with PIL.Image.open(io.BytesIO(_study.picture(picture)), formats=("JPEG",)) as file:
-        image = PIL.Image.frombytes("RGB", file.size, file.convert("RGB").tobytes())  # pixels alone
+        image = PIL.Image.frombytes("RGB", file.size, file.convert("RGB").tobytes())  # without metadata
     side = image.width
     cut = side / zoom
     left, top = ((side - cut) * percent / 100 for percent in (across, down))

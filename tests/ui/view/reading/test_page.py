@@ -155,7 +155,7 @@ def test_closing_freezes_and_shows_the_truth_with_its_marks(study: ReaderStudy) 
     assert sum("SYNTHETIC" in mark for mark in marks) == PAIRS
     assert sum("PHANTOM" in mark for mark in marks) == PAIRS
     assert len(app.image) == TOTAL
-    assert any("All images that stand for real ones are phantoms" in text for text in texts(app))
+    assert any("All images in the role of real ones are phantoms" in text for text in texts(app))
     assert len(app.table) == 2, "scores and guesses; one reader agrees with nobody"
     press(other_tab, "anatomic-5")  # what was on screen there before
     assert "closed" in heading(other_tab)
