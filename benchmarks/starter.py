@@ -44,7 +44,7 @@ IMAGE, RESTORED, GENERATED, JOINT, REPORT, JOINED = (
     "(a) report, generated images",
     "report, text to image",
     "report, to reports",
-    "report, all joined",
+    "report, all fused",
 )
 COMPARED = (
     (JOINED, GENERATED),
