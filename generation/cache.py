@@ -113,6 +113,14 @@ class GenerationCache:
         self._evict(keep=path.name)
         return path
 
+    def put_if_possible(self, key: str, image: Image.Image, provenance: Provenance) -> Path | None:
+        """Store an image, and return its path; None where the disk refuses: the image itself must not be lost by it."""
+        try:
+            return self.put(key, image, provenance)
+        except OSError as error:
+            logger.warning("A generated image was not cached: %s (%s)", error.strerror, self.folder)
+            return None
+
     def _evict(self, *, keep: str) -> None:
         """Delete the least recently used entries until the limit holds, and what killed processes left unfinished.
 

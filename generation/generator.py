@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import functools
-import logging
-import operator
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generation.cache import GenerationCache, image_key
-from generation.errors import SettingsError
 from generation.jobs import GeneratedImage, Generation, Job, run_jobs
 from generation.model.device import choose_device, choose_dtype
 from generation.model.model_files import ModelFiles
 from generation.model.pipeline import CoinPipeline
 from generation.model.presets import Preset, choose_preset
+from generation.options import GenerationOptions, check_options, check_seeds
 from generation.prompts.glossary import glossary, in_words
 from generation.prompts.prompt import LongReports, Prompt, build_prompt, check_long_reports
 from generation.provenance import Provenance, software, text_sha256
@@ -30,19 +27,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-logger = logging.getLogger(__name__)
-
 Progress = Callable[[int, int], None]
-_LARGEST_SEED = 2**63 - 1
-
-
-@dataclass(frozen=True)
-class _Options:
-    """Checked options of a generation. `size` is the edge in pixels."""
-
-    preset: Preset
-    size: int
-    batch_size: int
 
 
 class CoinGenerator:
@@ -182,8 +167,8 @@ class CoinGenerator:
             EmptyReportError, SettingsError, WeightsError, DeviceError, BlankImageError: see `generation.errors`.
         """
         started = time.perf_counter()
-        wanted = _check_seeds(n, seed, seeds)
-        options = self._check_options(preset, size, batch_size)
+        wanted = check_seeds(n, seed, seeds)
+        options = check_options(self._files, self.sampling(preset), size, batch_size, self.negative_prompt)
         jobs = [self._job(report, wanted)]
         self._fill(jobs[0], options)
         missing = list(jobs[0].images.values()).count(None)
@@ -216,12 +201,14 @@ class CoinGenerator:
         All requests are checked before anything is generated. Raises what `generate` raises; images that were finished
         before an error are in the cache.
         """
-        options = self._check_options(preset, size, batch_size)
-        jobs = deque(self._job(report, _check_seeds(0, 0, seeds)) for report, seeds in requests)
+        options = check_options(self._files, self.sampling(preset), size, batch_size, self.negative_prompt)
+        jobs = deque(self._job(report, check_seeds(0, 0, seeds)) for report, seeds in requests)
         released = (jobs.popleft() for _ in range(len(jobs)))  # a finished report keeps no image in memory
         return self._run(released, options, lambda _done: None)
 
-    def _run(self, jobs: Iterable[Job], options: _Options, on_step: Callable[[int], None]) -> Iterator[Generation]:
+    def _run(
+        self, jobs: Iterable[Job], options: GenerationOptions, on_step: Callable[[int], None]
+    ) -> Iterator[Generation]:
         return run_jobs(
             jobs,
             batch_size=options.batch_size,
@@ -230,7 +217,7 @@ class CoinGenerator:
         )
 
     def _generate_batch(
-        self, batch: Sequence[tuple[Job, int]], options: _Options, on_step: Callable[[int], None]
+        self, batch: Sequence[tuple[Job, int]], options: GenerationOptions, on_step: Callable[[int], None]
     ) -> None:
         """Generate a batch, and put each image into its job and the cache."""
         started = time.perf_counter()
@@ -248,7 +235,7 @@ class CoinGenerator:
             job.images[seed] = self._store(job, image, self._provenance(job, seed, options), options.preset)
             job.seconds += share
 
-    def _fill(self, job: Job, options: _Options) -> None:
+    def _fill(self, job: Job, options: GenerationOptions) -> None:
         """Look each image up in the cache, once."""
         if not job.images:
             job.images = {seed: self._look_up(job, seed, options) for seed in job.seeds}
@@ -259,46 +246,12 @@ class CoinGenerator:
     def _pipeline(self) -> CoinPipeline:
         with self._lock:
             if self._loaded is None:
-                base, loras = self._files.base, self._files.loras  # errors about the files come first
-                # Hashing 7 GB takes seconds and every image needs the fingerprint: done beside loading, it costs none.
-                with ThreadPoolExecutor(max_workers=1) as beside:
-                    fingerprint = beside.submit(lambda: self.fingerprint)
-                    loaded = CoinPipeline(
-                        base,
-                        loras,
-                        self._files.tokens,
-                        device=self.device,
-                        dtype=self.dtype,
-                        compiled=self._compiled,
-                        low_memory=self._low_memory,
-                    )
-                    fingerprint.result()
-                self._loaded = loaded
+                self._loaded = self._files.load(
+                    device=self.device, dtype=self.dtype, compiled=self._compiled, low_memory=self._low_memory
+                )
             return self._loaded
 
-    def _check_options(self, preset: str | Preset, size: int | None, batch_size: int) -> _Options:
-        if batch_size < 1:
-            raise SettingsError(f"The batch size is {batch_size}: at least 1 is needed.")
-        chosen = self.sampling(preset)
-        if self.negative_prompt:
-            tokens, limit = self._files.tokens.count(self.negative_prompt), self._files.tokens.limit
-            if tokens > limit:
-                raise SettingsError(
-                    f"The negative prompt takes {tokens} tokens, and the encoders read {limit}: shorten it."
-                )
-            if chosen.guidance <= 1:
-                raise SettingsError(
-                    f"A negative prompt works through guidance above 1, and {chosen.name!r} samples at "
-                    f"{chosen.guidance:g}: leave it out, or raise the guidance."
-                )
-        edge, step = self._files.base.size if size is None else size, self._files.base.size_step
-        if edge < step or edge % step:
-            raise SettingsError(
-                f"The image size is {edge}: the base {self._files.base.name} needs a multiple of {step}."
-            )
-        return _Options(chosen, edge, batch_size)
-
-    def _provenance(self, job: Job, seed: int, options: _Options) -> Provenance:
+    def _provenance(self, job: Job, seed: int, options: GenerationOptions) -> Provenance:
         preset = options.preset
         return Provenance(
             report_sha256=job.report_sha256,
@@ -324,7 +277,7 @@ class CoinGenerator:
             replaced=in_words(job.prompt.replaced),
         )
 
-    def _look_up(self, job: Job, seed: int, options: _Options) -> GeneratedImage | None:
+    def _look_up(self, job: Job, seed: int, options: GenerationOptions) -> GeneratedImage | None:
         """The image from the cache, or None."""
         if self.cache is None:
             return None
@@ -336,23 +289,8 @@ class CoinGenerator:
         return GeneratedImage(image, made, self.cache.path(key), cached=True)
 
     def _store(self, job: Job, image: Image.Image, provenance: Provenance, preset: Preset) -> GeneratedImage:
-        """Put an image into the cache if possible; a full disk must not lose it."""
+        """Put an image into the cache if possible."""
         path = None
         if self.cache is not None:
-            try:
-                path = self.cache.put(image_key(job.prompt, provenance, preset), image, provenance)
-            except OSError as error:
-                logger.warning("A generated image was not cached: %s (%s)", error.strerror, self.cache.folder)
+            path = self.cache.put_if_possible(image_key(job.prompt, provenance, preset), image, provenance)
         return GeneratedImage(image, provenance, path, cached=False)
-
-
-def _check_seeds(n: int, seed: int, seeds: Sequence[int] | None) -> tuple[int, ...]:
-    if seeds is None:
-        if n < 1:
-            raise SettingsError(f"{n} images were requested: at least 1 is needed.")
-        seeds = range(seed, seed + n)
-    if not seeds:
-        raise SettingsError("The list of seeds is empty: one seed an image is needed.")
-    if min(seeds) < 0 or max(seeds) > _LARGEST_SEED:
-        raise SettingsError(f"A seed is a whole number from 0 to {_LARGEST_SEED}.")
-    return tuple(operator.index(number) for number in seeds)  # plain integers, also from numpy

@@ -28,7 +28,7 @@ LAYERS = {
         {"provenance", "phantom"},
         {"prompts"},
         {"model"},
-        {"cache", "jobs"},
+        {"cache", "jobs", "options"},
         {"generator"},
         {"training"},
     ],

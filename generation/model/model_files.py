@@ -1,15 +1,21 @@
-"""The files of a generator's model: its base, its LoRAs, and the base's tokenizers."""
+"""The files of a generator's model: its base, its LoRAs, and the base's tokenizers; and the model loaded of them."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from generation.errors import SettingsError
-from generation.model.pipeline import PromptTokens
+from generation.model.pipeline import CoinPipeline
 from generation.model.presets import Preset
+from generation.model.tokens import PromptTokens
 from generation.model.weights import STARTER, Base, Lora, find_base, find_lora
+
+if TYPE_CHECKING:
+    import torch
 
 
 class ModelFiles:
@@ -53,6 +59,18 @@ class ModelFiles:
     def tokens(self) -> PromptTokens:
         """Counts tokens by the base's tokenizers."""
         return PromptTokens(self.base)
+
+    def load(self, *, device: str, dtype: torch.dtype, compiled: bool, low_memory: bool) -> CoinPipeline:
+        """The model, loaded; its fingerprint is known afterwards. Raises `WeightsError`, `LoraMismatchError`."""
+        base, loras = self.base, self.loras  # errors about the files come first
+        # Hashing 7 GB takes seconds and every image needs the fingerprint: done beside loading, it costs none.
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            fingerprint = beside.submit(lambda: self.fingerprint)
+            loaded = CoinPipeline(
+                base, loras, self.tokens, device=device, dtype=dtype, compiled=compiled, low_memory=low_memory
+            )
+            fingerprint.result()
+        return loaded
 
     def check_preset(self, preset: Preset) -> None:
         """Raise `SettingsError` for a few-step preset without a few-step LoRA, and for another preset with one."""

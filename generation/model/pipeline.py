@@ -15,6 +15,7 @@ from generation.errors import BlankImageError, GenerationError, LoraMismatchErro
 from generation.model.embeddings import PromptEmbeddings
 from generation.model.placement import Placement
 from generation.model.presets import Preset
+from generation.model.tokens import PromptTokens
 from generation.model.weights import Base, Lora
 from generation.prompts.prompt import Encoded
 
@@ -27,24 +28,6 @@ _LORA_IN_FILE = re.compile(r"(?:lora_A|lora_B|down|up)\.weight$")  # of peft, di
 _LORA_IN_MODEL = re.compile(r"\.lora_[AB]\.[^.]+\.weight$")
 _LORA_PARTS = ("unet", "text_encoder", "text_encoder_2")
 _SILENCED = ("diffusers.loaders.peft", "diffusers.loaders.lora_base", "diffusers.models.modeling_utils")
-
-
-class PromptTokens:
-    """Counts tokens as the base's text encoders read them."""
-
-    def __init__(self, base: Base) -> None:
-        from transformers import CLIPTokenizer
-
-        self.tokenizers = {name: CLIPTokenizer.from_pretrained(base.folder / name) for name in base.tokenizers}
-        encoders = [name.replace("tokenizer", "text_encoder") for name in base.tokenizers]
-        # 77 is CLIP's own default, and what SDXL's encoders read; a tokenizer without a limit says 1e30.
-        positions = [int(base.config(name).get("max_position_embeddings", 77)) for name in encoders]
-        self.limit: int = min(*positions, *(tokenizer.model_max_length for tokenizer in self.tokenizers.values()))
-
-    def count(self, text: str) -> int:
-        """Tokens of `text` with the two that mark begin and end; of two tokenizers, the larger number."""
-        # verbose: transformers would log a warning for every text above the limit, and counting is how we find those.
-        return max(len(tokenizer(text, verbose=False).input_ids) for tokenizer in self.tokenizers.values())
 
 
 class CoinPipeline:

@@ -71,7 +71,8 @@ def train_lora(
 
     from accelerate import Accelerator
 
-    from generation.model.pipeline import CoinPipeline, PromptTokens
+    from generation.model.pipeline import CoinPipeline
+    from generation.model.tokens import PromptTokens
 
     accelerator = Accelerator(cpu=where == "cpu")
     main = accelerator.is_main_process

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from benchmarks.architecture import SDXL, TINY, write_base, write_lora
 from generation import CoinGenerator, Preset
-from generation.model.pipeline import PromptTokens
+from generation.model.tokens import PromptTokens
 from generation.model.weights import find_base
 
 REPORT = "(Ascites) smear shows clustered atypical cells, consistent with adenocarcinoma; 3.5 %."

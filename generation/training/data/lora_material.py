@@ -16,7 +16,8 @@ from generation.training.lora_settings import LoraSettings
 from generation.training.validation import choose_spread
 
 if TYPE_CHECKING:
-    from generation.model.pipeline import CoinPipeline, PromptTokens
+    from generation.model.pipeline import CoinPipeline
+    from generation.model.tokens import PromptTokens
 
 _EMPTY = "The report is empty."
 _TWICE = "The same image file is a held-out patient's, too."

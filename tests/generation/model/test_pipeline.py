@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from generation import BlankImageError, CoinGenerator, Preset, SettingsError
-from generation.model.pipeline import CoinPipeline, PromptTokens
+from generation.model.pipeline import CoinPipeline
 from generation.model.placement import Placement
+from generation.model.tokens import PromptTokens
 from generation.model.weights import find_base, find_lora
 from tests.models import tiny_lora
 

@@ -13,7 +13,8 @@ from diffusers.training_utils import compute_snr
 from PIL import Image
 
 from generation import TrainingDataError, TrainingError
-from generation.model.pipeline import CoinPipeline, PromptTokens
+from generation.model.pipeline import CoinPipeline
+from generation.model.tokens import PromptTokens
 from generation.model.weights import find_base
 from generation.prompts.prompt import Encoded
 from generation.training.data.crops import views
