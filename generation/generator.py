@@ -246,6 +246,7 @@ class CoinGenerator:
     def _pipeline(self) -> CoinPipeline:
         with self._lock:
             if self._loaded is None:
+                self._files.find()  # errors about the files come before those about the device
                 self._loaded = self._files.load(
                     device=self.device, dtype=self.dtype, compiled=self._compiled, low_memory=self._low_memory
                 )

@@ -60,14 +60,17 @@ class ModelFiles:
         """Counts tokens by the base's tokenizers."""
         return PromptTokens(self.base)
 
+    def find(self) -> None:
+        """Look for all files now. Raises `WeightsError` for those that are missing or unusable."""
+        _ = self.base, self.loras
+
     def load(self, *, device: str, dtype: torch.dtype, compiled: bool, low_memory: bool) -> CoinPipeline:
         """The model, loaded; its fingerprint is known afterwards. Raises `WeightsError`, `LoraMismatchError`."""
-        base, loras = self.base, self.loras  # errors about the files come first
         # Hashing 7 GB takes seconds and every image needs the fingerprint: done beside loading, it costs none.
         with ThreadPoolExecutor(max_workers=1) as beside:
             fingerprint = beside.submit(lambda: self.fingerprint)
             loaded = CoinPipeline(
-                base, loras, self.tokens, device=device, dtype=dtype, compiled=compiled, low_memory=low_memory
+                self.base, self.loras, self.tokens, device=device, dtype=dtype, compiled=compiled, low_memory=low_memory
             )
             fingerprint.result()
         return loaded

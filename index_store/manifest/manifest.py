@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from index_store.errors import ManifestError
-from index_store.manifest.table_file import Record, Table, read_table
+from index_store.manifest.table import Record, Table
+from index_store.manifest.table_file import read_table
 from index_store.records import ManifestRow, Problem
 
 REQUIRED = ("image", "report")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from index_store.errors import ManifestError
 from index_store.manifest.manifest import COLUMNS, MAX_ROWS, Refusal, check_text, columns_found
-from index_store.manifest.table_file import Record, read_table
+from index_store.manifest.table import Record
+from index_store.manifest.table_file import read_table
 from index_store.records import Problem
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import codecs
 import csv
-import datetime
 import io
 import json
-import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from index_store.errors import ManifestError
+from index_store.manifest.table import Table, cell_text, fold, known_columns
+from index_store.manifest.workbook import read_workbook
 from index_store.records import Problem
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -24,13 +23,6 @@ MAX_BYTES = 512 * 1024**2
 MAX_LINES = 10_000_000
 MAX_LINE = 4 * 1024**2
 """Characters of one line. A line of separators alone would become as many cells."""
-MAX_WORKBOOK = 64 * 1024**2
-MAX_UNPACKED = 128 * 1024**2
-"""Bytes of an .xlsx file, and of the XML in it (openpyxl holds several times as much)."""
-MAX_CELLS = 10_000_000
-MAX_SHEET_ROWS = 1_048_576
-"""Limits of a workbook, empty cells and rows counted: openpyxl fills in everything before a cell far out. The number of
-rows is Excel's own limit."""
 MAX_BROKEN_LINES = 1_000
 """Lines of broken quotation. After each, reading starts anew, so a file with more is refused."""
 
@@ -42,28 +34,6 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _ZIP = b"PK\x03\x04"
-
-
-@dataclass(frozen=True)
-class Record:
-    """One row: its line number, and its cells by column name."""
-
-    line: int
-    cells: dict[str, str]
-
-
-@dataclass
-class Table:
-    """The rows of a file, and the problems of those that could not be read."""
-
-    name: str
-    columns: tuple[str, ...] = ()
-    records: list[Record] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-    def report(self, line: int, what: str, advice: str) -> None:
-        """Add a problem of a line."""
-        self.problems.append(Problem(f"{self.name}, line {line}", what, advice))
 
 
 def read_table(path: Path, *, wanted: Sequence[str], max_rows: int) -> Table:
@@ -80,7 +50,7 @@ def read_table(path: Path, *, wanted: Sequence[str], max_rows: int) -> Table:
     """
     data = _read(path)
     if data.startswith(_ZIP):
-        return _read_workbook(path.name, data, wanted, max_rows)
+        return read_workbook(path.name, data, wanted, max_rows)
     table = Table(path.name)
     text = _decode(table, data)
     _check_lines(table.name, text)
@@ -137,13 +107,13 @@ def _check_lines(name: str, text: str) -> None:
 
 def _read_separated(table: Table, text: str, wanted: Sequence[str], max_rows: int) -> None:
     lines = list(io.StringIO(text, newline=""))
-    separator = max(SEPARATORS, key=lambda mark: len(_known(_header(lines, mark), wanted)))
+    separator = max(SEPARATORS, key=lambda mark: len(known_columns(_header(lines, mark), wanted)))
     header: list[str] | None = None
     for line, cells in _rows(table, lines, separator):
         if not any(cell.strip() for cell in cells):
             continue
         if header is None:
-            header = _name_columns(table, cells, wanted)
+            header = table.name_columns(cells, wanted)
         elif len(cells) > len(header):
             table.report(
                 line,
@@ -151,7 +121,7 @@ def _read_separated(table: Table, text: str, wanted: Sequence[str], max_rows: in
                 "Put quotes around text with separators.",
             )
         else:
-            _keep(table, line, dict(zip(header, cells, strict=False)), max_rows)
+            table.keep(line, dict(zip(header, cells, strict=False)), max_rows)
 
 
 def _rows(table: Table, lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -202,106 +172,7 @@ def _read_json_lines(table: Table, text: str, wanted: Sequence[str], max_rows: i
         if not isinstance(values, dict):
             table.report(line, "is not a JSON object", 'Write {"image": …, "report": …}.')
             continue
-        cells = {_fold(name.strip(), wanted): _as_text(value) for name, value in values.items()}
+        cells = {fold(name.strip(), wanted): cell_text(value) for name, value in values.items()}
         columns.update(dict.fromkeys(cells))
-        _keep(table, line, cells, max_rows)
+        table.keep(line, cells, max_rows)
     table.columns = tuple(columns)
-
-
-def _read_workbook(name: str, data: bytes, wanted: Sequence[str], max_rows: int) -> Table:
-    """The first worksheet whose first row holds the most of `wanted` (COIN's own has `image` and `report`)."""
-    import openpyxl
-
-    if len(data) > MAX_WORKBOOK:
-        raise ManifestError(f"{name} is larger than {MAX_WORKBOOK // 1024**2} MB. Split it, or save it as CSV.")
-    try:
-        unpacked = sum(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(data)).infolist())
-        if unpacked > MAX_UNPACKED:
-            raise ManifestError(
-                f"{name} unpacks to more than {MAX_UNPACKED // 1024**2} MB. Split it, or save it as CSV."
-            )
-        workbook = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        cells = _Allowance(name, MAX_CELLS)
-        tables = [_read_worksheet(name, worksheet, wanted, max_rows, cells) for worksheet in workbook.worksheets]
-    except ManifestError:
-        raise
-    except Exception as error:  # openpyxl lets zip, XML and key errors through as they come
-        raise ManifestError(f"{name} is not a readable .xlsx workbook ({error}). Save it again.") from error
-    if not tables:
-        raise ManifestError(f"{name} has no worksheet. It needs a header row and a row for each image.")
-    return max(tables, key=lambda table: len(_known(table.columns, wanted)))
-
-
-class _Allowance:
-    """The number of cells that a workbook may still have."""
-
-    def __init__(self, name: str, cells: int) -> None:
-        self._name = name
-        self._left = cells
-
-    def spend(self, cells: int) -> None:
-        self._left -= cells
-        if self._left < 0:
-            raise ManifestError(
-                f"{self._name} has more than {MAX_CELLS} cells, empty ones counted. Delete empty rows and columns, or "
-                "save it as CSV."
-            )
-
-
-def _read_worksheet(name: str, worksheet: object, wanted: Sequence[str], max_rows: int, allowance: _Allowance) -> Table:
-    table = Table(name)
-    header: list[str] | None = None
-    worksheet.reset_dimensions()  # type: ignore[attr-defined]  # some programs write wrong dimensions; rows are counted instead
-    rows = worksheet.iter_rows(values_only=True)  # type: ignore[attr-defined]
-    for line, values in enumerate(rows, start=1):
-        allowance.spend(1 + len(values))
-        if line > MAX_SHEET_ROWS:
-            raise ManifestError(f"{name} has a row beyond {MAX_SHEET_ROWS}, which no worksheet has. Save it as CSV.")
-        cells = [_as_text(value) for value in values]
-        if not any(cells):
-            continue
-        if header is None:
-            header = _name_columns(table, cells, wanted)
-        else:
-            _keep(table, line, dict(zip(header, cells, strict=False)), max_rows)
-    return table
-
-
-def _name_columns(table: Table, cells: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    names = [_fold(cell.strip(), wanted) for cell in cells]
-    named = [name for name in names if name]
-    twice = sorted({name for name in named if named.count(name) > 1})
-    if twice:
-        raise ManifestError(f"{table.name} has more than one column {', '.join(twice)}. Rename or remove one.")
-    table.columns = tuple(named)
-    return names
-
-
-def _keep(table: Table, line: int, cells: dict[str, str], max_rows: int) -> None:
-    if len(table.records) >= max_rows:
-        raise ManifestError(f"{table.name} has more than {max_rows} rows. Split it.")
-    cells.pop("", None)  # columns without a name, such as a table's row numbers
-    table.records.append(Record(line, cells))
-
-
-def _known(columns: Sequence[str], wanted: Sequence[str]) -> set[str]:
-    return {column.strip().lower() for column in columns} & set(wanted)
-
-
-def _fold(column: str, wanted: Sequence[str]) -> str:
-    return column.lower() if column.lower() in wanted else column
-
-
-def _as_text(value: object) -> str:
-    """A cell of a workbook or a JSON value as a CSV manifest would have it."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # Excel keeps 17 as 17.0
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value)

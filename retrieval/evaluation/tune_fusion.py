@@ -24,7 +24,7 @@ from retrieval.evaluation.material import ProgressFactory, gather, no_progress
 from retrieval.evaluation.relevance import DEPTH, Relevance
 from retrieval.evaluation.tasks import tasks_for
 from retrieval.search.batch import BatchRanking, ranking_of
-from retrieval.search.fusion import Fused, FusionRule, Method, fuse
+from retrieval.search.fusion import FusionRule, Method, fuse, rule_text
 from retrieval.statistics.cluster_bootstrap import Average, MacroBootstrap
 from retrieval.statistics.estimate import Estimate
 from retrieval.statistics.metrics import precision
@@ -162,8 +162,7 @@ def rules_text(choices: Sequence[FusionChoice], rules: Mapping[str, FusionRule])
                 ),
             ]
         named = {**rule.weights, **dict.fromkeys(unmeasured, 0.0)}
-        weights = ", ".join(f"{channel} = {weight:g}" for channel, weight in named.items())
-        lines += [f'["{name}"]', f'method = "{rule.method}"', f"weights = {{ {weights} }}"]
+        lines += rule_text(name, FusionRule(rule.method, named))
     return "\n".join(lines) + "\n"
 
 
@@ -211,7 +210,7 @@ def _ranked(
             fused = fuse(equal, {name: ranked.scores for name, ranked in channels.items()})
         for number, rule in enumerate(grid):
             if rule.method == method:
-                weighted = _reweighted(fused, rule.shares(tuple(fusion.of)))
+                weighted = fused.reweighted(rule.shares(tuple(fusion.of)))
                 if fusion.by_case:
                     yield number, candidates.rank_items(weighted.scores.astype(np.float32), own)
                 else:
@@ -297,10 +296,3 @@ def _tuning_half(cases: LabelledCases, seed: int) -> Bools:
     first_case = np.unique(cases.patient_of, return_index=True)[1]
     digests = (hashlib.sha256(f"{seed}\n{cases.keys[i]}".encode()).digest() for i in first_case)
     return np.array([digest[0] % 2 == 0 for digest in digests], dtype=bool)
-
-
-def _reweighted(equal: Fused, shares: Mapping[str, float]) -> Fused:
-    """A fusion with equal weights, with these shares in their place: scores are sums of weighted parts."""
-    parts = {name: part * (len(shares) * shares[name]) for name, part in equal.parts.items()}
-    found = np.logical_or.reduce([np.isfinite(equal.ranks[name]) for name, share in shares.items() if share > 0])
-    return Fused(np.where(found, sum(parts.values()), -np.inf), parts, equal.ranks)

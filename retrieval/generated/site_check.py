@@ -28,13 +28,12 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from retrieval.arrays import Vectors
-from retrieval.language.vocabulary import vocabulary
+from retrieval.language.vocabulary import site_group
 
 if TYPE_CHECKING:
     from index_store import Archive, Case, CaseFilter, Hit
@@ -57,7 +56,6 @@ _FEWEST_VOTES: Final = 5
 _DEPTH: Final = 40
 _DEEPEST: Final = 640
 """Images an image's neighbours are taken from, at first and at most: one patient may have thousands of crops."""
-_NOT_SAID: Final = frozenset({"", "unspecified", "unknown", "not stated", "not given", "other", "various", "n/a"})
 
 
 @dataclass(frozen=True)
@@ -151,13 +149,13 @@ class SiteCheck:
         self._cases: Counter[str] = Counter()
         self._names: dict[str, list[str]] = {}
         for name, count in archive.facets()["site"].items():
-            self._cases[_group(name)] += count
-            self._names.setdefault(_group(name), []).append(name)
+            self._cases[site_group(name)] += count
+            self._names.setdefault(site_group(name), []).append(name)
         self._patients: dict[str, frozenset[str]] = {}
 
     def reason(self, asked: str, own: str = "") -> str:
         """Why images of this site are not judged; empty where they are. `own`: a patient that is left out."""
-        group = _group(asked)
+        group = site_group(asked)
         if not group:
             return "The report names no site, so it was not checked which site the generated images show."
         patients = len(self._some_patients(group) - {own})
@@ -187,7 +185,7 @@ class SiteCheck:
         left_out = [""] * len(vectors) if own is None else list(own)
         is_judged = {pair: not self.reason(*pair) for pair in set(zip(sites, left_out, strict=True))}
         return tuple(
-            self._shown(voters, _group(site), is_judged=is_judged[site, patient])
+            self._shown(voters, site_group(site), is_judged=is_judged[site, patient])
             for voters, site, patient in zip(self.voters(vectors, left_out), sites, left_out, strict=True)
         )
 
@@ -216,7 +214,9 @@ class SiteCheck:
         votes: dict[str, float] = {}
         for site in sites:
             # A site with a handful of cases must not win by one neighbour: its votes count as that of 20 would.
-            votes[_group(site)] = votes.get(_group(site), 0.0) + 1 / max(self._cases[_group(site)], FEWEST_PATIENTS)
+            votes[site_group(site)] = votes.get(site_group(site), 0.0) + 1 / max(
+                self._cases[site_group(site)], FEWEST_PATIENTS
+            )
         total = sum(votes.values())
         shown = max(votes, key=lambda group: votes[group])  # of equals the nearer
         share, asked_share = votes[shown] / total, votes.get(asked, 0.0) / total
@@ -226,7 +226,7 @@ class SiteCheck:
                 verdict = "right"
             elif asked_share <= ASKED_AT_MOST and share >= OTHER_AT_LEAST:
                 verdict = "wrong"
-        name = Counter(site for site in sites if _group(site) == shown).most_common(1)[0][0]
+        name = Counter(site for site in sites if site_group(site) == shown).most_common(1)[0][0]
         return ShownSite(name, share, asked_share, verdict)
 
     def _some_patients(self, group: str) -> frozenset[str]:
@@ -257,10 +257,10 @@ def measure_site_rates(
         cases: `archive.cases()`, where the caller has read them.
     """
     all_cases = archive.cases() if cases is None else cases
-    with_site = [case for case in all_cases if case.images and _group(case.site)]
+    with_site = [case for case in all_cases if case.images and site_group(case.site)]
     patients: dict[str, set[str]] = {}
     for case in with_site:
-        patients.setdefault(_group(case.site), set()).add(case.patient)
+        patients.setdefault(site_group(case.site), set()).add(case.patient)
     # One of a site's patients is left out.
     requested = [group for group, of_site in patients.items() if len(of_site) > FEWEST_PATIENTS]
     if archive.encoder is None or len(requested) < 2:
@@ -268,7 +268,7 @@ def measure_site_rates(
     rng = np.random.default_rng(seed)
     chosen: dict[str, Case] = {}
     for row in rng.permutation(len(with_site)):
-        if len(chosen) < sample and _group(with_site[row].site) in requested:
+        if len(chosen) < sample and site_group(with_site[row].site) in requested:
             chosen.setdefault(with_site[row].patient, with_site[row])
     ids = [case.images[rng.integers(len(case.images))].id for case in chosen.values()]
     check = SiteCheck(archive, fingerprint=fingerprint, cases=cases)
@@ -277,7 +277,7 @@ def measure_site_rates(
     for sites, case in zip(voters, chosen.values(), strict=True):
         for group in requested:
             is_wrong = check._shown(sites, group, is_judged=True).verdict == "wrong"
-            if group == _group(case.site):
+            if group == site_group(case.site):
                 wrong += is_wrong
             else:
                 found += is_wrong
@@ -289,18 +289,6 @@ def _voters(hits: list[Hit], case_of: dict[int, Case], own: str) -> list[str]:
     sites: dict[str, str] = {}
     for hit in sorted(hits, key=lambda hit: (-hit.score, hit.image_id)):
         case = case_of.get(hit.image_id)  # None: removed since it was found
-        if case is not None and case.patient != own and _group(case.site):
+        if case is not None and case.patient != own and site_group(case.site):
             sites.setdefault(case.patient, case.site)
     return list(sites.values())
-
-
-@lru_cache(maxsize=4096)
-def _group(site: str) -> str:
-    """One name for all sites that a verdict does not separate; empty for one that is not given."""
-    words = site.strip().casefold()
-    if words in _NOT_SAID:
-        return ""
-    known = vocabulary()
-    named = known.site(words)
-    system = known.system_of(named.name) if named else None
-    return system.name if system else named.name if named else words

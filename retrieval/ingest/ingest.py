@@ -12,32 +12,22 @@ resumed. A row that cannot be used is named in the summary and does not affect t
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from retrieval.arrays import Vectors
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.errors import EncoderLoadError, EncodingError, IdentifiersError
 from retrieval.ingest.deidentification import IdentifierCount, pseudonyms_of, screen_rows, total
+from retrieval.ingest.embed_images import Embedded, embedded_batches, generated_image
 from retrieval.ingest.infer_labels import derive_particulars
-from retrieval.ingest.prefetch import MemoryWindow, read_ahead
 
 if TYPE_CHECKING:
-    import torch
+    from index_store import Archive, ManifestRow, Plan, PlannedImage, Problem
 
-    from index_store import Archive, ManifestRow, NewImage, Plan, PlannedImage, Problem
-
-MAX_WORKERS: Final = 8
-DECODED_BYTES: Final = 256 * 1024**2
-"""Decoded images that wait for the encoder. The same amount may be in the encoder and the transaction."""
-_SYNTHETIC: Final = "is a generated image"
-_APART: Final = "An archive holds real images (and phantoms) alone: leave the row out."
 _UNSAFE: Final = "stays in place under a path that holds an identifier, which would be stored"
 _RENAME: Final = "Rename the file or its folder, or add without --in-place."
 
@@ -70,25 +60,6 @@ class AddSummary:
     def images_per_second(self) -> float:
         """Images added a second; 0 where nothing was."""
         return self.added / self.seconds if self.seconds else 0.0
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """An image read, decoded and prepared for the encoder."""
-
-    new: NewImage
-    prepared: torch.Tensor
-
-    @property
-    def size(self) -> int:
-        image = self.new.image
-        return image.width * image.height * 3 + len(self.new.source) + self.prepared.nbytes
-
-
-Batch: TypeAlias = "list[_Ready | Problem]"
-EmbeddedBatch: TypeAlias = "tuple[list[NewImage | Problem], Vectors]"
-"""Images and problems, and the vectors float32[n, d] of the n images in their order."""
-Embedded: TypeAlias = Generator[EmbeddedBatch, None, None]
 
 
 class Workers(Protocol):
@@ -159,7 +130,7 @@ def add_manifest(
         plan = archive.pending(derive_particulars(archive, screening.rows) if derive else screening.rows)
         updated = archive.update(plan.changed)
         if workers is None:
-            source = _encoded(_batches(plan.new, encoder, batch_size), encoder)
+            source = embedded_batches(plan.new, encoder, batch_size)
         else:
             source = workers.encoded(plan.new, encoder, batch_size)
         added, refused = _add_new(archive, plan, encoder, source, in_place=in_place, progress=progress)
@@ -184,11 +155,9 @@ def add_manifest(
 
 def _without_synthetic(rows: Sequence[ManifestRow]) -> tuple[list[ManifestRow], list[Problem]]:
     """The rows that are not marked as generated images, and a problem for each of those that are."""
-    from index_store import Problem
-
     marked = [row for row in rows if row.attributes.get("synthetic", "").lower() in ("true", "yes", "1")]
     lines = {row.line for row in marked}
-    problems = [Problem(f"line {row.line}", _SYNTHETIC, _APART) for row in marked]
+    problems = [generated_image(row.line) for row in marked]
     return [row for row in rows if row.line not in lines], problems
 
 
@@ -247,80 +216,6 @@ def _add_new(
             if progress is not None:
                 progress(done, len(plan.new))
     return added, problems
-
-
-def _encoded(batches: Generator[Batch, None, None], encoder: Encoder) -> Embedded:
-    """Each batch with the vectors of its images, encoded on another thread while the one before is being stored."""
-    encoder.load()
-    with closing(batches), ThreadPoolExecutor(1, thread_name_prefix="encode") as pool:
-        before: tuple[Batch, Future[Vectors]] | None = None
-        for batch in batches:
-            future = pool.submit(_encode, batch, encoder)
-            if before is not None:
-                yield _loaded(before[0]), before[1].result()
-            before = batch, future
-        if before is not None:
-            yield _loaded(before[0]), before[1].result()
-
-
-def embed_batch(items: Sequence[PlannedImage], encoder: Encoder) -> EmbeddedBatch:
-    """Read, decode and encode these images at once: the work of one worker of a cluster."""
-    with ThreadPoolExecutor(MAX_WORKERS) as pool:
-        batch = list(pool.map(lambda planned: _load(planned, encoder), items))
-    return _loaded(batch), _encode(batch, encoder)
-
-
-def _encode(batch: Batch, encoder: Encoder) -> Vectors:
-    return encoder.encode_prepared([item.prepared for item in batch if isinstance(item, _Ready)])
-
-
-def _loaded(batch: Batch) -> list[NewImage | Problem]:
-    return [item.new if isinstance(item, _Ready) else item for item in batch]
-
-
-def _batches(items: Sequence[PlannedImage], encoder: Encoder, batch_size: int) -> Generator[Batch, None, None]:
-    """The images, read ahead, in batches of `batch_size`, or of fewer where they are large."""
-    window = MemoryWindow(DECODED_BYTES)
-    loaded = read_ahead(
-        lambda planned: _load(planned, encoder),
-        items,
-        size=_size,
-        window=window,
-        workers=min(MAX_WORKERS, os.cpu_count() or 1),
-        ahead=2 * batch_size,
-    )
-    batch: Batch = []
-    held = 0
-    with closing(loaded):
-        for item in loaded:
-            batch.append(item)
-            held += _size(item)
-            if len(batch) == batch_size or held >= DECODED_BYTES // 2:
-                yield batch
-                window.leave(held)
-                batch, held = [], 0
-        if batch:
-            yield batch
-
-
-def _load(planned: PlannedImage, encoder: Encoder) -> _Ready | Problem:
-    from generation import carries_provenance
-    from index_store import ImageProblem, Problem
-
-    try:
-        new = planned.load()
-        if carries_provenance(new.source):
-            return Problem(f"line {planned.row.line}", _SYNTHETIC, _APART)
-        return _Ready(new, encoder.prepare(new.image))
-    except (ImageProblem, EncodingError) as error:
-        # By its line alone: the summary is printed and kept, and a file's name may say whose it is.
-        text = str(error).replace(planned.row.path.name, "its image", 1)
-        what, _, advice = text.partition(". ")
-        return Problem(f"line {planned.row.line}", what, advice)
-
-
-def _size(item: _Ready | Problem) -> int:
-    return item.size if isinstance(item, _Ready) else 0
 
 
 def _in_file(problem: Problem, manifest: Path) -> Problem:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from retrieval.encoder.encoder import Encoder
 from retrieval.errors import WorkerError
-from retrieval.ingest.ingest import Embedded, EmbeddedBatch, embed_batch
+from retrieval.ingest.embed_images import Embedded, EmbeddedBatch, embed_batch
 from retrieval.ingest.scheduler import BatchScheduler, WorkerLostError
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.errors import EncoderLoadError, EncodingError
-from retrieval.ingest.ingest import MAX_WORKERS, embed_reports
+from retrieval.ingest.embed_images import MAX_WORKERS
+from retrieval.ingest.ingest import embed_reports
 from retrieval.ingest.prefetch import MemoryWindow, read_ahead
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from retrieval.errors import WorkerError
-from retrieval.ingest.ingest import EmbeddedBatch
+from retrieval.ingest.embed_images import EmbeddedBatch
 
 if TYPE_CHECKING:
     from index_store import PlannedImage

@@ -73,6 +73,12 @@ class Fused:
     ranks: Mapping[str, Scores]
     """By channel, float64[b, p], from 1, equal scores sharing the better rank; inf beyond the first `pool` ranks."""
 
+    def reweighted(self, shares: Mapping[str, float]) -> Fused:
+        """This fusion, made with equal weights, with these shares in their place: scores are sums of weighted parts."""
+        parts = {name: part * (len(shares) * shares[name]) for name, part in self.parts.items()}
+        found = np.logical_or.reduce([np.isfinite(self.ranks[name]) for name, share in shares.items() if share > 0])
+        return Fused(np.where(found, sum(parts.values()), -np.inf), parts, self.ranks)
+
 
 def fuse(rule: FusionRule, channels: Mapping[str, Scores], *, pool: int = POOL) -> Fused:
     """Fuse the scores that each channel gives to the same candidates. Weights are scaled to sum to 1.
@@ -149,3 +155,9 @@ def read_rules(path: Path) -> dict[str, FusionRule]:
             raise QueryError(f"{path.name}: every weight of '{name}' must be a number.")
         rules[name] = FusionRule(entry.get("method", "rrf"), weights)
     return rules
+
+
+def rule_text(name: str, rule: FusionRule) -> list[str]:
+    """The lines of a rule in such a file."""
+    weights = ", ".join(f"{channel} = {weight:g}" for channel, weight in rule.weights.items())
+    return [f'["{name}"]', f'method = "{rule.method}"', f"weights = {{ {weights} }}"]

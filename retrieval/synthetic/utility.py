@@ -26,16 +26,14 @@ import numpy as np
 from retrieval.arrays import Bools, Floats, Ints, Vectors
 from retrieval.encoder.encoder import Progress
 from retrieval.errors import EvaluationError
-from retrieval.statistics.auroc import macro_auroc
-from retrieval.statistics.cluster_bootstrap import Average, MacroBootstrap
 from retrieval.statistics.estimate import Estimate
 from retrieval.synthetic.linear_probe import train_probe
 from retrieval.synthetic.patient_splits import LabelledImages, PatientSplits
+from retrieval.synthetic.prediction_metrics import PredictionMetrics
 
 Way = Literal["real", "synthetic", "both"]
 
 WAYS: Final[tuple[Way, ...]] = ("real", "synthetic", "both")
-METRICS: Final = ("macro-F1", "macro recall", "accuracy", "AUROC")
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +169,7 @@ def augment_check(
         raise EvaluationError("All tested images are of one class: name test patients of at least two.")
     groups, drawn_by = data.clusters(tested)
     round_of = np.repeat(np.arange(len(trained)), [len(fold.tested) for fold in trained])
-    measure = _Measure(truth, groups, round_of, len(data.names))
+    measure = PredictionMetrics(truth, groups, round_of, len(data.names))
     averages = {
         key: measure.evaluate(np.concatenate([fold.predicted[key] for fold in trained])) for key in trained[0].predicted
     }
@@ -285,33 +283,3 @@ def _synthetic_groups(made: SyntheticImages) -> Ints:
     report and would vanish with it."""
     reports = [len(np.unique(made.reports[made.classes == label])) for label in np.unique(made.classes)]
     return made.reports if min(reports) > 1 else np.arange(len(made.classes))
-
-
-class _Measure:
-    """The metrics of predictions for n tested images. Each repetition of an image counts, in its patient's cluster."""
-
-    def __init__(self, truth: Ints, groups: Ints, rounds: Ints, categories: int) -> None:
-        self._truth = truth
-        self._rounds = rounds
-        self._groups = groups
-        self._macro = MacroBootstrap(groups, truth, categories)
-        self._plain = MacroBootstrap(groups, np.zeros(len(truth), dtype=np.int64), 1)
-        self._present = [np.unique(truth)]
-
-    def evaluate(self, scores: Floats) -> dict[str, Average]:
-        """By metric, the average for probabilities float64[n, categories]."""
-        area = macro_auroc(scores, self._truth, self._groups, self._rounds)
-        return {**self._label_metrics(scores.argmax(axis=1)), "AUROC": area}
-
-    def commonest(self) -> dict[str, float]:
-        """By metric, the value of always predicting the commonest class."""
-        values = self._label_metrics(np.full(len(self._truth), np.bincount(self._truth).argmax()))
-        return {**{name: average.mean for name, average in values.items()}, "AUROC": 0.5}
-
-    def _label_metrics(self, guess: Ints) -> dict[str, Average]:
-        right = (guess == self._truth).astype(np.float64)
-        return {
-            "macro-F1": self._macro.f1({"": guess}, self._present)[""][0],
-            "macro recall": self._macro.mean({"": right}, self._present)[""][0],
-            "accuracy": self._plain.mean({"": right}, [np.array([0])])[""][0],
-        }

@@ -20,7 +20,7 @@ import torch
 from index_store import Archive, ArchiveBusyError, ManifestError, ReadOnlyArchiveError, decode_image
 from retrieval import Encoder, EncodingError, add_manifest
 from retrieval.arrays import Vectors
-from retrieval.ingest import ingest
+from retrieval.ingest import embed_images
 from tests.retrieval.conftest import speckled
 
 ROOT = Path(__file__).parents[3]
@@ -181,7 +181,7 @@ def test_the_images_may_lie_in_another_folder(archive: Archive, encoder: Encoder
 def test_large_images_close_a_batch_early(
     archive: Archive, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "DECODED_BYTES", 60_000)  # four of these images
+    monkeypatch.setattr(embed_images, "DECODED_BYTES", 60_000)  # four of these images
     seen: list[int] = []
     manifest = write_manifest(tmp_path, write_images(tmp_path, 12))
     add_manifest(archive, manifest, encoder, batch_size=8, progress=lambda done, _: seen.append(done))

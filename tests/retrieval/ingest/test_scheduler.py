@@ -11,7 +11,7 @@ import pytest
 
 from index_store import ManifestRow, PlannedImage
 from retrieval.errors import EncoderLoadError, WorkerError
-from retrieval.ingest.ingest import EmbeddedBatch
+from retrieval.ingest.embed_images import EmbeddedBatch
 from retrieval.ingest.scheduler import ATTEMPTS, BATCHES_AHEAD, SILENT_SECONDS, BatchScheduler, WorkerLostError
 
 BATCH = 3
