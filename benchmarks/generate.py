@@ -35,7 +35,8 @@ from typing import Any
 from benchmarks import architecture
 from benchmarks.machine import describe_machine
 from generation import PRESETS, CoinGenerator, Preset
-from generation.model.weights import STARTER, Base, find_base
+from generation.model.files.weight_files import STARTER
+from generation.model.weights import Base, find_base
 
 PUBLISHED = "published script"
 QUEUE_BATCH = 8

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from benchmarks.machine import describe_machine
 from benchmarks.prompts import shares
 from generation import PRESETS, CoinGenerator, GenerationCache, Preset
-from generation.model.weights import STARTER
+from generation.model.files.weight_files import STARTER
 from generation.phantom import PROFILES, SPLITS, Phantom, phantom_cases, write_phantoms
 from generation.training.starter.autoencoder import restore
 from index_store import Archive

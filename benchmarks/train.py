@@ -141,7 +141,7 @@ def encoder(pairs: Sequence[TrainingPair], options: argparse.Namespace) -> None:
 
 def _plain_base() -> Path:
     """The starter's base without its LoRA, which a generator puts on where none is named."""
-    from generation.model.weights import STARTER
+    from generation.model.files.weight_files import STARTER
 
     return STARTER / "base"
 

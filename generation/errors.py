@@ -6,8 +6,8 @@
     ├── DeviceError             this machine lacks the device or number format
     ├── WeightsError            the base or the LoRA cannot be used
     │   ├── WeightsNotFoundError    there are none, or they could not be fetched from the hub
-    │   ├── UnsafeWeightsError      pickled weights (.bin, .ckpt, .pt): refused, whatever they hold
-    │   └── LoraMismatchError       the LoRA was trained on another base, or is no LoRA
+    │   ├── UnsafeWeightsError      pickled weights (.bin, .ckpt, .pt): refused; `coin … import` converts them
+    │   └── LoraMismatchError       the LoRA has other shapes or names than the base, or is no LoRA
     ├── BlankImageError         the image is blank (not-a-number, or one colour)
     ├── ProvenanceError         an image's provenance cannot be read
     └── TrainingError           a training cannot begin or resume
@@ -44,7 +44,7 @@ class WeightsNotFoundError(WeightsError):
 
 
 class UnsafeWeightsError(WeightsError):
-    """Pickled weights. Loading them could run any code, so they are refused unread."""
+    """Pickled weights. Loading them could run any code, so only an import reads them, and only tensors."""
 
 
 class LoraMismatchError(WeightsError):

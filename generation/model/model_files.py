@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generation.errors import SettingsError
+from generation.model.files.weight_files import STARTER
+from generation.model.lora.find import Lora, find_lora
 from generation.model.pipeline import CoinPipeline
 from generation.model.presets import Preset
 from generation.model.tokens import PromptTokens
-from generation.model.weights import STARTER, Base, Lora, find_base, find_lora
+from generation.model.weights import Base, find_base
 
 if TYPE_CHECKING:
     import torch

@@ -136,7 +136,7 @@ def main(source: str, target: str, memory: str, seconds: str, largest: str) -> N
 
     limit(int(memory), int(seconds), int(largest))
     try:
-        result = {"left_out": convert(Path(source), Path(target))}
+        result: dict[str, Any] = {"left_out": convert(Path(source), Path(target))}
     except MemoryError:
         result = {"memory": True}
     except Exception as error:  # noqa: BLE001  # whatever the file provokes is the parent's to report

@@ -5,29 +5,23 @@ Not safe for threads by itself: `CoinGenerator` holds a lock around every call.
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from generation.errors import BlankImageError, GenerationError, LoraMismatchError, WeightsError
+from generation.errors import BlankImageError, GenerationError
 from generation.model.embeddings import PromptEmbeddings
+from generation.model.loading import load_pipeline
+from generation.model.lora.find import Lora
 from generation.model.placement import Placement
 from generation.model.presets import Preset
 from generation.model.tokens import PromptTokens
-from generation.model.weights import Base, Lora
+from generation.model.weights import Base
 from generation.prompts.prompt import Encoded
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from PIL import Image
-
-_LORA_IN_FILE = re.compile(r"(?:lora_A|lora_B|down|up)\.weight$")  # of peft, diffusers and kohya
-_LORA_IN_MODEL = re.compile(r"\.lora_[AB]\.[^.]+\.weight$")
-_LORA_PARTS = ("unet", "text_encoder", "text_encoder_2")
-_SILENCED = ("diffusers.loaders.peft", "diffusers.loaders.lora_base", "diffusers.models.modeling_utils")
 
 
 class CoinPipeline:
@@ -55,16 +49,7 @@ class CoinPipeline:
     ) -> None:
         import torch
 
-        with _quiet_libraries():
-            # A LoRA's change can be smaller than half a step between two bfloat16 numbers, and is lost if it is added
-            # to a weight that is already rounded. So the sum is formed in float32 and rounded once: on the starter's
-            # LoRA this reduces the error from 5.0 to 3.5 % of the change, and a smaller change is no longer lost.
-            self._pipe = _load(base, tokens, dtype, torch.float32 if loras else dtype)
-            for lora in loras:
-                _fuse(self._pipe, lora, base)
-            for part in _lora_parts(self._pipe):
-                if part.dtype != dtype:
-                    part.to(dtype=dtype)
+        self._pipe = load_pipeline(base, loras, tokens, dtype=dtype, device=device)
         if device == "cuda":  # the tensor cores' own order of memory for convolutions; on a CPU it only moves rounding
             for part in (self._pipe.unet, self._pipe.vae):
                 part.to(memory_format=torch.channels_last)
@@ -189,65 +174,6 @@ class CoinPipeline:
         return pixels
 
 
-def _load(base: Base, tokens: PromptTokens, dtype: torch.dtype, lora_dtype: torch.dtype) -> Any:
-    """The base as it is on disk, in main memory. `lora_dtype` is for the parts that a LoRA may change."""
-    import torch
-    from diffusers import DiffusionPipeline
-
-    dtypes = {"default": dtype, "vae": dtype, **dict.fromkeys(_LORA_PARTS, lora_dtype)}
-    if dtype == torch.float16 and base.config("vae").get("force_upcast", True):
-        dtypes["vae"] = torch.float32  # SDXL's own VAE overflows in float16
-    try:
-        pipe = DiffusionPipeline.from_pretrained(
-            base.folder,
-            variant=base.variant,
-            dtype=dtypes,
-            use_safetensors=True,
-            local_files_only=True,
-            add_watermarker=False,  # on where `invisible-watermark` is installed: it would change pixels
-            **tokens.tokenizers,
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        first_line = str(error).strip().partition("\n")[0]
-        raise WeightsError(f"The base {base.name} does not load ({first_line}). Copy or download it anew.") from error
-    pipe.vae.enable_slicing()  # one image at a time through the decoder, which needs the most memory
-    return pipe
-
-
-def _fuse(pipe: Any, lora: Lora, base: Base) -> None:
-    """Load a LoRA, check that every tensor fits, fuse it into the weights, unload the adapter."""
-    from safetensors import safe_open
-
-    with safe_open(lora.path, framework="numpy") as file:
-        names = list(file.keys())
-    expected = sum(1 for name in names if _LORA_IN_FILE.search(name))
-    if not expected:
-        raise LoraMismatchError(f"{lora.path} holds no LoRA: none of its {len(names)} tensors is a low-rank pair.")
-    if any("dora_scale" in name for name in names):
-        raise LoraMismatchError(
-            f"{lora.path} is a DoRA, which diffusers would load without its magnitudes. Use a LoRA."
-        )
-    advice = f"It was trained on another base than {base.name}: give the base it belongs to, or another LoRA."
-    try:
-        pipe.load_lora_weights(
-            str(lora.path.parent), weight_name=lora.path.name, use_safetensors=True, local_files_only=True
-        )
-    except (RuntimeError, ValueError, KeyError, AttributeError, IndexError) as error:
-        raise LoraMismatchError(f"The LoRA {lora.path} does not fit. {advice}") from error
-    placed = sum(1 for model in _lora_parts(pipe) for name in model.state_dict() if _LORA_IN_MODEL.search(name))
-    if placed != expected:  # tensors that fit nowhere are only warned about by the loader
-        raise LoraMismatchError(
-            f"Only {placed} of {expected} tensors of the LoRA {lora.path} found their place. {advice}"
-        )
-    pipe.fuse_lora(components=list(_LORA_PARTS))
-    pipe.unload_lora_weights()
-
-
-def _lora_parts(pipe: Any) -> list[Any]:
-    """The models that a LoRA may change; SDXL can do without the first text encoder."""
-    return [model for part in _LORA_PARTS if (model := getattr(pipe, part)) is not None]
-
-
 def _check_pixels(pixels: np.ndarray, seed: int) -> None:
     """Check an image float32[size, size, 3] in 0…1. Raises `BlankImageError`."""
     import numpy as np
@@ -262,30 +188,3 @@ def _check_pixels(pixels: np.ndarray, seed: int) -> None:
             f"The image of seed {seed} is of one colour: the base and the LoRA do not work together, or the weights "
             "are damaged. Try the base without the LoRA."
         )
-
-
-@contextlib.contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """While loading, hide the libraries' progress bars and four messages that say nothing useful to a user.
-
-    These are that a LoRA has no layers for a text encoder (usual); that some of its tensors fit nowhere, and that it
-    does not fit at all (our own errors say so, with advice); and that a model is cast which requires some modules in
-    float32, though it names none.
-    """
-    import diffusers.utils.logging as diffusers_logging
-    import transformers.utils.logging as transformers_logging
-
-    loggers = [logging.getLogger(name) for name in _SILENCED]
-    levels = [logger.level for logger in loggers]
-    shown = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        for library in shown:
-            library.disable_progress_bar()
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        for library in shown:
-            library.enable_progress_bar()

@@ -1,4 +1,4 @@
-"""Weights on disk: which files make up a base and a LoRA, whether they can be used, and their fingerprints.
+"""A base on disk: which files make it up, whether they can be used, and its fingerprint.
 
 Checked before any model is built, because the loaders' own messages are misleading (a missing LoRA folder, for one,
 is reported as "offline mode") and because pickled weights must be refused before anything opens them. Reads headers
@@ -7,24 +7,31 @@ and hashes only; imports neither torch nor diffusers for local weights.
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from generation.errors import UnsafeWeightsError, WeightsError, WeightsNotFoundError
+from generation.errors import WeightsError, WeightsNotFoundError
+from generation.model.files.hub import fetch, split_hub_id
+from generation.model.files.weight_files import (
+    STARTER,
+    check_safetensors,
+    display_name,
+    fingerprint,
+    is_pickled,
+    pickled_among,
+    read_json,
+    refusal,
+)
 
-STARTER = Path(__file__).parents[1] / "starter"
-_PICKLED = {".bin", ".ckpt", ".pt", ".pth", ".pkl"}
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 # `model` is transformers' name, the other diffusers'; large models come in numbered shards.
 _WEIGHTS = re.compile(r"(?:diffusion_pytorch_)?model(?:\.(?P<variant>\w+))?(?:-\d{5}-of-\d{5})?\.safetensors")
-_CONFIGS = {
+_INDEX = re.compile(r"(?:diffusion_pytorch_)?model(?:\.\w+)?\.safetensors\.index(?:\.\w+)?\.json")
+CONFIGS = {
     "config.json",
     "scheduler_config.json",
     "tokenizer_config.json",
@@ -43,31 +50,59 @@ _REQUIRED = (
     "tokenizer_2",
     "scheduler",
 )  # SDXL can do without the first encoder
-_DEFAULT_LORA_FILE = "pytorch_lora_weights.safetensors"
 
 
 @dataclass(frozen=True)
-class Base:
-    """An SDXL base in diffusers' folder layout. `variant` is "fp16" where the folder holds only such files."""
+class Vae:
+    """Another autoencoder in the place of a base's own: a folder in diffusers' layout, or one file (`folder` None)."""
 
     name: str
-    folder: Path
+    folder: Path | None
     variant: str | None
     files: tuple[Path, ...]
 
     @property
     def fingerprint(self) -> str:
+        """SHA-256 over names and contents of the files."""
+        return fingerprint({path.name: path for path in self.files})
+
+
+@dataclass(frozen=True)
+class Base:
+    """An SDXL base in diffusers' folder layout.
+
+    `variants` says for each component with weights which of its files are loaded: "fp16", or None for the plain ones.
+    """
+
+    name: str
+    folder: Path
+    variants: Mapping[str, str | None]
+    files: tuple[Path, ...]
+    vae: Vae | None = field(default=None)
+
+    @property
+    def fingerprint(self) -> str:
         """SHA-256 over names and contents of the files that are loaded; hashed once a process."""
-        return _fingerprint({path.relative_to(self.folder).as_posix(): path for path in self.files})
+        own = fingerprint({path.relative_to(self.folder).as_posix(): path for path in self.files})
+        if self.vae is None:
+            return own
+        return hashlib.sha256(f"{own}\nvae {self.vae.fingerprint}".encode()).hexdigest()
 
     def config(self, component: str) -> dict[str, Any]:
         """A component's config.json, as written."""
-        return _read_json(self.folder / component / "config.json")
+        folder = self.folder / component
+        if component == "vae" and self.vae is not None and self.vae.folder is not None:
+            folder = self.vae.folder
+        return read_json(folder / "config.json")
+
+    def weights(self, component: str) -> list[Path]:
+        """The files of a component's weights."""
+        return weights_in(self.folder / component, self.variants[component])
 
     @property
     def scheduler(self) -> str:
         """The class name of the scheduler that the base ships with."""
-        return str(_read_json(self.folder / "model_index.json")["scheduler"][1])
+        return str(read_json(self.folder / "model_index.json")["scheduler"][1])
 
     @property
     def tokenizers(self) -> tuple[str, ...]:
@@ -89,21 +124,12 @@ class Base:
         return 2 ** (len(self.config("vae")["block_out_channels"]) - 1)
 
 
-@dataclass(frozen=True)
-class Lora:
-    """A LoRA: one safetensors file."""
-
-    name: str
-    path: Path
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over the file's name and content."""
-        return _fingerprint({self.path.name: self.path})
-
-
-def find_base(source: str | Path) -> Base:
+def find_base(source: str | Path, *, half: bool = False, vae: str | Path | None = None) -> Base:
     """The base at `source`: a folder in diffusers' layout, or a hub id `org/name` (fetched if not there yet).
+
+    Args:
+        half: of a hub id, take the fp16 files where there are any: half the size, and all that a GPU uses.
+        vae: another autoencoder in the place of the base's own (`find_vae`).
 
     Raises `WeightsNotFoundError`, `UnsafeWeightsError` (nothing but pickles) or `WeightsError` (not an SDXL pipeline,
     incomplete, corrupt).
@@ -111,18 +137,59 @@ def find_base(source: str | Path) -> Base:
     folder = Path(source).expanduser()
     if folder.is_file():
         raise WeightsError(
-            f"The base {folder} is a single file. Give a folder in diffusers' layout: load the file once with "
-            "StableDiffusionXLPipeline.from_single_file(...) and write it with save_pretrained(...)."
+            f"The base {folder} is a single file. Bring it into diffusers' layout once, and give the folder: "
+            "coin base import FILE OUT"
         )
+    half = half and not folder.is_dir()
     if not folder.is_dir():
-        folder = _fetch_base(_hub_id(source, "base"))
+        folder = fetch(_hub_id(source, "base"), "base", lambda names: wanted_files(names, half=half))
     index = folder / "model_index.json"
     if not index.is_file():
         raise WeightsNotFoundError(
             f"There is no SDXL base in {folder}: it has no model_index.json. Give the folder that "
             "save_pretrained(...) wrote, with unet/, vae/ and the others inside."
         )
-    listed = _read_json(index)
+    components = components_of(folder)
+    with_weights = [name for name in components if name not in _WITHOUT_WEIGHTS]
+    variants = _choose_variants({name: folder / name for name in with_weights}, half=half)
+    weights = [path for name in with_weights for path in weights_in(folder / name, variants[name])]
+    for path in weights:
+        check_safetensors(path)
+    configs = [path for name in components for path in (folder / name).iterdir() if path.name in CONFIGS]
+    own = find_vae(vae, half=half) if vae is not None else None
+    return Base(display_name(source), folder, variants, (index, *configs, *weights), own)
+
+
+def find_vae(source: str | Path, *, half: bool = False) -> Vae:
+    """An autoencoder of SDXL: a folder in diffusers' layout (or with `vae/` in it), a .safetensors file, or a hub id.
+
+    Raises what `find_base` raises.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        if is_pickled(path):
+            raise refusal(path, "base")
+        check_safetensors(path)
+        return Vae(display_name(source), None, None, (path,))
+    local = path.is_dir()
+    if not local:
+        path = fetch(_hub_id(source, "VAE"), "VAE", lambda names: wanted_files(names, half=half))
+    folder = next((other for other in (path, path / "vae") if (other / "config.json").is_file()), None)
+    if folder is None:
+        raise WeightsNotFoundError(f"There is no VAE in {path}: it has no config.json. Give its folder, or its file.")
+    kind = read_json(folder / "config.json").get("_class_name", "AutoencoderKL")
+    if kind != "AutoencoderKL":
+        raise WeightsError(f"The VAE in {folder} is a {kind}; SDXL needs an AutoencoderKL.")
+    variant = _choose_variants({"vae": folder}, half=half and not local)["vae"]
+    weights = weights_in(folder, variant)
+    for file in weights:
+        check_safetensors(file)
+    return Vae(display_name(source), folder, variant, (folder / "config.json", *weights))
+
+
+def components_of(folder: Path) -> list[str]:
+    """The names of the components of the SDXL pipeline in `folder`. Raises `WeightsError` for another pipeline."""
+    listed = read_json(folder / "model_index.json")
     kind = str(listed.get("_class_name", ""))
     if not kind.startswith("StableDiffusionXL"):
         raise WeightsError(f"The base in {folder} is a {kind or 'pipeline without a name'}; COIN needs an SDXL base.")
@@ -130,146 +197,67 @@ def find_base(source: str | Path) -> Base:
     missing = [name for name in {*components, *_REQUIRED} if not (folder / name).is_dir()]
     if missing:
         raise WeightsError(f"The base in {folder} is incomplete: {', '.join(sorted(missing))} missing. Copy it anew.")
-    with_weights = [folder / name for name in components if name not in _WITHOUT_WEIGHTS]
-    variant = _choose_variant(with_weights)
-    weights = [path for component in with_weights for path in _weights_in(component, variant)]
-    for path in weights:
-        _check_safetensors(path)
-    configs = [path for name in components for path in (folder / name).iterdir() if path.name in _CONFIGS]
-    return Base(name=_display_name(source), folder=folder, variant=variant, files=(index, *configs, *weights))
+    return components
 
 
-def find_lora(source: str | Path) -> Lora:
-    """The LoRA at `source`: a .safetensors file, a folder that holds one, or a hub id `org/name`.
+def wanted_files(names: Iterable[str], *, half: bool, pickled: bool = False) -> list[str]:
+    """The files of a repository that make up a base or a VAE: configurations, and one set of weights a folder.
 
-    Raises `WeightsNotFoundError`, `UnsafeWeightsError` (a pickle) or `WeightsError` (several files, corrupt). Whether
-    it fits the base shows when both are loaded.
+    `pickled`: where a folder has only pickled weights, those. Raises `UnsafeWeightsError` for such a folder otherwise.
     """
-    path = Path(source).expanduser()
-    if not path.exists():
-        path = _fetch_lora(_hub_id(source, "LoRA"))
-    if path.is_dir():
-        path = _lora_file_in(path)
-    if path.suffix.lower() in _PICKLED:
-        raise UnsafeWeightsError(_refusal(path))
-    _check_safetensors(path)
-    return Lora(name=_display_name(source), path=path)
+    by_folder: dict[str, list[PurePosixPath]] = {}
+    for name in names:
+        path = PurePosixPath(name)
+        if len(path.parts) <= 2:
+            by_folder.setdefault(str(path.parent), []).append(path)
+    wanted: list[PurePosixPath] = []
+    for folder, paths in by_folder.items():
+        chosen = [path for path in paths if path.name in CONFIGS or path.name == "model_index.json"]
+        is_model = any(path.name == "config.json" for path in paths)
+        matches = [(path, match) for path in paths if (match := _WEIGHTS.fullmatch(path.name))]
+        plain, fp16 = ([path for path, match in matches if match["variant"] == variant] for variant in (None, "fp16"))
+        weights = fp16 if half and fp16 else plain or fp16
+        if is_model and not weights and (risky := [path for path in paths if is_pickled(path)]):
+            if not pickled:
+                raise refusal(Path(risky[0]), "base")
+            weights = risky
+        chosen += [*weights, *(path for path in paths if weights and _INDEX.fullmatch(path.name))]
+        if folder == "." and pickled:
+            chosen += [path for path in paths if path.name.lower().startswith(("readme", "licen"))]
+        wanted += chosen
+    return sorted(map(str, wanted))
 
 
-def _hub_id(source: str | Path, what: str) -> str:
-    if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
-        hint = " The starter is part of this project: install it again." if STARTER in Path(source).parents else ""
-        raise WeightsNotFoundError(
-            f"There is no {what} at {source}. Give a local path that exists, or a hub id of the form org/name.{hint}"
-        )
-    return source
-
-
-def _fetch_base(hub_id: str) -> Path:
-    from diffusers import DiffusionPipeline
-
-    try:
-        return Path(DiffusionPipeline.download(hub_id, use_safetensors=True))
-    except (OSError, ValueError) as error:  # every hub and network error is one of these
-        raise WeightsNotFoundError(_not_fetched("base", hub_id, error)) from error
-
-
-def _fetch_lora(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=["*.safetensors"], ignore_patterns=["*/*"]))
-    except (OSError, ValueError) as error:
-        raise WeightsNotFoundError(_not_fetched("LoRA", hub_id, error)) from error
-
-
-def _not_fetched(what: str, hub_id: str, error: Exception) -> str:
-    first_line = str(error).strip().partition("\n")[0]
-    return (
-        f"There is no local folder {hub_id}, and the {what} {hub_id} could not be fetched from the hub ({first_line}). "
-        "Check the id and the network; for gated weights accept their terms on the hub and run `hf auth login`; "
-        "or give a local path."
-    )
-
-
-def _choose_variant(components: Iterable[Path]) -> str | None:
-    """Plain files where every component has them, else fp16 ones where every component has those."""
-    components = tuple(components)
-    for variant in (None, "fp16"):
-        if all(_weights_in(component, variant) for component in components):
-            return variant
-    bare = next(component for component in components if not _weights_in(component, None))
-    pickled = next((path for path in sorted(bare.iterdir()) if path.suffix.lower() in _PICKLED), None)
-    if pickled:
-        raise UnsafeWeightsError(_refusal(pickled))
-    raise WeightsNotFoundError(f"There are no safetensors weights in {bare}. Copy the base anew.")
-
-
-def _weights_in(component: Path, variant: str | None) -> list[Path]:
+def weights_in(component: Path, variant: str | None) -> list[Path]:
+    """The safetensors files of a component, of that variant."""
     matches = ((path, _WEIGHTS.fullmatch(path.name)) for path in sorted(component.iterdir()))
     return [path for path, match in matches if match and match["variant"] == variant]
 
 
-def _lora_file_in(folder: Path) -> Path:
-    files = sorted(path for path in folder.iterdir() if path.suffix == ".safetensors")
-    preferred = [path for path in files if path.name == _DEFAULT_LORA_FILE] or files
-    if len(preferred) == 1:
-        return preferred[0]
-    if preferred:
-        names = ", ".join(path.name for path in preferred)
-        raise WeightsError(f"There are several LoRAs in {folder} ({names}). Name the file to use.")
-    pickled = next((path for path in sorted(folder.iterdir()) if path.suffix.lower() in _PICKLED), None)
-    if pickled:
-        raise UnsafeWeightsError(_refusal(pickled))
-    raise WeightsNotFoundError(f"There is no LoRA in {folder}: it holds no .safetensors file.")
+def _hub_id(source: str | Path, what: str) -> str:
+    split = split_hub_id(source)
+    if split is None or split[1]:
+        hint = " The starter is part of this project: install it again." if STARTER in Path(source).parents else ""
+        raise WeightsNotFoundError(
+            f"There is no {what} at {source}. Give a local path that exists, or a hub id of the form org/name.{hint}"
+        )
+    return split[0]
 
 
-def _refusal(path: Path) -> str:
-    return (
-        f"{path} holds pickled weights, which can run any code when opened: refused. "
-        "Ask for a .safetensors file, or convert it on a machine you can afford to lose."
-    )
+def _choose_variants(components: Mapping[str, Path], *, half: bool) -> dict[str, str | None]:
+    """The variant of each component: plain files where all have them, else fp16 ones where there are any.
 
-
-def _check_safetensors(path: Path) -> None:
-    """Header and length only: a truncated or disguised file shows there."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a whole safetensors file ({error}). Copy or download it anew.") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read ({error}). Copy or download the base anew.") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds no JSON object. Copy or download the base anew.")
-    return content
-
-
-def _display_name(source: str | Path) -> str:
-    """The last folder for a local path (a full path would tell others about this machine), a hub id as it is."""
-    path = Path(source).expanduser()
-    if not path.exists():
-        return str(source)
-    return "starter" if STARTER in path.parents else path.resolve().name
-
-
-def _fingerprint(files: Mapping[str, Path]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(files):
-        status = files[name].stat()
-        digest.update(f"{name}\0{_sha256(files[name], status.st_mtime_ns, status.st_size)}\n".encode())
-    return digest.hexdigest()
-
-
-@functools.lru_cache(maxsize=1024)
-def _sha256(path: Path, mtime_ns: int, size: int) -> str:
-    """Cached in the process only: 7 GB of SDXL take seconds to hash, and a cache on disk could be wrong."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    A base of fp16 files into which a plain part was put (another VAE) is so loaded as it is. `half`: fp16 first.
+    """
+    plain = not half and all(weights_in(folder, None) for folder in components.values())
+    chosen: dict[str, str | None] = {}
+    for name, folder in components.items():
+        if not plain and weights_in(folder, "fp16"):
+            chosen[name] = "fp16"
+        elif weights_in(folder, None):
+            chosen[name] = None
+        elif pickled := pickled_among(folder.iterdir()):
+            raise refusal(pickled, "base")
+        else:
+            raise WeightsNotFoundError(f"There are no safetensors weights in {folder}. Copy the base anew.")
+    return chosen

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from generation.errors import SettingsError, TrainingDataError
 from generation.model.device import choose_device, choose_dtype
-from generation.model.weights import STARTER, find_base
+from generation.model.files.weight_files import STARTER
+from generation.model.weights import find_base
 from generation.training.checkpoint import locked, require_same_training
 from generation.training.data.holdout import held_out_patients
 from generation.training.data.latent_cache import Encodings, ProgressFactory, no_progress

@@ -30,7 +30,8 @@ from generation import (
     WeightsNotFoundError,
     read_provenance,
 )
-from generation.model.weights import find_base, find_lora
+from generation.model.lora.find import find_lora
+from generation.model.weights import find_base
 from tests.full_disk import full_disk
 
 REPORT = "(Ascites) smear shows clustered atypical cells with a morphology consistent with adenocarcinoma cells."
@@ -315,16 +316,21 @@ class TestModels:
     def test_a_lora_for_another_base_is_refused_and_nothing_is_loaded(self, wider_base: Path, lora: Path) -> None:
         generator = CoinGenerator(wider_base, lora, device="cpu")
         for _ in range(2):  # the second attempt finds no half-loaded model
-            with pytest.raises(LoraMismatchError, match=r"does not fit.*another base than wider-base"):
+            with pytest.raises(
+                LoraMismatchError,
+                match=r"does not fit: 64 of its 96 tensors.*the base's is \d+×\d+.*another base than wider-base",
+            ):
                 generator.generate(REPORT, n=1, preset=QUICK)
 
     @pytest.mark.parametrize(
         ("pattern", "replacement", "message"),
         [
             (r"^unet\.mid_block", "unet.no_such_block", r"Only \d+ of \d+ tensors"),
-            (r"^", "unet.nowhere.", "does not fit"),
-            (r"\.weight$", ".matrix", "holds no LoRA"),
-            (r"lora\.up\.weight$", "dora_scale", "is a DoRA"),
+            (r"\.to_", ".no_such_", r"Only \d+ of \d+ tensors"),
+            (r"layers|attentions", "nowhere", r"names are those of no layer.*first: \S+\.nowhere\.\S+ \(2×\d+\)"),
+            (r"\.weight$", ".matrix", r"holds no LoRA.*first: text_encoder\.\S+\.matrix \(2×\d+\)"),
+            (r"lora\.up\.weight$", "oft_blocks", r"32 of 96 tensors .* of a kind that is not known .*oft_blocks"),
+            (r"lora\.up\.weight$", "dora_scale", "do not go together"),
         ],
     )
     def test_a_file_whose_tensors_fit_nowhere_is_refused(

@@ -163,7 +163,7 @@ class Encodings:
         from diffusers import AutoencoderKL
 
         vae = AutoencoderKL.from_pretrained(
-            self._base.folder / "vae", variant=self._base.variant, dtype=torch.float32, use_safetensors=True
+            self._base.folder / "vae", variant=self._base.variants["vae"], dtype=torch.float32, use_safetensors=True
         )
         vae.enable_slicing()  # one view at a time: in float32 it needs the most memory of all
         return vae.to(device).eval()

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from generation import BlankImageError, CoinGenerator, Preset, SettingsError
+from generation.model.lora.find import find_lora
 from generation.model.pipeline import CoinPipeline
 from generation.model.placement import Placement
 from generation.model.tokens import PromptTokens
-from generation.model.weights import find_base, find_lora
+from generation.model.weights import find_base
 from tests.models import tiny_lora
 
 QUICK = Preset("quick", steps=2, guidance=7.5)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from generation import UnsafeWeightsError, WeightsError, WeightsNotFoundError
-from generation.model.weights import find_base, find_lora
+from generation.model.lora.find import find_lora
+from generation.model.weights import find_base
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 UNET_FILE = "unet/diffusion_pytorch_model.safetensors"
@@ -30,7 +31,7 @@ def test_a_base_knows_its_size_and_parts(base: Path) -> None:
     assert (found.name, found.size, found.size_step) == ("tiny-base", 64, 8)
     assert found.scheduler == "EulerDiscreteScheduler"
     assert found.tokenizers == ("tokenizer", "tokenizer_2")
-    assert found.variant is None
+    assert set(found.variants.values()) == {None}
 
 
 @pytest.mark.parametrize("find", [find_base, find_lora])
@@ -54,7 +55,7 @@ def test_a_folder_without_a_pipeline_is_no_base(tmp_path: Path) -> None:
 
 
 def test_a_single_file_is_no_base(base: Path) -> None:
-    with pytest.raises(WeightsError, match=r"single file.*from_single_file"):
+    with pytest.raises(WeightsError, match=r"single file.*coin base import FILE OUT"):
         find_base(base / UNET_FILE)
 
 
@@ -102,13 +103,13 @@ def test_truncated_or_disguised_weights_are_named(damage: object, copy: Path) ->
 def test_a_base_of_fp16_files_alone_is_found_as_such(copy: Path) -> None:
     for path in copy.glob("*/*.safetensors"):
         path.rename(path.with_name(f"{path.stem}.fp16.safetensors"))
-    assert find_base(copy).variant == "fp16"
+    assert set(find_base(copy).variants.values()) == {"fp16"}
 
 
 def test_the_plain_files_win_over_fp16_ones(copy: Path, base: Path) -> None:
     for path in list(copy.glob("*/*.safetensors")):
         shutil.copy(path, path.with_name(f"{path.stem}.fp16.safetensors"))
-    assert find_base(copy).variant is None
+    assert set(find_base(copy).variants.values()) == {None}
     assert find_base(copy).fingerprint == find_base(base).fingerprint
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from generation import CoinGenerator
-from generation.model.weights import STARTER
+from generation.model.files.weight_files import STARTER
 from generation.phantom import phantom_cases, write_phantoms
 from retrieval import RESEARCH_USE, Encoder
 from tests.ui.conftest import coin

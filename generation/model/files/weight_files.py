@@ -1,0 +1,79 @@
+"""What holds for every file of weights: whether it may be opened and is whole, its hash, its name for people."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from generation.errors import UnsafeWeightsError, WeightsError
+from generation.model.pickled import PICKLED_SUFFIXES
+
+STARTER = Path(__file__).parents[2] / "starter"
+
+
+def is_pickled(name: str | PurePath) -> bool:
+    """Whether a file is a pickle, by its name."""
+    return PurePath(name).suffix.lower() in PICKLED_SUFFIXES
+
+
+def pickled_among(paths: Iterable[Path]) -> Path | None:
+    """The first pickled file by name, or None."""
+    return next((path for path in sorted(paths) if is_pickled(path)), None)
+
+
+def refusal(path: Path, what: str) -> UnsafeWeightsError:
+    """The error for pickled weights. `what` is the kind in the import command: "lora", "base"."""
+    return UnsafeWeightsError(
+        f"{path} holds pickled weights, which can run any code when opened: refused. Ask for a .safetensors file, or "
+        f"convert it once, in a process of its own: coin {what} import SOURCE OUT"
+    )
+
+
+def check_safetensors(path: Path) -> None:
+    """Header and length only: a truncated or disguised file shows there. Raises `WeightsError`."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is not a whole safetensors file ({error}). Copy or download it anew.") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of a base. Raises `WeightsError`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read ({error}). Copy or download the base anew.") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds no JSON object. Copy or download the base anew.")
+    return content
+
+
+def display_name(source: str | Path) -> str:
+    """The last folder for a local path (a full path would tell others about this machine), a hub id as it is."""
+    path = Path(source).expanduser()
+    if not path.exists():
+        return str(source)
+    return "starter" if STARTER in path.parents else path.resolve().name
+
+
+def fingerprint(files: Mapping[str, Path]) -> str:
+    """SHA-256, in hex, over the names and contents of files; each is hashed once a process."""
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        status = files[name].stat()
+        digest.update(f"{name}\0{_sha256(files[name], status.st_mtime_ns, status.st_size)}\n".encode())
+    return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=1024)
+def _sha256(path: Path, mtime_ns: int, size: int) -> str:
+    """Cached in the process only: 7 GB of SDXL take seconds to hash, and a cache on disk could be wrong."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,156 @@
+"""A base loaded with its LoRAs fused: a pipeline of diffusers in main memory, never held twice."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from generation.errors import WeightsError
+from generation.model.files.single_file import read_single_file_vae, single_file_names
+from generation.model.files.stored_weights import StoredWeights
+from generation.model.lora.find import Lora
+from generation.model.lora.fuse import fuse
+from generation.model.lora.lora_file import read_lora
+from generation.model.lora.names import PARTS, LayerNames, weight_shapes
+from generation.model.tokens import PromptTokens
+from generation.model.weights import Base, Vae
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+_SILENCED = ("diffusers.models.modeling_utils",)
+
+
+def load_pipeline(base: Base, loras: Sequence[Lora], tokens: PromptTokens, *, dtype: torch.dtype, device: str) -> Any:
+    """The base, with the LoRAs fused into its weights, in main memory and in the number format `dtype`.
+
+    Args:
+        device: where the LoRAs' changes are computed.
+
+    Raises `LoraMismatchError` for a LoRA that does not fit, `WeightsError` for weights that do not load.
+    """
+    with _quiet_libraries():
+        pipe = _load(base, tokens, dtype)
+        models = {part: model for part in PARTS if (model := getattr(pipe, part)) is not None}
+        names = LayerNames(weight_shapes(models))
+        contents = [read_lora(lora, names, base.name) for lora in loras]
+        for content in contents:
+            if content.note:
+                logger.warning("%s", content.note)
+        _fill(models["unet"], base, dtype)
+        fuse(models, {part: StoredWeights(base.weights(part)) for part in models}, contents, device=device)
+    pipe.vae.enable_slicing()  # one image at a time through the decoder, which needs the most memory
+    return pipe
+
+
+def _load(base: Base, tokens: PromptTokens, dtype: torch.dtype) -> Any:
+    """The base as it is on disk, but for the UNet, which has its layers and no weights yet."""
+    import torch
+    from diffusers import DiffusionPipeline, UNet2DConditionModel
+
+    # SDXL's own VAE overflows in float16
+    upcast = dtype == torch.float16 and base.config("vae").get("force_upcast", True)
+    vae_dtype = torch.float32 if upcast else dtype
+    try:
+        with torch.device("meta"):
+            unet = UNet2DConditionModel.from_config(base.config("unet"))
+        replaced = {} if base.vae is None else {"vae": load_vae(base.vae, base, vae_dtype)}
+        return DiffusionPipeline.from_pretrained(
+            base.folder,
+            variant="fp16"
+            if "fp16" in base.variants.values()
+            else None,  # loads plain files where a part has no others
+            dtype={"default": dtype, "vae": vae_dtype},
+            use_safetensors=True,
+            local_files_only=True,
+            add_watermarker=False,  # on where `invisible-watermark` is installed: it would change pixels
+            unet=unet.eval(),
+            **replaced,
+            **tokens.tokenizers,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise _not_loaded(base, error) from error
+
+
+def _fill(unet: Any, base: Base, dtype: torch.dtype) -> None:
+    """Read the UNet's weights from disk, one after the other."""
+    import torch
+
+    stored = StoredWeights(base.weights("unet"))
+    wanted = {name: tuple(value.shape) for name, value in unet.state_dict().items()}
+    wrong = [name for name, shape in wanted.items() if stored.shapes.get(name) != shape]
+    wrong += [name for name in stored.shapes if name not in wanted]
+    if wrong:
+        first = wrong[0]
+        there, asked = stored.shapes.get(first, "missing"), wanted.get(first, "unknown")
+        raise _not_loaded(
+            base,
+            ValueError(
+                f"{len(wrong)} tensors of the UNet differ from its config.json, the first {first}: in the "
+                f"file {there}, by the configuration {asked}"
+            ),
+        )
+    for name in wanted:
+        module, _, kind = name.rpartition(".")
+        value = torch.nn.Parameter(stored.read(name).to(dtype), requires_grad=False)
+        setattr(unet.get_submodule(module), kind, value)
+
+
+def load_vae(vae: Vae, base: Base, dtype: torch.dtype) -> Any:
+    """The autoencoder that replaces a base's own. A single file is read by the base's own configuration."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    if vae.folder is not None:
+        return AutoencoderKL.from_pretrained(vae.folder, variant=vae.variant, dtype=dtype, use_safetensors=True)
+    with torch.device("meta"):
+        model = AutoencoderKL.from_config(base.config("vae"))
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    stored = StoredWeights(vae.files)
+    prefix = read_single_file_vae(stored.shapes)
+    pairs = [(name, name, lambda tensor: tensor) for name in shapes]
+    if prefix is not None:
+        pairs = [(name, prefix + other, take) for name, other, take in single_file_names("vae", shapes)]
+    state = {name: take(stored.read(other)).to(dtype) for name, other, take in pairs if other in stored}
+    wrong = [name for name, shape in shapes.items() if name not in state or tuple(state[name].shape) != shape]
+    if wrong:
+        raise WeightsError(
+            f"The VAE {vae.name} does not fit the base's: {len(wrong)} of {len(shapes)} tensors are missing or of "
+            f"another shape, the first {wrong[0]}. Give a VAE of SDXL, or its folder in diffusers' layout."
+        )
+    model.load_state_dict(state, assign=True)
+    return model.eval()
+
+
+def _not_loaded(base: Base, error: Exception) -> WeightsError:
+    first_line = str(error).strip().partition("\n")[0]
+    return WeightsError(f"The base {base.name} does not load ({first_line}). Copy or download it anew.")
+
+
+@contextlib.contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """While loading, hide the libraries' progress bars and a message that says nothing useful to a user.
+
+    It is that a model is cast which requires some modules in float32, though it names none.
+    """
+    import diffusers.utils.logging as diffusers_logging
+    import transformers.utils.logging as transformers_logging
+
+    loggers = [logging.getLogger(name) for name in _SILENCED]
+    levels = [logger.level for logger in loggers]
+    shown = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    try:
+        for silenced in loggers:
+            silenced.setLevel(logging.CRITICAL)
+        for library in shown:
+            library.disable_progress_bar()
+        yield
+    finally:
+        for silenced, level in zip(loggers, levels, strict=True):
+            silenced.setLevel(level)
+        for library in shown:
+            library.enable_progress_bar()
