@@ -2,10 +2,10 @@
 
     python -m benchmarks.architecture FOLDER [--device cuda] [--rank 4] [--tiny]
 
-Time and memory do not depend on the values of weights, so the published weights are not needed to measure them. What
-is written is loaded by the same loaders: a folder in diffusers' layout (UNet, two CLIP text encoders, autoencoder,
+Time and memory do not depend on the values of weights, so the published weights are not needed to measure them. The
+files are loaded by the same loaders: a folder in diffusers' layout (UNet, two CLIP text encoders, autoencoder,
 tokenizers, scheduler), float16 in safetensors, and a LoRA as diffusers' training scripts write it. The images are
-noise, but finite: weights are drawn with the variance that PyTorch's own initialisation has.
+noise, but finite: weights are random with the variance that PyTorch's own initialisation has.
 
 The configurations are those of stabilityai/stable-diffusion-xl-base-1.0. The rank of COIN's LoRA is not published; 4 on
 the UNet's attention is what diffusers' `train_text_to_image_lora_sdxl.py` makes by default, and assumed here.
@@ -160,7 +160,7 @@ _CLASSES = {
 def write_base(folder: str | Path, architecture: Architecture = SDXL, *, device: str = "cpu", seed: int = 0) -> Path:
     """A pipeline with random weights in `folder`, which is returned. SDXL takes 7 GB there.
 
-    Drawn on `device`, one model at a time; on a GPU this takes as long as the disk does.
+    Sampled on `device`, one model at a time; on a GPU this takes as long as the disk does.
     """
     import torch
     from safetensors.torch import save_file
@@ -263,7 +263,7 @@ def _clip_merges() -> Iterator[str]:
 
 
 def _byte_symbols() -> Iterator[str]:
-    """The 256 characters that stand for bytes in byte-pair vocabularies of GPT-2's kind, in CLIP's order."""
+    """The 256 characters that encode bytes in byte-pair vocabularies of GPT-2's kind, in CLIP's order."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     yield from map(chr, printable)
     yield from (chr(256 + number) for number in range(256 - len(printable)))

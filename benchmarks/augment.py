@@ -1,4 +1,4 @@
-"""Do the starter's synthetic images help to train a classifier: of phantoms, and of real cells?
+"""Do the starter's synthetic images improve a classifier: of phantoms, and of real cells?
 
     python -m benchmarks.augment                       # both
     python -m benchmarks.augment --only cells --per-class 40
@@ -7,11 +7,11 @@
 
 Phantoms: held-out ones (seeds and wordings that neither encoder nor generator was trained on), five folds, distributed
 three times. Real cells: the cervix cells of `../shared/data/cytology`, tested on the patients that the starter's
-encoder never saw (`retrieval.training.starter.smears.is_held_out`), of whom one has cells: intervals are of that
-patient's slides. The starter's generator has read reports like theirs and has never seen a real cell.
+encoder was not trained on (`retrieval.training.starter.smears.is_held_out`), of whom one has cells: intervals are of
+that patient's slides. The starter's generator was trained on such reports, and on no real cell.
 
-With `--classifier network`, a small network trained from scratch on pixels takes the place of encoder and probe. It has
-seen no patient before, so that all of them are tested, in five folds.
+With `--classifier network`, a small network is trained from scratch on pixels, without encoder and probe. It is not
+pretrained, so that all patients are tested, in five folds.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--per-class", type=int, default=0, help="synthetic images of a class (4 of phantoms, 40)")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=0, help="how often patients are distributed anew (3; network 1)")
-    parser.add_argument("--work", type=Path, help="folder that keeps vectors, so that an interrupted run goes on")
+    parser.add_argument("--work", type=Path, help="folder that keeps vectors, so that an interrupted run resumes")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args(arguments)
@@ -66,8 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(describe_machine())
     if options.only != "cells":
         with tempfile.TemporaryDirectory() as folder:
-            drawn = phantom_cases(options.phantoms, seed=PHANTOM_SEED, split="held-out")
-            images = manifest_images(write_phantoms(Path(folder), drawn), encoder, work=options.work)
+            phantoms = phantom_cases(options.phantoms, seed=PHANTOM_SEED, split="held-out")
+            images = manifest_images(write_phantoms(Path(folder), phantoms), encoder, work=options.work)
         results["phantoms"] = _check(images, encoder, options, options.per_class or 4, fractions=(0.25, 1.0))
     if options.only != "phantoms":
         images = manifest_images(manifest, encoder, kinds=("cell",), work=options.work)

@@ -2,9 +2,10 @@
 
     python -m benchmarks.catalogs [--images 100000] [--catalog postgresql://USER@HOST/DATABASE]
 
-Rows are inserted in bulk, one image a case and two cases a patient, without files. With --catalog the same is measured
-in that (empty) database too. `read all vectors` is the first step of rebuilding any index. The lines below it are the
-records' part of one search: selecting the images that a filter permits (for FAISS), and confirming ten hits.
+Rows are inserted in bulk, one image for each case and two cases for each patient, without files. With --catalog the
+same is measured in that (empty) database too. `read all vectors` is the first step of rebuilding any index. The lines
+below it are the records' part of one search: selecting the images that a filter permits (for FAISS), and confirming ten
+hits.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(folder: Path, url: str, count: int) -> dict[str, float]:
-    """Figures of an archive of `count` images. Times in seconds or milliseconds, as the names say."""
+    """Figures of an archive of `count` images. Times in seconds or milliseconds, by their names."""
     with Archive.create(folder, catalog=url) as archive:
         archive.use_encoder("benchmark", name="benchmark", dim=DIM)
         started = time.perf_counter()

@@ -3,11 +3,10 @@
     python -m benchmarks.comparability
     python -m benchmarks.comparability --generated 88    # the generated channel too: minutes
 
-Reference cases are held-out phantoms. Each site is left out of the archive once (by a filter), and all queries are
-asked: those of that site are unknown, the others known. Generated images are drawn, checked and dropped as in a search
-of the archive without that site. The statistic was chosen on queries of another seed
-(`--query-seed 7`) than the figures are reported on. Known queries below the threshold are false alarms, of which the
-calibration promises 5 %.
+Reference cases are held-out phantoms. Each site is left out of the archive once (by a filter), and all queries are run:
+those of that site are unknown, the others known. Generated images are generated, checked and dropped as in a search of
+the archive without that site. The statistic was chosen on queries of another seed (`--query-seed 7`) than the figures
+are reported on. Known queries below the threshold are false alarms, whose nominal rate is 5 %.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         texts.update(zip(new, encoder.encode_texts(new), strict=True))
         return np.stack([texts[report] for report in reports])
 
-    shelf = EmbeddingCache(None, encoder.dim)
+    cache = EmbeddingCache(None, encoder.dim)
     plan = (
         GenerationPlan(CoinGenerator(device=options.device), reports=options.generated) if options.generated else None
     )
@@ -67,35 +66,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         vectors = archive.vectors_of([case.images[0].id for case in cases], encoder.fingerprint)
         reports = encode([case.report for case in cases])
         site_of = np.array([case.site for case in cases])
-        patients = np.arange(len(cases))  # a phantom is a patient of its own, with one image
+        patients = np.arange(len(cases))  # each phantom counts as a patient, with one image
         sites = np.array([query.morphology.site for query in queries])
         print(f"{len(queries)} queries (seed {options.query_seed}), {len(cases)} held-out phantoms, {len(SITES)} sites")
         print(describe_machine(), "\n")
         _statistics(images, sites, vectors, site_of)
 
         def lacking(site: str) -> tuple[CaseFilter, SiteCheck]:
-            """The archive without a site: a filter on the others would leave that site's patients a vote on images."""
+            """The archive without a site: a filter on the others would let that site's patients vote on images."""
             without = CaseFilter(exclude_patients=tuple(case.patient for case in cases if case.site == site))
             return without, SiteCheck(archive, fingerprint=encoder.fingerprint, where=without, cases=cases, rates=rates)
 
         def sampled(site: str) -> Calibration:
             where = CaseFilter(sites=tuple(other for other in SITES if other != site))
-            made = calibrate(archive, encoder.fingerprint, where=where)
-            made = made.joined(calibrate_texts(archive, encoder.fingerprint, encode, where=where))
+            calibration = calibrate(archive, encoder.fingerprint, where=where)
+            calibration = calibration.joined(calibrate_texts(archive, encoder.fingerprint, encode, where=where))
             if plan is not None:
                 without, check = lacking(site)
-                drawn = calibrate_generated(
-                    archive, encoder, plan, check, shelf, generate=True, where=without, cases=cases
+                generated = calibrate_generated(
+                    archive, encoder, plan, check, cache, generate=True, where=without, cases=cases
                 )
-                made = made.joined(drawn)
-            return made
+                calibration = calibration.joined(generated)
+            return calibration
 
         rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, cases=cases)
         print(rates.words, "\n")
         started = time.perf_counter()
         calibrations = {site: sampled(site) for site in tqdm(SITES, desc="calibrating", file=sys.stderr)}
-        print(f"calibrating took {(time.perf_counter() - started) / len(SITES):.1f} s a site left out\n")
-        asked: dict[str, tuple[str, np.ndarray | Mapping[str, np.ndarray], np.ndarray, np.ndarray]] = {
+        print(f"calibrating took {(time.perf_counter() - started) / len(SITES):.1f} s for each site left out\n")
+        queried: dict[str, tuple[str, np.ndarray | Mapping[str, np.ndarray], np.ndarray, np.ndarray]] = {
             "image": ("image", images, vectors, sites),
             "joint": ("joint", encode([query.report for query in queries]), vectors, sites),
             "report": ("report", encode([query.report for query in queries]), reports, sites),
@@ -104,15 +103,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         if plan is not None:
             few = queries[: 2 * options.generated]
-            reports_asked = [OwnReport(query_text(query.report), "") for query in few]
-            drawn_for = {
-                site: generated_queries(reports_asked, plan, encoder, lacking(site)[1], shelf).vectors
-                for site in tqdm(SITES, desc="drawing", file=sys.stderr)
+            query_reports = [OwnReport(query_text(query.report), "") for query in few]
+            vectors_without = {
+                site: generated_queries(query_reports, plan, encoder, lacking(site)[1], cache).vectors
+                for site in tqdm(SITES, desc="generating", file=sys.stderr)
             }
-            asked["generated"] = ("generated", drawn_for, vectors, _sites(few))
-            asked["generated, by the threshold of images"] = ("case", drawn_for, vectors, _sites(few))
-        for name, (kind, rows, space, of) in asked.items():
-            _table(name, kind, rows, space, of, calibrations, site_of, patients)
+            queried["generated"] = ("generated", vectors_without, vectors, _sites(few))
+            queried["generated, by the threshold of images"] = ("case", vectors_without, vectors, _sites(few))
+        for name, (kind, rows, space, query_sites) in queried.items():
+            _table(name, kind, rows, space, query_sites, calibrations, site_of, patients)
         _coverage(images, queries, vectors, cases, patients)
     return 0
 
@@ -135,11 +134,11 @@ def _statistics(images: np.ndarray, sites: np.ndarray, vectors: np.ndarray, site
     )
     rows = []
     for site in SITES:
-        here = vectors[site_of != site]
+        remaining = vectors[site_of != site]
         row = []
         for score in candidates.values():
-            found = score(images, here)
-            row.append(abstention_curve(found[sites != site], found[sites == site]).auroc)
+            scores = score(images, remaining)
+            row.append(abstention_curve(scores[sites != site], scores[sites == site]).auroc)
         rows.append(row)
         print(f"| {site} | " + " | ".join(f"{value:.3f}" for value in row) + " |")
     print("| mean | " + " | ".join(f"{value:.3f}" for value in np.mean(rows, axis=0)) + " |\n")
@@ -151,8 +150,8 @@ def _nearest(queries: np.ndarray, references: np.ndarray, neighbours: int) -> np
 
 def _local_ratio(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
     """As in LOF: the distance to the 5 nearest over the distance of these to their own 5 nearest."""
-    places = np.arange(len(references))
-    own = 1 - nearest_mean(references, references, places, own=places)
+    rows = np.arange(len(references))
+    own = 1 - nearest_mean(references, references, rows, own=rows)
     nearest = np.argsort(-(queries @ references.T), axis=1)[:, :5]
     return -(1 - _nearest(queries, references, 5)) / (own[nearest].mean(axis=1) + 1e-3)
 
@@ -175,22 +174,22 @@ def _table(
     patients: np.ndarray,
 ) -> None:
     print(
-        f"{name}\n\n| site left out | AUROC | flagged of the unknown | false alarms | promised [95 %] | n |\n"
+        f"{name}\n\n| site left out | AUROC | flagged of the unknown | false alarms | nominal [95 %] | n |\n"
         "|---|---|---|---|---|---|"
     )
     rows = []
     for site in SITES:
-        here = site_of != site
-        rows_asked = queries if isinstance(queries, np.ndarray) else queries[site]
-        found = nearest_mean(rows_asked, references[here], patients[here])
+        remaining = site_of != site
+        query_rows = queries if isinstance(queries, np.ndarray) else queries[site]
+        similarities = nearest_mean(query_rows, references[remaining], patients[remaining])
         unknown = sites == site
-        judged = [calibrations[site].judge(similarity, kind) for similarity in found]  # type: ignore[arg-type]
-        flagged = np.array([not one.comparable for one in judged])
-        auroc = abstention_curve(found[~unknown], found[unknown]).auroc
+        judged = [calibrations[site].judge(similarity, kind) for similarity in similarities]  # type: ignore[arg-type]
+        flagged = np.array([not judgement.comparable for judgement in judged])
+        auroc = abstention_curve(similarities[~unknown], similarities[unknown]).auroc
         rows.append((auroc, flagged[unknown].mean(), flagged[~unknown].mean()))
-        one = judged[0]
-        promised = f"{one.false_alarm_rate:.3f} [{one.false_alarm_low:.3f}, {one.false_alarm_high:.3f}]"
-        print(f"| {site} | {auroc:.3f} | {rows[-1][1]:.2f} | {rows[-1][2]:.3f} | {promised} | {one.n} |")
+        first = judged[0]
+        nominal = f"{first.false_alarm_rate:.3f} [{first.false_alarm_low:.3f}, {first.false_alarm_high:.3f}]"
+        print(f"| {site} | {auroc:.3f} | {rows[-1][1]:.2f} | {rows[-1][2]:.3f} | {nominal} | {first.n} |")
     auroc, unknown_flagged, known_flagged = np.mean(rows, axis=0)
     print(f"| mean | {auroc:.3f} | {unknown_flagged:.2f} | {known_flagged:.3f} | | |\n")
 
@@ -201,8 +200,8 @@ def _coverage(
     """Nothing is left out: are the queries with less similar neighbours those with worse results?"""
     nearest = np.argsort(-(images @ vectors.T), axis=1)[:, :10]
     labels = np.array([f"{case.site} {case.category}" for case in cases])
-    truth = np.array([f"{query.morphology.site} {query.morphology.category}" for query in queries])
-    losses = 1 - (labels[nearest] == truth[:, None]).mean(axis=1)
+    query_labels = np.array([f"{query.morphology.site} {query.morphology.category}" for query in queries])
+    losses = 1 - (labels[nearest] == query_labels[:, None]).mean(axis=1)
     curve = risk_coverage(nearest_mean(images, vectors, patients), losses)
     shown = [0.5, 0.8, 0.9, 0.95, 1.0]
     at = [min(int(np.searchsorted(curve.coverage, share)), len(curve.risk) - 1) for share in shown]

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=2 python -m benchmarks.evaluation [--cases 10000] [--dim 512]
 
 A real archive is built (its time is not counted): reports of phantoms, tiny pictures, and for images, reports and
-generated images vectors that lie by category with noise. Then everything is measured that
+generated images vectors around a centre for each category, with noise. Then everything is measured that
 `coin evaluate --generate all` measures when nothing is left to embed or to generate: colour histograms are read from
 the pictures.
 
@@ -89,7 +89,7 @@ def _evaluated(archive: Archive) -> tuple[tuple[QueryTypeResult, ...], LabelledC
     cases = material.cases
     by_name = {channel.name: channel for channel in material.experiment.channels}
     everyone = np.arange(len(cases.keys))
-    # As `gather` would go on, with vectors in place of generated images.
+    # The next steps of `gather`, with vectors instead of generated images.
     experiment = build_experiment(
         cases,
         {name: (by_name[name].queries, by_name[name].references) for name in (IMAGE, HISTOGRAM)},
@@ -112,14 +112,14 @@ def _archive(folder: Path, count: int, dim: int) -> Archive:
     phantoms = phantom_cases(count)
     (folder / "images").mkdir()
     rows = []
-    for number, phantom in enumerate(tqdm(phantoms, desc="drawing", file=sys.stderr)):
+    for number, phantom in enumerate(tqdm(phantoms, desc="images", file=sys.stderr)):
         for i in range(IMAGES):
             path = folder / "images" / f"{number}-{i}.png"
-            place = IMAGES * number + i
-            PIL.Image.new("RGB", (8, 8), (place % 256, place // 256 % 256, place // 65536)).save(path)
+            index = IMAGES * number + i
+            PIL.Image.new("RGB", (8, 8), (index % 256, index // 256 % 256, index // 65536)).save(path)
             rows.append(
                 ManifestRow(
-                    place,
+                    index,
                     path.name,
                     path,
                     case=f"case {number:05}",

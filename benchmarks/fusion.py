@@ -1,11 +1,11 @@
-"""Which fusion of the channels finds most? What the weights in `retrieval/search/fusion_rules.toml` were chosen by.
+"""Which fusion of the channels is best? The weights in `retrieval/search/fusion_rules.toml` were chosen by it.
 
     python -m benchmarks.fusion
 
-Held-out phantoms ask an archive of other phantoms by report and by image, through each channel; the channels' rankings
-are then joined by every rule of a small grid. Twice: the archive's reports use the phrases of the queries (held-out
-ones), or others (training ones). These queries (seed 77) are used for choosing only. The share of the first 10 cases of
-the query's site and category.
+Held-out phantoms query an archive of other phantoms by report and by image, through each channel; the channels'
+rankings are then fused by every rule of a small grid. Twice: the archive's reports use the phrases of the queries
+(held-out ones), or others (training ones). These queries (seed 77) are used for choosing only. Printed is the share of
+the first 10 cases that have the query's site and category.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REFERENCES = {"the query's phrases": ("held-out", 1), "other phrases": ("train",
 WEIGHTS = {"text": (("generated", (0, 0.5, 1)), ("joint", (1, 2)), ("report", (1, 2, 4)))}
 WEIGHTS["text and image"] = (("image", (1, 2)), *WEIGHTS["text"])
 Ranked = Mapping[str, Mapping[str, float]]
-"""By channel, the score of each case that it found."""
+"""By channel, the score of each of its hits, by the case's key."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,26 +44,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.disable(logging.INFO)
     encoder = Encoder()
     queries = phantom_cases(options.queries, seed=QUERY_SEED, split="held-out")
-    print(f"{len(queries)} queries by report and image, seed {QUERY_SEED}, {options.images} images a report")
+    print(f"{len(queries)} queries by report and image, seed {QUERY_SEED}, {options.images} images for each report")
     print(f"{describe_machine()}\n")
     with TemporaryDirectory() as folder:
         generator = CoinGenerator(cache=GenerationCache(Path(folder) / "generated"))
-        found = {
-            name: _asked(queries, split, seed, Path(folder) / split, encoder, generator, options)
+        runs = {
+            name: _run(queries, split, seed, Path(folder) / split, encoder, generator, options)
             for name, (split, seed) in REFERENCES.items()
         }
-    print(f"| channels | rule | {' | '.join(found)} |\n|---|---|{'---|' * len(found)}")
+    print(f"| channels | rule | {' | '.join(runs)} |\n|---|---|{'---|' * len(runs)}")
     for channel in CHANNELS:
-        _row(channel, "alone", FusionRule(weights={channel: 1}), (channel,), queries, found)
+        _row(channel, "alone", FusionRule(weights={channel: 1}), (channel,), queries, runs)
     for name, grid in WEIGHTS.items():
         channels = tuple(channel for channel, _ in grid)
         for method, weights in product(("rrf", "score"), product(*(choices for _, choices in grid))):
             rule = FusionRule(method, dict(zip(channels, weights, strict=True)))  # type: ignore[arg-type]
-            _row(name, f"{method} {':'.join(f'{weight:g}' for weight in weights)}", rule, channels, queries, found)
+            _row(name, f"{method} {':'.join(f'{weight:g}' for weight in weights)}", rule, channels, queries, runs)
     return 0
 
 
-def _asked(
+def _run(
     queries: Sequence[Phantom],
     split: str,
     seed: int,
@@ -72,7 +72,7 @@ def _asked(
     generator: CoinGenerator,
     options: argparse.Namespace,
 ) -> tuple[dict[str, tuple[str, str]], list[Ranked]]:
-    """The label of each reference, and what each channel finds for each query."""
+    """The label of each reference, and each channel's hits for each query."""
     classes = {(profile.site, profile.category) for profile in PROFILES}
     references = phantom_cases(options.per_class * len(classes), seed=seed, split=split)  # type: ignore[arg-type]
     with Archive.create(folder / "archive") as archive:
@@ -81,11 +81,11 @@ def _asked(
         ranked: list[Ranked] = []
         for query in tqdm(queries, desc=split, file=sys.stderr):
             seeds = tuple(range(query.seed, query.seed + options.images))
-            asked = {
+            by_channel = {
                 name: Query(text=query.report, seeds=seeds, channels=(name,), k=POOL)
                 for name in ("generated", "joint", "report")
             }
-            results = {name: search.run(one) for name, one in asked.items()}
+            results = {name: search.run(channel_query) for name, channel_query in by_channel.items()}
             results["image"] = search.by_image(query.render(), k=POOL)
             ranked.append({name: {e.case.key: e.score for e in result.cases} for name, result in results.items()})
     return {phantom.key: _label(phantom) for phantom in references}, ranked
@@ -97,14 +97,14 @@ def _row(
     rule: FusionRule,
     channels: Sequence[str],
     queries: Sequence[Phantom],
-    found: Mapping[str, tuple[dict[str, tuple[str, str]], list[Ranked]]],
+    runs: Mapping[str, tuple[dict[str, tuple[str, str]], list[Ranked]]],
 ) -> None:
     cells = []
-    for labels, ranked in found.values():
+    for labels, ranked in runs.values():
         keys = list(labels)
         relevant = []
-        for query, of in zip(queries, ranked, strict=True):
-            scores = {c: np.array([[of[c].get(key, -np.inf) for key in keys]]) for c in channels}
+        for query, hits in zip(queries, ranked, strict=True):
+            scores = {c: np.array([[hits[c].get(key, -np.inf) for key in keys]]) for c in channels}
             best = np.argsort(-fuse(rule, scores).scores[0], kind="stable")[:K]
             relevant.append(np.mean([labels[keys[i]] == _label(query) for i in best]))
         cells.append(f"{np.mean(relevant):.3f}")
@@ -119,7 +119,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--queries", type=int, default=176)
     parser.add_argument("--per-class", type=int, default=30, help="reference cases per site and category")
-    parser.add_argument("--images", type=int, default=2, help="generated images a report")
+    parser.add_argument("--images", type=int, default=2, help="generated images for each report")
     return parser.parse_args(arguments)
 
 

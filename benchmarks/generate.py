@@ -1,18 +1,18 @@
-"""Seconds an image, side by side in one run: COIN's published script against this project's generator.
+"""Seconds for each image, in one run: COIN's published script against this project's generator.
 
     python -m benchmarks.generate --architecture sdxl     # a GPU: the full-size architecture with random weights
     python -m benchmarks.generate                         # a CPU: the starter
     python -m benchmarks.generate --base FOLDER --lora FOLDER
 
 The published script is float32, not compiled, 50 steps, guidance 7.5, one image at a time, with the LoRA beside the
-weights. Every row draws whole images; none is extrapolated. A row is timed after a warm-up of the same batch (2 steps),
-by the wall clock up to the finished picture on the CPU; what a row gives is the median of its repetitions. Time to the
-first image counts from nothing loaded (imports and the GPU's own start apart) to the first finished batch.
+weights. Every row generates whole images; none is extrapolated. A row is timed after a warm-up of the same batch (2
+steps), by the wall clock up to the finished picture on the CPU; its figure is the median of its repetitions. The time
+to the first image counts from nothing loaded (without imports and the GPU's start) to the first finished batch.
 
 The floor is arithmetic: the floating-point operations of an image's UNet passes and of its decoding, counted by torch
-on the model's shapes, over the rate of a large bfloat16 matrix product measured on the same card.
+on the model's shapes, over the rate of a large bfloat16 matrix product measured on the same GPU.
 
-With --budget-s, rows run in the order of their importance, and one that no longer fits is skipped, and said to be.
+With --budget-s, rows run in the order of their importance; rows that no longer fit are skipped and listed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ QUEUE_BATCH = 8
 
 @dataclass
 class Row:
-    """One way to draw, measured. Seconds are wall-clock; memory is the GPU's, in GB (10⁹ bytes)."""
+    """One way to generate, measured. Seconds are wall-clock; memory is the GPU's, in GB (10⁹ bytes)."""
 
     name: str
     preset: str
@@ -56,13 +56,13 @@ class Row:
     first_image_s: float | None = None
     peak_gb: float | None = None
     peak_reserved_gb: float | None = None
-    """What the allocator held, its own gaps included."""
+    """The allocator's memory, with its gaps."""
     note: str = ""
 
 
 @dataclass
 class Bench:
-    """What all rows share."""
+    """The parameters that all rows share."""
 
     base: Path
     lora: Path
@@ -80,7 +80,7 @@ class Bench:
         return self.device == "cuda"
 
     def left(self) -> float:
-        """Seconds of the budget that are left."""
+        """The rest of the budget, in seconds."""
         return float("inf") if self.budget_s is None else self.budget_s - (time.perf_counter() - self.started)
 
     def generator(self, **options: bool) -> CoinGenerator:
@@ -88,9 +88,13 @@ class Bench:
 
 
 def measure(
-    bench: Bench, row: Row, draw: Callable[[str, int], int], warm_up: Callable[[], object] | None, repetitions: int
+    bench: Bench,
+    row: Row,
+    generate_images: Callable[[str, int], int],
+    warm_up: Callable[[], object] | None,
+    repetitions: int,
 ) -> None:
-    """Fill a row. `draw(report, seed)` draws and returns the number of images."""
+    """Fill a row. `generate_images(report, seed)` generates images and returns their number."""
     if warm_up is not None:
         warm_up()
     with gpu_memory(bench, row):
@@ -100,7 +104,7 @@ def measure(
                 row.note = f"{number} of {repetitions} repetitions: no time for more"
                 break
             started = time.perf_counter()
-            row.images = draw(bench.reports[number % len(bench.reports)], 1000 + number)
+            row.images = generate_images(bench.reports[number % len(bench.reports)], 1000 + number)
             row.repetitions.append((time.perf_counter() - started) / row.images)
     row.seconds_an_image = statistics.median(row.repetitions)
 
@@ -127,21 +131,29 @@ def ours(bench: Bench, generator: CoinGenerator, row: Row, *, first: bool = Fals
     """
     preset = PRESETS[row.preset]
 
-    def draw(report: str, seed: int, preset: Preset = preset) -> int:
-        made = generator.generate(report, n=row.batch, seed=seed, preset=preset, batch_size=row.batch, size=bench.size)
-        return len(made.images)
+    def generate_images(report: str, seed: int, preset: Preset = preset) -> int:
+        generation = generator.generate(
+            report, n=row.batch, seed=seed, preset=preset, batch_size=row.batch, size=bench.size
+        )
+        return len(generation.images)
 
     if first:
         with gpu_memory(bench, row):
             started = time.perf_counter()
-            draw("A first report.", 1)
+            generate_images("A first report.", 1)
             row.first_image_s = time.perf_counter() - started
     short = dataclasses.replace(preset, name="warm-up", steps=2)
-    measure(bench, row, draw, None if first else lambda: draw("A report to warm up.", 2, short), bench.repetitions)
+    measure(
+        bench,
+        row,
+        generate_images,
+        None if first else lambda: generate_images("A report to warm up.", 2, short),
+        bench.repetitions,
+    )
 
 
 def reference_and_draft(bench: Bench) -> None:
-    """Both presets, one and four images a report, from one generator."""
+    """Both presets, one and four images for each report, from one generator."""
     generator = bench.generator()
     for number, (preset, batch) in enumerate((("reference", 1), ("reference", 4), ("draft", 4), ("draft", 1))):
         with row_of(bench, Row("ours", preset, batch)) as row:
@@ -149,13 +161,13 @@ def reference_and_draft(bench: Bench) -> None:
 
 
 def published(bench: Bench) -> None:
-    """COIN's README, line for line, timed: nothing of this project's code."""
+    """COIN's README, line for line, timed: without this project's code."""
     import torch
     from diffusers import DiffusionPipeline
 
     with row_of(bench, Row(PUBLISHED, "reference", 1)) as row:
 
-        def draw(report: str, seed: int = 0, steps: int = 50) -> int:
+        def generate_images(report: str, seed: int = 0, steps: int = 50) -> int:
             del seed  # the script sets none
             return len(pipe(report, num_inference_steps=steps, guidance_scale=7.5, **size).images)
 
@@ -167,9 +179,9 @@ def published(bench: Bench) -> None:
             pipe.load_lora_weights(str(bench.lora))
             pipe.to(bench.device)
             pipe.set_progress_bar_config(disable=True)
-            draw("A first report.")
+            generate_images("A first report.")
             row.first_image_s = time.perf_counter() - started
-        measure(bench, row, draw, None, bench.repetitions)
+        measure(bench, row, generate_images, None, bench.repetitions)
 
 
 def low_memory(bench: Bench) -> None:
@@ -194,8 +206,8 @@ def queue(bench: Bench) -> None:
 
         def run(_report: str, seed: int, preset: Preset = PRESETS["draft"]) -> int:
             requests = [(report, [seed + number]) for number, report in enumerate(bench.reports[: bench.queue])]
-            made = generator.generate_queue(requests, preset=preset, batch_size=QUEUE_BATCH, size=bench.size)
-            return sum(len(generation.images) for generation in made)
+            generations = generator.generate_queue(requests, preset=preset, batch_size=QUEUE_BATCH, size=bench.size)
+            return sum(len(generation.images) for generation in generations)
 
         short = dataclasses.replace(PRESETS["draft"], name="warm-up", steps=2)
         first = [(report, [0]) for report in bench.reports[:QUEUE_BATCH]]
@@ -220,17 +232,17 @@ GROUPS: tuple[tuple[str, Callable[[Bench], None], float], ...] = (
 def row_of(bench: Bench, row: Row) -> Iterator[Row]:
     """Keep and print a row, also a failed one.
 
-    A card is rented by the minute, and this may be the only run on it: one row that fails (out of memory, a compiler
-    that is not there) must not cost the others. What went wrong is in the row and on stderr.
+    A GPU is rented by the minute, and this may be the only run on it: a row that fails (out of memory, no compiler)
+    must not stop the others. Its error is in the row and on stderr.
     """
     import torch
 
     bench.rows.append(row)
     if bench.on_gpu:
-        torch.cuda.empty_cache()  # what others left with the allocator is none of this row's
+        torch.cuda.empty_cache()  # memory that earlier rows left with the allocator does not count for this row
     try:
         yield row
-    except Exception as error:  # noqa: BLE001 - see above; nothing is hidden, the row says it failed
+    except Exception as error:  # noqa: BLE001 - see above; nothing is hidden, the row reports the error
         row.note = f"failed: {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
         traceback.print_exc()
     print(json.dumps({key: value for key, value in dataclasses.asdict(row).items() if value not in (None, "", [])}))
@@ -317,7 +329,7 @@ def floor_text(counts: dict[str, float]) -> str:
     text = f"One UNet pass is {counts['unet_pass_tflop']:.4g} TFLOP, decoding one image {counts['decode_tflop']:.4g}."
     if rate := counts.get("bf16_tflop_per_s"):
         floors = ", ".join(f"{name} {_image_tflop(name, counts) / rate:.2f} s" for name in ("reference", "draft"))
-        text += f" The card's bfloat16 matrix product runs at {rate:.0f} TFLOP/s: the floor an image is {floors}."
+        text += f" The GPU's bfloat16 matrix product runs at {rate:.0f} TFLOP/s: the floor for each image is {floors}."
     return text
 
 
@@ -349,7 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.only and name not in options.only:
                 continue
             if bench.left() < needed:
-                print(f"skipped: {name} ({bench.left():.0f} s left, {needed} asked for)", flush=True)
+                print(f"skipped: {name} ({bench.left():.0f} s left, {needed} needed)", flush=True)
                 bench.rows.append(Row(name, "", 0, note="skipped: no time left"))
                 continue
             _run_group(group, bench)
@@ -362,7 +374,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_group(group: Callable[[Bench], None], bench: Bench) -> None:
-    """Run the rows of a group, and give back what they held on the GPU."""
+    """Run the rows of a group, and release their memory on the GPU."""
     import torch
 
     try:
@@ -390,7 +402,7 @@ def _device() -> str:
 
 
 def _start_device(device: str) -> None:
-    """Imports, the GPU's context and its libraries come with what runs first: neither side shall pay for that."""
+    """Imports, the GPU's context and its libraries are loaded before any row: no row's time includes them."""
     import peft  # noqa: F401
     import torch
     from diffusers import StableDiffusionXLPipeline  # noqa: F401
@@ -403,7 +415,7 @@ def _start_device(device: str) -> None:
 
 
 def _weights(options: argparse.Namespace, folder: Path, device: str) -> tuple[Path, Path, str]:
-    """Folders of the base and the LoRA, and what they are in words."""
+    """Folders of the base and the LoRA, and their description."""
     if options.architecture:
         kind: Any = {"sdxl": architecture.SDXL, "tiny": architecture.TINY}[options.architecture]
         base = architecture.write_base(folder / "base", kind, device=device)
@@ -420,7 +432,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rank", type=int, default=architecture.ASSUMED_RANK, help="of the LoRA with --architecture")
     parser.add_argument("--base", type=Path, help="a base's folder (with --lora)")
     parser.add_argument("--lora", type=Path, help="a LoRA's folder")
-    parser.add_argument("--size", type=int, help="pixels a side, in place of the base's own")
+    parser.add_argument("--size", type=int, help="pixels a side, instead of the base's own")
     parser.add_argument("--reports", type=int, default=64, help="reports in the queue")
     parser.add_argument("--repetitions", type=int, default=2)
     parser.add_argument("--budget-s", type=float, help="seconds in all; what does not fit is skipped")

@@ -1,16 +1,16 @@
-"""What checking the generated images is worth: is the site judged rightly, and does dropping wrong ones help a search?
+"""The check of generated images: is the site judged rightly, and does dropping wrong ones improve a search?
 
     python -m benchmarks.generated_query
 
-First the rule alone (`retrieval.generated.site_check`), on drawn phantoms of a known site: how often is one judged
-wrong when its own site is asked for (it should not be), and how often when another is (it should)? In the whole
-archive, and with the cases of the asked site thinned out.
+First the rule alone (`retrieval.generated.site_check`), on rendered phantoms of a known site: how often is one judged
+wrong where the query's site is its own (it should not be), and where it is another (it should)? In the whole archive,
+and with fewer cases of the query's site.
 
 Then searches by report, with and without the check, on other held-out phantoms: by the report as it is, and by the
-report without the words that name its site, the site being given apart.
+report without the words that name its site, with the site as an option.
 
 Last, COIN's 20 example reports in an archive of the shared real smears and the phantoms: how many images are judged to
-be of another site. Nothing is known there of what would be right.
+be of another site. The right sites are not known there.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _search(archive, encoder, generator, references, options)
         real = options.data / "cytology" / "manifest.csv"
         if "examples" in options.parts and not real.is_file():
-            print(f"There is no manifest {real}, so nothing is said of real smears: name the folder with --data.")
+            print(f"There is no manifest {real}, so there are no figures of real smears: name the folder with --data.")
         elif "examples" in options.parts:
             with _archive(Path(temporary) / "mixed", encoder, manifest, real) as archive:
                 _examples(archive, encoder, generator, options)
@@ -74,25 +74,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _rule(encoder: Encoder, references: list[Phantom], folder: Path, options: argparse.Namespace) -> None:
-    """How often a drawn phantom is judged to show another site than asked for.
+    """How often a rendered phantom is judged to show another site than the query's.
 
-    Half of the sites are thinned out at a time: those are asked for, and the others keep all their cases.
+    Half of the sites have fewer cases at a time: these are the queries' sites; the others keep all their cases.
     """
     phantoms = phantom_cases(options.queries, seed=RULE_SEED, split="held-out")
     vectors = encoder.encode_images([phantom.render() for phantom in phantoms])
     sites = sorted({phantom.morphology.site for phantom in references})
     shows = np.array([phantom.morphology.site for phantom in phantoms])
-    print(f"\n| patients of the asked site | judged wrong, own site asked (n = {len(shows)}) | another site asked |")
+    print(
+        f"\n| patients of the query's site | judged wrong, query of the own site (n = {len(shows)}) | of another site |"
+    )
     print("|---|---|---|")
     for fewest in (None, *THINNED):
         own, other = [], []
         for part, thin in enumerate((sites,) if fewest is None else (sites[::2], sites[1::2])):
             kept, taken = [], Counter[str]()
-            for place in np.random.default_rng(0).permutation(len(references)):
-                site = references[place].morphology.site
+            for row in np.random.default_rng(0).permutation(len(references)):
+                site = references[row].morphology.site
                 taken[site] += 1
                 if fewest is None or site not in thin or taken[site] <= fewest:
-                    kept.append(references[place])
+                    kept.append(references[row])
             name = f"{fewest}-{part}"
             manifest = write_phantoms(folder / f"phantoms-{name}", kept)
             with _archive(folder / f"archive-{name}", encoder, manifest) as archive:
@@ -105,8 +107,8 @@ def _rule(encoder: Encoder, references: list[Phantom], folder: Path, options: ar
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """A phantom's report as it is put to the search."""
+class ReportQuery:
+    """A phantom's report as a query."""
 
     phantom: Phantom
     report: str
@@ -118,56 +120,56 @@ def _search(
 ) -> None:
     queries = phantom_cases(options.queries, seed=options.query_seed, split="held-out")
     labels = [_label(phantom) for phantom in references]
-    ways: dict[str, Callable[[Phantom], Asked]] = {
-        "report": lambda phantom: Asked(phantom, phantom.report, ""),
-        "report without site words, site given": lambda phantom: Asked(
+    ways: dict[str, Callable[[Phantom], ReportQuery]] = {
+        "report": lambda phantom: ReportQuery(phantom, phantom.report, ""),
+        "report without site words, site given": lambda phantom: ReportQuery(
             phantom, without_site(phantom.report), phantom.morphology.site
         ),
     }
     print(f"\n{len(queries)} held-out phantom queries, {len(references)} references, {options.images} images, draft")
-    for name, put in ways.items():
-        asked = [put(query) for query in queries]
+    for name, as_query in ways.items():
+        report_queries = [as_query(phantom) for phantom in queries]
         checked, seconds = [], []
-        for one in tqdm(asked, desc=name, file=sys.stderr):
-            query = _ask(generator, encoder, archive, one, options)
-            checked.append(query)
-            if len(seconds) < TIMED and not any(image.attempt == 2 for image in query.images):  # all are cached now
+        for query in tqdm(report_queries, desc=name, file=sys.stderr):
+            generated = _generate(generator, encoder, archive, query, options)
+            checked.append(generated)
+            if len(seconds) < TIMED and not any(image.attempt == 2 for image in generated.images):  # all are cached now
                 started = time.process_time()
-                _ask(generator, encoder, archive, one, options)
+                _generate(generator, encoder, archive, query, options)
                 whole = time.process_time() - started
                 started = time.process_time()
-                drawn = generator.generate(one.report, seeds=_seeds(one, options), preset="draft")
-                encoder.encode_images([image.image for image in drawn.images])
+                generation = generator.generate(query.report, seeds=_seeds(query, options), preset="draft")
+                encoder.encode_images([image.image for image in generation.images])
                 seconds.append(whole - (time.process_time() - started))
         _print_verdicts(name, checked)
-        print(f"the check takes a median of {1000 * np.median(seconds):.0f} ms (CPU) beside drawing and embedding")
+        print(f"the check takes a median of {1000 * np.median(seconds):.0f} ms (CPU) beside generating and embedding")
         unchecked = []
-        for one in asked:
-            drawn = generator.generate(one.report, seeds=_seeds(one, options), preset="draft")
-            unchecked.append(encoder.encode_images([image.image for image in drawn.images]))
+        for query in report_queries:
+            generation = generator.generate(query.report, seeds=_seeds(query, options), preset="draft")
+            unchecked.append(encoder.encode_images([image.image for image in generation.images]))
         stated = []
-        if options.always_state and asked[0].site:
-            for one in tqdm(asked, desc="site stated", file=sys.stderr):
-                text = state_site(one.report, one.phantom.morphology.site)
-                drawn = generator.generate(text, seeds=_seeds(one, options), preset="draft")
-                stated.append(encoder.encode_images([image.image for image in drawn.images]))
-        touched = [i for i, query in enumerate(checked) if any(image.attempt == 2 for image in query.images)]
-        everything = list(range(len(asked)))
+        if options.always_state and report_queries[0].site:
+            for query in tqdm(report_queries, desc="site stated", file=sys.stderr):
+                text = state_site(query.report, query.phantom.morphology.site)
+                generation = generator.generate(text, seeds=_seeds(query, options), preset="draft")
+                stated.append(encoder.encode_images([image.image for image in generation.images]))
+        with_dropped = [i for i, query in enumerate(checked) if any(image.attempt == 2 for image in query.images)]
+        everything = list(range(len(report_queries)))
         print(f"| {name} | n | P@{K} site | P@{K} site + category |\n|---|---|---|---|")
-        for which, places in (("all", everything), ("with an image dropped", touched)):
+        for which, selected in (("all", everything), ("with an image dropped", with_dropped)):
             for how, vectors in (
                 ("unchecked", unchecked),
                 ("checked", [query.vectors for query in checked]),
                 *((("site stated from the start", stated),) if stated else ()),
             ):
-                if not places:
+                if not selected:
                     continue
-                found = []
-                for place in places:
-                    cases = nearest_cases(archive, vectors[place], K, where=None, fingerprint=encoder.fingerprint)
-                    found.append([Label(entry.case.site, entry.case.category) for entry in cases])
-                p = precision_at_k([_label(asked[place].phantom) for place in places], found, labels, k=K)
-                print(f"| {which}, {how} | {len(places)} | {p.site} | {p.site_category} |")
+                hits = []
+                for i in selected:
+                    cases = nearest_cases(archive, vectors[i], K, where=None, fingerprint=encoder.fingerprint)
+                    hits.append([Label(entry.case.site, entry.case.category) for entry in cases])
+                p = precision_at_k([_label(report_queries[i].phantom) for i in selected], hits, labels, k=K)
+                print(f"| {which}, {how} | {len(selected)} | {p.site} | {p.site_category} |")
 
 
 def _examples(archive: Archive, encoder: Encoder, generator: CoinGenerator, options: argparse.Namespace) -> None:
@@ -182,7 +184,7 @@ def _examples(archive: Archive, encoder: Encoder, generator: CoinGenerator, opti
     for query in checked:
         first = [image for image in query.images if image.attempt == 1]
         shown = Counter(image.shown_site or "?" for image in first)
-        print(f"  asked {first[0].asked_site or '-':16} shown {dict(shown)}; {' '.join(query.notes)[:160]}")
+        print(f"  query {first[0].asked_site or '-':16} shown {dict(shown)}; {' '.join(query.notes)[:160]}")
 
 
 def without_site(report: str) -> str:
@@ -197,9 +199,9 @@ def without_site(report: str) -> str:
 def _print_verdicts(name: str, checked: Sequence[GeneratedQuery]) -> None:
     images = [image for query in checked for image in query.images]
     first = Counter(image.verdict for image in images if image.attempt == 1)
-    second = Counter(image.verdict for image in images if image.attempt == 2)
+    retries = Counter(image.verdict for image in images if image.attempt == 2)
     nearest = [image.hash_distance for image in images if image.hash_distance is not None]
-    print(f"\n{name}: first attempts {dict(first)}, second attempts {dict(second)} (site by the {NEAREST} nearest)")
+    print(f"\n{name}: first attempts {dict(first)}, second attempts {dict(retries)} (site by the {NEAREST} nearest)")
     print(f"reports with no right image left: {sum('all the same' in ' '.join(query.notes) for query in checked)}")
     print(
         f"near copies: {sum(image.near_copy for image in images)} of {len(images)}; bits to the nearest, least 5: ",
@@ -208,16 +210,16 @@ def _print_verdicts(name: str, checked: Sequence[GeneratedQuery]) -> None:
     print(sorted(nearest)[:5])
 
 
-def _ask(
-    generator: CoinGenerator, encoder: Encoder, archive: Archive, one: Asked, options: argparse.Namespace
+def _generate(
+    generator: CoinGenerator, encoder: Encoder, archive: Archive, query: ReportQuery, options: argparse.Namespace
 ) -> GeneratedQuery:
     return generate_query(
-        generator, encoder, archive, one.report, seeds=_seeds(one, options), preset="draft", site=one.site
+        generator, encoder, archive, query.report, seeds=_seeds(query, options), preset="draft", site=query.site
     )
 
 
-def _seeds(one: Asked, options: argparse.Namespace) -> range:
-    return range(one.phantom.seed, one.phantom.seed + options.images)
+def _seeds(query: ReportQuery, options: argparse.Namespace) -> range:
+    return range(query.phantom.seed, query.phantom.seed + options.images)
 
 
 def _label(phantom: Phantom) -> Label:
@@ -238,12 +240,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=176)
     parser.add_argument("--query-seed", type=int, default=77)
     parser.add_argument("--per-class", type=int, default=30, help="reference cases per site and category")
-    parser.add_argument("--images", type=int, default=4, help="generated images a report")
+    parser.add_argument("--images", type=int, default=4, help="generated images for each report")
     parser.add_argument(
         "--always-state", action="store_true", help="also search with the given site stated from the start"
     )
     parser.add_argument("--data", type=Path, default=SHARED, help="folder that holds cytology/ and coin-examples/")
-    parser.add_argument("--folder", type=Path, help="keep generated images here, so that a second run draws nothing")
+    parser.add_argument(
+        "--folder", type=Path, help="keep generated images here, so that a second run generates nothing"
+    )
     parser.add_argument("--device", default="auto")
     return parser.parse_args(arguments)
 

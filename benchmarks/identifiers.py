@@ -1,13 +1,13 @@
-"""How many direct identifiers are found, and how often something else is taken for one.
+"""The recall of the search for direct identifiers, and its false alarms.
 
     python -m benchmarks.identifiers --coin REPORTS.csv --smears MANIFEST.csv
     python -m benchmarks.identifiers --each 20 --phantoms 50     # smallest
 
-Found: of identifiers that the library Faker makes up (it knows nothing of the patterns), planted in sentences of
-reports, and of those that this software's authors planted by hand (`tests/retrieval/ingest/planted_identifiers.toml`).
-One counts as found where all its letters and digits are covered. False alarms: in phantom reports of both splits, in
-COIN's 20 published reports, in the shared smears' reports, and in sentences that only look as if they named somebody.
-None of those holds an identifier.
+Found: of identifiers that the library Faker makes up (independently of the patterns), planted in sentences of reports,
+and of those that this software's authors planted by hand (`tests/retrieval/ingest/planted_identifiers.toml`). An
+identifier counts as found where all its letters and digits are covered. False alarms: in phantom reports of both
+splits, in COIN's 20 published reports, in the shared smears' reports, and in sentences that only look as if they named
+somebody. None of those contains an identifier.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ RECORD_FORMS = (
     "Specimen ID: ########", "?##-#####", "Hospital number ?######", "Patient ID: ######-##", "Lab no: ##/######",
 )  # fmt: skip
 Case = tuple[str, str, str]
-"""What it is, the text, and the words planted in it."""
+"""The kind, the text, and the words planted in it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for kind, words in report["planted"]
     ]
     _print_found("hand", by_hand)
-    print("\n| reports that hold none | false alarms | reports | ms a report |\n|---|---|---|---|")
+    print("\n| reports that contain none | false alarms | reports | ms for each report |\n|---|---|---|---|")
     for split in ("train", "held-out"):
         phantoms = phantom_cases(options.phantoms, seed=options.seed, split=split)
         _print_alarms(f"phantoms, {split}", {phantom.report for phantom in phantoms})
@@ -70,8 +70,8 @@ def is_found(text: str, words: str) -> bool:
     """Whether every letter and digit of `words` lies within an identifier found in `text`."""
     start = text.index(words)
     found = find_identifiers(text)
-    places = (start + i for i, character in enumerate(words) if character.isalnum())
-    return all(any(item.start <= place < item.end for item in found) for place in places)
+    positions = (start + i for i, character in enumerate(words) if character.isalnum())
+    return all(any(item.start <= position < item.end for item in found) for position in positions)
 
 
 def _made_up(each: int, seed: int) -> list[Case]:

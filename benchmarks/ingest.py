@@ -36,7 +36,7 @@ from index_store import Archive, decode_image, read_manifest
 from retrieval import Encoder, add_manifest
 from retrieval.encoder.encoder import Progress
 
-DRAWN_FORWARD = 1000
+SMALL_FORWARD = 1000
 """Small images of which the forward pass alone is timed: the others only need memory."""
 SHARED = Path(__file__).parents[1] / "../shared/data/cytology/manifest.csv"
 
@@ -59,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def adding(manifest: Path, model: str | Path | None, folder: Path, options: argparse.Namespace) -> dict[str, object]:
-    """`coin add`, and the forward pass of the same images and reports before it, so that both find the files read."""
+    """`coin add`, and the forward pass of the same images and reports before it, so that both read cached files."""
     encoder = Encoder(model, device=options.device).load()
-    most = DRAWN_FORWARD if options.drawn else None
+    most = SMALL_FORWARD if options.drawn else None
     images, texts, forward, forward_cpu = _forward(encoder, manifest, options.images, most)
     begun = _peak()
     with Archive.create(folder / "archive") as archive:
@@ -72,7 +72,7 @@ def adding(manifest: Path, model: str | Path | None, folder: Path, options: argp
             )
         busy = time.process_time() - busy
         peak = _peak()
-        again = add_manifest(archive, manifest, encoder, images=options.images, in_place=options.in_place)
+        second_add = add_manifest(archive, manifest, encoder, images=options.images, in_place=options.in_place)
     return {
         "machine": describe_machine(),
         "encoder": options.model or encoder.name,
@@ -89,7 +89,7 @@ def adding(manifest: Path, model: str | Path | None, folder: Path, options: argp
         "ratio": round(forward / images * summary.added / summary.seconds, 3),
         "processor time, add / forward pass, s": f"{busy:.1f} / {forward_cpu * summary.added / images:.1f}",
         "peak memory before / after, MB": f"{begun:.0f} / {peak:.0f}",
-        "second add (nothing to do), s": round(again.seconds, 2),
+        "second add (nothing to do), s": round(second_add.seconds, 2),
     }
 
 
@@ -174,17 +174,17 @@ class _Clock:
         self.busy += time.process_time() - busy
 
 
-def _rate(pool: Executor, model: str | Path | None, paths: Sequence[Path]) -> float:
-    with pool:
+def _rate(executor: Executor, model: str | Path | None, paths: Sequence[Path]) -> float:
+    with executor:
         # Every worker loads the model before the clock starts.
-        list(pool.map(_prepare, [model] * os.cpu_count(), paths[: os.cpu_count()]))  # type: ignore[operator]
+        list(executor.map(_prepare, [model] * os.cpu_count(), paths[: os.cpu_count()]))  # type: ignore[operator]
         started = time.perf_counter()
-        list(pool.map(_prepare, [model] * len(paths), paths, chunksize=8))
+        list(executor.map(_prepare, [model] * len(paths), paths, chunksize=8))
         return round(len(paths) / (time.perf_counter() - started), 1)
 
 
 def _prepare(model: str | Path | None, path: Path) -> np.ndarray:
-    """The picture and what the encoder takes of it, as the storing process would need both."""
+    """The picture and the encoder's prepared input, as the storing process would need both."""
     image = decode_image(path)
     _encoder(model).prepare(image)
     return np.asarray(image)
@@ -211,11 +211,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--manifest", type=Path, default=SHARED)
     parser.add_argument("--first", type=int, help="so many rows of the manifest, evenly spaced")
-    parser.add_argument("--drawn", type=int, help="so many small images made for this, in place of a manifest")
+    parser.add_argument("--drawn", type=int, help="so many small images made for this, instead of a manifest")
     parser.add_argument("--encoder", help="a model's folder or 'hf-hub:org/name' (the starter, if not given)")
     parser.add_argument("--model", help="an open_clip architecture, with random weights")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--in-place", action="store_true", help="refer to the images where they lie")
+    parser.add_argument("--in-place", action="store_true", help="refer to the images in place")
     parser.add_argument("--decoding", action="store_true", help="decode only, by threads and by processes")
     parser.add_argument("--folder", type=Path, help="where the temporary archive is made")
     parser.add_argument("--json", action="store_true")

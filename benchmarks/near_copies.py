@@ -1,4 +1,4 @@
-"""Are near copies of an image found, and different images not taken for copies?
+"""Are near copies of an image flagged, and different images not?
 
     python -m benchmarks.near_copies
 
@@ -49,14 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     encoder = Encoder(device=options.device).load()
     sampled = set(np.random.default_rng(0).choice(len(rows), min(options.altered, len(rows)), replace=False).tolist())
     vectors, hashes, copies = [], [], []
-    for place, row in enumerate(tqdm(rows, desc="images", file=sys.stderr)):
+    for index, row in enumerate(tqdm(rows, desc="images", file=sys.stderr)):
         image = decode_image(options.manifest.parent / row["image"])
         vectors.append(encoder.encode_images([image])[0])
         hashes.append(orientation_hashes(image))
-        if place in sampled:
+        if index in sampled:
             altered = altered_copies(image)
-            made = encoder.encode_images(list(altered.values()))
-            copies.append((place, made, {name: orientation_hashes(copy) for name, copy in altered.items()}))
+            altered_vectors = encoder.encode_images(list(altered.values()))
+            copies.append((index, altered_vectors, {name: orientation_hashes(copy) for name, copy in altered.items()}))
     print(describe_machine())
     _different(np.stack(vectors), np.stack(hashes), rows)
     _altered(np.stack(vectors), np.stack(hashes), copies)
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def altered_copies(image: Image.Image) -> dict[str, Image.Image]:
-    """The image, slightly changed in the ways a copy may be."""
+    """The image with each of the slight changes that a copy may have."""
     width, height = image.size
     x, y = max(1, round(width * 0.025)), max(1, round(height * 0.025))
     central = image.crop((x, y, width - x, height - y))
@@ -90,20 +90,20 @@ def altered_copies(image: Image.Image) -> dict[str, Image.Image]:
 def _different(vectors: npt.NDArray[np.float32], hashes: npt.NDArray[np.bool_], rows: list[dict[str, str]]) -> None:
     patients = np.array([row["patient"] for row in rows])
     least = []
-    for place, vector in enumerate(vectors):
-        nearest = np.argsort(-np.where(patients == patients[place], -np.inf, vectors @ vector))[:CANDIDATES]
-        least.append(min(hash_distance(hashes[place], hashes[other, 0]) for other in nearest))
-    taken = sum(bits <= NEAR_COPY_BITS for bits in least)
+    for index, vector in enumerate(vectors):
+        nearest = np.argsort(-np.where(patients == patients[index], -np.inf, vectors @ vector))[:CANDIDATES]
+        least.append(min(hash_distance(hashes[index], hashes[other, 0]) for other in nearest))
+    flagged = sum(bits <= NEAR_COPY_BITS for bits in least)
     print(
-        f"\ndifferent: {taken} of {len(rows)} images are within {NEAR_COPY_BITS} of {HASH_BITS} bits of one of the ",
+        f"\ndifferent: {flagged} of {len(rows)} images are within {NEAR_COPY_BITS} of {HASH_BITS} bits of one of the ",
         end="",
     )
     print(f"{CANDIDATES} nearest of other patients; least 10: {sorted(least)[:10]}, median {np.median(least):.0f}")
     # As `retrieval.synthetic.memorisation` compares: with every image, found by the encoder or not.
     apart = np.min([hash_distances(hashes[:, way], hashes[:, 0]) for way in range(hashes.shape[1])], axis=0)
     nearest = np.where(patients[:, None] == patients, HASH_BITS, apart).min(axis=1)
-    taken = int((nearest <= NEAR_COPY_BITS).sum())
-    print(f"different, compared with all: {taken} of {len(rows)}; least 10: {sorted(nearest.tolist())[:10]}")
+    flagged = int((nearest <= NEAR_COPY_BITS).sum())
+    print(f"different, compared with all: {flagged} of {len(rows)}; least 10: {sorted(nearest.tolist())[:10]}")
 
 
 def _altered(
@@ -115,10 +115,10 @@ def _altered(
     print("|---|---|---|---|")
     for number, name in enumerate(copies[0][2]):
         alike, near = [], []
-        for place, made, orientations in copies:
-            alike.append(hash_distance(orientations[name], hashes[place, 0]) <= NEAR_COPY_BITS)
-            scores = vectors @ made[number]
-            near.append((scores > scores[place]).sum() < CANDIDATES)
+        for original, altered_vectors, orientations in copies:
+            alike.append(hash_distance(orientations[name], hashes[original, 0]) <= NEAR_COPY_BITS)
+            scores = vectors @ altered_vectors[number]
+            near.append((scores > scores[original]).sum() < CANDIDATES)
         both = np.array(alike) & np.array(near)
         print(f"| {name} | {np.mean(alike):.3f} | {np.mean(near):.3f} | {both.mean():.3f} |")
 

@@ -1,9 +1,9 @@
-"""What each look at the neighbourhood costs beside the search itself, and what hits share beside their content.
+"""The time of each diagnostic beside the search itself, and the confounders that hits share.
 
     python -m benchmarks.neighbourhood
 
-On an archive of held-out phantoms. Times are the median and longest of the repetitions, in milliseconds. What is shared
-is the mean over all cases of the share of the first 10 patients that have the query's value, against chance.
+On an archive of held-out phantoms. Times are the median and longest of the repetitions, in milliseconds. For each
+confounder: the mean over all cases of the share of the first 10 patients that have the query's value, against chance.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with TemporaryDirectory() as folder, Archive.create(Path(folder) / "archive") as archive:
         phantoms = phantom_cases(options.per_class * classes, seed=1, split="held-out")
         add_manifest(archive, write_phantoms(Path(folder) / "phantoms", phantoms), encoder, in_place=True)
-        fingerprint, held = encoder.fingerprint, archive.cases()
-        query = next(case for case in held if case.site == "cervix")
+        fingerprint, cases = encoder.fingerprint, archive.cases()
+        query = next(case for case in cases if case.site == "cervix")
         vector = archive.vectors_of([query.images[0].id], fingerprint)
         others = CaseFilter(exclude_patients=(query.patient,))
-        pool = ConfounderPool(held)
+        pool = ConfounderPool(cases)
         calibration = calibrate(archive, fingerprint)
 
         def search(where: CaseFilter = others) -> tuple[RankedCase, ...]:
@@ -59,37 +59,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured: dict[str, Callable[[], object]] = {
             "the search itself, 10 cases": search,
             "agreement": lambda: agreement(hits, system=query.system),
-            "nuisance audit, pool read before": lambda: pool.audit(hits, query=query),
-            "nuisance audit of a filtered search": lambda: pool.audit(of_cervix, query=query, where=cervix),
-            "reading the nuisance pool": lambda: ConfounderPool.of(archive),
-            "judging comparability": lambda: calibration.judge(nearest_similarity([hit.score for hit in hits]), "case"),
-            "gallery, cases read before": lambda: rows(cases=held),
+            "confounder audit, pool read before": lambda: pool.audit(hits, query=query),
+            "confounder audit of a filtered search": lambda: pool.audit(of_cervix, query=query, where=cervix),
+            "reading the confounder pool": lambda: ConfounderPool.of(archive),
+            "novelty check": lambda: calibration.judge(nearest_similarity([hit.score for hit in hits]), "case"),
+            "gallery, cases read before": lambda: rows(cases=cases),
             "gallery": rows,
             "report text": lambda: morphology_and_diagnosis(query.report),
-            "report family": lambda: conclusion_key(query.report),
+            "conclusion of a report": lambda: conclusion_key(query.report),
             "calibrating images (500 patients)": lambda: calibrate(archive, fingerprint),
             "calibrating texts (500 patients)": lambda: calibrate_texts(archive, fingerprint, encoder.encode_texts),
         }
-        print(f"{len(held)} phantom cases, one image each\n{describe_machine()}\n")
+        print(f"{len(cases)} phantom cases, one image each\n{describe_machine()}\n")
         print("| | median ms | longest ms |\n|---|---|---|")
         for name, work in measured.items():
             middle, longest = _milliseconds(work, 3 if name.startswith("calibrating") else options.repetitions)
             print(f"| {name} | {middle:.1f} | {longest:.1f} |")
-        _shared(archive, held, fingerprint)
+        _shared(archive, cases, fingerprint)
     return 0
 
 
 def _shared(archive: Archive, cases: Sequence[Case], fingerprint: str) -> None:
     ids = np.array([case.images[0].id for case in cases])
     vectors, patients = archive.vectors_of(ids.tolist(), fingerprint), np.arange(len(ids))
-    leads = Candidates(patients, patients, patients).rank(vectors @ vectors.T, patients).ranked_images[:, :10]
+    representatives = Candidates(patients, patients, patients).rank(vectors @ vectors.T, patients).ranked_images[:, :10]
     _, sites = np.unique([case.site for case in cases], return_inverse=True)
     print("\n| shared with the query | first 10 | chance | chance within the sites of the hits |\n|---|---|---|---|")
     for field, codes in confounder_codes(cases, ids).items():
-        found, chance = shared_with_query(codes, patients, leads, codes, patients)
-        _, within = shared_with_query(codes, patients, leads, codes, patients, strata=sites)
-        if np.isfinite(found).any():
-            print(f"| {field} | {np.nanmean(found):.3f} | {np.nanmean(chance):.3f} | {np.nanmean(within):.3f} |")
+        observed, chance = shared_with_query(codes, patients, representatives, codes, patients)
+        _, within = shared_with_query(codes, patients, representatives, codes, patients, strata=sites)
+        if np.isfinite(observed).any():
+            print(f"| {field} | {np.nanmean(observed):.3f} | {np.nanmean(chance):.3f} | {np.nanmean(within):.3f} |")
 
 
 def _milliseconds(work: Callable[[], object], repetitions: int) -> tuple[float, float]:

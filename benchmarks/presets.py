@@ -1,12 +1,12 @@
-"""How far each preset agrees with `reference`: what it draws, and what a search by it finds.
+"""How far each preset agrees with `reference`: in its images, and in the hits of a search by them.
 
     python -m benchmarks.presets [--base FOLDER --lora FOLDER]
 
-Held-out phantom reports are drawn by every preset from the same seeds. Beside each other are: the cosine in the
-encoder's space between a preset's image and the reference's image of the same seed; the share of the reference's
-first ten cases that a search by the preset's images finds too; and how often those ten are of the report's site and
-category. Two rows say what the figures mean: `reference` from other seeds (nothing but chance has changed) and, for
-the images, another report's (nothing is the same). One row is the reference in bfloat16, as a GPU computes it.
+Every preset generates images of held-out phantom reports from the same seeds. Printed are: the cosine in the encoder's
+space between a preset's image and the reference's image of the same seed; the share of the reference's first ten cases
+that a search by the preset's images finds too; and how often those ten are of the report's site and category. Two rows
+are for comparison: `reference` from other seeds (only the noise differs) and, for the images, another report's. One row
+is the reference in bfloat16, as a GPU computes it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from index_store import Archive
 from retrieval import CaseSearch, Encoder, Label, add_manifest, precision_at_k
 
 K = 10
-OTHER_SEEDS = 10_000  # what is added to a seed for another one
+OTHER_SEEDS = 10_000  # added to a seed for another one
 REFERENCE = PRESETS["reference"]
 DRAFT = PRESETS["draft"]
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to draw."""
+    """One way to generate."""
 
     name: str
     preset: Preset
@@ -48,11 +48,11 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What one way gave for every report: its images' unit rows float32[reports, images, d], and the cases found."""
+class Generated:
+    """The images of one way for every report, as unit rows float32[reports, images, d], and the hits of a search."""
 
     vectors: npt.NDArray[np.float32]
-    found: list[list[tuple[str, str, str]]]
+    hits: list[list[tuple[str, str, str]]]
     """Key, site and category of the first ten of each report."""
     seconds_an_image: float
 
@@ -72,7 +72,7 @@ class Row:
 
 
 def all_ways() -> list[Way]:
-    """The presets that need no further LoRA, and what to read them by; the first is what all are compared with."""
+    """The presets that need no further LoRA, and rows for comparison; all are compared with the first."""
     options = {"use_karras_sigmas": False, "euler_at_final": True}
     return [
         Way("reference", REFERENCE),
@@ -105,12 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             manifest = write_phantoms(Path(folder) / "phantoms", references, size=options.size)
             add_manifest(archive, manifest, encoder, in_place=True)
             rows: list[Row] = []
-            first: Drawn | None = None
+            first: Generated | None = None
             for way in chosen_ways(options):
                 search = CaseSearch(archive, encoder, generators[way.dtype])
-                drawn = _draw(search, generators[way.dtype], encoder, way, queries, options.images)
-                first = first or drawn
-                rows.append(_row(way.name, drawn, first, queries, references))
+                generated = _generate(search, generators[way.dtype], encoder, way, queries, options.images)
+                first = first or generated
+                rows.append(_row(way.name, generated, first, queries, references))
                 print(_line(rows[-1]), file=sys.stderr, flush=True)
     assert first is not None
     report = {
@@ -129,32 +129,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _draw(
+def _generate(
     search: CaseSearch, generator: CoinGenerator, encoder: Encoder, way: Way, queries: list[Phantom], images: int
-) -> Drawn:
+) -> Generated:
     requests = [(query.report, [query.seed + way.seed_offset + n for n in range(images)]) for query in queries]
     started = time.perf_counter()
     queue = tqdm(generator.generate_queue(requests, preset=way.preset), desc=way.name, total=len(queries))
-    vectors = [encoder.encode_images([image.image for image in made.images]) for made in queue]
+    vectors = [encoder.encode_images([image.image for image in generation.images]) for generation in queue]
     seconds = (time.perf_counter() - started) / (len(queries) * images)
-    found = []
+    hits = []
     for report, seeds in requests:  # finds the images in the cache
-        asked = search.by_report(
+        result = search.by_report(
             report, k=K, n_images=images, seed=seeds[0], preset=way.preset, channels=("generated",)
         )
-        found.append([(entry.case.key, entry.case.site, entry.case.category) for entry in asked.cases])
-    return Drawn(np.stack(vectors), found, seconds)
+        hits.append([(entry.case.key, entry.case.site, entry.case.category) for entry in result.cases])
+    return Generated(np.stack(vectors), hits, seconds)
 
 
-def _row(name: str, drawn: Drawn, first: Drawn, queries: list[Phantom], references: list[Phantom]) -> Row:
-    cosines = (drawn.vectors * first.vectors).sum(axis=-1)
+def _row(name: str, generated: Generated, first: Generated, queries: list[Phantom], references: list[Phantom]) -> Row:
+    cosines = (generated.vectors * first.vectors).sum(axis=-1)
     overlap = [
         len({key for key, _, _ in mine} & {key for key, _, _ in theirs}) / K
-        for mine, theirs in zip(drawn.found, first.found, strict=True)
+        for mine, theirs in zip(generated.hits, first.hits, strict=True)
     ]
     precision = precision_at_k(
         [_label(query) for query in queries],
-        [[Label(site, category) for _, site, category in cases] for cases in drawn.found],
+        [[Label(site, category) for _, site, category in cases] for cases in generated.hits],
         [_label(phantom) for phantom in references],
         k=K,
     )
@@ -164,7 +164,7 @@ def _row(name: str, drawn: Drawn, first: Drawn, queries: list[Phantom], referenc
         float(np.quantile(cosines, 0.05)),
         float(np.mean(overlap)),
         precision.site_category.mean,
-        drawn.seconds_an_image,
+        generated.seconds_an_image,
     )
 
 
@@ -192,8 +192,8 @@ def table(report: dict) -> str:
         f"{report['references']} held-out phantom cases",
         report["machine"],
         "",
-        "| drawn by | cosine to `reference`, same seed | 5th percentile | its first ten found | P@10 site + category "
-        "| s / image |",
+        "| generated by | cosine to `reference`, same seed | 5th percentile | its first ten found "
+        "| P@10 site + category | s / image |",
         "|---|---|---|---|---|---|",
         *(_line(row) for row in report["rows"]),
         f"| another report's images | {report['another_report']:.3f} | | | | |",
@@ -206,7 +206,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=88)
     parser.add_argument("--query-seed", type=int, default=0)
     parser.add_argument("--per-class", type=int, default=30, help="reference cases per site and category")
-    parser.add_argument("--images", type=int, default=4, help="images a report")
+    parser.add_argument("--images", type=int, default=4, help="images for each report")
     parser.add_argument("--size", type=int, default=128, help="pixels of a phantom's side")
     parser.add_argument("--ways", nargs="+", choices=[way.name for way in all_ways()], help="these, beside reference")
     parser.add_argument("--base", help="a base's folder or hub id (the starter, if not given)")

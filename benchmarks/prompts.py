@@ -1,13 +1,13 @@
-"""What a search by generated images gains from how a report is read and drawn: long reports, and settings.
+"""How a report's prompt and the generator's settings affect a search by generated images.
 
     python -m benchmarks.prompts --tables long      # plain truncation, condensing, chunks
     python -m benchmarks.prompts --tables settings  # guidance, negative prompts, the site stated
     python -m benchmarks.prompts --tables glossary  # machine-translated wordings, with the glossary and without
 
-Held-out phantoms of known site and category ask an archive of other held-out phantoms by the images that are generated
-from their reports, as the `generated` channel does (without the check of the site, which would hide differences).
-P@10: the share of the first ten cases of the query's site, and of its site and category, with 95 % bootstrap intervals
-over queries. Differences are paired: the same query, the same seeds.
+Held-out phantoms of known site and category query an archive of other held-out phantoms by the images that are
+generated from their reports, as the `generated` channel does (without the check of the site, which would hide
+differences). P@10: the share of the first ten cases of the query's site, and of its site and category, with 95 %
+bootstrap intervals over queries. Differences are paired: the same query, the same seeds.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ FOR_SMEARS = "out of focus, air-drying artefact, crush artefact, stain precipita
 
 @dataclass(frozen=True)
 class Way:
-    """One way to read and draw: the report as it is put, and what the generator is made with."""
+    """One way to generate: the form of the report, and the generator's options."""
 
     name: str
     report: Callable[[Phantom], str]
@@ -77,7 +77,7 @@ class Measured:
 
 
 class _Truncated(CoinGenerator):
-    """Reads the beginning of a report, as SDXL does that is handed it whole."""
+    """Uses the beginning of a report, as SDXL does with a text that is too long."""
 
     def prompt(self, report: str) -> Prompt:
         text, tokens = " ".join(report.split()), self._files.tokens
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     references = phantom_cases(options.per_class * len(classes), seed=1, split="held-out")
     encoder = Encoder(device=options.device)
     report: dict[str, Any] = {"machine": describe_machine(), "encoder": encoder.fingerprint, "tables": {}}
-    print(f"{options.images} images a report, preset draft, {len(references)} references; {report['machine']}")
+    print(f"{options.images} images for each report, preset draft, {len(references)} references; {report['machine']}")
     with TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         with Archive.create(Path(temporary) / "archive") as archive:
@@ -150,7 +150,7 @@ def _ways(table: str, generator: CoinGenerator) -> list[Way]:
     def long(phantom: Phantom) -> str:
         return long_report(phantom, generator._files.tokens.count, generator._files.tokens.limit)
 
-    def asked(phantom: Phantom) -> str:
+    def stripped(phantom: Phantom) -> str:
         return query_text(long(phantom))
 
     return [
@@ -162,10 +162,10 @@ def _ways(table: str, generator: CoinGenerator) -> list[Way]:
             Way(f"long: chunks, pooled by {by}", long, {"long_reports": "chunk"}, pooled=by, against="long: chunks")
             for by in ("first", "mean")
         ),
-        Way("long, as a search reads it: condensed", asked, {"long_reports": "condense"}),
+        Way("long, as a search reads it: condensed", stripped, {"long_reports": "condense"}),
         Way(
             "long, as a search reads it: chunks",
-            asked,
+            stripped,
             {"long_reports": "chunk"},
             against="long, as a search reads it: condensed",
         ),
@@ -173,7 +173,7 @@ def _ways(table: str, generator: CoinGenerator) -> list[Way]:
 
 
 def mistranslated(report: str) -> str:
-    """The report with the glossary's wordings in the place of what they mean, and an aspirate "transpired"."""
+    """The report with the glossary's wordings instead of the usual ones, and an aspirate "transpired"."""
     report = re.sub(r"\baspirat(?:e|ion) of\b", "transpiration of", report)
     for entry in glossary().entries:
         if "{" not in entry.wording:
@@ -190,26 +190,26 @@ def _measure(
     with _pooled(way.pooled):
         queue = generator.generate_queue(requests, preset="draft")
         vectors = [
-            encoder.encode_images([image.image for image in made.images])
-            for made in tqdm(queue, desc=way.name, total=len(requests), file=sys.stderr)
+            encoder.encode_images([image.image for image in generation.images])
+            for generation in tqdm(queue, desc=way.name, total=len(requests), file=sys.stderr)
         ]
     site, both = np.zeros((2, len(queries)))
-    for place, (query, made) in enumerate(zip(queries, vectors, strict=True)):
-        found = nearest_cases(archive, mean_query(made), K, where=None, fingerprint=encoder.fingerprint)
-        site[place], both[place] = shares([entry.case for entry in found], query)
+    for index, (query, image_vectors) in enumerate(zip(queries, vectors, strict=True)):
+        hits = nearest_cases(archive, mean_query(image_vectors), K, where=None, fingerprint=encoder.fingerprint)
+        site[index], both[index] = shares([entry.case for entry in hits], query)
     return Measured(site, both, np.stack(vectors))
 
 
 def shares(cases: Sequence[Case], query: Phantom) -> tuple[float, float]:
-    """Of the query's site among the first ten, and of its site and category."""
-    seen = query.morphology
-    of_site = [case.site == seen.site for case in cases]
-    of_both = [case.category == seen.category and right for case, right in zip(cases, of_site, strict=True)]
+    """The shares of the first ten with the query's site, and with its site and category."""
+    wanted = query.morphology
+    of_site = [case.site == wanted.site for case in cases]
+    of_both = [case.category == wanted.category and right for case, right in zip(cases, of_site, strict=True)]
     return sum(of_site) / K, sum(of_both) / K
 
 
 def _by_words(archive: Archive, encoder: Encoder, queries: list[Phantom]) -> str:
-    """The channels that compare words, asked by machine-translated reports."""
+    """The channels that compare words, queried by machine-translated reports."""
     lines = [f"| P@{K} site + category by | usual wording | machine-translated | with the glossary | gained, paired |"]
     lines.append("|---|---|---|---|---|")
     searches = {understands: CaseSearch(archive, encoder, glossary=understands) for understands in (False, True)}
@@ -220,13 +220,13 @@ def _by_words(archive: Archive, encoder: Encoder, queries: list[Phantom]) -> str
             ("translated", False, mistranslated),
             ("understood", True, mistranslated),
         ):
-            found = [
+            results = [
                 searches[understands].by_report(wording(query.report), k=K, channels=(channel,)) for query in queries
             ]
             both[name] = np.array(
                 [
                     shares([entry.case for entry in result.cases], query)[1]
-                    for result, query in zip(found, queries, strict=True)
+                    for result, query in zip(results, queries, strict=True)
                 ]
             )
         cells = [*map(bootstrap_mean, both.values()), bootstrap_mean(both["understood"] - both["translated"])]
@@ -236,7 +236,7 @@ def _by_words(archive: Archive, encoder: Encoder, queries: list[Phantom]) -> str
 
 @contextmanager
 def _pooled(by: str) -> Iterator[None]:
-    """Another pooled embedding in the place of the condensed report's."""
+    """Another pooled embedding instead of the condensed report's."""
     shipped = PromptEmbeddings.pool
     ways: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "condensed": shipped,
@@ -270,18 +270,18 @@ def _rows(ways: Sequence[Way], measured: dict[str, Measured], pictures: npt.NDAr
     first = measured[ways[0].name]
     rows = []
     for way in ways:
-        made = measured[way.name]
+        values = measured[way.name]
         other = measured.get(way.against)
         rows.append(
             Row(
                 way.name,
-                str(bootstrap_mean(made.site)),
-                str(bootstrap_mean(made.both)),
+                str(bootstrap_mean(values.site)),
+                str(bootstrap_mean(values.both)),
                 way.against,
-                "" if other is None else str(bootstrap_mean(made.site - other.site)),
-                "" if other is None else str(bootstrap_mean(made.both - other.both)),
-                float((made.vectors * first.vectors).sum(axis=-1).mean()),
-                float((made.vectors * pictures[:, None]).sum(axis=-1).mean()),
+                "" if other is None else str(bootstrap_mean(values.site - other.site)),
+                "" if other is None else str(bootstrap_mean(values.both - other.both)),
+                float((values.vectors * first.vectors).sum(axis=-1).mean()),
+                float((values.vectors * pictures[:, None]).sum(axis=-1).mean()),
             )
         )
     return rows
@@ -289,7 +289,7 @@ def _rows(ways: Sequence[Way], measured: dict[str, Measured], pictures: npt.NDAr
 
 def _table(rows: Sequence[Row]) -> str:
     lines = [
-        f"| reports and drawing | P@{K} site | P@{K} site + category | cosine to the first row, same seed "
+        f"| reports and generation | P@{K} site | P@{K} site + category | cosine to the first row, same seed "
         "| cosine to the phantom |",
         "|---|---|---|---|---|",
         *(f"| {r.name} | {r.site} | {r.both} | {r.to_first:.3f} | {r.to_phantom:.3f} |" for r in rows),
@@ -307,8 +307,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--query-seed", type=int, default=79, help="of no other benchmark")
     parser.add_argument("--per-class", type=int, default=30, help="reference cases per site and category")
-    parser.add_argument("--images", type=int, default=2, help="generated images a report")
-    parser.add_argument("--folder", type=Path, help="keep generated images here, so that a second run draws nothing")
+    parser.add_argument("--images", type=int, default=2, help="generated images for each report")
+    parser.add_argument(
+        "--folder", type=Path, help="keep generated images here, so that a second run generates nothing"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     return parser.parse_args(arguments)

@@ -1,18 +1,18 @@
-"""How well an encoder finds real cells of patients it was never trained on, and how far another stain misleads it.
+"""How well an encoder finds real cells of patients that it was not trained on, and the effect of another stain.
 
-    python -m benchmarks.real_cells                    # the starter, on the patients it never saw
-    python -m benchmarks.real_cells --work runs/folds  # five folds by patient, trained where they are not there
+    python -m benchmarks.real_cells                    # the starter, on patients not used in its training
+    python -m benchmarks.real_cells --work runs/folds  # five folds by patient, trained where missing
 
 Data: `../shared/data/cytology` (manifest.csv), read in place. Cells: 2,013 crops of the cervix from 15 CRIC blocks,
-taken for patients, in six categories; their cells and their fields are left out of a fold's training together. Rare
-categories come from two to four blocks, so blocks are dealt to the folds by their number of abnormal cells.
+which count as patients, in six categories; their cells and fields are left out of a fold's training together. Rare
+categories come from two to four blocks, so blocks are assigned to the folds by their number of abnormal cells.
 
-A query is a held-out cell; its own patient is left out of the results. Gallery A: the cells the fold was trained on
+A query is a held-out cell; its patient is left out of the results. Gallery A: the cells the fold was trained on
 (the archive that a reviewer has). Gallery B: the cells of the fold's other held-out patients, which nothing was trained
 on either; queries whose category no other patient of the fold has do not count there. Scored as images (P@5 of the
 nearest five cells), macro over categories, with intervals from resampled patients
 (`retrieval.statistics.cluster_bootstrap`; from slides where there is one patient). Chance is the share of the query's
-category in the gallery. The colour histogram answers the same queries from the same galleries.
+category in the gallery. The colour histogram has the same queries and galleries.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read_smears(manifest: Path) -> Smears:
-    """Every image of the manifest, decoded and held in memory as RGB, fields reduced to 512 px."""
+    """Every image of the manifest, decoded in memory as RGB, fields reduced to 512 px."""
     with manifest.open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     images = []
@@ -137,7 +137,7 @@ def deal_folds(smears: Smears) -> dict[str, int]:
 
 
 def clusters(smears: Smears, images: np.ndarray) -> np.ndarray:
-    """What is resampled for an interval: patients, or where all images are of one patient its slides; int[n]."""
+    """The units resampled for an interval: patients, or where all images are of one patient its slides; int[n]."""
     unit = smears.patient if len(np.unique(smears.patient[images])) > 1 else smears.slide
     return np.unique(unit[images], return_inverse=True)[1]
 
@@ -179,11 +179,11 @@ def cells(smears: Smears, vectors: list[np.ndarray], colours: np.ndarray, unseen
 def sites_and_stains(
     smears: Smears, vectors: list[np.ndarray], colours: np.ndarray, unseen: list[np.ndarray]
 ) -> list[Row]:
-    """How many of the ten nearest share the site, and the stain; balanced, each site's mean counting alike.
+    """How many of the ten nearest share the site, and the stain; as the mean over each site.
 
-    With the own patient left out only where others of the site exist. The two sites from Pathology Atlas are one
-    patient and one laboratory each, and were trained on: there only the own image is left out, and site, stain,
-    patient and laboratory cannot be told apart. Within the spinal fluid both stains come from the same specimen.
+    The query's patient is left out only where others of the site exist. The two sites from Pathology Atlas are one
+    patient and one laboratory each, and were trained on: there only the query's image is left out, and site, stain,
+    patient and laboratory cannot be separated. Within the spinal fluid both stains come from the same specimen.
     """
     rows = []
     everything = np.arange(len(smears.patient))
@@ -218,7 +218,7 @@ def sites_and_stains(
 def stain_overlap(
     smears: Smears, encoders: list[Encoder], vectors: list[np.ndarray], unseen: list[np.ndarray], *, phantoms: int
 ) -> list[Row]:
-    """How much of the top 10 stays when the query's stain is another laboratory's: real images against the images of
+    """How much of the top 10 remains when the query's stain is another laboratory's: real images against the images of
     all other patients, phantoms against other phantoms."""
     kinds = {
         "cells of the cervix": smears.cell,

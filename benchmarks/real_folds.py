@@ -36,8 +36,8 @@ log = logging.getLogger("real_folds").info
 
 
 def held_out(fold: Mapping[str, int], number: int, patient: str) -> bool:
-    """Whether fold `number` is not trained on a patient: `fold` says in which one a patient with cells is held out;
-    others are held out as everywhere (`is_held_out`)."""
+    """Whether fold `number` is not trained on a patient: `fold` has the fold in which a patient with cells is held
+    out; others are held out as everywhere (`is_held_out`)."""
     return fold[patient] == number if patient in fold else is_held_out(patient)
 
 
@@ -83,5 +83,5 @@ def train_folds(
         training(f"fold-{number}", FOLD, functools.partial(held_out, fold, number), start_from=work / "common")
         for number in sorted(set(fold.values()))
     ]
-    for together in [folds] if device.startswith("cuda") else [[one] for one in folds]:
+    for together in [folds] if device.startswith("cuda") else [[training_steps] for training_steps in folds]:
         side_by_side(together, device)

@@ -1,8 +1,9 @@
-"""Real smears searched with COIN's published reports and images: how long it takes, and what comes back.
+"""Real smears searched with COIN's published reports and images: the time, and the sites and categories of the hits.
 
     python -m benchmarks.real_input [--sheet result.png]
 
-Builds an archive of `../shared/data/cytology` and asks it all reports and all images of `../shared/data/coin-examples`.
+Builds an archive of `../shared/data/cytology` and searches it by all reports and images of
+`../shared/data/coin-examples`.
 The examples have no known answer in this archive (most of their sites are not in it), so nothing is scored: the table
 shows the sites and categories of the nearest cases, for a person to judge. The starter was trained on four in five of
 the archive's patients and on none of the examples.
@@ -57,14 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sections = []
         by_report, by_image = [], []
         for pair in pairs:
-            drawn = search.by_report(pair["report"], k=10, preset=options.preset)
-            shown = search.by_image(examples.parent / pair["image"], k=10)
-            by_report.append(drawn)
-            by_image.append(shown)
+            report_result = search.by_report(pair["report"], k=10, preset=options.preset)
+            image_result = search.by_image(examples.parent / pair["image"], k=10)
+            by_report.append(report_result)
+            by_image.append(image_result)
             print(f"\n{pair['image']}: {pair['report'][:110]}")
-            print(f"  report: {_nearest(drawn)}")
-            print(f"  image:  {_nearest(shown)}")
-            sections.append(_section(pair["report"], drawn))
+            print(f"  report: {_nearest(report_result)}")
+            print(f"  image:  {_nearest(image_result)}")
+            sections.append(_section(pair["report"], report_result))
         print(f"\n{len(pairs)} report queries, median seconds: {_split(by_report)}")
         print(f"{len(pairs)} image queries, median seconds: {_split(by_image)}")
         if options.sheet:
@@ -73,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _nearest(result: SearchResult) -> str:
-    """What the ten nearest patients are, most frequent first, and the range of their similarity."""
-    kinds = Counter(f"{found.case.site} {found.case.category}".strip() for found in result.cases)
+    """Sites and categories of the ten nearest patients, most frequent first, and the range of their similarity."""
+    kinds = Counter(f"{hit.case.site} {hit.case.category}".strip() for hit in result.cases)
     first, last = result.cases[0].similarity, result.cases[-1].similarity
     return f"{', '.join(f'{n} × {kind}' for kind, n in kinds.most_common(4))} (similarity {first:.2f} to {last:.2f})"
 
@@ -89,10 +90,10 @@ def _split(results: list[SearchResult]) -> str:
 
 def _section(report: str, result: SearchResult, shown: int = 3) -> Section:
     generated = result.generation.images[:2] if result.generation else ()
-    tiles = [Tile(made.image, f"seed {made.provenance.seed}", "", SYNTHETIC) for made in generated]
-    for found in result.cases[:shown]:
-        with Image.open(found.image.path) as image:
-            tiles.append(Tile(image.convert("RGB"), f"similarity {found.similarity:.2f}", case_summary(found.case)))
+    tiles = [Tile(image.image, f"seed {image.provenance.seed}", "", SYNTHETIC) for image in generated]
+    for hit in result.cases[:shown]:
+        with Image.open(hit.image.path) as opened:
+            tiles.append(Tile(opened.convert("RGB"), f"similarity {hit.similarity:.2f}", case_summary(hit.case)))
     return Section(report[:120], "", tuple(tiles))
 
 

@@ -1,11 +1,11 @@
-"""Which channels suffer from what a report says beside morphology and diagnosis: advice, adequacy, signatures?
+"""The effect of boilerplate in reports (advice, adequacy statements, signatures) on each channel.
 
     python -m benchmarks.report_text
 
-Held-out phantom reports ask an archive of other held-out phantoms, as they are and with administrative sentences around
-them; as given, and stripped by `retrieval.language.query_text` with and without its headings. The share of the first 10
-cases of the query's site, and of its site and category. The channel of generated images condenses its prompt by itself
-(`generation.prompts.prompt`); it is asked with fewer queries, since drawing takes most of the time.
+Held-out phantom reports query an archive of other held-out phantoms, as they are and with administrative sentences
+around them; as given, and stripped by `retrieval.language.query_text` with and without its headings. Printed is the
+share of the first 10 cases of the query's site, and of its site and category. The channel `generated` condenses its
+prompt by itself (`generation.prompts.prompt`); it has fewer queries, since generating takes most of the time.
 """
 
 from __future__ import annotations
@@ -60,18 +60,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             manifest = write_phantoms(Path(folder) / "phantoms", references)
             encoder = Encoder()
             add_manifest(archive, manifest, encoder, in_place=True)
-            search = CaseSearch(archive, encoder, generator, strip=str)  # here the text is the variable
+            search = CaseSearch(archive, encoder, generator, strip=str)  # the benchmark varies the text itself
             labels = [_label(phantom) for phantom in references]
             for channel in ("joint", "report", "generated"):
-                asked = queries[: options.generated] if channel == "generated" else queries
+                channel_queries = queries[: options.generated] if channel == "generated" else queries
                 for name, around in (("plain", _plain), ("with boilerplate", _boilerplate)):
                     for form, change in FORMS.items():
-                        texts = [change(around(query.report, i)) for i, query in enumerate(asked)]
-                        found = [
+                        texts = [change(around(query.report, i)) for i, query in enumerate(channel_queries)]
+                        hits = [
                             [_label_of(entry.case) for entry in search.run(_query(text, query, channel)).cases]
-                            for text, query in zip(tqdm(texts, desc=channel, file=sys.stderr), asked, strict=True)
+                            for text, query in zip(
+                                tqdm(texts, desc=channel, file=sys.stderr), channel_queries, strict=True
+                            )
                         ]
-                        measured = precision_at_k([_label(query) for query in asked], found, labels, k=K)
+                        measured = precision_at_k([_label(query) for query in channel_queries], hits, labels, k=K)
                         print(
                             f"| {channel} | {name} | {form} | {measured.site} | {measured.site_category} |", flush=True
                         )

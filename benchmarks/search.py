@@ -98,13 +98,13 @@ def measure(
     }
     for name, where in _filters():
         permitted = _permitted(archive, where, size)
-        truth = _truth(vectors, queries, permitted)
+        relevant = _exact(vectors, queries, permitted)
         with archive._reader() as reader:
             selection, _ = archive._index.filters.selection(reader, where, archive.revision)
         ours: dict[str, Search] = {
             "archive": lambda q, where=where: _hits(archive.search(q, K, where=where, fingerprint=FINGERPRINT)),
             "index": lambda q, chosen=selection: [
-                [i for i, _ in found] for found in index.search(q, K, selection=chosen)
+                [i for i, _ in hits] for hits in index.search(q, K, selection=chosen)
             ],
         }
         if where is not None:
@@ -115,32 +115,32 @@ def measure(
                 "cold, ms": _cold(archive, where, queries),
             }
         if where is None:
-            yield {"size": size, "filter": name, "by": "archive, first", **_timed(ours["archive"], queries, truth)}
+            yield {"size": size, "filter": name, "by": "archive, first", **_timed(ours["archive"], queries, relevant)}
         for by, search in ours.items():
-            yield {"size": size, "filter": name, "by": by, **_timed(search, queries, truth)}
+            yield {"size": size, "filter": name, "by": by, **_timed(search, queries, relevant)}
         for by, make in others.items():
             search = make(None if where is None else permitted, selection)
             if search is not None:
-                yield {"size": size, "filter": name, "by": by, **_timed(search, queries, truth)}
+                yield {"size": size, "filter": name, "by": by, **_timed(search, queries, relevant)}
         if where is None:
-            found = _hits(archive.search(texts, K, fingerprint=FINGERPRINT))
-            yield {"size": size, "text queries, recall": _recall(found, _truth(vectors, texts, permitted))}
+            results = _hits(archive.search(texts, K, fingerprint=FINGERPRINT))
+            yield {"size": size, "text queries, recall": _recall(results, _exact(vectors, texts, permitted))}
     archive.close()
 
 
 def _filters() -> Iterator[tuple[str, CaseFilter | None]]:
     yield "none", None
-    yield "own patient out", CaseFilter(exclude_patients=("patient-7",))
+    yield "query's patient out", CaseFilter(exclude_patients=("patient-7",))
     for name, share in SHARES.items():
         yield f"{100 / share:g} %", CaseFilter(categories=(name,))
 
 
-def _timed(search: Search, queries: np.ndarray, truth: list[set[int]]) -> dict[str, object]:
-    wall, cpu, found = [], [], []
+def _timed(search: Search, queries: np.ndarray, relevant: list[set[int]]) -> dict[str, object]:
+    wall, cpu, results = [], [], []
     search(queries[:1])
     for query in queries:
         started, busy = time.perf_counter(), time.thread_time()
-        found += search(query[None])
+        results += search(query[None])
         cpu.append(time.thread_time() - busy)
         wall.append(time.perf_counter() - started)
         if sum(wall) > LONG:
@@ -153,8 +153,8 @@ def _timed(search: Search, queries: np.ndarray, truth: list[set[int]]) -> dict[s
         "p50, ms": round(1e3 * float(np.median(wall)), 3),
         "p95, ms": round(1e3 * float(np.percentile(wall, 95)), 3),
         "cpu p50, ms": round(1e3 * float(np.median(cpu)), 3),
-        "in a batch of 64, ms a query": round(1e3 * batch, 3),
-        "recall": _recall(found, truth),
+        "in a batch of 64, ms for each query": round(1e3 * batch, 3),
+        "recall": _recall(results, relevant),
     }
 
 
@@ -166,13 +166,13 @@ def _cold(archive: Archive, where: CaseFilter, queries: np.ndarray) -> float:
     return round(1e3 * (time.perf_counter() - started), 1)
 
 
-def _recall(found: list[list[int]], truth: list[set[int]]) -> float:
-    pairs = zip(found, truth, strict=False)
+def _recall(results: list[list[int]], relevant: list[set[int]]) -> float:
+    pairs = zip(results, relevant, strict=False)
     return round(float(np.mean([len(best & set(ids)) / len(best) for ids, best in pairs if best])), 4)
 
 
-def _hits(found: list[list[Any]]) -> list[list[int]]:
-    return [[hit.image_id for hit in hits] for hits in found]
+def _hits(results: list[list[Any]]) -> list[list[int]]:
+    return [[hit.image_id for hit in hits] for hits in results]
 
 
 def _permitted(archive: Archive, where: CaseFilter | None, size: int) -> np.ndarray:
@@ -183,7 +183,7 @@ def _permitted(archive: Archive, where: CaseFilter | None, size: int) -> np.ndar
         return np.sort(reader.included(where)) - 1
 
 
-def _truth(vectors: np.ndarray, queries: np.ndarray, permitted: np.ndarray) -> list[set[int]]:
+def _exact(vectors: np.ndarray, queries: np.ndarray, permitted: np.ndarray) -> list[set[int]]:
     """Ids of the K best by one float32 product each."""
     best = [(-np.inf * np.ones((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))]
     for start in range(0, len(permitted), 50_000):

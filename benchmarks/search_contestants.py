@@ -1,4 +1,4 @@
-"""What `benchmarks.search` compares with: numpy, FAISS by itself, graphs, and the index that clip-retrieval builds."""
+"""The contestants of `benchmarks.search`: numpy, FAISS by itself, graphs, and the index that clip-retrieval builds."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def by_numpy(vectors: np.ndarray) -> Make:
 
         def search(queries: np.ndarray) -> list[list[int]]:
             chosen = vectors[permitted] if gathered else vectors
-            found = []
+            results = []
             for query in queries:  # a batch at once would hold queries × vectors scores
                 scores = chosen @ query
                 if barred is not None:
                     scores[barred] = -np.inf
                 best = np.argpartition(-scores, K)[:K] if len(scores) > K else np.arange(len(scores))
                 best = best[np.argsort(-scores[best])]
-                found.append(((permitted[best] if gathered else best) + 1).tolist())
-            return found
+                results.append(((permitted[best] if gathered else best) + 1).tolist())
+            return results
 
         return search
 
@@ -118,7 +118,7 @@ def by_graphs(vectors: np.ndarray) -> dict[str, Make]:
         def by_usearch(permitted: np.ndarray | None, _: Selection | None) -> Search | None:
             if permitted is not None:  # its Python interface takes no filter
                 return None
-            return lambda q: [(other.search(one, K, threads=1).keys.astype(np.int64) + 1).tolist() for one in q]
+            return lambda q: [(other.search(query, K, threads=1).keys.astype(np.int64) + 1).tolist() for query in q]
 
         graphs["usearch f16 M=32 ef=256"] = by_usearch
     return graphs

@@ -21,7 +21,7 @@ STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 
 @dataclass(frozen=True)
 class Shift:
-    """How far laboratories differ. Each draw is uniform: between 1 / (1 + x) and 1 + x where it is a factor."""
+    """How far laboratories differ. Values are sampled uniformly: between 1 / (1 + x) and 1 + x where it is a factor."""
 
     name: str
     stain: float

@@ -1,13 +1,13 @@
-"""How well the starter finds what it was asked for, on phantoms that it was never trained on.
+"""How well the starter's search finds cases of the query's site and category, on phantoms not used in training.
 
     python -m benchmarks.starter
 
-Reference cases and queries are held-out phantoms of different seeds, so that relevance is known. Each query
-is asked over the same archive by its own drawn image, by that image as the generator's autoencoder gives it back
-(no generated image can hold more), and by its report: through generated images, through the text tower, through
-the archive's reports, and through all of them joined. What is printed is the share of the first 10 cases of the
-same site, and of the same site and category; the differences between ways, query by query; and the classes in which
-generated images fall furthest behind the text tower, beside what a drawn image reaches there.
+Reference cases and queries are held-out phantoms of different seeds, so that relevance is known. Each query searches
+the same archive by its rendered image, by that image as the generator's autoencoder reconstructs it (no generated image
+can have more detail), and by its report: through generated images, through the text tower, through the archive's
+reports, and through all of them fused. Printed are the share of the first 10 cases of the same site, and of the same
+site and category; the paired differences between these; and the classes in which generated images are furthest behind
+the text tower, with the figures of a rendered image there.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _measure(
     search: CaseSearch, queries: list[Phantom], references: list[Phantom], options: argparse.Namespace
 ) -> list[Row]:
     def by_report(*channels: str) -> Callable[[Phantom], SearchResult]:
-        # One seed a query; the rows after the first find its images in the cache.
+        # One seed for each query; the rows after the first find its images in the cache.
         return lambda query: search.by_report(
             query.report, k=K, n_images=options.images, seed=query.seed, preset=_preset(options), channels=channels
         )
@@ -114,25 +114,25 @@ def _measure(
         JOINED: by_report(),
     }
     archive = [_label(phantom) for phantom in references]
-    asked = [_label(query) for query in queries]
+    query_labels = [_label(query) for query in queries]
     rows = []
-    for name, ask in ways.items():
+    for name, run in ways.items():
         started = time.perf_counter()
-        results = [ask(query) for query in tqdm(queries, desc=name, file=sys.stderr)]
-        found = [[Label(entry.case.site, entry.case.category) for entry in result.cases] for result in results]
+        results = [run(query) for query in tqdm(queries, desc=name, file=sys.stderr)]
+        hits = [[Label(entry.case.site, entry.case.category) for entry in result.cases] for result in results]
         seconds = (time.perf_counter() - started) / len(queries)
-        of_query = [
+        by_query = [
             shares([entry.case for entry in result.cases], query)
             for result, query in zip(results, queries, strict=True)
         ]
-        site, both = map(list, zip(*of_query, strict=True))
-        rows.append(Row(name, precision_at_k(asked, found, archive, k=K), seconds, site, both))
+        site, both = map(list, zip(*by_query, strict=True))
+        rows.append(Row(name, precision_at_k(query_labels, hits, archive, k=K), seconds, site, both))
     return rows
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One way to ask, measured; and query by query, P@K of the site and of site and category."""
+    """One kind of query, measured; and for each query, P@K of the site and of site and category."""
 
     name: str
     precision: Precision
@@ -158,7 +158,7 @@ def _table(report: dict) -> str:
     lines = [
         f"{report['queries']} phantom queries ({report['wordings']} wordings) against {report['references']} held-out "
         f"phantom cases of {report['classes']} classes (site × category)",
-        f"{report['images']} images a report, preset '{report['preset']}'",
+        f"{report['images']} images for each report, preset '{report['preset']}'",
         report["machine"],
         "",
         f"| query | P@{K} site | P@{K} site + category | ratio to (b), site / site + category | s / query |",
@@ -169,7 +169,7 @@ def _table(report: dict) -> str:
         ratio = f"{_ratio(p.site, image.site)} / {_ratio(p.site_category, image.site_category)}"
         lines.append(f"| {row.name} | {p.site} | {p.site_category} | {ratio} | {row.seconds_per_query:.2f} |")
     lines.append(f"| chance | {image.chance_site:.3f} | {image.chance_site_category:.3f} | | |")
-    lines += ["", "Only the row (a) draws images; the rows after it find them in the cache."]
+    lines += ["", "Only the row (a) generates images; the rows after it find them in the cache."]
     return "\n".join([*lines, "", *_differences(rows), "", *_classes(rows, report["asked"])])
 
 
@@ -179,25 +179,27 @@ def _differences(rows: list[Row]) -> list[str]:
     for name, other in COMPARED:
         row, beside = named[name], named[other]
         site, both = (
-            bootstrap_mean(np.subtract(one, two)) for one, two in ((row.site, beside.site), (row.both, beside.both))
+            bootstrap_mean(np.subtract(left, right))
+            for left, right in ((row.site, beside.site), (row.both, beside.both))
         )
         lines.append(f"| {name} − {other} | {site} | {both} |")
     return lines
 
 
-def _classes(rows: list[Row], asked: list[Label]) -> list[str]:
-    """The WORST classes by the difference of the sums, so that one with many queries and a small gap counts too."""
+def _classes(rows: list[Row], query_labels: list[Label]) -> list[str]:
+    """The WORST classes by the difference of the sums, so that a class with many queries and a small gap counts too."""
     both = {row.name: np.array(row.both) for row in rows}
-    of = {label: [i for i, one in enumerate(asked) if one == label] for label in asked}
+    queries_of = {label: [i for i, other in enumerate(query_labels) if other == label] for label in query_labels}
     behind = both[GENERATED] - both[JOINT]
-    worst = sorted(of, key=lambda label: (behind[of[label]].sum(), label.site, label.category))[:WORST]
+    worst = sorted(queries_of, key=lambda label: (behind[queries_of[label]].sum(), label.site, label.category))[:WORST]
     ways = (GENERATED, JOINT, IMAGE, RESTORED)
     lines = [f"| furthest behind | queries | {' | '.join(ways)} |", f"|---|---|{'---|' * len(ways)}"]
-    rest = [i for label, at in of.items() if label not in worst for i in at]
-    groups = [(f"{label.site}: {label.category}", of[label]) for label in worst] + [("all other classes", rest)]
-    for name, at in groups:
-        if at:
-            lines.append(f"| {name} | {len(at)} | {' | '.join(f'{both[way][at].mean():.3f}' for way in ways)} |")
+    rest = [i for label, queries in queries_of.items() if label not in worst for i in queries]
+    groups = [(f"{label.site}: {label.category}", queries_of[label]) for label in worst] + [("all other classes", rest)]
+    for name, queries in groups:
+        if queries:
+            means = " | ".join(f"{both[way][queries].mean():.3f}" for way in ways)
+            lines.append(f"| {name} | {len(queries)} | {means} |")
     return lines
 
 
@@ -215,7 +217,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="whose words the queries' reports use; the phantoms themselves are unseen in both",
     )
     parser.add_argument("--per-class", type=int, default=30, help="reference cases per site and category")
-    parser.add_argument("--images", type=int, default=4, help="generated images a report")
+    parser.add_argument("--images", type=int, default=4, help="generated images for each report")
     parser.add_argument("--preset", choices=PRESETS, default="draft")
     parser.add_argument("--guidance", type=float, help="another guidance than the preset's")
     parser.add_argument("--no-lora", action="store_true", help="the starter's base alone")

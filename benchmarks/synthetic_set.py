@@ -1,14 +1,13 @@
-"""A synthetic data set by the starter: how fast, how many duplicates, how near to what the starter was trained on?
+"""A synthetic data set by the starter: speed, duplicates, and similarity to the training images of the starter.
 
     python -m benchmarks.synthetic_set
     python -m benchmarks.synthetic_set --reports 400 --training 24000
     python -m benchmarks.synthetic_set --reports 2 --per-report 1 --training 20 --hashes 200     # smallest
 
-Reports of held-out phantoms (wordings and chance of no training phantom) become a set as `coin generate --manifest`
-makes it; a second run over it generates nothing. Then the set is compared with the first so many of the 24,000 phantoms
-that the starter's generator was trained on (`coin copy-check --against`), and with held-out phantoms, which it never
-saw: a generator that copied its training images would lie nearer to those than to these. Last, how long it takes to
-find duplicates among many.
+Reports of held-out phantoms (wordings and seeds of no training phantom) become a set as by `coin generate --manifest`;
+a second run over it generates nothing. Then the set is compared with the first so many of the 24,000 phantoms that the
+starter's generator was trained on (`coin copy-check --against`), and with held-out phantoms, which it was not trained
+on: copied training images would be nearer to the former. Last, the time to find duplicates among many.
 """
 
 from __future__ import annotations
@@ -50,21 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     generator, encoder = CoinGenerator(device=options.device), Encoder(device=options.device)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        asked = write_phantoms(work / "asked", phantom_cases(options.reports, seed=SEED, split="held-out"))
-        table = read_report_table(asked)
+        query_manifest = write_phantoms(work / "queries", phantom_cases(options.reports, seed=SEED, split="held-out"))
+        table = read_report_table(query_manifest)
         for _ in range(2):
             started = time.perf_counter()
-            made = SyntheticSet(work / "set", table, generator, preset=options.preset, per_report=options.per_report)
+            dataset = SyntheticSet(work / "set", table, generator, preset=options.preset, per_report=options.per_report)
             with progress("Generating", unit="images") as update:
-                generated = made.generate(progress=update)
+                generated = dataset.generate(progress=update)
             seconds = time.perf_counter() - started
-            summary = finish_set(made, drawn=generated, seconds=seconds)
+            summary = finish_set(dataset, drawn=generated, seconds=seconds)
             ended = time.perf_counter() - started - seconds
             print(f"\n{set_text(summary)}\n{seconds:.1f} s to generate, {ended:.1f} s to finish the set", flush=True)
         for split, seed in (("train", TRAINING_SEED), ("held-out", SEED + 1)):
             print(f"\nreading {options.training} phantoms, split {split} …", file=sys.stderr)
-            drawn_as = phantom_cases(options.training, seed=seed, split=split)
-            manifest = write_phantoms(work / split, drawn_as)
+            phantoms = phantom_cases(options.training, seed=seed, split=split)
+            manifest = write_phantoms(work / split, phantoms)
             references = manifest_references(manifest, encoder)
             started = time.perf_counter()
             report = check_copies(images_of(work / "set"), references, encoder)

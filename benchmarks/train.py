@@ -1,4 +1,4 @@
-"""What training on real images costs and brings: a LoRA on the starter's base, and the starter's encoder.
+"""Time, memory and results of training on real images: a LoRA on the starter's base, and the starter's encoder.
 
     python -m benchmarks.train lora        # 3 to 9 minutes on one core that others use, too
     python -m benchmarks.train encoder     # 2 to 6
@@ -7,12 +7,12 @@ Data: `../shared/data/cytology` (manifest.csv), read in place. One patient in fi
 the same ones that the starter's encoder was never trained on (`retrieval.training.starter.smears`): of the cervix one
 CRIC block, of blood 74. The two atlas sites are one patient each, and are trained on.
 
-The LoRA: `--images` images, chosen in turns of site, category and patient, one view each. Printed are seconds a step,
-peak memory, the validation loss before and after, and whether what is drawn of the nine different reports, before and
-after, is nearest to real images of their site and category (the starter's encoder; a matter of P@5 among the images
-chosen, chance beside it). The sample sheets in `--work` are to be looked at.
+The LoRA: `--images` images, chosen in turns of site, category and patient, one view each. Printed are seconds for each
+step, peak memory, the validation loss before and after, and whether the images generated from the nine different
+reports, before and after, are nearest to real images of their site and category (P@5 among the chosen images, by the
+starter's encoder, beside chance). Look at the sample sheets in `--work`, too.
 
-The encoder: all images. Printed are seconds a step, peak memory, and the comparison that the card has.
+The encoder: all images. Printed are seconds for each step, peak memory, and the comparison of the model card.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def lora(pairs: Sequence[TrainingPair], options: argparse.Namespace) -> None:
         sample_every=options.steps or 500,
         sample_reports=6,
     )
-    made = train_lora(
+    tuned = train_lora(
         chosen,
         options.work / "lora",
         settings=settings,
@@ -79,31 +79,33 @@ def lora(pairs: Sequence[TrainingPair], options: argparse.Namespace) -> None:
         work=options.work,
         progress=progress,
     )
-    assert made is not None
-    trained, held = made.trained, made.held_out
-    print(f"\n{trained.images} images of {trained.patients} patients; held out {held.images} of {held.patients}")
-    print(f"{made.seconds_a_step:.3f} s a step of {settings.images_a_step} images")
-    print("\n".join(f"  step {step}: validation loss {loss:.4f}" for step, loss in made.validation))
-    print(made.change.words)
-    shown = Encoder(device=options.device)
-    seen = shown.encode_images([pair.load() for pair in chosen])
+    assert tuned is not None
+    trained, held_out = tuned.trained, tuned.held_out
+    print(
+        f"\n{trained.images} images of {trained.patients} patients; held out {held_out.images} of {held_out.patients}"
+    )
+    print(f"{tuned.seconds_a_step:.3f} s for each step of {settings.images_a_step} images")
+    print("\n".join(f"  step {step}: validation loss {loss:.4f}" for step, loss in tuned.validation))
+    print(tuned.change.words)
+    starter = Encoder(device=options.device)
+    seen = starter.encode_images([pair.load() for pair in chosen])
     reports = {pair.report: pair for pair in chosen}
     rows = {}
-    for name, source in (("base", "plain"), ("with the LoRA", made.weights)):
+    for name, source in (("base", "plain"), ("with the LoRA", tuned.weights)):
         generator = CoinGenerator(_plain_base(), None if source == "plain" else source, device=options.device)
         requests = [(report, SEEDS) for report in reports]
         rows[name] = [
-            shown.encode_images([image.image for image in made_of.images])
-            for made_of in generator.generate_queue(requests, preset="draft")
+            starter.encode_images([image.image for image in generation.images])
+            for generation in generator.generate_queue(requests, preset="draft")
         ]
-    print(f"\nOf the {NEAREST} real images nearest to each drawn one, share of its site / site and category:")
+    print(f"\nOf the {NEAREST} real images nearest to each generated one, share of its site / site and category:")
     titles = np.array([pair.title for pair in chosen])
     sites = np.array([pair.attributes["site"] for pair in chosen])
-    for place, pair in enumerate(reports.values()):
+    for index, pair in enumerate(reports.values()):
         chance = f"{(sites == pair.attributes['site']).mean():.2f} / {(titles == pair.title).mean():.2f}"
         figures = []
-        for drawn in rows.values():
-            nearest = np.argsort(-(drawn[place] @ seen.T), axis=1, kind="stable")[:, :NEAREST]
+        for generated in rows.values():
+            nearest = np.argsort(-(generated[index] @ seen.T), axis=1, kind="stable")[:, :NEAREST]
             site = (sites[nearest] == pair.attributes["site"]).mean()
             figures.append(f"{site:.2f} / {(titles[nearest] == pair.title).mean():.2f}")
         print(
@@ -123,20 +125,22 @@ def encoder(pairs: Sequence[TrainingPair], options: argparse.Namespace) -> None:
         learning_rate=options.rate,
         validate_every=20,
     )
-    made = train_encoder(
+    tuned = train_encoder(
         pairs,
         options.work / f"encoder-{options.mode}-{options.towers}",
         settings=settings,
         device=options.device,
         progress=progress,
     )
-    trained, held = made.trained, made.held_out
-    print(f"\n{trained.images} images of {trained.patients} patients; held out {held.images} of {held.patients}")
-    print(f"{made.seconds_a_step:.2f} s a step of {settings.batch_size} images, twice each; ", end="")
-    print(f"{100 * made.trained_share:.1f} % of the weights trained")
-    print("\n".join(f"  step {step}: validation loss {loss:.4f}" for step, loss in made.validation))
-    print(f"\n{comparison_table(made.comparison)}\n\n{made.comparison.words}")
-    print("\n".join(made.comparison.notes))
+    trained, held_out = tuned.trained, tuned.held_out
+    print(
+        f"\n{trained.images} images of {trained.patients} patients; held out {held_out.images} of {held_out.patients}"
+    )
+    print(f"{tuned.seconds_a_step:.2f} s for each step of {settings.batch_size} images, twice each; ", end="")
+    print(f"{100 * tuned.trained_share:.1f} % of the weights trained")
+    print("\n".join(f"  step {step}: validation loss {loss:.4f}" for step, loss in tuned.validation))
+    print(f"\n{comparison_table(tuned.comparison)}\n\n{tuned.comparison.words}")
+    print("\n".join(tuned.comparison.notes))
 
 
 def _plain_base() -> Path:

@@ -57,7 +57,7 @@ class ReaderStudyClosedError(ReaderStudyError):
 
 
 class SyntheticSetError(RetrievalError):
-    """A folder that cannot take a set of generated images, or holds one that was drawn in another way."""
+    """A folder that cannot take a set of generated images, or has one that was generated with other settings."""
 
 
 class WorkerError(RetrievalError):

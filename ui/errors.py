@@ -2,7 +2,7 @@
 
     CoinCliError
     ├── NoArchiveError     there is no archive where one was expected
-    ├── SettingError       a setting (an environment variable) holds a value that cannot be used
+    ├── SettingError       a setting (an environment variable) has a value that cannot be used
     ├── UnreadableInput    a report file or an uploaded picture cannot be read
     └── ViewError          the view's server cannot be started
 
@@ -25,7 +25,7 @@ class NoArchiveError(CoinCliError):
 
 
 class SettingError(CoinCliError):
-    """A setting holds a value that cannot be used."""
+    """A setting has a value that cannot be used."""
 
 
 class UnreadableInput(CoinCliError):

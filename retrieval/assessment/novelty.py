@@ -3,12 +3,12 @@
 Each of a sample of the archive's patients queries for the others, leave-one-patient-out. Their results show how near
 the nearest patients usually are; a query whose nearest are farther than for (nearly) all of them is called not
 comparable. The share of the archive's own cases that this rule would reject is its false-alarm rate, and is stated with
-its interval. It holds for queries made as the archive's cases are: the same preparation, laboratory and wording.
+its interval. It holds for queries of the archive's kind: the same preparation, laboratory and wording.
 
 The statistic is the mean similarity of the 5 nearest patients, a k-nearest-neighbour distance as in Ramaswamy et al.,
-SIGMOD 2000. On phantoms of sites that the archive lacked it told them from the others better than the nearest patient
-alone and a local ratio as in LOF, and as well as a Mahalanobis distance (`benchmarks.comparability` prints the table),
-whose false alarms came to 12 to 13 % where 5 were promised.
+SIGMOD 2000. It separated phantoms of missing sites from others better than the nearest patient alone and a
+local ratio as in LOF, and as well as a Mahalanobis distance (`benchmarks.comparability` prints the table), whose false
+alarms were 12 to 13 % at a nominal rate of 5 %.
 
 Each query type has a calibration of its own (`novelty_calibration`), because similarities of images, texts and
 generated images are not of one scale.
@@ -70,7 +70,7 @@ class NoveltyCheck:
             )
         return (
             f"No comparable case: the nearest cases are less similar to the query (mean {self.similarity:.3f}, "
-            f"at least {self.threshold:.3f} is asked for) than those of the archive's own cases; the rule {rate}."
+            f"threshold {self.threshold:.3f}) than those of the archive's own cases; the rule {rate}."
         )
 
 

@@ -117,7 +117,7 @@ class ArchiveCalibration:
     sites: SiteRates
     """How the check of a generated image's site does on the archive's own images."""
     rules: tuple[NoveltyCheck, ...]
-    """One for each way to ask, with its threshold and false alarms (what it judged is the threshold itself)."""
+    """One for each query type, with its threshold and false alarms (the judged similarity is the threshold itself)."""
 
 
 def calibrate_archive(
@@ -129,21 +129,23 @@ def calibrate_archive(
     where: CaseFilter | None = None,
     progress: Progress | None = None,
 ) -> ArchiveCalibration:
-    """Draw images of the archive's own reports where they are missing, and calibrate every way to ask.
+    """Generate missing images of the archive's own reports, and calibrate every query type.
 
     Raises EvaluationError where the archive has too few patients, `index_store.EncoderMismatchError`, and what
-    generating raises; what was drawn before is kept in `work`.
+    generating raises; images generated before are kept in `work`.
     """
     archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
     fingerprint, cases = encoder.fingerprint, archive.cases()
-    made = calibrate(archive, fingerprint, where=where, cases=cases)
+    calibration = calibrate(archive, fingerprint, where=where, cases=cases)
     rates = measure_site_rates(archive, fingerprint=fingerprint, cases=cases)
 
     def encode(texts: Sequence[str]) -> Vectors:
         return encoder.encode_texts([query_text(text) for text in texts])
 
     with contextlib.suppress(EncoderLoadError, EvaluationError):  # no text tower, or too few reports
-        made = made.joined(calibrate_texts(archive, fingerprint, encode, where=where, cases=cases, reports=False))
+        calibration = calibration.joined(
+            calibrate_texts(archive, fingerprint, encode, where=where, cases=cases, reports=False)
+        )
     generated = calibrate_generated(
         archive,
         encoder,
@@ -155,5 +157,7 @@ def calibrate_archive(
         cases=cases,
         progress=progress,
     )
-    made = made.joined(generated)
-    return ArchiveCalibration(rates, tuple(made.judge(made.threshold(kind), kind) for kind in made.scores))
+    calibration = calibration.joined(generated)
+    return ArchiveCalibration(
+        rates, tuple(calibration.judge(calibration.threshold(kind), kind) for kind in calibration.scores)
+    )

@@ -34,16 +34,16 @@ def colour_histogram(pixels: npt.NDArray[np.uint8]) -> Vectors:
 
 
 def colour_histograms(
-    paths: Mapping[str, Path], keys: Sequence[str], shelf: EmbeddingCache, *, progress: Progress | None = None
+    paths: Mapping[str, Path], keys: Sequence[str], cache: EmbeddingCache, *, progress: Progress | None = None
 ) -> tuple[Vectors, int]:
     """The histograms of the images `keys`, float32[m, 512], and how many of them could not be read.
 
     An image that cannot be read counts as having all colours alike, so that one of them does not end the run. What
-    the shelf has is not read again; the rest is read once, one image in memory at a time, and kept there.
+    the cache has is not read again; the rest is read once, one image in memory at a time, and kept there.
     """
     from index_store import ImageProblem, decode_image
 
-    missing = [key for key in paths if key not in shelf]
+    missing = [key for key in paths if key not in cache]
     unreadable = set()
     for start in range(0, len(missing), IMAGES_AT_ONCE):
         read: dict[str, Vectors] = {}
@@ -55,10 +55,10 @@ def colour_histograms(
             except ImageProblem:
                 unreadable.add(key)
         if read:
-            shelf.put(list(read), np.stack(list(read.values())))
+            cache.put(list(read), np.stack(list(read.values())))
     if progress is not None and missing:
         progress(len(paths), len(paths))
     alike = np.full(BINS**3, BINS**-1.5, dtype=np.float32)
-    return np.stack([alike if key in unreadable else shelf.take([key])[0] for key in keys]), sum(
+    return np.stack([alike if key in unreadable else cache.take([key])[0] for key in keys]), sum(
         key in unreadable for key in keys
     )

@@ -1,4 +1,4 @@
-"""Leave-one-patient-out: every case of an archive is a query, and its own patient is left out of the candidates.
+"""Leave-one-patient-out: every case of an archive is a query, and its patient is left out of the candidates.
 
 This is the field's protocol (Kalra et al., Yottixel, 2020; Lahr et al., 2024). A result is relevant if it is of the
 query's category, and a category means something only within its site and reporting system.

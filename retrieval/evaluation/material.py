@@ -194,15 +194,15 @@ def _generated(
     cache = EmbeddingCache(None if work is None else generated_folder(work, archive, encoder), encoder.dim)
     with progress("Generating", unit="reports") as count:
         reports = [OwnReport(query_text(cases.reports[i]), cases.patient_names[i]) for i in queries]
-        held = archive.cases()
-        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, cases=held)
-        check = SiteCheck(archive, fingerprint=encoder.fingerprint, cases=held, rates=rates)
-        made = generated_queries(reports, plan, encoder, check, cache, progress=count)
+        all_cases = archive.cases()
+        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, cases=all_cases)
+        check = SiteCheck(archive, fingerprint=encoder.fingerprint, cases=all_cases, rates=rates)
+        generated = generated_queries(reports, plan, encoder, check, cache, progress=count)
     vectors = np.zeros((len(cases.keys), encoder.dim), dtype=np.float32)
-    vectors[queries] = made.vectors
+    vectors[queries] = generated.vectors
     if rates.images and not rates.usable:
         notes.append(f"Generated images were not checked for the site that they show. {rates.words}")
-    return vectors, f"{plan.words()}; {made.words}"
+    return vectors, f"{plan.words()}; {generated.words}"
 
 
 def _colours(cases: LabelledCases, folder: Path | None, progress: ProgressFactory) -> tuple[Vectors, int]:

@@ -2,7 +2,7 @@
 
     report ─► images, one a seed ─► vectors, cached ─► site shown? ─► wrong ones generated once more ─► mean
 
-An evaluation measures with them, and the novelty check is calibrated on them. A report's own patient is left out of the
+An evaluation measures with them, and the novelty check is calibrated on them. A report's patient is left out of the
 check, as it is left out of the candidates. Copies of references are not sought: a search flags such an image, and uses
 it.
 """
@@ -75,7 +75,7 @@ class OwnReport:
 
 @dataclass(frozen=True, eq=False)
 class GeneratedQueries:
-    """What n reports query by."""
+    """The query vectors of n reports."""
 
     vectors: Vectors
     """float32[n, d]: the normalised mean of the vectors of the images used."""
@@ -90,9 +90,9 @@ class GeneratedQueries:
     def words(self) -> str:
         """What the check of the site did, in words."""
         if not self.wrong:
-            return "none showed another site than asked for"
-        again = f"{self.wrong} of {self.images} showed another site and were drawn again"
-        return f"{again}, {self.dropped} of these dropped"
+            return "none showed another site than the query's"
+        regenerated = f"{self.wrong} of {self.images} showed another site and were generated again"
+        return f"{regenerated}, {self.dropped} of these dropped"
 
 
 class GeneratedVectors:
@@ -127,8 +127,8 @@ class GeneratedVectors:
         queue = self._plan.generator.generate_queue(list(missing.items()), preset=self._plan.preset)
         for text, _ in requests:
             if seeds := missing.pop(text, []):
-                made = self._encoder.encode_images([image.image for image in next(queue).images])
-                self._cache.put([self._key(text, seed) for seed in seeds], made)
+                vectors = self._encoder.encode_images([image.image for image in next(queue).images])
+                self._cache.put([self._key(text, seed) for seed in seeds], vectors)
             yield
 
     def vectors(self, text: str, seeds: Sequence[int]) -> Vectors:
@@ -242,7 +242,7 @@ class _Checking:
         return second_attempt(self.report.text, self.site, self.wrong)
 
     def replace_wrong(self, vectors: Vectors, verdicts: Sequence[Verdict]) -> None:
-        """Put the second attempts, float32[wrong, d], in the place of the first."""
+        """Replace the wrong first attempts by the second ones, float32[wrong, d]."""
         self.vectors[self.wrong] = vectors
         for image, verdict in zip(self.wrong, verdicts, strict=True):
             self.verdicts[image] = verdict
@@ -276,9 +276,9 @@ def _checked(
     for query in to_replace:
         query.complete = generated.are_cached(*query.second)
     replaced = [query for query in to_replace if query.complete]
-    again = [generated.vectors(*query.second) for query in replaced]
-    verdicts_again = _verdicts(check, again, [query.site for query in replaced], [query.report for query in replaced])
-    for query, second_vectors, second_verdicts in zip(replaced, again, verdicts_again, strict=True):
+    retries = [generated.vectors(*query.second) for query in replaced]
+    retry_verdicts = _verdicts(check, retries, [query.site for query in replaced], [query.report for query in replaced])
+    for query, second_vectors, second_verdicts in zip(replaced, retries, retry_verdicts, strict=True):
         query.replace_wrong(second_vectors, second_verdicts)
     return checking
 

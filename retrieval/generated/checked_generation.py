@@ -126,7 +126,7 @@ def generate_query(
         site: what the images are to show; without it, the site that the report names, if it names one.
         site_hint: state a given site from the first attempt on, where the report names none.
         reading: `read_report(report)`, where the caller has read it.
-        check: judges which site an image shows, within `where`; by default one that is tried on the archive first.
+        check: judges which site an image shows, within `where`; by default one that is first tested on the archive.
         progress: counts the generator's steps, and starts anew for second attempts.
 
     Raises:
@@ -134,40 +134,40 @@ def generate_query(
             `Encoder.encode_images` raise.
     """
     reading = read_report(report) if reading is None else reading
-    asked = site.strip() or reading.site or ""
+    wanted = site.strip() or reading.site or ""
     if site_hint:
         report = with_site_hint(report, site.strip(), reading)
     first = generator.generate(report, seeds=seeds, preset=preset, progress=progress)
     if check is None:
         rates = measure_site_rates(archive, fingerprint=encoder.fingerprint)
         check = SiteCheck(archive, fingerprint=encoder.fingerprint, where=where, rates=rates)
-    attempts, vectors = _check_images(archive, encoder, check, first, asked, seeds, attempt=1)
+    attempts, vectors = _check_images(archive, encoder, check, first, wanted, seeds, attempt=1)
     chosen = [(attempt, vector) for attempt, vector in zip(attempts, vectors, strict=True)]
     seconds = first.seconds
     wrong = [position for position, attempt in enumerate(attempts) if attempt.verdict == "wrong"]
-    again: dict[int, GeneratedImageCheck] = {}
+    retries: dict[int, GeneratedImageCheck] = {}
     if wrong:
         wrong_seeds = [attempts[position].seed for position in wrong]
-        text, others = second_attempt(report, asked, wrong_seeds)
-        second = generator.generate(text, seeds=others, preset=preset, progress=progress)
-        seconds += second.seconds
-        second_checks, vectors = _check_images(archive, encoder, check, second, asked, wrong_seeds, attempt=2)
-        for position, attempt, vector in zip(wrong, second_checks, vectors, strict=True):
-            again[position], chosen[position] = attempt, (attempt, vector)
+        text, others = second_attempt(report, wanted, wrong_seeds)
+        retry = generator.generate(text, seeds=others, preset=preset, progress=progress)
+        seconds += retry.seconds
+        retry_checks, vectors = _check_images(archive, encoder, check, retry, wanted, wrong_seeds, attempt=2)
+        for position, attempt, vector in zip(wrong, retry_checks, vectors, strict=True):
+            retries[position], chosen[position] = attempt, (attempt, vector)
     kept, none_right = kept_positions([attempt.verdict for attempt, _ in chosen])
 
     images: list[GeneratedImageCheck] = []
     for position, attempt in enumerate(attempts):
-        images.append(dataclasses.replace(attempt, used=position in kept and position not in again))
-        if position in again:
-            images.append(dataclasses.replace(again[position], used=position in kept))
+        images.append(dataclasses.replace(attempt, used=position in kept and position not in retries))
+        if position in retries:
+            images.append(dataclasses.replace(retries[position], used=position in kept))
     return GeneratedQuery(
         generation=dataclasses.replace(
             first, images=tuple(image.drawn for image in images if image.used), seconds=seconds
         ),
         images=tuple(images),
         vectors=np.stack([chosen[position][1] for position in kept]),
-        notes=_notes(images, check.reason(asked), none_right=none_right),
+        notes=_notes(images, check.reason(wanted), none_right=none_right),
     )
 
 
@@ -196,11 +196,11 @@ def names_site(report: str, site: str) -> bool:
     return site.casefold() in report.casefold() or bool(known and word_pattern(known.aliases).search(report))
 
 
-def second_attempt(report: str, asked: str, seeds: Sequence[int]) -> tuple[str, list[int]]:
-    """Text and seeds of the second attempt, where the report and these seeds gave another site than `asked`."""
-    if names_site(report, asked):
+def second_attempt(report: str, wanted: str, seeds: Sequence[int]) -> tuple[str, list[int]]:
+    """Text and seeds of the second attempt, where the report and these seeds gave another site than `wanted`."""
+    if names_site(report, wanted):
         return report, [seed ^ _OTHER_SEED for seed in seeds]
-    return state_site(report, asked), list(seeds)
+    return state_site(report, wanted), list(seeds)
 
 
 def kept_positions(verdicts: Sequence[Verdict]) -> tuple[list[int], bool]:
@@ -216,14 +216,14 @@ def _check_images(
     encoder: Encoder,
     check: SiteCheck,
     generation: Generation,
-    asked: str,
+    wanted: str,
     seeds: Sequence[int],
     *,
     attempt: Literal[1, 2],
 ) -> tuple[list[GeneratedImageCheck], Vectors]:
     pictures = [drawn.image for drawn in generation.images]
     vectors = encoder.encode_images(pictures)
-    sites = check.judge(vectors, asked)
+    sites = check.judge(vectors, wanted)
     nearest = nearest_references(archive, pictures, vectors, fingerprint=encoder.fingerprint)
     checks = [
         GeneratedImageCheck(
@@ -231,7 +231,7 @@ def _check_images(
             asked_seed=seed,
             attempt=attempt,
             used=False,
-            asked_site=asked,
+            asked_site=wanted,
             shown_site=shown.site,
             shown_share=shown.share,
             asked_share=shown.asked_share,
@@ -249,29 +249,29 @@ def _check_images(
 
 def _notes(images: Sequence[GeneratedImageCheck], reason: str, *, none_right: bool) -> tuple[str, ...]:
     notes = [reason] if reason else []
-    asked = images[0].asked_site
+    wanted = images[0].asked_site
     first = [image for image in images if image.attempt == 1]
-    redrawn = [image for image in images if image.attempt == 2]
-    if redrawn:
+    regenerated = [image for image in images if image.attempt == 2]
+    if regenerated:
         shown = ", ".join(dict.fromkeys(i.shown_site for i in first if i.verdict == "wrong"))
-        fate = "It was dropped and drawn again." if len(redrawn) == 1 else "They were dropped and drawn again."
+        subject = "It was" if len(regenerated) == 1 else "They were"
         notes.append(
-            f"{len(redrawn)} of {len(first)} generated images showed another site ({shown}) than '{asked}', by their "
-            f"nearest references. {fate}"
+            f"{len(regenerated)} of {len(first)} generated images showed another site ({shown}) than '{wanted}', by "
+            f"their nearest references. {subject} dropped and generated again."
         )
     if none_right:
         notes.append(
-            f"The new images do not show '{asked}' either, and no other image is left: the search uses them all the "
+            f"The new images do not show '{wanted}' either, and no other image is left: the search uses them all the "
             "same. Read the results with that in mind, or search by an image."
         )
-    elif still := sum(image.verdict == "wrong" for image in redrawn):
+    elif still := sum(image.verdict == "wrong" for image in regenerated):
         was = "was" if still == 1 else "were"
-        notes.append(f"{still} of the images drawn again showed another site again and {was} dropped.")
+        notes.append(f"{still} of the images generated again showed another site again and {was} dropped.")
     for image in images:
         if image.near_copy:
             notes.append(
                 f"The generated image of seed {image.seed} is nearly the same picture as a reference image of case "
                 f"{image.nearest_case_key} ({image.hash_distance} of {HASH_BITS} bits of their hashes differ): it may "
-                "reproduce that image instead of drawing the report."
+                "reproduce that image instead of the report's findings."
             )
     return tuple(notes)

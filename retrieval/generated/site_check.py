@@ -10,10 +10,10 @@ of 8 sites (`python -m benchmarks.generated_query --parts rule`):
 - With their own site requested, 1.1 % of 176 are judged wrong; with each of the 7 others, 98.1 % of 1,232 are.
 - Where half of the sites are thinned out to 50 patients each, 1.7 and 96.3 %; to 20 patients, 4.0 and 91.6 %.
 
-In a trial with an earlier starter, 50 nearest patients in place of 10 found 87 % of what is wrong; with a single site
+In a trial with an earlier starter, 50 nearest patients instead of 10 found 87 % of what is wrong; with a single site
 thinned out to 10 patients, 15 % were wrongly judged wrong, and 61 % with unweighted votes: hence `FEWEST_PATIENTS`.
 
-The weights count cases of the whole archive, whose counts are at hand; a site whose patients have many more cases each
+The weights count cases of the whole archive, whose counts are known; a site whose patients have many more cases each
 than those of other sites weighs too little.
 
 Another encoder, or another archive, may separate sites less well. So the rule is first tried on the archive's own
@@ -73,7 +73,7 @@ class ShownSite:
 
 @dataclass(frozen=True)
 class SiteRates:
-    """How the rule does on the archive's own images, each judged without its own patient."""
+    """The rule's error rates on the archive's images, each judged without its patient."""
 
     images: int
     """Of as many patients, of sites that have enough of them; 0 where fewer than two sites have."""
@@ -101,14 +101,14 @@ class SiteRates:
         """In one sentence."""
         if not self.images:
             return (
-                f"Whether an image shows the site asked for is not told: fewer than two sites have {FEWEST_PATIENTS} "
+                f"Whether an image shows the query's site is not judged: fewer than two sites have {FEWEST_PATIENTS} "
                 "patients in the archive."
             )
         share, low, high = self.false_alarms
         used = "" if self.usable else f" More than {MOST_FALSE_ALARMS:.0%} are too many: it is not used."
         return (
-            f"Wrong site: of {self.images} images of the archive itself, asked for their own site, the rule calls "
-            f"{share:.1%} [{low:.1%}, {high:.1%}] wrong; asked for another, {self.found / self.asked_other:.1%}.{used}"
+            f"Wrong site: of {self.images} images of the archive itself, with their own site as the query's, the rule "
+            f"calls {share:.1%} [{low:.1%}, {high:.1%}] wrong; with another, {self.found / self.asked_other:.1%}.{used}"
         )
 
 
@@ -153,35 +153,35 @@ class SiteCheck:
             self._names.setdefault(site_group(name), []).append(name)
         self._patients: dict[str, frozenset[str]] = {}
 
-    def reason(self, asked: str, own: str = "") -> str:
+    def reason(self, wanted: str, own: str = "") -> str:
         """Why images of this site are not judged; empty where they are. `own`: a patient that is left out."""
-        group = site_group(asked)
+        group = site_group(wanted)
         if not group:
             return "The report names no site, so it was not checked which site the generated images show."
         patients = len(self._some_patients(group) - {own})
         if patients < FEWEST_PATIENTS:
             return (
-                f"Whether the generated images show the site '{asked}' cannot be told: the archive has {patients} "
+                f"Whether the generated images show the site '{wanted}' cannot be judged: the archive has {patients} "
                 f"patients of that site, and {FEWEST_PATIENTS} are needed."
             )
         if self._rates is not None and not self._rates.usable:
             return (
-                f"Whether the generated images show the site '{asked}' was not checked: this encoder does not tell the "
-                f"archive's sites apart well enough. {self._rates.words}"
+                f"Whether the generated images show the site '{wanted}' was not checked: this encoder does not "
+                f"separate the archive's sites well enough. {self._rates.words}"
             )
         return ""
 
     def judge(
-        self, vectors: Vectors, asked: str | Sequence[str], own: Sequence[str] | None = None
+        self, vectors: Vectors, wanted: str | Sequence[str], own: Sequence[str] | None = None
     ) -> tuple[ShownSite, ...]:
         """Judge which site each image shows. One search of the archive in most cases.
 
         Args:
             vectors: float32[n, d], unit rows.
-            asked: the requested site, or one for each image; empty where none is.
+            wanted: the requested site, or one for each image; empty where none is.
             own: the patient that each image leaves out, as in leave-one-patient-out; empty: nobody.
         """
-        sites = [asked] * len(vectors) if isinstance(asked, str) else list(asked)
+        sites = [wanted] * len(vectors) if isinstance(wanted, str) else list(wanted)
         left_out = [""] * len(vectors) if own is None else list(own)
         is_judged = {pair: not self.reason(*pair) for pair in set(zip(sites, left_out, strict=True))}
         return tuple(
@@ -207,8 +207,8 @@ class SiteCheck:
                 return [patients[:NEAREST] for patients in voters]
             depth *= 4
 
-    def _shown(self, sites: list[str], asked: str, *, is_judged: bool) -> ShownSite:
-        """`asked`: a group."""
+    def _shown(self, sites: list[str], wanted: str, *, is_judged: bool) -> ShownSite:
+        """`wanted`: a group."""
         if len(sites) < _FEWEST_VOTES:
             return ShownSite("", 0.0, 0.0, "unknown")
         votes: dict[str, float] = {}
@@ -219,7 +219,7 @@ class SiteCheck:
             )
         total = sum(votes.values())
         shown = max(votes, key=lambda group: votes[group])  # of equals the nearer
-        share, asked_share = votes[shown] / total, votes.get(asked, 0.0) / total
+        share, asked_share = votes[shown] / total, votes.get(wanted, 0.0) / total
         verdict: Verdict = "unknown"
         if is_judged:
             if asked_share >= share:

@@ -164,16 +164,16 @@ class Vocabulary:
     def groups_of(self, system: str, category: str) -> tuple[LookAlikes, ...]:
         """The groups of look-alikes that contain a category, given by its name, code or alias."""
         of_system = self.system(system)
-        found = of_system.category(category) if of_system else None
-        if of_system is None or found is None:
+        known = of_system.category(category) if of_system else None
+        if of_system is None or known is None:
             return ()
-        return tuple(g for g in self.look_alikes if g.system == of_system.name and found.name in g.categories)
+        return tuple(g for g in self.look_alikes if g.system == of_system.name and known.name in g.categories)
 
     def tier_rank(self, system: str, category: str) -> int | None:
         """The position of a category's tier in `tiers`, from 0; None for an unknown system or category."""
         of_system = self.system(system)
-        found = of_system.category(category) if of_system else None
-        return self.tiers.index(found.tier) if found else None
+        known = of_system.category(category) if of_system else None
+        return self.tiers.index(known.tier) if known else None
 
 
 def look_alikes(system: str, category: str) -> tuple[str, ...]:
@@ -182,11 +182,11 @@ def look_alikes(system: str, category: str) -> tuple[str, ...]:
     `vocabulary().groups_of` gives the same with the sources.
     """
     of_system = vocabulary().system(system)
-    found = of_system.category(category) if of_system else None
-    if of_system is None or found is None:
+    known = of_system.category(category) if of_system else None
+    if of_system is None or known is None:
         return ()
     names = {name for group in vocabulary().groups_of(system, category) for name in group.categories}
-    return tuple(c.name for c in of_system.categories if c.name in names and c.name != found.name)
+    return tuple(c.name for c in of_system.categories if c.name in names and c.name != known.name)
 
 
 @cache

@@ -220,13 +220,13 @@ class _Chooser:
         self._left_out[why] += 1
         return False
 
-    def _too_few(self, there: int, wanted: int, what: str) -> str:
+    def _too_few(self, usable: int, wanted: int, what: str) -> str:
         reasons = "; ".join(f"{count} {why}" for why, count in self._left_out.items())
         more = "add images to the archive" if what == "real" else "generate more with `coin generate --out FOLDER`"
         return (
-            f"{wanted} {what} images were asked for, and {there} can be used"
+            f"{wanted} {what} images were requested, and {usable} can be used"
             + (f" (left out: {reasons})" if reasons else "")
-            + f". Ask for fewer with --n-{what}, choose another --size, or {more}."
+            + f". Choose fewer with --n-{what}, choose another --size, or {more}."
         )
 
 

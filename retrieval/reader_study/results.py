@@ -84,7 +84,7 @@ class ReaderStudyResults:
     archive: str
     real: int
     phantoms: int
-    """Rendered by this software and shown in place of real ones."""
+    """Rendered by this software and shown instead of real ones."""
     generated: int
     by_category: int
     by_site: int
@@ -122,7 +122,7 @@ def evaluate_reader_study(study: ReaderStudy, *, seed: int = 0) -> ReaderStudyRe
         going = ", ".join(f"'{reader.name}' {reader.complete} of {reader.pictures}" for reader in everybody)
         raise ReaderStudyError(
             f"Nobody has closed the reading '{study.name}' yet ({going or 'nobody has begun'}): there are no results "
-            "before, so that nobody is told anything while reading."
+            "before, so that no reader sees any while reading."
         )
     truth = study.truth()
     pictures = [picture.id for picture in study.pictures]

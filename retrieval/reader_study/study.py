@@ -61,7 +61,7 @@ SCALE: Final = (
 )
 """COIN's two axes, five steps each. COIN's authors had experts rate generated images for anatomic and for diagnostic
 authenticity (abstract of "A Generative Foundation Model for Scalable Cytology Image Synthesis in AI-Powered
-Diagnostics", Clinical Cancer Research). The scale that they used was not at hand: the steps and their words are ours,
+Diagnostics", Clinical Cancer Research). The scale that they used was not available: the steps and their words are ours,
 and figures are not to be compared with theirs."""
 
 
@@ -82,7 +82,7 @@ class Origin:
 
     generated: bool
     phantom: bool
-    """Rendered by this software, and shown in place of a real one."""
+    """Rendered by this software, and shown instead of a real one."""
     source_sha256: str
     site: str = ""
     category: str = ""
@@ -118,7 +118,7 @@ class Truth:
 class ReaderStudy:
     """A study in its folder. Opened by any number of processes at once; only ratings ever change.
 
-    `phantoms` is "none", "some" or "all" of the images in place of real ones that are phantoms: readers are shown it.
+    `phantoms`: whether "none", "some" or "all" of the images in the role of real ones are phantoms; readers see it.
     """
 
     def __init__(self, folder: Path | str) -> None:

@@ -39,7 +39,7 @@ class Candidates:
         Args:
             items: int64[m], which columns of the channel's scores compete.
             patients: int64[m], the patient of each.
-            images: int64[m], which image stands for each: lower numbers go first where scores are equal.
+            images: int64[m], the image that represents each: lower numbers go first where scores are equal.
         """
         order = np.argsort(patients, kind="stable")  # a patient's best is then a minimum over a run of columns
         self.columns = items[order]
@@ -51,7 +51,7 @@ class Candidates:
 
         Args:
             scores: float32[b, all items]; -inf where none is given.
-            own: int64[b], each query's own patient, one of the candidates: it is left out.
+            own: int64[b], each query's patient, one of the candidates: it is left out.
         """
         return self.rank_items(scores[:, self.columns], own)
 
@@ -77,9 +77,9 @@ class BatchRanking:
     """How one channel, or a fusion, ranks the p candidate patients for b queries."""
 
     scores: npt.NDArray[np.floating]
-    """float[b, p]; -inf for the query's own patient, and where there is none."""
+    """float[b, p]; -inf for the query's patient, and where there is none."""
     images: Ints
-    """int64[b, p], the image that stands for the patient."""
+    """int64[b, p], the image that represents the patient."""
     keys: Keys
     """uint64[b, p], ascending in the order of the ranking; the own patient has the greatest."""
 
@@ -108,7 +108,7 @@ def ranking_of(fused: Fused, channels: Mapping[str, BatchRanking]) -> BatchRanki
     """The ranking by the scores of a fusion of these channels.
 
     Equal scores, and patients beyond every channel's first ranks, are ordered as the first channel orders them. The
-    image that stands for a patient is that of the channel that added most to its score, the first of equals.
+    image that represents a patient is that of the channel that added most to its score, the first of equals.
     """
     first = next(iter(channels.values()))
     parts = np.stack([fused.parts[name] for name in channels])

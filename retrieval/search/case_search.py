@@ -91,7 +91,7 @@ class CaseSearch:
     ) -> SearchResult:
         """The cases nearest to a report, by `channels` (by default all that can answer). See `run`."""
         if n_images < 1:
-            raise QueryError(f"{n_images} images were asked for: ask for at least 1, or leave the channel out.")
+            raise QueryError(f"{n_images} images are too few: choose at least 1, or leave the channel out.")
         query = Query(
             text=report,
             seeds=tuple(range(seed, seed + n_images)) if seeds is None else tuple(seeds),
@@ -260,7 +260,7 @@ class CaseSearch:
         if not self._archive.cases(limit=1):
             return ("The archive is empty: add reference cases with `coin add`.",)
         if found:
-            return (f"Only {found} of the {query.k} cases asked for: the archive has no more patients that match.",)
+            return (f"Only {found} of the {query.k} requested cases: the archive has no more patients that match.",)
         if query.where is not None:
             return ("No case matches the filters: remove one of them.",)
         return ("The archive holds no case of another patient.",)

@@ -25,48 +25,48 @@ DEFAULT_SEEDS: Final = (0, 1, 2, 3)
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked: text, an image, a case of the archive, or a text together with one of the others."""
+    """A query: text, an image, a case of the archive, or a text together with one of the others."""
 
     text: str = ""
     """Report text."""
     image: bytes = b""
-    """An image file as it came. It is decoded under the archive's limits."""
+    """An image file, unchanged. It is decoded under the archive's limits."""
     label: str = ""
     """What to call the image: its file's name."""
     case: str = ""
-    """The key of a case of the archive, which asks by its images."""
+    """The key of a case of the archive, which queries by its images."""
     image_id: int | None = None
     """One image of that case, instead of all of them."""
     region: Region | None = None
     """A part of the image (of `image`, or of `image_id`), instead of all of it."""
     more: tuple[str, ...] = ()
-    """Cases that the answer should resemble more (Rocchio)."""
+    """Cases that the results should resemble more (Rocchio)."""
     less: tuple[str, ...] = ()
-    """Cases that it should resemble less."""
+    """Cases that they should resemble less."""
     seeds: tuple[int, ...] = DEFAULT_SEEDS
     """Of the images generated from the text, one each."""
     preset: str = "draft"
     """How they are sampled."""
     site: str = ""
-    """The site that generated images must show; empty: what the text says."""
+    """The site that generated images must show; empty: the site that the text names."""
     channels: tuple[str, ...] = ()
-    """The channels to ask; empty: all that the query allows and the search has."""
+    """The channels to search; empty: all that the query allows and the search has."""
     fusion: Method | None = None
-    """How to join them; None: as the search's rules say."""
+    """How to fuse them; None: by the search's rules."""
     weights: tuple[tuple[str, float], ...] = ()
     """Weights by channel, which replace those of the search's rules."""
     include_own_patient: bool = False
-    """Whether a query by case may be shown other cases of its own patient."""
+    """Whether the results of a query by case may include other cases of its patient."""
     k: int = 10
     where: CaseFilter | None = None
 
     def __post_init__(self) -> None:
         if self.image and self.case:
-            raise QueryError("The query holds an image and a case: ask by one of the two.")
+            raise QueryError("The query has an image and a case: use one of the two.")
         if not (self.text.strip() or self.image or self.case):
-            raise QueryError("Nothing is asked: the report is empty, and there is no image and no case.")
+            raise QueryError("The query is empty: the report is empty, and there is no image and no case.")
         if self.k < 1:
-            raise QueryError(f"{self.k} cases were asked for: ask for at least 1.")
+            raise QueryError(f"{self.k} cases are too few: choose at least 1.")
         if self.image_id is not None and not self.case:
             raise QueryError("An image of a case is named without the case: give both.")
         if self.region is not None and not self.image and self.image_id is None:

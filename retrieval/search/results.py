@@ -124,8 +124,7 @@ class SearchResult:
     encoder: str
     fingerprint: str
     notes: tuple[str, ...]
-    """What a reader should know about this answer: the archive is empty, fewer cases match than were asked
-    for …
+    """Notes on this result: the archive is empty, fewer cases match than were requested …
     """
     vector: Vectors | None = field(default=None, compare=False, repr=False)
     """float32[1, d]: what the primary channel queried by; None where only reports were compared."""

@@ -1,4 +1,4 @@
-"""Queries with a name, kept in a folder, one JSON file each: asked again later, or by somebody else."""
+"""Queries with a name, kept in a folder, one JSON file each: to be run again, also by others."""
 
 from __future__ import annotations
 

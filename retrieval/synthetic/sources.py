@@ -81,11 +81,11 @@ def manifest_images(
     category.
     """
     read = manifest_references(manifest, encoder, images=images, work=work, progress=progress)
-    wanted = [place for place, row in enumerate(read.rows) if not kinds or row.kind in kinds]
-    keep = [place for place in wanted if read.rows[place].category]
+    wanted = [index for index, row in enumerate(read.rows) if not kinds or row.kind in kinds]
+    keep = [index for index in wanted if read.rows[index].category]
     if not keep:
         raise EvaluationError(f"{read.source} gives no image a category: put a column `category` into it.")
-    rows = [read.rows[place] for place in keep]
+    rows = [read.rows[index] for index in keep]
     return LabelledImages(
         source=read.source,
         vectors=read.vectors[keep],
@@ -126,21 +126,23 @@ class GeneratedImages:
         of_class: dict[int, list[str]] = {}
         for text in sorted(texts, key=lambda text: hashes[text]):
             of_class.setdefault(texts[text], []).append(text)
-        asked = []
+        requests = []
         for own in of_class.values():
             for turn, text in enumerate(own[: self._per_class]):
                 seed, count = first_seed(hashes[text]), -(-(self._per_class - turn) // len(own))
-                asked.append((text, list(range(seed, seed + count))))
-        wanted = ((text, seed) for text, seeds in asked for seed in seeds)
-        self._draw([(text, seed) for text, seed in wanted if not self._generated.are_cached(text, [seed])], progress)
-        place = {text: i for i, text in enumerate(sorted(texts))}
+                requests.append((text, list(range(seed, seed + count))))
+        wanted = ((text, seed) for text, seeds in requests for seed in seeds)
+        self._generate(
+            [(text, seed) for text, seed in wanted if not self._generated.are_cached(text, [seed])], progress
+        )
+        index = {text: i for i, text in enumerate(sorted(texts))}
         return SyntheticImages(
-            np.concatenate([self._nothing, *(self._generated.vectors(text, seeds) for text, seeds in asked)]),
-            np.array([texts[text] for text, seeds in asked for _ in seeds], dtype=np.int64),
-            np.array([place[text] for text, seeds in asked for _ in seeds], dtype=np.int64),
+            np.concatenate([self._nothing, *(self._generated.vectors(text, seeds) for text, seeds in requests)]),
+            np.array([texts[text] for text, seeds in requests for _ in seeds], dtype=np.int64),
+            np.array([index[text] for text, seeds in requests for _ in seeds], dtype=np.int64),
         )
 
-    def _draw(self, missing: list[tuple[str, int]], progress: Progress | None) -> None:
+    def _generate(self, missing: list[tuple[str, int]], progress: Progress | None) -> None:
         """A portion at a time, each kept before the next: batches are full, and little is lost with a killed run."""
         if missing and progress is not None:
             progress(0, len(missing))
@@ -194,11 +196,11 @@ class SetImages:
     def images(self, texts: Mapping[str, int], progress: Progress | None) -> SyntheticImages:
         """The set's images of these texts."""
         hashed = {text_sha256(text): text for text in texts}
-        place = {text: i for i, text in enumerate(sorted(texts))}
+        index = {text: i for i, text in enumerate(sorted(texts))}
         keep = [i for i, sha256 in enumerate(self._hashes) if sha256 in hashed]
-        of = [hashed[self._hashes[i]] for i in keep]
+        text_of = [hashed[self._hashes[i]] for i in keep]
         return SyntheticImages(
             self._vectors[keep],
-            np.array([texts[text] for text in of], dtype=np.int64),
-            np.array([place[text] for text in of], dtype=np.int64),
+            np.array([texts[text] for text in text_of], dtype=np.int64),
+            np.array([index[text] for text in text_of], dtype=np.int64),
         )

@@ -103,9 +103,9 @@ def compare(pairs: Sequence[TrainingPair], held_out: Bools, before: Seen, after:
 
 def _categories(pairs: Sequence[TrainingPair], held_out: Bools, before: Seen, after: Seen, seed: int) -> list[Compared]:
     cases, place_of = _cases(pairs)
-    asks = {_case_key(pair) for pair, held in zip(pairs, held_out, strict=True) if held}
-    asking = np.flatnonzero([key in asks for key in cases.keys])
-    if not len(asking):
+    query_keys = {_case_key(pair) for pair, held in zip(pairs, held_out, strict=True) if held}
+    query_rows = np.flatnonzero([key in query_keys for key in cases.keys])
+    if not len(query_rows):
         raise EvaluationError("No held-out case has a category.")
     channels = []
     for name, seen in ((BEFORE, before), (AFTER, after)):
@@ -114,8 +114,8 @@ def _categories(pairs: Sequence[TrainingPair], held_out: Bools, before: Seen, af
         reports = np.stack([seen.reports[report] for report in cases.reports])
         channels += [ByVectors(f"image, {name}", queries, images), ByVectors(f"report, {name}", reports, images)]
     query_types = [
-        QueryType(asked, "", asking, rows, ((rows[1], rows[0]),))
-        for asked, rows in (
+        QueryType(query_name, "", query_rows, rows, ((rows[1], rows[0]),))
+        for query_name, rows in (
             (BY_IMAGE, (f"image, {BEFORE}", f"image, {AFTER}")),
             (BY_REPORT, (f"report, {BEFORE}", f"report, {AFTER}")),
         )
@@ -148,14 +148,14 @@ def _cases(pairs: Sequence[TrainingPair]) -> tuple[LabelledCases, np.ndarray]:
     """The pairs with a category as cases, and for each of their images the index of its pair."""
     from index_store import Case, Image
 
-    of: dict[str, list[int]] = {}
-    for place, pair in enumerate(pairs):
-        of.setdefault(_case_key(pair), []).append(place)
-    made = []
-    for number, (key, places) in enumerate(of.items(), start=1):
-        pair = pairs[places[0]]
+    pairs_of: dict[str, list[int]] = {}
+    for index, pair in enumerate(pairs):
+        pairs_of.setdefault(_case_key(pair), []).append(index)
+    archive_cases = []
+    for number, (key, indices) in enumerate(pairs_of.items(), start=1):
+        pair = pairs[indices[0]]
         known = pair.attributes
-        made.append(
+        archive_cases.append(
             Case(
                 id=number,
                 key=key,
@@ -165,11 +165,11 @@ def _cases(pairs: Sequence[TrainingPair]) -> tuple[LabelledCases, np.ndarray]:
                 system=known.get("system", ""),
                 category=known.get("category", ""),
                 images=tuple(
-                    Image(place, key, Path(), sha256=pairs[place].content, width=0, height=0) for place in places
+                    Image(index, key, Path(), sha256=pairs[index].content, width=0, height=0) for index in indices
                 ),
             )
         )
-    cases = labelled_cases(made)
+    cases = labelled_cases(archive_cases)
     return cases, cases.image_ids
 
 
@@ -179,28 +179,32 @@ def _case_key(pair: TrainingPair) -> str:
 
 def _own_images(pairs: Sequence[TrainingPair], held_out: Bools, before: Seen, after: Seen, seed: int) -> list[Compared]:
     """Recall of each held-out pair's own images, found by its report among all held-out images."""
-    held = np.flatnonzero(held_out)
-    asking = [pairs[place] for place in held.tolist()]
-    reports = {text: number for number, text in enumerate(dict.fromkeys(pair.report for pair in asking))}
-    report_of = np.array([reports[pair.report] for pair in asking])
-    patients = np.unique(np.array([pair.patient for pair in asking]), return_inverse=True)[1]
-    bootstrap = MacroBootstrap(patients, np.zeros(len(held), dtype=np.int64), 1, seed=seed)
+    held_out_rows = np.flatnonzero(held_out)
+    queries = [pairs[row] for row in held_out_rows.tolist()]
+    reports = {text: number for number, text in enumerate(dict.fromkeys(pair.report for pair in queries))}
+    report_of = np.array([reports[pair.report] for pair in queries])
+    patients = np.unique(np.array([pair.patient for pair in queries]), return_inverse=True)[1]
+    bootstrap = MacroBootstrap(patients, np.zeros(len(held_out_rows), dtype=np.int64), 1, seed=seed)
     ranks = {
-        name: _first_ranks(np.stack([seen.reports[text] for text in reports]), seen.images[held], report_of)[report_of]
+        name: _first_ranks(np.stack([seen.reports[text] for text in reports]), seen.images[held_out_rows], report_of)[
+            report_of
+        ]
         for name, seen in ((BEFORE, before), (AFTER, after))
     }
     own_images = np.bincount(report_of)[report_of]
     figures = []
     for k in RECALLS:
         values = {name: (rank < k).astype(np.float64) for name, rank in ranks.items()}
-        averages = {name: of[0] for name, of in bootstrap.mean(values, [np.zeros(1, dtype=np.int64)]).items()}
-        places = np.arange(min(k, len(held)))  # drawn without replacement, so that none is an own image
-        missed = np.clip(1 - own_images[:, None] / (len(held) - places), 0, 1).prod(axis=1)
+        averages = {
+            name: averages[0] for name, averages in bootstrap.mean(values, [np.zeros(1, dtype=np.int64)]).items()
+        }
+        ranks_before = np.arange(min(k, len(held_out_rows)))  # sampled without replacement, none an own image
+        missed = np.clip(1 - own_images[:, None] / (len(held_out_rows) - ranks_before), 0, 1).prod(axis=1)
         figures.append(
             Compared(
                 asked=OWN,
                 metric=f"R@{k}",
-                queries=len(held),
+                queries=len(held_out_rows),
                 patients=len(np.unique(patients)),
                 before=averages[BEFORE].estimate,
                 after=averages[AFTER].estimate,

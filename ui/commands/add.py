@@ -38,7 +38,9 @@ from ui.text.archive import add_text
 @click.option(
     "--ray", default="", metavar="ADDRESS", help="Embed on a Ray cluster: HOST:6379, or auto. [default: here]"
 )
-@click.option("--ray-workers", type=click.IntRange(0, 4096), default=0, help="Workers there. [default: one a GPU]")
+@click.option(
+    "--ray-workers", type=click.IntRange(0, 4096), default=0, help="Workers there. [default: one for each GPU]"
+)
 @as_json
 @with_settings("archive", "encoder", "device")
 def add(
@@ -69,7 +71,7 @@ def add(
     dates, record numbers, telephone numbers, addresses. By default they are counted and stored unchanged. A name
     without title or label is not found: remove identifiers before you add.
 
-    With --ray, the machines of a Ray cluster read and embed the images, which must lie where all of them can read them
+    With --ray, the machines of a Ray cluster read and embed the images, which must be readable by all of them
     under the same path; reports and patients are not sent. This process writes the archive.
     """
     if redact and refuse:

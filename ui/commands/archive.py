@@ -84,7 +84,7 @@ def remove(settings: Settings, cases: tuple[str, ...], yes: bool, wait: float, a
 @as_json
 @with_settings("archive")
 def status(settings: Settings, as_json: bool) -> None:
-    """Show what the archive holds and the state of its index."""
+    """Show the contents of the archive and the state of its index."""
     with open_archive(settings.archive, read_only=True) as archive:
         found = archive.status()
     if as_json:

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     "--test-patients",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Test on the patients named in this file, one a line, and train on all others, instead of folds.",
+    help="Test on the patients named in this file, one on each line, and train on all others, instead of folds.",
 )
 @as_json
 @with_settings("preset", "archive", *MODEL_SETTINGS, *GENERATOR_SETTINGS)
@@ -149,5 +149,5 @@ def _names(path: Path) -> tuple[str, ...]:
 
     names = tuple(line.strip() for line in read_report(path).splitlines() if line.strip())
     if not names:
-        raise click.UsageError(f"'{path}' names no patient: write one a line")
+        raise click.UsageError(f"'{path}' names no patient: write one on each line")
     return names

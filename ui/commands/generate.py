@@ -97,7 +97,7 @@ def generate(
         if out is None:
             raise click.UsageError("a data set needs its own folder: give --out")
         if shard is not None and against is not None:
-            raise click.UsageError("--copy-check goes with the run without --shard that ends the set")
+            raise click.UsageError("--copy-check goes with the run without --shard that completes the set")
         generate_set(
             settings,
             manifest,

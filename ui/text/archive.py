@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def status_text(status: ArchiveStatus) -> str:
-    """What an archive holds, and the state of its index."""
+    """The contents of an archive, and the state of its index."""
     encoder = status.encoder
     behind = status.log_sequence - status.index_sequence
     rows = [

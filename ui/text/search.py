@@ -71,7 +71,7 @@ def _confounders(audit: ConfounderAudit) -> list[str]:
 
 
 def exceeds_chance(share: ConfounderCount) -> bool:
-    """Whether chance, among cases of the same sites, brings as many in fewer than one search of a hundred."""
+    """Whether chance, among cases of the same sites, gives as many with a probability below 1 %."""
     return share.tail_at_sites < 0.01
 
 

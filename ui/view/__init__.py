@@ -1,1 +1,1 @@
-"""The Streamlit view. Its scripts show what `ui.service.Service` returns; they hold no model and no SQL."""
+"""The Streamlit view. Its scripts show what `ui.service.Service` returns; they contain no model and no SQL."""

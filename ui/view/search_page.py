@@ -16,7 +16,7 @@ from ui.view.session import current_query, left_case, query_error, search, servi
 
 
 def show_welcome() -> None:
-    """Show what the page is for, and what the archive holds."""
+    """Show the purpose of the page, and the sites of the archive."""
     with st.container():
         st.subheader("Which cases look like this one?", anchor=False)
         st.text(

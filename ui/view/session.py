@@ -81,7 +81,7 @@ def query_by_case(key: str) -> None:
 
 
 def search(query: Query, progress: Progress) -> Outcome:
-    """The outcome of the query: the one that the session holds, or a new search's."""
+    """The outcome of the query: the session's, or that of a new search."""
     kept: Outcome | None = st.session_state.get("outcome")
     if kept is not None and kept.query == query:
         return kept

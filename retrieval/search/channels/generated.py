@@ -87,7 +87,7 @@ def generated_similarities(
 
     Args:
         plan: how images are generated. Its number of images is the query's: the mean of more images lies nearer.
-        check: tells which site an image shows; made with the filter of `own`.
+        check: judges which site an image shows; made with the filter of `own`.
         generate: generate what the cache lacks, for `plan.reports` patients (`GENERATED_SAMPLE`). Otherwise what the
             cache holds of the first `SAMPLE` patients is used, an evaluation's images (`coin evaluate --generate`)
             among them.
@@ -120,9 +120,9 @@ def generated_similarities(
         rows = [rows[position] for position in found]
     if len(rows) < FEWEST:
         raise EvaluationError(
-            "Generated images are judged by what the archive's own reports find through theirs. They were drawn of "
+            "Generated images are judged by those of the archive's own reports. Such images exist for "
             f"{len(rows)} reports{through} ({plan.images} images each, preset {plan.preset}, these weights), and "
-            f"{FEWEST} are needed: `coin calibrate` draws them."
+            f"{FEWEST} are needed: `coin calibrate` generates them."
         )
     return {GeneratedChannel.name: own.similarities(vectors, np.array(rows))}
 

@@ -137,7 +137,7 @@ def test_a_wrong_image_is_dropped_as_in_a_search(models: tuple[Path, Path], enco
             np.testing.assert_allclose(made.vectors[place], mean_query(found.vectors)[0], atol=1e-5)
         dropped = sum(not image.used for image in found.images if image.attempt == 2)
         assert (made.images, made.wrong, made.dropped) == (6, 4, 2 * dropped)
-        assert f"4 of 6 showed another site and were drawn again, {2 * dropped} of these dropped" == made.words
+        assert f"4 of 6 showed another site and were generated again, {2 * dropped} of these dropped" == made.words
         reports = [OwnReport("Another.", ""), OwnReport(text, own)]
         there, vectors = cached_queries(reports, GenerationPlan(watched(models), images=3), encoder, check, shelf)
         assert there == [1], "what was not drawn is left out"

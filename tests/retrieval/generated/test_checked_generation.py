@@ -107,7 +107,7 @@ def test_a_wrong_image_is_dropped_and_drawn_again_with_the_site_stated(
     assert query.vectors.shape == (1, encoder.dim)
     assert query.generation.images == (query.images[0].drawn,)
     assert any("1 of 2 generated images showed another site (urine) than 'thyroid'" in note for note in query.notes)
-    assert any("1 of the images drawn again" in note for note in query.notes)
+    assert any("1 of the images generated again" in note for note in query.notes)
 
 
 @pytest.mark.parametrize(

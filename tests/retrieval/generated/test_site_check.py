@@ -59,7 +59,7 @@ def test_one_that_does_not_is_not_and_the_search_says_so(tmp_path: Path) -> None
         assert not rates.usable
         assert "it is not used" in rates.words
         check = SiteCheck(archive, fingerprint=FINGERPRINT, rates=rates)
-        assert "does not tell the archive's sites apart" in check.reason("thyroid")
+        assert "does not separate the archive's sites" in check.reason("thyroid")
         trusting = SiteCheck(archive, fingerprint=FINGERPRINT)
         images = vectors[:9]
         assert {shown.verdict for shown in check.judge(images, "urine")} == {"unknown"}
@@ -80,7 +80,7 @@ def test_nothing_is_tried_where_only_one_site_has_enough_patients(tmp_path: Path
     with archive_of(tmp_path, rows, unit(np.random.default_rng(0).normal(size=(65, 8)))) as archive:
         rates = measure_site_rates(archive, fingerprint=FINGERPRINT)
         assert rates == SiteRates(0, 0, 0, 0)  # cervix and vagina are one
-        assert "is not told" in rates.words
+        assert "is not judged" in rates.words
 
 
 def test_the_own_patient_does_not_vote_and_is_not_counted(tmp_path: Path) -> None:

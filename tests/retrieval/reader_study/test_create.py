@@ -155,7 +155,7 @@ def test_what_cannot_be_used_is_left_out_and_counted(tmp_path: Path) -> None:
         assert sorted(left_out.values()) == [1, 1, 2]
         assert {reason.split()[0] for reason in left_out} == {"without", "that", "smaller"}
         with pytest.raises(
-            ReaderStudyError, match=r"9 generated images were asked for, and 8 can be used \(left out: "
+            ReaderStudyError, match=r"9 generated images were requested, and 8 can be used \(left out: "
         ):
             create_reader_study(tmp_path / "r", "more", archive, generated, n_real=6, n_generated=9)
         assert reader_study_names(tmp_path / "r") == ("pilot",)

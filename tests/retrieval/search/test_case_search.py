@@ -162,7 +162,7 @@ def test_fewer_cases_than_asked_for_are_said_so(search: CaseSearch) -> None:
     result = search.by_image(speckled(1), k=500)
     assert len(result.cases) == PATIENTS + 1
     assert result.notes == (
-        f"Only {PATIENTS + 1} of the 500 cases asked for: the archive has no more patients that match.",
+        f"Only {PATIENTS + 1} of the 500 requested cases: the archive has no more patients that match.",
     )
 
 

@@ -74,7 +74,7 @@ def test_a_mark_replaces_the_opposite_one_and_can_be_taken_back(query: Query, ke
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "Nothing is asked"),
+        ({}, "The query is empty"),
         ({"text": "  "}, "report is empty"),
         ({"image": b"x", "case": "a"}, "one of the two"),
         ({"text": "a", "k": 0}, "at least 1"),

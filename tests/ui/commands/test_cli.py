@@ -267,7 +267,7 @@ def test_calibrate_lets_generated_images_be_judged(environment: dict[str, str], 
         assert made.exit_code == 0, made.output
         assert "generated images  comparable from" in made.stdout
         assert "20 cases" in made.stdout
-        assert "Wrong site: " in made.stdout or "is not told" in made.stdout
+        assert "Wrong site: " in made.stdout or "is not judged" in made.stdout
         assert made.stdout.rstrip().endswith(RESEARCH_USE)
         after = coin(*asked).stdout
         assert "Not judged" not in after

@@ -102,7 +102,7 @@ def test_too_few_images_are_explained(folder: Path, phantoms: list[Phantom]) -> 
     (folder / "made").mkdir()
     result = coin("reading", "new", "x", "--generated", folder / "made")
     assert result.exit_code == 1
-    assert "50 real images were asked for, and 24 can be used" in result.stderr
+    assert "50 real images were requested, and 24 can be used" in result.stderr
     result = coin("reading", "new", "x", "--generated", folder / "made", "--n-real", "2")
     assert "generate more with `coin generate --out FOLDER`" in result.stderr
     assert "no reading 'nobody'" in coin("reading", "results", "nobody").stderr
