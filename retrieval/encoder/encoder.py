@@ -1,23 +1,24 @@
-"""An open_clip model as a function from images and texts to unit vectors."""
+"""An encoder as a function from images and texts to unit vectors."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from retrieval.arrays import Vectors
-from retrieval.encoder.model_files import HUB_PREFIX, LOCAL_PREFIX, ClipFolder, find_clip
+from retrieval.encoder.model_files import find_encoder
 from retrieval.errors import EncoderLoadError, EncodingError
 
 if TYPE_CHECKING:
     import PIL.Image
     import torch
+
+    from retrieval.encoder.formats.files import EncoderFiles, LoadedEncoder
 
 Progress = Callable[[int, int], None]
 
@@ -28,9 +29,10 @@ MAX_ASPECT: Final = 100
 class Encoder:
     """Images and texts become float32 unit rows of one space; their inner product is the cosine similarity.
 
-    `model` is None (the starter that ships with the project), `hf-hub:org/name`, `local-dir:/path`, or a
-    folder in open_clip's format. Its files are checked and fingerprinted at once; the model itself is loaded
-    on first use, or by `load()`. It computes in float32 on every device, so that vectors made on different
+    `model` is None (the starter that ships with the project), `hf-hub:org/name`, `local-dir:/path`, a folder in the
+    format of open_clip, transformers or timm, or `adapter:argument`. Its files are checked and fingerprinted at once;
+    the model itself is loaded on first use, or by `load()`. An encoder may read images only, texts only, or both. It
+    computes in float32 on every device, so that vectors made on different
     machines agree. One encoder may be shared by several threads.
 
     Raises EncoderLoadError where the files are missing, broken or pickled, and `generation.DeviceError` on
@@ -41,27 +43,41 @@ class Encoder:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self._model_id = model
-        self._folder: ClipFolder = find_clip(model)
+        self._files: EncoderFiles = find_encoder(model)
         self._asked_device = device
         self._batch_size = batch_size
-        self._loaded: LoadedModel | None = None
-        self._tokenizer: Any = None
+        self._loaded: LoadedEncoder | None = None
         self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
         """For readers: the model's id, or its folder's name."""
-        return self._folder.name
+        return self._files.name
 
     @property
     def dim(self) -> int:
         """Length of a vector."""
-        return self._folder.dim
+        return self._files.dim
 
     @property
     def fingerprint(self) -> str:
         """sha256 (hex) over everything that decides a vector: config, weights, preprocessing, tokenizer."""
-        return self._folder.fingerprint
+        return self._files.fingerprint
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether it has an image tower."""
+        return self._files.reads_images
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether it has a text tower, so that texts can be compared with images and by their meaning."""
+        return self._files.reads_texts
+
+    @property
+    def files(self) -> EncoderFiles:
+        """What is known of the model before it is loaded: format, image size, scale, weights."""
+        return self._files
 
     @property
     def source(self) -> str | Path | None:
@@ -99,11 +115,13 @@ class Encoder:
         Small whatever the image's size, so a reader can run ahead of the model on other threads and hold little.
         Raises EncodingError for a strip: scaled to the model's size by its short side, it would fill the memory.
         """
+        if not self.reads_images:
+            raise EncoderLoadError(f"The encoder '{self.name}' reads texts only: it cannot compare images.")
         if max(image.size) > MAX_ASPECT * min(image.size):
             raise EncodingError(
                 f"An image of {image.width} × {image.height} pixels is a strip, not a field. Cut fields out of it."
             )
-        return self._model().transform(image)
+        return self._model().prepare(image)
 
     def encode_prepared(self, prepared: Sequence[torch.Tensor]) -> Vectors:
         """The forward pass alone, over what `prepare` returned: float32[n, dim] unit rows."""
@@ -113,8 +131,14 @@ class Encoder:
         rows = []
         for start in range(0, len(prepared), self._batch_size):
             batch = torch.stack(list(prepared[start : start + self._batch_size])).to(model.device)
-            with torch.inference_mode():
-                rows.append(model.network.encode_image(batch).float().cpu().numpy())
+            try:
+                with torch.inference_mode():
+                    rows.append(model.encode_images(batch).float().cpu().numpy())
+            except AssertionError as error:  # a tower's own check of the size of its images
+                raise EncoderLoadError(
+                    f"The encoder '{self.name}' refuses images as its configuration prepares them: {error}. Correct "
+                    "the image size there."
+                ) from error
         return self._unit_rows(rows)
 
     def encode_images(self, images: Sequence[PIL.Image.Image], *, progress: Progress | None = None) -> Vectors:
@@ -135,31 +159,29 @@ class Encoder:
         """Texts -> float32[n, dim] unit rows, in the order given. What exceeds the text tower's context is
         cut off.
 
-        Raises EncoderLoadError where the model's tokenizer files are missing.
+        Raises EncoderLoadError where the model has no text tower, or its tokenizer's files are missing.
         """
         import torch
 
+        if not self.reads_texts:
+            raise EncoderLoadError(
+                f"The encoder '{self.name}' reads images only: it has no text tower, so that texts are compared by "
+                "their words, and not with images. For that, use an encoder that reads both."
+            )
         model = self._model()
         rows = []
         for start in range(0, len(texts), self._batch_size):
-            tokens = self._tokenize(texts[start : start + self._batch_size]).to(model.device)
             with torch.inference_mode():
-                rows.append(model.network.encode_text(tokens).float().cpu().numpy())
+                rows.append(model.encode_texts(texts[start : start + self._batch_size]).float().cpu().numpy())
         return self._unit_rows(rows)
 
-    def _model(self) -> LoadedModel:
+    def _model(self) -> LoadedEncoder:
+        from generation import choose_device
+
         with self._lock:
             if self._loaded is None:
-                self._loaded = load_model(self._folder, self._asked_device)
+                self._loaded = self._files.load(choose_device(self._asked_device))
             return self._loaded
-
-    def _tokenize(self, texts: Sequence[str]) -> torch.Tensor:
-        # Under the lock: a fast tokenizer keeps its padding as state and fails when two threads borrow it.
-        with self._lock:
-            if self._tokenizer is None:
-                self._tokenizer = load_tokenizer(self._folder)
-            tokens: torch.Tensor = self._tokenizer(list(texts))
-            return tokens
 
     def _unit_rows(self, blocks: list[npt.NDArray[np.float32]]) -> Vectors:
         vectors = np.concatenate([np.empty((0, self.dim), dtype=np.float32), *blocks])
@@ -172,54 +194,3 @@ class Encoder:
                 "encoder."
             )
         return (vectors / lengths).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A network on its device, in evaluation mode, with the image preparation its config asks for."""
-
-    network: Any
-    transform: Callable[[PIL.Image.Image], torch.Tensor]
-    device: str
-
-
-def load_model(folder: ClipFolder, asked_device: str) -> LoadedModel:
-    """The network of a checked folder on its device. Raises EncoderLoadError, `generation.DeviceError`."""
-    from generation import choose_device
-
-    device = choose_device(asked_device)
-    import open_clip
-
-    try:
-        network, transform = open_clip.create_model_from_pretrained(f"{LOCAL_PREFIX}{folder.path}", device=device)
-    except (RuntimeError, ValueError, TypeError, KeyError, AssertionError) as error:
-        raise EncoderLoadError(
-            f"{folder.path} could not be loaded as an open_clip model: {_first_line(error)} The weights and "
-            f"open_clip_config.json may belong to different models: fetch both again."
-        ) from error
-    network.eval()
-    return LoadedModel(network, transform, device)
-
-
-def load_tokenizer(folder: ClipFolder) -> Any:
-    """Texts -> int[n, context]. Raises EncoderLoadError where its files are missing."""
-    import open_clip
-
-    known = not folder.needs_tokenizer_files or folder.has_tokenizer_files
-    if known or folder.name.startswith(HUB_PREFIX):  # there its config names another hub entry for the tokenizer
-        try:
-            return open_clip.get_tokenizer(f"{LOCAL_PREFIX}{folder.path}" if known else folder.name)
-        except (OSError, ImportError, RuntimeError, ValueError, TypeError, KeyError, AssertionError) as error:
-            raise EncoderLoadError(
-                f"The tokenizer of '{folder.name}' could not be loaded, so it can encode images but no texts: "
-                f"{_first_line(error)} Fetch its files anew, or connect to the hub once."
-            ) from error
-    raise EncoderLoadError(
-        f"{folder.path} holds no tokenizer files (tokenizer.json, or vocab.json and merges.txt …), so it can "
-        "encode images but no texts. Copy them there from the model's source."
-    )
-
-
-def _first_line(error: Exception) -> str:
-    line = str(error).strip().partition("\n")[0].strip() or type(error).__name__
-    return line if line.endswith((".", ":")) else f"{line}."

@@ -13,9 +13,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generation import choose_device
 from generation.atomic_write import write_atomic
-from retrieval.encoder.encoder import load_model, load_tokenizer
-from retrieval.encoder.model_files import CONFIG, TOKENIZER_FILES, WEIGHTS, ClipFolder
+from retrieval.encoder.formats.files import TOKENIZER_FILES
+from retrieval.encoder.formats.open_clip_folder import (
+    CONFIG,
+    TEXT_TOWER,
+    WEIGHTS,
+    OpenClipFiles,
+    load_network,
+    load_tokenizer,
+)
 from retrieval.training.encoder_settings import EncoderSettings
 
 if TYPE_CHECKING:
@@ -28,15 +36,14 @@ class TrainableClip:
     Raises EncoderLoadError where its weights or its tokenizer do not load.
     """
 
-    def __init__(self, folder: ClipFolder, settings: EncoderSettings, device: str) -> None:
+    def __init__(self, folder: OpenClipFiles, settings: EncoderSettings, device: str) -> None:
         import torch
 
         self._folder = folder
         self._tokenizer = load_tokenizer(folder)
-        loaded = load_model(folder, device)
-        self.device = loaded.device
-        self.prepare = loaded.transform
-        self.network: Any = loaded.network.float().to(memory_format=torch.channels_last)
+        self.device = choose_device(device)
+        network, self.prepare = load_network(folder, self.device)
+        self.network: Any = network.float().to(memory_format=torch.channels_last)
         self._lora: Any = None
         visual = self.network.visual
         self.mean, self.deviation = (
@@ -108,6 +115,10 @@ class TrainableClip:
             write_atomic(folder / name, (self._folder.path / name).read_bytes())
         if self._folder.needs_tokenizer_files and not files:  # the hub keeps them elsewhere
             self._tokenizer.tokenizer.save_pretrained(folder)
+        tower = self._folder.path / TEXT_TOWER / "config.json"
+        if tower.is_file():
+            (folder / TEXT_TOWER).mkdir(exist_ok=True)
+            write_atomic(folder / TEXT_TOWER / "config.json", tower.read_bytes())
         write_atomic(folder / WEIGHTS[0], save(_apart(weights), metadata={"format": "pt"}))
         write_atomic(folder / CONFIG, json.dumps(dict(self._folder.config), indent=2).encode())
 

@@ -102,7 +102,7 @@ def test_the_fingerprint_follows_weights_and_tokenizer(encoder: Encoder, copy: P
 
 
 def test_a_bare_weights_file_is_refused(clip_folder: Path) -> None:
-    with pytest.raises(EncoderLoadError, match=r"single file.*default sizes.*Give the folder"):
+    with pytest.raises(EncoderLoadError, match=r"single file.*default sizes.*coin encoder import"):
         Encoder(clip_folder / WEIGHTS)
 
 

@@ -142,7 +142,7 @@ def test_the_starter_can_be_tuned(tmp_path: Path) -> None:
     from retrieval.encoder.model_files import find_clip
 
     tuned = run(phantom_pairs(8), tmp_path, None, steps=1, batch_size=2)
-    before, after = (load_file(find_clip(folder).weights) for folder in (None, tuned.folder))
+    before, after = (load_file(find_clip(folder).weights[0]) for folder in (None, tuned.folder))
     assert before.keys() == after.keys()
     moved = {name for name in before if not np.allclose(before[name].float(), after[name], atol=1e-6)}
     assert any(name.startswith("visual.") for name in moved)

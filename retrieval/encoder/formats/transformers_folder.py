@@ -1,0 +1,275 @@
+"""transformers' layout: `config.json` with a model type, `model.safetensors`, and what prepares images or texts.
+
+A model with a vision and a text part (CLIP as in PLIP, SigLIP) reads both; one that has image settings (DINOv2, ViT)
+reads images only; one that has a vocabulary alone (BERT) reads texts only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from retrieval.encoder.formats.files import (
+    TOKENIZER_FILES,
+    EncoderFiles,
+    digest,
+    first_line,
+    model_weights,
+    read_description,
+    read_json,
+    tensors_sha256,
+    tokenizer_sha256,
+    without_bookkeeping,
+)
+from retrieval.encoder.formats.mismatch import differences
+from retrieval.errors import EncoderLoadError
+
+if TYPE_CHECKING:
+    import PIL.Image
+    import torch
+
+CONFIG: Final = "config.json"
+PREPROCESSOR: Final = "preprocessor_config.json"
+POOLING_FOLDER: Final = "1_Pooling"
+"""sentence-transformers' folder: how the tokens of a text become one vector."""
+# The first token stands for the image. Others (Swin, ConvNeXt) pool by themselves.
+_CLS_MODELS: Final = frozenset(
+    {"vit", "dinov2", "dinov2_with_registers", "dinov3_vit", "deit", "beit", "data2vec-vision"}
+)
+
+
+@dataclass(frozen=True)
+class TransformersFiles(EncoderFiles):
+    """One model of transformers on disk, checked."""
+
+    config: Mapping[str, Any]
+    pooling: str
+    """"features" (get_image_features, get_text_features), "cls", "mean" or "pooler"."""
+
+    @property
+    def format(self) -> str:
+        """The layout's name."""
+        return "transformers"
+
+    def load(self, device: str) -> LoadedTransformers:
+        """The model on a device that exists. Raises EncoderLoadError."""
+        return LoadedTransformers(self, device)
+
+
+class LoadedTransformers:
+    """A model of transformers on its device, in evaluation mode."""
+
+    def __init__(self, files: TransformersFiles, device: str) -> None:
+        self._files = files
+        self.device = device
+        self.network = _load(files).to(device)
+        self._processor = _image_processor(files) if files.reads_images else None
+        self._tokenizer: Any = None
+        self._lock = threading.Lock()
+
+    def prepare(self, image: PIL.Image.Image) -> torch.Tensor:
+        """One RGB image as the model wants it: float32[3, height, width]."""
+        assert self._processor is not None
+        pixels: torch.Tensor = self._processor(images=image, return_tensors="pt")["pixel_values"][0]
+        return pixels
+
+    def encode_images(self, images: torch.Tensor) -> torch.Tensor:
+        """float32[n, 3, height, width] -> float32[n, dim]."""
+        if self._files.pooling == "features":
+            return _vector(self.network.get_image_features(pixel_values=images))
+        output = self.network(pixel_values=images)
+        if self._files.pooling == "cls":
+            vectors: torch.Tensor = output.last_hidden_state[:, 0]
+            return vectors
+        pooled = getattr(output, "pooler_output", None)
+        if pooled is None or self._files.pooling == "mean":
+            states = output.last_hidden_state
+            pooled = states.mean(dim=1) if states.ndim == 3 else states.mean(dim=(2, 3))
+        return pooled.flatten(1)
+
+    def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """n texts -> float32[n, dim]. Raises EncoderLoadError where the tokenizer's files are missing."""
+        with self._lock:  # a fast tokenizer keeps its padding as state and fails when two threads use it at once
+            if self._tokenizer is None:
+                self._tokenizer = _tokenizer(self._files)
+            inputs = self._tokenizer(list(texts), return_tensors="pt", truncation=True, **self._padding())
+        inputs = {name: values.to(self.device) for name, values in inputs.items()}
+        if self._files.pooling == "features":
+            if self._files.config.get("model_type") in ("siglip", "siglip2"):
+                inputs = {"input_ids": inputs["input_ids"]}  # trained with its padding attended to
+            return _vector(self.network.get_text_features(**inputs))
+        states: torch.Tensor = self.network(**inputs).last_hidden_state
+        if self._files.pooling == "cls":
+            return states[:, 0]
+        mask = inputs["attention_mask"].unsqueeze(-1).to(states.dtype)
+        return (states * mask).sum(dim=1) / mask.sum(dim=1)
+
+    def _padding(self) -> dict[str, Any]:
+        text = self._files.config.get("text_config", self._files.config)
+        default = {"clip": 77, "siglip": 64, "siglip2": 64}.get(str(self._files.config.get("model_type")), 512)
+        length = int(text.get("max_position_embeddings", default))
+        length = min(length, self._tokenizer.model_max_length)
+        # SigLIP was trained on texts padded to its whole context.
+        whole = self._files.config.get("model_type") in ("siglip", "siglip2")
+        return {"padding": "max_length" if whole else True, "max_length": length}
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder has this layout."""
+    path = folder / CONFIG
+    return path.is_file() and "model_type" in read_json(path)
+
+
+def read_transformers(folder: Path, *, name: str) -> TransformersFiles:
+    """Check one folder and fingerprint it. Raises EncoderLoadError."""
+    config, described = read_json(folder / CONFIG), read_description(folder)
+    images, texts = _reads(config)
+    if not images and not texts:
+        raise EncoderLoadError(
+            f"{folder / CONFIG} describes a '{config['model_type']}', which reads neither images nor texts as an "
+            "encoder."
+        )
+    weights = model_weights(folder)
+    if images and not (folder / PREPROCESSOR).is_file():
+        raise EncoderLoadError(
+            f"{folder} holds no {PREPROCESSOR}: without it images would silently be prepared with default sizes and "
+            "colours. Copy it there from the model's source."
+        )
+    pooling = described.get("pooling") or _pooling(folder, config, images=images, texts=texts)
+    preprocessor = read_json(folder / PREPROCESSOR) if images else {}
+    mpp = described.get("mpp")
+    return TransformersFiles(
+        path=folder,
+        name=name,
+        dim=_dim(folder, config, both=images and texts),
+        fingerprint=digest(
+            {
+                "format": "transformers",
+                "config": without_bookkeeping(config),
+                "preprocessor": without_bookkeeping(preprocessor),
+                "pooling": pooling,
+                "weights": tensors_sha256(weights),
+                "tokenizer": tokenizer_sha256(folder) if texts else {},
+            }
+        ),
+        reads_images=images,
+        reads_texts=texts,
+        image_size=_image_size(preprocessor),
+        mpp=None if mpp is None else float(mpp),
+        weights=weights,
+        config=config,
+        pooling=pooling,
+    )
+
+
+def _reads(config: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether a model reads images, and whether it reads texts."""
+    if "vision_config" in config and "text_config" in config:
+        return True, True
+    images = "patch_size" in config or "num_channels" in config or "image_size" in config
+    return images, not images and "vocab_size" in config
+
+
+def _pooling(folder: Path, config: Mapping[str, Any], *, images: bool, texts: bool) -> str:
+    if images and texts:
+        return "features"
+    if images:
+        return "cls" if config["model_type"] in _CLS_MODELS else "pooler"
+    path = folder / POOLING_FOLDER / "config.json"
+    return "cls" if path.is_file() and read_json(path).get("pooling_mode_cls_token") else "mean"
+
+
+def _dim(folder: Path, config: Mapping[str, Any], *, both: bool) -> int:
+    key = "projection_dim" if both and config["model_type"] not in ("siglip", "siglip2") else "hidden_size"
+    if key in config:
+        return int(config[key])
+    from transformers import AutoConfig
+
+    # What equals transformers' default is not written to the file.
+    whole = _whole_config(AutoConfig, folder)
+    part = whole.vision_config if both and key == "hidden_size" else whole
+    return int(getattr(part, key, None) or part.hidden_sizes[-1])
+
+
+def _whole_config(auto: Any, folder: Path) -> Any:
+    try:
+        return auto.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise EncoderLoadError(
+            f"{folder / CONFIG} is of a model that the installed transformers does not know: {first_line(error)}"
+        ) from error
+
+
+def _image_size(preprocessor: Mapping[str, Any]) -> int | None:
+    for key in ("crop_size", "size"):
+        size = preprocessor.get(key)
+        if isinstance(size, int):
+            return size
+        if isinstance(size, Mapping) and size:
+            return int(min(size.values()))
+    return None
+
+
+def _load(files: TransformersFiles) -> Any:
+    import torch
+    from transformers import AutoModel
+
+    try:
+        network, report = AutoModel.from_pretrained(
+            files.path,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they come back in the report and are named below
+        )
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError, ImportError) as error:
+        raise EncoderLoadError(
+            f"{files.path} could not be loaded as a model of transformers: {first_line(error)}"
+        ) from error
+    # A pooler that the pooling does not use is often missing from what is published.
+    missing = sorted(key for key in report["missing_keys"] if "pooler." not in key or files.pooling == "pooler")
+    shapes = [(str(name), tuple(found), tuple(wanted)) for name, found, wanted in sorted(report["mismatched_keys"])]
+    said = differences(missing, [], shapes)
+    if said:
+        raise EncoderLoadError(
+            f"{files.path} could not be loaded as a model of transformers: {said} The weights and {CONFIG} may belong "
+            "to different models: fetch both again."
+        )
+    return network.eval()
+
+
+def _image_processor(files: TransformersFiles) -> Any:
+    from transformers import AutoImageProcessor
+
+    try:
+        return AutoImageProcessor.from_pretrained(files.path, local_files_only=True)
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        raise EncoderLoadError(
+            f"The image preparation of '{files.name}' ({PREPROCESSOR}) could not be loaded: {first_line(error)}"
+        ) from error
+
+
+def _tokenizer(files: TransformersFiles) -> Any:
+    from transformers import AutoTokenizer
+
+    if not any((files.path / name).is_file() for name in TOKENIZER_FILES):
+        raise EncoderLoadError(
+            f"{files.path} holds no tokenizer files (tokenizer.json, or vocab.json and merges.txt …), so it can "
+            "encode no texts. Copy them there from the model's source."
+        )
+    try:
+        return AutoTokenizer.from_pretrained(files.path, local_files_only=True)
+    except (OSError, ImportError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise EncoderLoadError(
+            f"The tokenizer of '{files.name}' could not be loaded, so it can encode no texts: {first_line(error)}"
+        ) from error
+
+
+def _vector(output: Any) -> torch.Tensor:
+    """The vectors of `get_image_features` and `get_text_features`, which return an output object or a tensor."""
+    vectors: torch.Tensor = getattr(output, "pooler_output", output)
+    return vectors
