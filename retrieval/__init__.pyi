@@ -15,6 +15,9 @@ from .audit.events import query_event as query_event
 from .audit.events import result_event as result_event
 from .audit.log import AuditLog as AuditLog
 from .encoder.encoder import Encoder as Encoder
+from .encoder.formats.files import EncoderFiles as EncoderFiles
+from .encoder.importing.import_encoder import ImportedEncoder as ImportedEncoder
+from .encoder.importing.import_encoder import import_encoder as import_encoder
 from .encoder.thumbnails import Thumbnails as Thumbnails
 from .errors import AuditError as AuditError
 from .errors import EncoderLoadError as EncoderLoadError

@@ -22,6 +22,7 @@ from ui.commands.calibrate import calibrate
 from ui.commands.copy_check import copy_check
 from ui.commands.demo import demo
 from ui.commands.doctor import doctor
+from ui.commands.encoder import encoder
 from ui.commands.evaluate import evaluate
 from ui.commands.generate import generate
 from ui.commands.queries import queries
@@ -99,6 +100,7 @@ for command in (
     calibrate,
     reading,
     train,
+    encoder,
     reembed,
     encoders,
     status,

@@ -105,7 +105,7 @@ def read_timm(folder: Path, *, name: str) -> TimmFiles:
     weights = model_weights(folder)
     shapes = tensor_shapes(weights)
     published = config.get("pretrained_cfg") or config
-    arguments = {**dict(config.get("model_args") or {}), **vit_arguments(shapes, published)}
+    arguments = {**vit_arguments(shapes, published), **dict(config.get("model_args") or {})}
     arguments.pop("num_classes", None)
     swiglu = has_swiglu(shapes)
     pooling = str(described.get("pooling") or _pooling(config, arguments, name))
@@ -156,7 +156,7 @@ def vit_arguments(shapes: Shapes, published: Mapping[str, Any]) -> dict[str, Any
     """What the tensors of a vision transformer say about its arguments: layer scale, registers, width, image size.
 
     Args:
-        published: the model's `pretrained_cfg`, for the image size where it has a class token or not.
+        published: the model's `pretrained_cfg`, whose image size is kept where it fits.
     """
     if "patch_embed.proj.weight" not in shapes or "pos_embed" not in shapes:
         return {}
@@ -170,11 +170,11 @@ def vit_arguments(shapes: Shapes, published: Mapping[str, Any]) -> dict[str, Any
         arguments["mlp_ratio"] = shapes["blocks.0.mlp.fc1.weight"][0] / shapes["blocks.0.mlp.fc1.weight"][1]
     patch = int(shapes["patch_embed.proj.weight"][-1])
     positions = int(shapes["pos_embed"][1])
-    for prefix in (0, 1, 1 + int(registers[1]) if registers else 1):
-        edge = round((positions - prefix) ** 0.5)
-        if edge * edge == positions - prefix:
-            arguments["img_size"] = edge * patch
-            break
+    edges = {prefix: round((positions - prefix) ** 0.5) for prefix in (1, 1 + arguments.get("reg_tokens", 0), 0)}
+    sizes = [edge * patch for prefix, edge in edges.items() if edge * edge == positions - prefix]
+    stated = (published.get("input_size") or [0])[-1]
+    if sizes and stated not in sizes:  # more than one can fit: 9 positions are 3 × 3 patches, or 2 × 2 and 5 tokens
+        arguments["img_size"] = sizes[0]
     return arguments
 
 

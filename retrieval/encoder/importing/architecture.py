@@ -1,0 +1,115 @@
+"""The configuration of a checkpoint that comes without one, from an architecture that the user names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from retrieval.encoder.formats.files import read_json
+from retrieval.encoder.formats.open_clip_folder import CONFIG
+from retrieval.encoder.formats.timm_folder import vit_arguments
+from retrieval.errors import EncoderLoadError
+
+TIMM_PREFIX: Final = "timm:"
+_WRAPPERS: Final = ("module.", "_orig_mod.", "model.", "teacher.", "backbone.", "clip.", "trunk.")
+_PREPROCESSING: Final = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
+
+
+def unwrapped(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors by their own names: what a training put before all of them ("module.") is taken off."""
+    found = dict(tensors)
+    while prefix := next((word for word in _WRAPPERS if found and all(key.startswith(word) for key in found)), None):
+        found = {key.removeprefix(prefix): value for key, value in found.items()}
+    return found
+
+
+def named_config(
+    arch: str | None, source: str, shapes: Mapping[str, Sequence[int]], folder: Path
+) -> tuple[str, dict[str, Any], str]:
+    """The file's name and content of an architecture's configuration, and a note on what it takes for granted.
+
+    Args:
+        arch: a name of open_clip, `timm:NAME`, a folder or file with a configuration; None: not named.
+        source: for messages.
+        shapes: of the weights' tensors, by name; they must have their own names (`unwrapped`).
+        folder: of the source, for a configuration that lies there.
+
+    Raises EncoderLoadError where none is named, naming those that fit, or an unknown one.
+    """
+    import open_clip
+
+    if arch is None:
+        fitting = _fitting(shapes)
+        hint = f" Its tensors fit --arch {' or --arch '.join(fitting)}." if fitting else ""
+        raise EncoderLoadError(
+            f"{source} is weights without a configuration: name the architecture with --arch (of open_clip, for "
+            f"example ViT-B-16; timm:NAME; or a folder that holds {CONFIG}).{hint}"
+        )
+    path = Path(arch).expanduser()
+    path = path / CONFIG if path.is_dir() else path
+    if path.is_file():
+        return CONFIG, read_json(path), f"The configuration was given ({path.name})."
+    known = None if arch.startswith(TIMM_PREFIX) else open_clip.get_model_config(arch)
+    if known is not None:
+        prepared = {"mean": list(open_clip.OPENAI_DATASET_MEAN), "std": list(open_clip.OPENAI_DATASET_STD)}
+        return (
+            CONFIG,
+            {"model_cfg": known, "preprocess_cfg": prepared},
+            f"The weights came without a configuration: images are prepared as open_clip prepares them for {arch} "
+            "(OpenAI's mean and deviation). If the model was trained otherwise, correct preprocess_cfg in "
+            f"{CONFIG} before you use it.",
+        )
+    return _timm_config(arch, shapes)
+
+
+def _timm_config(arch: str, shapes: Mapping[str, Sequence[int]]) -> tuple[str, dict[str, Any], str]:
+    import timm
+
+    name = arch.removeprefix(TIMM_PREFIX)
+    cfg = timm.get_pretrained_cfg(name, allow_unregistered=False) if timm.is_model(name.partition(".")[0]) else None
+    if cfg is None:
+        raise EncoderLoadError(
+            f"--arch '{arch}' is not an architecture of open_clip (open_clip.list_models()) or timm "
+            "(timm.list_models())."
+        )
+    prepared = {key: value for key, value in cfg.to_dict().items() if key in _PREPROCESSING and value is not None}
+    width = shapes.get("cls_token", shapes.get("norm.weight", [0]))[-1]
+    config = {"architecture": name, "num_classes": 0, "pretrained_cfg": prepared}
+    if width:
+        config["num_features"] = int(width)
+    size = vit_arguments(shapes, prepared).get("img_size")
+    if size:
+        prepared["input_size"] = [3, size, size]
+    return (
+        "config.json",
+        config,
+        f"The weights came without a configuration: images are prepared as timm prepares them for {name}. If the model "
+        "was trained otherwise, correct pretrained_cfg in config.json before you use it.",
+    )
+
+
+def _fitting(shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Plain CLIP architectures of open_clip with these tensors' widths, depth and patches: at most four."""
+    import open_clip
+
+    if "visual.conv1.weight" not in shapes or "text_projection" not in shapes:
+        return []
+    width, _, patch, _ = shapes["visual.conv1.weight"]
+    text_width, dim = shapes["text_projection"]
+    layers = len({key.split(".")[3] for key in shapes if key.startswith("visual.transformer.resblocks.")})
+    edge = round((shapes["visual.positional_embedding"][0] - 1) ** 0.5) * patch
+    wanted = (dim, width, patch, layers, edge, text_width, shapes["positional_embedding"][0])
+    fitting = []
+    for name in open_clip.list_models():
+        config = open_clip.get_model_config(name) or {}
+        vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
+        if not isinstance(vision.get("layers"), int) or "hf_model_name" in text:
+            continue
+        found = (
+            *(config["embed_dim"], vision.get("width"), vision.get("patch_size"), vision["layers"]),
+            *(vision.get("image_size"), text.get("width"), text.get("context_length")),
+        )
+        if found == wanted:
+            fitting.append(name)
+    return sorted(fitting, key=len)[:4]

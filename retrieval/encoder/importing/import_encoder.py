@@ -1,0 +1,237 @@
+"""`coin encoder import`: a published encoder in any layout becomes a folder of ours, and is tried before it is kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from generation import (
+    HOW_IT_WAS_READ,
+    ImportCard,
+    convert_pickled,
+    hub_revision,
+    published_licence,
+    sha256_of,
+    write_import_card,
+)
+from generation.atomic_write import fresh_folder
+from retrieval.encoder.encoder import Encoder
+from retrieval.encoder.formats import open_clip_folder, timm_folder, transformers_folder
+from retrieval.encoder.formats.files import DESCRIPTION, EncoderFiles, read_json
+from retrieval.encoder.importing.architecture import named_config, unwrapped
+from retrieval.encoder.importing.source import CONFIGS, EncoderSource, find_source
+from retrieval.encoder.importing.text_tower import text_tower_config
+from retrieval.encoder.model_files import read_encoder_folder
+from retrieval.errors import EncoderLoadError
+
+_TRIED: Final = "Negative for malignant cells."
+
+
+@dataclass(frozen=True)
+class ImportedEncoder:
+    """What an import made."""
+
+    folder: Path
+    files: EncoderFiles
+    changes: tuple[str, ...]
+    """What was changed on the way, a sentence each."""
+    notes: tuple[str, ...]
+    """What the user should know before using it."""
+
+
+def import_encoder(
+    source: str | Path,
+    out: str | Path,
+    *,
+    arch: str | None = None,
+    text_config: Path | None = None,
+    pooling: str | None = None,
+    mpp: float | None = None,
+) -> ImportedEncoder:
+    """Bring an encoder in. The new folder appears whole or not at all, and only if the model loads and encodes.
+
+    Args:
+        source: a hub id, a folder or a file, in the layout of open_clip, transformers or timm; weights may be pickled.
+        out: the new folder.
+        arch: the architecture, for weights without a configuration (see `named_config`).
+        text_config: the configuration of a text tower of transformers, where it is not beside the weights.
+        pooling: how a model that reads images only makes one vector, where its files do not say (`POOLINGS`).
+        mpp: the scale that the model wants, in µm a pixel, where its authors state one.
+
+    Raises:
+        EncoderLoadError: the source is missing, incomplete, of another kind, or does not load.
+        generation.WeightsError: pickled weights cannot be read, or hold more than tensors.
+        FileExistsError: there is something at `out`.
+    """
+    found = find_source(source)
+    out = Path(out)
+    with fresh_folder(out) as folder:
+        changes, notes = _write(found, folder, arch, text_config)
+        licence = published_licence(found.folder) if (found.folder / "README.md").is_file() else None
+        described = {"pooling": pooling, "mpp": mpp}
+        try:
+            files = _described(folder, found.name, described)
+            files, more = _tried(folder, files)
+        except EncoderLoadError as error:
+            raise EncoderLoadError(str(error).replace(str(folder), str(source))) from error
+        used = [path for name in CONFIGS if (path := found.folder / name).is_file() and (folder / name).is_file()]
+        card = ImportCard(
+            kind="Encoder",
+            source=found.name,
+            revision=hub_revision(found.folder),
+            read=sha256_of([*used, *found.weights], found.folder),
+            changes=tuple(changes),
+            use="coin add MANIFEST --encoder THIS_FOLDER",
+        )
+        if licence is not None:
+            card = ImportCard(**{**card.__dict__, "licence": licence})
+        write_import_card(folder, card)
+    return ImportedEncoder(out, read_encoder_folder(out, name=out.resolve().name), tuple(changes), (*notes, *more))
+
+
+def _write(
+    source: EncoderSource, folder: Path, arch: str | None, text_config: Path | None
+) -> tuple[list[str], list[str]]:
+    """Write weights and configuration; returns what was changed, and notes."""
+    changes, notes = [], []
+    if source.pickled:
+        changes.append(HOW_IT_WAS_READ)
+    # A file of its own is taken by itself: what lies beside it may belong to something else.
+    alone = arch is not None or not any((source.folder / name).is_file() for name in CONFIGS[:2])
+    if alone:
+        tensors = unwrapped(_tensors(source.weights, folder))
+        shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
+        name, config, note = named_config(arch, source.name, shapes, source.folder)
+        notes.append(note)
+        _write_json(folder / name, config)
+        _save(
+            tensors, folder / (open_clip_folder.WEIGHTS[0] if name == open_clip_folder.CONFIG else "model.safetensors")
+        )
+        return [*changes, "Names that the training put before all tensors were taken off."], notes
+    for file in CONFIGS:
+        if (source.folder / file).is_file():
+            (folder / file).parent.mkdir(exist_ok=True)
+            shutil.copyfile(source.folder / file, folder / file)
+    is_open_clip = open_clip_folder.recognises(folder)
+    if is_open_clip and (folder / "config.json").is_file():
+        (folder / "config.json").unlink()  # of the same model in another format
+    _copy_weights(source, folder, open_clip=is_open_clip)
+    if is_open_clip:
+        text = read_json(folder / open_clip_folder.CONFIG).get("model_cfg", {}).get("text_cfg", {})
+        if text.get("hf_model_name"):
+            shapes = timm_folder.tensor_shapes([folder / open_clip_folder.WEIGHTS[0]])
+            config, said = text_tower_config(source.folder, text, shapes, text_config)
+            (folder / open_clip_folder.TEXT_TOWER).mkdir(exist_ok=True)
+            _write_json(folder / open_clip_folder.TEXT_TOWER / "config.json", config)
+            changes += [said] if said else []
+        if text.get("hf_tokenizer_name") and not any((folder / name).is_file() for name in CONFIGS[5:]):
+            notes += _fetch_tokenizer(str(text["hf_tokenizer_name"]), folder)
+    elif transformers_folder.recognises(folder) and "auto_map" in read_json(folder / "config.json"):
+        notes.append(
+            "The source runs code of its own (auto_map), which is never run here: the model is what transformers "
+            "itself "
+            "makes of its configuration. If its vectors should come out otherwise, use an adapter (docs/models.md)."
+        )
+    return changes, notes
+
+
+def _copy_weights(source: EncoderSource, folder: Path, *, open_clip: bool) -> None:
+    """Safetensors are copied byte for byte, so that the fingerprint is that of the published files."""
+    target = folder / (open_clip_folder.WEIGHTS[0] if open_clip else "model.safetensors")
+    if source.pickled:
+        if len(source.weights) == 1:
+            convert_pickled(source.weights[0], target)
+            tensors = _tensors((target,), folder)
+            plain = unwrapped(tensors)
+            if plain.keys() != tensors.keys():
+                _save(plain, target)
+        else:
+            _save(_tensors(source.weights, folder), target)
+    elif len(source.weights) == 1:
+        shutil.copyfile(source.weights[0], target)
+    else:
+        for path in source.weights:
+            shutil.copyfile(path, folder / path.name)
+        index = source.folder / "model.safetensors.index.json"
+        if index.is_file():
+            shutil.copyfile(index, folder / index.name)
+
+
+def _tensors(files: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """The tensors of all files; pickled ones are converted in `folder` first."""
+    from safetensors.torch import load_file
+
+    from generation import as_safetensors
+
+    tensors: dict[str, Any] = {}
+    for path in files:
+        with as_safetensors(path, folder) as (readable, _):
+            tensors |= {name: tensor.clone() for name, tensor in load_file(readable).items()}
+    return tensors
+
+
+def _save(tensors: Mapping[str, Any], target: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({name: tensors[name].contiguous().clone() for name in sorted(tensors)}, target, metadata={"format": "pt"})
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+
+
+def _fetch_tokenizer(name: str, folder: Path) -> list[str]:
+    """Bring the tokenizer that the configuration names; a note where it cannot be had."""
+    from transformers import AutoTokenizer
+
+    try:
+        AutoTokenizer.from_pretrained(name).save_pretrained(folder)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        return [
+            f"The tokenizer ('{name}') is not beside the weights and could not be fetched ({type(error).__name__}): "
+            "the encoder reads images, and texts once its tokenizer's files are in the folder."
+        ]
+    return []
+
+
+def _described(folder: Path, name: str, described: Mapping[str, Any]) -> EncoderFiles:
+    """Write what the published files do not say, and read the folder as every command will."""
+    kept = {key: value for key, value in described.items() if value is not None}
+    _write_json(folder / DESCRIPTION, kept)
+    files = read_encoder_folder(folder, name=name)
+    found = getattr(files, "pooling", None)
+    known = {
+        **kept,
+        **({"pooling": found} if found else {}),
+        "format": files.format,
+        "dim": files.dim,
+        "image_size": files.image_size,
+        "reads": [what for what, reads in (("images", files.reads_images), ("texts", files.reads_texts)) if reads],
+    }
+    _write_json(folder / DESCRIPTION, known)
+    return files
+
+
+def _tried(folder: Path, files: EncoderFiles) -> tuple[EncoderFiles, list[str]]:
+    """Load the model and encode an image and a text. Raises EncoderLoadError."""
+    from PIL import Image
+
+    encoder, notes = Encoder(folder, device="cpu"), []
+    if files.reads_images:
+        size = files.image_size or 224
+        gradient = Image.linear_gradient("L").resize((size, size)).convert("RGB")
+        dim = encoder.encode_images([gradient]).shape[1]
+        if dim != files.dim:
+            raise EncoderLoadError(f"{folder} makes vectors of {dim} numbers, and its configuration says {files.dim}.")
+    if files.reads_texts:
+        try:
+            dim = encoder.encode_texts([_TRIED]).shape[1]
+        except EncoderLoadError as error:
+            if not files.reads_images:
+                raise
+            notes.append(str(error).replace(str(folder), "The folder"))
+    return files, notes
