@@ -89,7 +89,7 @@ class LoadedTimm:
         return torch.cat([parts[part] for part in self._pooling.split("+")], dim=1)
 
     def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Raises EncoderLoadError: there is no text tower."""
+        """Would be float[n, dim]. Raises EncoderLoadError: there is no text tower."""
         raise EncoderLoadError("A model of timm reads images only.")
 
 

@@ -216,7 +216,10 @@ def _image_size(preprocessor: Mapping[str, Any]) -> int | None:
 def _load(files: TransformersFiles) -> Any:
     import torch
     from transformers import AutoModel
+    from transformers.utils import logging
 
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         network, report = AutoModel.from_pretrained(
             files.path,
@@ -230,6 +233,9 @@ def _load(files: TransformersFiles) -> Any:
         raise EncoderLoadError(
             f"{files.path} could not be loaded as a model of transformers: {first_line(error)}"
         ) from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()
     # A pooler that the pooling does not use is often missing from what is published.
     missing = sorted(key for key in report["missing_keys"] if "pooler." not in key or files.pooling == "pooler")
     shapes = [(str(name), tuple(found), tuple(wanted)) for name, found, wanted in sorted(report["mismatched_keys"])]
