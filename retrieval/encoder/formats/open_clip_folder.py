@@ -133,7 +133,9 @@ def read_open_clip(folder: Path, *, name: str) -> OpenClipFiles:
 def load_network(files: OpenClipFiles, device: str) -> tuple[Any, Callable[[PIL.Image.Image], torch.Tensor]]:
     """The network of a checked folder on its device, in evaluation mode, and its image preparation.
 
-    The preparation makes float32[3, height, width] of an RGB image. Raises EncoderLoadError, naming the first tensors that differ.
+    The preparation makes float32[3, height, width] of an RGB image.
+
+    Raises EncoderLoadError, naming the first tensors that differ.
     """
     import open_clip
 
