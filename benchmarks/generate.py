@@ -18,111 +18,25 @@ With --budget-s, rows run in the order of their importance; rows that no longer 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import gc
 import json
-import statistics
-import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks import architecture
+from benchmarks.generation_floor import floor, floor_text
+from benchmarks.generation_rows import PUBLISHED, Bench, Row, gpu_memory, measure, row_of, table
 from benchmarks.machine import describe_machine
 from generation import PRESETS, CoinGenerator, Preset
 from generation.model.files.weight_files import STARTER
-from generation.model.weights import Base, find_base
+from generation.model.weights import find_base
 
-PUBLISHED = "published script"
 QUEUE_BATCH = 8
-
-
-@dataclass
-class Row:
-    """One way to generate, measured. Seconds are wall-clock; memory is the GPU's, in GB (10⁹ bytes)."""
-
-    name: str
-    preset: str
-    batch: int
-    images: int = 0
-    seconds_an_image: float | None = None
-    repetitions: list[float] = field(default_factory=list)
-    """Seconds an image, of each."""
-    first_image_s: float | None = None
-    peak_gb: float | None = None
-    peak_reserved_gb: float | None = None
-    """The allocator's memory, with its gaps."""
-    note: str = ""
-
-
-@dataclass
-class Bench:
-    """The parameters that all rows share."""
-
-    base: Path
-    lora: Path
-    device: str
-    reports: list[str]
-    repetitions: int
-    queue: int
-    size: int | None
-    started: float
-    budget_s: float | None
-    rows: list[Row] = field(default_factory=list)
-
-    @property
-    def on_gpu(self) -> bool:
-        return self.device == "cuda"
-
-    def left(self) -> float:
-        """The rest of the budget, in seconds."""
-        return float("inf") if self.budget_s is None else self.budget_s - (time.perf_counter() - self.started)
-
-    def generator(self, **options: bool) -> CoinGenerator:
-        return CoinGenerator(self.base, self.lora, device=self.device, **options)
-
-
-def measure(
-    bench: Bench,
-    row: Row,
-    generate_images: Callable[[str, int], int],
-    warm_up: Callable[[], object] | None,
-    repetitions: int,
-) -> None:
-    """Fill a row. `generate_images(report, seed)` generates images and returns their number."""
-    if warm_up is not None:
-        warm_up()
-    with gpu_memory(bench, row):
-        for number in range(repetitions):
-            last = row.repetitions[-1] * row.images if row.repetitions else 0.0
-            if number and last > bench.left():
-                row.note = f"{number} of {repetitions} repetitions: no time for more"
-                break
-            started = time.perf_counter()
-            row.images = generate_images(bench.reports[number % len(bench.reports)], 1000 + number)
-            row.repetitions.append((time.perf_counter() - started) / row.images)
-    row.seconds_an_image = statistics.median(row.repetitions)
-
-
-@contextlib.contextmanager
-def gpu_memory(bench: Bench, row: Row) -> Iterator[None]:
-    """Peaks of the GPU's memory over the block, the larger of this and an earlier one of the same row."""
-    import torch
-
-    if not bench.on_gpu:
-        yield
-        return
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    yield
-    torch.cuda.synchronize()
-    row.peak_gb = max(row.peak_gb or 0, torch.cuda.max_memory_allocated() / 1e9)
-    row.peak_reserved_gb = max(row.peak_reserved_gb or 0, torch.cuda.max_memory_reserved() / 1e9)
 
 
 def ours(bench: Bench, generator: CoinGenerator, row: Row, *, first: bool = False) -> None:
@@ -226,111 +140,6 @@ GROUPS: tuple[tuple[str, Callable[[Bench], None], float], ...] = (
     ("queue", queue, 60),
     ("compiled", compiled, 90),
 )
-
-
-@contextlib.contextmanager
-def row_of(bench: Bench, row: Row) -> Iterator[Row]:
-    """Keep and print a row, also a failed one.
-
-    A GPU is rented by the minute, and this may be the only run on it: a row that fails (out of memory, no compiler)
-    must not stop the others. Its error is in the row and on stderr.
-    """
-    import torch
-
-    bench.rows.append(row)
-    if bench.on_gpu:
-        torch.cuda.empty_cache()  # memory that earlier rows left with the allocator does not count for this row
-    try:
-        yield row
-    except Exception as error:  # noqa: BLE001 - see above; nothing is hidden, the row reports the error
-        row.note = f"failed: {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
-        traceback.print_exc()
-    print(json.dumps({key: value for key, value in dataclasses.asdict(row).items() if value not in (None, "", [])}))
-    sys.stdout.flush()
-
-
-def floor(base: Base, device: str, size: int | None) -> dict[str, float]:
-    """TFLOP of one UNet pass and of decoding one image, and on a GPU its measured bfloat16 rate in TFLOP/s."""
-    import torch
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from torch.utils.flop_counter import FlopCounterMode
-
-    edge = size or base.size
-    with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(base.config("unet")).eval()
-        vae = AutoencoderKL.from_config(base.config("vae")).eval()
-        side = edge // base.size_step
-        latents = torch.empty(1, unet.config.in_channels, side, side)
-        pooled = unet.config.projection_class_embeddings_input_dim - 6 * unet.config.addition_time_embed_dim
-        added = {"text_embeds": torch.empty(1, pooled), "time_ids": torch.empty(1, 6)}
-        words = torch.empty(1, 77, unet.config.cross_attention_dim)
-    counts = {}
-    with torch.no_grad():
-        with FlopCounterMode(display=False) as counter:
-            unet(latents, torch.empty(1, device="meta"), encoder_hidden_states=words, added_cond_kwargs=added)
-        counts["unet_pass_tflop"] = counter.get_total_flops() / 1e12
-        with FlopCounterMode(display=False) as counter:
-            vae.decode(latents)
-        counts["decode_tflop"] = counter.get_total_flops() / 1e12
-    if device == "cuda":
-        counts["bf16_tflop_per_s"] = _matmul_rate()
-    return counts
-
-
-def _matmul_rate(edge: int = 8192, times: int = 20) -> float:
-    """TFLOP/s of a bfloat16 matrix product of random numbers: the median."""
-    import torch
-
-    left, right = (torch.randn(edge, edge, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    for _ in range(3):
-        left @ right
-    seconds = []
-    for _ in range(times):
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
-        left @ right
-        end.record()
-        end.synchronize()
-        seconds.append(begin.elapsed_time(end) / 1000)
-    return 2 * edge**3 / statistics.median(seconds) / 1e12
-
-
-def _image_tflop(preset: str, counts: dict[str, float]) -> float:
-    chosen = PRESETS[preset]
-    return chosen.steps * (2 if chosen.guidance > 1 else 1) * counts["unet_pass_tflop"] + counts["decode_tflop"]
-
-
-def table(rows: Sequence[Row], counts: dict[str, float]) -> str:
-    """The rows as Markdown."""
-    slow = next((row.seconds_an_image for row in rows if row.name == PUBLISHED), None)
-    rate = counts.get("bf16_tflop_per_s")
-    lines = [
-        "| | preset | batch | s / image | × published | of the floor | first batch, s | peak GB (reserved) | |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        taken = row.seconds_an_image
-        cells = [
-            row.name,
-            row.preset,
-            str(row.batch),
-            "" if taken is None else f"{taken:.2f}",
-            "" if taken is None or slow is None else f"{slow / taken:.2f}",
-            "" if taken is None or rate is None else f"{_image_tflop(row.preset, counts) / rate / taken:.0%}",
-            "" if row.first_image_s is None else f"{row.first_image_s:.1f}",
-            "" if row.peak_gb is None else f"{row.peak_gb:.2f} ({row.peak_reserved_gb:.2f})",
-            row.note,
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def floor_text(counts: dict[str, float]) -> str:
-    text = f"One UNet pass is {counts['unet_pass_tflop']:.4g} TFLOP, decoding one image {counts['decode_tflop']:.4g}."
-    if rate := counts.get("bf16_tflop_per_s"):
-        floors = ", ".join(f"{name} {_image_tflop(name, counts) / rate:.2f} s" for name in ("reference", "draft"))
-        text += f" The GPU's bfloat16 matrix product runs at {rate:.0f} TFLOP/s: the floor for each image is {floors}."
-    return text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

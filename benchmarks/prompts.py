@@ -15,56 +15,29 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from benchmarks.generated_query import without_site
-from benchmarks.long_reports import long_report
 from benchmarks.machine import describe_machine
-from generation import PRESETS, CoinGenerator, GenerationCache, Prompt
-from generation.model.embeddings import PromptEmbeddings
+from benchmarks.prompt_ways import Way, mistranslated, pooled, ways_of
+from generation import CoinGenerator, GenerationCache
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
-from generation.prompts.clauses import longest_head
-from generation.prompts.glossary import glossary
 from index_store import Archive, Case
 from retrieval import CaseSearch, Encoder, add_manifest
 from retrieval.encoder.vectors import mean_query
-from retrieval.generated.checked_generation import state_site, with_site_hint
-from retrieval.language.query_text import query_text
 from retrieval.search.results_assembly import nearest_cases
 from retrieval.statistics.estimate import bootstrap_mean
 
-if TYPE_CHECKING:
-    import torch
-
 K = 10
 TABLES = ("long", "settings", "glossary")
-FOR_PHOTOGRAPHS = "blurry, low quality, jpeg artifacts, watermark, text, deformed"
-FOR_SMEARS = "out of focus, air-drying artefact, crush artefact, stain precipitate, debris"
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to generate: the form of the report, and the generator's options."""
-
-    name: str
-    report: Callable[[Phantom], str]
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    kind: type[CoinGenerator] = CoinGenerator
-    pooled: str = "condensed"
-    """Whose pooled embedding goes with chunks: the condensed report's, the first chunk's, or the chunks' mean."""
-    against: str = ""
-    """The way that it is compared with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +47,6 @@ class Measured:
     site: npt.NDArray[np.float64]
     both: npt.NDArray[np.float64]
     vectors: npt.NDArray[np.float32]
-
-
-class _Truncated(CoinGenerator):
-    """Uses the beginning of a report, as SDXL does with a text that is too long."""
-
-    def prompt(self, report: str) -> Prompt:
-        text, tokens = " ".join(report.split()), self._files.tokens
-        if tokens.count(text) > tokens.limit:
-            text = text[: longest_head(text, tokens.count, tokens.limit)]
-        return Prompt(report, text, tokens.count(text), tokens.limit)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             add_manifest(archive, write_phantoms(Path(temporary) / "phantoms", references), encoder, in_place=True)
             for name in options.tables:
                 queries = _queries(name, options)
-                ways = _ways(name, CoinGenerator(device=options.device))
+                ways = ways_of(name, CoinGenerator(device=options.device))
                 measured: dict[str, Measured] = {}
                 for way in ways:
                     measured[way.name] = _measure(way, queries, archive, encoder, folder, options)
@@ -122,72 +85,13 @@ def _queries(table: str, options: argparse.Namespace) -> list[Phantom]:
     return [phantom for phantom in among if mistranslated(phantom.report) != phantom.report][: options.queries]
 
 
-def _ways(table: str, generator: CoinGenerator) -> list[Way]:
-    """The ways of a table; of two that are compared, the one compared with comes first."""
-    plain: Callable[[Phantom], str] = lambda phantom: phantom.report  # noqa: E731
-    if table == "glossary":
-        wrong: Callable[[Phantom], str] = lambda phantom: mistranslated(phantom.report)  # noqa: E731
-        return [
-            Way("usual wording", plain, {"glossary": False}),
-            Way("machine-translated wording", wrong, {"glossary": False}, against="usual wording"),
-            Way("the same, with the glossary", wrong, {"glossary": True}, against="machine-translated wording"),
-        ]
-    if table == "settings":
-        nameless: Callable[[Phantom], str] = lambda phantom: without_site(phantom.report)  # noqa: E731
-        hinted: Callable[[Phantom], str] = lambda phantom: with_site_hint(nameless(phantom), phantom.morphology.site)  # noqa: E731
-        stated: Callable[[Phantom], str] = lambda phantom: state_site(nameless(phantom), phantom.morphology.site)  # noqa: E731
-        default = f"guidance {PRESETS['draft'].guidance:g}, no negative prompt"
-        return [
-            Way(default, plain),
-            *(Way(f"guidance {g:g}", plain, {"guidance": g}, against=default) for g in (2.5, 7.5)),
-            Way("negative prompt for photographs", plain, {"negative_prompt": FOR_PHOTOGRAPHS}, against=default),
-            Way("negative prompt for smears", plain, {"negative_prompt": FOR_SMEARS}, against=default),
-            Way("reports without their site", nameless, against=default),
-            Way("the same, with a site hint", hinted, against="reports without their site"),
-            Way("the same, the site stated in all", stated, against="reports without their site"),
-        ]
-
-    def long(phantom: Phantom) -> str:
-        return long_report(phantom, generator._files.tokens.count, generator._files.tokens.limit)
-
-    def stripped(phantom: Phantom) -> str:
-        return query_text(long(phantom))
-
-    return [
-        Way("the phantom's own short report", plain),
-        Way("long: truncated", long, kind=_Truncated),
-        Way("long: condensed", long, {"long_reports": "condense"}, against="long: truncated"),
-        Way("long: chunks", long, {"long_reports": "chunk"}, against="long: condensed"),
-        *(
-            Way(f"long: chunks, pooled by {by}", long, {"long_reports": "chunk"}, pooled=by, against="long: chunks")
-            for by in ("first", "mean")
-        ),
-        Way("long, as a search reads it: condensed", stripped, {"long_reports": "condense"}),
-        Way(
-            "long, as a search reads it: chunks",
-            stripped,
-            {"long_reports": "chunk"},
-            against="long, as a search reads it: condensed",
-        ),
-    ]
-
-
-def mistranslated(report: str) -> str:
-    """The report with the glossary's wordings instead of the usual ones, and an aspirate "transpired"."""
-    report = re.sub(r"\baspirat(?:e|ion) of\b", "transpiration of", report)
-    for entry in glossary().entries:
-        if "{" not in entry.wording:
-            report = re.sub(rf"\b{re.escape(entry.meaning)}\b", entry.wording, report, flags=re.IGNORECASE)
-    return report
-
-
 def _measure(
     way: Way, queries: list[Phantom], archive: Archive, encoder: Encoder, folder: Path, options: argparse.Namespace
 ) -> Measured:
     cache = GenerationCache(folder / way.pooled)  # the pooling is not in the key
     generator = way.kind(device=options.device, cache=cache, **way.options)
     requests = [(way.report(query), range(query.seed, query.seed + options.images)) for query in queries]
-    with _pooled(way.pooled):
+    with pooled(way.pooled):
         queue = generator.generate_queue(requests, preset="draft")
         vectors = [
             encoder.encode_images([image.image for image in generation.images])
@@ -232,22 +136,6 @@ def _by_words(archive: Archive, encoder: Encoder, queries: list[Phantom]) -> str
         cells = [*map(bootstrap_mean, both.values()), bootstrap_mean(both["understood"] - both["translated"])]
         lines.append(f"| `{channel}` | {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
-
-
-@contextmanager
-def _pooled(by: str) -> Iterator[None]:
-    """Another pooled embedding instead of the condensed report's."""
-    shipped = PromptEmbeddings.pool
-    ways: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-        "condensed": shipped,
-        "first": lambda rows: rows[:1],
-        "mean": lambda rows: rows[: max(1, len(rows) - 1)].mean(dim=0, keepdim=True),
-    }
-    PromptEmbeddings.pool = staticmethod(ways[by])  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        PromptEmbeddings.pool = staticmethod(shipped)  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.architecture import TINY, write_base
-from benchmarks.generate import PUBLISHED, Bench, Row, _report, floor, row_of, table
+from benchmarks.generate import _report
+from benchmarks.generation_floor import floor
+from benchmarks.generation_rows import PUBLISHED, Bench, Row, row_of, table
 from generation.model.weights import find_base
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from benchmarks.long_reports import ABSENT, ADEQUACY, ADVICE, HISTORIES, METHODS, long_report
-from benchmarks.prompts import _pooled, _Truncated, mistranslated
+from benchmarks.prompt_ways import Truncated, mistranslated, pooled
 from generation.model.embeddings import PromptEmbeddings
 from generation.phantom import phantom_cases
 from generation.phantom.wording import WORDS
@@ -48,7 +48,7 @@ def test_the_glossary_takes_back_what_was_mistranslated() -> None:
 
 
 def test_the_baseline_is_the_beginning_of_the_report() -> None:
-    generator = _Truncated(device="cpu")
+    generator = Truncated(device="cpu")
     report = long_report(PHANTOMS[0], generator._files.tokens.count, 77)
     prompt = generator.prompt(report)
     assert report.startswith(prompt.text)
@@ -59,8 +59,8 @@ def test_the_baseline_is_the_beginning_of_the_report() -> None:
 def test_another_pooling_is_put_in_place_and_taken_back() -> None:
     rows = torch.tensor([[0.0, 1], [2, 3], [9, 9]])  # of two chunks, and of the condensed report
     for by, expected in (("first", [0, 1]), ("mean", [1, 2]), ("condensed", [9, 9])):
-        with _pooled(by):
+        with pooled(by):
             np.testing.assert_array_equal(PromptEmbeddings.pool(rows), [expected])
     np.testing.assert_array_equal(PromptEmbeddings.pool(rows), [[9, 9]])
-    with _pooled("mean"):
+    with pooled("mean"):
         np.testing.assert_array_equal(PromptEmbeddings.pool(rows[:1]), [[0, 1]])
