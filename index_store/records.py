@@ -147,11 +147,6 @@ class EncoderCoverage:
     report_vectors: int
     """Reports that have a vector of it, made of the text as it is now."""
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether no image and no report lacks a vector."""
-        return self.vectors == self.images and self.report_vectors == self.reports
-
 
 @dataclass(frozen=True)
 class IndexStatus:

@@ -7,7 +7,7 @@ partitions of that site. The collection's index is FLAT, which is exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -157,17 +157,6 @@ class MilvusIndex:
                 )
         rows.sort(key=lambda row: row["image_id"])
         return np.array([row["vector"] for row in rows], dtype=np.float32).reshape(len(rows), self._dim)
-
-    def fields_of(self, image_id: int) -> FilterFields | None:
-        """The fields of an image in the collection; None where it does not hold the image."""
-        with self._server.explained():
-            rows = self._server.client.query(
-                self.collection,
-                filter=f"image_id == {int(image_id)}",
-                output_fields=[item.name for item in fields(FilterFields)],
-                consistency_level=STRONG,
-            )
-        return FilterFields(**{item.name: rows[0][item.name] for item in fields(FilterFields)}) if rows else None
 
     def drop(self) -> None:
         """Delete the collection."""

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from sqlalchemy.orm import Session
 
 from index_store import Archive, NewImage, Plan, read_manifest
+from index_store.catalog.layout import catalog_of
 
 DIM = 16
 FINGERPRINT = "encoder-a"
 OTHER = "encoder-b"
 """A second encoder, to embed an archive anew with."""
 DIMS = {FINGERPRINT: DIM, OTHER: 12}
+
+
+@contextlib.contextmanager
+def records(folder: Path, *, writing: bool = False) -> Iterator[Session]:
+    """A session on the records of the archive in `folder`, behind its back: by a connection of its own."""
+    catalog, _ = catalog_of(folder, read_only=not writing)
+    try:
+        with catalog.writing() if writing else catalog.reading() as session:
+            yield session
+    finally:
+        catalog.close()
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (24, 20)) -> Image.Image:

@@ -31,6 +31,7 @@ from tests.index_store.archive_builders import (
     encoded,
     found_by_itself,
     picture,
+    records,
     simple_rows,
     stored_files,
     vector_of,
@@ -372,7 +373,7 @@ def test_read_only_changes_nothing(filled: Archive, manifest: Path) -> None:
 
 def test_the_log_holds_every_change_of_an_embedding(filled: Archive) -> None:
     filled.remove("case-0")
-    with filled._catalog.reading() as session:
+    with records(filled.path) as session:
         changes = session.scalars(select(ChangeRow).order_by(ChangeRow.sequence)).all()
     assert [(row.operation, row.image_id) for row in changes] == [*(("add", i) for i in range(1, 13)), ("remove", 1)]
     assert len({row.token for row in changes}) == 13

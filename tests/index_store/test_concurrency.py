@@ -19,6 +19,7 @@ from tests.index_store.archive_builders import (
     embed_reports,
     found_by_itself,
     picture,
+    records,
     reembed,
     simple_rows,
     vector_of,
@@ -103,7 +104,7 @@ def test_readers_follow_without_reopening(filled: Archive, manifest: Path) -> No
 
 
 def test_a_reading_transaction_sees_one_state(filled: Archive) -> None:
-    with Archive.open(filled.path) as reader, reader._catalog.reading() as session:
+    with records(filled.path) as session:
         before = log_head(session)
         filled.remove("case-0")
         assert log_head(session) == before
@@ -177,13 +178,12 @@ def test_a_second_writer_may_wait(filled: Archive) -> None:
 @in_a_file
 def test_what_a_reader_kept_from_being_erased_is_erased_with_the_next_removal(filled: Archive) -> None:
     gone = filled.case("case-0").report.encode()
-    with Archive.open(filled.path) as reader:
-        with reader._catalog.reading() as session:
-            log_head(session)
-            filled.remove("case-0")
-            assert any(gone in file.read_bytes() for file in databases(filled))  # put off, and not waited for
-        filled.remove("case-1")
-        assert not any(gone in file.read_bytes() for file in databases(filled))
+    with records(filled.path) as session:
+        log_head(session)
+        filled.remove("case-0")
+        assert any(gone in file.read_bytes() for file in databases(filled))  # put off, and not waited for
+    filled.remove("case-1")
+    assert not any(gone in file.read_bytes() for file in databases(filled))
 
 
 def databases(archive: Archive) -> list[Path]:

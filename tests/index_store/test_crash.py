@@ -179,8 +179,9 @@ def test_embedding_anew_on_a_full_disk(small_disk: Path, tmp_path: Path) -> None
                 refusals += 1
             found_by_itself(archive)
             assert archive.encoder is not None
-            whole = {known.encoder.fingerprint: known.is_whole for known in archive.encoders()}
-            assert whole[archive.encoder.fingerprint], "who answers has embedded everything"
+            (active,) = (known for known in archive.encoders() if known.active)
+            embedded = (active.vectors, active.report_vectors)
+            assert embedded == (active.images, active.reports), "who answers has embedded everything"
             (small_disk / "filler").unlink()
         reembed(archive, OTHER)
         assert archive.encoder.fingerprint == OTHER

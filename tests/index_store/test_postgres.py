@@ -28,6 +28,7 @@ from tests.index_store.archive_builders import (
     add_manifest,
     everything,
     found_by_itself,
+    records,
     reports_embedded,
     simple_rows,
     stored_files,
@@ -151,7 +152,7 @@ def test_a_reader_outlives_the_servers_restart(on_server: Archive, postgres: Pos
 def test_an_account_that_may_only_read_is_enough_for_a_reader(
     on_server: Archive, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with on_server._catalog.reading() as session:
+    with records(on_server.path) as session:
         schema = session.scalar(text("SELECT current_schema()"))
     try:
         postgres.execute(
@@ -313,7 +314,7 @@ def test_no_error_and_no_log_shows_a_password(
 def test_a_mistake_shows_no_report(on_server: Archive) -> None:
     """A statement's values are kept out of what SQLAlchemy says of it."""
     mistake = text("INSERT INTO cases (key, report) VALUES (:key, :report)")
-    with pytest.raises(DatabaseError) as refused, on_server._catalog.writing() as session:
+    with pytest.raises(DatabaseError) as refused, records(on_server.path, writing=True) as session:
         session.execute(mistake, {"key": "case-0", "report": "Private."})
     assert "hidden due to hide_parameters" in str(refused.value)
     assert "[parameters" not in str(refused.value)

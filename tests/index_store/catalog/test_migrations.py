@@ -9,13 +9,16 @@ from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from index_store import Archive, NewerArchiveError, NotAnArchiveError, OutdatedArchiveError, StorageError
 from index_store.catalog.databases import migrations as module
+from index_store.catalog.layout import catalog_of
 from index_store.catalog.models import Base
 from tests.index_store.archive_builders import FINGERPRINT, embed_reports, everything, reports_embedded, vector_of
 
 
 def engine(archive: Archive) -> Engine:
     """An engine of its own on an archive's catalog."""
-    name = archive._catalog.name
+    catalog, _ = catalog_of(archive.path, read_only=True)
+    catalog.close()
+    name = catalog.name
     return create_engine(name if "://" in name else f"sqlite:///{name}")
 
 

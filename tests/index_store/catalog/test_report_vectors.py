@@ -21,6 +21,7 @@ from tests.index_store.archive_builders import (
     FINGERPRINT,
     add_manifest,
     embed_reports,
+    records,
     reports_embedded,
     simple_rows,
     vector_of_text,
@@ -98,7 +99,7 @@ def test_a_removed_case_takes_its_vector_along(filled: Archive, catalog: str) ->
     assert len(ids) == 11
     assert gone not in ids
     data = vector_of_text("Report 3.").tobytes()
-    with filled._catalog.reading() as session:
+    with records(filled.path) as session:
         assert session.scalar(select(ReportEmbeddingRow).where(ReportEmbeddingRow.vector == data)) is None
     if not catalog:
         assert data not in (filled.path / "archive.sqlite").read_bytes()
@@ -108,7 +109,7 @@ def test_blank_reports_have_none(archive: Archive, manifest: Path) -> None:
     archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
     items = [planned.load() for planned in archive.pending(read_manifest(manifest).rows[:1]).new]
     archive.add(items, vectors_for(items), fingerprint=FINGERPRINT)
-    with archive._catalog.writing() as session:
+    with records(archive.path, writing=True) as session:
         session.connection().exec_driver_sql("UPDATE cases SET report = ' \n'")
     assert [report.text for report in archive.reports()] == [" \n"]
     assert archive.reports_without_vector(FINGERPRINT) == []

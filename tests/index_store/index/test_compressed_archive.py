@@ -9,7 +9,7 @@ import pytest
 
 from index_store import Archive
 from index_store.index import faiss_index
-from index_store.index.candidate_index import EXACT, LISTS, SCAN, HalfPrecision
+from index_store.index.candidate_index import EXACT, LISTS, SCAN
 from tests.index_store.archive_builders import DIM, FINGERPRINT, add_manifest, found_by_itself, write_manifest
 from tests.index_store.index.indexes import (
     SIZES,
@@ -85,4 +85,3 @@ def test_an_exact_archive_says_so(tmp_path: Path) -> None:
         status = archive.status().index
         assert status is not None
         assert (status.mode, status.recall) == (EXACT, {})
-        assert isinstance(archive._index._current.index.searcher.candidates, HalfPrecision)  # type: ignore[union-attr]

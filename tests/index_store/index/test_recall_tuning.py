@@ -30,8 +30,10 @@ class NoisyCandidates:
         self._order = rng.permutation(COUNT)
         self._shares = margins
         self.tried: list[float] = []
+        self.queries = np.empty((0, DIM), np.float32)
 
     def margins(self, queries: np.ndarray) -> list[float]:
+        self.queries = queries
         return list(self._shares)
 
     def share(self, queries: np.ndarray, margin: float) -> float:
@@ -124,12 +126,15 @@ def counted(
     ],
 )
 def test_the_cheapest_setting_that_reaches_the_recall_is_found(
-    rows: VectorRows, vectors: np.ndarray, noise: float, margins: dict[float, float], monkeypatch: pytest.MonkeyPatch
+    rows: VectorRows, vectors: np.ndarray, noise: float, margins: dict[float, float]
 ) -> None:
     candidates, codes, reports = NoisyCandidates(vectors, noise, margins), NoisyCodes(vectors), clustered(10, 5, DIM)
     tuning = tune(rows, candidates, codes, reports)  # type: ignore[arg-type]
     assert tuning is not None
-    sampled = _sampled(rows, monkeypatch)
+    images = candidates.queries[: -len(reports)]
+    sampled = [int(np.flatnonzero((vectors == image).all(axis=1))[0]) for image in images]
+    assert len(set(sampled)) == 15
+    assert not set(sampled) & set(REMOVED.tolist())
     queries = {"images": [(vectors[row], row) for row in sampled], "reports": [(report, -1) for report in reports]}
     for depth, setting in zip(DEPTHS, tuning.settings, strict=True):
         expected = counted(vectors, candidates, codes, queries, depth)
@@ -143,14 +148,6 @@ def test_the_cheapest_setting_that_reaches_the_recall_is_found(
     assert tuning.rows == COUNT
 
 
-def _sampled(rows: VectorRows, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The images that serve as queries."""
-    (probe,) = recall_tuning._probes(rows, np.empty((0, DIM), np.float32)).values()
-    assert len(probe.own_rows) == 15
-    assert not set(probe.own_rows.tolist()) & set(REMOVED.tolist())
-    return probe.own_rows.tolist()
-
-
 def test_margins_that_cannot_be_cheaper_are_not_measured(rows: VectorRows, vectors: np.ndarray) -> None:
     candidates = NoisyCandidates(vectors, 0.02, {0.0: 1.0, 0.5: 1000.0, 0.6: 2000.0})
     assert tune(rows, candidates, NoisyCodes(vectors), vectors[:0]) is not None  # type: ignore[arg-type]
@@ -162,11 +159,27 @@ def test_where_no_setting_reaches_the_recall_there_is_no_tuning(rows: VectorRows
     assert tune(rows, hopeless, NoisyCodes(vectors), vectors[:0]) is None  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("kept", "length"), [(5, 10), (10, 10), (11, 12), (20, 20), (21, 24)])
-def test_a_list_is_at_least_as_long_as_what_is_kept_of_it(kept: int, length: int) -> None:
-    first_five = np.arange(5)
-    ranks = {"images": [(first_five, first_five)] * 10}
-    assert recall_tuning._shortest_list(ranks, 5, kept) == (length, {"images": 1.0})
+class ExactCodes(NoisyCodes):
+    """Scores without noise, as of the rows themselves."""
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        self._vectors = vectors
+
+    def scores(self, query: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        scores: np.ndarray = self._vectors[rows] @ query
+        return scores
+
+
+def test_a_list_is_at_least_as_long_as_what_is_kept_of_it(
+    rows: VectorRows, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every neighbour is found, five rows are read for four results, and lists have the next of `LENGTHS`."""
+    monkeypatch.setattr(recall_tuning, "DEPTHS", (4, 8, 9, 16, 17))
+    tuning = tune(rows, NoisyCandidates(vectors, 0.0, {0.0: 1.0}), ExactCodes(vectors), vectors[:0])  # type: ignore[arg-type]
+    assert tuning is not None
+    lists = [(setting.kept, setting.length) for setting in tuning.settings]
+    assert lists == [(5, 10), (10, 10), (11, 12), (20, 20), (21, 24)]
+    assert tuning.recall == {"images": 1.0}
 
 
 def test_the_costs_of_a_search_are_added_up() -> None:

@@ -83,7 +83,7 @@ def test_a_whole_archive(filled: Archive) -> None:
     assert found.healthy
     assert (found.patients, found.cases, found.images, found.files, found.recalled) == (6, 12, 12, 12, 12)
     (coverage,) = found.encoders
-    assert coverage.is_whole
+    assert (coverage.vectors, coverage.images, coverage.report_vectors, coverage.reports) == (12, 12, 12, 12)
     assert coverage.active
     assert {path: path.read_bytes() for path in before} == before, "examining wrote something"
     assert repair(filled.path).findings == ()

@@ -18,7 +18,7 @@ from index_store.catalog.case_writer import remove_case
 from index_store.maintenance import index_checks
 from index_store.milvus import collection as milvus_index
 from index_store.milvus.collection import MilvusIndex, TooManyError
-from index_store.milvus.connection import MilvusServer
+from index_store.milvus.connection import STRONG, MilvusServer
 from index_store.milvus.filter_fields import FilterFields, token
 from index_store.milvus.search import MILVUS, MilvusSearch
 from index_store.milvus.sync import MilvusSync
@@ -66,6 +66,18 @@ def sync_of(archive: Archive) -> MilvusSync:
     synced = archive._index.sync()
     assert synced is not None
     return synced
+
+
+def stored_fields(archive: Archive, image_id: int) -> FilterFields | None:
+    """The fields by which an image is filtered, as its collection has them; None where it does not hold the image."""
+    names = [field.name for field in dataclasses.fields(FilterFields)]
+    rows = sync_of(archive)._server.client.query(
+        position_of(archive).collection,
+        filter=f"image_id == {image_id}",
+        output_fields=names,
+        consistency_level=STRONG,
+    )
+    return FilterFields(**{name: rows[0][name] for name in names}) if rows else None
 
 
 def position_of(archive: Archive) -> SyncPosition:
@@ -177,15 +189,14 @@ def test_what_is_filed_anew_is_found_by_its_new_filter(filled: Archive, manifest
 
 
 def test_milvus_learns_no_patient_no_case_and_no_report(filled: Archive) -> None:
-    index = MilvusIndex(sync_of(filled)._server, position_of(filled).collection, DIM)
     (image,) = filled.case("case-3").images
-    filed = index.fields_of(image.id)
+    filed = stored_fields(filled, image.id)
     assert filed == FilterFields(
         image.id, filled.case("case-3").id, 2, False, "cervix", "", "HSIL", "", "Giemsa", "", ""
     )
     assert "patient-" not in str(filed)
     assert "case-" not in str(filed)
-    assert index.fields_of(999) is None
+    assert stored_fields(filled, 999) is None
 
 
 def test_tokens_are_short_plain_and_apart() -> None:
@@ -330,7 +341,7 @@ def test_what_does_not_fit_is_rebuilt_by_a_writer_and_avoided_by_a_reader(filled
 @pytest.mark.parametrize("stray", ["an image that is gone", "another site"])
 def test_what_the_records_do_not_permit_gets_no_answer_through(filled: Archive, stray: str) -> None:
     index = MilvusIndex(sync_of(filled)._server, position_of(filled).collection, DIM)
-    filed = index.fields_of(1)
+    filed = stored_fields(filled, 1)
     assert filed is not None
     if stray == "another site":
         assert filed.site == "cervix"
