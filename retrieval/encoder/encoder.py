@@ -104,6 +104,11 @@ class Encoder:
         """Where the model computes: "cuda", "mps" or "cpu". Loads the model."""
         return self._model().device
 
+    def require_images(self) -> None:
+        """Raise EncoderLoadError for an encoder that reads texts only."""
+        if not self.reads_images:
+            raise EncoderLoadError(f"The encoder '{self.name}' reads texts only: it cannot compare images.")
+
     def load(self) -> Encoder:
         """Load the model now, not on first use. Returns itself."""
         self._model()
@@ -115,8 +120,7 @@ class Encoder:
         Small whatever the image's size, so a reader can run ahead of the model on other threads and hold little.
         Raises EncodingError for a strip: scaled to the model's size by its short side, it would fill the memory.
         """
-        if not self.reads_images:
-            raise EncoderLoadError(f"The encoder '{self.name}' reads texts only: it cannot compare images.")
+        self.require_images()
         if max(image.size) > MAX_ASPECT * min(image.size):
             raise EncodingError(
                 f"An image of {image.width} × {image.height} pixels is a strip, not a field. Cut fields out of it."

@@ -105,6 +105,7 @@ def add_manifest(
 
     Raises:
         index_store.ManifestError: the manifest as a whole cannot be read.
+        EncoderLoadError: the encoder reads no images.
         IdentifiersError: it holds identifiers and was to be refused; nothing is stored.
         index_store.EncoderMismatchError: the archive was embedded by another encoder.
         index_store.ArchiveBusyError: another process is writing.
@@ -114,6 +115,7 @@ def add_manifest(
 
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    encoder.require_images()
     started = time.perf_counter()
     read = read_manifest(manifest, images=images)
     if archive.encoder is not None:  # refuse before any work is done

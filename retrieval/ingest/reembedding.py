@@ -78,6 +78,7 @@ def reembed(
     and why. An encoder that embeds no texts at all may take over all the same, and the notes say so.
 
     Raises:
+        EncoderLoadError: the encoder reads no images.
         index_store.EncoderMismatchError: the archive has no images yet.
         index_store.ArchiveBusyError: another writer did not finish in time.
         index_store.StorageError: the disk refuses. What was embedded before stays.
@@ -86,6 +87,7 @@ def reembed(
 
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    encoder.require_images()
     started = time.perf_counter()
     fingerprint = encoder.fingerprint
     with archive.writer(timeout=wait):
