@@ -14,14 +14,13 @@ the UNet's attention is what diffusers' `train_text_to_image_lora_sdxl.py` makes
 from __future__ import annotations
 
 import argparse
-import gzip
-import importlib.util
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from generation.importing import sdxl_layout
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 ASSUMED_RANK = 4
 LORA_FILE = "pytorch_lora_weights.safetensors"
 _LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
-_CLIP_TOKENS = 49_408
 
 
 @dataclass(frozen=True)
@@ -56,64 +54,7 @@ class Architecture:
             }
 
 
-_TEXT: dict[str, Any] = {
-    "vocab_size": _CLIP_TOKENS,
-    "max_position_embeddings": 77,
-    "layer_norm_eps": 1e-5,
-    "attention_dropout": 0.0,
-    "initializer_factor": 1.0,
-    "initializer_range": 0.02,
-    "bos_token_id": 0,
-    "pad_token_id": 1,
-    "eos_token_id": 2,  # as published; the pooled vector is then taken at the largest token id, which is the end mark
-}
-
-SDXL = Architecture(
-    unet={
-        "sample_size": 128,
-        "in_channels": 4,
-        "out_channels": 4,
-        "block_out_channels": (320, 640, 1280),
-        "layers_per_block": 2,
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        "transformer_layers_per_block": (1, 2, 10),
-        "attention_head_dim": (5, 10, 20),  # numbers of heads, of 64 channels each
-        "cross_attention_dim": 2048,
-        "use_linear_projection": True,
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 256,
-        "projection_class_embeddings_input_dim": 2816,
-    },
-    vae={
-        "sample_size": 1024,
-        "block_out_channels": (128, 256, 512, 512),
-        "layers_per_block": 2,
-        "latent_channels": 4,
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "scaling_factor": 0.13025,
-        "force_upcast": True,
-    },
-    text_encoder={
-        **_TEXT,
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "hidden_act": "quick_gelu",
-        "projection_dim": 768,
-    },
-    text_encoder_2={
-        **_TEXT,
-        "hidden_size": 1280,
-        "intermediate_size": 5120,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 20,
-        "hidden_act": "gelu",
-        "projection_dim": 1280,
-    },
-)
+SDXL = Architecture(**{part: sdxl_layout.CONFIGS[part] for part in ("unet", "vae", "text_encoder", "text_encoder_2")})
 # The same kinds of layers in small, 128 px, so that everything that runs on the large one runs on a CPU too.
 TINY = Architecture(
     unet={
@@ -132,29 +73,6 @@ TINY = Architecture(
     text_encoder_2={**SDXL.text_encoder_2, "hidden_size": 96, "intermediate_size": 192, "num_hidden_layers": 2}
     | {"num_attention_heads": 2, "projection_dim": 96},
 )
-
-# scheduler_config.json as published.
-_SCHEDULER = {
-    "_class_name": "EulerDiscreteScheduler",
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "interpolation_type": "linear",
-    "num_train_timesteps": 1000,
-    "prediction_type": "epsilon",
-    "steps_offset": 1,
-    "timestep_spacing": "leading",
-    "use_karras_sigmas": False,
-}
-_CLASSES = {
-    "unet": ("diffusers", "UNet2DConditionModel"),
-    "vae": ("diffusers", "AutoencoderKL"),
-    "text_encoder": ("transformers", "CLIPTextModel"),
-    "text_encoder_2": ("transformers", "CLIPTextModelWithProjection"),
-    "tokenizer": ("transformers", "CLIPTokenizer"),
-    "tokenizer_2": ("transformers", "CLIPTokenizer"),
-    "scheduler": ("diffusers", "EulerDiscreteScheduler"),
-}
 
 
 def write_base(folder: str | Path, architecture: Architecture = SDXL, *, device: str = "cpu", seed: int = 0) -> Path:
@@ -175,13 +93,8 @@ def write_base(folder: str | Path, architecture: Architecture = SDXL, *, device:
         save_file(tensors, part / f"{file}.safetensors", metadata={"format": "pt"})
         kind = {"_class_name": type(model).__name__} if name in ("unet", "vae") else {}
         config = {**kind, **getattr(architecture, name)}
-        (part / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-    for name, padding in (("tokenizer", "<|endoftext|>"), ("tokenizer_2", "!")):
-        _write_tokenizer(folder / name, padding)
-    (folder / "scheduler").mkdir(exist_ok=True)
-    (folder / "scheduler/scheduler_config.json").write_text(json.dumps(_SCHEDULER, indent=2), encoding="utf-8")
-    index = {"_class_name": "StableDiffusionXLPipeline", "force_zeros_for_empty_prompt": True, **_CLASSES}
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+        sdxl_layout.write_config(part / "config.json", config)
+    sdxl_layout.write_layout_without_models(folder)
     return folder
 
 
@@ -228,45 +141,6 @@ def _published_names(model: str, tensors: Mapping[str, torch.Tensor]) -> dict[st
         name if name.startswith(("text_model.", "text_projection.")) else f"text_model.{name}": tensor
         for name, tensor in tensors.items()
     }
-
-
-def _write_tokenizer(folder: Path, padding: str) -> None:
-    """CLIP's own vocabulary, which open_clip brings along, in the files that SDXL's tokenizers have."""
-    merges = list(_clip_merges())
-    alphabet = list(_byte_symbols())
-    symbols = [*alphabet, *(f"{symbol}</w>" for symbol in alphabet), *("".join(pair.split()) for pair in merges)]
-    symbols += ["<|startoftext|>", "<|endoftext|>"]
-    folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
-    config = {
-        "tokenizer_class": "CLIPTokenizer",
-        "model_max_length": 77,
-        "do_lower_case": True,
-        "bos_token": "<|startoftext|>",
-        "eos_token": "<|endoftext|>",
-        "unk_token": "<|endoftext|>",
-        "pad_token": padding,
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-
-
-def _clip_merges() -> Iterator[str]:
-    """The merges of CLIP's byte-pair vocabulary. open_clip's file holds more than CLIP uses, below a head line."""
-    found = importlib.util.find_spec("open_clip")  # its folder alone: importing it would import torchvision and timm
-    if found is None or found.origin is None:
-        raise SystemExit("CLIP's vocabulary is read from the package open_clip_torch: install it.")
-    with gzip.open(Path(found.origin).with_name("bpe_simple_vocab_16e6.txt.gz"), "rt", encoding="utf-8") as file:
-        lines = file.read().split("\n")
-    yield from lines[1 : _CLIP_TOKENS - 256 - 2 - 256 + 1]
-
-
-def _byte_symbols() -> Iterator[str]:
-    """The 256 characters that encode bytes in byte-pair vocabularies of GPT-2's kind, in CLIP's order."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    yield from map(chr, printable)
-    yield from (chr(256 + number) for number in range(256 - len(printable)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,6 +14,9 @@ from .errors import UnsafeWeightsError as UnsafeWeightsError
 from .errors import WeightsError as WeightsError
 from .errors import WeightsNotFoundError as WeightsNotFoundError
 from .generator import CoinGenerator as CoinGenerator
+from .importing.base_import import import_base as import_base
+from .importing.imported import Imported as Imported
+from .importing.lora_import import import_lora as import_lora
 from .jobs import GeneratedImage as GeneratedImage
 from .jobs import Generation as Generation
 from .model.device import choose_device as choose_device

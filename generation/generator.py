@@ -50,6 +50,9 @@ class CoinGenerator:
             default, because COIN was trained on reports that hold them.
         negative_prompt: what images should not show; none by default, as in COIN.
         guidance: replaces the preset's.
+        vae: an autoencoder in the place of the base's own: a folder in diffusers' layout, a .safetensors file or a hub
+            id.
+        dtype: number format of the weights: float32, bfloat16, float16, or auto (`choose_dtype`).
 
     Nothing is read before first use, so errors about weights (`WeightsError`) and devices (`DeviceError`) are raised
     then, or by `load`. May be shared between threads, of which one at a time generates.
@@ -70,6 +73,7 @@ class CoinGenerator:
         glossary: bool = False,
         negative_prompt: str = "",
         guidance: float | None = None,
+        vae: str | Path | None = None,
     ) -> None:
         check_long_reports(long_reports)
         self.long_reports = long_reports
@@ -78,7 +82,7 @@ class CoinGenerator:
         self.guidance = guidance
         self.is_starter = base is None
         self.cache = cache
-        self._files = ModelFiles(base, lora, few_step_lora)
+        self._files = ModelFiles(base, lora, few_step_lora, vae=vae, half=lambda: self.device == "cuda")
         self._compiled = compiled
         self._low_memory = low_memory
         self._requested_device = device

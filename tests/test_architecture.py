@@ -28,7 +28,7 @@ LAYERS = {
         {"provenance", "phantom"},
         {"prompts"},
         {"model"},
-        {"cache", "jobs", "options"},
+        {"cache", "importing", "jobs", "options"},
         {"generator"},
         {"training"},
     ],

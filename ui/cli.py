@@ -25,6 +25,7 @@ from ui.commands.doctor import doctor
 from ui.commands.encoder import encoder
 from ui.commands.evaluate import evaluate
 from ui.commands.generate import generate
+from ui.commands.imports import base, lora
 from ui.commands.queries import queries
 from ui.commands.reading import reading
 from ui.commands.reembed import encoders, reembed
@@ -101,6 +102,8 @@ for command in (
     reading,
     train,
     encoder,
+    lora,
+    base,
     reembed,
     encoders,
     status,

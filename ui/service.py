@@ -221,6 +221,8 @@ def make_generator(settings: Settings, *, cached: bool = True) -> CoinGenerator:
         settings.base,
         settings.lora,
         device=settings.device,
+        dtype=settings.dtype,
+        vae=settings.vae,
         cache=cache,
         few_step_lora=settings.few_step_lora,
         compiled=settings.compile == "yes",

@@ -83,6 +83,18 @@ class Settings:
         "CLIP model (open_clip) that embeds images and text: hf-hub:org/name, local-dir:/path or a folder",
         default_text="the starter",
     )
+    vae: str | None = _setting(
+        None,
+        "autoencoder in the place of the base's own: a folder, a .safetensors file or a hub id "
+        "(madebyollin/sdxl-vae-fp16-fix)",
+        default_text="the base's",
+    )
+    dtype: str = _setting(
+        "auto",
+        "number format of the generator's weights; auto is bfloat16 on a GPU that has it (else float16), float32 "
+        "elsewhere",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
     device: str = _setting("auto", "where the models run", choices=("auto", "cpu", "cuda", "mps"))
     few_step_lora: str | None = _setting(
         None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,18 +25,30 @@ class ModelFiles:
     """A base with at most two LoRAs, which are looked for on first use.
 
     Without a base it is the starter, with the starter's LoRA unless another is given; another base without a LoRA has
-    none. The first property that needs unusable weights raises `WeightsError`.
+    none. `vae` replaces the base's own autoencoder. `half()` says whether fp16 files of a hub id are to be taken; it is
+    called for hub ids only. The first property that needs unusable weights raises `WeightsError`.
     """
 
-    def __init__(self, base: str | Path | None, lora: str | Path | None, few_step_lora: str | Path | None) -> None:
+    def __init__(
+        self,
+        base: str | Path | None,
+        lora: str | Path | None,
+        few_step_lora: str | Path | None,
+        *,
+        vae: str | Path | None = None,
+        half: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._base_source = STARTER / "base" if base is None else base
         self._lora_source = STARTER / "lora" if base is None and lora is None else lora
         self._few_step_source = few_step_lora
+        self._vae_source = vae
+        self._half = half
 
     @functools.cached_property
     def base(self) -> Base:
         """The base."""
-        return find_base(self._base_source)
+        local = Path(self._base_source).expanduser().exists()
+        return find_base(self._base_source, half=not local and self._half(), vae=self._vae_source)
 
     @functools.cached_property
     def loras(self) -> tuple[Lora, ...]:

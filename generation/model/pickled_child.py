@@ -82,7 +82,7 @@ def write(tensors: Mapping[str, Any], target: Path) -> None:
     """Write safetensors: the length of the header, the header, the tensors by falling element size and by name."""
     import torch
 
-    header: dict[str, Any] = {}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers insists on it
     end = 0
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     for name in order:
@@ -97,7 +97,7 @@ def write(tensors: Mapping[str, Any], target: Path) -> None:
         for name in order:
             tensor = tensors[name].detach().contiguous().reshape(-1)
             if tensor.numel():
-                file.write(memoryview(tensor.view(torch.uint8).numpy()))
+                tensor.view(torch.uint8).numpy().tofile(file)
 
 
 def load(source: Path) -> Any:

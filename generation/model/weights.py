@@ -157,7 +157,8 @@ def find_base(source: str | Path, *, half: bool = False, vae: str | Path | None 
         check_safetensors(path)
     configs = [path for name in components for path in (folder / name).iterdir() if path.name in CONFIGS]
     own = find_vae(vae, half=half) if vae is not None else None
-    return Base(display_name(source), folder, variants, (index, *configs, *weights), own)
+    name = display_name(source) if own is None else f"{display_name(source)} + {own.name}"
+    return Base(name, folder, variants, (index, *configs, *weights), own)
 
 
 def find_vae(source: str | Path, *, half: bool = False) -> Vae:

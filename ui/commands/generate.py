@@ -10,7 +10,7 @@ import click
 
 from retrieval import RESEARCH_USE
 from ui.commands.generate_set import generate_set
-from ui.commands.options import GENERATOR_SETTINGS, as_json, with_settings
+from ui.commands.options import GENERATOR_SETTINGS, MODEL_SETTINGS, as_json, with_settings
 from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
 from ui.commands.report_input import read_report
@@ -68,7 +68,7 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
 )
 @click.option("--size", type=click.IntRange(64, 2048), help="Pixels a side. [default: as the base was trained]")
 @as_json
-@with_settings("n_images", "seed", "preset", "base", "lora", "encoder", "device", *GENERATOR_SETTINGS)
+@with_settings("n_images", "seed", "preset", *MODEL_SETTINGS, *GENERATOR_SETTINGS)
 def generate(
     settings: Settings,
     text: str | None,

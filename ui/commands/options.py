@@ -22,7 +22,7 @@ GENERATOR_SETTINGS: Final = (
     *("guidance", "negative_prompt", "long_reports", "glossary"),
     *CACHE_SETTINGS,
 )
-MODEL_SETTINGS: Final = ("base", "lora", "encoder", "device")
+MODEL_SETTINGS: Final = ("base", "lora", "vae", "dtype", "encoder", "device")
 
 # option -> field of CaseFilter, what it restricts to
 _FILTERS: Final[dict[str, tuple[str, str]]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -31,6 +31,46 @@ DTYPES: Final[Mapping[str, str]] = {
     "BOOL": "bool",
 }
 """torch's name of each of safetensors' number formats."""
+
+
+@dataclass(frozen=True)
+class NewTensor:
+    """A tensor to be written: its number format (torch's name), its shape, and how it is made when its turn comes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    make: Callable[[], torch.Tensor]
+
+
+def write_weights(path: Path, tensors: Mapping[str, NewTensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file, one tensor at a time.
+
+    The same tensors and metadata give the same bytes, in the order of safetensors' own writer: by falling size of an
+    element, then by name. (That writer keeps metadata in no order.)
+    """
+    import torch
+
+    formats = {name: code for code, name in DTYPES.items()}
+    widths = {
+        name: torch.empty(0, dtype=getattr(torch, tensor.dtype)).element_size() for name, tensor in tensors.items()
+    }
+    order = sorted(tensors, key=lambda name: (-widths[name], name))
+    header: dict[str, object] = {"__metadata__": {"format": "pt", **dict(sorted((metadata or {}).items()))}}
+    end = 0
+    for name in order:
+        new = tensors[name]
+        begin, end = end, end + math.prod(new.shape) * widths[name]
+        header[name] = {"dtype": formats[new.dtype], "shape": list(new.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            new = tensors[name]
+            tensor = new.make().contiguous()
+            assert (str(tensor.dtype), tuple(tensor.shape)) == (f"torch.{new.dtype}", new.shape), name
+            if tensor.numel():
+                tensor.reshape(-1).view(torch.uint8).numpy().tofile(file)
 
 
 @dataclass(frozen=True)

@@ -75,9 +75,8 @@ def find_lora(source: str | Path) -> Lora:
         if is_pickled(file):
             raise refusal(file, "lora")
         check_safetensors(file)
-        config = file.with_name(_CONFIG)
         part = file.parent.name if file.parent.name in PARTS else ""
-        files.append(LoraFile(file, config if config.is_file() and _of_peft(file) else None, part))
+        files.append(LoraFile(file, peft_config(file, file.parent), part))
     return Lora(display_name(source), files[0].path if len(files) == 1 else path, tuple(files))
 
 
@@ -159,9 +158,14 @@ def _nothing_in(folder: Path) -> UnsafeWeightsError | WeightsNotFoundError:
     return WeightsNotFoundError(f"There is no LoRA in {folder}: it holds no .safetensors file.")
 
 
-def _of_peft(path: Path) -> bool:
-    """Whether a file is in peft's layout, whose strength stands in a file of its own."""
+def peft_config(path: Path, folder: Path) -> Path | None:
+    """The adapter_config.json in `folder`, if the safetensors file `path` is in peft's layout; else None.
+
+    In that layout the strength stands in a file of its own; in the others such a file would be another's.
+    """
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
-        return any(key.startswith("base_model.model.") for key in file.keys())  # noqa: SIM118
+        of_peft = any(key.startswith("base_model.model.") for key in file.keys())  # noqa: SIM118
+    config = folder / _CONFIG
+    return config if of_peft and config.is_file() else None

@@ -131,7 +131,7 @@ def _settings(file: LoraFile, metadata: Mapping[str, str]) -> Mapping[str, Mappi
     """peft's settings by part: of adapter_config.json beside the file ("" is any part), or within the file."""
     try:
         if file.config is not None:
-            return {"": json.loads(file.config.read_text(encoding="utf-8"))}
+            return {"": dict(json.loads(file.config.read_text(encoding="utf-8")).items())}
         packed = json.loads(metadata.get(_METADATA, "{}"))
         parts: dict[str, dict[str, Any]] = defaultdict(dict)
         for name, value in packed.items():
@@ -139,9 +139,7 @@ def _settings(file: LoraFile, metadata: Mapping[str, str]) -> Mapping[str, Mappi
             parts[part][setting] = value
         return parts
     except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(
-            f"The settings of {file.path} cannot be read ({error}). Copy or download it anew."
-        ) from error
+        raise WeightsError(f"The settings of the LoRA {file.path} cannot be read ({error}). Copy them anew.") from error
 
 
 def _strength(found: _Found, path: Path, part: str, layer: str) -> float | None:

@@ -1,0 +1,127 @@
+"""Bases as users have them: parts of several number formats, another VAE; and fingerprints that stay."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from generation import CoinGenerator, Preset, WeightsError
+from generation.model.lora.find import find_lora
+from generation.model.weights import find_base, find_vae
+from tests.models import tiny_sdxl
+from tests.single_file import single_file
+
+QUICK = Preset("quick", steps=2, guidance=7.5)
+VAE_FILE = "vae/diffusion_pytorch_model.safetensors"
+
+
+def pixels(generator: CoinGenerator) -> np.ndarray:
+    return np.asarray(generator.generate("Atypical cells.", n=1, preset=QUICK).images[0].image, dtype=int)
+
+
+@pytest.fixture(scope="module")
+def other_base(base: Path) -> Path:
+    return tiny_sdxl(base.parent / "other-base", seed=5)
+
+
+@pytest.fixture(scope="module")
+def swapped(base: Path, other_base: Path) -> np.ndarray:
+    """The image of the base with the other's VAE copied into it."""
+    folder = Path(shutil.copytree(base, base.parent / "swapped"))
+    shutil.rmtree(folder / "vae")
+    shutil.copytree(other_base / "vae", folder / "vae")
+    return pixels(CoinGenerator(folder, device="cpu"))
+
+
+def test_fp16_files_with_a_plain_vae_swapped_in_load(base: Path, lora: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(base, tmp_path / "mixed"))
+    for path in list(folder.glob("*/*.safetensors")):
+        if path.parent.name != "vae":
+            halves = {name: tensor.half() for name, tensor in load_file(path).items()}
+            save_file(halves, path.with_name(f"{path.stem}.fp16.safetensors"), metadata={"format": "pt"})
+            path.unlink()
+    assert find_base(folder).variants == {"text_encoder": "fp16", "text_encoder_2": "fp16", "unet": "fp16", "vae": None}
+    mixed, full = (pixels(CoinGenerator(source, lora, device="cpu")) for source in (folder, base))
+    assert np.abs(mixed - full).mean() < 2
+
+
+def test_another_vae_as_folder_as_base_and_as_file(
+    base: Path, other_base: Path, swapped: np.ndarray, tmp_path: Path
+) -> None:
+    own = single_file(other_base)
+    prefix = "first_stage_model."
+    published = {name.removeprefix(prefix): tensor for name, tensor in own.items() if name.startswith(prefix)}
+    save_file(published, tmp_path / "sdxl_vae.safetensors")
+    save_file({f"{prefix}{name}": tensor for name, tensor in published.items()}, tmp_path / "with-prefix.safetensors")
+    shutil.copy(other_base / VAE_FILE, tmp_path / "diffusers.safetensors")
+    sources = [other_base / "vae", other_base, *sorted(tmp_path.iterdir())]
+    for source in sources:
+        assert np.array_equal(pixels(CoinGenerator(base, device="cpu", vae=source)), swapped), source
+    assert not np.array_equal(pixels(CoinGenerator(base, device="cpu")), swapped)
+
+
+def test_another_vae_is_in_fingerprint_and_name_and_none_changes_nothing(base: Path, other_base: Path) -> None:
+    plain, with_vae = find_base(base), find_base(base, vae=other_base / "vae")
+    assert plain.fingerprint != with_vae.fingerprint
+    assert find_base(base, vae=base / "vae").fingerprint != with_vae.fingerprint
+    assert with_vae.name == "tiny-base + vae"
+    described = CoinGenerator(base, device="cpu", vae=other_base / "vae").describe()
+    assert described["base_fingerprint"] == with_vae.fingerprint
+
+
+def test_a_vae_of_other_shapes_is_named(base: Path, tmp_path: Path) -> None:
+    tensors = load_file(base / VAE_FILE)
+    tensors["decoder.conv_in.weight"] = torch.zeros(3, 3)
+    save_file(tensors, tmp_path / "vae.safetensors")
+    with pytest.raises(WeightsError, match=r"VAE vae\.safetensors does not fit.*the first decoder\.conv_in\.weight"):
+        CoinGenerator(base, device="cpu", vae=tmp_path / "vae.safetensors").load()
+
+
+def test_a_unet_that_differs_from_its_configuration_is_named(base: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(base, tmp_path / "copy"))
+    path = folder / "unet/diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    tensors["conv_in.weight"] = torch.zeros(3, 3)
+    save_file(tensors, path)
+    with pytest.raises(WeightsError, match=r"1 tensors of the UNet differ.*first conv_in\.weight: in the file \(3"):
+        CoinGenerator(folder, device="cpu").load()
+
+
+def test_fingerprints_are_those_of_archives_made_before(base: Path, lora: Path) -> None:
+    """Written out once more: names relative to the base, hash of each file; of a LoRA, its one file."""
+
+    def fingerprint(folder: Path, names: list[str]) -> str:
+        lines = (f"{name}\0{hashlib.sha256((folder / name).read_bytes()).hexdigest()}\n" for name in sorted(names))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    named = ("config.json", "model_index.json", "scheduler_config.json", "tokenizer_config.json", "vocab.json")
+    ends = (*named, "merges.txt", ".safetensors")
+    names = [path.relative_to(base).as_posix() for path in base.rglob("*") if path.name.endswith(ends)]
+    assert len(names) == 4 * 2 + 2 * 3 + 2
+    assert find_base(base).fingerprint == fingerprint(base, names)
+    assert find_lora(lora).fingerprint == fingerprint(lora, ["pytorch_lora_weights.safetensors"])
+    assert find_vae(base).files == (base / "vae/config.json", base / VAE_FILE)
+
+
+def test_the_starters_fingerprints() -> None:
+    """Archives and caches hold them: a change of the code must not change them (a new starter does)."""
+    described = CoinGenerator(device="cpu").describe()
+    assert (described["base_fingerprint"][:16], described["lora_fingerprint"][:16]) == (
+        "04c7a102d58a8506",
+        "750f095240540179",
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_number_format_is_chosen(dtype: str, base: Path, lora: Path) -> None:
+    generator = CoinGenerator(base, lora, device="cpu", dtype=dtype)
+    generator.load()
+    assert generator.describe()["dtype"] == dtype
+    assert generator._loaded is not None
+    assert {str(value.dtype) for value in generator._loaded.unet.parameters()} == {f"torch.{dtype}"}
