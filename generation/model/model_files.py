@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generation.errors import SettingsError
+from generation.model.files.hub import is_hub_id
 from generation.model.files.weight_files import STARTER
 from generation.model.lora.find import Lora, find_lora
 from generation.model.pipeline import CoinPipeline
@@ -47,8 +48,8 @@ class ModelFiles:
     @functools.cached_property
     def base(self) -> Base:
         """The base."""
-        local = Path(self._base_source).expanduser().exists()
-        return find_base(self._base_source, half=not local and self._half(), vae=self._vae_source)
+        fetched = is_hub_id(self._base_source) or (self._vae_source is not None and is_hub_id(self._vae_source))
+        return find_base(self._base_source, half=fetched and self._half(), vae=self._vae_source)
 
     @functools.cached_property
     def loras(self) -> tuple[Lora, ...]:

@@ -140,7 +140,7 @@ def find_base(source: str | Path, *, half: bool = False, vae: str | Path | None 
             f"The base {folder} is a single file. Bring it into diffusers' layout once, and give the folder: "
             "coin base import FILE OUT"
         )
-    half = half and not folder.is_dir()
+    half_base = half and not folder.is_dir()
     if not folder.is_dir():
         folder = fetch(_hub_id(source, "base"), "base", lambda names: wanted_files(names, half=half))
     index = folder / "model_index.json"
@@ -151,7 +151,7 @@ def find_base(source: str | Path, *, half: bool = False, vae: str | Path | None 
         )
     components = components_of(folder)
     with_weights = [name for name in components if name not in _WITHOUT_WEIGHTS]
-    variants = _choose_variants({name: folder / name for name in with_weights}, half=half)
+    variants = _choose_variants({name: folder / name for name in with_weights}, half=half_base)
     weights = [path for name in with_weights for path in weights_in(folder / name, variants[name])]
     for path in weights:
         check_safetensors(path)

@@ -19,6 +19,12 @@ def split_hub_id(source: str | Path) -> tuple[str, str] | None:
     return (match[1], match[2].lstrip("/")) if match else None
 
 
+def is_hub_id(source: str | Path) -> bool:
+    """Whether `source` names a whole repository, and nothing on this machine."""
+    split = split_hub_id(source)
+    return split is not None and not split[1] and not Path(source).expanduser().exists()
+
+
 def fetch(hub_id: str, what: str, wanted: Callable[[list[str]], Iterable[str]]) -> Path:
     """The folder of a repository's newest commit in the cache, with at least the wanted files in it.
 

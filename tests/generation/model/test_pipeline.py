@@ -25,25 +25,28 @@ def pixels(generator: CoinGenerator, seed: int = 0, preset: Preset = QUICK) -> n
     return np.asarray(generator.generate(REPORT, seeds=[seed], preset=preset).images[0].image, dtype=np.int16)
 
 
-def unet_weights(base: Path, lora: Path | None, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def weights_of(base: Path, lora: Path | None, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     found = find_base(base)
     loras = [] if lora is None else [find_lora(lora)]
     pipeline = CoinPipeline(found, loras, PromptTokens(found), device="cpu", dtype=dtype)
-    weights: dict[str, torch.Tensor] = pipeline._pipe.unet.state_dict()
-    return weights
+    return {
+        name if part == "unet" else f"{part}.{name}": tensor
+        for part in ("unet", "text_encoder", "text_encoder_2")
+        for name, tensor in getattr(pipeline._pipe, part).state_dict().items()
+    }
 
 
 def test_a_lora_is_fused_in_float32_and_rounded_once(base: Path, tmp_path: Path) -> None:
     """A change below half a step of bfloat16 vanishes where it is added to a weight that is rounded already."""
     faint = tiny_lora(tmp_path / "faint", base, strength=0.01)
-    exact = unet_weights(base, faint, torch.float32)
-    fused = unet_weights(base, faint, torch.bfloat16)
-    plain = unet_weights(base, None, torch.bfloat16)
+    exact = weights_of(base, faint, torch.float32)
+    fused = weights_of(base, faint, torch.bfloat16)
+    plain = weights_of(base, None, torch.bfloat16)
     assert {tensor.dtype for tensor in fused.values()} == {torch.bfloat16}
     for name, tensor in fused.items():
         assert torch.equal(tensor, exact[name].to(torch.bfloat16)), name
     name = next(name for name in fused if name.endswith("attn2.to_k.weight"))
-    float32 = unet_weights(base, None, torch.float32)[name]
+    float32 = weights_of(base, None, torch.float32)[name]
     change = exact[name] - float32
     twice_rounded = (plain[name] + change.to(torch.bfloat16)).float()
     lost, kept = (
