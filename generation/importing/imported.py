@@ -69,12 +69,12 @@ def finish(work: Importing, out: str | Path, *, kind: str, source: str | Path, f
     """Write the card of an import. `found` is the file or folder that `source` was; its own card is there or above."""
     folder = found if found.is_dir() else found.parent
     revision = hub_revision(folder)
-    licence = Licence()
-    local = Path(source).expanduser().exists()
-    for place in (folder, *folder.parents)[: 1 if local else 3]:  # on the hub, the card is at the top of the repository
-        licence = published_licence(place)
-        if licence != Licence():
-            break
+    # Of a local file, what lies beside it may be another's; on the hub, the card is at the top of the repository.
+    if Path(source).expanduser().exists():
+        places = [folder] if found.is_dir() else []
+    else:
+        places = [folder, *folder.parents][:3]
+    licence = next((stated for place in places if (stated := published_licence(place)) != Licence()), Licence())
     card = ImportCard(
         kind,
         display_name(source),
@@ -86,5 +86,5 @@ def finish(work: Importing, out: str | Path, *, kind: str, source: str | Path, f
         use=use,
     )
     write_import_card(work.folder, card)
-    stated = licence.stated.get("license_name") or licence.stated.get("license", "")
-    return Imported(Path(out), kind, card.source, revision, stated, card.changes, card.left_out)
+    name = licence.stated.get("license_name") or licence.stated.get("license", "")
+    return Imported(Path(out), kind, card.source, revision, name, card.changes, card.left_out)

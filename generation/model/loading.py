@@ -96,7 +96,7 @@ def _fill(unet: Any, base: Base, dtype: torch.dtype) -> None:
         )
     for name in wanted:
         module, _, kind = name.rpartition(".")
-        value = torch.nn.Parameter(stored.read(name).to(dtype), requires_grad=False)
+        value = torch.nn.Parameter(stored.read(name, dtype), requires_grad=False)
         setattr(unet.get_submodule(module), kind, value)
 
 

@@ -28,10 +28,13 @@ CLASSES = {
 }
 NOT_RUN_COMMANDS = {
     "ui": "serves until it is stopped: tests/ui/view drives it",
+    "lora": "a download: tests/ui/commands/test_imports.py imports tiny ones",
+    "base": "a download: tests/ui/commands/test_imports.py imports tiny ones",
     "train": "a whole training: tests/ui/commands/test_train.py runs a short one",
 }
 """Commands that are not run here, and why. Their lines are checked for their words all the same."""
 NOT_RUN_WITH = {
+    "my-base": "a download",
     "my-lora": "made by a whole training",
     "my-encoder": "made by a whole training",
     "path/to/COIN": "COIN's weights are gated",

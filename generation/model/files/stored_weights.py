@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,8 @@ DTYPES: Final[Mapping[str, str]] = {
     "BOOL": "bool",
 }
 """torch's name of each of safetensors' number formats."""
+
+_PIECE = 1 << 23  # bytes; a multiple of every element's size
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,6 @@ class _Place:
     dtype: str
     shape: tuple[int, ...]
     begin: int
-    bytes: int
 
 
 class StoredWeights:
@@ -87,14 +88,15 @@ class StoredWeights:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._places: dict[str, _Place] = {}
+        self._buffer: torch.Tensor | None = None
         for path in paths:
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(length))
             for name, entry in header.items():
                 if name != "__metadata__":
-                    begin, end = entry["data_offsets"]
-                    place = _Place(path, entry["dtype"], tuple(entry["shape"]), 8 + length + begin, end - begin)
+                    begin = entry["data_offsets"][0]
+                    place = _Place(path, entry["dtype"], tuple(entry["shape"]), 8 + length + begin)
                     self._places[name] = place
 
     @property
@@ -106,20 +108,39 @@ class StoredWeights:
         """The number format of a tensor, by torch's name."""
         return DTYPES[self._places[name].dtype]
 
-    def read(self, name: str) -> torch.Tensor:
-        """The tensor of that name: its shape and number format in the file, in memory of its own."""
+    def read(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """The tensor of that name, in its shape and in memory of its own; `dtype` None is the file's number format.
+
+        Another number format is written piece by piece: whole tensors in two formats would leave holes in the process's
+        memory, of a gigabyte for SDXL.
+        """
         import torch
 
         place = self._places[name]
-        dtype: torch.dtype = getattr(torch, DTYPES[place.dtype])
-        if not math.prod(place.shape):
-            return torch.empty(place.shape, dtype=dtype)
+        own: torch.dtype = getattr(torch, DTYPES[place.dtype])
+        made = torch.empty(place.shape, dtype=dtype or own)
+        if not made.numel():
+            return made
         with place.path.open("rb") as file:
             file.seek(place.begin)
-            content = bytearray(place.bytes)
-            if file.readinto(content) != place.bytes:
-                raise OSError(f"{place.path} became shorter while it was read")
-        return torch.frombuffer(content, dtype=dtype).reshape(place.shape)
+            if made.dtype == own:
+                _read_into(file, made.view(-1).view(torch.uint8))
+                return made
+            if self._buffer is None:
+                self._buffer = torch.empty(_PIECE, dtype=torch.uint8)
+            flat, step = made.view(-1), _PIECE // own.itemsize
+            for begin in range(0, flat.numel(), step):
+                piece = flat[begin : begin + step]
+                content = self._buffer[: piece.numel() * own.itemsize]
+                _read_into(file, content)
+                piece.copy_(content.view(own))
+        return made
 
     def __contains__(self, name: object) -> bool:
         return name in self._places
+
+
+def _read_into(file: BinaryIO, memory: torch.Tensor) -> None:
+    """Fill uint8[n] from a file."""
+    if file.readinto(memory.numpy()) != memory.numel():  # type: ignore[attr-defined]
+        raise OSError(f"{file.name} became shorter while it was read")

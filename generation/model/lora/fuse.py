@@ -43,7 +43,7 @@ def fuse(
             bias = None if module.bias is None else _original(module.bias, stored[part], f"{layer}.bias").to(device)
             for change in changes:
                 read = files[change.path]
-                tensors = {role: read.read(key).float().to(device) for role, key in change.keys.items()}
+                tensors = {role: read.read(key, torch.float32).to(device) for role, key in change.keys.items()}
                 weight, bias = _changed(weight, bias, change, tensors)
             _put(module, "weight", weight)
             _put(module, "bias", bias)
@@ -74,7 +74,7 @@ def _original(parameter: torch.Tensor, stored: StoredWeights, name: str) -> torc
     bare = name.removeprefix("text_model.")
     for other in (name, bare, f"text_model.{bare}"):
         if parameter.dtype != torch.float32 and other in stored:
-            return stored.read(other).float()
+            return stored.read(other, torch.float32)
     return parameter.data.float()
 
 
@@ -87,4 +87,7 @@ def _put(module: Any, name: str, value: torch.Tensor | None) -> None:
     if parameter is None:  # peft's `lora_bias` on a layer without bias
         setattr(module, name, torch.nn.Parameter(value.to("cpu", module.weight.dtype), requires_grad=False))
     else:
-        parameter.data = value.to(parameter.device, parameter.dtype)
+        if value.dtype == parameter.dtype and value.device == parameter.device:
+            parameter.data = value
+        else:
+            parameter.data.copy_(value)  # into its own memory, rounded once
