@@ -37,6 +37,8 @@ from .model.pickled import convert_pickled as convert_pickled
 from .model.pickled import read_pickled as read_pickled
 from .model.presets import PRESETS as PRESETS
 from .model.presets import Preset as Preset
+from .model.quick_import import forget as forget
+from .model.quick_import import quick_import as quick_import
 from .phantom.phantom import Phantom as Phantom
 from .phantom.phantom import phantom_cases as phantom_cases
 from .phantom.phantom import write_phantoms as write_phantoms

@@ -14,9 +14,12 @@ from generation.model.loading import load_pipeline
 from generation.model.lora.find import Lora
 from generation.model.placement import Placement
 from generation.model.presets import Preset
+from generation.model.quick_import import quick_import
 from generation.model.tokens import PromptTokens
 from generation.model.weights import Base
 from generation.prompts.prompt import Encoded
+
+_PIPELINE = "diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl"
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +52,8 @@ class CoinPipeline:
     ) -> None:
         import torch
 
+        if not compiled:
+            quick_import(_PIPELINE)
         self._pipe = load_pipeline(base, loras, tokens, dtype=dtype, device=device)
         if device == "cuda":  # the tensor cores' own order of memory for convolutions; on a CPU it only moves rounding
             for part in (self._pipe.unet, self._pipe.vae):

@@ -8,7 +8,7 @@ import click
 
 from ui.commands.options import as_json
 from ui.commands.output import echo, echo_json
-from ui.text.models import imported_encoder_text
+from ui.text.imports import imported_encoder_text
 
 POOLINGS = ("model", "cls", "mean", "cls+mean")
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from generation import forget, quick_import
 from retrieval.encoder.formats.files import (
     TOKENIZER_FILES,
     EncoderFiles,
@@ -137,8 +139,7 @@ def load_network(files: OpenClipFiles, device: str) -> tuple[Any, Callable[[PIL.
 
     Raises EncoderLoadError, naming the first tensors that differ.
     """
-    import open_clip
-
+    open_clip = _import_open_clip(text_towers=bool(files.config["model_cfg"]["text_cfg"].get("hf_model_name")))
     try:
         with _offline_text_tower(files) as changed:
             network, transform = open_clip.create_model_from_pretrained(
@@ -156,8 +157,7 @@ def load_network(files: OpenClipFiles, device: str) -> tuple[Any, Callable[[PIL.
 
 def load_tokenizer(files: OpenClipFiles) -> Any:
     """Texts -> int[n, context]. Raises EncoderLoadError where its files are missing."""
-    import open_clip
-
+    open_clip = _import_open_clip(text_towers=False)
     known = not files.needs_tokenizer_files or files.has_tokenizer_files
     if known or files.name.startswith(HUB_PREFIX):  # there its config names another hub entry for the tokenizer
         try:
@@ -171,6 +171,14 @@ def load_tokenizer(files: OpenClipFiles) -> Any:
         f"{files.path} holds no tokenizer files (tokenizer.json, or vocab.json and merges.txt …), so it can "
         "encode images but no texts. Copy them there from the model's source."
     )
+
+
+def _import_open_clip(*, text_towers: bool) -> Any:
+    """The module, with transformers only where there are text towers of transformers: its import takes seconds."""
+    loaded = sys.modules.get("open_clip.hf_model")
+    if text_towers and loaded is not None and loaded.transformers is None:
+        forget("open_clip")
+    return quick_import("open_clip", without=() if text_towers else ("transformers",))
 
 
 @contextlib.contextmanager

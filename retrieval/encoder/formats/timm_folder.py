@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from generation import quick_import
 from retrieval.encoder.formats.files import (
     EncoderFiles,
     digest,
@@ -63,8 +64,7 @@ class LoadedTimm:
     """A timm model on its device, in evaluation mode."""
 
     def __init__(self, files: TimmFiles, device: str) -> None:
-        import timm
-
+        timm = quick_import("timm")
         self._pooling = files.pooling
         self.device = device
         self.network = _load(files).to(device)
@@ -186,9 +186,9 @@ def has_swiglu(shapes: Shapes) -> bool:
 
 def create_network(architecture: str, arguments: Mapping[str, Any], *, swiglu: bool) -> Any:
     """A timm model without its classifier and with random weights. Raises EncoderLoadError for an unknown one."""
-    import timm
     import torch
 
+    timm = quick_import("timm")
     gated: dict[str, Any] = {"mlp_layer": timm.layers.SwiGLUPacked, "act_layer": torch.nn.SiLU} if swiglu else {}
     try:
         return timm.create_model(architecture, pretrained=False, num_classes=0, **dict(arguments), **gated)
