@@ -130,6 +130,10 @@ def _result(run: subprocess.CompletedProcess[bytes], source: Path) -> tuple[str,
         raise WeightsError(
             f"{source} takes far more memory than its size allows for. It is damaged, or was made to exhaust memory."
         )
+    if result.get("disk"):
+        raise WeightsError(
+            f"{source} could not be written as safetensors: it grows to more than twice its size, or the disk is full."
+        )
     if "error" not in result:
         raise WeightsError(
             f"{source} could not be read: the process that opened it ended with status {run.returncode}. It is "

@@ -35,6 +35,10 @@ _DTYPES = {
 _LONGEST_PATH = 8  # nested mappings; weights have at most three
 
 
+class NotWrittenError(Exception):
+    """The disk is full, or the file would be larger than the limit."""
+
+
 def limit(memory: int, seconds: int, largest: int) -> None:
     """Lower the limits of this process, as far as the system knows them; Windows knows none of them."""
     try:
@@ -97,7 +101,11 @@ def write(tensors: Mapping[str, Any], target: Path) -> None:
         for name in order:
             tensor = tensors[name].detach().contiguous().reshape(-1)
             if tensor.numel():
-                tensor.view(torch.uint8).numpy().tofile(file)
+                content = tensor.view(torch.uint8).numpy()
+                try:
+                    content.tofile(file)
+                except OSError as error:
+                    raise NotWrittenError from error
 
 
 def load(source: Path) -> Any:
@@ -139,6 +147,8 @@ def main(source: str, target: str, memory: str, seconds: str, largest: str) -> N
         result: dict[str, Any] = {"left_out": convert(Path(source), Path(target))}
     except MemoryError:
         result = {"memory": True}
+    except NotWrittenError:
+        result = {"disk": True}
     except Exception as error:  # noqa: BLE001  # whatever the file provokes is the parent's to report
         message = str(error)
         result = {"memory": True} if "allocate memory" in message else {"error": [f"{type(error).__name__}: {message}"]}

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from generation.errors import WeightsError
+
 if TYPE_CHECKING:
     import torch
 
@@ -95,6 +97,11 @@ class StoredWeights:
                 header = json.loads(file.read(length))
             for name, entry in header.items():
                 if name != "__metadata__":
+                    if entry["dtype"] not in DTYPES:
+                        raise WeightsError(
+                            f"{path} holds {name} in the number format {entry['dtype']}, which is not read. Ask for "
+                            "float16, bfloat16 or float32."
+                        )
                     begin = entry["data_offsets"][0]
                     place = _Place(path, entry["dtype"], tuple(entry["shape"]), 8 + length + begin)
                     self._places[name] = place

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from generation import WeightsError
 from generation.model.files import stored_weights
 from generation.model.files.stored_weights import NewTensor, StoredWeights, write_weights
 
@@ -58,3 +59,9 @@ def test_a_file_that_became_shorter_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="became shorter"):
         for name in TENSORS:
             stored.read(name)
+
+
+def test_a_number_format_that_is_not_known_is_named(tmp_path: Path) -> None:
+    save_file({"odd": torch.zeros(2, dtype=torch.complex64)}, tmp_path / "some.safetensors")
+    with pytest.raises(WeightsError, match=r"holds odd in the number format C64, which is not read"):
+        StoredWeights([tmp_path / "some.safetensors"])
