@@ -39,6 +39,9 @@ from .model.presets import PRESETS as PRESETS
 from .model.presets import Preset as Preset
 from .model.quick_import import forget as forget
 from .model.quick_import import quick_import as quick_import
+from .model.requirements import GeneratorRequirements as GeneratorRequirements
+from .model.requirements import available_memory as available_memory
+from .model.requirements import tensor_count as tensor_count
 from .phantom.phantom import Phantom as Phantom
 from .phantom.phantom import phantom_cases as phantom_cases
 from .phantom.phantom import write_phantoms as write_phantoms

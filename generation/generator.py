@@ -18,6 +18,7 @@ from generation.model.device import choose_device, choose_dtype
 from generation.model.model_files import ModelFiles
 from generation.model.pipeline import CoinPipeline
 from generation.model.presets import Preset, choose_preset
+from generation.model.requirements import GeneratorRequirements
 from generation.options import GenerationOptions, check_options, check_seeds
 from generation.prompts.glossary import glossary, in_words
 from generation.prompts.prompt import LongReports, Prompt, build_prompt, check_long_reports
@@ -107,16 +108,11 @@ class CoinGenerator:
 
     def describe(self) -> dict[str, str]:
         """For people: the models' names and fingerprints, device and number format."""
-        return {
-            "base": self._files.base.name,
-            "base_fingerprint": self._files.base.fingerprint,
-            "lora": self._files.lora_name,
-            "lora_fingerprint": self._files.lora_fingerprint,
-            "fingerprint": self.fingerprint,
-            "device": self.device,
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "size": str(self._files.base.size),
-        }
+        return self._files.describe() | {"device": self.device, "dtype": str(self.dtype).removeprefix("torch.")}
+
+    def requirements(self) -> GeneratorRequirements:
+        """What loading and generating will take, from headers alone. Raises `WeightsError`, `LoraMismatchError`."""
+        return self._files.check(device=self.device, dtype=self.dtype, low_memory=self._low_memory)
 
     def load(self) -> None:
         """Load the model now instead of at the first image."""

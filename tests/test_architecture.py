@@ -57,6 +57,7 @@ LAYERS = {
         {"errors", "image_labels"},
         {"settings"},
         {"service"},
+        {"model_check"},
         {"pictures", "text"},
         {"html"},
         {"commands", "view"},

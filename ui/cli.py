@@ -26,6 +26,7 @@ from ui.commands.encoder import encoder
 from ui.commands.evaluate import evaluate
 from ui.commands.generate import generate
 from ui.commands.imports import base, lora
+from ui.commands.models import models
 from ui.commands.queries import queries
 from ui.commands.reading import reading
 from ui.commands.reembed import encoders, reembed
@@ -102,6 +103,7 @@ for command in (
     reading,
     train,
     encoder,
+    models,
     lora,
     base,
     reembed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,11 +16,14 @@ from generation.model.files.weight_files import STARTER
 from generation.model.lora.find import Lora, find_lora
 from generation.model.pipeline import CoinPipeline
 from generation.model.presets import Preset
+from generation.model.requirements import GeneratorRequirements, available_memory, requirements
 from generation.model.tokens import PromptTokens
 from generation.model.weights import Base, find_base
 
 if TYPE_CHECKING:
     import torch
+
+logger = logging.getLogger(__name__)
 
 
 class ModelFiles:
@@ -71,6 +75,17 @@ class ModelFiles:
         """SHA-256, in hex, of base and LoRAs together."""
         return hashlib.sha256(f"{self.base.fingerprint}\n{self.lora_fingerprint}".encode()).hexdigest()
 
+    def describe(self) -> dict[str, str]:
+        """For people: names and fingerprints of base and LoRAs, and the edge of the images in pixels."""
+        return {
+            "base": self.base.name,
+            "base_fingerprint": self.base.fingerprint,
+            "lora": self.lora_name,
+            "lora_fingerprint": self.lora_fingerprint,
+            "fingerprint": self.fingerprint,
+            "size": str(self.base.size),
+        }
+
     @functools.cached_property
     def tokens(self) -> PromptTokens:
         """Counts tokens by the base's tokenizers."""
@@ -80,8 +95,26 @@ class ModelFiles:
         """Look for all files now. Raises `WeightsError` for those that are missing or unusable."""
         _ = self.base, self.loras
 
+    def check(self, *, device: str, dtype: torch.dtype, low_memory: bool = False) -> GeneratorRequirements:
+        """What loading will take; a warning is logged where main memory will hardly suffice.
+
+        Raises `WeightsError`, and `LoraMismatchError` for a LoRA that does not fit: before anything is loaded.
+        """
+        name = str(dtype).removeprefix("torch.")
+        needed = requirements(self.base, self.loras, dtype=name, device=device, low_memory=low_memory)
+        available = available_memory()
+        if available is not None and needed.main_memory > available:
+            logger.warning(
+                "The generator needs about %.1f GB of main memory, and %.1f GB are available: it may be ended by the "
+                "system. Close other programs, or use --dtype bfloat16.",
+                needed.main_memory / 1e9,
+                available / 1e9,
+            )
+        return needed
+
     def load(self, *, device: str, dtype: torch.dtype, compiled: bool, low_memory: bool) -> CoinPipeline:
         """The model, loaded; its fingerprint is known afterwards. Raises `WeightsError`, `LoraMismatchError`."""
+        self.check(device=device, dtype=dtype, low_memory=low_memory)
         # Hashing 7 GB takes seconds and every image needs the fingerprint: done beside loading, it costs none.
         with ThreadPoolExecutor(max_workers=1) as beside:
             fingerprint = beside.submit(lambda: self.fingerprint)

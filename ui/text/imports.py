@@ -1,15 +1,16 @@
-"""Imported models as text."""
+"""Models as text: what was imported, and what is known before they are loaded."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ui.text.layout import clean
-from ui.text.tables import name_value_table
+from ui.text.tables import name_value_table, table
 
 if TYPE_CHECKING:
     from generation import Imported
     from retrieval import EncoderFiles, ImportedEncoder
+    from ui.model_check import ModelCheck
 
 _SHOWN = 10
 
@@ -53,3 +54,47 @@ def imported_encoder_text(done: ImportedEncoder) -> str:
     parts += [*done.changes, *(f"Note: {note}" for note in done.notes)]
     parts.append(f"Use it: coin add MANIFEST --encoder {done.folder}")
     return "\n".join(parts)
+
+
+def model_check_text(found: ModelCheck) -> str:
+    """What the models are, what they take, and what can be searched with them."""
+    from retrieval import channel_label
+
+    rows: list[tuple[str, str]] = []
+    if (generator := found.generator) is not None:
+        on_disk = sum(part.bytes_on_disk for part in generator.parts)
+        numbers = sum(part.parameters for part in generator.parts)
+        rows.append(("base", f"{generator.base}: {generator.size} px, {numbers / 1e6:,.0f} million parameters"))
+        rows.append(("", f"{_gb(on_disk)} on disk in {generator.folder}"))
+        for lora in generator.loras:
+            rows.append(("LoRA", f"{lora.name}: all its tensors fit, {lora.layers} layers are changed"))
+            rows += [("", lora.note)] if lora.note else []
+        if not generator.loras:
+            rows.append(("LoRA", "none"))
+        rows.append(("numbers", f"{generator.dtype} on {found.device}"))
+    if (encoder := found.encoder) is not None:
+        scale = f", {encoder.mpp:g} µm a pixel" if encoder.mpp else ""
+        size = f", {encoder.image_size} px" if encoder.image_size else ""
+        rows.append(("encoder", f"{encoder.name} ({encoder.format}): {encoder.dim} numbers a vector{size}{scale}"))
+        rows.append(("", f"reads {reads_text(encoder)}"))
+        rows.append(("", f"{_gb(sum(path.stat().st_size for path in encoder.weights))} on disk in {encoder.path}"))
+    rows.append(("main memory", _memory(found.main_memory, found.main_memory_available)))
+    if found.device == "cuda":
+        rows.append(("GPU memory", _memory(found.gpu_memory, found.gpu_memory_available)))
+    there = [channel_label(name) for name, usable in found.channels.items() if usable]
+    absent = [channel_label(name) for name, usable in found.channels.items() if not usable]
+    rows.append(("channels", ", ".join(there) or "none"))
+    rows += [("absent", ", ".join(absent))] if absent else []
+    lines = table(rows)
+    lines += [f"Error: {clean(problem)}" for problem in found.problems]
+    return "\n".join(lines)
+
+
+def _memory(needed: int, available: int | None) -> str:
+    there = "unknown" if available is None else _gb(available)
+    verdict = "" if available is None or needed <= available else ": NOT ENOUGH"
+    return f"about {_gb(needed)} needed, {there} available{verdict}"
+
+
+def _gb(amount: int) -> str:
+    return f"{amount / 1e9:.1f} GB" if amount >= 5e7 else f"{amount / 1e6:.1f} MB"

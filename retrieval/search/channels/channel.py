@@ -95,6 +95,8 @@ class Channel(ABC):
     """Without one of these it cannot answer."""
     uses: ClassVar[frozenset[Need]] = frozenset()
     """What it uses where it is there."""
+    compares_images: ClassVar[bool] = True
+    """Whether it compares with the archive's images, for which the encoder must read images."""
     not_judged: ClassVar[str] = "The similarities of this channel are not calibrated."
     """Why the novelty of a query is not judged by this channel; empty where it is."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from retrieval.search.channels.channel import Channel
+from retrieval.search.channels.channel import Channel, Need
 from retrieval.search.channels.generated import GeneratedChannel
 from retrieval.search.channels.image import ImageChannel
 from retrieval.search.channels.joint import JointChannel
@@ -20,6 +20,15 @@ CHANNELS: Final[Mapping[str, Channel]] = {
 def channel_label(name: str) -> str:
     """What to call a channel before readers."""
     return CHANNELS[name].label if name in CHANNELS else name
+
+
+def usable_channels(*, generator: bool, images: bool, texts: bool) -> dict[str, bool]:
+    """By channel, whether it can answer with such models: a generator, and an encoder that reads images, and texts."""
+    there = {Need.TEXT, Need.PICTURE}
+    there |= {need for need, has in ((Need.GENERATOR, generator), (Need.TEXT_TOWER, texts)) if has}
+    return {
+        name: channel.needs <= there and (images or not channel.compares_images) for name, channel in CHANNELS.items()
+    }
 
 
 def channel_of_query_type(query_type: str) -> str:

@@ -13,6 +13,7 @@ class ReportChannel(Channel):
     name = "report"
     label = "reports"
     needs = frozenset({Need.TEXT})
+    compares_images = False
     uses = frozenset({Need.TEXT_TOWER})
     not_judged = (
         "Similarity to reports is not judged: the same findings in another laboratory's words would be called not "

@@ -1,0 +1,75 @@
+"""`coin models check`: what is known of models before they are loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tests.retrieval.encoder import published
+from tests.ui.conftest import coin
+
+
+@pytest.fixture
+def settings(models: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
+    for name, value in models.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return models
+
+
+def check(*arguments: str | Path) -> dict:
+    return json.loads(coin("models", "check", "--json", *arguments).stdout)
+
+
+def test_sizes_are_those_of_the_files(settings: dict[str, str]) -> None:
+    found = check()
+    files = sorted(Path(settings["COIN_BASE"]).glob("*/*.safetensors"))
+    assert {part["name"] for part in found["base"]["parts"]} == {path.parent.name for path in files}
+    assert sum(part["bytes_on_disk"] for part in found["base"]["parts"]) == sum(path.stat().st_size for path in files)
+    numbers = sum(tensor.numel() for path in files for tensor in load_file(path).values())
+    assert sum(part["parameters"] for part in found["base"]["parts"]) == numbers
+    encoder = sum(
+        tensor.numel() for tensor in load_file(Path(settings["COIN_ENCODER"]) / "open_clip_model.safetensors").values()
+    )
+    activations = 2_100_000_000 * (found["base"]["size"] / 1024) ** 2 * 2
+    assert found["main_memory"]["needed"] == pytest.approx(1.4e9 + 4 * (numbers + encoder) + activations, rel=1e-6)
+    assert found["main_memory"]["available"] > 0
+    assert found["problems"] == [] and all(found["channels"].values())
+
+
+def test_an_encoder_of_images_leaves_no_channel_from_text_to_images(settings: dict[str, str], tmp_path: Path) -> None:
+    published.dinov2(tmp_path / "dinov2")
+    found = check("--encoder", tmp_path / "dinov2")
+    assert found["channels"] == {"image": True, "generated": True, "joint": False, "report": True}
+    text = coin("models", "check", "--encoder", tmp_path / "dinov2").stdout
+    assert "absent       text to image" in text and "reads images only" in text
+
+
+def test_a_lora_that_does_not_fit_is_named_before_anything_is_loaded(settings: dict[str, str], tmp_path: Path) -> None:
+    lora = next(Path(settings["COIN_LORA"]).glob("*.safetensors"))
+    tensors = load_file(lora)
+    name = next(iter(tensors))
+    tensors[name] = tensors[name][:, :1].contiguous()
+    save_file(tensors, tmp_path / "lora.safetensors")
+    result = coin("models", "check", "--lora", tmp_path / "lora.safetensors", "--json")
+    found = json.loads(result.stdout)
+    assert result.exit_code == 1 and found["base"] is None and found["encoder"] is not None
+    assert not found["channels"]["generated"] and len(found["problems"]) == 1
+
+
+def test_what_would_be_fetched_is_said_and_not_fetched(settings: dict[str, str], tmp_path: Path) -> None:
+    result = coin("models", "check", "--base", "stabilityai/stable-diffusion-xl-base-1.0")
+    assert result.exit_code == 1
+    text = " ".join(result.stdout.split())
+    assert "base stabilityai/stable-diffusion-xl-base-1.0 is not on this machine and would be fetched" in text
+    assert "absent generated images" in text
+
+
+def test_memory_that_does_not_suffice_is_said(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("generation.available_memory", lambda: 10**9, raising=False)
+    result = coin("models", "check")
+    assert result.exit_code == 1 and "NOT ENOUGH" in result.stdout
