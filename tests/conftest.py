@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.few_steps import own_steps
 from tests.postgres_server import PostgresServer, postgres_binaries, postgres_server
 
 # No property test may fail because the machine is busy.
@@ -30,3 +31,10 @@ def new_catalog(postgres: PostgresServer) -> Iterator[str]:
     """The URL of an empty schema."""
     with postgres.schema() as url:
         yield url
+
+
+@pytest.fixture
+def full_sampling() -> Iterator[None]:
+    """For a test that looks at what images show, or at what a network learned: as many steps as the product takes."""
+    with own_steps():
+        yield

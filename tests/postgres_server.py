@@ -7,6 +7,7 @@ do, the server runs as the account `postgres`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import shutil
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
 ACCOUNT = "postgres"
 USER = "coin"
@@ -44,17 +45,21 @@ class PostgresServer:
 
     def execute(self, *statements: str) -> list[object]:
         """Each statement in a transaction of its own; the last one's rows."""
-        url = self.url().replace("postgresql://", "postgresql+psycopg://")
-        engine = create_engine(url, isolation_level="AUTOCOMMIT")
         rows: list[object] = []
-        try:
-            with engine.connect() as connection:
-                for statement in statements:
-                    result = connection.execute(text(statement))
-                    rows = list(result) if result.returns_rows else []
-        finally:
-            engine.dispose()
+        with self._engine.connect() as connection:
+            for statement in statements:
+                result = connection.execute(text(statement))
+                rows = list(result) if result.returns_rows else []
         return rows
+
+    @functools.cached_property
+    def _engine(self) -> Engine:
+        """One connection for all statements; it may have been lost by a restart."""
+        url = self.url().replace("postgresql://", "postgresql+psycopg://")
+        return create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+
+    def disconnect(self) -> None:
+        self._engine.dispose()
 
     @contextlib.contextmanager
     def schema(self) -> Iterator[str]:
@@ -95,7 +100,8 @@ def postgres_server(binaries: Path) -> Iterator[PostgresServer]:
         # there on every machine.
         _run(binaries / "initdb", *login, "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", f"--pgdata={data}")
         port = _free_port()
-        settings = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        settings = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
+        settings += " -c fsync=off -c synchronous_commit=off"
         _control(binaries, data, "start", "-l", str(root / "log"), "-o", settings)
         try:
             passfile = root / "pgpass"
@@ -106,6 +112,7 @@ def postgres_server(binaries: Path) -> Iterator[PostgresServer]:
             server = PostgresServer(port, passfile, password, data, binaries)
             _create_database(server)
             yield server
+            server.disconnect()
         finally:
             _control(binaries, data, "stop", "-m", "immediate")
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import json
 import re
@@ -92,8 +93,15 @@ def sources(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
+@functools.cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+@functools.cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Every part of it: many rules look at all of them."""
+    return tuple(ast.walk(tree))
 
 
 def where(path: Path, node: ast.stmt | ast.expr) -> str:
@@ -102,7 +110,7 @@ def where(path: Path, node: ast.stmt | ast.expr) -> str:
 
 def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
     """Every module named by an import, wherever it stands. None is relative."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -135,13 +143,14 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
 def module_imports() -> dict[str, dict[str, str]]:
     """For each module of the packages the modules that it imports, with where; also those under TYPE_CHECKING."""
     paths = {module_name(path): path for path in sources(*PACKAGES)}
     found: dict[str, dict[str, str]] = {}
     for module, path in paths.items():
         found[module] = {}
-        for node in ast.walk(parse(path)):
+        for node in nodes(parse(path)):
             names = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -217,7 +226,7 @@ def test_imports_are_absolute(package: str) -> None:
     found = [
         where(path, node)
         for path in sources(package)
-        for node in ast.walk(parse(path))
+        for node in nodes(parse(path))
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert found == []
@@ -243,9 +252,7 @@ def test_every_public_name_resolves(package: str) -> None:
 def test_nothing_is_unpickled_but_by_the_import() -> None:
     """Which does so in a process of its own, and admits nothing but tensors and plain values."""
     reader = ROOT / "generation/model/pickled_child.py"
-    calls = [
-        node for node in ast.walk(parse(reader)) if isinstance(node, ast.Call) and dotted(node.func) == "torch.load"
-    ]
+    calls = [node for node in nodes(parse(reader)) if isinstance(node, ast.Call) and dotted(node.func) == "torch.load"]
     assert calls
     for call in calls:
         assert any(keyword.arg == "weights_only" and ast.unparse(keyword.value) == "True" for keyword in call.keywords)
@@ -254,7 +261,7 @@ def test_nothing_is_unpickled_but_by_the_import() -> None:
     for path in sources(*PACKAGES, "benchmarks"):
         tree = parse(path)
         found += [where(path, node) for node, name in imports(tree) if name.partition(".")[0] in PICKLING]
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if not isinstance(node, ast.Call):
                 continue
             allows = any(
@@ -272,7 +279,7 @@ def test_no_text_is_shown_as_html() -> None:
     found = [
         where(path, node.value)
         for path in sources(*PACKAGES)
-        for node in ast.walk(parse(path))
+        for node in nodes(parse(path))
         if isinstance(node, ast.keyword) and node.arg == "unsafe_allow_html"
     ]
     assert found == []
@@ -292,7 +299,7 @@ def test_html_is_written_by_templates_only() -> None:
     found = [
         where(path, node)
         for path in sources(*PACKAGES)
-        for node in ast.walk(parse(path))
+        for node in nodes(parse(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and TAGS.search(node.value)
     ]
     rendering = ROOT / "ui/html/rendering.py"

@@ -36,6 +36,7 @@ def test_it_has_the_published_numbers_of_parameters() -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_usual_loaders_load_it_and_it_draws_something(folder: Path) -> None:
     generator = CoinGenerator(folder / "base", folder / "lora", device="cpu")
     image = generator.generate(REPORT, n=1, preset=Preset("quick", steps=2, guidance=7.5)).images[0]

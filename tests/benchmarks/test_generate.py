@@ -35,6 +35,7 @@ def test_speed_up_and_share_of_the_floor() -> None:
     assert cells[3] == ["queue", "", "0", *[""] * 5, "skipped: no time left"]
 
 
+@pytest.mark.slow
 def test_the_floor_counts_every_operation(tmp_path: Path) -> None:
     """Decoding: of four times the pixels, four times the convolutions, and sixteen times the attention. A pass has
     also parts that do not grow with the image (the time's embedding, the prompt's keys and values).

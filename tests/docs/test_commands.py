@@ -18,6 +18,7 @@ from generation.phantom.phantom import Phantom, phantom_cases
 from index_store import Archive
 from retrieval import Encoder, add_manifest, open_reader_study
 from tests.docs.commands import PAGES, Printed, inline_commands, printed_commands
+from tests.few_steps import few_steps
 from ui.cli import cli
 
 CLASSES = {
@@ -107,8 +108,15 @@ def reason_not_to_run(printed: Printed) -> str:
     return next((reason for part, reason in NOT_RUN_WITH.items() if part in printed.text), "")
 
 
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def quick() -> Iterator[None]:
+    """The commands run as they are printed, on few cases; what they sample and train takes few steps."""
+    with few_steps():
+        yield
+
+
+@pytest.fixture(scope="module")
+def prepared(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pages' commands find: an archive `cases`, manifests, reports, an image, generated images."""
     folder = tmp_path_factory.mktemp("prepared")
     phantoms = [one for one in phantom_cases(44 * 20) if (one.morphology.site, one.morphology.category) in CLASSES]

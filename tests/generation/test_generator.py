@@ -109,7 +109,7 @@ class TestImages:
         assert (draft.provenance.steps, draft.provenance.scheduler) == (20, "DPMSolverMultistepScheduler")
         assert (before.provenance.steps, before.provenance.guidance) == (50, 7.5)
 
-    @pytest.mark.parametrize(("fused", "tolerance"), [(True, 0), (False, 8)])
+    @pytest.mark.parametrize(("fused", "tolerance"), [(True, 0), pytest.param(False, 8, marks=pytest.mark.slow)])
     def test_it_draws_what_coins_readme_draws(
         self, fused: bool, tolerance: int, generator: CoinGenerator, base: Path, lora: Path
     ) -> None:

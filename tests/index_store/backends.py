@@ -19,6 +19,10 @@ from tests.postgres_server import PostgresServer
 
 in_a_file = pytest.mark.parametrize("catalog", ["sqlite"], indirect=True)
 """For tests that look into the file of a catalog, or copy it."""
+in_a_file_first = pytest.mark.parametrize(
+    "catalog", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+"""For tests of what lies in files, or of rules that know no database: `make test-slow` tries PostgreSQL, too."""
 
 
 class Opener(Protocol):

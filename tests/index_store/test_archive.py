@@ -38,6 +38,7 @@ from tests.index_store.archive_builders import (
     vectors_for,
     write_manifest,
 )
+from tests.index_store.backends import in_a_file_first
 
 
 def test_create_and_open(tmp_path: Path) -> None:
@@ -88,6 +89,7 @@ def test_status_and_facets(filled: Archive) -> None:
     assert filled.facets()["system"] == {}
 
 
+@in_a_file_first
 def test_adding_again_does_no_work(filled: Archive, manifest: Path) -> None:
     before = filled.status()
     plan = add_manifest(filled, manifest)
@@ -102,6 +104,7 @@ def test_adding_more_adds_only_that(filled: Archive, manifest: Path) -> None:
     found_by_itself(filled)
 
 
+@in_a_file_first
 def test_a_case_may_get_more_images(filled: Archive, manifest: Path) -> None:
     rows = [{**row, "image": f"more/{row['image']}"} for row in simple_rows(2)]
     picture(100).save((manifest.parent / "more").mkdir() or manifest.parent / "more/0.png")
@@ -183,6 +186,7 @@ def test_the_same_content_twice_in_a_case_is_skipped_and_said(archive: Archive, 
     assert archive.status().images == 1
 
 
+@in_a_file_first
 def test_two_folders_with_the_same_names_are_not_merged(archive: Archive, tmp_path: Path) -> None:
     for seed, folder in enumerate(("one", "two")):
         (tmp_path / folder).mkdir()
@@ -196,6 +200,7 @@ def test_two_folders_with_the_same_names_are_not_merged(archive: Archive, tmp_pa
     assert archive.status().images == 1
 
 
+@in_a_file_first
 def test_a_file_that_vanishes_or_changes_is_skipped(archive: Archive, manifest: Path) -> None:
     rows = read_manifest(manifest).rows
     rows[0].path.unlink()
@@ -206,12 +211,14 @@ def test_a_file_that_vanishes_or_changes_is_skipped(archive: Archive, manifest: 
         plan.new[0].load()
 
 
+@in_a_file_first
 def test_progress_is_told(archive: Archive, manifest: Path) -> None:
     seen: list[tuple[int, int]] = []
     archive.pending(read_manifest(manifest).rows, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 12) for done in range(1, 13)]
 
 
+@in_a_file_first
 def test_in_place_copies_nothing(archive: Archive, manifest: Path) -> None:
     add_manifest(archive, manifest, in_place=True)
     (image,) = archive.case("case-0").images
@@ -227,6 +234,7 @@ def test_in_place_copies_nothing(archive: Archive, manifest: Path) -> None:
         archive.image_path(other.id)
 
 
+@in_a_file_first
 def test_in_place_follows_a_moved_folder(archive: Archive, manifest: Path) -> None:
     add_manifest(archive, manifest, in_place=True)
     moved = manifest.parent.rename(manifest.parent.with_name("moved"))
@@ -235,6 +243,7 @@ def test_in_place_follows_a_moved_folder(archive: Archive, manifest: Path) -> No
     found_by_itself(archive)
 
 
+@in_a_file_first
 def test_metadata_never_enters_the_store(archive: Archive, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010E] = "Jane Doe"
@@ -281,6 +290,7 @@ def test_ids_are_never_used_again(filled: Archive, manifest: Path) -> None:
     found_by_itself(filled)
 
 
+@in_a_file_first
 def test_unknown_names_are_answered_with_similar_ones(filled: Archive) -> None:
     with pytest.raises(CaseNotFoundError, match=r"no case 'case-33'.*Similar: .*case-3"):
         filled.case("case-33")
@@ -321,6 +331,7 @@ def test_an_archive_without_images_says_so(archive: Archive) -> None:
     assert archive.search(np.eye(2, DIM, dtype=np.float32), 3, fingerprint=FINGERPRINT) == [[], []]
 
 
+@in_a_file_first
 @pytest.mark.parametrize("bad", ["nan", "long", "short", "few"])
 def test_bad_vectors_never_get_in(archive: Archive, manifest: Path, bad: str) -> None:
     archive.use_encoder(FINGERPRINT, name="test encoder", dim=DIM)
@@ -379,6 +390,7 @@ def test_the_log_holds_every_change_of_an_embedding(filled: Archive) -> None:
     assert len({row.token for row in changes}) == 13
 
 
+@in_a_file_first
 def test_records_are_frozen(filled: Archive) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         filled.case("case-0").report = "other"  # type: ignore[misc]
@@ -412,6 +424,7 @@ def test_what_was_derived_is_marked(archive: Archive, manifest: Path) -> None:
     assert stored_after(archive, row) == ("cervix", "Bethesda cervical 2014", "HSIL", ("site", "system", "category"))
 
 
+@in_a_file_first
 def test_a_given_value_replaces_a_derived_one_and_its_mark(archive: Archive, manifest: Path) -> None:
     first = derived_row(manifest, derived=tuple(READ), **READ)
     given = derived_row(manifest, derived=None, category="LSIL")
@@ -420,6 +433,7 @@ def test_a_given_value_replaces_a_derived_one_and_its_mark(archive: Archive, man
     assert stored_after(archive, same) == ("cervix", "Bethesda cervical 2014", "LSIL", ("system",))
 
 
+@in_a_file_first
 def test_what_is_not_derived_any_more_goes(archive: Archive, manifest: Path) -> None:
     first = derived_row(manifest, derived=tuple(READ), **READ)
     now = derived_row(manifest, derived=("site",), site="urine", report="Another report.")

@@ -22,6 +22,7 @@ from tests.index_store.archive_builders import (
     simple_rows,
     write_manifest,
 )
+from tests.index_store.backends import in_a_file_first
 from tests.index_store.filtered_search import FILTERS, QUERIES, expected
 
 
@@ -37,6 +38,7 @@ def test_cases_are_filtered_alike(mixed: Archive) -> None:
         assert [case.key for case in mixed.cases(where)] == keys, name
 
 
+@in_a_file_first
 def test_a_case_is_shown_whole_whatever_the_filter(mixed: Archive) -> None:
     cases: list[Case] = mixed.cases(CaseFilter(stains=("Diff-Quik",)))
     images: tuple[Image, ...] = cases[0].images
@@ -44,6 +46,7 @@ def test_a_case_is_shown_whole_whatever_the_filter(mixed: Archive) -> None:
     assert cases[0].stain == "Papanicolaou, Diff-Quik"
 
 
+@in_a_file_first
 def test_bad_queries_are_refused(filled: Archive) -> None:
     for bad in (QUERIES[0], QUERIES[:, 1:], QUERIES * 2, np.full((1, DIM), np.nan, np.float32)):
         with pytest.raises(VectorError):
@@ -67,6 +70,7 @@ def test_a_filter_may_be_as_long_as_it_may_be(filled: Archive) -> None:
     assert len(filled.search(QUERIES, 100, where=where, fingerprint=FINGERPRINT)[0]) == 12
 
 
+@in_a_file_first
 @pytest.mark.parametrize(
     "where",
     [CaseFilter(sites=("cervix",)), CaseFilter(exclude_patients=("patient-1",)), CaseFilter(exclude_cases=("case-3",))],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,15 @@ import pytest
 from generation import CoinGenerator
 from retrieval import Encoder
 from tests.clip_model import tiny_clip
+from tests.few_steps import few_steps
 from tests.models import tiny_lora, tiny_sdxl
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_sampling() -> Iterator[None]:
+    """Images take few steps: what is tested here is what is done with them. (`full_sampling` takes that back.)"""
+    with few_steps():
+        yield
 
 
 @pytest.fixture(scope="session")

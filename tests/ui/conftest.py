@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from generation.phantom import Phantom, phantom_cases, write_phantoms
 from retrieval import ReaderStudy
 from tests.clip_model import tiny_clip
+from tests.few_steps import few_steps
 from tests.models import tiny_lora, tiny_sdxl
 from tests.ui.served_view import CHROMIUM
 from ui.cli import cli
@@ -26,6 +27,13 @@ def coin(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert "Traceback" not in result.output
     return result
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_sampling() -> Iterator[None]:
+    """Images take few steps: what is tested here is what is done with them. (`full_sampling` takes that back.)"""
+    with few_steps():
+        yield
 
 
 @pytest.fixture(scope="session")

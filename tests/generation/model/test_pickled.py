@@ -43,11 +43,19 @@ def test_every_tensor_arrives_as_it_was(tmp_path: Path) -> None:
     for name, tensor in TENSORS.items():
         assert (read.tensors[name].dtype, read.tensors[name].shape) == (tensor.dtype, tensor.shape)
         assert torch.equal(read.tensors[name].float(), tensor.float())
+
+
+def test_what_is_safetensors_already_stays(tmp_path: Path) -> None:
+    with as_safetensors(tmp_path / "a.safetensors") as (path, left_out):
+        assert (path, left_out) == (tmp_path / "a.safetensors", ())
+
+
+@pytest.mark.slow
+def test_a_converted_file_is_gone_afterwards(tmp_path: Path) -> None:
+    torch.save(TENSORS, tmp_path / "weights.bin")
     with as_safetensors(tmp_path / "weights.bin", tmp_path) as (path, _):
         assert torch.equal(load_file(path)["turned"], TENSORS["turned"])
     assert not path.exists()
-    with as_safetensors(tmp_path / "a.safetensors") as (path, left_out):
-        assert (path, left_out) == (tmp_path / "a.safetensors", ())
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -88,6 +96,7 @@ def test_code_in_a_pickle_is_refused_and_does_not_run(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plain.bin", "zip.bin"]
 
 
+@pytest.mark.slow
 def test_a_small_file_cannot_take_all_memory_or_disk(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(1).expand(1 << 32)}, tmp_path / "bomb.bin")  # 16 GiB if laid out
     with pytest.raises(WeightsError, match="far more memory than its size"):
@@ -105,6 +114,7 @@ def test_time_is_limited(tmp_path: Path) -> None:
         convert_pickled(tmp_path / "slow.bin", tmp_path / "out.safetensors", limits=PickledLimits(seconds=0))
 
 
+@pytest.mark.slow
 def test_what_is_no_pickle_is_named(tmp_path: Path) -> None:
     (tmp_path / "weights.ckpt").write_bytes(b"PK\x03\x04")
     with pytest.raises(WeightsError, match=r"weights\.ckpt cannot be read as pickled weights.*anew"):

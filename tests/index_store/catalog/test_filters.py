@@ -27,7 +27,7 @@ FIELDS = {
 CASES = 40
 
 
-@pytest.fixture(scope="module", params=["faiss", "milvus"])
+@pytest.fixture(scope="module", params=["faiss", pytest.param("milvus", marks=pytest.mark.slow)])
 def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     """Forty cases of one to three images, with random values in every column that can be filtered."""
     rng = np.random.default_rng(0)

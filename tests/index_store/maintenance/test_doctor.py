@@ -30,7 +30,7 @@ from tests.index_store.archive_builders import (
     vector_of,
     write_manifest,
 )
-from tests.index_store.backends import in_a_file
+from tests.index_store.backends import in_a_file, in_a_file_first
 
 
 @pytest.fixture
@@ -94,6 +94,7 @@ def test_an_empty_archive(archive: Archive) -> None:
     assert (found.findings, found.images, found.recalled, found.encoders) == ((), 0, 0, ())
 
 
+@in_a_file_first
 def test_a_missing_and_an_altered_image(filled: Archive) -> None:
     first, second = (filled.case(f"case-{i}").images[0] for i in (3, 5))
     first.path.unlink()
@@ -120,6 +121,7 @@ def test_images_in_place(archive: Archive, manifest: Path) -> None:
     assert (altered.what, altered.examples) == ("images added in place were altered", ("case case-3, image 4",))
 
 
+@in_a_file_first
 def test_files_that_nobody_needs_are_deleted(filled: Archive) -> None:
     stray = filled.path / "images" / "ab" / "abcdef.png"
     stray.parent.mkdir(exist_ok=True)
@@ -142,6 +144,7 @@ def flip_a_bit(folder: Path) -> None:
     path.write_bytes(data)
 
 
+@in_a_file_first
 @pytest.mark.parametrize(
     "spoil",
     [flip_a_bit, lambda folder: shutil.rmtree(folder / "index"), lambda folder: index_metadata(folder).write_text("{")],
@@ -169,6 +172,7 @@ def save_index(archive: Archive, ids: np.ndarray, vectors: np.ndarray) -> None:
     IndexFile(archive.path / "index", IndexIdentity(archive.uuid, FINGERPRINT, DIM)).write(index, position)
 
 
+@in_a_file_first
 def test_an_index_that_holds_other_vectors_under_the_right_checksum(filled: Archive) -> None:
     """As a defect of this software would leave it: count, checksum and log position are right, the vectors are not."""
     ids, vectors = np.arange(1, 13), np.array([vector_of(i.sha256) for c in filled.cases() for i in c.images])
@@ -183,6 +187,7 @@ def test_an_index_that_holds_other_vectors_under_the_right_checksum(filled: Arch
         found_by_itself(archive)
 
 
+@in_a_file_first
 def test_an_index_that_holds_another_image(filled: Archive) -> None:
     ids, vectors = np.arange(1, 13), np.array([vector_of(i.sha256) for c in filled.cases() for i in c.images])
     ids[2] = 99
@@ -240,6 +245,7 @@ def test_records_that_do_not_agree(filled: Archive, statement: str, what: str, r
         assert len(archive.search(vector_of("0" * 64)[None], 50, fingerprint=FINGERPRINT)[0]) == 12
 
 
+@in_a_file_first
 @pytest.mark.parametrize(
     "vector",
     [b"short", np.full(DIM, np.nan, "<f4").tobytes(), np.ones(DIM, "<f4").tobytes()],

@@ -98,7 +98,7 @@ def some_vectors(count: int, seed: int = 0) -> np.ndarray:
     return unit(np.random.default_rng(seed).normal(size=(count, 8)))
 
 
-@pytest.mark.parametrize("named_at_once", [milvus_index.MAX_IDS, 7])
+@pytest.mark.parametrize("named_at_once", [pytest.param(milvus_index.MAX_IDS, marks=pytest.mark.slow), 7])
 def test_the_contract_of_a_vector_index(
     collection: MilvusIndex, named_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,7 +278,9 @@ def test_a_writer_that_moves_the_collection_during_a_search_is_noticed(
     assert "the records answered" in filled.notes[-1]
 
 
-@pytest.mark.parametrize("step", ["begins", "adds", "ends"])
+@pytest.mark.parametrize(
+    "step", [pytest.param("begins", marks=pytest.mark.slow), "adds", pytest.param("ends", marks=pytest.mark.slow)]
+)
 def test_what_a_writer_left_half_applied_is_ranked_from_the_records(
     filled: Archive, manifest: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,7 +314,15 @@ def test_what_a_writer_left_half_applied_is_ranked_from_the_records(
         answers_are_true(archive)
 
 
-@pytest.mark.parametrize("lost", ["the collection", "its position", "vectors", "history"])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "the collection",
+        pytest.param("its position", marks=pytest.mark.slow),
+        "vectors",
+        pytest.param("history", marks=pytest.mark.slow),
+    ],
+)
 def test_what_does_not_fit_is_rebuilt_by_a_writer_and_avoided_by_a_reader(filled: Archive, lost: str) -> None:
     synced, position = sync_of(filled), position_of(filled)
     index = MilvusIndex(synced._server, position.collection, DIM)

@@ -24,7 +24,7 @@ from tests.index_store.archive_builders import (
     vector_of,
     write_manifest,
 )
-from tests.index_store.backends import in_a_file
+from tests.index_store.backends import in_a_file, in_a_file_first
 
 
 def card(folder: Path) -> Path:
@@ -52,6 +52,7 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(data)
 
 
+@in_a_file_first
 def test_a_saved_index_is_used_without_a_word(filled: Archive) -> None:
     filled.close()
     saved = vectors(filled.path).stat()
@@ -145,6 +146,7 @@ def test_an_index_that_does_not_fit_is_rebuilt_and_reported(
         assert archive.notes == ()
 
 
+@in_a_file_first
 def test_an_index_of_another_archive_is_never_used(filled: Archive, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with Archive.create(tmp_path / "other archive") as other:
@@ -186,12 +188,14 @@ def test_two_histories_of_the_same_length_are_told_apart(filled: Archive, tmp_pa
         found_by_itself(archive)
 
 
+@in_a_file_first
 def test_old_index_files_are_taken_away(filled: Archive) -> None:
     for i in range(4):
         filled.remove(f"case-{i}")
     assert len(list((filled.path / "index").iterdir())) == 3
 
 
+@in_a_file_first
 def test_an_index_that_cannot_be_saved_is_no_loss(filled: Archive) -> None:
     shutil.rmtree(filled.path / "index")
     (filled.path / "index").write_text("in the way")

@@ -49,16 +49,21 @@ def queries() -> list[Phantom]:
     return drawn(132, 0, (*KNOWN, LACKING))
 
 
+@pytest.fixture(scope="module")
+def seen(queries: list[Phantom], starter: Encoder) -> np.ndarray:
+    """float32[queries, d] of their images."""
+    return starter.encode_images([query.render(96) for query in queries])
+
+
 def lacking(queries: list[Phantom]) -> np.ndarray:
     return np.array([query.morphology.site == LACKING for query in queries])
 
 
 def test_an_archive_that_lacks_a_site_flags_its_queries_and_not_its_own(
-    phantoms: Archive, queries: list[Phantom], starter: Encoder
+    phantoms: Archive, queries: list[Phantom], seen: np.ndarray
 ) -> None:
     calibration = calibrate(phantoms, FINGERPRINT)
-    vectors = starter.encode_images([query.render(96) for query in queries])
-    cases = [nearest_cases(phantoms, v[None], 5, where=None, fingerprint=FINGERPRINT) for v in vectors]
+    cases = [nearest_cases(phantoms, v[None], 5, where=None, fingerprint=FINGERPRINT) for v in seen]
     judged = [calibration.judge(nearest_similarity([entry.score for entry in found]), "image") for found in cases]
     flagged, unknown = np.array([not one.comparable for one in judged]), lacking(queries)
     similarities = np.array([one.similarity for one in judged])
@@ -72,17 +77,16 @@ def test_an_archive_that_lacks_a_site_flags_its_queries_and_not_its_own(
 
 
 def test_under_a_filter_the_cases_that_it_lets_through_set_the_rule(
-    phantoms: Archive, queries: list[Phantom], starter: Encoder
+    phantoms: Archive, queries: list[Phantom], seen: np.ndarray
 ) -> None:
     where = CaseFilter(sites=("cervix",))
     held = phantoms.cases()
     calibration = calibrate(phantoms, FINGERPRINT, where=where, cases=held)
     assert calibration == calibrate(phantoms, FINGERPRINT, where=where)
     flagged: dict[str, list[bool]] = {"cervix": [], "urine": []}
-    for query in queries:
+    for query, vector in zip(queries, seen, strict=True):
         if query.morphology.site in flagged:
-            vector = starter.encode_images([query.render(96)])
-            found = nearest_cases(phantoms, vector, 5, where=where, fingerprint=FINGERPRINT)
+            found = nearest_cases(phantoms, vector[None], 5, where=where, fingerprint=FINGERPRINT)
             judged = calibration.judge(nearest_similarity([entry.score for entry in found]), "image")
             flagged[query.morphology.site].append(not judged.comparable)
             assert judged.n == sum(case.site == "cervix" for case in held)

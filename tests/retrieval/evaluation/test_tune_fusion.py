@@ -125,7 +125,14 @@ def macro(values: list[float], classes: list[int]) -> float:
     return float(np.mean([np.mean(of) for of in by_class.values()]))
 
 
-@pytest.mark.parametrize(("images", "texts", "seed"), [(1.2, 0.9, 0), (0.8, 2.5, 3), (30.0, 0.7, 1)])
+@pytest.mark.parametrize(
+    ("images", "texts", "seed"),
+    [
+        (1.2, 0.9, 0),
+        pytest.param(0.8, 2.5, 3, marks=pytest.mark.slow),
+        pytest.param(30.0, 0.7, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_choices_and_figures_are_those_of_the_rules_themselves(
     tmp_path: Path, images: float, texts: float, seed: int
 ) -> None:

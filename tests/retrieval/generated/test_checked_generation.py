@@ -157,7 +157,8 @@ def test_where_the_report_names_the_site_the_seed_is_changed_and_the_new_image_u
     ]
     assert query.images[0].asked_site == "thyroid"  # read from the report
     assert [image.asked_seed for image in query.images] == [4, 4]
-    np.testing.assert_array_equal(query.vectors, encoder.encode_images([right]))
+    # A batch of two changes single colour values by one level of 255 (see test_generator).
+    np.testing.assert_allclose(query.vectors, encoder.encode_images([right]), atol=1e-3)
 
 
 def test_a_query_is_never_left_without_an_image(
@@ -279,6 +280,7 @@ def test_a_patient_votes_once_and_one_without_a_site_not_at_all(encoder: Encoder
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("full_sampling")
 def test_the_starter_asked_for_another_site_than_the_report_names(tmp_path: Path) -> None:
     """A report of the cervix, and images of the thyroid asked for: the first drawings are dropped."""
     profiles = [next(profile for profile in PROFILES if profile.site == site) for site in ("cervix", "thyroid")]

@@ -9,6 +9,7 @@ import pytest
 from generation.phantom import PROFILES, Phantom
 from retrieval.encoder.thumbnails import SIDE, Thumbnails
 from retrieval.synthetic.small_network import SmallNetwork, train_network
+from tests.few_steps import own_steps
 
 KINDS = [PROFILES.index(next(p for p in PROFILES if p.site == site)) for site in ("cervix", "lymph node", "urine")]
 
@@ -23,7 +24,8 @@ def phantoms(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def trained() -> SmallNetwork:
     vectors, classes = phantoms(60, 0)
-    return train_network(vectors, classes * 2, np.arange(60), 6)
+    with own_steps():
+        return train_network(vectors, classes * 2, np.arange(60), 6)
 
 
 def test_a_thumbnail_is_the_middle_of_the_picture() -> None:

@@ -102,7 +102,8 @@ def test_good_images_help_where_real_ones_are_scarce_and_wrong_ones_harm() -> No
     wrong = check(images, Made(wrong=True))
     assert row(wrong, "synthetic").minus_real["macro-F1"].high < 0
     assert row(wrong, "synthetic").values["AUROC"].mean < 0.5
-    assert check(images, Made(), fractions=(0.1, 1.0), repeats=2).ways == good.ways  # the same again
+    few = [check(images, Made(), folds=2, repeats=1).ways for _ in range(2)]
+    assert few[0] == few[1]  # the same again
 
 
 def test_counts_say_what_was_used() -> None:

@@ -80,6 +80,7 @@ def test_report_to_results_to_case(page: Page, phantoms: list[Phantom]) -> None:
     expect(page.get_by_text("10 nearest cases")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_upload_to_results(page: Page, manifest: Path, phantoms: list[Phantom]) -> None:
     asked = phantoms[1]
     page.get_by_text("Image", exact=True).click()

@@ -12,6 +12,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Expander, Slider
 
+from generation import PRESETS
 from generation.phantom import Phantom
 from retrieval import RESEARCH_USE
 from tests.ui.conftest import CASES, coin
@@ -85,7 +86,7 @@ def test_a_report_shows_synthetic_images_and_cases(app: AppTest, phantoms: list[
         "**SYNTHETIC**, seed 0",
         "**SYNTHETIC**, seed 1",
     ]
-    assert any(caption.startswith("Preset draft: 20 steps") for caption in captions)
+    assert any(caption.startswith(f"Preset draft: {PRESETS['draft'].steps} steps") for caption in captions)
     assert any("generate" in caption and "embed" in caption and "search" in caption for caption in captions)
     assert "Clue cells." in texts(app), "the prompt is not shown"
     reports = {phantom.report for phantom in phantoms}

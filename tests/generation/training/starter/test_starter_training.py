@@ -98,6 +98,7 @@ def test_a_lora_trained_here_loads_by_the_generator(tmp_path: Path, base: Path) 
     assert not np.array_equal(np.asarray(plain.image), np.asarray(tuned.image))
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path, fields: np.ndarray, base: Path) -> None:
     import torch
     from diffusers import UNet2DConditionModel

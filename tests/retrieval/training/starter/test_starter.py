@@ -17,7 +17,7 @@ from index_store import Archive
 from retrieval import CaseSearch, Encoder, add_manifest
 
 QUERIES = 44
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("full_sampling")]
 
 
 @pytest.fixture(scope="module")

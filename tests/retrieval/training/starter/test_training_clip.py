@@ -48,6 +48,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_trained_clip_loads_by_the_encoder(trained: Path) -> None:
     encoder = Encoder(trained / "clip")
     images = [Image.new("RGB", (128, 128), colour) for colour in ("red", "blue")]
@@ -56,6 +57,7 @@ def test_a_trained_clip_loads_by_the_encoder(trained: Path) -> None:
     assert np.allclose(np.linalg.norm(seen, axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_takes_up_earlier_weights(trained: Path, tmp_path: Path) -> None:
     pairs = Pairs(np.zeros((1, 128, 128, 3), np.uint8), np.zeros(1, np.int64), lambda i, rng: "NILM.")
     clip = trained / "clip"
@@ -114,6 +116,7 @@ def test_a_seed_gives_the_same_weights_bit_for_bit(trained: Path, tmp_path: Path
         assert first == second != other, train.__name__
 
 
+@pytest.mark.slow
 def test_a_tower_that_was_trained_before_keeps_its_first_stages(trained: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pairs = Pairs(rng.integers(0, 255, (4, 32, 32, 3), np.uint8), np.arange(4), lambda i, rng: REPORTS[i % 2])
@@ -128,6 +131,7 @@ def test_a_tower_that_was_trained_before_keeps_its_first_stages(trained: Path, t
     assert {"visual.trunk.conv_head.weight", "visual.trunk.bn2.running_mean"} <= changed
 
 
+@pytest.mark.slow
 def test_the_image_tower_starts_from_imagenet_and_reads_as_before(trained: Path, tmp_path: Path) -> None:
     learned = timm.create_model(TRUNK, pretrained=False).state_dict()
     save_file(learned, tmp_path / "trunk.safetensors")
@@ -194,6 +198,7 @@ def test_the_normalised_tower_varies_less_under_other_stains() -> None:
     assert all(moved(seed) < 0.93 * was for seed, was in zip((6, 7, 8), before, strict=True)), before
 
 
+@pytest.mark.slow
 def test_normalising_changes_the_last_layer_alone(trained: Path) -> None:
     visual = new_clip(trained / "vocab", start_from=trained / "clip")[0].visual
     before = {name: weights.clone() for name, weights in visual.state_dict().items()}
@@ -241,6 +246,7 @@ def test_the_text_tower_learns_to_separate_reports_and_leaves_the_image_tower(tr
     assert apart[1] < min(apart[0], 0.5)
 
 
+@pytest.mark.slow
 def test_another_vocabulary_keeps_what_is_known_of_its_tokens(trained: Path, tmp_path: Path) -> None:
     other = build_vocabulary(["zebra clusters of cells"] * 4, tmp_path / "vocab")
     model, _ = new_clip(other, start_from=trained / "clip")
@@ -251,6 +257,7 @@ def test_another_vocabulary_keeps_what_is_known_of_its_tokens(trained: Path, tmp
         assert torch.equal(model.token_embedding.weight[now[token]], earlier.token_embedding.weight[known[token]])
 
 
+@pytest.mark.slow
 def test_sdxl_reads_a_report_as_the_clip_does(trained: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     hand_on_text_tower(trained / "clip", first, second)
