@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/lock-installed
 DEMO := demo
+# macOS 13 has no wheels of the newest torch and FAISS, and so a lock of its own.
+MACOS := $(shell sw_vers -productVersion 2>/dev/null | cut -d. -f1)
+LOCK := $(if $(filter 11 12 13,$(MACOS)),requirements-macos13.lock,requirements.lock)
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo ui test test-slow mutants test-faults test-cluster fuzz check lock wheel docs clean
@@ -11,14 +14,14 @@ DEMO := demo
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
-env: $(STAMP) ## Make the environment in .venv (again only when requirements.lock changes)
+env: $(STAMP) ## Make the environment in .venv (again only when the lock changes)
 
 # The lock names exact versions and no index: packages come from wherever pip and uv are told to look.
-$(STAMP): requirements.lock
+$(STAMP): $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r $(LOCK)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -61,6 +64,9 @@ check: env ## Lint, formatting, types (what .ci/run and the pre-commit hook run 
 lock: ## Write requirements.lock anew from pyproject.toml (needs an environment; keeps versions that still fit)
 	$(BIN)/uv pip compile pyproject.toml --extra cpu --extra dev --universal --quiet \
 		--annotation-style line --custom-compile-command "make lock" --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra cpu --extra dev --python-platform aarch64-apple-darwin --quiet \
+		--python-version 3.11 --only-binary faiss-cpu --only-binary torch --only-binary torchvision \
+		--annotation-style line --custom-compile-command "make lock" --output-file requirements-macos13.lock
 
 wheel: env ## Build the wheel into dist/
 	rm -rf build

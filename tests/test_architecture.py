@@ -80,6 +80,7 @@ TOP_LEVEL = {
     "mkdocs.yml",
     "pyproject.toml",
     "requirements.lock",
+    "requirements-macos13.lock",
     "README.md",
     "Makefile",
     "CHANGELOG.md",
