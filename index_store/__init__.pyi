@@ -32,6 +32,9 @@ from .manifest.manifest import read_manifest as read_manifest
 from .manifest.report_table import ReportRow as ReportRow
 from .manifest.report_table import ReportTable as ReportTable
 from .manifest.report_table import read_report_table as read_report_table
+from .records import IMAGE as IMAGE
+from .records import ROLES as ROLES
+from .records import TEXT as TEXT
 from .records import ArchiveStatus as ArchiveStatus
 from .records import Case as Case
 from .records import CaseLabels as CaseLabels
@@ -44,4 +47,6 @@ from .records import ManifestRow as ManifestRow
 from .records import NewImage as NewImage
 from .records import Owner as Owner
 from .records import Problem as Problem
+from .records import Role as Role
+from .records import RoleStatus as RoleStatus
 from .records import StoredReport as StoredReport

@@ -12,7 +12,16 @@ from index_store.archive_queries import ArchiveQueries
 from index_store.catalog import orphan_files, reembedding, report_vectors
 from index_store.catalog.catalog import advance_revision
 from index_store.catalog.databases.database import Lock
-from index_store.catalog.encoders import active_encoder, find_encoder, register_encoder, require_encoder, require_known
+from index_store.catalog.encoders import (
+    active_encoder,
+    encoder_info,
+    find_encoder,
+    register_encoder,
+    require_encoder,
+    require_known,
+    roles_of,
+    serving_encoders,
+)
 from index_store.catalog.layout import explained
 from index_store.errors import EncoderMismatchError, ReadOnlyArchiveError
 from index_store.maintenance.backup import back_up
@@ -20,7 +29,7 @@ from index_store.maintenance.backup_folder import BackupDescriptor
 from index_store.maintenance.doctor import Doctor
 from index_store.maintenance.findings import Examination
 from index_store.maintenance.index_checks import RECALLED
-from index_store.records import EncoderInfo
+from index_store.records import ROLES, EncoderInfo, Role
 from index_store.vectors import checked_vectors
 
 if TYPE_CHECKING:
@@ -122,16 +131,18 @@ class ArchiveMaintenance(ArchiveQueries):
                     f"This archive knows {encoder.name} ({fingerprint[:12]}) with {encoder.dim} dimensions, and the "
                     f"encoder at hand has {dim}. Its fingerprint does not say all that it should: report this."
                 )
-            return EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim)
+            return encoder_info(encoder)
 
-    def switch_encoder(self, fingerprint: str, *, without_reports: bool = False) -> None:
-        """Make this encoder the one that answers searches, in every process, from one search to the next.
+    def switch_encoder(self, fingerprint: str, *, role: Role | None = None, without_reports: bool = False) -> None:
+        """Let this encoder answer searches, in every process, from one search to the next.
 
         Its index is built and saved before, so that no search waits for it. The vectors of the former encoder stay
         until `drop_encoder`; it can be made active again once it has embedded the images added since.
 
         Args:
-            without_reports: also switch if reports lack vectors, for an encoder that embeds no texts.
+            role: "image" or "text": the other role stays with the encoder that has it. None: both roles.
+            without_reports: also switch if reports lack vectors, for an encoder that embeds no texts. The image role
+                needs none in any case.
 
         Raises:
             EncoderIncompleteError: it has not embedded everything; nothing was switched.
@@ -140,30 +151,33 @@ class ArchiveMaintenance(ArchiveQueries):
         with self.writer():
             with self._catalog.reading() as session:
                 encoder = require_known(session, fingerprint)
-                if encoder is active_encoder(session):
+                has = roles_of(session, encoder)
+                if set(ROLES if role is None else (role,)) <= set(has):
                     return
-            self._index.prepare(encoder)
+            if not has:
+                self._index.prepare(encoder)
             with self._catalog.writing() as session:
-                reembedding.activate_whole(
-                    session, require_known(session, fingerprint), without_reports=without_reports
-                )
+                known = require_known(session, fingerprint)
+                reembedding.give_role(session, known, role, without_reports=without_reports)
                 advance_revision(session)
             self._index.sync()
 
     def drop_encoder(self, fingerprint: str) -> int:
-        """Delete all vectors of an encoder that does not answer searches, and its saved index. Returns how many images
+        """Delete all vectors of an encoder that has no role in searches, and its saved index. Returns how many images
         had one. The database keeps its size, and reuses the space.
 
         Raises:
-            EncoderMismatchError: it is the active one, or unknown. Otherwise like `add`.
+            EncoderMismatchError: it has a role, or is unknown. Otherwise like `add`.
         """
         with self.writer():
             with self._catalog.reading() as session:
                 encoder = require_known(session, fingerprint)
-                if encoder is active_encoder(session):
+                roles = roles_of(session, encoder)
+                if roles:
+                    which = "" if len(roles) == len(ROLES) else f" by {roles[0]}"
                     raise EncoderMismatchError(
-                        f"{encoder.name} ({fingerprint[:12]}) is the encoder that answers searches; its vectors cannot "
-                        "be dropped. Embed the archive with another one and switch first."
+                        f"{encoder.name} ({fingerprint[:12]}) is the encoder that answers searches{which}; its vectors "
+                        "cannot be dropped. Embed the archive with another one and switch first."
                     )
             # The saved index first: if killed in between, it is rebuilt from the vectors that are still stored. In the
             # other order it would outlive them.
@@ -177,8 +191,7 @@ class ArchiveMaintenance(ArchiveQueries):
     def find_encoder(self, beginning: str) -> EncoderInfo:
         """The encoder whose fingerprint begins so. Raises `EncoderMismatchError` where there is none, or several."""
         with self._catalog.reading() as session:
-            encoder = find_encoder(session, beginning)
-            return EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim)
+            return encoder_info(find_encoder(session, beginning))
 
     # The archive as a whole
 
@@ -210,11 +223,11 @@ class ArchiveMaintenance(ArchiveQueries):
             return examiner.examine(checksums=checksums, recalled=recalled, repair=True, progress=progress)
 
     def rebuild_index(self) -> None:
-        """Rebuild the index of the active encoder from the records, and save it. Raises like `add`."""
+        """Rebuild the index of each role's encoder from the records, and save it. Raises like `add`."""
         with self.writer():
             with self._catalog.reading() as session:
-                encoder = active_encoder(session)
-            if encoder is not None:
+                serving = serving_encoders(session)
+            for encoder in {encoder.id: encoder for encoder in serving.values()}.values():
                 self._index.discard(encoder)
                 self._index.prepare(encoder)
 

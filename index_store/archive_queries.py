@@ -14,14 +14,15 @@ from index_store.catalog import case_reader, report_vectors
 from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.catalog import Catalog, current_revision
 from index_store.catalog.change_log import stored_vectors
-from index_store.catalog.encoders import active_encoder, require_encoder, require_known
+from index_store.catalog.encoders import encoder_info, encoder_of, require_known
 from index_store.catalog.models import ImageRow
-from index_store.catalog.reembedding import coverage, images_without_vector
+from index_store.catalog.reembedding import count_images_without_vector, coverage, images_without_vector
 from index_store.errors import ImageNotFoundError, ImageProblem
 from index_store.files.decode import content_hash, decode_image, read_source
 from index_store.files.image_store import ImageStore
 from index_store.maintenance.status import status_of
 from index_store.records import (
+    IMAGE,
     ArchiveStatus,
     Case,
     CaseLabels,
@@ -30,6 +31,7 @@ from index_store.records import (
     Hit,
     Image,
     Owner,
+    Role,
     StoredReport,
 )
 from index_store.search.protocols import VectorSearch
@@ -53,10 +55,18 @@ class ArchiveQueries:
 
     @property
     def encoder(self) -> EncoderInfo | None:
-        """The encoder that answers searches; None before the first is registered."""
+        """The encoder that compares images (the image role); None before the first is registered."""
+        return self.encoder_of(IMAGE)
+
+    def encoder_of(self, role: Role) -> EncoderInfo | None:
+        """The encoder of a role: "image" compares images with images, "text" texts with images and with reports.
+
+        They are the same encoder unless `switch_encoder` gave the text role to another. None before the first is
+        registered.
+        """
         with self._catalog.reading() as session:
-            encoder = active_encoder(session)
-            return EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim) if encoder else None
+            encoder = encoder_of(session, role)
+            return encoder_info(encoder) if encoder else None
 
     @property
     def revision(self) -> int:
@@ -74,7 +84,8 @@ class ArchiveQueries:
 
         Args:
             vectors: float32[n, dim], rows of unit length.
-            fingerprint: of the encoder that made them.
+            fingerprint: of the encoder that made them: that of one of the two roles. What it has not embedded is not
+                found (`count_images_without_vector`).
 
         Raises:
             VectorError, EncoderMismatchError: these vectors cannot be compared with the archive's.
@@ -148,6 +159,15 @@ class ArchiveQueries:
             encoder = require_known(session, fingerprint)
             return images_without_vector(session, encoder.id, after=after, limit=limit)
 
+    def count_images_without_vector(self, fingerprint: str) -> int:
+        """How many images no search with this encoder finds, because they have no vector of it.
+
+        Raises:
+            EncoderMismatchError: it is not registered.
+        """
+        with self._catalog.reading() as session:
+            return count_images_without_vector(session, require_known(session, fingerprint).id)
+
     def encoders(self) -> tuple[EncoderCoverage, ...]:
         """Every encoder the archive knows and how much it has embedded, in the order of their registration. Reads all
         reports."""
@@ -158,10 +178,10 @@ class ArchiveQueries:
         """The reports' vectors that are of the text as it is now: case ids int64[n], ascending, and float32[n, dim].
 
         Raises:
-            EncoderMismatchError: it is not the archive's encoder.
+            EncoderMismatchError: the encoder is not registered.
         """
         with self._catalog.reading() as session:
-            encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
+            encoder = require_known(session, fingerprint)
             return report_vectors.current(session, encoder.id, encoder.dim)
 
     def image(self, image_id: int) -> Image:
@@ -203,15 +223,25 @@ class ArchiveQueries:
 
         Raises:
             ImageNotFoundError: one of them has no vector.
+            EncoderMismatchError: the encoder is not registered.
         """
         wanted = np.array(image_ids, dtype=np.int64)
-        with self._catalog.reading() as session:
-            encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
-            ids, vectors = stored_vectors(session, encoder.id, np.unique(wanted), encoder.dim)
+        ids, vectors = self.known_vectors(image_ids, fingerprint)
         missing = np.setdiff1d(wanted, ids)
         if missing.size:
             raise ImageNotFoundError(f"Image {missing[0]} has no vector in this archive. It may have been removed.")
         return vectors[np.searchsorted(ids, wanted)]
+
+    def known_vectors(self, image_ids: Sequence[int], fingerprint: str) -> tuple[Ids, Vectors]:
+        """The vectors of those of the images that have one of this encoder: ids int64[n], ascending, each once, and
+        float32[n, dim].
+
+        Raises:
+            EncoderMismatchError: the encoder is not registered.
+        """
+        with self._catalog.reading() as session:
+            encoder = require_known(session, fingerprint)
+            return stored_vectors(session, encoder.id, np.unique(np.array(image_ids, dtype=np.int64)), encoder.dim)
 
     def facets(self) -> dict[str, dict[str, int]]:
         """What can be filtered by: for site, system, category, stain, preparation, kind and source, the values that
@@ -227,10 +257,10 @@ class ArchiveQueries:
 
     def status(self) -> ArchiveStatus:
         """The archive in figures."""
-        follower = self._index.sync()
+        synced = self._index.sync()
         with self._catalog.reading() as session:
             facets = CaseReader(session, self._images).facets()
-            return status_of(session, self.path, self._catalog.name, facets, follower, self._index.notes)
+            return status_of(session, self.path, self._catalog.name, facets, synced, self._index.notes)
 
     @contextmanager
     def _reader(self) -> Iterator[CaseReader]:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     import PIL.Image
+
+
+Role = Literal["image", "text"]
+"""What an encoder does in an archive: compare images, or compare texts with images and with reports."""
+IMAGE: Final = "image"
+TEXT: Final = "text"
+ROLES: Final[tuple[Role, ...]] = (IMAGE, TEXT)
 
 
 @dataclass(frozen=True)
@@ -138,7 +145,7 @@ class EncoderCoverage:
 
     encoder: EncoderInfo
     active: bool
-    """Whether it answers searches."""
+    """Whether it compares images in searches: the encoder of the image role."""
     images: int
     vectors: int
     """Images that have a vector of it."""
@@ -146,6 +153,8 @@ class EncoderCoverage:
     """Reports with any text."""
     report_vectors: int
     """Reports that have a vector of it, made of the text as it is now."""
+    roles: tuple[Role, ...] = ()
+    """The roles that it has; empty where it answers no searches."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +173,21 @@ class IndexStatus:
 
 
 @dataclass(frozen=True)
+class RoleStatus:
+    """The encoder of one role, and how much of the archive it can find."""
+
+    encoder: EncoderInfo
+    images_without_vector: int
+    """Images that have no vector of it: no search by this role finds them."""
+    reports_without_vector: int
+    """Reports with text that have no vector of it: where the role is text, only their words are compared."""
+    indexed: int
+    """Vectors in its index."""
+    index: IndexStatus | None
+    """None where the vectors are on a server."""
+
+
+@dataclass(frozen=True)
 class ArchiveStatus:
     """The state of an archive in numbers."""
 
@@ -175,11 +199,11 @@ class ArchiveStatus:
     cases: int
     images: int
     encoder: EncoderInfo | None
-    """The active encoder; None before the first image."""
+    """The encoder of the image role; None before the first image."""
     embeddings: Mapping[str, int]
     """Vectors by encoder fingerprint."""
     indexed: int
-    """Vectors in the index of the active encoder."""
+    """Vectors in the index of the image role's encoder."""
     index: IndexStatus | None
     """None before the first image, and where the vectors are on a server."""
     log_sequence: int
@@ -194,6 +218,8 @@ class ArchiveStatus:
     """Where the records are: a file, or the URL of a database server."""
     notes: tuple[str, ...]
     """What happened to the index since the archive was opened, such as that it was rebuilt, and why."""
+    roles: Mapping[Role, RoleStatus] = field(default_factory=dict)
+    """By role; empty before the first image. Where one encoder has both, both say the same."""
 
 
 def _each_once(values: Iterable[str]) -> str:

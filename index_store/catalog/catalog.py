@@ -16,9 +16,19 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from index_store.catalog.databases.database import Database, Lock
-from index_store.catalog.databases.migrations import apply_next, current_version, refuse_newer, schema_version
+from index_store.catalog.databases.migrations import (
+    ROLES_VERSION,
+    apply_next,
+    current_version,
+    is_readable,
+    refuse_newer,
+    schema_version,
+)
 from index_store.catalog.models import ArchiveRow
 from index_store.errors import NotAnArchiveError, OutdatedArchiveError, StorageError
+
+HAS_ROLES = "has_roles"
+"""In `Session.info`: whether the archive's row has the column `text_encoder_id`. True where it is not said."""
 
 
 class Catalog:
@@ -30,6 +40,7 @@ class Catalog:
         self._engine = database.engine(read_only=self.read_only)
         self._reader = self._engine.execution_options(**database.reading)
         self._writer = self._engine.execution_options(**database.writing)
+        self._has_roles = True
 
     @property
     def name(self) -> str:
@@ -43,7 +54,7 @@ class Catalog:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A read transaction: one consistent view of the archive."""
-        with self._explained(), Session(self._reader) as session:
+        with self._explained(), Session(self._reader, info={HAS_ROLES: self._has_roles}) as session:
             yield session
 
     @contextmanager
@@ -79,13 +90,17 @@ class Catalog:
         Raises:
             NotAnArchiveError: the database holds no archive.
             NewerArchiveError: it was written by a newer version.
-            OutdatedArchiveError: it must be migrated, and was opened read-only.
+            OutdatedArchiveError: it must be migrated, and was opened read-only. One that only lacks what may be empty
+                (`migrations.OPTIONAL_FOR_READERS`) is read as it is.
         """
         where = f"The archive in {self.name}"
         version = self.version()
         if version == 0:
             raise NotAnArchiveError(f"{self.name} is a database but not an archive. Name an archive's folder.")
         refuse_newer(version, where)
+        if self.read_only and is_readable(version):
+            self._has_roles = version >= ROLES_VERSION
+            return False
         if version < current_version() and self.read_only:
             raise OutdatedArchiveError(
                 f"{where} has schema {version} and must be brought to {current_version()} first. "

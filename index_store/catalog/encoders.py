@@ -1,7 +1,8 @@
 """Which encoder an archive's vectors come from.
 
-Embeddings are keyed by image and encoder, so that a second encoder's vectors can grow beside the first one's; the
-archive row names the one that answers searches.
+Embeddings are keyed by image and encoder, so that a second encoder's vectors can grow beside the first one's. The
+archive's row gives two roles: one encoder compares images, one compares texts with images and with reports. They are
+the same encoder unless another was given the text role.
 """
 
 from __future__ import annotations
@@ -11,13 +12,42 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from index_store.catalog.catalog import HAS_ROLES
 from index_store.catalog.models import ArchiveRow, EncoderRow
 from index_store.errors import EncoderMismatchError
+from index_store.records import IMAGE, ROLES, TEXT, EncoderInfo, Role
 
 
 def active_encoder(session: Session) -> EncoderRow | None:
-    """The encoder that answers searches; None before the first is registered."""
+    """The encoder of the image role; None before the first is registered."""
     return session.scalar(select(EncoderRow).join(ArchiveRow, ArchiveRow.active_encoder_id == EncoderRow.id))
+
+
+def encoder_of(session: Session, role: Role) -> EncoderRow | None:
+    """The encoder of a role; None before the first is registered."""
+    if role not in ROLES:
+        raise ValueError(f"there is no role {role!r}: the roles are {', '.join(ROLES)}")
+    if role == TEXT and session.info.get(HAS_ROLES, True):
+        named = session.scalar(select(EncoderRow).join(ArchiveRow, ArchiveRow.text_encoder_id == EncoderRow.id))
+        if named is not None:
+            return named
+    return active_encoder(session)
+
+
+def serving_encoders(session: Session) -> dict[Role, EncoderRow]:
+    """The encoder of each role: twice the same where it has both. Empty before the first is registered."""
+    found = {role: encoder_of(session, role) for role in ROLES}
+    return {role: encoder for role, encoder in found.items() if encoder is not None}
+
+
+def roles_of(session: Session, encoder: EncoderRow) -> tuple[Role, ...]:
+    """The roles that an encoder has."""
+    return tuple(role for role, serving in serving_encoders(session).items() if serving.id == encoder.id)
+
+
+def encoder_info(encoder: EncoderRow) -> EncoderInfo:
+    """The encoder as a record of the API."""
+    return EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim)
 
 
 def known_encoder(session: Session, fingerprint: str) -> EncoderRow | None:
@@ -26,7 +56,8 @@ def known_encoder(session: Session, fingerprint: str) -> EncoderRow | None:
 
 
 def register_encoder(session: Session, *, fingerprint: str, name: str, dim: int) -> EncoderRow:
-    """The encoder of this fingerprint, registered where it is not yet. It answers no searches until `activate`."""
+    """The encoder of this fingerprint, registered where it is not yet. It answers no searches until `activate`
+    or `assign_role`."""
     encoder = known_encoder(session, fingerprint)
     if encoder is None:
         encoder = EncoderRow(
@@ -38,8 +69,23 @@ def register_encoder(session: Session, *, fingerprint: str, name: str, dim: int)
 
 
 def activate(session: Session, encoder: EncoderRow) -> None:
-    """From this transaction on, this encoder answers searches."""
-    session.scalars(select(ArchiveRow)).one().active_encoder_id = encoder.id
+    """From this transaction on, this encoder answers all searches."""
+    archive = session.scalars(select(ArchiveRow)).one()
+    archive.active_encoder_id, archive.text_encoder_id = encoder.id, None
+
+
+def assign_role(session: Session, encoder: EncoderRow, role: Role) -> None:
+    """From this transaction on, the encoder has this role; the other role stays with the encoder that has it."""
+    archive = session.scalars(select(ArchiveRow)).one()
+    image, text = encoder_of(session, IMAGE), encoder_of(session, TEXT)
+    assert image is not None
+    assert text is not None
+    if role == IMAGE:
+        image = encoder
+    else:
+        text = encoder
+    archive.active_encoder_id = image.id
+    archive.text_encoder_id = None if text.id == image.id else text.id
 
 
 def require_encoder(encoder: EncoderRow | None, *, fingerprint: str, name: str = "") -> EncoderRow:
@@ -67,6 +113,18 @@ def require_known(session: Session, fingerprint: str) -> EncoderRow:
         EncoderMismatchError: it is not registered.
     """
     return known_encoder(session, fingerprint) or require_encoder(active_encoder(session), fingerprint=fingerprint)
+
+
+def require_serving(session: Session, fingerprint: str) -> EncoderRow:
+    """The encoder of this fingerprint, if it has a role in searches.
+
+    Raises:
+        EncoderMismatchError: it has none.
+    """
+    for encoder in serving_encoders(session).values():
+        if encoder.fingerprint == fingerprint:
+            return encoder
+    return require_encoder(active_encoder(session), fingerprint=fingerprint)
 
 
 def find_encoder(session: Session, beginning: str) -> EncoderRow:

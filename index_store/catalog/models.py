@@ -30,7 +30,8 @@ class Base(DeclarativeBase):
 
 
 class ArchiveRow(Base):
-    """The archive itself: exactly one row."""
+    """The archive itself: exactly one row. `active_encoder_id` has the image role; so it has the text role where
+    `text_encoder_id` is NULL."""
 
     __tablename__ = "archive"
 
@@ -39,10 +40,13 @@ class ArchiveRow(Base):
     created: Mapped[str]
     active_encoder_id: Mapped[int | None] = mapped_column(ForeignKey("encoders.id"))
     revision: Mapped[Number] = mapped_column(default=0, server_default="0")  # see `catalog.current_revision`
+    # Deferred, since an archive of the version before, opened read-only, does not have it: see `encoders.encoder_of`.
+    text_encoder_id: Mapped[int | None] = mapped_column(ForeignKey("encoders.id"), deferred=True)
 
 
 class EncoderRow(Base):
-    """An encoder that embedded images of this archive. There may be several; one answers searches."""
+    """An encoder that embedded images of this archive. There may be several; the archive's row gives one or two of them
+    a role in searches."""
 
     __tablename__ = "encoders"
     __table_args__ = NEVER_REUSED

@@ -1,9 +1,9 @@
 """Embed an archive with another encoder, beside the vectors that answer searches.
 
-    register → vectors, batch by batch, each in one transaction with its log entries → activate, when none is missing
+    register → vectors, batch by batch, each in one transaction with its log entries → a role, when none is missing
 
 What is missing is read from the tables, so that an interrupted run resumes where it stopped, and images that were added
-or removed meanwhile are respected. Only `activate_whole` changes the results of searches.
+or removed meanwhile are respected. Only `give_role` changes the results of searches.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from sqlalchemy.orm import Session
 from index_store.catalog import report_vectors
 from index_store.catalog.case_reader import in_chunks
 from index_store.catalog.change_log import VECTOR_TYPE, log_changes
-from index_store.catalog.encoders import activate, active_encoder
+from index_store.catalog.encoders import activate, assign_role, encoder_info, serving_encoders
 from index_store.catalog.models import ADDED, REMOVED, CaseRow, EmbeddingRow, EncoderRow, ImageRow, ReportEmbeddingRow
 from index_store.errors import EncoderIncompleteError
-from index_store.records import EncoderCoverage, EncoderInfo
+from index_store.records import IMAGE, EncoderCoverage, Role
 from index_store.vectors import Ids, Vectors
 
 
@@ -65,39 +65,49 @@ def put_vectors(session: Session, encoder_id: int, image_ids: Sequence[int], vec
 
 def coverage(session: Session) -> tuple[EncoderCoverage, ...]:
     """How much each encoder has embedded, in the order of registration."""
-    active = active_encoder(session)
+    serving = serving_encoders(session)
     images = session.scalar(select(func.count()).select_from(ImageRow)) or 0
     with_images = CaseRow.id.in_(select(ImageRow.case_id))
     reports = sum(bool(text.strip()) for text in session.scalars(select(CaseRow.report).where(with_images)))
     return tuple(
         EncoderCoverage(
-            encoder=EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim),
-            active=active is not None and encoder.id == active.id,
+            encoder=encoder_info(encoder),
+            active=IMAGE in serving and encoder.id == serving[IMAGE].id,
             images=images,
             vectors=_images_with_vector(session, encoder.id),
             reports=reports,
             report_vectors=reports - len(report_vectors.without_vector(session, encoder.id)),
+            roles=tuple(role for role, of_role in serving.items() if of_role.id == encoder.id),
         )
         for encoder in session.scalars(select(EncoderRow).order_by(EncoderRow.id))
     )
 
 
-def activate_whole(session: Session, encoder: EncoderRow, *, without_reports: bool) -> None:
-    """Make this encoder the active one, if it has embedded everything.
+def count_images_without_vector(session: Session, encoder_id: int) -> int:
+    """How many images have no vector of this encoder."""
+    images = session.scalar(select(func.count()).select_from(ImageRow)) or 0
+    return images - _images_with_vector(session, encoder_id)
+
+
+def give_role(session: Session, encoder: EncoderRow, role: Role | None, *, without_reports: bool) -> None:
+    """Give this encoder a role, or (None) both, if it has embedded everything that the role compares: the images, and
+    for texts the reports.
 
     Raises:
         EncoderIncompleteError: images, or (unless `without_reports`) reports, have no vector of it.
     """
-    images = (session.scalar(select(func.count()).select_from(ImageRow)) or 0) - _images_with_vector(
-        session, encoder.id
-    )
+    images = count_images_without_vector(session, encoder.id)
+    without_reports = without_reports or role == IMAGE
     reports = 0 if without_reports else len(report_vectors.without_vector(session, encoder.id))
     if images or reports:
         raise EncoderIncompleteError(
             f"{images} images and {reports} reports have no vector of {encoder.name} ({encoder.fingerprint[:12]}) yet, "
             "so searches are still answered by the encoder before. Embed the rest (`coin reembed`), then switch."
         )
-    activate(session, encoder)
+    if role is None:
+        activate(session, encoder)
+    else:
+        assign_role(session, encoder, role)
 
 
 def drop_vectors(session: Session, encoder_id: int) -> int:

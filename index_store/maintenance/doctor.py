@@ -14,7 +14,8 @@ from sqlalchemy import select
 
 from index_store.catalog.catalog import Catalog
 from index_store.catalog.change_log import log_head
-from index_store.catalog.databases.migrations import current_version
+from index_store.catalog.databases.migrations import schema_version
+from index_store.catalog.encoders import serving_encoders
 from index_store.catalog.models import ArchiveRow
 from index_store.catalog.reembedding import coverage
 from index_store.errors import ArchiveBusyError, StorageError
@@ -67,14 +68,18 @@ class Doctor:
             found += check_log(session, self._catalog)
             found += check_records(session, self._catalog)
             found += check_index_folder(session, self._path / "index")
+            by_encoder = {encoder.id: role for role, encoder in reversed(serving_encoders(session).items())}
         self._index.close()  # examine the saved index, not the state of this process
         tested = 0
-        try:
-            tested, found_in_index = check_index(self._index, recalled=recalled, reported=self._reported_notes)
-            found += found_in_index
-        except (StorageError, ArchiveBusyError) as error:  # vectors are damaged, a server is away, a writer at work
-            found += diagnosis("index", "the index could not be examined", [error], "Repair what was found first.")
-        self._reported_notes = len(self._index.notes)
+        for role in reversed(by_encoder.values()):  # once where one encoder has both
+            try:
+                searched, found_in_index = check_index(
+                    self._index, role, recalled=recalled, reported=self._reported_notes
+                )
+                tested, found = tested + searched, found + found_in_index
+            except (StorageError, ArchiveBusyError) as error:  # vectors are damaged, a server is away, a writer at work
+                found += diagnosis("index", "the index could not be examined", [error], "Repair what was found first.")
+            self._reported_notes = len(self._index.notes)
         files, found_in_files = check_files(self._catalog, self._store, checksums=checksums, progress=progress)
         return files, tested, found + found_in_files
 
@@ -86,7 +91,7 @@ class Doctor:
                 path=self._path,
                 name=archive.name,
                 uuid=archive.uuid,
-                schema_version=current_version(),
+                schema_version=schema_version(session.connection()),
                 patients=patients,
                 cases=cases,
                 images=images,

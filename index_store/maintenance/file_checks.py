@@ -18,7 +18,8 @@ from index_store.atomic_write import temporary_name
 from index_store.catalog import orphan_files
 from index_store.catalog.case_reader import in_chunks
 from index_store.catalog.catalog import Catalog
-from index_store.catalog.models import ArchiveRow, CaseRow, EmbeddingRow, EncoderRow, ImageRow, OrphanFileRow
+from index_store.catalog.encoders import serving_encoders
+from index_store.catalog.models import CaseRow, EmbeddingRow, EncoderRow, ImageRow, OrphanFileRow
 from index_store.files.decode import content_hash
 from index_store.files.image_store import ImageStore
 from index_store.index.storage import index_stem
@@ -131,7 +132,8 @@ def check_files(
 
 def check_index_folder(session: Session, folder: Path) -> list[Diagnosis]:
     """Check for index files of encoders that have no vectors here."""
-    used = EncoderRow.id.in_(select(EmbeddingRow.encoder_id)) | EncoderRow.id.in_(select(ArchiveRow.active_encoder_id))
+    serving = [encoder.id for encoder in serving_encoders(session).values()]
+    used = EncoderRow.id.in_(select(EmbeddingRow.encoder_id)) | EncoderRow.id.in_(serving)
     known = {index_stem(fingerprint) for fingerprint in session.scalars(select(EncoderRow.fingerprint).where(used))}
     left = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from index_store.catalog.change_log import log_head, stored_vectors
 from index_store.catalog.models import EmbeddingRow, EncoderRow
 from index_store.maintenance.findings import Diagnosis, diagnosis
+from index_store.records import Role
 from index_store.search.protocols import REBUILT_NOTE, VectorSearch
 from index_store.vectors import Ids, Selection, VectorIndex, Vectors
 
@@ -24,18 +25,19 @@ SAVED = "Nothing was lost: the records are the truth. With --repair it is saved;
 REBUILT = "With --repair the index is made anew from the records. Report this."
 
 
-def check_index(index: VectorSearch, *, recalled: int, reported: int) -> tuple[int, list[Diagnosis]]:
-    """Check the index of the active encoder.
+def check_index(index: VectorSearch, role: Role, *, recalled: int, reported: int) -> tuple[int, list[Diagnosis]]:
+    """Check the index of a role's encoder.
 
     Args:
-        index: the index.
+        index: the indexes.
+        role: the role.
         recalled: the most stored vectors to search for.
-        reported: how many of the notes on the index were reported before.
+        reported: how many of the notes on the indexes were reported before.
 
     Returns:
         How many vectors were searched for, and what is wrong.
     """
-    with index.synced() as held:
+    with index.synced(role) as held:
         if held is None:
             return 0, []
         session, encoder, synced = held
@@ -44,7 +46,7 @@ def check_index(index: VectorSearch, *, recalled: int, reported: int) -> tuple[i
             "index", "the saved vector index did not fit and was made anew", anew, SAVED, repair=index.save
         )
         stored = _stored_ids(session, encoder)
-        repair = _rebuild(index)
+        repair = _rebuild(index, role)
         if synced.position != log_head(session):
             found += diagnosis("index", "the index is behind the change log", [synced.position], REBUILT, repair=repair)
         if synced.count != len(stored):
@@ -103,9 +105,9 @@ def _score_of(index: VectorIndex, vector: Vectors, image_id: int) -> tuple[int, 
     return ranking[0] if ranking else (-1, -np.inf)
 
 
-def _rebuild(index: VectorSearch) -> Callable[[], None]:
+def _rebuild(index: VectorSearch, role: Role) -> Callable[[], None]:
     def repair() -> None:
-        with index.synced() as held:
+        with index.synced(role) as held:
             if held is not None:
                 session, _, synced = held
                 synced.rebuild(session, "an examination found it wanting")

@@ -14,7 +14,7 @@ from index_store.catalog import report_vectors
 from index_store.catalog.case_reader import in_chunks
 from index_store.catalog.catalog import Catalog, advance_revision
 from index_store.catalog.change_log import CHUNK, VECTOR_TYPE, log_changes
-from index_store.catalog.encoders import active_encoder
+from index_store.catalog.encoders import serving_encoders
 from index_store.catalog.models import (
     ADDED,
     REMOVED,
@@ -27,6 +27,7 @@ from index_store.catalog.models import (
     ReportEmbeddingRow,
 )
 from index_store.maintenance.findings import Diagnosis, diagnosis
+from index_store.records import IMAGE, TEXT
 from index_store.vectors import UNIT_TOLERANCE
 
 Pair = tuple[int, int]
@@ -34,6 +35,7 @@ Pair = tuple[int, int]
 
 RESTORE = "Restore the archive from a backup (`coin restore`)."
 EMBED = "Embed them with the archive's encoder (`coin reembed`)."
+EMBED_TEXT = "Embed them with the archive's encoder of the text role (`coin reembed --role text --encoder …`)."
 
 
 def check_database(session: Session) -> list[Diagnosis]:
@@ -61,29 +63,41 @@ def check_records(session: Session, catalog: Catalog) -> list[Diagnosis]:
         "They are taken out with --repair.",
         repair=partial(_delete_patients, catalog, idle),
     )
-    encoder = active_encoder(session)
-    if encoder is None:
+    serving = serving_encoders(session)
+    if not serving:
         images = session.scalars(select(ImageRow.id)).all()
         return found + diagnosis("records", "images are there, but no encoder answers searches", images, EMBED)
-    of_encoder = and_(EmbeddingRow.image_id == ImageRow.id, EmbeddingRow.encoder_id == encoder.id)
-    without_vector = session.execute(
+    image, text = serving[IMAGE], serving[TEXT]
+    lacking = _images_without_vector(session, image.id)
+    found += diagnosis("records", "images have no vector, so no search finds them", lacking, EMBED)
+    if text.id != image.id:
+        found += diagnosis(
+            "records",
+            "images have no vector of the text role's encoder, so no text is compared with them",
+            _images_without_vector(session, text.id),
+            EMBED_TEXT,
+            harmless=True,  # a search by text says how many it did not compare
+        )
+    outdated = report_vectors.without_vector(session, text.id)
+    return found + diagnosis(
+        "records",
+        "reports have no vector of their present text, and are found by their words alone",
+        [f"case {report.case_key}" for report in outdated],
+        EMBED if text.id == image.id else EMBED_TEXT,
+        harmless=True,
+    )
+
+
+def _images_without_vector(session: Session, encoder_id: int) -> list[str]:
+    of_encoder = and_(EmbeddingRow.image_id == ImageRow.id, EmbeddingRow.encoder_id == encoder_id)
+    rows = session.execute(
         select(CaseRow.key, ImageRow.id)
         .join(CaseRow, CaseRow.id == ImageRow.case_id)
         .outerjoin(EmbeddingRow, of_encoder)
         .where(EmbeddingRow.image_id.is_(None))
         .order_by(ImageRow.id)
-    ).all()
-    found += diagnosis(
-        "records", "images have no vector, so no search finds them", [image_name(*row) for row in without_vector], EMBED
     )
-    outdated = report_vectors.without_vector(session, encoder.id)
-    return found + diagnosis(
-        "records",
-        "reports have no vector of their present text, and are found by their words alone",
-        [f"case {report.case_key}" for report in outdated],
-        EMBED,
-        harmless=True,
-    )
+    return [image_name(key, image_id) for key, image_id in rows]
 
 
 def check_vectors(session: Session, catalog: Catalog) -> list[Diagnosis]:

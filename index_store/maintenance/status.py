@@ -8,11 +8,13 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from index_store.catalog import report_vectors
 from index_store.catalog.change_log import log_head
-from index_store.catalog.databases.migrations import current_version
-from index_store.catalog.encoders import active_encoder
+from index_store.catalog.databases.migrations import schema_version
+from index_store.catalog.encoders import encoder_info, serving_encoders
 from index_store.catalog.models import ArchiveRow, CaseRow, EmbeddingRow, EncoderRow, ImageRow, PatientRow
-from index_store.records import ArchiveStatus, EncoderInfo
+from index_store.catalog.reembedding import count_images_without_vector
+from index_store.records import IMAGE, ArchiveStatus, Role, RoleStatus
 from index_store.search.protocols import SyncedIndex
 
 
@@ -29,12 +31,30 @@ def status_of(
     path: Path,
     catalog: str,
     facets: Mapping[str, Mapping[str, int]],
-    synced: SyncedIndex | None,
+    synced: Mapping[Role, SyncedIndex],
     notes: Sequence[str],
 ) -> ArchiveStatus:
-    """The status as `session` sees the archive; `synced` is None where there is no encoder yet."""
+    """The status as `session` sees the archive; `synced`: the index of each role, empty where there is no encoder
+    yet."""
     archive = session.scalars(select(ArchiveRow)).one()
-    encoder = active_encoder(session)
+    index = synced.get(IMAGE)
+    serving = serving_encoders(session)
+    lacking = {
+        encoder.id: (
+            count_images_without_vector(session, encoder.id),
+            len(report_vectors.without_vector(session, encoder.id)),
+        )
+        for encoder in serving.values()
+    }
+    roles = {
+        role: RoleStatus(
+            encoder_info(encoder),
+            *lacking[encoder.id],
+            indexed=synced[role].count if role in synced else 0,
+            index=synced[role].status() if role in synced else None,
+        )
+        for role, encoder in serving.items()
+    }
     patients, cases, images = counts(session)
     embeddings = session.execute(
         select(EncoderRow.fingerprint, func.count(EmbeddingRow.image_id))
@@ -45,18 +65,19 @@ def status_of(
         path=path,
         name=archive.name,
         uuid=archive.uuid,
-        schema_version=current_version(),
+        schema_version=schema_version(session.connection()),
         patients=patients,
         cases=cases,
         images=images,
-        encoder=EncoderInfo(encoder.fingerprint, encoder.name, encoder.dim) if encoder else None,
+        encoder=encoder_info(serving[IMAGE]) if serving else None,
         embeddings=dict(embeddings.all()),
-        indexed=synced.count if synced else 0,
-        index=synced.status() if synced else None,
+        indexed=index.count if index else 0,
+        index=index.status() if index else None,
         log_sequence=log_head(session).sequence,
-        index_sequence=synced.position.sequence if synced else 0,
+        index_sequence=index.position.sequence if index else 0,
         sites=facets["site"],
         categories=facets["category"],
         catalog=catalog,
         notes=tuple(notes),
+        roles=roles,
     )

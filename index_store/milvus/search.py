@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
 
 from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.change_log import log_head
-from index_store.catalog.encoders import active_encoder, require_encoder
+from index_store.catalog.encoders import encoder_of, require_serving, serving_encoders
 from index_store.catalog.filters import CaseFilter
 from index_store.catalog.models import EncoderRow
 from index_store.errors import ArchiveBusyError, IndexDriftError, StorageError
 from index_store.milvus.connection import TOKEN, MilvusServer, is_milvus_address
 from index_store.milvus.sync import MilvusSync
-from index_store.records import Hit
+from index_store.records import IMAGE, Hit, Role
 from index_store.search.protocols import ArchiveParts, VectorEngine
 from index_store.vectors import IndexIdentity, checked_vectors
 
@@ -29,8 +29,8 @@ PAUSE = 0.2
 
 
 class MilvusSearch:
-    """A `VectorSearch` by the collection of the active encoder. The process holds no vectors, so that many readers cost
-    no memory."""
+    """A `VectorSearch` by a collection for each encoder that has a role. The process holds no vectors, so that many
+    readers cost no memory."""
 
     def __init__(self, archive: ArchiveParts, server: MilvusServer) -> None:
         self.notes: list[str] = []
@@ -43,7 +43,7 @@ class MilvusSearch:
         """See `Archive.search`."""
         for attempt in range(ATTEMPTS):
             with self._catalog.reading() as session:
-                encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
+                encoder = require_serving(session, fingerprint)
                 queries = checked_vectors(vectors, dim=encoder.dim)
                 reader = CaseReader(session, self._archive.images)
                 rankings = self._sync_of(encoder).search(
@@ -53,8 +53,9 @@ class MilvusSearch:
                     return [[Hit(image_id, score) for image_id, score in ranking] for ranking in rankings]
         raise IndexDriftError("The vector index does not come to rest. Repeat the search.")
 
-    def sync(self) -> MilvusSync | None:
-        """Apply the log up to its end, where this process may write. None where the archive has no encoder yet.
+    def sync(self) -> Mapping[Role, MilvusSync]:
+        """Apply the log up to its end to the collection of each role's encoder, where this process may write. Empty
+        where the archive has no encoder yet.
 
         A server that does not answer is noted: the records are the truth, and the next writer applies the log.
         """
@@ -62,24 +63,23 @@ class MilvusSearch:
             # The lock first: what is applied must not be older than what another writer has applied.
             may_write = self._may_write(stack)
             session = stack.enter_context(self._catalog.reading())
-            encoder = active_encoder(session)
-            if encoder is None:
-                return None
-            current = self._sync_of(encoder)
-            try:
-                if may_write:
-                    current.follow(session)
-                else:
-                    current.refresh()
-            except StorageError as error:
-                if str(error) not in self.notes:
-                    self.notes.append(str(error))
-            return current
+            found = {role: self._sync_of(encoder) for role, encoder in serving_encoders(session).items()}
+            for current in dict.fromkeys(found.values()):
+                try:
+                    if may_write:
+                        current.follow(session)
+                    else:
+                        current.refresh()
+                except StorageError as error:
+                    if str(error) not in self.notes:
+                        self.notes.append(str(error))
+            return found
 
     @contextmanager
-    def synced(self) -> Iterator[tuple[Session, EncoderRow, MilvusSync] | None]:
-        """The collection, at the end of the log where a writer has brought it there, with a session that reads the same
-        state. None where the archive has no encoder yet. Other processes may write meanwhile.
+    def synced(self, role: Role = IMAGE) -> Iterator[tuple[Session, EncoderRow, MilvusSync] | None]:
+        """The collection of the role's encoder, at the end of the log where a writer has brought it there, with a
+        session that reads the same state. None where the archive has no encoder yet. Other processes may write
+        meanwhile.
 
         Raises:
             ArchiveBusyError: on leaving, where another process wrote: the caller may have seen two states.
@@ -88,7 +88,7 @@ class MilvusSearch:
         self.sync()
         for attempt in range(ATTEMPTS):
             with self._catalog.reading() as session:
-                encoder = active_encoder(session)
+                encoder = encoder_of(session, role)
                 if encoder is None:
                     yield None
                     return
@@ -106,11 +106,11 @@ class MilvusSearch:
                 return
 
     def save(self) -> None:
-        """Bring the collection up to date. Needs the writer's lock."""
+        """Bring the collections up to date. Needs the writer's lock."""
         self.sync()
 
     def prepare(self, encoder: EncoderRow) -> None:
-        """Build the collection of the encoder that becomes active next, so that no search waits for it. Needs the
+        """Build the collection of the encoder that gets a role next, so that no search waits for it. Needs the
         writer's lock."""
         upcoming = self._milvus_sync(encoder, notes=[])  # that there was none yet needs no note
         with self._catalog.reading() as session:

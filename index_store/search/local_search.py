@@ -1,4 +1,4 @@
-"""The engine within the process: a FAISS index in step with the catalog, and the check of its results.
+"""The engine within the process: FAISS indexes in step with the catalog, and the check of their results.
 
 Index and catalog are read at the same position of the log, under a lock that keeps the index there: a result belongs to
 one state of the archive, never to a mixture of two.
@@ -7,20 +7,21 @@ one state of the archive, never to a mixture of two.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from index_store.catalog.case_reader import CaseReader
-from index_store.catalog.catalog import current_revision
-from index_store.catalog.encoders import active_encoder, require_encoder
+from index_store.catalog.catalog import HAS_ROLES, current_revision
+from index_store.catalog.encoders import encoder_of, require_serving, serving_encoders
 from index_store.catalog.filters import CaseFilter
 from index_store.catalog.models import ArchiveRow, ChangeRow, EncoderRow
 from index_store.errors import ArchiveBusyError, IndexDriftError
 from index_store.index.vector_file import DamagedRowsError
-from index_store.records import Hit
+from index_store.records import IMAGE, Hit, Role
 from index_store.search.filter_cache import FilterCache
 from index_store.search.index_sync import DAMAGED, IndexSync
 from index_store.search.protocols import ArchiveParts, VectorEngine
@@ -34,20 +35,30 @@ def _last(column: ColumnElement[int]) -> ScalarSelect[int]:
     return select(column).order_by(_CHANGES.sequence.desc()).limit(1).scalar_subquery()
 
 
-_NOW = select(
-    _ENCODERS.id,
-    _ENCODERS.fingerprint,
-    _ARCHIVE.revision,
-    _last(_CHANGES.sequence).label("sequence"),
-    _last(_CHANGES.token).label("token"),
-).join_from(EncoderRow.__table__, ArchiveRow.__table__, _ARCHIVE.active_encoder_id == _ENCODERS.id)
-"""What a search needs to know of the catalog's state, in one statement without the object mapper, which takes longer
-than searching ten thousand vectors. No row before the first encoder."""
+def _state(*roles: ColumnElement[int | None]) -> Select[*tuple[Any, ...]]:
+    return (
+        select(
+            _ENCODERS.id,
+            _ARCHIVE.revision,
+            _last(_CHANGES.sequence).label("sequence"),
+            _last(_CHANGES.token).label("token"),
+        )
+        .join_from(EncoderRow.__table__, ArchiveRow.__table__, or_(*(role == _ENCODERS.id for role in roles)))
+        .where(_ENCODERS.fingerprint == bindparam("fingerprint"))
+    )
+
+
+_STATE = _state(_ARCHIVE.active_encoder_id, _ARCHIVE.text_encoder_id)
+"""What a search with an encoder (`fingerprint`) needs to know of the catalog's state, in one statement without the
+object mapper, which takes longer than searching ten thousand vectors. No row where the encoder has no role."""
+
+_STATE_WITHOUT_ROLES = _state(_ARCHIVE.active_encoder_id)
+"""The same, of an archive of an earlier version that is open read-only."""
 
 
 class LocalSearch:
-    """A `VectorSearch` by the FAISS index of the active encoder: loaded when first needed, in step with the log before
-    each result, shared by threads."""
+    """A `VectorSearch` by a FAISS index for each encoder that has a role: loaded when first needed, in step with the
+    log before each result, shared by threads."""
 
     def __init__(self, archive: ArchiveParts) -> None:
         self.notes: list[str] = []
@@ -56,25 +67,25 @@ class LocalSearch:
         self._catalog = archive.catalog
         self._folder = archive.folder / "index"
         self._lock = ReadersWriterLock()
-        self._current: IndexSync | None = None
-        self._encoder_id: int | None = None
+        self._indexes: dict[int, IndexSync] = {}
+        """By encoder id: of encoders that have a role, and were needed."""
 
     def search(self, vectors: object, k: int, *, where: CaseFilter | None, fingerprint: str) -> list[list[Hit]]:
         """See `Archive.search`."""
         with self._lock.read(), self._catalog.reading() as session:
-            current, now = self._current, session.execute(_NOW).first()
+            statement = _STATE if session.info.get(HAS_ROLES, True) else _STATE_WITHOUT_ROLES
+            now = session.execute(statement, {"fingerprint": fingerprint}).first()
+            current = None if now is None else self._indexes.get(now.id)
             if (
                 current is not None
                 and now is not None
-                and (now.id, now.fingerprint) == (self._encoder_id, fingerprint)
                 and LogPosition(now.sequence or 0, now.token or 0) == current.position
             ):
                 # A damaged row: or one that another process has removed, and zeroed, meanwhile. Look at the log again.
                 with contextlib.suppress(DamagedRowsError):
                     return self._results(session, current, vectors, k, where, now.revision)
         with self._lock.write(), self._catalog.reading() as session:
-            encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
-            current = self._synced(session, encoder)
+            current = self._synced(session, require_serving(session, fingerprint))
             try:
                 return self._results(session, current, vectors, k, where, current_revision(session))
             except DamagedRowsError:
@@ -82,30 +93,32 @@ class LocalSearch:
                 self._save_if_free(session, current)
                 return self._results(session, current, vectors, k, where, current_revision(session))
 
-    def sync(self) -> IndexSync | None:
-        """Apply the log up to its end. None where the archive has no encoder yet."""
+    def sync(self) -> Mapping[Role, IndexSync]:
+        """Apply the log up to its end to the index of each role's encoder. Empty where the archive has none yet."""
         with self._lock.write(), self._catalog.reading() as session:
-            encoder = active_encoder(session)
-            return self._synced(session, encoder) if encoder else None
+            serving = serving_encoders(session)
+            ids = {encoder.id for encoder in serving.values()}
+            self._indexes = {number: index for number, index in self._indexes.items() if number in ids}
+            return {role: self._synced(session, encoder) for role, encoder in serving.items()}
 
     @contextmanager
-    def synced(self) -> Iterator[tuple[Session, EncoderRow, IndexSync] | None]:
-        """The index at the end of the log, with a session that reads the same state. None where the archive has no
-        encoder yet."""
+    def synced(self, role: Role = IMAGE) -> Iterator[tuple[Session, EncoderRow, IndexSync] | None]:
+        """The index of the role's encoder at the end of the log, with a session that reads the same state. None where
+        the archive has no encoder yet."""
         with self._lock.write(), self._catalog.reading() as session:
-            encoder = active_encoder(session)
+            encoder = encoder_of(session, role)
             yield (session, encoder, self._synced(session, encoder)) if encoder else None
 
     def save(self) -> None:
-        """Bring the index up to date and write its file. Needs the writer's lock."""
-        current = self.sync()
-        if current is not None:
-            # Only writers change the index from here on, and we are the writer: searches may run meanwhile.
-            with self._lock.read(), self._catalog.reading() as session:
-                current.save(session)
+        """Bring the indexes up to date and write their files. Needs the writer's lock."""
+        indexes = self.sync()
+        # Only writers change an index from here on, and we are the writer: searches may run meanwhile.
+        with self._lock.read(), self._catalog.reading() as session:
+            for index in indexes.values():
+                index.save(session)
 
     def prepare(self, encoder: EncoderRow) -> None:
-        """Build and save the index of the encoder that becomes active next, so that no search waits for it. Needs the
+        """Build and save the index of the encoder that gets a role next, so that no search waits for it. Needs the
         writer's lock."""
         upcoming = self._index_sync(encoder, notes=[])  # that there was no file yet needs no note
         with self._catalog.reading() as session:
@@ -119,16 +132,16 @@ class LocalSearch:
     def close(self) -> None:
         """Release the index. The next call loads it again."""
         with self._lock.write():
-            self._current = None
+            self._indexes = {}
 
     def _synced(self, session: Session, encoder: EncoderRow) -> IndexSync:
         """The index of this encoder, in step with what `session` reads. Needs exclusion."""
-        if self._current is not None and self._encoder_id == encoder.id:
-            self._current.follow(session)
-            return self._current
+        if encoder.id in self._indexes:
+            self._indexes[encoder.id].follow(session)
+            return self._indexes[encoder.id]
         loaded = self._index_sync(encoder, notes=self.notes)
         loaded.load(session)
-        self._current, self._encoder_id = loaded, encoder.id
+        self._indexes[encoder.id] = loaded
         self._save_if_free(session, loaded)
         return loaded
 

@@ -6,7 +6,7 @@ An engine is a `VectorEngine` in a module of its own, listed in `index_store/vec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from index_store.catalog.databases.database import Lock
 from index_store.catalog.filters import CaseFilter
 from index_store.catalog.models import EncoderRow
 from index_store.files.image_store import ImageStore
-from index_store.records import Hit, IndexStatus
+from index_store.records import IMAGE, Hit, IndexStatus, Role
 from index_store.vectors import LogPosition, VectorIndex
 
 REBUILT_NOTE = "The vector index was rebuilt"
@@ -48,7 +48,7 @@ class SyncedIndex(Protocol):
 
 
 class VectorSearch(Protocol):
-    """Searches one archive by the index of its active encoder."""
+    """Searches one archive by the indexes of the encoders that have a role in it: one or two."""
 
     notes: list[str]
     """What happened to the index since the archive was opened, as sentences for the user."""
@@ -56,18 +56,19 @@ class VectorSearch(Protocol):
     def search(self, vectors: object, k: int, *, where: CaseFilter | None, fingerprint: str) -> list[list[Hit]]:
         """See `Archive.search`."""
 
-    def sync(self) -> SyncedIndex | None:
-        """Apply the log up to its end. None where the archive has no encoder yet."""
+    def sync(self) -> Mapping[Role, SyncedIndex]:
+        """Apply the log up to its end to the index of each role's encoder: twice the same where one encoder has both
+        roles, empty where the archive has no encoder yet."""
 
-    def synced(self) -> AbstractContextManager[tuple[Session, EncoderRow, SyncedIndex] | None]:
-        """The index at the end of the log, with a session that reads the same state. None where the archive has no
-        encoder yet."""
+    def synced(self, role: Role = IMAGE) -> AbstractContextManager[tuple[Session, EncoderRow, SyncedIndex] | None]:
+        """The index of the role's encoder at the end of the log, with a session that reads the same state. None where
+        the archive has no encoder yet."""
 
     def save(self) -> None:
-        """Leave the index up to date for the next process. Needs the writer's lock."""
+        """Leave the indexes up to date for the next process. Needs the writer's lock."""
 
     def prepare(self, encoder: EncoderRow) -> None:
-        """Build the index of the encoder that becomes active next, so that no search waits for it. Needs the writer's
+        """Build the index of the encoder that gets a role next, so that no search waits for it. Needs the writer's
         lock."""
 
     def discard(self, encoder: EncoderRow) -> None:

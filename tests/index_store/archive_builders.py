@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from sqlalchemy.orm import Session
 
-from index_store import Archive, NewImage, Plan, read_manifest
+from index_store import Archive, NewImage, Plan, Role, read_manifest
 from index_store.catalog.layout import catalog_of
 
 DIM = 16
@@ -118,12 +118,12 @@ def embed_images(archive: Archive, fingerprint: str, *, batch: int = 8) -> int:
     return stored
 
 
-def reembed(archive: Archive, fingerprint: str, *, batch: int = 8) -> None:
+def reembed(archive: Archive, fingerprint: str, *, batch: int = 8, role: Role | None = None) -> None:
     """What `retrieval` does with an archive and another encoder, with the test encoders."""
     archive.begin_encoder(fingerprint, name=f"test {fingerprint}", dim=DIMS[fingerprint])
     embed_images(archive, fingerprint, batch=batch)
     embed_reports(archive, batch=batch, fingerprint=fingerprint)
-    archive.switch_encoder(fingerprint)
+    archive.switch_encoder(fingerprint, role=role)
 
 
 def add_manifest(archive: Archive, manifest: Path, *, batch: int = 8, in_place: bool = False) -> Plan:
@@ -145,7 +145,8 @@ def everything(archive: Archive) -> dict[str, list[str]]:
 
 
 def found_by_itself(archive: Archive) -> None:
-    """Every image of the archive is the best answer to its own vector, and the index holds nothing else."""
+    """Every image of the archive is the best answer to its own vector, and the index holds nothing else; by the text
+    role's encoder, every image that it has embedded."""
     images = [image for case in archive.cases() for image in case.images]
     status = archive.status()
     assert status.indexed == status.images == len(images)
@@ -155,6 +156,16 @@ def found_by_itself(archive: Archive) -> None:
         (hits,) = archive.search(vector_of(image.sha256, fingerprint)[None], 1, fingerprint=fingerprint)
         assert archive.image(hits[0].image_id).sha256 == image.sha256
         assert image.path.is_file()
+    text = status.roles.get("text")
+    if text is None or text.encoder == status.encoder:
+        return
+    fingerprint = text.encoder.fingerprint
+    lacking = set(archive.images_without_vector(fingerprint).tolist())
+    assert text.images_without_vector == len(lacking) == len(images) - text.indexed
+    for image in images:
+        (hits,) = archive.search(vector_of(image.sha256, fingerprint)[None], 1, fingerprint=fingerprint)
+        found = {archive.image(hit.image_id).sha256 for hit in hits}
+        assert (image.sha256 in found) or image.id in lacking
 
 
 def reports_embedded(archive: Archive, fingerprint: str = FINGERPRINT) -> dict[str, np.ndarray]:

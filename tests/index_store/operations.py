@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from index_store import Archive, NotAnArchiveError, OutdatedArchiveError, read_manifest
-from tests.index_store.archive_builders import FINGERPRINT, OTHER, add_manifest, reembed, simple_rows, write_manifest
+from tests.index_store.archive_builders import (
+    FINGERPRINT,
+    OTHER,
+    add_manifest,
+    embed_images,
+    embed_reports,
+    reembed,
+    simple_rows,
+    write_manifest,
+)
 
 CASES, MORE = 3, 5
 
@@ -69,6 +78,32 @@ def _embedded_anew(root: Path) -> None:
     _reembed(root)
 
 
+def _give_text_role(root: Path) -> None:
+    with Archive.open(root / "archive") as archive:
+        reembed(archive, OTHER, batch=2, role="text")
+
+
+def _two_encoders(root: Path) -> None:
+    """Three cases, whose texts another encoder compares, and a manifest of five."""
+    _begun(root)
+    _give_text_role(root)
+
+
+def _add_with_two(root: Path) -> None:
+    """The images of the manifest by the one encoder, then what the other lacks."""
+    _add(root)
+    with Archive.open(root / "archive") as archive:
+        embed_images(archive, OTHER, batch=1)
+        embed_reports(archive, batch=1, fingerprint=OTHER)
+
+
+def _take_text_role(root: Path) -> None:
+    """The image role's encoder compares texts again, and the other is dropped."""
+    with Archive.open(root / "archive") as archive:
+        archive.switch_encoder(FINGERPRINT)
+        archive.drop_encoder(OTHER)
+
+
 def _drop(root: Path) -> None:
     with Archive.open(root / "archive") as archive:
         archive.drop_encoder(FINGERPRINT)
@@ -122,6 +157,10 @@ OPERATIONS = {
     "update": Operation(_begun, _update),
     "remove": Operation(_begun, _remove),
     "re-embed": Operation(_begun, _reembed),
+    "give the text role": Operation(_begun, _give_text_role),
+    "add with two encoders": Operation(_two_encoders, _add_with_two),
+    "remove with two encoders": Operation(_two_encoders, _remove),
+    "take the text role": Operation(_two_encoders, _take_text_role),
     "drop an encoder": Operation(_embedded_anew, _drop),
     "repair": Operation(_spoilt, _repair),
     "back up": Operation(_begun, _back_up, "backup"),
@@ -145,7 +184,7 @@ def state(root: Path, place: str, scratch: Path) -> State:
         with Archive.open(folder, read_only=True) as archive:
             status = archive.status()
             return (
-                (status.patients, status.log_sequence, archive.encoder),
+                (status.patients, status.log_sequence, archive.encoder, archive.encoder_of("text")),
                 [(c.key, c.patient, c.report, c.site, [i.sha256 for i in c.images]) for c in archive.cases()],
                 archive.encoders(),
             )

@@ -74,12 +74,41 @@ def test_an_archive_of_the_version_before_answers_the_same(folder: Path, read_on
     expected = json.loads(FILES[1].read_text(encoding="utf-8"))
     with Archive.open(folder, read_only=read_only) as archive:
         found = answers(archive)
+        assert archive.encoder_of("text") == archive.encoder_of("image") == archive.encoder
+    # What this version adds: a schema with an encoder of the text role, which such an archive does not name.
+    for document in (found["status"], found["examination"]):
+        assert document.pop("schema_version") == (3 if read_only else 4)
+    for document in (expected["status"], expected["examination"]):
+        assert document.pop("schema_version") == 3
+    image, text = found["status"].pop("roles").values()
+    assert image == text
+    assert image["encoder"] == expected["status"]["encoder"]
+    assert (image["images_without_vector"], image["reports_without_vector"], image["indexed"]) == (0, 1, 8)
+    for encoders in (found["encoders"], found["examination"]["encoders"]):
+        assert [encoder.pop("roles") for encoder in encoders] == [["image", "text"], []]
     for answer in (found, expected):
         assert answer["status"]["index"].pop("memory_bytes") >= 0  # depends on the machine and on FAISS
         for finding in answer["examination"]["findings"]:
             assert finding.pop("what")  # sentences for people, which may be reworded
             assert finding.pop("advice")
     assert found == expected
+
+
+def test_an_archive_of_the_version_before_takes_a_second_encoder(folder: Path) -> None:
+    with Archive.open(folder) as archive:
+        other = "b" * 64
+        rows = np.eye(6, dtype=np.float32)
+        ids = archive.images_without_vector(other).tolist()
+        archive.add_vectors(ids, rows[: len(ids)], fingerprint=other)
+        lacking = archive.reports_without_vector(other)
+        texts = [report.text for report in lacking]
+        archive.add_report_vectors([r.case_id for r in lacking], texts, rows[np.arange(7) % 6], fingerprint=other)
+        archive.switch_encoder(other, role="text")
+    with Archive.open(folder, read_only=True) as archive:
+        assert [archive.encoder_of(role).fingerprint for role in ("image", "text")] == [FINGERPRINT, other]  # type: ignore[union-attr]
+        (hits,) = archive.search(rows[:1], 1, fingerprint=other)
+        assert hits[0].score == 1.0
+        assert archive.examine().healthy
 
 
 def test_an_archive_of_the_version_before_goes_on(folder: Path, tmp_path: Path) -> None:

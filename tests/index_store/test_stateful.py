@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from index_store import (
+    ROLES,
     Archive,
     Case,
     CaseFilter,
@@ -30,6 +31,7 @@ from index_store import (
     NewImage,
     Owner,
     PlannedImage,
+    Role,
     content_hash,
     decode_image,
 )
@@ -67,6 +69,8 @@ class Content(bytes):
 
 CONTENTS = [Content(encoded(picture(seed, size=(8, 8)), "PNG" if seed % 2 else "JPEG")) for seed in range(8)]
 ENCODERS = [FINGERPRINT, OTHER]
+ROLE: st.SearchStrategy[Role | None] = st.sampled_from([None, *ROLES])
+"""None: both."""
 STEPS = st.one_of(st.integers(1, 8), st.integers(1, 24))
 """After how many durable steps of a call a crash comes; most calls have fewer than 8, a large addition 20 or so."""
 
@@ -86,6 +90,8 @@ class Model:
 
     cases: dict[str, ModelCase] = field(default_factory=dict)
     active: str = FINGERPRINT
+    text: str = FINGERPRINT
+    """The encoder of the text role; `active` has the image role."""
     begun: set[str] = field(default_factory=lambda: {FINGERPRINT})
     vectors: dict[str, set[tuple[str, str]]] = field(default_factory=lambda: {name: set() for name in ENCODERS})
     """By encoder, the (case, content) that have a vector."""
@@ -105,8 +111,13 @@ class Model:
     def lacking(self, fingerprint: str) -> set[str]:
         return {key for key, case in self.cases.items() if case.report.strip()} - self.embedded(fingerprint)
 
-    def is_whole(self, fingerprint: str) -> bool:
-        return self.vectors[fingerprint] == self.images and not self.lacking(fingerprint)
+    def is_whole(self, fingerprint: str, role: Role | None = None) -> bool:
+        embedded = self.vectors[fingerprint] == self.images
+        return embedded and (role == "image" or not self.lacking(fingerprint))
+
+    def roles(self, fingerprint: str) -> tuple[Role, ...]:
+        named: dict[Role, str] = {"image": self.active, "text": self.text}
+        return tuple(role for role in ROLES if named[role] == fingerprint)
 
     def note(self, row: ManifestRow) -> ModelCase:
         case = self.cases.setdefault(row.case, ModelCase("", "", ""))
@@ -222,21 +233,25 @@ class ArchiveMachine(RuleBasedStateMachine):
 
         return change
 
-    def model_switch(self, fingerprint: str) -> Callable[[Model], None]:
+    def model_switch(self, fingerprint: str, role: Role | None) -> Callable[[Model], None]:
         def change(model: Model) -> None:
-            model.revision += model.active != fingerprint
-            model.active = fingerprint
+            before = (model.active, model.text)
+            if role != "text":
+                model.active = fingerprint
+            if role != "image":
+                model.text = fingerprint
+            model.revision += before != (model.active, model.text)
 
         return change
 
-    def model_reembed(self, fingerprint: str) -> list[Callable[[Model], None]]:
+    def model_reembed(self, fingerprint: str, role: Role | None) -> list[Callable[[Model], None]]:
         """One after the other, each in a transaction of its own."""
 
         def begin(model: Model) -> None:
             model.begun.add(fingerprint)
 
         changes = [self.model_embed_images(fingerprint), self.model_embed_reports(fingerprint)]
-        return [begin, *changes, self.model_switch(fingerprint)]
+        return [begin, *changes, self.model_switch(fingerprint, role)]
 
     def model_drop(self, fingerprint: str) -> Callable[[Model], None]:
         def change(model: Model) -> None:
@@ -282,11 +297,11 @@ class ArchiveMachine(RuleBasedStateMachine):
         self.model_embed_images(fingerprint)(self.model)
         assert embed_images(self.archive, fingerprint, batch=100) == self.expected
 
-    @rule(fingerprint=st.sampled_from(ENCODERS))
-    def reembed(self, fingerprint: str) -> None:
-        for change in self.model_reembed(fingerprint):
+    @rule(fingerprint=st.sampled_from(ENCODERS), role=ROLE)
+    def reembed(self, fingerprint: str, role: Role | None) -> None:
+        for change in self.model_reembed(fingerprint, role):
             change(self.model)
-        reembed(self.archive, fingerprint, batch=100)
+        reembed(self.archive, fingerprint, batch=100, role=role)
 
     def begin(self, fingerprint: str) -> None:
         self.archive.begin_encoder(fingerprint, name="a test encoder", dim=DIMS[fingerprint])
@@ -317,21 +332,22 @@ class ArchiveMachine(RuleBasedStateMachine):
         self.model.vectors[fingerprint] |= pairs
         self.model.revision += bool(pairs)
 
-    @rule(fingerprint=st.sampled_from(ENCODERS))
-    def switch(self, fingerprint: str) -> None:
+    @rule(fingerprint=st.sampled_from(ENCODERS), role=ROLE)
+    def switch(self, fingerprint: str, role: Role | None) -> None:
+        has = {*self.model.roles(fingerprint)} >= {*([role] if role else ROLES)}
         if fingerprint not in self.model.begun:
             with pytest.raises(EncoderMismatchError):
-                self.archive.switch_encoder(fingerprint)
-        elif fingerprint != self.model.active and not self.model.is_whole(fingerprint):
+                self.archive.switch_encoder(fingerprint, role=role)
+        elif not has and not self.model.is_whole(fingerprint, role):
             with pytest.raises(EncoderIncompleteError):
-                self.archive.switch_encoder(fingerprint)
+                self.archive.switch_encoder(fingerprint, role=role)
         else:
-            self.archive.switch_encoder(fingerprint)
-            self.model_switch(fingerprint)(self.model)
+            self.archive.switch_encoder(fingerprint, role=role)
+            self.model_switch(fingerprint, role)(self.model)
 
     @rule(fingerprint=st.sampled_from(ENCODERS))
     def drop(self, fingerprint: str) -> None:
-        if fingerprint not in self.model.begun or fingerprint == self.model.active:
+        if fingerprint not in self.model.begun or self.model.roles(fingerprint):
             with pytest.raises(EncoderMismatchError):
                 self.archive.drop_encoder(fingerprint)
         else:
@@ -348,9 +364,10 @@ class ArchiveMachine(RuleBasedStateMachine):
             key = self.some_case(number)
             self.crash(step, lambda: self.archive.remove(key), [self.model_remove(key)])
 
-    @rule(step=STEPS, fingerprint=st.sampled_from(ENCODERS))
-    def crash_in_reembed(self, step: int, fingerprint: str) -> None:
-        self.crash(step, lambda: reembed(self.archive, fingerprint, batch=100), self.model_reembed(fingerprint))
+    @rule(step=STEPS, fingerprint=st.sampled_from(ENCODERS), role=ROLE)
+    def crash_in_reembed(self, step: int, fingerprint: str, role: Role | None) -> None:
+        changes = self.model_reembed(fingerprint, role)
+        self.crash(step, lambda: reembed(self.archive, fingerprint, batch=100, role=role), changes)
 
     @rule(step=STEPS, changed=rows(), fingerprint=st.sampled_from(ENCODERS), what=st.sampled_from(["update", "drop"]))
     def crash_in_update_or_drop(
@@ -360,7 +377,7 @@ class ArchiveMachine(RuleBasedStateMachine):
         if what == "update":
             planned = PlannedImage(row, content_hash(data))
             self.crash(step, lambda: self.archive.update([planned]), [self.model_update(row, data)])
-        elif fingerprint in self.model.begun and fingerprint != self.model.active:
+        elif fingerprint in self.model.begun and not self.model.roles(fingerprint):
             self.crash(step, lambda: self.archive.drop_encoder(fingerprint), [self.model_drop(fingerprint)])
 
     def crash(self, step: int, act: Callable[[], object], changes: list[Callable[[Model], None]]) -> None:
@@ -428,16 +445,21 @@ class ArchiveMachine(RuleBasedStateMachine):
         sites=st.sets(st.sampled_from(SITES), max_size=1),
         stains=st.sets(st.sampled_from(STAINS), max_size=1),
         without=st.sets(st.sampled_from(PATIENTS), max_size=2),
+        role=st.sampled_from(ROLES),
     )
-    def search(self, seed: int, k: int, sites: set[str], stains: set[str], without: set[str]) -> None:
-        active = self.model.active
+    def search(self, seed: int, k: int, sites: set[str], stains: set[str], without: set[str], role: Role) -> None:
+        active = self.model.active if role == "image" else self.model.text
+        vectors = self.model.vectors[active]
         query = vector_of(f"{seed:064x}", active)
         where = CaseFilter(sites=tuple(sites), stains=tuple(stains), exclude_patients=tuple(without))
         expected = sorted(
             -score(sha256, query, active)
-            for case in self.model.cases.values()
+            for key, case in self.model.cases.items()
             for sha256, stain in case.images.items()
-            if (not sites or case.site in sites) and (not stains or stain in stains) and case.patient not in without
+            if (key, sha256) in vectors
+            and (not sites or case.site in sites)
+            and (not stains or stain in stains)
+            and case.patient not in without
         )[:k]
         (hits,) = self.archive.search(query[None], k, where=where, fingerprint=active)
         assert [-hit.score for hit in hits] == expected
@@ -445,9 +467,9 @@ class ArchiveMachine(RuleBasedStateMachine):
             image = self.archive.image(hit.image_id)
             assert image.sha256 in self.model.cases[case.key].images
             assert hit.score == score(image.sha256, query, active)
-        (other,) = {*ENCODERS} - {active}
-        with pytest.raises(EncoderMismatchError):
-            self.archive.search(vector_of("0" * 64, other)[None], 1, fingerprint=other)
+        for other in {*ENCODERS} - {self.model.active, self.model.text}:
+            with pytest.raises(EncoderMismatchError):
+                self.archive.search(vector_of("0" * 64, other)[None], 1, fingerprint=other)
 
     # What holds after every one of them
 
@@ -470,6 +492,10 @@ class ArchiveMachine(RuleBasedStateMachine):
         assert {name.split(".")[0] for name in stored_files(self.folder)} == {sha256 for _, sha256 in model.images}
         status = self.archive.status()
         assert status.images == status.indexed == len(model.images)
+        text = status.roles["text"]
+        assert (text.encoder.fingerprint, text.indexed) == (model.text, len(model.vectors[model.text]))
+        assert text.images_without_vector == len(model.images) - text.indexed
+        assert text.reports_without_vector == len(model.lacking(model.text))
         assert status.patients == len({case.patient for case in model.cases.values()})
         assert self.archive.revision == model.revision
 
@@ -477,11 +503,19 @@ class ArchiveMachine(RuleBasedStateMachine):
         model = self.model
         texts = sum(bool(case.report.strip()) for case in model.cases.values())
         assert {
-            known.encoder.fingerprint: (known.active, known.images, known.vectors, known.reports, known.report_vectors)
+            known.encoder.fingerprint: (
+                known.active,
+                known.roles,
+                known.images,
+                known.vectors,
+                known.reports,
+                known.report_vectors,
+            )
             for known in self.archive.encoders()
         } == {
             name: (
                 name == model.active,
+                model.roles(name),
                 len(model.images),
                 len(model.vectors[name]),
                 texts,
@@ -506,8 +540,8 @@ class ArchiveMachine(RuleBasedStateMachine):
         images = [image.id for case in cases for image in case.images]
         owners = {image.id: Owner(case.id, case.patient) for case in cases for image in case.images}
         assert self.archive.owners([*images, 999_999]) == owners
-        active = self.model.active
-        assert reports_embedded(self.archive, active).keys() == self.model.embedded(active)
+        for name in {self.model.active, self.model.text}:
+            assert reports_embedded(self.archive, name).keys() == self.model.embedded(name)
 
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.target]

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from index_store import Archive, CaseFilter, Hit, StorageError, vector_engines
+from index_store import IMAGE, Archive, CaseFilter, Hit, Role, StorageError, vector_engines
 from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.change_log import log_head, stored_vectors
-from index_store.catalog.encoders import active_encoder, require_encoder
+from index_store.catalog.encoders import active_encoder, encoder_of, require_encoder, serving_encoders
 from index_store.catalog.models import EmbeddingRow, EncoderRow
 from index_store.milvus.collection import ranked
 from index_store.milvus.search import MILVUS
@@ -111,9 +111,9 @@ class BruteForceSearch:
         self._index = BruteForceIndex()
 
     @contextmanager
-    def synced(self) -> Iterator[tuple[Session, EncoderRow, SyncedIndex] | None]:
+    def synced(self, role: Role = IMAGE) -> Iterator[tuple[Session, EncoderRow, SyncedIndex] | None]:
         with self._archive.catalog.reading() as session:
-            encoder = active_encoder(session)
+            encoder = encoder_of(session, role)
             if encoder is not None and self._index.position != log_head(session):
                 self._index.rebuild(session, "")
             yield (session, encoder, self._index) if encoder else None
@@ -132,9 +132,9 @@ class BruteForceSearch:
                 [Hit(*hit) for hit in ranking] for ranking in index.index.search(queries, k, selection=Selection(ids))
             ]
 
-    def sync(self) -> SyncedIndex | None:
+    def sync(self) -> dict[Role, SyncedIndex]:
         with self.synced() as current:
-            return current[2] if current else None
+            return dict.fromkeys(serving_encoders(current[0]), current[2]) if current else {}
 
     def save(self) -> None: ...
 

@@ -121,7 +121,18 @@ def _derived_labels(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE cases ADD COLUMN derived TEXT NOT NULL DEFAULT ''"))
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first_tables, _report_vectors_and_revision, _derived_labels)
+def _text_role(connection: Connection) -> None:
+    number = "INTEGER" if connection.dialect.name == "sqlite" else "BIGINT"
+    connection.execute(text(f"ALTER TABLE archive ADD COLUMN text_encoder_id {number} REFERENCES encoders (id)"))
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first_tables, _report_vectors_and_revision, _derived_labels, _text_role)
+
+OPTIONAL_FOR_READERS: frozenset[Migration] = frozenset({_text_role})
+"""Steps without which an archive can be read all the same: it is read as if what they add were empty."""
+
+ROLES_VERSION = 4
+"""The version that knows an encoder of the text role."""
 
 
 def current_version() -> int:
@@ -134,6 +145,11 @@ def schema_version(connection: Connection) -> int:
     if not inspect(connection).has_table("schema_version"):
         return 0
     return int(connection.scalar(text("SELECT version FROM schema_version")) or 0)
+
+
+def is_readable(version: int) -> bool:
+    """Whether an archive of this earlier version can be read without bringing it up to date."""
+    return version > 0 and set(MIGRATIONS[version:]) <= OPTIONAL_FOR_READERS
 
 
 def refuse_newer(version: int, where: str) -> None:

@@ -98,7 +98,7 @@ def test_an_archive_of_version_1_is_migrated_without_loss(version_1: Path) -> No
     with contextlib.closing(sqlite3.connect(version_1 / "archive.sqlite")) as database:
         after = {table: database.execute(f'SELECT * FROM "{table}"').fetchall() for table in before}
     assert after.pop("schema_version") == [(module.current_version(),)] != before.pop("schema_version")
-    assert after.pop("archive") == [(*before.pop("archive")[0], 1)]
+    assert after.pop("archive") == [(*before.pop("archive")[0], 1, None)]
     assert after.pop("cases") == [(*row, "") for row in before.pop("cases")]
     assert after == before
 
