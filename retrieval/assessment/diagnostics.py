@@ -89,17 +89,21 @@ class Diagnostics:
         encoder: Encoder,
         generator: CoinGenerator | None = None,
         *,
+        text_encoder: Encoder | None = None,
         work: Path | None = None,
     ) -> None:
         """Nothing is read before the first result.
 
         Args:
+            encoder: compared images.
+            text_encoder: compared texts, as in the search; None: `encoder`.
             generator: needed to judge generated images. Nothing is generated here.
             work: the folder in which an evaluation and `coin calibrate` keep what they generated from the archive's own
                 reports; needed likewise.
         """
         self._archive = archive
         self._encoder = encoder
+        self._text_encoder = encoder if text_encoder is None else text_encoder
         self._generator = generator
         self._work = work
         self._reading = threading.Lock()
@@ -138,7 +142,7 @@ class Diagnostics:
         return gallery(
             self._archive,
             result.vector,
-            fingerprint=self._encoder.fingerprint,
+            fingerprint=result.vector_fingerprint or self._encoder.fingerprint,
             system=chosen,
             category=told.category if chosen == told.system else "",
             m=m,
@@ -169,9 +173,10 @@ class Diagnostics:
 
     def _calibration(self, channel: Channel, result: SearchResult, known: _Known) -> Calibration | str:
         """The calibration under the search's filter, or why there is none."""
+        encoder = self._text_encoder if channel.role == "text" else self._encoder
         materials = CalibrationMaterials(
             archive=self._archive,
-            encoder=self._encoder,
+            encoder=encoder,
             generator=self._generator,
             work=self._work,
             cases=known.cases,
@@ -187,7 +192,7 @@ class Diagnostics:
                     del known.calibrations[next(iter(known.calibrations))]
                 try:
                     known.calibrations[key] = Calibration(
-                        self._encoder.fingerprint,
+                        encoder.fingerprint,
                         channel.own_similarities(materials),
                         filtered=result.where is not None,
                     )
@@ -198,6 +203,6 @@ class Diagnostics:
     def _encode(self, texts: Sequence[str], encoded: dict[str, Vectors]) -> Vectors:
         """As a search encodes a report, each text once."""
         if new := [text for text in dict.fromkeys(texts) if text not in encoded]:
-            made = self._encoder.encode_texts([query_text(text) for text in new])
+            made = self._text_encoder.encode_texts([query_text(text) for text in new])
             encoded.update(zip(new, made, strict=True))
         return np.stack([encoded[text] for text in texts])

@@ -36,6 +36,12 @@ def to_dict(
         "notice": RESEARCH_USE,
         "query": _query(result.query),
         "encoder": {"name": result.encoder, "fingerprint": result.fingerprint},
+        # Where another encoder compared the texts.
+        **(
+            {"text_encoder": {"name": result.text_encoder, "fingerprint": result.text_fingerprint}}
+            if result.text_fingerprint
+            else {}
+        ),
         "fusion": {"method": result.rule.method, "weights": {a.channel: a.weight for a in result.channels}},
         "overlaps": [{**dataclasses.asdict(overlap), "disagree": overlap.disagree} for overlap in result.overlaps],
         "generation": None if result.generated is None else _generated(result.generated),

@@ -16,6 +16,7 @@ from retrieval.arrays import Vectors
 from retrieval.assessment.novelty import Calibration, NoveltyCheck
 from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.encoder import Encoder, Progress
+from retrieval.encoder.roles import role_encoders
 from retrieval.errors import EncoderLoadError, EvaluationError
 from retrieval.generated.batch_generation import GenerationPlan, generated_folder
 from retrieval.generated.site_check import SiteCheck, SiteRates, measure_site_rates
@@ -125,27 +126,27 @@ def calibrate_archive(
     encoder: Encoder,
     plan: GenerationPlan,
     *,
+    text_encoder: Encoder | None = None,
     work: Path,
     where: CaseFilter | None = None,
     progress: Progress | None = None,
 ) -> ArchiveCalibration:
     """Generate missing images of the archive's own reports, and calibrate every query type.
 
+    Text is calibrated with the encoder that compares it: `text_encoder`, or by default `encoder` where the archive has
+    no other for this role, and not at all where it has one.
+
     Raises EvaluationError where the archive has too few patients, `index_store.EncoderMismatchError`, and what
     generating raises; images generated before are kept in `work`.
     """
-    archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+    encoders = role_encoders(archive, encoder, text_encoder)
     fingerprint, cases = encoder.fingerprint, archive.cases()
     calibration = calibrate(archive, fingerprint, where=where, cases=cases)
     rates = measure_site_rates(archive, fingerprint=fingerprint, cases=cases)
 
-    def encode(texts: Sequence[str]) -> Vectors:
-        return encoder.encode_texts([query_text(text) for text in texts])
-
+    texts: list[Calibration] = []
     with contextlib.suppress(EncoderLoadError, EvaluationError):  # no text tower, or too few reports
-        calibration = calibration.joined(
-            calibrate_texts(archive, fingerprint, encode, where=where, cases=cases, reports=False)
-        )
+        texts += _calibrated_texts(archive, encoders.text, where=where, cases=cases)
     generated = calibrate_generated(
         archive,
         encoder,
@@ -157,7 +158,22 @@ def calibrate_archive(
         cases=cases,
         progress=progress,
     )
-    calibration = calibration.joined(generated)
     return ArchiveCalibration(
-        rates, tuple(calibration.judge(calibration.threshold(kind), kind) for kind in calibration.scores)
+        rates,
+        tuple(
+            each.judge(each.threshold(kind), kind) for each in (calibration, *texts, generated) for kind in each.scores
+        ),
     )
+
+
+def _calibrated_texts(
+    archive: Archive, encoder: Encoder | None, *, where: CaseFilter | None, cases: Sequence[Case]
+) -> list[Calibration]:
+    """The calibration of report text against images; none where its encoder is not at hand."""
+    if encoder is None:
+        return []
+
+    def encode(texts: Sequence[str]) -> Vectors:
+        return encoder.encode_texts([query_text(text) for text in texts])
+
+    return [calibrate_texts(archive, encoder.fingerprint, encode, where=where, cases=cases, reports=False)]

@@ -44,6 +44,7 @@ def result_event(archive: Archive, result: SearchResult) -> dict[str, Any]:
     return {
         "revision": archive.revision,
         "encoder": result.fingerprint,
+        **({"text_encoder": result.text_fingerprint} if result.text_fingerprint else {}),
         "generator": None if made is None else {"base": made.model_fingerprint, "lora": made.lora_fingerprint},
         "channels": [channel.channel for channel in result.channels],
         "asked_by_cases": [archive.case(key).id for key in by_case],

@@ -36,6 +36,7 @@ def evaluate_archive(
     archive: Archive,
     *,
     encoder: Encoder | None = None,
+    text_encoder: Encoder | None = None,
     generation: GenerationPlan | None = None,
     sample: int | None = None,
     seed: int = 0,
@@ -52,6 +53,7 @@ def evaluate_archive(
         archive: of embedded cases, some of which have a category.
         encoder: the archive's, to embed generated images, and the reports of which a search would read only a part.
             None: these query by their whole text. It loads no model where none of this is needed.
+        text_encoder: the archive's of the role `text`, where that is another: it embeds these reports.
         generation: how reports become images, for the run "generated". None: no such run. Needs the encoder.
         sample: this many cases, sampled at random, are queries; all are candidates. None: every case is a query.
         seed: of the samples, of the resampled patients, and of the random orders behind a vote's chance.
@@ -73,6 +75,7 @@ def evaluate_archive(
     material = gather(
         archive,
         encoder=encoder,
+        text_encoder=text_encoder,
         generation=generation,
         sample=sample,
         seed=seed,
@@ -113,6 +116,8 @@ def evaluate_archive(
         },
         notes=material.notes,
         families=results,
+        text_encoder=material.text_encoder.name if material.text_encoder != material.encoder else "",
+        text_fingerprint=material.text_encoder.fingerprint if material.text_encoder != material.encoder else "",
     )
 
 

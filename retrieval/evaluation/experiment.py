@@ -146,6 +146,7 @@ def build_experiment(
     left_out: int,
     texts: Vectors | None,
     query_texts: Vectors | None,
+    text_references: Vectors | None = None,
     generated: Vectors | None,
     rules: Mapping[str, FusionRule],
 ) -> Experiment:
@@ -155,9 +156,11 @@ def build_experiment(
         images: by run ("image", "colour histogram"): queries float32[cases, d] and references float32[images, d].
         queries, report_queries: int[q], the cases that are queries by image, and by report (none: no such queries).
         left_out: how many cases have no report to query by.
-        texts: float32[cases, d], the text tower's vectors of the reports, in the space of the images; zeros for a case
-            that has none. None: no case has one.
+        texts: float32[cases, d], the text tower's vectors of the reports, in the space of the images (or, where
+            there are any, of `text_references`); zeros for a case that has none. None: no case has one.
         query_texts: as `texts`, of what a search reads of the reports; None: the same.
+        text_references: float32[images, d], the images in the space of `texts` where another encoder compares texts
+            than images; zeros for an image that it has not embedded. None: those of the run "image".
         generated: float32[cases, d], query vectors of images generated from the reports; None: there are none.
         rules: by what a query holds (`fusion.default_rules`).
     """
@@ -180,7 +183,10 @@ def build_experiment(
         by_text["generated"] = GENERATED
     if texts is not None:
         query_vectors = texts if query_texts is None else query_texts
-        channels.append(ByVectors(JOINT, query_vectors, references))
+        if text_references is None:
+            channels.append(ByVectors(JOINT, query_vectors, references))
+        else:
+            channels.append(ByVectors(JOINT, query_vectors, text_references, missing=~has_vector(text_references)))
         channels.append(ByVectors(MEANING, query_vectors, texts, by_case=True, missing=~has_vector(texts)))
         by_text["joint"] = JOINT
     written = has_report(cases)

@@ -13,6 +13,7 @@ import numpy as np
 from retrieval.arrays import Ints, Vectors
 from retrieval.encoder.embedding_cache import EmbeddingCache, embedding_key
 from retrieval.encoder.encoder import Encoder, Progress
+from retrieval.encoder.roles import role_encoders
 from retrieval.errors import EvaluationError
 from retrieval.evaluation.colour_baseline import BINS, colour_histograms
 from retrieval.evaluation.dataset import LabelledCases, read_labelled
@@ -47,6 +48,9 @@ class Material:
     cases: LabelledCases
     experiment: Experiment
     encoder: EncoderInfo
+    """The archive's of the image role."""
+    text_encoder: EncoderInfo
+    """The archive's of the text role."""
     unreadable: int
     """Images that could not be read for the colour histogram."""
     generated: str
@@ -59,6 +63,7 @@ def gather(
     archive: Archive,
     *,
     encoder: Encoder | None,
+    text_encoder: Encoder | None = None,
     generation: GenerationPlan | None,
     sample: int | None,
     seed: int,
@@ -69,16 +74,16 @@ def gather(
 ) -> Material:
     """Read, embed and generate all that the experiment needs. Arguments and errors as of `evaluate_archive`."""
     cases = read_labelled(archive)
-    known = archive.encoder
-    if known is None:  # cases have images, and images came with vectors
+    known, for_texts = archive.encoder, archive.encoder_of("text")
+    if known is None or for_texts is None:  # cases have images, and images came with vectors
         raise EvaluationError("The archive has no vectors: add its cases again with `coin add`.")
     if encoder is not None:
-        archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+        text_encoder = role_encoders(archive, encoder, text_encoder).text
     if generation is not None and encoder is None:
         raise ValueError("images can be generated only where there is an encoder to embed them")
     queries = _sampled(np.arange(len(cases.keys)), sample, seed)
     notes: list[str] = []
-    texts = _report_vectors(cases, archive, known.fingerprint, notes)
+    texts = report_vectors(cases, archive, for_texts.fingerprint, notes)
     with_text = queries[(has_report(cases) if texts is None else has_vector(texts))[queries]]
     report_queries = _sampled(with_text, generation.reports if generation is not None else None, seed)
     if not _answerable(cases, report_queries):
@@ -95,7 +100,7 @@ def gather(
         images[HISTOGRAM] = (mean_queries(colours, cases.case_of, len(cases.keys)), colours)
     query_texts, generated, how = None, None, ""
     if texts is not None:
-        query_texts = _query_vectors(cases, texts, report_queries, encoder, folder, progress, notes)
+        query_texts = query_vectors(cases, texts, report_queries, text_encoder, folder, progress, notes)
     if generation is not None and encoder is not None and len(report_queries):
         generated, how = _generated(cases, archive, encoder, generation, report_queries, work, progress, notes)
     elif len(report_queries):
@@ -110,10 +115,11 @@ def gather(
         left_out=len(queries) - len(with_text),
         texts=texts,
         query_texts=query_texts,
+        text_references=None if for_texts == known else _text_references(cases, archive, for_texts, notes),
         generated=generated,
         rules=rules,
     )
-    return Material(cases, experiment, known, unreadable, how, tuple(notes))
+    return Material(cases, experiment, known, for_texts, unreadable, how, tuple(notes))
 
 
 def _sampled(cases: Ints, count: int | None, seed: int) -> Ints:
@@ -126,7 +132,20 @@ def _answerable(cases: LabelledCases, queries: Ints) -> bool:
     return all(len(Relevance(task, cases).answerable(queries)) for task in tasks_for(cases))
 
 
-def _report_vectors(cases: LabelledCases, archive: Archive, fingerprint: str, notes: list[str]) -> Vectors | None:
+def _text_references(cases: LabelledCases, archive: Archive, encoder: EncoderInfo, notes: list[str]) -> Vectors:
+    """The images' vectors of the encoder that compares texts, float32[images, d]; zeros where an image has none."""
+    ids, stored = archive.known_vectors(cases.image_ids.tolist(), encoder.fingerprint)
+    vectors = np.zeros((len(cases.image_ids), encoder.dim), dtype=np.float32)
+    vectors[np.searchsorted(cases.image_ids, ids)] = stored
+    if lacking := len(vectors) - len(ids):
+        notes.append(
+            f"{lacking} images have no vector of {encoder.name}, which compares texts, and no text finds them: run "
+            "`coin reembed --role text --encoder …`."
+        )
+    return vectors
+
+
+def report_vectors(cases: LabelledCases, archive: Archive, fingerprint: str, notes: list[str]) -> Vectors | None:
     """The stored vectors of the reports, float32[cases, d], zeros where a case has none; None where no case has one."""
     ids, stored = archive.report_vectors(fingerprint)
     known = np.isin(cases.ids, ids)
@@ -148,7 +167,7 @@ def _report_vectors(cases: LabelledCases, archive: Archive, fingerprint: str, no
     return vectors
 
 
-def _query_vectors(
+def query_vectors(
     cases: LabelledCases,
     texts: Vectors,
     queries: Ints,
@@ -164,7 +183,7 @@ def _query_vectors(
     if encoder is None:
         notes.append(
             f"{len(shortened)} reports query by their whole text. A search would leave advice and the like out of "
-            "them; the archive's encoder, set with --encoder, is needed for that."
+            "them; the archive's encoder, set with --encoder (for texts, --text-encoder), is needed for that."
         )
         return texts
     cache = EmbeddingCache(_cache_folder(folder, "texts", encoder.fingerprint), encoder.dim)

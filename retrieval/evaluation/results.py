@@ -147,3 +147,7 @@ class Evaluation:
     """Runs that are absent, and why."""
     families: tuple[QueryTypeResult, ...]
     """By query type."""
+    text_encoder: str = ""
+    """The encoder that compares texts, where it is another than `encoder`; empty otherwise."""
+    text_fingerprint: str = ""
+    """Its fingerprint."""

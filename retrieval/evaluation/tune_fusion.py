@@ -79,6 +79,7 @@ def choose_fusion(
     *,
     rules: Mapping[str, FusionRule],
     encoder: Encoder | None = None,
+    text_encoder: Encoder | None = None,
     generation: GenerationPlan | None = None,
     sample: int | None = None,
     seed: int = 0,
@@ -97,6 +98,7 @@ def choose_fusion(
     material = gather(
         archive,
         encoder=encoder,
+        text_encoder=text_encoder,
         generation=generation,
         sample=sample,
         seed=seed,

@@ -5,6 +5,8 @@
              -> read and decode (threads) -> encode -> one transaction a batch
              -> vectors of the reports that lack one -> one transaction a batch
 
+Where another encoder compares texts, the images are embedded by it once they are stored, and so are the reports.
+
 Images that are in the archive already are neither decoded nor encoded again, which is also how an interrupted run is
 resumed. A row that cannot be used is named in the summary and does not affect the others.
 """
@@ -20,9 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from retrieval.encoder.encoder import Encoder, Progress
-from retrieval.errors import EncoderLoadError, EncodingError, IdentifiersError
+from retrieval.encoder.roles import described, role_encoders
+from retrieval.errors import IdentifiersError
 from retrieval.ingest.deidentification import IdentifierCount, pseudonyms_of, screen_rows, total
 from retrieval.ingest.embed_images import Embedded, embedded_batches, generated_image
+from retrieval.ingest.embed_missing import embed_images, embed_reports
 from retrieval.ingest.infer_labels import derive_particulars
 
 if TYPE_CHECKING:
@@ -74,6 +78,7 @@ def add_manifest(
     manifest: Path | str,
     encoder: Encoder,
     *,
+    text_encoder: Encoder | None = None,
     images: Path | str | None = None,
     in_place: bool = False,
     batch_size: int = 64,
@@ -88,6 +93,10 @@ def add_manifest(
 
     Args:
         manifest: CSV, JSON lines or .xlsx, see `index_store.read_manifest`.
+        encoder: compares images, and texts where no other encoder does.
+        text_encoder: compares texts with images and with reports: the archive's encoder of the role `text`, which a new
+            archive gives to it here. It embeds all images and reports that lack a vector of it. None: where the archive
+            has another encoder for texts, these stay without a vector of it, and the summary's notes say so.
         images: the folder that the images' paths are relative to; by default the manifest's own.
         in_place: refer to the image files where they lie instead of copying them into the archive.
         batch_size: images, or reports, a transaction. After a crash, all finished batches are there and none in part.
@@ -105,9 +114,9 @@ def add_manifest(
 
     Raises:
         index_store.ManifestError: the manifest as a whole cannot be read.
-        EncoderLoadError: the encoder reads no images.
+        EncoderLoadError: an encoder lacks the tower that its role needs; nothing is stored.
         IdentifiersError: it holds identifiers and was to be refused; nothing is stored.
-        index_store.EncoderMismatchError: the archive was embedded by another encoder.
+        index_store.EncoderMismatchError: the archive was embedded by another encoder, or compares texts by another.
         index_store.ArchiveBusyError: another process is writing.
         index_store.StorageError: the disk refuses. What was added before stays, and adding the manifest again resumes.
     """
@@ -118,8 +127,7 @@ def add_manifest(
     encoder.require_images()
     started = time.perf_counter()
     read = read_manifest(manifest, images=images)
-    if archive.encoder is not None:  # refuse before any work is done
-        archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+    text_encoder = role_encoders(archive, encoder, text_encoder).text  # refuses before any work is done
     redacted = identifiers == "redact"
     rows, synthetic = _without_synthetic(read.rows)
     screening = screen_rows(rows, pseudonyms=pseudonyms_of(archive.uuid) if redacted else None, in_place=in_place)
@@ -137,7 +145,12 @@ def add_manifest(
             source = workers.encoded(plan.new, encoder, batch_size)
         added, refused = _add_new(archive, plan, encoder, source, in_place=in_place, progress=progress)
         touched = archive.case_labels({item.row.case for item in (*plan.new, *plan.changed) if item.row.derived})
-        reports, notes = embed_reports(archive, encoder, batch_size, embedding)
+        if text_encoder is encoder:
+            reports, notes = embed_reports(archive, encoder, batch_size, embedding)
+        elif text_encoder is None:
+            reports, notes = 0, _left_behind(archive)
+        else:
+            reports, notes = _embed_for_texts(archive, text_encoder, batch_size, progress, embedding)
     unsafe = [Problem(f"line {row.line}", _UNSAFE, _RENAME) for row in screening.unsafe]
     found = (*synthetic, *unsafe, *plan.problems, *refused)
     skipped = [*read.problems, *(_in_file(problem, read.path) for problem in found)]
@@ -163,40 +176,44 @@ def _without_synthetic(rows: Sequence[ManifestRow]) -> tuple[list[ManifestRow], 
     return [row for row in rows if row.line not in lines], problems
 
 
-def embed_reports(
-    archive: Archive, encoder: Encoder, batch_size: int, progress: Progress | None, *, wait: float = 0.0
+def _embed_for_texts(
+    archive: Archive, encoder: Encoder, batch_size: int, progress: Progress | None, embedding: Progress | None
 ) -> tuple[int, tuple[str, ...]]:
-    """Embed the reports that lack a current vector of this encoder.
+    """Embed what lacks a vector of the encoder that compares texts, and give it the role where it has it not yet.
 
-    Args:
-        wait: seconds to wait for another writer, each time that a batch is to be stored.
-
-    Returns:
-        How many were embedded, and notes on what could not be done.
+    Returns how many reports were embedded, and notes.
     """
+    from index_store import EncoderIncompleteError
+
     if archive.encoder is None:
         return 0, ()
-    # Archives hold many equal reports: sorted, they are neighbours and are encoded once a batch.
-    lacking = sorted(archive.reports_without_vector(encoder.fingerprint), key=lambda report: report.text)
-    embedded = 0
+    archive.begin_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+    skipped: dict[int, Problem] = {}
+    embedded = embed_images(archive, encoder, skipped, batch_size=batch_size, wait=0.0, progress=progress)
+    reports, notes = embed_reports(archive, encoder, batch_size, embedding)
+    notes = (f"{embedded} images were embedded for texts, too, by {encoder.name}.", *notes)
+    notes += tuple(f"Not embedded for texts: {problem}" for problem in skipped.values())
     try:
-        for start in range(0, len(lacking), batch_size):
-            batch = lacking[start : start + batch_size]
-            position = {text: i for i, text in enumerate(dict.fromkeys(report.text for report in batch))}
-            vectors = encoder.encode_texts(list(position))
-            with archive.writer(timeout=wait):
-                embedded += archive.add_report_vectors(
-                    [report.case_id for report in batch],
-                    [report.text for report in batch],
-                    vectors[[position[report.text] for report in batch]],
-                    fingerprint=encoder.fingerprint,
-                )
-            if progress is not None:
-                progress(start + len(batch), len(lacking))
-    except (EncoderLoadError, EncodingError) as error:
-        waiting = len(lacking) - embedded
-        return embedded, (f"{waiting} reports have no vector and are not found by the encoder's text tower: {error}",)
-    return embedded, ()
+        archive.switch_encoder(encoder.fingerprint, role="text")
+    except EncoderIncompleteError as error:
+        notes += (str(error),)
+    return reports, notes
+
+
+def _left_behind(archive: Archive) -> tuple[str, ...]:
+    """What the encoder that compares texts has not embedded, where it is not at hand."""
+    known = archive.encoder_of("text")
+    if known is None:
+        return ()
+    images = archive.count_images_without_vector(known.fingerprint)
+    reports = len(archive.reports_without_vector(known.fingerprint))
+    if not (images or reports):
+        return ()
+    return (
+        f"{images} images and {reports} reports have no vector of {described(known)}, which compares texts in this "
+        "archive: searches by text do not compare them. `coin reembed --role text --encoder …` embeds them; "
+        "`coin add --text-encoder …` does so from the beginning.",
+    )
 
 
 def _add_new(

@@ -9,26 +9,18 @@ and remove cases. Missing vectors are looked up in the archive, so that an inter
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from retrieval.encoder.encoder import Encoder, Progress
-from retrieval.errors import EncoderLoadError, EncodingError
-from retrieval.ingest.embed_images import MAX_WORKERS
-from retrieval.ingest.ingest import embed_reports
-from retrieval.ingest.prefetch import MemoryWindow, read_ahead
+from retrieval.encoder.roles import check_role
+from retrieval.errors import EncoderLoadError
+from retrieval.ingest.embed_missing import embed_images, embed_reports
 
 if TYPE_CHECKING:
-    import torch
+    from index_store import Archive, Problem, Role
 
-    from index_store import Archive, Problem
-
-PREPARED_BYTES: Final = 256 * 1024**2
-"""Prepared images that wait for the encoder."""
 ROUNDS: Final = 100
 """How often to repeat because cases were added meanwhile; each round is shorter than the one before."""
 
@@ -48,7 +40,7 @@ class ReembedSummary:
     skipped: tuple[Problem, ...]
     """Every image that could not be embedded, and why."""
     switched: bool
-    """Whether this encoder serves searches now (also where it did before)."""
+    """Whether this encoder serves searches now, in the role asked for (also where it did before)."""
     seconds: float
     notes: tuple[str, ...] = ()
 
@@ -57,6 +49,7 @@ def reembed(
     archive: Archive,
     encoder: Encoder,
     *,
+    role: Role | None = None,
     batch_size: int = 64,
     switch: bool = True,
     wait: float = 0.0,
@@ -68,6 +61,9 @@ def reembed(
     With the archive's own encoder, missing vectors are added.
 
     Args:
+        role: what it is to do: "image" (compare images; reports are not embedded) or "text" (compare texts with images
+            and with reports). The other role stays with the encoder that has it. None: both; of an encoder that has one
+            of two roles, that one.
         batch_size: images, or reports, a transaction. After an interruption all finished batches are there.
         switch: False keeps the current encoder; `Archive.switch_encoder` switches later.
         wait: seconds to wait for another writer to finish, each time that a batch is to be stored.
@@ -78,7 +74,7 @@ def reembed(
     and why. An encoder that embeds no texts at all may take over all the same, and the notes say so.
 
     Raises:
-        EncoderLoadError: the encoder reads no images.
+        EncoderLoadError: the encoder lacks the tower that the role needs.
         index_store.EncoderMismatchError: the archive has no images yet.
         index_store.ArchiveBusyError: another writer did not finish in time.
         index_store.StorageError: the disk refuses. What was embedded before stays.
@@ -87,16 +83,17 @@ def reembed(
 
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-    encoder.require_images()
+    check_role(encoder, role or "image")
     started = time.perf_counter()
     fingerprint = encoder.fingerprint
     with archive.writer(timeout=wait):
         archive.begin_encoder(fingerprint, name=encoder.name, dim=encoder.dim)
-    texts, notes = _embeds_texts(encoder)
+    role = role or _only_role(archive, fingerprint)
+    texts, notes = (False, ()) if role == "image" else _embeds_texts(encoder)
     embedded, reports, switched = 0, 0, False
     skipped: dict[int, Problem] = {}
     for _round in range(ROUNDS):
-        done = _embed_images(archive, encoder, skipped, batch_size=batch_size, wait=wait, progress=progress)
+        done = embed_images(archive, encoder, skipped, batch_size=batch_size, wait=wait, progress=progress)
         embedded += done
         if texts:
             count, failed = embed_reports(archive, encoder, batch_size, embedding, wait=wait)
@@ -108,7 +105,7 @@ def reembed(
             break
         try:
             with archive.writer(timeout=wait):
-                archive.switch_encoder(fingerprint, without_reports=not texts)
+                archive.switch_encoder(fingerprint, role=role, without_reports=not texts)
             switched = True
             break
         except EncoderIncompleteError as error:
@@ -123,10 +120,16 @@ def reembed(
         reports=reports,
         waiting=coverage.images - coverage.vectors,
         skipped=tuple(skipped.values()),
-        switched=switched or coverage.active,
+        switched=switched or (coverage.active if role is None else role in coverage.roles),
         seconds=time.perf_counter() - started,
         notes=notes,
     )
+
+
+def _only_role(archive: Archive, fingerprint: str) -> Role | None:
+    """The role of an encoder that has one while another encoder has the other; else None."""
+    roles = next(known.roles for known in archive.encoders() if known.encoder.fingerprint == fingerprint)
+    return roles[0] if len(roles) == 1 else None
 
 
 def _embeds_texts(encoder: Encoder) -> tuple[bool, tuple[str, ...]]:
@@ -136,90 +139,3 @@ def _embeds_texts(encoder: Encoder) -> tuple[bool, tuple[str, ...]]:
     except EncoderLoadError as error:
         return False, (f"Reports were not embedded, and are found by their words alone: {error}",)
     return True, ()
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A stored image, prepared for the encoder, or a problem."""
-
-    image_id: int
-    prepared: torch.Tensor | None
-    problem: Problem | None = None
-
-    @property
-    def size(self) -> int:
-        return 0 if self.prepared is None else self.prepared.nbytes
-
-
-def _embed_images(
-    archive: Archive,
-    encoder: Encoder,
-    skipped: dict[int, Problem],
-    *,
-    batch_size: int,
-    wait: float,
-    progress: Progress | None,
-) -> int:
-    """Embed images without a vector. Returns how many were stored; adds a problem to `skipped`, by image id, for each
-    that cannot be read."""
-    coverage = next(known for known in archive.encoders() if known.encoder.fingerprint == encoder.fingerprint)
-    total = coverage.images - coverage.vectors
-    window = MemoryWindow(PREPARED_BYTES)
-    loaded = read_ahead(
-        lambda image_id: _read(archive, encoder, image_id),
-        _lacking(archive, encoder.fingerprint),
-        size=lambda read: read.size,
-        window=window,
-        workers=min(MAX_WORKERS, os.cpu_count() or 1),
-        ahead=2 * batch_size,
-    )
-    stored, seen = 0, 0
-    batch: list[_Read] = []
-
-    def store() -> int:
-        tensors = [read.prepared for read in batch if read.prepared is not None]
-        if not tensors:
-            return 0
-        vectors = encoder.encode_prepared(tensors)
-        ids = [read.image_id for read in batch]
-        with archive.writer(timeout=wait):
-            return archive.add_vectors(ids, vectors, fingerprint=encoder.fingerprint)
-
-    with closing(loaded):
-        for read in loaded:
-            seen += 1
-            if read.problem is not None:
-                skipped[read.image_id] = read.problem
-            elif read.prepared is not None:
-                batch.append(read)
-            if len(batch) == batch_size or sum(item.size for item in batch) >= PREPARED_BYTES // 2:
-                stored += store()
-                window.leave(sum(item.size for item in batch))
-                batch.clear()
-                if progress is not None:
-                    progress(seen, max(seen, total))
-    stored += store()
-    if progress is not None and seen:
-        progress(seen, max(seen, total))
-    return stored
-
-
-def _lacking(archive: Archive, fingerprint: str) -> Iterator[int]:
-    """Ids of images without a vector, read a page at a time."""
-    last = 0
-    while (page := archive.images_without_vector(fingerprint, after=last)).size:
-        yield from page.tolist()
-        last = int(page[-1])
-
-
-def _read(archive: Archive, encoder: Encoder, image_id: int) -> _Read:
-    from index_store import ImageNotFoundError, ImageProblem, Problem
-
-    try:
-        return _Read(image_id, encoder.prepare(archive.picture(image_id)))
-    except (ImageProblem, ImageNotFoundError, EncodingError) as error:
-        case = archive.cases_of_images([image_id]).get(image_id)
-        if case is None:  # removed meanwhile
-            return _Read(image_id, None)
-        what, _, advice = str(error).partition(". ")
-        return _Read(image_id, None, Problem(f"case {case.key}, image {image_id}", what, advice))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from retrieval.encoder.encoder import Encoder, Progress
+from retrieval.encoder.roles import RoleEncoders, role_encoders
 from retrieval.errors import QueryError
 from retrieval.language.query_text import query_text
 from retrieval.search.channels.channel import Channel, Need
@@ -43,6 +44,9 @@ class CaseSearch:
     Generated images are queries only: nothing here writes to the archive. Safe to share between threads.
 
     Args:
+        encoder: compares images, and texts where the archive has not given them to another encoder.
+        text_encoder: compares texts with images and with reports: the archive's encoder of the role `text`. None:
+            `encoder`; where the archive has another one, reports are compared by their words alone, and a note says so.
         rules: by what a query holds, in the place of those of `fusion_rules.toml`.
         site_hint: state the query's site before a report that names none, for the generator.
         glossary: understand machine-translated wordings of the query and of the archive's reports
@@ -51,6 +55,7 @@ class CaseSearch:
 
     Raises:
         index_store.EncoderMismatchError: the archive's vectors were made by another encoder.
+        EncoderLoadError: an encoder lacks the tower that its role needs.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class CaseSearch:
         encoder: Encoder,
         generator: CoinGenerator | None = None,
         *,
+        text_encoder: Encoder | None = None,
         rules: Mapping[str, FusionRule] | None = None,
         site_hint: bool = True,
         glossary: bool = True,
@@ -66,6 +72,7 @@ class CaseSearch:
     ) -> None:
         self._archive = archive
         self._encoder = encoder
+        self._text_encoder = text_encoder
         self._generator = generator
         self._rules = {**default_rules(), **(rules or {})}
         self._site_hint = site_hint
@@ -74,7 +81,7 @@ class CaseSearch:
         self._reports: ReportIndex | None = None
         self._site_rates: tuple[int, SiteRates] | None = None
         self._reading = threading.Lock()
-        self._check_encoder()
+        self._encoders()
 
     def by_report(
         self,
@@ -150,7 +157,7 @@ class CaseSearch:
             QueryError: a channel that the query names cannot answer.
             index_store.CaseNotFoundError: the archive lacks a case that the query names.
         """
-        self._check_encoder()
+        encoders = self._encoders()
         started = time.perf_counter()
         text = understand_text(query.text, use_glossary=self._glossary, strip=self._strip)
         understood = understand(query, text, self._archive)  # an unknown case is refused before images are generated
@@ -158,7 +165,7 @@ class CaseSearch:
             query,
             self._rules,
             has_generator=self._generator is not None,
-            encoder_is_starter=self._encoder.is_starter,
+            encoder_is_starter=self._encoder.is_starter and (encoders.text is None or encoders.text.is_starter),
         )
         channels, rule = selection.channels, selection.rule
         generated = self._generate(query, understood, channels, preset or query.preset, progress)
@@ -173,7 +180,7 @@ class CaseSearch:
                 understood,
                 channels,
                 self._archive,
-                self._encoder,
+                encoders,
                 generated=generated,
                 reports=self._report_index,
                 report_rule=self._rules["report"],
@@ -190,6 +197,7 @@ class CaseSearch:
         types = {channel.name: channel.query_type(understood) for channel in channels}
         answers = channel_answers(ranked.rankings, rule, query.k, types)
         generated_notes = () if generated is None else generated.notes
+        other = encoders.text if encoders.is_separate and any(c.role == "text" for c in channels) else None
         return SearchResult(
             query=query,
             cases=cases,
@@ -204,6 +212,9 @@ class CaseSearch:
             fingerprint=self._encoder.fingerprint,
             notes=(*selection.notes, *generated_notes, *ranked.notes, *count_notes, *change_notes),
             vector=ranked.primary_vector,
+            vector_fingerprint=ranked.primary_fingerprint,
+            text_encoder="" if other is None else other.name,
+            text_fingerprint="" if other is None else other.fingerprint,
             attributes=understood.attributes,
             competing=understood.competing,
         )
@@ -250,7 +261,7 @@ class CaseSearch:
             query.k,
             primary_vector=ranked.primary_vector,
             where=query.where,
-            fingerprint=self._encoder.fingerprint,
+            fingerprint=ranked.primary_fingerprint,
         )
 
     def _count_notes(self, found: int, query: Query) -> tuple[str, ...]:
@@ -280,13 +291,14 @@ class CaseSearch:
     def _report_index(self) -> ReportIndex:
         with self._reading:
             if self._reports is None or self._reports.revision != self._archive.revision:
-                self._reports = read_report_index(self._archive, self._encoder.fingerprint, glossary=self._glossary)
+                known = self._archive.encoder_of("text")
+                fingerprint = self._encoder.fingerprint if known is None else known.fingerprint
+                self._reports = read_report_index(self._archive, fingerprint, glossary=self._glossary)
             return self._reports
 
-    def _check_encoder(self) -> None:
+    def _encoders(self) -> RoleEncoders:
         # At every search, not only the first: another process may have embedded the archive anew meanwhile.
-        if self._archive.encoder is not None:
-            self._archive.use_encoder(self._encoder.fingerprint, name=self._encoder.name, dim=self._encoder.dim)
+        return role_encoders(self._archive, self._encoder, self._text_encoder)
 
 
 def _png(image: PIL.Image.Image) -> bytes:

@@ -20,6 +20,7 @@ def open_search(
     archive: str | Path,
     *,
     encoder: str | Path | None = None,
+    text_encoder: str | Path | None = None,
     base: str | Path | None = None,
     lora: str | Path | None = None,
     device: str = "auto",
@@ -38,7 +39,8 @@ def open_search(
 
     Args:
         archive: the archive's folder. It is opened for reading.
-        encoder: the CLIP model that the archive was embedded by (`Encoder`); None: the starter.
+        encoder: the model that the archive was embedded by (`Encoder`); None: the starter.
+        text_encoder: the model that the archive gave the role `text`, where it is another; None: `encoder`.
         base, lora: the models that generate images (`generation.CoinGenerator`); None: the starter's.
         device: where all models run: "auto", "cpu", "cuda" or "mps".
         rules: how channels are fused: a file of rules (`read_rules`), or rules by what a query holds, in the place of
@@ -62,6 +64,7 @@ def open_search(
             opened,
             Encoder(encoder, device=device),
             _generator(base, lora, device=device, cache=cache, **generator),
+            text_encoder=None if text_encoder is None else Encoder(text_encoder, device=device),
             rules=rules,
             site_hint=site_hint,
             glossary=glossary,

@@ -64,9 +64,8 @@ def rocchio(query: Vectors, more: Vectors, less: Vectors) -> Vectors:
 
 
 def _case_vectors(archive: Archive, cases: tuple[Case, ...], fingerprint: str) -> Vectors:
-    """One row a case, the mean of its images: a case with many images must not outvote the others."""
-    if not cases:
-        return np.empty((0, 0), dtype=np.float32)
-    return np.concatenate(
-        [mean_query(archive.vectors_of([image.id for image in case.images], fingerprint)) for case in cases]
-    )
+    """One row a case, the mean of its images: a case with many images must not outvote the others. A case without an
+    image that this encoder has embedded has none."""
+    stored = [archive.known_vectors([image.id for image in case.images], fingerprint)[1] for case in cases]
+    rows = [mean_query(vectors) for vectors in stored if len(vectors)]
+    return np.concatenate(rows) if rows else np.empty((0, 0), dtype=np.float32)

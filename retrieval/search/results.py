@@ -130,6 +130,12 @@ class SearchResult:
     """float32[1, d]: what the primary channel queried by; None where only reports were compared."""
     attributes: QueryAttributes = field(default_factory=QueryAttributes)
     """Site, reporting system and category of the query itself."""
+    vector_fingerprint: str = ""
+    """Of the encoder of `vector`; empty where there is none."""
+    text_encoder: str = ""
+    """The encoder that compared texts, where it is another than `encoder`; empty otherwise."""
+    text_fingerprint: str = ""
+    """Its fingerprint."""
     competing: CaseFilter | None = None
     """The filter that candidates passed: the query's, without its own case and patient."""
 

@@ -38,6 +38,7 @@ def fused_cases(
         rankings: by channel, the primary one first: it picks the image shown of a case.
         primary_vector: float32[1, d], what the first channel that compares images queries by; None: none does.
         where: the query's filter, which a shown image passes.
+        fingerprint: of the encoder of that vector.
     """
     patients = list(dict.fromkeys(patient for ranking in rankings.values() for patient in ranking))
     if not patients:
@@ -155,15 +156,19 @@ def _shown_image(
     where: CaseFilter | None,
     fingerprint: str,
 ) -> tuple[int, float | None]:
-    """The case's permitted image that is nearest to the primary channel's query, and its similarity."""
+    """The case's permitted image that is nearest to the primary channel's query, and its similarity; the first, and
+    None, where the channel's encoder has embedded none of them."""
     if primary_hit is not None and primary_hit.image_id is not None and primary_hit.case_id == case.id:
         return primary_hit.image_id, primary_hit.score
     images = [image for image in case.images if where is None or where.allows_image(image)] or list(case.images)
     if primary_vector is None:
         return images[0].id, None
-    similarities = archive.vectors_of([image.id for image in images], fingerprint) @ primary_vector[0]
-    best = min(range(len(images)), key=lambda i: (-similarities[i], images[i].id))
-    return images[best].id, float(similarities[best])
+    ids, vectors = archive.known_vectors([image.id for image in images], fingerprint)
+    if not len(ids):
+        return images[0].id, None
+    similarities = vectors @ primary_vector[0]
+    best = int(similarities.argmax())  # ids ascend: of equal ones the first
+    return int(ids[best]), float(similarities[best])
 
 
 def _other_images(hit: PatientHit | None, floor: float) -> int:

@@ -20,8 +20,9 @@ from retrieval.search.understood_query import UnderstoodQuery
 
 if TYPE_CHECKING:
     from generation import CoinGenerator
-    from index_store import Archive, Case, CaseFilter
+    from index_store import Archive, Case, CaseFilter, Role
     from retrieval.encoder.encoder import Encoder
+    from retrieval.encoder.roles import RoleEncoders
     from retrieval.generated.checked_generation import GeneratedQuery
     from retrieval.search.report_index import ReportIndex
 
@@ -40,11 +41,12 @@ class SearchMaterials:
     """What a search hands to its channels."""
 
     archive: Archive
-    encoder: Encoder
+    encoders: RoleEncoders
     generated: GeneratedQuery | None
     """The images that the text became; None where no channel needs them."""
     text_vector: Vectors | None
-    """float32[1, d], the text by the encoder's text tower; None where no channel uses it, or the encoder has none."""
+    """float32[1, d], the text by the text tower of the role's encoder; None where no channel uses it, or there is
+    none."""
     reports: Callable[[], ReportIndex]
     """The index of the archive's reports, read when it is first used."""
     report_rule: FusionRule
@@ -53,6 +55,11 @@ class SearchMaterials:
     """Patients that every ranking must hold, exactly in order."""
     pool: int
     """Patients that a ranking should hold, for the fusion."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that compares images."""
+        return self.encoders.image
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class CalibrationMaterials:
 
     archive: Archive
     encoder: Encoder
+    """Of the channel's role."""
     generator: CoinGenerator | None
     work: Path | None
     """The folder that keeps what was generated from the archive's own reports; None: there is none."""
@@ -91,6 +99,8 @@ class Channel(ABC):
     """In queries, fusion rules, options and JSON."""
     label: ClassVar[str]
     """For readers."""
+    role: ClassVar[Role] = "image"
+    """Whose encoder it compares by."""
     needs: ClassVar[frozenset[Need]]
     """Without one of these it cannot answer."""
     uses: ClassVar[frozenset[Need]] = frozenset()
@@ -134,7 +144,7 @@ class Channel(ABC):
             materials.at_least,
             pool=materials.pool,
             where=query.competing,
-            fingerprint=materials.encoder.fingerprint,
+            fingerprint=materials.encoders.fingerprint(self.role),
         )
         return ChannelRanking(ranking)
 

@@ -10,7 +10,7 @@ import numpy as np
 from retrieval.arrays import Vectors
 from retrieval.encoder.nearest import nearest_mean
 from retrieval.errors import EvaluationError
-from retrieval.search.channels.channel import CalibrationMaterials, Channel, Need, SearchMaterials
+from retrieval.search.channels.channel import CalibrationMaterials, Channel, ChannelRanking, Need, SearchMaterials
 from retrieval.search.channels.own_cases import OwnCases, ascending, one_per_patient, read_own_cases
 from retrieval.search.understood_query import UnderstoodQuery
 
@@ -24,12 +24,30 @@ class JointChannel(Channel):
 
     name = "joint"
     label = "text to image"
+    role = "text"
     needs = frozenset({Need.TEXT, Need.TEXT_TOWER})
     not_judged = ""
 
     def encode(self, query: UnderstoodQuery, materials: SearchMaterials) -> Vectors | None:
         """The text's vector float32[1, d]; None where the encoder has no text tower."""
         return materials.text_vector
+
+    def rank(self, query: UnderstoodQuery, vector: Vectors | None, materials: SearchMaterials) -> ChannelRanking | None:
+        """Rank patients by the images that the role's encoder has embedded; a note counts the others."""
+        ranked = super().rank(query, vector, materials)
+        text = materials.encoders.text
+        if ranked is None or text is None or not materials.encoders.is_separate:
+            return ranked  # one encoder for both roles has embedded every image
+        lacking = materials.archive.count_images_without_vector(text.fingerprint)
+        if not lacking:
+            return ranked
+        return ChannelRanking(
+            ranked.ranking,
+            (
+                f"{lacking} of the archive's images were not compared with the text: they have no vector of the text "
+                f"encoder ({text.name}). `coin reembed --role text --encoder …` embeds them.",
+            ),
+        )
 
     def own_similarities(self, materials: CalibrationMaterials) -> Mapping[str, tuple[float, ...]]:
         """What a sample of the archive's reports finds of other patients' images."""

@@ -52,7 +52,9 @@ class OwnCases:
 def read_own_cases(
     archive: Archive, fingerprint: str, *, where: CaseFilter | None, cases: Sequence[Case] | None = None
 ) -> OwnCases:
-    """Read the cases that `where` permits. `cases`: `archive.cases()`, where the caller has read them.
+    """Read the cases that `where` permits, with the images that this encoder has embedded.
+
+    `cases`: `archive.cases()`, where the caller has read them.
 
     Raises:
         EvaluationError: they are of fewer than two patients.
@@ -61,20 +63,23 @@ def read_own_cases(
 
     cases = archive.cases(where) if cases is None else cases
     permitted = (where or CaseFilter()).permitted_images(cases)
+    ids, vectors = archive.known_vectors([image.id for _, images in permitted for image in images], fingerprint)
+    row = {image_id: number for number, image_id in enumerate(ids.tolist())}
+    rows = [(case, [row[image.id] for image in images if image.id in row]) for case, images in permitted]
+    embedded = [(case, images) for case, images in rows if images]
     number: dict[str, int] = {}
-    for case, _ in permitted:
+    for case, _ in embedded:
         number.setdefault(case.patient, len(number))
     if len(number) < 2:
         raise EvaluationError(
             "Comparability is calibrated on the archive's own cases: at least two patients are needed, with images "
             "that the filter permits."
         )
-    ids = [image.id for _, images in permitted for image in images]
     return OwnCases(
-        cases=tuple(case for case, _ in permitted),
-        patient_of=np.array([number[case.patient] for case, _ in permitted], dtype=np.int64),
-        case_of=np.repeat(np.arange(len(permitted)), [len(images) for _, images in permitted]),
-        vectors=archive.vectors_of(ids, fingerprint),
+        cases=tuple(case for case, _ in embedded),
+        patient_of=np.array([number[case.patient] for case, _ in embedded], dtype=np.int64),
+        case_of=np.repeat(np.arange(len(embedded)), [len(images) for _, images in embedded]),
+        vectors=vectors[[number for _, images in embedded for number in images]],
     )
 
 

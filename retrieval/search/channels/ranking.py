@@ -20,7 +20,7 @@ from retrieval.search.understood_query import UnderstoodQuery, UnderstoodText
 
 if TYPE_CHECKING:
     from index_store import Archive
-    from retrieval.encoder.encoder import Encoder
+    from retrieval.encoder.roles import RoleEncoders
     from retrieval.generated.checked_generation import GeneratedQuery
 
 
@@ -32,6 +32,8 @@ class ChannelRankings:
     """By channel, the primary one first."""
     primary_vector: Vectors | None
     """float32[1, d]: the first channel's that compares images."""
+    primary_fingerprint: str
+    """Of the encoder of that vector; empty where there is none."""
     encoded_at: float
     """`time.perf_counter` between encoding and ranking."""
     notes: tuple[str, ...]
@@ -42,7 +44,7 @@ def rank_channels(
     understood: UnderstoodQuery,
     channels: Sequence[Channel],
     archive: Archive,
-    encoder: Encoder,
+    encoders: RoleEncoders,
     *,
     generated: GeneratedQuery | None,
     reports: Callable[[], ReportIndex],
@@ -52,18 +54,19 @@ def rank_channels(
 
     Args:
         channels: the primary one first.
+        encoders: of each role, checked against the archive.
         generated: the images that the text became; None where no channel needs them.
         reports: the index of the archive's reports, called when it is first used.
         report_rule: how words and meaning of reports are joined.
 
     Raises:
-        EncoderLoadError: the query names a channel that needs a text tower, and the encoder has none.
+        EncoderLoadError: the query names a channel that needs a text tower, and there is none at hand.
     """
-    text_vector, notes = _encode_text(query, understood.text, channels, encoder)
+    text_vector, notes = _encode_text(query, understood.text, channels, encoders)
     at_least = max(query.k, NEIGHBOURS)  # novelty is judged by so many
     materials = SearchMaterials(
         archive=archive,
-        encoder=encoder,
+        encoders=encoders,
         generated=generated,
         text_vector=text_vector,
         reports=reports,
@@ -75,7 +78,8 @@ def rank_channels(
     for channel in channels:
         vector = channel.encode(understood, materials)
         if vector is not None:
-            vectors[channel.name] = understood.feedback.move(vector, archive, encoder.fingerprint)
+            fingerprint = encoders.fingerprint(channel.role)  # a vector is moved in the space of its own encoder
+            vectors[channel.name] = understood.feedback.move(vector, archive, fingerprint)
     encoded_at = time.perf_counter()
     rankings: dict[str, Ranking] = {}
     if archive.encoder is not None:  # else nothing was ever embedded
@@ -84,18 +88,23 @@ def rank_channels(
             if ranked is not None:
                 rankings[channel.name] = ranked.ranking
                 notes += ranked.notes
-    primary = next((vectors[name] for name in rankings if name in vectors), None)
-    return ChannelRankings(rankings, primary, encoded_at, notes)
+    primary = next((name for name in rankings if name in vectors), None)
+    if primary is None:
+        return ChannelRankings(rankings, None, "", encoded_at, notes)
+    fingerprint = encoders.fingerprint(CHANNELS[primary].role)
+    return ChannelRankings(rankings, vectors[primary], fingerprint, encoded_at, notes)
 
 
 def _encode_text(
-    query: Query, text: UnderstoodText | None, channels: Sequence[Channel], encoder: Encoder
+    query: Query, text: UnderstoodText | None, channels: Sequence[Channel], encoders: RoleEncoders
 ) -> tuple[Vectors | None, tuple[str, ...]]:
-    """The text by the text tower, float32[1, d], where a channel uses it and the encoder has one; and notes."""
+    """The text by the text tower, float32[1, d], where a channel uses it and there is one at hand; and notes."""
     if text is None or not any(Need.TEXT_TOWER in channel.needs | channel.uses for channel in channels):
         return None, ()
     try:
-        return encoder.encode_texts([text.tower]), text.notes
+        if encoders.text is None:
+            raise EncoderLoadError(encoders.missing)
+        return encoders.text.encode_texts([text.tower]), text.notes
     except EncoderLoadError as error:
         if any(Need.TEXT_TOWER in CHANNELS[name].needs for name in query.channels):
             raise

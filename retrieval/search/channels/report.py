@@ -12,6 +12,7 @@ class ReportChannel(Channel):
 
     name = "report"
     label = "reports"
+    role = "text"
     needs = frozenset({Need.TEXT})
     compares_images = False
     uses = frozenset({Need.TEXT_TOWER})
@@ -30,7 +31,10 @@ class ReportChannel(Channel):
         if materials.text_vector is not None:
             if reports.without_vector:
                 counted = f"{reports.without_vector} of {len(reports.case_ids)} reports"
-                notes.append(f"{counted} are compared by their words alone: run `coin add` again to embed them.")
+                remedy = (
+                    "`coin reembed --role text --encoder …`" if materials.encoders.is_separate else "`coin add` again"
+                )
+                notes.append(f"{counted} are compared by their words alone: run {remedy} to embed them.")
             if reports.vectors is not None:
                 meaning = query.feedback.move_text(materials.text_vector, reports)
         permitted = None if query.competing is None else materials.archive.case_ids(query.competing)

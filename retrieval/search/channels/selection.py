@@ -30,7 +30,8 @@ def select_channels(
     Args:
         rules: by what a query holds.
         has_generator: without one, a channel that needs generated images is left out.
-        encoder_is_starter: whether the archive's encoder is the one that the shipped weights were measured with.
+        encoder_is_starter: whether the archive's encoder, of each role, is the one that the shipped weights were
+            measured with.
 
     Raises:
         QueryError: a channel that the query names cannot answer.

@@ -60,9 +60,10 @@ class Records:
     def cases_by_id(self, ids: Sequence[int]) -> dict[int, Case]:
         return {number: self.cases[number] for number in ids if number not in self.removed}
 
-    def vectors_of(self, ids: Sequence[int], fingerprint: str) -> np.ndarray:
-        similarities = [SIMILARITIES[4 - number % 10] for number in ids]
-        return np.array([[s, math.sqrt(1 - s * s)] for s in similarities], dtype=np.float32)
+    def known_vectors(self, ids: Sequence[int], fingerprint: str) -> tuple[np.ndarray, np.ndarray]:
+        known = sorted(ids)
+        similarities = [SIMILARITIES[4 - number % 10] for number in known]
+        return np.array(known), np.array([[s, math.sqrt(1 - s * s)] for s in similarities], dtype=np.float32)
 
 
 def random_ranking(rng: np.random.Generator, patients: Sequence[str], *, images: bool) -> Ranking:
