@@ -29,6 +29,11 @@ from .errors import ReaderStudyClosedError as ReaderStudyClosedError
 from .errors import ReaderStudyError as ReaderStudyError
 from .errors import RetrievalError as RetrievalError
 from .errors import SyntheticSetError as SyntheticSetError
+from .evaluation.encoder_comparison.compare import compare_encoders as compare_encoders
+from .evaluation.encoder_comparison.results import ComparedPart as ComparedPart
+from .evaluation.encoder_comparison.results import ComparedSearch as ComparedSearch
+from .evaluation.encoder_comparison.results import EncoderComparison as EncoderComparison
+from .evaluation.encoder_comparison.results import RoleVerdict as RoleVerdict
 from .evaluation.evaluate import evaluate_archive as evaluate_archive
 from .evaluation.labels import Label as Label
 from .evaluation.labels import Precision as Precision

@@ -68,6 +68,12 @@ class Service:
             return self._encoder
 
     @property
+    def text_encoder(self) -> Encoder | None:
+        """The encoder that the settings name for texts; None where they name none."""
+        with self._opening:
+            return self._text_encoder
+
+    @property
     def generator(self) -> CoinGenerator:
         """The generator that the settings name, with its cache."""
         with self._opening:
@@ -160,6 +166,10 @@ class Service:
         return Encoder(self.settings.encoder, device=self.settings.device)
 
     @cached_property
+    def _text_encoder(self) -> Encoder | None:
+        return open_text_encoder(self.settings)
+
+    @cached_property
     def _generator(self) -> CoinGenerator:
         return make_generator(self.settings)
 
@@ -171,6 +181,7 @@ class Service:
             self._archive,
             self._encoder,
             self._generator,
+            text_encoder=self._text_encoder,
             rules=self.rules,
             site_hint=self.settings.site_hint == "yes",
             glossary=self.settings.glossary != "no",
@@ -188,7 +199,13 @@ class Service:
     def _diagnostics(self) -> Diagnostics:
         from retrieval import Diagnostics
 
-        return Diagnostics(self._archive, self._encoder, self._generator, work=self.settings.work_folder)
+        return Diagnostics(
+            self._archive,
+            self._encoder,
+            self._generator,
+            text_encoder=self._text_encoder,
+            work=self.settings.work_folder,
+        )
 
 
 def account() -> str:
@@ -210,6 +227,13 @@ def open_archive(path: str | Path, *, read_only: bool = False) -> Archive:
             "--archive or COIN_ARCHIVE, or try `coin demo`"
         )
     return Archive.open(path, read_only=read_only)
+
+
+def open_text_encoder(settings: Settings) -> Encoder | None:
+    """The encoder that the settings name for texts; None where they name none."""
+    from retrieval import Encoder
+
+    return None if settings.text_encoder is None else Encoder(settings.text_encoder, device=settings.device)
 
 
 def make_generator(settings: Settings, *, cached: bool = True) -> CoinGenerator:

@@ -95,6 +95,11 @@ class Settings:
         "elsewhere",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
+    text_encoder: str | None = _setting(
+        None,
+        "model that compares texts, where the archive has given that role to another encoder than --encoder: as there",
+        default_text="the same encoder",
+    )
     device: str = _setting("auto", "where the models run", choices=("auto", "cpu", "cuda", "mps"))
     few_step_lora: str | None = _setting(
         None,

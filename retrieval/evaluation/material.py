@@ -81,11 +81,11 @@ def gather(
         text_encoder = role_encoders(archive, encoder, text_encoder).text
     if generation is not None and encoder is None:
         raise ValueError("images can be generated only where there is an encoder to embed them")
-    queries = _sampled(np.arange(len(cases.keys)), sample, seed)
+    queries = sampled(np.arange(len(cases.keys)), sample, seed)
     notes: list[str] = []
     texts = report_vectors(cases, archive, for_texts.fingerprint, notes)
     with_text = queries[(has_report(cases) if texts is None else has_vector(texts))[queries]]
-    report_queries = _sampled(with_text, generation.reports if generation is not None else None, seed)
+    report_queries = sampled(with_text, generation.reports if generation is not None else None, seed)
     if not _answerable(cases, report_queries):
         report_queries = report_queries[:0]
         notes.append(
@@ -122,7 +122,7 @@ def gather(
     return Material(cases, experiment, known, for_texts, unreadable, how, tuple(notes))
 
 
-def _sampled(cases: Ints, count: int | None, seed: int) -> Ints:
+def sampled(cases: Ints, count: int | None, seed: int) -> Ints:
     if count is None or count >= len(cases):
         return cases
     return np.sort(np.random.default_rng(seed).choice(cases, size=count, replace=False))

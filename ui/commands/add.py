@@ -10,7 +10,7 @@ import click
 from ui.commands.options import as_json, with_settings, with_wait
 from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
-from ui.service import open_archive
+from ui.service import open_archive, open_text_encoder
 from ui.settings import Settings
 from ui.text.archive import add_text
 
@@ -42,7 +42,7 @@ from ui.text.archive import add_text
     "--ray-workers", type=click.IntRange(0, 4096), default=0, help="Workers there. [default: one for each GPU]"
 )
 @as_json
-@with_settings("archive", "encoder", "device")
+@with_settings("archive", "encoder", "text_encoder", "device")
 def add(
     settings: Settings,
     manifest: Path,
@@ -73,6 +73,8 @@ def add(
 
     With --ray, the machines of a Ray cluster read and embed the images, which must be readable by all of them
     under the same path; reports and patients are not sent. This process writes the archive.
+
+    With --text-encoder, --encoder compares images, and the other one texts: it embeds images and reports, too.
     """
     if redact and refuse:
         raise click.UsageError("give only one of --redact and --refuse")
@@ -90,6 +92,7 @@ def add(
                 archive,
                 manifest,
                 encoder,
+                text_encoder=open_text_encoder(settings),
                 images=images,
                 in_place=in_place,
                 batch_size=batch_size,

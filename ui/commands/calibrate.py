@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder that keeps the images. A search looks beside --cache. [default: beside --cache]",
 )
-@with_settings("n_images", "preset", "archive", *MODEL_SETTINGS, *CACHE_SETTINGS)
+@with_settings("n_images", "preset", "archive", *MODEL_SETTINGS, "text_encoder", *CACHE_SETTINGS)
 @with_filters
 @as_json
 def calibrate(settings: Settings, where: CaseFilter | None, reports: int, work: Path | None, as_json: bool) -> None:
@@ -55,6 +55,7 @@ def calibrate(settings: Settings, where: CaseFilter | None, reports: int, work: 
             service.archive,
             service.encoder,
             plan,
+            text_encoder=service.text_encoder,
             work=work or settings.work_folder,
             where=where,
             progress=update,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,12 @@ import click
 from ui.commands.options import GENERATOR_SETTINGS, MODEL_SETTINGS, with_settings
 from ui.commands.output import echo, write_file
 from ui.commands.progress import progress
+from ui.html.comparison_page import comparison_page
 from ui.html.evaluation_page import evaluation_page
 from ui.service import Service
-from ui.settings import Settings
-from ui.text.evaluation import choice_text, evaluation_text
+from ui.settings import BY_NAME, Settings
+from ui.text.evaluation.comparison import comparison_text
+from ui.text.evaluation.tables import choice_text, evaluation_text
 from ui.text.json_text import json_text
 
 if TYPE_CHECKING:
@@ -77,9 +80,23 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     type=_FOLDER,
     help="Folder that keeps what is expensive to make, so that an interrupted run resumes. [default: beside --cache]",
 )
-@with_settings("n_images", "preset", "archive", "rules", *MODEL_SETTINGS, *GENERATOR_SETTINGS)
+@click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    metavar="TEXT",
+    help=f"{BY_NAME['encoder'].help}. Given twice: compare the two on this archive, for images and for texts, and plot "
+    f"(--html) the differences. [env var: {BY_NAME['encoder'].env}; default: {BY_NAME['encoder'].default_text}]",
+)
+@with_settings(
+    *("n_images", "preset", "archive", "rules"),
+    *(name for name in MODEL_SETTINGS if name != "encoder"),
+    "text_encoder",
+    *GENERATOR_SETTINGS,
+)
 def evaluate(
     settings: Settings,
+    encoders: tuple[str, ...],
     json_file: Path | None,
     html_file: Path | None,
     sample: int | None,
@@ -95,13 +112,25 @@ def evaluate(
     patient is left out, and a result is relevant where site, reporting system and category are the query's. The encoder
     is loaded where a search would read only a part of a report, the generator only for --generate. The same archive,
     options and seed give the same figures.
+
+    With two encoders (--encoder A --encoder B), both of which have embedded the archive (`coin reembed --no-switch`):
+    which of them is better for comparing images, and which for texts, in paired differences, by site.
     """
     from retrieval import choose_fusion, evaluate_archive, ordinal, rules_text
 
     if choice_file is not None and html_file is not None:
         raise click.UsageError("--html goes with the tables, not with --choose-fusion")
+    if len(encoders) == 2 and (choice_file is not None or generate is not None):
+        raise click.UsageError("two encoders are compared without --choose-fusion and --generate")
+    if len(encoders) > 2:
+        raise click.UsageError("give --encoder once, or twice to compare two")
+    if encoders:
+        settings = replace(settings, encoder=encoders[0])
     service = Service(settings)
     click.get_current_context().call_on_close(service.close)
+    if len(encoders) == 2:
+        _compare(service, encoders[1], json_file, html_file, sample, seed, work or settings.work_folder)
+        return
     rules = service.rules
     encoder, generation = _generation(service, generate)
     work = work or settings.work_folder
@@ -109,6 +138,7 @@ def evaluate(
         choices = choose_fusion(
             service.archive,
             encoder=encoder,
+            text_encoder=None if encoder is None else service.text_encoder,
             generation=generation,
             sample=sample,
             seed=seed,
@@ -124,6 +154,7 @@ def evaluate(
     evaluation = evaluate_archive(
         service.archive,
         encoder=encoder,
+        text_encoder=None if encoder is None else service.text_encoder,
         generation=generation,
         sample=sample,
         seed=seed,
@@ -138,6 +169,33 @@ def evaluate(
     if html_file is not None:
         write_file(html_file, evaluation_page(evaluation))
     echo(evaluation_text(evaluation))
+
+
+def _compare(
+    service: Service,
+    second: str,
+    json_file: Path | None,
+    html_file: Path | None,
+    sample: int | None,
+    seed: int,
+    work: Path,
+) -> None:
+    from retrieval import Encoder, compare_encoders
+
+    comparison = compare_encoders(
+        service.archive,
+        service.encoder,
+        Encoder(second, device=service.settings.device),
+        sample=sample,
+        seed=seed,
+        work=work,
+        progress=progress,
+    )
+    if json_file is not None:
+        write_file(json_file, json_text(comparison) + "\n")
+    if html_file is not None:
+        write_file(html_file, comparison_page(comparison))
+    echo(comparison_text(comparison))
 
 
 def _generation(service: Service, generate: int | str | None) -> tuple[Encoder | None, GenerationPlan | None]:

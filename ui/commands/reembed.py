@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ui.commands.options import as_json, with_settings, with_wait
@@ -10,6 +12,23 @@ from ui.commands.progress import progress
 from ui.service import open_archive
 from ui.settings import Settings
 from ui.text.maintenance import encoders_text, reembed_text
+
+if TYPE_CHECKING:
+    from index_store import Archive, Role
+
+ROLES = ("image", "text")
+
+
+class _RoleOf(click.ParamType):
+    """ "text=3fa9": a role, and the beginning of a fingerprint."""
+
+    name = "ROLE=PRINT"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        role, _, beginning = str(value).partition("=")
+        if role not in ROLES or not beginning:
+            self.fail(f"'{value}' is not one of {', '.join(ROLES)} with a fingerprint, such as text=3fa9", param, ctx)
+        return role, beginning
 
 
 @click.command()
@@ -20,11 +39,19 @@ from ui.text.maintenance import encoders_text, reembed_text
     show_default=True,
     help="Use this encoder for searches once it has embedded everything.",
 )
+@click.option(
+    "--role",
+    type=click.Choice(ROLES),
+    help="What it is to do: compare images with images (image), or texts with images and with reports (text). The "
+    "other role stays with its encoder. [default: both]",
+)
 @click.option("--drop-old", is_flag=True, help="Then delete the vectors of the previous encoder.")
 @with_wait
 @as_json
 @with_settings("archive", "encoder", "device")
-def reembed(settings: Settings, batch_size: int, switch: bool, drop_old: bool, wait: float, as_json: bool) -> None:
+def reembed(
+    settings: Settings, batch_size: int, switch: bool, role: Role | None, drop_old: bool, wait: float, as_json: bool
+) -> None:
     """Embed the archive's images and reports with another encoder (--encoder).
 
     Searches use the previous encoder until the new one has embedded everything, and then the new one at once. The same
@@ -39,7 +66,7 @@ def reembed(settings: Settings, batch_size: int, switch: bool, drop_old: bool, w
         raise click.UsageError("--drop-old goes with --switch")
     encoder = Encoder(settings.encoder, device=settings.device)
     with open_archive(settings.archive) as archive:
-        before = archive.encoder
+        before = _serving(archive)
         with (
             progress("Embedding", unit="images") as update,
             progress("Embedding reports", unit="reports") as update_reports,
@@ -47,6 +74,7 @@ def reembed(settings: Settings, batch_size: int, switch: bool, drop_old: bool, w
             summary = embed_anew(
                 archive,
                 encoder,
+                role=role,
                 batch_size=batch_size,
                 switch=switch,
                 wait=wait,
@@ -54,37 +82,59 @@ def reembed(settings: Settings, batch_size: int, switch: bool, drop_old: bool, w
                 embedding=update_reports,
             )
         dropped = None
-        if drop_old and summary.switched and before is not None and before.fingerprint != encoder.fingerprint:
+        old = sorted(before - _serving(archive)) if drop_old and summary.switched else []
+        if old:
             with archive.writer(timeout=wait):
-                dropped = archive.drop_encoder(before.fingerprint)
+                dropped = sum(archive.drop_encoder(fingerprint) for fingerprint in old)
     if as_json:
         from dataclasses import asdict
 
         echo_json({**asdict(summary), "dropped": dropped})
     else:
-        echo(reembed_text(summary, dropped))
+        echo(reembed_text(summary, dropped, role))
     if summary.waiting or (switch and not summary.switched):
         click.get_current_context().exit(1)
 
 
 @click.command()
 @click.option("--switch", metavar="PRINT", help="Use the encoder whose fingerprint begins with this for searches.")
+@click.option(
+    "--role",
+    "roles",
+    type=_RoleOf(),
+    multiple=True,
+    help="Use that encoder for this role: image (images with images) or text (texts with images and with reports). May "
+    "be given once for each.",
+)
 @click.option("--drop", metavar="PRINT", help="Delete the vectors of the encoder whose fingerprint begins with this.")
 @with_wait
 @as_json
 @with_settings("archive")
-def encoders(settings: Settings, switch: str | None, drop: str | None, wait: float, as_json: bool) -> None:
+def encoders(
+    settings: Settings,
+    switch: str | None,
+    roles: tuple[tuple[Role, str], ...],
+    drop: str | None,
+    wait: float,
+    as_json: bool,
+) -> None:
     """List the encoders of the archive and how much each has embedded; switch between them, or drop one's vectors.
 
     Searches can use only an encoder that has embedded everything (`coin reembed` does that), and only one that searches
-    do not use can be dropped.
+    do not use can be dropped. One encoder may compare images, and another texts (--role).
     """
+    if len(dict(roles)) < len(roles) or (roles and switch is not None):
+        raise click.UsageError("give --role once for each role, and not together with --switch")
     dropped = None
-    with open_archive(settings.archive, read_only=switch is None and drop is None) as archive:
-        if switch is not None or drop is not None:
+    changes = switch is not None or drop is not None or bool(roles)
+    with open_archive(settings.archive, read_only=not changes) as archive:
+        if changes:
             with archive.writer(timeout=wait):
                 if switch is not None:
                     archive.switch_encoder(archive.find_encoder(switch).fingerprint)
+                found = [(role, archive.find_encoder(beginning).fingerprint) for role, beginning in roles]
+                for role, fingerprint in found:
+                    archive.switch_encoder(fingerprint, role=role)
                 if drop is not None:
                     dropped = archive.drop_encoder(archive.find_encoder(drop).fingerprint)
         known = archive.encoders()
@@ -92,3 +142,9 @@ def encoders(settings: Settings, switch: str | None, drop: str | None, wait: flo
         echo_json({"encoders": known, "dropped": dropped})
     else:
         echo(encoders_text(known, dropped))
+
+
+def _serving(archive: Archive) -> set[str]:
+    """The fingerprints of the encoders that searches use."""
+    found = [archive.encoder_of("image"), archive.encoder_of("text")]
+    return {encoder.fingerprint for encoder in found if encoder is not None}

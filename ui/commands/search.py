@@ -115,7 +115,7 @@ class _Weight(click.ParamType):
 @click.option("--replace", is_flag=True, help="With --save: replace the query of that name.")
 @with_settings(
     *("k", "n_images", "seed", "preset", "archive", "rules", "queries", "audit", "audit_days"),
-    *(*MODEL_SETTINGS, *GENERATOR_SETTINGS, "site_hint"),
+    *(*MODEL_SETTINGS, "text_encoder", *GENERATOR_SETTINGS, "site_hint"),
 )
 @with_filters
 @as_json

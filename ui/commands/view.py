@@ -55,6 +55,7 @@ def streamlit_options(settings: Settings, *, browser: bool) -> list[str]:
     *("archive", "port", "max_upload_mb", "k", "n_images", "seed", "preset", "rules", "queries"),
     *("audit", "audit_days", "user_header", "readings", "reading_only"),
     *MODEL_SETTINGS,
+    "text_encoder",
     *GENERATOR_SETTINGS,
     "site_hint",
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ui.html.svg import Bar, Chart, Curve, Dot, Group, Line, Shape, Text
-from ui.text.evaluation import figure, signed
+from ui.text.evaluation.tables import figure, signed
 
 if TYPE_CHECKING:
     from retrieval import Abstention, ConfounderShare, Difference, Estimate, RunResult
@@ -103,30 +103,35 @@ def horizontal_bars(rows: Sequence[RunResult], metric: str) -> Chart:
 
 def differences(pairs: Sequence[Difference], metric: str) -> Chart:
     """A point and its interval for each pair of runs, about a line at zero; filled where the interval excludes zero."""
-    scores = [pair.scores[metric] for pair in pairs]
-    widest = max(max(abs(score.low), abs(score.high)) for score in scores)
+    rows = [(f"{pair.channel} − {pair.minus}", pair.scores[metric]) for pair in pairs]
+    return difference_points(rows, f"Differences in {metric}", [colour(pair.channel) for pair in pairs])
+
+
+def difference_points(rows: Sequence[tuple[str, Estimate]], label: str, colours: Sequence[str] = ()) -> Chart:
+    """A line for each difference: its name, point and interval, about a line at zero. `colours`: of the points."""
+    widest = max(max(abs(score.low), abs(score.high)) for _, score in rows)
     reach = next((level for level in REACHES if level >= widest), 1.0)
 
     def x(value: float) -> float:
         return NAMES + 50 + (value + reach) / (2 * reach) * (HORIZONTAL - NAMES - 220)
 
-    height = LINE * len(pairs) + 22
+    height = LINE * len(rows) + 22
     shapes = _scale((-reach, 0, reach), lambda value: f"{value:+g}" if value else "0", x, height)
     shapes.append(Line(x(0), 0, x(0), height - 20, INK))
-    for i, (pair, score) in enumerate(zip(pairs, scores, strict=True)):
+    for i, ((name, score), fill) in enumerate(zip(rows, colours or [INK] * len(rows), strict=True)):
         y = i * LINE + LINE / 2
         significant = score.low > 0 or score.high < 0
         shapes.append(
             Group(
                 [
-                    Text(NAMES + 40, y + 4, f"{pair.channel} − {pair.minus}", "end", large=True),
+                    Text(NAMES + 40, y + 4, name, "end", large=True),
                     *_interval(score, y, x),
-                    Dot(x(score.mean), y, colour(pair.channel) if significant else PAPER, INK),
+                    Dot(x(score.mean), y, fill if significant else PAPER, INK),
                     Text(HORIZONTAL - 2, y + 4, signed(score, star=False), "end", large=True),
                 ]
             )
         )
-    return Chart(HORIZONTAL, height, f"Differences in {metric}", shapes, shrinks=True)
+    return Chart(HORIZONTAL, height, label, shapes, shrinks=True)
 
 
 def confounders(shares: Sequence[ConfounderShare]) -> Chart:

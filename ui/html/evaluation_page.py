@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from retrieval import RESEARCH_USE
 from ui.html import evaluation_charts as charts
 from ui.html.rendering import render
-from ui.text import evaluation as words
+from ui.text.evaluation import tables as words
 
 if TYPE_CHECKING:
     from retrieval import Evaluation, QueryTypeResult, TaskResult

@@ -9,7 +9,7 @@ from ui.text.layout import clean, page, wrapped
 from ui.text.tables import name_value_table
 
 if TYPE_CHECKING:
-    from index_store import ArchiveStatus, IndexStatus
+    from index_store import ArchiveStatus, EncoderInfo, IndexStatus
     from retrieval import AddSummary, ArchiveCalibration
 
 
@@ -24,7 +24,8 @@ def status_text(status: ArchiveStatus) -> str:
         ("patients", str(status.patients)),
         ("cases", str(status.cases)),
         ("images", str(status.images)),
-        ("encoder", f"{encoder.name} ({encoder.dim}-d, {encoder.fingerprint[:12]})" if encoder else "none yet"),
+        ("encoder", _encoder(encoder) if encoder else "none yet"),
+        *_text_role(status),
         ("embeddings", ", ".join(f"{count} of {print_[:12]}" for print_, count in status.embeddings.items())),
         ("index", f"{status.indexed} vectors, {f'{behind} changes behind' if behind else 'up to date'}"),
         *(("", line) for line in _index_lines(status.index)),
@@ -33,6 +34,24 @@ def status_text(status: ArchiveStatus) -> str:
         ("categories", _counts(status.categories)),
     ]
     return page([name_value_table(rows), *(wrapped(f"Note: {note}") for note in status.notes)])
+
+
+def _text_role(status: ArchiveStatus) -> list[tuple[str, str]]:
+    """The encoder that compares texts, where it is another, and what it cannot find."""
+    text = status.roles.get("text")
+    if text is None or text.encoder == status.encoder:
+        return []
+    lacking = f"{text.images_without_vector} images and {text.reports_without_vector} reports lack its vector"
+    whole = not (text.images_without_vector or text.reports_without_vector)
+    return [
+        ("text encoder", _encoder(text.encoder)),
+        ("", "all images and reports embedded" if whole else f"{lacking}: `coin reembed --role text --encoder …`"),
+        *(("", f"its index: {line}") for line in _index_lines(text.index)),
+    ]
+
+
+def _encoder(encoder: EncoderInfo) -> str:
+    return f"{encoder.name} ({encoder.dim}-d, {encoder.fingerprint[:12]})"
 
 
 def _index_lines(index: IndexStatus | None) -> list[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ui.text.layout import clean, page, wrapped
 from ui.text.tables import name_value_table
 
 if TYPE_CHECKING:
-    from index_store import BackupDescriptor, EncoderCoverage, Examination, Finding, Restoration
+    from index_store import BackupDescriptor, EncoderCoverage, Examination, Finding, Restoration, Role
     from retrieval import ReembedSummary
 
 
@@ -86,14 +86,19 @@ def _finding(finding: Finding) -> str:
     return "\n".join(lines)
 
 
-def reembed_text(summary: ReembedSummary, dropped: int | None) -> str:
-    """What `coin reembed` did, and each image that it skipped, with the reason."""
+_USED: Final = {"image": "searches by image", "text": "searches by text"}
+"""By role, what uses its encoder."""
+
+
+def reembed_text(summary: ReembedSummary, dropped: int | None, role: Role | None = None) -> str:
+    """What `coin reembed` did, for one role or (None) for both, and each image that it skipped, with the reason."""
+    searches = "searches" if role is None else _USED[role]
     name = f"{summary.encoder} ({summary.fingerprint[:12]})"
     lines = [
         f"embedded {summary.embedded} images and {summary.reports} reports with {clean(name)}; {summary.seconds:.1f} s",
-        "searches use it now"
+        f"{searches} use it now"
         if summary.switched
-        else f"searches still use the previous encoder; {summary.waiting} images lack a vector of the new one",
+        else f"{searches} still use the previous encoder; {summary.waiting} images lack a vector of the new one",
     ]
     if dropped is not None:
         lines.append(f"deleted the vectors of {dropped} images by the previous encoder")
@@ -112,8 +117,9 @@ def encoders_text(known: Sequence[EncoderCoverage], dropped: int | None) -> str:
 def coverage_text(coverage: EncoderCoverage) -> str:
     """One encoder, in one line."""
     encoder = coverage.encoder
+    uses = {0: "", 1: f"; used by {' and '.join(_USED[role] for role in coverage.roles)}"}.get(len(coverage.roles))
     return clean(
         f"{encoder.fingerprint[:12]}  {encoder.name} ({encoder.dim}-d): "
         f"{coverage.vectors} of {coverage.images} images, "
-        f"{coverage.report_vectors} of {coverage.reports} reports{'; used by searches' if coverage.active else ''}"
+        f"{coverage.report_vectors} of {coverage.reports} reports{'; used by searches' if uses is None else uses}"
     )

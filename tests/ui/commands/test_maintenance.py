@@ -174,3 +174,65 @@ def test_a_second_writer_is_refused_by_name_or_waits(own_archive: Path, phantoms
     threading.Timer(0.2, release.set).start()
     assert coin("remove", "--yes", phantoms[0].key, "--wait", "60").exit_code == 0
     holder.join(60)
+
+
+def test_two_encoders_have_a_role_each(
+    own_archive: Path, other_encoder: Path, models: dict[str, str], tmp_path: Path, manifest: Path
+) -> None:
+    made = coin("reembed", "--encoder", other_encoder, "--role", "text")
+    assert made.exit_code == 0, made.output
+    assert "searches by text use it now" in made.stdout
+    images, texts = json.loads(coin("encoders", "--json").stdout)["encoders"]
+    assert (images["roles"], texts["roles"]) == (["image"], ["text"])
+    listed = coin("encoders").stdout
+    assert "used by searches by image" in listed
+    assert "used by searches by text" in listed
+    status = coin("status").stdout
+    assert "text encoder" in status
+    assert "all images and reports embedded" in status
+    roles = json.loads(coin("status", "--json").stdout)["roles"]
+    prints = [known["encoder"]["fingerprint"] for known in (images, texts)]
+    assert [roles[role]["encoder"]["fingerprint"] for role in ("image", "text")] == prints
+    assert coin("search", "--case", "no such case", "--encoder", other_encoder).exit_code == 1
+    query = ("search", "--text", "Clue cells.", "--channel", "joint", "--json")
+    assert "--text-encoder" in coin(*query).stderr
+    found = json.loads(coin(*query, "--text-encoder", other_encoder).stdout)
+    assert (found["encoder"]["fingerprint"], found["text_encoder"]["fingerprint"]) == tuple(prints)
+    assert coin("doctor").exit_code == 0
+    in_use = coin("encoders", "--drop", prints[1][:8])
+    assert in_use.exit_code == 1
+    assert "answers searches by text" in in_use.stderr
+    assert coin("encoders", "--role", "text=" + prints[0][:8], "--role", "text=x").exit_code == 2
+    assert coin("encoders", "--role", "sound=" + prints[0][:8]).exit_code == 2
+    swapped = coin("encoders", "--role", f"image={prints[1][:8]}", "--role", f"text={prints[0][:8]}", "--json")
+    assert swapped.exit_code == 0, swapped.output
+    assert [known["roles"] for known in json.loads(swapped.stdout)["encoders"]] == [["text"], ["image"]]
+    both = coin("reembed", "--role", "image", "--drop-old")  # the archive's first encoder has both roles again
+    assert both.exit_code == 0, both.output
+    assert f"deleted the vectors of {CASES} images" in both.stdout
+    assert coin("search", "--text", "Clue cells.").exit_code == 0
+
+
+def test_add_gives_a_new_archive_both_encoders_or_says_what_is_left_behind(
+    other_encoder: Path, models: dict[str, str], tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**models, "COIN_ARCHIVE": str(tmp_path / "new")}.items():
+        monkeypatch.setenv(name, value)
+    lines = manifest.read_text(encoding="utf-8").splitlines()
+    part = manifest.with_name("part.csv")
+    part.write_text("\n".join(lines[:5]) + "\n", encoding="utf-8")
+    assert coin("init").exit_code == 0
+    added = coin("add", part, "--text-encoder", other_encoder)
+    assert added.exit_code == 0, added.output
+    assert "images were embedded for texts, too" in added.stdout
+    left = coin("add", manifest)
+    assert "`coin reembed --role text --encoder …`" in " ".join(left.stdout.split())
+    status = json.loads(coin("status", "--json").stdout)
+    assert status["roles"]["text"]["images_without_vector"] == CASES - 4
+    assert f"{CASES - 4} images and" in coin("status").stdout
+    assert "harmless (records)" in coin("doctor").stdout
+    refused = coin("add", manifest, "--text-encoder", models["COIN_ENCODER"])
+    assert refused.exit_code == 1
+    assert "--role text" in refused.stderr
+    assert coin("reembed", "--role", "text", "--encoder", other_encoder).exit_code == 0
+    assert json.loads(coin("status", "--json").stdout)["roles"]["text"]["images_without_vector"] == 0

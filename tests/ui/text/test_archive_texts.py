@@ -10,7 +10,7 @@ import pytest
 
 from generation import GeneratedImage, Generation, LoraSettings, LoraTraining, PairCounts, Prompt, Provenance
 from generation.training.validation import Change
-from index_store import ArchiveStatus, EncoderCoverage, EncoderInfo, Examination, Finding, Problem
+from index_store import ArchiveStatus, EncoderCoverage, EncoderInfo, Examination, Finding, Problem, Role
 from retrieval import (
     RESEARCH_USE,
     ArchiveCalibration,
@@ -35,7 +35,8 @@ from ui.text.synthetic import SHOWN, copy_record, copy_text, set_text, share_tex
 from ui.text.train import encoder_text, lora_text
 
 ENCODER = EncoderInfo("abcdef0123456789", "tiny", 32)
-COVERAGE = EncoderCoverage(ENCODER, active=True, images=9, vectors=8, reports=7, report_vectors=6)
+ROLES: tuple[Role, ...] = ("image", "text")
+COVERAGE = EncoderCoverage(ENCODER, active=True, images=9, vectors=8, reports=7, report_vectors=6, roles=ROLES)
 
 
 def words(text: str) -> str:
@@ -95,9 +96,11 @@ def test_an_examination_lists_what_is_wrong_first() -> None:
 
 def test_coverage_counts_images_and_reports_apart() -> None:
     assert coverage_text(COVERAGE) == ("abcdef012345  tiny (32-d): 8 of 9 images, 6 of 7 reports; used by searches")
-    assert encoders_text([dataclasses.replace(COVERAGE, active=False)], 5) == (
+    assert encoders_text([dataclasses.replace(COVERAGE, active=False, roles=())], 5) == (
         "deleted the vectors of 5 images\n  abcdef012345  tiny (32-d): 8 of 9 images, 6 of 7 reports"
     )
+    one = coverage_text(dataclasses.replace(COVERAGE, active=False, roles=("text",)))
+    assert one.endswith("6 of 7 reports; used by searches by text")
     assert encoders_text([], None) == "No encoder yet: add a manifest first."
 
 

@@ -58,7 +58,12 @@ def introduction(evaluation: Evaluation) -> tuple[str, ...]:
     queries = f"{evaluation.sampled} of them are queries" if evaluation.sampled else "each of them is a query"
     return (
         f"Archive '{evaluation.archive}': {evaluation.cases} cases with a category, of {evaluation.patients} patients, "
-        f"with {evaluation.images} images. Encoder: {evaluation.encoder} ({evaluation.fingerprint[:12]}).",
+        f"with {evaluation.images} images. Encoder: {evaluation.encoder} ({evaluation.fingerprint[:12]})"
+        + (
+            f"; of texts: {evaluation.text_encoder} ({evaluation.text_fingerprint[:12]})."
+            if evaluation.text_encoder
+            else "."
+        ),
         f"Leave-one-patient-out: {queries}, and the query's patient is left out; one result for each patient. Every "
         f"figure is a mean over categories, with its 95 % interval from {evaluation.resamples} resamples of whole "
         f"patients (seed {evaluation.seed}). mMV@k is the macro-F1 of the majority vote of the first k; R@10 is the "

@@ -1,0 +1,1 @@
+"""Two encoders compared on an archive's own cases."""

@@ -1,0 +1,1 @@
+"""An evaluation, and a comparison of encoders, in words and tables."""
