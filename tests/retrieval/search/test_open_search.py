@@ -9,7 +9,6 @@ import pytest
 import retrieval
 from index_store import Archive, ArchiveError, EncoderMismatchError
 from retrieval import Encoder, FusionRule, QueryError, open_search
-from retrieval.encoder import encoder as encoder_module
 from tests.clip_model import tiny_clip
 from tests.retrieval.conftest import speckled
 
@@ -35,7 +34,7 @@ def test_an_image_query_loads_no_generator(folder: Path, clip_folder: Path, tmp_
 
 
 def test_a_case_query_loads_no_model(folder: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoder_module, "load_model", lambda *_: pytest.fail("the encoder was loaded"))
+    monkeypatch.setattr(Encoder, "_model", lambda _: pytest.fail("the encoder was loaded"))
     with open_search(folder, encoder=clip_folder) as search:
         assert {entry.case.key for entry in search.by_case("case 0").cases} == {"case 1", "case 2"}
 
