@@ -122,3 +122,12 @@ def test_it_follows_the_archive(encoder: Encoder, tmp_path: Path) -> None:
             archive.remove(phantom.key)
         alone = diagnostics.describe(search.run(asked))  # nobody is left to calibrate on
         assert (alone.comparability, alone.agreement.patients) == ((), 0)
+
+
+def test_a_channel_that_found_nobody_is_not_judged(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
+    result = search.run(Query(text=THYROID, channels=("joint", "report")))
+    assert [answer.channel for answer in result.channels] == ["joint", "report"]
+    nobody = replace(result, channels=tuple(replace(answer, patients=(), scores=()) for answer in result.channels))
+    found = Diagnostics(archive, encoder).describe(nobody)
+    assert found.comparability == ()
+    assert [one.channel for one in found.not_judged] == ["report"], "and the report channel never is"

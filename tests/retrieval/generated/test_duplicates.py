@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import PIL.Image
+import pytest
 
 from generation.phantom import phantom_cases
-from retrieval.generated.near_duplicate import BLOCK, ImageHashes, find_duplicates, hash_image
+from retrieval.generated.near_duplicate import (
+    BLOCK,
+    HASH_BITS,
+    ImageHashes,
+    NearestReference,
+    find_duplicates,
+    hash_image,
+)
 from tests.retrieval.conftest import speckled
 
 
@@ -49,3 +58,11 @@ def test_size_belongs_to_the_pixels() -> None:
     wide, high = PIL.Image.new("RGB", (8, 4), "white"), PIL.Image.new("RGB", (4, 8), "white")
     assert hash_image(wide).pixels != hash_image(high).pixels
     assert find_duplicates([]).exact == {}
+
+
+@pytest.mark.parametrize(("apart", "alike"), [(60, True), (61, False)])
+def test_the_threshold_itself_is_alike(apart: int, alike: bool) -> None:
+    assert NearestReference("case", 1, 0.9, apart).near_copy == alike
+    bits = np.random.default_rng(0).random(HASH_BITS) < 0.5
+    other = bits ^ (np.arange(HASH_BITS) < apart)
+    assert find_duplicates([ImageHashes("one", bits), ImageHashes("other", other)]).near == ({1: 0} if alike else {})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from index_store import Archive, CaseFilter
-from retrieval.generated.site_check import FEWEST_PATIENTS, SiteCheck, SiteRates, measure_site_rates
+from index_store import Archive, CaseFilter, Hit
+from retrieval.generated.site_check import FEWEST_PATIENTS, NEAREST, SiteCheck, SiteRates, measure_site_rates
 from tests.retrieval.labelled_archive import unit
 from tests.retrieval.vector_archive import FINGERPRINT, archive_of
 
@@ -103,3 +104,25 @@ def test_the_own_patient_does_not_vote_and_is_not_counted(tmp_path: Path) -> Non
         # The same as a filter that leaves the patient out.
         without = SiteCheck(archive, fingerprint=FINGERPRINT, where=CaseFilter(exclude_patients=("own",)))
         assert without.judge(query, "thyroid") == (judged,)
+
+
+@pytest.mark.parametrize(("images", "depths"), [(4, [40]), (5, [40, 160])])
+def test_it_searches_deeper_only_where_too_few_patients_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int, depths: list[int]
+) -> None:
+    """The first 40 images are of ten patients with four images each, or of eight with five."""
+    rng = np.random.default_rng(0)
+    rows = [{"case": f"case {i}", "patient": f"patient {i // images}", "site": "thyroid"} for i in range(60)]
+    angles = np.linspace(0.1, 1.2, 60)[:, None]  # ever farther from the query
+    vectors = unit(np.hstack([np.cos(angles), np.sin(angles), 1e-3 * rng.normal(size=(60, 6))]))
+    with archive_of(tmp_path, rows, vectors) as archive:
+        searched, search = [], archive.search
+
+        def counted(queries: np.ndarray, k: int, **options: Any) -> list[list[Hit]]:
+            searched.append(k)
+            return search(queries, k, **options)
+
+        monkeypatch.setattr(archive, "search", counted)
+        (voters,) = SiteCheck(archive, fingerprint=FINGERPRINT).voters(np.eye(1, 8, dtype=np.float32), [""])
+        assert len(voters) == NEAREST
+        assert searched == depths

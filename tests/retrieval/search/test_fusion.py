@@ -160,6 +160,7 @@ def test_scores_parts_and_ranks_are_those_of_plain_loops(
     first: np.ndarray, second: np.ndarray, rule: FusionRule, pool: int
 ) -> None:
     fused = fuse(rule, {"a": first, "b": second}, pool=pool)
+    reweighted = fuse(FusionRule(rule.method), {"a": first, "b": second}, pool=pool).reweighted(rule.shares(("a", "b")))
     names = list("uvwxyz")
     for row in range(2):
         scores = {
@@ -167,7 +168,9 @@ def test_scores_parts_and_ranks_are_those_of_plain_loops(
             for channel, table in (("a", first), ("b", second))
         }
         total, parts, ranks = plain_fusion(rule.method, rule.weights, scores, names, pool)
-        assert fused.scores[row].tolist() == pytest.approx([total.get(name, -np.inf) for name in names])
+        expected = pytest.approx([total.get(name, -np.inf) for name in names])
+        assert fused.scores[row].tolist() == expected
+        assert reweighted.scores[row].tolist() == expected
         for channel in "ab":
             assert fused.ranks[channel][row].tolist() == [ranks[name][channel] for name in names]
             assert fused.parts[channel][row].tolist() == pytest.approx([parts[name][channel] for name in names])
