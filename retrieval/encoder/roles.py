@@ -30,6 +30,12 @@ class RoleEncoders:
         """Whether texts are compared by another encoder than images are."""
         return self.text is not self.image
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """By role, the fingerprint of the encoder at hand."""
+        known = {"image": self.image, "text": self.text}
+        return {role: encoder.fingerprint for role, encoder in known.items() if encoder is not None}
+
     def fingerprint(self, role: Role) -> str:
         """The fingerprint of a role's encoder. Raises ValueError where it is not at hand."""
         encoder = self.image if role == "image" else self.text

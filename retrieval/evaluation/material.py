@@ -58,6 +58,11 @@ class Material:
     notes: tuple[str, ...]
     """Runs that are absent, and why."""
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """By role, the fingerprint of the encoder that the experiment compares by."""
+        return {"image": self.encoder.fingerprint, "text": self.text_encoder.fingerprint}
+
 
 def gather(
     archive: Archive,

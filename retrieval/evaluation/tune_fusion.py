@@ -134,7 +134,7 @@ def choose_fusion(
                 done += len(at)
                 count(done, total)
             choice = _chosen(name, tuple(fusion.of), grid, precisions, halves, rules[name])
-            choices.append(choice)
+            choices.append(replace(choice, rule=replace(choice.rule, encoders=material.fingerprints)))
             fusions[run] = replace(fusion, rule=choice.rule)  # later ones fuse it as chosen
     return tuple(choices)
 
@@ -164,7 +164,7 @@ def rules_text(choices: Sequence[FusionChoice], rules: Mapping[str, FusionRule])
                 ),
             ]
         named = {**rule.weights, **dict.fromkeys(unmeasured, 0.0)}
-        lines += rule_text(name, FusionRule(rule.method, named))
+        lines += rule_text(name, FusionRule(rule.method, named, rule.encoders))
     return "\n".join(lines) + "\n"
 
 

@@ -19,7 +19,7 @@ from retrieval.search.fusion import FusionRule, default_rules
 from retrieval.search.query import Query
 from retrieval.search.report_index import ReportIndex, read_report_index
 from retrieval.search.results import RankedCase, SearchResult, Timing
-from retrieval.search.results_assembly import channel_answers, fused_cases, overlaps
+from retrieval.search.results_assembly import channel_answers, fused_cases, overlaps, too_few
 from retrieval.search.understand import understand, understand_text
 from retrieval.search.understood_query import UnderstoodQuery
 
@@ -166,6 +166,7 @@ class CaseSearch:
             self._rules,
             has_generator=self._generator is not None,
             encoder_is_starter=self._encoder.is_starter and (encoders.text is None or encoders.text.is_starter),
+            fingerprints=encoders.fingerprints,
         )
         channels, rule = selection.channels, selection.rule
         generated = self._generate(query, understood, channels, preset or query.preset, progress)
@@ -186,7 +187,7 @@ class CaseSearch:
                 report_rule=self._rules["report"],
             )
             cases = self._fuse(query, ranked, rule)
-            count_notes = self._count_notes(len(cases), query)
+            count_notes = too_few(self._archive, query, len(cases))
             if self._archive.revision == revision:
                 change_notes: tuple[str, ...] = ()
                 break
@@ -263,18 +264,6 @@ class CaseSearch:
             where=query.where,
             fingerprint=ranked.primary_fingerprint,
         )
-
-    def _count_notes(self, found: int, query: Query) -> tuple[str, ...]:
-        """Why there are fewer cases than the query's k."""
-        if found == query.k:
-            return ()
-        if not self._archive.cases(limit=1):
-            return ("The archive is empty: add reference cases with `coin add`.",)
-        if found:
-            return (f"Only {found} of the {query.k} requested cases: the archive has no more patients that match.",)
-        if query.where is not None:
-            return ("No case matches the filters: remove one of them.",)
-        return ("The archive holds no case of another patient.",)
 
     # What is read of the archive once, and again when it has changed
 

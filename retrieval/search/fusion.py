@@ -40,6 +40,9 @@ class FusionRule:
     method: Method = "rrf"
     weights: Mapping[str, float] = field(default_factory=dict)
     """By channel; one that is not named weighs 1."""
+    encoders: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """By role ("image", "text"), the fingerprint of the encoder that the weights were measured with. Empty: the rule
+    does not say."""
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
@@ -153,11 +156,18 @@ def read_rules(path: Path) -> dict[str, FusionRule]:
         weights = entry["weights"]
         if not all(isinstance(weight, int | float) and not isinstance(weight, bool) for weight in weights.values()):
             raise QueryError(f"{path.name}: every weight of '{name}' must be a number.")
-        rules[name] = FusionRule(entry.get("method", "rrf"), weights)
+        encoders = entry.get("encoders", {})
+        if not isinstance(encoders, dict) or not all(isinstance(value, str) for value in encoders.values()):
+            raise QueryError(f"{path.name}: `encoders` of '{name}' must be a table of fingerprints by role.")
+        rules[name] = FusionRule(entry.get("method", "rrf"), weights, encoders)
     return rules
 
 
 def rule_text(name: str, rule: FusionRule) -> list[str]:
     """The lines of a rule in such a file."""
     weights = ", ".join(f"{channel} = {weight:g}" for channel, weight in rule.weights.items())
-    return [f'["{name}"]', f'method = "{rule.method}"', f"weights = {{ {weights} }}"]
+    lines = [f'["{name}"]', f'method = "{rule.method}"', f"weights = {{ {weights} }}"]
+    if rule.encoders:
+        encoders = ", ".join(f'{role} = "{fingerprint}"' for role, fingerprint in rule.encoders.items())
+        lines.append(f"encoders = {{ {encoders} }}  # that the weights were measured with")
+    return lines

@@ -18,6 +18,7 @@ from retrieval.search.results import ChannelAnswer, ChannelRank, Overlap, Ranked
 
 if TYPE_CHECKING:
     from index_store import Archive, Case, CaseFilter
+    from retrieval.search.query import Query
 
 
 def fused_cases(
@@ -113,6 +114,19 @@ def overlaps(answers: Sequence[ChannelAnswer]) -> tuple[Overlap, ...]:
         Overlap((a.channel, b.channel), len({*a.patients} & {*b.patients}), min(len(a.patients), len(b.patients)))
         for a, b in combinations(answers, 2)
     )
+
+
+def too_few(archive: Archive, query: Query, found: int) -> tuple[str, ...]:
+    """Why there are fewer cases than the query's k, as notes; none where there are as many."""
+    if found == query.k:
+        return ()
+    if not archive.cases(limit=1):
+        return ("The archive is empty: add reference cases with `coin add`.",)
+    if found:
+        return (f"Only {found} of the {query.k} requested cases: the archive has no more patients that match.",)
+    if query.where is not None:
+        return ("No case matches the filters: remove one of them.",)
+    return ("The archive holds no case of another patient.",)
 
 
 def _scores(ranking: Ranking, patients: Sequence[str]) -> npt.NDArray[np.float64]:

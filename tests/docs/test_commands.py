@@ -29,6 +29,7 @@ CLASSES = {
 }
 NOT_RUN_COMMANDS = {
     "ui": "serves until it is stopped: tests/ui/view drives it",
+    "encoder": "a download: tests/ui/commands/test_encoder.py imports tiny ones",
     "lora": "a download: tests/ui/commands/test_imports.py imports tiny ones",
     "base": "a download: tests/ui/commands/test_imports.py imports tiny ones",
     "train": "a whole training: tests/ui/commands/test_train.py runs a short one",
@@ -40,6 +41,9 @@ NOT_RUN_WITH = {
     "my-encoder": "made by a whole training",
     "path/to/COIN": "COIN's weights are gated",
     "hf-hub:": "a download",
+    "dinov2": "imported from a download: tests/ui/commands/test_role_commands.py has tiny ones",
+    "biomedclip": "the same",
+    "mynet:": "an adapter of one's own: tests/retrieval/encoder/test_adapters.py runs one",
     "postgresql:": "needs a PostgreSQL server: tests/index_store/test_postgres.py has one",
     "/shared/": "an archive on PostgreSQL and Milvus",
     "--ray": "needs a Ray cluster: make test-cluster",

@@ -23,7 +23,12 @@ class Selection:
 
 
 def select_channels(
-    query: Query, rules: Mapping[str, FusionRule], *, has_generator: bool, encoder_is_starter: bool
+    query: Query,
+    rules: Mapping[str, FusionRule],
+    *,
+    has_generator: bool,
+    encoder_is_starter: bool,
+    fingerprints: Mapping[str, str] | None = None,
 ) -> Selection:
     """The channels that the query names; where it names none, those that it allows and that the rule weights.
 
@@ -32,6 +37,7 @@ def select_channels(
         has_generator: without one, a channel that needs generated images is left out.
         encoder_is_starter: whether the archive's encoder, of each role, is the one that the shipped weights were
             measured with.
+        fingerprints: of the encoders at hand, by role. None: whether the rules were measured with them is not checked.
 
     Raises:
         QueryError: a channel that the query names cannot answer.
@@ -57,7 +63,19 @@ def select_channels(
             "The channels' weights were measured with the starter, and this archive has another encoder: "
             "`coin evaluate --choose-fusion` chooses them for it.",
         )
+    elif len(answering) > 1 and not query.weights and not _fits(rules[query.rule], answering, fingerprints):
+        notes += (
+            "The channels' weights were measured with other encoders than this archive's: `coin evaluate "
+            "--choose-fusion` chooses them anew.",
+        )
     return Selection(answering, rule, notes)
+
+
+def _fits(rule: FusionRule, channels: tuple[Channel, ...], fingerprints: Mapping[str, str] | None) -> bool:
+    """Whether nothing says that a rule was measured with another encoder than one that these channels compare by."""
+    measured, at_hand = rule.encoders, fingerprints or {}
+    roles = {channel.role for channel in channels} & measured.keys() & at_hand.keys()
+    return all(measured[role] == at_hand[role] for role in roles)
 
 
 def _rule(query: Query, rule: FusionRule) -> FusionRule:

@@ -92,6 +92,7 @@ def test_the_file_is_read_as_rules_and_written_the_same_again(tmp_path: Path) ->
     for choice in first:
         weights = dict(rules[choice.name].weights)
         assert rules[choice.name].method == choice.rule.method
+        assert rules[choice.name].encoders == dict.fromkeys(("image", "text"), FINGERPRINT)
         assert {channel: weights.pop(channel) for channel in choice.rule.weights} == choice.rule.weights
         assert not any(weights.values()), "a channel that was not measured has a weight"
         assert f"the other {choice.measured_patients} patients" in text

@@ -16,6 +16,7 @@ from retrieval import (
     Diagnostics,
     Encoder,
     EncoderLoadError,
+    FusionRule,
     Query,
     add_manifest,
     open_search,
@@ -141,6 +142,24 @@ def test_images_that_the_text_encoder_lacks_are_counted_and_not_in_the_way(
     assert search.run(Query(text="Report 3 of cells.", channels=("joint",), k=9)).notes == (
         "Only 7 of the 9 requested cases: the archive has no more patients that match.",
     )
+
+
+def test_weights_that_were_measured_with_other_encoders_are_noted(
+    archive: Archive, encoder: Encoder, text_encoder: Encoder
+) -> None:
+    weights = {"generated": 0.0, "joint": 1.0, "report": 1.0}
+    both = {"image": encoder.fingerprint, "text": text_encoder.fingerprint}
+
+    def notes(**measured_with: str) -> tuple[str, ...]:
+        rules = {"text": FusionRule("rrf", weights, {**both, **measured_with})}
+        search = CaseSearch(archive, encoder, text_encoder=text_encoder, rules=rules)
+        return search.run(Query(text="Report 3 of cells.", k=CASES)).notes
+
+    assert notes() == ()
+    assert notes(image="another") == (), "a query by text alone compares no images"
+    (note,) = notes(text=encoder.fingerprint)
+    assert "measured with other encoders" in note
+    assert "--choose-fusion" in note
 
 
 def test_without_the_text_encoder_words_alone_are_compared_and_a_note_names_it(

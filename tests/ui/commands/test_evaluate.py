@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from generation.phantom import PROFILES, Phantom, write_phantoms
 from index_store import Archive, PlannedImage, read_manifest
 from retrieval import RESEARCH_USE
+from tests.clip_model import tiny_clip
 from tests.index_store.archive_builders import add_manifest, write_manifest
 from tests.ui.conftest import coin
 
@@ -245,3 +247,47 @@ def test_weights_are_chosen_written_and_used(tiny: None, tmp_path: Path) -> None
     wrong = coin("evaluate", "--rules", tmp_path / "wrong.toml")
     assert wrong.exit_code == 1
     assert "There is no fusion 'best'" in wrong.stderr
+
+
+def test_two_encoders_are_compared_as_table_page_and_json(
+    models: dict[str, str], phantoms_of_two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(phantoms_of_two, tmp_path / "archive"))
+    for name, value in {**models, "COIN_ARCHIVE": str(folder)}.items():
+        monkeypatch.setenv(name, value)
+    other = tiny_clip(tmp_path / HOSTILE.replace("/", "_"), seed=7)
+    pair = ("evaluate", "--encoder", models["COIN_ENCODER"], "--encoder", other)
+    refused = coin(*pair)
+    assert refused.exit_code == 1
+    assert "coin reembed --no-switch --encoder" in refused.stderr
+    assert coin("reembed", "--no-switch", "--encoder", other).exit_code == 0
+    run = coin(*pair, "--json", tmp_path / "c.json", "--html", tmp_path / "c.html")
+    assert run.exit_code == 0, run.output
+    assert run.stdout.rstrip().endswith(RESEARCH_USE)
+    written = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    elements = Elements(page)
+    assert (elements.loads, elements.open) == ([], [])
+    assert "script" not in elements.names
+    assert elements.names.count("svg") == len(written["searches"]) == 3
+    assert page.count(RESEARCH_USE) == 2
+    assert [search["name"] for search in written["searches"]] == [
+        "images to images",
+        "text to images",
+        "text to reports, by meaning",
+    ]
+    assert [verdict["role"] for verdict in written["verdicts"]] == ["image", "text"]
+    flat = " ".join(run.stdout.split())
+    for verdict in written["verdicts"]:
+        assert f"Role {verdict['role']}: " in run.stdout
+        assert verdict["better"] == "" or f"coin encoders --role {verdict['role']}=" in flat or "uses it" in flat
+    for search in written["searches"]:
+        for part in search["parts"]:
+            for metric, difference in part["difference"].items():
+                assert f"{difference['mean']:+.3f}" in page
+                assert metric in run.stdout
+    assert coin(*pair, "--encoder", other).exit_code == 2
+    assert coin(*pair, "--generate", "2").exit_code == 2
+    once = coin("evaluate", "--encoder", models["COIN_ENCODER"], "--no-histogram")
+    assert once.exit_code == 0
+    assert "==== queries by image" in once.stdout
