@@ -43,7 +43,7 @@ def test_generated_images_are_judged_once_the_archives_own_reports_were_drawn(
     before = diagnostics.describe(asked)
     assert before.comparability == ()
     reasons = {one.channel: one.reason for one in before.not_judged}
-    drawn = f"drawn of 0 reports (1 images each, preset draft, these weights), and {FEWEST} are needed"
+    drawn = f"exist for 0 reports (1 images each, preset draft, these weights), and {FEWEST} are needed"
     assert drawn in reasons["generated"]
     assert "another laboratory's words" in reasons["report"]
     assert not work.exists(), "looking makes nothing"
