@@ -22,7 +22,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from diffusers import AutoencoderKL
 from PIL import Image
 from tqdm import tqdm
 
@@ -99,6 +98,8 @@ def _measure(
         return lambda query: search.by_report(
             query.report, k=K, n_images=options.images, seed=query.seed, preset=_preset(options), channels=channels
         )
+
+    from diffusers import AutoencoderKL
 
     vae = AutoencoderKL.from_pretrained(STARTER / "base" / "vae", use_safetensors=True).eval()
 

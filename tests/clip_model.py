@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from generation import quick_import
+
 IMAGE_SIZE = 32
 DIM = 32
 CONTEXT = 77
@@ -15,10 +17,10 @@ def tiny_clip(folder: Path, *, seed: int = 0) -> Path:
 
     The same seed gives the same weights, and so the same fingerprint. Returns the folder.
     """
-    import open_clip
     import torch
     from safetensors.torch import save_file
 
+    open_clip = quick_import("open_clip")
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = _write_tokenizer(folder)
     model_cfg = {

@@ -12,6 +12,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from generation import quick_import
+
 SIZE = 64  # pixels: 16x16 latents under a VAE that scales by 4
 
 _TEXT = """No intraepithelial lesion or malignancy (NILM). Squamous intraepithelial lesion (HSIL); additional comment.
@@ -27,6 +29,8 @@ def tiny_sdxl(folder: str | Path, *, width: int = 16, seed: int = 0, size: int =
     `width` is the UNet's narrowest layer: two bases of different widths take no LoRA of each other.
     """
     import torch
+
+    quick_import("diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl")  # seconds less
     from diffusers import (
         AutoencoderKL,
         EulerDiscreteScheduler,

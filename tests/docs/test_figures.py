@@ -65,6 +65,7 @@ def test_every_module_that_is_named_exists() -> None:
     """`retrieval.language.query_text`, `index_store/archive.py`: as names of modules, files or public names."""
     folders = ("generation", "index_store", "retrieval", "ui", "tests", "benchmarks")
     files = {path.name for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".toml")}
+    files |= {path.name for path in ROOT.glob("*.toml")}
     for page in [page for page in PAGES if page.stem != "CHANGELOG"]:
         text = page.read_text("utf-8")
         for path in re.findall(r"`((?:generation|index_store|retrieval|ui|tests)/[\w./-]+)`", text):

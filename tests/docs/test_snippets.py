@@ -11,6 +11,7 @@ import pytest
 
 from generation.phantom.phantom import phantom_cases, write_phantoms
 from retrieval.search.results import ChannelAnswer, ChannelRank, Overlap, RankedCase
+from tests.few_steps import few_steps
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -32,7 +33,8 @@ def test_the_snippets_run_as_they_stand(folder: Path, capsys: pytest.CaptureFixt
     names: dict[str, Any] = {}
     for block in BLOCK.finditer(text):
         lines_before = text.count("\n", 0, block.start(1))
-        exec(compile("\n" * lines_before + block[1], str(PAGE), "exec"), names)
+        with few_steps():
+            exec(compile("\n" * lines_before + block[1], str(PAGE), "exec"), names)
     out = capsys.readouterr().out
     assert f"{CASES} images, {CASES} reports, 0 rows skipped" in out
     assert [len(names[name].cases) for name in ("by_report", "by_case")] == [5, 5]

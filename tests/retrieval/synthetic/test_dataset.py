@@ -309,10 +309,12 @@ from generation import CoinGenerator
 from index_store import read_report_table
 from retrieval import SyntheticSet
 from retrieval.synthetic.plan import Share
+from tests.few_steps import few_steps
 base, lora, table, folder, number = sys.argv[1:]
 generator = CoinGenerator(base, lora, device="cpu")
-made = SyntheticSet(folder, read_report_table(table), generator, preset="draft", per_report=2)
-made.generate(share=Share(int(number), 2), batch_size=1)
+with few_steps():
+    made = SyntheticSet(folder, read_report_table(table), generator, preset="draft", per_report=2)
+    made.generate(share=Share(int(number), 2), batch_size=1)
 """
 
 

@@ -57,6 +57,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("full_sampling")
 def test_a_lora_on_the_starter_killed_and_resumed(few: Path, tmp_path: Path) -> None:
     given = ["train", "lora", "--manifest", str(few), "--work", str(tmp_path / "work"), *QUICK, "--sample-every", "0"]
     out, other = tmp_path / "killed", tmp_path / "whole"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -133,6 +132,8 @@ def test_a_tower_that_was_trained_before_keeps_its_first_stages(trained: Path, t
 
 @pytest.mark.slow
 def test_the_image_tower_starts_from_imagenet_and_reads_as_before(trained: Path, tmp_path: Path) -> None:
+    import timm
+
     learned = timm.create_model(TRUNK, pretrained=False).state_dict()
     save_file(learned, tmp_path / "trunk.safetensors")
     write_imagenet_start(tmp_path / "trunk.safetensors", trained / "reader", tmp_path / "start")
