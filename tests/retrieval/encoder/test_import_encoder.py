@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,16 @@ from safetensors.torch import load_file, save_file
 from generation import UnsafeWeightsError
 from retrieval import Encoder, EncoderLoadError, import_encoder
 from tests.clip_model import tiny_clip
+from tests.pickled_here import pickled_here
 from tests.retrieval.conftest import speckled
 from tests.retrieval.encoder import published
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_pickles() -> Iterator[None]:
+    with pickled_here():
+        yield
+
 
 TEXTS = ["negative for malignant cells.", "benign"]
 
