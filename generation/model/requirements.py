@@ -95,7 +95,8 @@ def requirements(
     contents = check_loras(base, loras)
     parts = tuple(_part(name, base.weights(name)) for name in sorted(base.variants))
     if base.vae is not None:
-        parts = (*(part for part in parts if part.name != "vae"), _part("vae", base.vae.files))
+        weights_of_vae = [path for path in base.vae.files if path.suffix == ".safetensors"]  # a folder has its config
+        parts = (*(part for part in parts if part.name != "vae"), _part("vae", weights_of_vae))
     width, edge = _BYTES[dtype], size or base.size
     weights = sum(part.parameters for part in parts) * width
     largest = max(part.parameters for part in parts) * width

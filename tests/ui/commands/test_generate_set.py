@@ -65,7 +65,7 @@ def test_shares_draw_and_the_last_run_describes(environment: dict[str, str], rep
         (("--manifest", "{reports}"), "give --out"),
         (("--manifest", "{reports}", "--out", "{new}", "--shard", "2"), "write 2/8"),
         (("--manifest", "{reports}", "--out", "{new}", "--shard", "3/2"), "no share 3 of 2"),
-        (("--manifest", "{reports}", "--out", "{new}", "--shard", "1/2", "--copy-check", "x"), "ends the set"),
+        (("--manifest", "{reports}", "--out", "{new}", "--shard", "1/2", "--copy-check", "x"), "completes the set"),
         (("--text", "a", "--shard", "1/2"), "go with --manifest"),
         (("--manifest", "{reports}", "--out", "{new}", "--copy-check", "{new}/none.csv"), "There is no file"),
         (("--manifest", "{reports}", "--out", "{full}"), "holds other files"),
