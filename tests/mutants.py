@@ -115,10 +115,18 @@ def sites(path: Path) -> dict[tuple[int, int], list[Mutant]]:
     found: dict[tuple[int, int], list[Mutant]] = defaultdict(list)
     nodes = list(ast_nodes(get_ast(source)))
     for name, operator in operators().items():
-        positions = (place for node in nodes for place in operator.mutation_positions(node))
-        for occurrence, (start, end) in enumerate(positions):
+        positions = ((node, place) for node in nodes for place in operator.mutation_positions(node))
+        for occurrence, (node, (start, end)) in enumerate(positions):
             inside = any(first <= start and end <= last for first, last in annotated)
-            if start[0] not in skipped and not inside:
+            # The stars of `f(a, *, b)` and `{**a}` multiply nothing.
+            star = "BinaryOperator" in name and node.parent.type not in (
+                "term",
+                "arith_expr",
+                "expr",
+                "and_expr",
+                "power",
+            )
+            if start[0] not in skipped and not inside and not star:
                 found[start].append(Mutant(path.relative_to(ROOT).as_posix(), start[0], name, occurrence))
     return found
 
@@ -151,7 +159,14 @@ def annotation_spans(tree: ast.Module) -> list[tuple[tuple[int, int], tuple[int,
 def sampled(paths: Sequence[Path], count: int, seed: int) -> list[Mutant]:
     places = [mutants for path in paths for _, mutants in sorted(sites(path).items())]
     rng = random.Random(seed)
-    return [rng.choice(mutants) for mutants in rng.sample(places, min(count, len(places)))]
+    rng.shuffle(places)
+    chosen: list[Mutant] = []
+    for mutants in places:
+        if len(chosen) == count:
+            break
+        # What is no Python (`if not found := …`) would be killed by anything.
+        chosen += next(([one] for one in rng.sample(mutants, len(mutants)) if is_python(changed_source(one, ROOT))), [])
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -259,9 +274,8 @@ def survives(mutant: Mutant, folder: Path, tests: Sequence[str], seconds: float)
     if not tests:
         return True
     path = folder / mutant.path
-    source = path.read_text(encoding="utf-8")
-    changed = mutate_code(source, operators()[mutant.operator], mutant.occurrence)
-    if changed is None or changed == source:
+    source, changed = path.read_text(encoding="utf-8"), changed_source(mutant, folder)
+    if changed == source:
         raise RuntimeError(f"{mutant} changes nothing")
     report = folder.parent / "tests.xml"
     report.unlink(missing_ok=True)
@@ -285,11 +299,25 @@ def survives(mutant: Mutant, folder: Path, tests: Sequence[str], seconds: float)
     return False
 
 
+def changed_source(mutant: Mutant, folder: Path) -> str:
+    """The changed module; unchanged where the operator changes nothing."""
+    source = (folder / mutant.path).read_text(encoding="utf-8")
+    changed = mutate_code(source, operators()[mutant.operator], mutant.occurrence)
+    return source if changed is None else str(changed)
+
+
+def is_python(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except SyntaxError:
+        return False
+    return True
+
+
 def change_of(mutant: Mutant) -> str:
     """The changed line, before and after."""
     source = (ROOT / mutant.path).read_text(encoding="utf-8")
-    changed = str(mutate_code(source, operators()[mutant.operator], mutant.occurrence))
-    before, after = source.splitlines()[mutant.line - 1], changed.splitlines()[mutant.line - 1]
+    before, after = (text.splitlines()[mutant.line - 1] for text in (source, changed_source(mutant, ROOT)))
     return f"    - {before.strip()}\n    + {after.strip()}"
 
 
@@ -316,7 +344,7 @@ def main() -> None:
     if options.lines:
         asked = {(line.rpartition(":")[0], int(line.rpartition(":")[2])) for line in options.lines}
         every = [m for name in sorted({n for n, _ in asked}) for ms in sites(ROOT / name).values() for m in ms]
-        mutants = [mutant for mutant in every if (mutant.path, mutant.line) in asked]
+        mutants = [one for one in every if (one.path, one.line) in asked and is_python(changed_source(one, ROOT))]
     else:
         mutants = sampled(paths, options.sample, options.seed)
     known = covering(options.fresh)

@@ -322,6 +322,24 @@ def test_the_top_level_stays_small() -> None:
     assert {path.partition("/")[0] for path in listed.stdout.splitlines()} - TOP_LEVEL == set()
 
 
+MUTABLE = {"Importing", "Job", "Table", "_Checking", "_Found", "_Worker"}
+"""What is filled as it goes, within one call."""
+
+
+def test_records_are_frozen() -> None:
+    """What crosses a boundary cannot be changed on the other side; threads share it."""
+    made = {
+        (node.name, where(path, node)): "frozen=True" in ast.unparse(decorator)
+        for path in sources(*PACKAGES)
+        for node in nodes(parse(path))
+        if isinstance(node, ast.ClassDef)
+        for decorator in node.decorator_list
+        if ast.unparse(decorator).partition("(")[0] in ("dataclass", "dataclasses.dataclass")
+    }
+    assert len(made) > 100
+    assert {name for (name, _), is_frozen in made.items() if not is_frozen} == MUTABLE
+
+
 def test_no_module_is_a_drawer_for_everything() -> None:
     names = {"utils", "util", "common", "core", "helpers", "misc"}
     assert [path for path in sources(*PACKAGES) if names & {path.stem, path.parent.name}] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from generation.phantom import PHANTOM_NOTICE, PROFILES, Phantom, phantom_cases, write_phantoms
 from generation.phantom.wording import WORDS, Wording
+from tests.generation.phantom.drawings import KEPT, measured, tables
 
 SITES = {"cervix", "thyroid", "urine", "serous effusion", "breast", "lung", "salivary gland", "lymph node"}
 
@@ -110,3 +112,13 @@ def test_written_phantoms_say_what_they_are(tmp_path: Path) -> None:
         with Image.open(tmp_path / row["image"]) as image:
             assert image.text["Description"] == PHANTOM_NOTICE
             assert np.array_equal(np.asarray(image), np.asarray(case.render()))
+
+
+def test_phantoms_are_those_that_the_starter_learned_from() -> None:
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    meant = "Is this change of the phantoms meant? tests/generation/phantom/drawings.py says what follows."
+    assert tables() == kept["tables"], meant
+    found = measured()
+    assert found.keys() == kept["measured"].keys(), meant
+    for name, expected in kept["measured"].items():
+        assert found[name] == pytest.approx(expected, abs=0.03), f"{name}: {meant}"

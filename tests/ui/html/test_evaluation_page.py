@@ -28,6 +28,7 @@ from ui.html.evaluation_page import evaluation_page
 from ui.html.rendering import render
 
 GOLDEN = Path(__file__).with_name("evaluation_page.txt")
+DRAWN = Path(__file__).with_name("evaluation_charts.txt")
 HOSTILE = '<script>alert("1")</script>&amp;\x1b[31m'
 SHOWN = '<script>alert("1")</script>&amp;[31m'
 """What a reader sees of it: every sign but the control character."""
@@ -141,6 +142,18 @@ def text_of(page: str) -> list[str]:
 def test_the_text_is_the_golden_one(page: str) -> None:
     """After an intended change, write it anew with `python -m tests.ui.html.test_evaluation_page`, and read it."""
     assert text_of(page) == GOLDEN.read_text(encoding="utf-8").splitlines()
+
+
+def one_chart_of_each_kind(page: str) -> str:
+    kinds = {}
+    for svg in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
+        kinds.setdefault(ElementTree.fromstring(svg).attrib["aria-label"].split()[0], svg)
+    return "\n".join(kinds[kind] for kind in ("P@10", "all", "Differences", "Shared", "Accuracy")) + "\n"
+
+
+def test_the_charts_are_drawn_as_somebody_looked_at_them(page: str) -> None:
+    """Lengths stand for figures, which other tests read back; this one holds all else that a chart is made of."""
+    assert one_chart_of_each_kind(page).splitlines() == DRAWN.read_text(encoding="utf-8").splitlines()
 
 
 def test_names_of_the_archive_are_shown_as_text(page: str) -> None:
@@ -283,6 +296,16 @@ def test_a_difference_beyond_all_axes_is_shown_on_the_widest() -> None:
     assert [shape.words for shape in exact.shapes if shape.kind == "text"] == ["-0.02", "0", "+0.02"]
 
 
+@pytest.mark.parametrize(
+    ("widest", "reach"),
+    [(0.02, "0.02"), (0.021, "0.05"), (0.06, "0.1"), (0.1, "0.1"), (0.11, "0.2"), (0.3, "0.5"), (0.51, "1")],
+)
+def test_the_axis_of_differences_is_the_narrowest_that_holds_them(widest: float, reach: str) -> None:
+    pairs = [difference(0.0, -widest, 0.01), difference(0.0, -0.01, widest)]
+    chart = evaluation_charts.differences(pairs, "MRR")
+    assert [shape.words for shape in chart.shapes if shape.kind == "text"] == [f"-{reach}", "0", f"+{reach}"]
+
+
 def test_confounders_show_their_share_beside_chance(page: str) -> None:
     (svg,) = charts(page, "Shared with the query")
     zero, end = scale(svg, upright=False)
@@ -329,4 +352,6 @@ def test_the_page_loads_nothing(page: str) -> None:
 
 
 if __name__ == "__main__":
-    GOLDEN.write_text("\n".join(text_of(evaluation_page(small_evaluation()))) + "\n", encoding="utf-8")
+    written = evaluation_page(small_evaluation())
+    GOLDEN.write_text("\n".join(text_of(written)) + "\n", encoding="utf-8")
+    DRAWN.write_text(one_chart_of_each_kind(written), encoding="utf-8")
