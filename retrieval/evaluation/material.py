@@ -128,6 +128,7 @@ def gather(
 
 
 def sampled(cases: Ints, count: int | None, seed: int) -> Ints:
+    """`count` of the cases int[n], sampled at random, ascending: int[count]; all where None or where they are fewer."""
     if count is None or count >= len(cases):
         return cases
     return np.sort(np.random.default_rng(seed).choice(cases, size=count, replace=False))

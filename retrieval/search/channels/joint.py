@@ -33,7 +33,8 @@ class JointChannel(Channel):
         return materials.text_vector
 
     def rank(self, query: UnderstoodQuery, vector: Vectors | None, materials: SearchMaterials) -> ChannelRanking | None:
-        """Rank patients by the images that the role's encoder has embedded; a note counts the others."""
+        """Rank patients by the images that the role's encoder has embedded; a note counts the others. `vector` is
+        float32[1, d]."""
         ranked = super().rank(query, vector, materials)
         text = materials.encoders.text
         if ranked is None or text is None or not materials.encoders.is_separate:
