@@ -18,6 +18,7 @@ from .encoder.encoder import Encoder as Encoder
 from .encoder.formats.files import EncoderFiles as EncoderFiles
 from .encoder.importing.import_encoder import ImportedEncoder as ImportedEncoder
 from .encoder.importing.import_encoder import import_encoder as import_encoder
+from .encoder.roles import check_role as check_role
 from .encoder.thumbnails import Thumbnails as Thumbnails
 from .errors import AuditError as AuditError
 from .errors import EncoderLoadError as EncoderLoadError

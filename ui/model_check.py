@@ -24,7 +24,7 @@ class ModelCheck:
     generator: GeneratorRequirements | None
     encoder: EncoderFiles | None
     encoder_memory: int
-    """Bytes that the encoder takes, in float32."""
+    """Bytes that the encoders take, in float32."""
     device: str
     main_memory: int
     """Bytes of main memory that all models need at the highest, an estimate."""
@@ -34,10 +34,12 @@ class ModelCheck:
     channels: Mapping[str, bool]
     """By channel, whether it can answer with these models."""
     problems: tuple[str, ...]
+    text_encoder: EncoderFiles | None = None
+    """The encoder that compares texts, where the settings name another than `encoder`."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        generator, encoder = self.generator, self.encoder
+        generator = self.generator
         return {
             "base": generator
             and {
@@ -48,19 +50,8 @@ class ModelCheck:
                 "parts": [vars(part) for part in generator.parts],
             },
             "loras": [vars(lora) for lora in generator.loras] if generator else None,
-            "encoder": encoder
-            and {
-                "name": encoder.name,
-                "folder": str(encoder.path),
-                "format": encoder.format,
-                "dim": encoder.dim,
-                "image_size": encoder.image_size,
-                "mpp": encoder.mpp,
-                "reads_images": encoder.reads_images,
-                "reads_texts": encoder.reads_texts,
-                "fingerprint": encoder.fingerprint,
-                "bytes_on_disk": sum(path.stat().st_size for path in encoder.weights),
-            },
+            "encoder": self.encoder and _encoder_dict(self.encoder),
+            "text_encoder": self.text_encoder and _encoder_dict(self.text_encoder),
             "device": self.device,
             "main_memory": {"needed": self.main_memory, "available": self.main_memory_available},
             "gpu_memory": {"needed": self.gpu_memory, "available": self.gpu_memory_available},
@@ -78,16 +69,27 @@ def check_models(settings: Settings) -> ModelCheck:
     from retrieval import Encoder, usable_channels
 
     device = choose_device(settings.device)
-    named = {"base": settings.base, "LoRA": settings.lora, "VAE": settings.vae, "encoder": settings.encoder}
+    named = {
+        "base": settings.base,
+        "LoRA": settings.lora,
+        "VAE": settings.vae,
+        "encoder": settings.encoder,
+        "text encoder": settings.text_encoder,
+    }
     missing = {what: hub_id for what, source in named.items() if (hub_id := _absent_hub_id(source)) is not None}
     problems = [_would_be_fetched(what, hub_id) for what, hub_id in missing.items()]
-    generator, encoder = None, None
+    generator, encoder, text_encoder = None, None, None
     with _nothing_is_fetched():
-        if missing.keys() <= {"encoder"}:
+        if missing.keys() <= {"encoder", "text encoder"}:
             generator = _kept(problems, lambda: make_generator(settings, cached=False).requirements())
         if "encoder" not in missing:
             encoder = _kept(problems, lambda: Encoder(settings.encoder).files)
-    encoder_memory = 4 * tensor_count(encoder.weights)[1] if encoder is not None and encoder.weights else 0
+        if settings.text_encoder is not None and "text encoder" not in missing:
+            text_encoder = _kept(problems, lambda: _for_texts(settings))
+    encoder_memory = sum(
+        4 * tensor_count(files.weights)[1] for files in (encoder, text_encoder) if files is not None and files.weights
+    )
+    for_texts = encoder if settings.text_encoder is None else text_encoder
     on_gpu = device == "cuda"
     return ModelCheck(
         generator=generator,
@@ -101,10 +103,34 @@ def check_models(settings: Settings) -> ModelCheck:
         channels=usable_channels(
             generator=generator is not None,
             images=encoder is not None and encoder.reads_images,
-            texts=encoder is not None and encoder.reads_texts,
+            texts=for_texts is not None and for_texts.reads_texts,
         ),
         problems=tuple(problems),
+        text_encoder=text_encoder,
     )
+
+
+def _for_texts(settings: Settings) -> EncoderFiles:
+    from retrieval import Encoder, check_role
+
+    encoder = Encoder(settings.text_encoder)
+    check_role(encoder, "text")
+    return encoder.files
+
+
+def _encoder_dict(encoder: EncoderFiles) -> dict[str, Any]:
+    return {
+        "name": encoder.name,
+        "folder": str(encoder.path),
+        "format": encoder.format,
+        "dim": encoder.dim,
+        "image_size": encoder.image_size,
+        "mpp": encoder.mpp,
+        "reads_images": encoder.reads_images,
+        "reads_texts": encoder.reads_texts,
+        "fingerprint": encoder.fingerprint,
+        "bytes_on_disk": sum(path.stat().st_size for path in encoder.weights),
+    }
 
 
 def _kept(problems: list[str], find: Any) -> Any:

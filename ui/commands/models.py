@@ -18,7 +18,7 @@ def models() -> None:
 
 @models.command()
 @as_json
-@with_settings("base", "lora", "few_step_lora", "vae", "encoder", "device", "dtype", "memory")
+@with_settings("base", "lora", "few_step_lora", "vae", "encoder", "text_encoder", "device", "dtype", "memory")
 def check(settings: Settings, as_json: bool) -> None:
     """Say what would be loaded, what memory it takes, whether the LoRA fits, and which channels there will be.
 

@@ -72,10 +72,12 @@ def model_check_text(found: ModelCheck) -> str:
         if not generator.loras:
             rows.append(("LoRA", "none"))
         rows.append(("numbers", f"{generator.dtype} on {found.device}"))
-    if (encoder := found.encoder) is not None:
+    for name, encoder in (("encoder", found.encoder), ("text encoder", found.text_encoder)):
+        if encoder is None:
+            continue
         scale = f", {encoder.mpp:g} µm a pixel" if encoder.mpp else ""
         size = f", {encoder.image_size} px" if encoder.image_size else ""
-        rows.append(("encoder", f"{encoder.name} ({encoder.format}): {encoder.dim} numbers a vector{size}{scale}"))
+        rows.append((name, f"{encoder.name} ({encoder.format}): {encoder.dim} numbers a vector{size}{scale}"))
         rows.append(("", f"reads {reads_text(encoder)}"))
         rows.append(("", f"{_gb(sum(path.stat().st_size for path in encoder.weights))} on disk in {encoder.path}"))
     rows.append(("main memory", _memory(found.main_memory, found.main_memory_available)))

@@ -49,6 +49,19 @@ def test_an_encoder_of_images_leaves_no_channel_from_text_to_images(settings: di
     assert "absent       text to image" in text and "reads images only" in text
 
 
+def test_another_encoder_for_texts_brings_the_channel_back(settings: dict[str, str], tmp_path: Path) -> None:
+    published.dinov2(tmp_path / "dinov2")
+    alone, texts = check("--encoder", tmp_path / "dinov2"), ("--text-encoder", settings["COIN_ENCODER"])
+    both = check("--encoder", tmp_path / "dinov2", *texts)
+    assert both["channels"] == {"image": True, "generated": True, "joint": True, "report": True}
+    assert (alone["text_encoder"], both["text_encoder"]["reads_texts"]) == (None, True)
+    assert both["main_memory"]["needed"] > alone["main_memory"]["needed"]
+    assert "text encoder  clip" in coin("models", "check", "--encoder", tmp_path / "dinov2", *texts).stdout
+    wrong = coin("models", "check", "--text-encoder", tmp_path / "dinov2")
+    assert wrong.exit_code == 1
+    assert "reads images only: it cannot compare texts" in " ".join(wrong.stdout.split())
+
+
 def test_a_lora_that_does_not_fit_is_named_before_anything_is_loaded(settings: dict[str, str], tmp_path: Path) -> None:
     lora = next(Path(settings["COIN_LORA"]).glob("*.safetensors"))
     tensors = load_file(lora)
