@@ -255,12 +255,17 @@ class ArchiveQueries:
         self._index.sync()
         return tuple(self._index.notes)
 
-    def status(self) -> ArchiveStatus:
-        """The archive in figures."""
+    def status(self, *, roles: bool = True) -> ArchiveStatus:
+        """The archive in figures.
+
+        Args:
+            roles: also count what the encoder of each role has not embedded, which reads all reports. Otherwise
+                `ArchiveStatus.roles` is empty.
+        """
         synced = self._index.sync()
         with self._catalog.reading() as session:
             facets = CaseReader(session, self._images).facets()
-            return status_of(session, self.path, self._catalog.name, facets, synced, self._index.notes)
+            return status_of(session, self.path, self._catalog.name, facets, synced, self._index.notes, roles=roles)
 
     @contextmanager
     def _reader(self) -> Iterator[CaseReader]:

@@ -219,7 +219,8 @@ class ArchiveStatus:
     notes: tuple[str, ...]
     """What happened to the index since the archive was opened, such as that it was rebuilt, and why."""
     roles: Mapping[Role, RoleStatus] = field(default_factory=dict)
-    """By role; empty before the first image. Where one encoder has both, both say the same."""
+    """By role; empty before the first image, and where they were not asked for. Where one encoder has both, both say
+    the same."""
 
 
 def _each_once(values: Iterable[str]) -> str:

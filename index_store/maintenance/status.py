@@ -33,28 +33,15 @@ def status_of(
     facets: Mapping[str, Mapping[str, int]],
     synced: Mapping[Role, SyncedIndex],
     notes: Sequence[str],
+    *,
+    roles: bool,
 ) -> ArchiveStatus:
     """The status as `session` sees the archive; `synced`: the index of each role, empty where there is no encoder
-    yet."""
+    yet. `roles`: also count what each role's encoder lacks."""
     archive = session.scalars(select(ArchiveRow)).one()
     index = synced.get(IMAGE)
     serving = serving_encoders(session)
-    lacking = {
-        encoder.id: (
-            count_images_without_vector(session, encoder.id),
-            len(report_vectors.without_vector(session, encoder.id)),
-        )
-        for encoder in serving.values()
-    }
-    roles = {
-        role: RoleStatus(
-            encoder_info(encoder),
-            *lacking[encoder.id],
-            indexed=synced[role].count if role in synced else 0,
-            index=synced[role].status() if role in synced else None,
-        )
-        for role, encoder in serving.items()
-    }
+    found = _role_status(session, serving, synced) if roles else {}
     patients, cases, images = counts(session)
     embeddings = session.execute(
         select(EncoderRow.fingerprint, func.count(EmbeddingRow.image_id))
@@ -79,5 +66,26 @@ def status_of(
         categories=facets["category"],
         catalog=catalog,
         notes=tuple(notes),
-        roles=roles,
+        roles=found,
     )
+
+
+def _role_status(
+    session: Session, serving: Mapping[Role, EncoderRow], synced: Mapping[Role, SyncedIndex]
+) -> dict[Role, RoleStatus]:
+    lacking = {
+        encoder.id: (
+            count_images_without_vector(session, encoder.id),
+            len(report_vectors.without_vector(session, encoder.id)),
+        )
+        for encoder in serving.values()
+    }
+    return {
+        role: RoleStatus(
+            encoder_info(encoder),
+            *lacking[encoder.id],
+            indexed=synced[role].count if role in synced else 0,
+            index=synced[role].status() if role in synced else None,
+        )
+        for role, encoder in serving.items()
+    }

@@ -16,7 +16,7 @@ from retrieval.search.channels.channel import Channel, Need
 from retrieval.search.channels.ranking import ChannelRankings, rank_channels
 from retrieval.search.channels.selection import select_channels
 from retrieval.search.fusion import FusionRule, default_rules
-from retrieval.search.query import Query
+from retrieval.search.query import Query, png_bytes
 from retrieval.search.report_index import ReportIndex, read_report_index
 from retrieval.search.results import RankedCase, SearchResult, Timing
 from retrieval.search.results_assembly import channel_answers, fused_cases, overlaps, too_few
@@ -80,6 +80,7 @@ class CaseSearch:
         self._strip = strip
         self._reports: ReportIndex | None = None
         self._site_rates: tuple[int, SiteRates] | None = None
+        self._uncompared: tuple[int, int] | None = None
         self._reading = threading.Lock()
         self._encoders()
 
@@ -123,7 +124,7 @@ class CaseSearch:
             return self.run(
                 Query(image=read_source(image, follow_links=True), label=label or image.name, k=k, where=where)
             )
-        return self.run(Query(image=_png(image), label=label, k=k, where=where))
+        return self.run(Query(image=png_bytes(image), label=label, k=k, where=where))
 
     def by_case(
         self,
@@ -184,6 +185,7 @@ class CaseSearch:
                 encoders,
                 generated=generated,
                 reports=self._report_index,
+                uncompared=self._count_uncompared,
                 report_rule=self._rules["report"],
             )
             cases = self._fuse(query, ranked, rule)
@@ -285,14 +287,13 @@ class CaseSearch:
                 self._reports = read_report_index(self._archive, fingerprint, glossary=self._glossary)
             return self._reports
 
+    def _count_uncompared(self) -> int:
+        with self._reading:
+            revision, known = self._archive.revision, self._archive.encoder_of("text")
+            if known is not None and (self._uncompared is None or self._uncompared[0] != revision):
+                self._uncompared = revision, self._archive.count_images_without_vector(known.fingerprint)
+            return 0 if self._uncompared is None else self._uncompared[1]
+
     def _encoders(self) -> RoleEncoders:
         # At every search, not only the first: another process may have embedded the archive anew meanwhile.
         return role_encoders(self._archive, self._encoder, self._text_encoder)
-
-
-def _png(image: PIL.Image.Image) -> bytes:
-    import io
-
-    file = io.BytesIO()
-    image.convert("RGB").save(file, "PNG", compress_level=1)
-    return file.getvalue()

@@ -16,6 +16,8 @@ from retrieval.search.fusion import Method
 from retrieval.search.region import Region
 
 if TYPE_CHECKING:
+    import PIL.Image
+
     from index_store import CaseFilter
 
 VERSION: Final = 1
@@ -199,3 +201,12 @@ def _check_types(query: Query) -> None:
     numbers = (query.k, *query.seeds, *(() if query.image_id is None else (query.image_id,)))
     if not all(isinstance(word, str) for word in words) or not all(type(number) is int for number in numbers):
         raise TypeError("a value is of the wrong type")
+
+
+def png_bytes(image: PIL.Image.Image) -> bytes:
+    """An image as a query holds it: RGB, in a PNG file."""
+    import io
+
+    file = io.BytesIO()
+    image.convert("RGB").save(file, "PNG", compress_level=1)
+    return file.getvalue()

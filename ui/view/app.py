@@ -41,7 +41,7 @@ st.warning(f"**{RESEARCH_USE}** {about}", icon=":material/science:")
 if study_only:
     page.run()
     st.stop()
-status, problem = guarded(lambda: service().archive.status())
+status, problem = guarded(lambda: service().archive.status(roles=False))
 if status is None:
     st.error(escape(problem))
 else:

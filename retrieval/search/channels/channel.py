@@ -49,6 +49,9 @@ class SearchMaterials:
     none."""
     reports: Callable[[], ReportIndex]
     """The index of the archive's reports, read when it is first used."""
+    uncompared: Callable[[], int]
+    """How many of the archive's images the text role's encoder has not embedded, so that no text is compared with
+    them."""
     report_rule: FusionRule
     """How words and meaning of reports are joined."""
     at_least: int

@@ -39,7 +39,7 @@ class JointChannel(Channel):
         text = materials.encoders.text
         if ranked is None or text is None or not materials.encoders.is_separate:
             return ranked  # one encoder for both roles has embedded every image
-        lacking = materials.archive.count_images_without_vector(text.fingerprint)
+        lacking = materials.uncompared()
         if not lacking:
             return ranked
         return ChannelRanking(

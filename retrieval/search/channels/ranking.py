@@ -48,6 +48,7 @@ def rank_channels(
     *,
     generated: GeneratedQuery | None,
     reports: Callable[[], ReportIndex],
+    uncompared: Callable[[], int],
     report_rule: FusionRule,
 ) -> ChannelRankings:
     """Encode the query by each channel, then rank the archive's patients by each.
@@ -57,6 +58,7 @@ def rank_channels(
         encoders: of each role, checked against the archive.
         generated: the images that the text became; None where no channel needs them.
         reports: the index of the archive's reports, called when it is first used.
+        uncompared: how many images no text is compared with, called where another encoder compares texts.
         report_rule: how words and meaning of reports are joined.
 
     Raises:
@@ -70,6 +72,7 @@ def rank_channels(
         generated=generated,
         text_vector=text_vector,
         reports=reports,
+        uncompared=uncompared,
         report_rule=report_rule,
         at_least=at_least,
         pool=POOL if len(channels) > 1 else at_least,
