@@ -182,7 +182,14 @@ class Covering:
         named = set(self.lines.get(mutant.path, {}).get(mutant.line, []))
         if not named:  # run at import
             named = {test for lines in self.lines.get(mutant.path, {}).values() for test in lines}
-        ordered = sorted(named, key=lambda test: (not test.startswith(mirrored), self.seconds.get(test, 1.0), test))
+        by_time = sorted(named, key=lambda test: (self.seconds.get(test, 1.0), test))
+        # Of each test one case of its parameters, then a second: twenty cases of one test see little more than one.
+        turns: Counter[str] = Counter()
+        turn = {}
+        for test in by_time:
+            turn[test] = turns[function := test.partition("[")[0]]
+            turns[function] += 1
+        ordered = sorted(by_time, key=lambda test: (not test.startswith(mirrored), turn[test]))
         chosen, total = [], 0.0
         for test in ordered:
             total += self.seconds.get(test, 1.0)

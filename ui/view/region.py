@@ -34,7 +34,7 @@ def show_region(query: Query, *, image_id: int | None = None) -> None:
     with st.expander("Search by a part of the image", expanded=region is not None or moved):
         across = st.slider("From left to right, %", *WHOLE, _percent(region, "left", "right"), key=keys[0])
         down = st.slider("From top to bottom, %", *WHOLE, _percent(region, "top", "bottom"), key=keys[1])
-        framed, problem = guarded(lambda: _framed(query, image_id, across, down))
+        framed, problem = guarded(lambda: framed_png(query, image_id, across, down))
         if framed is None:
             st.error(escape(problem))
             return
@@ -63,7 +63,8 @@ def _chosen(across_key: str, down_key: str) -> Region:
     return Region(across[0] / 100, down[0] / 100, across[1] / 100, down[1] / 100)
 
 
-def _framed(query: Query, image_id: int | None, across: tuple[int, int], down: tuple[int, int]) -> bytes:
+def framed_png(query: Query, image_id: int | None, across: tuple[int, int], down: tuple[int, int]) -> bytes:
+    """The query's image, or the archive's, as PNG with a frame around a part. `across` and `down`: from, to, in %."""
     shown = upload_png(query.image) if query.image else image_png(service().archive.image(image_id or 0))
     picture: Image = PIL.Image.open(io.BytesIO(shown)).convert("RGB")
     sides = (

@@ -108,6 +108,25 @@ def test_a_small_file_cannot_take_all_memory_or_disk(tmp_path: Path) -> None:
     assert not (tmp_path / "out.safetensors").exists()
 
 
+def test_limits_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "weights.bin").write_bytes(bytes(1000))
+    commands = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 1, b"", b"")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    for limits in (None, PickledLimits(memory=5000, seconds=7)):
+        with pytest.raises(WeightsError):
+            convert_pickled(tmp_path / "weights.bin", tmp_path / "out.safetensors", limits=limits)
+    twice, half_an_hour, largest = 2000, 1800, 2000 + 64 * 1024 * 1024
+    assert [command[-3:] for command in commands] == [
+        [str(twice + 1024**3), str(half_an_hour), str(largest)],
+        ["5000", "7", str(largest)],
+    ]
+
+
 def test_time_is_limited(tmp_path: Path) -> None:
     torch.save({"weight": ROW}, tmp_path / "slow.bin")
     with pytest.raises(WeightsError, match="not read within 0 seconds"):

@@ -212,7 +212,7 @@ def timm_model(folder: Path, name: str, arguments: Mapping[str, Any], *, pickled
         torch.save(network.state_dict(), folder / "pytorch_model.bin")
     else:
         write_safetensors(folder / "model.safetensors", network)
-    size = int(arguments["img_size"])
+    size = int(arguments.get("img_size", 32))
     prepared = {"input_size": [3, size, size], "mean": [0.5, 0.4, 0.6], "std": [0.2, 0.3, 0.25]}
     config = {
         "architecture": name,

@@ -198,6 +198,18 @@ def test_uni_as_published(tmp_path: Path) -> None:
     np.testing.assert_allclose(encoder.encode_images(images()), unit(network(pixels)), atol=0.02)
 
 
+@pytest.mark.parametrize("stated", [True, False])
+def test_the_dimensions_are_those_stated_or_those_of_the_network(tmp_path: Path, stated: bool) -> None:
+    """A convolutional network has no class token that would show its width."""
+    published.timm_model(tmp_path / "out", "resnet10t", {})
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    if not stated:
+        del config["num_features"]
+        (tmp_path / "out" / "config.json").write_text(json.dumps(config))
+    assert config.get("num_features", 512) == 512
+    assert Encoder(tmp_path / "out", device="cpu").dim == 512
+
+
 def test_virchows_gated_layers_registers_and_pooling_are_found_without_code(tmp_path: Path) -> None:
     import timm
 
@@ -226,6 +238,7 @@ def test_a_checkpoint_of_a_training_with_a_configuration(tmp_path: Path, clip_fo
     network, _ = open_clip.create_model_from_pretrained(f"local-dir:{clip_folder}")
     published.training_checkpoint(tmp_path / "epoch_3.pt", network)
     import_encoder(tmp_path / "epoch_3.pt", tmp_path / "out", arch=str(clip_folder))
+    assert {path.name for path in (tmp_path / "out").glob("*.safetensors")} == {"open_clip_model.safetensors"}
     encoder, original = Encoder(tmp_path / "out", device="cpu"), Encoder(clip_folder, device="cpu")
     np.testing.assert_allclose(encoder.encode_images(images()), original.encode_images(images()), atol=1e-6)
 

@@ -106,6 +106,35 @@ def test_good_images_help_where_real_ones_are_scarce_and_wrong_ones_harm() -> No
     assert few[0] == few[1]  # the same again
 
 
+class AllAlike:
+    """A classifier that learned nothing."""
+
+    def probabilities(self, vectors: np.ndarray) -> np.ndarray:
+        return np.full((len(vectors), len(CLASSES)), 1 / len(CLASSES))
+
+
+@pytest.mark.parametrize(("patients", "together"), [(24, True), (8, False), (6, False)])
+def test_images_of_one_report_stay_together_where_every_class_has_several(patients: int, together: bool) -> None:
+    """Of 6 patients each class has two, of 8 one class: one of them is trained on, and its report's images divided."""
+    groups_of: dict[tuple[int, int], list[int]] = {}
+
+    def train(vectors: np.ndarray, classes: np.ndarray, groups: np.ndarray, categories: int, *, seed: int) -> AllAlike:
+        groups_of[len(vectors), len(groups_of)] = groups.tolist()
+        return AllAlike()
+
+    check(real_images(patients), Made(), folds=2, train=train)
+    trained = patients // 2
+    reals = [groups for (n, _), groups in groups_of.items() if len(set(groups)) == trained and max(groups) < patients]
+    assert len(reals) == 2, "one a fold, grouped by its patients"
+    mixed = [groups for (n, _), groups in groups_of.items() if n == 6 * trained]
+    assert len(mixed) == 2
+    for groups in mixed:
+        own, made = groups[: 3 * trained], groups[3 * trained :]
+        assert len(set(own)) == trained
+        assert len(set(made)) == (trained if together else 3 * trained)
+        assert not set(own) & set(made)
+
+
 def test_counts_say_what_was_used() -> None:
     images = real_images()
     lone = LabelledImages(
