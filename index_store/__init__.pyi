@@ -20,9 +20,11 @@ from .errors import OutdatedArchiveError as OutdatedArchiveError
 from .errors import ReadOnlyArchiveError as ReadOnlyArchiveError
 from .errors import StorageError as StorageError
 from .errors import VectorError as VectorError
-from .files.decode import content_hash as content_hash
+from .files.decode import Decoded as Decoded
 from .files.decode import decode_image as decode_image
-from .files.decode import read_source as read_source
+from .files.decode import decode_picture as decode_picture
+from .files.source_file import content_hash as content_hash
+from .files.source_file import read_source as read_source
 from .maintenance.backup_folder import BackupDescriptor as BackupDescriptor
 from .maintenance.findings import Examination as Examination
 from .maintenance.findings import Finding as Finding
@@ -50,3 +52,4 @@ from .records import Problem as Problem
 from .records import Role as Role
 from .records import RoleStatus as RoleStatus
 from .records import StoredReport as StoredReport
+from .records import lines_text as lines_text

@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import select
 
 from index_store.catalog import case_reader, report_vectors
 from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.catalog import Catalog, current_revision
 from index_store.catalog.change_log import stored_vectors
 from index_store.catalog.encoders import encoder_info, encoder_of, require_known
-from index_store.catalog.models import ImageRow
 from index_store.catalog.reembedding import count_images_without_vector, coverage, images_without_vector
-from index_store.errors import ImageNotFoundError, ImageProblem
-from index_store.files.decode import content_hash, decode_image, read_source
+from index_store.errors import ImageNotFoundError
+from index_store.files.decode import decode_image
 from index_store.files.image_store import ImageStore
 from index_store.maintenance.status import status_of
 from index_store.records import (
@@ -207,16 +205,8 @@ class ArchiveQueries:
             ImageNotFoundError: no such image, or its file is gone.
             ImageProblem: the file is not what was added, or cannot be decoded.
         """
-        path = self.image_path(image_id)
-        data = read_source(path)
-        with self._catalog.reading() as session:
-            expected = session.scalar(select(ImageRow.file_sha256).where(ImageRow.id == image_id))
-        if content_hash(data) != expected:
-            raise ImageProblem(
-                f"The file of image {image_id} was altered since it was added (its checksum differs). Put the original "
-                "back, or remove its case and add it again."
-            )
-        return decode_image(data)
+        image = self.image(image_id)
+        return decode_image(self.image_path(image_id), expected=image.file_sha256)
 
     def vectors_of(self, image_ids: Sequence[int], fingerprint: str) -> Vectors:
         """The stored vectors, float32[len(image_ids), dim], in the order asked for.

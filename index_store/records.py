@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -30,6 +30,12 @@ class Problem:
         return f"{self.where}: {self.what}. {self.advice}"
 
 
+def lines_text(lines: Sequence[int], *, most: int = 10) -> str:
+    """The first lines of a manifest for a message: "line 3", "lines 3, 8 …"."""
+    each = sorted(set(lines))
+    return f"line{'' if len(each) == 1 else 's'} {', '.join(map(str, each[:most]))}{' …' if len(each) > most else ''}"
+
+
 @dataclass(frozen=True)
 class Image:
     """A field or a cell crop of a case."""
@@ -49,6 +55,10 @@ class Image:
     in_place: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
     """The manifest's further columns."""
+    file_sha256: str = ""
+    """Of the bytes at `path`: compared before the picture is shown."""
+    note: str = ""
+    """How its file was read, where that is not the whole truth: "of its 5 pages, the first was read"."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +248,8 @@ class NewImage:
     """The file as it was when decoded."""
     image: PIL.Image.Image
     """`source` decoded: RGB, upright, without metadata."""
+    notes: tuple[str, ...] = ()
+    """What is to be said about how it was read, such as "of its 5 pages, the first was read"."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sqlalchemy import Select, bindparam, distinct, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
 
 from index_store.catalog.filters import CaseFilter, conditions, excluded_by_parameters
-from index_store.catalog.models import CaseRow, ImageRow, PatientRow
+from index_store.catalog.models import PICTURE_NOTE, CaseRow, ImageRow, PatientRow
 from index_store.errors import CaseNotFoundError, ImageNotFoundError
 from index_store.files.image_store import ImageStore
 from index_store.records import Case, CaseLabels, Image, Owner, StoredReport
@@ -171,7 +171,9 @@ class CaseReader:
             stain=row.stain,
             preparation=row.preparation,
             in_place=not row.file,
-            attributes=row.attributes,
+            attributes={name: value for name, value in row.attributes.items() if name != PICTURE_NOTE},
+            file_sha256=row.file_sha256,
+            note=row.attributes.get(PICTURE_NOTE, ""),
         )
 
 

@@ -16,7 +16,16 @@ from index_store.catalog import orphan_files
 from index_store.catalog.case_reader import derived_columns, in_chunks, whole_cases
 from index_store.catalog.change_log import log_changes
 from index_store.catalog.filters import CASE_COLUMNS, IMAGE_COLUMNS
-from index_store.catalog.models import ADDED, REMOVED, CaseRow, EmbeddingRow, ImageRow, PatientRow, ReportEmbeddingRow
+from index_store.catalog.models import (
+    ADDED,
+    PICTURE_NOTE,
+    REMOVED,
+    CaseRow,
+    EmbeddingRow,
+    ImageRow,
+    PatientRow,
+    ReportEmbeddingRow,
+)
 
 if TYPE_CHECKING:
     from index_store.files.image_store import StoredImage
@@ -91,7 +100,7 @@ class CaseWriter:
             path="" if stored else str(row.path),
             width=new.image.width,
             height=new.image.height,
-            attributes=dict(row.attributes),
+            attributes={**row.attributes, **({PICTURE_NOTE: "; ".join(new.notes)} if new.notes else {})},
             **{name: getattr(row, name) for name in IMAGE_FIELDS},
         )
         self._session.add(image)

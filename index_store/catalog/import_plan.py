@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from index_store.catalog.case_reader import in_chunks, whole_cases
 from index_store.catalog.case_writer import is_changed
-from index_store.catalog.models import CaseRow, ImageRow
+from index_store.catalog.models import CaseRow, ImageRow, PatientRow
 from index_store.errors import ImageProblem
-from index_store.files.decode import MAX_BYTES, MAX_PIXELS, content_hash, decode_image, read_source
-from index_store.records import NewImage, Problem
+from index_store.files.decode import MAX_PIXELS, decode_picture
+from index_store.files.source_file import MAX_BYTES, content_hash, read_source
+from index_store.records import NewImage, Problem, lines_text
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -38,7 +41,8 @@ class PlannedImage:
         source = read_source(self.row.path, max_bytes=max_bytes)
         if content_hash(source) != self.sha256:
             raise ImageProblem(f"{self.row.path.name} was changed while it was being added. Add it again.")
-        return NewImage(self.row, self.sha256, source, decode_image(source, max_pixels=max_pixels))
+        decoded = decode_picture(source, max_pixels=max_pixels)
+        return NewImage(self.row, self.sha256, source, decoded.image, decoded.notes)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Plan:
     """Stored images as the manifest has them."""
     problems: tuple[Problem, ...]
     """Rows that are skipped, with the reason."""
+    notes: tuple[str, ...] = ()
+    """What is doubtful although nothing is skipped: one picture under several patients."""
 
 
 def make_plan(catalog: Catalog, rows: Sequence[ManifestRow], *, progress: Progress | None = None) -> Plan:
@@ -82,7 +88,27 @@ def make_plan(catalog: Catalog, rows: Sequence[ManifestRow], *, progress: Progre
                     )
                 else:
                     new.append(item)
-    return Plan(tuple(new), tuple(changed), tuple(unchanged), tuple(problems))
+    return Plan(tuple(new), tuple(changed), tuple(unchanged), tuple(problems), _shared(catalog, new))
+
+
+def _shared(catalog: Catalog, new: Sequence[PlannedImage]) -> tuple[str, ...]:
+    """A note where new pictures are of more than one patient, by the manifest or in the archive."""
+    patients: dict[str, set[str]] = {}
+    lines: dict[str, list[int]] = {}
+    for item in new:
+        patients.setdefault(item.sha256, set()).add(item.row.patient)
+        lines.setdefault(item.sha256, []).append(item.row.line)
+    query = select(ImageRow.sha256, PatientRow.key).select_from(ImageRow).join(CaseRow).join(PatientRow).distinct()
+    with catalog.reading() as session:
+        for part in in_chunks(patients):
+            for sha256, patient in session.execute(query.where(ImageRow.sha256.in_(part))):
+                patients[sha256].add(patient)
+    shared = [sha256 for sha256, owners in patients.items() if len(owners) > 1]
+    if not shared:
+        return ()
+    where = lines_text([line for sha256 in shared for line in lines[sha256]])
+    many = f"{len(shared)} picture{' is' if len(shared) == 1 else 's are'}"
+    return (f"{many} of more than one patient, to the byte ({where}): check whose they are.",)
 
 
 def _known_cases(session: Session, keys: set[str]) -> dict[str, tuple[CaseRow, dict[str, ImageRow]]]:

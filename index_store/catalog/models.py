@@ -22,6 +22,9 @@ Key = Annotated[int, mapped_column(BigInteger().with_variant(Integer, "sqlite"),
 
 ADDED, REMOVED = "add", "remove"
 
+PICTURE_NOTE = " picture note"
+"""Among an image's attributes: how its file was read. A manifest's columns are stripped, so that none is called so."""
+
 
 class Base(DeclarativeBase):
     """Base of the models; maps Python types to column types."""

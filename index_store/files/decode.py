@@ -1,167 +1,238 @@
-"""Decode images of unknown origin: always to plain 8-bit RGB, or an `ImageProblem`.
+"""Decode pictures of unknown origin: always to plain 8-bit RGB, or an `ImageProblem`.
 
-Only the formats in `FORMATS` are tried: some that Pillow knows start other programs (EPS runs Ghostscript), and none of
-those comes from a microscope.
+Only the formats in `image_kinds.FORMATS` are read, each by its own decoder of Pillow. What decoding costs is taken from
+the headers first (`structure.py`); what a header cannot tell (JPEG 2000) is decoded in a process of its own under a
+limit of memory and time.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
-import stat
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, JpegImagePlugin
 
 from index_store.errors import ImageProblem
+from index_store.files import decode_process
+from index_store.files.bit_depth import bands, colour_of, grey_of, scale_of
+from index_store.files.headers.kinds import FORMATS, format_of, kind_of
+from index_store.files.headers.refusal import CUT_OUT, EXPORT, EXPORT_AGAIN, PictureRefused
+from index_store.files.headers.structure import MAX_MEMORY, Structure, check_cost, read_structure
+from index_store.files.headers.tiff_directories import COLOR_MAP, PHOTOMETRIC
+from index_store.files.plain_colours import gamma_notes, profile_notes, to_rgb
+from index_store.files.source_file import MAX_BYTES, content_hash, read_source, source_name
 
-FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 MAX_PIXELS = 100_000_000
-"""100 megapixels: 300 MB decoded. A 13 KB PNG can hold more."""
-MAX_BYTES = 512 * 1024**2
-MAX_SCANNED = 2_000_000_000
-"""Pixels times scans of a progressive JPEG: each scan costs as much as a whole picture, and can be 10 bytes long."""
+"""100 megapixels: 400 MB decoded. A 13 KB PNG can hold more."""
 
-_SIXTEEN_BIT = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
-_WITH_ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
+_DEEP = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
-def read_source(source: Path | bytes | BinaryIO, *, max_bytes: int = MAX_BYTES, follow_links: bool = False) -> bytes:
-    """The bytes of an image file, read once and within a limit.
+@dataclass(frozen=True)
+class Decoded:
+    """A picture, and what is to be said about how it was read."""
+
+    image: Image.Image
+    """RGB, uint8[height, width, 3], upright, without metadata."""
+    notes: tuple[str, ...] = ()
+    """Such as "of its 5 pages, the first was read". Empty for nearly all pictures."""
+
+
+def decode_picture(
+    source: Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES, expected: str = ""
+) -> Decoded:
+    """Decode to RGB, with the orientation applied and no metadata left.
+
+    Transparency is laid on white (a slide's background). Values of more than 8 bits are scaled from their full range
+    (`bit_depth.py`). Of several pages the one that the file says is the picture is read, else the first. Colour
+    profiles are not applied. Wherever the picture may be another than its owner sees elsewhere, a note says so.
 
     Args:
-        follow_links: whether `source` may be a symbolic link: yes where a person named it, no where a record names it.
+        expected: the SHA-256 that the bytes must have; empty for any.
 
     Raises:
-        ImageProblem: empty, too large, not a regular file (a folder, a pipe, a device, a link), or unreadable.
+        ImageProblem: no picture, damaged, cut short, beyond the limits, not what was expected, or one that could only
+            be read wrongly.
     """
-    name = _name(source)
-    if isinstance(source, bytes):
-        data = source
-    elif isinstance(source, Path):
-        try:
-            with _open_file(source, follow_links=follow_links) as file:
-                data = file.read(max_bytes + 1)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise ImageProblem(f"{name} cannot be read ({reason}). Check that it is there.") from error
-    else:
-        data = source.read(max_bytes + 1)
-    if not data:
-        raise ImageProblem(f"{name} is empty (0 bytes). Export or copy it again.")
-    if len(data) > max_bytes:
-        raise ImageProblem(f"{name} is larger than {max_bytes / 1024**2:.0f} MB. Cut out fields and add those instead.")
-    return data
+    name = source_name(source)
+    data = read_source(source, max_bytes=max_bytes)
+    if expected and content_hash(data) != expected:
+        raise ImageProblem(
+            f"{name} was altered since it was added (its checksum differs). Put the original back, or remove its case "
+            "and add it again."
+        )
+    try:
+        format_name = format_of(data)
+        if format_name is None:
+            kind = kind_of(data)
+            what = f"is {kind}, and not in a format that is read" if kind else "is not an image of a known format"
+            raise PictureRefused(f"{what} ({', '.join(FORMATS)})", EXPORT)
+        found = read_structure(data, format_name)
+        check_cost(found, max_pixels)
+        if format_name == "JPEG2000" and decode_process.AVAILABLE:
+            return Decoded(*decode_process.decode(data, found.width, found.height))
+        return decode_within(data, found)
+    except PictureRefused as refusal:
+        raise ImageProblem(f"{name} {refusal.what}. {refusal.advice}") from refusal
+    except Exception as error:  # decoders raise nearly anything on damaged bytes: all of it means "unreadable"
+        raise ImageProblem(f"{name} is damaged or cut short ({error}). {EXPORT_AGAIN}") from error
 
 
 def decode_image(
-    source: Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
+    source: Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES, expected: str = ""
 ) -> Image.Image:
-    """Decode to RGB with the EXIF orientation applied and no metadata left.
+    """The picture alone of `decode_picture`: RGB, uint8[height, width, 3], upright, without metadata."""
+    return decode_picture(source, max_pixels=max_pixels, max_bytes=max_bytes, expected=expected).image
 
-    Of several frames or pages the first is read. Transparency is laid on white (a slide's background);
-    16-bit values are scaled from their full range; colour profiles are not applied.
 
-    Returns:
-        An RGB image, uint8[height, width, 3].
+def decode_within(data: bytes, found: Structure) -> Decoded:
+    """Decode in this process a picture whose cost was checked.
 
     Raises:
-        ImageProblem: not an image, damaged, cut short, or beyond the limits.
+        PictureRefused: it could only be read wrongly. Anything else: it is damaged.
     """
-    name = _name(source)
-    data = read_source(source, max_bytes=max_bytes)
-    try:
+    if found.format == "PPM" and found.maximum > 1 and found.maximum != 255 and data[1:2] in b"56":
+        return Decoded(*_wide_ppm(data, found))
+    notes = list(found.notes)
+    if found.planes:
+        image = _merged(data, found)
+    else:
+        image = _open(data, found)
+        raw_mode = _raw_mode(image)
+        image.load()
+        if raw_mode.endswith((";16L", ";16B", ";16N")) and not image.mode.startswith("I"):
+            image, more = _deep_colour(image, raw_mode, lambda: _open(data, found), found)
+            notes += more
+    if image.mode in _DEEP:
+        inverted = found.tiff is not None and found.tiff.number(PHOTOMETRIC, 1) == 0
+        info = image.info
+        image, more = grey_of(image, bits=found.bits if found.format == "TIFF" else 0, inverted=inverted)
+        image.info = {"icc_profile": info.get("icc_profile")}
+        notes += more
+    elif found.format == "JPEG2000" and found.bits > 8 and _highest(image) < 64:
+        raise PictureRefused(f"holds dark colours in {found.bits} bits: which value is white cannot be told", EXPORT)
+    elif image.mode == "P" and found.tiff is not None and max(found.tiff.numbers.get(COLOR_MAP, (256,))) < 256:
+        notes.append("its palette is of 8 bits held in 16, and was read as such")
+        _eight_bit_palette(image)
+    notes += [*profile_notes(image.info.get("icc_profile")), *gamma_notes(image.info.get("gamma"))]
+    orientation = image.getexif().get(_ORIENTATION)
+    plain, more = to_rgb(image)
+    if orientation in _UPRIGHT:
+        if 8 * found.width * found.height > MAX_MEMORY:
+            raise PictureRefused("is too large to be turned upright", CUT_OUT)
+        plain = plain.transpose(_UPRIGHT[orientation])
+    return Decoded(plain, tuple(dict.fromkeys((*notes, *more))))
+
+
+def _open(data: bytes, found: Structure, page: int | None = None) -> Image.Image:
+    """The picture opened, not yet decoded, at its page."""
+    file = io.BytesIO(data)
+    if found.format == "JPEG":  # not by `Image.open`, which makes another format of a phone's picture with a second one
+        image: Image.Image = JpegImagePlugin.JpegImageFile(file)
+    else:
         # Pillow only warns between 89 and 179 megapixels; our own limit decides. (`catch_warnings` is not thread-safe;
         # the worst result is that this one warning stays ignored.)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        with image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageProblem(
-                    f"{name} has {width} × {height} pixels; the limit is {max_pixels / 1e6:.0f} megapixels. "
-                    "Cut out fields and add those instead."
-                )
-            # Within coded data 0xFF is always followed by 0x00 or a restart marker: these two bytes start a scan.
-            if image.format == "JPEG" and data.count(b"\xff\xda") * width * height > MAX_SCANNED:
-                raise ImageProblem(f"{name} holds too many scans to be decoded. Export it again.")
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return _clean_rgb(image)
-    except ImageProblem:
-        raise
-    except Image.UnidentifiedImageError as error:
-        raise ImageProblem(
-            f"{name} is not an image of a known format ({', '.join(FORMATS)}). Export it as PNG or JPEG."
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise ImageProblem(f"{name} has too many pixels. Cut out fields and add those instead.") from error
-    except Exception as error:  # decoders raise nearly anything on damaged bytes: all of it means "unreadable"
-        raise ImageProblem(f"{name} is damaged or cut short ({error}). Export or copy it again.") from error
+            image = Image.open(file, formats=(found.format,))
+    number = found.page if page is None else page
+    if number:
+        image.seek(number)
+    size = image.size
+    if sorted(size) != sorted((found.width, found.height)):
+        raise PictureRefused(
+            f"is damaged: its headers give two sizes, {size[0]} × {size[1]} and {found.width} × {found.height}",
+            EXPORT_AGAIN,
+        )
+    return image
 
 
-def content_hash(source: Path | bytes, *, max_bytes: int = MAX_BYTES) -> str:
-    """SHA-256 (hex) of a file's bytes, undecoded: by it an image is recognised as known.
+def _raw_mode(image: Image.Image) -> str:
+    """How the decoder is to unpack a picture's values, such as `RGB;16B`."""
+    tiles = getattr(image, "tile", None)
+    arguments = tiles[0][3] if tiles else ""
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
 
-    Raises:
-        ImageProblem: larger than `max_bytes`, or not a regular file. OSError: it cannot be read.
+
+def _deep_colour(
+    image: Image.Image, raw_mode: str, opened: Callable[[], Image.Image], found: Structure
+) -> tuple[Image.Image, tuple[str, ...]]:
+    """A picture of 16-bit colours, of which Pillow keeps the high bytes.
+
+    Where those are dark, it is decoded once more with the bytes taken in the other order, which gives the low ones.
     """
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).hexdigest()
-    with _open_file(source) as file:
-        if os.fstat(file.fileno()).st_size > max_bytes:
-            raise ImageProblem(f"{source.name} is larger than {max_bytes / 1024**2:.0f} MB. Cut out fields instead.")
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if image.mode == "CMYK" or not raw_mode.startswith(("RGB;", "RGBA;", "RGBX;")):
+        if _highest(image) < 16:
+            scale_of(0, 256, form=16)  # refused
+        return image, ()
+    if _highest(image) >= 64:
+        return image, ()
+    other = opened()
+    order = {"L": "B", "B": "L"}.get(raw_mode[-1]) or ("B" if np.little_endian else "L")
+    other.tile = [  # type: ignore[attr-defined]
+        tile._replace(
+            args=(raw_mode[:-1] + order, *tile.args[1:]) if isinstance(tile.args, tuple) else raw_mode[:-1] + order
+        )
+        for tile in other.tile  # type: ignore[attr-defined]
+    ]
+    other.load()
+    return colour_of(image, other, bits=found.bits)
 
 
-def _open_file(path: Path, *, follow_links: bool = False) -> io.BufferedReader:
-    """Open a regular file for reading, and nothing else.
-
-    Its type is checked before, since opening a device can have effects (and a named pipe would block for ever), and
-    after, since the file may have been replaced in between.
-    """
-    refusal = ImageProblem(f"{path.name} is not a file (a folder or a device). Name an image file.")
-    if not stat.S_ISREG((path.stat() if follow_links else path.lstat()).st_mode):
-        if path.is_symlink() and not follow_links:
-            raise ImageProblem(f"{path.name} is a link by now. Put the file itself in its place.")
-        raise refusal
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    if not follow_links:
-        flags |= getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(path, flags)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise refusal
-    return os.fdopen(descriptor, "rb")
+def _highest(image: Image.Image) -> int:
+    ranges = image.getextrema()
+    pairs = ranges if isinstance(ranges[0], tuple) else (ranges,)
+    colours = pairs[:-1] if image.mode in ("RGBA", "LA") else pairs
+    return int(max(high for _, high in colours))
 
 
-def _name(source: Path | bytes | BinaryIO) -> str:
-    return source.name if isinstance(source, Path) else "The image"
+def _merged(data: bytes, found: Structure) -> Image.Image:
+    """Red, green and blue of three grey pages."""
+    planes = []
+    for page in found.planes:
+        plane = _open(data, found, page)
+        plane.load()
+        if plane.mode in _DEEP:
+            plane, _ = grey_of(plane, bits=found.bits, inverted=False)
+        planes.append(plane.convert("L"))
+    return Image.merge("RGB", planes)
 
 
-def _clean_rgb(image: Image.Image) -> Image.Image:
-    """The RGB pixels in a new image, so that no metadata is copied."""
-    if image.mode in _SIXTEEN_BIT or image.mode in ("I", "F"):
-        image = _eight_bit(image)
-    elif image.mode in _WITH_ALPHA or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        image = Image.new("RGBA", rgba.size, "white")
-        image.alpha_composite(rgba)
-    clean = Image.new("RGB", image.size, None)
-    clean.paste(image if image.mode == "RGB" else image.convert("RGB"))
-    return clean
+def _eight_bit_palette(image: Image.Image) -> None:
+    """Set a TIFF's palette anew whose writer gave values of 8 bits where the format has 16."""
+    entries = image.tag_v2[COLOR_MAP]  # type: ignore[attr-defined]
+    third = len(entries) // 3
+    image.putpalette([entries[channel * third + at] for at in range(third) for channel in range(3)])
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Grey values of 16 bits (or held as 32-bit numbers) as 8 bits: scaled from the full range, never from the values
-    that occur, so that the same brightness stays the same across images."""
-    values = np.asarray(image).astype(np.float64)
-    top = 1.0 if image.mode == "F" else 65535.0
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
-        raise ValueError(f"its grey values are not within 0 to {top:g}")
-    return Image.fromarray(np.round(values * (255.0 / top)).astype(np.uint8))
+def _wide_ppm(data: bytes, found: Structure) -> tuple[Image.Image, tuple[str, ...]]:
+    """A binary PPM whose highest value is not 255: Pillow scales it in Python, at seconds a megapixel."""
+    channels = 3 if data[1:2] == b"6" else 1
+    kind = np.dtype(">u2" if found.maximum > 255 else "u1")
+    row = found.width * channels
+    if len(data) - found.offset < row * found.height * kind.itemsize:
+        raise PictureRefused("is damaged or cut short (a PPM)", EXPORT_AGAIN)
+    values = np.frombuffer(data, kind, row * found.height, found.offset).reshape(found.height, found.width, channels)
+    scale = scale_of(0, int(values.max()), bits=0) if found.maximum == 65535 else None
+    top, notes = (scale.top, scale.notes) if scale else (found.maximum, ())
+    plain = Image.new("RGB", (found.width, found.height), None)
+    for box in bands(found.width, found.height):
+        part = np.minimum(np.round(values[box[1] : box[3]] * (255.0 / top)), 255).astype(np.uint8)
+        plain.paste(Image.fromarray(np.repeat(part, 3 // channels, axis=2)), box[:2])
+    return plain, notes

@@ -20,8 +20,8 @@ from index_store.catalog.databases.sqlite_database import SqliteDatabase
 from index_store.catalog.layout import explained
 from index_store.catalog.models import ArchiveRow
 from index_store.errors import BackupError
-from index_store.files.decode import content_hash
 from index_store.files.image_store import ImageStore
+from index_store.files.source_file import content_hash
 from index_store.maintenance.backup_folder import (
     CATALOG,
     FORMAT,

@@ -20,8 +20,8 @@ from index_store.catalog.case_reader import in_chunks
 from index_store.catalog.catalog import Catalog
 from index_store.catalog.encoders import serving_encoders
 from index_store.catalog.models import CaseRow, EmbeddingRow, EncoderRow, ImageRow, OrphanFileRow
-from index_store.files.decode import content_hash
 from index_store.files.image_store import ImageStore
+from index_store.files.source_file import content_hash
 from index_store.index.storage import index_stem
 from index_store.maintenance.findings import Diagnosis, diagnosis
 from index_store.maintenance.record_checks import image_name

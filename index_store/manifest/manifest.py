@@ -43,6 +43,8 @@ class Manifest:
     path: Path
     rows: tuple[ManifestRow, ...]
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
+    """What was taken for something else than it says, such as placeholders for empty cells."""
 
 
 def read_manifest(path: Path | str, *, images: Path | str | None = None, max_rows: int = MAX_ROWS) -> Manifest:

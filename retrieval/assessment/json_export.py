@@ -126,6 +126,7 @@ def _case(entry: RankedCase) -> dict[str, Any]:
             "stain": image.stain,
             "preparation": image.preparation,
             "slide": image.slide,
+            "note": image.note,
         },
         "other_images": entry.other_images,
     }

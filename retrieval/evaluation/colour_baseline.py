@@ -34,12 +34,17 @@ def colour_histogram(pixels: npt.NDArray[np.uint8]) -> Vectors:
 
 
 def colour_histograms(
-    paths: Mapping[str, Path], keys: Sequence[str], cache: EmbeddingCache, *, progress: Progress | None = None
+    paths: Mapping[str, tuple[Path, str]],
+    keys: Sequence[str],
+    cache: EmbeddingCache,
+    *,
+    progress: Progress | None = None,
 ) -> tuple[Vectors, int]:
     """The histograms of the images `keys`, float32[m, 512], and how many of them could not be read.
 
-    An image that cannot be read counts as having all colours alike, so that one of them does not end the run. What
-    the cache has is not read again; the rest is read once, one image in memory at a time, and kept there.
+    `paths` holds each image's file and its checksum. An image that cannot be read, or was altered, counts as having all
+    colours alike, so that one of them does not end the run. What the cache has is not read again; the rest is read
+    once, one image in memory at a time, and kept there.
     """
     from index_store import ImageProblem, decode_image
 
@@ -51,7 +56,8 @@ def colour_histograms(
             if progress is not None:
                 progress(i, len(paths))
             try:
-                read[key] = colour_histogram(np.asarray(decode_image(paths[key])))
+                path, checksum = paths[key]
+                read[key] = colour_histogram(np.asarray(decode_image(path, expected=checksum)))
             except ImageProblem:
                 unreadable.add(key)
         if read:

@@ -43,6 +43,8 @@ class LabelledCases:
     """One an image."""
     hashes: tuple[str, ...]
     """One an image: of its source file's bytes (`Image.sha256`)."""
+    checksums: tuple[str, ...]
+    """One an image: of the bytes at its path (`Image.file_sha256`)."""
     reports: tuple[str, ...]
     """One a case; blank where there is none."""
     confounders: Mapping[str, Ints]
@@ -107,6 +109,7 @@ def labelled_cases(cases: Sequence[Case]) -> LabelledCases:
         image_ids=ids,
         paths=tuple(image.path for _, _, image in images),
         hashes=tuple(image.sha256 for _, _, image in images),
+        checksums=tuple(image.file_sha256 for _, _, image in images),
         reports=tuple(case.report for case in known),
         confounders=confounder_codes(known, ids),
         phantoms=sum(case.phantom for case in known),

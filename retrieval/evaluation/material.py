@@ -234,7 +234,8 @@ def _colours(cases: LabelledCases, folder: Path | None, progress: ProgressFactor
     cache = EmbeddingCache(_cache_folder(folder, "colours", str(BINS)), BINS**3)
     keys = [embedding_key({"image": sha256, "bins": BINS}) for sha256 in cases.hashes]
     with progress("Reading colours", unit="images") as count:
-        return colour_histograms(dict(zip(keys, cases.paths, strict=True)), keys, cache, progress=count)
+        files = zip(cases.paths, cases.checksums, strict=True)
+        return colour_histograms(dict(zip(keys, files, strict=True)), keys, cache, progress=count)
 
 
 def _cache_folder(folder: Path | None, kind: str, key: str) -> Path | None:

@@ -93,7 +93,7 @@ def nearest_references(
                 continue
             case = cases[hit.image_id]
             record = next(image for image in case.images if image.id == hit.image_id)
-            distance = _distance(orientations, record.path, record.sha256)
+            distance = _distance(orientations, record.path, record.file_sha256)
             references.append(NearestReference(case.key, hit.image_id, hit.score, distance))
         copied = [reference for reference in references if reference.near_copy]
         nearest.append(
@@ -180,21 +180,21 @@ def find_duplicates(hashes: Sequence[ImageHashes]) -> Duplicates:
     return Duplicates(exact, near)
 
 
-def _distance(orientations: Bits, path: Path, sha256: str) -> int | None:
+def _distance(orientations: Bits, path: Path, file_sha256: str) -> int | None:
     from index_store import ImageProblem
 
     try:
-        return hash_distance(orientations, _reference_hash(path, sha256))
+        return hash_distance(orientations, _reference_hash(path, file_sha256))
     except ImageProblem:
         return None
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _reference_hash(path: Path, sha256: str) -> Bits:
-    """`sha256` tells apart what stood at one path at different times. Raises `index_store.ImageProblem`."""
+def _reference_hash(path: Path, file_sha256: str) -> Bits:
+    """Raises `index_store.ImageProblem`, also where the file is not the one that was added."""
     from index_store import decode_image
 
-    return picture_hash(decode_image(path))
+    return picture_hash(decode_image(path, expected=file_sha256))
 
 
 def _small(image: PIL.Image.Image) -> PIL.Image.Image:

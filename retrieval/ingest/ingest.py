@@ -143,7 +143,7 @@ def add_manifest(
             source = embedded_batches(plan.new, encoder, batch_size)
         else:
             source = workers.encoded(plan.new, encoder, batch_size)
-        added, refused = _add_new(archive, plan, encoder, source, in_place=in_place, progress=progress)
+        added, refused, doubtful = _add_new(archive, plan, encoder, source, in_place=in_place, progress=progress)
         touched = archive.case_labels({item.row.case for item in (*plan.new, *plan.changed) if item.row.derived})
         if text_encoder is encoder:
             reports, notes = embed_reports(archive, encoder, batch_size, embedding)
@@ -164,7 +164,7 @@ def add_manifest(
         derived=sum(bool(case.derived) for case in touched.values()),
         identifiers=screening.counts,
         redacted=redacted,
-        notes=notes,
+        notes=(*read.notes, *plan.notes, *doubtful, *notes),
     )
 
 
@@ -218,23 +218,34 @@ def _left_behind(archive: Archive) -> tuple[str, ...]:
 
 def _add_new(
     archive: Archive, plan: Plan, encoder: Encoder, source: Embedded, *, in_place: bool, progress: Progress | None
-) -> tuple[int, list[Problem]]:
-    """Add new images as they come from `source`. Returns how many were added, and a problem for each of the others."""
-    from index_store import Problem
+) -> tuple[int, list[Problem], list[str]]:
+    """Add new images as they come from `source`.
+
+    Returns how many were added, a problem for each of the others, and notes on how files were read.
+    """
+    from index_store import Problem, lines_text
 
     added, done = 0, 0
+    noted: dict[str, list[int]] = {}
     problems: list[Problem] = []
     with closing(source) as batches:
         for batch, vectors in batches if plan.new else ():
             new = [item for item in batch if not isinstance(item, Problem)]
             problems += [item for item in batch if isinstance(item, Problem)]
+            for item in new:
+                for note in item.notes:
+                    noted.setdefault(note, []).append(item.row.line)
             if new:
                 archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
                 added += archive.add(new, vectors, fingerprint=encoder.fingerprint, in_place=in_place)
             done += len(batch)
             if progress is not None:
                 progress(done, len(plan.new))
-    return added, problems
+    doubtful = [
+        f"{len(lines)} {'picture' if len(lines) == 1 else 'pictures'} ({lines_text(lines)}): {note}."
+        for note, lines in noted.items()
+    ]
+    return added, problems, doubtful
 
 
 def _in_file(problem: Problem, manifest: Path) -> Problem:

@@ -38,6 +38,8 @@ class Candidate:
     case: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """How a generated image was made."""
+    file_sha256: str = ""
+    """Of the bytes at `path`, for an image of an archive."""
 
 
 def archive_candidates(archive: Archive, where: CaseFilter | None = None) -> list[Candidate]:
@@ -59,6 +61,7 @@ def archive_candidates(archive: Archive, where: CaseFilter | None = None) -> lis
                         case.category,
                         phantom=case.phantom,
                         case=case.key,
+                        file_sha256=image.file_sha256,
                     ),
                 )
     return list(found.values())

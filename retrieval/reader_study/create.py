@@ -187,7 +187,7 @@ class _Chooser:
             return True
         try:
             data = read_source(candidate.path)
-            image = decode_image(data)
+            image = decode_image(data, expected=candidate.file_sha256)
         except ImageProblem:
             return self._refuse(candidate, "that cannot be read")
         if min(image.size) < self._side:  # the file says otherwise than the records

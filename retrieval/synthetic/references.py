@@ -134,7 +134,7 @@ def archive_references(
         )
     cases = archive.cases()
     images = [(case, image) for case in cases for image in case.images]
-    hashes, readable = _hashes([(image.path, image.sha256) for _, image in images], work, progress)
+    hashes, readable = _hashes([(image.path, image.sha256, image.file_sha256) for _, image in images], work, progress)
     where = np.flatnonzero(readable)
     lost = [images[place] for place in np.flatnonzero(~readable)]
     kept = [images[place] for place in where]
@@ -156,7 +156,12 @@ def archive_references(
 
 
 def describe_images(
-    named: Sequence[tuple[str, Path, str]], encoder: Encoder | Thumbnails, work: Path | None, progress: Progress | None
+    named: Sequence[tuple[str, Path, str]],
+    encoder: Encoder | Thumbnails,
+    work: Path | None,
+    progress: Progress | None,
+    *,
+    checksums: Sequence[str] = (),
 ) -> tuple[Vectors, Bits, npt.NDArray[np.bool_]]:
     """Vectors float32[m, d] and hashes bool[m, 256] of the files that can be decoded, and which of the n these are,
     bool[n].
@@ -165,6 +170,7 @@ def describe_images(
         named: n times name, path and content hash.
         work: folder that caches both by content; None: nothing is kept.
         progress: counts files that were read.
+        checksums: n times what a file's own bytes must hash to; empty: they are not compared.
     """
     cache = EmbeddingCache(None if work is None else work / "images" / encoder.fingerprint[:16], encoder.dim)
     hashes = _hash_cache(work)
@@ -176,7 +182,12 @@ def describe_images(
         hashes.put([hash_keys[place] for place in places], _as_floats(images))
 
     missing = [place for place, key in enumerate(keys) if key not in cache or hash_keys[place] not in hashes]
-    read_images([(place, named[place][1]) for place in missing], keep, progress)
+    read_images(
+        [(place, named[place][1]) for place in missing],
+        keep,
+        progress,
+        checksums=[checksums[place] for place in missing] if checksums else (),
+    )
     readable = np.array(
         [key in cache and hash_key in hashes for key, hash_key in zip(keys, hash_keys, strict=True)], dtype=bool
     )
@@ -185,16 +196,23 @@ def describe_images(
 
 
 def _hashes(
-    files: Sequence[tuple[Path, str]], work: Path | None, progress: Progress | None
+    files: Sequence[tuple[Path, str, str]], work: Path | None, progress: Progress | None
 ) -> tuple[Bits, npt.NDArray[np.bool_]]:
-    """Hashes bool[m, 256] of the files (path, content hash) that can be decoded; which of the n these are, bool[n]."""
+    """Hashes bool[m, 256] of the files (path, hash of the source, checksum of the file) that can be decoded; which of
+    the n these are, bool[n]."""
     hashes = _hash_cache(work)
-    keys = [_hash_key(sha256) for _, sha256 in files]
+    keys = [_hash_key(sha256) for _, sha256, _ in files]
 
     def keep(places: list[int], images: list[PIL.Image.Image]) -> None:
         hashes.put([keys[place] for place in places], _as_floats(images))
 
-    read_images([(place, files[place][0]) for place, key in enumerate(keys) if key not in hashes], keep, progress)
+    missing = [place for place, key in enumerate(keys) if key not in hashes]
+    read_images(
+        [(place, files[place][0]) for place in missing],
+        keep,
+        progress,
+        checksums=[files[place][2] for place in missing],
+    )
     readable = np.array([key in hashes for key in keys], dtype=bool)
     return hashes.take([keys[place] for place in np.flatnonzero(readable)]) > 0, readable
 
@@ -203,12 +221,19 @@ def read_images(
     files: Sequence[tuple[int, Path]],
     keep: Callable[[list[int], list[PIL.Image.Image]], None],
     progress: Progress | None,
+    *,
+    checksums: Sequence[str] = (),
 ) -> None:
-    """Decode numbered files a batch at a time, and call `keep` with the numbers and images of those that can be."""
+    """Decode numbered files a batch at a time, and call `keep` with the numbers and images of those that can be.
+
+    Args:
+        checksums: of the files in their order; one that differs counts as unreadable. Empty: they are not compared.
+    """
+    expected = checksums or [""] * len(files)
     with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as pool:
         for start in range(0, len(files), BATCH):
             batch = files[start : start + BATCH]
-            decoded = list(pool.map(_decoded, [path for _, path in batch]))
+            decoded = list(pool.map(_decoded, [path for _, path in batch], expected[start : start + BATCH]))
             good = [(number, image) for (number, _), image in zip(batch, decoded, strict=True) if image is not None]
             if good:
                 keep([number for number, _ in good], [image for _, image in good])
@@ -229,10 +254,10 @@ def _as_floats(images: Sequence[PIL.Image.Image]) -> Vectors:
     return np.stack([picture_hash(image) for image in images]).astype(np.float32)
 
 
-def _decoded(path: Path) -> PIL.Image.Image | None:
+def _decoded(path: Path, expected: str) -> PIL.Image.Image | None:
     from index_store import ImageProblem, decode_image
 
     try:
-        return decode_image(path)
+        return decode_image(path, expected=expected)
     except ImageProblem:
         return None

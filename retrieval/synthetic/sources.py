@@ -48,7 +48,7 @@ def archive_images(
         named = [
             (str(number), path, sha256) for number, path, sha256 in zip(ids, cases.paths, cases.hashes, strict=True)
         ]
-        vectors, _, readable = describe_images(named, encoder, work, progress)
+        vectors, _, readable = describe_images(named, encoder, work, progress, checksums=cases.checksums)
         if not readable.all():
             raise EvaluationError(f"{(~readable).sum()} images of the archive cannot be read: run `coin doctor`.")
     else:

@@ -26,8 +26,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from index_store import ImageProblem, ManifestError, decode_image, read_manifest
-from index_store.files.decode import FORMATS, content_hash
+from index_store.files.headers.kinds import FORMATS
 from index_store.files.image_store import encode_for_store
+from index_store.files.source_file import content_hash
 from tests.index_store.archive_builders import encoded, picture
 
 EXAMPLES = int(os.environ.get("COIN_FUZZ", "60"))

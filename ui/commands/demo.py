@@ -141,10 +141,11 @@ def _sheet(by_report: SearchResult, by_image: SearchResult, query: Image.Image) 
 
 
 def _tiles(result: SearchResult, *, most: int = 5) -> tuple[Tile, ...]:
+    from index_store import decode_image
+
     tiles = []
     for ranked in result.cases[:most]:
-        with Image.open(ranked.image.path) as image:
-            picture = image.convert("RGB")
+        picture = decode_image(ranked.image.path, expected=ranked.image.file_sha256)
         text = clean(f"{ranked.case.site}, {ranked.case.category}\n{ranked.case.report}")
         mark = PHANTOM if ranked.case.phantom else ""
         tiles.append(Tile(picture, f"{ranked.rank}.  similarity {ranked.similarity:.3f}", text, mark))

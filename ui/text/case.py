@@ -38,4 +38,6 @@ def case_text(case: Case) -> str:
     for image in case.images:
         about = ", ".join(word for word in (image.kind, image.stain, image.preparation, image.slide) if word)
         images.append(clean(f"  {image.path}  {image.width}×{image.height}  {about}".rstrip()))
+        if image.note:
+            images.append(wrapped(f"Note: {image.note}."))
     return page([clean(f"{case.key}{mark}"), name_value_table(rows), wrapped(case.report), "\n".join(images)])

@@ -1,6 +1,8 @@
 """Images of cases and uploads at the size in which the view shows them.
 
-All are decoded under the limits for uploads: an archive may refer to files in place, which may have changed since.
+All are decoded under the limits for uploads, and the checksum of an archive's file is compared before it is shown: an
+archive may refer to files in place, and files of its store may have been exchanged. What is shown is kept in memory
+until the file or the archive changes.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import streamlit as st
 from ui.image_labels import PHANTOM, SYNTHETIC, image_label
 from ui.pictures.sizes import CARD, png_bytes, readable
 from ui.view.escape import escape
-from ui.view.session import guarded
+from ui.view.session import guarded, service
 
 if TYPE_CHECKING:
     from index_store import Case, Image
@@ -29,6 +31,8 @@ def show_image(case: Case, image: Image, *, at_most: int, alt: str) -> None:
         return
     st.image(picture, alt=alt, width="stretch", output_format="PNG")
     _show_label(PHANTOM if case.phantom else "")
+    if image.note:
+        st.text(f"Note: {image.note}.")
 
 
 def show_upload(data: bytes, *, alt: str) -> None:
@@ -42,8 +46,43 @@ def show_upload(data: bytes, *, alt: str) -> None:
 
 
 def image_png(image: Image, *, at_most: int = CARD) -> bytes:
-    """PNG bytes of an archive's image. Raises `index_store.ImageProblem` where its file cannot be read."""
-    return _file_png(str(image.path), image.sha256, at_most)
+    """PNG bytes of an archive's image.
+
+    Raises:
+        index_store.ImageNotFoundError: it was removed, or its file is gone.
+        index_store.ImageProblem: its file cannot be read, or is not the one that was added.
+    """
+    archive = service().archive
+    revision = archive.revision
+    kept = _kept_revision()
+    if kept.get(archive.uuid) != revision:  # pictures of removed cases must not stay in memory
+        _file_png.clear()
+        kept[archive.uuid] = revision
+    known = _existing(archive.uuid, revision, image.id)
+    return _file_png(str(known), image.file_sha256, _stamp(known), at_most)
+
+
+@st.cache_resource(show_spinner=False)
+def _kept_revision() -> dict[str, int]:
+    """By archive, the revision whose pictures are kept in memory."""
+    return {}
+
+
+@st.cache_data(max_entries=10_000, show_spinner=False)
+def _existing(archive: str, revision: int, image_id: int) -> Path:
+    """The path of an image that is in the archive at this revision."""
+    return service().archive.image(image_id).path
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes where a file is replaced or written to."""
+    from index_store import ImageNotFoundError
+
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise ImageNotFoundError(f"The file of the image is gone ({error.strerror}). Run `coin doctor`.") from error
+    return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def _show_label(label: str) -> None:
@@ -51,12 +90,12 @@ def _show_label(label: str) -> None:
         st.badge(_EXPLAINED[label], color="violet")
 
 
-@st.cache_data(max_entries=2000, show_spinner=False)
-def _file_png(path: str, sha256: str, at_most: int) -> bytes:
-    """PNG bytes of the file; `sha256` is part of the key, so that a replaced image is not shown from the cache."""
+@st.cache_data(max_entries=2000, ttl=3600, show_spinner=False)
+def _file_png(path: str, file_sha256: str, stamp: tuple[int, ...], at_most: int) -> bytes:
+    """PNG bytes of the file; `stamp` is part of the key, so that a replaced file is read, and compared, anew."""
     from index_store import decode_image
 
-    return png_bytes(readable(decode_image(Path(path)), at_most=at_most))
+    return png_bytes(readable(decode_image(Path(path), expected=file_sha256), at_most=at_most))
 
 
 @st.cache_data(max_entries=20, show_spinner=False)

@@ -60,7 +60,7 @@ class ImageChannel(Channel):
                 )
             ids = [query.image_id]
         if query.region is not None:
-            picture = decode_image(materials.archive.image_path(ids[0])).convert("RGB")
+            picture = materials.archive.picture(ids[0])
             return encoder.encode_images([query.region.cut(picture)])
         return mean_query(materials.archive.vectors_of(ids, encoder.fingerprint))
 

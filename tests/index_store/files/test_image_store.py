@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
 from index_store import ImageProblem, StorageError
-from index_store.files.decode import content_hash, decode_image
+from index_store.files.decode import decode_image
 from index_store.files.image_store import EncodedImage, ImageStore, encode_for_store
 from index_store.files.jpeg_strip import strip_jpeg
+from index_store.files.source_file import content_hash
 from tests.index_store.archive_builders import encoded, picture
 
 

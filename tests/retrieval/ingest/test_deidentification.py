@@ -125,7 +125,7 @@ def test_a_damaged_image_is_named_by_its_line_alone(manifest: Path, tmp_path: Pa
     with Archive.create(tmp_path / "archive") as archive:
         summary = add_manifest(archive, manifest, encoder)
     (problem,) = summary.skipped
-    assert str(problem).startswith("manifest.csv, line 4: The image is not an image of a known format")
+    assert str(problem).startswith("manifest.csv, line 4: The image is a text file")
     assert "DOE" not in str(problem)
 
 

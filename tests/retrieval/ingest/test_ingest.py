@@ -133,7 +133,7 @@ def test_bad_rows_are_named_and_stop_or_shift_nothing(archive: Archive, encoder:
     (tmp_path / "2.png").write_bytes(b"")
     (tmp_path / "3.png").write_text("%PDF-1.7 not an image")
     PIL.Image.new("1", (11_000, 11_000)).save(tmp_path / "4.png")  # 121 megapixels in a few kB
-    PIL.Image.new("RGB", (5000, 3)).save(tmp_path / "5.png")
+    PIL.Image.new("RGB", (5000, 9)).save(tmp_path / "5.png")
     (tmp_path / "6.png").unlink()
     rows[7][2] = ""
     manifest = write_manifest(tmp_path, rows)
@@ -141,7 +141,7 @@ def test_bad_rows_are_named_and_stop_or_shift_nothing(archive: Archive, encoder:
     assert summary.added == 2
     problems = {problem.where: f"{problem.what}. {problem.advice}" for problem in summary.skipped}
     assert sorted(problems) == [f"manifest.csv, line {line}" for line in range(3, 10)]
-    for line, words in {3: "damaged", 4: "empty", 5: "not an image", 6: "megapixels", 7: "strip", 8: "not there",
+    for line, words in {3: "damaged", 4: "empty", 5: "is a PDF", 6: "megapixels", 7: "strip", 8: "not there",
                         9: "no report"}.items():  # fmt: skip
         assert words in problems[f"manifest.csv, line {line}"]
     assert [case.key for case in archive.cases()] == ["case 0", "case 8"]

@@ -174,7 +174,7 @@ def test_an_image_that_turns_out_to_be_unfit_is_replaced_by_another(tmp_path: Pa
             tmp_path / "r", "pilot", archive, made_generated(tmp_path / "g"), n_real=6, n_generated=6
         )
         truth = study.truth()
-        assert sorted(truth.left_out.values()) == [1, 1]
+        assert sum(truth.left_out.values()) == 2  # both were altered since they were added
         assert truth.count("real") == 6
         assert not {images[0].sha256, images[1].sha256} & {o.source_sha256 for o in truth.origins.values()}
 

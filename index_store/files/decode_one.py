@@ -1,0 +1,67 @@
+"""The process in which `decode_process.py` has one picture decoded: file on the standard input, rows on the output."""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from typing import BinaryIO
+
+from index_store.files.bit_depth import bands
+from index_store.files.decode import Decoded, decode_within
+from index_store.files.decode_process import MEMORY, SECONDS
+from index_store.files.headers.kinds import format_of
+from index_store.files.headers.refusal import EXPORT_AGAIN, PictureRefused
+from index_store.files.headers.structure import read_structure
+
+
+def _limit() -> None:
+    """Limit this process where the system can (it cannot on Windows, where the headers' limits alone hold)."""
+    try:
+        import resource
+    except ImportError:
+        return
+    for limit, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_CORE, 0)):
+        _, hard = resource.getrlimit(limit)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        try:
+            resource.setrlimit(limit, (most, most))
+        except (ValueError, OSError):  # macOS refuses a limit of address space
+            continue
+
+
+def _decoded(data: bytes) -> Decoded:
+    try:
+        return decode_within(data, read_structure(data, format_of(data) or ""))
+    except (PictureRefused, MemoryError):
+        raise
+    except Exception as error:  # as in `decode_picture`
+        raise PictureRefused(f"is damaged or cut short ({error})", EXPORT_AGAIN) from error
+
+
+def main() -> None:
+    """Decode what is on the standard input."""
+    data = sys.stdin.buffer.read()
+    _limit()
+    out = sys.stdout.buffer
+    try:
+        found = _decoded(data)
+    except MemoryError:
+        sys.exit(1)
+    except PictureRefused as refusal:
+        _say(out, {"what": refusal.what, "advice": refusal.advice})
+        return
+    _say(out, {"size": list(found.image.size), "notes": list(found.notes)})
+    for box in bands(*found.image.size):
+        out.write(found.image.crop(box).tobytes())
+    out.flush()
+
+
+def _say(out: BinaryIO, answer: object) -> None:
+    text = json.dumps(answer).encode()
+    out.write(struct.pack(">I", len(text)) + text)
+    out.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What a picture is, costs and shows by its headers, before anything is decoded."""

@@ -1,0 +1,105 @@
+"""A decoded picture of whatever mode as plain RGB, band by band, with notes where that is not the whole truth."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from index_store.files.bit_depth import bands
+from index_store.files.headers.refusal import PictureRefused
+
+_WITH_ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
+_HIDDEN = 2
+"""Opacity, of 255, below which nothing is seen."""
+_NOTED = 0.01
+"""Share of a picture that is transparent above which that is noted."""
+_SAMPLE = (64, 64)
+_BLACK = 16
+_KNOWN_PROFILES = ("Adobe RGB", "Display P3", "ProPhoto", "Rec2020", "Rec. 2020", "DCI-P3", "Apple RGB", "eciRGB")
+
+
+def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """The picture as RGB without metadata, and notes.
+
+    Transparency is laid on white (a slide's background), unless it would hide everything: then the colours under it are
+    shown.
+
+    Raises:
+        PictureRefused: it is wholly transparent, and there is nothing under it.
+    """
+    notes: list[str] = []
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
+        plain, notes = _opaque(image)
+    elif image.mode == "RGB":
+        plain = Image.Image()._new(
+            image.im
+        )  # the same pixels without the metadata, and without a copy of 4 bytes a pixel
+    else:
+        if image.mode == "CMYK":
+            notes.append("its printing colours (CMYK) were converted without their profile and are approximate")
+        plain = Image.new("RGB", image.size, None)
+        for box in bands(*image.size):
+            plain.paste(image.crop(box).convert("RGB"), box[:2])
+    return plain, (*notes, *_look(plain))
+
+
+def _opaque(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """The picture laid on white; or, where all of it is transparent, its colours."""
+    opacity = np.zeros(256, dtype=np.int64)
+    for box in bands(*image.size):
+        opacity += image.crop(box).convert("RGBA").getchannel("A").histogram()
+    hidden = not opacity[_HIDDEN:].any()
+    plain = Image.new("RGB", image.size, None)
+    for box in bands(*image.size):
+        band = image.crop(box).convert("RGBA")
+        if not hidden:
+            ground = Image.new("RGBA", band.size, "white")
+            ground.alpha_composite(band)
+            band = ground
+        plain.paste(band.convert("RGB"), box[:2])
+    if hidden:
+        if all(low == high for low, high in plain.getextrema()):  # type: ignore[misc]  # pairs, as it has bands
+            raise PictureRefused("is wholly transparent, and shows nothing", "Export it without transparency.")
+        return plain, ["all of it is transparent: its colours were read, and its transparency was left out"]
+    share = opacity[:128].sum() / opacity.sum()
+    if share >= 0.5:
+        return plain, [f"most of it is transparent ({_percent(share)}), and was laid on white"]
+    return plain, [f"{_percent(share)} of it is transparent, and was laid on white"] if share >= _NOTED else []
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _look(plain: Image.Image) -> list[str]:
+    """What a picture is that shows nothing. A sample decides whether all of its pixels are looked at."""
+    sample = plain.resize(_SAMPLE, Image.Resampling.NEAREST)
+    if _shows_something(sample) or _shows_something(plain):
+        return []
+    ranges = plain.getextrema()
+    if all(low == high for low, high in ranges):  # type: ignore[misc]  # pairs, as it has bands
+        return ["all of it is of one colour"]
+    return ["it is all but black"]
+
+
+def _shows_something(image: Image.Image) -> bool:
+    ranges: tuple[tuple[int, int], ...] = image.getextrema()  # type: ignore[assignment]
+    return any(low != high for low, high in ranges) and max(high for _, high in ranges) >= _BLACK
+
+
+def profile_notes(profile: object) -> tuple[str, ...]:
+    """A note where a picture's colours are of another space than sRGB: they are shown as if they were sRGB."""
+    if not isinstance(profile, bytes) or profile[16:20] != b"RGB ":
+        return ()
+    words = profile[:65536].replace(b"\0", b"")
+    if b"sRGB" in words or b"IEC61966" in words or b"IEC 61966" in words:
+        return ()
+    named = next((name for name in _KNOWN_PROFILES if name.encode() in words), "")
+    return (f"its colour profile{f' ({named})' if named else ''} was not applied, so that colours may differ slightly",)
+
+
+def gamma_notes(gamma: object) -> tuple[str, ...]:
+    """A note where a PNG says that its values are of another gamma than displays have (1/2.2)."""
+    if not isinstance(gamma, int | float) or not gamma or 0.38 <= gamma <= 0.53:
+        return ()
+    return (f"it says that its gamma is {gamma:.2g}, which was not applied: its brightness may be wrong",)
