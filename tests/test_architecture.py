@@ -340,6 +340,28 @@ def test_records_are_frozen() -> None:
     assert {name for (name, _), is_frozen in made.items() if not is_frozen} == MUTABLE
 
 
+OF_DIFFERENT_LENGTH = {
+    "index_store.manifest.table_file": "a row may have fewer cells than there are columns",
+    "index_store.manifest.workbook": "the same",
+    "retrieval.evaluation.encoder_comparison.compare": "a single site is not shown apart",
+    "retrieval.ingest.identifiers": "the last digit of a number is the check digit",
+    "retrieval.language.query_text": "a token and the one before it",
+    "ui.view.case_page": "the last row of a page may be short",
+}
+"""Modules that join sequences of different length, and why they differ."""
+
+
+def test_what_is_joined_is_of_one_length() -> None:
+    """A sequence that is too short is an error, and not a result with something missing."""
+    loose = {
+        module_name(path)
+        for path in sources(*PACKAGES)
+        for node in nodes(parse(path))
+        if isinstance(node, ast.Call) and dotted(node.func) == "zip" and "strict=True" not in ast.unparse(node)
+    }
+    assert loose == set(OF_DIFFERENT_LENGTH)
+
+
 def test_no_module_is_a_drawer_for_everything() -> None:
     names = {"utils", "util", "common", "core", "helpers", "misc"}
     assert [path for path in sources(*PACKAGES) if names & {path.stem, path.parent.name}] == []

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from generation import UnsafeWeightsError
 from retrieval import Encoder, EncoderLoadError, import_encoder
+from retrieval.encoder.formats.timm_folder import vit_arguments
 from tests.clip_model import tiny_clip
 from tests.pickled_here import pickled_here
 from tests.retrieval.conftest import speckled
@@ -208,6 +210,32 @@ def test_the_dimensions_are_those_stated_or_those_of_the_network(tmp_path: Path,
         (tmp_path / "out" / "config.json").write_text(json.dumps(config))
     assert config.get("num_features", 512) == 512
     assert Encoder(tmp_path / "out", device="cpu").dim == 512
+
+
+@pytest.mark.parametrize(
+    ("layers", "positions", "patch", "stated", "expected"),
+    [
+        # Virchow, as its tensors are: 16 × 16 patches of 14 pixels and a class token; 6832 / 1280.
+        ({"fc1": [6832, 1280], "fc2": [1280, 3416]}, 257, 14, 224, {"mlp_ratio": 5.3375}),
+        # Virchow2: four registers beside them. UNI: 14 × 14 patches of 16 pixels, layer scale.
+        ({"fc1": [6832, 1280], "fc2": [1280, 3416], "reg": 4}, 261, 14, 224, {"mlp_ratio": 5.3375, "reg_tokens": 4}),
+        ({"fc1": [4096, 1024], "fc2": [1024, 4096], "ls1": True}, 197, 16, 224, {"init_values": 1e-5}),
+        # An image size that was not stated, or does not fit, is read from the positions.
+        ({}, 197, 16, None, {"img_size": 224}),
+        ({}, 1025, 16, 224, {"img_size": 512}),
+        ({"reg": 4}, 201, 16, None, {"reg_tokens": 4, "img_size": 224}),
+        ({"reg": 4}, 196, 16, None, {"reg_tokens": 4, "img_size": 224}),
+    ],
+)
+def test_tensors_say_how_a_vision_transformer_is_built(
+    layers: dict[str, Any], positions: int, patch: int, stated: int | None, expected: dict[str, Any]
+) -> None:
+    shapes = {"patch_embed.proj.weight": [1280, 3, patch, patch], "pos_embed": [1, positions, 1280]}
+    shapes |= {f"blocks.0.mlp.{name}.weight": layers[name] for name in ("fc1", "fc2") if name in layers}
+    shapes |= {"blocks.0.ls1.gamma": [1280]} if "ls1" in layers else {}
+    shapes |= {"reg_token": [1, layers["reg"], 1280]} if "reg" in layers else {}
+    published_config = {} if stated is None else {"input_size": [3, stated, stated]}
+    assert vit_arguments(shapes, published_config) == expected
 
 
 def test_virchows_gated_layers_registers_and_pooling_are_found_without_code(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,9 +82,11 @@ def test_all_rows_become_cases_with_their_own_vectors(
 ) -> None:
     manifest = write_manifest(tmp_path, write_images(tmp_path, 10))
     seen: list[tuple[int, int]] = []
+    started = time.perf_counter()
     summary = add_manifest(
         archive, manifest, counting, batch_size=4, progress=lambda done, total: seen.append((done, total))
     )
+    assert 0 < summary.seconds <= time.perf_counter() - started
     assert (summary.added, summary.updated, summary.unchanged, summary.skipped) == (10, 0, 0, ())
     assert summary.images_per_second == pytest.approx(10 / summary.seconds)
     assert seen == [(4, 10), (8, 10), (10, 10)]

@@ -11,12 +11,15 @@ from generation import read_provenance
 from retrieval import RESEARCH_USE
 from tests.ui.conftest import coin
 from ui.commands import demo
+from ui.pictures.contact_sheet import Section, contact_sheet
 
 
 def test_the_demo_runs_the_main_job(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "CASES", 44)  # one a class: tiny models learn nothing from more
+    drawn: list[tuple[Section, ...]] = []
+    monkeypatch.setattr(demo, "contact_sheet", lambda title, s: (drawn.append(s), contact_sheet(title, s))[1])
     out = tmp_path / "demo"
     result = coin("demo", "--out", out, "-k", "4")
     assert result.exit_code == 0, result.output
@@ -33,6 +36,11 @@ def test_the_demo_runs_the_main_job(
     with Image.open(out / "result.png") as sheet:
         assert sheet.width > 1000
         assert sheet.text["Comment"].startswith(RESEARCH_USE)  # type: ignore[attr-defined]
+    generated, by_report, by_image = ([tile.title for tile in section.tiles] for section in drawn[0])
+    assert len(generated) == len(list((out / "generated").iterdir())) == 2
+    assert all(title.startswith("seed ") for title in generated)
+    assert [title.partition(".")[0] for title in by_report] == ["1", "2", "3", "4"]
+    assert [title.partition(".")[0] for title in by_image] == ["query", "1", "2", "3", "4"]
 
     again = coin("demo", "--out", out, "-k", "4")
     assert "added 0 images, updated 0, unchanged 44" in again.stdout
