@@ -32,7 +32,7 @@ def clauses(report: str) -> Iterator[Clause]:
     begin = specimen.end() if specimen else 0
     sentences = [*([specimen.group()] if specimen else []), *split_sentences(report[begin:])]
     for number, sentence in enumerate(" ".join(sentence.split()) for sentence in sentences):
-        parts = [sentence] if _DENIED_LIST.search(sentence) else re.split(r"(?<=,)\s+(?![^()]*\))", sentence)
+        parts = [sentence] if _DENIED_LIST.search(sentence) else re.split(r"(?<=,)\s+(?![^()]{0,300}\))", sentence)
         for clause in parts:
             if re.search(r"\w", clause):
                 yield Clause(clause, sentence, number)

@@ -10,6 +10,7 @@ The cues that decide the role of a clause are in cues.toml. They rank; they do n
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -157,8 +158,14 @@ def _classify(text: str, sentence: str, first: bool) -> _Part:
         # Reports of COIN's first style open with the category; elsewhere a conclusion's cue outweighs a mere mention.
         weight = 3 if category and first else 2 if category or cue else 1
         return _Part(text, _Role.CONCLUSION, weight, names_site)
-    describes = names_site or _MORPHOLOGY.search(sentence)
+    describes = names_site or _describes(sentence)
     return _Part(text, _Role.MORPHOLOGY if describes else _Role.OTHER, 0, names_site)
+
+
+@functools.lru_cache(maxsize=4)
+def _describes(sentence: str) -> bool:
+    """Whether a sentence describes cells. Asked for each of its clauses, of which a long one has thousands."""
+    return bool(_MORPHOLOGY.search(sentence))
 
 
 def _inherit(part: _Part, before: _Part) -> _Part:

@@ -20,9 +20,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from generation.prompts.cues import alternatives
-from retrieval.language.negation import Assertion, assertion
+from retrieval.language.english import is_english
+from retrieval.language.mentions import Mention, asserted, find_mentions, of_any_malignancy, suspicion_of
+from retrieval.language.negation import Assertion
+from retrieval.language.report_scope import LONGEST, current_findings, is_undecided, specimens
 from retrieval.language.specimen import HEADING, IN_BRACKETS, read_site
-from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary, word_pattern
+from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary
 
 
 @dataclass(frozen=True)
@@ -37,31 +40,10 @@ class ReportReading:
     category: str | None = None
     category_words: str = ""
     """The words of the report that `category` was read from."""
+    note: str = ""
+    """Why no category was read, where there is more to say than that the report names none."""
 
 
-@dataclass(frozen=True)
-class _Mention:
-    """A category named in the text; None where it would be of no one category."""
-
-    category: Category | None
-    text: str
-    start: int
-    end: int
-    explicit: bool
-    """The category's own name, not merely something that belongs in it."""
-    numbered: bool = False
-
-    @property
-    def words(self) -> str:
-        """The part of the sentence around the mention, to the next comma or the like."""
-        start = max(self.text.rfind(mark, 0, self.start) for mark in ",;:(.\n") + 1
-        ends = [at for mark in ",;.)\n" if (at := self.text.find(mark, self.end)) >= 0]
-        words = self.text[start : min(ends, default=len(self.text))].strip()
-        return words + ")" if words.count("(") > words.count(")") else words
-
-
-_LONGEST = 5_000
-"""Characters that are read of a report: what stands further down is rarely the conclusion."""
 HISTORY = re.compile(rf"\b(?:{alternatives('heading.history', 'labels')})\s*:[^.\n]*[.\n]?", re.I)
 COMMENT = re.compile(
     r"(?:^|[.;,\n]) ?;? ?(?:additional |please )?"
@@ -72,7 +54,6 @@ CONCLUSION = re.compile(
     rf"\b(?:{alternatives('conclusion', 'labels')}|{alternatives('summary', 'labels')})\b|\b(?:judged|assumed)\b", re.I
 )
 _QUALIFIED = re.compile(r"\b(?:suspici\w+|suspect\w*|cannot|un(?:determined|certain|clear)|not)\b", re.I)
-_SUSPICIOUS = ("suspicious", "suspicion", "suspected")
 
 
 def read_report(report: str, *, site: str = "", system: str = "") -> ReportReading:
@@ -84,21 +65,56 @@ def read_report(report: str, *, site: str = "", system: str = "") -> ReportReadi
     """
     text = without_comments(report)
     site_words = ""
-    if not site:
-        site, site_words = read_site(text)
     known = vocabulary()
+    parts = specimens(text)
+    if not site:
+        each = dict(filter(lambda read: read[0], map(_site, parts))) if len(parts) > 1 else {}
+        if len(each) > 1:
+            return ReportReading(note="several specimens of different sites")
+        site, site_words = _site(text)
+        if not site and each:
+            site, site_words = next(iter(each.items()))
     within = known.system(system) if system else known.system_of(site)
     if within is None:
         return ReportReading(site or None, site_words)
-    category, category_words = _read_category(text, within)
+    if not is_english(report):
+        return ReportReading(site or None, site_words, within.name, note="not in English")
+    if is_undecided(text):
+        return ReportReading(site or None, site_words, within.name, note="the report leaves the diagnosis open")
+    read = [_read_category(current_findings(part), within) for part in parts]
+    if _denied_below(report, within):
+        read = [(name, words) for name, words in read if name not in {c.name for c in within.of_tier("malignant")}]
+    named = {name: words for name, words in reversed(read) if name}
+    if len(named) != 1:
+        note = "several specimens of different categories" if named else ""
+        return ReportReading(site or None, site_words, within.name, note=note)
+    category, category_words = next(iter(named.items()))
     return ReportReading(site or None, site_words, within.name, category, category_words)
+
+
+def _denied_below(report: str, system: ReportingSystem) -> bool:
+    """Whether a comment denies any malignancy: beside "positive for malignancy" a contradiction."""
+    comment = COMMENT.search(report[:LONGEST])
+    if comment is None:
+        return False
+    below = current_findings(report[comment.end() : LONGEST])
+    return any(
+        asserted(mention) is Assertion.NEGATED and of_any_malignancy(mention)
+        for mention in find_mentions(below, system)
+    )
+
+
+def _site(text: str) -> tuple[str, str]:
+    """Name and words of the site; a history and the name of a clinic before the specimen are passed over."""
+    name, words = read_site(text)
+    return (name, words) if name else read_site(current_findings(text).strip())
 
 
 def without_comments(report: str) -> str:
     """The report up to its first comment, without the clinical history: what was said before this specimen, or is
     added as a comment, says nothing of its category.
     """
-    lines = (" ".join(line.split()) for line in report[:_LONGEST].splitlines())
+    lines = (" ".join(line.split()) for line in report[:LONGEST].splitlines())
     text = HISTORY.sub(" ", "\n".join(filter(None, lines)))
     if comment := COMMENT.search(text):
         text = text[: comment.start() + 1] if comment.start() else ""
@@ -109,11 +125,15 @@ def _read_category(text: str, system: ReportingSystem) -> tuple[str | None, str]
     """Name and words of the category that `text` states, or None and nothing."""
     parts = list(parts_of(text))
     if not any(concludes for _, concludes in parts):
-        return _resolve([mention for part, _ in parts for mention in _mentions(part, system)], system)
+        return _resolve([mention for part, _ in parts for mention in find_mentions(part, system)], system)
+    concluded = [mention for part, concludes in parts if concludes for mention in find_mentions(part, system)]
+    if not concluded:  # "malignant, consistent with a primary of the lung" concludes something else
+        described = (mention for part, _ in parts for mention in find_mentions(part, system))
+        return _resolve([m for m in described if m.category and m.category.tier != "indeterminate"], system)
     mentions = [
         mention
         for part, concludes in parts
-        for mention in _mentions(part, system)
+        for mention in find_mentions(part, system)
         # Beside a conclusion, a description states a category only by its name, and "atypical cells" is no name there.
         if concludes or (mention.explicit and mention.category and mention.category.tier != "indeterminate")
     ]
@@ -139,81 +159,56 @@ def parts_of(text: str) -> Iterator[tuple[str, bool]]:
             yield sentence[cue.start() :], True
 
 
-def _mentions(text: str, system: ReportingSystem) -> Iterator[_Mention]:
-    """What of the system's words stands in the text; of overlapping ones the longest."""
-    found: list[tuple[re.Match[str], Category | None, bool, bool]] = []
-    malignant = next((category for category in system.categories if category.any_malignancy), None)
-    for category in system.categories:
-        found += [(m, category, True, False) for m in word_pattern(category.aliases).finditer(text)]
-        found += [
-            (m, category, True, m.group()[-1].isdigit())
-            for m in word_pattern(category.codes, exact_case=True).finditer(text)
-        ]
-        found += [(m, category, True, True) for m in _numbered(system, category).finditer(text)]
-        found += [(m, category, False, False) for m in word_pattern(category.findings).finditer(text)]
-    found += [(m, malignant, False, False) for m in word_pattern(vocabulary().malignancy).finditer(text)]
-    found += [(m, None, False, False) for m in word_pattern(vocabulary().neoplasia).finditer(text)]
-    if suspicion := _suspicion(system):
-        found += [(m, suspicion, False, False) for m in word_pattern(_SUSPICIOUS).finditer(text)]
-    taken = list(word_pattern(vocabulary().not_malignancy).finditer(text))
-    found.sort(key=lambda item: (item[0].start() - item[0].end(), not item[2], item[1] is malignant))
-    for match, of, explicit, numbered in found:
-        named = of is not None and match.group() in of.findings
-        if any(other.start() < match.end() and match.start() < other.end() for other in taken) and not named:
-            continue
-        taken.append(match)
-        yield _Mention(of, text, match.start(), match.end(), explicit, numbered)
-
-
-def _numbered(system: ReportingSystem, category: Category) -> re.Pattern[str]:
-    if not (category.numbers and system.numbered_by):
-        return re.compile(r"(?!)")
-    names = "|".join((*system.numbered_by, "category", "cat", "class"))
-    return re.compile(
-        rf"\b(?i:{names})\W+(?:(?i:system|category|cat|class)\W+)?(?:{'|'.join(category.numbers)})(?![\w])"
-    )
-
-
-def _suspicion(system: ReportingSystem) -> Category | None:
-    """The category of a suspected malignancy."""
-    suspicious = system.of_tier("suspicious")
-    if len(suspicious) == 1:
-        return suspicious[0]
-    return next((category for category in suspicious if category.takes_suspicion), None)
-
-
 def _only(categories: tuple[Category, ...]) -> Category | None:
     return categories[0] if len(categories) == 1 else None
 
 
-def _resolve(mentions: list[_Mention], system: ReportingSystem) -> tuple[str | None, str]:
+def _resolve(mentions: list[Mention], system: ReportingSystem) -> tuple[str | None, str]:
     """The one category that the mentions agree on, and the words that say so."""
-    explicit: dict[str, _Mention] = {}
-    found: dict[str, _Mention] = {}
-    derived: dict[str, _Mention] = {}
-    negative: _Mention | None = None
-    ambiguous = False
+    explicit: dict[str, Mention] = {}
+    found: dict[str, Mention] = {}
+    derived: dict[str, Mention] = {}
+    negative: Mention | None = None
+    ambiguous = denied = False
+    open_: dict[str | None, list[Mention]] = {}
+    by_name = {category.name: category for category in system.categories}
     for mention in mentions:
-        how = Assertion.AFFIRMED if mention.numbered else assertion(mention.text, mention.start, mention.end)
+        how = asserted(mention)
+        if how is Assertion.ALTERNATIVE:
+            open_.setdefault(mention.category.name if mention.category else None, []).append(mention)
+            continue
         meaning = _meaning(mention, how, system)
         if meaning == "negative":
             negative = negative or mention
+            denied |= of_any_malignancy(mention)
         elif meaning == "ambiguous":
             ambiguous = True
         elif isinstance(meaning, tuple):
             name, changed = meaning
             (derived if changed else explicit if mention.explicit else found).setdefault(name, mention)
-    by_name = {category.name: category for category in system.categories}
+    for either, choices in open_.items():  # "reactive or reparative" is one category, "carcinoma or adenoma" none
+        first = choices[0]
+        benign_alone = first.category is not None and first.category.tier == "negative" and not first.numbered
+        if either and len(open_) == 1 and (len(choices) > 1 or benign_alone):
+            (explicit if first.explicit else found).setdefault(either, first)
+        else:
+            ambiguous = True
 
     def rank(name: str) -> int:
         return vocabulary().tiers.index(by_name[name].tier)
 
     severe = {name: m for name, m in found.items() if by_name[name].tier == "malignant"}
+    if severe and denied:  # "no malignant cells" here and "adenocarcinoma" there: of two samples, or a contradiction
+        return None, ""
     if len(severe) > 1:  # "carcinoma" beside the name of a carcinoma that has its own category
         severe = {name: m for name, m in severe.items() if not by_name[name].any_malignancy}
     if explicit:
         name, mention = next(iter(explicit.items()))
-        graver = any(rank(other) > rank(name) for other in (*severe, *derived))
+        # An inadequate specimen excludes nothing: that is no finding beside it.
+        beside_it = () if by_name[name].tier == "non-diagnostic" else derived
+        # "NILM. Sheets of severely dyskaryotic cells." contradicts itself.
+        described = found if by_name[name].tier == "negative" else severe
+        graver = any(rank(other) > rank(name) for other in (*described, *beside_it))
         # "LSIL; cannot exclude HSIL" has no single category; "follicular neoplasm, carcinoma not excluded" has.
         beside = any(m.category and m.category.if_not_excluded and other != name for other, m in derived.items())
         return (name, mention.words) if len(explicit) == 1 and not graver and not beside else (None, "")
@@ -221,6 +216,8 @@ def _resolve(mentions: list[_Mention], system: ReportingSystem) -> tuple[str | N
         clear = len(severe) == 1 and not derived
         return next(((name, m.words) for name, m in severe.items()), (None, "")) if clear else (None, "")
     if ambiguous:
+        return None, ""
+    if negative and derived and not found:  # "no malignant cells; malignancy cannot be excluded"
         return None, ""
     rest = {**found, **derived}
     if len(rest) > 1:  # the graver of two: "atypical, benign cells", "suspicious … cannot be excluded"
@@ -233,7 +230,7 @@ def _resolve(mentions: list[_Mention], system: ReportingSystem) -> tuple[str | N
     return (benign.name, negative.words) if negative and benign and not rest else (None, "")
 
 
-def _meaning(mention: _Mention, how: Assertion, system: ReportingSystem) -> tuple[str, bool] | str | None:
+def _meaning(mention: Mention, how: Assertion, system: ReportingSystem) -> tuple[str, bool] | str | None:
     """A category with whether it is another than the mentioned one; "negative", "ambiguous", or None for nothing."""
     category = mention.category
     tier = category.tier if category else "malignant"
@@ -245,13 +242,13 @@ def _meaning(mention: _Mention, how: Assertion, system: ReportingSystem) -> tupl
     if tier == "indeterminate":
         return (category.name, False) if how not in (Assertion.NEGATED, Assertion.NOT_EXCLUDED) and category else None
     if how is Assertion.NEGATED:
-        return "negative" if tier == "malignant" or category is _suspicion(system) else None
+        return "negative" if tier == "malignant" or category is suspicion_of(system) else None
     if how is Assertion.AFFIRMED:
         return (category.name, False) if category else "ambiguous"
-    if category is not None and category is _suspicion(system):
+    if category is not None and category is suspicion_of(system):
         return (category.name, False) if how is not Assertion.NOT_EXCLUDED else "ambiguous"
     if how is Assertion.SUSPECTED and tier != "low-grade neoplasm":
-        instead = system.category(category.if_suspected) if category and category.if_suspected else _suspicion(system)
+        instead = system.category(category.if_suspected) if category and category.if_suspected else suspicion_of(system)
         return (instead.name, True) if instead else "ambiguous"
     if how is Assertion.NOT_EXCLUDED and tier != "low-grade neoplasm":
         unsure = _only(system.of_tier("indeterminate"))

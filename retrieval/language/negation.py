@@ -22,6 +22,8 @@ class Assertion(enum.Enum):
     """ "Suggesting …": of what was seen or of what was concluded, which readers take differently."""
     FAVOURED = enum.auto()
     UNCLEAR = enum.auto()
+    ALTERNATIVE = enum.auto()
+    """One of several that the report leaves open: "carcinoma versus reactive changes"."""
     VOID = enum.auto()
     """Not said of this specimen, or neither confirmed nor denied: history, "to rule out …", "… rather than"."""
 
@@ -41,26 +43,80 @@ _IDLE = _pattern(
 _SCOPE_END = _pattern(r"[;\n] | \.(?=\s|$) | \b(?:but|however|although|though|whereas|nevertheless|yet|except)\b")
 
 _VOID_BEFORE = _pattern(
-    r"\b(?:history\s+of|known|previous(?:ly)?|prior|status\s+post|to\s+(?:exclude|rule\s+out)|rather\s+than|versus|vs|"
-    r"instead\s+of|if|in\s+case\s+of|whether|differential|(?:in)?sufficient\s+for|for\s+(?:an?\s+)?(?:definit\w+|firm|outright))\b"
-    r"[^,]*$"
+    r"\b(?:history\s+of|known|previous(?:ly)?|prior|status\s+post|to\s+(?:exclude|rule\s+out)|rule\s+out|r/o|rather\s+than|short\s+of|"
+    r"detection\s+of|(?:probe|test|tests|testing|assay|stain|FISH|PCR|markers?|panel|search|request)\s+for|to\s+detect|for\s+the\s+diagnosis\s+of|less\s+than|worse\s+than|more\s+than|higher\s+than|lower\s+than|beyond|amount(?:s|ing)?\s+to|reach(?:es|ing)?|"
+    r"threshold\s+(?:for|of)|criteria\s+(?:for|of)|(?:can|may|might)\s+(?:also\s+)?be\s+seen\s+(?:in|with)|"
+    r"(?:often|also|commonly|frequently|usually)\s+(?:be\s+)?seen\s+(?:in|with)|associated\s+with|occurs?\s+in|reported\s+in|"
+    r"argues?\s+against|against|as\s+opposed\s+to|mimic\w*|unlike|looking\s+for|screening\s+for|request\w*|query|"
+    r"instead\s+of|if|in\s+case\s+of|whether|(?:in)?sufficient\s+for|for\s+(?:an?\s+)?(?:definit\w+|firm|outright))\b"
+    r"[^,:]*$"
 )
 _VOID_AFTER = _pattern(
-    r"^[^,]{0,25}?\b(?:cannot|can\s+not|could\s+not|not)\s+(?:yet\s+)?(?:be\s+)?(?:confirmed|proven|provable)"
+    r"^[^,;]{0,40}?\b(?:cannot|can\s+not|could\s+not|not)\s+(?:yet\s+)?(?:be\s+)?(?:confirmed|proven|provable|supported|"
+    r"favou?red|substantiated|established|assessed|evaluated)"
+    r"|^[^,;]{0,15}?\b(?:19|20)\d\d\b"
+    r"|^[^.;:]{0,25}?\b(?:treated|resected|excised|in\s+remission|operated|irradiated)\b"
+    r"|^\s*(?:requires?|is\s+defined|are\s+defined|means|refers)\b"
+    r"|^[^,;]{0,30}?\b(?:is|are|was|were|seems?|appears?|considered|thought)?\s*(?:very\s+|most\s+|highly\s+)?"
+    r"(?:unlikely|improbable|doubtful|not\s+likely)\b"
+    r"|^\s*(?:cells?)?\s*[:=]?\s*(?:_{2,}|\.{3,}|n/?a\b|not\s+(?:applicable|assessed|assessable|evaluated|performed|done|tested))"
+)
+_ALTERNATIVE_BEFORE = _pattern(
+    r"\bbetween\s+(?:an?\s+)?$|(?:\bor\b|/)\s*(?:an?\s+|the\s+)?(?:[\w-]+[\s-]+){0,3}$|\bbetween\b[^;]*\band\b[^;]*$"
+    r"|\b(?:versus|vs|either|differential(?:\s+diagnos[ie]s)?|ddx?|d/d|alternatively|and/or|less\s+likely|less\s+probably)\b[^;]*$"
+)
+_ALTERNATIVE_AFTER = _pattern(
+    r"^[^,;:]{0,60}?(?:\b(?:versus|vs\.?|v\.|and/or|alternatively)(?=\W)|\bruled\s+in\s+(?:or|nor|and)\s+(?:ruled\s+)?out)"
+    r"|^\s*(?:cells?\s*)?(?:\([^)]*\)\s*)?(?:/|\bor\b)\s*(?=\w)"
 )
 _EXCLUSION = r"(?:be\s+)?(?:\w+ly\s+)?(?:excluded?|ruled?\s+out)"
 _NOT_EXCLUDED_BEFORE = _pattern(rf"\b(?:cannot|can't|can\s+not|could\s+not|unable\s+to|not)\s+{_EXCLUSION}\b[^,]*$")
 _NOT_EXCLUDED_AFTER = _pattern(
     rf"^[^,]{{0,60}}?\b(?:cannot|can't|can\s+not|could\s+not|not(?:\s+to)?|neither\s+\w+\s+nor)\s+{_EXCLUSION}\b"
 )
+# What a field of a form is filled with, and what stands beside a finding in a list.
+_VALUE = (
+    r"\s*(?:cells?)?\s*(?:\([^()]{2,30}\)\s*)?(?:present|seen|identified|detected|found)?\s*"
+    r"(?::|=|\||\t|\.{2,}|\?(?=\s*(?:N|No|Y|Yes|Neg\w*|Pos\w*|None|Nil|Absent|Present|0)\b)|[-–—](?=\s|\w))\s*"
+)
+_VALUE_NEGATIVE = _pattern(
+    rf"^{_VALUE}(?:no\b|n\b|none\b|nil\b|absent\b|excluded\b|negative\b|neg\b|0\b|[-–−]\s?ve\b|[-–—−](?=\s|[.,;)]|$)|\([-–—−0]\)|false\b|nowhere\b|"
+    r"not\s+(?:seen|identified|detected|present|found|observed|evident|noted|demonstrated))"
+    r"|^\s*(?:cells?)?\s*(?:\(\s*(?:[-–—−0]|neg\w*|no|absent|none|nil)\s*\)|0\b(?![.,]?\d)|[-–−]\s?ve\b|(?:is\s+|are\s+)?(?:negative|absent|nil)\b)"
+)
+_VALUE_POSITIVE = _pattern(
+    rf"^{_VALUE}(?:yes\b|y\b|present\b|positive\b|pos\b|\+\s?ve\b|seen\b|identified\b|detected\b|\+|\(\s*\+|true\b|x\b|✓)"
+    r"|^\s*(?:cells?)?\s*\(\s*(?:\++|pos\w*|yes|present)\s*\)"
+)
+_VALUE_OPEN = _pattern(
+    r"^\s*(?:cells?)?\s*[:=]?\s*[({<\[]?\s*(?:yes|y|present|positive|seen|pos)\s*[/|]\s*(?:no|n|absent|negative|not|neg)\b"
+    r"|^\s*(?:cells?)?\s*[:=]?\s*[({<\[]?\s*(?:no|n|absent|negative|neg)\s*[/|]\s*(?:yes|y|present|positive|pos)\b"
+    rf"|^{_VALUE}(?:[{{<]|\?|pending\b|unknown\b|unclear\b|uncertain\b|equivocal\b|possible\b|see\b|to\s+follow\b|awaited\b)"
+)
+_NOT_CALLED = _pattern(
+    r"\b(?:not|cannot|can't|isn't|never)\s+(?:be\s+)?(?:\w+ly\s+)?"
+    r"(?:called|considered|reported|regarded|deemed|classified|labelled|accepted|taken|graded|said\s+to\s+be)\s+(?:as\s+)?(?:an?\s+)?$"
+)
+_NOT_DEFINITE = _pattern(  # "no definite carcinoma" leaves more open than it says
+    r"\b(?:no|without)\s+(?:\w+\s+)?"
+    r"(?:definit\w+|unequivocal|convincing|clear(?:-cut)?|overt|frank|obvious|conclusive|certain|outright)\b[^,]*$"
+)
+_DOUBLE_NEGATION = _pattern(
+    r"\b(?:not|cannot|can't|isn't|never|hardly|unable\s+to)\s+(?:be\s+)?"
+    r"(?:entirely\s+|completely\s+|truly\s+|clearly\s+|safely\s+)?"
+    r"(?:call\w*|considered?|regarded?|reported?|deemed|classified|labelled|accepted|taken)?\s*(?:it\s+)?(?:as\s+)?"
+    r"(?:negative\s+for|free\s+of|without|absent)\b[^,]*$"
+    r"|\bneither\b[^,]*\bnor\s+(?:excluded?|absent)\b"
+)
 _NEGATION_BEFORE = _pattern(
-    r"\b(?:no|not|without|negative\s+for|free\s+of|free\s+from|absence\s+of|lack(?:s|ing)?(?:\s+of)?|neither|nor|never|none|"
+    r"\b(?:no|not|nothing|non(?=[\s-]*$)|without|negative\s+for|free\s+of|free\s+from|absence\s+of|lack(?:s|ing)?(?:\s+of)?|neither|nor|never|none|"
     r"excludes?|rules?\s+out|fail(?:s|ed)\s+to|unable\s+to)\b"
 )
 _NEGATION_AFTER = _pattern(
     r"^\s*(?:cells?\s+)?(?:[^,;]{0,25}?\b(?:not|never|nowhere)\s+(?:be\s+)?(?:\w+ly\s+)?"
     r"(?:found|seen|detected|identified|observed|present|demonstrated|evident|noted|recogni[sz]ed|diagnosed)\b"
-    r"|(?:is\s+|are\s+|was\s+|were\s+)?(?:absent|excluded|ruled\s+out|lacking)\b)"
+    r"|,[^,;.]{0,60},\s*(?:is|was|has\s+been|have\s+been|can\s+be)\s+(?:excluded|ruled\s+out)\b"
+    r"|(?:is\s+|are\s+|was\s+|were\s+|(?:has|have)\s+been\s+|can\s+be\s+|could\s+be\s+)?(?:absent|excluded|ruled\s+out|lacking)\b)"
 )
 # Between a negation and a mention, these begin a statement of its own.
 _STATEMENT = _pattern(r"\b(?:consistent|compatible|in\s+keeping|considered|diagnos\w+|represent\w*|positive)\b")
@@ -88,15 +144,28 @@ def assertion(text: str, start: int, end: int) -> Assertion:
     scope_start = max((match.end() for match in _SCOPE_END.finditer(text, 0, start)), default=0)
     ending = _SCOPE_END.search(text, end)
     before, after = text[scope_start:start], text[end : ending.start() if ending else len(text)]
+    if _VALUE_NEGATIVE.search(after):
+        return Assertion.NEGATED
+    if _VALUE_POSITIVE.search(after):
+        return Assertion.AFFIRMED
+    if _VALUE_OPEN.search(after) or _DOUBLE_NEGATION.search(before):
+        return Assertion.UNCLEAR
     if _NOT_EXCLUDED_BEFORE.search(before) or _NOT_EXCLUDED_AFTER.search(after):
         return Assertion.NOT_EXCLUDED
-    if _VOID_BEFORE.search(before) or _VOID_AFTER.search(after):
+    if (
+        _NOT_CALLED.search(before)
+        or _NOT_DEFINITE.search(before)
+        or _VOID_BEFORE.search(before)
+        or _VOID_AFTER.search(after)
+    ):
         return Assertion.VOID
     if _NEGATION_AFTER.search(after):
         return Assertion.NEGATED
     negation = _negated_before(before)
     if negation is not None:
         return negation
+    if _ALTERNATIVE_BEFORE.search(before) or _ALTERNATIVE_AFTER.search(after):
+        return Assertion.ALTERNATIVE
     if _SUSPICION_BEFORE.search(before) or _SUSPICION_AFTER.search(after):
         return Assertion.SUSPECTED
     if _SUGGESTION_BEFORE.search(before):

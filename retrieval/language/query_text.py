@@ -44,12 +44,12 @@ _ADMINISTRATION = re.compile(
     re.I,
 )
 _SIGNATURE = re.compile(
-    r"(?:(?:^|(?<=[.;\n])\s*)(?:dr|prof|professor)\b\.?\s|"
+    r"(?:(?:^|(?<=[.;\n])\s{0,20})(?:dr|prof|professor)\b\.?\s|"
     r"\b(?:electronically\s+)?(?:signed|verified|reported|screened|authori[sz]ed|dictated)\s+(?:out\s+)?(?:by|on)\b)[^\n]*",
     re.I,
 )
 _SENTENCE = re.compile(r"(?<!\b[Nn]o\.)(?<=[.;!?])\s+|\n+")
-_CLAUSE = re.compile(r"(?:(?<=,)\s+|\s+[-–—]\s+|\s+(?=(?:and|therefore|hence|thus|so)\b))(?![^()]*\))")
+_CLAUSE = re.compile(r"(?:(?<=,)\s+|\s+[-–—]\s+|\s+(?=(?:and|therefore|hence|thus|so)\b))(?![^()]{0,300}\))")
 
 _LEAD_IN = re.compile(r"\s*(?:(?:to\s+be|as|of|with)\b|[:,])", re.I)
 _FILLED_UP = re.compile(

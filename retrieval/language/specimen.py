@@ -15,6 +15,11 @@ _FINDING_BEGINS = re.compile(
     r"consistent|no|not|cannot)\b",
     re.I,
 )
+_BESIDE = re.compile(
+    r"\b(?:beside|adjacent to|next to|near|outside|lateral to|medial to|anterior to|posterior to|above|below|behind|"
+    r"over) (?:the |a |an )?(?:\w+ )?$",
+    re.I,
+)
 HEADING = re.compile(
     rf"\b(?:(?:final|cytolog\w*|patholog\w*) )?(?:{alternatives('heading.conclusion', 'labels')})\s*:", re.I
 )
@@ -27,7 +32,8 @@ def read_site(text: str) -> tuple[str, str]:
     for site in vocabulary().sites:
         for match in word_pattern(site.aliases).finditer(specimen):
             # "breast cancer patient" names no specimen.
-            if not re.match(r"\W+(?:\w+\W+)?(?:cancer|\w*carcinoma|metasta)", specimen[match.end() :], re.I):
+            of_disease = re.match(r"\W+(?:\w+\W+)?(?:cancer|\w*carcinoma|metasta)", specimen[match.end() :], re.I)
+            if not of_disease and not _BESIDE.search(specimen, 0, match.start()):
                 found.append((site, match))
     # "cervical/vaginal" contains no "vaginal smear".
     found = [(s, m) for s, m in found if not any(_covers(other, m) for _, other in found)]
@@ -60,7 +66,7 @@ def _specimen(text: str) -> tuple[str, bool]:
     if begins:
         return sentence[: begins.start()], False
     diagnosis = word_pattern(vocabulary().malignancy).search(sentence)
-    return ("" if diagnosis else sentence), False
+    return (sentence[: diagnosis.start()] if diagnosis else sentence), False
 
 
 def _covers(outer: re.Match[str], inner: re.Match[str]) -> bool:

@@ -14,7 +14,7 @@ from retrieval.language.specimen import read_site
         ("(Bronchial lymph node aspirate) Lymphocytes.", "lymph node", "lymph node"),
         ("(Thyroid bed, cervical lymph node) Lymphocytes.", "lymph node", "lymph node"),
         ("(Pleural effusion, right lung) Mesothelial cells.", "serous effusion", "Pleural"),
-        ("(Pleural fluid beside a mediastinal lymph node) Lymphocytes.", "lymph node", "lymph node"),
+        ("(Pleural fluid, mediastinal lymph node) Lymphocytes.", "lymph node", "lymph node"),
         # Two of the same rank, or two specimens: none.
         ("(Lung, breast) Cells.", "", ""),
         ("(Lung and lymph node) Cells.", "", ""),

@@ -1,0 +1,99 @@
+"""Where a report names a category, a disease or a suspicion: the words of a reporting system found in a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from retrieval.language.negation import Assertion, assertion
+from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary, word_pattern
+
+_NUMBER = r"(?:C|L|V|M|B|Thy)?\s?(?:IV|V?I{1,3}|V|[1-6])[a-f]?"
+_RANGE_BEFORE = re.compile(rf"\b{_NUMBER}\s*(?:[-–/]|\bto\b|\bor\b|\bversus\b|\band\b)\s*(?:\w+\s)?$", re.I)
+_RANGE = re.compile(rf"\s*(?:[-–/]|\bto\b|\bor\b|\bversus\b|\bvs\b\.?)\s*{_NUMBER}\b", re.I)
+"""After a category's number: it is one end of a range."""
+_ANY_MALIGNANCY = re.compile(r"(?:malignan\w*|cancer|carcinoma)(?:ous)?s?", re.I)
+_UNQUALIFIED = re.compile(r"(?:\b(?:no|any|of|for|without|or|nor|invasive|metastatic|the|an?)|[:,;.(\n]|^)\s*$", re.I)
+_SUSPICIOUS = ("suspicious", "suspicion", "suspected")
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A category named in the text; None where it would be of no one category."""
+
+    category: Category | None
+    text: str
+    start: int
+    end: int
+    explicit: bool
+    """The category's own name, not merely something that belongs in it."""
+    numbered: bool = False
+
+    @property
+    def words(self) -> str:
+        """The part of the sentence around the mention, to the next comma or the like."""
+        start = max(self.text.rfind(mark, 0, self.start) for mark in ",;:(.\n") + 1
+        ends = [at for mark in ",;.)\n" if (at := self.text.find(mark, self.end)) >= 0]
+        words = self.text[start : min(ends, default=len(self.text))].strip()
+        return words + ")" if words.count("(") > words.count(")") else words
+
+
+def find_mentions(text: str, system: ReportingSystem) -> Iterator[Mention]:
+    """What of the system's words stands in the text; of overlapping ones the longest."""
+    found: list[tuple[re.Match[str], Category | None, bool, bool]] = []
+    malignant = next((category for category in system.categories if category.any_malignancy), None)
+    for category in system.categories:
+        found += [(m, category, True, False) for m in word_pattern(category.aliases).finditer(text)]
+        found += [
+            (m, category, True, m.group()[-1].isdigit())
+            for m in word_pattern(category.codes, exact_case=True).finditer(text)
+        ]
+        found += [(m, category, True, True) for m in _numbered(system, category).finditer(text)]
+        found += [(m, category, False, False) for m in word_pattern(category.findings).finditer(text)]
+    found += [(m, malignant, False, False) for m in word_pattern(vocabulary().malignancy).finditer(text)]
+    found += [(m, None, False, False) for m in word_pattern(vocabulary().neoplasia).finditer(text)]
+    if suspicion := suspicion_of(system):
+        found += [(m, suspicion, False, False) for m in word_pattern(_SUSPICIOUS).finditer(text)]
+    benign = list(word_pattern(vocabulary().not_malignancy).finditer(text))
+    taken: list[re.Match[str]] = []
+    found.sort(key=lambda item: (item[0].start() - item[0].end(), not item[2], item[1] is malignant))
+    for match, of, explicit, numbered in found:
+        named = of is not None and match.group() in of.findings
+        others = taken if named else (*taken, *benign)
+        if any(other.start() < match.end() and match.start() < other.end() for other in others):
+            continue
+        taken.append(match)
+        yield Mention(of, text, match.start(), match.end(), explicit, numbered)
+
+
+def _numbered(system: ReportingSystem, category: Category) -> re.Pattern[str]:
+    if not (category.numbers and system.numbered_by):
+        return re.compile(r"(?!)")
+    names = "|".join((*system.numbered_by, "category", "cat", "class"))
+    return re.compile(
+        rf"\b(?i:{names})\W+(?:(?i:system|category|cat|class)\W+)?(?:{'|'.join(category.numbers)})(?![\w])"
+    )
+
+
+def suspicion_of(system: ReportingSystem) -> Category | None:
+    """The category of a suspected malignancy."""
+    suspicious = system.of_tier("suspicious")
+    if len(suspicious) == 1:
+        return suspicious[0]
+    return next((category for category in suspicious if category.takes_suspicion), None)
+
+
+def asserted(mention: Mention) -> Assertion:
+    """How the report says a mention; a category's number is affirmed, unless it is one end of a range."""
+    if not mention.numbered:
+        return assertion(mention.text, mention.start, mention.end)
+    before = mention.text[max(0, mention.start - 40) : mention.start]
+    one_end = _RANGE.match(mention.text, mention.end) or _RANGE_BEFORE.search(before)
+    return Assertion.ALTERNATIVE if one_end else Assertion.AFFIRMED
+
+
+def of_any_malignancy(mention: Mention) -> bool:
+    """Whether any malignancy is meant: "carcinoma", and not "small cell carcinoma"."""
+    before = mention.text[max(0, mention.start - 20) : mention.start]
+    return bool(_ANY_MALIGNANCY.fullmatch(mention.text, mention.start, mention.end) and _UNQUALIFIED.search(before))
