@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import io
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
@@ -222,6 +225,34 @@ def test_a_file_that_is_no_manifest(tmp_path: Path, content: bytes, message: str
     with pytest.raises(ManifestError, match=message) as caught:
         read_manifest(path)
     assert "manifest.csv" in str(caught.value)
+
+
+def test_two_megabytes_are_read_and_more_than_512_are_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = "cells " * 400
+    lines = [f"a.png,case {number},{report}" for number in range(900)]
+    (folder / "manifest.csv").write_text("image,case,report\n" + "\n".join(lines) + "\n")
+    assert len(read_manifest(folder / "manifest.csv").problems) < 900
+    os.truncate(folder / "manifest.csv", 512 * 1024**2 + 1)  # takes no room on the disk
+    asked = []
+
+    class Long:
+        """As many bytes as were asked for."""
+
+        def __init__(self, n: int) -> None:
+            self._n = n
+
+        def __len__(self) -> int:
+            return self._n
+
+    class Opened(io.BytesIO):
+        def read(self, n: int | None = -1) -> Any:
+            asked.append(n)
+            return Long(n or 0)
+
+    monkeypatch.setattr(Path, "open", lambda *_: Opened())
+    with pytest.raises(ManifestError, match="larger than 512 MB"):
+        read_manifest(folder / "manifest.csv")
+    assert asked == [512 * 1024**2 + 1]
 
 
 def test_absent_files_folders_and_too_many_rows(folder: Path) -> None:

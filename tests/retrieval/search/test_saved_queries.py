@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 from pathlib import Path
 
@@ -82,4 +83,17 @@ def test_a_missing_query_is_named_with_those_that_are_there(saved: SavedQueries)
 def test_a_broken_file_is_refused(saved: SavedQueries) -> None:
     saved.save("a", Query(text="a")).write_bytes(b"\xff\xfe")
     with pytest.raises(QueryError, match="no text"):
+        saved.load("a")
+
+
+@pytest.mark.parametrize(
+    ("size", "message"), [(256 * 1024**2, "no text|JSON|not a"), (256 * 1024**2 + 1, "than 256 MiB")]
+)
+def test_a_file_that_is_too_large_is_not_read(
+    saved: SavedQueries, monkeypatch: pytest.MonkeyPatch, size: int, message: str
+) -> None:
+    path = saved.save("a", Query(text="a"))
+    os.truncate(path, size)  # takes no room on the disk
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "no query")
+    with pytest.raises(QueryError, match=message):
         saved.load("a")

@@ -126,3 +126,11 @@ def test_two_groups_are_two_folds() -> None:
     probe = train_probe(vectors, classes, groups, 3)
     assert probe.strength in STRENGTHS
     assert probe.strength == train_probe(vectors, classes, 1 - groups, 3).strength
+
+
+def test_where_nothing_can_be_held_out_the_penalty_is_the_middle_one() -> None:
+    vectors, classes = blobs(30, 7)
+    strengths = [1.0, 2.0, 3.0, 4.0, 5.0]
+    one_class, one_group = np.zeros_like(classes), np.zeros_like(classes)
+    assert train_probe(vectors, one_class, np.arange(len(vectors)), 3, strengths=strengths).strength == 3.0
+    assert train_probe(vectors, classes, one_group, 3, strengths=strengths).strength == 3.0
