@@ -59,6 +59,8 @@ from .generated.checked_generation import generate_query as generate_query
 from .ingest.deidentification import IdentifierCount as IdentifierCount
 from .ingest.ingest import AddSummary as AddSummary
 from .ingest.ingest import add_manifest as add_manifest
+from .ingest.label_sources import LabelSource as LabelSource
+from .ingest.label_sources import label_sources as label_sources
 from .ingest.ray_workers import RayWorkers as RayWorkers
 from .ingest.reembedding import ReembedSummary as ReembedSummary
 from .ingest.reembedding import reembed as reembed

@@ -30,6 +30,7 @@ from ui.commands.models import models
 from ui.commands.queries import queries
 from ui.commands.reading import reading
 from ui.commands.reembed import encoders, reembed
+from ui.commands.reports import reports
 from ui.commands.search import search
 from ui.commands.train import train
 from ui.commands.view import view
@@ -94,6 +95,7 @@ for command in (
     search,
     queries,
     show,
+    reports,
     remove,
     generate,
     copy_check,

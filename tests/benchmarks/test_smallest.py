@@ -34,6 +34,7 @@ ARGUMENTS = {
     "prompts": ["--queries", "2", "--images", "1"],
     "real_cells": ["--data", "{data}", "--phantoms", "20"],
     "real_input": ["--data", "{data}"],
+    "report_labels": [],
     "report_text": ["--queries", "4", "--generated", "2", "--per-class", "1"],
     "search": ["--sizes", "2000", "--queries", "3", "--folder", "{tmp}"],
     "starter": ["--queries", "4", "--per-class", "1", "--images", "1"],
