@@ -7,18 +7,21 @@ Columns (see `COLUMNS`): `image` and `report` are required.
 - `patient` defaults to the case: a case without a patient is its own patient.
 - `report`, `patient`, `site`, `system`, `category`, `source`, `license` and `phantom` belong to the case. An empty cell
   takes the value from the case's other rows; rows that contradict the first one are refused.
+- A key or label that is a placeholder (`N/A`, `unknown`, `-`) is an empty cell (`cells.py`), and counted in the notes.
 - `phantom` (true/false): the image was rendered by this software.
 - Further columns become the image's attributes.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from index_store.errors import ManifestError
+from index_store.manifest.cells import CellNotes
 from index_store.manifest.table import Record, Table
 from index_store.manifest.table_file import read_table
 from index_store.records import ManifestRow, Problem
@@ -75,7 +78,7 @@ def read_manifest(path: Path | str, *, images: Path | str | None = None, max_row
     for record in table.records:
         reader.take(record)
     rows = reader.finish()
-    return Manifest(path, rows, (*table.problems, *reader.problems))
+    return Manifest(path, rows, (*table.problems, *reader.problems), (*table.notes, *reader.notes))
 
 
 def columns_found(table: Table) -> str:
@@ -114,6 +117,8 @@ class _RowReader:
         self._drafts: list[_Draft] = []
         self._cases: dict[str, dict[str, tuple[str, int]]] = {}  # case -> column -> (value, line it stands on)
         self._seen: dict[tuple[str, Path], int] = {}
+        self._cells = CellNotes()
+        self._names: dict[Path, dict[str, list[str]]] = {}  # folder -> name composed (NFC) -> names as they stand there
 
     def take(self, record: Record) -> None:
         with self._judging(record.line):
@@ -128,6 +133,11 @@ class _RowReader:
                 rows.append(self._row(draft))
         return tuple(rows)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was taken for something else than it says."""
+        return self._cells.notes()
+
     @contextmanager
     def _judging(self, line: int) -> Iterator[None]:
         try:
@@ -136,9 +146,9 @@ class _RowReader:
             self.problems.append(Problem(f"{self._name}, line {line}", refusal.what, refusal.advice))
 
     def _draft(self, record: Record) -> _Draft:
-        cells = {column: value.strip() for column, value in record.cells.items()}
-        for column, value in cells.items():
-            check_text(column, value)
+        for column, value in record.cells.items():
+            check_text(column, value.strip())
+        cells = self._cells.cleaned(record.line, record.cells)
         image = cells.get("image", "")
         if not image:
             raise Refusal("has no image", "Write the image's path.")
@@ -153,6 +163,8 @@ class _RowReader:
             written = image if (self._root / image).exists() else image.replace("\\", "/")
             path = (self._root / written).resolve()
             is_file = path.is_file()
+            if not is_file and not written.isascii() and (other := self._in_other_form(written)) is not None:
+                path, is_file = other.resolve(), other.is_file()
         except (OSError, RuntimeError) as error:  # a name too long, a folder locked, links in a circle
             reason = getattr(error, "strerror", "") or type(error).__name__  # the error itself quotes the path
             raise Refusal(f"names an image that cannot be reached ({reason})", "Check the path.") from error
@@ -163,6 +175,24 @@ class _RowReader:
         if not is_file:
             raise Refusal("names an image that is not there", "Check the path, or name the images' folder.")
         return path
+
+    def _in_other_form(self, written: str) -> Path | None:
+        """The file whose name is the same in another form of Unicode: macOS takes letters and accents apart (NFD)."""
+        here = self._root
+        for part in Path(written).parts:
+            if part == ".." or Path(written).is_absolute():
+                return None
+            if not (here / part).exists():
+                if here not in self._names:
+                    self._names[here] = {}
+                    for file in here.iterdir():
+                        self._names[here].setdefault(unicodedata.normalize("NFC", file.name), []).append(file.name)
+                found = self._names[here].get(unicodedata.normalize("NFC", part), [])
+                if len(found) != 1:
+                    return None
+                part = found[0]  # goes on under the name that is there
+            here /= part
+        return here
 
     def _join_case(self, draft: _Draft) -> None:
         seen = self._seen.setdefault((draft.case, draft.path), draft.line)

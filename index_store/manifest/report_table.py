@@ -51,7 +51,7 @@ def read_report_table(path: Path | str, *, max_rows: int = MAX_ROWS) -> ReportTa
             f"{path.name} has no column report. Columns found: {columns_found(table)}. Call the one with the reports "
             "`report`."
         )
-    rows, problems = [], list(table.problems)
+    rows, problems = [], [*table.problems, *(Problem(path.name, note.rstrip("."), "Check it.") for note in table.notes)]
     for record in table.records:
         try:
             rows.append(_row(record))

@@ -27,6 +27,10 @@ class Table:
     columns: tuple[str, ...] = ()
     records: list[Record] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What is to be said of the whole file, such as worksheets that were not read."""
+    doubtful: list[tuple[int, str, str]] = field(default_factory=list)
+    """Lines that cannot be taken as they stand, with what is wrong and advice, before their numbers are final."""
 
     def report(self, line: int, what: str, advice: str) -> None:
         """Add a problem of a line."""

@@ -10,6 +10,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -107,7 +108,9 @@ def _check_lines(name: str, text: str) -> None:
 
 def _read_separated(table: Table, text: str, wanted: Sequence[str], max_rows: int) -> None:
     lines = list(io.StringIO(text, newline=""))
-    separator = max(SEPARATORS, key=lambda mark: len(known_columns(_header(lines, mark), wanted)))
+    separator = _stated_separator(lines) or max(
+        SEPARATORS, key=lambda mark: len(known_columns(_header(lines, mark), wanted))
+    )
     header: list[str] | None = None
     for line, cells in _rows(table, lines, separator):
         if not any(cell.strip() for cell in cells):
@@ -122,6 +125,17 @@ def _read_separated(table: Table, text: str, wanted: Sequence[str], max_rows: in
             )
         else:
             table.keep(line, dict(zip(header, cells, strict=False)), max_rows)
+
+
+def _stated_separator(lines: list[str]) -> str:
+    """The separator that a first line `sep=;` states, as Excel and many exports write it; the line is emptied. Empty
+    where there is none."""
+    first = lines[0].lstrip("\ufeff").rstrip("\r\n").strip(" ") if lines else ""
+    stated = re.fullmatch(r'"?sep=(.|\\t)"?[,;]*', first, re.I)
+    if stated is None:
+        return ""
+    lines[0] = "\n"
+    return "\t" if stated[1] == "\\t" else stated[1]
 
 
 def _rows(table: Table, lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:

@@ -69,7 +69,8 @@ def only_below(folder: Path) -> Iterator[None]:
         def opened(file, *arguments, **options):  # type: ignore[no-untyped-def]
             if isinstance(file, str | bytes | os.PathLike):
                 path = Path(os.fsdecode(file)).resolve()
-                if not path.is_relative_to(folder.resolve()):
+                # The null device is what the process of its own writes its errors to.
+                if not path.is_relative_to(folder.resolve()) and path != Path(os.devnull):
                     strays.append(str(path))
             return original(file, *arguments, **options)
 

@@ -1,0 +1,104 @@
+"""What a cell of a manifest means: placeholders for nothing, and what Excel adds to values.
+
+A key or label that says "N/A" is not given. Taken as it stands, it would make one patient of all who have none.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+
+KEYS = ("case", "patient", "slide")
+LABELS = ("site", "system", "category", "source", "license", "kind", "stain", "preparation", "phantom")
+
+_PLACEHOLDERS = frozenset(
+    {
+        *("n/a", "n.a.", "n.a", "n. a.", "na", "n\\a", "<na>", "#na", "nan", "<nan>", "nat", "none", "<none>", "null"),
+        *("(null)", "<null>", "nil", "\\n", "unknown", "unknown.", "(unknown)", "unk", "unk.", "unkn", "not known"),
+        *("n.k.", "nk", "not available", "not applicable", "not applic.", "not given", "not stated", "not specified"),
+        *("not recorded", "not provided", "not reported", "unspecified", "undefined", "missing", "(missing)"),
+        *("no data", "no value", "n.d.", "n/d", "nd", "n/k", "tbd", "tba", "t.b.d.", "blank", "(blank)", "(none)"),
+        *("empty", "(empty)", "xxx", "unbekannt", "k.a.", "k. a.", "keine angabe", "inconnu", "inconnue"),
+        *("desconocido", "desconhecido", "sconosciuto", "onbekend", "non disponible", "sin datos", "s/d"),
+    }
+)
+_MARKS = re.compile(r"[\s\-–—−_.·?*/\\#=~…]+")
+_ERROR = re.compile(r"#(?:N/A|REF!|VALUE!|NAME\?|NULL!|DIV/0!|NUM!|SPILL!|CALC!|GETTING_DATA|FIELD!|BLOCKED!)", re.I)
+_AS_TEXT = re.compile(r'="((?:[^"]|"")*)"')
+_APOSTROPHE = re.compile(r"'(?=[\d=+@-])")
+_SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+\d{1,3}", re.I)
+_UNSEEN = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00ad"
+
+
+def clean_cell(column: str, value: str) -> str:
+    """A cell's value without what Excel and exports put around it: `="00123"` and `'00123` are 00123.
+
+    Keys and labels are brought to one form of Unicode (NFC): two that look the same are the same.
+    """
+    value = value.strip()
+    if not value:
+        return ""
+    if _ERROR.fullmatch(value):
+        return ""  # a formula's error is no value, whatever the column
+    if found := _AS_TEXT.fullmatch(value):
+        value = found[1].replace('""', '"').strip()
+    if column in KEYS or column in LABELS:
+        value = _APOSTROPHE.sub("", value, count=1) if value.startswith("'") else value
+        value = value if value.isascii() else unicodedata.normalize("NFC", value.strip(_UNSEEN).strip())
+    elif column == "image" and value.startswith("'") and _APOSTROPHE.match(value):
+        value = value[1:]
+    return value
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether a key or label says that there is none: "N/A", "unknown", "-", "?"."""
+    return value.casefold() in _PLACEHOLDERS or _MARKS.fullmatch(value) is not None
+
+
+def is_shortened(value: str) -> bool:
+    """Whether a key is a number that a spreadsheet has shortened ("1.23E+11"), so that several may have become one."""
+    return _SHORTENED.fullmatch(value) is not None
+
+
+class CellNotes:
+    """Counts what was taken for something else than it says, by column, with lines."""
+
+    def __init__(self) -> None:
+        self._placeholders: dict[str, list[int]] = {}
+        self._words: dict[str, None] = {}
+        self._shortened: dict[str, list[int]] = {}
+
+    def cleaned(self, line: int, cells: Mapping[str, str]) -> dict[str, str]:
+        """A row's cells as they are to be read."""
+        kept: dict[str, str] = {}
+        for column, raw in cells.items():
+            value = clean_cell(column, raw)
+            if column in KEYS or column in LABELS:
+                stated = raw.strip()
+                if (value and is_placeholder(value)) or (stated and not value):
+                    self._placeholders.setdefault(column, []).append(line)
+                    self._words[stated[:20]] = None
+                    value = ""
+                elif column in KEYS and is_shortened(value):
+                    self._shortened.setdefault(column, []).append(line)
+            kept[column] = value
+        return kept
+
+    def notes(self) -> tuple[str, ...]:
+        """What was found, for the person who can correct it."""
+        from index_store.records import lines_text
+
+        notes = []
+        if self._placeholders:
+            total = sum(map(len, self._placeholders.values()))
+            words = ", ".join(list(self._words)[:6])
+            where = "; ".join(f"{column}: {lines_text(lines)}" for column, lines in self._placeholders.items())
+            cells = "cell was" if total == 1 else "cells were"
+            notes.append(f"{total} {cells} taken as empty, since they hold a placeholder ({words}): {where}.")
+        for column, lines in self._shortened.items():
+            notes.append(
+                f"{column} looks like a number that a spreadsheet has shortened ({lines_text(lines)}): several may "
+                "have become one. Format the column as text, and export again."
+            )
+        return tuple(notes)
