@@ -63,11 +63,11 @@ def test_an_image_is_kept_without_its_metadata(saved: SavedQueries) -> None:
     about = PIL.PngImagePlugin.PngInfo()
     about.add_text("Patient", "Jane Doe")
     file = io.BytesIO()
-    PIL.Image.new("RGB", (8, 6), (200, 30, 90)).save(file, "PNG", pnginfo=about)
+    PIL.Image.new("RGB", (80, 60), (200, 30, 90)).save(file, "PNG", pnginfo=about)
     path = saved.save("a", Query(image=file.getvalue(), label="field.png"))
     loaded = saved.load("a")
     with PIL.Image.open(io.BytesIO(loaded.image)) as image:
-        assert image.size == (8, 6) and image.getpixel((3, 3)) == (200, 30, 90)
+        assert image.size == (80, 60) and image.getpixel((3, 3)) == (200, 30, 90)
         assert not image.text  # type: ignore[attr-defined]
     assert b"Jane" in file.getvalue() and b"Jane" not in loaded.image and "Jane" not in path.read_text()
 

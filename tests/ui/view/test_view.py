@@ -10,7 +10,7 @@ import pytest
 import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
-from streamlit.testing.v1.element_tree import Expander, Slider
+from streamlit.testing.v1.element_tree import Block, Expander, Slider
 
 from generation import PRESETS
 from generation.phantom import Phantom
@@ -68,6 +68,16 @@ def frame(app: AppTest) -> Expander:
     return found
 
 
+def rows_of(block: Block) -> Iterator[Block]:
+    """The containers whose parts stand side by side."""
+    for child in block.children.values():
+        if isinstance(child, Block):
+            flex = child.proto.flex_container if child.type == "flex_container" else None
+            if flex is not None and flex.direction == flex.HORIZONTAL:
+                yield child
+            yield from rows_of(child)
+
+
 def ranks(app: AppTest) -> int:
     return sum(button.label.startswith("Open case #") for button in app.button)
 
@@ -92,6 +102,8 @@ def test_a_report_shows_synthetic_images_and_cases(app: AppTest, phantoms: list[
     reports = {phantom.report for phantom in phantoms}
     assert len([text for text in texts(app) if text in reports]) == 10
     assert len(app.image) == 12
+    beside = [[caption.value for caption in row.get("caption")] for row in rows_of(app.main)]
+    assert ["**SYNTHETIC**, seed 0", "**SYNTHETIC**, seed 1"] in beside, "the images of a report stand side by side"
 
 
 def test_what_the_glossary_replaced_stands_beside_the_prompt(
