@@ -52,6 +52,7 @@ CACHE = ROOT / ".mutants"
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
 SECONDS = 60.0
 """Of tests chosen for one mutant, as they took unchanged."""
+RUNNING: set[subprocess.Popen[bytes]] = set()
 STOPPED = -1
 """The status of tests that took too long."""
 PATIENCE = 4
@@ -258,14 +259,20 @@ def run_tests(folder: Path, arguments: Iterable[str], environment: dict[str, Any
     process = subprocess.Popen(
         command, cwd=folder, env=told, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
+    RUNNING.add(process)
     try:
         return process.wait(timeout)
     except subprocess.TimeoutExpired:
         return STOPPED
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        RUNNING.discard(process)
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def survives(mutant: Mutant, folder: Path, tests: Sequence[str], seconds: float) -> bool:
@@ -370,17 +377,23 @@ def main() -> None:
                 folders.put(folder)
 
         with ThreadPoolExecutor(options.jobs) as pool:
-            for mutant, survived in zip(mutants, pool.map(tried, mutants), strict=True):
-                verdict = "survived" if survived else "killed"
-                if survived and is_equivalent(mutant):
-                    verdict = "equivalent"
-                elif survived:
-                    survivors.append(mutant)
-                verdicts["/".join(mutant.path.split("/")[:-1][:2])][verdict] += 1
-                tests = known.tests(mutant, options.seconds)
-                print(f"{verdict:10} {mutant} ({len(tests)} tests, {time.monotonic() - started:.0f} s)", flush=True)
-                if survived:
-                    print(change_of(mutant), flush=True)
+            try:
+                for mutant, survived in zip(mutants, pool.map(tried, mutants), strict=True):
+                    verdict = "survived" if survived else "killed"
+                    if survived and is_equivalent(mutant):
+                        verdict = "equivalent"
+                    elif survived:
+                        survivors.append(mutant)
+                    verdicts["/".join(mutant.path.split("/")[:-1][:2])][verdict] += 1
+                    tests = known.tests(mutant, options.seconds)
+                    print(f"{verdict:10} {mutant} ({len(tests)} tests, {time.monotonic() - started:.0f} s)", flush=True)
+                    if survived:
+                        print(change_of(mutant), flush=True)
+            except BaseException:  # interrupted: the tests that run know nothing of it
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in tuple(RUNNING):
+                    stop(process)
+                raise
     print(f"{'':32}  killed  equivalent  survived")
     for area, counts in sorted(verdicts.items()):
         print(f"{area:32}{counts['killed']:8}{counts['equivalent']:12}{counts['survived']:10}")
