@@ -126,7 +126,7 @@ def test_two_patients_with_reports_calibrate_and_one_does_not(reported: OwnCases
     [
         (20, 20, ""),
         (20, 19, "exist for 19 reports"),
-        (19, 19, "the archive has 19 patients"),
+        (19, 19, "the archive has 19 patients with a report, and 20"),
     ],
 )
 def test_twenty_patients_calibrate_generated_images(
@@ -146,8 +146,11 @@ def test_twenty_patients_calibrate_generated_images(
     monkeypatch.setattr(generated, "cached_queries", cached)
     plan = GenerationPlan(None, images=1)  # type: ignore[arg-type]
     if message:
-        with pytest.raises(EvaluationError, match=message):
+        with pytest.raises(EvaluationError, match=message) as raised:
             generated.generated_similarities(own, None, plan, None, cache)  # type: ignore[arg-type]
+        assert "filter" not in str(raised.value)
+        with pytest.raises(EvaluationError, match="that the filter lets through"):
+            generated.generated_similarities(own, None, plan, None, cache, filtered=True)  # type: ignore[arg-type]
         return
     found = generated.generated_similarities(own, None, plan, None, cache)  # type: ignore[arg-type]
     assert list(found) == ["generated"]

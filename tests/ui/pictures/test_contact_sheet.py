@@ -67,6 +67,16 @@ def test_a_section_is_as_high_as_its_longest_tile() -> None:
     assert height == contact_sheet("Result", [Section("Nearest", "", (few, few))]).height + 2 * LINE
 
 
+def test_rows_lie_a_gap_below_the_text_of_those_above() -> None:
+    """Of tiles with two lines: from one picture's top to the next one's, its title's 30 pixels, the lines, a gap."""
+    section = Section("Nearest", "", (tile(text="a\nb"),) * (COLUMNS + 1))
+    red = (np.asarray(contact_sheet("Result", [section])) == RED).all(axis=2).any(axis=1)
+    tops = [y for y in range(1, len(red)) if red[y] and not red[y - 1]]
+    assert np.diff(tops).tolist() == [TILE + 30 + 2 * LINE + 20]
+    two = contact_sheet("Result", [section, section])
+    assert two.height - contact_sheet("Result", [section]).height == 34 + 10 + 2 * (TILE + 30 + 2 * LINE + 20) + 20
+
+
 def test_a_mark_is_written_over_the_picture() -> None:
     plain = contact_sheet("Result", [Section("Nearest", "", (tile(),))])
     marked = contact_sheet("Result", [Section("Nearest", "", (tile(mark="SYNTHETIC"),))])
