@@ -33,6 +33,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from queue import Queue
 from typing import Any, ClassVar
@@ -179,7 +180,15 @@ class Covering:
 
     def tests(self, mutant: Mutant, seconds: float = SECONDS) -> list[str]:
         """Those that cover the line, the nearest first, up to `seconds`; a module's constants: the tests beside it."""
-        mirrored = f"tests/{mutant.path.rpartition('/')[0]}"
+        module = Path(mutant.path)
+        folders = ("tests", *module.parts[:-1])
+
+        def distance(test: str) -> tuple[bool, int]:
+            """Whether another module is tested; and how many folders the test does not share with the mutant."""
+            path = Path(test.partition("::")[0])
+            shared = takewhile(lambda pair: pair[0] == pair[1], zip(folders, path.parts, strict=False))
+            return path.stem != f"test_{module.stem}", len(folders) - len(list(shared))
+
         named = set(self.lines.get(mutant.path, {}).get(mutant.line, []))
         if not named:  # run at import
             named = {test for lines in self.lines.get(mutant.path, {}).values() for test in lines}
@@ -190,7 +199,7 @@ class Covering:
         for test in by_time:
             turn[test] = turns[function := test.partition("[")[0]]
             turns[function] += 1
-        ordered = sorted(by_time, key=lambda test: (not test.startswith(mirrored), turn[test]))
+        ordered = sorted(by_time, key=lambda test: (*distance(test), turn[test]))
         chosen, total = [], 0.0
         for test in ordered:
             total += self.seconds.get(test, 1.0)
