@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from index_store.index import recall_tuning
-from index_store.index.recall_tuning import KEPT, LENGTHS, LONGEST, RECALL, Cost, tune
+from index_store.index.candidate_index import EXACT, LISTS, SCAN
+from index_store.index.recall_tuning import KEPT, LENGTHS, LONGEST, RECALL, Cost, IndexSizes, tune
 from index_store.index.vector_file import VectorRows
 from tests.index_store.index.indexes import clustered
 
@@ -188,3 +189,16 @@ def test_the_costs_of_a_search_are_added_up() -> None:
     assert Cost(512, 1000.0, kept=3).total == 1000 + 4 * 3 * 2048
     assert Cost(512, 1000.0, kept=3, length=7).total == 1000 + 4 * (3 * 2048 + 7 * 256)
     assert max(LENGTHS) < LONGEST
+
+
+@pytest.mark.parametrize(
+    ("dim", "most_exact", "most_scanned"),
+    # 200 MB at two bytes a number; 32 MB at one bit a number.
+    [(512, 195_312, 500_000), (1024, 97_656, 250_000), (64, 1_562_500, 4_000_000)],
+)
+def test_an_index_changes_its_kind_at_the_sizes_that_are_documented(
+    dim: int, most_exact: int, most_scanned: int
+) -> None:
+    sizes = IndexSizes()
+    assert [sizes.mode(count, dim) for count in (most_exact, most_exact + 1)] == [EXACT, SCAN]
+    assert [sizes.mode(count, dim) for count in (most_scanned, most_scanned + 1)] == [SCAN, LISTS]

@@ -86,6 +86,7 @@ def test_the_folder_loads_as_an_encoder(tuned: EncoderTuning, clip_folder: Path)
 def test_the_card_tells_what_must_be_known(tuned: EncoderTuning) -> None:
     card = (tuned.folder / "README.md").read_text(encoding="utf-8")
     assert "Research use only. Not for diagnosis." in card
+    assert f"{tuned.trained_share:.1%}".replace("%", " %") in card
     assert tuned.before_fingerprint in card and tuned.after_fingerprint in card
     assert "| report finds its category | mAP |" in card and "as confidential as" in card
     for pair in striped_pairs():
