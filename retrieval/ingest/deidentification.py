@@ -33,6 +33,7 @@ from retrieval.ingest.identifiers import (
     find_identifiers,
     redact,
 )
+from retrieval.ingest.listed_names import is_listed_name
 
 if TYPE_CHECKING:
     from index_store import ManifestRow
@@ -181,9 +182,12 @@ def _in_text(text: str) -> tuple[Identifier, ...]:
 
 
 def _in_key(key: str) -> tuple[Identifier, ...]:
-    """As in a text, with underscores between words; a key that is only a long number is a record number."""
+    """As in a text, with underscores between words; a key that is only a long number is a record number, and one that
+    is a surname and a given name ("DOE, JANE") a name."""
     if _LONG_NUMBER.fullmatch(key):
         return (Identifier(RECORD, 0, len(key)),)
+    if is_listed_name(key):
+        return (Identifier(NAME, 0, len(key)),)
     return _in_text(key.replace("_", " "))
 
 

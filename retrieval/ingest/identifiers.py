@@ -21,7 +21,7 @@ from datetime import date
 from functools import partial
 from typing import Final
 
-from retrieval.ingest import person_names, telephone_numbers
+from retrieval.ingest import listed_names, person_names, telephone_numbers
 from retrieval.ingest.person_names import LOWER, UPPER, Span
 
 NAME: Final = "name"
@@ -213,6 +213,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "name after a label": Rule(NAME, person_names.after_label),
     "name of a person in a role": Rule(NAME, person_names.in_role),
     "name before a degree": Rule(NAME, person_names.before_degree),
+    "name with carets": Rule(NAME, listed_names.with_carets),
+    "name with age, sex or birth": Rule(NAME, listed_names.with_particulars),
     **{f"date, {form}": Rule(DATE, partial(_numeric_dates, pattern)) for form, pattern in _NUMERIC_DATES.items()},
     **{f"date, {form}": Rule(DATE, partial(_worded_dates, pattern)) for form, pattern in _WORDED_DATES.items()},
     "record number after its own label": Rule(RECORD, partial(_labelled_numbers, _RECORD_LABEL, 3)),
@@ -228,6 +230,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "telephone number, trunk prefix": Rule(TELEPHONE, telephone_numbers.with_trunk_prefix),
     "telephone number, undivided": Rule(TELEPHONE, telephone_numbers.undivided),
     "telephone number, mobile": Rule(TELEPHONE, telephone_numbers.mobile),
+    "telephone number, without a prefix": Rule(TELEPHONE, telephone_numbers.without_prefix),
     "e-mail address": Rule(E_MAIL, partial(_matches, _E_MAIL)),
     **{f"address, {form}": Rule(ADDRESS, partial(_matches, pattern)) for form, pattern in _ADDRESSES.items()},
 }

@@ -17,10 +17,10 @@ UPPER = "A-Z" + "".join(c for c in map(chr, range(0xC0, 0x180)) if c.isupper())
 LOWER = "a-z" + "".join(c for c in map(chr, range(0xC0, 0x180)) if c.islower())
 """Latin letters, for a set in a pattern."""
 # Every repetition has a limit: without one, a text of capitals or hyphens alone takes minutes.
-_WORD = rf"(?:Mc|Mac|O['’]|D['’]|L['’])?[{UPPER}][{LOWER}]{{1,30}}(?:[-'’][{UPPER}][{LOWER}]{{1,30}}){{0,3}}"
-_CAPITALS = rf"[{UPPER}](?:['’]?[{UPPER}]){{1,30}}(?:-[{UPPER}]{{2,30}}){{0,3}}"
-_INITIAL = rf"[{UPPER}]\."
-_PARTICLES = r"(?:(?:von|van|der|den|de|di|da|del|dos|la|le|bin|al|ten|ter|zu)\s+){0,3}"
+WORD = rf"(?:Mc|Mac|O['’]|D['’]|L['’])?[{UPPER}][{LOWER}]{{1,30}}(?:[-'’][{UPPER}][{LOWER}]{{1,30}}){{0,3}}"
+CAPITALS = rf"[{UPPER}](?:['’]?[{UPPER}]){{1,30}}(?:-[{UPPER}]{{2,30}}){{0,3}}"
+INITIAL = rf"[{UPPER}]\."
+PARTICLES = r"(?:(?:von|van|der|den|de|di|da|del|dos|la|le|bin|al|ten|ter|zu)\s+){0,3}"
 # Words that stand capitalised where a name might: headings, organs, methods, eponyms after "by".
 _CLINICAL = """
     abdominal accession adequate age air alcohol anterior aspirate aspiration atypical axillary bethesda biopsy
@@ -34,6 +34,7 @@ _CLINICAL = """
     section see service sex site skin smear smears specimen spleen squamous station sternberg stomach suspicious
     system the thyroid tissue tumor tumour ultrasound unknown upper urinary urine vaginal warthin wash washing woman
     yokohama
+    agc ais asc ascus cin copd eus fna hgsil hiv hpv hrt hsil iud lgsil lmp lsil nilm pap tbs
 """
 _NO_NAMES = frozenset(_CLINICAL.split())
 _TITLE = re.compile(
@@ -56,11 +57,11 @@ _PERSON = re.compile(
     re.I,
 )
 _DEGREE = re.compile(
-    rf"(?<![\w-])(?P<name>(?:(?:{_WORD}|{_INITIAL}|[{UPPER}]{{2,30}})\s{{1,9}}){{1,3}}(?:{_WORD}|[{UPPER}]{{2,30}})),?\s{{1,9}}"
+    rf"(?<![\w-])(?P<name>(?:(?:{WORD}|{INITIAL}|[{UPPER}]{{2,30}})\s{{1,9}}){{1,3}}(?:{WORD}|[{UPPER}]{{2,30}})),?\s{{1,9}}"
     r"(?:M\.?D\.?|Ph\.?\s?D\.?|MBBS|MBChB|MB\s?BS|FRCPath|FRCPA|FCAP|FIAC|MIAC|CFIAC|S?CT\s?\(?(?:ASCP|IAC)\)?)(?![\w-])"
 )
-_MIXED_NAME = re.compile(rf"(?:(?:{_INITIAL}\s*)*{_PARTICLES}{_WORD})(?:\s+{_INITIAL})*")
-_CAPITAL_NAME = re.compile(rf"(?:{_INITIAL}\s*)*{_CAPITALS}(?:\s+[{UPPER}]\b\.?)*")
+_MIXED_NAME = re.compile(rf"(?:(?:{INITIAL}\s*)*{PARTICLES}{WORD})(?:\s+{INITIAL})*")
+_CAPITAL_NAME = re.compile(rf"(?:{INITIAL}\s*)*{CAPITALS}(?:\s+[{UPPER}]\b\.?)*")
 _AND = re.compile(r"\s*(?:,|and|&)\s*")
 _COMMA = re.compile(r",\s*")
 _FOLLOWS = re.compile(r"\s+|\s*-\s*")
@@ -92,7 +93,8 @@ def in_role(text: str) -> Iterator[Span]:
         if end and re.search(r"\s|\.", text[start:end]):  # a word alone after "by" is as often a method
             yield (start, end)
         elif end and (comma := _COMMA.match(text, end)):
-            given = _end_of_name(text, comma.end(), capitals=False)
+            labelled = match.group().rstrip().endswith((":", "="))  # "Patient: DOE, JANE", not "by HIV, HPV"
+            given = _end_of_name(text, comma.end(), capitals=labelled and text[start:end].isupper())
             if given:
                 yield (start, given)
 
@@ -119,7 +121,7 @@ def _end_of_name(text: str, start: int, *, capitals: bool) -> int:
         end, position = 0, start
         for _ in range(4):
             match = pattern.match(text, position)
-            if match is None or _is_no_name(match.group()):
+            if match is None or is_no_name(match.group()):
                 break
             end = match.end()
             gap = _FOLLOWS.match(text, end)
@@ -131,5 +133,6 @@ def _end_of_name(text: str, start: int, *, capitals: bool) -> int:
     return 0
 
 
-def _is_no_name(words: str) -> bool:
+def is_no_name(words: str) -> bool:
+    """Whether one of the words is clinical: it stands capitalised in headings and names nobody."""
     return any(word.lower() in _NO_NAMES for word in re.findall(rf"[{UPPER}{LOWER}]{{2,}}", words))

@@ -2,7 +2,7 @@
 
 Each function returns spans of one kind of number. A cytology report is full of figures (sizes, counts, lists of slides,
 specimen numbers), so that a number without a label needs more than digits: a country code, a trunk prefix ("0…") or
-an area code in brackets, or the form of a mobile number that is written without either. Not found: numbers that are
+an area code in brackets, or a form that is usual without either and valid in its country. Not found: numbers that are
 eight digits and nothing else (Denmark, Norway, Hong Kong, Singapore) where no label stands before them.
 """
 
@@ -15,12 +15,15 @@ from typing import Final
 
 from retrieval.ingest.person_names import Span
 
-MAX_CANDIDATES: Final = 1_000
+MAX_CANDIDATES: Final = 200
 """Candidates of one text that are compared with the numbering plans: bounds the time that a text of digits takes."""
 _EXTENSION = r"(?:\s?(?:x|ext\.?)\s?\d{1,6})?"
 _LABELLED = re.compile(
-    r"\b(?:tel(?:ephone|efon)?|phone|mobile|mob|fax|call|contact|pager|bleep|whats\s?app)\b\.?"
-    r"(?:\s*(?:no|number|nr)\b\.?)?\s*(?:[:=]|at|on)?\s*(?P<number>\+?[\d(][\d\s().\/-]{5,24}\d" + _EXTENSION + r")",
+    r"\b(?:tel(?:ephoned?|efon)?|phoned?|ph|mobile|mob|fax|call(?:ed|s|\s?back)?|contact(?:ed|able)?|reach(?:ed|able)?|ring|"
+    r"rang|dial|cell\s?phone|handy|hotline|switchboard|pager|beeper|bleep|whats\s?app)\b\.?"
+    r"(?:\s*(?:no|number|nr)\b\.?)?\s*(?:[:=]|at|on|via|under)?\s*(?P<number>\+?[\d(][\d\s().\/-]{5,24}\d"
+    + _EXTENSION
+    + r")",
     re.I,
 )
 _NORTH_AMERICAN = re.compile(
@@ -42,6 +45,19 @@ _TRUNK_REGIONS: Final = (
 _UNDIVIDED = re.compile(_BEFORE + r"0\d{9,10}" + _AFTER)
 _CHINESE_MOBILE = re.compile(_BEFORE + r"1[3-9]\d([ -]?)\d{4}\1\d{4}" + _AFTER)
 _INDIAN_MOBILE = re.compile(_BEFORE + r"[6-9]\d{4}[ -]\d{5}" + _AFTER)
+_INTERNATIONAL_PREFIX = re.compile(_BEFORE + r"00(?P<number>[1-9]\d{0,2}(?:[ ./()-]{0,2}\d){6,12})" + _AFTER)
+_WITHOUT_PREFIX = tuple(
+    (region, re.compile(_BEFORE + pattern + _AFTER))
+    for region, pattern in (
+        ("US", r"[2-9]\d{2}[2-9]\d{6}"),
+        ("IN", r"[6-9]\d{9}"),
+        ("ES", r"(?:[679]\d{2} \d{3} \d{3}|[89]\d{2} \d{2} \d{2} \d{2}|9\d \d{3} \d{2} \d{2})"),
+        ("RU", r"8[ -]?\(?\d{3}\)?[ -]\d{3}[ -]\d\d[ -]\d\d"),
+        ("BR", r"\d\d 9\d{4}-\d{4}"),
+        ("TR", r"5\d{2} \d{3} \d{2} \d{2}"),
+        ("NL", r"06-\d{8}"),
+    )
+)
 
 
 def labelled(text: str) -> Iterator[Span]:
@@ -57,12 +73,15 @@ def north_american(text: str) -> Iterator[Span]:
 
 
 def international(text: str) -> Iterator[Span]:
-    """Valid numbers with "+" and a country code, and all that are written as "+49(0)30 901820"."""
-    if "+" not in text or not _SEVEN_DIGITS.search(text):
+    """Valid numbers with "+" or "00" and a country code, and all that are written as "+49(0)30 901820"."""
+    if ("+" not in text and "00" not in text) or not _SEVEN_DIGITS.search(text):
         return
     yield from (match.span() for match in _COUNTRY_AND_TRUNK.finditer(text))
     from phonenumbers import Leniency, PhoneNumberMatcher
 
+    yield from _after_international_prefix(text)
+    if "+" not in text:
+        return
     for found in PhoneNumberMatcher(text, None, leniency=Leniency.VALID, max_tries=MAX_CANDIDATES):
         yield found.start, found.end
 
@@ -102,6 +121,30 @@ def mobile(text: str) -> Iterator[Span]:
         for match in islice(pattern.finditer(text), MAX_CANDIDATES):
             if _is_valid(match.group(), region):
                 yield match.span()
+
+
+def without_prefix(text: str) -> Iterator[Span]:
+    """Numbers that are written without a prefix where they come from: ten digits of the United States or India,
+    Spanish, Russian, Brazilian and Turkish groups, Dutch mobile numbers."""
+    if not _SEVEN_DIGITS.search(text):
+        return
+    for region, pattern in _WITHOUT_PREFIX:
+        for match in islice(pattern.finditer(text), MAX_CANDIDATES):
+            if not _counts_up(match.group()) and _is_valid(match.group(), region):
+                yield match.span()
+
+
+def _after_international_prefix(text: str) -> Iterator[Span]:
+    """Numbers with "00" and a country code ("0032 2 555 12 12")."""
+    from phonenumbers import NumberParseException, is_valid_number, parse
+
+    for match in islice(_INTERNATIONAL_PREFIX.finditer(text), MAX_CANDIDATES):
+        try:
+            valid = is_valid_number(parse(f"+{match['number']}"))
+        except NumberParseException:
+            continue
+        if valid:
+            yield match.span()
 
 
 def _is_valid(words: str, region: str) -> bool:

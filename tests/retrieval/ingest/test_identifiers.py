@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.identifiers import is_found
 from generation.phantom import phantom_cases
+from retrieval.ingest.deidentification import _in_key
 from retrieval.ingest.identifiers import KINDS, RULES, find_identifiers, redact
 
 SET = tomllib.loads((Path(__file__).parent / "planted_identifiers.toml").read_text(encoding="utf-8"))
@@ -118,3 +119,13 @@ def test_a_hostile_text_takes_no_more_time_for_its_length_than_any_other(unit: s
     started = time.process_time()
     find_identifiers(unit * (100_000 // len(unit)))
     assert time.process_time() - started < 60
+
+
+@pytest.mark.parametrize("key", ["DOE, JANE", "Doe, Jane", "DOE^JANE", "van der Berg, Anna", "O'Neill, Mary-Ann M."])
+def test_a_key_that_is_a_name_is_one(key: str) -> None:
+    assert [item.kind for item in _in_key(key)] == ["name"]
+
+
+@pytest.mark.parametrize("key", ["Case, Two", "Slide A, Level B", "P-17", "Breast, Left", "HSIL, CIN", "S1, S2"])
+def test_a_key_that_is_no_name_is_none(key: str) -> None:
+    assert _in_key(key) == ()

@@ -1,0 +1,93 @@
+"""Names as laboratory systems write them: "DOE^JANE", "DOE, JANE (62 F)", "Patient Jane Doe, 62 years".
+
+Such names need no label, so that what stands around them must show that they name somebody: carets between words, an
+age or a sex after them, or the word "patient" before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from retrieval.ingest.person_names import CAPITALS, INITIAL, LOWER, PARTICLES, UPPER, WORD, Span, is_no_name
+
+# Words that stand capitalised before an age or a sex in headings: findings, sites, kinds of preparation.
+_HEADINGS = """
+    bal case four level one page part row sample set slide three two visit
+    abnormal absent ach additional adenocarcinoma adenoma adequacy age amended appearance approved arm background
+    benign bilateral block bottom carcinoma care category cervicovaginal clear client clin clusters collection
+    colour comments completed conclusion consent consistent consult container control core correlation count
+    cytological data deep demographics dense details discharge dorsal education effusion electronic endocervical
+    exam examination external favour features fields film final findings first follow form general genital grade
+    granuloma gross group high history immunocytochemistry impression indication infection inferior inflammation
+    information initial intermediate internal invasive lateral left lesion limited liquid location low lumbar
+    macroscopic macroscopy management marked medial melanoma menopausal metaplasia metastatic microscopic
+    microscopical mild moderate monolayer mucosa name nasal new normal notes of old opinion other outpatient pale
+    papillary para paracentesis parity past patient patients pcr plasma poor post postmenopausal pre premenopausal
+    preparation present previous primary problem procedures protocol provisional ptc quadrant reactive received
+    recent recommendation referral request result results revised risk safety satisfactory screening second severe
+    severity sheet side signed small smears source stain stained staining statement status subclavian subject
+    summary superficial superior supraclavicular surgical swab test tests third top total transplant type ulcer
+    unremarkable unsatisfactory update urothelial us vault ventral ward wart white with zone
+"""
+_NOT_LISTED = frozenset(_HEADINGS.split())
+_LETTERS = rf"[{UPPER}{LOWER}][{UPPER}{LOWER}'’.-]{{0,30}}"
+_CARETS = re.compile(
+    rf"(?<![\w^])(?:{PARTICLES}|(?:[{UPPER}]{{2,4}}\s){{0,2}})[{UPPER}{LOWER}][{UPPER}{LOWER}'’-]{{1,30}}"
+    rf"(?:\^{{1,4}}{_LETTERS}){{1,5}}\^{{0,4}}"
+)
+_YEARS = r"(?i:(?:years?|yrs?|yo|y/o|y\.o\.|y|jahre|ans|años|anni)\b)"
+_SEX = r"(?i:(?:female|male|woman|man|[FMW])(?![\w/.-]))"
+_ABOUT = (
+    rf"\s{{0,3}}[,;|(/-]?\s{{0,3}}(?:\(\s?)?(?:(?:(?i:aged?)\s)?(?:{_SEX}\s{{0,2}}[,/]?\s{{0,2}})?\d{{1,3}}[\s-]{{0,2}}"
+    rf"(?:{_YEARS}|{_SEX}|[FMW]\b|\))|aged?\s\d{{1,3}}\b|{_SEX}[\s,;|/]{{0,3}}\d{{1,3}}(?![\d.,]*\s?(?:[cmµ]m|ml|%))"
+    r"|(?:DOB|D\.O\.B\.|born|b\.\s\d|MRN|NHS|UHID|hosp(?:ital)?\s(?:no|number)|ID)\b|\*\s?\d{1,2}[./-])"
+)
+"""What follows a person's name in a heading: an age, a sex, a birth, a number."""
+_MIXED = rf"(?:{INITIAL}\s?){{0,2}}{PARTICLES}{WORD}(?:\s{{1,3}}(?:{INITIAL}|{PARTICLES}{WORD})){{1,3}}"
+_UPPER = rf"{CAPITALS}(?:\s{{1,3}}(?:[{UPPER}]\b\.?|{CAPITALS})){{1,3}}"
+_SURNAME_FIRST = (
+    rf"(?:{PARTICLES}{WORD}(?:\s{WORD})?,\s{{0,3}}{WORD}(?:\s(?:{INITIAL}|[{UPPER}]\b|{WORD})){{0,2}}"
+    rf"|{CAPITALS}(?:\s{CAPITALS})?,\s{{0,3}}{CAPITALS}(?:\s(?:[{UPPER}]\b\.?|{CAPITALS})){{0,2}})"
+)
+_HEADED = re.compile(rf"(?:^|(?<=\n)|(?<=[|;]\s))(?P<name>{_SURNAME_FIRST}|{_MIXED}|{_UPPER})(?={_ABOUT})")
+_PATIENT = (
+    r"\b(?:[Pp]atients?|PATIENT|[Pp]t\.?|PT|[Cc]lient|[Ss]ubject|[Rr][Ee]:|[Rr]egarding|[Cc]oncerning)(?:['’]s)?"
+    r"(?:\sis|\snamed|\scalled)?\s{1,3}"
+)
+_BY_PATIENT = re.compile(rf"{_PATIENT}(?P<name>{_SURNAME_FIRST}|{_MIXED}|{_UPPER})(?={_ABOUT})")
+_VERB = (
+    r"(?:\s|,\s)(?:was|is|has|had|who|presented|presents|came|underwent|attended|reports?|complains?|declined|consented|"
+    r"requested|returned|died|feels|noticed)\b"
+)
+_DOING = re.compile(rf"\b(?:[Pp]atient|[Pp]t\.?|[Cc]lient)\s{{1,3}}(?P<name>{_MIXED})(?={_VERB})")
+_KEY = re.compile(rf"(?:{_SURNAME_FIRST})")
+
+
+def _names_nobody(words: str) -> bool:
+    """Whether one of the words is of headings or findings, as a person may be called only where a label says so."""
+    return is_no_name(words) or any(
+        word.lower() in _NOT_LISTED for word in re.findall(rf"[{UPPER}{LOWER}]{{2,}}", words)
+    )
+
+
+def with_carets(text: str) -> Iterator[Span]:
+    """Names in the form of HL7 and DICOM: "DOE^JANE^M"."""
+    if "^" in text:
+        for match in _CARETS.finditer(text):
+            if not _names_nobody(match.group().replace("^", " ")):
+                yield match.span()
+
+
+def with_particulars(text: str) -> Iterator[Span]:
+    """Names before an age, a sex, a birth or a number, at the beginning of a line or after "patient"; and after
+    "patient" before a verb."""
+    for pattern in (_HEADED, _BY_PATIENT, _DOING):
+        for match in pattern.finditer(text):
+            if not _names_nobody(match["name"]):
+                yield match.span("name")
+
+
+def is_listed_name(key: str) -> bool:
+    """Whether a key as a whole is a name with the surname first: "DOE, JANE"."""
+    return _KEY.fullmatch(key.strip()) is not None and not _names_nobody(key)
