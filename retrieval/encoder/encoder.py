@@ -169,7 +169,8 @@ class Encoder:
 
         if not self.reads_texts:
             raise EncoderLoadError(
-                f"The encoder '{self.name}' reads images only: it has no text tower, so that texts are compared by "
+                f"The encoder '{self.name}' reads images only: it has no text tower, or no tokenizer files for it, so "
+                "that texts are compared by "
                 "their words, and not with images. For that, use an encoder that reads both."
             )
         model = self._model()

@@ -80,7 +80,13 @@ def read_encoder_folder(path: Path, *, name: str) -> EncoderFiles:
             f"{path} holds no {open_clip_folder.CONFIG} and no config.json of transformers or timm: it is no encoder "
             f"in a format that is known.{pickled_hint(path)}"
         )
-    return found.read(path, name=name)
+    try:
+        return found.read(path, name=name)
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
+        raise EncoderLoadError(
+            f"The configuration in {path} is not as the format of {found.name} wants it "
+            f"({type(error).__name__}: {error}). Fetch the model again."
+        ) from error
 
 
 def fetch(hub_id: str) -> Path:

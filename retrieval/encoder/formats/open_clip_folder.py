@@ -117,14 +117,14 @@ def read_open_clip(folder: Path, *, name: str) -> OpenClipFiles:
     if weights is None:
         raise EncoderLoadError(f"{folder} holds no {WEIGHTS[0]}.{pickled_hint(folder)}")
     check_safetensors(weights)
-    mpp = read_description(folder).get("mpp")
+    mpp, tokenizer = read_description(folder).get("mpp"), tokenizer_sha256(folder)
     return OpenClipFiles(
         path=folder,
         name=name,
         dim=int(model["embed_dim"]),
         fingerprint=_fingerprint(folder, config, weights),
         reads_images=True,
-        reads_texts=True,
+        reads_texts=not model["text_cfg"].get("hf_tokenizer_name") or name.startswith(HUB_PREFIX) or bool(tokenizer),
         image_size=_image_size(config),
         mpp=None if mpp is None else float(mpp),
         weights=(weights,),

@@ -170,11 +170,14 @@ def vit_arguments(shapes: Shapes, published: Mapping[str, Any]) -> dict[str, Any
         arguments["mlp_ratio"] = shapes["blocks.0.mlp.fc1.weight"][0] / shapes["blocks.0.mlp.fc1.weight"][1]
     patch = int(shapes["patch_embed.proj.weight"][-1])
     positions = int(shapes["pos_embed"][1])
-    edges = {prefix: round((positions - prefix) ** 0.5) for prefix in (1, 1 + arguments.get("reg_tokens", 0), 0)}
+    prefixes = [prefix for prefix in (1, 1 + arguments.get("reg_tokens", 0), 0) if prefix < positions]
+    edges = {prefix: round((positions - prefix) ** 0.5) for prefix in prefixes}
     sizes = [edge * patch for prefix, edge in edges.items() if edge * edge == positions - prefix]
     stated = (published.get("input_size") or [0])[-1]
-    if sizes and stated not in sizes:  # more than one can fit: 9 positions are 3 × 3 patches, or 2 × 2 and 5 tokens
-        arguments["img_size"] = sizes[0]
+    if sizes:  # more than one can fit: 9 positions are 3 × 3 patches, or 2 × 2 and 5 tokens
+        arguments["img_size"] = stated if stated in sizes else sizes[0]
+        if arguments.get("reg_tokens") and positions == (arguments["img_size"] // patch) ** 2:
+            arguments["no_embed_class"] = True
     return arguments
 
 

@@ -46,8 +46,9 @@ class TransformersFiles(EncoderFiles):
     """One model of transformers on disk, checked."""
 
     config: Mapping[str, Any]
+    preprocessor: Mapping[str, Any]
     pooling: str
-    """"features" (get_image_features, get_text_features), "cls", "mean" or "pooler"."""
+    """"projection", "features" (get_image_features, get_text_features), "cls", "mean" or "pooler"."""
 
     @property
     def format(self) -> str:
@@ -81,6 +82,9 @@ class LoadedTransformers:
         if self._files.pooling == "features":
             return _vector(self.network.get_image_features(pixel_values=images))
         output = self.network(pixel_values=images)
+        if self._files.pooling == "projection":
+            projected: torch.Tensor = output.image_embeds
+            return projected
         if self._files.pooling == "cls":
             vectors: torch.Tensor = output.last_hidden_state[:, 0]
             return vectors
@@ -101,7 +105,11 @@ class LoadedTransformers:
             if self._files.config.get("model_type") in ("siglip", "siglip2"):
                 inputs = {"input_ids": inputs["input_ids"]}  # trained with its padding attended to
             return _vector(self.network.get_text_features(**inputs))
-        states: torch.Tensor = self.network(**inputs).last_hidden_state
+        output = self.network(**inputs)
+        if self._files.pooling in ("projection", "pooler"):
+            pooled: torch.Tensor = output.text_embeds if self._files.pooling == "projection" else output.pooler_output
+            return pooled
+        states: torch.Tensor = output.last_hidden_state
         if self._files.pooling == "cls":
             return states[:, 0]
         mask = inputs["attention_mask"].unsqueeze(-1).to(states.dtype)
@@ -161,6 +169,7 @@ def read_transformers(folder: Path, *, name: str) -> TransformersFiles:
         mpp=None if mpp is None else float(mpp),
         weights=weights,
         config=config,
+        preprocessor=preprocessor,
         pooling=pooling,
     )
 
@@ -173,17 +182,27 @@ def _reads(config: Mapping[str, Any]) -> tuple[bool, bool]:
     return images, not images and "vocab_size" in config
 
 
+def _projects(config: Mapping[str, Any]) -> bool:
+    """Whether a model of one tower was published with its projection (CLIPVisionModelWithProjection)."""
+    return any("WithProjection" in str(name) for name in config.get("architectures") or ())
+
+
 def _pooling(folder: Path, config: Mapping[str, Any], *, images: bool, texts: bool) -> str:
     if images and texts:
         return "features"
+    if _projects(config):
+        return "projection"
     if images:
         return "cls" if config["model_type"] in _CLS_MODELS else "pooler"
+    if config["model_type"] in ("clip_text_model", "siglip_text_model"):
+        return "pooler"
     path = folder / POOLING_FOLDER / "config.json"
     return "cls" if path.is_file() and read_json(path).get("pooling_mode_cls_token") else "mean"
 
 
 def _dim(folder: Path, config: Mapping[str, Any], *, both: bool) -> int:
-    key = "projection_dim" if both and config["model_type"] not in ("siglip", "siglip2") else "hidden_size"
+    projected = _projects(config) or (both and config["model_type"] not in ("siglip", "siglip2"))
+    key = "projection_dim" if projected else "hidden_size"
     if key in config:
         return int(config[key])
     from transformers import AutoConfig
@@ -197,7 +216,7 @@ def _dim(folder: Path, config: Mapping[str, Any], *, both: bool) -> int:
 def _whole_config(auto: Any, folder: Path) -> Any:
     try:
         return auto.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:
         raise EncoderLoadError(
             f"{folder / CONFIG} is of a model that the installed transformers does not know: {first_line(error)}"
         ) from error
@@ -215,13 +234,16 @@ def _image_size(preprocessor: Mapping[str, Any]) -> int | None:
 
 def _load(files: TransformersFiles) -> Any:
     import torch
+    import transformers
     from transformers import AutoModel
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # its table of tensors: what matters of it is said below
     try:
-        network, report = AutoModel.from_pretrained(
+        kind = getattr(transformers, files.config["architectures"][0]) if _projects(files.config) else AutoModel
+        network, report = kind.from_pretrained(
             files.path,
             local_files_only=True,
             use_safetensors=True,
@@ -234,12 +256,15 @@ def _load(files: TransformersFiles) -> Any:
             f"{files.path} could not be loaded as a model of transformers: {first_line(error)}"
         ) from error
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
     # A pooler that the pooling does not use is often missing from what is published.
     missing = sorted(key for key in report["missing_keys"] if "pooler." not in key or files.pooling == "pooler")
     shapes = [(str(name), tuple(found), tuple(wanted)) for name, found, wanted in sorted(report["mismatched_keys"])]
-    said = differences(missing, [], shapes)
+    # A classifier's weights may stay unused; a projection that stays unused would change what is compared.
+    unused = sorted(key for key in report["unexpected_keys"] if "projection" in key)
+    said = differences(missing, unused, shapes)
     if said:
         raise EncoderLoadError(
             f"{files.path} could not be loaded as a model of transformers: {said} The weights and {CONFIG} may belong "
@@ -249,8 +274,14 @@ def _load(files: TransformersFiles) -> Any:
 
 
 def _image_processor(files: TransformersFiles) -> Any:
+    import transformers
     from transformers import AutoImageProcessor
 
+    kind = str(files.preprocessor.get("image_processor_type", ""))
+    if kind.endswith("FeatureExtractor"):  # the name of before transformers 4.26, which it no longer knows
+        renamed = getattr(transformers, kind.replace("FeatureExtractor", "ImageProcessor"), None)
+        if renamed is not None:
+            return renamed(**{key: value for key, value in files.preprocessor.items() if not key.endswith("_type")})
     try:
         return AutoImageProcessor.from_pretrained(files.path, local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError, ImportError) as error:

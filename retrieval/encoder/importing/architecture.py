@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +14,19 @@ from retrieval.errors import EncoderLoadError
 
 TIMM_PREFIX: Final = "timm:"
 _WRAPPERS: Final = ("module.", "_orig_mod.", "model.", "teacher.", "backbone.", "clip.", "trunk.")
+_NO_WEIGHTS: Final = frozenset({"input_resolution", "context_length", "vocab_size"})
+"""What OpenAI's state dicts hold beside the weights; open_clip drops them, too."""
+_TRAINING_HEAD: Final = re.compile(r"(?:^|\.)(?:dino_head|ibot_head|head|projection_head|predictor)\.")
 _PREPROCESSING: Final = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
 
 
 def unwrapped(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Tensors by their own names: what a training put before all of them ("module.") is taken off."""
-    found = dict(tensors)
+    found = {key: value for key, value in tensors.items() if key not in _NO_WEIGHTS}
+    if any(key.startswith(("teacher.", "student.")) for key in found):  # of the two networks the one that is used
+        found = {key: value for key, value in found.items() if not key.startswith("student.")}
+    if any(".backbone." in f".{key}" for key in found):
+        found = {key: value for key, value in found.items() if not _TRAINING_HEAD.search(key)}
     while prefix := next((word for word in _WRAPPERS if found and all(key.startswith(word) for key in found)), None):
         found = {key.removeprefix(prefix): value for key, value in found.items()}
     return found

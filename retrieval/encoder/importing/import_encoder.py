@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from generation import (
     HOW_IT_WAS_READ,
     ImportCard,
@@ -21,7 +23,7 @@ from generation import (
 from generation.atomic_write import fresh_folder
 from retrieval.encoder.encoder import Encoder
 from retrieval.encoder.formats import open_clip_folder, timm_folder, transformers_folder
-from retrieval.encoder.formats.files import DESCRIPTION, EncoderFiles, read_json
+from retrieval.encoder.formats.files import DESCRIPTION, EncoderFiles, read_description, read_json
 from retrieval.encoder.importing.architecture import named_config, unwrapped
 from retrieval.encoder.importing.source import CONFIGS, EncoderSource, find_source
 from retrieval.encoder.importing.text_tower import text_tower_config
@@ -70,14 +72,16 @@ def import_encoder(
     found = find_source(source)
     out = Path(out)
     with fresh_folder(out) as folder:
-        changes, notes = _write(found, folder, arch, text_config)
         licence = published_licence(found.folder) if (found.folder / "README.md").is_file() else None
-        described = {"pooling": pooling, "mpp": mpp}
+        earlier = read_description(found.folder)  # of a folder that was imported before
+        described = {name: given or earlier.get(name) for name, given in (("pooling", pooling), ("mpp", mpp))}
         try:
+            changes, notes = _write(found, folder, arch, text_config)
             files = _described(folder, found.name, described)
             files, more = _tried(folder, files)
         except EncoderLoadError as error:
-            raise EncoderLoadError(str(error).replace(str(folder), str(source))) from error
+            message = str(error).replace(str(folder), str(source)).replace(folder.name, found.name)
+            raise EncoderLoadError(message) from error
         used = [path for name in CONFIGS if (path := found.folder / name).is_file() and (folder / name).is_file()]
         card = ImportCard(
             kind="Encoder",
@@ -103,7 +107,10 @@ def _write(
     # A file of its own is taken by itself: what lies beside it may belong to something else.
     alone = arch is not None or not any((source.folder / name).is_file() for name in CONFIGS[:2])
     if alone:
-        tensors = unwrapped(_tensors(source.weights, folder))
+        stored = _tensors(source.weights, folder)
+        tensors = unwrapped(stored)
+        if tensors.keys() != stored.keys():
+            changes.append("Names that the training put before all tensors were taken off, and its own heads left out.")
         shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
         name, config, note = named_config(arch, source.name, shapes, source.folder)
         notes.append(note)
@@ -111,7 +118,7 @@ def _write(
         _save(
             tensors, folder / (open_clip_folder.WEIGHTS[0] if name == open_clip_folder.CONFIG else "model.safetensors")
         )
-        return [*changes, "Names that the training put before all tensors were taken off."], notes
+        return changes, notes
     for file in CONFIGS:
         if (source.folder / file).is_file():
             (folder / file).parent.mkdir(exist_ok=True)
@@ -224,12 +231,25 @@ def _tried(folder: Path, files: EncoderFiles) -> tuple[EncoderFiles, list[str]]:
     if files.reads_images:
         size = files.image_size or 224
         gradient = Image.linear_gradient("L").resize((size, size)).convert("RGB")
-        dim = encoder.encode_images([gradient]).shape[1]
-        if dim != files.dim:
-            raise EncoderLoadError(f"{folder} makes vectors of {dim} numbers, and its configuration says {files.dim}.")
+        try:
+            first, second = (encoder.encode_images([gradient]) for _ in range(2))
+        except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+            raise EncoderLoadError(
+                f"{folder} loads, and cannot encode an image as it is used here ({type(error).__name__}: {error}). "
+                "Models of several inputs, and poolings that need tokens on a model that has none, are not read."
+            ) from error
+        if first.shape[1] != files.dim:
+            raise EncoderLoadError(
+                f"{folder} makes vectors of {first.shape[1]} numbers, and its configuration says {files.dim}."
+            )
+        if not np.allclose(first, second, atol=1e-4):
+            raise EncoderLoadError(
+                f"{folder} makes another vector of the same image at each call, as models do that hide parts of it at "
+                "random (masked autoencoders). It cannot be used to compare images."
+            )
     if files.reads_texts:
         try:
-            dim = encoder.encode_texts([_TRIED]).shape[1]
+            encoder.encode_texts([_TRIED])
         except EncoderLoadError as error:
             if not files.reads_images:
                 raise

@@ -75,7 +75,9 @@ def find_source(source: str | Path) -> EncoderSource:
 
 def _weights(folder: Path, name: str) -> tuple[Path, ...]:
     open_clip = (folder / CONFIGS[0]).is_file()
-    for pattern in (*HUB_WEIGHTS[:2], *HUB_WEIGHTS) if open_clip else HUB_WEIGHTS[2:]:
+    pickled = tuple(folder.glob("open_clip_pytorch_model.*"))
+    # Beside open_clip's own weights, model.safetensors is the same model under transformers' names.
+    for pattern in HUB_WEIGHTS[:2] if open_clip and pickled else HUB_WEIGHTS if open_clip else HUB_WEIGHTS[2:]:
         if files := tuple(sorted(folder.glob(pattern))):
             return files
     for pattern in _PICKLED_WEIGHTS:

@@ -216,15 +216,18 @@ def test_the_dimensions_are_those_stated_or_those_of_the_network(tmp_path: Path,
     ("layers", "positions", "patch", "stated", "expected"),
     [
         # Virchow, as its tensors are: 16 × 16 patches of 14 pixels and a class token; 6832 / 1280.
-        ({"fc1": [6832, 1280], "fc2": [1280, 3416]}, 257, 14, 224, {"mlp_ratio": 5.3375}),
+        ({"fc1": [6832, 1280], "fc2": [1280, 3416]}, 257, 14, 224, {"mlp_ratio": 5.3375, "img_size": 224}),
         # Virchow2: four registers beside them. UNI: 14 × 14 patches of 16 pixels, layer scale.
-        ({"fc1": [6832, 1280], "fc2": [1280, 3416], "reg": 4}, 261, 14, 224, {"mlp_ratio": 5.3375, "reg_tokens": 4}),
-        ({"fc1": [4096, 1024], "fc2": [1024, 4096], "ls1": True}, 197, 16, 224, {"init_values": 1e-5}),
+        (
+            {"fc1": [6832, 1280], "fc2": [1280, 3416], "reg": 4},
+            *(261, 14, 224, {"mlp_ratio": 5.3375, "reg_tokens": 4, "img_size": 224}),
+        ),
+        ({"fc1": [4096, 1024], "fc2": [1024, 4096], "ls1": True}, 197, 16, 224, {"init_values": 1e-5, "img_size": 224}),
         # An image size that was not stated, or does not fit, is read from the positions.
         ({}, 197, 16, None, {"img_size": 224}),
         ({}, 1025, 16, 224, {"img_size": 512}),
         ({"reg": 4}, 201, 16, None, {"reg_tokens": 4, "img_size": 224}),
-        ({"reg": 4}, 196, 16, None, {"reg_tokens": 4, "img_size": 224}),
+        ({"reg": 4}, 196, 16, None, {"reg_tokens": 4, "img_size": 224, "no_embed_class": True}),
     ],
 )
 def test_tensors_say_how_a_vision_transformer_is_built(
@@ -381,3 +384,78 @@ def test_what_is_no_encoder_is_said(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(EncoderLoadError, match="no weights of an encoder"):
         import_encoder(tmp_path / "empty", tmp_path / "out")
+
+
+def test_a_projection_that_was_published_is_used(tmp_path: Path) -> None:
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    torch.manual_seed(7)
+    config = CLIPVisionConfig(
+        **{"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2},
+        **{"image_size": published.SIZE, "patch_size": 16, "projection_dim": 20},
+    )
+    network = CLIPVisionModelWithProjection(config).eval()
+    network.save_pretrained(tmp_path / "vision")
+    published.image_processor(tmp_path / "vision", "CLIPFeatureExtractor")  # the name of before 2023
+    import_encoder(tmp_path / "vision", tmp_path / "out")
+    encoder = Encoder(tmp_path / "out", device="cpu")
+    pixels = prepared((0.5, 0.4, 0.6), (0.2, 0.3, 0.25), published.SIZE)
+    assert (encoder.dim, encoder.reads_texts) == (20, False)
+    np.testing.assert_allclose(encoder.encode_images(images()), unit(network(pixels).image_embeds), atol=0.02)
+
+
+def test_a_model_that_hides_parts_at_random_is_refused(tmp_path: Path) -> None:
+    from transformers import ViTMAEConfig, ViTMAEModel
+
+    config = ViTMAEConfig(
+        **{"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64},
+        **{"image_size": 64, "patch_size": 16, "initializer_range": 0.3},
+    )
+    ViTMAEModel(config).save_pretrained(tmp_path / "mae")
+    published.image_processor(tmp_path / "mae", "ViTImageProcessor", 64)
+    with pytest.raises(EncoderLoadError, match="another vector of the same image"):
+        import_encoder(tmp_path / "mae", tmp_path / "out")
+
+
+def test_importing_an_imported_folder_keeps_what_it_says(tmp_path: Path) -> None:
+    arguments = {"img_size": 32, "embed_dim": 48, "depth": 1, "num_heads": 4}
+    published.timm_model(tmp_path / "published", "vit_tiny_patch16_224", arguments)
+    first = import_encoder(tmp_path / "published", tmp_path / "first", pooling="mean", mpp=0.5).files
+    second = import_encoder(tmp_path / "first", tmp_path / "second").files
+    assert (second.mpp, second.fingerprint) == (0.5, first.fingerprint)
+
+
+def test_open_clips_pickle_is_taken_beside_transformers_weights(tmp_path: Path) -> None:
+    published.biomedclip(tmp_path / "both", width=768, heads=12, layers=1, pickled=True)
+    published.write_safetensors(tmp_path / "both" / "model.safetensors", torch.nn.Linear(2, 2))
+    assert import_encoder(tmp_path / "both", tmp_path / "out").files.format == "open_clip"
+
+
+def test_the_backbone_of_a_dino_training_is_found(tmp_path: Path) -> None:
+    import timm
+
+    network = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=0).eval()
+    state = {f"backbone.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"teacher": {**state, "dino_head.mlp.0.weight": torch.zeros(2, 2)}}, tmp_path / "teacher.pth")
+    done = import_encoder(tmp_path / "teacher.pth", tmp_path / "out", arch="timm:vit_tiny_patch16_224")
+    assert done.files.dim == 192 and any("heads left out" in change for change in done.changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("open_clip_config.json", '{"model_cfg": {"embed_dim": "x", "vision_cfg": [], "text_cfg": {}}}'),
+        ("config.json", '{"model_type": ["a"], "patch_size": 4}'),
+        ("config.json", '{"model_type": "vit", "hidden_size": "big", "patch_size": 4}'),
+        ("config.json", '{"architecture": "vit_tiny_patch16_224", "pretrained_cfg": 5}'),
+    ],
+)
+def test_a_configuration_of_the_wrong_kind_is_a_sentence(tmp_path: Path, name: str, content: str) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    (folder / name).write_text(content)
+    for weights in ("open_clip_model.safetensors", "model.safetensors"):
+        published.write_safetensors(folder / weights, torch.nn.Linear(2, 2))
+    published.image_processor(folder, "ViTImageProcessor")
+    with pytest.raises(EncoderLoadError):
+        Encoder(folder)
