@@ -99,6 +99,7 @@ def test_a_report_shows_synthetic_images_and_cases(app: AppTest, phantoms: list[
     assert any(caption.startswith(f"Preset draft: {PRESETS['draft'].steps} steps") for caption in captions)
     assert any("generate" in caption and "embed" in caption and "search" in caption for caption in captions)
     assert "Clue cells." in texts(app), "the prompt is not shown"
+    assert "Negative prompt:" not in captions, "there is none"
     reports = {phantom.report for phantom in phantoms}
     assert len([text for text in texts(app) if text in reports]) == 10
     assert len(app.image) == 12
