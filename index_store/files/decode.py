@@ -149,7 +149,13 @@ def _open(data: bytes, found: Structure, page: int | None = None) -> Image.Image
         # the worst result is that this one warning stays ignored.)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(file, formats=(found.format,))
+            try:
+                image = Image.open(file, formats=(found.format,))
+            except Image.UnidentifiedImageError as error:
+                if found.tiff is None:
+                    raise PictureRefused("is damaged or cut short (its header)", EXPORT_AGAIN) from error
+                layout = f"{found.tiff.samples} channels of {found.tiff.bits} bits"
+                raise PictureRefused(f"is a TIFF of a layout that is not read ({layout})", EXPORT) from error
     number = found.page if page is None else page
     if number:
         image.seek(number)

@@ -95,16 +95,17 @@ def choose_page(pages: Sequence[TiffPage]) -> PageChoice:
     """The page that shows the picture.
 
     Raises:
-        PictureRefused: none does, or which pages belong together cannot be told.
+        PictureRefused: which pages belong together cannot be told.
     """
     content = [number for number, page in enumerate(pages) if not page.reduced and not _set_aside(page)]
-    if not content:
-        raise PictureRefused("holds no page but labels and reduced copies", "Export the field itself as PNG or JPEG.")
+    notes: list[str] = []
+    if not content:  # a description may name a label without being one: nothing else is there to be read
+        content = list(range(len(pages)))
+        notes.append("it calls itself a label, an overview or a reduced copy")
     first = content[0]
     full = [number for number in content if not _smaller_copy(pages[number], pages[first])]
     stated = _stated_pictures(pages[first])
     grey = [number for number in full if pages[number].grey and pages[number].size == pages[first].size]
-    notes: list[str] = []
     if pages[first].grey and first in grey:
         planes = _named_planes(pages, grey)
         if planes:

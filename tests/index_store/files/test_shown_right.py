@@ -159,7 +159,8 @@ def test_a_label_page_is_passed_over(word: str) -> None:
         decoded = decode_picture(tiff(first, page(SMEAR)))
         assert close(decoded.image, SMEAR)
         assert "of its 2 pages, the second was read" in decoded.notes[0]
-    refused(tiff(page(label, description=word)), "no page but labels")
+    alone = decode_picture(tiff(page(SMEAR, description=f"double {word} stain")))
+    assert alone.notes == ("it calls itself a label, an overview or a reduced copy",)
 
 
 def test_a_page_that_is_larger_than_the_first_is_told() -> None:
@@ -273,6 +274,7 @@ def test_values_of_other_kinds_are_named() -> None:
     refused(tiff(tiff_page(SMEAR.astype(np.int8))), "a TIFF of 8-bit signed colours")
     refused(tiff(tiff_page(np.dstack([GREY, GREY]), tags={262: ("H", 1)})), "2 grey channels")
     refused(encoded(Image.fromarray(GREY.astype(np.float32) * 100), "TIFF"), "grey values")
+    refused(tiff(tiff_page(np.dstack([SMEAR, SMEAR[..., :2]]))), "a layout that is not read \\(5 channels of 8 bits\\)")
 
 
 @pytest.mark.parametrize(("marker", "words"), [(0xC3, "a lossless JPEG"), (0xF7, "a JPEG-LS picture")])
