@@ -257,7 +257,7 @@ class TestOwnPairs:
         assert own.pairs[0].load().size == (48, 40)
         assert sum(own.skipped.values()) == 3
         assert not [reason for reason in own.skipped if "anna" in reason.lower()]
-        with pytest.raises(TrainingDataError, match=r"^The image is not an image of a known format") as told:
+        with pytest.raises(TrainingDataError, match=r"^The image is a text file") as told:
             own.pairs[1].load()
         assert "anna" not in str(told.value)
         assert "Report" not in repr(own.pairs[0])
