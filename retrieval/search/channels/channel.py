@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -58,6 +58,8 @@ class SearchMaterials:
     """Patients that every ranking must hold, exactly in order."""
     pool: int
     """Patients that a ranking should hold, for the fusion."""
+    noted: list[str] = field(default_factory=list)
+    """What channels find out while they encode, for the result's notes: how the query's picture was read."""
 
     @property
     def encoder(self) -> Encoder:

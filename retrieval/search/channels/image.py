@@ -42,14 +42,16 @@ class ImageChannel(Channel):
             index_store.ImageProblem: an image cannot be read.
             QueryError: the case has no such image.
         """
-        from index_store import ImageProblem, decode_image
+        from index_store import ImageProblem, decode_picture
 
         encoder = materials.encoder
         if query.image:
             try:
-                picture = decode_image(query.image).convert("RGB")
+                decoded = decode_picture(query.image)
             except ImageProblem as error:
                 raise ImageProblem(f"{query.label}: {error}" if query.label else str(error)) from error
+            materials.noted.extend(f"The query's picture: {note}." for note in decoded.notes)
+            picture = decoded.image
             return encoder.encode_images([picture if query.region is None else query.region.cut(picture)])
         assert query.case is not None
         ids = [image.id for image in query.case.images]

@@ -83,6 +83,7 @@ def rank_channels(
         if vector is not None:
             fingerprint = encoders.fingerprint(channel.role)  # a vector is moved in the space of its own encoder
             vectors[channel.name] = understood.feedback.move(vector, archive, fingerprint)
+    notes = (*notes, *materials.noted)
     encoded_at = time.perf_counter()
     rankings: dict[str, Ranking] = {}
     if archive.encoder is not None:  # else nothing was ever embedded

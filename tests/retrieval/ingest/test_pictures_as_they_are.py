@@ -64,6 +64,13 @@ def test_one_picture_of_two_patients_is_noted(archive: Archive, tmp_path: Path, 
     assert any(note.startswith("1 picture is of more than one patient, to the byte (line 2)") for note in later.notes)
 
 
+def test_a_query_tells_how_its_picture_was_read(archive: Archive, encoder: Encoder, tmp_path: Path) -> None:
+    found = CaseSearch(archive, encoder).run(Query(image=(tmp_path / "stack.tif").read_bytes()))
+    assert f"The query's picture: {FOCAL}." in found.notes
+    plain = CaseSearch(archive, encoder).run(Query(image=(tmp_path / "plain.png").read_bytes()))
+    assert not [note for note in plain.notes if "picture" in note]
+
+
 def test_no_reader_takes_a_file_that_was_exchanged(
     archive: Archive, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
