@@ -175,6 +175,7 @@ def _directory(data: bytes, position: int, order: str, big: bool) -> tuple[TiffP
         elif tag in _NUMBERS and kind in _CODES and values:
             numbers[tag] = struct.unpack_from(f"{order}{min(values, 768)}{_CODES[kind]}", data, value)
         elif tag in _TEXTS:
-            texts[tag] = data[value : value + min(values, _TEXT_BYTES)].split(b"\0")[0].decode("utf-8", "replace")
+            text = data[value : value + min(values, _TEXT_BYTES)].split(b"\0")[0].decode("utf-8", "replace")
+            texts[tag] = f"{texts[tag]}\n{text}" if tag in texts else text  # some writers give a tag twice
     (following,) = struct.unpack_from(order + ("Q" if big else "I"), data, end)
     return TiffPage(numbers, texts, frozenset(tag for tag, *_ in entries), chunks), following

@@ -192,7 +192,10 @@ def _named_planes(pages: Sequence[TiffPage], grey: Sequence[int]) -> tuple[int, 
     if len(grey) != 3:
         return ()
     for tag in (PAGE_NAME, None):
-        named = [(pages[n].texts.get(tag, "") if tag else pages[n].description).strip().lower() for n in grey]
+        named = [
+            (pages[n].texts.get(tag, "") if tag else pages[n].description.partition("\n")[0]).strip().lower()
+            for n in grey
+        ]
         for colours in _COLOURS:
             if sorted(named) == sorted(colours):
                 return tuple(grey[named.index(colour)] for colour in colours)
@@ -216,9 +219,10 @@ def _stated_pictures(page: TiffPage) -> int:
     if page.description.startswith("ImageJ="):
         said = re.search(r"^images=(\d{1,9})\s*$", page.description, re.M)
         return int(said[1]) if said else 0
-    if page.description.startswith('{"shape"') and len(page.description) < 1000:
+    shape = next((line for line in page.description[:2000].split("\n") if line.startswith('{"shape"')), "")
+    if shape:
         try:
-            values = math.prod(json.loads(page.description)["shape"])
+            values = math.prod(json.loads(shape)["shape"])
         except (ValueError, KeyError, TypeError):
             return 0
         each = math.prod(page.size) * page.samples

@@ -73,6 +73,7 @@ def tiff(*pages: dict[int, tuple[str, object]], order: str = "<") -> bytes:
         entries, values = b"", bytearray()
         start = len(out) + 2 + 12 * len(page) + 4
         for tag, (form, value) in sorted(page.items()):
+            tag = 270 if tag == 271 and form == "s" else tag  # a second description, as tifffile writes one
             if form == "s":
                 raw, code, count = str(value).encode() + b"\0", 2, len(str(value).encode()) + 1
             else:
