@@ -88,7 +88,8 @@ def measure(
         "memory, B a vector": round(status.memory_bytes / size),
         "mapped and saved files, B a vector": {suffix: round(n / size) for suffix, n in files.items()},
     }
-    index = archive._index._current.index  # type: ignore[union-attr]
+    (followed,) = archive._index._indexes.values()
+    index = followed.index
     assert isinstance(index, FaissIndex)
     others = {
         "numpy": by_numpy(vectors),
