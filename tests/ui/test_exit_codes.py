@@ -93,7 +93,7 @@ def test_bash_completes_commands_options_and_choices(
         assert ended.value.code == 0
         return [choice.partition(",")[2] for choice in capfd.readouterr().out.split()]
 
-    assert complete("coin re") == ["reading", "reembed", "remove", "restore"]
+    assert complete("coin re") == ["reading", "reembed", "remove", "reports", "restore"]
     assert {"--text", "--text-file"} <= set(complete("coin search --te"))
     assert complete("coin generate --preset l") == ["lcm", "lightning"]
     monkeypatch.setenv("_COIN_COMPLETE", "bash_source")
