@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,11 +132,7 @@ def available_memory() -> int | None:
 
 def tensor_count(files: Sequence[Path]) -> tuple[int, int]:
     """Bytes on disk and numbers in the tensors of some safetensors files; headers alone are read."""
-    numbers = 0
-    for path in files:
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        numbers += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    numbers = sum(math.prod(shape) for shape in StoredWeights(files).shapes.values())
     return sum(path.stat().st_size for path in files), numbers
 
 

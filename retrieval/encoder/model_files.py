@@ -6,12 +6,15 @@ and is such a folder from then on; a package of its own is reached by an entry p
 
 from __future__ import annotations
 
+import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from generation import PICKLED_SUFFIXES
 from retrieval.encoder.formats import open_clip_folder
 from retrieval.encoder.formats.adapters import adapters, read_adapter
-from retrieval.encoder.formats.files import DESCRIPTION, PICKLED, TOKENIZER_FILES, EncoderFiles, pickled_hint
+from retrieval.encoder.formats.files import DESCRIPTION, TOKENIZER_FILES, EncoderFiles, pickled_hint
 from retrieval.encoder.formats.open_clip_folder import HUB_PREFIX, OpenClipFiles
 from retrieval.encoder.formats.registry import format_of
 from retrieval.errors import EncoderLoadError
@@ -28,7 +31,14 @@ HUB_FILES: Final = (
     *TOKENIZER_FILES,
 )
 """What is fetched of a hub repository beside the weights."""
-HUB_WEIGHTS: Final = (*open_clip_folder.WEIGHTS, "model.safetensors", "model-*-of-*.safetensors")
+_CARDS: Final = ("README.md", "LICENSE", "LICENCE", "NOTICE")
+_SAFETENSORS: Final = ("model.safetensors", "model-*-of-*.safetensors")
+_OPEN_CLIP_PICKLED: Final = ("open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth")
+_PICKLED: Final = (
+    *("pytorch_model.bin", "pytorch_model-*-of-*.bin", "model.pth", "pytorch_model.pth"),
+    *("*.pt", "*.pth", "*.ckpt", "*.bin"),
+)
+"""In the order in which they are preferred."""
 
 
 def find_encoder(model: str | Path | None = None) -> EncoderFiles:
@@ -62,7 +72,7 @@ def find_clip(model: str | Path | None = None) -> OpenClipFiles:
 def read_encoder_folder(path: Path, *, name: str) -> EncoderFiles:
     """Check one folder and fingerprint it. Raises EncoderLoadError."""
     if path.is_file():
-        pickled = " Pickled weights are read by that command alone." if path.suffix in PICKLED else ""
+        pickled = " Pickled weights are read by that command alone." if path.suffix.lower() in PICKLED_SUFFIXES else ""
         raise EncoderLoadError(
             f"{path} is a single file, and an encoder needs its config beside its weights: without it the "
             f"images would silently be prepared with default sizes and colours. Bring it in once: coin encoder import "
@@ -89,30 +99,49 @@ def read_encoder_folder(path: Path, *, name: str) -> EncoderFiles:
         ) from error
 
 
-def fetch(hub_id: str) -> Path:
+def choose_weights(names: Sequence[str], *, pickled: bool) -> list[str]:
+    """The files of a folder or repository that hold the weights of one format, safetensors before pickles.
+
+    Many repositories hold the same model in two formats. Beside open_clip's configuration its own weights are meant,
+    and `model.safetensors` is the same model under transformers' names.
+
+    Args:
+        pickled: whether pickled files may be chosen.
+    """
+    patterns = [*_SAFETENSORS, *(_PICKLED if pickled else ())]
+    if open_clip_folder.CONFIG in names:
+        patterns = [*open_clip_folder.WEIGHTS, *(_OPEN_CLIP_PICKLED if pickled else ())] + (patterns if pickled else [])
+    found = (sorted(fnmatch.filter((name for name in names if "/" not in name), pattern)) for pattern in patterns)
+    return next(filter(None, found), [])
+
+
+def fetch(hub_id: str, *, pickled: bool = False) -> Path:
     """Bring a hub model into the hub's cache (or find it there, offline) and return its folder.
 
-    Raises EncoderLoadError where it cannot be fetched, or has only pickled weights.
+    Args:
+        pickled: whether pickled weights are fetched where there are no others, for an import.
+
+    Raises EncoderLoadError where it cannot be fetched, or has no weights that may be read.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from generation import WeightsNotFoundError
+    from generation.model.files.hub import fetch as fetch_files
+
+    def wanted(names: list[str]) -> list[str]:
+        kept = [name for name in names if name in HUB_FILES or name.startswith(_CARDS)]
+        return kept + choose_weights(names, pickled=pickled)
 
     try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=list(HUB_FILES)))
-        # Many repositories hold the same model in two formats: the weights of one are enough.
-        weights = HUB_WEIGHTS[:2] if open_clip_folder.recognises(folder) else HUB_WEIGHTS[2:]
-        folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES, *weights]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise EncoderLoadError(
-            f"The encoder '{HUB_PREFIX}{hub_id}' could not be fetched ({type(error).__name__}). Check the "
-            "id, the network and your access to it; or download it elsewhere and give its folder as "
-            f"'{LOCAL_PREFIX}/path/to/folder'."
-        ) from error
-    if not any(next(folder.glob(pattern), None) for pattern in weights):
+        folder = fetch_files(hub_id, "encoder", wanted)
+    except WeightsNotFoundError as error:
+        raise EncoderLoadError(str(error)) from error
+    if not choose_weights([path.name for path in folder.iterdir()], pickled=pickled):
+        if pickled:
+            raise EncoderLoadError(
+                f"The hub repository '{hub_id}' has no weights of an encoder in a place that is known."
+            )
         raise EncoderLoadError(
             f"The hub repository '{hub_id}' has no safetensors weights in a place that is known. Pickled weights can "
-            "run "
-            f"code, and only one command reads them, in a process of its own. Bring the model in once: coin encoder "
+            "run code, and only one command reads them, in a process of its own. Bring the model in once: coin encoder "
             f"import {HUB_PREFIX}{hub_id} OUT"
         )
     return folder

@@ -83,10 +83,13 @@ def read_report(report: str, *, site: str = "", system: str = "") -> ReportReadi
         return ReportReading(site or None, site_words, within.name, note="the report leaves the diagnosis open")
     read = [_read_category(current_findings(part), within) for part in parts]
     if _denied_below(report, within):
-        read = [(name, words) for name, words in read if name not in {c.name for c in within.of_tier("malignant")}]
+        malignant = {category.name for category in within.of_tier("malignant")}
+        read = [("", "") if name in malignant else (name, words) for name, words in read]
     named = {name: words for name, words in reversed(read) if name}
-    if len(named) != 1:
-        note = "several specimens of different categories" if named else ""
+    of_specimens = [name for part, (name, _) in zip(parts, read, strict=True) if _site(part)[0]]
+    silent = len(of_specimens) > 1 and not all(of_specimens)
+    if len(named) != 1 or silent:
+        note = "several specimens, not all of one category" if named else ""
         return ReportReading(site or None, site_words, within.name, note=note)
     category, category_words = next(iter(named.items()))
     return ReportReading(site or None, site_words, within.name, category, category_words)

@@ -12,7 +12,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
-from retrieval.encoder.formats.files import EncoderFiles, LoadedEncoder, digest, file_sha256, first_line
+from generation import file_sha256
+from retrieval.encoder.formats.files import EncoderFiles, LoadedEncoder, digest, first_line
 from retrieval.errors import EncoderLoadError
 
 if TYPE_CHECKING:

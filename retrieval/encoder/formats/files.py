@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from generation import PICKLED_SUFFIXES, file_sha256
 from retrieval.errors import EncoderLoadError
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ TOKENIZER_FILES: Final = (
     "vocab.json",
     "vocab.txt",
 )
-PICKLED: Final = (".bin", ".ckpt", ".pkl", ".pt", ".pth", ".tar")
 # What names where a configuration came from, and decides no vector.
 _BOOKKEEPING: Final = frozenset(
     {"_name_or_path", "_commit_hash", "transformers_version", "architectures", "torch_dtype", "dtype", "use_cache"}
@@ -135,7 +135,7 @@ def model_weights(folder: Path) -> tuple[Path, ...]:
 
 def pickled_hint(folder: Path) -> str:
     """A sentence (with a leading space) on the pickled weights of a folder and how to bring them in."""
-    others = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED) if folder.is_dir() else []
+    others = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLED_SUFFIXES)
     if not others:
         return " Give a folder with safetensors weights, or 'hf-hub:org/name'."
     return (
@@ -148,12 +148,6 @@ def digest(parts: Mapping[str, Any]) -> str:
     """sha256 (hex) over the canonical JSON of what decides a vector."""
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 (hex) of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tensors_sha256(files: Sequence[Path]) -> str:

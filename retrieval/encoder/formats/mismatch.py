@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from retrieval.encoder.formats.files import first_line
+
 _SHOWN: Final = 3
 _MISSING: Final = re.compile(r"Missing key\(s\) in state_dict: (.*?)\. *$", re.MULTILINE)
 _UNEXPECTED: Final = re.compile(r"Unexpected key\(s\) in state_dict: (.*?)\. *$", re.MULTILINE)
@@ -44,8 +46,7 @@ def torch_differences(error: Exception) -> str:
     text = str(error)
     shapes = [(name, _sizes(found), _sizes(wanted)) for name, found, wanted in _SHAPE.findall(text)]
     said = differences(_keys(_MISSING, text), _keys(_UNEXPECTED, text), shapes)
-    first = text.strip().partition("\n")[0].strip() or type(error).__name__
-    return said or (first if first.endswith((".", ":")) else f"{first}.")
+    return said or first_line(error)
 
 
 def _keys(pattern: re.Pattern[str], text: str) -> list[str]:

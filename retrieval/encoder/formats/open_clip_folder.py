@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from generation import forget, quick_import
+from generation import file_sha256, forget, quick_import
 from retrieval.encoder.formats.files import (
     TOKENIZER_FILES,
     EncoderFiles,
     check_safetensors,
     digest,
-    file_sha256,
     first_line,
     pickled_hint,
     read_description,

@@ -6,13 +6,13 @@ register tokens, layer scale) shows in the tensors and is read from there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from generation import quick_import
+from generation.model.files.stored_weights import StoredWeights
 from retrieval.encoder.formats.files import (
     EncoderFiles,
     digest,
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 CONFIG: Final = "config.json"
 POOLINGS: Final = ("model", "cls", "mean", "cls+mean")
 """As the model pools by itself; its class token; the mean of its patches; both in one vector (Virchow)."""
-_PREPROCESSING: Final = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
+PREPROCESSING: Final = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
+"""What of a `pretrained_cfg` decides how images are prepared."""
 _HEADS: Final = ("head.", "fc.", "classifier.", "head_dist.")
 
 Shapes = Mapping[str, Sequence[int]]
@@ -103,13 +104,13 @@ def read_timm(folder: Path, *, name: str) -> TimmFiles:
     """Check one folder and fingerprint it. Raises EncoderLoadError."""
     config, described = read_json(folder / CONFIG), read_description(folder)
     weights = model_weights(folder)
-    shapes = tensor_shapes(weights)
+    shapes = StoredWeights(weights).shapes
     published = config.get("pretrained_cfg") or config
     arguments = {**vit_arguments(shapes, published), **dict(config.get("model_args") or {})}
     arguments.pop("num_classes", None)
     swiglu = has_swiglu(shapes)
     pooling = str(described.get("pooling") or _pooling(config, arguments, name))
-    preprocessing = {key: published[key] for key in _PREPROCESSING if published.get(key) is not None}
+    preprocessing = {key: published[key] for key in PREPROCESSING if published.get(key) is not None}
     if "img_size" in arguments:
         edge = int(arguments["img_size"])
         preprocessing["input_size"] = [3, edge, edge]
@@ -140,16 +141,6 @@ def read_timm(folder: Path, *, name: str) -> TimmFiles:
         pooling=pooling,
         preprocessing=preprocessing,
     )
-
-
-def tensor_shapes(files: Sequence[Path]) -> dict[str, list[int]]:
-    """The shape of every tensor of some safetensors files, by name; headers alone are read."""
-    shapes: dict[str, list[int]] = {}
-    for path in files:
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        shapes |= {name: list(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-    return shapes
 
 
 def vit_arguments(shapes: Shapes, published: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from retrieval.encoder.formats.files import (
     TOKENIZER_FILES,
@@ -25,20 +25,20 @@ from retrieval.encoder.formats.files import (
     without_bookkeeping,
 )
 from retrieval.encoder.formats.mismatch import differences
+from retrieval.encoder.formats.transformers_config import (
+    CONFIG,
+    PREPROCESSOR,
+    pooling_of,
+    prepared_size,
+    projects,
+    reads_what,
+    vector_length,
+)
 from retrieval.errors import EncoderLoadError
 
 if TYPE_CHECKING:
     import PIL.Image
     import torch
-
-CONFIG: Final = "config.json"
-PREPROCESSOR: Final = "preprocessor_config.json"
-POOLING_FOLDER: Final = "1_Pooling"
-"""sentence-transformers' folder: how the tokens of a text become one vector."""
-# The first token stands for the image. Others (Swin, ConvNeXt) pool by themselves.
-_CLS_MODELS: Final = frozenset(
-    {"vit", "dinov2", "dinov2_with_registers", "dinov3_vit", "deit", "beit", "data2vec-vision"}
-)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def recognises(folder: Path) -> bool:
 def read_transformers(folder: Path, *, name: str) -> TransformersFiles:
     """Check one folder and fingerprint it. Raises EncoderLoadError."""
     config, described = read_json(folder / CONFIG), read_description(folder)
-    images, texts = _reads(config)
+    images, texts = reads_what(config)
     if not images and not texts:
         raise EncoderLoadError(
             f"{folder / CONFIG} describes a '{config['model_type']}', which reads neither images nor texts as an "
@@ -146,13 +146,13 @@ def read_transformers(folder: Path, *, name: str) -> TransformersFiles:
             f"{folder} holds no {PREPROCESSOR}: without it images would silently be prepared with default sizes and "
             "colours. Copy it there from the model's source."
         )
-    pooling = described.get("pooling") or _pooling(folder, config, images=images, texts=texts)
+    pooling = described.get("pooling") or pooling_of(folder, config, images=images, texts=texts)
     preprocessor = read_json(folder / PREPROCESSOR) if images else {}
     mpp = described.get("mpp")
     return TransformersFiles(
         path=folder,
         name=name,
-        dim=_dim(folder, config, both=images and texts),
+        dim=vector_length(folder, config, both=images and texts),
         fingerprint=digest(
             {
                 "format": "transformers",
@@ -165,71 +165,13 @@ def read_transformers(folder: Path, *, name: str) -> TransformersFiles:
         ),
         reads_images=images,
         reads_texts=texts,
-        image_size=_image_size(preprocessor),
+        image_size=prepared_size(preprocessor),
         mpp=None if mpp is None else float(mpp),
         weights=weights,
         config=config,
         preprocessor=preprocessor,
         pooling=pooling,
     )
-
-
-def _reads(config: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Whether a model reads images, and whether it reads texts."""
-    if "vision_config" in config and "text_config" in config:
-        return True, True
-    images = "patch_size" in config or "num_channels" in config or "image_size" in config
-    return images, not images and "vocab_size" in config
-
-
-def _projects(config: Mapping[str, Any]) -> bool:
-    """Whether a model of one tower was published with its projection (CLIPVisionModelWithProjection)."""
-    return any("WithProjection" in str(name) for name in config.get("architectures") or ())
-
-
-def _pooling(folder: Path, config: Mapping[str, Any], *, images: bool, texts: bool) -> str:
-    if images and texts:
-        return "features"
-    if _projects(config):
-        return "projection"
-    if images:
-        return "cls" if config["model_type"] in _CLS_MODELS else "pooler"
-    if config["model_type"] in ("clip_text_model", "siglip_text_model"):
-        return "pooler"
-    path = folder / POOLING_FOLDER / "config.json"
-    return "cls" if path.is_file() and read_json(path).get("pooling_mode_cls_token") else "mean"
-
-
-def _dim(folder: Path, config: Mapping[str, Any], *, both: bool) -> int:
-    projected = _projects(config) or (both and config["model_type"] not in ("siglip", "siglip2"))
-    key = "projection_dim" if projected else "hidden_size"
-    if key in config:
-        return int(config[key])
-    from transformers import AutoConfig
-
-    # What equals transformers' default is not written to the file.
-    whole = _whole_config(AutoConfig, folder)
-    part = whole.vision_config if both and key == "hidden_size" else whole
-    return int(getattr(part, key, None) or part.hidden_sizes[-1])
-
-
-def _whole_config(auto: Any, folder: Path) -> Any:
-    try:
-        return auto.from_pretrained(folder, local_files_only=True)
-    except Exception as error:
-        raise EncoderLoadError(
-            f"{folder / CONFIG} is of a model that the installed transformers does not know: {first_line(error)}"
-        ) from error
-
-
-def _image_size(preprocessor: Mapping[str, Any]) -> int | None:
-    for key in ("crop_size", "size"):
-        size = preprocessor.get(key)
-        if isinstance(size, int):
-            return size
-        if isinstance(size, Mapping) and size:
-            return int(min(size.values()))
-    return None
 
 
 def _load(files: TransformersFiles) -> Any:
@@ -242,7 +184,7 @@ def _load(files: TransformersFiles) -> Any:
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # its table of tensors: what matters of it is said below
     try:
-        kind = getattr(transformers, files.config["architectures"][0]) if _projects(files.config) else AutoModel
+        kind = getattr(transformers, files.config["architectures"][0]) if projects(files.config) else AutoModel
         network, report = kind.from_pretrained(
             files.path,
             local_files_only=True,

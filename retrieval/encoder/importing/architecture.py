@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from retrieval.encoder.formats.files import read_json
 from retrieval.encoder.formats.open_clip_folder import CONFIG
-from retrieval.encoder.formats.timm_folder import vit_arguments
+from retrieval.encoder.formats.timm_folder import PREPROCESSING, vit_arguments
 from retrieval.errors import EncoderLoadError
 
 TIMM_PREFIX: Final = "timm:"
@@ -17,7 +17,6 @@ _WRAPPERS: Final = ("module.", "_orig_mod.", "model.", "teacher.", "backbone.", 
 _NO_WEIGHTS: Final = frozenset({"input_resolution", "context_length", "vocab_size"})
 """What OpenAI's state dicts hold beside the weights; open_clip drops them, too."""
 _TRAINING_HEAD: Final = re.compile(r"(?:^|\.)(?:dino_head|ibot_head|head|projection_head|predictor)\.")
-_PREPROCESSING: Final = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
 
 
 def unwrapped(tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,16 +31,13 @@ def unwrapped(tensors: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def named_config(
-    arch: str | None, source: str, shapes: Mapping[str, Sequence[int]], folder: Path
-) -> tuple[str, dict[str, Any], str]:
+def named_config(arch: str | None, source: str, shapes: Mapping[str, Sequence[int]]) -> tuple[str, dict[str, Any], str]:
     """The file's name and content of an architecture's configuration, and a note on what it takes for granted.
 
     Args:
         arch: a name of open_clip, `timm:NAME`, a folder or file with a configuration; None: not named.
         source: for messages.
         shapes: of the weights' tensors, by name; they must have their own names (`unwrapped`).
-        folder: of the source, for a configuration that lies there.
 
     Raises EncoderLoadError where none is named, naming those that fit, or an unknown one.
     """
@@ -81,7 +77,7 @@ def _timm_config(arch: str, shapes: Mapping[str, Sequence[int]]) -> tuple[str, d
             f"--arch '{arch}' is not an architecture of open_clip (open_clip.list_models()) or timm "
             "(timm.list_models())."
         )
-    prepared = {key: value for key, value in cfg.to_dict().items() if key in _PREPROCESSING and value is not None}
+    prepared = {key: value for key, value in cfg.to_dict().items() if key in PREPROCESSING and value is not None}
     width = shapes.get("cls_token", shapes.get("norm.weight", [0]))[-1]
     config = {"architecture": name, "num_classes": 0, "pretrained_cfg": prepared}
     if width:

@@ -14,6 +14,7 @@ import numpy as np
 from generation import (
     HOW_IT_WAS_READ,
     ImportCard,
+    Licence,
     convert_pickled,
     hub_revision,
     published_licence,
@@ -21,15 +22,18 @@ from generation import (
     write_import_card,
 )
 from generation.atomic_write import fresh_folder
+from generation.model.files.stored_weights import StoredWeights
 from retrieval.encoder.encoder import Encoder
-from retrieval.encoder.formats import open_clip_folder, timm_folder, transformers_folder
-from retrieval.encoder.formats.files import DESCRIPTION, EncoderFiles, read_description, read_json
+from retrieval.encoder.formats import open_clip_folder, transformers_folder
+from retrieval.encoder.formats.files import DESCRIPTION, TOKENIZER_FILES, EncoderFiles, read_description, read_json
 from retrieval.encoder.importing.architecture import named_config, unwrapped
-from retrieval.encoder.importing.source import CONFIGS, EncoderSource, find_source
+from retrieval.encoder.importing.source import EncoderSource, find_source
 from retrieval.encoder.importing.text_tower import text_tower_config
-from retrieval.encoder.model_files import read_encoder_folder
+from retrieval.encoder.model_files import HUB_FILES, read_encoder_folder
 from retrieval.errors import EncoderLoadError
 
+_NAME_A_FORMAT: Final = (open_clip_folder.CONFIG, transformers_folder.CONFIG)
+_UNWRAPPED: Final = "Names that the training put before all tensors were taken off, and its own heads left out."
 _TRIED: Final = "Negative for malignant cells."
 
 
@@ -72,7 +76,6 @@ def import_encoder(
     found = find_source(source)
     out = Path(out)
     with fresh_folder(out) as folder:
-        licence = published_licence(found.folder) if (found.folder / "README.md").is_file() else None
         earlier = read_description(found.folder)  # of a folder that was imported before
         described = {name: given or earlier.get(name) for name, given in (("pooling", pooling), ("mpp", mpp))}
         try:
@@ -82,17 +85,16 @@ def import_encoder(
         except EncoderLoadError as error:
             message = str(error).replace(str(folder), str(source)).replace(folder.name, found.name)
             raise EncoderLoadError(message) from error
-        used = [path for name in CONFIGS if (path := found.folder / name).is_file() and (folder / name).is_file()]
+        used = [path for name in HUB_FILES if (path := found.folder / name).is_file() and (folder / name).is_file()]
         card = ImportCard(
             kind="Encoder",
             source=found.name,
             revision=hub_revision(found.folder),
+            licence=published_licence(found.folder) if (found.folder / "README.md").is_file() else Licence(),
             read=sha256_of([*used, *found.weights], found.folder),
             changes=tuple(changes),
             use="coin add MANIFEST --encoder THIS_FOLDER",
         )
-        if licence is not None:
-            card = ImportCard(**{**card.__dict__, "licence": licence})
         write_import_card(folder, card)
     return ImportedEncoder(out, read_encoder_folder(out, name=out.resolve().name), tuple(changes), (*notes, *more))
 
@@ -105,67 +107,67 @@ def _write(
     if source.pickled:
         changes.append(HOW_IT_WAS_READ)
     # A file of its own is taken by itself: what lies beside it may belong to something else.
-    alone = arch is not None or not any((source.folder / name).is_file() for name in CONFIGS[:2])
+    alone = arch is not None or not any((source.folder / name).is_file() for name in _NAME_A_FORMAT)
     if alone:
         stored = _tensors(source.weights, folder)
         tensors = unwrapped(stored)
-        if tensors.keys() != stored.keys():
-            changes.append("Names that the training put before all tensors were taken off, and its own heads left out.")
-        shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
-        name, config, note = named_config(arch, source.name, shapes, source.folder)
+        changes += [_UNWRAPPED] if tensors.keys() != stored.keys() else []
+        own_shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        name, config, note = named_config(arch, source.name, own_shapes)
         notes.append(note)
         _write_json(folder / name, config)
         _save(
             tensors, folder / (open_clip_folder.WEIGHTS[0] if name == open_clip_folder.CONFIG else "model.safetensors")
         )
         return changes, notes
-    for file in CONFIGS:
+    for file in HUB_FILES:
         if (source.folder / file).is_file():
             (folder / file).parent.mkdir(exist_ok=True)
             shutil.copyfile(source.folder / file, folder / file)
     is_open_clip = open_clip_folder.recognises(folder)
     if is_open_clip and (folder / "config.json").is_file():
         (folder / "config.json").unlink()  # of the same model in another format
-    _copy_weights(source, folder, open_clip=is_open_clip)
+    changes += _copy_weights(source, folder, open_clip=is_open_clip)
     if is_open_clip:
         text = read_json(folder / open_clip_folder.CONFIG).get("model_cfg", {}).get("text_cfg", {})
         if text.get("hf_model_name"):
-            shapes = timm_folder.tensor_shapes([folder / open_clip_folder.WEIGHTS[0]])
+            shapes = StoredWeights([folder / open_clip_folder.WEIGHTS[0]]).shapes
             config, said = text_tower_config(source.folder, text, shapes, text_config)
             (folder / open_clip_folder.TEXT_TOWER).mkdir(exist_ok=True)
             _write_json(folder / open_clip_folder.TEXT_TOWER / "config.json", config)
             changes += [said] if said else []
-        if text.get("hf_tokenizer_name") and not any((folder / name).is_file() for name in CONFIGS[5:]):
+        if text.get("hf_tokenizer_name") and not any((folder / name).is_file() for name in TOKENIZER_FILES):
             notes += _fetch_tokenizer(str(text["hf_tokenizer_name"]), folder)
     elif transformers_folder.recognises(folder) and "auto_map" in read_json(folder / "config.json"):
         notes.append(
             "The source runs code of its own (auto_map), which is never run here: the model is what transformers "
-            "itself "
-            "makes of its configuration. If its vectors should come out otherwise, use an adapter (docs/models.md)."
+            "itself makes of its configuration. If its vectors should come out otherwise, use an adapter "
+            "(docs/models.md)."
         )
     return changes, notes
 
 
-def _copy_weights(source: EncoderSource, folder: Path, *, open_clip: bool) -> None:
-    """Safetensors are copied byte for byte, so that the fingerprint is that of the published files."""
+def _copy_weights(source: EncoderSource, folder: Path, *, open_clip: bool) -> list[str]:
+    """Safetensors are copied byte for byte, so that the fingerprint is that of the published files.
+
+    Returns what was changed.
+    """
     target = folder / (open_clip_folder.WEIGHTS[0] if open_clip else "model.safetensors")
-    if source.pickled:
-        if len(source.weights) == 1:
-            convert_pickled(source.weights[0], target)
-            tensors = _tensors((target,), folder)
-            plain = unwrapped(tensors)
-            if plain.keys() != tensors.keys():
-                _save(plain, target)
-        else:
-            _save(_tensors(source.weights, folder), target)
+    if source.pickled and len(source.weights) == 1:
+        convert_pickled(source.weights[0], target)
+        names = StoredWeights([target]).shapes
+        if unwrapped(names).keys() != names.keys():
+            _save(unwrapped(_tensors((target,), folder)), target)
+            return [_UNWRAPPED]
+    elif source.pickled:
+        _save(_tensors(source.weights, folder), target)
     elif len(source.weights) == 1:
         shutil.copyfile(source.weights[0], target)
     else:
-        for path in source.weights:
-            shutil.copyfile(path, folder / path.name)
         index = source.folder / "model.safetensors.index.json"
-        if index.is_file():
-            shutil.copyfile(index, folder / index.name)
+        for path in (*source.weights, *([index] if index.is_file() else ())):
+            shutil.copyfile(path, folder / path.name)
+    return []
 
 
 def _tensors(files: Sequence[Path], folder: Path) -> dict[str, Any]:

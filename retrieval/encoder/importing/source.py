@@ -2,41 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from generation import PICKLED_SUFFIXES
-from retrieval.encoder.formats.files import TOKENIZER_FILES
-from retrieval.encoder.formats.open_clip_folder import HUB_PREFIX, TEXT_TOWER
-from retrieval.encoder.formats.transformers_folder import POOLING_FOLDER
-from retrieval.encoder.model_files import HUB_FILES, HUB_WEIGHTS, LOCAL_PREFIX
+from retrieval.encoder.formats.open_clip_folder import HUB_PREFIX
+from retrieval.encoder.model_files import LOCAL_PREFIX, choose_weights, fetch
 from retrieval.errors import EncoderLoadError
-
-_CARDS: Final = ("README.md", "LICENSE*", "LICENCE*", "NOTICE*")
-_PICKLED_WEIGHTS: Final = (
-    "open_clip_pytorch_model.bin",
-    "open_clip_pytorch_model.pth",
-    "pytorch_model.bin",
-    "pytorch_model-*-of-*.bin",
-    "model.pth",
-    "pytorch_model.pth",
-    "*.pt",
-    "*.pth",
-    "*.ckpt",
-    "*.bin",
-)
-"""In the order in which they are preferred."""
-CONFIGS: Final = (
-    "open_clip_config.json",
-    "config.json",
-    "preprocessor_config.json",
-    f"{TEXT_TOWER}/config.json",
-    f"{POOLING_FOLDER}/config.json",
-    *TOKENIZER_FILES,
-)
-"""What is copied beside the weights."""
 
 
 @dataclass(frozen=True)
@@ -69,56 +41,18 @@ def find_source(source: str | Path) -> EncoderSource:
     hub_id = text.removeprefix(HUB_PREFIX)
     if hub_id.count("/") != 1 or text.startswith((".", "/", "~")):
         raise EncoderLoadError(f"There is no file or folder {text}, and it is no hub id of the form org/name.")
-    folder = _fetch(hub_id)
+    folder = fetch(hub_id, pickled=True)
     return EncoderSource(hub_id, folder, _weights(folder, hub_id))
 
 
 def _weights(folder: Path, name: str) -> tuple[Path, ...]:
-    open_clip = (folder / CONFIGS[0]).is_file()
-    pickled = tuple(folder.glob("open_clip_pytorch_model.*"))
-    # Beside open_clip's own weights, model.safetensors is the same model under transformers' names.
-    for pattern in HUB_WEIGHTS[:2] if open_clip and pickled else HUB_WEIGHTS if open_clip else HUB_WEIGHTS[2:]:
-        if files := tuple(sorted(folder.glob(pattern))):
-            return files
-    for pattern in _PICKLED_WEIGHTS:
-        files = tuple(sorted(folder.glob(pattern)))
-        if len(files) > 1 and "-of-" not in pattern:
-            raise EncoderLoadError(
-                f"{name} holds several files of weights ({', '.join(path.name for path in files)}): name the one to "
-                "import."
-            )
-        if files:
-            return files
-    others = tuple(sorted(folder.glob("*.safetensors")))
-    if len(others) == 1:
-        return others
-    held = f" ({', '.join(path.name for path in others)}: name the one to import)" if others else ""
-    raise EncoderLoadError(f"{name} holds no weights of an encoder in a place that is known{held}.")
-
-
-def _fetch(hub_id: str) -> Path:
-    """The repository's folder in the hub's cache, with its configuration, and its weights in one format.
-
-    Pickled weights are fetched only where there are no others.
-    """
-    folder = _snapshot(hub_id, (*HUB_FILES, *_CARDS))
-    wanted = HUB_WEIGHTS[:2] if (folder / CONFIGS[0]).is_file() else HUB_WEIGHTS[2:]
-    for patterns in (wanted, HUB_WEIGHTS, _PICKLED_WEIGHTS[:6], _PICKLED_WEIGHTS):
-        folder = _snapshot(hub_id, (*HUB_FILES, *_CARDS, *patterns))
-        if any(next(folder.glob(pattern), None) for pattern in patterns):
-            break
-    return folder
-
-
-def _snapshot(hub_id: str, patterns: Sequence[str]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(patterns)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise EncoderLoadError(
-            f"There is no local file or folder {hub_id}, and the hub's '{hub_id}' could not be fetched "
-            f"({type(error).__name__}). Check the id and the network; for gated weights accept their terms on the hub "
-            "and run `hf auth login`; or download it elsewhere and give its folder."
-        ) from error
+    files = choose_weights([path.name for path in folder.iterdir()], pickled=True)
+    others = sorted(path.name for path in folder.glob("*.safetensors"))
+    if not files and len(others) == 1:
+        files = others
+    if len(files) > 1 and not all("-of-" in file for file in files):
+        raise EncoderLoadError(f"{name} holds several files of weights ({', '.join(files)}): name the one to import.")
+    if not files:
+        held = f" ({', '.join(others)}: name the one to import)" if others else ""
+        raise EncoderLoadError(f"{name} holds no weights of an encoder in a place that is known{held}.")
+    return tuple(folder / file for file in files)

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from generation import UnsafeWeightsError
 from retrieval import Encoder, EncoderLoadError, import_encoder
 from retrieval.encoder.formats.timm_folder import vit_arguments
+from retrieval.encoder.model_files import choose_weights
 from tests.clip_model import tiny_clip
 from tests.pickled_here import pickled_here
 from tests.retrieval.conftest import speckled
@@ -459,3 +460,31 @@ def test_a_configuration_of_the_wrong_kind_is_a_sentence(tmp_path: Path, name: s
     published.image_processor(folder, "ViTImageProcessor")
     with pytest.raises(EncoderLoadError):
         Encoder(folder)
+
+
+@pytest.mark.parametrize(
+    ("names", "for_use", "for_import"),
+    [
+        (["config.json", "model.safetensors", "pytorch_model.bin"], ["model.safetensors"], ["model.safetensors"]),
+        (["config.json", "pytorch_model.bin"], [], ["pytorch_model.bin"]),
+        (["config.json", "onnx/model.safetensors"], [], []),
+        # open_clip's own weights are meant, though they are pickled: the others bear transformers' names.
+        (
+            ["open_clip_config.json", "config.json", "open_clip_pytorch_model.bin", "model.safetensors"],
+            [],
+            ["open_clip_pytorch_model.bin"],
+        ),
+        (
+            ["open_clip_config.json", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"],
+            ["open_clip_model.safetensors"],
+            ["open_clip_model.safetensors"],
+        ),
+        (
+            ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "x.bin"],
+            *[["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]] * 2,
+        ),
+    ],
+)
+def test_the_weights_of_one_format_are_chosen(names: list[str], for_use: list[str], for_import: list[str]) -> None:
+    assert choose_weights(names, pickled=False) == for_use
+    assert choose_weights(names, pickled=True) == for_import

@@ -134,6 +134,18 @@ def test_specimens_are_divided_at_their_marks() -> None:
     assert specimens("Thyroid: benign.") == ["Thyroid: benign."]
 
 
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("A. Thyroid, left: benign colloid nodule. B. Thyroid, right: benign colloid nodule.", "Benign"),
+        ("A. Thyroid, left: benign colloid nodule. B. Thyroid, right: see comment.", None),
+        ("A. Thyroid, left: benign colloid nodule. B. Thyroid, right: papillary carcinoma.", None),
+    ],
+)
+def test_of_several_specimens_each_must_say_the_same(text: str, category: str | None) -> None:
+    assert read_report(text).category == category
+
+
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_any_text_takes_less_than_a_second(hostile: str) -> None:
     text = (hostile * (100_000 // len(hostile) + 1))[:100_000]
