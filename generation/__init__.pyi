@@ -21,6 +21,7 @@ from .jobs import GeneratedImage as GeneratedImage
 from .jobs import Generation as Generation
 from .model.device import choose_device as choose_device
 from .model.device import choose_dtype as choose_dtype
+from .model.files.hub import split_hub_id as split_hub_id
 from .model.import_card import ImportCard as ImportCard
 from .model.import_card import Licence as Licence
 from .model.import_card import file_sha256 as file_sha256

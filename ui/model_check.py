@@ -147,18 +147,18 @@ def _kept(problems: list[str], find: Any) -> Any:
 def _absent_hub_id(source: str | None) -> str | None:
     """The hub repository that a setting names and that is neither in the hub's cache nor a local path."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    from generation import split_hub_id
 
     name = (source or "").removeprefix("hf-hub:")
-    if not name or Path(name).expanduser().exists() or name.startswith((".", "/", "~")) or ":" in name:
+    split = split_hub_id(name)
+    if split is None or Path(name).expanduser().exists():
         return None
-    hub_id = "/".join(name.split("/")[:2])
     try:
-        snapshot_download(hub_id, local_files_only=True)
+        snapshot_download(split[0], local_files_only=True)
     except LocalEntryNotFoundError:
-        return hub_id
-    except HFValidationError:  # no hub id: whoever reads it says so
-        return None
+        return split[0]
     return None
 
 

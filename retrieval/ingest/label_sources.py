@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from retrieval.language.label_extraction import read_report
 
 if TYPE_CHECKING:
-    from index_store import Archive, CaseFilter
+    from index_store import Archive, Case, CaseFilter
 
 _PAGE: Final = 200
 
@@ -35,33 +35,34 @@ def label_sources(
 
     The reports are read anew: where a later version of the rules reads otherwise, a label has no words.
     """
+    ids = archive.case_ids(where).tolist()
     found: list[LabelSource] = []
-    passed = offset if not derived else 0
-    skip = offset if derived else 0
-    while len(found) < limit and (page := archive.cases(where, limit=_PAGE, offset=passed)):
-        passed += len(page)
-        for case in page:
+    passed = 0
+    for first in range(0, len(ids), _PAGE):
+        page = archive.cases_by_id(ids[first : first + _PAGE])
+        for case in (page[number] for number in ids[first : first + _PAGE] if number in page):
             if derived and not case.derived:
                 continue
-            if skip:
-                skip -= 1
-                continue
-            given = {name: getattr(case, name) for name in ("site", "system") if name not in case.derived}
-            reading = read_report(case.report, site=given.get("site", ""), system=given.get("system", ""))
-            site = "site" in case.derived and reading.site == case.site
-            category = "category" in case.derived and reading.category == case.category
-            found.append(
-                LabelSource(
-                    case.key,
-                    case.site,
-                    case.system,
-                    case.category,
-                    case.derived,
-                    reading.site_words if site else "",
-                    reading.category_words if category else "",
-                    reading.note if not case.category else "",
-                )
-            )
+            passed += 1
+            if passed > offset:
+                found.append(_source(case))
             if len(found) == limit:
-                break
+                return found
     return found
+
+
+def _source(case: Case) -> LabelSource:
+    given = {name: getattr(case, name) for name in ("site", "system") if name not in case.derived}
+    reading = read_report(case.report, **given)
+    site = "site" in case.derived and reading.site == case.site
+    category = "category" in case.derived and reading.category == case.category
+    return LabelSource(
+        case=case.key,
+        site=case.site,
+        system=case.system,
+        category=case.category,
+        derived=case.derived,
+        site_words=reading.site_words if site else "",
+        category_words=reading.category_words if category else "",
+        note="" if case.category else reading.note,
+    )
