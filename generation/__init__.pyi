@@ -1,6 +1,8 @@
 from .atomic_write import fresh_folder as fresh_folder
 from .atomic_write import write_atomic as write_atomic
 from .cache import GenerationCache as GenerationCache
+from .csv_text import csv_text as csv_text
+from .csv_text import read_csv as read_csv
 from .errors import BlankImageError as BlankImageError
 from .errors import DeviceError as DeviceError
 from .errors import EmptyReportError as EmptyReportError

@@ -6,7 +6,6 @@ So a phantom is rendered the same every time, pixel for pixel, and what two phan
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +15,8 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from generation.atomic_write import write_atomic
+from generation.csv_text import csv_text
 from generation.phantom.arrangement import ARRANGEMENTS
 from generation.phantom.background import BACKGROUNDS
 from generation.phantom.canvas import Canvas
@@ -136,32 +137,31 @@ def write_phantoms(folder: Path, phantoms: list[Phantom], *, size: int = 128) ->
     manifest = folder / "manifest.csv"
     columns = ("image", "case", "patient", "site", "system", "category", "stain", "preparation", "report", "kind",
                "license", "source", "phantom", "finding")  # fmt: skip
-    with manifest.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, columns)
-        writer.writeheader()
-        for phantom in phantoms:
-            m = phantom.morphology
-            name = f"images/{phantom.key}.png"
-            info = PngInfo()
-            info.add_text("Description", PHANTOM_NOTICE)
-            info.add_text("coin-phantom", json.dumps({"key": phantom.key, "seed": phantom.seed, "finding": m.finding}))
-            phantom.render(size).save(folder / name, pnginfo=info)
-            writer.writerow(
-                {
-                    "image": name,
-                    "case": phantom.key,
-                    "patient": phantom.key,
-                    "site": m.site,
-                    "system": m.system,
-                    "category": m.category,
-                    "stain": m.stain,
-                    "preparation": m.preparation,
-                    "report": phantom.report,
-                    "kind": "field",
-                    "license": "Apache-2.0",
-                    "source": "phantom",
-                    "phantom": "true",
-                    "finding": m.finding,
-                }
-            )
+    rows = []
+    for phantom in phantoms:
+        m = phantom.morphology
+        name = f"images/{phantom.key}.png"
+        info = PngInfo()
+        info.add_text("Description", PHANTOM_NOTICE)
+        info.add_text("coin-phantom", json.dumps({"key": phantom.key, "seed": phantom.seed, "finding": m.finding}))
+        phantom.render(size).save(folder / name, pnginfo=info)
+        rows.append(
+            {
+                "image": name,
+                "case": phantom.key,
+                "patient": phantom.key,
+                "site": m.site,
+                "system": m.system,
+                "category": m.category,
+                "stain": m.stain,
+                "preparation": m.preparation,
+                "report": phantom.report,
+                "kind": "field",
+                "license": "Apache-2.0",
+                "source": "phantom",
+                "phantom": "true",
+                "finding": m.finding,
+            }
+        )
+    write_atomic(manifest, csv_text(columns, rows).encode())
     return manifest

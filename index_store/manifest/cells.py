@@ -27,6 +27,8 @@ _MARKS = re.compile(r"[\s\-–—−_.·?*/\\#=~…]+")
 _ERROR = re.compile(r"#(?:N/A|REF!|VALUE!|NAME\?|NULL!|DIV/0!|NUM!|SPILL!|CALC!|GETTING_DATA|FIELD!|BLOCKED!)", re.I)
 _AS_TEXT = re.compile(r'="((?:[^"]|"")*)"')
 _APOSTROPHE = re.compile(r"'(?=[\d=+@-])")
+_GUARD = re.compile(r"'(?='*(?:[\t\r\n]|\s*[=+\-@＝＋－＠]))")
+"""The apostrophe by which a writer of CSV keeps a spreadsheet from computing a cell (`generation/csv_text.py`)."""
 _SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+\d{1,3}", re.I)
 _UNSEEN = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00ad"
 
@@ -41,14 +43,21 @@ def clean_cell(column: str, value: str) -> str:
         return ""
     if _ERROR.fullmatch(value):
         return ""  # a formula's error is no value, whatever the column
-    if found := _AS_TEXT.fullmatch(value):
+    guarded = _GUARD.match(value) is not None
+    value = without_guard(value)
+    if not guarded and (found := _AS_TEXT.fullmatch(value)):
         value = found[1].replace('""', '"').strip()
     if column in KEYS or column in LABELS:
-        value = _APOSTROPHE.sub("", value, count=1) if value.startswith("'") else value
+        value = value if guarded or not _APOSTROPHE.match(value) else value[1:]
         value = value if value.isascii() else unicodedata.normalize("NFC", value.strip(_UNSEEN).strip())
-    elif column == "image" and value.startswith("'") and _APOSTROPHE.match(value):
+    elif not guarded and column == "image" and _APOSTROPHE.match(value):
         value = value[1:]
     return value
+
+
+def without_guard(value: str) -> str:
+    """A cell without the apostrophe that keeps spreadsheets from computing it."""
+    return value[1:].strip() if _GUARD.match(value) else value
 
 
 def is_placeholder(value: str) -> bool:

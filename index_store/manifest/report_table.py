@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from index_store.errors import ManifestError
+from index_store.manifest.cells import without_guard
 from index_store.manifest.manifest import COLUMNS, MAX_ROWS, Refusal, check_text, columns_found
 from index_store.manifest.table import Record
 from index_store.manifest.table_file import read_table
@@ -61,7 +62,7 @@ def read_report_table(path: Path | str, *, max_rows: int = MAX_ROWS) -> ReportTa
 
 
 def _row(record: Record) -> ReportRow:
-    cells = {column: value.strip() for column, value in record.cells.items()}
+    cells = {column: without_guard(value.strip()) for column, value in record.cells.items()}
     for column, value in cells.items():
         check_text(column, value)
     report = cells.pop("report", "")

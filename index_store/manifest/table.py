@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from index_store.errors import ManifestError
+from index_store.manifest.cells import without_guard
 from index_store.records import Problem
 
 
@@ -38,7 +39,7 @@ class Table:
 
     def name_columns(self, cells: Sequence[str], wanted: Sequence[str]) -> list[str]:
         """Take the header's cells as names of columns. Raises ManifestError where two are alike."""
-        names = [fold(cell.strip(), wanted) for cell in cells]
+        names = [fold(without_guard(cell.strip()), wanted) for cell in cells]
         named = [name for name in names if name]
         twice = sorted({name for name in named if named.count(name) > 1})
         if twice:

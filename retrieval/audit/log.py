@@ -23,11 +23,12 @@ from typing import BinaryIO, Final
 from filelock import FileLock, Timeout
 
 from retrieval.audit.chain import (
+    FORM,
     AuditState,
     Event,
-    event_hash,
     from_line,
     origin_hash,
+    sealed,
     sha256,
     timestamp,
     to_line,
@@ -104,9 +105,9 @@ class AuditLog:
         seq, previous = (last["seq"], last["hash"]) if last else (0, self._origin)
         for entry in [*entries, fields]:
             seq += 1
-            event = {"seq": seq, "time": timestamp(self._clock()), **entry, "previous": previous}
-            previous = event_hash(event)
-            data += to_line({**event, "hash": previous})
+            when = timestamp(self._clock())
+            line, previous = sealed({"seq": seq, "time": when, **entry, "chain": FORM, "previous": previous})
+            data += line
         with self._explained():
             # Not through a buffer: one write, which the operating system puts at the end whoever else writes.
             is_new = not self.path.exists()
@@ -129,16 +130,16 @@ class AuditLog:
         with self._explained(), self.path.open("rb") as file:
             *whole, fragment = _last_lines(file)
         # All of the newest event but its newline may have come to the disk: then it counts.
-        lines = [line for line in [*whole, *([fragment] if from_line(fragment) else [])] if line]
+        lines = [*whole, *([fragment] if from_line(fragment) else [])]
         if not lines:
             return None, fragment
         entry = from_line(lines[-1])
-        if entry is None or not {"seq", "hash"} <= set(entry.get("anchor", entry)):
+        if entry is None:
             raise AuditError(
                 f"The audit log {self.path} is damaged at its end. Nothing is answered unrecorded: look at it with "
                 "`coin audit`, then move it away."
             )
-        newest: Event = entry.get("anchor", entry)
+        newest: Event = entry if "seq" in entry else entry["anchor"]
         return newest, fragment
 
     def _prune(self, before: datetime, *, user: str) -> int:
@@ -192,7 +193,7 @@ class AuditLog:
                 self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             else:
                 self._must_exist()
-            lock = FileLock(f"{self.path}.lock")
+            lock = FileLock(f"{self.path}.lock", mode=0o600)
             try:
                 lock.acquire(timeout=LOCK_SECONDS)
             except Timeout as error:

@@ -5,11 +5,9 @@ Apart from `ratings`, since it needs the study, which itself holds its ratings.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from generation import csv_text
 from retrieval.notice import RESEARCH_USE
 from retrieval.reader_study.ratings import Rating
 
@@ -22,8 +20,6 @@ COLUMNS: Final = (
     *("anatomic", "diagnostic", "guess", "comment", "rated", "notice"),
 )
 _OF_PROVENANCE: Final = ("preset", "model_fingerprint", "lora_fingerprint", "seed")
-# What a spreadsheet takes for the beginning of a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def rating_rows(study: ReaderStudy) -> list[dict[str, Any]]:
@@ -64,15 +60,4 @@ def rating_rows(study: ReaderStudy) -> list[dict[str, Any]]:
 
 def rows_csv(rows: list[dict[str, Any]]) -> str:
     """The rows as CSV. Cells that a spreadsheet would take for a formula get an apostrophe in front."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_harmless(row) for row in rows)
-    return file.getvalue()
-
-
-def _harmless(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-        for name, value in row.items()
-    }
+    return csv_text(COLUMNS, rows, line_end="\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections import Counter
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from generation.atomic_write import write_atomic
+from generation.csv_text import csv_text
 from retrieval.encoder.encoder import Progress
 from retrieval.errors import SyntheticSetError
 from retrieval.generated.near_duplicate import Duplicates, ImageHashes, find_duplicates, hash_image
@@ -146,13 +145,9 @@ def _write_tables(made: SyntheticSet, kept: Sequence[int], duplicates: Duplicate
                 "near_duplicate_of": "" if like is None else made.images[like].path,
             }
         )
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(records[0]))
-    writer.writeheader()
-    writer.writerows(records)
     lines = [json.dumps(_hugging_face(record), ensure_ascii=False) for record in records]
     write_atomic(made.folder / SPLIT / "metadata.jsonl", ("\n".join(lines) + "\n").encode())
-    write_atomic(made.folder / MANIFEST, text.getvalue().encode())
+    write_atomic(made.folder / MANIFEST, csv_text(list(records[0]), records).encode())
 
 
 def carried_columns(columns: Iterable[str]) -> dict[str, str]:

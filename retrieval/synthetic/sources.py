@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from generation import text_sha256
+from generation import read_csv, text_sha256
 from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.thumbnails import Thumbnails
@@ -175,7 +175,7 @@ class SetImages:
         recipe = read_recipe(folder)
         try:
             with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
-                rows = [(row["image"], row["report_sha256"]) for row in csv.DictReader(file)]
+                rows = [(row["image"], row["report_sha256"]) for row in read_csv(file)]
             named = [(image, folder / image, content_hash(folder / image)) for image, _ in rows]
         except (OSError, KeyError, csv.Error, ImageProblem) as error:
             raise SyntheticSetError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,9 +20,11 @@ PAIRS: Final = 12
 
 def set_sheet(folder: Path, summary: SetSummary) -> Path:
     """The first images of each class, as FOLDER/contact-sheet.png. Names classes and seeds, and quotes no report."""
+    from generation import read_csv
+
     shown: dict[str, list[Tile]] = {}
     with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
+        for row in read_csv(file):
             tiles = shown.setdefault(Path(row["image"]).parent.name, [])
             if len(tiles) < COLUMNS and (tiles or len(shown) <= CLASSES):
                 tiles.append(Tile(_picture(folder / row["image"]), f"seed {row['seed']}", "", SYNTHETIC))
