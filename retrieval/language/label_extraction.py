@@ -23,7 +23,7 @@ from generation.prompts.cues import alternatives
 from retrieval.language.english import is_english
 from retrieval.language.mentions import Mention, asserted, find_mentions, of_any_malignancy, suspicion_of
 from retrieval.language.negation import Assertion
-from retrieval.language.report_scope import LONGEST, current_findings, is_undecided, specimens
+from retrieval.language.report_scope import LONGEST, current_findings, is_undecided, specimens, without_history
 from retrieval.language.specimen import HEADING, IN_BRACKETS, read_site
 from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary
 
@@ -109,7 +109,7 @@ def _denied_below(report: str, system: ReportingSystem) -> bool:
 
 def _site(text: str) -> tuple[str, str]:
     """Name and words of the site; a history and the name of a clinic before the specimen are passed over."""
-    name, words = read_site(text)
+    name, words = read_site(without_history(text) or text)
     return (name, words) if name else read_site(current_findings(text).strip())
 
 

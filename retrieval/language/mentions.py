@@ -13,6 +13,7 @@ _NUMBER = r"(?:C|L|V|M|B|Thy)?\s?(?:IV|V?I{1,3}|V|[1-6])[a-f]?"
 _RANGE_BEFORE = re.compile(rf"\b{_NUMBER}\s*(?:[-–/]|\bto\b|\bor\b|\bversus\b|\band\b)\s*(?:\w+\s)?$", re.I)
 _RANGE = re.compile(rf"\s*(?:[-–/]|\bto\b|\bor\b|\bversus\b|\bvs\b\.?)\s*{_NUMBER}\b", re.I)
 """After a category's number: it is one end of a range."""
+_NOT_THIS = re.compile(r"\b(?:not|no longer|neither|nor|rather than)\s+(?:an?\s+)?$", re.I)
 _ANY_MALIGNANCY = re.compile(r"(?:malignan\w*|cancer|carcinoma)(?:ous)?s?", re.I)
 _UNQUALIFIED = re.compile(r"(?:\b(?:no|any|of|for|without|or|nor|invasive|metastatic|the|an?)|[:,;.(\n]|^)\s*$", re.I)
 _SUSPICIOUS = ("suspicious", "suspicion", "suspected")
@@ -89,6 +90,8 @@ def asserted(mention: Mention) -> Assertion:
     if not mention.numbered:
         return assertion(mention.text, mention.start, mention.end)
     before = mention.text[max(0, mention.start - 40) : mention.start]
+    if _NOT_THIS.search(before):
+        return Assertion.VOID
     one_end = _RANGE.match(mention.text, mention.end) or _RANGE_BEFORE.search(before)
     return Assertion.ALTERNATIVE if one_end else Assertion.AFFIRMED
 

@@ -74,6 +74,8 @@ _NOT_EXCLUDED_BEFORE = _pattern(rf"\b(?:cannot|can't|can\s+not|could\s+not|unabl
 _NOT_EXCLUDED_AFTER = _pattern(
     rf"^[^,]{{0,60}}?\b(?:cannot|can't|can\s+not|could\s+not|not(?:\s+to)?|neither\s+\w+\s+nor)\s+{_EXCLUSION}\b"
 )
+# Says that nobody looked further, where "cannot be excluded" judges what was seen.
+_LEFT_OPEN_AFTER = _pattern(r"^[^,]{0,30}?\b(?:is|are|was|has)\s+not\s+(?:yet\s+)?(?:been\s+)?(?:excluded|ruled\s+out)\b")
 # What a field of a form is filled with, and what stands beside a finding in a list.
 _VALUE = (
     r"\s*(?:cells?)?\s*(?:\([^()]{2,30}\)\s*)?(?:present|seen|identified|detected|found)?\s*"
@@ -91,7 +93,7 @@ _VALUE_POSITIVE = _pattern(
 _VALUE_OPEN = _pattern(
     r"^\s*(?:cells?)?\s*[:=]?\s*[({<\[]?\s*(?:yes|y|present|positive|seen|pos)\s*[/|]\s*(?:no|n|absent|negative|not|neg)\b"
     r"|^\s*(?:cells?)?\s*[:=]?\s*[({<\[]?\s*(?:no|n|absent|negative|neg)\s*[/|]\s*(?:yes|y|present|positive|pos)\b"
-    rf"|^{_VALUE}(?:[{{<]|\?|pending\b|unknown\b|unclear\b|uncertain\b|equivocal\b|possible\b|see\b|to\s+follow\b|awaited\b)"
+    rf"|^{_VALUE}(?:[{{<]|\?|pending\b|unknown\b|unclear\b|uncertain\b|equivocal\b|possible\b|(?:cannot|can't|can\s+not|not)\s+(?:be\s+)?(?:excluded|ruled\s+out)\b|see\b|to\s+follow\b|awaited\b)"
 )
 _NOT_CALLED = _pattern(
     r"\b(?:not|cannot|can't|isn't|never)\s+(?:be\s+)?(?:\w+ly\s+)?"
@@ -149,6 +151,8 @@ def assertion(text: str, start: int, end: int) -> Assertion:
     if _VALUE_POSITIVE.search(after):
         return Assertion.AFFIRMED
     if _VALUE_OPEN.search(after) or _DOUBLE_NEGATION.search(before):
+        return Assertion.UNCLEAR
+    if _LEFT_OPEN_AFTER.search(after):
         return Assertion.UNCLEAR
     if _NOT_EXCLUDED_BEFORE.search(before) or _NOT_EXCLUDED_AFTER.search(after):
         return Assertion.NOT_EXCLUDED

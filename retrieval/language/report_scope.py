@@ -74,7 +74,7 @@ _FINAL: Final = _pattern(
     r"\b(?:final|supplementary|replaces|supersedes|amended|revised|corrected|our|this\s+laboratory|review|reviewed|consensus|definitive|updated|new|now|today|current)\b"
 )
 _PROVISIONAL: Final = _pattern(
-    rf"\b{_EARLIER}(?:\s+(?:on[\s-]?site\s+)?(?:cytology\s+|cytologic(?:al)?\s+)?"
+    rf"\b{_EARLIER}(?:\s*\([^()\n]{{1,40}}\))?(?:\s+(?:on[\s-]?site\s+)?(?:cytology\s+|cytologic(?:al)?\s+)?"
     r"(?:diagnos[ie]s|report(?:ed)?|reading|interpretation|impression|opinion|category|assessment|evaluation|result|screen(?:ing)?|called|signed\s+out))?"
     r"(?:\s+(?:as|was|of))?(?:\s*:[^\n]*?(?=$|\n|\b(?:final|amended|revised|corrected|our|definitive)\b)|\s*[-–]?\s*[^.;,\n]*)"
 )
@@ -163,6 +163,11 @@ def current_findings(report: str) -> str:
     text = _LIMIT.sub(" ", text)
     text = _RANGE_OF_ALL.sub(" ", text)
     return _BACKGROUND.sub(" ", _HISTORY.sub(" ", text))
+
+
+def without_history(text: str) -> str:
+    """The text without the sentences that tell the history and the request."""
+    return _HISTORY.sub(" ", text[:LONGEST]).strip(" .;\n")
 
 
 def _is_aside(sentence: str) -> bool:
