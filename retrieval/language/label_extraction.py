@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from generation.prompts.cues import alternatives
 from retrieval.language.english import is_english
 from retrieval.language.mentions import Mention, asserted, find_mentions, of_any_malignancy, suspicion_of
-from retrieval.language.negation import Assertion
+from retrieval.language.negation import Assertion, assertion
 from retrieval.language.report_scope import LONGEST, current_findings, is_undecided, specimens, without_history
 from retrieval.language.specimen import HEADING, IN_BRACKETS, read_site
 from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary
@@ -53,6 +53,8 @@ COMMENT = re.compile(
 CONCLUSION = re.compile(
     rf"\b(?:{alternatives('conclusion', 'labels')}|{alternatives('summary', 'labels')})\b|\b(?:judged|assumed)\b", re.I
 )
+_TUMOUR = re.compile(r"\b(?:tumou?r|neoplas\w+|\w+oma|phyllodes)s?\b", re.I)
+_ABNORMAL = re.compile(r"\b(?:dysplastic|abnormal)\b", re.I)
 _QUALIFIED = re.compile(r"\b(?:suspici\w+|suspect\w*|cannot|un(?:determined|certain|clear)|not)\b", re.I)
 
 
@@ -172,6 +174,7 @@ def _resolve(mentions: list[Mention], system: ReportingSystem) -> tuple[str | No
     found: dict[str, Mention] = {}
     derived: dict[str, Mention] = {}
     negative: Mention | None = None
+    suggested: list[str] = []
     ambiguous = denied = False
     open_: dict[str | None, list[Mention]] = {}
     by_name = {category.name: category for category in system.categories}
@@ -180,6 +183,8 @@ def _resolve(mentions: list[Mention], system: ReportingSystem) -> tuple[str | No
         if how is Assertion.ALTERNATIVE:
             open_.setdefault(mention.category.name if mention.category else None, []).append(mention)
             continue
+        if how is Assertion.SUGGESTED and mention.explicit and mention.category:
+            suggested.append(mention.category.name)
         meaning = _meaning(mention, how, system)
         if meaning == "negative":
             negative = negative or mention
@@ -192,6 +197,7 @@ def _resolve(mentions: list[Mention], system: ReportingSystem) -> tuple[str | No
     for either, choices in open_.items():  # "reactive or reparative" is one category, "carcinoma or adenoma" none
         first = choices[0]
         benign_alone = first.category is not None and first.category.tier == "negative" and not first.numbered
+        benign_alone = benign_alone and not _TUMOUR.search(first.words.replace(first.text[first.start : first.end], ""))
         if either and len(open_) == 1 and (len(choices) > 1 or benign_alone):
             (explicit if first.explicit else found).setdefault(either, first)
         else:
@@ -211,7 +217,8 @@ def _resolve(mentions: list[Mention], system: ReportingSystem) -> tuple[str | No
         beside_it = () if by_name[name].tier == "non-diagnostic" else derived
         # "NILM. Sheets of severely dyskaryotic cells." contradicts itself.
         described = found if by_name[name].tier == "negative" else severe
-        graver = any(rank(other) > rank(name) for other in (*described, *beside_it))
+        # "LSIL with cells suggestive of HSIL" has no single category.
+        graver = any(rank(other) > rank(name) for other in (*described, *beside_it, *suggested))
         # "LSIL; cannot exclude HSIL" has no single category; "follicular neoplasm, carcinoma not excluded" has.
         beside = any(m.category and m.category.if_not_excluded and other != name for other, m in derived.items())
         return (name, mention.words) if len(explicit) == 1 and not graver and not beside else (None, "")
@@ -229,8 +236,16 @@ def _resolve(mentions: list[Mention], system: ReportingSystem) -> tuple[str | No
     if len(rest) == 1:
         name, mention = next(iter(rest.items()))
         return name, mention.words
+    if negative and not rest and _is_abnormal(negative.text):  # "dysplastic cells, not carcinoma"
+        return None, ""
     benign = _only(system.of_tier("negative"))
     return (benign.name, negative.words) if negative and benign and not rest else (None, "")
+
+
+def _is_abnormal(text: str) -> bool:
+    """Whether cells are called abnormal, without a category's name."""
+    found = (assertion(text, match.start(), match.end()) for match in _ABNORMAL.finditer(text))
+    return Assertion.AFFIRMED in found
 
 
 def _meaning(mention: Mention, how: Assertion, system: ReportingSystem) -> tuple[str, bool] | str | None:

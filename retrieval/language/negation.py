@@ -47,7 +47,7 @@ _VOID_BEFORE = _pattern(
     r"detection\s+of|(?:probe|test|tests|testing|assay|stain|FISH|PCR|markers?|panel|search|request)\s+for|to\s+detect|for\s+the\s+diagnosis\s+of|less\s+than|worse\s+than|more\s+than|higher\s+than|lower\s+than|beyond|amount(?:s|ing)?\s+to|reach(?:es|ing)?|"
     r"threshold\s+(?:for|of)|criteria\s+(?:for|of)|(?:can|may|might)\s+(?:also\s+)?be\s+seen\s+(?:in|with)|"
     r"(?:often|also|commonly|frequently|usually)\s+(?:be\s+)?seen\s+(?:in|with)|associated\s+with|occurs?\s+in|reported\s+in|"
-    r"argues?\s+against|against|as\s+opposed\s+to|mimic\w*|unlike|looking\s+for|screening\s+for|request\w*|query|"
+    r"argues?\s+against|against|as\s+opposed\s+to|mimic\w*|unlike|looking\s+for|screening\s+for|request\w*|"
     r"instead\s+of|if|in\s+case\s+of|whether|(?:in)?sufficient\s+for|for\s+(?:an?\s+)?(?:definit\w+|firm|outright))\b"
     r"[^,:]*$"
 )
@@ -75,7 +75,11 @@ _NOT_EXCLUDED_AFTER = _pattern(
     rf"^[^,]{{0,60}}?\b(?:cannot|can't|can\s+not|could\s+not|not(?:\s+to)?|neither\s+\w+\s+nor)\s+{_EXCLUSION}\b"
 )
 # Says that nobody looked further, where "cannot be excluded" judges what was seen.
-_LEFT_OPEN_AFTER = _pattern(r"^[^,]{0,30}?\b(?:is|are|was|has)\s+not\s+(?:yet\s+)?(?:been\s+)?(?:excluded|ruled\s+out)\b")
+_LEFT_OPEN_AFTER = _pattern(
+    r"^[^,]{0,30}?\b(?:is|are|was|has)\s+not\s+(?:yet\s+)?(?:been\s+)?(?:excluded|ruled\s+out)\b"
+    r"|^[^,]{0,40}?\bneither\s+\w+\s+nor\s+(?:excluded|ruled\s+out)\b"
+)
+_QUERIED_BEFORE = _pattern(r"\bquery\b[^,:]*$")
 # What a field of a form is filled with, and what stands beside a finding in a list.
 _VALUE = (
     r"\s*(?:cells?)?\s*(?:\([^()]{2,30}\)\s*)?(?:present|seen|identified|detected|found)?\s*"
@@ -93,6 +97,7 @@ _VALUE_POSITIVE = _pattern(
 _VALUE_OPEN = _pattern(
     r"^\s*(?:cells?)?\s*[:=]?\s*[({<\[]?\s*(?:yes|y|present|positive|seen|pos)\s*[/|]\s*(?:no|n|absent|negative|not|neg)\b"
     r"|^\s*(?:cells?)?\s*[:=]?\s*[({<\[]?\s*(?:no|n|absent|negative|neg)\s*[/|]\s*(?:yes|y|present|positive|pos)\b"
+    r"|^\s*(?:cells?)?\s*\(\s*\?+\s*\)"
     rf"|^{_VALUE}(?:[{{<]|\?|pending\b|unknown\b|unclear\b|uncertain\b|equivocal\b|possible\b|(?:cannot|can't|can\s+not|not)\s+(?:be\s+)?(?:excluded|ruled\s+out)\b|see\b|to\s+follow\b|awaited\b)"
 )
 _NOT_CALLED = _pattern(
@@ -152,7 +157,7 @@ def assertion(text: str, start: int, end: int) -> Assertion:
         return Assertion.AFFIRMED
     if _VALUE_OPEN.search(after) or _DOUBLE_NEGATION.search(before):
         return Assertion.UNCLEAR
-    if _LEFT_OPEN_AFTER.search(after):
+    if _LEFT_OPEN_AFTER.search(after) or _QUERIED_BEFORE.search(before):
         return Assertion.UNCLEAR
     if _NOT_EXCLUDED_BEFORE.search(before) or _NOT_EXCLUDED_AFTER.search(after):
         return Assertion.NOT_EXCLUDED

@@ -112,6 +112,7 @@ _SIDE: Final = re.compile(
 
 _UNDECIDED: Final = _pattern(
     r"\b(?:ddx?|d/d|differential(?:\s+diagnos[ie]s)?)\s*:?\s*\(?(?:1|i|a)[.)]"
+    r"| \bsecond\s+(?:reader|opinion|observer|pathologist|reviewer)\s*:"
     r"| \bno\s+consensus | \bconsensus\s+(?:was|could|is)\s+not | \bdisagree\w* | \bdiffering\s+(?:views|opinions)"
     r"| \bopinions?\s+(?:differ|were\s+divided|are\s+divided) | \bdivided\s+opinion"
     r"| \bdiagnosis\s+(?:is\s+|was\s+|has\s+been\s+)?(?:deferred|pending|awaited|withheld|to\s+follow)"
