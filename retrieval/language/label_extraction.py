@@ -23,7 +23,14 @@ from generation.prompts.cues import alternatives
 from retrieval.language.english import is_english
 from retrieval.language.mentions import Mention, asserted, find_mentions, of_any_malignancy, suspicion_of
 from retrieval.language.negation import Assertion, assertion
-from retrieval.language.report_scope import LONGEST, current_findings, is_undecided, specimens, without_history
+from retrieval.language.report_scope import (
+    LONGEST,
+    current_findings,
+    is_doubtful,
+    is_undecided,
+    specimens,
+    without_history,
+)
 from retrieval.language.specimen import HEADING, IN_BRACKETS, read_site
 from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary
 
@@ -128,6 +135,8 @@ def without_comments(report: str) -> str:
 
 def _read_category(text: str, system: ReportingSystem) -> tuple[str | None, str]:
     """Name and words of the category that `text` states, or None and nothing."""
+    if is_doubtful(text):
+        return None, ""
     parts = list(parts_of(text))
     if not any(concludes for _, concludes in parts):
         return _resolve([mention for part, _ in parts for mention in find_mentions(part, system)], system)

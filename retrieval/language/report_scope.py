@@ -121,6 +121,13 @@ _UNDECIDED: Final = _pattern(
     r"(?:separated|distinguished|told\s+apart|decided|resolved)"
     r"| \bindistinguishable | \b(?:not\s+possible|impossible|unable)\s+to\s+(?:distinguish|decide|separate|tell|choose)"
 )
+# In what is said of the specimen itself, these leave open what a category's name beside them states.
+_DOUBTFUL: Final = _pattern(
+    r"\bquery\b | \bneither\b | \bpossibilit(?:y|ies)\b | \bequivocal\b | \bdifficult\w* | \bhard\s+to\b | \bunless\b"
+    r"| \bdefer\w*\b | \bpresum\w+ | \bdiscrepan\w+ | \bdisput\w+ | \bdebat\w+ | (?<!\bno\s)\bquestion\w*"
+    r"| \b(?:unsure|undecided|inconclusive|unresolved)\b | \b(?:may|might)\b | \bcould\b(?!\s+not)"
+    r"| \bnot\s+(?:\w+ly\s+)?(?:sure|certain|clear|decided|conclusive)\b | \bborders?\s+on\b | \bat\s+least\b"
+)
 _QUESTION: Final = re.compile(  # a whole sentence; "Adenocarcinoma?" is a suspicion
     r"(?:(?<=^)|(?<=[.;\n]))\s*(?:(?:is|are|was|were|could|can|may|might|does|do|did|has|have|what|which|should|would|any|please)\b"
     r"|(?=\w+\W+\w+\W+\w+\W+\w+))[^.;\n?]*\?(?!\s*(?:N|No|Y|Yes|Neg\w*|Pos\w*|None|Nil|Absent|Present|0)\b)(?=\s|$)",
@@ -241,6 +248,11 @@ def _mark(box: re.Match[str]) -> bool:
 def is_undecided(text: str) -> bool:
     """Whether a report says that it decides nothing: readers differ, or the diagnosis is to follow."""
     return bool(_UNDECIDED.search(text[:LONGEST]))
+
+
+def is_doubtful(text: str) -> bool:
+    """Whether what is said of a specimen is weighed, and not stated."""
+    return bool(_DOUBTFUL.search(text[:LONGEST]))
 
 
 def specimens(text: str) -> list[str]:
