@@ -14,6 +14,12 @@ _RANGE_BEFORE = re.compile(rf"\b{_NUMBER}\s*(?:[-–/]|\bto\b|\bor\b|\bversus\b|
 _RANGE = re.compile(rf"\s*(?:[-–/]|\bto\b|\bor\b|\bversus\b|\bvs\b\.?)\s*{_NUMBER}\b", re.I)
 """After a category's number: it is one end of a range."""
 _NOT_THIS = re.compile(r"\b(?:not|no longer|neither|nor|rather than)\s+(?:an?\s+)?$", re.I)
+_TAKEN_BACK = re.compile(
+    r"\s+(?:(?:is|was|has been)\s+)?(?:withdrawn|not\s+(?:assigned|given|the\s+\w+|applicable))\b"
+    r"|['’”\"]?\s+(?:was\s+)?entered\s+by\b|\s+by\s+(?:FISH|UroVysion)\b",
+    re.I,
+)
+_EXCLUDED = re.compile(r"\s+(?:(?:is|was|has been)\s+)?(?:excluded|ruled\s+out)\b", re.I)
 _ANY_MALIGNANCY = re.compile(r"(?:malignan\w*|cancer|carcinoma)(?:ous)?s?", re.I)
 _UNQUALIFIED = re.compile(r"(?:\b(?:no|any|of|for|without|or|nor|invasive|metastatic|the|an?)|[:,;.(\n]|^)\s*$", re.I)
 _SUSPICIOUS = ("suspicious", "suspicion", "suspected")
@@ -87,10 +93,12 @@ def suspicion_of(system: ReportingSystem) -> Category | None:
 
 def asserted(mention: Mention) -> Assertion:
     """How the report says a mention; a category's number is affirmed, unless it is one end of a range."""
+    if _TAKEN_BACK.match(mention.text, mention.end):
+        return Assertion.VOID
     if not mention.numbered:
         return assertion(mention.text, mention.start, mention.end)
     before = mention.text[max(0, mention.start - 40) : mention.start]
-    if _NOT_THIS.search(before):
+    if _NOT_THIS.search(before) or _EXCLUDED.match(mention.text, mention.end):
         return Assertion.VOID
     one_end = _RANGE.match(mention.text, mention.end) or _RANGE_BEFORE.search(before)
     return Assertion.ALTERNATIVE if one_end else Assertion.AFFIRMED

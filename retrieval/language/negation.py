@@ -50,12 +50,13 @@ _VOID_BEFORE = _pattern(
     r"argues?\s+against|against|as\s+opposed\s+to|mimic\w*|unlike|looking\s+for|screening\s+for|request\w*|"
     r"instead\s+of|if|in\s+case\s+of|whether|(?:in)?sufficient\s+for|for\s+(?:an?\s+)?(?:definit\w+|firm|outright))\b"
     r"[^,:]*$"
+    r"|\b(?:elsewhere|outside)\s+as\s+(?:an?\s+)?$|\b(?:biopsy|histology|resection|imaging)\s*[:=]?\s*$"
 )
 _VOID_AFTER = _pattern(
     r"^[^,;]{0,40}?\b(?:cannot|can\s+not|could\s+not|not)\s+(?:yet\s+)?(?:be\s+)?(?:confirmed|proven|provable|supported|"
     r"favou?red|substantiated|established|assessed|evaluated)"
     r"|^[^,;]{0,15}?\b(?:19|20)\d\d\b"
-    r"|^[^.;:]{0,25}?\b(?:treated|resected|excised|in\s+remission|operated|irradiated)\b"
+    r"|^[^.;:]{0,25}?\b(?:treated|resected|excised|in\s+remission|operated|irradiated|feared|on\s+(?:hormones?|chemotherapy|treatment|tamoxifen|BCG))\b"
     r"|^\s*(?:requires?|is\s+defined|are\s+defined|means|refers)\b"
     r"|^[^,;]{0,30}?\b(?:is|are|was|were|seems?|appears?|considered|thought)?\s*(?:very\s+|most\s+|highly\s+)?"
     r"(?:unlikely|improbable|doubtful|not\s+likely)\b"
@@ -79,7 +80,10 @@ _LEFT_OPEN_AFTER = _pattern(
     r"^[^,]{0,30}?\b(?:is|are|was|has)\s+not\s+(?:yet\s+)?(?:been\s+)?(?:excluded|ruled\s+out)\b"
     r"|^[^,]{0,40}?\bneither\s+\w+\s+nor\s+(?:excluded|ruled\s+out)\b"
 )
-_QUERIED_BEFORE = _pattern(r"\bquery\b[^,:]*$")
+_QUERIED_BEFORE = _pattern(
+    r"\bquery\b[^,:]*$ | \b(?:other|else)\s+than\s*$"
+    r"| \b(?:no|without|not)\s+(?:an?\s+)?invasive\s+$"  # what is in situ is not denied
+)
 # What a field of a form is filled with, and what stands beside a finding in a list.
 _VALUE = (
     r"\s*(?:cells?)?\s*(?:\([^()]{2,30}\)\s*)?(?:present|seen|identified|detected|found)?\s*"

@@ -20,6 +20,7 @@ from retrieval.language.query_text import conclusion_key, morphology_and_diagnos
 from retrieval.language.report_scope import current_findings, specimens, ticked
 
 OWN = Path(__file__).with_name("sentences.csv")
+HELD_OUT = Path(__file__).with_name("held_out_sentences.csv")
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "reports" / "sentences.csv"
 HOSTILE = [
     *(
@@ -83,6 +84,22 @@ def read(sentences: list[dict[str, str]]) -> tuple[list[str], float]:
 def test_nothing_wrong_is_read_and_most_is_read(kind: str, share: float) -> None:
     wrong, coverage = read(rows(OWN, kind))
     assert wrong == []
+    assert coverage > share
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong_at_most", "share"),
+    [
+        ("ordinary", 0, 0.90),
+        ("second ordinary", 0, 0.90),
+        ("hard", 0, 0.70),
+        ("second hard", 0, 0.85),
+        ("third hard", 5, 0.65),
+    ],
+)
+def test_the_sentences_that_were_held_out(kind: str, wrong_at_most: int, share: float) -> None:
+    wrong, coverage = read(rows(HELD_OUT, kind))
+    assert len(wrong) <= wrong_at_most, wrong
     assert coverage > share
 
 
