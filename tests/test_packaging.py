@@ -40,6 +40,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_code_the_view_and_the_starter(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {path.relative_to(ROOT).as_posix() for folder in SHIPPED for path in shipped_files(folder)}
@@ -79,6 +80,7 @@ def test_the_wheel_holds_the_licences_of_code_and_weights(wheel: Path) -> None:
     assert archive.read(metadata).decode().count("License-File: ") == len(texts)
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_from_any_folder(wheel: Path, tmp_path: Path) -> None:
     """A wheel of pure Python is installed by unpacking it; the environment has the dependencies."""
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")

@@ -51,6 +51,7 @@ _SIGNATURE = re.compile(
 _SENTENCE = re.compile(r"(?<!\b[Nn]o\.)(?<=[.;!?])\s+|\n+")
 _CLAUSE = re.compile(r"(?:(?<=,)\s+|\s+[-–—]\s+|\s+(?=(?:and|therefore|hence|thus|so)\b))(?![^()]{0,300}\))")
 
+_ANY_WORD = re.compile(r"[^\W_]").search
 _LEAD_IN = re.compile(r"\s*(?:(?:to\s+be|as|of|with)\b|[:,])", re.I)
 _FILLED_UP = re.compile(
     r"^\s*combined\s+with\s+the\s+(?:cell\s+)?morphology\b|"
@@ -99,8 +100,9 @@ def conclusion_key(report: str) -> str:
     concluding = [part for part, concludes in parts if concludes]
     words = morphology_and_diagnosis(" ".join(concluding or [part for part, _ in parts]))
     graded = _GRADED_BY | {name.casefold() for system in vocabulary().systems for name in system.numbered_by}
-    clauses = {_key(clause, graded) for clause in re.split(r"[,;.:!?()\[\]\n]|\s[-–—]\s", _opened(words))} - {""}
-    return ": ".join(filter(None, (site, "; ".join(sorted(clauses))))) or " ".join(report.casefold().split())
+    clauses = set(re.split(r"[,;.:!?()\[\]\n]|\s[-–—]\s", _opened(words)))
+    keys = {_key(clause, graded) for clause in clauses} - {""}
+    return ": ".join(filter(None, (site, "; ".join(sorted(keys))))) or " ".join(report.casefold().split())
 
 
 def _unsigned(report: str) -> str:
@@ -115,7 +117,7 @@ def _stripped(text: str, headings: bool) -> str:
     specimen = IN_BRACKETS.match(text)
     rest = HISTORY.sub(" \n", text[specimen.end() :] if specimen else text)
     kept = [specimen.group().strip()] if specimen else []
-    for sentence in split_sentences(rest, _SENTENCE):
+    for sentence in filter(_ANY_WORD, split_sentences(rest, _SENTENCE)):
         words = " ".join(_described(" ".join(sentence.split()), headings)).strip(" ;,.:")
         if any(map(str.isalnum, words)):
             kept.append(words if words.endswith(("!", "?")) else f"{words}.")

@@ -45,6 +45,7 @@ def test_the_usual_loaders_load_it_and_it_draws_something(folder: Path) -> None:
     assert image.provenance.scheduler == "EulerDiscreteScheduler"
 
 
+@pytest.mark.slow
 def test_every_tensor_written_is_finite_and_arrives(folder: Path) -> None:
     """Names as published: what a loader cannot place it draws at random, with no more than a log line."""
     generator = CoinGenerator(folder / "base", device="cpu")

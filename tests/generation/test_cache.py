@@ -155,6 +155,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_cache_whole(tmp_path: Path) -> N
     assert cache.get(key(1)) is not None
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_folder(tmp_path: Path) -> None:
     one = GenerationCache(tmp_path).put(key(0), speckled(0), PROVENANCE).stat().st_size
     spawn = multiprocessing.get_context("spawn")

@@ -120,6 +120,7 @@ def test_remove_killed_at_any_step(begun: tuple[Path, Path], quick_folder: Path)
     assert kills * EVERY >= 5
 
 
+@pytest.mark.slow
 def test_create_killed_at_any_step(quick_folder: Path) -> None:
     for step in itertools.count(1, EVERY):
         folder = quick_folder / f"new-{step}"

@@ -24,8 +24,8 @@ from tests.index_store.thoroughness import ALL, thoroughness
 
 PLACES = thoroughness(1, 1_000_000)
 """How many places of each operation are tried."""
-QUICK = {"add", "create"}
-"""Operations that `make test` tries; the others run in `make test-slow`."""
+QUICK = {"add"}
+"""What `make test` tries; the others run in `make test-slow`."""
 KILLED = -9
 DERIVED = ("index",)
 """Folders that may be lost."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import streamlit as st
 from click.testing import CliRunner, Result
+from streamlit.components.v2 import manifest_scanner
 
 from generation.phantom import Phantom, phantom_cases, write_phantoms
 from retrieval import ReaderStudy
@@ -33,6 +34,15 @@ def coin(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
 def quick_sampling() -> Iterator[None]:
     """Images take few steps: what is tested here is what is done with them. (`full_sampling` takes that back.)"""
     with few_steps():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def components_looked_up_once() -> Iterator[None]:
+    """Streamlit reads the metadata of every installed package whenever a page is opened for a test: once is enough."""
+    found = manifest_scanner.scan_component_manifests()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", lambda *args, **kwargs: found)
         yield
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.ui.conftest import CASES, coin
 
 
+@pytest.mark.slow
 def test_the_same_commands_and_the_same_answers(
     environment: dict[str, str], manifest: Path, tmp_path: Path, new_catalog: str
 ) -> None:

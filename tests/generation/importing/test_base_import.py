@@ -75,6 +75,7 @@ def test_a_single_file_becomes_the_folder_it_was_made_of(
     assert first["README.md"].replace(b"base out", b"base again") == second["README.md"]
 
 
+@pytest.mark.slow
 def test_a_pickled_checkpoint_of_half_precision(
     base: Path, checkpoint: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
@@ -152,6 +153,7 @@ def test_shards_and_their_index_are_converted(base: Path, tmp_path: Path, monkey
     assert len(find_base(tmp_path / "out").weights("text_encoder_2")) == 2
 
 
+@pytest.mark.slow
 def test_sdxls_own_layout_is_there_offline(tmp_path: Path) -> None:
     folder = sdxl_folder(str(tmp_path))
     models = meta_models(folder)

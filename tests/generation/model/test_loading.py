@@ -51,6 +51,7 @@ def test_fp16_files_with_a_plain_vae_swapped_in_load(base: Path, lora: Path, tmp
     assert np.abs(mixed - full).mean() < 2
 
 
+@pytest.mark.slow
 def test_another_vae_as_folder_as_base_and_as_file(
     base: Path, other_base: Path, swapped: np.ndarray, tmp_path: Path
 ) -> None:

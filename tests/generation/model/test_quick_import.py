@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow  # processes that import the model libraries anew
+
 ROOT = Path(__file__).parents[3]
 
 

@@ -80,6 +80,7 @@ def same(a: Path, b: Path) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_a_trained_lora_loads_by_the_generator_and_changes_images(trained: Path, base: Path) -> None:
     plain = CoinGenerator(base, device="cpu").generate(REPORT, n=1, preset="draft").images[0]
     tuned = CoinGenerator(base, trained, device="cpu").generate(REPORT, n=1, preset="draft").images[0]

@@ -59,6 +59,7 @@ def lacking(queries: list[Phantom]) -> np.ndarray:
     return np.array([query.morphology.site == LACKING for query in queries])
 
 
+@pytest.mark.slow
 def test_an_archive_that_lacks_a_site_flags_its_queries_and_not_its_own(
     phantoms: Archive, queries: list[Phantom], seen: np.ndarray
 ) -> None:

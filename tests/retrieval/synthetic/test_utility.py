@@ -90,6 +90,7 @@ def test_no_report_of_a_test_patient_is_used() -> None:
             assert 0 < (test & of_class).sum() < of_class.sum()
 
 
+@pytest.mark.slow
 def test_good_images_help_where_real_ones_are_scarce_and_wrong_ones_harm() -> None:
     images = real_images(noise=0.8)
     good = check(images, Made(), fractions=(0.1, 1.0), repeats=2)

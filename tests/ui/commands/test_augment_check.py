@@ -25,6 +25,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_phantoms(tmp_path_factory.mktemp("labelled"), phantoms, size=64)
 
 
+@pytest.mark.slow
 def test_both_experiments_are_made_of_a_manifest(environment: dict[str, str], labelled: Path) -> None:
     arguments = ("augment-check", "--manifest", labelled, "--per-class", "2", "--folds", "3", "--repeats", "1")
     done = coin(*arguments, "--real-fraction", "0.5", "--real-fraction", "1")

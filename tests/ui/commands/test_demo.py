@@ -14,6 +14,7 @@ from ui.commands import demo
 from ui.pictures.contact_sheet import Section, contact_sheet
 
 
+@pytest.mark.slow
 def test_the_demo_runs_the_main_job(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

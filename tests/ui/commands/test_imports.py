@@ -25,6 +25,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_base_and_lora_are_imported_and_generate(models: Path, tmp_path: Path) -> None:
     save_file(single_file(models / "tiny-base"), tmp_path / "tiny.safetensors")
     base, lora = tmp_path / "my-base", tmp_path / "my-lora"

@@ -35,6 +35,7 @@ def own(models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return Path("dinov2"), Path("biomedclip"), write_phantoms(tmp_path / "phantoms", phantoms, size=64)
 
 
+@pytest.mark.slow
 def test_one_encoder_for_images_and_one_for_texts(own: tuple[Path, Path, Path]) -> None:
     dinov2, biomedclip, manifest = own
     both = ("--archive", "cases", "--encoder", dinov2, "--text-encoder", biomedclip)
@@ -62,6 +63,7 @@ def test_one_encoder_for_images_and_one_for_texts(own: tuple[Path, Path, Path]) 
     assert "Role text: Only biomedclip can have the role text." in compared.stdout
 
 
+@pytest.mark.slow
 def test_an_archive_of_today_gets_its_second_encoder(own: tuple[Path, Path, Path]) -> None:
     dinov2, biomedclip, manifest = own
     assert coin("init", "--archive", "cases").exit_code == 0

@@ -90,6 +90,7 @@ def test_a_lora_on_the_starter_killed_and_resumed(few: Path, tmp_path: Path) -> 
         assert np.abs(np.asarray(plain, int) - np.asarray(tuned, int)).mean() > 0.5
 
 
+@pytest.mark.slow
 def test_a_lora_from_an_archive(environment: dict[str, str], tmp_path: Path) -> None:
     made = coin("train", "lora", "--out", tmp_path / "lora", *QUICK)
     assert made.exit_code == 0, made.output
@@ -98,6 +99,7 @@ def test_a_lora_from_an_archive(environment: dict[str, str], tmp_path: Path) -> 
     assert (tmp_path / "lora" / "samples" / "step-000006.png").is_file()
 
 
+@pytest.mark.slow
 def test_an_encoder_from_a_manifest_and_into_an_archive(
     environment: dict[str, str], manifest: Path, tmp_path: Path
 ) -> None:

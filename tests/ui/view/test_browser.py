@@ -100,6 +100,7 @@ def test_upload_to_results(page: Page, manifest: Path, phantoms: list[Phantom]) 
     expect(page.get_by_text("10 nearest cases")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_narrow_window_shows_everything_without_sideways_scrolling(page: Page) -> None:
     page.set_viewport_size({"width": 820, "height": 900})
     expect(page.get_by_role("button", name="Search by report")).to_be_visible()
