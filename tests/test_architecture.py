@@ -57,7 +57,7 @@ LAYERS = {
     "ui": [
         {"errors", "image_labels"},
         {"settings"},
-        {"service"},
+        {"service", "serving"},
         {"model_check"},
         {"pictures", "text"},
         {"html"},

@@ -157,6 +157,16 @@ class Settings:
         None, "folder of the audit log: who queried what, which cases were shown", default_text="none: no log"
     )
     audit_days: int = _setting(0, "days that audit events are kept; 0 keeps all", minimum=0, maximum=36500)
+    public_url: str | None = _setting(
+        None,
+        "address of the view as users type it, where a proxy stands before it (https://name or https://name/path)",
+        default_text="none: this machine only",
+    )
+    sign_in: str | None = _setting(
+        None,
+        "TOML file of the OpenID Connect provider at which users of the view sign in",
+        default_text="none: nobody signs in",
+    )
     user_header: str | None = _setting(
         None,
         "HTTP header in which the proxy before the view names its user, for the audit log",

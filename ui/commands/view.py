@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-from pathlib import Path
-from typing import Final
 
 import click
 
@@ -14,46 +11,17 @@ from ui.commands.options import GENERATOR_SETTINGS, MODEL_SETTINGS, with_setting
 from ui.commands.output import echo
 from ui.errors import ViewError
 from ui.service import open_archive
+from ui.serving.addresses import ADDRESS, Addresses
+from ui.serving.server import serve
+from ui.serving.sign_in import SignIn, check_installed, read_sign_in
 from ui.settings import Settings
-
-APP: Final = Path(__file__).resolve().parents[1] / "view" / "app.py"
-ADDRESS: Final = "127.0.0.1"
-
-
-def streamlit_options(settings: Settings, *, browser: bool) -> list[str]:
-    """Options of the Streamlit server: this machine only, no telemetry, no error details on screen, a light theme."""
-    options = {
-        "server.address": ADDRESS,
-        "server.port": settings.port,
-        "server.headless": not browser,
-        # Else the first start on a machine waits in the terminal for an e-mail address, and where Streamlit finds the
-        # tools of a developer the page offers to install something.
-        "server.showEmailPrompt": False,
-        "logger.hideWelcomeMessage": True,
-        "server.fileWatcherType": "none",
-        "server.maxUploadSize": settings.max_upload_mb,
-        "browser.gatherUsageStats": False,
-        "client.showErrorDetails": "none",
-        "client.toolbarMode": "minimal",
-        "theme.base": "light",
-        "theme.primaryColor": "#0b5394",
-        "theme.backgroundColor": "#ffffff",
-        "theme.secondaryBackgroundColor": "#f3f5f8",
-        "theme.textColor": "#1c2733",
-        "theme.borderColor": "#c3ccd6",
-        "theme.showWidgetBorder": True,
-        "theme.baseFontSize": 14,
-    }
-    # Against DNS rebinding: a web page elsewhere must not reach this server under a name of its own.
-    hosts = [f"--server.allowedHosts={host}" for host in (ADDRESS, "localhost")]
-    return hosts + [f"--{name}={str(value).lower()}" for name, value in options.items()]
 
 
 @click.command("ui")
 @click.option("--browser/--no-browser", default=True, help="Open the browser. [default: --browser]")
 @with_settings(
     *("archive", "port", "max_upload_mb", "k", "n_images", "seed", "preset", "rules", "queries"),
-    *("audit", "audit_days", "user_header", "readings", "reading_only"),
+    *("audit", "audit_days", "public_url", "sign_in", "user_header", "readings", "reading_only"),
     *MODEL_SETTINGS,
     "text_encoder",
     *GENERATOR_SETTINGS,
@@ -67,13 +35,22 @@ def view(settings: Settings, browser: bool) -> None:
     else:
         with open_archive(settings.archive, read_only=True):
             pass
+    addresses = Addresses.of(settings.port, settings.public_url)
+    sign_in = _sign_in(settings)
     _check_port(settings.port)
-    from streamlit.web.cli import main as streamlit
+    echo(f"The view is on {addresses.url}. Stop it with Ctrl-C.")
+    if addresses.public_origin:
+        echo(f"Its proxy finds it on {addresses.local_url}.")
+    serve(settings, addresses, sign_in, browser=browser)
 
-    echo(f"The view is on http://{ADDRESS}:{settings.port}. Stop it with Ctrl-C.")
-    os.environ.update(settings.to_env())
-    options = streamlit_options(settings, browser=browser)
-    streamlit(["run", str(APP), *options], prog_name="streamlit", standalone_mode=False)
+
+def _sign_in(settings: Settings) -> SignIn | None:
+    if settings.sign_in is None:
+        return None
+    if settings.user_header is not None:
+        raise ViewError("users either sign in (--sign-in) or are named by the proxy (--user-header): choose one")
+    check_installed()
+    return read_sign_in(settings.sign_in)
 
 
 def _check_studies(settings: Settings) -> None:

@@ -1,4 +1,6 @@
-"""The entry script of the view: its pages, the research-use banner, and an error where the archive cannot be read."""
+"""The entry script of the view: sign-in where it is demanded, the pages, the research-use banner, and an error where
+the archive cannot be read.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +10,53 @@ from typing import Final
 import streamlit as st
 
 from retrieval import RESEARCH_USE
+from ui.serving.sign_in import read_sign_in
 from ui.settings import Settings
 from ui.view.escape import escape
 from ui.view.reading.session import studies
-from ui.view.session import guarded, service
+from ui.view.session import guarded, service, user
 
 SIDEBAR: Final = 240  # pixels
 
 ABOUT: Final = "It finds similar cases and shows their reports."
 READING_PAGE: Final = "reading/page.py"
 
+
+def admitted() -> bool:
+    """Whether the page may be shown; where not, show how to sign in, or why one may not enter."""
+    allowed, problem = guarded(_is_allowed)
+    if allowed:
+        return True
+    st.warning(f"**{RESEARCH_USE}**", icon=":material/science:")
+    st.subheader("COIN retrieval", anchor=False)
+    if problem:
+        st.error(escape(problem))
+    elif name := user():
+        st.text(f"{name} is not among the users of this view.")
+        st.button("Sign out", on_click=st.logout)
+    else:
+        st.text("Please sign in. What you search and open is recorded under your name where this view keeps a log.")
+        st.button("Sign in", type="primary", on_click=st.login)
+    return False
+
+
+def _is_allowed() -> bool:
+    file = Settings.from_env().sign_in
+    return file is None or read_sign_in(file).admits(user())
+
+
+def show_user() -> None:
+    """Show who is signed in, and the way out."""
+    if Settings.from_env().sign_in is not None:
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right"):
+            st.text(f"Signed in as {user()}")
+            st.button("Sign out", on_click=st.logout)
+
+
 st.set_page_config(page_title="COIN retrieval", layout="wide", initial_sidebar_state=SIDEBAR)
 st.html(Path(__file__).with_name("style.css"))
+if not admitted():
+    st.stop()
 study_only, _ = guarded(lambda: Settings.from_env().reading_only == "yes")
 reading = st.Page(READING_PAGE, title="Blinded reader study", url_path="reading", visibility="hidden")
 page = st.navigation(
@@ -39,6 +76,7 @@ page = st.navigation(
 about = "Generated images are among those shown here." if study_only or page == reading else ABOUT
 st.warning(f"**{RESEARCH_USE}** {about}", icon=":material/science:")
 if study_only:
+    show_user()
     page.run()
     st.stop()
 status, problem = guarded(lambda: service().archive.status(roles=False))
@@ -48,6 +86,7 @@ else:
     with st.sidebar:
         st.subheader("COIN retrieval", anchor=False)
         st.text(f"{status.name or status.path.name}\n{status.cases} cases, {status.images} images")
+        show_user()
         if studies():
             st.page_link("search_page.py", label="Search")
             st.page_link(READING_PAGE, label="Blinded reader study")

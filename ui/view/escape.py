@@ -7,14 +7,25 @@ are escaped for them.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from ui.text.layout import clean
 
 # CommonMark 0.31 §2.4: any ASCII punctuation may be escaped by a backslash. That also disarms Streamlit's own
-# `:red[…]`, `:material/…:` and `$…$`.
-_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+# `:red[…]` and `$…$`.
+_PUNCTUATION: Final = re.compile(r"([!-/:-@\[-`{-~])")
+# What Streamlit's page looks for in text *after* backslashes were taken out: addresses and e-mail addresses (GFM 0.29
+# §6.9), `:material/…:`, `:streamlit:` and emoji by name, arrows and comparisons between spaces. Each match is a place
+# where a character that shows nothing keeps the two sides apart.
+_JOINS: Final = re.compile(
+    r"(?<=http)(?=://)|(?<=https)(?=://)|(?<=www)(?=\.)|(?=@)|(?<=:)(?=[\w+/-]+:)"
+    r"|(?<=(?<!\S)[<>~-])(?=[=>-]+(?!\S))",
+    re.IGNORECASE,
+)
+WORD_JOINER: Final = "\u2060"
 
 
 def escape(text: str) -> str:
-    """`text` such that Markdown shows it literally, on one line."""
-    return _PUNCTUATION.sub(r"\\\1", " ".join(clean(text).split()))
+    """`text` such that Markdown shows it literally, on one line, and makes no link of any part."""
+    apart = _JOINS.sub(WORD_JOINER, " ".join(clean(text).split()))
+    return _PUNCTUATION.sub(r"\\\1", apart)

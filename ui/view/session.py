@@ -15,6 +15,7 @@ import streamlit as st
 
 from ui.errors import user_message
 from ui.service import Progress, Service
+from ui.serving.sign_in import user_name
 from ui.settings import Settings
 
 if TYPE_CHECKING:
@@ -120,13 +121,10 @@ def user() -> str:
     A header is worth as much as the proxy that sets it: the view answers on this machine only, and whoever reaches it
     past the proxy can name anybody.
     """
-    header = service().settings.user_header
+    header = Settings.from_env().user_header
     if header is not None:
         return st.context.headers.get(header) or f"not named by {header}"
-    signed_in = st.user.to_dict()
-    if not signed_in.get("is_logged_in"):
-        return ""
-    return str(signed_in.get("email") or signed_in.get("name") or signed_in.get("sub") or "")
+    return user_name(st.user.to_dict())
 
 
 def guarded(call: Callable[[], T]) -> tuple[T | None, str]:

@@ -15,8 +15,7 @@ from generation.phantom import Phantom, phantom_cases, write_phantoms
 from retrieval import RESEARCH_USE
 from tests.ui.conftest import CASES, coin
 from ui.cli import cli
-from ui.commands.view import streamlit_options
-from ui.settings import SETTINGS, Settings
+from ui.settings import SETTINGS
 
 ROOT = Path(__file__).parents[3]
 
@@ -308,11 +307,3 @@ def test_a_preset_for_few_steps_needs_its_lora(environment: dict[str, str], tmp_
     assert drawn.exit_code == 0, drawn.output
     provenance = json.loads(drawn.stdout)["images"][0]["provenance"]
     assert (provenance["preset"], provenance["lora"]) == ("lcm", "lora + lora")
-
-
-def test_the_view_asks_and_advertises_nothing() -> None:
-    """Streamlit's own first start asks for an e-mail address, and its page may offer to install something."""
-    for browser in (True, False):
-        options = streamlit_options(Settings(), browser=browser)
-        assert {"--server.showEmailPrompt=false", "--logger.hideWelcomeMessage=true"} <= set(options)
-        assert {"--server.address=127.0.0.1", "--browser.gatherUsageStats=false"} <= set(options)

@@ -1,0 +1,109 @@
+"""The server of the view: Streamlit with our options, behind the guard."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from ui.errors import ViewError
+from ui.serving.addresses import ADDRESS, Addresses
+from ui.serving.guard import Guard, Message, Receive, Send, content_security_policy, inline_script_hashes
+from ui.serving.sign_in import SignIn, read_sign_in, user_of_cookies
+from ui.settings import Settings
+
+APP: Final = Path(__file__).resolve().parents[1] / "view" / "app.py"
+
+
+def streamlit_options(settings: Settings, addresses: Addresses) -> dict[str, Any]:
+    """Options of the Streamlit server: this machine only, no telemetry, no error details on screen, a light theme.
+
+    What protects is set here even where it is Streamlit's default: a `.streamlit/config.toml` in the working folder
+    cannot take it back.
+    """
+    return {
+        "server.address": ADDRESS,
+        "server.port": settings.port,
+        "server.baseUrlPath": addresses.path,
+        "server.allowedHosts": list(addresses.names),
+        "server.enableCORS": True,
+        "server.corsAllowedOrigins": [],
+        "server.enableXsrfProtection": True,
+        "server.enableStaticServing": False,
+        "server.enableAgentApi": False,
+        "server.trustedUserHeaders": {},
+        # Who may send messages to the page; unless set, pages of Streamlit's own hosting.
+        "client.allowedOrigins": list(addresses.origins),
+        # Unless set, Streamlit asks a server elsewhere for this machine's address when an Origin is not its own.
+        "browser.serverAddress": addresses.public_name or ADDRESS,
+        # The browser is opened by `serve`. In its own mode the first start on a machine waits in the terminal for an
+        # e-mail address, and where Streamlit finds the tools of a developer the page offers to install something.
+        "server.headless": True,
+        "server.showEmailPrompt": False,
+        "logger.hideWelcomeMessage": True,
+        "server.fileWatcherType": "none",
+        "server.maxUploadSize": settings.max_upload_mb,
+        "browser.gatherUsageStats": False,
+        "client.showErrorDetails": "none",
+        "client.toolbarMode": "minimal",
+        "theme.base": "light",
+        "theme.primaryColor": "#0b5394",
+        "theme.backgroundColor": "#ffffff",
+        "theme.secondaryBackgroundColor": "#f3f5f8",
+        "theme.textColor": "#1c2733",
+        "theme.borderColor": "#c3ccd6",
+        "theme.showWidgetBorder": True,
+        "theme.baseFontSize": 14,
+    }
+
+
+def serve(settings: Settings, addresses: Addresses, sign_in: SignIn | None, *, browser: bool) -> None:
+    """Serve the view until the process is stopped."""
+    import streamlit
+    from streamlit import cli_util
+
+    policy = content_security_policy(inline_script_hashes(_start_page(Path(streamlit.__file__).parent)))
+
+    class GuardedApp(streamlit.App):
+        """The guard is around all of the application: also around what answers where Streamlit itself fails."""
+
+        async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+            await guard(scope, receive, send)
+
+    @contextlib.asynccontextmanager
+    async def started(_: streamlit.App) -> AsyncIterator[None]:
+        if browser:
+            cli_util.open_browser(addresses.url)
+        yield
+
+    secrets = sign_in.secrets(addresses) if sign_in else None
+    app = GuardedApp(APP, secrets={"auth": secrets} if secrets else None, lifespan=started)
+    guard = Guard(super(GuardedApp, app).__call__, addresses, policy, _admits(settings.sign_in, secrets))
+    os.environ.update(settings.to_env())
+    # Streamlit puts the folder of what was started at the head of the path for imports: started as `python -m ui`, that
+    # of the package, and `import html` would find `ui/html`.
+    sys.argv = [str(APP)]
+    with contextlib.suppress(KeyboardInterrupt):  # the way to stop it, once all answers are given
+        app.run(config=streamlit_options(settings, addresses))
+
+
+def _admits(file: str | None, secrets: Mapping[str, Any] | None) -> Callable[[str], bool] | None:
+    if file is None or secrets is None:
+        return None
+    cookie_secret = secrets["cookie_secret"]
+
+    def admits(cookies: str) -> bool:
+        try:
+            return read_sign_in(file).admits(user_of_cookies(cookies, cookie_secret))
+        except ViewError:  # the page says why
+            return False
+
+    return admits
+
+
+def _start_page(streamlit_folder: Path) -> str:
+    """Streamlit's HTML page, which holds a script whose hash the policy names."""
+    return (streamlit_folder / "static" / "index.html").read_text(encoding="utf-8")
