@@ -63,6 +63,7 @@ def test_the_wheel_holds_the_code_the_view_and_the_starter(wheel: Path) -> None:
     assert [name for name in names if name.endswith(".pyc") or name.startswith(("tests", "benchmarks"))] == []
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_licences_of_code_and_weights(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     texts = {

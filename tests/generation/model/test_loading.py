@@ -126,3 +126,4 @@ def test_the_number_format_is_chosen(dtype: str, base: Path, lora: Path) -> None
     assert generator.describe()["dtype"] == dtype
     assert generator._loaded is not None
     assert {str(value.dtype) for value in generator._loaded.unet.parameters()} == {f"torch.{dtype}"}
+    assert not any(value.requires_grad for value in generator._loaded.unet.parameters()), "inference keeps no gradients"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -86,3 +87,23 @@ def test_memory_that_does_not_suffice_is_said(settings: dict[str, str], monkeypa
     monkeypatch.setattr("generation.available_memory", lambda: 10**9, raising=False)
     result = coin("models", "check")
     assert result.exit_code == 1 and "NOT ENOUGH" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("sizes", "amount"), [((6_400_000_000, 500_000_000, None), "6.9 GB"), ((None,), "0.0 GB"), (None, "not known")]
+)
+def test_the_size_of_a_fetch_is_that_of_the_safetensors_files(
+    sizes: tuple[int | None, ...] | None,
+    amount: str,
+    settings: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def model_info(api: object, repository: str, **options: object) -> SimpleNamespace:
+        if sizes is None:
+            raise OSError("no route")
+        files = [SimpleNamespace(rfilename=f"{number}.safetensors", size=size) for number, size in enumerate(sizes)]
+        return SimpleNamespace(siblings=[*files, SimpleNamespace(rfilename="model.bin", size=9_000_000_000)])
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", model_info)
+    result = coin("models", "check", "--base", "someone/sdxl")
+    assert result.exit_code == 1 and amount in " ".join(result.stdout.split())

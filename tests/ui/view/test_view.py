@@ -293,6 +293,43 @@ def test_a_case_page_says_what_was_read_from_the_report(
     st.cache_data.clear()
 
 
+@pytest.mark.parametrize(("images", "columns"), [(1, 1), (2, 2), (3, 2)])
+def test_a_case_page_shows_its_images_two_in_a_row(
+    images: int, columns: int, models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**models, "COIN_ARCHIVE": str(tmp_path / "archive")}.items():
+        monkeypatch.setenv(name, value)
+    rows = []
+    for number in range(images):
+        Image.effect_noise((64, 64), 60 + number).convert("RGB").save(tmp_path / f"{number}.png")
+        rows.append(json.dumps({"image": f"{number}.png", "case": "case-1", "report": "Urine."}))
+    (tmp_path / "list.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    assert coin("init").exit_code == 0
+    assert coin("add", tmp_path / "list.jsonl").exit_code == 0
+    app = opened()
+    app.query_params["case"] = "case-1"
+    checked(app.switch_page(CASE_PAGE).run())
+    rows = _rows_of_images(app)
+    assert sorted(caption for row in rows for caption in row) == [
+        f"Image {number} of {images}." for number in range(1, images + 1)
+    ]
+    assert max(map(len, rows)) == columns
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+def _rows_of_images(app: AppTest) -> list[list[str]]:
+    """The images' captions, by the row of columns that they stand in."""
+    rows, blocks = [], [app.main]
+    while blocks:
+        children = list(blocks.pop().children.values())
+        blocks += [child for child in children if isinstance(child, Block)]
+        columns = [child for child in children if child.type == "column"]
+        captions = [text.value for column in columns for text in column.children.values() if text.type == "text"]
+        rows.append([caption for caption in captions if caption.startswith("Image ")])
+    return [row for row in rows if row]
+
+
 def marked_up(app: AppTest) -> None:
     """No element that Streamlit reads as Markdown holds the text unescaped."""
     kinds = (app.markdown, app.caption, app.error, app.info, app.warning, app.subheader, app.header, app.title)
