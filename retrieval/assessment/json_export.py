@@ -108,6 +108,7 @@ def _case(entry: RankedCase) -> dict[str, Any]:
         "similarity": entry.similarity,
         "channels": [dataclasses.asdict(rank) for rank in entry.channel_ranks],
         "alone": entry.only_channel,
+        "contains_words": entry.contains_words,
         "case": case.key,
         "patient": case.patient,
         "site": case.site,

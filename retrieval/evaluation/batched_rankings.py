@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from retrieval.arrays import Ints, Vectors
+from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.evaluation.dataset import LabelledCases
-from retrieval.evaluation.experiment import Experiment, QueryType
+from retrieval.evaluation.experiment import Experiment, Fusion, QueryType
 from retrieval.search.batch import BatchRanking, Candidates, fused_ranking
 
 BLOCK_SCORES: Final = 1_000_000
@@ -50,18 +50,31 @@ class Rankings:
             if run not in ranked and run in self.fusions:
                 fusion = self.fusions[run]
                 if fusion.by_case:
-                    given = {name: scores[channel] for name, channel in fusion.of.items()}
+                    ways = {name: scores[channel] for name, channel in fusion.of.items()}
                     candidates = self.candidates(candidates_of, number, by_case=True)
-                    fused = candidates.fused_items(fusion.rule, given, own)
-                    ranked[run] = candidates.rank_items(fused.scores.astype(np.float32), own)
+                    containing = self.first(fusion, block)
+                    fused = candidates.fused_reports(fusion.rule, ways, own, containing)
+                    ranked[run] = candidates.rank_items(
+                        fused.scores.astype(np.float32), own, containing[:, candidates.columns]
+                    )
                 else:
                     ranked[run] = fused_ranking(fusion.rule, {name: rank(part) for name, part in fusion.of.items()})
             elif run not in ranked:
-                candidates = self.candidates(candidates_of, number, by_case=self.channels[run].by_case)
-                ranked[run] = candidates.rank(scores[run], own)
+                channel = self.channels[run]
+                candidates = self.candidates(candidates_of, number, by_case=channel.by_case)
+                first = channel.first(block.queries)
+                # Of words alone, a report without one in common is no result, as in a search.
+                found = scores[run] if first is None else np.where(scores[run] > 0, scores[run], np.float32(-np.inf))
+                ranked[run] = candidates.rank(found, own, first)
             return ranked[run]
 
         return {run: rank(run) for run in block.runs}
+
+    def first(self, fusion: Fusion, block: Block) -> Bools:
+        """The cases whose report contains the words of a block's queries, bool[b, cases]."""
+        masks = [self.channels[name].first(block.queries) for name in fusion.of.values()]
+        none = np.zeros((len(block.queries), len(self.cases.keys)), dtype=bool)
+        return np.logical_or.reduce([none, *(mask for mask in masks if mask is not None)])
 
     def blocks(
         self, query_types: Sequence[QueryType], candidate_sets: Sequence[Ints], *, scores: int = BLOCK_SCORES

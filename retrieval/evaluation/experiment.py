@@ -10,7 +10,7 @@ import numpy as np
 
 from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.evaluation.dataset import LabelledCases
-from retrieval.language.bm25 import ReportWords
+from retrieval.language.bm25 import ReportWords, content_words
 from retrieval.search.channels.registry import CHANNELS
 from retrieval.search.fusion import FusionRule
 
@@ -38,7 +38,11 @@ class Channel(Protocol):
 
     def scores(self, queries: Ints) -> Vectors:
         """Scores of the queries int[b], rows of the cases: float32[b, images or cases], the more the better; -inf
-        where nothing is compared."""
+        where nothing is compared, or, of words, 0 where none is in common."""
+
+    def first(self, queries: Ints) -> Bools | None:
+        """The cases whose report contains the words of the queries int[b], bool[b, cases]; None: words are not
+        compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,9 @@ class ByVectors:
             scores[:, self.missing] = -np.inf
         return scores
 
+    def first(self, queries: Ints) -> None:
+        """None: vectors contain no words. `queries`, int[b]."""
+
 
 @dataclass(frozen=True, eq=False)
 class ByWords:
@@ -80,11 +87,16 @@ class ByWords:
     by_case: bool = True
 
     def scores(self, queries: Ints) -> Vectors:
-        """BM25 of the cases int[b], float32[b, cases]; -inf where no word is in common, or there is no report."""
-        found = self.index.batch_scores([self.reports[i] for i in queries])
+        """BM25 of the cases int[b], float32[b, cases]; 0 where no word is in common, -inf where there is no report."""
         scores = np.full((len(queries), len(self.reports)), -np.inf, dtype=np.float32)
-        scores[:, self.written] = np.where(found > 0, found, -np.inf)  # no word in common: as in a search, no result
+        scores[:, self.written] = self.index.batch_scores([self.reports[i] for i in queries])
         return scores
+
+    def first(self, queries: Ints) -> Bools:
+        """The cases whose report contains all words of a query's report but for function words: bool[b, cases]."""
+        containing = np.zeros((len(queries), len(self.reports)), dtype=bool)
+        containing[:, self.written] = self.index.batch_containing([content_words(self.reports[i]) for i in queries])
+        return containing
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from retrieval.evaluation.experiment import FUSED, FUSED_BOTH, REPORT, Fusion, Q
 from retrieval.evaluation.material import ProgressFactory, gather, no_progress
 from retrieval.evaluation.relevance import DEPTH, Relevance
 from retrieval.evaluation.tasks import tasks_for
-from retrieval.search.batch import BatchRanking, ranking_of
+from retrieval.search.batch import BatchRanking, first_of, ranking_of
 from retrieval.search.fusion import FusionRule, Method, fuse, rule_text
 from retrieval.statistics.cluster_bootstrap import Average, MacroBootstrap
 from retrieval.statistics.estimate import Estimate
@@ -204,19 +204,23 @@ def _ranked(
     candidates = rankings.candidates(candidates_of, int(candidates_of[block.queries[0]]), by_case=True)
     places = {} if fusion.by_case else rankings.places(block, scores, candidates_of)
     channels = {name: places[run] for name, run in fusion.of.items()} if places else {}
+    first = rankings.first(fusion, block) if fusion.by_case else np.zeros((0, 0), dtype=bool)
     for method in get_args(Method):
         equal = FusionRule(method, dict.fromkeys(fusion.of, 1.0))
         if fusion.by_case:
-            fused = candidates.fused_items(equal, {name: scores[run] for name, run in fusion.of.items()}, own)
+            ways = {name: scores[run] for name, run in fusion.of.items()}
+            fused = candidates.fused_reports(equal, ways, own, first)
         else:
-            fused = fuse(equal, {name: ranked.scores for name, ranked in channels.items()})
+            fused = fuse(equal, {name: ranked.scores for name, ranked in channels.items()}, first=first_of(channels))
         for number, rule in enumerate(grid):
             if rule.method == method:
-                weighted = fused.reweighted(rule.shares(tuple(fusion.of)))
+                shares = rule.shares(tuple(fusion.of))
+                weighted = fused.reweighted(shares)
                 if fusion.by_case:
-                    yield number, candidates.rank_items(weighted.scores.astype(np.float32), own)
+                    scored = weighted.scores.astype(np.float32)
+                    yield number, candidates.rank_items(scored, own, first[:, candidates.columns])
                 else:
-                    yield number, ranking_of(weighted, channels)
+                    yield number, ranking_of(weighted, channels, shares)
 
 
 class _Halves:

@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from generation.prompts.glossary import Replacement, glossary
+from retrieval.language.english import function_words
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
 
 Scores = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 
 _WORD: Final = re.compile(r"\w+")
 
@@ -32,6 +34,11 @@ def words_of(text: str) -> list[str]:
     stop words of every list.
     """
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def content_words(text: str) -> tuple[str, ...]:
+    """The different words of a text but for function words, in their order: what a report must hold to contain it."""
+    return tuple(dict.fromkeys(word for word in words_of(text) if word not in function_words()))
 
 
 def with_meanings(text: str) -> str:
@@ -64,6 +71,8 @@ class ReportWords:
         vocabulary = sorted({word for document in documents for word in document})
         self._number = {word: i for i, word in enumerate(vocabulary)}
         self._weights = _bm25(documents, self._number)
+        self._held = self._weights.copy()
+        self._held.data = np.ones_like(self._weights.data)  # a weight is above 0 wherever a text has the word
 
     def __len__(self) -> int:
         return self._count
@@ -74,16 +83,34 @@ class ReportWords:
 
     def batch_scores(self, texts: Sequence[str]) -> Scores:
         """As `scores` for b queries, float32[b, n]. O(occurrences of the queries' words in the n texts)."""
+        return self._summed(self._weights, [words_of(text) for text in texts])
+
+    def containing(self, words: Sequence[str]) -> Bools:
+        """Which of the n texts hold all of these different words, bool[n]; none where there is no word."""
+        return self.batch_containing([words])[0]
+
+    def batch_containing(self, queries: Sequence[Sequence[str]]) -> Bools:
+        """As `containing` for b queries, bool[b, n]. Time as of `batch_scores`."""
+        wanted = np.array([len(words) or -1 for words in queries])
+        held: Bools = self._summed(self._held, queries) == wanted[:, None]
+        return held
+
+    def _summed(self, matrix: csc_matrix, queries: Sequence[Sequence[str]]) -> Scores:
+        """The sum of a matrix' columns, float32[texts, words], over each query's words: float32[b, n]."""
         from scipy.sparse import csc_matrix
 
-        found = [[self._number[word] for word in words_of(text) if word in self._number] for text in texts]
+        found = [[self._number[word] for word in words if word in self._number] for words in queries]
         ends = np.cumsum([0, *(len(words) for words in found)])
         rows = np.array([word for words in found for word in words], dtype=np.int64)
-        shape = (len(self._number), len(texts))
-        queries = csc_matrix((np.ones(len(rows), dtype=np.float32), rows, ends), shape=shape)
-        queries.sum_duplicates()
-        scores: Scores = np.asarray((self._weights @ queries).todense(), dtype=np.float32)
-        return np.ascontiguousarray(scores.T)
+        shape = (len(self._number), len(queries))
+        chosen = csc_matrix((np.ones(len(rows), dtype=np.float32), rows, ends), shape=shape)
+        chosen.sum_duplicates()
+        sums: Scores = np.asarray((matrix @ chosen).todense(), dtype=np.float32)
+        return np.ascontiguousarray(sums.T)
+
+    def knows(self, word: str) -> bool:
+        """Whether one of the texts holds the word, given as `words_of` gives it."""
+        return word in self._number
 
 
 def _bm25(documents: Sequence[Sequence[str]], number: dict[str, int]) -> csc_matrix:

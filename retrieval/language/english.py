@@ -1,4 +1,4 @@
-"""Whether a report is in English, told from its words: the rules for labels know no other language.
+"""Words of English: whether a report is in English, told from them (the rules for labels know no other language).
 
 Reports are short and leave out what sentences are made of, so that statistics of letters fail on them. Words do not:
 function words and the vocabulary of cytology of other languages, and letters that English does not write.
@@ -30,6 +30,11 @@ def is_english(text: str) -> bool:
     foreign = sum(word in known["other"] or (_accented(word) and word not in known["names"]) for word in words)
     english = sum(word in known["english"] for word in words)
     return foreign < 2 or foreign <= english
+
+
+def function_words() -> frozenset[str]:
+    """English words without a meaning of their own, case folded. No negation is among them."""
+    return _words()["function"]
 
 
 @functools.lru_cache(maxsize=1)

@@ -19,9 +19,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.arrays import Ints, Vectors
+from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.encoder.vectors import mean_query
-from retrieval.search.fusion import Fused, FusionRule, fuse
+from retrieval.search.fusion import Fused, FusionRule, fuse, raised
+from retrieval.search.report_index import fuse_reports
 
 Keys = npt.NDArray[np.uint64]
 
@@ -46,30 +47,47 @@ class Candidates:
         self.images = images[order]
         self.patients, self._starts = np.unique(patients[order], return_index=True)
 
-    def rank(self, scores: Vectors, own: Ints) -> BatchRanking:
+    def rank(self, scores: Vectors, own: Ints, first: Bools | None = None) -> BatchRanking:
         """Rank the patients by a channel's scores.
 
         Args:
             scores: float32[b, all items]; -inf where none is given.
             own: int64[b], each query's patient, one of the candidates: it is left out.
+            first: bool[b, all items], reports that contain the query's words: they come before the others.
         """
-        return self.rank_items(scores[:, self.columns], own)
+        scores = scores[:, self.columns]
+        if first is None:
+            return self.rank_items(scores, own)
+        others = np.where(self._is_own(own), -np.inf, scores)
+        return self.rank_items(raised(others, first[:, self.columns]), own, first[:, self.columns])
 
-    def rank_items(self, scores: Vectors, own: Ints) -> BatchRanking:
-        """As `rank`, of scores float32[b, m] in the order of `columns`."""
+    def rank_items(self, scores: Vectors, own: Ints, first: Bools | None = None) -> BatchRanking:
+        """As `rank`, of scores float32[b, m] in the order of `columns`, in which `first`, bool[b, m], are raised."""
         keys = np.minimum.reduceat(_sort_keys(scores, self.images), self._starts, axis=1)
         best, images = _scores_of(keys), (keys & _LOW_32_BITS).astype(np.int64)
         queries, own_columns = np.arange(len(own)), np.searchsorted(self.patients, own)
         best[queries, own_columns] = -np.inf
         keys[queries, own_columns] = _LAST
-        return BatchRanking(best, images, keys)
+        if first is not None:
+            first = np.logical_or.reduceat(first & np.isfinite(scores), self._starts, axis=1)
+            first[queries, own_columns] = False
+        return BatchRanking(best, images, keys, first)
 
-    def fused_items(self, rule: FusionRule, channels: Mapping[str, Vectors], own: Ints) -> Fused:
-        """Fuse channels item by item, over all items of other patients: float[b, m], in the order of `columns`."""
+    def fused_reports(self, rule: FusionRule, ways: Mapping[str, Vectors], own: Ints, first: Bools) -> Fused:
+        """Join the ways to compare reports, over all of other patients: float[b, m], in the order of `columns`.
+
+        Args:
+            ways: as of `fuse_reports`, float32[b, all items].
+            first: bool[b, all items].
+        """
+        is_own = self._is_own(own)
+        others = {name: np.where(is_own, -np.inf, scores[:, self.columns]) for name, scores in ways.items()}
+        return fuse_reports(rule, others, first[:, self.columns] & ~is_own)
+
+    def _is_own(self, own: Ints) -> Bools:
+        """bool[b, m], the items of each query's patient."""
         patient_of = np.repeat(self.patients, np.diff([*self._starts, len(self.columns)]))
-        is_own = patient_of[np.newaxis] == own[:, np.newaxis]
-        others = {name: np.where(is_own, -np.inf, scores[:, self.columns]) for name, scores in channels.items()}
-        return fuse(rule, others, pool=len(self.columns))
+        return np.asarray(patient_of[np.newaxis] == own[:, np.newaxis], dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +100,8 @@ class BatchRanking:
     """int64[b, p], the image that represents the patient."""
     keys: Keys
     """uint64[b, p], ascending in the order of the ranking; the own patient has the greatest."""
+    first: Bools | None = None
+    """bool[b, p], patients that come first because a report of theirs contains the query's words; None: none does."""
 
     @cached_property
     def order(self) -> Ints:
@@ -101,24 +121,38 @@ class BatchRanking:
 
 def fused_ranking(rule: FusionRule, channels: Mapping[str, BatchRanking]) -> BatchRanking:
     """Fuse the rankings of channels over the same candidates."""
-    return ranking_of(fuse(rule, {name: ranking.scores for name, ranking in channels.items()}), channels)
+    fused = fuse(rule, {name: ranking.scores for name, ranking in channels.items()}, first=first_of(channels))
+    return ranking_of(fused, channels, rule.shares(tuple(channels)))
 
 
-def ranking_of(fused: Fused, channels: Mapping[str, BatchRanking]) -> BatchRanking:
-    """The ranking by the scores of a fusion of these channels.
+def first_of(channels: Mapping[str, BatchRanking]) -> dict[str, Bools]:
+    """By channel, bool[b, p], the patients that it puts first."""
+    return {name: ranking.first for name, ranking in channels.items() if ranking.first is not None}
+
+
+def ranking_of(fused: Fused, channels: Mapping[str, BatchRanking], shares: Mapping[str, float]) -> BatchRanking:
+    """The ranking by the scores of a fusion of these channels with these shares.
 
     Equal scores, and patients beyond every channel's first ranks, are ordered as the first channel orders them. The
-    image that represents a patient is that of the channel that added most to its score, the first of equals.
+    image that represents a patient is that of the channel that added most to its score, the first of equals; of a
+    patient that comes first, that of the channel which puts it there.
     """
     first = next(iter(channels.values()))
-    parts = np.stack([fused.parts[name] for name in channels])
+    leading = fused.leading(shares)
+    parts = np.stack(
+        [
+            np.where(leading[name], np.inf, fused.parts[name]) if name in leading else fused.parts[name]
+            for name in channels
+        ]
+    )
     images = np.stack([ranking.images for ranking in channels.values()])
     representatives = np.take_along_axis(images, parts.argmax(axis=0)[None], axis=0)[0]
     positions = np.argsort(np.argsort(first.keys, axis=1), axis=1).astype(np.uint64)  # in the first channel's ranking
     # The position takes the last 24 bits. 28 of the score's mantissa are left, so that sums of the same parts in
     # another order are equal scores.
     keys = (_descending_bits((fused.scores + 0.0).view(np.uint64)) & ~_LOW_24_BITS) | positions
-    return BatchRanking(fused.scores, representatives, keys)
+    ahead = np.logical_or.reduce(list(leading.values())) if leading else None
+    return BatchRanking(fused.scores, representatives, keys, ahead)
 
 
 def mean_queries(vectors: Vectors, case_of: Ints, cases: int) -> Vectors:

@@ -3,12 +3,15 @@
 Channels measure in different units: a cosine between two images, one between a text and an image, a BM25 score. They
 are joined either by their ranks alone or by scores brought to one scale. Both work on many queries at once, so that
 evaluation and search are the same computation.
+
+One thing is not weighed: a report that contains the query's words comes before those that do not (`first`), in the
+channel and in the joined ranking, whatever the other channels say.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,6 +20,7 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.arrays import Bools
 from retrieval.errors import QueryError
 
 Scores = npt.NDArray[np.floating[Any]]
@@ -26,6 +30,8 @@ RRF_CONSTANT: Final = 60
 """Cormack, Clarke and Büttcher, SIGIR 2009: the constant found there, and the field's default since."""
 POOL: Final = 500
 """Ranks of each channel that count. Fixed, so that the best 10 are the first of the best 20."""
+LEAD: Final = 1e-3
+"""How far what comes first is raised above the rest, in parts of the range of the scores."""
 _RULES: Final = Path(__file__).with_name("fusion_rules.toml")
 
 
@@ -70,20 +76,36 @@ class Fused:
     """b queries against p candidates."""
 
     scores: Scores
-    """float64[b, p], higher is better, in the unit that `fuse` states; -inf beyond every channel's first ranks."""
+    """float64[b, p], higher is better, in the unit that `fuse` states; -inf for what no channel found."""
     parts: Mapping[str, Scores]
     """By channel, float64[b, p]: what it added to each score. They sum to the scores."""
     ranks: Mapping[str, Scores]
     """By channel, float64[b, p], from 1, equal scores sharing the better rank; inf beyond the first `pool` ranks."""
+    found: Mapping[str, Bools]
+    """By channel, bool[b, p]: the candidates that the channel makes a result."""
+    first: Mapping[str, Bools]
+    """By channel, bool[b, p]: the candidates that come before all others, where the channel has any weight."""
+    weighed: Mapping[str, Scores]
+    """The parts before those candidates were raised."""
 
     def reweighted(self, shares: Mapping[str, float]) -> Fused:
         """This fusion, made with equal weights, with these shares in their place: scores are sums of weighted parts."""
-        parts = {name: part * (len(shares) * shares[name]) for name, part in self.parts.items()}
-        found = np.logical_or.reduce([np.isfinite(self.ranks[name]) for name, share in shares.items() if share > 0])
-        return Fused(np.where(found, sum(parts.values()), -np.inf), parts, self.ranks)
+        parts = {name: part * (len(shares) * shares[name]) for name, part in self.weighed.items()}
+        return _summed(parts, self.ranks, self.found, self.first, shares)
+
+    def leading(self, shares: Mapping[str, float]) -> dict[str, Bools]:
+        """Those of `first`, bool[b, p], whose channel has weight."""
+        return {name: mask for name, mask in self.first.items() if shares[name] > 0}
 
 
-def fuse(rule: FusionRule, channels: Mapping[str, Scores], *, pool: int = POOL) -> Fused:
+def fuse(
+    rule: FusionRule,
+    channels: Mapping[str, Scores],
+    *,
+    pool: int = POOL,
+    first: Mapping[str, Bools] | None = None,
+    zero_is_none: Collection[str] = (),
+) -> Fused:
     """Fuse the scores that each channel gives to the same candidates. Weights are scaled to sum to 1.
 
     "rrf": the sum of weight / (60 + rank) (Cormack et al. 2009, weighted), from 0 to 1 / 61. "score": the weighted sum
@@ -93,6 +115,10 @@ def fuse(rule: FusionRule, channels: Mapping[str, Scores], *, pool: int = POOL) 
     Args:
         channels: by name, float[b, p]; -inf where the channel gives no score.
         pool: how many ranks of a channel count. Candidates beyond those of every channel are no result.
+        first: by channel, bool[b, p]: candidates that come before all others where the channel has any weight. Their
+            scores are raised above the others', all of a query by the same amount, as a part of that channel.
+        zero_is_none: channels whose score 0 says that they found nothing: it counts as a score, against which what was
+            found stands out, but makes no candidate a result.
     """
     shares = rule.shares(tuple(channels))
     ranks = {channel: _ranks(scores, pool) for channel, scores in channels.items()}
@@ -100,9 +126,51 @@ def fuse(rule: FusionRule, channels: Mapping[str, Scores], *, pool: int = POOL) 
     for channel, scores in channels.items():
         part = 1.0 / (RRF_CONSTANT + ranks[channel]) if rule.method == "rrf" else _normalised(scores, ranks[channel])
         parts[channel] = shares[channel] * part
-    found = np.logical_or.reduce([np.isfinite(ranks[channel]) for channel in channels if shares[channel] > 0])
-    total = np.where(found, sum(parts.values()), -np.inf)
-    return Fused(total, parts, ranks)
+    found = {
+        channel: np.isfinite(ranks[channel]) & (scores != 0.0 if channel in zero_is_none else True)
+        for channel, scores in channels.items()
+    }
+    return _summed(parts, ranks, found, first or {}, shares)
+
+
+def raised(scores: Scores, first: Bools) -> Scores:
+    """Scores float[b, p] with those of `first`, bool[b, p], raised above all others (`_lead`)."""
+    return scores + np.where(first & np.isfinite(scores), _lead(scores, first), 0.0).astype(scores.dtype)
+
+
+def _summed(
+    parts: Mapping[str, Scores],
+    ranks: Mapping[str, Scores],
+    found: Mapping[str, Bools],
+    first: Mapping[str, Bools],
+    shares: Mapping[str, float],
+) -> Fused:
+    result = np.logical_or.reduce([found[name] for name, share in shares.items() if share > 0])
+    total = np.where(result, sum(parts.values()), -np.inf)
+    raised_parts = dict(parts)
+    leading = [name for name in first if shares[name] > 0]
+    if leading:
+        ahead = np.logical_or.reduce([first[name] for name in leading]) & result
+        lead = np.where(ahead, _lead(total, ahead), 0.0)
+        raised_parts[leading[0]] = parts[leading[0]] + lead
+        total = np.where(result, sum(raised_parts.values()), -np.inf)
+    return Fused(total, raised_parts, ranks, found, first, parts)
+
+
+def _lead(scores: Scores, first: Bools) -> Scores:
+    """By how much the scores float[b, p] of `first`, bool[b, p], must rise to be above all others: float[b, 1].
+
+    0 where they are already. Relative to the range of the scores, so that their unit makes no difference.
+    """
+    known = np.isfinite(scores)
+    low, high = np.where(known, scores, np.inf), np.where(known, scores, -np.inf)
+    lowest = np.where(first, low, np.inf).min(axis=1, keepdims=True, initial=np.inf)
+    highest = np.where(first, -np.inf, high).max(axis=1, keepdims=True, initial=-np.inf)
+    both = np.isfinite(lowest) & np.isfinite(highest)
+    behind = np.subtract(highest, lowest, out=np.full(lowest.shape, -1.0), where=both)
+    span = np.subtract(high.max(axis=1, keepdims=True, initial=-np.inf), low.min(axis=1, keepdims=True, initial=np.inf))
+    margin = LEAD * np.where(np.isfinite(span) & (span > 0), span, 1.0)
+    return np.where(behind >= 0, behind + margin, 0.0)
 
 
 def _ranks(scores: Scores, pool: int) -> Scores:

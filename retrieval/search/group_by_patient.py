@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.arrays import Vectors
+from retrieval.arrays import Bools, Vectors
 
 if TYPE_CHECKING:
     from index_store import Archive, CaseFilter, Hit
@@ -39,6 +39,8 @@ class PatientHit:
     """The image that was; None where reports were compared."""
     image_scores: tuple[float, ...] = ()
     """Of the patient's images that were found, best first."""
+    contains_words: bool = False
+    """Whether the case's report contains the query's words."""
 
 
 Ranking = Mapping[str, PatientHit]
@@ -66,14 +68,21 @@ def rank_images(
         depth *= WIDEN
 
 
-def rank_reports(case_ids: Sequence[int], patients: Sequence[str], scores: npt.NDArray[np.floating]) -> Ranking:
-    """The patients of the cases by their best report, float[n]; cases with a score of -inf are left out."""
+def rank_reports(
+    case_ids: Sequence[int], patients: Sequence[str], scores: npt.NDArray[np.floating], containing: Bools
+) -> Ranking:
+    """The patients of the cases by their best report, float[n]; cases with a score of -inf are left out.
+
+    `containing`, bool[n], are the reports that contain the query's words.
+    """
     ranking: dict[str, PatientHit] = {}
     for row in np.lexsort((np.asarray(case_ids), -scores)):
         if not np.isfinite(scores[row]):
             break
         if patients[row] not in ranking:
-            ranking[patients[row]] = PatientHit(float(scores[row]), int(case_ids[row]), None)
+            ranking[patients[row]] = PatientHit(
+                float(scores[row]), int(case_ids[row]), None, contains_words=bool(containing[row])
+            )
     return ranking
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.arrays import Vectors
+from retrieval.arrays import Bools, Vectors
 from retrieval.language.bm25 import ReportWords, with_meanings
-from retrieval.search.fusion import FusionRule, fuse
+from retrieval.search.fusion import Fused, FusionRule, Scores, fuse
 from retrieval.search.group_by_patient import Ranking, rank_reports
 
 if TYPE_CHECKING:
@@ -43,19 +44,45 @@ class ReportIndex:
         return self.vectors[self.embedded & np.isin(self.case_ids, case_ids)]
 
     def rank(
-        self, text: str, vector: Vectors | None, rule: FusionRule, *, permitted: npt.NDArray[np.int64] | None
+        self,
+        text: str,
+        vector: Vectors | None,
+        rule: FusionRule,
+        *,
+        permitted: npt.NDArray[np.int64] | None,
+        contained: Sequence[str] = (),
     ) -> Ranking:
         """The patients by their reports, joined by `rule` over "words" and "meaning"; `vector` is float32[1, d].
 
-        `permitted` are the case ids that may answer, None: all. O(n d) a query.
+        Reports that hold all words of `contained` come before the others, whatever the rule. `permitted` are the case
+        ids that may answer, None: all. O(n d) a query.
         """
         allowed = np.ones(len(self.case_ids), dtype=bool) if permitted is None else np.isin(self.case_ids, permitted)
-        words = self.words.scores(text)
-        ways = {"words": np.where(allowed & (words > 0), words, -np.inf)}
+        first = allowed & self.words.containing(contained)
+        ways = {"words": np.where(allowed, self.words.scores(text), -np.inf)}
         if vector is not None and self.vectors is not None:
             ways["meaning"] = np.where(allowed & self.embedded, self.vectors @ vector[0], -np.inf)
-        fused = fuse(rule, {name: scores[None] for name, scores in ways.items()}, pool=max(1, len(words)))
-        return rank_reports(self.case_ids.tolist(), self.patients, fused.scores[0])
+        fused = fuse_reports(rule, {name: scores[None] for name, scores in ways.items()}, first[None])
+        return rank_reports(self.case_ids.tolist(), self.patients, fused.scores[0], first)
+
+
+def fuse_reports(rule: FusionRule, ways: Mapping[str, Scores], first: Bools) -> Fused:
+    """Join the ways to compare a text with n reports, for b queries.
+
+    A report without a word in common with the query counts 0 among the words' scores, so that a word which all reports
+    that have it hold alike still tells them from the others.
+
+    Args:
+        ways: "words", "meaning" or both, float[b, n]; -inf where a report does not compete, or has no vector.
+        first: bool[b, n], reports that contain the query's words: they come before the others.
+    """
+    return fuse(
+        rule,
+        ways,
+        pool=max(1, first.shape[1]),
+        first=dict.fromkeys(ways, first),
+        zero_is_none=("words",),
+    )
 
 
 def read_report_index(archive: Archive, fingerprint: str, *, glossary: bool = False) -> ReportIndex:

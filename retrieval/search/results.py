@@ -59,6 +59,7 @@ class RankedCase:
     - One channel: that channel's score (`ChannelRank.score`).
     - Several, joined by "score": standard deviations, the weighted mean of each channel's scores at zero mean and unit
       variance over its first 500 patients. 0 is the mean of those; good results have some 1 to 4.
+      Cases whose report contains the query's words are raised above the others, all by the same amount.
     - Several, joined by "rrf": the sum of weight / (60 + rank), weights summing to 1: from 0 to 1 / 61.
     """
     similarity: float | None
@@ -73,6 +74,8 @@ class RankedCase:
     """One a channel."""
     only_channel: str
     """The one channel that has this case among its own first k, where several answered; empty otherwise."""
+    contains_words: bool = False
+    """Whether the case's report contains the query's words, all but function words: such cases come before others."""
 
 
 @dataclass(frozen=True)

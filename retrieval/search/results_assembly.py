@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.arrays import Vectors
+from retrieval.arrays import Bools, Vectors
 from retrieval.encoder.nearest import NEIGHBOURS
 from retrieval.encoder.vectors import mean_query
 from retrieval.search.fusion import Fused, FusionRule, fuse
@@ -33,7 +33,9 @@ def fused_cases(
 ) -> tuple[RankedCase, ...]:
     """The first k patients of the channels together.
 
-    Equal scores are ordered as the first channel orders them, patients that it lacks as the second does, and so on.
+    Patients with a report that contains the query's words come before the others, where the channel that compares
+    reports has any weight. Equal scores are ordered as the first channel orders them, patients that it lacks as the
+    second does, and so on.
 
     Args:
         rankings: by channel, the primary one first: it picks the image shown of a case.
@@ -49,10 +51,14 @@ def fused_cases(
         chosen = [(patient, ranking[patient].score) for patient in patients[:k]]
         fused = None
     else:
-        fused = fuse(rule, {name: _scores(ranking, patients)[None] for name, ranking in rankings.items()})
+        fused = fuse(
+            rule,
+            {name: _scores(ranking, patients)[None] for name, ranking in rankings.items()},
+            first={name: _containing(ranking, patients)[None] for name, ranking in rankings.items()},
+        )
         chosen = _best(patients, fused, k)
     ranks = {patient: _channel_ranks(patient, patients, rankings, fused) for patient, _ in chosen}
-    hits = {patient: _representative(ranks[patient], rankings, patient) for patient, _ in chosen}
+    hits = {patient: _representative(ranks[patient], rankings, rule, patient) for patient, _ in chosen}
     cases = archive.cases_by_id([hit.case_id for hit in hits.values()])
     chosen = [(patient, score) for patient, score in chosen if hits[patient].case_id in cases]  # else just removed
     primary = next(iter(rankings.values()))
@@ -73,6 +79,7 @@ def fused_cases(
             other_images=_other_images(primary.get(patient), floor),
             channel_ranks=ranks[patient],
             only_channel=_only_channel(ranks[patient], k),
+            contains_words=hits[patient].contains_words,
         )
         for rank, (patient, score) in enumerate(chosen, start=1)
     )
@@ -133,6 +140,10 @@ def _scores(ranking: Ranking, patients: Sequence[str]) -> npt.NDArray[np.float64
     return np.array([ranking[patient].score if patient in ranking else -np.inf for patient in patients])
 
 
+def _containing(ranking: Ranking, patients: Sequence[str]) -> Bools:
+    return np.array([patient in ranking and ranking[patient].contains_words for patient in patients], dtype=bool)
+
+
 def _best(patients: Sequence[str], fused: Fused, k: int) -> list[tuple[str, float]]:
     scores = fused.scores[0]
     # The patients are in the order of the first channel, then of the second …: a stable sort keeps that in ties.
@@ -156,8 +167,14 @@ def _channel_ranks(
     return tuple(ranks)
 
 
-def _representative(ranks: Sequence[ChannelRank], rankings: Mapping[str, Ranking], patient: str) -> PatientHit:
-    """The patient's hit in the channel that adds most to its score: the case that this channel compared is shown."""
+def _representative(
+    ranks: Sequence[ChannelRank], rankings: Mapping[str, Ranking], rule: FusionRule, patient: str
+) -> PatientHit:
+    """The patient's hit in the channel that adds most to its score: the case that this channel compared is shown. A
+    case that contains the query's words, where its patient comes first by it."""
+    for name, ranking in rankings.items():
+        if patient in ranking and ranking[patient].contains_words and rule.weights.get(name, 1.0) > 0:
+            return ranking[patient]
     having = [rank for rank in ranks if patient in rankings[rank.channel]]
     return rankings[max(having, key=lambda rank: rank.part).channel][patient]
 

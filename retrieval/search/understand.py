@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from generation.prompts.glossary import glossary
-from retrieval.language.bm25 import append_meanings
+from retrieval.language.bm25 import append_meanings, content_words
 from retrieval.language.label_extraction import read_report
 from retrieval.language.query_text import query_text
 from retrieval.search.query import Query
@@ -35,6 +35,7 @@ def understand_text(
         generator=stripped,
         tower=strip(meant) if replaced else stripped,
         words=append_meanings(text, replaced),
+        contained=content_words(meant),
         reading=read_report(stripped),
         replaced=replaced,
     )

@@ -35,6 +35,9 @@ class UnderstoodText:
     """For the encoder's text tower: likewise, machine-translated wordings replaced."""
     words: str
     """For BM25: the whole text, followed by what its machine-translated wordings mean."""
+    contained: tuple[str, ...]
+    """The different words of the text, but for function words, machine-translated wordings replaced: a report that
+    holds them all contains the query's words, and comes before those that do not."""
     reading: ReportReading
     """Site, system and category that the text states."""
     replaced: tuple[Replacement, ...] = ()

@@ -38,5 +38,7 @@ class ReportChannel(Channel):
             if reports.vectors is not None:
                 meaning = query.feedback.move_text(materials.text_vector, reports)
         permitted = None if query.competing is None else materials.archive.case_ids(query.competing)
-        ranking = reports.rank(query.text.words, meaning, materials.report_rule, permitted=permitted)
+        ranking = reports.rank(
+            query.text.words, meaning, materials.report_rule, permitted=permitted, contained=query.text.contained
+        )
         return ChannelRanking(ranking, tuple(notes))

@@ -32,7 +32,7 @@ from retrieval.evaluation.identical_reports import IdenticalReports, report_grou
 from retrieval.evaluation.material import gather, no_progress
 from retrieval.evaluation.results import QueryTypeResult
 from retrieval.evaluation.tables import abstention
-from retrieval.language.bm25 import words_of
+from retrieval.language.bm25 import content_words, words_of
 from retrieval.search.fusion import FusionRule, default_rules
 from retrieval.search.group_by_patient import rank_images
 from retrieval.search.report_index import read_report_index
@@ -136,7 +136,13 @@ def test_every_row_ranks_as_the_search_does(archive: Archive) -> None:
             found = {
                 "image": rank_images(archive, image, **many),
                 "joint": rank_images(archive, text, **many),
-                "report": index.rank(own.report, text, default_rules()["report"], permitted=permitted),
+                "report": index.rank(
+                    own.report,
+                    text,
+                    default_rules()["report"],
+                    permitted=permitted,
+                    contained=content_words(own.report),
+                ),
             }
             for name, of in (("text", ("joint", "report")), ("text and image", ("image", "joint", "report"))):
                 expected = fused_cases(

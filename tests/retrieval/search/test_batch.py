@@ -79,3 +79,29 @@ def test_a_case_queries_by_the_mean_of_its_images() -> None:
     vectors = np.array([[1, 0], [0, 1], [0, 1], [1, 0]], dtype=np.float32)
     means = mean_queries(vectors, np.array([1, 0, 1, 2]), 3)
     np.testing.assert_allclose(means, [[0, 1], [np.sqrt(0.5), np.sqrt(0.5)], [1, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_patients_whose_report_contains_the_words_come_first_by_that_report(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    patients = np.concatenate([np.arange(7), rng.integers(0, 7, 8)])
+    items, images = np.arange(15), rng.permutation(40)[:15]
+    own = rng.integers(0, 7, 3)
+    first = rng.random((3, 15)) < 0.2
+    candidates = Candidates(items, patients, images)
+    given = {name: rng.normal(size=(3, 15)).astype(np.float32) for name in ("a", "b")}
+    given["a"][rng.random((3, 15)) < 0.3] = -np.inf
+    rankings = {"b": candidates.rank(given["b"], own), "a": candidates.rank(given["a"], own, first)}
+    joined = fused_ranking(FusionRule("rrf" if seed % 2 else "score", {"b": 9}), rankings)
+    for query in range(3):
+        holding = first[query] & np.isfinite(given["a"][query]) & (patients != own[query])
+        ahead = set(patients[holding].tolist())
+        for ranking in (rankings["a"], joined):
+            assert ranking.first is not None
+            assert set(candidates.patients[ranking.order[query]][: len(ahead)].tolist()) == ahead
+            for patient, image in zip(
+                candidates.patients[ranking.order[query]], ranking.ranked_images[query], strict=True
+            ):
+                if patient in ahead:
+                    mine = holding & (patients == patient)
+                    assert image == images[mine][np.argmax(given["a"][query][mine])]

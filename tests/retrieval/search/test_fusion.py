@@ -174,3 +174,46 @@ def test_scores_parts_and_ranks_are_those_of_plain_loops(
         for channel in "ab":
             assert fused.ranks[channel][row].tolist() == [ranks[name][channel] for name in names]
             assert fused.parts[channel][row].tolist() == pytest.approx([parts[name][channel] for name in names])
+
+
+masks = arrays(np.bool_, (2, 6))
+
+
+@given(tables, tables, rules, masks)
+def test_what_comes_first_is_before_all_others_and_keeps_its_order(
+    first: np.ndarray, second: np.ndarray, rule: FusionRule, mask: np.ndarray
+) -> None:
+    channels = {"a": first, "b": second}
+    plain, fused = fuse(rule, channels), fuse(rule, channels, first={"b": mask})
+    weighs = rule.weights["b"] > 0
+    for row in range(2):
+        found = np.isfinite(fused.scores[row])
+        assert (found == np.isfinite(plain.scores[row])).all()
+        ahead, others = fused.scores[row][mask[row] & found], fused.scores[row][~mask[row] & found]
+        if weighs and len(ahead) and len(others):
+            assert ahead.min() > others.max()
+        moved, inside = fused.scores[row][found] - plain.scores[row][found], mask[row][found]
+        assert moved[~inside].tolist() == pytest.approx([0.0] * len(others))
+        if len(ahead):  # all by one amount, in the part of the channel that says so
+            assert np.ptp(moved[inside]) == pytest.approx(0, abs=1e-9)
+        np.testing.assert_allclose((fused.parts["a"] + fused.parts["b"])[row][found], fused.scores[row][found])
+        np.testing.assert_array_equal(fused.parts["a"], plain.parts["a"])
+
+
+@given(tables, tables, rules, masks)
+def test_a_fusion_that_is_reweighted_keeps_what_comes_first(
+    first: np.ndarray, second: np.ndarray, rule: FusionRule, mask: np.ndarray
+) -> None:
+    channels = {"a": first, "b": second}
+    direct = fuse(rule, channels, first={"b": mask})
+    equal = fuse(FusionRule(rule.method), channels, first={"b": mask}).reweighted(rule.shares(("a", "b")))
+    np.testing.assert_allclose(direct.scores, equal.scores, atol=1e-12)
+    assert direct.leading(rule.shares(("a", "b"))).keys() == ({"b"} if rule.weights["b"] else set())
+
+
+def test_a_zero_that_means_nothing_counts_but_finds_nothing() -> None:
+    words = np.array([[2.0, 2.0, 0.0, 0.0]])
+    assert not fuse(FusionRule("score"), {"words": np.where(words > 0, words, -np.inf)}).parts["words"].any()
+    fused = fuse(FusionRule("score"), {"words": words}, zero_is_none=("words",))
+    np.testing.assert_allclose(fused.parts["words"], [[1, 1, -1, -1]])  # a tie among the matches still tells them apart
+    assert np.isfinite(fused.scores).tolist() == [[True, True, False, False]]

@@ -87,7 +87,7 @@ def test_beyond_the_deepest_search_only_as_many_as_must_be_exact(monkeypatch: py
 
 def test_reports_rank_patients_by_their_best_and_equals_by_the_lower_case() -> None:
     scores = np.array([0.5, -np.inf, 0.7, 0.7, 0.5])
-    ranking = rank_reports([7, 1, 9, 4, 2], ["a", "b", "c", "d", "a"], scores)
+    ranking = rank_reports([7, 1, 9, 4, 2], ["a", "b", "c", "d", "a"], scores, np.zeros(5, dtype=bool))
     assert dict(ranking) == {
         "d": PatientHit(0.7, 4, None),
         "c": PatientHit(0.7, 9, None),

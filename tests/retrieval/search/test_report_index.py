@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from index_store import Archive
 from retrieval import CaseSearch, Encoder, add_manifest
-from retrieval.language.bm25 import with_meanings
+from retrieval.language.bm25 import content_words, with_meanings, words_of
 from retrieval.search.fusion import FusionRule
 from retrieval.search.report_index import read_report_index
 from tests.retrieval.conftest import speckled
@@ -107,3 +108,47 @@ def test_an_empty_archive_has_no_reports(encoder: Encoder, tmp_path: Path) -> No
         archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
         reports = read_report_index(archive, encoder.fingerprint)
         assert reports.rank("a", None, FusionRule("score"), permitted=None) == {}
+
+
+@pytest.mark.parametrize("rule", [BY_WORDS, BY_MEANING, FusionRule("rrf"), FusionRule("score", {"meaning": 99})])
+@pytest.mark.parametrize("text", ["The clue cells.", "LSIL", "trichomonas", "carcinoma; papillary", "clue", "absent"])
+def test_reports_that_contain_the_words_come_first_whatever_the_rule(
+    archive: Archive, encoder: Encoder, rule: FusionRule, text: str
+) -> None:
+    reports = read_report_index(archive, encoder.fingerprint)
+    vector = encoder.encode_texts(["Papillary carcinoma."])
+    ranking = reports.rank(text, vector, rule, permitted=None, contained=content_words(text))
+    wanted = set(content_words(text))
+    holding = [patient for patient, hit in ranking.items() if hit.contains_words]
+    keys = {case.id: case.key for case in archive.cases()}
+    texts = dict(zip("abcde", REPORTS, strict=True))
+    expected = {"a" if key == "d" else key for key, report in texts.items() if wanted <= set(words_of(report))}
+    assert set(holding) == expected
+    assert list(ranking)[: len(holding)] == holding
+    for patient in holding:
+        assert wanted <= set(words_of(texts[keys[ranking[patient].case_id]]))
+
+
+def test_where_all_reports_that_share_a_word_tie_the_words_still_have_a_say(archive: Archive, encoder: Encoder) -> None:
+    reports = read_report_index(archive, encoder.fingerprint)
+    vector = encoder.encode_texts([REPORTS[4]])
+    assert next(iter(reports.rank("LSIL", vector, BY_MEANING, permitted=None))) == "e"
+    assert next(iter(reports.rank("LSIL", vector, FusionRule("score", {"words": 2}), permitted=None))) == "b"
+
+
+@pytest.mark.parametrize("channels", [(), ("report",), ("joint", "report")])
+def test_a_search_shows_the_case_that_contains_the_words_first(
+    archive: Archive, encoder: Encoder, channels: tuple[str, ...]
+) -> None:
+    rules = {"text": FusionRule("score", {"joint": 50, "report": 1}), "report": BY_MEANING}
+    search = CaseSearch(archive, encoder, rules=rules)
+    for text, key in (("Trichomonas.", "d"), ("coccobacilli", "a"), ("LSIL.", "b")):
+        result = search.by_report(text, channels=channels)
+        assert [entry.case.key for entry in result.cases if entry.contains_words] == [key]
+        assert result.cases[0].case.key == key
+        assert all(a.score >= b.score for a, b in itertools.pairwise(result.cases))
+
+
+def test_a_channel_that_compares_no_reports_puts_nothing_first(archive: Archive, encoder: Encoder) -> None:
+    result = CaseSearch(archive, encoder).by_report("Trichomonas.", channels=("joint",))
+    assert not any(entry.contains_words for entry in result.cases)
