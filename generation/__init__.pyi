@@ -1,4 +1,5 @@
 from .atomic_write import fresh_folder as fresh_folder
+from .atomic_write import private_folder as private_folder
 from .atomic_write import write_atomic as write_atomic
 from .cache import GenerationCache as GenerationCache
 from .csv_text import csv_text as csv_text

@@ -1,4 +1,7 @@
-"""Atomic writing: a file or folder appears whole or not at all, also after a crash and on a full disk."""
+"""Atomic writing: a file or folder appears whole or not at all, also after a crash and on a full disk.
+
+Files are for their owner alone from their first byte, whatever the umask: images of a report tell of a patient.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +23,29 @@ ABANDONED_AFTER = 3600.0
 be another process's, which would fail if they were deleted."""
 
 
+def private_folder(path: Path) -> Path:
+    """Make a folder, and those above it that are missing, for its owner alone, whatever the umask; returns it.
+
+    One that is there already stays as it is. Raises `OSError`.
+    """
+    if not path.parent.is_dir():
+        private_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
 @contextlib.contextmanager
-def open_atomic(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that replaces `path` when the block ends without an error, and else vanishes.
 
-    Several processes may write the same path at once: each has its own unfinished file, and the last one wins. The file
-    has the permissions `mode`, as far as the umask allows, from the beginning.
+    Several processes may write the same path at once: each has its own unfinished file, and the last one wins.
 
     Raises:
         OSError: the file cannot be written; then what was at `path` is unchanged.
     """
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        unfinished.touch(mode, exist_ok=False)
+        unfinished.touch(0o600, exist_ok=False)
         with unfinished.open("wb") as file:
             yield file
             file.flush()
@@ -43,9 +56,9 @@ def open_atomic(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
             unfinished.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o666) -> Path:
+def write_atomic(path: Path, data: bytes) -> Path:
     """Create or replace the file `path`; returns it. Raises `OSError`, as `open_atomic`."""
-    with open_atomic(path, mode=mode) as file:
+    with open_atomic(path) as file:
         file.write(data)
     return path
 
@@ -58,7 +71,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     unfinished = path.with_name(f"{path.name}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+    private_folder(unfinished)
     try:
         yield unfinished
         sync_folder(unfinished)

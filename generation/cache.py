@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from generation.atomic_write import remove_if_abandoned, unfinished_target
+from generation.atomic_write import private_folder, remove_if_abandoned, unfinished_target
 from generation.errors import ProvenanceError
 from generation.model.presets import Preset
 from generation.prompts.prompt import Prompt
@@ -108,7 +108,7 @@ class GenerationCache:
 
     def put(self, key: str, image: Image.Image, provenance: Provenance) -> Path:
         """Store an image; returns its path. Raises `OSError` if it cannot be written, and then leaves nothing."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self.folder)
         path = save_png(image, self.path(key), provenance)
         self._evict(keep=path.name)
         return path

@@ -5,6 +5,7 @@ from .catalog.import_plan import PlannedImage as PlannedImage
 from .errors import AlreadyAnArchiveError as AlreadyAnArchiveError
 from .errors import ArchiveBusyError as ArchiveBusyError
 from .errors import ArchiveError as ArchiveError
+from .errors import ArchiveReplacedError as ArchiveReplacedError
 from .errors import BackupError as BackupError
 from .errors import CaseNotFoundError as CaseNotFoundError
 from .errors import EncoderIncompleteError as EncoderIncompleteError

@@ -5,7 +5,7 @@ A folder holds all of it:
     archive.sqlite    cases, images, reports, embeddings, change log: authoritative
     images/           the stored pictures, named by content (none for images added in place)
     index/            the saved vector index: derived, may be deleted at any time
-    writer.lock       held by the writer, whom writer.txt names
+    writer.lock       held by the writer, whom writer.txt names; the folder itself is locked as well
 
 or `archive.json` names servers in place of a part: PostgreSQL for the catalog, and with it the writer's lock; Milvus
 for the vector index. The folder must then be readable on every machine.

@@ -15,7 +15,7 @@ from index_store.catalog.catalog import Catalog, current_revision
 from index_store.catalog.change_log import stored_vectors
 from index_store.catalog.encoders import encoder_info, encoder_of, require_known
 from index_store.catalog.reembedding import count_images_without_vector, coverage, images_without_vector
-from index_store.errors import ImageNotFoundError
+from index_store.errors import ArchiveReplacedError, ImageNotFoundError
 from index_store.files.decode import decode_image
 from index_store.files.image_store import ImageStore
 from index_store.maintenance.status import status_of
@@ -72,6 +72,16 @@ class ArchiveQueries:
         a new archive. What was read at one revision is out of date at the next."""
         with self._catalog.reading() as session:
             return current_revision(session)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the folder was moved, or holds another archive by now: then every call raises
+        `ArchiveReplacedError`."""
+        try:
+            self._catalog.check_place()
+        except ArchiveReplacedError:
+            return True
+        return False
 
     def search(self, vectors: object, k: int, *, where: CaseFilter | None = None, fingerprint: str) -> list[list[Hit]]:
         """The `k` nearest permitted images of each query, best first; fewer where there are fewer.

@@ -1,4 +1,7 @@
-"""Writing files atomically and durably: after a crash or a power cut a file has its old content or its new one."""
+"""Writing files atomically and durably: after a crash or a power cut a file has its old content or its new one.
+
+Files and folders are for their owner alone from their first byte, whatever the umask: they hold patients' data.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,22 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+def private_folder(path: Path) -> Path:
+    """Make a folder, and those above it that are missing, for its owner alone, whatever the umask; returns it.
+
+    One that is there already stays as it is. Raises `OSError`.
+    """
+    if not path.parent.is_dir():
+        private_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def private_file(path: Path) -> None:
+    """Make an empty file for its owner alone. Raises `FileExistsError` where there is something, also a link."""
+    path.touch(0o600, exist_ok=False)
+
+
 def temporary_name(path: Path) -> Path:
     """The name under which `write_durably` builds `path`.
 
@@ -17,7 +36,7 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(path.name + ".tmp")
 
 
-def write_durably(path: Path, write: Callable[[BinaryIO], object], *, mode: int | None = None) -> None:
+def write_durably(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Create or replace `path` with what `write` writes into the open file that it is given.
 
     The content is on disk before the name appears. The name itself is durable only after `sync_folder`, which is left
@@ -26,16 +45,14 @@ def write_durably(path: Path, write: Callable[[BinaryIO], object], *, mode: int 
     Args:
         path: the file.
         write: called with the file, open for writing.
-        mode: permissions of the file; by default those of any new file.
 
     Raises:
         OSError: it cannot be written. The file is then as it was, and nothing is left beside it.
     """
     temporary = temporary_name(path)
-    if mode is not None:
-        temporary.unlink(missing_ok=True)
-        temporary.touch(mode, exist_ok=False)  # before there is anything in it to read
+    temporary.unlink(missing_ok=True)
     try:
+        private_file(temporary)
         with temporary.open("wb") as file:
             write(file)
             file.flush()

@@ -7,6 +7,7 @@ Every message says what is wrong, where, and what to do next; commands and views
     ├── AlreadyAnArchiveError    `create` was called where something exists already
     ├── NewerArchiveError        written by a newer version of this software
     ├── OutdatedArchiveError     needs a migration, and was opened read-only
+    ├── ArchiveReplacedError     the folder was moved, or holds another archive than the one that was opened
     ├── ReadOnlyArchiveError     an archive opened read-only was to be changed
     ├── ArchiveBusyError         another process or thread is writing
     ├── StorageError             disk or database are full, read-only, damaged or unreachable
@@ -43,6 +44,10 @@ class NewerArchiveError(ArchiveError):
 
 class OutdatedArchiveError(ArchiveError):
     """The archive needs a migration and was opened read-only."""
+
+
+class ArchiveReplacedError(ArchiveError):
+    """The folder was moved, or holds another archive than the one that was opened."""
 
 
 class ReadOnlyArchiveError(ArchiveError):

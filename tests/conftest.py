@@ -3,6 +3,7 @@ a test needs it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +32,14 @@ def new_catalog(postgres: PostgresServer) -> Iterator[str]:
     """The URL of an empty schema."""
     with postgres.schema() as url:
         yield url
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    """New files are for everybody where the program does not say otherwise."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture

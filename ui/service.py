@@ -57,9 +57,18 @@ class Service:
 
     @property
     def archive(self) -> Archive:
-        """The archive, open for reading."""
+        """The archive, open for reading; anew where the folder holds another one by now."""
         with self._opening:
+            self._forget_replaced()
             return self._archive
+
+    def _forget_replaced(self) -> None:
+        """Forget an archive that was moved or replaced, with all that was made of it."""
+        opened: Archive | None = self.__dict__.get("_archive")
+        if opened is not None and opened.is_replaced:
+            self.close()
+            for of_it in ("_search", "_diagnostics", "_audit_log"):
+                self.__dict__.pop(of_it, None)
 
     @property
     def encoder(self) -> Encoder:
@@ -83,6 +92,7 @@ class Service:
     def cases(self) -> CaseSearch:
         """The search over the archive."""
         with self._opening:
+            self._forget_replaced()
             return self._search
 
     @property
@@ -104,13 +114,14 @@ class Service:
         """The result of a query. `progress` counts the steps of generating images."""
         from retrieval import query_event, result_event
 
+        archive = self.archive
         try:
             result = self.cases.run(query, progress=progress)
         except Exception as error:
             refused = {"refused": type(error).__name__}
             self._record("query", user, lambda: query_event(query) | refused)
             raise
-        self._record("query", user, lambda: query_event(query) | result_event(self.archive, result))
+        self._record("query", user, lambda: query_event(query) | result_event(archive, result))
         return result
 
     def case(self, key: str, *, user: str = "") -> Case:
@@ -125,6 +136,7 @@ class Service:
     def audit_log(self) -> AuditLog | None:
         """The archive's audit log; None where the settings name none."""
         with self._opening:
+            self._forget_replaced()
             return self._audit_log
 
     def _record(self, event: str, user: str, fields: Callable[[], dict[str, Any]]) -> None:
@@ -148,6 +160,7 @@ class Service:
     def diagnostics(self) -> Diagnostics:
         """Diagnostics and the nearest of each category, calibrated on the archive."""
         with self._opening:
+            self._forget_replaced()
             return self._diagnostics
 
     @property

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from generation.atomic_write import write_atomic
+from generation.atomic_write import private_folder, write_atomic
 from generation.csv_text import csv_text
 from generation.phantom.arrangement import ARRANGEMENTS
 from generation.phantom.background import BACKGROUNDS
@@ -133,7 +133,7 @@ def write_phantoms(folder: Path, phantoms: list[Phantom], *, size: int = 128) ->
     Returns the manifest's path. Columns are the archive's own, with `phantom` = true on every row.
     """
     folder = Path(folder)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
+    private_folder(folder / "images")
     manifest = folder / "manifest.csv"
     columns = ("image", "case", "patient", "site", "system", "category", "stain", "preparation", "report", "kind",
                "license", "source", "phantom", "finding")  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generation.atomic_write import write_atomic
+from generation.atomic_write import private_folder, write_atomic
 
 if TYPE_CHECKING:
     import torch
@@ -57,5 +57,5 @@ def save_lora(unet: Any, folder: Path, *, dtype: torch.dtype | None = None) -> P
     for name, value in convert_state_dict_to_diffusers(get_peft_model_state_dict(unet)).items():
         scaled = value.detach().float() * (strength if ".up." in name or ".lora_B." in name else 1.0)
         weights[f"unet.{name}"] = scaled.to("cpu", dtype or torch.float16).contiguous()
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     return write_atomic(folder / LORA_FILE, save(weights, metadata={"format": "pt"}))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from generation.atomic_write import new_folder, write_atomic
+from generation.atomic_write import new_folder, private_folder, write_atomic
 from generation.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -117,8 +117,8 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises `TrainingError` if another training is running in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".training.lock")
+    private_folder(folder)
+    lock = FileLock(folder / ".training.lock", mode=0o600)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

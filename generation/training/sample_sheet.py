@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
+from generation.atomic_write import private_folder
 from generation.model.presets import PRESETS
 from generation.prompts.prompt import Encoded
 from generation.provenance import Provenance, save_png, text_sha256
@@ -72,7 +73,7 @@ class SampleSheets:
             device=device,
             dtype=dtype,
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         return save_png(sheet, path, provenance)
 
 

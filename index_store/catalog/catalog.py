@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, event, select, update
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
@@ -25,6 +25,7 @@ from index_store.catalog.databases.migrations import (
     schema_version,
 )
 from index_store.catalog.models import ArchiveRow
+from index_store.catalog.place import Place
 from index_store.errors import NotAnArchiveError, OutdatedArchiveError, StorageError
 
 HAS_ROLES = "has_roles"
@@ -34,18 +35,27 @@ HAS_ROLES = "has_roles"
 class Catalog:
     """One database; safe to use from several threads."""
 
-    def __init__(self, database: Database, *, read_only: bool = False) -> None:
+    def __init__(self, database: Database, *, read_only: bool = False, place: Place | None = None) -> None:
+        """`place`: looked at in each transaction, after its beginning, so that what it reads or writes belongs to the
+        archive that was opened."""
         self.read_only = read_only or database.still
         self._database = database
         self._engine = database.engine(read_only=self.read_only)
         self._reader = self._engine.execution_options(**database.reading)
         self._writer = self._engine.execution_options(**database.writing)
         self._has_roles = True
+        self._place = place
+        event.listen(self._engine, "begin", lambda _connection: self.check_place())
 
     @property
     def name(self) -> str:
         """The path of the database file, or a server's URL without a password."""
         return self._database.name
+
+    def check_place(self) -> None:
+        """Raise `ArchiveReplacedError` where the folder holds another archive than the one that was opened."""
+        if self._place is not None:
+            self._place.check()
 
     def writer_lock(self, folder: Path) -> Lock:
         """The writer's lock of the archive in `folder`."""

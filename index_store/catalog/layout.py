@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
-from index_store.atomic_write import sync_folder
+from index_store.atomic_write import private_folder, sync_folder
 from index_store.catalog import descriptor as descriptors
 from index_store.catalog.catalog import Catalog
 from index_store.catalog.databases.migrations import apply_next, current_version, schema_version
@@ -19,8 +19,10 @@ from index_store.catalog.databases.postgres_database import PostgresDatabase
 from index_store.catalog.databases.sqlite_database import SqliteDatabase
 from index_store.catalog.descriptor import DESCRIPTOR_FILE, ArchiveDescriptor
 from index_store.catalog.models import ArchiveRow
+from index_store.catalog.place import Place
 from index_store.errors import AlreadyAnArchiveError, NotAnArchiveError, StorageError
 from index_store.files.locks import WriterLock
+from index_store.files.permissions import close_to_others
 
 DATABASE = "archive.sqlite"
 LOCK_FILES = {"writer.lock", "writer.txt"}
@@ -32,7 +34,7 @@ def make_archive(path: Path, name: str, *, catalog: str = "", vectors: str = "")
     new = ArchiveDescriptor(str(uuid.uuid4()), database.url if database else "", vectors)
     with explained(path):
         is_new = not path.exists()
-        path.mkdir(parents=True, exist_ok=True)
+        private_folder(path)
         with WriterLock(path).hold():
             building = path / f"{DATABASE}.new"
             # An interrupted creation leaves nothing but these.
@@ -43,6 +45,7 @@ def make_archive(path: Path, name: str, *, catalog: str = "", vectors: str = "")
                 raise AlreadyAnArchiveError(f"{path} is an archive already. Open it, or name another folder.")
             if any(entry.name not in ours for entry in path.iterdir()):
                 raise AlreadyAnArchiveError(f"{path} holds other files. Name a new or empty folder.")
+            close_to_others([path])  # an empty folder that somebody made for it
             for leftover in (*path.glob(f"{building.name}*"), path / DESCRIPTOR_FILE):
                 leftover.unlink(missing_ok=True)
             if database:
@@ -66,10 +69,12 @@ def catalog_of(path: Path, *, read_only: bool) -> tuple[Catalog, ArchiveDescript
     """
     descriptor = ArchiveDescriptor.read(path / DESCRIPTOR_FILE)
     if descriptor is not None and descriptor.catalog:
-        return Catalog(PostgresDatabase(descriptor.catalog), read_only=read_only), descriptor
+        place = Place(path / DESCRIPTOR_FILE)
+        return Catalog(PostgresDatabase(descriptor.catalog), read_only=read_only, place=place), descriptor
     if not (path / DATABASE).is_file():
         raise NotAnArchiveError(f"There is no archive in {path}. Check the folder, or create one there.")
-    return Catalog(SqliteDatabase(path / DATABASE), read_only=read_only), descriptor
+    place = Place(path / DATABASE)
+    return Catalog(SqliteDatabase(path / DATABASE), read_only=read_only, place=place), descriptor
 
 
 @contextmanager

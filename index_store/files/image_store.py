@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 
-from index_store.atomic_write import sync_folder, temporary_name, write_durably
+from index_store.atomic_write import private_folder, sync_folder, temporary_name, write_durably
 from index_store.errors import ImageProblem, StorageError
 from index_store.files.bit_depth import bands
 from index_store.files.decode import decode_image
@@ -127,7 +127,7 @@ class ImageStore:
         paths = {image.stored.name: self.path(image.stored.name) for image in images}
         new = {path.parent for path in paths.values() if not path.parent.is_dir()}
         for folder in new:
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)
         for folder in {self._folder, *(path.parent for path in paths.values())}:
             if folder.is_symlink():
                 raise StorageError(f"{folder} is a link and leads out of the archive. Put a folder in its place.")

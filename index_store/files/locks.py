@@ -6,6 +6,8 @@ import contextlib
 import getpass
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,22 +17,41 @@ from filelock import FileLock, Timeout
 
 from index_store.errors import ArchiveBusyError
 
+POLL_SECONDS = 0.05
+
+
+class _Held(threading.local):
+    """The calling thread's descriptor of the folder, and how often it has acquired the lock."""
+
+    descriptor: int | None = None
+    depth: int = 0
+
 
 class WriterLock:
-    """The right to change an archive, as a file: a `Lock` (see there) among the processes of one machine.
+    """The right to change an archive: a `Lock` (see there) among the processes of one machine.
 
-    The operating system releases it when its holder dies, however it dies.
+    What is locked is the folder itself, which nobody can delete from under its holder as they could a file of that
+    purpose. The file `writer.lock` is locked as well: earlier versions know no other lock, nor do file systems (some of
+    networks) that lock no folders, and Windows. The operating system releases both when their holder dies, however it
+    dies.
     """
 
-    def __init__(self, folder: Path, *, name: str = "writer") -> None:
+    def __init__(self, folder: Path, *, name: str = "writer", locked: Path | None = None) -> None:
+        """
+        Args:
+            folder: holds the files `name`.lock and `name`.txt, which names the holder.
+            locked: the folder that is locked, by default the same.
+        """
         self._folder = folder
-        self._lock = FileLock(folder / f"{name}.lock", thread_local=True)
+        self._locked = locked or folder
+        self._file = FileLock(folder / f"{name}.lock", thread_local=True, mode=0o600)
         self._holder = folder / f"{name}.txt"
+        self._mine = _Held()
 
     @property
     def held(self) -> bool:
         """Whether the calling thread holds it."""
-        return self._lock.is_locked
+        return self._mine.depth > 0
 
     @contextmanager
     def hold(self, *, timeout: float = 0.0) -> Iterator[None]:
@@ -39,23 +60,70 @@ class WriterLock:
         Raises:
             ArchiveBusyError: it did not; names the holder.
         """
+        if not self.held:
+            self._take(time.monotonic() + timeout)
+            # The file only names the holder in others' messages: a full disk must not stop a writer.
+            with contextlib.suppress(OSError):
+                self._sign()
+        self._mine.depth += 1
         try:
-            self._lock.acquire(timeout=timeout)
-        except Timeout as error:
-            raise ArchiveBusyError(
-                f"{self._folder} is being written by {self._who()}. Wait until that is done, then repeat."
-            ) from error
-        try:
-            if self._lock.lock_counter == 1:
-                # The file only names the holder in others' messages: a full disk must not stop a writer.
-                with contextlib.suppress(OSError):
-                    self._holder.write_text(", ".join((*signature(), _since())), "utf-8")
             yield
         finally:
-            if self._lock.lock_counter == 1:
+            self._mine.depth -= 1
+            if not self.held:
                 with contextlib.suppress(OSError):
                     self._holder.unlink()
-            self._lock.release()
+                self._release()
+
+    def _take(self, until: float) -> None:
+        self._mine.descriptor = self._lock_folder(until)
+        try:
+            self._file.acquire(timeout=max(0.0, until - time.monotonic()))
+        except BaseException as error:
+            self._release()
+            if isinstance(error, Timeout):
+                raise self._busy() from error
+            raise
+
+    def _lock_folder(self, until: float) -> int | None:
+        """A descriptor of the locked folder; None where folders cannot be locked."""
+        if os.name == "nt":
+            return None
+        import fcntl
+
+        descriptor = os.open(self._locked, os.O_RDONLY)
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    if time.monotonic() >= until:
+                        raise self._busy() from error
+                    time.sleep(POLL_SECONDS)
+                except OSError:  # a network's file system that locks no folders
+                    os.close(descriptor)
+                    return None
+                else:
+                    return descriptor
+        except (ArchiveBusyError, KeyboardInterrupt):
+            os.close(descriptor)
+            raise
+
+    def _release(self) -> None:
+        descriptor, self._mine.descriptor = self._mine.descriptor, None
+        self._file.release()
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _sign(self) -> None:
+        self._holder.unlink(missing_ok=True)
+        self._holder.touch(0o600)
+        self._holder.write_text(", ".join((*signature(), _since())), "utf-8")
+
+    def _busy(self) -> ArchiveBusyError:
+        return ArchiveBusyError(
+            f"{self._folder} is being written by {self._who()}. Wait until that is done, then repeat."
+        )
 
     def _who(self) -> str:
         try:

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from index_store.atomic_write import sync_folder, write_durably
+from index_store.atomic_write import private_folder, sync_folder, write_durably
 from index_store.index.candidate_index import LISTS, SCAN, FastScan, HalfPrecision, InvertedLists
 from index_store.index.faiss_index import FaissIndex
 from index_store.index.recall_tuning import IndexSizes, Tuning
@@ -150,7 +150,7 @@ class IndexFile:
         Raises:
             OSError: the disk refuses; what was saved before is left.
         """
-        self._folder.mkdir(exist_ok=True)
+        private_folder(self._folder)
         searcher = index.searcher
         vectors = self._write_vectors(searcher.rows)
         rows = self._write_named(".rows", searcher.rows.table.write)

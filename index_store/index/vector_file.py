@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from index_store.atomic_write import private_folder
 from index_store.errors import IndexDriftError
 from index_store.index.faiss_bindings import Rows, inner_products
 from index_store.index.row_table import GrowableArray, RowTable, row_checksums
@@ -219,7 +220,7 @@ class VectorRows:
         written = len(self._parts[1])
         try:
             if self._spill is None:
-                folder.mkdir(exist_ok=True)
+                private_folder(folder)
                 self._spill = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # lives as long as we do
                 weakref.finalize(self, self._spill.close)
             self._spill.seek(written * self.row_bytes)

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from index_store.atomic_write import sync_folder, write_durably
+from index_store.atomic_write import private_folder, sync_folder, write_durably
 from index_store.catalog.layout import DATABASE, LOCK_FILES
 from index_store.errors import BackupError
 from index_store.files.locks import WriterLock
@@ -101,9 +101,9 @@ def built(target: Path) -> Iterator[Path]:
     target = target.absolute()
     building = target.with_name(f"{target.name}.partial")
     _refuse_filled(target)
-    building.mkdir(parents=True, exist_ok=True)
+    private_folder(building)
     # Another lock than the writer's, under which the archive in this folder is written.
-    with WriterLock(building, name=BUILDER).hold():
+    with WriterLock(building, name=BUILDER, locked=private_folder(building / IMAGES)).hold():
         _refuse_filled(target)
         left = [entry for entry in building.iterdir() if entry.name not in _LOCKS]
         for entry in left:
@@ -167,13 +167,13 @@ def copy_images(
         The pictures that are missing or altered; they have no copy.
     """
     wanted = list(files)
-    target.mkdir(exist_ok=True)
+    private_folder(target)
     needed = {copies[file.path] for file in wanted}
     for old in [path for path in target.rglob("*") if path.is_file() and path not in needed]:
         old.unlink()
     folders = {path.parent for path in needed}
     for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
 
     def copy(file: Expected) -> bool:
         try:

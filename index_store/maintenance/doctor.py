@@ -20,7 +20,7 @@ from index_store.catalog.models import ArchiveRow
 from index_store.catalog.reembedding import coverage
 from index_store.errors import ArchiveBusyError, StorageError
 from index_store.files.image_store import ImageStore
-from index_store.maintenance.file_checks import check_files, check_index_folder
+from index_store.maintenance.file_checks import check_files, check_index_folder, check_permissions
 from index_store.maintenance.findings import Diagnosis, Examination, Finding, diagnosis
 from index_store.maintenance.index_checks import check_index
 from index_store.maintenance.record_checks import check_database, check_log, check_records, check_vectors
@@ -81,7 +81,7 @@ class Doctor:
                 found += diagnosis("index", "the index could not be examined", [error], "Repair what was found first.")
             self._reported_notes = len(self._index.notes)
         files, found_in_files = check_files(self._catalog, self._store, checksums=checksums, progress=progress)
-        return files, tested, found + found_in_files
+        return files, tested, found + found_in_files + check_permissions(self._path)
 
     def _summary(self, files: int, checksums: bool, tested: int, findings: list[Finding]) -> Examination:
         with self._catalog.reading() as session:

@@ -21,6 +21,7 @@ from index_store.catalog.catalog import Catalog
 from index_store.catalog.encoders import serving_encoders
 from index_store.catalog.models import CaseRow, EmbeddingRow, EncoderRow, ImageRow, OrphanFileRow
 from index_store.files.image_store import ImageStore
+from index_store.files.permissions import close_to_others, open_to_others
 from index_store.files.source_file import content_hash
 from index_store.index.storage import index_stem
 from index_store.maintenance.findings import Diagnosis, diagnosis
@@ -128,6 +129,19 @@ def check_files(
             harmless=True,
         ),
     ]
+
+
+def check_permissions(folder: Path) -> list[Diagnosis]:
+    """Check for files that other accounts may read: made by an earlier version, or copied."""
+    loose = open_to_others(folder)
+    return diagnosis(
+        "files",
+        "files and folders of the archive can be read or changed by other accounts",
+        [path.relative_to(folder) if path != folder else "the folder itself" for path in loose],
+        "With --repair they are for their owner alone.",
+        repair=partial(close_to_others, loose),
+        harmless=True,
+    )
 
 
 def check_index_folder(session: Session, folder: Path) -> list[Diagnosis]:

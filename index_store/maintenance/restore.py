@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from index_store.atomic_write import private_file
 from index_store.catalog.catalog import Catalog
 from index_store.catalog.databases.migrations import refuse_newer
 from index_store.catalog.databases.sqlite_database import SqliteDatabase
@@ -64,7 +65,7 @@ def restore(
     refuse_newer(descriptor.schema_version, f"The archive in the backup {backup}")
     refuse_within(target, backup)
     with explained(target), built(target) as folder:
-        (folder / UNFINISHED).touch()
+        private_file(folder / UNFINISHED)
         _copy_catalog(backup, folder, descriptor)
         damaged = _copy_images(backup, folder, descriptor, progress)
         unknown = [name for name in damaged if name not in descriptor.damaged]

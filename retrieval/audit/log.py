@@ -22,6 +22,7 @@ from typing import BinaryIO, Final
 
 from filelock import FileLock, Timeout
 
+from generation.atomic_write import private_folder, sync_folder
 from retrieval.audit.chain import (
     FORM,
     AuditState,
@@ -121,7 +122,7 @@ class AuditLog:
             finally:
                 os.close(descriptor)
             if is_new:
-                self._sync_folder()
+                sync_folder(self.path.parent)
 
     def _end(self) -> tuple[Event | None, bytes]:
         """The newest event (or an anchor in its place), and what a crash left behind it."""
@@ -169,18 +170,13 @@ class AuditLog:
                 file.flush()
                 os.fsync(file.fileno())
             unfinished.replace(self.path)
-            self._sync_folder()
+            sync_folder(self.path.parent)
         return removed
 
     def _lines(self) -> Iterator[bytes]:
         if self.path.exists():
             with self._explained(), self.path.open("rb") as file:
                 yield from file
-
-    def _sync_folder(self) -> None:
-        from index_store.atomic_write import sync_folder
-
-        sync_folder(self.path.parent)
 
     def _must_exist(self) -> None:
         if not self.path.exists():
@@ -190,7 +186,7 @@ class AuditLog:
     def _locked(self, *, create: bool = False) -> Iterator[None]:
         with self._explained():
             if create:
-                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                private_folder(self.path.parent)
             else:
                 self._must_exist()
             lock = FileLock(f"{self.path}.lock", mode=0o600)

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from generation.atomic_write import write_atomic
+from generation.atomic_write import private_folder, write_atomic
 from retrieval.arrays import Vectors
 from retrieval.errors import EvaluationError
 
@@ -43,7 +43,7 @@ class EmbeddingCache:
         self._vectors: dict[str, Vectors] = {}
         if folder is not None:
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                private_folder(folder)
                 for path in sorted(folder.glob(f"*{_ENDING}")):
                     self._read(path)
             except OSError as error:

@@ -251,16 +251,16 @@ def _is_marked(data: bytes) -> bool:
 
 def _write(path: Path, card: dict[str, Any], truth: Truth, files: dict[str, bytes]) -> None:
     """Build the folder under another name, and give it its own when all of it is on disk."""
-    from index_store.atomic_write import sync_folder, write_durably
+    from index_store.atomic_write import private_folder, sync_folder, write_durably
 
     def put(target: Path, data: bytes) -> None:
         write_durably(target, lambda file: file.write(data))
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     # Readable by its owner alone: it holds the origins.
     building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        (building / PICTURES).mkdir()
+        private_folder(building / PICTURES)
         for key, data in files.items():
             put(building / PICTURES / f"{key}.jpg", data)
         document = _json_bytes(asdict(replace(truth, left_out=dict(truth.left_out))))

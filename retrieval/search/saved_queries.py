@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from generation.atomic_write import write_atomic
+from generation.atomic_write import private_folder, write_atomic
 from retrieval.errors import QueryError
 from retrieval.search.query import Query, query_from_json, query_to_dict
 
@@ -40,10 +40,10 @@ class SavedQueries:
         path = self._path(name)
         if path.exists() and not replace:
             raise QueryError(f"There is a query named '{name}' already: choose another name, or replace it.")
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(self.folder)
         document = query_to_dict(dataclasses.replace(query, image=_pixels(query.image)))
         data = json.dumps(document, ensure_ascii=False, indent=1).encode()
-        return write_atomic(path, data, mode=0o600)  # a report may name a patient
+        return write_atomic(path, data)
 
     def load(self, name: str) -> Query:
         """Raises QueryError where there is no such query, or its file is none."""

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from filelock import FileLock
 
-from generation.atomic_write import remove_if_abandoned, unfinished_target, write_atomic
+from generation.atomic_write import private_folder, remove_if_abandoned, unfinished_target, write_atomic
 from retrieval.encoder.encoder import Progress
 from retrieval.errors import SyntheticSetError
 from retrieval.synthetic.plan import SPLIT, SetImage, Share, plan_images
@@ -92,7 +92,7 @@ class SyntheticSet:
     @property
     def lock(self) -> FileLock:
         """Held by whoever moves images between folders or writes the tables."""
-        return FileLock(self.folder / _LOCK)
+        return FileLock(self.folder / _LOCK, mode=0o600)
 
     def prompt(self, image: SetImage) -> str:
         """The prompt that its report becomes."""
@@ -117,7 +117,7 @@ class SyntheticSet:
             if image.name not in existing and (share is None or share.holds(image.report_sha256))
         ]
         for folder in {image.folder for image in missing}:
-            (self.folder / SPLIT / folder).mkdir(parents=True, exist_ok=True)
+            private_folder(self.folder / SPLIT / folder)
         if progress is not None:
             progress(0, len(missing))
         # In the order of reports, so that their prompts are encoded once; a batch at a time, since a report's images
@@ -193,7 +193,7 @@ class SyntheticSet:
                     f"{self.folder} holds other files ({len(foreign)}, no {RECIPE} among them) and no set of generated "
                     "images. Name a new or an empty folder."
                 )
-        (self.folder / SPLIT).mkdir(parents=True, exist_ok=True)
+        private_folder(self.folder / SPLIT)
         with self.lock:  # two shares may begin together
             path = self.folder / RECIPE
             if not path.exists() or not self.files():  # no image binds the folder to a recipe yet

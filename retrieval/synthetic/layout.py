@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from generation.atomic_write import write_atomic
+from generation.atomic_write import private_folder, write_atomic
 from generation.csv_text import csv_text
 from retrieval.encoder.encoder import Progress
 from retrieval.errors import SyntheticSetError
@@ -118,7 +118,7 @@ def _arrange(made: SyntheticSet, duplicates: Duplicates, existing: Mapping[str, 
             path.unlink()
             continue
         if path != home:
-            home.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(home.parent)
             path.replace(home)
     for folder in (made.folder / SPLIT).iterdir():
         if folder.is_dir() and not any(folder.iterdir()):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.atomic_write import open_atomic, remove_if_abandoned, write_atomic
+from generation.atomic_write import open_atomic, private_folder, remove_if_abandoned, write_atomic
 from generation.errors import TrainingDataError
 from generation.training.data.latent_cache import ProgressFactory
 from generation.training.data.pairs import TrainingPair
@@ -50,7 +50,7 @@ def decode_pixels(
     if path.is_file() and listing.is_file():
         stored = json.loads(listing.read_text(encoding="utf-8"))
         return PixelStore(np.load(path, mmap_mode="r"), stored["contents"], Counter(stored["skipped"]))
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     for left in folder.glob(f"{path.name}.*.tmp"):
         remove_if_abandoned(left)
     pair_of = {pair.content: pair for pair in pairs}

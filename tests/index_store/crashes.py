@@ -54,6 +54,7 @@ def abandon(archive: Archive) -> None:
     """What the operating system does for a dead process: its locks and files are released."""
     lock = archive._writer_lock
     if isinstance(lock, WriterLock):
-        lock._lock.release(force=True)
+        lock._mine.depth = 0
+        lock._release()
     assert not lock.held
     archive.close()

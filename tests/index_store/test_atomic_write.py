@@ -11,17 +11,16 @@ import pytest
 from index_store.atomic_write import temporary_name, write_durably
 
 
-@pytest.mark.parametrize("mode", [None, 0o600])
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mode: int | None) -> None:
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_durably(path, lambda file: file.write(b"old"), mode=mode)
+    write_durably(path, lambda file: file.write(b"old"))
 
     def fails(file: BinaryIO) -> None:
         file.write(b"new")
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space left"):
-        write_durably(path, fails, mode=mode)
+        write_durably(path, fails)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -34,9 +33,10 @@ def test_the_content_is_on_disk_before_the_name(tmp_path: Path, monkeypatch: pyt
     assert seen == [(b"content", False)]
 
 
+@pytest.mark.usefixtures("no_umask")
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 def test_a_private_file_is_private_from_its_first_byte(tmp_path: Path) -> None:
-    """Also where a readable file, or a link, lies under the temporary name."""
+    """Also where a readable file, or a link, lies under the temporary name, and whatever the umask."""
     path, elsewhere = tmp_path / "file", tmp_path / "elsewhere"
     elsewhere.write_bytes(b"not ours")
     temporary_name(path).symlink_to(elsewhere)
@@ -46,7 +46,7 @@ def test_a_private_file_is_private_from_its_first_byte(tmp_path: Path) -> None:
         modes.append(os.fstat(file.fileno()).st_mode & 0o777)
         file.write(b"secret")
 
-    write_durably(path, write, mode=0o600)
+    write_durably(path, write)
     assert modes == [0o600]
     assert path.stat().st_mode & 0o777 == 0o600
     assert (path.read_bytes(), elsewhere.read_bytes()) == (b"secret", b"not ours")

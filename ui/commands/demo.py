@@ -111,9 +111,9 @@ def held_out(site: str, finding: str) -> Phantom:
 
 
 def _save_generated(result: SearchResult, folder: Path) -> tuple[Path, ...]:
-    from generation import save_png
+    from generation import private_folder, save_png
 
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     generation = result.generation
     images = () if generation is None else generation.images
     return tuple(save_png(m.image, folder / f"seed-{m.provenance.seed}.png", m.provenance) for m in images)

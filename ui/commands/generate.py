@@ -114,10 +114,10 @@ def generate(
         raise click.UsageError("--per-report, --shard and --copy-check go with --manifest")
     out = out or Path()
     report = text if text is not None else read_report(text_file or Path("-"))
-    from generation import save_png
+    from generation import private_folder, save_png
 
     generator = make_generator(settings)
-    out.mkdir(parents=True, exist_ok=True)
+    private_folder(out)
     with progress("Generating", unit="steps") as update:
         generation = generator.generate(
             report, n=settings.n_images, seed=settings.seed, preset=settings.preset, size=size, progress=update

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -68,10 +69,13 @@ def contact_sheet(title: str, sections: Sequence[Section]) -> Image.Image:
 
 def save_sheet(sheet: Image.Image, path: Path) -> Path:
     """Write the sheet as a PNG, with the research-use notice in its metadata, too."""
+    from generation import write_atomic
+
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", f"{RESEARCH_USE} Contains synthetic images and rendered phantoms where so labelled.")
-    sheet.save(path, "PNG", pnginfo=info, optimize=True)
-    return path
+    file = io.BytesIO()
+    sheet.save(file, "PNG", pnginfo=info, optimize=True)
+    return write_atomic(path, file.getvalue())
 
 
 def _height(section: Section) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generation.atomic_write import write_atomic
+from generation.atomic_write import private_folder, write_atomic
 from generation.errors import TrainingDataError, TrainingError
 from generation.prompts.prompt import Encoded
 from generation.provenance import text_sha256
@@ -92,7 +92,7 @@ class Encodings:
         failed: dict[str, str] = {}
         if not missing:
             return failed
-        (self._folder / "latents").mkdir(parents=True, exist_ok=True)
+        private_folder(self._folder / "latents")
         vae = self._load_vae(device)
         with progress("Encoding images", unit="images") as show:
             for done, pair in enumerate(missing, start=1):
@@ -108,7 +108,7 @@ class Encodings:
         missing = [prompt for prompt in dict.fromkeys(prompts) if not _is_whole(self._text(prompt))]
         if not missing:
             return
-        (self._folder / "texts").mkdir(parents=True, exist_ok=True)
+        private_folder(self._folder / "texts")
         with progress("Encoding reports", unit="reports") as show:
             for done, prompt in enumerate(missing, start=1):
                 tokens, dropped, pooled, dropped_pooled = (row[0] for row in pipeline.embed(Encoded.of(prompt)))

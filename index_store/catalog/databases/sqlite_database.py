@@ -17,7 +17,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 
-from index_store.atomic_write import sync_file
+from index_store.atomic_write import private_file, sync_file
 from index_store.files.locks import WriterLock
 
 BUSY_SECONDS = 30.0
@@ -48,6 +48,8 @@ class SqliteDatabase:
 
     def engine(self, *, read_only: bool) -> Engine:
         """See `Database`."""
+        if self._create and not self.path.exists():
+            private_file(self.path)  # SQLite takes an empty file for a new database; its log has the same permissions
         return _engine(self.path, mode="ro" if read_only else "rwc" if self._create else "rw", still=self.still)
 
     def writer_lock(self, folder: Path) -> WriterLock:
@@ -91,6 +93,7 @@ class SqliteDatabase:
         with contextlib.closing(engine.raw_connection()) as connection:
             source = connection.driver_connection
             assert isinstance(source, sqlite3.Connection)
+            private_file(target)
             with contextlib.closing(sqlite3.connect(target)) as copy:
                 source.backup(copy)
         sync_file(target)

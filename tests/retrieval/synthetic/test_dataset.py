@@ -24,6 +24,7 @@ from retrieval.synthetic.dataset import read_recipe
 from retrieval.synthetic.layout import carried_columns
 from retrieval.synthetic.plan import SetImage, Share, class_folders, plan_images
 from tests.models import tiny_lora, tiny_sdxl
+from tests.permissions import open_to_others
 
 ROOT = Path(__file__).parents[3]
 REPORTS = """image,report,category,site,seed,scan_file_name
@@ -72,6 +73,11 @@ def plan(table: ReportTable) -> tuple[SetImage, ...]:
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.rglob("*.png")}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_a_set_is_for_its_owner_alone(whole: Path) -> None:
+    assert open_to_others(whole) == {}
 
 
 def test_rows_of_one_report_get_pictures_of_their_own() -> None:
