@@ -1,4 +1,4 @@
-"""The service that a view's sessions share: an archive that was replaced is opened anew, with all that was made of it."""
+"""The service that the sessions of a view share: an archive that was replaced is opened anew."""
 
 from __future__ import annotations
 
