@@ -37,6 +37,7 @@ from index_store.files.image_store import ImageStore
 from index_store.maintenance.backup_folder import BACKUP_FILE, UNFINISHED
 from index_store.maintenance.restore import Restoration, restore
 from index_store.records import NewImage
+from index_store.search.image_table import ImageTableSync
 from index_store.search.protocols import ArchiveParts
 from index_store.vector_engines import engine_for
 from index_store.vectors import checked_vectors
@@ -70,6 +71,7 @@ class Archive(ArchiveMaintenance):
         parts = ArchiveParts(path, self.uuid, catalog, self._images, self._writer_lock)
         address = descriptor.vectors if descriptor is not None else ""
         self._index = engine_for(address).open(parts, address)
+        self._image_table = ImageTableSync()
 
     @classmethod
     def create(cls, path: Path | str, *, name: str = "", catalog: str = "", vectors: str = "") -> Archive:

@@ -32,6 +32,7 @@ from index_store.records import (
     Role,
     StoredReport,
 )
+from index_store.search.image_table import ImageTable, ImageTableSync
 from index_store.search.protocols import VectorSearch
 from index_store.vectors import Ids, Vectors
 
@@ -50,6 +51,7 @@ class ArchiveQueries:
     _catalog: Catalog
     _images: ImageStore
     _index: VectorSearch
+    _image_table: ImageTableSync
 
     @property
     def encoder(self) -> EncoderInfo | None:
@@ -242,6 +244,18 @@ class ArchiveQueries:
         with self._catalog.reading() as session:
             encoder = require_known(session, fingerprint)
             return stored_vectors(session, encoder.id, np.unique(np.array(image_ids, dtype=np.int64)), encoder.dim)
+
+    def image_table(self, where: CaseFilter | None = None) -> ImageTable:
+        """The labels of all images, or of those that a filter permits, as columns: for what counts or samples many.
+
+        Kept in memory: the first call reads the tables of cases and images, later ones what has changed since.
+        """
+        with self._catalog.reading() as session:
+            table = self._image_table.table(session)
+            excluded = np.empty(0, dtype=np.int64)
+            if where is not None and where.excludes:
+                excluded = CaseReader(session, self._images).excluded(where)
+        return table.only(where, excluded)
 
     def facets(self) -> dict[str, dict[str, int]]:
         """What can be filtered by: for site, system, category, stain, preparation, kind and source, the values that

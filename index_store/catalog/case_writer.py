@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 CASE_FIELDS = ("report", "site", "system", "category", "source", "license")
 IMAGE_FIELDS = ("slide", "kind", "stain", "preparation")
 FILTERED_CASE_COLUMNS = (*CASE_COLUMNS.values(), "phantom")
-FILTERED_IMAGE_COLUMNS = tuple(IMAGE_COLUMNS.values())
+FILTERED_IMAGE_COLUMNS = (*IMAGE_COLUMNS.values(), "slide")
+"""Also what `search/image_table.py` holds: the log says when it has changed."""
 
 
 def is_changed(case: CaseRow, image: ImageRow, row: ManifestRow) -> bool:
