@@ -29,6 +29,7 @@ from .files.source_file import read_source as read_source
 from .maintenance.backup_folder import BackupDescriptor as BackupDescriptor
 from .maintenance.findings import Examination as Examination
 from .maintenance.findings import Finding as Finding
+from .maintenance.migrate import Migration as Migration
 from .maintenance.restore import Restoration as Restoration
 from .manifest.manifest import Manifest as Manifest
 from .manifest.manifest import read_manifest as read_manifest

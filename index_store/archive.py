@@ -35,6 +35,7 @@ from index_store.catalog.models import ArchiveRow
 from index_store.errors import ArchiveError, NotAnArchiveError
 from index_store.files.image_store import ImageStore
 from index_store.maintenance.backup_folder import BACKUP_FILE, UNFINISHED
+from index_store.maintenance.migrate import Migration, migrate
 from index_store.maintenance.restore import Restoration, restore
 from index_store.records import NewImage
 from index_store.search.image_table import ImageTableSync
@@ -95,23 +96,45 @@ class Archive(ArchiveMaintenance):
 
     @classmethod
     def open(cls, path: Path | str, *, read_only: bool = False) -> Archive:
-        """Open the archive in the folder `path`, bringing an older schema up to date unless `read_only`.
+        """Open the archive in the folder `path`.
 
         A read-only archive writes nothing, not even a rebuilt index (SQLite's own `-shm` and `-wal` files aside).
 
         Raises:
             NotAnArchiveError: the folder holds no archive.
             NewerArchiveError: it was written by a newer version.
-            OutdatedArchiveError: it must be migrated, and `read_only` is set.
-            ArchiveBusyError: it must be migrated, and another process writes.
+            OutdatedArchiveError: it must be migrated first (`migrate`). One of the version before is read as it is.
             StorageError: the disk or the database refuses.
         """
         path = Path(path)
-        if (path / UNFINISHED).exists():
-            raise NotAnArchiveError(f"{path} is an archive that is being restored, or was not finished. Restore again.")
-        if (path / BACKUP_FILE).is_file() and not (path / DATABASE).exists():
-            raise NotAnArchiveError(f"{path} is a backup of an archive. Make an archive of it first (`coin restore`).")
+        _refuse_others(path)
         return cls._open(path, read_only=read_only)
+
+    @classmethod
+    def migrate(
+        cls,
+        path: Path | str,
+        *,
+        backup: Path | str | None = None,
+        backed_up: bool = False,
+        progress: Progress | None = None,
+    ) -> Migration:
+        """Bring an archive of an earlier version up to date, after a backup. Does nothing where it is up to date.
+
+        Args:
+            backup: a new folder for it; by default beside the archive, named by the schema. (See
+                `maintenance/migrate.py` for what is in it.)
+            backed_up: there is a backup already, and none is made. A catalog on a server must be backed up by its
+                server.
+            progress: called with how many pictures the backup has, and of how many.
+
+        Raises:
+            ArchiveBusyError: somebody has it open, to read or to write.
+            BackupError: no backup could be made; nothing was migrated. Otherwise like `open`.
+        """
+        path = Path(path)
+        _refuse_others(path)
+        return migrate(path, backup=Path(backup) if backup else None, backed_up=backed_up, progress=progress)
 
     @classmethod
     def restore(
@@ -138,6 +161,7 @@ class Archive(ArchiveMaintenance):
         """
 
         def examine(folder: Path) -> Examination:
+            migrate(folder, backup=None, backed_up=True, progress=None)  # the copy, which nobody else knows yet
             with cls._open(folder, read_only=False) as archive:
                 archive.rebuild_index()
                 return archive.examine(checksums=False)
@@ -149,8 +173,7 @@ class Archive(ArchiveMaintenance):
         catalog, descriptor = catalog_of(path, read_only=read_only)
         try:
             if catalog.is_outdated():
-                with catalog.writer_lock(path).hold():
-                    catalog.migrate()
+                raise catalog.outdated()
             return cls(path, catalog, descriptor)
         except BaseException:
             catalog.close()
@@ -269,3 +292,11 @@ class Archive(ArchiveMaintenance):
                 orphan_files.collect(self._catalog, self._images)
             self._catalog.erase_removed()
         return removed
+
+
+def _refuse_others(path: Path) -> None:
+    """Refuse a folder that is no archive yet."""
+    if (path / UNFINISHED).exists():
+        raise NotAnArchiveError(f"{path} is an archive that is being restored, or was not finished. Restore again.")
+    if (path / BACKUP_FILE).is_file() and not (path / DATABASE).exists():
+        raise NotAnArchiveError(f"{path} is a backup of an archive. Make an archive of it first (`coin restore`).")

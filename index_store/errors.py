@@ -6,7 +6,7 @@ Every message says what is wrong, where, and what to do next; commands and views
     ├── NotAnArchiveError        the folder holds no archive (or a damaged one)
     ├── AlreadyAnArchiveError    `create` was called where something exists already
     ├── NewerArchiveError        written by a newer version of this software
-    ├── OutdatedArchiveError     needs a migration, and was opened read-only
+    ├── OutdatedArchiveError     made by an earlier version: needs `coin migrate`
     ├── ArchiveReplacedError     the folder was moved, or holds another archive than the one that was opened
     ├── ReadOnlyArchiveError     an archive opened read-only was to be changed
     ├── ArchiveBusyError         another process or thread is writing
@@ -43,7 +43,7 @@ class NewerArchiveError(ArchiveError):
 
 
 class OutdatedArchiveError(ArchiveError):
-    """The archive needs a migration and was opened read-only."""
+    """The archive was made by an earlier version, and must be migrated first."""
 
 
 class ArchiveReplacedError(ArchiveError):

@@ -26,6 +26,7 @@ from ui.commands.encoder import encoder
 from ui.commands.evaluate import evaluate
 from ui.commands.generate import generate
 from ui.commands.imports import base, lora
+from ui.commands.migrate import migrate
 from ui.commands.models import models
 from ui.commands.queries import queries
 from ui.commands.reading import reading
@@ -112,6 +113,7 @@ for command in (
     encoders,
     status,
     doctor,
+    migrate,
     audit,
     backup,
     restore,

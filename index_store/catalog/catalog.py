@@ -35,12 +35,14 @@ HAS_ROLES = "has_roles"
 class Catalog:
     """One database; safe to use from several threads."""
 
-    def __init__(self, database: Database, *, read_only: bool = False, place: Place | None = None) -> None:
+    def __init__(
+        self, database: Database, *, read_only: bool = False, alone: bool = False, place: Place | None = None
+    ) -> None:
         """`place`: looked at in each transaction, after its beginning, so that what it reads or writes belongs to the
         archive that was opened."""
         self.read_only = read_only or database.still
         self._database = database
-        self._engine = database.engine(read_only=self.read_only)
+        self._engine = database.engine(read_only=self.read_only, alone=alone)
         self._reader = self._engine.execution_options(**database.reading)
         self._writer = self._engine.execution_options(**database.writing)
         self._has_roles = True
@@ -100,7 +102,7 @@ class Catalog:
         Raises:
             NotAnArchiveError: the database holds no archive.
             NewerArchiveError: it was written by a newer version.
-            OutdatedArchiveError: it must be migrated, and was opened read-only. One that only lacks what may be empty
+            OutdatedArchiveError: it cannot be read before it is migrated. One that only lacks what may be empty
                 (`migrations.OPTIONAL_FOR_READERS`) is read as it is.
         """
         where = f"The archive in {self.name}"
@@ -112,11 +114,16 @@ class Catalog:
             self._has_roles = version >= ROLES_VERSION
             return False
         if version < current_version() and self.read_only:
-            raise OutdatedArchiveError(
-                f"{where} has schema {version} and must be brought to {current_version()} first. "
-                "Open it once for writing."
-            )
+            raise self.outdated()
         return version < current_version()
+
+    def outdated(self) -> OutdatedArchiveError:
+        """The error that names the command by which the archive is brought up to date."""
+        return OutdatedArchiveError(
+            f"The archive in {self.name} was made by an earlier version (schema {self.version()}; this one writes "
+            f"{current_version()}). Nothing was touched. Run `coin migrate` once nobody has it open; it makes a backup "
+            "first."
+        )
 
     def erase_removed(self) -> None:
         """Erase removed reports from what the database has on disk, as far as possible."""

@@ -61,8 +61,10 @@ def make_archive(path: Path, name: str, *, catalog: str = "", vectors: str = "")
                 sync_folder(path.resolve().parent)
 
 
-def catalog_of(path: Path, *, read_only: bool) -> tuple[Catalog, ArchiveDescriptor | None]:
+def catalog_of(path: Path, *, read_only: bool, alone: bool = False) -> tuple[Catalog, ArchiveDescriptor | None]:
     """The catalog of the archive in the folder `path`, not read yet, and the folder's descriptor, where it has one.
+
+    `alone`: nobody else may have it open, or open it until it is closed (see `Database.engine`).
 
     Raises:
         NotAnArchiveError: there is none.
@@ -70,11 +72,11 @@ def catalog_of(path: Path, *, read_only: bool) -> tuple[Catalog, ArchiveDescript
     descriptor = ArchiveDescriptor.read(path / DESCRIPTOR_FILE)
     if descriptor is not None and descriptor.catalog:
         place = Place(path / DESCRIPTOR_FILE)
-        return Catalog(PostgresDatabase(descriptor.catalog), read_only=read_only, place=place), descriptor
+        return Catalog(PostgresDatabase(descriptor.catalog), read_only=read_only, alone=alone, place=place), descriptor
     if not (path / DATABASE).is_file():
         raise NotAnArchiveError(f"There is no archive in {path}. Check the folder, or create one there.")
     place = Place(path / DATABASE)
-    return Catalog(SqliteDatabase(path / DATABASE), read_only=read_only, place=place), descriptor
+    return Catalog(SqliteDatabase(path / DATABASE), read_only=read_only, alone=alone, place=place), descriptor
 
 
 @contextmanager

@@ -45,9 +45,15 @@ ROUNDS = 20
 
 
 def back_up(
-    path: Path, catalog: Catalog, target: Path, *, allow_damaged: bool, progress: Progress | None
+    path: Path,
+    catalog: Catalog,
+    target: Path,
+    *,
+    allow_damaged: bool,
+    linked: bool = False,
+    progress: Progress | None,
 ) -> BackupDescriptor:
-    """See `Archive.back_up`."""
+    """See `Archive.back_up`. `linked`: the pictures are the archive's files under second names, where that can be."""
     refuse_within(target, path)
     catalog.check_copyable()
     with explained(target), built(target) as folder:
@@ -61,7 +67,7 @@ def back_up(
                     files = expected_files(session, ImageStore(path / "images"))
                     stored = [file for file in files if not file.in_place]
                     copies = {file.path: folder / IMAGES / file.path.relative_to(path / "images") for file in stored}
-                    damaged = copy_images(stored, folder / IMAGES, copies, progress=progress)
+                    damaged = copy_images(stored, folder / IMAGES, copies, linked=linked, progress=progress)
                     with catalog.reading() as now:
                         wanted = still_wanted(now, damaged)
                     if len(wanted) < len(damaged):
@@ -80,7 +86,7 @@ def back_up(
 def _descriptor(
     session: Session, files: Sequence[Expected], damaged: tuple[str, ...], sha256: str, version: int
 ) -> BackupDescriptor:
-    archive = session.scalars(select(ArchiveRow)).one()
+    archive = session.execute(select(ArchiveRow.uuid, ArchiveRow.name)).one()  # of whichever version
     patients, cases, images = counts(session)
     return BackupDescriptor(
         format=FORMAT,

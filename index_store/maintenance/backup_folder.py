@@ -153,7 +153,12 @@ def copy_verified(source: Path, target: Path, sha256: str) -> bool:
 
 
 def copy_images(
-    files: Iterable[Expected], target: Path, copies: dict[Path, Path], *, progress: Progress | None
+    files: Iterable[Expected],
+    target: Path,
+    copies: dict[Path, Path],
+    *,
+    linked: bool = False,
+    progress: Progress | None,
 ) -> list[Expected]:
     """Copy stored pictures durably; other files under `target`, of an attempt before, are deleted.
 
@@ -161,6 +166,7 @@ def copy_images(
         files: the pictures.
         target: the folder of the copies.
         copies: for the path of each picture that of its copy, under `target`.
+        linked: give the files second names rather than copy them, where the disk can do that; nothing is read.
         progress: called with how many pictures were copied, and of how many.
 
     Returns:
@@ -177,6 +183,8 @@ def copy_images(
 
     def copy(file: Expected) -> bool:
         try:
+            if linked and _linked(file.path, copies[file.path]):
+                return True
             return copy_verified(file.path, copies[file.path], file.sha256)
         except FileNotFoundError:
             return False
@@ -191,6 +199,18 @@ def copy_images(
                 progress(done, len(wanted))
         list(pool.map(sync_folder, [*folders, target]))
     return damaged
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Whether `target` is a second name of the file by now. Raises FileNotFoundError where there is no `source`."""
+    try:
+        target.unlink(missing_ok=True)
+        target.hardlink_to(source)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another disk, or a file system without links
+        return False
+    return True
 
 
 def refuse_within(inner: Path, outer: Path) -> None:

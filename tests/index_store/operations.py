@@ -147,7 +147,7 @@ def _old(root: Path) -> None:
 
 
 def _migrate(root: Path) -> None:
-    Archive.open(root / "archive").close()
+    Archive.migrate(root / "archive")
 
 
 OPERATIONS = {

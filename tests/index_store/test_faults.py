@@ -109,7 +109,9 @@ def check_struck(root: Path, operation: Operation, generations: list[State], scr
     assert there in generations, "a mixture of two generations, or something lost"
     if isinstance(there, str) or operation.place == "backup":
         pass  # there is no archive yet
-    elif operation in (OPERATIONS["repair"], OPERATIONS["migrate"]):
+    elif operation is OPERATIONS["migrate"]:
+        pass
+    elif operation is OPERATIONS["repair"]:
         Archive.open(root / operation.place).close()  # begun with index and log out of step
     else:
         with Archive.open(root / operation.place, read_only=True) as archive:

@@ -1,4 +1,4 @@
-"""What the maintenance commands print: doctor, backup, restore, reembed, encoders."""
+"""What the maintenance commands print: doctor, backup, restore, migrate, reembed, encoders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ui.text.layout import clean, page, wrapped
 from ui.text.tables import name_value_table
 
 if TYPE_CHECKING:
-    from index_store import BackupDescriptor, EncoderCoverage, Examination, Finding, Restoration, Role
+    from index_store import BackupDescriptor, EncoderCoverage, Examination, Finding, Migration, Restoration, Role
     from retrieval import ReembedSummary
 
 
@@ -59,6 +59,20 @@ def restoration_text(restored: Restoration) -> str:
     ]
     findings = [_finding(finding) for finding in restored.examination.findings]
     return "\n".join([*(wrapped(line) for line in lines), *findings])
+
+
+def migration_text(done: Migration) -> str:
+    """What `coin migrate` did, and where the backup is."""
+    if done.before == done.after:
+        return f"'{done.path}' is up to date (schema {done.after}). Nothing was changed."
+    lines = [f"'{done.path}' was brought from schema {done.before} to {done.after}."]
+    if done.backup is not None:
+        lines.append(
+            f"As it was before: '{done.backup}', from which `coin restore` makes an archive. It may share the "
+            "pictures' files with the archive, and is no backup against a failing disk. It holds reports: delete it "
+            "once you do not need it."
+        )
+    return "\n".join(wrapped(line) for line in lines)
 
 
 def _missing(descriptor: BackupDescriptor) -> list[str]:

@@ -49,8 +49,14 @@ class Database(Protocol):
     def still(self) -> bool:
         """Whether nobody changes it, such as that of a backup: it is read without making files beside it."""
 
-    def engine(self, *, read_only: bool) -> Engine:
-        """A new SQLAlchemy engine on it."""
+    def engine(self, *, read_only: bool, alone: bool = False) -> Engine:
+        """A new SQLAlchemy engine on it.
+
+        Args:
+            read_only: writes nothing.
+            alone: its connection raises `ArchiveBusyError` where anybody else has the database open, reading or
+                writing, and keeps others from opening it. For one thread.
+        """
 
     def writer_lock(self, folder: Path) -> Lock:
         """The writer's lock of the archive in `folder`."""

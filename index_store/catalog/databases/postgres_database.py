@@ -17,8 +17,8 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
 
-from index_store.catalog.databases.postgres_lock import TURN_KEY, AdvisoryLock
-from index_store.errors import ArchiveError, BackupError, StorageError
+from index_store.catalog.databases.postgres_lock import ALONE, OPENED, TURN_KEY, AdvisoryLock
+from index_store.errors import ArchiveBusyError, ArchiveError, BackupError, StorageError
 
 CONNECT_SECONDS = 10
 SCHEMES = ("postgresql", "postgresql+psycopg")
@@ -55,9 +55,21 @@ class PostgresDatabase:
         """The URL to store, without a password."""
         return self._url.render_as_string(hide_password=True)
 
-    def engine(self, *, read_only: bool) -> Engine:
+    def engine(self, *, read_only: bool, alone: bool = False) -> Engine:
         """See `Database`."""
         engine = _engine(self._url)
+
+        @event.listens_for(engine, "connect")
+        def _announce(connection: Any, _record: Any) -> None:
+            # A lock of the session: it ends with it, however that ends.
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT {ALONE if alone else OPENED}")
+                if alone and not cursor.fetchone()[0]:
+                    raise ArchiveBusyError(
+                        f"The archive in {self.name} is open in another process, on this host or another. End all "
+                        "views, searches and other commands on it, then repeat."
+                    )
+            connection.commit()
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:

@@ -22,6 +22,10 @@ from index_store.files.locks import signature
 # One archive to a schema: its name tells the locks of two archives in one database apart.
 _KEY = "hashtextextended('coin-retrieval {} ' || coalesce(current_schema(), ''), 0)"
 WRITER_KEY, TURN_KEY = _KEY.format("writer"), _KEY.format("turn")
+OPENED, ALONE = (
+    f"{function}({_KEY.format('open')})" for function in ("pg_advisory_lock_shared", "pg_try_advisory_lock")
+)
+"""What every session that has the archive open holds, and what one takes that needs it for itself."""
 POLL_SECONDS = 0.1
 NAME_BYTES = 63
 """Bytes of an application's name that the server keeps."""

@@ -18,8 +18,11 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 
 from index_store.atomic_write import private_file, sync_file
+from index_store.errors import ArchiveBusyError
 from index_store.files.locks import WriterLock
 
+ALONE_SECONDS = 0.5
+"""How long to wait for others to close the database, where nobody else may have it open."""
 BUSY_SECONDS = 30.0
 """How long a statement waits for another process's commit, which takes milliseconds."""
 
@@ -46,11 +49,12 @@ class SqliteDatabase:
         """See `Database`."""
         return str(self.path)
 
-    def engine(self, *, read_only: bool) -> Engine:
+    def engine(self, *, read_only: bool, alone: bool = False) -> Engine:
         """See `Database`."""
         if self._create and not self.path.exists():
             private_file(self.path)  # SQLite takes an empty file for a new database; its log has the same permissions
-        return _engine(self.path, mode="ro" if read_only else "rwc" if self._create else "rw", still=self.still)
+        mode = "ro" if read_only else "rwc" if self._create else "rw"
+        return _engine(self.path, mode=mode, still=self.still, alone=alone)
 
     def writer_lock(self, folder: Path) -> WriterLock:
         """See `Database`."""
@@ -99,12 +103,13 @@ class SqliteDatabase:
         sync_file(target)
 
 
-def _engine(path: Path, *, mode: str, still: bool) -> Engine:
+def _engine(path: Path, *, mode: str, still: bool, alone: bool) -> Engine:
     query = {"mode": mode, "uri": "true"}
     if mode == "ro" and (still or _is_still(path)):
         query["immutable"] = "1"
     url = URL.create("sqlite", database=f"file:{quote(str(path))}", query=query)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
+    timeout = ALONE_SECONDS if alone else BUSY_SECONDS
+    engine = create_engine(url, connect_args={"timeout": timeout}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
@@ -115,12 +120,31 @@ def _engine(path: Path, *, mode: str, still: bool) -> Engine:
         connection.execute("PRAGMA secure_delete = ON")  # deleted reports are overwritten in the file
         if mode == "rwc":
             connection.execute("PRAGMA journal_mode = WAL")  # remembered in the file
+        if alone:
+            _keep_others_out(connection, path)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get("coin_begin", "BEGIN"))
 
     return engine
+
+
+def _keep_others_out(connection: sqlite3.Connection, path: Path) -> None:
+    """Lock the file until the connection is closed. In write-ahead mode every connection, also of earlier versions and
+    of other programs, holds a shared lock on it for as long as it is open."""
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error):
+            raise
+        connection.close()
+        raise ArchiveBusyError(
+            f"{path.parent} is open in another process, or twice in this one. End all views, searches and other "
+            "commands on it, then repeat."
+        ) from error
 
 
 def _is_still(path: Path) -> bool:

@@ -78,8 +78,10 @@ def test_an_archive_of_version_1_is_migrated_without_loss(version_1: Path) -> No
     with contextlib.closing(sqlite3.connect(version_1 / "archive.sqlite")) as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         before = {table: database.execute(f'SELECT * FROM "{table}"').fetchall() for table in tables}
-    with pytest.raises(OutdatedArchiveError, match=r"schema 1 .* Open it once for writing"):
-        Archive.open(version_1, read_only=True)
+    for read_only in (True, False):
+        with pytest.raises(OutdatedArchiveError, match=r"schema 1; .* Run `coin migrate`"):
+            Archive.open(version_1, read_only=read_only)
+    assert Archive.migrate(version_1).before == 1
     with Archive.open(version_1) as archive:
         assert (archive.name, archive.uuid) == ("made by version 1", before["archive"][0][0])
         assert [(case.id, case.key, case.patient, case.report) for case in archive.cases()] == [
@@ -116,8 +118,10 @@ def test_an_older_archive_is_brought_up_to_date(filled: Archive, monkeypatch: py
     before, released = everything(filled), module.current_version()
     filled.close()
     monkeypatch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, add_column))
-    with pytest.raises(OutdatedArchiveError, match="Open it once for writing"):
-        Archive.open(filled.path, read_only=True)
+    for read_only in (True, False):
+        with pytest.raises(OutdatedArchiveError, match="Run `coin migrate`"):
+            Archive.open(filled.path, read_only=read_only)
+    Archive.migrate(filled.path, backed_up=True)
     with Archive.open(filled.path) as archive:
         assert archive.status().schema_version == released + 1
         assert everything(archive) == before
@@ -130,13 +134,14 @@ def test_a_failing_step_leaves_the_version_before_it(filled: Archive, monkeypatc
     first, released = module.MIGRATIONS, module.current_version()
     monkeypatch.setattr(module, "MIGRATIONS", (*first, add_column, fail_halfway))
     with pytest.raises(RuntimeError, match="the power went"):
-        Archive.open(filled.path)
+        Archive.migrate(filled.path, backed_up=True)
     database = engine(filled)
     columns = {column["name"] for column in inspect(database).get_columns("cases")}
     database.dispose()
     assert "colour" in columns
     assert "shape" not in columns
     monkeypatch.setattr(module, "MIGRATIONS", (*first, add_column))
+    Archive.migrate(filled.path, backed_up=True)
     with Archive.open(filled.path) as archive:
         assert archive.status().schema_version == released + 1
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -236,3 +238,27 @@ def test_add_gives_a_new_archive_both_encoders_or_says_what_is_left_behind(
     assert "--role text" in refused.stderr
     assert coin("reembed", "--role", "text", "--encoder", other_encoder).exit_code == 0
     assert json.loads(coin("status", "--json").stdout)["roles"]["text"]["images_without_vector"] == 0
+
+
+def test_an_older_archive_is_brought_up_to_date_by_its_own_command_only(
+    own_archive: Path, manifest: Path, tmp_path: Path
+) -> None:
+    cases = own_archive
+    with contextlib.closing(sqlite3.connect(cases / "archive.sqlite")) as database:
+        database.execute("ALTER TABLE archive DROP COLUMN text_encoder_id")
+        database.execute("UPDATE schema_version SET version = 3")
+        database.commit()
+    assert coin("status", "--archive", cases).exit_code == 0, "the version before is read as it is"
+    for command in (["add", manifest], ["remove", "x"], ["doctor", "--repair"], ["reembed"]):
+        refused = coin(*command, "--archive", cases)
+        assert refused.exit_code == 1
+        assert "Run `coin migrate`" in refused.output
+    done = coin("migrate", "--archive", cases)
+    assert done.exit_code == 0, done.output
+    assert "from schema 3 to 4" in " ".join(done.output.split())
+    assert str(tmp_path / "archive.schema-3") in " ".join(done.output.split())
+    assert coin("add", manifest, "--archive", cases).exit_code == 0
+    assert coin("restore", tmp_path / "archive.schema-3", "--archive", tmp_path / "again").exit_code == 0
+    assert "up to date" in coin("migrate", "--archive", cases).output
+    assert coin("migrate", "--archive", tmp_path / "nothing").exit_code == 1
+    assert coin("migrate", "--archive", cases, "--backed-up", "--backup", tmp_path / "b").exit_code == 2
