@@ -1,191 +1,142 @@
-"""The served view refuses other names and other pages on every kind of path, and protects every answer."""
+"""The guard around a small application: what passes, what is refused, which headers answers get. No server."""
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import json
-import re
-import socket
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+import asyncio
+from typing import Any
 
 import pytest
-import streamlit
 
-from tests.ui.served_view import served
 from ui.serving.addresses import Addresses
-from ui.serving.guard import content_security_policy, inline_script_hashes
+from ui.serving.guard import Guard, Message, Receive, Send, content_security_policy, inline_script_hashes
 from ui.serving.server import streamlit_options
 from ui.settings import Settings
 
-PUBLIC = "https://cases.example"
-SCRIPT = next((Path(streamlit.__file__).parent / "static" / "static" / "js").glob("index.*.js")).name
-PATHS = (
-    *("/", "/case", "/nowhere", f"/static/js/{SCRIPT}", "/favicon.png", "/media/x.png", "/component/x", "/auth/login"),
-    *("/_stcore/health", "/_stcore/host-config", "/_stcore/metrics", "/_stcore/agent/openapi.json", "/oauth2callback"),
-    *("/_stcore/upload_file/a/b", "//", "/..%2f", "/%00", "/_stcore/stream"),
+POLICY = content_security_policy(())
+LOCAL, PUBLIC = Addresses.of(8501, None), Addresses.of(8501, "https://cases.example/a")
+HERE = {"host": "127.0.0.1:8501"}
+
+
+async def application(scope: Message, receive: Receive, send: Send) -> None:
+    """Answers everything, with a cookie, a header that the guard sets itself, and one that is its own."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        return
+    headers = [(b"set-cookie", b"a=b; Path=/"), (b"X-Frame-Options", b"ALLOWALL"), (b"etag", b"1")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"whole"})
+
+
+def sent(headers: dict[str, str], addresses: Addresses = LOCAL, admits: Any = None, **scope: Any) -> list[Message]:
+    """What is sent for a request with these headers."""
+    messages: list[Message] = []
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError("nothing of a request's body is read by the guard")
+
+    lines = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    asked = {"type": "http", "method": "GET", "path": "/", "headers": lines, **scope}
+    asyncio.run(Guard(application, addresses, POLICY, admits)(asked, receive, send))
+    return messages
+
+
+def status(headers: dict[str, str], **more: Any) -> int:
+    return int(sent(headers, **more)[0].get("status", 0))
+
+
+def test_what_passes_is_answered_with_our_headers_over_the_applications() -> None:
+    start, body = sent(HERE)
+    assert (start["status"], body["body"]) == (200, b"whole")
+    headers = [(name.lower(), value) for name, value in start["headers"]]
+    assert headers.count((b"x-frame-options", b"DENY")) == 1
+    assert (b"etag", b"1") in headers
+    assert (b"content-security-policy", POLICY.encode()) in headers
+    assert len({name for name, _ in headers}) == len(headers)
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ({}, 421),
+        ({"host": "evil.example"}, 421),
+        (HERE | {"origin": "http://127.0.0.1:8502"}, 403),
+        (HERE | {"origin": "null"}, 403),
+        (HERE | {"origin": "https://x.streamlit.app"}, 403),
+    ],
 )
-HEADERS = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
+def test_refusals_are_protected_and_reach_no_application(kind: str, headers: dict[str, str], refused: int) -> None:
+    extended = sent(headers, type=kind, extensions={"websocket.http.response": {}})
+    assert [message["type"] for message in extended] == [
+        f"{'websocket.' if kind == 'websocket' else ''}http.response.{part}" for part in ("start", "body")
+    ]
+    assert extended[0]["status"] == (403 if kind == "websocket" else refused)
+    assert (b"x-frame-options", b"DENY") in extended[0]["headers"]
+    assert b"set-cookie" not in dict(extended[0]["headers"])
 
 
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    body: str
-    headers: dict[str, list[str]] = field(default_factory=dict)
+def test_a_server_without_that_extension_closes_the_websocket() -> None:
+    assert [message["type"] for message in sent({"host": "evil.example"}, type="websocket")] == ["websocket.close"]
+    (accepted,) = sent(HERE, type="websocket")
+    assert (accepted["type"], (b"x-frame-options", b"DENY") in accepted["headers"]) == ("websocket.accept", True)
 
 
-@dataclass(frozen=True)
-class View:
-    port: int
-    log: Path
+def test_what_is_no_request_passes() -> None:
+    passed = []
 
-    def ask(self, path: str, host: str | None = "", method: str = "GET", body: bytes = b"", **headers: str) -> Answer:
-        """Send one request; `host` None leaves the header out, and empty is the view's own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        with contextlib.closing(connection):
-            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-            if host is not None:
-                connection.putheader("Host", host or f"127.0.0.1:{self.port}")
-            for name, value in headers.items():
-                connection.putheader(name.replace("_", "-"), value)
-            if body:
-                connection.putheader("Content-Length", str(len(body)))
-            connection.endheaders(body or None)
-            answer = connection.getresponse()
-            given: dict[str, list[str]] = {}
-            for name, value in answer.getheaders():
-                given.setdefault(name.lower(), []).append(value)
-            return Answer(answer.status, answer.read().decode("utf-8", "replace"), given)
+    async def started(scope: Message, receive: Receive, send: Send) -> None:
+        passed.append(scope["type"])
 
-    def handshake(self, host: str, origin: str | None) -> Answer:
-        """Status and head of the answer to a websocket's handshake."""
-        sent = [f"Host: {host}", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
-        sent += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="] + ([] if origin is None else [f"Origin: {origin}"])
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
-            connection.sendall("\r\n".join(["GET /_stcore/stream HTTP/1.1", *sent, "", ""]).encode())
-            head = b""
-            while b"\r\n\r\n" not in head and (more := connection.recv(4096)):
-                head += more
-        lines = head.split(b"\r\n\r\n")[0].decode().split("\r\n")
-        given: dict[str, list[str]] = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(":")
-            given.setdefault(name.lower(), []).append(value.strip())
-        return Answer(int(lines[0].split()[1]), "", given)
+    asyncio.run(Guard(started, LOCAL, POLICY)({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
+    assert passed == ["lifespan"]
 
 
-@pytest.fixture(scope="module")
-def view(models: dict[str, str], archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[View]:
-    log = tmp_path_factory.mktemp("server") / "log"
-    with served({**models, "COIN_ARCHIVE": str(archive), "COIN_PUBLIC_URL": PUBLIC}, log) as address:
-        yield View(int(address.rsplit(":", 1)[1]), log)
+def test_coming_back_from_the_provider_may_name_its_page() -> None:
+    """Only there, and only by GET."""
+    foreign = HERE | {"origin": "https://login.example"}
+    assert status(foreign, path="/oauth2callback") == 200
+    assert status(HERE | {"origin": "null"}, path="/a/oauth2callback") == 200
+    assert status(foreign, path="/oauth2callback", method="POST") == 403
+    assert status(foreign, path="/_stcore/upload_file/oauth2callback", method="PUT") == 403
+    assert status(foreign, path="/xoauth2callback") == 403
+    assert status({"host": "evil.example"}, path="/oauth2callback") == 421
 
 
-def protected(answer: Answer) -> None:
-    for name, value in HEADERS.items():
-        assert answer.headers.get(name) == [value], (name, answer)
-    (policy,) = answer.headers["content-security-policy"]
-    assert "frame-ancestors 'none'" in policy
-    assert "unsafe-eval" not in policy
+def test_with_sign_in_pictures_and_uploads_are_for_who_signed_in() -> None:
+    asked: list[str] = []
+
+    def admits(cookies: str) -> bool:
+        asked.append(cookies)
+        return cookies == "user=ada"
+
+    for base, addresses in (("", LOCAL), ("/a", PUBLIC)):
+        for path in ("/media/x.png", "/component/x", "/_stcore/upload_file/a/b", "/_stcore/metrics"):
+            for name, expected in (("eve", 401), ("ada", 200)):
+                headers = HERE | {"cookie": f"user={name}"}
+                assert status(headers, addresses=addresses, admits=admits, path=base + path) == expected, path
+            assert status(HERE, addresses=addresses, admits=admits, path=base + path) == 401
+            assert status(HERE, addresses=addresses, path=base + path) == 200, "nobody signs in"
+        for path in ("/", "/case", "/_stcore/health", "/static/js/x.js", "/oauth2callback", "/auth/login"):
+            assert status(HERE, addresses=addresses, admits=admits, path=base + path) == 200, path
+    assert "" in asked
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_every_path_answers_to_our_names_alone_and_is_protected(view: View, path: str) -> None:
-    for host in ("", f"localhost:{view.port}", "localhost:9000", "cases.example"):
-        answer = view.ask(path, host)
-        assert answer.status not in (403, 421, 500), (path, host, answer)
-        protected(answer)
-    for host in ("evil.example", f"evil.example:{view.port}", "127.0.0.1.evil.example", "[::1]", "0.0.0.0"):
-        answer = view.ask(path, host)
-        assert answer.status == 421, (path, host)
-        assert "--public-url" in answer.body
-        protected(answer)
+def test_cookies_of_an_encrypted_address_are_for_encrypted_connections() -> None:
+    def cookie(host: str, addresses: Addresses) -> bytes:
+        return dict(sent({"host": host}, addresses)[0]["headers"])[b"set-cookie"]
+
+    assert cookie("cases.example", PUBLIC) == b"a=b; Path=/; Secure"
+    assert cookie("127.0.0.1:8501", PUBLIC) == b"a=b; Path=/"
+    assert cookie("cases.example", Addresses.of(8501, "http://cases.example")) == b"a=b; Path=/"
 
 
-@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
-def test_every_method_is_guarded(view: View, method: str) -> None:
-    for path in ("/", "/_stcore/upload_file/a/b", "/_stcore/health", "/media/x.png"):
-        assert view.ask(path, "evil.example", method).status == 421
-        assert view.ask(path, method=method, Origin=f"http://127.0.0.1:{view.port + 1}").status == 403
-        protected(view.ask(path, method=method))
-
-
-def test_a_request_without_or_with_two_names_is_refused(view: View) -> None:
-    assert view.ask("/", host=None).status in (400, 421)
-    assert view.ask("/", HOST="evil.example").status in (400, 421)
-
-
-def test_uploads_from_other_pages_are_refused(view: View) -> None:
-    body = b"x" * 100_000
-    for origin in (f"http://127.0.0.1:{view.port + 1}", "http://localhost:3000", "https://evil.example", "null"):
-        answer = view.ask("/_stcore/upload_file/a/b", method="PUT", body=body, Origin=origin)
-        assert answer.status == 403, origin
-        protected(answer)
-        assert "access-control-allow-origin" not in answer.headers
-    own = view.ask("/_stcore/upload_file/a/b", method="PUT", body=body, Origin=f"http://127.0.0.1:{view.port}")
-    assert (own.status, "XSRF" in own.body) == (403, True), "our own page needs its token too"
-
-
-def test_the_websocket_takes_our_own_pages_alone(view: View) -> None:
-    here = f"127.0.0.1:{view.port}"
-    for host, origin in (
-        (here, f"http://{here}"),
-        (f"localhost:{view.port}", f"http://localhost:{view.port}"),
-        ("cases.example", PUBLIC),
-        (here, PUBLIC),
-    ):
-        answer = view.handshake(host, origin)
-        assert answer.status == 101, (host, origin)
-        protected(answer)
-    for host, origin in (
-        (here, f"http://127.0.0.1:{view.port + 1}"),
-        (here, f"http://localhost:{view.port}"),
-        (here, "http://127.0.0.1"),
-        (here, "http://0.0.0.0"),
-        (here, "https://x.streamlit.app"),
-        (here, "https://evil.example"),
-        (here, "null"),
-        ("cases.example", "http://cases.example"),
-        ("cases.example", f"http://{here}"),
-        ("evil.example", "http://evil.example"),
-        ("evil.example", None),
-    ):
-        answer = view.handshake(host, origin)
-        assert answer.status == 403, (host, origin)
-        protected(answer)
-    assert "external" not in view.log.read_text().lower()
-
-
-def test_only_our_own_pages_may_send_messages_to_the_page(view: View) -> None:
-    allowed = json.loads(view.ask("/_stcore/host-config").body)["allowedOrigins"]
-    assert allowed == [f"http://127.0.0.1:{view.port}", f"http://localhost:{view.port}", PUBLIC]
-
-
-def test_cookies_at_an_encrypted_address_are_for_encrypted_connections(view: View) -> None:
-    (public,) = view.ask("/_stcore/health", "cases.example").headers["set-cookie"]
-    assert public.endswith("; Secure")
-    (local,) = view.ask("/_stcore/health").headers["set-cookie"]
-    assert "Secure" not in local
-
-
-def test_the_policy_names_the_scripts_of_the_start_page(view: View) -> None:
-    page = view.ask("/")
-    (policy,) = page.headers["content-security-policy"]
-    inline = re.findall(r"<script>", page.body)
-    assert len(inline) == len(re.findall(r"'sha256-", policy)) == 1
-    assert content_security_policy(inline_script_hashes(page.body)) == policy
+def test_hashes_of_scripts_within_a_page() -> None:
     # The example of CSP 3 §8.2 (a hash that somebody else computed).
-    example = inline_script_hashes("<script>alert('Hello, world.');</script>")
-    assert example == ("'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng='",)
+    example = "<script src='x'></script><p>y</p><script type='module'>alert('Hello, world.');</script>z"
+    assert inline_script_hashes(example) == ("'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng='",)
 
 
 def test_what_protects_is_set_and_not_left_to_defaults() -> None:

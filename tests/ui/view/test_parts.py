@@ -9,7 +9,7 @@ import pytest
 from retrieval import Query, SearchResult
 from tests.ui.text.test_text import case_of, result_of
 from ui.view import results
-from ui.view.escape import escape
+from ui.view.escape import WORD_JOINER, escape
 
 
 @pytest.fixture
@@ -52,3 +52,21 @@ def test_a_report_on_a_card_is_cut_at_a_word() -> None:
 
 def test_markdown_is_escaped_and_lines_become_one() -> None:
     assert escape("a *b*\n:red[c] $d$\x1b") == r"a \*b\* \:red\[c\] \$d\$"
+
+
+def test_addresses_and_signs_are_kept_apart() -> None:
+    """Streamlit makes links, icons and arrows of text from which the backslashes were taken out already."""
+    for text in (
+        "https://x.y",
+        "HTTP://x.y",
+        "www.x",
+        "a@x.y",
+        ":material/home:",
+        ":smile:",
+        "a -> b",
+        "<->",
+        "a -- b",
+    ):
+        assert WORD_JOINER in escape(text), text
+        assert escape(text).replace(WORD_JOINER, "").replace("\\", "") == text
+    assert WORD_JOINER not in escape("N:C ratio 3:1, 5-10 cells, p16+ - no; a:b, www, http, >=20%")

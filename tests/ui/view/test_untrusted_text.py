@@ -15,9 +15,9 @@ from tests.ui.served_view import IN_A_BROWSER, PATIENCE, ROOT, wait_until_health
 from tests.ui.serving.reverse_proxy import free_port
 from tests.ui.view.untrusted_texts import CONTROL, KINDS
 from ui.text.layout import clean
-from ui.view.escape import WORD_JOINER, escape
+from ui.view.escape import WORD_JOINER
 
-pytestmark = IN_A_BROWSER
+pytestmark = [*IN_A_BROWSER, pytest.mark.slow]
 
 # By element: its text, the values of its fields, and what Markdown would have made.
 LOOK = """() => Object.fromEntries(
@@ -87,8 +87,3 @@ def test_what_is_not_escaped_would_become_something(page: Page) -> None:
     for number, kind in enumerate(CONTROL):
         element = seen[f"control-{number}"]
         assert element["made"] or kind not in element["text"], kind
-
-
-def test_only_what_would_become_something_holds_an_invisible_character() -> None:
-    assert WORD_JOINER not in escape("N:C ratio 3:1, 5-10 cells, p16+ - no; a:b, www, http, >=20%")
-    assert escape("a@b").replace(WORD_JOINER, "") == r"a\@b"
