@@ -111,8 +111,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-        secure = self._addresses.public_origin.startswith("https:") and bool(hosts)
-        secure = secure and self._addresses.name_in(hosts[0]) == self._addresses.public_name
+        public = any(self._addresses.name_in(host) == self._addresses.public_name != "" for host in hosts)
+        secure = public and self._addresses.public_origin.startswith("https:")
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
@@ -123,7 +123,7 @@ class Guard:
         if status:
             await _refuse(scope, send_with_headers, status, reason)
         else:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(self._seen_by_users(scope) if public else scope, receive, send_with_headers)
 
     def _refusal(self, scope: Message, hosts: list[str]) -> tuple[int, str]:
         """Status and text of the refusal; 0 where the request may pass."""
@@ -139,6 +139,19 @@ class Guard:
             if not self._admits(cookies.decode("latin-1")):
                 return 401, _NOT_SIGNED_IN
         return 0, ""
+
+    def _seen_by_users(self, scope: Message) -> Message:
+        """The request with scheme, name and port of the public address, which a proxy may have taken away.
+
+        Redirects lead there then, and Streamlit too sees that page and request belong together.
+        """
+        scheme, _, place = self._addresses.public_origin.partition("://")
+        headers = [(name, place.encode() if name == b"host" else value) for name, value in scope["headers"]]
+        return {
+            **scope,
+            "scheme": scheme.replace("http", "ws" if scope["type"] == "websocket" else "http"),
+            "headers": headers,
+        }
 
     def _completed(self, headers: Iterable[tuple[bytes, bytes]], *, secure: bool) -> Headers:
         """An answer's headers with ours; ours win. With `secure`, cookies are for encrypted connections only."""

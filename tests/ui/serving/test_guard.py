@@ -133,6 +133,21 @@ def test_cookies_of_an_encrypted_address_are_for_encrypted_connections() -> None
     assert cookie("cases.example", Addresses.of(8501, "http://cases.example")) == b"a=b; Path=/"
 
 
+@pytest.mark.parametrize(("kind", "scheme"), [("http", "https"), ("websocket", "wss")])
+def test_the_application_sees_the_public_address(kind: str, scheme: str) -> None:
+    """For its redirects: a proxy passes neither scheme nor port on."""
+    seen = []
+
+    async def looking(scope: Message, receive: Receive, send: Send) -> None:
+        seen.append((scope["scheme"], dict(scope["headers"])[b"host"]))
+
+    guard = Guard(looking, Addresses.of(8501, "https://cases.example:8443"), POLICY)
+    for host in (b"cases.example", b"127.0.0.1:8501"):
+        asked = {"type": kind, "method": "GET", "path": "/", "scheme": scheme[:-1], "headers": [(b"host", host)]}
+        asyncio.run(guard(asked, None, None))  # type: ignore[arg-type]
+    assert seen == [(scheme, b"cases.example:8443"), (scheme[:-1], b"127.0.0.1:8501")]
+
+
 def test_hashes_of_scripts_within_a_page() -> None:
     # The example of CSP 3 §8.2 (a hash that somebody else computed).
     example = "<script src='x'></script><p>y</p><script type='module'>alert('Hello, world.');</script>z"

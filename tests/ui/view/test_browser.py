@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from generation.phantom import Phantom
 from retrieval import RESEARCH_USE
@@ -35,12 +38,15 @@ def page(browser, address: str) -> Iterator[Page]:  # type: ignore[no-untyped-de
     expect.set_options(timeout=PATIENCE)
     strangers: list[str] = []
     page.on("request", lambda request: strangers.append(request.url) if is_elsewhere(request.url, address) else None)
+    forbidden: list[str] = []
+    page.on("console", lambda said: forbidden.append(said.text) if "Security Policy" in said.text else None)
     page.goto(address)
     expect(page.get_by_text("Which cases look like this one?")).to_be_visible()
     expect(page.get_by_text(RESEARCH_USE)).to_be_visible()
     yield page
     expect(page.get_by_text(RESEARCH_USE)).to_be_visible()
     assert strangers == [], "the view asked another host for something"
+    assert forbidden == [], "the view needs what its own policy forbids"
     page.close()
 
 
@@ -106,6 +112,70 @@ def test_a_narrow_window_shows_everything_without_sideways_scrolling(page: Page)
     expect(page.get_by_role("button", name="Search by report")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert f"{CASES} cases" in page.inner_text("body")
+
+
+@pytest.mark.slow
+def test_a_page_on_another_port_gets_no_hold_of_the_view(browser: Browser, address: str) -> None:
+    """It cannot show the view in a frame, read it, load its scripts, open its websocket, or keep hold of its window."""
+    with foreign_page() as elsewhere:
+        page = browser.new_page()
+        page.goto(elsewhere)
+        tried = page.evaluate(
+            """async address => {
+                const settled = (element, url) => new Promise(resolve => {
+                    element.onload = () => resolve('loaded');
+                    element.onerror = () => resolve('refused');
+                    element.src = url;
+                    document.body.append(element);
+                });
+                const frame = document.createElement('iframe');
+                await settled(frame, address);
+                const socket = new WebSocket(address.replace('http', 'ws') + '/_stcore/stream');
+                const opened = window.open(address);
+                await new Promise(resolve => setTimeout(resolve, 3000));
+                return {
+                    picture: await settled(document.createElement('img'), address + '/favicon.png'),
+                    read: await fetch(address).then(() => 'read', () => 'refused'),
+                    sent: await fetch(address + '/_stcore/upload_file/a/b', {method: 'PUT', body: 'x'})
+                        .then(() => 'sent', () => 'refused'),
+                    socket: socket.readyState === WebSocket.OPEN ? 'open' : 'refused',
+                    window: opened === null || opened.closed ? 'no hold' : 'a hold',
+                };
+            }""",
+            address,
+        )
+        framed = page.frames[1]
+        assert framed.url.startswith("chrome-error:")
+        page.context.close()
+    assert tried == {
+        "picture": "refused",
+        "read": "refused",
+        "sent": "refused",
+        "socket": "refused",
+        "window": "no hold",
+    }
+
+
+@contextlib.contextmanager
+def foreign_page() -> Iterator[str]:
+    """The address of an empty page on another port of this machine."""
+
+    class Empty(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><title>elsewhere</title><body>")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing is printed."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Empty) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
 
 
 def test_only_names_of_this_machine_are_answered(address: str) -> None:
