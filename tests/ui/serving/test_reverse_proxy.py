@@ -19,8 +19,6 @@ from tests.ui.served_view import CHROMIUM, PATIENCE, served
 from tests.ui.serving.oidc_provider import SECRET, Provider, oidc_provider
 from tests.ui.serving.reverse_proxy import NAME, NGINX, free_port, printed, proxied
 
-authlib = pytest.importorskip("authlib", reason="Authlib is not installed: pip install 'coin-retrieval[sign-in]'")
-
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
@@ -146,7 +144,10 @@ def test_sign_in_search_and_open_a_case(page: Page, site: Site, archive: Path, p
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     assert site.provider.signed_out == 1
     assert "_streamlit_user" not in {cookie["name"] for cookie in page.context.cookies(site.url)}
-    assert "upgrade" not in site.log.read_text().lower(), "the server understood every request"
+    log = site.log.read_text()
+    assert "upgrade" not in log.lower(), "the server understood every request"
+    assert phantoms[0].key not in log
+    assert phantoms[0].report[:30] not in log
 
 
 def test_who_is_not_among_the_users_stays_out(page: Page, site: Site) -> None:
