@@ -21,8 +21,8 @@ APP: Final = Path(__file__).resolve().parents[1] / "view" / "app.py"
 def streamlit_options(settings: Settings, addresses: Addresses) -> dict[str, Any]:
     """Options of the Streamlit server: this machine only, no telemetry, no error details on screen, a light theme.
 
-    What protects is set here even where it is Streamlit's default: a `.streamlit/config.toml` in the working folder
-    cannot take it back.
+    What protects is set here even where it is Streamlit's default: neither a `.streamlit` folder where the view is
+    started nor Streamlit's variables of the environment can take it back.
     """
     return {
         "server.address": ADDRESS,
@@ -35,6 +35,7 @@ def streamlit_options(settings: Settings, addresses: Addresses) -> dict[str, Any
         "server.enableStaticServing": False,
         "server.enableAgentApi": False,
         "server.trustedUserHeaders": {},
+        "global.developmentMode": False,  # would take requests from every origin
         # Who may send messages to the page; unless set, pages of Streamlit's own hosting.
         "client.allowedOrigins": list(addresses.origins),
         # Unless set, Streamlit asks a server elsewhere for this machine's address when an Origin is not its own.

@@ -82,9 +82,22 @@ class View:
         return Answer(int(lines[0].split()[1]), "", given)
 
 
+TAKEN_BACK = {
+    "STREAMLIT_SERVER_ADDRESS": "0.0.0.0",
+    "STREAMLIT_SERVER_ENABLE_CORS": "false",
+    "STREAMLIT_SERVER_ENABLE_XSRF_PROTECTION": "false",
+    "STREAMLIT_SERVER_ENABLE_STATIC_SERVING": "true",
+    "STREAMLIT_SERVER_ENABLE_AGENT_API": "true",
+    "STREAMLIT_GLOBAL_DEVELOPMENT_MODE": "true",
+    "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "true",
+    "STREAMLIT_CLIENT_SHOW_ERROR_DETAILS": "full",
+}
+"""What an administrator's environment, or a folder from elsewhere, may ask of Streamlit; the view does not follow."""
+
+
 @pytest.fixture(scope="module")
 def view(models: dict[str, str], archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[View]:
-    settings = {**models, "COIN_ARCHIVE": str(archive), "COIN_PUBLIC_URL": PUBLIC}
+    settings = {**models, **TAKEN_BACK, "COIN_ARCHIVE": str(archive), "COIN_PUBLIC_URL": PUBLIC}
     log = tmp_path_factory.mktemp("server") / "log"
     with socket.create_server(("127.0.0.1", 0)) as outside:
         # Whatever the server fetched from elsewhere would go through this.
@@ -189,3 +202,13 @@ def test_the_policy_names_the_scripts_of_the_start_page(view: View) -> None:
     inline = re.findall(r"<script>", page.body)
     assert len(inline) == len(re.findall(r"'sha256-", policy)) == 1
     assert content_security_policy(inline_script_hashes(page.body)) == policy
+
+
+def test_the_view_is_driven_by_pages_alone(view: View) -> None:
+    """Streamlit's interface for programs is off; no folder is served; it listens on one address."""
+    for path in ("/_stcore/agent/interact", "/_stcore/agent/mcp"):
+        answer = view.ask(path, method="POST", body=b"{}", Content_Type="application/json")
+        assert answer.status >= 400 and "not_available" in answer.body, (path, answer)
+    assert view.ask("/app/static/style.css").body == view.ask("/").body, "no folder of files is served"
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.2", view.port), timeout=5).close()
