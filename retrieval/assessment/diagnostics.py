@@ -10,13 +10,10 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from retrieval.assessment.confounders import ConfounderAudit, ConfounderPool
 from retrieval.assessment.label_agreement import Agreement, agreement
 from retrieval.assessment.novelty import Calibration, NoveltyCheck, nearest_similarity
 from retrieval.errors import EvaluationError
-from retrieval.language.query_text import query_text
 from retrieval.search.by_category import Gallery, gallery
 from retrieval.search.channels.channel import CalibrationMaterials, Channel
 from retrieval.search.channels.registry import CHANNELS
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
 
     from generation import CoinGenerator
     from index_store import Archive, Case
-    from retrieval.arrays import Vectors
     from retrieval.encoder.encoder import Encoder
     from retrieval.search.results import SearchResult
 
@@ -56,6 +52,8 @@ class ResultDiagnostics:
     not_judged: tuple[NotJudged, ...]
     """The other channels that answered."""
     nuisance: ConfounderAudit
+    understood: bool = True
+    """Whether the query's text is understood, or there is none. Otherwise agreement is not counted: it is empty."""
 
     @property
     def comparable(self) -> bool | None:
@@ -72,8 +70,6 @@ class _Known:
     pool: ConfounderPool
     calibrations: dict[Hashable, Calibration | str] = field(default_factory=dict)
     """By channel and all else that decides it, made when it is first needed; or why there is none."""
-    texts: dict[str, Vectors] = field(default_factory=dict)
-    """Reports that were encoded to calibrate `joint`, float32[d] each: filters share them."""
 
 
 class Diagnostics:
@@ -117,7 +113,11 @@ class Diagnostics:
         comparability, not_judged = self._judged(result, known)
         return ResultDiagnostics(
             told=told,
-            agreement=agreement(result.cases, system=told.system, site=told.site),
+            # Cases that a text found by accident agree by accident.
+            agreement=(
+                agreement(()) if result.not_understood else agreement(result.cases, system=told.system, site=told.site)
+            ),
+            understood=not result.not_understood,
             comparability=comparability,
             not_judged=not_judged,
             nuisance=known.pool.audit(
@@ -181,7 +181,6 @@ class Diagnostics:
             work=self._work,
             cases=known.cases,
             where=result.where,
-            encode=lambda texts: self._encode(texts, known.texts),
             n_images=len(result.query.seeds),
             preset=result.query.preset,
         )
@@ -199,10 +198,3 @@ class Diagnostics:
                 except EvaluationError as error:  # too few patients or generated images: nothing to compare with
                     known.calibrations[key] = str(error)
             return known.calibrations[key]
-
-    def _encode(self, texts: Sequence[str], encoded: dict[str, Vectors]) -> Vectors:
-        """As a search encodes a report, each text once."""
-        if new := [text for text in dict.fromkeys(texts) if text not in encoded]:
-            made = self._text_encoder.encode_texts([query_text(text) for text in new])
-            encoded.update(zip(new, made, strict=True))
-        return np.stack([encoded[text] for text in texts])

@@ -35,6 +35,7 @@ def to_dict(
     return {
         "notice": RESEARCH_USE,
         "query": _query(result.query),
+        "not_understood": result.not_understood,
         "encoder": {"name": result.encoder, "fingerprint": result.fingerprint},
         # Where another encoder compared the texts.
         **(

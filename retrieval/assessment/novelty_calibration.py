@@ -6,7 +6,6 @@ needs work that is kept: images generated from the archive's own reports, whose 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,8 @@ from retrieval.assessment.novelty import Calibration, NoveltyCheck
 from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.roles import role_encoders
-from retrieval.errors import EncoderLoadError, EvaluationError
 from retrieval.generated.batch_generation import GenerationPlan, generated_folder
 from retrieval.generated.site_check import SiteCheck, SiteRates, measure_site_rates
-from retrieval.language.query_text import query_text
 from retrieval.search.channels.generated import generated_similarities
 from retrieval.search.channels.image import image_similarities
 from retrieval.search.channels.joint import text_similarities
@@ -67,8 +64,8 @@ def calibrate_texts(
 ) -> Calibration:
     """Calibrate report text as a query: "joint" (against images) and, with `reports`, "report" (against the others).
 
-    "report" knows the archive's own wording only: the same findings in another laboratory's words can be called not
-    comparable far more often than stated (phantoms in other wordings: 28 % instead of 5 %).
+    For measurements only: no search judges texts by it. It knows the archive's own wordings, and the same findings in
+    other words are called not comparable far more often than stated (`benchmarks.wordings`).
 
     Args:
         encode: report texts to unit rows float32[n, d]: `Encoder.encode_texts`, or a look-up of what is stored. With
@@ -131,22 +128,16 @@ def calibrate_archive(
     where: CaseFilter | None = None,
     progress: Progress | None = None,
 ) -> ArchiveCalibration:
-    """Generate missing images of the archive's own reports, and calibrate every query type.
-
-    Text is calibrated with the encoder that compares it: `text_encoder`, or by default `encoder` where the archive has
-    no other for this role, and not at all where it has one.
+    """Generate missing images of the archive's own reports, and calibrate every query type that is judged.
 
     Raises EvaluationError where the archive has too few patients, `index_store.EncoderMismatchError`, and what
     generating raises; images generated before are kept in `work`.
     """
-    encoders = role_encoders(archive, encoder, text_encoder)
+    role_encoders(archive, encoder, text_encoder)  # checked before minutes are spent
     fingerprint, cases = encoder.fingerprint, archive.cases()
     calibration = calibrate(archive, fingerprint, where=where, cases=cases)
     rates = measure_site_rates(archive, fingerprint=fingerprint, cases=cases)
 
-    texts: list[Calibration] = []
-    with contextlib.suppress(EncoderLoadError, EvaluationError):  # no text tower, or too few reports
-        texts += _calibrated_texts(archive, encoders.text, where=where, cases=cases)
     generated = calibrate_generated(
         archive,
         encoder,
@@ -160,20 +151,5 @@ def calibrate_archive(
     )
     return ArchiveCalibration(
         rates,
-        tuple(
-            each.judge(each.threshold(kind), kind) for each in (calibration, *texts, generated) for kind in each.scores
-        ),
+        tuple(each.judge(each.threshold(kind), kind) for each in (calibration, generated) for kind in each.scores),
     )
-
-
-def _calibrated_texts(
-    archive: Archive, encoder: Encoder | None, *, where: CaseFilter | None, cases: Sequence[Case]
-) -> list[Calibration]:
-    """The calibration of report text against images; none where its encoder is not at hand."""
-    if encoder is None:
-        return []
-
-    def encode(texts: Sequence[str]) -> Vectors:
-        return encoder.encode_texts([query_text(text) for text in texts])
-
-    return [calibrate_texts(archive, encoder.fingerprint, encode, where=where, cases=cases, reports=False)]

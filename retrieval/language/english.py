@@ -34,7 +34,12 @@ def is_english(text: str) -> bool:
 
 def function_words() -> frozenset[str]:
     """English words without a meaning of their own, case folded. No negation is among them."""
-    return _words()["function"]
+    return word_list("function")
+
+
+def word_list(name: str) -> frozenset[str]:
+    """One of the lists of languages.toml: "function", "general", "morphology" …, case folded."""
+    return _words()[name]
 
 
 @functools.lru_cache(maxsize=1)

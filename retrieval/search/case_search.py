@@ -13,14 +13,14 @@ from retrieval.encoder.roles import RoleEncoders, role_encoders
 from retrieval.errors import QueryError
 from retrieval.language.query_text import query_text
 from retrieval.search.channels.channel import Channel, Need
-from retrieval.search.channels.ranking import ChannelRankings, rank_channels
+from retrieval.search.channels.ranking import rank_channels
 from retrieval.search.channels.selection import select_channels
 from retrieval.search.fusion import FusionRule, default_rules
 from retrieval.search.query import Query, png_bytes
 from retrieval.search.report_index import ReportIndex, read_report_index
-from retrieval.search.results import RankedCase, SearchResult, Timing
+from retrieval.search.results import SearchResult, Timing
 from retrieval.search.results_assembly import channel_answers, fused_cases, overlaps, too_few
-from retrieval.search.understand import understand, understand_text
+from retrieval.search.understand import not_understood, understand, understand_text
 from retrieval.search.understood_query import UnderstoodQuery
 
 if TYPE_CHECKING:
@@ -151,8 +151,7 @@ class CaseSearch:
         Where it names no channels, those answer that it allows, that this search has, and that the rule weights.
 
         Args:
-            preset: how images are sampled, in the place of the query's preset: one that has no name of its own.
-            progress: counts the generator's steps.
+            preset: how images are sampled, in the place of the query's preset: one without a name.
 
         Raises:
             QueryError: a channel that the query names cannot answer.
@@ -161,7 +160,7 @@ class CaseSearch:
         encoders = self._encoders()
         started = time.perf_counter()
         text = understand_text(query.text, use_glossary=self._glossary, strip=self._strip)
-        understood = understand(query, text, self._archive)  # an unknown case is refused before images are generated
+        understood = understand(query, text, self._archive, self._is_in_reports)  # an unknown case is refused here
         selection = select_channels(
             query,
             self._rules,
@@ -173,10 +172,10 @@ class CaseSearch:
         generated = self._generate(query, understood, channels, preset or query.preset, progress)
         generate_s = 0.0 if generated is None else generated.generation.seconds
         for _attempt in range(ATTEMPTS):
-            # Index, cases and reports are read one after the other. Where the archive was changed in between, the
-            # parts may be of two states: a case could be shown that the filter does not permit any more.
+            # Index, cases and reports are read one after the other. Where the archive changed in between, they are of
+            # two states: a case could be shown that the filter does not permit any more.
             revision = self._archive.revision
-            understood = understand(query, text, self._archive)
+            understood = understand(query, text, self._archive, self._is_in_reports)
             ranked = rank_channels(
                 query,
                 understood,
@@ -188,7 +187,15 @@ class CaseSearch:
                 uncompared=self._count_uncompared,
                 report_rule=self._rules["report"],
             )
-            cases = self._fuse(query, ranked, rule)
+            cases = fused_cases(
+                self._archive,
+                ranked.rankings,
+                rule,
+                query.k,
+                primary_vector=ranked.primary_vector,
+                where=query.where,
+                fingerprint=ranked.primary_fingerprint,
+            )
             count_notes = too_few(self._archive, query, len(cases))
             if self._archive.revision == revision:
                 change_notes: tuple[str, ...] = ()
@@ -197,6 +204,8 @@ class CaseSearch:
             change_notes = (
                 "The archive changed all the time while it was searched: search again for a steady answer.",
             )
+        embed_s, search_s = ranked.encoded_at - started - generate_s, time.perf_counter() - ranked.encoded_at
+        timing = Timing(generate_s, embed_s, search_s)
         types = {channel.name: channel.query_type(understood) for channel in channels}
         answers = channel_answers(ranked.rankings, rule, query.k, types)
         generated_notes = () if generated is None else generated.notes
@@ -208,9 +217,7 @@ class CaseSearch:
             overlaps=overlaps(answers) if cases else (),
             rule=rule,
             generated=generated,
-            timing=Timing(
-                generate_s, ranked.encoded_at - started - generate_s, time.perf_counter() - ranked.encoded_at
-            ),
+            timing=timing,
             encoder=self._encoder.name,
             fingerprint=self._encoder.fingerprint,
             notes=(*selection.notes, *generated_notes, *ranked.notes, *count_notes, *change_notes),
@@ -220,6 +227,7 @@ class CaseSearch:
             text_fingerprint="" if other is None else other.fingerprint,
             attributes=understood.attributes,
             competing=understood.competing,
+            not_understood=not_understood(understood, query.text, (entry.case for entry in cases)),
         )
 
     # The steps of `run`
@@ -256,17 +264,6 @@ class CaseSearch:
             progress=progress,
         )
 
-    def _fuse(self, query: Query, ranked: ChannelRankings, rule: FusionRule) -> tuple[RankedCase, ...]:
-        return fused_cases(
-            self._archive,
-            ranked.rankings,
-            rule,
-            query.k,
-            primary_vector=ranked.primary_vector,
-            where=query.where,
-            fingerprint=ranked.primary_fingerprint,
-        )
-
     # What is read of the archive once, and again when it has changed
 
     def site_rates(self) -> SiteRates:
@@ -286,6 +283,9 @@ class CaseSearch:
                 fingerprint = self._encoder.fingerprint if known is None else known.fingerprint
                 self._reports = read_report_index(self._archive, fingerprint, glossary=self._glossary)
             return self._reports
+
+    def _is_in_reports(self, word: str) -> bool:
+        return self._report_index().words.knows(word)
 
     def _count_uncompared(self) -> int:
         with self._reading:

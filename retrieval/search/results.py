@@ -141,6 +141,19 @@ class SearchResult:
     """Its fingerprint."""
     competing: CaseFilter | None = None
     """The filter that candidates passed: the query's, without its own case and patient."""
+    not_understood: str = ""
+    """Why the query's text is not understood, as half a sentence: its nearest cases say nothing then. Empty where it
+    is, or where there is none."""
+
+    @property
+    def warning(self) -> str:
+        """What must be read before the cases: that the text is not understood. Empty where it is."""
+        if not self.not_understood:
+            return ""
+        return (
+            f"The query is not understood: {self.not_understood}. The cases below are the nearest by numbers alone; "
+            "what they have in common says nothing."
+        )
 
     @property
     def generation(self) -> Generation | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from generation.prompts.glossary import glossary
 from retrieval.language.bm25 import append_meanings, content_words
 from retrieval.language.label_extraction import read_report
+from retrieval.language.query_problem import opposite_of, query_problem
 from retrieval.language.query_text import query_text
+from retrieval.language.vocabulary import vocabulary
 from retrieval.search.query import Query
 from retrieval.search.relevance_feedback import RelevanceFeedback
 from retrieval.search.understood_query import QueryAttributes, UnderstoodQuery, UnderstoodText
@@ -41,11 +43,14 @@ def understand_text(
     )
 
 
-def understand(query: Query, text: UnderstoodText | None, archive: Archive) -> UnderstoodQuery:
+def understand(
+    query: Query, text: UnderstoodText | None, archive: Archive, is_in_reports: Callable[[str], bool]
+) -> UnderstoodQuery:
     """Look up what the query names, as the archive is now.
 
     Args:
         text: what `understand_text` made of the query's text. It does not depend on the archive.
+        is_in_reports: whether a word is one of the archive's reports, asked for words that the vocabulary lacks.
 
     Raises:
         index_store.CaseNotFoundError: the query names a case that the archive does not have.
@@ -64,7 +69,27 @@ def understand(query: Query, text: UnderstoodText | None, archive: Archive) -> U
         where=query.where,
         competing=_competing(query, case),
         attributes=_attributes(query, text, case),
+        problem=_problem(query, text, is_in_reports),
     )
+
+
+def not_understood(query: UnderstoodQuery, text: str, found: Iterable[Case]) -> str:
+    """Why the query's text is not understood, given the cases that it found: half a sentence, or nothing."""
+    if query.problem or query.text is None:
+        return query.problem
+    tiers = []
+    for case in found:
+        system = vocabulary().system(case.system) if case.system else vocabulary().system_of(case.site)
+        category = system.category(case.category) if system else None
+        if category is not None:
+            tiers.append(category.tier)
+    return opposite_of(text, tiers)
+
+
+def _problem(query: Query, text: UnderstoodText | None, is_in_reports: Callable[[str], bool]) -> str:
+    if text is None:
+        return ""
+    return query_problem(query.text, is_in_reports, is_labelled=text.reading.category is not None)
 
 
 def _competing(query: Query, case: Case | None) -> CaseFilter | None:

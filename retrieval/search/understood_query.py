@@ -72,3 +72,5 @@ class UnderstoodQuery:
     competing: CaseFilter | None
     """The filter that candidates pass: `where`, without the query's own case and patient."""
     attributes: QueryAttributes
+    problem: str = ""
+    """Why the text is not understood (`query_problem`); empty where it is, or where there is none."""

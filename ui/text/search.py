@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def search_text(result: SearchResult, diagnostics: ResultDiagnostics | None = None, rows: str = "") -> str:
     """A result: query, cases (best first) and diagnostics. `rows`: the nearest cases of each category, as text."""
-    parts = [_query_line(result)]
+    parts = [_query_line(result), wrapped(result.warning)]
     if result.generated is not None:
         parts.append(generated_text(result.generated))
     parts += [_ranked(ranked) for ranked in result.cases]
@@ -51,8 +51,9 @@ def diagnostics_text(diagnostics: ResultDiagnostics) -> str:
         lines.append(f"{agreement.without_category} of the retrieved cases have no category.")
     for judged in diagnostics.comparability:
         lines.append(f"By {channel_name(judged.channel)}: {judged.words}")
-    # That reports are never judged is documented; the other channels can be calibrated.
-    lines += [f"Not judged: {missing.reason}" for missing in diagnostics.not_judged if missing.channel != "report"]
+    # That texts are never judged is documented; the other channels can be calibrated.
+    never = ("joint", "report")
+    lines += [f"Not judged: {missing.reason}" for missing in diagnostics.not_judged if missing.channel not in never]
     lines += _confounders(diagnostics.nuisance)
     return "\n".join(wrapped(line) for line in lines)
 

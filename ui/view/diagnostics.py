@@ -44,6 +44,9 @@ def show_diagnostics(diagnostics: ResultDiagnostics) -> None:
 def _show_agreement(diagnostics: ResultDiagnostics) -> None:
     agreement = diagnostics.agreement
     st.subheader("Agreement among the retrieved cases", anchor=False)
+    if not diagnostics.understood:
+        st.text("Not shown: the query is not understood.")
+        return
     if not agreement.systems:
         st.text("None of the retrieved cases has a category of a known reporting system.")
     for system in agreement.systems:

@@ -35,6 +35,8 @@ def show_results(result: SearchResult) -> None:
             "Download as JSON", to_json(result, diagnostics), "coin-result.json", "application/json", on_click="ignore"
         )
     st.caption(_query_line(result))
+    if result.warning:
+        st.warning(escape(result.warning), icon=":material/contact_support:")
     for note in result.notes:
         st.info(escape(note))
     if problem:

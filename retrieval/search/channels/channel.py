@@ -89,8 +89,6 @@ class CalibrationMaterials:
     """All cases of the archive."""
     where: CaseFilter | None
     """The filter that the sample and its candidates pass."""
-    encode: Callable[[Sequence[str]], Vectors]
-    """Report texts to unit rows float32[n, d], as a search encodes them."""
     n_images: int
     """Images generated a report."""
     preset: str

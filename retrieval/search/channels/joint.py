@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from retrieval.arrays import Vectors
 from retrieval.encoder.nearest import nearest_mean
 from retrieval.errors import EvaluationError
-from retrieval.search.channels.channel import CalibrationMaterials, Channel, ChannelRanking, Need, SearchMaterials
-from retrieval.search.channels.own_cases import OwnCases, ascending, one_per_patient, read_own_cases
+from retrieval.search.channels.channel import Channel, ChannelRanking, Need, SearchMaterials
+from retrieval.search.channels.own_cases import OwnCases, ascending, one_per_patient
 from retrieval.search.understood_query import UnderstoodQuery
-
-TEXT_SAMPLE: Final = 200
-"""Reports that a search calibrates on: a second's work with the starter, and the false-alarm rate of 5 % is then known
-to about ± 3 %."""
 
 
 class JointChannel(Channel):
@@ -26,7 +21,10 @@ class JointChannel(Channel):
     label = "text to image"
     role = "text"
     needs = frozenset({Need.TEXT, Need.TEXT_TOWER})
-    not_judged = ""
+    not_judged = (
+        "Texts are not judged: queries in other words than the archive's reports would be called not comparable far "
+        "more often than stated."
+    )
 
     def encode(self, query: UnderstoodQuery, materials: SearchMaterials) -> Vectors | None:
         """The text's vector float32[1, d]; None where the encoder has no text tower."""
@@ -49,13 +47,6 @@ class JointChannel(Channel):
                 f"encoder ({text.name}). `coin reembed --role text --encoder …` embeds them.",
             ),
         )
-
-    def own_similarities(self, materials: CalibrationMaterials) -> Mapping[str, tuple[float, ...]]:
-        """What a sample of the archive's reports finds of other patients' images."""
-        own = read_own_cases(
-            materials.archive, materials.encoder.fingerprint, where=materials.where, cases=materials.cases
-        )
-        return text_similarities(own, materials.encode, sample=TEXT_SAMPLE, reports=False)
 
 
 def text_similarities(

@@ -48,7 +48,9 @@ def test_a_case_tells_its_own_particulars(search: CaseSearch, archive: Archive, 
 def test_a_report_tells_what_it_says(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
     found = Diagnostics(archive, encoder).describe(search.run(Query(text=THYROID)))
     assert found.told == QueryAttributes("thyroid", "Bethesda thyroid 2023", "Benign", "report")
-    assert [judged.kind for judged in found.comparability] == ["joint"]
+    assert found.comparability == ()
+    assert [one.channel for one in found.not_judged] == ["joint", "report"], "wordings differ too much"
+    assert found.understood and found.agreement.patients
     assert not found.nuisance.of_query
 
 
@@ -96,14 +98,13 @@ def test_a_filtered_search_is_judged_by_the_cases_that_it_may_find(
     diagnostics = Diagnostics(archive, encoder)
     among = sum(case.site in where.sites for case in archive.cases())
     assert 2 < among < CASES
-    for asked in (Query(text=THYROID, where=where), Query(case=archive.cases()[0].key, where=where)):
-        (judged,) = diagnostics.describe(search.run(asked)).comparability
-        assert (judged.n, judged.filtered) == (among, True)
-        (judged,) = diagnostics.describe(search.run(replace(asked, where=None))).comparability
-        assert (judged.n, judged.filtered) == (CASES, False)
-    few = diagnostics.describe(
-        search.run(Query(text=THYROID, where=CaseFilter(exclude_cases=tuple(case.key for case in archive.cases()[1:]))))
-    )
+    asked = Query(case=archive.cases()[0].key, where=where)
+    (judged,) = diagnostics.describe(search.run(asked)).comparability
+    assert (judged.n, judged.filtered) == (among, True)
+    (judged,) = diagnostics.describe(search.run(replace(asked, where=None))).comparability
+    assert (judged.n, judged.filtered) == (CASES, False)
+    one = CaseFilter(exclude_cases=tuple(case.key for case in archive.cases()[1:]))
+    few = diagnostics.describe(search.run(Query(case=archive.cases()[5].key, where=one)))
     assert few.comparability == ()
     assert "at least two patients" in few.not_judged[0].reason
 
@@ -130,4 +131,25 @@ def test_a_channel_that_found_nobody_is_not_judged(search: CaseSearch, archive: 
     nobody = replace(result, channels=tuple(replace(answer, patients=(), scores=()) for answer in result.channels))
     found = Diagnostics(archive, encoder).describe(nobody)
     assert found.comparability == ()
-    assert [one.channel for one in found.not_judged] == ["report"], "and the report channel never is"
+    assert [one.channel for one in found.not_judged] == ["joint", "report"], "and texts never are"
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "子宫颈涂片未见恶性细胞", "<b>hello</b>", "Clue cells. Carcinoma. Negative for malignancy."]
+)
+def test_what_is_not_understood_shows_no_agreement(
+    search: CaseSearch, archive: Archive, encoder: Encoder, text: str
+) -> None:
+    result = search.run(Query(text=text))
+    assert result.cases and result.not_understood in result.warning
+    found = Diagnostics(archive, encoder).describe(result)
+    assert not found.understood
+    assert (found.agreement.systems, found.agreement.patients) == ((), 0)
+
+
+def test_cases_of_what_a_text_denies_show_no_agreement(archive: Archive, encoder: Encoder) -> None:
+    malignant = CaseFilter(categories=("Malignant", "HGUC", "SCC"))
+    result = CaseSearch(archive, encoder).run(Query(text="No malignant cells.", where=malignant))
+    assert result.cases and "denies a malignancy" in result.warning
+    assert Diagnostics(archive, encoder).describe(result).agreement.patients == 0
+    assert CaseSearch(archive, encoder).run(Query(text="Malignant cells.", where=malignant)).warning == ""

@@ -51,7 +51,7 @@ def test_generated_images_are_judged_once_the_archives_own_reports_were_drawn(
     plan = GenerationPlan(drawing := watched(sdxl_base), reports=FEWEST, images=1)
     made = calibrate_archive(archive, encoder, plan, work=work)
     rules = {rule.kind: rule for rule in made.rules}
-    assert list(rules) == ["case", "image", "joint", "generated"]
+    assert list(rules) == ["case", "image", "generated"]
     assert (rules["generated"].n, rules["image"].n) == (FEWEST, CASES)
     assert rules["generated"].false_alarm_rate <= 0.05
     assert {text for text, _ in drawing.generated} <= {query_text(case.report) for case in archive.cases()}

@@ -272,7 +272,7 @@ def test_calibrate_lets_generated_images_be_judged(environment: dict[str, str], 
         assert "Not judged" not in after
         assert "By generated images: " in after
         rules = json.loads(coin("calibrate", "--reports", "20", "--n-images", "1", "--json").stdout)["rules"]
-        assert [rule["kind"] for rule in rules] == ["case", "image", "joint", "generated"]
+        assert [rule["kind"] for rule in rules] == ["case", "image", "generated"]
         few = coin("calibrate", "--reports", "20", "--n-images", "1", "--site", "thyroid")
         assert few.exit_code == 1
         assert "patients with a report that the filter lets through, and 20 are needed" in few.stderr

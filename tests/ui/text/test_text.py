@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 from index_store import ArchiveStatus, Case, Image, IndexStatus, Problem
@@ -55,6 +56,14 @@ def test_a_result_shows_each_case_with_its_report_and_ends_with_the_notice() -> 
     assert "0.75 s: generate 0.00, embed 0.50, search 0.250" in text
     assert text.endswith(RESEARCH_USE)
     assert max(len(line) for line in text.splitlines()) <= WIDTH
+
+
+def test_a_query_that_is_not_understood_says_so_above_the_cases() -> None:
+    result = replace(result_of(case_of()), not_understood="it names no finding")
+    text = " ".join(search_text(result).split())
+    assert "The query is not understood: it names no finding." in text
+    assert text.index("not understood") < text.index("case-1")
+    assert "not understood" not in search_text(result_of(case_of()))
 
 
 def test_an_empty_result_says_so() -> None:

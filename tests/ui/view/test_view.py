@@ -120,6 +120,13 @@ def test_what_the_glossary_replaced_stands_beside_the_prompt(
     assert "“cue cells” → “clue cells”" in texts(app)
 
 
+def test_a_query_that_is_not_understood_says_so_and_shows_no_agreement(app: AppTest) -> None:
+    search_by_report(app, "x")
+    assert ranks(app)
+    assert any("The query is not understood" in warning.value for warning in app.warning)
+    assert not any("Agreement among" in caption.value for caption in app.caption)
+
+
 def test_every_phantom_on_screen_is_labelled(app: AppTest) -> None:
     search_by_report(app, "Clue cells.")
     labels = [element.value for element in app.markdown if "PHANTOM" in element.value]

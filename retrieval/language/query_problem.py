@@ -1,0 +1,109 @@
+"""Whether a query in words says anything that a search can understand, and if not, what is wrong with it.
+
+Every query has nearest cases, also one that says nothing: their categories then agree by accident. So a query is looked
+at before its results are: is it in English, does it hold a word for a finding that the vocabulary of cytology or the
+archive's reports know, does it contradict itself?
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Final
+
+from retrieval.language.bm25 import content_words, words_of
+from retrieval.language.english import is_english, word_list
+from retrieval.language.mentions import asserted, find_mentions, of_any_malignancy
+from retrieval.language.negation import Assertion
+from retrieval.language.report_scope import LONGEST, current_findings
+from retrieval.language.vocabulary import vocabulary
+
+_TAG: Final = re.compile(r"</?[a-zA-Z!][^<>]{0,500}>|&\w{1,10};")
+
+NOT_ENGLISH: Final = "it is not in English, the only language that is read here"
+NO_FINDING: Final = "it names no finding, only a specimen or nothing of a report"
+NO_KNOWN_WORD: Final = "neither the vocabulary of cytology nor the archive's reports know its words"
+CONTRADICTION: Final = "it denies a malignancy and names one"
+OPPOSITE: Final = "it denies a malignancy, and most of the cases that were found are malignant"
+
+
+def query_problem(text: str, is_in_reports: Callable[[str], bool], *, is_labelled: bool = False) -> str:
+    """Why a query in words is not understood, as half a sentence; empty where it is.
+
+    One word for a finding of the vocabulary is enough, or half of the words from the archive's reports. Words of the
+    specimen, function words and single letters count for nothing. Time O(length), of which 5,000 characters count.
+
+    Args:
+        is_in_reports: whether a report of the archive holds a word; called only where the vocabulary lacks all of them.
+        is_labelled: whether a category was read from the text: what it denies is then told from what it names.
+    """
+    text = _TAG.sub(" ", text[:LONGEST])
+    if not is_english(text):
+        return NOT_ENGLISH
+    general = word_list("general") | _words_of_sites()
+    words = [word for word in content_words(text) if len(word) > 1 and not word.isdigit()]
+    words = [word for word in words if word not in general and _singular(word) not in general]
+    if not words:
+        return NO_FINDING
+    if not any(map(_is_finding, words)) and 2 * sum(map(is_in_reports, words)) < len(words):
+        return NO_KNOWN_WORD
+    denied, named = malignancy_in(text)
+    return CONTRADICTION if denied and named and not is_labelled else ""
+
+
+def opposite_of(text: str, tiers: Sequence[str]) -> str:
+    """`OPPOSITE` where the text denies a malignancy and more than half of the cases found, by their tiers, have one."""
+    if 2 * sum(tier == "malignant" for tier in tiers) <= len(tiers) or not tiers:
+        return ""
+    denied, named = malignancy_in(_TAG.sub(" ", text[:LONGEST]))
+    return OPPOSITE if denied and not named else ""
+
+
+def malignancy_in(text: str) -> tuple[bool, bool]:
+    """Whether a text denies any malignancy, and whether it states one, of this specimen, in whatever system."""
+    findings = current_findings(text)
+    denied = named = False
+    for system in vocabulary().systems:
+        for mention in find_mentions(findings, system):
+            how = asserted(mention)
+            denied |= how is Assertion.NEGATED and of_any_malignancy(mention)
+            tier = mention.category.tier if mention.category else ""
+            named |= how is Assertion.AFFIRMED and tier == "malignant"
+    return denied, named
+
+
+def _is_finding(word: str) -> bool:
+    known, beginnings, ends = _finding_words()
+    return word in known or _singular(word) in known or word.startswith(beginnings) or word.endswith(ends)
+
+
+def _singular(word: str) -> str:
+    return word.removesuffix("s")
+
+
+@cache
+def _finding_words() -> tuple[frozenset[str], tuple[str, ...], tuple[str, ...]]:
+    """Words of findings; beginnings of words, and ends, where the vocabulary leaves the rest of a word open."""
+    known = vocabulary()
+    categories = [category for system in known.systems for category in system.categories]
+    phrases = [*known.malignancy, *known.not_malignancy, *known.neoplasia]
+    for category in categories:
+        phrases += [category.name, *category.codes, *category.aliases, *category.findings]
+    phrases += [name for system in known.systems for name in system.numbered_by]
+    parts = {part for phrase in phrases for part in re.split(r"[^\w*]+", phrase.casefold()) if len(part) > 1}
+    plain = {word for word in parts if "*" not in word} | word_list("morphology")
+    ignored = word_list("general") | word_list("function") | _words_of_sites()
+    open_ = {word for word in parts if "*" in word and len(word.strip("*")) >= 4}
+    return (
+        frozenset(plain - ignored) | {word.strip("*") for word in open_},
+        tuple(word.strip("*") for word in open_ if word.endswith("*")),
+        tuple(word.strip("*") for word in open_ if word.startswith("*")),
+    )
+
+
+@cache
+def _words_of_sites() -> frozenset[str]:
+    """The words by which the vocabulary names specimens."""
+    names: Iterable[str] = (name for site in vocabulary().sites for name in (site.name, *site.aliases))
+    return frozenset(word for name in names for word in words_of(name.replace("*", ""))) - word_list("morphology")

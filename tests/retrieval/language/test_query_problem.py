@@ -1,0 +1,105 @@
+"""What a query in words must say to be understood; the sentences of the tests are, but for those in other languages."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.language.query_problem import (
+    CONTRADICTION,
+    NO_FINDING,
+    NO_KNOWN_WORD,
+    NOT_ENGLISH,
+    OPPOSITE,
+    opposite_of,
+    query_problem,
+)
+
+SENTENCES = Path(__file__).with_name("sentences.csv")
+
+
+def nowhere(word: str) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NILM.",
+        "hsil",
+        "Bethesda III",
+        "C5",
+        "eosinophils",
+        "Hürthle cells",
+        "No malignant cells.",
+        "<p>HSIL</p>",
+        "Clue cells, negative for malignancy.",
+        "Tumours",
+        "N/C < 5, mitoses > 3",
+    ],
+)
+def test_a_finding_is_understood(text: str) -> None:
+    assert query_problem(text, nowhere) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("x", NO_FINDING),
+        ("!!! 123 <br>", NO_FINDING),
+        ("Cervical smear, right side.", NO_FINDING),
+        ("How are you?", NO_FINDING),
+        ("<b>hello</b>", NO_KNOWN_WORD),
+        ("<script>alert(1)</script>", NO_KNOWN_WORD),
+        ("the quick brown fox", NO_KNOWN_WORD),
+        ("恶性", NO_KNOWN_WORD),
+        ("子宫颈涂片未见恶性细胞", NOT_ENGLISH),
+        ("Kein Nachweis maligner Zellen.", NOT_ENGLISH),
+        ("Negativo para malignidad.", NOT_ENGLISH),
+        ("Clue cells. Papillary carcinoma. Negative for malignancy.", CONTRADICTION),
+    ],
+)
+def test_what_says_nothing_is_not(text: str, problem: str) -> None:
+    assert query_problem(text, nowhere) == problem
+
+
+def test_the_archive_may_know_words_that_the_vocabulary_does_not() -> None:
+    known = {"basilisk", "spotted"}.__contains__
+    assert query_problem("Spotted basilisk cells", known) == ""
+    assert query_problem("Spotted yellow unicorns", known) == NO_KNOWN_WORD  # fewer than half
+
+
+def test_a_text_with_a_category_contradicts_itself_in_nothing() -> None:
+    text = "Carcinoma of the cervix treated in 2018. Smear: metastatic carcinoma not seen, no malignancy, carcinoma."
+    assert query_problem(text, nowhere, is_labelled=True) == ""
+
+
+def test_ordinary_reports_are_understood() -> None:
+    with SENTENCES.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["kind"] == "ordinary"]
+    problems = {row["text"]: query_problem(row["text"], nowhere, is_labelled=bool(row["category"])) for row in rows}
+    assert {text: problem for text, problem in problems.items() if problem} == {}
+    assert len(rows) == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "tiers", "problem"),
+    [
+        ("Clue cells, negative for malignancy.", ["malignant"] * 6 + ["negative"] * 4, OPPOSITE),
+        ("Clue cells, negative for malignancy.", ["malignant"] * 5 + ["negative"] * 5, ""),
+        ("Adenocarcinoma.", ["malignant"] * 10, ""),
+        ("Clue cells.", ["malignant"] * 10, ""),
+        ("Negative for malignancy.", [], ""),
+    ],
+)
+def test_cases_of_what_is_denied_are_no_answer(text: str, tiers: list[str], problem: str) -> None:
+    assert opposite_of(text, tiers) == problem
+
+
+@given(st.text(max_size=300))
+def test_any_text_has_an_answer(text: str) -> None:
+    assert query_problem(text, nowhere) in ("", NOT_ENGLISH, NO_FINDING, NO_KNOWN_WORD, CONTRADICTION)
