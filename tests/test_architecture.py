@@ -57,6 +57,7 @@ LAYERS = {
     "ui": [
         {"errors", "image_labels"},
         {"settings"},
+        {"archive_encoders"},
         {"service", "serving"},
         {"model_check"},
         {"pictures", "text"},

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ui.archive_encoders import image_encoder, text_encoder
 from ui.errors import NoArchiveError
 from ui.settings import Settings
 
@@ -67,18 +68,18 @@ class Service:
         opened: Archive | None = self.__dict__.get("_archive")
         if opened is not None and opened.is_replaced:
             self.close()
-            for of_it in ("_search", "_diagnostics", "_audit_log"):
+            for of_it in ("_search", "_diagnostics", "_audit_log", "_encoder", "_text_encoder"):
                 self.__dict__.pop(of_it, None)
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder that the settings name."""
+        """The encoder that the settings name, or that the archive was embedded with."""
         with self._opening:
             return self._encoder
 
     @property
     def text_encoder(self) -> Encoder | None:
-        """The encoder that the settings name for texts; None where they name none."""
+        """The encoder that the settings or the archive name for texts; None where texts have no other."""
         with self._opening:
             return self._text_encoder
 
@@ -174,13 +175,11 @@ class Service:
 
     @cached_property
     def _encoder(self) -> Encoder:
-        from retrieval import Encoder
-
-        return Encoder(self.settings.encoder, device=self.settings.device)
+        return image_encoder(self._archive, self.settings)
 
     @cached_property
     def _text_encoder(self) -> Encoder | None:
-        return open_text_encoder(self.settings)
+        return text_encoder(self._archive, self.settings)
 
     @cached_property
     def _generator(self) -> CoinGenerator:
@@ -240,13 +239,6 @@ def open_archive(path: str | Path, *, read_only: bool = False) -> Archive:
             "--archive or COIN_ARCHIVE, or try `coin demo`"
         )
     return Archive.open(path, read_only=read_only)
-
-
-def open_text_encoder(settings: Settings) -> Encoder | None:
-    """The encoder that the settings name for texts; None where they name none."""
-    from retrieval import Encoder
-
-    return None if settings.text_encoder is None else Encoder(settings.text_encoder, device=settings.device)
 
 
 def make_generator(settings: Settings, *, cached: bool = True) -> CoinGenerator:

@@ -100,8 +100,9 @@ def require_encoder(encoder: EncoderRow | None, *, fingerprint: str, name: str =
     if encoder.fingerprint != fingerprint:
         raise EncoderMismatchError(
             f"This archive was embedded with {encoder.name} ({encoder.fingerprint[:12]}), and the encoder at hand is "
-            f"{given}: their vectors cannot be compared. Use the archive's encoder, or embed the archive anew with "
-            "the encoder at hand (`coin reembed`); its own encoder answers searches until that is complete."
+            f"{given}: their vectors cannot be compared. Use the archive's encoder (--encoder, COIN_ENCODER), or embed "
+            "the archive anew with the encoder at hand (`coin reembed`); its own encoder answers searches until that "
+            "is complete."
         )
     return encoder
 

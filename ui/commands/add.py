@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from ui.archive_encoders import image_encoder, note_encoder, text_encoder
 from ui.commands.options import as_json, with_settings, with_wait
 from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
-from ui.service import open_archive, open_text_encoder
+from ui.service import open_archive
 from ui.settings import Settings
 from ui.text.archive import add_text
 
@@ -78,7 +79,7 @@ def add(
     """
     if redact and refuse:
         raise click.UsageError("give only one of --redact and --refuse")
-    from retrieval import Encoder, RayWorkers, add_manifest
+    from retrieval import RayWorkers, add_manifest
 
     with (
         RayWorkers(ray, count=ray_workers) if ray else contextlib.nullcontext() as workers,
@@ -86,13 +87,13 @@ def add(
         progress("Adding", unit="images") as update,
         progress("Embedding reports", unit="reports") as update_reports,
     ):
-        encoder = Encoder(settings.encoder, device=settings.device)
+        encoder, for_texts = image_encoder(archive, settings), text_encoder(archive, settings)
         with archive.writer(timeout=wait):
             summary = add_manifest(
                 archive,
                 manifest,
                 encoder,
-                text_encoder=open_text_encoder(settings),
+                text_encoder=for_texts,
                 images=images,
                 in_place=in_place,
                 batch_size=batch_size,
@@ -102,6 +103,8 @@ def add(
                 embedding=update_reports,
                 workers=workers,
             )
+            note_encoder(archive, encoder)
+            note_encoder(archive, for_texts)
     if as_json:
         echo_json(summary)
     else:

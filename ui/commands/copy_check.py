@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ui.archive_encoders import image_encoder
 from ui.commands.options import as_json, with_settings
 from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
@@ -50,12 +51,13 @@ def copy_check(settings: Settings, images: Path, against: Path | None, sheet: Pa
     from retrieval import Encoder, archive_references, check_copies, images_of, manifest_references
 
     files = images_of(images)
-    encoder = Encoder(settings.encoder, device=settings.device)
     with progress("Reading the references", unit="images") as update:
         if against is not None:
+            encoder = Encoder(settings.encoder, device=settings.device)
             references = manifest_references(against, encoder, work=settings.work_folder, progress=update)
         else:
             with open_archive(settings.archive, read_only=True) as archive:
+                encoder = image_encoder(archive, settings)
                 references = archive_references(archive, encoder, work=settings.work_folder, progress=update)
     with progress("Checking for copies", unit="images") as update:
         report = check_copies(files, references, encoder, progress=update)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ui.archive_encoders import note_encoder
 from ui.commands.options import as_json, with_settings, with_wait
 from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
@@ -81,6 +82,7 @@ def reembed(
                 progress=update,
                 embedding=update_reports,
             )
+        note_encoder(archive, encoder)
         dropped = None
         old = sorted(before - _serving(archive)) if drop_old and summary.switched else []
         if old:

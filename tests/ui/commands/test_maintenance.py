@@ -197,6 +197,8 @@ def test_two_encoders_have_a_role_each(
     assert [roles[role]["encoder"]["fingerprint"] for role in ("image", "text")] == prints
     assert coin("search", "--case", "no such case", "--encoder", other_encoder).exit_code == 1
     query = ("search", "--text", "Clue cells.", "--channel", "joint", "--json")
+    assert json.loads(coin(*query).stdout)["text_encoder"]["fingerprint"] == prints[1], "noted where it is"
+    (own_archive / "encoders.json").unlink()
     assert "--text-encoder" in coin(*query).stderr
     found = json.loads(coin(*query, "--text-encoder", other_encoder).stdout)
     assert (found["encoder"]["fingerprint"], found["text_encoder"]["fingerprint"]) == tuple(prints)
@@ -227,6 +229,7 @@ def test_add_gives_a_new_archive_both_encoders_or_says_what_is_left_behind(
     added = coin("add", part, "--text-encoder", other_encoder)
     assert added.exit_code == 0, added.output
     assert "images were embedded for texts, too" in added.stdout
+    (tmp_path / "new" / "encoders.json").unlink()  # as if it were added on another machine
     left = coin("add", manifest)
     assert "`coin reembed --role text --encoder …`" in " ".join(left.stdout.split())
     status = json.loads(coin("status", "--json").stdout)
@@ -262,3 +265,45 @@ def test_an_older_archive_is_brought_up_to_date_by_its_own_command_only(
     assert "up to date" in coin("migrate", "--archive", cases).output
     assert coin("migrate", "--archive", tmp_path / "nothing").exit_code == 1
     assert coin("migrate", "--archive", cases, "--backed-up", "--backup", tmp_path / "b").exit_code == 2
+
+
+def test_where_no_encoder_is_named_the_archive_s_is_found(
+    own_archive: Path, other_encoder: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Path(shutil.copytree(other_encoder, tmp_path / "home"))
+    monkeypatch.delenv("COIN_ENCODER")
+    (own_archive / "encoders.json").unlink(missing_ok=True)
+    picture = sorted((manifest.parent / "images").iterdir())[0]
+    unknown = coin("search", "--image", picture)
+    assert unknown.exit_code == 1, "added before encoders were noted, by one that is not the starter"
+    assert "--encoder or COIN_ENCODER" in unknown.stderr
+    assert coin("reembed", "--encoder", home).exit_code == 0
+    found = coin("search", "--image", picture, "--json")
+    assert found.exit_code == 0, found.output
+    added = coin("add", manifest)
+    assert added.exit_code == 0, added.output
+    home.rename(tmp_path / "elsewhere")
+    for command in (["search", "--image", picture], ["add", manifest]):
+        lost = coin(*command)
+        assert lost.exit_code == 1
+        assert "--encoder or COIN_ENCODER" in " ".join(lost.stderr.split())
+        assert str(home) in lost.stderr
+    assert coin("add", manifest, "--encoder", tmp_path / "elsewhere").exit_code == 0
+    assert coin("add", manifest).exit_code == 0, "noted where it is now"
+
+
+def test_what_is_noted_counts_only_where_it_is_the_archive_s(
+    own_archive: Path, other_encoder: Path, models: dict[str, str], monkeypatch: pytest.MonkeyPatch, manifest: Path
+) -> None:
+    monkeypatch.delenv("COIN_ENCODER")
+    with Archive.open(own_archive, read_only=True) as archive:
+        assert archive.encoder is not None
+        fingerprint = archive.encoder.fingerprint
+    note = own_archive / "encoders.json"
+    for text in ("", "[]", "{", json.dumps({fingerprint: 7}), json.dumps({fingerprint: str(other_encoder)})):
+        note.write_text(text)
+        refused = coin("add", manifest)
+        assert refused.exit_code == 1
+        assert "--encoder or COIN_ENCODER" in " ".join(refused.stderr.split())
+    note.write_text(json.dumps({fingerprint: models["COIN_ENCODER"]}))
+    assert coin("add", manifest).exit_code == 0
