@@ -6,6 +6,7 @@ API key).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from index_store.atomic_write import private_folder
 from index_store.errors import ArchiveError, StorageError
+from index_store.files.permissions import close_to_others
 
 TOKEN = "COIN_MILVUS_TOKEN"
 """The environment variable that holds the login."""
@@ -73,6 +76,9 @@ class MilvusServer:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+                if "://" not in self.uri:  # milvus-lite makes files as the umask allows, in a folder that is closed
+                    with contextlib.suppress(OSError):  # another thread's client is at work
+                        close_to_others(Path(self._address).rglob("*"))
 
     def _connect(self) -> Any:
         try:
@@ -83,5 +89,23 @@ class MilvusServer:
             ) from error
         # It writes every failing call to stderr with its traceback; the call's own error says as much.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-        with self.explained():
-            return MilvusClient(self._address, token=os.environ.get(TOKEN, ""), timeout=SECONDS)
+        if "://" in self.uri:
+            with self.explained():
+                return MilvusClient(self._address, token=os.environ.get(TOKEN, ""), timeout=SECONDS)
+        return self._connect_to_file(MilvusClient)
+
+    def _connect_to_file(self, client: Any) -> Any:
+        """A client of milvus-lite, which keeps its data in a folder of that name."""
+        from pymilvus.exceptions import MilvusException
+
+        # It reports with a traceback what is reported below.
+        logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
+        try:
+            private_folder(Path(self._address))
+            return client(self._address, timeout=SECONDS)
+        except (MilvusException, OSError) as error:
+            raise StorageError(
+                f"The vectors in {self._address} could not be opened. milvus-lite lets one process at a time use them: "
+                "end the other one (a view, a search) and repeat, or keep the vectors on a Milvus server "
+                "(docs/cluster.md), or by FAISS. The records are not touched by that."
+            ) from error

@@ -69,11 +69,20 @@ class MilvusSearch:
                     if may_write:
                         current.follow(session)
                     else:
-                        current.refresh()
+                        self._refresh(current)
                 except StorageError as error:
                     if str(error) not in self.notes:
                         self.notes.append(str(error))
             return found
+
+    def _refresh(self, current: MilvusSync) -> None:
+        """Look at a collection that only a writer may change, and note where it followed another log."""
+        current.refresh()
+        # A transaction that begins now sees all that a writer has applied to the collection.
+        with self._catalog.reading() as session:
+            problem = current.foreign(session)
+        if problem and problem not in self.notes:
+            self.notes.append(problem)
 
     @contextmanager
     def synced(self, role: Role = IMAGE) -> Iterator[tuple[Session, EncoderRow, MilvusSync] | None]:

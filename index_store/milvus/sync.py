@@ -32,6 +32,7 @@ from index_store.milvus.sync_position import SyncPosition, SyncPositions
 from index_store.search.protocols import REBUILT_NOTE
 from index_store.vectors import Ids, IndexIdentity, LogPosition, Vectors
 
+OTHER_LOG = "the records are not those it had followed (restored from a backup?)"
 Ranking = list[tuple[int, float]]
 
 MAX_EXCLUDED = 100_000
@@ -68,6 +69,17 @@ class MilvusSync:
         self._collection = self._index(synced)
         self.position, self.count = synced.low, self._collection.count
 
+    def foreign(self, session: Session) -> str:
+        """What to note where the collection, as `refresh` saw it, followed another log than that of the records; else
+        the empty string. It counts as not filled then: searches do not use it."""
+        if is_of_this_log(session, self.position):
+            return ""
+        self.position, self.count = LogPosition(), 0
+        return (
+            f"The collection in Milvus at {self._server.uri} is not used: {OTHER_LOG}. The next command that writes, "
+            "or `coin doctor --repair`, makes it anew; until then the records answer, more slowly."
+        )
+
     @property
     def index(self) -> MilvusIndex:
         """The collection as of the last `refresh`. It exists where `count` is not 0."""
@@ -92,7 +104,7 @@ class MilvusSync:
         elif not self._exists(synced):
             self.rebuild(session, "it was missing")
         elif not is_of_this_log(session, synced.low):
-            self.rebuild(session, "the records are not those it had followed (restored from a backup?)")
+            self.rebuild(session, OTHER_LOG)
         elif synced.low != head or synced.high != head:
             self._apply(session, synced, head)
         self.refresh()

@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -40,7 +44,19 @@ from tests.index_store.archive_builders import (
 from tests.index_store.archive_processes import add_until_killed_in_milvus, readers_elsewhere, run
 from tests.index_store.filtered_search import FILTERS, QUERIES, expected
 from tests.milvus_server import free_port, milvus_server
+from tests.permissions import open_to_others
 
+ROOT = Path(__file__).parents[3]
+SEARCHES = """
+import sys
+import numpy as np
+from index_store import Archive, StorageError
+with Archive.open(sys.argv[1], read_only=True) as archive:
+    try:
+        archive.search(np.eye(1, 16, dtype=np.float32), 1, fingerprint=archive.encoder.fingerprint)
+    except StorageError as error:
+        print(error)
+"""
 KILLED = -9
 BATCH = 3
 
@@ -346,6 +362,25 @@ def test_what_does_not_fit_is_rebuilt_by_a_writer_and_avoided_by_a_reader(filled
         assert family == [position_of(archive).collection]
 
 
+def test_records_restored_from_an_older_dump_are_noticed(filled: Archive, tmp_path: Path) -> None:
+    older = Path(shutil.copytree(filled.path, tmp_path / "older"))
+    add_manifest(filled, write_manifest(tmp_path / "more" / "manifest.csv", simple_rows(3, prefix="more-")))
+    filled.close()
+    with Archive.open(older, read_only=True) as reader:
+        status = reader.status()
+        assert status.index_sequence <= status.log_sequence, "behind by less than nothing"
+        (note,) = status.notes
+        assert "restored from a backup?" in note
+        assert "is not used" in note
+        answers_are_true(reader)
+    with Archive.open(older) as archive:
+        assert "was rebuilt from the archive's records" in archive.notes[0]
+        found_by_itself(archive)
+        answers_are_true(archive)
+    with Archive.open(older, read_only=True) as reader:
+        assert reader.status().notes == ()
+
+
 @pytest.mark.parametrize("stray", ["an image that is gone", "another site"])
 def test_what_the_records_do_not_permit_gets_no_answer_through(filled: Archive, stray: str) -> None:
     index = MilvusIndex(sync_of(filled)._server, position_of(filled).collection, DIM)
@@ -462,6 +497,47 @@ def test_milvus_lite_in_the_folder_is_enough_to_try_it(tmp_path: Path) -> None:
         answers_are_true(archive)
         assert (tmp_path / "archive" / "vectors.db").exists()
         assert json.loads((tmp_path / "archive" / "archive.json").read_text())["vectors"] == "vectors.db"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="flock")
+def test_a_milvus_lite_file_that_is_in_use_is_named_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import fcntl
+
+    (tmp_path / "vectors.db").mkdir()
+    with (tmp_path / "vectors.db" / "LOCK").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(StorageError, match="lets one process at a time use them"):
+            MilvusServer("vectors.db", tmp_path).client  # noqa: B018
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_a_second_process_on_a_milvus_lite_file_gets_a_sentence(tmp_path: Path) -> None:
+    with Archive.create(tmp_path / "archive", vectors="vectors.db") as archive:
+        add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(3)))
+        other = subprocess.run(
+            [sys.executable, "-c", SEARCHES, str(tmp_path / "archive")],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert other.stderr == ""
+    assert other.stdout.count("\n") == 1
+    assert "one process at a time" in other.stdout
+    assert "records are not touched" in other.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+@pytest.mark.usefixtures("no_umask")
+def test_a_milvus_lite_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    with Archive.create(tmp_path / "archive", vectors="vectors.db") as archive:
+        add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(3)))
+        assert (archive.path / "vectors.db").stat().st_mode & 0o777 == 0o700
+    assert open_to_others(tmp_path / "archive") == {}
 
 
 @pytest.mark.parametrize(
