@@ -48,7 +48,7 @@ def _is_allowed() -> bool:
 def show_user() -> None:
     """Show who is signed in, and the way out."""
     if Settings.from_env().sign_in is not None:
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right"):
+        with st.container(horizontal=True, vertical_alignment="center"):
             st.text(f"Signed in as {user()}")
             st.button("Sign out", on_click=st.logout)
 

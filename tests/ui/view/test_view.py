@@ -22,7 +22,7 @@ from ui.view.example_reports import EXAMPLE_REPORTS
 
 APP = Path(__file__).parents[3] / "ui" / "view" / "app.py"
 CASE_PAGE = "case_page.py"
-HOSTILE = "**bold** <script>alert(1)</script> :red[x] $y$ [l](javascript:1)"
+HOSTILE = "**bold** <script>alert(1)</script> :red[x] $y$ [l](javascript:1) https://evil.example :smile:"
 
 
 @pytest.fixture
@@ -343,7 +343,7 @@ def marked_up(app: AppTest) -> None:
     values = [element.value for kind in kinds for element in kind]
     values += [button.label for button in app.button]
     for value in values:
-        for part in ("**bold**", "<script>", ":red[", "$y$", "[l]("):
+        for part in ("**bold**", "<script>", ":red[", "$y$", "[l](", "https://", ":smile"):
             assert part not in value, value
 
 

@@ -127,11 +127,11 @@ def _show_questions(study: ReaderStudy, reader: str, picture: Picture, index: in
 
 
 def _show_axis(study: ReaderStudy, reader: str, picture: Picture, axis: Axis, given: int | None) -> None:
-    st.markdown(f"**{axis.title}**")
-    st.caption(axis.question if study.shows_labels else axis.without_labels)
+    st.markdown(f"**{escape(axis.title)}**")
+    st.caption(escape(axis.question if study.shows_labels else axis.without_labels))
     for score, (step, key) in enumerate(zip(axis.steps, KEYS[axis.name], strict=True), start=1):
         st.button(
-            f"{score} {step}",
+            f"{score} {escape(step)}",
             key=f"{axis.name}-{score}",
             type="primary" if given == score else "secondary",
             shortcut=key,
