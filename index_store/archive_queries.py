@@ -141,6 +141,11 @@ class ArchiveQueries:
         with self._catalog.reading() as session:
             return case_reader.case_labels(session, case_keys)
 
+    def labels(self) -> dict[tuple[str, str, str], int]:
+        """The combinations of site, system and category that occur, as written, with their number of cases."""
+        with self._catalog.reading() as session:
+            return case_reader.label_counts(session)
+
     def reports(self, where: CaseFilter | None = None) -> list[StoredReport]:
         """The reports of the cases with at least one image that `where` permits, in order of case id. Loads no
         image."""

@@ -231,6 +231,8 @@ class ArchiveStatus:
     roles: Mapping[Role, RoleStatus] = field(default_factory=dict)
     """By role; empty before the first image, and where they were not asked for. Where one encoder has both, both say
     the same."""
+    derived: Mapping[str, int] = field(default_factory=dict)
+    """Cases whose site, reporting system and category were extracted from their report, by the name of the column."""
 
 
 def _each_once(values: Iterable[str]) -> str:

@@ -234,6 +234,13 @@ def case_labels(session: Session, keys: Iterable[str]) -> dict[str, CaseLabels]:
     return found
 
 
+def label_counts(session: Session) -> dict[tuple[str, str, str], int]:
+    """The combinations of site, system and category that occur, with their number of cases."""
+    columns = (CaseRow.site, CaseRow.system, CaseRow.category)
+    rows = session.execute(select(*columns, func.count()).group_by(*columns))
+    return {(site, system, category): cases for site, system, category, cases in rows}
+
+
 def owners(session: Session, image_ids: Iterable[int]) -> dict[int, Owner]:
     """Case and patient of each image; unknown ids are left out."""
     query = select(ImageRow.id, ImageRow.case_id, PatientRow.key).select_from(ImageRow).join(CaseRow).join(PatientRow)

@@ -23,6 +23,8 @@ CASE_COLUMNS = {"sites": "site", "systems": "system", "categories": "category", 
 """Fields of `CaseFilter` that hold values of the case: field -> column, which is also the attribute of `Case`."""
 IMAGE_COLUMNS = {"stains": "stain", "preparations": "preparation", "kinds": "kind"}
 """Fields of `CaseFilter` that hold values of the image: field -> column, which is also the attribute of `Image`."""
+LABELS = ("site", "system", "category")
+"""Columns of the case that `CaseFilter.labels` holds the values of."""
 EXCLUSIONS = ("exclude_patients", "exclude_cases")
 """Fields of `CaseFilter` that hold keys to leave out."""
 
@@ -35,7 +37,7 @@ class CaseFilter:
     """Restrictions that must all hold; within one field, any of its values. Empty: no restriction.
 
     `stains`, `preparations` and `kinds` restrict the image, the other fields its case. Values are compared exactly;
-    `Archive.facets` lists those that occur.
+    `Archive.facets` lists those that occur, and `Archive.labels` the combinations of site, system and category.
 
     Raises:
         FilterError: a field is a bare string (or anything but a sequence of strings), or there are too many values.
@@ -52,11 +54,13 @@ class CaseFilter:
     exclude_cases: tuple[str, ...] = ()
     phantoms: bool | None = None
     """True: phantoms only. False: no phantoms. None: both."""
+    labels: tuple[tuple[str, str, str], ...] = ()
+    """Site, system and category together, as written: only cases with one of these."""
 
     def __post_init__(self) -> None:
         total = 0
         for item in fields(self):
-            if item.name == "phantoms":
+            if item.name in ("phantoms", "labels"):
                 continue
             values = getattr(self, item.name)
             sequence = isinstance(values, (tuple, list, set, frozenset))
@@ -64,13 +68,18 @@ class CaseFilter:
                 raise FilterError(f"{item.name} must be a tuple of strings, as in ('cervix',); got {values!r}.")
             object.__setattr__(self, item.name, tuple(values))
             total += len(values)
+        if not all(isinstance(label, tuple) and list(map(type, label)) == [str] * len(LABELS) for label in self.labels):
+            raise FilterError(f"labels must be triples of site, system and category; got {self.labels!r}.")
+        object.__setattr__(self, "labels", tuple(self.labels))
+        total += len(self.labels) * len(LABELS)
         if total > MAX_VALUES:
             raise FilterError(f"The filter names {total} values; {MAX_VALUES} is the most. Use a broader field.")
 
     @property
     def includes(self) -> bool:
         """Whether the filter requires any value (rather than only leaving something out)."""
-        return self.phantoms is not None or any(getattr(self, name) for name in (*CASE_COLUMNS, *IMAGE_COLUMNS))
+        named = any(getattr(self, name) for name in (*CASE_COLUMNS, *IMAGE_COLUMNS))
+        return named or self.phantoms is not None or bool(self.labels)
 
     @property
     def excludes(self) -> bool:
@@ -87,6 +96,7 @@ class CaseFilter:
             self.phantoms in (None, case.phantom)
             and case.patient not in self._values["exclude_patients"]
             and case.key not in self._values["exclude_cases"]
+            and (not self.labels or (case.site, case.system, case.category) in self._labels)
             and self._holds(case, CASE_COLUMNS)
         )
 
@@ -103,6 +113,10 @@ class CaseFilter:
     def _values(self) -> dict[str, frozenset[str]]:
         return {name: frozenset(getattr(self, name)) for name in (*CASE_COLUMNS, *IMAGE_COLUMNS, *EXCLUSIONS)}
 
+    @cached_property
+    def _labels(self) -> frozenset[tuple[str, str, str]]:
+        return frozenset(self.labels)
+
     def _holds(self, record: Case | Image, columns: Mapping[str, str]) -> bool:
         return all(
             not (values := self._values[name]) or getattr(record, column) in values for name, column in columns.items()
@@ -117,7 +131,7 @@ def conditions(where: CaseFilter, *, few_images: bool = False) -> list[ColumnEle
         few_images: the statement looks at few images. The case of each is then looked up; otherwise all permitted
             cases are listed.
     """
-    from sqlalchemy import not_, select
+    from sqlalchemy import not_, select, tuple_
 
     from index_store.catalog.models import CaseRow, ImageRow
 
@@ -129,6 +143,8 @@ def conditions(where: CaseFilter, *, few_images: bool = False) -> list[ColumnEle
     on_cases = any_value(CaseRow, CASE_COLUMNS)
     if where.phantoms is not None:
         on_cases.append(CaseRow.phantom.is_(where.phantoms))
+    if where.labels:
+        on_cases.append(tuple_(*(getattr(CaseRow, column) for column in LABELS)).in_(where.labels))
     on_images = any_value(ImageRow, IMAGE_COLUMNS)
     if on_cases:
         cases = select(CaseRow.id).where(*on_cases)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from index_store.catalog import report_vectors
+from index_store.catalog.case_reader import derived_columns
 from index_store.catalog.change_log import log_head
 from index_store.catalog.databases.migrations import schema_version
 from index_store.catalog.encoders import encoder_info, serving_encoders
+from index_store.catalog.filters import LABELS
 from index_store.catalog.models import ArchiveRow, CaseRow, EmbeddingRow, EncoderRow, ImageRow, PatientRow
 from index_store.catalog.reembedding import count_images_without_vector
 from index_store.records import IMAGE, ArchiveStatus, Role, RoleStatus
@@ -67,7 +70,15 @@ def status_of(
         catalog=catalog,
         notes=tuple(notes),
         roles=found,
+        derived=_count_derived(session),
     )
+
+
+def _count_derived(session: Session) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for names, cases in session.execute(select(CaseRow.derived, func.count()).group_by(CaseRow.derived)):
+        found.update(dict.fromkeys(derived_columns(names), cases))
+    return {column: found[column] for column in LABELS}
 
 
 def _role_status(

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from index_store.catalog.case_reader import in_chunks
-from index_store.catalog.filters import CASE_COLUMNS, IMAGE_COLUMNS, CaseFilter
+from index_store.catalog.filters import CASE_COLUMNS, IMAGE_COLUMNS, LABELS, CaseFilter
 from index_store.catalog.models import CaseRow, ImageRow, PatientRow
 
 VALUE_LENGTH = 64
@@ -73,6 +73,8 @@ def filter_expression(session: Session, where: CaseFilter | None) -> str:
         for name, column in COLUMNS.items()
         if (values := getattr(where, name))
     ]
+    if where.labels:
+        conditions.append(f"({' or '.join(_label(*label) for label in sorted(set(where.labels)))})")
     if where.phantoms is not None:
         conditions.append(f"phantom == {str(where.phantoms).lower()}")
     for name, table, keys in (
@@ -83,6 +85,11 @@ def filter_expression(session: Session, where: CaseFilter | None) -> str:
         if ids:
             conditions.append(f"{name} not in {sorted(ids)}")
     return " and ".join(conditions)
+
+
+def _label(*values: str) -> str:
+    equal = (f"{column} == {quoted(token(value))}" for column, value in zip(LABELS, values, strict=True))
+    return f"({' and '.join(equal)})"
 
 
 def quoted(plain: str) -> str:

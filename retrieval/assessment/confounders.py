@@ -25,6 +25,7 @@ import numpy as np
 
 from index_store import CaseFilter
 from retrieval.arrays import Bools, Floats, Ints
+from retrieval.language.concepts import site_concept
 
 if TYPE_CHECKING:
     from index_store import Archive, Case, Image
@@ -89,7 +90,7 @@ class ConfounderPool:
         self._number = {patient: i for i, patient in enumerate(dict.fromkeys(case.patient for case in cases))}
         self._patients = np.array([self._number[case.patient] for case in self._cases], dtype=np.int64)
         self._codes = confounder_codes(cases, np.array([image.id for image in self._images], dtype=np.int64))
-        _, self._sites = np.unique([case.site for case in self._cases], return_inverse=True)
+        _, self._sites = np.unique([site_concept(case.site) for case in self._cases], return_inverse=True)
         self._row_of = {image.id: i for i, image in enumerate(self._images)}
 
     @classmethod

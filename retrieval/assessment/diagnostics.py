@@ -14,6 +14,8 @@ from retrieval.assessment.confounders import ConfounderAudit, ConfounderPool
 from retrieval.assessment.label_agreement import Agreement, agreement
 from retrieval.assessment.novelty import Calibration, NoveltyCheck, nearest_similarity
 from retrieval.errors import EvaluationError
+from retrieval.language.archive_labels import meant_filter
+from retrieval.language.concepts import system_concept
 from retrieval.search.by_category import Gallery, gallery
 from retrieval.search.channels.channel import CalibrationMaterials, Channel
 from retrieval.search.channels.registry import CHANNELS
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from generation import CoinGenerator
-    from index_store import Archive, Case
+    from index_store import Archive, Case, CaseFilter
     from retrieval.encoder.encoder import Encoder
     from retrieval.search.results import SearchResult
 
@@ -109,8 +111,8 @@ class Diagnostics:
         """Diagnose a result: agreement among its cases, confounders among the images shown of them."""
         known, told = self._read(), result.attributes
         query_case = self._archive.case(result.query.case) if result.query.case else None
-        where = result.where
-        comparability, not_judged = self._judged(result, known)
+        where = meant_filter(self._archive, result.where)
+        comparability, not_judged = self._judged(result, where, known)
         return ResultDiagnostics(
             told=told,
             # Cases that a text found by accident agree by accident.
@@ -138,13 +140,18 @@ class Diagnostics:
         chosen = system or (leading.system if leading else "")
         if not chosen or result.vector is None:
             return None
-        where = dataclasses.replace(result.competing or CaseFilter(), categories=())
+        named = dataclasses.replace(result.where or CaseFilter(), categories=())
+        spelt = meant_filter(self._archive, named) or named
+        competing = result.competing or CaseFilter()
+        where = dataclasses.replace(
+            spelt, exclude_patients=competing.exclude_patients, exclude_cases=competing.exclude_cases
+        )
         return gallery(
             self._archive,
             result.vector,
             fingerprint=result.vector_fingerprint or self._encoder.fingerprint,
             system=chosen,
-            category=told.category if chosen == told.system else "",
+            category=told.category if chosen == system_concept(told.system, told.site) else "",
             m=m,
             where=where if where.includes or where.excludes else None,
             cases=self._read().cases,
@@ -158,20 +165,24 @@ class Diagnostics:
                 self._known = _Known(revision, cases, ConfounderPool(cases))
             return self._known
 
-    def _judged(self, result: SearchResult, known: _Known) -> tuple[tuple[NoveltyCheck, ...], tuple[NotJudged, ...]]:
+    def _judged(
+        self, result: SearchResult, where: CaseFilter | None, known: _Known
+    ) -> tuple[tuple[NoveltyCheck, ...], tuple[NotJudged, ...]]:
         judged, not_judged = [], []
         for answer in result.channels:
             if reason := CHANNELS[answer.channel].not_judged:
                 not_judged.append(NotJudged(answer.channel, reason))
             elif answer.scores:
-                calibration = self._calibration(CHANNELS[answer.channel], result, known)
+                calibration = self._calibration(CHANNELS[answer.channel], result, where, known)
                 if isinstance(calibration, str):
                     not_judged.append(NotJudged(answer.channel, calibration))
                 else:
                     judged.append(calibration.judge(nearest_similarity(answer.scores), answer.query_type))
         return tuple(judged), tuple(not_judged)
 
-    def _calibration(self, channel: Channel, result: SearchResult, known: _Known) -> Calibration | str:
+    def _calibration(
+        self, channel: Channel, result: SearchResult, where: CaseFilter | None, known: _Known
+    ) -> Calibration | str:
         """The calibration under the search's filter, or why there is none."""
         encoder = self._text_encoder if channel.role == "text" else self._encoder
         materials = CalibrationMaterials(
@@ -180,12 +191,12 @@ class Diagnostics:
             generator=self._generator,
             work=self._work,
             cases=known.cases,
-            where=result.where,
+            where=where,
             n_images=len(result.query.seeds),
             preset=result.query.preset,
         )
         with self._reading:
-            key = (channel.name, result.where, *channel.calibration_key(materials))
+            key = (channel.name, where, *channel.calibration_key(materials))
             if key not in known.calibrations:
                 while len(known.calibrations) >= REMEMBERED:
                     del known.calibrations[next(iter(known.calibrations))]
@@ -193,7 +204,7 @@ class Diagnostics:
                     known.calibrations[key] = Calibration(
                         encoder.fingerprint,
                         channel.own_similarities(materials),
-                        filtered=result.where is not None,
+                        filtered=where is not None,
                     )
                 except EvaluationError as error:  # too few patients or generated images: nothing to compare with
                     known.calibrations[key] = str(error)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from retrieval.language.concepts import known_category, site_concept, system_concept
 from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary
 from retrieval.search.results import RankedCase
 
@@ -116,21 +117,23 @@ def agreement(cases: Sequence[RankedCase | Case], *, system: str = "", site: str
         site: the query's site, where only that is known: its reporting system is then the query's.
     """
     known = vocabulary()
-    of_query = known.system(system) if system else known.system_of(site)
+    of_query = known.system(system_concept(system, site))
     by_system: dict[str, dict[str, _Counted]] = {of_query.name: {}} if of_query else {}
     problems: dict[str, set[str]] = {"category": set(), "system": set(), "name": set()}
     counted: set[str] = set()
     for entry in cases:
         case, similarity = (entry.case, entry.similarity) if isinstance(entry, RankedCase) else (entry, None)
-        of_system = known.system(case.system) if case.system else known.system_of(case.site)
-        category = of_system.category(case.category) if of_system else None
+        of_system = known.system(system_concept(case.system, case.site))
+        category = known_category(case.site, case.system, case.category) if of_system else None
         if of_system is None or category is None:
             missing = "category" if not case.category else "name" if of_system else "system"
             problems[missing].add(case.patient)
             continue
         counted.add(case.patient)
         patients = by_system.setdefault(of_system.name, {})
-        patients.setdefault(case.patient, _Counted(category, case.site, similarity, "category" in case.derived))
+        patients.setdefault(
+            case.patient, _Counted(category, site_concept(case.site), similarity, "category" in case.derived)
+        )
     names = sorted(by_system, key=lambda name: (of_query is None or name != of_query.name, -len(by_system[name]), name))
     everybody = counted.union(*problems.values())
     without = problems["category"] - counted

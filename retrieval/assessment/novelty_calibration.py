@@ -18,6 +18,7 @@ from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.roles import role_encoders
 from retrieval.generated.batch_generation import GenerationPlan, generated_folder
 from retrieval.generated.site_check import SiteCheck, SiteRates, measure_site_rates
+from retrieval.language.archive_labels import meant_filter
 from retrieval.search.channels.generated import generated_similarities
 from retrieval.search.channels.image import image_similarities
 from retrieval.search.channels.joint import text_similarities
@@ -134,6 +135,7 @@ def calibrate_archive(
     generating raises; images generated before are kept in `work`.
     """
     role_encoders(archive, encoder, text_encoder)  # checked before minutes are spent
+    where = meant_filter(archive, where)
     fingerprint, cases = encoder.fingerprint, archive.cases()
     calibration = calibrate(archive, fingerprint, where=where, cases=cases)
     rates = measure_site_rates(archive, fingerprint=fingerprint, cases=cases)

@@ -13,6 +13,7 @@ from retrieval.arrays import Ints
 from retrieval.assessment.confounders import confounder_codes
 from retrieval.errors import EvaluationError
 from retrieval.evaluation.labels import Label
+from retrieval.language.archive_labels import labels_of
 
 if TYPE_CHECKING:
     from index_store import Archive, Case
@@ -30,7 +31,7 @@ class LabelledCases:
     ids: Ints
     """int[n], the cases' ids in the archive."""
     labels: tuple[Label, ...]
-    """One a case."""
+    """One a case: the same for all that mean the same, however they are written."""
     patient_of: Ints
     """int[n], a case's patient, from 0 to p - 1."""
     patient_names: tuple[str, ...]
@@ -88,7 +89,9 @@ def labelled_cases(cases: Sequence[Case]) -> LabelledCases:
             f"The archive's {len(known)} cases with a category are all of one patient, and the query's patient is "
             "left out: add cases of other patients, or name the patients in the manifest."
         )
-    labels = tuple(Label(case.site, case.category, case.system) for case in known)
+    of_archive = labels_of(known)
+    shown = (of_archive.shown(case.site, case.system, case.category) for case in known)
+    labels = tuple(Label(site, category, system) for site, system, category in shown)
     if len({(label, case.patient) for label, case in zip(labels, known, strict=True)}) == len(set(labels)):
         raise EvaluationError(
             "Every category of the archive is of a single patient, so that no query has anything to find: add cases "

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from retrieval.language.english import is_english
 from retrieval.language.label_extraction import ReportReading, read_report
 from retrieval.language.vocabulary import vocabulary
 
@@ -27,6 +28,28 @@ def derive_particulars(archive: Archive, rows: Sequence[ManifestRow]) -> list[Ma
     stored = archive.case_labels({row.case for row in rows})
     reader = _Reader()
     return [_derived(row, stored.get(row.case), reader) for row in rows]
+
+
+def not_english(rows: Sequence[ManifestRow]) -> tuple[str, ...]:
+    """A note on the rows without a category whose report is not in English, so that none is read from it; else ()."""
+    from index_store import lines_text
+
+    english: dict[str, bool] = {}
+    lines: dict[str, list[int]] = {}
+    for row in rows:
+        if not row.category and row.report.strip():
+            if row.report not in english:
+                english[row.report] = is_english(row.report)
+            if not english[row.report]:
+                lines.setdefault(row.case, []).append(row.line)
+    if not lines:
+        return ()
+    reports = "1 report is" if len(lines) == 1 else f"{len(lines)} reports are"
+    where = lines_text(sorted(line for of_case in lines.values() for line in of_case))
+    return (
+        f"{reports} in another language than English ({where}): no category was read there. Give the categories in the "
+        "manifest, or translate the reports.",
+    )
 
 
 class _Reader:

@@ -27,7 +27,7 @@ from retrieval.errors import IdentifiersError
 from retrieval.ingest.deidentification import IdentifierCount, pseudonyms_of, screen_rows, total
 from retrieval.ingest.embed_images import Embedded, embedded_batches, generated_image
 from retrieval.ingest.embed_missing import embed_images, embed_reports
-from retrieval.ingest.infer_labels import derive_particulars
+from retrieval.ingest.infer_labels import derive_particulars, not_english
 
 if TYPE_CHECKING:
     from index_store import Archive, ManifestRow, Plan, PlannedImage, Problem
@@ -151,6 +151,7 @@ def add_manifest(
             reports, notes = 0, _left_behind(archive)
         else:
             reports, notes = _embed_for_texts(archive, text_encoder, batch_size, progress, embedding)
+    notes += not_english(screening.rows) if derive else ()
     unsafe = [Problem(f"line {row.line}", _UNSAFE, _RENAME) for row in screening.unsafe]
     found = (*synthetic, *unsafe, *plan.problems, *refused)
     skipped = [*read.problems, *(_in_file(problem, read.path) for problem in found)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from retrieval.language.archive_labels import meant_filter
 from retrieval.language.label_extraction import read_report
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def label_sources(
 
     The reports are read anew: where a later version of the rules reads otherwise, a label has no words.
     """
-    ids = archive.case_ids(where).tolist()
+    ids = archive.case_ids(meant_filter(archive, where)).tolist()
     found: list[LabelSource] = []
     passed = 0
     for first in range(0, len(ids), _PAGE):

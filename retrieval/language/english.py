@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 _LONGEST: Final = 5_000
+_LONGEST_CODE: Final = 4
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 
@@ -25,11 +26,12 @@ def is_english(text: str) -> bool:
     # Single Greek letters and "µ" stand in English reports; a few characters of another script say a whole finding.
     if other_script >= 4 and other_script > 0.02 * len(letters):
         return False
-    words = [word.lower() for word in _WORD.findall(text)]
+    # "AUS" is a category, and no German word.
+    words = [word.lower() for word in _WORD.findall(text) if not (word.isupper() and len(word) <= _LONGEST_CODE)]
     known = _words()
     foreign = sum(word in known["other"] or (_accented(word) and word not in known["names"]) for word in words)
     english = sum(word in known["english"] for word in words)
-    return foreign < 2 or foreign <= english
+    return foreign <= english
 
 
 def function_words() -> frozenset[str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -29,6 +30,10 @@ class Site:
     name: str
     aliases: tuple[str, ...]
     rank: int = 1
+    names: tuple[str, ...] = ()
+    """Other names of the site itself, in manifests."""
+    specimens: tuple[tuple[str, ...], ...] = ()
+    """Parts of the site and kinds of specimen that stay apart from each other: of each its names."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class Category:
     """Numbers of the category, as they follow "Bethesda", "Milan", "category" …"""
     aliases: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
+    narrower: tuple[str, ...] = ()
+    """Those of `codes` and `aliases` that name a part of the category only."""
     any_malignancy: bool = False
     """Every malignancy of the site belongs here, unless another category names it."""
     takes_suspicion: bool = False
@@ -141,12 +148,13 @@ class Vocabulary:
                 )
 
     def site(self, words: str) -> Site | None:
-        """The site with that name or alias (in any case)."""
-        wanted = words.strip()
+        """The site with that name or alias (in any case), or that of a specimen with that name."""
+        wanted = " ".join(unicodedata.normalize("NFKC", words).split())
         for site in self.sites:
-            if wanted.casefold() == site.name.casefold() or word_pattern(site.aliases).fullmatch(wanted):
+            named = (site.name, *site.names, *(name for names in site.specimens for name in names))
+            if wanted.casefold() in {name.casefold() for name in named}:
                 return site
-        return None
+        return next((site for site in self.sites if word_pattern(site.aliases).fullmatch(wanted)), None)
 
     def system(self, name: str) -> ReportingSystem | None:
         """The reporting system of that name (in any case)."""
@@ -252,7 +260,10 @@ def _written(word: str) -> str:
 
 
 def _frozen(table: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+    def frozen(value: Any) -> Any:
+        return tuple(map(frozen, value)) if isinstance(value, list) else value
+
+    return {name: frozen(value) for name, value in table.items()}
 
 
 def _require_unique(what: str, names: Iterable[str]) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from generation import text_sha256
 from retrieval.errors import ReaderStudyError
+from retrieval.language.archive_labels import meant_filter
+from retrieval.language.concepts import category_concept, site_concept
 from retrieval.language.label_extraction import read_report
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Candidate:
 def archive_candidates(archive: Archive, where: CaseFilter | None = None) -> list[Candidate]:
     """The images of the cases that `where` permits; files of equal content once."""
     found: dict[str, Candidate] = {}
+    where = meant_filter(archive, where)
     offset = 0
     while cases := archive.cases(where, limit=_PAGE, offset=offset):
         offset += len(cases)
@@ -121,8 +124,13 @@ def _labels_by_report(archive: Archive) -> dict[str, tuple[str, str]]:
         for case in cases:
             key = text_sha256(case.report)
             label = (case.site, case.category)
-            labels[key] = label if labels.get(key, label) == label else ("", "")
+            same = _meaning(*labels.get(key, label)) == _meaning(*label)
+            labels[key] = labels.get(key, label) if same else ("", "")
     return labels
+
+
+def _meaning(site: str, category: str) -> tuple[str, str]:
+    return site_concept(site), category_concept(site, "", category)
 
 
 def _extract_labels(prompt: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from retrieval.language.concepts import category_concept, site_concept
 from retrieval.reader_study.candidates import Candidate
 
 Key = tuple[str, ...]
@@ -31,11 +32,13 @@ class Selection:
 
 
 def _category(candidate: Candidate) -> Key:
-    return (candidate.site, candidate.category) if candidate.site and candidate.category else ()
+    if not (candidate.site and candidate.category):
+        return ()
+    return (site_concept(candidate.site), category_concept(candidate.site, "", candidate.category))
 
 
 def _site(candidate: Candidate) -> Key:
-    return (candidate.site,) if candidate.site else ()
+    return (site_concept(candidate.site),) if candidate.site else ()
 
 
 _LEVELS: Final[tuple[Callable[[Candidate], Key], ...]] = (_category, _site)

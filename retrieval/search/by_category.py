@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from retrieval.arrays import Vectors
 from retrieval.errors import QueryError
+from retrieval.language.archive_labels import Labels, archive_labels
+from retrieval.language.concepts import known_category, plain, site_concept, system_concept
 from retrieval.language.vocabulary import Category, LookAlikes, ReportingSystem, vocabulary
 from retrieval.search.results import RankedCase
 from retrieval.search.results_assembly import nearest_cases
@@ -72,7 +74,7 @@ def gallery(
 ) -> Gallery:
     """The m nearest cases of each category of a reporting system, by one filtered search for each category.
 
-    The archive may use any name, code or alias of a category.
+    The archive may write a category in any way that `known_category` reads.
 
     Args:
         query: float32[1, d], a unit row.
@@ -94,19 +96,19 @@ def gallery(
     if m < 1:
         raise QueryError(f"{m} cases in a row are too few: choose at least 1.")
     within = _within(archive, of_system, site, where)
-    patients, names = _by_category(archive, of_system, within, cases)
+    patients, labels = _by_category(archive, of_system, within, cases)
     rows = tuple(
         CategoryRow(
             category=category.name,
             tier=category.tier,
-            cases=_nearest(archive, query, within, names[category.name], m, fingerprint)
-            if within and names[category.name]
+            cases=_nearest(archive, query, within, labels[category.name], m, fingerprint)
+            if within and labels[category.name]
             else (),
             available=len(patients[category.name]),
         )
         for category in of_system.categories
     )
-    chosen = of_system.category(category) if category else _nearest_category(rows, of_system)
+    chosen = known_category(site, of_system.name, category) if category else _nearest_category(rows, of_system)
     groups = vocabulary().groups_of(of_system.name, chosen.name) if chosen else ()
     alike = {name for group in groups for name in group.categories}
     return Gallery(
@@ -124,37 +126,40 @@ def _within(archive: Archive, system: ReportingSystem, site: str, where: CaseFil
     from index_store import CaseFilter
 
     where = where or CaseFilter()
-    of_site = vocabulary().system_of(site)
-    if of_site is not None and of_site.name != system.name:
-        raise QueryError(f"The site '{site}' is reported in {of_site.name}, not in {system.name}: choose one of them.")
-    names = {name for name in archive.facets()["system"] if vocabulary().system(name) is system}
-    if site and of_site:
-        names.add("")
-    systems = names & set(where.systems) if where.systems else names
-    sites = {site} & set(where.sites) if site and where.sites else {site} if site else set(where.sites)
-    if not systems or (where.sites and not sites):
-        return None
-    return dataclasses.replace(where, systems=tuple(sorted(systems)), sites=tuple(sorted(sites)))
+    of_site = vocabulary().site(site)
+    expected = vocabulary().system_of(of_site.name) if of_site else None
+    if expected is not None and expected.name != system.name:
+        raise QueryError(f"The site '{site}' is reported in {expected.name}, not in {system.name}: choose one of them.")
+    labels = {
+        labels
+        for labels in archive_labels(archive).written
+        if known_category(*labels)
+        and (not site or site_concept(labels[0]) == site_concept(site))
+        and (plain(labels[1]) or site)
+        and system_concept(labels[1], labels[0]) == system.name
+    }
+    labels &= set(where.labels or labels)
+    return dataclasses.replace(where, labels=tuple(sorted(labels))) if labels else None
 
 
 def _by_category(
     archive: Archive, system: ReportingSystem, within: CaseFilter | None, cases: Sequence[Case] | None
-) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    """By category's name in the vocabulary: its patients, and the names that the archive uses for it."""
+) -> tuple[dict[str, set[str]], dict[str, set[Labels]]]:
+    """By category's name in the vocabulary: its patients, and the labels that the archive writes for it."""
     patients: dict[str, set[str]] = {category.name: set() for category in system.categories}
-    names: dict[str, set[str]] = {category.name: set() for category in system.categories}
+    labels: dict[str, set[Labels]] = {category.name: set() for category in system.categories}
     if within is not None:
         for case, _ in within.permitted_images(archive.cases(within) if cases is None else cases):
-            if category := system.category(case.category):
+            if category := known_category(case.site, case.system, case.category):
                 patients[category.name].add(case.patient)
-                names[category.name].add(case.category)
-    return patients, names
+                labels[category.name].add((case.site, case.system, case.category))
+    return patients, labels
 
 
 def _nearest(
-    archive: Archive, query: Vectors, within: CaseFilter, categories: set[str], m: int, fingerprint: str
+    archive: Archive, query: Vectors, within: CaseFilter, labels: set[Labels], m: int, fingerprint: str
 ) -> tuple[RankedCase, ...]:
-    of_category = dataclasses.replace(within, categories=tuple(sorted(categories)))
+    of_category = dataclasses.replace(within, labels=tuple(sorted(labels)))
     return nearest_cases(archive, query, m, where=of_category, fingerprint=fingerprint)
 
 

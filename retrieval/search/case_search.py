@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.roles import RoleEncoders, role_encoders
 from retrieval.errors import QueryError
+from retrieval.language.archive_labels import meant_filter
 from retrieval.language.query_text import query_text
 from retrieval.search.channels.channel import Channel, Need
 from retrieval.search.channels.ranking import rank_channels
@@ -175,9 +177,11 @@ class CaseSearch:
             # Index, cases and reports are read one after the other. Where the archive changed in between, they are of
             # two states: a case could be shown that the filter does not permit any more.
             revision = self._archive.revision
-            understood = understand(query, text, self._archive, self._is_in_reports)
+            # The labels that the filter names are looked up in every spelling that the archive has of them.
+            spelt = dataclasses.replace(query, where=meant_filter(self._archive, query.where))
+            understood = understand(spelt, text, self._archive, self._is_in_reports)
             ranked = rank_channels(
-                query,
+                spelt,
                 understood,
                 channels,
                 self._archive,
@@ -193,10 +197,10 @@ class CaseSearch:
                 rule,
                 query.k,
                 primary_vector=ranked.primary_vector,
-                where=query.where,
+                where=spelt.where,
                 fingerprint=ranked.primary_fingerprint,
             )
-            count_notes = too_few(self._archive, query, len(cases))
+            count_notes = too_few(self._archive, spelt, len(cases))
             if self._archive.revision == revision:
                 change_notes: tuple[str, ...] = ()
                 break

@@ -149,9 +149,12 @@ class Query:
 
 def query_to_dict(query: Query) -> dict[str, Any]:
     """The query as plain JSON values, whole: `query_from_dict` gives it back. The image is base64."""
+    values = dataclasses.asdict(query)
+    if values["where"] is not None and not values["where"]["labels"]:
+        del values["where"]["labels"]  # no query of the command line or the view has any
     return {
         "version": VERSION,
-        **dataclasses.asdict(query),
+        **values,
         "image": base64.b64encode(query.image).decode("ascii"),
         "weights": dict(query.weights),
     }
@@ -192,7 +195,10 @@ def query_from_json(text: str) -> Query:
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    def frozen(value: Any) -> Any:
+        return tuple(map(frozen, value)) if isinstance(value, list) else value
+
+    return {name: frozen(value) for name, value in values.items()}
 
 
 def _check_types(query: Query) -> None:

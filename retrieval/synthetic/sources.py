@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from retrieval.encoder.thumbnails import Thumbnails
 from retrieval.errors import EvaluationError, SyntheticSetError
 from retrieval.evaluation.dataset import read_labelled
 from retrieval.generated.batch_generation import GeneratedVectors, GenerationPlan
+from retrieval.language.archive_labels import ArchiveLabels
 from retrieval.synthetic.dataset import read_recipe
 from retrieval.synthetic.patient_splits import LabelledImages
 from retrieval.synthetic.plan import class_name, first_seed
@@ -86,10 +88,12 @@ def manifest_images(
     if not keep:
         raise EvaluationError(f"{read.source} gives no image a category: put a column `category` into it.")
     rows = [read.rows[index] for index in keep]
+    labels = ArchiveLabels(Counter((row.site, row.system, row.category) for row in rows))
+    shown = [labels.shown(row.site, row.system, row.category) for row in rows]
     return LabelledImages(
         source=read.source,
         vectors=read.vectors[keep],
-        classes=tuple(class_name(row.site, row.category) for row in rows),
+        classes=tuple(class_name(site, category) for site, _, category in shown),
         patients=tuple(row.patient for row in rows),
         slides=tuple(row.slide for row in rows),
         reports=tuple(row.report for row in rows),

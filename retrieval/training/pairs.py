@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from generation.errors import TrainingDataError
 from generation.training.data.latent_cache import ProgressFactory, no_progress
 from generation.training.data.pairs import ATTRIBUTES, TrainingPair
+from retrieval.language.archive_labels import meant_filter
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -68,7 +69,7 @@ def archive_pairs(archive: Archive, where: CaseFilter | None = None) -> OwnPairs
     """The pairs of an archive, which must stay open while pairs are loaded; `where` filters cases and images."""
     skipped: Counter[str] = Counter()
     pairs = []
-    for case in archive.cases(where):
+    for case in archive.cases(meant_filter(archive, where)):
         if not case.report.strip():
             skipped[_NO_REPORT] += len(case.images)
             continue

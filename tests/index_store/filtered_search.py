@@ -32,6 +32,10 @@ FILTERS: dict[str, tuple[CaseFilter | None, Permits]] = {
     "sites": (CaseFilter(sites=("cervix", "urine")), lambda case, image: case.site in ("cervix", "urine")),
     "system": (CaseFilter(systems=("Bethesda",)), lambda case, image: case.system == "Bethesda"),
     "category": (CaseFilter(categories=("HSIL",)), lambda case, image: case.category == "HSIL"),
+    "labels": (
+        CaseFilter(labels=(("cervix", "Bethesda", "HSIL"), ("urine", "", "nothing"))),
+        lambda case, image: (case.site, case.system, case.category) == ("cervix", "Bethesda", "HSIL"),
+    ),
     "stain": (CaseFilter(stains=("Diff-Quik",)), lambda case, image: image.stain == "Diff-Quik"),
     "preparation": (CaseFilter(preparations=("smear",)), lambda case, image: image.preparation == "smear"),
     "kind": (CaseFilter(kinds=("cell",)), lambda case, image: image.kind == "cell"),

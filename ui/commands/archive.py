@@ -85,9 +85,11 @@ def remove(settings: Settings, cases: tuple[str, ...], yes: bool, wait: float, a
 @with_settings("archive")
 def status(settings: Settings, as_json: bool) -> None:
     """Show the contents of the archive and the state of its index."""
+    from retrieval import archive_labels
+
     with open_archive(settings.archive, read_only=True) as archive:
-        found = archive.status()
+        found, labels = archive.status(), archive_labels(archive).facets()
     if as_json:
         echo_json(found)
     else:
-        echo(status_text(found))
+        echo(status_text(found, labels))

@@ -26,9 +26,9 @@ MODEL_SETTINGS: Final = ("base", "lora", "vae", "dtype", "encoder", "device")
 
 # option -> field of CaseFilter, what it restricts to
 _FILTERS: Final[dict[str, tuple[str, str]]] = {
-    "site": ("sites", "Only cases of this site"),
-    "system": ("systems", "Only cases of this reporting system"),
-    "category": ("categories", "Only cases of this category"),
+    "site": ("sites", "Only cases of this site, in any spelling"),
+    "system": ("systems", "Only cases of this reporting system, in any spelling"),
+    "category": ("categories", "Only cases of this category, in any spelling"),
     "stain": ("stains", "Only images in this stain"),
     "preparation": ("preparations", "Only images of this preparation"),
     "kind": ("kinds", "Only images of this kind (field, cell …)"),

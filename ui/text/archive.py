@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ui.text.layout import clean, page, wrapped
@@ -10,11 +10,14 @@ from ui.text.tables import name_value_table
 
 if TYPE_CHECKING:
     from index_store import ArchiveStatus, EncoderInfo, IndexStatus
-    from retrieval import AddSummary, ArchiveCalibration
+    from retrieval import AddSummary, ArchiveCalibration, Facet
 
 
-def status_text(status: ArchiveStatus) -> str:
-    """The contents of an archive, and the state of its index."""
+def status_text(status: ArchiveStatus, labels: Mapping[str, Sequence[Facet]] | None = None) -> str:
+    """The contents of an archive, and the state of its index.
+
+    `labels`: sites and categories by what they mean (`archive_labels`); None: as they are written.
+    """
     encoder = status.encoder
     behind = status.log_sequence - status.index_sequence
     rows = [
@@ -30,8 +33,9 @@ def status_text(status: ArchiveStatus) -> str:
         ("index", f"{status.indexed} vectors, {f'{behind} changes behind' if behind else 'up to date'}"),
         *(("", line) for line in _index_lines(status.index)),
         ("schema", f"version {status.schema_version}"),
-        ("sites", _counts(status.sites)),
-        ("categories", _counts(status.categories)),
+        ("sites", _counts(status.sites) if labels is None else _spellings(labels["site"])),
+        ("categories", _counts(status.categories) if labels is None else _spellings(labels["category"])),
+        ("", f"read from reports: {_derived(status)}"),
     ]
     return page([name_value_table(rows), *(wrapped(f"Note: {note}") for note in status.notes)])
 
@@ -117,3 +121,17 @@ def add_text(summary: AddSummary) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name or 'not given'} {count}" for name, count in counts.items())
+
+
+def _spellings(facets: Sequence[Facet]) -> str:
+    """Each concept with its number of cases, and how else they write it."""
+    others = (f" (also {', '.join(facet.others)})" if facet.others else "" for facet in facets)
+    return ", ".join(f"{facet.name} {facet.cases}{other}" for facet, other in zip(facets, others, strict=True))
+
+
+def _derived(status: ArchiveStatus) -> str:
+    """How many cases have a label that was extracted from their report."""
+    counts = status.derived
+    if not any(counts.values()):
+        return "none"
+    return f"site of {counts['site']} cases, category of {counts['category']} (`coin reports --derived`)"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
+from ui.view.escape import escape
 from ui.view.session import service
 
 if TYPE_CHECKING:
     from index_store import CaseFilter
+    from retrieval import Facet
 
 # facet -> (label, field of CaseFilter)
 _FACETS: Final[Mapping[str, tuple[str, str]]] = {
@@ -22,21 +24,24 @@ _FACETS: Final[Mapping[str, tuple[str, str]]] = {
     "kind": ("Kind of image", "kinds"),
 }
 MOST_CASES: Final = 100  # on one page
+MOST_SPELLINGS: Final = 20
 _PHANTOMS: Final = {"With phantoms": None, "Without phantoms": False, "Phantoms only": True}
 
 
 def show_filters() -> tuple[CaseFilter | None, int]:
     """Show the filters; returns the filter that they make (None: no restriction) and the number of cases to return."""
     from index_store import CaseFilter
+    from retrieval import archive_labels
 
-    facets = service().archive.facets()
+    labels = archive_labels(service().archive).facets()
+    facets = {**service().archive.facets(), **{name: _counts(found) for name, found in labels.items()}}
     with st.sidebar:
         st.subheader("Filters", anchor=False)
-        chosen = {}
+        chosen: dict[str, Any] = {}
         for facet, (label, field) in _FACETS.items():
             counts = {name: count for name, count in facets.get(facet, {}).items() if name}
             if len(counts) > 1:  # a filter with one choice filters nothing
-                chosen[field] = tuple(_multiselect(label, counts))
+                chosen[field] = tuple(_multiselect(label, counts, _spellings(labels.get(facet, ()))))
         phantoms = st.selectbox("Phantoms", _PHANTOMS, key="filter_phantoms", persist_state="session")
         k = st.number_input("Cases to show", 1, MOST_CASES, service().settings.k, key="k", persist_state="session")
     where = CaseFilter(phantoms=_PHANTOMS[phantoms], **chosen)
@@ -46,18 +51,35 @@ def show_filters() -> tuple[CaseFilter | None, int]:
 def set_filters(where: CaseFilter | None, k: int) -> None:
     """Set the filters to those of a saved query. Only in a callback: before the sidebar is shown."""
     from index_store import CaseFilter
+    from retrieval import archive_labels
 
     where = where or CaseFilter()
-    for label, field in _FACETS.values():
-        st.session_state[f"filter_{label}"] = list(getattr(where, field))
+    labels = archive_labels(service().archive)
+    for facet, (label, field) in _FACETS.items():
+        values = getattr(where, field)
+        named = [labels.named(facet, value) for value in values] if facet in labels.facets() else values
+        st.session_state[f"filter_{label}"] = list(dict.fromkeys(named))
     st.session_state["filter_phantoms"] = next(name for name, value in _PHANTOMS.items() if value == where.phantoms)
     st.session_state["k"] = min(k, MOST_CASES)
 
 
-def _multiselect(label: str, counts: Mapping[str, int]) -> list[str]:
+def _counts(facets: Sequence[Facet]) -> dict[str, int]:
+    return {facet.name: facet.cases for facet in facets}
+
+
+def _spellings(facets: Sequence[Facet]) -> str | None:
+    """Which entries find other spellings, too; None where none does."""
+    lines = [f"{facet.name}: {', '.join(facet.others)}" for facet in facets if facet.others]
+    if not lines:
+        return None
+    return "Each entry finds every spelling of what it means. " + "; ".join(map(escape, lines[:MOST_SPELLINGS])) + "."
+
+
+def _multiselect(label: str, counts: Mapping[str, int], hint: str | None) -> list[str]:
     return st.multiselect(
         label,
         list(counts),
+        help=hint,
         format_func=lambda name: f"{name} ({counts[name]})",
         key=f"filter_{label}",
         placeholder="All",

@@ -6,6 +6,7 @@ import dataclasses
 
 import streamlit as st
 
+from retrieval import archive_labels
 from ui.view.escape import escape
 from ui.view.filters import show_filters
 from ui.view.query import show_query
@@ -24,8 +25,8 @@ def show_welcome() -> None:
             "A report is compared with the archive's reports, and turned into synthetic images, which are compared "
             "with the archive's images."
         )
-        sites = service().archive.facets()["site"].items()
-        st.text("In this archive: " + (", ".join(f"{name or 'other'} {count}" for name, count in sites) or "no case"))
+        sites = archive_labels(service().archive).facets()["site"]
+        st.text("In this archive: " + (", ".join(f"{site.name} {site.cases}" for site in sites) or "no case"))
 
 
 left_case()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_store import Archive, Case, CaseFilter, Image
+from index_store import Archive, Case, CaseFilter, FilterError, Image
 from index_store.catalog import case_writer
 from index_store.catalog.filters import CASE_COLUMNS, EXCLUSIONS, IMAGE_COLUMNS
 from index_store.milvus import filter_fields
@@ -58,6 +59,7 @@ def allowed(where: CaseFilter, case: Case, image: Image) -> bool:
         and case.patient not in where.exclude_patients
         and case.key not in where.exclude_cases
         and (where.phantoms is None or case.phantom == where.phantoms)
+        and (not where.labels or (case.site, case.system, case.category) in where.labels)
     )
 
 
@@ -66,6 +68,7 @@ filters: st.SearchStrategy[CaseFilter] = st.builds(
     exclude_cases=st.sets(st.sampled_from([f"case {i}" for i in range(CASES)]), max_size=5),
     exclude_patients=st.sets(st.sampled_from([f"patient {i}" for i in range(CASES // 2)]), max_size=5),
     phantoms=st.sampled_from([None, True, False]),
+    labels=st.sets(st.tuples(*(st.sampled_from(FIELDS[name][1]) for name in ("sites", "systems", "categories")))),
     **{name: st.sets(st.sampled_from(values)) for name, (_, values) in FIELDS.items()},
 )
 
@@ -99,6 +102,18 @@ def test_what_a_filter_requires_and_what_it_leaves_out() -> None:
     for name in EXCLUSIONS:
         assert requires(CaseFilter(**{name: ("a",)})) == (False, True)  # type: ignore[arg-type]
     assert requires(CaseFilter(phantoms=False)) == (True, False)
+    assert requires(CaseFilter(labels=(("cervix", "", "HSIL"),))) == (True, False)
+
+
+def test_labels_are_triples_of_strings() -> None:
+    for wrong in ((("cervix", "HSIL"),), (("cervix", "", 1),), (["cervix", "", "HSIL"],), ("abc",)):
+        with pytest.raises(FilterError, match="triples of site, system and category"):
+            CaseFilter(labels=wrong)  # type: ignore[arg-type]
+
+
+def test_the_combinations_of_labels_are_counted(archive: Archive) -> None:
+    counted = Counter((case.site, case.system, case.category) for case in archive.cases())
+    assert archive.labels() == counted
 
 
 def test_every_filtered_column_is_a_vector_engines_field_and_logged_when_it_changes() -> None:

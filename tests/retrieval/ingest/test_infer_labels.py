@@ -158,6 +158,22 @@ def test_adding_derives_and_adding_again_changes_nothing(archive: Archive, encod
     assert archive.revision == revision
 
 
+def test_reports_in_another_language_are_named(archive: Archive, encoder: Encoder, tmp_path: Path) -> None:
+    german = "Zytologie der Harnblase: kein Nachweis von Karzinomzellen."
+    french = "Frottis : absence de lésion maligne."
+    given = row(3, german, category="negative")
+    rows = (row(0, german), row(1, HSIL), row(2, french), given, row(4, german))
+    path = manifest(tmp_path, *rows)
+    (note,) = (note for note in add_manifest(archive, path, encoder).notes if "English" in note)
+    assert note.startswith("3 reports are in another language than English (lines 2, 4, 6): no category was read")
+    assert archive.status().derived == {"site": 1, "system": 1, "category": 1}
+    (tmp_path / "one").mkdir()
+    only = manifest(tmp_path / "one", row(9, french))
+    (note,) = (note for note in add_manifest(archive, only, encoder).notes if "English" in note)
+    assert note.startswith("1 report is in another language")
+    assert not any("English" in note for note in add_manifest(archive, path, encoder, derive=False).notes)
+
+
 def test_an_archive_made_before_is_derived_once(archive: Archive, encoder: Encoder, tmp_path: Path) -> None:
     path = manifest(tmp_path, row(0, HSIL), row(1, SILENT))
     summary = add_manifest(archive, path, encoder, derive=False)

@@ -43,7 +43,7 @@ TABLE = [
     ("(Cerebrospinal fluid) malignant cells, metastasis of a breast carcinoma.", "cerebrospinal fluid", "malignant"),
     ("Neuroendocrine tumour.", None, None),
     ("Squamous cell carcinoma (SCC).", None, None),
-    ("Peripheral blood smear.", None, None),
+    ("Peripheral blood smear.", "blood", None),
     ("(FNA of right parotid) Neoplasm: pleomorphic adenoma. No malignancy.", "salivary gland", "Benign neoplasm"),
     ("(Parotid) No malignant cells.", "salivary gland", None),
     ("THYROID, LEFT LOBE, FNA:\nBETHESDA CATEGORY III - ATYPIA OF UNDETERMINED SIGNIFICANCE", "thyroid", "AUS"),

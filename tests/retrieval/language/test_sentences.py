@@ -124,6 +124,8 @@ def test_the_shared_sentences() -> None:
         ("Kein Anhalt für Malignität.", False),
         ("胸水：未见癌细胞", False),
         ("Выпот: клетки рака не найдены.", False),
+        ("Adenokarzinom.", False),
+        ("Punción: benigno", False),
         ("Liquide pleural: pas de cellules malignes.", False),
     ],
 )

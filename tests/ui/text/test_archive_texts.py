@@ -20,6 +20,7 @@ from retrieval import (
     EncoderSettings,
     EncoderTuning,
     Estimate,
+    Facet,
     ReembedSummary,
     SetSummary,
     Share,
@@ -59,7 +60,13 @@ def test_a_status_has_each_count_in_its_row() -> None:
     assert rows["schema"] == "version 3"
     assert rows["sites"] == "cervix 8, not given 4"
     assert rows["categories"] == "HSIL 12"
+    assert "read from reports: none" in text
     assert text.endswith(f"Note: A note.\n\n{RESEARCH_USE}")
+    labels = {"site": (Facet("cervix", 12, ("cervix", "Cx")),), "category": (Facet("HSIL", 12, ("H-SIL",)),)}
+    derived = dataclasses.replace(status, derived={"site": 3, "system": 2, "category": 2})
+    text = words(status_text(derived, labels))
+    assert "cervix 12 (also Cx)" in text
+    assert "HSIL 12 (also H-SIL) read from reports: site of 3 cases, category of 2 (`coin reports" in text
     current = dataclasses.replace(status, index_sequence=20, encoder=None)
     assert "14 vectors, up to date" in status_text(current)
     assert "encoder     none yet" in status_text(current)
