@@ -191,14 +191,9 @@ class CaseSearch:
                 uncompared=self._count_uncompared,
                 report_rule=self._rules["report"],
             )
+            leading, by = ranked.primary_vector, ranked.primary_fingerprint
             cases = fused_cases(
-                self._archive,
-                ranked.rankings,
-                rule,
-                query.k,
-                primary_vector=ranked.primary_vector,
-                where=spelt.where,
-                fingerprint=ranked.primary_fingerprint,
+                self._archive, ranked.rankings, rule, query.k, primary_vector=leading, where=spelt.where, fingerprint=by
             )
             count_notes = too_few(self._archive, spelt, len(cases))
             if self._archive.revision == revision:
