@@ -16,6 +16,7 @@ from ui.serving.sign_in import SignIn, read_sign_in, user_of_cookies
 from ui.settings import Settings
 
 APP: Final = Path(__file__).resolve().parents[1] / "view" / "app.py"
+LONGEST_HEADER: Final = 32 * 1024  # bytes, as in docs/reverse-proxy.md
 
 
 def streamlit_options(settings: Settings, addresses: Addresses) -> dict[str, Any]:
@@ -82,8 +83,11 @@ def serve(settings: Settings, addresses: Addresses, sign_in: SignIn | None, *, b
 
     secrets = sign_in.secrets(addresses) if sign_in else None
     app = GuardedApp(APP, secrets={"auth": secrets} if secrets else None, lifespan=started)
-    guard = Guard(super(GuardedApp, app).__call__, addresses, policy, _admits(settings.sign_in, secrets))
+    guard = Guard(super(GuardedApp, app).__call__, addresses, policy, admission(settings.sign_in, secrets))
     os.environ.update(settings.to_env())
+    # The websocket's library refuses headers of more than 8 KB, unless told otherwise before it is imported. Cookies of
+    # a user in many groups are longer: the page would stay dead.
+    os.environ.setdefault("WEBSOCKETS_MAX_LINE_LENGTH", str(LONGEST_HEADER))
     # Streamlit puts the folder of what was started at the head of the path for imports: started as `python -m ui`, that
     # of the package, and `import html` would find `ui/html`.
     sys.argv = [str(APP)]
@@ -91,7 +95,8 @@ def serve(settings: Settings, addresses: Addresses, sign_in: SignIn | None, *, b
         app.run(config=streamlit_options(settings, addresses))
 
 
-def _admits(file: str | None, secrets: Mapping[str, Any] | None) -> Callable[[str], bool] | None:
+def admission(file: str | None, secrets: Mapping[str, Any] | None) -> Callable[[str], bool] | None:
+    """What tells from a request's cookies whether its user may enter, by the file as it is then; None: no sign-in."""
     if file is None or secrets is None:
         return None
     cookie_secret = secrets["cookie_secret"]

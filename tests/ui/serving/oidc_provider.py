@@ -20,6 +20,7 @@ from joserfc.jwk import RSAKey
 
 CLIENT = "coin"
 SECRET = "what the provider gave"
+GROUPS = 200  # Microsoft Entra names as many in a token, of 36 letters each
 FORM = """<!doctype html><title>Provider</title><form method="post"><input name="name" aria-label="Name" autofocus>
 <input type="hidden" name="query" value="{query}"><button>Continue</button></form>"""
 
@@ -51,11 +52,13 @@ class Provider:
         assert (asked["client_id"], asked["response_type"]) == (CLIENT, "code")
         assert "openid" in asked["scope"].split()
         code = secrets.token_urlsafe()
-        claims = {"sub": f"id-of-{name}", "name": name.title(), "email": f"{name}@hospital.example"}
+        claims: dict[str, Any] = {"sub": f"id-of-{name}", "name": name.title(), "email": f"{name}@hospital.example"}
         if name.startswith("unverified"):
-            claims |= {"email": "boss@hospital.example", "email_verified": False}  # type: ignore[dict-item]
+            claims |= {"email": "boss@hospital.example", "email_verified": False}
         if name.startswith("guest"):
             claims["email"] = f"{name}@elsewhere.example"
+        if name.startswith("busy"):
+            claims["groups"] = [secrets.token_hex(16) for _ in range(GROUPS)]
         self.codes[code] = asked, claims
         return f"{asked['redirect_uri']}?{urlencode({'code': code, 'state': asked['state']})}"
 

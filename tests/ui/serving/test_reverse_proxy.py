@@ -160,6 +160,14 @@ def test_who_is_not_among_the_users_stays_out(page: Page, site: Site) -> None:
     expect(page.get_by_text("id-of-unverified-eve is not among the users of this view.")).to_be_visible()
 
 
+def test_a_user_in_many_groups_has_many_cookies_and_enters(page: Page, site: Site) -> None:
+    """nginx's usual limits are below what providers put into their tokens."""
+    sign_in(page, site, "busy-bob")
+    expect(page.get_by_text("Signed in as busy-bob@hospital.example")).to_be_visible()
+    cookies = page.context.cookies(site.url)
+    assert sum(len(cookie["value"]) for cookie in cookies) > 8192
+
+
 def test_past_the_proxy_nobody_is_signed_in(page: Page, site: Site) -> None:
     page.goto(site.local)
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()

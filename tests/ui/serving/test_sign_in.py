@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import secrets
 from pathlib import Path
 
 import pytest
+from streamlit.auth_util import set_cookie_with_chunks
+from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
+from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 
 from tests.ui.conftest import coin
 from ui.errors import ViewError
 from ui.serving.addresses import Addresses
-from ui.serving.sign_in import read_sign_in, user_name
+from ui.serving.server import admission
+from ui.serving.sign_in import read_sign_in, user_name, user_of_cookies
 
 GOOD = 'client_id = "coin"\nclient_secret = "s3cret"\nserver_metadata_url = "https://login.example/x"\n'
 
@@ -102,3 +107,47 @@ def test_the_command_refuses_before_it_serves(
     assert "--public-url" in coin("ui", "--public-url", "cases.example").stderr
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "coin-retrieval[sign-in]" in coin("ui", "--sign-in", file).stderr
+
+
+def cookies_of(claims: dict[str, object], secret: str) -> str:
+    """The header Cookie that a browser sends after Streamlit signed somebody in with these claims."""
+    kept: dict[str, str] = {}
+    set_cookie_with_chunks(
+        lambda name, value: kept.update({name: create_signed_value(secret, name, value).decode()}),
+        lambda name, value: create_signed_value(secret, name, value),
+        USER_COOKIE_NAME,
+        claims,
+        cookie_attr_size=100,
+    )
+    return "; ".join(f"{name}={value}" for name, value in {"other": "1", **kept}.items())
+
+
+@pytest.mark.parametrize("more", [{}, {"groups": [secrets.token_hex(16) for _ in range(200)]}])
+def test_who_signed_in_is_read_from_cookies_that_are_signed(more: dict[str, object]) -> None:
+    """A user in many groups has a cookie of several parts."""
+    secret = "0123456789abcdef" * 2
+    header = cookies_of({"is_logged_in": True, "email": "ada@hospital.example", **more}, secret)
+    assert (header.count("_streamlit_user") > 1) == bool(more)
+    assert user_of_cookies(header, secret) == "ada@hospital.example"
+    assert user_of_cookies(header, secret[::-1]) == ""
+    assert user_of_cookies(header[:-2], secret) == ""
+    assert user_of_cookies(header.replace("_streamlit_user=", "_streamlit_user=x"), secret) == ""
+    assert user_of_cookies(cookies_of({"is_logged_in": False, "email": "a@b"}, secret), secret) == ""
+    for nothing in ("", "other=1", "_streamlit_user=", "_streamlit_user=x.y.z", ";;=;"):
+        assert user_of_cookies(nothing, secret) == ""
+
+
+def test_what_the_guard_asks_follows_the_file(tmp_path: Path) -> None:
+    file = written(tmp_path, f'[auth]\n{GOOD}users = ["ada@*"]')
+    given = read_sign_in(file).secrets(Addresses.of(8501, None))
+    ask = admission(str(file), given)
+    assert ask is not None
+    ada, eve = (
+        cookies_of({"is_logged_in": True, "email": f"{name}@b"}, given["cookie_secret"]) for name in ("ada", "eve")
+    )
+    assert (ask(ada), ask(eve), ask("")) == (True, False, False)
+    written(tmp_path, f'[auth]\n{GOOD}users = ["eve@*"]')
+    assert (ask(ada), ask(eve)) == (False, True)
+    file.unlink()
+    assert not ask(eve), "without the file nobody enters"
+    assert admission(None, None) is None
