@@ -46,6 +46,8 @@ def user_message(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno is not None:
         return _os_message(error)
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return "a value holds bytes that are no text in UTF-8: give it in UTF-8"
     return None
 
 

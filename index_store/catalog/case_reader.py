@@ -45,6 +45,12 @@ def in_chunks(values: Iterable[T]) -> Iterator[list[T]]:
         yield rest[start : start + CHUNK]
 
 
+def is_storable(text: str) -> bool:
+    """Whether a record can hold it: no NUL (PostgreSQL refuses it), and no bytes that were not UTF-8 (which the command
+    line passes on as halves of characters)."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 class CaseReader:
     """Reads cases and images as one session sees them."""
 
@@ -54,6 +60,8 @@ class CaseReader:
 
     def case(self, key: str) -> Case:
         """The case with this key. Raises `CaseNotFoundError`, which names similar keys."""
+        if not is_storable(key):
+            raise CaseNotFoundError(f"There is no case {key!a} in this archive: no key holds such characters.")
         row = self._session.scalar(whole_cases().where(CaseRow.key == key))
         if row is None:
             raise CaseNotFoundError(f"There is no case {key!r} in this archive.{self._near(key)}")
@@ -228,7 +236,7 @@ def case_labels(session: Session, keys: Iterable[str]) -> dict[str, CaseLabels]:
     """Site, system and category of the cases with these keys; unknown keys are left out."""
     query = select(CaseRow.key, CaseRow.site, CaseRow.system, CaseRow.category, CaseRow.derived)
     found: dict[str, CaseLabels] = {}
-    for part in in_chunks(keys):
+    for part in in_chunks(filter(is_storable, keys)):
         for key, site, system, category, derived in session.execute(query.where(CaseRow.key.in_(part))):
             found[key] = CaseLabels(site, system, category, derived_columns(derived))
     return found

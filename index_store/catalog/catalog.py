@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, event, select, update
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, DataError
 from sqlalchemy.orm import Session
 
 from index_store.catalog.databases.database import Database, Lock
@@ -26,8 +26,11 @@ from index_store.catalog.databases.migrations import (
 )
 from index_store.catalog.models import ArchiveRow
 from index_store.catalog.place import Place
-from index_store.errors import NotAnArchiveError, OutdatedArchiveError, StorageError
+from index_store.errors import ArchiveError, NotAnArchiveError, OutdatedArchiveError, StorageError
 
+_UNSTORABLE = (
+    "A name, key or value holds characters that no record can hold (NUL, or bytes that are no UTF-8). Give it in UTF-8."
+)
 HAS_ROLES = "has_roles"
 """In `Session.info`: whether the archive's row has the column `text_encoder_id`. True where it is not said."""
 
@@ -152,7 +155,11 @@ class Catalog:
         """Turn an error of the database into a `StorageError`; an error of this program is raised as it is."""
         try:
             yield
+        except UnicodeEncodeError as error:
+            raise ArchiveError(_UNSTORABLE) from error
         except DatabaseError as error:
+            if isinstance(error, DataError) and "NUL" in str(error.orig):
+                raise ArchiveError(_UNSTORABLE) from error
             explanation = self._database.explained(error)
             if explanation is None:
                 raise

@@ -42,6 +42,7 @@ ATTEMPTS = 5
 
 
 WRONG = "its checksum did not match"
+MISSING = "it was missing"
 
 
 def index_stem(fingerprint: str) -> str:
@@ -90,7 +91,7 @@ class IndexFile:
             except DamagedRowsError:
                 reason = IndexFileProblem(WRONG)
             except FileNotFoundError:
-                reason = IndexFileProblem("it was missing")
+                reason = IndexFileProblem(MISSING)
             except (OSError, ValueError, TypeError, RuntimeError) as error:
                 reason = IndexFileProblem(f"it cannot be read ({type(error).__name__})")
             if self._metadata_bytes() == metadata:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from index_store.catalog.change_log import log_head, stored_vectors
 from index_store.catalog.models import EmbeddingRow, EncoderRow
+from index_store.index.storage import MISSING
 from index_store.maintenance.findings import Diagnosis, diagnosis
 from index_store.records import Role
 from index_store.search.protocols import REBUILT_NOTE, VectorSearch
@@ -42,8 +43,18 @@ def check_index(index: VectorSearch, role: Role, *, recalled: int, reported: int
             return 0, []
         session, encoder, synced = held
         anew = [note for note in index.notes[reported:] if note.startswith(REBUILT_NOTE)]
+        missing = [note for note in anew if note.endswith(f"{MISSING}.")]
         found = diagnosis(
-            "index", "the saved vector index did not fit and was made anew", anew, SAVED, repair=index.save
+            "index",
+            "there was no saved vector index (deleted, or the first addition was interrupted); it was made anew",
+            missing,
+            "Nothing was lost: the records are the truth. The next command that writes, or --repair, saves it.",
+            repair=index.save,
+            harmless=True,
+        )
+        unfit = [note for note in anew if note not in missing]
+        found += diagnosis(
+            "index", "the saved vector index did not fit and was made anew", unfit, SAVED, repair=index.save
         )
         stored = _stored_ids(session, encoder)
         repair = _rebuild(index, role)

@@ -25,6 +25,7 @@ from index_store.catalog.change_log import is_of_this_log, log_head, stored_coun
 from index_store.catalog.filters import CaseFilter, conditions
 from index_store.catalog.models import REMOVED, ChangeRow, EmbeddingRow, ImageRow
 from index_store.errors import IndexDriftError, StorageError
+from index_store.index.storage import MISSING
 from index_store.milvus.collection import MilvusIndex, TooManyError, ranked
 from index_store.milvus.connection import MilvusServer
 from index_store.milvus.filter_fields import filter_expression, filter_fields
@@ -100,9 +101,9 @@ class MilvusSync:
         head = log_head(session)
         synced = self.positions.read(self._encoder_id)
         if synced is None:
-            self.rebuild(session, "" if head == LogPosition() else "it was missing")
+            self.rebuild(session, "" if head == LogPosition() else MISSING)
         elif not self._exists(synced):
-            self.rebuild(session, "it was missing")
+            self.rebuild(session, MISSING)
         elif not is_of_this_log(session, synced.low):
             self.rebuild(session, OTHER_LOG)
         elif synced.low != head or synced.high != head:

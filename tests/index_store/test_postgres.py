@@ -17,7 +17,10 @@ from index_store import (
     AlreadyAnArchiveError,
     Archive,
     ArchiveBusyError,
+    ArchiveError,
     BackupError,
+    CaseFilter,
+    CaseNotFoundError,
     NotAnArchiveError,
     StorageError,
     read_manifest,
@@ -325,3 +328,12 @@ def test_a_backup_is_left_to_the_servers_tools(on_server: Archive, tmp_path: Pat
         on_server.back_up(tmp_path / "backups" / "today")
     assert "passfile" in str(refused.value)  # where the password is, and not the password
     assert not (tmp_path / "backups").exists()
+
+
+def test_a_key_with_a_nul_is_no_case(on_server: Archive) -> None:
+    for key in ("\0", "case-3\0", "\udcff"):
+        with pytest.raises(CaseNotFoundError, match="no key holds such characters"):
+            on_server.case(key)
+        assert on_server.case_labels([key, "case-3"]).keys() == {"case-3"}
+        with pytest.raises(ArchiveError, match="characters that no record can hold"):
+            on_server.cases(CaseFilter(sites=(key,)))

@@ -359,3 +359,22 @@ def test_killed_in_the_middle_of_add(
     assert finished["added"] == total - before
     assert count() == total
     assert coin("search", "--case", phantom_cases(total)[-1].key).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["show", "\udcff"], ["show", "a\0b"], ["remove", "--yes", "\udcff"], ["search", "--case", "\udcff"]]
+)
+def test_a_key_that_no_record_can_hold_is_no_case(environment: dict[str, str], arguments: list[str]) -> None:
+    """What the shell passes on for $'\\xff'."""
+    asked = coin(*arguments)
+    assert asked.exit_code == 1
+    assert "There is no case" in asked.stderr
+    assert "defect" not in asked.stderr
+
+
+@pytest.mark.parametrize("option", ["--text", "--site", "--exclude-patient"])
+def test_a_value_that_is_no_text_is_named(environment: dict[str, str], option: str) -> None:
+    query = [] if option == "--text" else ["--text", "Clue cells."]
+    asked = coin("search", *query, option, "\udcff")
+    assert asked.exit_code in (0, 1)
+    assert "defect" not in asked.stderr

@@ -94,14 +94,20 @@ def augment_check(
     """
     if kinds and manifest is None:
         raise click.UsageError("--kind goes with --manifest")
-    from retrieval import Thumbnails, train_network, train_probe
+    from retrieval import Encoder, Thumbnails, train_network, train_probe
     from retrieval import augment_check as check
 
     named = () if test_patients is None else _names(test_patients)
     service = Service(settings)
     click.get_current_context().call_on_close(service.close)
     network = classifier == "network"
-    encoder = Thumbnails() if network else service.encoder
+    encoder = (
+        Thumbnails()
+        if network
+        else service.encoder
+        if manifest is None
+        else Encoder(settings.encoder, device=settings.device)  # no archive takes part
+    )
     images = _images(service, encoder, manifest, kinds)
     source = _source(service, encoder, synthetic, per_class)
     with progress("Generating", unit="images") as update:

@@ -199,13 +199,14 @@ def _compare(
 
 
 def _generation(service: Service, generate: int | str | None) -> tuple[Encoder | None, GenerationPlan | None]:
+    from index_store import EncoderMismatchError
     from retrieval import EncoderLoadError, GenerationPlan
 
     if generate is None:
         try:
             known = service.archive.encoder
             same = known is not None and service.encoder.fingerprint == known.fingerprint
-        except EncoderLoadError:  # the evaluation notes what is missing without it
+        except (EncoderLoadError, EncoderMismatchError):  # the evaluation notes what is missing without it
             return None, None
         return (service.encoder if same else None), None
 

@@ -13,9 +13,11 @@ from ui.commands.options import GENERATOR_SETTINGS, MODEL_SETTINGS, as_json, wit
 from ui.commands.output import echo
 from ui.commands.progress import progress
 from ui.commands.report_input import read_report
+from ui.errors import user_message
 from ui.service import Service
 from ui.settings import Settings
 from ui.text.gallery import gallery_text
+from ui.text.layout import clean
 from ui.text.search import search_text
 
 if TYPE_CHECKING:
@@ -153,8 +155,12 @@ def search(
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     }
     query = _query(service, saved, explicit, where, options)
+    unsaved = ""
     if save is not None:
-        service.queries.save(save, query, replace=replace)
+        try:
+            service.queries.save(save, query, replace=replace)
+        except OSError as error:  # an unwritable home must not cost the answer
+            unsaved = f"the query was not saved as '{save}': {user_message(error)}"
     with progress("Generating", unit="steps") as update:
         result = service.search(query, progress=update)
     diagnostics = service.diagnose(result) if result.cases else None
@@ -166,6 +172,8 @@ def search(
     else:
         rows = gallery_text(gallery) if by_category and result.cases else ""
         echo(search_text(result, diagnostics, rows))
+    if unsaved:
+        raise click.ClickException(clean(unsaved))
 
 
 def _query(

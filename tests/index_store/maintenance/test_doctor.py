@@ -346,3 +346,20 @@ def test_on_a_read_only_disk(small_disk: Path, tmp_path: Path) -> None:
         add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(3)))
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     assert examine(small_disk / "archive").findings == ()
+
+
+@in_a_file
+def test_a_first_addition_that_was_killed_before_its_index_was_saved_is_no_fault(
+    archive: Archive, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its images are committed, and no index was ever saved."""
+    monkeypatch.setattr(type(archive._index), "save", lambda _index: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        add_manifest(archive, manifest)
+    monkeypatch.undo()
+    archive.close()
+    (finding,) = examine(archive.path).findings
+    assert finding.harmless
+    assert "no saved vector index" in finding.what
+    repair(archive.path)
+    assert examine(archive.path).findings == ()

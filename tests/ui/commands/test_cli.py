@@ -224,6 +224,16 @@ def test_a_saved_query_is_asked_again_refined_and_deleted(
     assert coin("search", "--query", "clue", *kept).exit_code == 1
 
 
+def test_a_query_that_cannot_be_saved_costs_no_answer(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    asked = coin(
+        "search", "--text", "Clue cells.", "--save", "clue", "--json", "--queries", tmp_path / "file" / "below"
+    )
+    assert asked.exit_code == 1
+    assert json.loads(asked.stdout)["cases"]
+    assert "was not saved as 'clue'" in asked.stderr
+
+
 def test_marks_and_regions_of_a_saved_query_are_taken_back(
     environment: dict[str, str], manifest: Path, phantoms: list[Phantom], tmp_path: Path
 ) -> None:

@@ -133,6 +133,13 @@ def test_table_json_and_page_say_the_same(evaluated: Path, tmp_path: Path) -> No
     assert max(map(len, run.stdout.splitlines())) <= 100
 
 
+def test_the_first_table_shows_the_first_hit_beside_the_first_page(evaluated: Path) -> None:
+    run = coin("evaluate", "--archive", evaluated, "--no-histogram")
+    assert run.exit_code == 0, run.output
+    first = run.stdout.partition("==== at a glance")[2].partition("====")[0]
+    assert [line.split()[0] for line in first.splitlines() if "P@" in line] == ["P@1", "P@10"], first
+
+
 def test_the_page_loads_nothing_and_shows_names_as_text(evaluated: Path, tmp_path: Path) -> None:
     assert coin("evaluate", "--archive", evaluated, "--html", tmp_path / "e.html").exit_code == 0
     page = (tmp_path / "e.html").read_text(encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from retrieval import Estimate
+from ui.text.evaluation.tables import signed
 from ui.text.tables import name_value_table, table
 
 
@@ -30,3 +32,10 @@ def test_names_without_value_are_left_out() -> None:
     assert (
         name_value_table([("site", "cervix"), ("a long name left out", ""), ("n", "3")]) == "  site  cervix\n  n     3"
     )
+
+
+def test_a_star_stands_where_the_shown_interval_excludes_zero() -> None:
+    assert signed(Estimate(0.0123, 0.0006, 0.02)) == "+0.012 [+0.001, +0.020] *"
+    assert signed(Estimate(0.0002, 0.0001, 0.0004)) == "+0.000 [+0.000, +0.000]"
+    assert signed(Estimate(-0.0002, -0.002, -0.0001)) == "+0.000 [-0.002, +0.000]"
+    assert signed(Estimate(-0.2, -0.3, -0.1), star=False) == "-0.200 [-0.300, -0.100]"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 BY_SITE: Final = "P@10"
 """The metric that is shown site by site: how much of the first page of a search is right."""
+AT_A_GLANCE: Final = ("P@1", BY_SITE)
+"""A weak encoder may look level at P@10, where a category has hardly ten patients, and not at P@1."""
 SHOWN_DIFFERENCES: Final = ("P@10",)
 ABREAST: Final = 3
 """Columns of figures with intervals that fit beside a row's name."""
@@ -139,7 +141,11 @@ def figure(estimate: Estimate) -> str:
 
 
 def _glance(evaluation: Evaluation) -> str:
-    """One metric of every run over the whole archive, before the hundreds of lines that follow."""
+    """Two metrics of every run over the whole archive, before the hundreds of lines that follow."""
+    return "\n".join(["==== at a glance", *(line for metric in AT_A_GLANCE for line in _glance_at(evaluation, metric))])
+
+
+def _glance_at(evaluation: Evaluation, metric: str) -> list[str]:
     tasks = [task.name for task in evaluation.families[0].tasks]
     heads = [name.removeprefix("category ") for name in tasks]  # so that a line fits a terminal
     lines = []
@@ -147,8 +153,8 @@ def _glance(evaluation: Evaluation) -> str:
         wholes = {task.name: task.parts[0].rows for task in result.tasks}
         lines += [[result.name.capitalize(), *([""] * len(tasks))]]
         for i, run in enumerate(wholes[tasks[0]]):
-            lines.append([f"  {run.channel}", *(figure(wholes[name][i].scores[BY_SITE]) for name in tasks)])
-    return "\n".join(["==== at a glance", "", *table([[BY_SITE, *heads], *lines])])
+            lines.append([f"  {run.channel}", *(figure(wholes[name][i].scores[metric]) for name in tasks)])
+    return ["", *table([[metric, *heads], *lines])]
 
 
 def _counted(categories: int, task: TaskResult) -> str:
@@ -202,9 +208,10 @@ def _differences(differences: Sequence[Difference], metrics: Sequence[str]) -> l
 
 
 def signed(estimate: Estimate, *, star: bool = True) -> str:
-    """A difference with its interval, and with a star where the interval excludes zero."""
-    mark = " *" if star and (estimate.low > 0 or estimate.high < 0) else ""
-    return f"{estimate.mean:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]{mark}"
+    """A difference with its interval, and with a star where the interval, as it is shown, excludes zero."""
+    mean, low, high = (round(value, 3) + 0.0 for value in (estimate.mean, estimate.low, estimate.high))  # no "-0.000"
+    mark = " *" if star and (low > 0 or high < 0) else ""
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]{mark}"
 
 
 def _same_report(same: SameReport) -> str:
@@ -216,7 +223,10 @@ def _same_report(same: SameReport) -> str:
 
 def _confounders(result: QueryTypeResult) -> str:
     if not result.nuisance:
-        return wrapped("Confounders: no case has one stain, preparation, source or slide of all its images.")
+        return wrapped(
+            "Confounders: nothing to compare. Each of stain, preparation, source and slide is unknown, differs among "
+            "the images of every case, or is the same for all cases."
+        )
     rows = [
         [share.field, share.channel, str(share.found), f"{share.expected:.3f}", signed(share.excess)]
         for share in result.nuisance
