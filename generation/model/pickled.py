@@ -68,6 +68,10 @@ def convert_pickled(source: str | Path, target: str | Path, *, limits: PickledLi
     """
     source, target = Path(source), Path(target)
     limits = limits or PickledLimits()
+    from generation.model.files.weight_files import pointer_refusal  # which asks this module for the suffixes
+
+    if pointer := pointer_refusal(source):
+        raise WeightsError(pointer)
     size = source.stat().st_size
     memory = 2 * size + _SPARE_MEMORY if limits.memory is None else limits.memory
     command = [sys.executable, "-P", str(_CHILD), str(source.resolve()), str(target.resolve())]

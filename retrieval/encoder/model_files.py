@@ -25,6 +25,7 @@ HUB_FILES: Final = (
     open_clip_folder.CONFIG,
     "config.json",
     "preprocessor_config.json",
+    "processor_config.json",
     DESCRIPTION,
     f"{open_clip_folder.TEXT_TOWER}/config.json",
     "1_Pooling/config.json",

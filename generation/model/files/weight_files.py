@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from generation.errors import UnsafeWeightsError, WeightsError
 from generation.model.pickled import PICKLED_SUFFIXES
 
+_LFS = b"version https://git-lfs.github.com/spec/"
+_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)")
 STARTER = Path(__file__).parents[2] / "starter"
 
 
@@ -33,10 +36,34 @@ def refusal(path: Path, what: str) -> UnsafeWeightsError:
     )
 
 
+def pointer_refusal(path: Path) -> str:
+    """Why a file cannot be read that Git LFS has not fetched yet; empty for every other file."""
+    try:
+        with path.open("rb") as file:
+            is_pointer = file.read(len(_LFS)) == _LFS
+    except OSError:
+        return ""
+    if not is_pointer:
+        return ""
+    return f"{path} is a Git LFS pointer and not the file itself: run `git lfs pull` in its repository."
+
+
+def missing_shards(names: Iterable[str]) -> list[str]:
+    """Of weights that were published in numbered parts, the parts that are not among the names."""
+    held, wanted = set(names), []
+    for name in sorted(held):
+        if match := _SHARD.fullmatch(name):
+            count = min(int(match[3]), 10_000)
+            wanted += [f"{match[1]}-{number:05}-of-{match[3]}{match[4]}" for number in range(1, count + 1)]
+    return [name for name in dict.fromkeys(wanted) if name not in held]
+
+
 def check_safetensors(path: Path) -> None:
     """Header and length only: a truncated or disguised file shows there. Raises `WeightsError`."""
     from safetensors import SafetensorError, safe_open
 
+    if pointer := pointer_refusal(path):
+        raise WeightsError(pointer)
     try:
         with safe_open(path, framework="numpy"):
             pass
@@ -49,6 +76,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        if pointer := pointer_refusal(path):
+            raise WeightsError(pointer) from error
         raise WeightsError(f"{path} cannot be read ({error}). Copy or download the base anew.") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds no JSON object. Copy or download the base anew.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from generation import PICKLED_SUFFIXES, file_sha256
+from generation.model.files.weight_files import missing_shards, pointer_refusal
 from retrieval.errors import EncoderLoadError
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ TOKENIZER_FILES: Final = (
     "vocab.json",
     "vocab.txt",
 )
+SINGLE: Final = "model.safetensors"
+CHECKPOINTS: Final = "checkpoints"
+SETTINGS: Final = "params.txt"
+"""Where open_clip's training keeps the states of a run, and beside that folder the options that it was run with."""
+_EPOCH: Final = re.compile(r"epoch_(\d+)\.pt")
 # What names where a configuration came from, and decides no vector.
 _BOOKKEEPING: Final = frozenset(
     {"_name_or_path", "_commit_hash", "transformers_version", "architectures", "torch_dtype", "dtype", "use_cache"}
@@ -88,6 +95,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        if pointer := pointer_refusal(path):
+            raise EncoderLoadError(pointer) from error
         raise EncoderLoadError(f"{path} could not be read as JSON ({error}). Fetch the model again.") from error
     if not isinstance(content, dict):
         raise EncoderLoadError(f"{path} holds no JSON object. Fetch the model again.")
@@ -111,6 +120,8 @@ def check_safetensors(path: Path) -> None:
     """Raise EncoderLoadError for a file that is no whole safetensors file: header and length only."""
     from safetensors import SafetensorError, safe_open
 
+    if pointer := pointer_refusal(path):
+        raise EncoderLoadError(pointer)
     try:
         with safe_open(path, framework="numpy"):
             pass
@@ -123,18 +134,50 @@ def model_weights(folder: Path) -> tuple[Path, ...]:
 
     Raises EncoderLoadError where there are none, naming the pickled ones that are there instead.
     """
-    files = [folder / "model.safetensors"]
+    files = [folder / SINGLE]
     if not files[0].is_file():
         files = sorted(folder.glob("model-*-of-*.safetensors"))
     if not files:
         raise EncoderLoadError(f"{folder} holds no model.safetensors.{pickled_hint(folder)}")
+    check_shards(folder, [path.name for path in files])
     for path in files:
         check_safetensors(path)
     return tuple(files)
 
 
+def check_shards(folder: Path, names: Sequence[str]) -> None:
+    """Raise EncoderLoadError where weights were published in numbered parts, and some are not there."""
+    if missing := missing_shards(names):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise EncoderLoadError(
+            f"{folder} holds only some of its parts of weights: {', '.join(missing[:3])}{more} "
+            f"{'is' if len(missing) == 1 else 'are'} missing. Fetch the model again."
+        )
+
+
+def last_state(folder: Path) -> Path | None:
+    """Of the states that open_clip's training kept in a folder the one of the last epoch; None without any."""
+    epochs = {int(match[1]): path for path in folder.iterdir() if (match := _EPOCH.fullmatch(path.name))}
+    latest = folder / "epoch_latest.pt"
+    return epochs[max(epochs)] if epochs else latest if latest.is_file() else None
+
+
+def training_checkpoint(folder: Path) -> Path | None:
+    """The last state of a training run in or just below a folder; None where there is none."""
+    for inside in (folder / CHECKPOINTS, *sorted(folder.glob(f"*/{CHECKPOINTS}"))[:100]):
+        if inside.is_dir() and (state := last_state(inside)):
+            return state
+    return None
+
+
 def pickled_hint(folder: Path) -> str:
     """A sentence (with a leading space) on the pickled weights of a folder and how to bring them in."""
+    if checkpoint := training_checkpoint(folder):
+        of_run = checkpoint.parent.parent
+        return (
+            f" It holds the states of a training ({checkpoint.name}), which are pickled and read by one command "
+            f"alone, in a process of its own. Bring the model in once: coin encoder import {of_run} OUT"
+        )
     others = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLED_SUFFIXES)
     if not others:
         return " Give a folder with safetensors weights, or 'hf-hub:org/name'."

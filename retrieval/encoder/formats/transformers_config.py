@@ -11,6 +11,8 @@ from retrieval.errors import EncoderLoadError
 
 CONFIG: Final = "config.json"
 PREPROCESSOR: Final = "preprocessor_config.json"
+PROCESSOR: Final = "processor_config.json"
+"""What newer versions of transformers write in the place of it, for images and texts together."""
 POOLING_FOLDER: Final = "1_Pooling"
 """sentence-transformers' folder: how the tokens of a text become one vector."""
 # The first token stands for the image. Others (Swin, ConvNeXt) pool by themselves.
@@ -67,6 +69,17 @@ def _whole_config(auto: Any, folder: Path) -> Any:
         raise EncoderLoadError(
             f"{folder / CONFIG} is of a model that the installed transformers does not know: {first_line(error)}"
         ) from error
+
+
+def read_preprocessor(folder: Path) -> dict[str, Any]:
+    """How images are prepared; empty where no file says it. Raises EncoderLoadError for a broken file."""
+    if (folder / PREPROCESSOR).is_file():
+        return read_json(folder / PREPROCESSOR)
+    if (folder / PROCESSOR).is_file():
+        images = read_json(folder / PROCESSOR).get("image_processor")
+        if isinstance(images, dict):
+            return images
+    return {}
 
 
 def prepared_size(preprocessor: Mapping[str, Any]) -> int | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval.encoder.formats.files import (
+    SINGLE,
     TOKENIZER_FILES,
     EncoderFiles,
     digest,
@@ -28,9 +29,11 @@ from retrieval.encoder.formats.mismatch import differences
 from retrieval.encoder.formats.transformers_config import (
     CONFIG,
     PREPROCESSOR,
+    PROCESSOR,
     pooling_of,
     prepared_size,
     projects,
+    read_preprocessor,
     reads_what,
     vector_length,
 )
@@ -141,13 +144,18 @@ def read_transformers(folder: Path, *, name: str) -> TransformersFiles:
             "encoder."
         )
     weights = model_weights(folder)
-    if images and not (folder / PREPROCESSOR).is_file():
+    if len(weights) > 1 and not (folder / f"{SINGLE}.index.json").is_file():
         raise EncoderLoadError(
-            f"{folder} holds no {PREPROCESSOR}: without it images would silently be prepared with default sizes and "
-            "colours. Copy it there from the model's source."
+            f"{folder} holds its weights in parts and no {SINGLE}.index.json, by which transformers finds them. Bring "
+            f"the model in once, which writes it: coin encoder import {folder} OUT"
+        )
+    preprocessor = read_preprocessor(folder) if images else {}
+    if images and not preprocessor:
+        raise EncoderLoadError(
+            f"{folder} holds no {PREPROCESSOR} (nor a {PROCESSOR} that prepares images): without it images "
+            "would silently be prepared with default sizes and colours. Copy it there from the model's source."
         )
     pooling = described.get("pooling") or pooling_of(folder, config, images=images, texts=texts)
-    preprocessor = read_json(folder / PREPROCESSOR) if images else {}
     mpp = described.get("mpp")
     return TransformersFiles(
         path=folder,
@@ -225,10 +233,14 @@ def _image_processor(files: TransformersFiles) -> Any:
         if renamed is not None:
             return renamed(**{key: value for key, value in files.preprocessor.items() if not key.endswith("_type")})
     try:
+        if not (files.path / PREPROCESSOR).is_file():  # it stands in a file beside what prepares texts
+            made = getattr(transformers, kind or "image_processor_type")
+            return made(**{key: value for key, value in files.preprocessor.items() if not key.endswith("_type")})
         return AutoImageProcessor.from_pretrained(files.path, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+    except (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError) as error:
+        source = PREPROCESSOR if (files.path / PREPROCESSOR).is_file() else PROCESSOR
         raise EncoderLoadError(
-            f"The image preparation of '{files.name}' ({PREPROCESSOR}) could not be loaded: {first_line(error)}"
+            f"The image preparation of '{files.name}' ({source}) could not be loaded: {first_line(error)}"
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,16 +75,25 @@ def import_encoder(
         FileExistsError: there is something at `out`.
     """
     found = find_source(source)
+    run = arch is None and found.settings.get("model")
+    arch = found.settings.get("model") if arch is None else arch
     out = Path(out)
     with fresh_folder(out) as folder:
         earlier = read_description(found.folder)  # of a folder that was imported before
         described = {name: given or earlier.get(name) for name, given in (("pooling", pooling), ("mpp", mpp))}
         try:
             changes, notes = _write(found, folder, arch, text_config)
+            if run:
+                notes = [f"The architecture ({arch}) is that of the training run's params.txt.", *notes]
+                _as_trained(found.settings, folder)
             files = _described(folder, found.name, described)
             files, more = _tried(folder, files)
         except EncoderLoadError as error:
             message = str(error).replace(str(folder), str(source)).replace(folder.name, found.name)
+            if run:
+                message += f" (The architecture {arch} is that of the run's params.txt; --arch names another.)"
+            if text_config is not None and "--text-config" not in message:
+                message += f" (The text tower's configuration was {text_config}: it may be of another model.)"
             raise EncoderLoadError(message) from error
         used = [path for name in HUB_FILES if (path := found.folder / name).is_file() and (folder / name).is_file()]
         card = ImportCard(
@@ -147,6 +157,21 @@ def _write(
     return changes, notes
 
 
+def _as_trained(settings: Mapping[str, str], folder: Path) -> None:
+    """Prepare images as the training did, and use its activation, where its options say so."""
+    path = folder / open_clip_folder.CONFIG
+    if not path.is_file():
+        return
+    config = read_json(path)
+    for option, key in (("image_mean", "mean"), ("image_std", "std")):
+        values = [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", settings.get(option, ""))]
+        if len(values) == 3:
+            config["preprocess_cfg"][key] = values
+    if settings.get("force_quick_gelu") == "True":
+        config["model_cfg"]["quick_gelu"] = True
+    _write_json(path, config)
+
+
 def _copy_weights(source: EncoderSource, folder: Path, *, open_clip: bool) -> list[str]:
     """Safetensors are copied byte for byte, so that the fingerprint is that of the published files.
 
@@ -164,9 +189,11 @@ def _copy_weights(source: EncoderSource, folder: Path, *, open_clip: bool) -> li
     elif len(source.weights) == 1:
         shutil.copyfile(source.weights[0], target)
     else:
-        index = source.folder / "model.safetensors.index.json"
-        for path in (*source.weights, *([index] if index.is_file() else ())):
+        for path in source.weights:
             shutil.copyfile(path, folder / path.name)
+        # As transformers writes it: it loads parts by this file alone, and not every repository has it.
+        part_of = {name: path.name for path in source.weights for name in StoredWeights([path]).shapes}
+        _write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": part_of})
     return []
 
 

@@ -13,6 +13,7 @@ from retrieval.errors import EncoderLoadError
 
 _PREFIX: Final = "text.transformer."
 _LAYER: Final = re.compile(r"text\.transformer\.encoder\.layer\.(\d+)\.")
+_NEEDED: Final = ("model_type", "vocab_size", "hidden_size")
 _HEADS: Final = {768: 12, 1024: 16}
 """Heads of BERT's two published sizes. No tensor shows their number, so that other widths are not guessed."""
 
@@ -32,7 +33,7 @@ def text_tower_config(
     """
     if given is not None:
         path = given / "config.json" if given.is_dir() else given
-        return read_json(path), f"The text tower's configuration was given ({path.name})."
+        return _given(path), f"The text tower's configuration was given ({path.name})."
     for name in ("text_tower/config.json", "text/config.json", "text_config.json", "config.json"):
         path = folder / name
         if path.is_file() and "vocab_size" in (config := read_json(path)) and "model_type" in config:
@@ -47,7 +48,8 @@ def text_tower_config(
         if derived is None:
             raise EncoderLoadError(
                 f"The text tower's configuration ('{name}') is not beside the weights and could not be fetched "
-                f"({first_line(error)}) Give it with --text-config CONFIG.JSON, or connect to the hub once."
+                f"({first_line(error)}) Its number of attention heads stands in no tensor, so that it cannot be read "
+                "from them. Give it with --text-config CONFIG.JSON, or connect to the hub once."
             ) from error
         return derived, (
             f"The text tower's configuration ('{name}') could not be fetched and was read from the tensors: BERT, "
@@ -55,6 +57,33 @@ def text_tower_config(
             f"{derived['num_attention_heads']} heads."
         )
     return json.loads(json.dumps(config, default=str)), f"The text tower's configuration is the hub's ('{name}')."
+
+
+def _given(path: Path) -> dict[str, Any]:
+    """A configuration that the user names. Raises EncoderLoadError where it is that of no text model."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise EncoderLoadError(
+            f"--text-config {path} is no JSON file that can be read ({type(error).__name__}): give the config.json of "
+            "the text tower."
+        ) from error
+    lacking = [key for key in _NEEDED if not (isinstance(config, dict) and config.get(key))]
+    if lacking:
+        raise EncoderLoadError(
+            f"--text-config {path} is no configuration of a text model of transformers: it has no "
+            f"{' and no '.join(lacking)}. Give the config.json of the text tower, such as that of a BERT."
+        )
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.for_model(**{**config, "model_type": str(config["model_type"])})
+    except Exception as error:
+        raise EncoderLoadError(
+            f"--text-config {path} is of a model that the installed transformers does not know, or cannot make of it: "
+            f"{first_line(error).partition('. ')[0][:200].rstrip('.')}."
+        ) from error
+    return dict(config)
 
 
 def _derived(name: str, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any] | None:

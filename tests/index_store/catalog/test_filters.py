@@ -119,4 +119,4 @@ def test_the_combinations_of_labels_are_counted(archive: Archive) -> None:
 def test_every_filtered_column_is_a_vector_engines_field_and_logged_when_it_changes() -> None:
     columns = {column for column, _ in FIELDS.values()}
     assert set(filter_fields.VALUES) == columns
-    assert {*case_writer.FILTERED_CASE_COLUMNS, *case_writer.FILTERED_IMAGE_COLUMNS} == columns | {"phantom"}
+    assert {*case_writer.FILTERED_CASE_COLUMNS, *case_writer.FILTERED_IMAGE_COLUMNS} == columns | {"phantom", "slide"}

@@ -1,0 +1,175 @@
+"""Sources of an import that are of a newer layout, of a training, or not whole: read, or refused in a sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from retrieval import Encoder, EncoderLoadError, import_encoder
+from retrieval.encoder.model_files import find_encoder
+from tests.pickled_here import pickled_here
+from tests.retrieval.conftest import speckled
+from tests.retrieval.encoder import published
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n"
+TINY = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16},
+    "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_pickles() -> Iterator[None]:
+    with pickled_here():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def test_the_one_processor_file_of_newer_transformers_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "plip"
+    published.plip(folder)
+    before = Encoder(folder, device="cpu")
+    vectors = before.encode_images([speckled(0)])
+    images = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").unlink()
+    for content, message in (
+        ({}, r"nor a processor_config\.json that prepares images"),
+        ({"image_processor": "no"}, r"nor a processor_config\.json that prepares images"),
+    ):
+        (folder / "processor_config.json").write_text(json.dumps(content))
+        with pytest.raises(EncoderLoadError, match=message):
+            find_encoder(folder)
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": {"image_processor_type": "Nothing"}}))
+    with pytest.raises(EncoderLoadError, match=r"\(processor_config\.json\) could not be loaded"):
+        Encoder(folder, device="cpu").encode_images([speckled(0)])
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": images}))
+    imported = import_encoder(folder, tmp_path / "out")
+    assert imported.files.fingerprint == before.fingerprint
+    assert np.allclose(Encoder(tmp_path / "out", device="cpu").encode_images([speckled(0)]), vectors, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "pytorch_model.bin"])
+def test_a_pointer_of_git_lfs_is_named_as_such(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "dino"
+    published.dinov2(folder)
+    if name == "pytorch_model.bin":
+        (folder / "model.safetensors").unlink()
+    (folder / name).write_text(POINTER)
+    message = rf"dino/{name} is a Git LFS pointer and not the file itself: run `git lfs pull`"
+    with pytest.raises(Exception, match=message):
+        import_encoder(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_part_of_the_weights_that_is_missing_is_named(tmp_path: Path, pickled: bool) -> None:
+    folder = tmp_path / "dino"
+    published.dinov2(folder)
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    stem, suffix = ("pytorch_model", "bin") if pickled else ("model", "safetensors")
+    write = torch.save if pickled else save_file
+    for part in (1, 3):
+        names = sorted(tensors)[part - 1 :: 3]
+        write({name: tensors[name] for name in names}, folder / f"{stem}-{part:05}-of-00003.{suffix}")
+    with pytest.raises(
+        EncoderLoadError, match=rf"some of its parts of weights: {stem}-00002-of-00003\.{suffix} is miss"
+    ):
+        import_encoder(folder, tmp_path / "out")
+    names = sorted(tensors)[1::3]
+    write({name: tensors[name] for name in names}, folder / f"{stem}-00002-of-00003.{suffix}")
+    if not pickled:
+        with pytest.raises(EncoderLoadError, match=r"no model\.safetensors\.index\.json.* coin encoder import"):
+            find_encoder(folder)
+    assert import_encoder(folder, tmp_path / "out").files.reads_images
+    assert find_encoder(tmp_path / "out").reads_images
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("\x00 garbage", "is no JSON file that can be read"),
+        ("[" * 100_000, "is no JSON file that can be read"),
+        ("[1, 2]", "is no configuration of a text model of transformers: it has no model_type"),
+        ('{"model_type": "bert"}', "it has no vocab_size and no hidden_size"),
+        (
+            '{"model_type": "nonsense", "vocab_size": 3, "hidden_size": 4}',
+            "that the installed transformers does not know",
+        ),
+        ('{"model_type": "bert", "vocab_size": "x", "hidden_size": "y"}', "does not know, or cannot make of it"),
+        ('{"model_type": "gpt2", "vocab_size": 11, "hidden_size": 32}', "it may be of another model"),
+    ],
+)
+def test_a_text_configuration_that_is_none_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    published.biomedclip(tmp_path / "bio")
+    given = tmp_path / "given.json"
+    given.write_text(content)
+    with pytest.raises(EncoderLoadError, match=message) as refused:
+        import_encoder(tmp_path / "bio", tmp_path / "out", text_config=given)
+    assert str(given) in str(refused.value)
+    assert ".out" not in str(refused.value)  # the folder that is made first
+
+
+def test_heads_that_no_tensor_shows_are_asked_for(tmp_path: Path) -> None:
+    published.biomedclip(tmp_path / "bio")
+    with pytest.raises(EncoderLoadError, match=r"attention heads stands in no tensor.* Give it with --text-config"):
+        import_encoder(tmp_path / "bio", tmp_path / "out")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The folder of a training run of open_clip, with three states."""
+    (tmp_path / "archs").mkdir()
+    (tmp_path / "archs" / "Tiny-of-a-run.json").write_text(json.dumps(TINY))
+    open_clip.add_model_config(tmp_path / "archs")
+    network = open_clip.create_model("Tiny-of-a-run")
+    folder = tmp_path / "logs" / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    for epoch in (1, 3, 10):
+        state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
+        torch.save({"epoch": epoch, "state_dict": state}, folder / "checkpoints" / f"epoch_{epoch}.pt")
+    (folder / "params.txt").write_text(
+        "model: Tiny-of-a-run\nimage_mean: (0.1, 0.2, 0.3)\nimage_std: None\nname: run\n"
+    )
+    return folder
+
+
+def test_the_folder_of_a_training_run_gives_its_last_state(run: Path, tmp_path: Path) -> None:
+    done = import_encoder(run, tmp_path / "out")
+    assert done.notes[0] == "The architecture (Tiny-of-a-run) is that of the training run's params.txt."
+    config = json.loads((tmp_path / "out" / "open_clip_config.json").read_text())
+    assert config["preprocess_cfg"]["mean"] == [0.1, 0.2, 0.3]
+    assert config["preprocess_cfg"]["std"] == list(open_clip.OPENAI_DATASET_STD)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "epoch_10.pt" in card
+    assert import_encoder(run / "checkpoints" / "epoch_10.pt", tmp_path / "file").files.fingerprint == (
+        done.files.fingerprint
+    )
+
+
+def test_what_a_training_lacks_is_said(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        EncoderLoadError, match=r"states of a training \(epoch_10\.pt\).* coin encoder import .*run OUT"
+    ):
+        find_encoder(run)
+    with pytest.raises(EncoderLoadError, match=r"For example: coin encoder import .*epoch_10\.pt OUT"):
+        import_encoder(run.parent, tmp_path / "out")
+    (run / "params.txt").write_text("model: Nonsense-99\n")
+    with pytest.raises(EncoderLoadError, match=r"Nonsense-99 is that of the run's params\.txt; --arch names another"):
+        import_encoder(run, tmp_path / "out")
+    (run / "params.txt").unlink()
+    with pytest.raises(EncoderLoadError, match="its architecture with --arch"):
+        import_encoder(run, tmp_path / "out")
