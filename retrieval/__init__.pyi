@@ -36,6 +36,9 @@ from .evaluation.encoder_comparison.results import ComparedSearch as ComparedSea
 from .evaluation.encoder_comparison.results import EncoderComparison as EncoderComparison
 from .evaluation.encoder_comparison.results import RoleVerdict as RoleVerdict
 from .evaluation.evaluate import evaluate_archive as evaluate_archive
+from .evaluation.fusion_tuning.choice import FusionChoice as FusionChoice
+from .evaluation.fusion_tuning.choice import rules_text as rules_text
+from .evaluation.fusion_tuning.choose import choose_fusion as choose_fusion
 from .evaluation.labels import Label as Label
 from .evaluation.labels import Precision as Precision
 from .evaluation.labels import precision_at_k as precision_at_k
@@ -49,9 +52,6 @@ from .evaluation.results import RunResult as RunResult
 from .evaluation.results import SameReport as SameReport
 from .evaluation.results import TaskResult as TaskResult
 from .evaluation.tasks import ordinal as ordinal
-from .evaluation.tune_fusion import FusionChoice as FusionChoice
-from .evaluation.tune_fusion import choose_fusion as choose_fusion
-from .evaluation.tune_fusion import rules_text as rules_text
 from .generated.batch_generation import GenerationPlan as GenerationPlan
 from .generated.checked_generation import GeneratedImageCheck as GeneratedImageCheck
 from .generated.checked_generation import GeneratedQuery as GeneratedQuery

@@ -19,6 +19,6 @@ In the order in which an evaluation goes through the modules (terms of informati
       └─ tables        means over categories, intervals, differences, confounders, abstention
            └─ results  the records that are returned, printed and written as JSON
 
-`evaluate` calls these in this order. `tune_fusion` takes the same steps down to `batched_rankings`, to choose the
+`evaluate` calls these in this order. `fusion_tuning` takes the same steps down to `batched_rankings`, to choose the
 weights of a fusion. `colour_baseline` is a channel that every encoder has to beat.
 """

@@ -15,13 +15,16 @@ from retrieval import EvaluationError
 from retrieval.evaluation.batched_rankings import Block, Rankings
 from retrieval.evaluation.dataset import labelled_cases, read_labelled
 from retrieval.evaluation.experiment import Fusion
+from retrieval.evaluation.fusion_tuning.choice import rules_text
+from retrieval.evaluation.fusion_tuning.choose import _tuning_half, choose_fusion
+from retrieval.evaluation.fusion_tuning.select import rule_grid
 from retrieval.evaluation.material import Material, gather, no_progress
 from retrieval.evaluation.tasks import Task, tasks_for
-from retrieval.evaluation.tune_fusion import _grid, _tuning_half, choose_fusion, rules_text
 from retrieval.search.fusion import FusionRule, default_rules, read_rules
 from retrieval.statistics.cluster_bootstrap import MacroBootstrap
 from tests.retrieval.labelled_archive import made_cases, unit
 from tests.retrieval.vector_archive import FINGERPRINT, archive_of
+from ui.text.evaluation.tables import choice_text
 
 CASES = 80
 SYLLABLES = ("ba", "du", "ke", "lo", "mi", "nu", "pa", "ro")
@@ -63,6 +66,13 @@ def test_a_channel_of_noise_loses_its_weight(tmp_path: Path) -> None:
     assert report.rule.weights["words"] < report.rule.weights["meaning"]
     both = choices["text and image"].rule.weights
     assert both["image"] < max(both.values())
+    assert {choice.name: choice.rule.weights for choice in choices.values() if not all(choice.rule.weights.values())}
+    for choice in choices.values():
+        for channel, weight in choice.rule.weights.items():
+            idle = f"`{channel}` earns nothing on this archive and has weight 0"
+            assert any(idle in each.words for each in choice.contributions) == (weight == 0)
+            assert (idle in rules_text(list(choices.values()), default_rules())) >= (weight == 0)
+            assert (idle in " ".join(choice_text([choice], "rules.toml").split())) == (weight == 0)
     for choice in choices.values():
         compared = {one.name: one for one in choice.compared}
         assert compared["equal weights, by ranks"].chosen_minus.mean > 0
@@ -162,7 +172,7 @@ def test_choices_and_figures_are_those_of_the_rules_themselves(
         fusion, choice = fusions[run], choices[name]
         channels = tuple(fusion.of)
         queries = list(range(len(cases.keys)))
-        grid = list(_grid(channels))
+        grid = list(rule_grid(channels))
         by_rule = [plain_precisions(material, fusion, rule, task, queries) for rule in grid]
 
         def figure(number: int, tuning: bool, by_rule: list[list[float]] = by_rule) -> float:
@@ -192,13 +202,25 @@ def test_choices_and_figures_are_those_of_the_rules_themselves(
             {str(i): np.array(by_rule[i])[halves[True]] for i in contenders}, [np.unique(classes)]
         )
         best = averages[str(contenders[-1])][0]
-        chosen = next(i for i in contenders if best.minus(averages[str(i)][0]).low <= 0)
+        start = chosen = next(i for i in contenders if best.minus(averages[str(i)][0]).low <= 0)
+        while True:  # without the channels that it is better without
+            without = {
+                name: number(FusionRule(grid[chosen].method, {**grid[chosen].weights, name: 0.0}))
+                if sum(w > 0 for w in grid[chosen].weights.values()) > 2
+                else number(FusionRule("rrf", {**grid[chosen].weights, name: 0.0}))
+                for name, weight in grid[chosen].weights.items()
+                if weight and sum(w > 0 for w in grid[chosen].weights.values()) > 1
+            }
+            worst = max(without, key=lambda name: tuning[without[name]], default=None)
+            if worst is None or tuning[without[worst]] < tuning[chosen] + 0.001:
+                break
+            chosen = without[worst]
         assert (choice.rule.method, choice.rule.weights) == (grid[chosen].method, grid[chosen].weights)
         assert choice.choosing.mean == pytest.approx(tuning[chosen])
         assert choice.measured.mean == pytest.approx(figure(chosen, False))
         assert (choice.choosing_queries, choice.measured_queries) == (len(halves[True]), len(halves[False]))
         assert (choice.choosing_patients, choice.measured_patients) == (len(halves[True]), len(halves[False]))
-        gain = tuning[contenders[-1]] - tuning[chosen]
+        gain = tuning[contenders[-1]] - tuning[start]
         assert ("above it" in choice.why) == (gain > 0)
         assert f"{gain:.3f} [" in choice.why or gain == 0
         single = {f"{name} alone": FusionRule("rrf", {c: float(c == name) for c in channels}) for name in channels}
@@ -209,6 +231,16 @@ def test_choices_and_figures_are_those_of_the_rules_themselves(
                 assert other.precision.mean == pytest.approx(expected)
                 assert other.chosen_minus.mean == pytest.approx(figure(chosen, False) - expected)
         assert set(single) < {other.name for other in choice.compared}
+        idle = {channel for channel, weight in choice.rule.weights.items() if not weight}
+        assert {each.channel for each in choice.contributions if not each.weight} == idle
+        least = min(weight for weight in choice.rule.weights.values() if weight)
+        for each in choice.contributions:
+            added = grid[start].weights[each.channel] or least
+            other_weights = {**choice.rule.weights, each.channel: 0.0 if each.weight else added}
+            one = sum(weight > 0 for weight in other_weights.values()) == 1
+            other_rule = number(FusionRule("rrf" if one else grid[start].method, other_weights))
+            difference = figure(chosen, False) - figure(other_rule, False)
+            assert each.gain.mean == pytest.approx(difference if each.weight else -difference)
         material = replace(
             material,
             experiment=replace(
@@ -235,7 +267,7 @@ def test_half_of_the_patients_choose_whoever_else_comes() -> None:
 
 
 def test_the_grid_has_each_ratio_once() -> None:
-    grid = list(_grid(("a", "b")))
+    grid = list(rule_grid(("a", "b")))
     shares = [(rule.method, tuple(round(share, 9) for share in rule.shares(("a", "b")).values())) for rule in grid]
     assert len(set(shares)) == len(shares) == 12
     assert sum(1.0 in ratio for _, ratio in shares) == 2, "one channel alone: the method changes nothing"

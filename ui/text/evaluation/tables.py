@@ -259,6 +259,8 @@ def choice_text(choices: Sequence[FusionChoice], file: str) -> str:
             "",
         ]
         rows = [[other.name, str(other.precision), signed(other.chosen_minus)] for other in choice.compared]
-        parts.append("\n".join([*lines, *table([["on these", "P@10", "chosen − this"], *rows])]))
+        adds = [f"Of the channels, on these: {' '.join(each.words for each in choice.contributions)}"]
+        compared = table([["on these", "P@10", "chosen − this"], *rows])
+        parts.append("\n".join([*lines, *compared, *(["", *map(wrapped, adds)] if choice.contributions else [])]))
     written = f"Written to {file}: use it with `--rules {file}`, in `coin search`, `coin ui` and here."
     return "\n\n".join([*parts, wrapped(written), RESEARCH_USE])
