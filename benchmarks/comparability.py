@@ -22,12 +22,13 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.machine import describe_machine
+from benchmarks.text_calibration import calibrate_texts
 from generation import CoinGenerator
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
 from index_store import Archive, CaseFilter
 from retrieval import Encoder, add_manifest
 from retrieval.assessment.novelty import Calibration
-from retrieval.assessment.novelty_calibration import calibrate, calibrate_generated, calibrate_texts
+from retrieval.assessment.novelty_calibration import calibrate, calibrate_generated
 from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.nearest import nearest_mean
 from retrieval.generated.batch_generation import GenerationPlan, OwnReport, generated_queries
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         def lacking(site: str) -> tuple[CaseFilter, SiteCheck]:
             """The archive without a site: a filter on the others would let that site's patients vote on images."""
             without = CaseFilter(exclude_patients=tuple(case.patient for case in cases if case.site == site))
-            return without, SiteCheck(archive, fingerprint=encoder.fingerprint, where=without, cases=cases, rates=rates)
+            return without, SiteCheck(archive, fingerprint=encoder.fingerprint, where=without, rates=rates)
 
         def sampled(site: str) -> Calibration:
             where = CaseFilter(sites=tuple(other for other in SITES if other != site))
@@ -83,13 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             calibration = calibration.joined(calibrate_texts(archive, encoder.fingerprint, encode, where=where))
             if plan is not None:
                 without, check = lacking(site)
-                generated = calibrate_generated(
-                    archive, encoder, plan, check, cache, generate=True, where=without, cases=cases
-                )
+                generated = calibrate_generated(archive, encoder, plan, check, cache, generate=True, where=without)
                 calibration = calibration.joined(generated)
             return calibration
 
-        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, cases=cases)
+        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint)
         print(rates.words, "\n")
         started = time.perf_counter()
         calibrations = {site: sampled(site) for site in tqdm(SITES, desc="calibrating", file=sys.stderr)}

@@ -13,18 +13,19 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
 from benchmarks.machine import describe_machine
+from benchmarks.text_calibration import calibrate_texts
 from generation.phantom import PROFILES, phantom_cases, write_phantoms
 from index_store import Archive, Case, CaseFilter
 from retrieval import Encoder, add_manifest
-from retrieval.assessment.confounders import ConfounderPool, confounder_codes, shared_with_query
+from retrieval.assessment.confounder_pool import ConfounderPool
+from retrieval.assessment.confounders import confounder_codes, shared_with_query
 from retrieval.assessment.label_agreement import agreement
 from retrieval.assessment.novelty import nearest_similarity
-from retrieval.assessment.novelty_calibration import calibrate, calibrate_texts
+from retrieval.assessment.novelty_calibration import calibrate
 from retrieval.language.query_text import conclusion_key, morphology_and_diagnosis
 from retrieval.search.batch import Candidates
 from retrieval.search.by_category import Gallery, gallery
@@ -43,16 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         query = next(case for case in cases if case.site == "cervix")
         vector = archive.vectors_of([query.images[0].id], fingerprint)
         others = CaseFilter(exclude_patients=(query.patient,))
-        pool = ConfounderPool(cases)
+        pool, of_site = ConfounderPool.of(archive), ConfounderPool.of(archive, CaseFilter(sites=("cervix",)))
         calibration = calibrate(archive, fingerprint)
 
         def search(where: CaseFilter = others) -> tuple[RankedCase, ...]:
             return nearest_cases(archive, vector, 10, where=where, fingerprint=fingerprint)
 
-        def rows(**read: Any) -> Gallery:
-            return gallery(
-                archive, vector, fingerprint=fingerprint, system=query.system, site=query.site, where=others, **read
-            )
+        def rows() -> Gallery:
+            return gallery(archive, vector, fingerprint=fingerprint, system=query.system, site=query.site, where=others)
 
         cervix = CaseFilter(sites=("cervix",), exclude_patients=(query.patient,))
         hits, of_cervix = search(), search(cervix)
@@ -60,10 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "the search itself, 10 cases": search,
             "agreement": lambda: agreement(hits, system=query.system),
             "confounder audit, pool read before": lambda: pool.audit(hits, query=query),
-            "confounder audit of a filtered search": lambda: pool.audit(of_cervix, query=query, where=cervix),
+            "confounder audit of a filtered search": lambda: of_site.audit(of_cervix, query=query),
             "reading the confounder pool": lambda: ConfounderPool.of(archive),
             "novelty check": lambda: calibration.judge(nearest_similarity([hit.score for hit in hits]), "case"),
-            "gallery, cases read before": lambda: rows(cases=cases),
             "gallery": rows,
             "report text": lambda: morphology_and_diagnosis(query.report),
             "conclusion of a report": lambda: conclusion_key(query.report),

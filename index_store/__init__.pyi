@@ -55,3 +55,6 @@ from .records import Role as Role
 from .records import RoleStatus as RoleStatus
 from .records import StoredReport as StoredReport
 from .records import lines_text as lines_text
+from .search.image_table import Column as Column
+from .search.image_table import ImageTable as ImageTable
+from .vectors import LogPosition as LogPosition

@@ -59,7 +59,7 @@ class Archive(ArchiveMaintenance):
         """Internal: use `create` or `open`."""
         self.path = path
         self._catalog = catalog
-        self._images = ImageStore(path / "images")
+        self._images, self._image_table = ImageStore(path / "images"), ImageTableSync()
         self._writer_lock = catalog.writer_lock(path)
         with catalog.reading() as session:
             row = session.scalars(select(ArchiveRow)).one()
@@ -70,9 +70,8 @@ class Archive(ArchiveMaintenance):
                 f"what {path / DESCRIPTOR_FILE} says."
             )
         parts = ArchiveParts(path, self.uuid, catalog, self._images, self._writer_lock)
-        address = descriptor.vectors if descriptor is not None else ""
+        address = descriptor.vectors if descriptor else ""
         self._index = engine_for(address).open(parts, address)
-        self._image_table = ImageTableSync()
 
     @classmethod
     def create(cls, path: Path | str, *, name: str = "", catalog: str = "", vectors: str = "") -> Archive:

@@ -135,6 +135,11 @@ class ArchiveQueries:
         with self._catalog.reading() as session:
             return case_reader.owners(session, image_ids)
 
+    def patient_ids(self, keys: Iterable[str]) -> dict[str, int]:
+        """The ids of the patients with these keys, as in `ImageTable.patients`; unknown keys are left out."""
+        with self._catalog.reading() as session:
+            return case_reader.patient_ids(session, keys)
+
     def case_labels(self, case_keys: Iterable[str]) -> dict[str, CaseLabels]:
         """Site, system and category of the cases with these keys, and which were derived. Loads neither report nor
         image; unknown keys are left out."""
@@ -143,8 +148,8 @@ class ArchiveQueries:
 
     def labels(self) -> dict[tuple[str, str, str], int]:
         """The combinations of site, system and category that occur, as written, with their number of cases."""
-        with self._catalog.reading() as session:
-            return case_reader.label_counts(session)
+        table = self.image_table()
+        return {labels: len(np.unique(table.cases[rows])) for labels, rows in table.by_labels()}
 
     def reports(self, where: CaseFilter | None = None) -> list[StoredReport]:
         """The reports of the cases with at least one image that `where` permits, in order of case id. Loads no

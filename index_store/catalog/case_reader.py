@@ -242,11 +242,13 @@ def case_labels(session: Session, keys: Iterable[str]) -> dict[str, CaseLabels]:
     return found
 
 
-def label_counts(session: Session) -> dict[tuple[str, str, str], int]:
-    """The combinations of site, system and category that occur, with their number of cases."""
-    columns = (CaseRow.site, CaseRow.system, CaseRow.category)
-    rows = session.execute(select(*columns, func.count()).group_by(*columns))
-    return {(site, system, category): cases for site, system, category, cases in rows}
+def patient_ids(session: Session, keys: Iterable[str]) -> dict[str, int]:
+    """The ids of the patients with these keys; unknown keys are left out."""
+    found: dict[str, int] = {}
+    for part in in_chunks(keys):
+        query = select(PatientRow.key, PatientRow.id).where(PatientRow.key.in_(part))
+        found.update((key, patient) for key, patient in session.execute(query))
+    return found
 
 
 def owners(session: Session, image_ids: Iterable[int]) -> dict[int, Owner]:

@@ -8,7 +8,7 @@ added or removed, and for every change of a column that is held here (`case_writ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -20,7 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from index_store.catalog.change_log import CHUNK, is_of_this_log, log_head
-from index_store.catalog.filters import CASE_COLUMNS, IMAGE_COLUMNS, CaseFilter
+from index_store.catalog.filters import CASE_COLUMNS, IMAGE_COLUMNS, LABELS, CaseFilter
 from index_store.catalog.models import CaseRow, ChangeRow, ImageRow
 from index_store.vectors import Ids, LogPosition
 
@@ -77,11 +77,53 @@ class ImageTable:
             KeyError: one of them is not in the table: it was removed, or added after the table was read.
         """
         wanted = np.fromiter(image_ids, dtype=np.int64)
-        rows = np.minimum(np.searchsorted(self.ids, wanted), max(0, len(self.ids) - 1))
-        missing = wanted[self.ids[rows] != wanted] if len(self.ids) else wanted
-        if len(missing):
-            raise KeyError(f"Image {missing[0]} is not in this table.")
+        rows, found = self._found(wanted)
+        if not found.all():
+            raise KeyError(f"Image {wanted[~found][0]} is not in this table.")
         return rows
+
+    def known(self, image_ids: Iterable[int]) -> list[int]:
+        """Those of the images that are in the table, in their order."""
+        wanted = np.fromiter(image_ids, dtype=np.int64)
+        known: list[int] = wanted[self._found(wanted)[1]].tolist()
+        return known
+
+    def _found(self, wanted: Ids) -> tuple[Ids, npt.NDArray[np.bool_]]:
+        """The row of each image, int64[m], and whether it has one, bool[m]."""
+        rows = np.searchsorted(self.ids, wanted)
+        found = rows < len(self.ids)
+        found[found] = self.ids[rows[found]] == wanted[found]
+        return rows, found
+
+    def images_of(self, case_id: int) -> Ids:
+        """int64[k], ascending: the images of a case."""
+        start, end = np.searchsorted(self._cases_in_order, [case_id, case_id + 1])
+        return self.ids[self._by_case[start:end]]
+
+    @cached_property
+    def _by_case(self) -> Ids:
+        return np.argsort(self.cases, kind="stable")
+
+    @cached_property
+    def _cases_in_order(self) -> Ids:
+        return self.cases[self._by_case]
+
+    def by_labels(self) -> Iterator[tuple[tuple[str, str, str], Ids]]:
+        """The combinations of site, system and category that occur, each with its rows, int64[n]."""
+        site, system, category = (self.columns[name] for name in LABELS)
+        codes = (site.codes.astype(np.int64) * len(system.values) + system.codes) * len(category.values)
+        order = np.argsort(codes + category.codes, kind="stable")
+        _, starts = np.unique((codes + category.codes)[order], return_index=True)
+        for rows in np.split(order, starts[1:]) if len(order) else ():
+            at = rows[0]
+            yield (
+                (
+                    site.values[site.codes[at]],
+                    system.values[system.codes[at]],
+                    category.values[category.codes[at]],
+                ),
+                rows,
+            )
 
     def only(self, where: CaseFilter | None, excluded: Ids) -> ImageTable:
         """The rows of the images that a filter permits; this table where it permits all.
@@ -95,11 +137,21 @@ class ImageTable:
         for field, column in (*CASE_COLUMNS.items(), *IMAGE_COLUMNS.items()):
             if values := getattr(where, field):
                 permitted &= self.columns[column].has(values)
+        if where.labels:
+            permitted &= self._has_labels(where.labels)
         if where.phantoms is not None:
             permitted &= self.phantoms == where.phantoms
         if len(excluded):
             permitted &= ~np.isin(self.ids, excluded)
         return self.taken(np.flatnonzero(permitted))
+
+    def _has_labels(self, wanted: Iterable[tuple[str, str, str]]) -> npt.NDArray[np.bool_]:
+        found = np.zeros(len(self.ids), dtype=bool)
+        for labels in set(wanted):
+            found |= np.logical_and.reduce(
+                [self.columns[name].has([value]) for name, value in zip(LABELS, labels, strict=True)]
+            )
+        return found
 
     def taken(self, rows: Ids) -> ImageTable:
         """These rows, int64[m] in order of image id."""

@@ -9,28 +9,23 @@ tail: exact where each patient's images agree in the value, otherwise an approxi
 also given within the sites of the hits, because stains correlate with sites: on phantoms, the site explains most of
 what the first ten share beyond chance (`benchmarks.neighbourhood`).
 
-`Archive.facets` counts a case once for each of its stains. Chance needs patients and their images, so these are read
-once (`ConfounderPool.of`) and kept as arrays until the archive changes.
+`Archive.facets` counts a case once for each of its stains. Chance needs patients and their images: see
+`confounder_pool`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from index_store import CaseFilter
-from retrieval.arrays import Bools, Floats, Ints
-from retrieval.language.concepts import site_concept
+from retrieval.arrays import Floats, Ints
 
 if TYPE_CHECKING:
-    from index_store import Archive, Case, Image
-    from retrieval.search.results import RankedCase
-
+    from index_store import Case, Image
 
 FIELDS: Final = ("slide", "stain", "preparation", "source")
 NOT_GIVEN: Final = -1
@@ -77,108 +72,6 @@ class ConfounderAudit:
     """Fields that were not audited, because the query has no value (or, where it is unknown, no hit has)."""
     patients: int
     """Number of candidates: patients that the filter permits, without the query's."""
-
-
-class ConfounderPool:
-    """The images of an archive as arrays: their patient, slide, stain, preparation and source."""
-
-    def __init__(self, cases: Sequence[Case]) -> None:
-        rows = [(case, image) for case in cases for image in case.images]
-        self._images = [image for _, image in rows]
-        self._cases = [case for case, _ in rows]
-        self._distinct = tuple(cases)
-        self._number = {patient: i for i, patient in enumerate(dict.fromkeys(case.patient for case in cases))}
-        self._patients = np.array([self._number[case.patient] for case in self._cases], dtype=np.int64)
-        self._codes = confounder_codes(cases, np.array([image.id for image in self._images], dtype=np.int64))
-        _, self._sites = np.unique([site_concept(case.site) for case in self._cases], return_inverse=True)
-        self._row_of = {image.id: i for i, image in enumerate(self._images)}
-
-    @classmethod
-    def of(cls, archive: Archive) -> ConfounderPool:
-        """Read an archive, O(images). To be kept until the archive changes (`ArchiveStatus.log_sequence`)."""
-        return cls(archive.cases())
-
-    def audit(
-        self,
-        hits: Sequence[RankedCase],
-        *,
-        query: Case | None = None,
-        where: CaseFilter | None = None,
-        include_own_patient: bool = False,
-    ) -> ConfounderAudit:
-        """Audit one search's results, each by the image shown of it. O(images).
-
-        Args:
-            query: the query's case; None for a report or an uploaded image.
-            where: the filter of the search.
-            include_own_patient: as in `CaseSearch.by_case`; the hits of the query's patient are then a share, too.
-
-        Raises:
-            ValueError: a hit is not in the pool, because the pool was read before it was added; or the filter does not
-                permit a hit.
-        """
-        missing = [hit.image.id for hit in hits if hit.image.id not in self._row_of]
-        if missing:
-            raise ValueError(f"Image {missing[0]} was added after this pool was read: read the pool again.")
-        permitted = self._permitted(where)
-        hit_rows = np.array([self._row_of[hit.image.id] for hit in hits], dtype=np.int64)
-        if not permitted[hit_rows].all():
-            raise ValueError("A hit is not permitted by the filter: give the filter of this search.")
-        own = np.zeros(len(permitted), dtype=bool)
-        if query is not None:
-            own = self._patients == self._number.get(query.patient, NOT_GIVEN)
-            permitted &= np.array([case.key != query.key for case in self._cases], dtype=bool)
-            if not include_own_patient:
-                permitted &= ~own
-        candidates = len(np.unique(self._patients[permitted]))
-        shares, not_given = [], []
-        for field in FIELDS if hits else ():
-            codes = self._codes[field]
-            if query is None:
-                wanted, choices = _most_frequent(codes[hit_rows]), len(set(codes[permitted]) - {NOT_GIVEN})
-            else:
-                own_rows = [self._row_of[image.id] for image in query.images if image.id in self._row_of]
-                wanted, choices = np.setdiff1d(codes[np.array(own_rows, dtype=int)], [NOT_GIVEN]), 1
-            if not len(wanted):
-                not_given.append(field)
-                continue
-            having = np.isin(codes, wanted)
-            names = dict.fromkeys(self._value(field, int(np.argmax(codes == code))) for code in wanted)
-            shares.append(self._share(field, ", ".join(names), having, hit_rows, permitted, choices))
-        if hits and query is not None and include_own_patient and own[permitted].any():
-            shares.append(self._share("patient", query.patient, own, hit_rows, permitted, 1))
-        return ConfounderAudit(query is not None, tuple(shares), tuple(not_given), candidates)
-
-    def _value(self, field: str, row: int) -> str:
-        return _value(field, self._cases[row], self._images[row])[-1]
-
-    def _share(
-        self, field: str, value: str, having: Bools, hit_rows: Ints, permitted: Bools, choices: int
-    ) -> ConfounderCount:
-        """Of the hits in `hit_rows`, those `having` the value, against all that are permitted.
-
-        `choices` is the number of values that this one was selected from (Bonferroni).
-        """
-        one_stratum = np.zeros(len(permitted), dtype=np.int64)
-        hits = int(having[hit_rows].sum())
-        (expected, tail), (at_sites, tail_at_sites) = (
-            _chance(hits, self._patients, strata, having, hit_rows, permitted) for strata in (one_stratum, self._sites)
-        )
-        return ConfounderCount(
-            field=field,
-            value=value,
-            hits=hits,
-            of=len(hit_rows),
-            expected=expected,
-            tail=min(1.0, choices * tail),
-            expected_at_sites=at_sites,
-            tail_at_sites=min(1.0, choices * tail_at_sites),
-        )
-
-    def _permitted(self, where: CaseFilter | None) -> Bools:
-        permitted = (where or CaseFilter()).permitted_images(self._distinct)
-        allowed = {image.id for _, images in permitted for image in images}
-        return np.array([image.id in allowed for image in self._images], dtype=bool)
 
 
 def confounder_codes(cases: Sequence[Case], image_ids: Ints) -> dict[str, Ints]:
@@ -263,20 +156,6 @@ def chance_tail(hits: int, samples: Sequence[tuple[int, int, int]]) -> float:
     return float(min(1.0, total[hits:].sum()))
 
 
-def _chance(
-    hits: int, patients: Ints, strata: Ints, having: Bools, hit_rows: Ints, permitted: Bools
-) -> tuple[float, float]:
-    """The expected number of hits, and the probability of at least `hits`, sampling within each stratum."""
-    expected, samples = 0.0, []
-    for stratum, size in Counter(strata[hit_rows].tolist()).items():
-        members = np.flatnonzero(permitted & (strata == stratum))
-        candidates, patient_of, images_of = np.unique(patients[members], return_inverse=True, return_counts=True)
-        weight = float((having[members] / images_of[patient_of]).sum())
-        expected += size * weight / len(candidates)
-        samples.append((size, min(len(candidates), math.ceil(weight - 1e-9)), len(candidates)))
-    return expected, chance_tail(hits, samples)
-
-
 def _looked_up(keys: Ints, values: Ints, wanted: Ints) -> Ints:
     """The value of each wanted key, 0 where there is none; the keys ascend."""
     if not len(keys):
@@ -294,8 +173,3 @@ def _value(field: str, case: Case, image: Image) -> tuple[str, ...]:
     if field == "slide":
         return (case.source, image.slide)
     return (case.source if field == "source" else str(getattr(image, field)),)
-
-
-def _most_frequent(codes: Ints) -> Ints:
-    counts = Counter(code for code in codes.tolist() if code != NOT_GIVEN)
-    return np.array([code for code, _ in counts.most_common(1)], dtype=np.int64)

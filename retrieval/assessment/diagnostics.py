@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from retrieval.assessment.confounders import ConfounderAudit, ConfounderPool
+from retrieval.assessment.confounder_pool import ConfounderPool
+from retrieval.assessment.confounders import ConfounderAudit
 from retrieval.assessment.label_agreement import Agreement, agreement
 from retrieval.assessment.novelty import Calibration, NoveltyCheck, nearest_similarity
 from retrieval.errors import EvaluationError
@@ -22,16 +23,21 @@ from retrieval.search.channels.registry import CHANNELS
 from retrieval.search.understood_query import QueryAttributes
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable
     from pathlib import Path
 
     from generation import CoinGenerator
-    from index_store import Archive, Case, CaseFilter
+    from index_store import Archive, CaseFilter, LogPosition
     from retrieval.encoder.encoder import Encoder
     from retrieval.search.results import SearchResult
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
 REMEMBERED: Final = 64
-"""Calibrations kept, one for each channel and filter."""
+"""Calibrations kept, one for each channel and filter; and candidates, one for each filter."""
+OUTDATED: Final = 0.05
+"""With more changes than this share of the images that it was made of, a calibration is made anew."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +70,26 @@ class ResultDiagnostics:
 
 
 @dataclass(frozen=True, eq=False)
-class _Known:
-    """What is read of the archive once, and again when it has changed."""
+class _Calibrated:
+    """A calibration, or why there is none, and what it was made of."""
 
-    revision: int
-    cases: Sequence[Case]
-    pool: ConfounderPool
-    calibrations: dict[Hashable, Calibration | str] = field(default_factory=dict)
-    """By channel and all else that decides it, made when it is first needed; or why there is none."""
+    found: Calibration | str
+    position: LogPosition
+    """Of the archive's change log."""
+    images: int
+    """That the filter let through."""
+
+    def changes(self, position: LogPosition) -> int | None:
+        """How many changes of images the log holds since; None where that log is another one."""
+        return position.sequence - self.position.sequence if position.sequence >= self.position.sequence else None
 
 
 class Diagnostics:
     """Diagnoses the results of searches in one archive. Safe to share between threads.
 
-    The first call reads the archive's cases and calibrates on a sample of them, and so does the first under another
-    filter; later calls take milliseconds until the archive changes.
+    The first call reads the labels of the archive's images and calibrates on a sample of them, and so does the first
+    under another filter; later calls take milliseconds. Changes of the archive are respected at once, but by the
+    calibrations: these are made anew when more than `OUTDATED` of their images have changed, and say how many have.
     """
 
     def __init__(
@@ -104,15 +115,16 @@ class Diagnostics:
         self._text_encoder = encoder if text_encoder is None else text_encoder
         self._generator = generator
         self._work = work
-        self._reading = threading.Lock()
-        self._known: _Known | None = None
+        self._lock = threading.Lock()
+        self._pools: dict[CaseFilter | None, ConfounderPool] = {}
+        self._calibrations: dict[Hashable, _Calibrated] = {}
 
     def describe(self, result: SearchResult) -> ResultDiagnostics:
         """Diagnose a result: agreement among its cases, confounders among the images shown of them."""
-        known, told = self._read(), result.attributes
+        told = result.attributes
         query_case = self._archive.case(result.query.case) if result.query.case else None
         where = meant_filter(self._archive, result.where)
-        comparability, not_judged = self._judged(result, where, known)
+        comparability, not_judged = self._judged(result, where)
         return ResultDiagnostics(
             told=told,
             # Cases that a text found by accident agree by accident.
@@ -122,8 +134,8 @@ class Diagnostics:
             understood=not result.not_understood,
             comparability=comparability,
             not_judged=not_judged,
-            nuisance=known.pool.audit(
-                result.cases, query=query_case, where=where, include_own_patient=result.query.include_own_patient
+            nuisance=self._pool(where).audit(
+                result.cases, query=query_case, include_own_patient=result.query.include_own_patient
             ),
         )
 
@@ -154,58 +166,73 @@ class Diagnostics:
             category=told.category if chosen == system_concept(told.system, told.site) else "",
             m=m,
             where=where if where.includes or where.excludes else None,
-            cases=self._read().cases,
         )
 
-    def _read(self) -> _Known:
-        with self._reading:
-            revision = self._archive.revision
-            if self._known is None or self._known.revision != revision:
-                cases = self._archive.cases()
-                self._known = _Known(revision, cases, ConfounderPool(cases))
-            return self._known
+    def _pool(self, where: CaseFilter | None) -> ConfounderPool:
+        """The candidates under a filter, as the archive is now."""
+        whole = self._archive.image_table()
+        with self._lock:
+            pool = self._pools.get(where)
+            if pool is None or pool.position != whole.position:
+                pool = ConfounderPool.of(self._archive, where)
+                _remember(self._pools, where, pool)
+            return pool
 
     def _judged(
-        self, result: SearchResult, where: CaseFilter | None, known: _Known
+        self, result: SearchResult, where: CaseFilter | None
     ) -> tuple[tuple[NoveltyCheck, ...], tuple[NotJudged, ...]]:
         judged, not_judged = [], []
         for answer in result.channels:
             if reason := CHANNELS[answer.channel].not_judged:
                 not_judged.append(NotJudged(answer.channel, reason))
             elif answer.scores:
-                calibration = self._calibration(CHANNELS[answer.channel], result, where, known)
-                if isinstance(calibration, str):
-                    not_judged.append(NotJudged(answer.channel, calibration))
+                calibrated, changes = self._calibration(CHANNELS[answer.channel], result, where)
+                if isinstance(calibrated, str):
+                    not_judged.append(NotJudged(answer.channel, calibrated))
                 else:
-                    judged.append(calibration.judge(nearest_similarity(answer.scores), answer.query_type))
+                    similarity = nearest_similarity(answer.scores)
+                    judged.append(calibrated.judge(similarity, answer.query_type, changes=changes))
         return tuple(judged), tuple(not_judged)
 
     def _calibration(
-        self, channel: Channel, result: SearchResult, where: CaseFilter | None, known: _Known
-    ) -> Calibration | str:
-        """The calibration under the search's filter, or why there is none."""
+        self, channel: Channel, result: SearchResult, where: CaseFilter | None
+    ) -> tuple[Calibration | str, int]:
+        """The calibration under the search's filter, or why there is none; and how many changes of images it lacks."""
         encoder = self._text_encoder if channel.role == "text" else self._encoder
         materials = CalibrationMaterials(
             archive=self._archive,
             encoder=encoder,
             generator=self._generator,
             work=self._work,
-            cases=known.cases,
             where=where,
             n_images=len(result.query.seeds),
             preset=result.query.preset,
         )
-        with self._reading:
+        position = self._archive.image_table().position
+        with self._lock:
             key = (channel.name, where, *channel.calibration_key(materials))
-            if key not in known.calibrations:
-                while len(known.calibrations) >= REMEMBERED:
-                    del known.calibrations[next(iter(known.calibrations))]
-                try:
-                    known.calibrations[key] = Calibration(
-                        encoder.fingerprint,
-                        channel.own_similarities(materials),
-                        filtered=where is not None,
-                    )
-                except EvaluationError as error:  # too few patients or generated images: nothing to compare with
-                    known.calibrations[key] = str(error)
-            return known.calibrations[key]
+            known = self._calibrations.get(key)
+            changes = known.changes(position) if known else None
+            if known is None or changes is None or changes > OUTDATED * known.images:
+                known, changes = _calibrated(channel, materials), 0
+                _remember(self._calibrations, key, known)
+            return known.found, changes
+
+
+def _calibrated(channel: Channel, materials: CalibrationMaterials) -> _Calibrated:
+    table = materials.archive.image_table(materials.where)
+    found: Calibration | str
+    try:
+        similarities = channel.own_similarities(materials)
+        found = Calibration(materials.encoder.fingerprint, similarities, filtered=materials.where is not None)
+    except EvaluationError as error:  # too few patients or generated images: nothing to compare with
+        found = str(error)
+    return _Calibrated(found, table.position, len(table))
+
+
+def _remember(known: dict[Key, Value], key: Key, value: Value) -> None:
+    """Keep the last `REMEMBERED`."""
+    known.pop(key, None)
+    while len(known) >= REMEMBERED:
+        del known[next(iter(known))]
+    known[key] = value

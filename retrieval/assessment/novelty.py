@@ -49,6 +49,8 @@ class NoveltyCheck:
     """How many of the archive's own cases, each of another patient, this was calibrated on."""
     filtered: bool = False
     """Whether these are cases that pass the search's filter, with candidates that pass it, too."""
+    changes: int = 0
+    """Images added, changed or removed since it was calibrated."""
 
     @property
     def channel(self) -> str:
@@ -63,6 +65,8 @@ class NoveltyCheck:
             f"{self.n} cases of the archive itself{' that the filter lets through' if self.filtered else ''} not "
             "comparable"
         )
+        if self.changes:
+            rate += f" (as it was {self.changes} changes of images ago)"
         if self.comparable:
             return (
                 f"The nearest cases are as similar to the query as those of the archive's own cases are (above "
@@ -86,12 +90,16 @@ class Calibration:
     filtered: bool = False
     """Whether the cases are those that pass a filter."""
 
-    def judge(self, similarity: float, kind: str, *, false_alarms: float = FALSE_ALARMS) -> NoveltyCheck:
+    def judge(
+        self, similarity: float, kind: str, *, false_alarms: float = FALSE_ALARMS, changes: int = 0
+    ) -> NoveltyCheck:
         """Judge a query by the mean similarity of its nearest patients (`nearest_similarity` of the results).
 
         `false_alarms` is the share of the archive's own cases that may be turned away; what is reached is the largest
-        share that n cases allow (none, below 1 / false_alarms cases). Raises KeyError for a kind that was not
-        calibrated.
+        share that n cases allow (none, below 1 / false_alarms cases). `changes` of images were made since.
+
+        Raises:
+            KeyError: the kind was not calibrated.
         """
         threshold = self.threshold(kind, false_alarms=false_alarms)
         scores = np.array(self.scores[kind])
@@ -109,6 +117,7 @@ class Calibration:
             false_alarm_high=high,
             n=n,
             filtered=self.filtered,
+            changes=changes,
         )
 
     def threshold(self, kind: str, *, false_alarms: float = FALSE_ALARMS) -> float:

@@ -6,12 +6,10 @@ needs work that is kept: images generated from the archive's own reports, whose 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval.arrays import Vectors
 from retrieval.assessment.novelty import Calibration, NoveltyCheck
 from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.encoder import Encoder, Progress
@@ -21,11 +19,10 @@ from retrieval.generated.site_check import SiteCheck, SiteRates, measure_site_ra
 from retrieval.language.archive_labels import meant_filter
 from retrieval.search.channels.generated import generated_similarities
 from retrieval.search.channels.image import image_similarities
-from retrieval.search.channels.joint import text_similarities
 from retrieval.search.channels.own_cases import SAMPLE, read_own_cases
 
 if TYPE_CHECKING:
-    from index_store import Archive, Case, CaseFilter
+    from index_store import Archive, CaseFilter
 
 
 def calibrate(
@@ -35,7 +32,6 @@ def calibrate(
     sample: int = SAMPLE,
     seed: int = 0,
     where: CaseFilter | None = None,
-    cases: Sequence[Case] | None = None,
 ) -> Calibration:
     """Calibrate image queries, of the types "case" (the mean of its images) and "image" (one of them).
 
@@ -43,41 +39,12 @@ def calibrate(
         sample: how many patients are sampled, and one case and image of each.
         where: narrows both the sample and its candidates: a filtered search is judged by a calibration under its
             filter.
-        cases: `archive.cases()`, where the caller has read them.
 
     Raises:
         EvaluationError: there are fewer than two patients.
     """
-    own = read_own_cases(archive, fingerprint, where=where, cases=cases)
+    own = read_own_cases(archive, fingerprint, where=where)
     return Calibration(fingerprint, image_similarities(own, sample=sample, seed=seed), filtered=where is not None)
-
-
-def calibrate_texts(
-    archive: Archive,
-    fingerprint: str,
-    encode: Callable[[Sequence[str]], Vectors],
-    *,
-    sample: int = SAMPLE,
-    seed: int = 0,
-    where: CaseFilter | None = None,
-    cases: Sequence[Case] | None = None,
-    reports: bool = True,
-) -> Calibration:
-    """Calibrate report text as a query: "joint" (against images) and, with `reports`, "report" (against the others).
-
-    For measurements only: no search judges texts by it. It knows the archive's own wordings, and the same findings in
-    other words are called not comparable far more often than stated (`benchmarks.wordings`).
-
-    Args:
-        encode: report texts to unit rows float32[n, d]: `Encoder.encode_texts`, or a look-up of what is stored. With
-            `reports` it gets all reports, since "report" searches in them; otherwise the sample.
-
-    Raises:
-        EvaluationError: there are reports of fewer than two patients.
-    """
-    own = read_own_cases(archive, fingerprint, where=where, cases=cases)
-    similarities = text_similarities(own, encode, sample=sample, seed=seed, reports=reports)
-    return Calibration(fingerprint, similarities, filtered=where is not None)
 
 
 def calibrate_generated(
@@ -90,7 +57,6 @@ def calibrate_generated(
     generate: bool = False,
     seed: int = 0,
     where: CaseFilter | None = None,
-    cases: Sequence[Case] | None = None,
     progress: Progress | None = None,
 ) -> Calibration:
     """Calibrate "generated": images of the archive's own reports, checked as a search checks them.
@@ -101,7 +67,7 @@ def calibrate_generated(
         EvaluationError: there are fewer than two patients, or images of fewer than 20 patients' reports. What
             generating raises.
     """
-    own = read_own_cases(archive, encoder.fingerprint, where=where, cases=cases)
+    own = read_own_cases(archive, encoder.fingerprint, where=where)
     filtered = where is not None
     similarities = generated_similarities(
         own, encoder, plan, check, cache, generate=generate, seed=seed, filtered=filtered, progress=progress
@@ -135,20 +101,18 @@ def calibrate_archive(
     generating raises; images generated before are kept in `work`.
     """
     role_encoders(archive, encoder, text_encoder)  # checked before minutes are spent
-    where = meant_filter(archive, where)
-    fingerprint, cases = encoder.fingerprint, archive.cases()
-    calibration = calibrate(archive, fingerprint, where=where, cases=cases)
-    rates = measure_site_rates(archive, fingerprint=fingerprint, cases=cases)
+    where, fingerprint = meant_filter(archive, where), encoder.fingerprint
+    calibration = calibrate(archive, fingerprint, where=where)
+    rates = measure_site_rates(archive, fingerprint=fingerprint)
 
     generated = calibrate_generated(
         archive,
         encoder,
         plan,
-        SiteCheck(archive, fingerprint=fingerprint, where=where, cases=cases, rates=rates),
+        SiteCheck(archive, fingerprint=fingerprint, where=where, rates=rates),
         EmbeddingCache(generated_folder(work, archive, encoder), encoder.dim),
         generate=True,
         where=where,
-        cases=cases,
         progress=progress,
     )
     return ArchiveCalibration(

@@ -219,9 +219,8 @@ def _generated(
     cache = EmbeddingCache(None if work is None else generated_folder(work, archive, encoder), encoder.dim)
     with progress("Generating", unit="reports") as count:
         reports = [OwnReport(query_text(cases.reports[i]), cases.patient_names[i]) for i in queries]
-        all_cases = archive.cases()
-        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, cases=all_cases)
-        check = SiteCheck(archive, fingerprint=encoder.fingerprint, cases=all_cases, rates=rates)
+        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint)
+        check = SiteCheck(archive, fingerprint=encoder.fingerprint, rates=rates)
         generated = generated_queries(reports, plan, encoder, check, cache, progress=count)
     vectors = np.zeros((len(cases.keys), encoder.dim), dtype=np.float32)
     vectors[queries] = generated.vectors

@@ -24,7 +24,6 @@ these rates are an approximation.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from retrieval.arrays import Vectors
 from retrieval.language.vocabulary import site_group
 
 if TYPE_CHECKING:
-    from index_store import Archive, Case, CaseFilter, Hit
+    from index_store import Archive, CaseFilter, Hit, ImageTable
 
 Verdict = Literal["right", "wrong", "unknown"]
 
@@ -53,6 +52,8 @@ MOST_FALSE_ALARMS: Final = 0.05
 SAMPLE: Final = 200
 """Patients whose images the rule is tried on."""
 _FEWEST_VOTES: Final = 5
+NOBODY: Final = -1
+"""No patient's id."""
 _DEPTH: Final = 40
 _DEEPEST: Final = 640
 """Images an image's neighbours are taken from, at first and at most: one patient may have thousands of crops."""
@@ -126,13 +127,11 @@ class SiteCheck:
         *,
         fingerprint: str,
         where: CaseFilter | None = None,
-        cases: Sequence[Case] | None = None,
         rates: SiteRates | None = None,
     ) -> None:
         """Count the archive's sites.
 
         Args:
-            cases: `archive.cases()`, where the caller has read them.
             rates: how the rule does on this archive, where that was measured (`measure_site_rates`); without them it is
                 used.
         """
@@ -144,21 +143,17 @@ class SiteCheck:
         self._within = CaseFilter(
             exclude_patients=given.exclude_patients, exclude_cases=given.exclude_cases, phantoms=given.phantoms
         )
-        self._case_of = None if cases is None else {image.id: case for case in cases for image in case.images}
         self._rates = rates
-        self._cases: Counter[str] = Counter()
-        self._names: dict[str, list[str]] = {}
-        for name, count in archive.facets()["site"].items():
-            self._cases[site_group(name)] += count
-            self._names.setdefault(site_group(name), []).append(name)
-        self._patients: dict[str, frozenset[str]] = {}
+        self._sites = _Sites(archive.image_table())
+        self._permitted = archive.image_table(self._within)
+        self._patients: dict[str, frozenset[int]] = {}
 
     def reason(self, wanted: str, own: str = "") -> str:
         """Why images of this site are not judged; empty where they are. `own`: a patient that is left out."""
         group = site_group(wanted)
         if not group:
             return "The report names no site, so it was not checked which site the generated images show."
-        patients = len(self._some_patients(group) - {own})
+        patients = len(self._patients_of(group) - set(self._archive.patient_ids([own]).values()))
         if patients < FEWEST_PATIENTS:
             return (
                 f"Whether the generated images show the site '{wanted}' cannot be judged: the archive has {patients} "
@@ -191,15 +186,17 @@ class SiteCheck:
 
     def voters(self, vectors: Vectors, own: Sequence[str]) -> list[list[str]]:
         """The sites of the patients nearest to each image, at most `NEAREST`, without `own[i]`; nearest first."""
+        ids = self._archive.patient_ids(set(own))
+        return self._voters(vectors, [ids.get(key, NOBODY) for key in own])
+
+    def _voters(self, vectors: Vectors, own: Sequence[int]) -> list[list[str]]:
+        """`own`: the ids of patients."""
         if self._archive.encoder is None or not len(vectors):
             return [[] for _ in range(len(vectors))]
         depth = _DEPTH
         while True:
             hits = self._archive.search(vectors, depth, where=self._within, fingerprint=self._fingerprint)
-            case_of = self._case_of
-            if case_of is None:
-                case_of = self._archive.cases_of_images({hit.image_id for found in hits for hit in found})
-            voters = [_voters(found, case_of, patient) for found, patient in zip(hits, own, strict=True)]
+            voters = [self._sites.of_patients(found, patient) for found, patient in zip(hits, own, strict=True)]
             complete = all(
                 len(patients) >= NEAREST or len(found) < depth for patients, found in zip(voters, hits, strict=True)
             )
@@ -215,7 +212,7 @@ class SiteCheck:
         for site in sites:
             # A site with a handful of cases must not win by one neighbour: its votes count as that of 20 would.
             votes[site_group(site)] = votes.get(site_group(site), 0.0) + 1 / max(
-                self._cases[site_group(site)], FEWEST_PATIENTS
+                self._sites.cases[site_group(site)], FEWEST_PATIENTS
             )
         total = sum(votes.values())
         shown = max(votes, key=lambda group: votes[group])  # of equals the nearer
@@ -229,66 +226,71 @@ class SiteCheck:
         name = Counter(site for site in sites if site_group(site) == shown).most_common(1)[0][0]
         return ShownSite(name, share, asked_share, verdict)
 
-    def _some_patients(self, group: str) -> frozenset[str]:
-        """Patients of that site: all, or one more than are needed."""
+    def _patients_of(self, group: str) -> frozenset[int]:
+        """The ids of all patients of that site."""
         if group not in self._patients:
-            names = tuple(self._names.get(group, ()))
-            patients: set[str] = set()
-            while names and len(patients) <= FEWEST_PATIENTS:
-                # Leaving out whom it has, each step finds another patient, however many cases one of them has.
-                known = (*self._within.exclude_patients, *patients)
-                where = dataclasses.replace(self._within, sites=names, exclude_patients=known)
-                more = self._archive.cases(where, limit=FEWEST_PATIENTS)
-                if not more:
-                    break
-                patients.update(case.patient for case in more)
-            self._patients[group] = frozenset(patients)
+            rows = self._permitted.columns["site"].has(self._sites.names.get(group, ()))
+            self._patients[group] = frozenset(np.unique(self._permitted.patients[rows]).tolist())
         return self._patients[group]
 
 
-def measure_site_rates(
-    archive: Archive, *, fingerprint: str, sample: int = SAMPLE, seed: int = 0, cases: Sequence[Case] | None = None
-) -> SiteRates:
+class _Sites:
+    """The sites of an archive's images, by the group that they are compared by."""
+
+    def __init__(self, table: ImageTable) -> None:
+        self.table = table
+        self.codes, values = table.columns["site"].codes, table.columns["site"].values
+        self.groups = [site_group(value) for value in values]
+        """By the code of a site."""
+        self.names: dict[str, list[str]] = {}
+        for value, group in zip(values, self.groups, strict=True):
+            self.names.setdefault(group, []).append(value)
+        _, self.first = np.unique(table.cases, return_index=True)
+        """The row of the first image of each case, by case id."""
+        self.cases: Counter[str] = Counter()
+        for code, count in enumerate(np.bincount(self.codes[self.first], minlength=len(values)).tolist()):
+            self.cases[self.groups[code]] += count
+
+    def of_patients(self, hits: list[Hit], own: int) -> list[str]:
+        """The sites of the patients, nearest first, as their nearest image has it; patients without one do not vote."""
+        ordered = sorted(hits, key=lambda hit: (-hit.score, hit.image_id))
+        rows = self.table.rows_of(self.table.known(hit.image_id for hit in ordered))
+        sites: dict[int, str] = {}
+        for patient, code in zip(self.table.patients[rows].tolist(), self.codes[rows].tolist(), strict=True):
+            if patient != own and self.groups[code]:
+                sites.setdefault(patient, self.table.columns["site"].values[code])
+        return list(sites.values())
+
+
+def measure_site_rates(archive: Archive, *, fingerprint: str, sample: int = SAMPLE, seed: int = 0) -> SiteRates:
     """Try the rule on the archive's own images: one each of `sample` patients, judged without that patient.
 
     Of each, its own site is requested, and every other one that has enough patients. One batched search of the archive.
-
-    Args:
-        cases: `archive.cases()`, where the caller has read them.
     """
-    all_cases = archive.cases() if cases is None else cases
-    with_site = [case for case in all_cases if case.images and site_group(case.site)]
-    patients: dict[str, set[str]] = {}
-    for case in with_site:
-        patients.setdefault(site_group(case.site), set()).add(case.patient)
+    check = SiteCheck(archive, fingerprint=fingerprint)
+    sites, table = check._sites, check._sites.table
+    group_of = np.array([sites.groups.index(group) for group in sites.groups], dtype=np.int64)[sites.codes]
     # One of a site's patients is left out.
-    requested = [group for group, of_site in patients.items() if len(of_site) > FEWEST_PATIENTS]
+    requested = [group for group in sites.names if group and len(check._patients_of(group)) > FEWEST_PATIENTS]
     if archive.encoder is None or len(requested) < 2:
         return SiteRates(0, 0, 0, 0)
     rng = np.random.default_rng(seed)
-    chosen: dict[str, Case] = {}
-    for row in rng.permutation(len(with_site)):
-        if len(chosen) < sample and site_group(with_site[row].site) in requested:
-            chosen.setdefault(with_site[row].patient, with_site[row])
-    ids = [case.images[rng.integers(len(case.images))].id for case in chosen.values()]
-    check = SiteCheck(archive, fingerprint=fingerprint, cases=cases)
-    voters = check.voters(archive.vectors_of(ids, fingerprint), list(chosen))
+    named = sites.first[np.array([bool(group) for group in sites.groups])[sites.codes[sites.first]]]
+    wanted = np.isin(group_of, [sites.groups.index(group) for group in requested])
+    chosen: dict[int, int] = {}
+    for row in rng.permutation(named).tolist():
+        if len(chosen) >= sample:
+            break
+        if wanted[row]:
+            chosen.setdefault(int(table.patients[row]), row)
+    ids = [int(rng.choice(table.images_of(table.cases[row]))) for row in chosen.values()]
+    voters = check._voters(archive.vectors_of(ids, fingerprint), list(chosen))
     wrong = found = 0
-    for sites, case in zip(voters, chosen.values(), strict=True):
+    for of_image, row in zip(voters, chosen.values(), strict=True):
         for group in requested:
-            is_wrong = check._shown(sites, group, is_judged=True).verdict == "wrong"
-            if group == site_group(case.site):
+            is_wrong = check._shown(of_image, group, is_judged=True).verdict == "wrong"
+            if group == sites.groups[sites.codes[row]]:
                 wrong += is_wrong
             else:
                 found += is_wrong
     return SiteRates(len(chosen), wrong, len(chosen) * (len(requested) - 1), found)
-
-
-def _voters(hits: list[Hit], case_of: dict[int, Case], own: str) -> list[str]:
-    """The sites of the patients, nearest first, as their nearest image has it; patients without one do not vote."""
-    sites: dict[str, str] = {}
-    for hit in sorted(hits, key=lambda hit: (-hit.score, hit.image_id)):
-        case = case_of.get(hit.image_id)  # None: removed since it was found
-        if case is not None and case.patient != own and site_group(case.site):
-            sites.setdefault(case.patient, case.site)
-    return list(sites.values())

@@ -21,7 +21,7 @@ from retrieval.search.results import RankedCase
 from retrieval.search.results_assembly import nearest_cases
 
 if TYPE_CHECKING:
-    from index_store import Archive, Case, CaseFilter
+    from index_store import Archive, CaseFilter
 
 
 IN_A_ROW: Final = 4
@@ -70,7 +70,6 @@ def gallery(
     category: str = "",
     m: int = IN_A_ROW,
     where: CaseFilter | None = None,
-    cases: Sequence[Case] | None = None,
 ) -> Gallery:
     """The m nearest cases of each category of a reporting system, by one filtered search for each category.
 
@@ -84,7 +83,6 @@ def gallery(
         category: the query's category, whose look-alikes are shown; empty: that of the nearest case.
         m: cases in a row, at most.
         where: further restrictions, such as leaving out the query's patient.
-        cases: `archive.cases()`, where the caller has read them; otherwise those of the system are read here.
 
     Raises:
         QueryError: the vocabulary does not have the system, the site belongs to another system, or m is below 1.
@@ -96,7 +94,7 @@ def gallery(
     if m < 1:
         raise QueryError(f"{m} cases in a row are too few: choose at least 1.")
     within = _within(archive, of_system, site, where)
-    patients, labels = _by_category(archive, of_system, within, cases)
+    patients, labels = _by_category(archive, of_system, within)
     rows = tuple(
         CategoryRow(
             category=category.name,
@@ -104,7 +102,7 @@ def gallery(
             cases=_nearest(archive, query, within, labels[category.name], m, fingerprint)
             if within and labels[category.name]
             else (),
-            available=len(patients[category.name]),
+            available=patients[category.name],
         )
         for category in of_system.categories
     )
@@ -143,17 +141,18 @@ def _within(archive: Archive, system: ReportingSystem, site: str, where: CaseFil
 
 
 def _by_category(
-    archive: Archive, system: ReportingSystem, within: CaseFilter | None, cases: Sequence[Case] | None
-) -> tuple[dict[str, set[str]], dict[str, set[Labels]]]:
-    """By category's name in the vocabulary: its patients, and the labels that the archive writes for it."""
-    patients: dict[str, set[str]] = {category.name: set() for category in system.categories}
+    archive: Archive, system: ReportingSystem, within: CaseFilter | None
+) -> tuple[dict[str, int], dict[str, set[Labels]]]:
+    """By category's name in the vocabulary: its number of patients, and the labels that the archive writes for it."""
+    patients: dict[str, set[int]] = {category.name: set() for category in system.categories}
     labels: dict[str, set[Labels]] = {category.name: set() for category in system.categories}
     if within is not None:
-        for case, _ in within.permitted_images(archive.cases(within) if cases is None else cases):
-            if category := known_category(case.site, case.system, case.category):
-                patients[category.name].add(case.patient)
-                labels[category.name].add((case.site, case.system, case.category))
-    return patients, labels
+        table = archive.image_table(within)
+        for written, rows in table.by_labels():
+            if category := known_category(*written):
+                patients[category.name].update(table.patients[rows].tolist())
+                labels[category.name].add(written)
+    return {name: len(ids) for name, ids in patients.items()}, labels
 
 
 def _nearest(

@@ -6,7 +6,7 @@ A new channel is a module of this package with a subclass of `Channel`, and a li
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -20,7 +20,7 @@ from retrieval.search.understood_query import UnderstoodQuery
 
 if TYPE_CHECKING:
     from generation import CoinGenerator
-    from index_store import Archive, Case, CaseFilter, Role
+    from index_store import Archive, CaseFilter, Role
     from retrieval.encoder.encoder import Encoder
     from retrieval.encoder.roles import RoleEncoders
     from retrieval.generated.checked_generation import GeneratedQuery
@@ -85,8 +85,6 @@ class CalibrationMaterials:
     generator: CoinGenerator | None
     work: Path | None
     """The folder that keeps what was generated from the archive's own reports; None: there is none."""
-    cases: Sequence[Case]
-    """All cases of the archive."""
     where: CaseFilter | None
     """The filter that the sample and its candidates pass."""
     n_images: int

@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from retrieval.arrays import Vectors
 from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.vectors import mean_query
@@ -26,6 +24,7 @@ from retrieval.search.channels.own_cases import SAMPLE, OwnCases, read_own_cases
 from retrieval.search.understood_query import UnderstoodQuery
 
 if TYPE_CHECKING:
+    from index_store import StoredReport
     from retrieval.encoder.encoder import Encoder, Progress
 
 GENERATED_SAMPLE: Final = 100
@@ -58,14 +57,14 @@ class GeneratedChannel(Channel):
         generator, work = materials.generator, materials.work
         if generator is None or work is None or materials.preset not in PRESETS:
             raise EvaluationError("Generated images are not judged here: nothing says by what they were made.")
-        archive, encoder, where, cases = materials.archive, materials.encoder, materials.where, materials.cases
+        archive, encoder, where = materials.archive, materials.encoder, materials.where
         folder = generated_folder(work, archive, encoder)
-        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint, cases=cases)
+        rates = measure_site_rates(archive, fingerprint=encoder.fingerprint)
         return generated_similarities(
-            read_own_cases(archive, encoder.fingerprint, where=where, cases=cases),
+            read_own_cases(archive, encoder.fingerprint, where=where),
             encoder,
             GenerationPlan(generator, images=materials.n_images, preset=materials.preset),
-            SiteCheck(archive, fingerprint=encoder.fingerprint, where=where, cases=cases, rates=rates),
+            SiteCheck(archive, fingerprint=encoder.fingerprint, where=where, rates=rates),
             EmbeddingCache(folder if folder.is_dir() else None, encoder.dim),
             filtered=where is not None,
         )
@@ -99,32 +98,32 @@ def generated_similarities(
         EvaluationError: fewer than `FEWEST` patients have a report, or generated images. What generating raises.
     """
     order = sorted(
-        (row for row, case in enumerate(own.cases) if case.report.strip()),
-        key=lambda row: hashlib.sha256(f"{seed}\n{own.cases[row].key}".encode()).digest(),
+        own.reports(),
+        key=lambda report: hashlib.sha256(f"{seed}\n{report.case_key}".encode()).digest(),
     )
-    first: dict[int, int] = {}
-    for row in order:
-        first.setdefault(int(own.patient_of[row]), row)
+    first: dict[str, StoredReport] = {}
+    for report in order:
+        first.setdefault(report.patient, report)
     through = " that the filter lets through" if filtered else ""
     if len(first) < FEWEST:  # before anything is generated
         raise EvaluationError(
             f"Generated images cannot be judged: the archive has {len(first)} patients with a report{through}, and "
             f"{FEWEST} are needed."
         )
-    rows = list(first.values())[: (plan.reports or GENERATED_SAMPLE) if generate else SAMPLE]
-    reports = [OwnReport(query_text(own.cases[row].report), own.cases[row].patient) for row in rows]
+    chosen = list(first.values())[: (plan.reports or GENERATED_SAMPLE) if generate else SAMPLE]
+    reports = [OwnReport(query_text(report.text), report.patient) for report in chosen]
     if generate:
         vectors = generated_queries(reports, plan, encoder, check, cache, progress=progress).vectors
     else:
         found, vectors = cached_queries(reports if len(cache) else [], plan, encoder, check, cache)
-        rows = [rows[position] for position in found]
-    if len(rows) < FEWEST:
+        chosen = [chosen[position] for position in found]
+    if len(chosen) < FEWEST:
         raise EvaluationError(
             "Generated images are judged by those of the archive's own reports. Such images exist for "
-            f"{len(rows)} reports{through} ({plan.images} images each, preset {plan.preset}, these weights), and "
+            f"{len(chosen)} reports{through} ({plan.images} images each, preset {plan.preset}, these weights), and "
             f"{FEWEST} are needed: `coin calibrate` generates them."
         )
-    return {GeneratedChannel.name: own.similarities(vectors, np.array(rows))}
+    return {GeneratedChannel.name: own.similarities(vectors, own.patients_of([report.case_id for report in chosen]))}
 
 
 def _last_generated(materials: CalibrationMaterials) -> int:

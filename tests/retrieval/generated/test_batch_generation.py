@@ -127,7 +127,7 @@ def test_a_wrong_image_is_dropped_as_in_a_search(models: tuple[Path, Path], enco
     plan, shelf = GenerationPlan(watched(models), images=3), EmbeddingCache(tmp_path / "work", encoder.dim)
     with Archive.create(tmp_path / "archive") as archive:
         add_manifest(archive, tmp_path / "manifest.tsv", encoder)
-        check = SiteCheck(archive, fingerprint=encoder.fingerprint, cases=archive.cases())
+        check = SiteCheck(archive, fingerprint=encoder.fingerprint)
         own = archive.case("0-0").patient
         made = generated_queries([OwnReport(text, own), OwnReport(text, "")], plan, encoder, check, shelf)
         for place, where in enumerate((CaseFilter(exclude_patients=(own,)), None)):

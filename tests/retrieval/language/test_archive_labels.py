@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from index_store import Archive, CaseFilter
-from retrieval.assessment.confounders import ConfounderPool
+from retrieval.assessment.confounder_pool import ConfounderPool
 from retrieval.assessment.label_agreement import agreement
 from retrieval.evaluation.dataset import labelled_cases
 from retrieval.ingest.label_sources import label_sources
@@ -132,7 +132,7 @@ def test_agreement_and_galleries_count_every_spelling(archive: Archive) -> None:
 
 
 def test_confounders_and_reader_studies_know_a_site_by_any_name(archive: Archive) -> None:
-    assert len(set(ConfounderPool(archive.cases())._sites.tolist())) == 5
+    assert ConfounderPool.of(archive).sites == 5
     assert len(archive_candidates(archive, CaseFilter(sites=("cervix",)))) == 24
     assert len(label_sources(archive, where=CaseFilter(categories=("HGSIL",)))) == 14
 

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 
+from benchmarks.text_calibration import calibrate_texts
+from index_store import Archive, CaseFilter
 from retrieval import EvaluationError, GenerationPlan
 from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.search.channels import generated
-from retrieval.search.channels.joint import text_similarities
-from retrieval.search.channels.own_cases import OwnCases, read_own_cases
+from retrieval.search.channels.image import image_similarities
+from retrieval.search.channels.own_cases import read_own_cases
 from tests.retrieval.labelled_archive import unit
 from tests.retrieval.vector_archive import FINGERPRINT, archive_of
 
 NEAREST = 5
 
 
-def own_cases(seed: int) -> OwnCases:
-    """Nine patients with one to three cases of one to three images each."""
-    rng = np.random.default_rng(seed)
-    patients = np.repeat(np.arange(9), rng.integers(1, 4, 9))
-    case_of = np.repeat(np.arange(len(patients)), rng.integers(1, 4, len(patients)))
-    vectors = rng.normal(size=(len(case_of), 6)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return OwnCases((), patients.astype(np.int64), case_of.astype(np.int64), vectors)
-
-
-def plain_nearest_mean(query: np.ndarray, references: np.ndarray, patients: Sequence[int], own: int) -> float:
+def plain_nearest_mean(query: np.ndarray, references: np.ndarray, patients: Sequence[str], own: str) -> float:
     """The mean of the similarities of the nearest other patients, of each the nearest reference."""
-    best: dict[int, float] = {}
+    best: dict[str, float] = {}
     for vector, patient in zip(references, patients, strict=True):
         if patient != own:
             product = sum(float(a) * float(b) for a, b in zip(query, vector, strict=True))
@@ -41,84 +31,85 @@ def plain_nearest_mean(query: np.ndarray, references: np.ndarray, patients: Sequ
     return sum(nearest) / len(nearest)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_query_leaves_its_own_patient_out(seed: int) -> None:
-    own = own_cases(seed)
-    cases = own.sampled(6, np.random.default_rng(seed))
-    assert len(set(own.patient_of[cases])) == len(cases) == 6
-    queries = np.stack([own.vectors[own.images_of(case)[0]] for case in cases])
-
-    patients = own.patient_of[own.case_of]
-    expected = [
-        plain_nearest_mean(query, own.vectors, patients, own.patient_of[case])
-        for query, case in zip(queries, cases, strict=True)
-    ]
-    assert own.similarities(queries, cases) == pytest.approx(sorted(expected), abs=1e-6)
-
-
-def test_images_of_a_case_are_its_rows() -> None:
-    own = own_cases(0)
-    for case in range(len(own.patient_of)):
-        assert own.images_of(case).tolist() == [row for row, of in enumerate(own.case_of) if of == case]
-
-
-@pytest.fixture
-def reported(tmp_path: Path) -> OwnCases:
-    """25 patients, of whom every second has two cases, and four have no report."""
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    """25 patients, of whom every second has two cases, every third has many images, and four have no report."""
     rows = []
     for patient in range(25):
         for case in range(1 + patient % 2):
             name = f"{patient} {case}"
-            rows.append(
-                {"case": name, "patient": f"patient {patient}", "report": " " if patient < 4 else f"Report {name}"}
-            )
-    with archive_of(tmp_path, rows, unit(np.random.default_rng(3).normal(size=(len(rows), 6)))) as archive:
-        return read_own_cases(archive, FINGERPRINT, where=None)
+            row = {"case": name, "patient": f"patient {patient}", "report": " " if patient < 4 else f"Report {name}"}
+            rows += [{**row, "site": ("cervix", "urine")[patient % 2]}] * (30 if patient % 3 == 0 else 2)
+    vectors = unit(np.random.default_rng(3).normal(size=(len(rows), 6)))
+    with archive_of(tmp_path_factory.mktemp("own"), rows, vectors) as archive:
+        yield archive
+
+
+def images_of(archive: Archive, where: CaseFilter | None = None) -> tuple[np.ndarray, list[str]]:
+    """The vectors and patients of the archive's images."""
+    pairs = [(image.id, case) for case in archive.cases(where) for image in case.images]
+    vectors = archive.vectors_of([image for image, _ in pairs], FINGERPRINT)
+    return vectors, [case.patient for _, case in pairs]
+
+
+@pytest.mark.parametrize("where", [None, CaseFilter(sites=("urine",)), CaseFilter(exclude_patients=("patient 3",))])
+def test_what_cases_and_images_find_is_what_a_plain_count_finds(archive: Archive, where: CaseFilter | None) -> None:
+    own = read_own_cases(archive, FINGERPRINT, where=where)
+    found = image_similarities(own, sample=7, seed=2)
+
+    rng = np.random.default_rng(2)
+    vectors, patients = images_of(archive, where)
+    chosen = [archive.cases(where)[row] for row in own.sampled(7, rng)]
+    assert len({case.patient for case in chosen}) == len(chosen) == 7
+    by_case, by_image = [], []
+    for case in chosen:
+        own_vectors = archive.vectors_of([image.id for image in case.images], FINGERPRINT)
+        by_case.append(plain_nearest_mean(unit(own_vectors.mean(axis=0)), vectors, patients, case.patient))
+        single = own_vectors[rng.choice(len(own_vectors))]
+        by_image.append(plain_nearest_mean(single, vectors, patients, case.patient))
+    assert found["case"] == pytest.approx(sorted(by_case), abs=1e-6)
+    assert found["image"] == pytest.approx(sorted(by_image), abs=1e-6)
+
+
+def test_images_and_patients_are_those_of_the_case(archive: Archive) -> None:
+    own = read_own_cases(archive, FINGERPRINT, where=None)
+    cases = archive.cases()
+    assert own.case_ids.tolist() == [case.id for case in cases]
+    for row, case in enumerate(cases):
+        assert own.images_of(row).tolist() == [image.id for image in case.images]
+    ids = archive.patient_ids({case.patient for case in cases})
+    assert own.patient_of.tolist() == [ids[case.patient] for case in cases]
+
+
+def test_only_the_vectors_of_the_sample_are_read(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    known_vectors = archive.known_vectors
+    monkeypatch.setattr(archive, "known_vectors", lambda ids, name: (read.extend(ids), known_vectors(ids, name))[1])
+    monkeypatch.setattr(archive, "cases", lambda *_: pytest.fail("all records were read"))
+    image_similarities(read_own_cases(archive, FINGERPRINT, where=None), sample=3)
+    assert 0 < len(read) <= 3 * 30
 
 
 def text_vector(text: str) -> np.ndarray:
     return unit(np.random.default_rng(list(text.encode())).normal(size=(1, 6)))[0]
 
 
-@pytest.mark.parametrize("reports", [False, True])
-def test_sampled_reports_find_what_a_plain_count_finds(reported: OwnCases, reports: bool) -> None:
-    encoded: list[str] = []
-
-    def encode(texts: Sequence[str]) -> np.ndarray:
-        encoded.extend(texts)
-        return np.stack([text_vector(text) for text in texts])
-
-    text_similarities(reported, encode, sample=8, reports=False)
-    asked = list(encoded)
-    encoded.clear()
-    found = text_similarities(reported, encode, sample=8, reports=reports)
-    case_of = {case.report: row for row, case in enumerate(reported.cases) if case.report.strip()}
-    patient_of = {report: int(reported.patient_of[row]) for report, row in case_of.items()}
-    assert len({patient_of[report] for report in asked}) == len(asked) == 8
-    assert sorted(encoded) == sorted(case_of if reports else asked), "what is not asked is not encoded"
-
-    of_images = reported.patient_of[reported.case_of]
-    among_images = [plain_nearest_mean(text_vector(t), reported.vectors, of_images, patient_of[t]) for t in asked]
-    assert found["joint"] == pytest.approx(sorted(among_images), abs=1e-6)
-    if reports:
-        texts = np.stack([text_vector(text) for text in case_of])
-        among_texts = [plain_nearest_mean(text_vector(t), texts, [*patient_of.values()], patient_of[t]) for t in asked]
-        assert found["report"] == pytest.approx(sorted(among_texts), abs=1e-6)
-    assert set(found) == ({"joint", "report"} if reports else {"joint"})
+def encode(texts: Sequence[str]) -> np.ndarray:
+    return np.stack([text_vector(text) for text in texts])
 
 
-def test_two_patients_with_reports_calibrate_and_one_does_not(reported: OwnCases) -> None:
-    def with_reports_of(*patients: str) -> OwnCases:
-        cases = [replace(case, report=case.report if case.patient in patients else "") for case in reported.cases]
-        return replace(reported, cases=tuple(cases))
-
-    def encode(texts: Sequence[str]) -> np.ndarray:
-        return np.stack([text_vector(text) for text in texts])
-
-    found = text_similarities(with_reports_of("patient 5", "patient 7"), encode, sample=8, reports=True)
-    assert [len(similarities) for similarities in found.values()] == [2, 2]
-    with pytest.raises(EvaluationError, match="at least two patients"):
-        text_similarities(with_reports_of("patient 5"), encode, sample=8, reports=True)
+def test_reports_find_what_a_plain_count_finds(archive: Archive) -> None:
+    """What the benchmark calibrates, with every patient in the sample."""
+    where = CaseFilter(sites=("urine",))  # every second patient, each with two cases
+    found = calibrate_texts(archive, FINGERPRINT, encode, where=where).scores
+    patient_of = {case.report: case.patient for case in archive.cases(where) if case.report.strip()}
+    vectors, patients = images_of(archive, where)
+    texts, owners = encode([*patient_of]), [*patient_of.values()]
+    among_images = {t: plain_nearest_mean(text_vector(t), vectors, patients, p) for t, p in patient_of.items()}
+    among_texts = {t: plain_nearest_mean(text_vector(t), texts, owners, p) for t, p in patient_of.items()}
+    for kind, expected in (("joint", among_images), ("report", among_texts)):
+        assert len(found[kind]) == len(set(patient_of.values()))
+        assert all(min(abs(value - other) for other in expected.values()) < 1e-6 for value in found[kind])
 
 
 @pytest.mark.parametrize(
@@ -130,13 +121,11 @@ def test_two_patients_with_reports_calibrate_and_one_does_not(reported: OwnCases
     ],
 )
 def test_twenty_patients_calibrate_generated_images(
-    reported: OwnCases, monkeypatch: pytest.MonkeyPatch, with_report: int, with_images: int, message: str
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, with_report: int, with_images: int, message: str
 ) -> None:
-    cases = tuple(
-        replace(case, report=case.report if patient < 4 + with_report else "")
-        for case, patient in zip(reported.cases, reported.patient_of, strict=True)
-    )
-    own, cache = replace(reported, cases=cases), EmbeddingCache(None, 6)
+    left_out = tuple(f"patient {number}" for number in range(4 + with_report, 25))
+    own = read_own_cases(archive, FINGERPRINT, where=CaseFilter(exclude_patients=left_out) if left_out else None)
+    cache = EmbeddingCache(None, 6)
     cache.put(["an image"], unit(np.ones((1, 6))))
 
     def cached(reports: Sequence[generated.OwnReport], *_: object) -> tuple[list[int], np.ndarray]:

@@ -1,0 +1,220 @@
+"""The candidates of a search as columns, and what its hits share beside their content.
+
+How often a value occurs among the patients of each site is counted in a few passes over arrays, so that an audit takes
+milliseconds at hundreds of thousands of images. What depends on the candidates alone is counted once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.arrays import Bools, Floats, Ints
+from retrieval.assessment.confounders import FIELDS, NOT_GIVEN, ConfounderAudit, ConfounderCount, chance_tail
+from retrieval.language.concepts import site_concept
+
+if TYPE_CHECKING:
+    from index_store import Archive, Case, CaseFilter, ImageTable, LogPosition
+    from retrieval.search.results import RankedCase
+
+NOBODY = -1
+"""No patient's id."""
+
+
+class ConfounderPool:
+    """The candidates of a search: m images with their patient, slide, stain, preparation and source. Never changes."""
+
+    def __init__(self, candidates: ImageTable, whole: ImageTable | None = None) -> None:
+        """
+        Args:
+            candidates: the images that the search's filter permits.
+            whole: all images of the archive, by which a query's patient is known; None: `candidates`.
+        """
+        self._table = candidates
+        self._whole = candidates if whole is None else whole
+
+    @classmethod
+    def of(cls, archive: Archive, where: CaseFilter | None = None) -> ConfounderPool:
+        """The candidates of a search in the archive as it is now. To be kept until the archive changes."""
+        whole = archive.image_table()
+        return cls(whole if where is None else archive.image_table(where), whole)
+
+    @property
+    def position(self) -> LogPosition:
+        """The last entry of the archive's change log that is in it."""
+        return self._table.position
+
+    @property
+    def sites(self) -> int:
+        """How many sites the candidates are of, by what their labels mean."""
+        return int((self._within_sites.candidates > 0).sum())
+
+    def audit(
+        self, hits: Sequence[RankedCase], *, query: Case | None = None, include_own_patient: bool = False
+    ) -> ConfounderAudit:
+        """Audit one search's results, each by the image shown of it. O(images). Hits that were removed since the search
+        are left out.
+
+        Args:
+            query: the query's case; None for a report or an uploaded image.
+            include_own_patient: as in `CaseSearch.by_case`; the hits of the query's patient are then a share, too.
+
+        Raises:
+            ValueError: a hit is not among the candidates, because they are those of another filter.
+        """
+        if query is None:
+            return self._audited(hits, None, left_out=NOBODY, share=NOBODY)
+        patient = self._patient(query)
+        if not include_own_patient:
+            return self._audited(hits, query, left_out=patient, share=NOBODY)
+        others = ConfounderPool(self._table.taken(np.flatnonzero(self._table.cases != query.id)), self._whole)
+        return others._audited(hits, query, left_out=NOBODY, share=patient)
+
+    def _audited(self, hits: Sequence[RankedCase], query: Case | None, *, left_out: int, share: int) -> ConfounderAudit:
+        """Without the candidates of the patient `left_out`, and with the hits of the patient `share` as one."""
+        rows, shares, not_given = self._rows(hits), [], []
+        own = self._table.patients == left_out
+        for field in FIELDS if len(rows) else ():
+            codes = self._codes[field]
+            wanted = _most_frequent(codes[rows]) if query is None else self._values_of(field, query)
+            if not wanted:
+                not_given.append(field)
+                continue
+            choices = self._distinct(field) if query is None else 1
+            having = np.logical_or.reduce([codes == code for code in wanted])
+            value = ", ".join(dict.fromkeys(self._name(field, code) for code in wanted))
+            shares.append(self._count(field, value, having, rows, own, choices))
+        theirs = self._table.patients == share
+        if query is not None and len(rows) and theirs.any():
+            shares.append(self._count("patient", query.patient, theirs, rows, own, 1))
+        patients = int(self._everywhere.candidates.sum()) - bool(own.any())
+        return ConfounderAudit(query is not None, tuple(shares), tuple(not_given), patients)
+
+    def _count(self, field: str, value: str, having: Bools, rows: Ints, own: Bools, choices: int) -> ConfounderCount:
+        """Of the hits in `rows`, those `having` the value, against all candidates without the patient's `own`.
+
+        `choices` is the number of values that this one was selected from (Bonferroni).
+        """
+        hits = int(having[rows].sum())
+        (expected, tail), (at_sites, tail_at_sites) = (
+            strata.chance(hits, having, rows, own) for strata in (self._everywhere, self._within_sites)
+        )
+        return ConfounderCount(
+            field=field,
+            value=value,
+            hits=hits,
+            of=len(rows),
+            expected=expected,
+            tail=min(1.0, choices * tail),
+            expected_at_sites=at_sites,
+            tail_at_sites=min(1.0, choices * tail_at_sites),
+        )
+
+    def _rows(self, hits: Sequence[RankedCase]) -> Ints:
+        known = self._whole.known([hit.image.id for hit in hits])
+        try:
+            return self._table.rows_of(known)
+        except KeyError as error:
+            raise ValueError("A hit is not permitted by the filter: give the filter of this search.") from error
+
+    def _patient(self, case: Case) -> int:
+        rows = self._whole.rows_of(self._whole.known([image.id for image in case.images]))
+        return int(self._whole.patients[rows[0]]) if len(rows) else NOBODY
+
+    @cached_property
+    def _codes(self) -> dict[str, Ints]:
+        """Each image's value of each of `FIELDS` as a number, int[m]; -1 where not given.
+
+        Slides are distinguished by their source, too: two laboratories may both have a slide "1".
+        """
+        columns, codes_of = self._table.columns, {}
+        for field in FIELDS:
+            codes = columns[field].codes.astype(np.int64)
+            if field == "slide":
+                codes += columns["source"].codes * len(columns["slide"].values)
+            codes_of[field] = np.where(columns[field].has([""]), NOT_GIVEN, codes)
+        return codes_of
+
+    def _values_of(self, field: str, case: Case) -> list[int]:
+        """The codes of a case's values, ascending."""
+        columns, codes = self._table.columns, set()
+        for image in case.images:
+            value = case.source if field == "source" else str(getattr(image, field))
+            code, source = columns[field].code_of.get(value), columns["source"].code_of.get(case.source)
+            if value and code is not None and source is not None:
+                codes.add(code + source * len(columns["slide"].values) if field == "slide" else code)
+        return sorted(codes)
+
+    def _name(self, field: str, code: int) -> str:
+        values = self._table.columns[field].values
+        return values[code % len(values)]
+
+    def _distinct(self, field: str) -> int:
+        """How many values the candidates have."""
+        if field not in self._counted:
+            self._counted[field] = len(np.setdiff1d(self._codes[field], [NOT_GIVEN]))
+        return self._counted[field]
+
+    @cached_property
+    def _counted(self) -> dict[str, int]:
+        return {}
+
+    @cached_property
+    def _everywhere(self) -> _Strata:
+        return _strata(self._table.patients, np.zeros(len(self._table), dtype=np.int64), 1)
+
+    @cached_property
+    def _within_sites(self) -> _Strata:
+        sites = self._table.columns["site"]
+        number: dict[str, int] = {}
+        concepts = map(site_concept, sites.values)
+        of_value = np.array([number.setdefault(concept, len(number)) for concept in concepts], dtype=np.int64)
+        return _strata(self._table.patients, of_value[sites.codes], max(1, len(number)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Strata:
+    """The candidates by stratum. A patient is one candidate of each stratum that it has images in, represented by any
+    of them."""
+
+    of_image: Ints
+    """int64[m], from 0: the stratum of each image."""
+    weights: Floats
+    """float64[m]: one over the patient's images in the stratum."""
+    candidates: Ints
+    """int64[strata]: patients with images there."""
+
+    def chance(self, hits: int, having: Bools, rows: Ints, own: Bools) -> tuple[float, float]:
+        """The expected number of hits, and the probability of at least `hits`, sampling within each stratum as many
+        patients as the hits have there.
+
+        Args:
+            having: bool[m], the images with the value. own: bool[m], those of the query's patient, who is left out.
+            rows: int64[k], the hits.
+        """
+        counted = np.flatnonzero(having & ~own)
+        with_value = np.bincount(self.of_image[counted], self.weights[counted], minlength=len(self.candidates))
+        candidates = self.candidates.copy()
+        candidates[np.unique(self.of_image[own])] -= 1
+        expected, samples = 0.0, []
+        for stratum, size in Counter(self.of_image[rows].tolist()).items():
+            weight, available = float(with_value[stratum]), int(candidates[stratum])
+            expected += size * weight / available
+            samples.append((size, min(available, math.ceil(weight - 1e-9)), available))
+        return expected, chance_tail(hits, samples)
+
+
+def _strata(patients: Ints, of_image: Ints, count: int) -> _Strata:
+    units, unit_of, images_of = np.unique(patients * count + of_image, return_inverse=True, return_counts=True)
+    return _Strata(of_image, 1.0 / images_of[unit_of], np.bincount(units % count, minlength=count))
+
+
+def _most_frequent(codes: Ints) -> list[int]:
+    counts = Counter(code for code in codes.tolist() if code != NOT_GIVEN)
+    return [code for code, _ in counts.most_common(1)]
