@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -120,6 +120,21 @@ class GenerationCache:
         except OSError as error:
             logger.warning("A generated image was not cached: %s (%s)", error.strerror, self.folder)
             return None
+
+    def forget_reports(self, hashes: Collection[str]) -> int:
+        """Delete the images of reports with these hashes (`Provenance.report_sha256`); returns how many. Reads the
+        head of every file. Raises `OSError` where the folder cannot be read or changed."""
+        found = 0
+        if hashes and self.folder.is_dir():
+            for path in [path for path in self.folder.iterdir() if _ENTRY.fullmatch(path.name)]:
+                try:
+                    provenance = read_provenance(path)
+                except (ProvenanceError, FileNotFoundError):  # damaged, or deleted by another process meanwhile
+                    continue
+                if provenance is not None and provenance.report_sha256 in hashes:
+                    path.unlink(missing_ok=True)
+                    found += 1
+        return found
 
     def _evict(self, *, keep: str) -> None:
         """Delete the least recently used entries until the limit holds, and what killed processes left unfinished.

@@ -56,6 +56,7 @@ from .generated.batch_generation import GenerationPlan as GenerationPlan
 from .generated.checked_generation import GeneratedImageCheck as GeneratedImageCheck
 from .generated.checked_generation import GeneratedQuery as GeneratedQuery
 from .generated.checked_generation import generate_query as generate_query
+from .generated.removed_reports import forget_generated as forget_generated
 from .ingest.deidentification import IdentifierCount as IdentifierCount
 from .ingest.ingest import AddSummary as AddSummary
 from .ingest.ingest import add_manifest as add_manifest

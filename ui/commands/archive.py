@@ -62,22 +62,31 @@ def show(settings: Settings, case: str, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_wait
 @as_json
-@with_settings("archive")
+@with_settings("archive", "cache")
 def remove(settings: Settings, cases: tuple[str, ...], yes: bool, wait: float, as_json: bool) -> None:
-    """Remove every CASE from the archive: its records, its vectors, and its stored images."""
+    """Remove every CASE from the archive: its records, its vectors, and its stored images.
+
+    Images that were generated from its report leave the cache, too (--cache), for whichever archive they were made.
+    """
+    from generation import GenerationCache
+    from retrieval import forget_generated
+
     with open_archive(settings.archive) as archive:
         # All are looked up first: a mistyped key must not leave the removal half done.
-        images = sum(len(archive.case(case).images) for case in cases)
+        found = [archive.case(case) for case in cases]
+        images = sum(len(case.images) for case in found)
         if not yes:
             question = f"Remove {len(cases)} case(s) with {images} image(s) from '{settings.archive}' for good?"
             click.confirm(clean(question), abort=True, err=True)
         with archive.writer(timeout=wait):
             for case in cases:
                 archive.remove(case)
+    generated = forget_generated(GenerationCache(settings.cache_folder), found)
     if as_json:
-        echo_json({"removed": list(cases), "images": images})
+        echo_json({"removed": list(cases), "images": images, "generated": generated})
     else:
-        echo(f"Removed {len(cases)} case(s) with {images} image(s).")
+        also = f" {generated} image(s) generated from their reports left the cache." if generated else ""
+        echo(f"Removed {len(cases)} case(s) with {images} image(s).{also}")
 
 
 @click.command()

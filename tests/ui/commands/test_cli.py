@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 
 from generation import PRESETS, read_provenance
 from generation.phantom import Phantom, phantom_cases, write_phantoms
+from index_store import Archive
 from retrieval import RESEARCH_USE
 from tests.ui.conftest import CASES, coin
 from ui.cli import cli
@@ -163,6 +165,28 @@ def test_remove_asks_and_then_removes(models: dict[str, str], tmp_path: Path) ->
     assert (removed["removed"], removed["images"]) == (keys[:2], 2)
     assert json.loads(coin("status", "--json", "--archive", folder).stdout)["cases"] == 1
     assert coin("show", keys[0], "--archive", folder).exit_code == 1
+
+
+@pytest.mark.slow
+def test_images_generated_from_a_removed_case_s_report_leave_the_cache(
+    environment: dict[str, str], phantoms: list[Phantom], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COIN_ARCHIVE", str(shutil.copytree(environment["COIN_ARCHIVE"], tmp_path / "archive")))
+    monkeypatch.setenv("COIN_CACHE", str(tmp_path / "cache"))
+    with Archive.open(tmp_path / "archive", read_only=True) as archive:
+        first, second = (archive.case(phantom.key) for phantom in phantoms[:2])
+    assert first.report != second.report
+    cache = tmp_path / "cache"
+    for more in ([], ["--site", "urine"]):  # as it stands, and with a site before it
+        assert coin("search", "--text", first.report, *more).exit_code == 0
+    of_first = set(cache.iterdir())
+    assert coin("search", "--text", second.report).exit_code == 0
+    of_second = set(cache.iterdir()) - of_first
+    assert of_first
+    assert of_second
+    assert json.loads(coin("remove", first.key, "--yes", "--json").stdout)["generated"] == len(of_first)
+    assert set(cache.iterdir()) == of_second
+    assert f"{len(of_second)} image(s) generated from their reports" in coin("remove", second.key, "--yes").stdout
 
 
 def test_generate_saves_images_that_say_what_they_are(environment: dict[str, str], tmp_path: Path) -> None:
