@@ -10,16 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import islice
 from typing import Final
 
 from retrieval.language.bm25 import content_words, words_of
 from retrieval.language.english import is_english, word_list
-from retrieval.language.mentions import asserted, find_mentions, of_any_malignancy
+from retrieval.language.mentions import Mention, asserted, of_any_malignancy
 from retrieval.language.negation import Assertion
 from retrieval.language.report_scope import LONGEST, current_findings
-from retrieval.language.vocabulary import vocabulary
+from retrieval.language.vocabulary import vocabulary, word_pattern
 
 _TAG: Final = re.compile(r"</?[a-zA-Z!][^<>]{0,500}>|&\w{1,10};")
+
+MENTIONS: Final = 200
+"""Of malignancies that are looked at: more stand in no report."""
 
 NOT_ENGLISH: Final = "it is not in English, the only language that is read here"
 NO_FINDING: Final = "it names no finding, only a specimen or nothing of a report"
@@ -61,15 +65,18 @@ def opposite_of(text: str, tiers: Sequence[str]) -> str:
 
 
 def malignancy_in(text: str) -> tuple[bool, bool]:
-    """Whether a text denies any malignancy, and whether it states one, of this specimen, in whatever system."""
+    """Whether a text denies any malignancy, and whether it states one, of this specimen. 200 mentions are looked at."""
     findings = current_findings(text)
+    benign = [match.span() for match in word_pattern(vocabulary().not_malignancy).finditer(findings)]
     denied = named = False
-    for system in vocabulary().systems:
-        for mention in find_mentions(findings, system):
-            how = asserted(mention)
-            denied |= how is Assertion.NEGATED and of_any_malignancy(mention)
-            tier = mention.category.tier if mention.category else ""
-            named |= how is Assertion.AFFIRMED and tier == "malignant"
+    for match in islice(word_pattern(vocabulary().malignancy).finditer(findings), MENTIONS):
+        start, end = match.span()
+        if any(first < end and start < last for first, last in benign):
+            continue
+        mention = Mention(None, findings, start, end, explicit=False)
+        how = asserted(mention)
+        denied |= how is Assertion.NEGATED and of_any_malignancy(mention)
+        named |= how is Assertion.AFFIRMED
     return denied, named
 
 

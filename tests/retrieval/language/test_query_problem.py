@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,11 @@ def test_cases_of_what_is_denied_are_no_answer(text: str, tiers: list[str], prob
 @given(st.text(max_size=300))
 def test_any_text_has_an_answer(text: str) -> None:
     assert query_problem(text, nowhere) in ("", NOT_ENGLISH, NO_FINDING, NO_KNOWN_WORD, CONTRADICTION)
+
+
+@pytest.mark.parametrize("text", ["carcinoma ", "no malignant cells, ", "<a ", "&", "x ", "A, "])
+def test_hostile_texts_cost_little(text: str) -> None:
+    started = time.process_time()
+    query_problem(text * (100_000 // len(text)), nowhere)
+    opposite_of(text * (100_000 // len(text)), ["malignant"])
+    assert time.process_time() - started < 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +235,32 @@ def test_overlaps_count_of_the_shorter_answer() -> None:
     assert [(overlap.shared, overlap.of) for overlap in found.values()] == [(1, 2), (0, 5), (1, 2)]
     assert [overlap.disagree for overlap in found.values()] == [False, True, False]
     assert not overlaps((answer("a", *"uvwxy"), answer("b", *"yabcd")))[0].disagree, "a fifth is enough"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_cases_whose_report_contains_the_words_come_first_and_are_shown(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    patients = [f"p{number}" for number in range(8)]
+    records = Records(patients)
+    found = random_ranking(rng, patients, images=False)
+    holding = set(list(found)[: rng.integers(0, len(found) + 1)])  # a channel puts them first already
+    report = {name: replace(hit, contains_words=name in holding) for name, hit in found.items()}
+    rankings = {"joint": random_ranking(rng, patients, images=True), "report": report}
+    for weight in (0.1, 9.0):
+        rule = FusionRule("rrf" if seed % 2 else "score", {"joint": 3, "report": weight})
+        results = fused_cases(
+            records,  # type: ignore[arg-type]
+            rankings,
+            rule,
+            len(patients),
+            primary_vector=QUERY,
+            where=None,
+            fingerprint="",
+        )
+        ahead = [entry.case.patient for entry in results if entry.contains_words]
+        assert set(ahead) == holding
+        assert [entry.case.patient for entry in results[: len(ahead)]] == ahead
+        assert all(entry.case.id == report[entry.case.patient].case_id for entry in results[: len(ahead)])
+        assert [entry.score for entry in results] == sorted((entry.score for entry in results), reverse=True)
+        for entry in results:
+            assert sum(rank.part for rank in entry.channel_ranks) == pytest.approx(entry.score)
