@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from generation.phantom import Phantom
@@ -158,6 +160,20 @@ def test_who_is_not_among_the_users_stays_out(page: Page, site: Site) -> None:
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     sign_in(page, site, "unverified-eve")  # claims the address of somebody else
     expect(page.get_by_text("id-of-unverified-eve is not among the users of this view.")).to_be_visible()
+
+
+def test_a_large_picture_is_uploaded_through_the_proxy(page: Page, site: Site, tmp_path: Path) -> None:
+    """More than the megabyte that nginx lets through by default."""
+    noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    assert (tmp_path / "noise.png").stat().st_size > 2 << 20
+    sign_in(page, site, "ada")
+    page.get_by_text("Image", exact=True).click()
+    page.locator("input[type=file]").set_input_files(tmp_path / "noise.png")
+    expect(page.get_by_role("button", name="Remove noise.png")).to_be_visible()
+    page.get_by_role("button", name="Search by image").click()
+    expect(page.get_by_text("10 nearest cases")).to_be_visible(timeout=300_000)
+    expect(page.get_by_alt_text("Query image")).to_be_visible()
 
 
 def test_a_user_in_many_groups_has_many_cookies_and_enters(page: Page, site: Site) -> None:
