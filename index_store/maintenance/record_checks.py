@@ -35,6 +35,10 @@ Pair = tuple[int, int]
 
 RESTORE = "Restore the archive from a backup (`coin restore`)."
 EMBED = "Embed them with the archive's encoder (`coin reembed`)."
+EMBED_REPORTS = (
+    "Embed them with the archive's encoder, if it reads texts (`coin reembed`). One that reads images only leaves "
+    "texts to their words, unless another compares them (`coin reembed --role text --encoder …`)."
+)
 EMBED_TEXT = "Embed them with the archive's encoder of the text role (`coin reembed --role text --encoder …`)."
 
 
@@ -83,7 +87,7 @@ def check_records(session: Session, catalog: Catalog) -> list[Diagnosis]:
         "records",
         "reports have no vector of their present text, and are found by their words alone",
         [f"case {report.case_key}" for report in outdated],
-        EMBED if text.id == image.id else EMBED_TEXT,
+        EMBED_REPORTS if text.id == image.id else EMBED_TEXT,
         harmless=True,
     )
 

@@ -68,6 +68,12 @@ def role_encoders(archive: Archive, encoder: Encoder, text_encoder: Encoder | No
         if text_encoder is None:
             return RoleEncoders(encoder, None, _missing(known))
     check_role(text_encoder, "text")
+    if known is not None and known.fingerprint == encoder.fingerprint and not encoder.reads_texts:
+        raise EncoderMismatchError(
+            f"In this archive no encoder compares texts yet: its only one, {described(known)}, reads images only. "
+            f"Give the role to {text_encoder.name} ({text_encoder.fingerprint[:12]}), which embeds the images for it, "
+            "too: `coin reembed --role text --encoder …`."
+        )
     if known is not None and known.fingerprint != text_encoder.fingerprint:
         raise EncoderMismatchError(
             f"In this archive texts are compared by {described(known)}, and the text encoder at hand is "

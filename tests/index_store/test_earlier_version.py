@@ -84,6 +84,7 @@ def test_an_archive_of_the_version_before_answers_the_same(folder: Path, read_on
         assert document.pop("schema_version") == (3 if read_only else 4)
     for document in (expected["status"], expected["examination"]):
         assert document.pop("schema_version") == 3
+    assert set(found["status"].pop("derived")) == {"site", "system", "category"}
     image, text = found["status"].pop("roles").values()
     assert image == text
     assert image["encoder"] == expected["status"]["encoder"]

@@ -125,6 +125,15 @@ def encoders_text(known: Sequence[EncoderCoverage], dropped: int | None) -> str:
     """The encoders of an archive, and how much each has embedded."""
     lines = [] if dropped is None else [f"deleted the vectors of {dropped} images"]
     lines += [f"  {coverage_text(coverage)}" for coverage in known] or ["No encoder yet: add a manifest first."]
+    for coverage in known:
+        if "text" in coverage.roles and coverage.reports and not coverage.report_vectors:
+            lines.append(
+                wrapped(
+                    f"No report has a vector of {coverage.encoder.name}. Where it reads images only, no encoder "
+                    "compares texts here, and reports are found by their words alone: `coin reembed --role text "
+                    "--encoder …` gives this role to another."
+                )
+            )
     return "\n".join(lines)
 
 

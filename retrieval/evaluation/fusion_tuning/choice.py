@@ -63,6 +63,12 @@ class FusionChoice:
     """One a channel, but for one that is left alone."""
 
 
+_TO_MEASURE: Final = {
+    "generated": " (--generate N measures it)",
+    "joint": " (it needs an encoder that reads texts)",
+}
+
+
 def rules_text(choices: Sequence[FusionChoice], rules: Mapping[str, FusionRule]) -> str:
     """A file in the layout of `fusion_rules.toml`: the chosen rules, each with what it was chosen on, and the rest."""
     chosen = {choice.name: choice for choice in choices}
@@ -84,7 +90,7 @@ def rules_text(choices: Sequence[FusionChoice], rules: Mapping[str, FusionRule])
                 f"{choice.measured}.",
                 *(f"# {contribution.words}" for contribution in choice.contributions if not contribution.weight),
                 *(
-                    f"# `{channel}` was not measured (for `generated`: --generate N), so it has no weight."
+                    f"# `{channel}` was not measured{_TO_MEASURE.get(channel, '')}, so it has no weight."
                     for channel in unmeasured
                 ),
             ]

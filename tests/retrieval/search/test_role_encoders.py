@@ -246,3 +246,21 @@ def test_an_encoder_of_images_alone_may_have_the_image_role(archive: Archive, en
         role_encoders(archive, encoder, OneTower(images=True))  # type: ignore[arg-type]
     with pytest.raises(EncoderLoadError, match="cannot compare texts"):
         reembed(archive, OneTower(images=True), role="text")  # type: ignore[arg-type]
+
+
+class ImagesOnly(OneTower):
+    """The archive's encoder, without its text tower."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__(images=True)
+        self.name, self.fingerprint, self.dim = encoder.name, encoder.fingerprint, encoder.dim
+
+
+def test_an_archive_of_images_alone_is_not_said_to_compare_texts(
+    tmp_path: Path, encoder: Encoder, text_encoder: Encoder
+) -> None:
+    with Archive.create(tmp_path / "archive") as fresh:
+        add_manifest(fresh, write(tmp_path, 0, 2), encoder)
+        with pytest.raises(EncoderMismatchError, match=r"no encoder compares texts yet: its only one, .* images only"):
+            role_encoders(fresh, ImagesOnly(encoder), text_encoder)  # type: ignore[arg-type]
+        assert role_encoders(fresh, ImagesOnly(encoder)).text is not None  # type: ignore[arg-type]

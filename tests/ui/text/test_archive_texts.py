@@ -109,6 +109,9 @@ def test_coverage_counts_images_and_reports_apart() -> None:
     one = coverage_text(dataclasses.replace(COVERAGE, active=False, roles=("text",)))
     assert one.endswith("6 of 7 reports; used by searches by text")
     assert encoders_text([], None) == "No encoder yet: add a manifest first."
+    without = encoders_text([dataclasses.replace(COVERAGE, report_vectors=0)], None)
+    assert "No report has a vector of tiny. Where it reads images only, no encoder compares texts" in words(without)
+    assert "No report" not in encoders_text([dataclasses.replace(COVERAGE, roles=("image",), report_vectors=0)], None)
 
 
 def test_reembedding_says_whether_searches_were_switched() -> None:
