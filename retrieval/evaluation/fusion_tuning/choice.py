@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from retrieval.search.fusion import FusionRule, rule_text
 from retrieval.statistics.estimate import Estimate
