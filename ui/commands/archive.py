@@ -6,6 +6,7 @@ import click
 
 from ui.commands.options import as_json, with_settings, with_wait
 from ui.commands.output import echo, echo_json
+from ui.errors import user_message
 from ui.service import Service, open_archive
 from ui.settings import Settings
 from ui.text.archive import status_text
@@ -81,7 +82,13 @@ def remove(settings: Settings, cases: tuple[str, ...], yes: bool, wait: float, a
         with archive.writer(timeout=wait):
             for case in cases:
                 archive.remove(case)
-    generated = forget_generated(GenerationCache(settings.cache_folder), found)
+    try:
+        generated = forget_generated(GenerationCache(settings.cache_folder), found)
+    except OSError as error:
+        raise click.ClickException(
+            f"{len(cases)} case(s) were removed, but the images that were generated from their reports could not be "
+            f"deleted from the cache: {clean(str(user_message(error)))}"
+        ) from error
     if as_json:
         echo_json({"removed": list(cases), "images": images, "generated": generated})
     else:
