@@ -61,9 +61,11 @@ def ndcg(gains: Floats, k: int, *, ideal: Floats | None = None) -> Floats:
 
 
 def majority_vote(labels: Ints, k: int) -> Ints:
-    """The most frequent label, int[n], among the first k of int[n, m >= 1]; of equally frequent ones the
-    nearest.
+    """The most frequent label, int[n], among the first k of int[n, m]; of equally frequent ones the nearest. -1 where
+    nothing was ranked (m = 0).
     """
+    if not labels.shape[1]:
+        return np.full(len(labels), -1, dtype=np.int64)
     heads = labels[:, :k]
     votes = (heads[:, :, None] == heads[:, None, :]).sum(axis=2)
     return np.take_along_axis(heads, votes.argmax(axis=1)[:, None], axis=1)[:, 0]

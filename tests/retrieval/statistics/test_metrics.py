@@ -115,3 +115,8 @@ def test_no_results_at_all_are_misses() -> None:
     assert precision(nothing, 5).tolist() == [0, 0]
     np.testing.assert_equal(reciprocal_rank(nothing, total=total), [0, np.nan])
     np.testing.assert_equal(average_precision(nothing, total=total), [0, np.nan])
+
+
+def test_where_nothing_was_ranked_nothing_is_voted_for() -> None:
+    assert majority_vote(np.empty((2, 0), dtype=np.int64), 3).tolist() == [-1, -1]
+    assert majority_vote(np.empty((0, 0), dtype=np.int64), 3).tolist() == []
