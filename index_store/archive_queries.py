@@ -12,7 +12,7 @@ import numpy as np
 from index_store.catalog import case_reader, report_vectors
 from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.catalog import Catalog, current_revision
-from index_store.catalog.change_log import stored_vectors
+from index_store.catalog.change_log import changed_cases, stored_vectors
 from index_store.catalog.encoders import encoder_info, encoder_of, require_known
 from index_store.catalog.reembedding import count_images_without_vector, coverage, images_without_vector
 from index_store.errors import ArchiveReplacedError, ImageNotFoundError
@@ -34,7 +34,7 @@ from index_store.records import (
 )
 from index_store.search.image_table import ImageTable, ImageTableSync
 from index_store.search.protocols import VectorSearch
-from index_store.vectors import Ids, Vectors
+from index_store.vectors import Ids, LogPosition, Vectors
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -157,6 +157,17 @@ class ArchiveQueries:
         with self._catalog.reading() as session:
             return case_reader.stored_reports(session, where)
 
+    def reports_of(self, case_ids: Iterable[int]) -> list[StoredReport]:
+        """The reports of these cases, in order of case id. A case that was removed meanwhile is left out."""
+        with self._catalog.reading() as session:
+            return case_reader.reports_of(session, case_ids)
+
+    def changed_cases(self, position: LogPosition) -> Ids | None:
+        """int64[n], ascending: the cases that were added, or of which an image, the report or a label was changed,
+        since the change log was at `position` (`ImageTable.position`). None where that is not of this log."""
+        with self._catalog.reading() as session:
+            return changed_cases(session, position)
+
     def reports_without_vector(self, fingerprint: str) -> list[StoredReport]:
         """The reports, blank ones left out, that have no vector of this encoder or one of another text: what
         `Archive.add_report_vectors` is for. In order of case id.
@@ -194,15 +205,16 @@ class ArchiveQueries:
         with self._catalog.reading() as session:
             return coverage(session)
 
-    def report_vectors(self, fingerprint: str) -> tuple[Ids, Vectors]:
-        """The reports' vectors that are of the text as it is now: case ids int64[n], ascending, and float32[n, dim].
+    def report_vectors(self, fingerprint: str, case_ids: Iterable[int] | None = None) -> tuple[Ids, Vectors]:
+        """The reports' vectors that are of the text as it is now, of all cases or of these: case ids int64[n],
+        ascending, and float32[n, dim].
 
         Raises:
             EncoderMismatchError: the encoder is not registered.
         """
         with self._catalog.reading() as session:
             encoder = require_known(session, fingerprint)
-            return report_vectors.current(session, encoder.id, encoder.dim)
+            return report_vectors.current(session, encoder.id, encoder.dim, case_ids)
 
     def image(self, image_id: int) -> Image:
         """Raises `ImageNotFoundError`."""

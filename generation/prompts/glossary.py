@@ -44,6 +44,11 @@ class Entry:
         words = words.replace(re.escape(_SIDE) + r"\s+", r"(?:(?P<side>left|right|both)\s+)?")
         return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
 
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """The words that a text must have for the pattern to match, casefolded."""
+        return _words(self.wording.replace(_SIDE, " "))
+
     def replacement(self, match: re.Match[str]) -> str:
         """The meaning of the words matched, with a capital if these begin with one."""
         side = match.groupdict().get("side") or ""
@@ -69,15 +74,23 @@ class Glossary:
     def apply(self, text: str) -> tuple[str, tuple[Replacement, ...]]:
         """Replace every wording in a text; returns the text and the replacements in glossary order, each once."""
         replaced: dict[Replacement, None] = {}
+        held = _words(text)
         for entry in self.entries:
+            if not entry.words <= held:  # sixty patterns take far longer to fail
+                continue
 
             def replace(match: re.Match[str], entry: Entry = entry) -> str:
                 meaning = entry.replacement(match)
                 replaced[Replacement(" ".join(match.group().split()), meaning)] = None
                 return meaning
 
-            text = entry.pattern.sub(replace, text)
+            text, count = entry.pattern.subn(replace, text)
+            held = _words(text) if count else held
         return text, tuple(replaced)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text.casefold()))
 
 
 def in_words(replaced: Sequence[Replacement]) -> str:

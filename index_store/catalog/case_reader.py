@@ -226,6 +226,14 @@ def stored_reports(session: Session, where: CaseFilter | None) -> list[StoredRep
     return [StoredReport(*row) for row in session.execute(reports_query(where))]
 
 
+def reports_of(session: Session, case_ids: Iterable[int]) -> list[StoredReport]:
+    """The reports of these cases, in order of case id; unknown ids are left out."""
+    found: list[StoredReport] = []
+    for part in in_chunks(sorted(int(case_id) for case_id in case_ids)):
+        found += [StoredReport(*row) for row in session.execute(reports_query(None).where(CaseRow.id.in_(part)))]
+    return found
+
+
 def permitted_cases(session: Session, where: CaseFilter | None) -> Ids:
     """int64[n], ascending: the cases with at least one permitted image."""
     query = select(CaseRow.id).where(CaseRow.id.in_(_with_images(where))).order_by(CaseRow.id)

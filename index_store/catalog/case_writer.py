@@ -139,7 +139,8 @@ class CaseWriter:
 
 
 def _filtered_values(case: CaseRow) -> list[object]:
-    return [getattr(case, name) for name in FILTERED_CASE_COLUMNS] + [case.patient.key]
+    # The report is not filtered by, but an index of reports follows the log, too.
+    return [getattr(case, name) for name in FILTERED_CASE_COLUMNS] + [case.patient.key, case.report]
 
 
 def remove_case(session: Session, key: str) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from index_store.catalog.models import ChangeRow, EmbeddingRow
+from index_store.catalog.models import ChangeRow, EmbeddingRow, ImageRow
 from index_store.errors import StorageError
 from index_store.vectors import Ids, LogPosition, Vectors
 
@@ -44,6 +44,16 @@ def is_of_this_log(session: Session, position: LogPosition) -> bool:
         return True
     token = session.scalar(select(ChangeRow.token).where(ChangeRow.sequence == position.sequence))
     return token == position.token
+
+
+def changed_cases(session: Session, position: LogPosition) -> Ids | None:
+    """int64[n], ascending: the cases with an image that the log names since a position; cases that are gone are not
+    among them. None where the position is not of this log."""
+    if not is_of_this_log(session, position):
+        return None
+    changed = select(ChangeRow.image_id).where(ChangeRow.sequence > position.sequence)
+    query = select(ImageRow.case_id).where(ImageRow.id.in_(changed)).distinct().order_by(ImageRow.case_id)
+    return np.array(session.scalars(query).all(), dtype=np.int64)
 
 
 def stored_count(session: Session, encoder_id: int) -> int:

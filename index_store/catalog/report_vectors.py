@@ -7,7 +7,7 @@ its case is removed. Blank reports have none.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from sqlalchemy import and_, delete, insert, select
@@ -66,15 +66,20 @@ def put(session: Session, encoder_id: int, case_ids: Sequence[int], texts: Seque
     return len(rows)
 
 
-def current(session: Session, encoder_id: int, dim: int) -> tuple[Ids, Vectors]:
-    """The case ids, ascending, and vectors, float32[n, dim], of the reports that still are what was embedded."""
+def current(session: Session, encoder_id: int, dim: int, case_ids: Iterable[int] | None = None) -> tuple[Ids, Vectors]:
+    """The case ids, ascending, and vectors, float32[n, dim], of the reports that still are what was embedded: of all
+    cases, or of these."""
     query = (
         select(CaseRow.id, CaseRow.report, ReportEmbeddingRow.report_sha256, ReportEmbeddingRow.vector)
         .join(ReportEmbeddingRow, ReportEmbeddingRow.case_id == CaseRow.id)
         .where(ReportEmbeddingRow.encoder_id == encoder_id)
         .order_by(CaseRow.id)
     )
-    found = [(i, vector) for i, text, made_of, vector in session.execute(query) if made_of == text_hash(text)]
+    queries = [query]
+    if case_ids is not None:
+        queries = [query.where(CaseRow.id.in_(part)) for part in in_chunks(sorted(case_ids))]
+    rows = (row for each in queries for row in session.execute(each))
+    found = [(i, vector) for i, text, made_of, vector in rows if made_of == text_hash(text)]
     ids = np.array([case_id for case_id, _ in found], dtype=np.int64)
     data = np.frombuffer(b"".join(vector for _, vector in found), dtype=VECTOR_TYPE)
     return ids, data.reshape(len(found), dim).astype(np.float32, copy=False)

@@ -1,4 +1,4 @@
-"""Reports compared by their words: Okapi BM25, as `bm25s` computes it.
+"""Reports compared by their words: Okapi BM25 over postings that grow with the archive.
 
 The least that any comparison by meaning or by image has to beat, and often hard to beat: reports of one finding are
 written in the same words.
@@ -6,11 +6,13 @@ written in the same words.
 
 from __future__ import annotations
 
-import logging
 import re
 import unicodedata
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +25,12 @@ if TYPE_CHECKING:
 
 Scores = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 
+K1: Final = 1.5
+B: Final = 0.75
+MOST_SEGMENTS: Final = 8
+"""With more, all are merged into one."""
 _WORD: Final = re.compile(r"\w+")
 
 
@@ -52,78 +59,193 @@ def append_meanings(text: str, replaced: Sequence[Replacement]) -> str:
     Appended, and the wordings kept: a report of either wording is then found by the other, and as well as before by
     its own.
     """
+    if not replaced:
+        return text
     known = set(words_of(text))
     meant = dict.fromkeys(word for each in replaced for word in words_of(each.meaning) if word not in known)
     return " ".join([text, *meant])
+
+
+@dataclass(frozen=True, eq=False)
+class _Segment:
+    """The postings of some texts: of word w the texts `rows[starts[w] : starts[w + 1]]` and how often each has it."""
+
+    starts: Ints
+    rows: Ints
+    counts: npt.NDArray[np.float32]
+
+    def of(self, word: int) -> slice:
+        """The postings of a word; none where it came up later."""
+        return slice(self.starts[word], self.starts[word + 1]) if word + 1 < len(self.starts) else slice(0)
 
 
 class ReportWords:
     """An index of n texts, scored by BM25 (Lucene's variant, k1 = 1.5, b = 0.75; Kamphuis et al., ECIR 2020).
 
     A text with no word in common with the query scores 0, any other more. The same texts and query give the same
-    scores, alone or in a batch. The index does not change once it is made, so threads may share it.
+    scores, alone or in a batch, and however the index came to hold them but for rounding. An index does not change once
+    it is made (`changed` makes another one, which shares what has stayed), so threads may share it.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
         """Texts may be empty: they score 0 for every query. O(words of all texts)."""
-        self._count = len(texts)
-        documents = [words_of(text) for text in texts]
-        vocabulary = sorted({word for document in documents for word in document})
-        self._number = {word: i for i, word in enumerate(vocabulary)}
-        self._weights = _bm25(documents, self._number)
-        self._held = self._weights.copy()
-        self._held.data = np.ones_like(self._weights.data)  # a weight is above 0 wherever a text has the word
+        self._number: dict[str, int] = {}
+        segment, self._lengths = _indexed(texts, self._number, 0)
+        self._segments: tuple[_Segment, ...] = (segment,)
+        self._present = np.ones(len(texts), dtype=bool)
+
+    def changed(self, gone: Sequence[int], texts: Sequence[str]) -> ReportWords:
+        """The index without the texts in the rows `gone`, which stay as rows that no query finds, and with further
+        texts in rows behind the others. O(words of the new texts), beside a copy of one number a text."""
+        other = ReportWords.__new__(ReportWords)
+        other._number = dict(self._number) if texts else self._number
+        segment, lengths = _indexed(texts, other._number, len(self))
+        other._lengths = np.concatenate([self._lengths, lengths])
+        other._present = np.concatenate([self._present, np.ones(len(texts), dtype=bool)])
+        other._present[list(gone)] = False
+        other._segments = (*self._segments, segment) if texts else self._segments
+        if len(other._segments) > MOST_SEGMENTS:
+            other._segments = (_merged(other._segments, len(other._number)),)
+        return other
+
+    def only(self, rows: Sequence[int]) -> ReportWords:
+        """The index of these rows alone, int64[m], ascending, which are then numbered from 0. O(words of all texts)."""
+        number = np.full(len(self), -1, dtype=np.int64)
+        number[rows] = np.arange(len(rows))
+        other = ReportWords.__new__(ReportWords)
+        other._number = self._number
+        other._lengths, other._present = self._lengths[rows], self._present[rows]
+        other._segments = (_renumbered(_merged(self._segments, len(self._number)), number),)
+        return other
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._present)
+
+    @property
+    def present(self) -> Bools:
+        """bool[n]: the rows that are not gone."""
+        return self._present
 
     def scores(self, text: str) -> Scores:
-        """What each of the n texts scores for a query, float32[n]. A word counts as often as the query says it."""
-        return self.batch_scores([text])[0]
+        """What each of the n texts scores for a query, float32[n]. A word counts as often as the query says it. O(texts
+        that have one of the words), beside the n scores themselves."""
+        scores = np.zeros(len(self), dtype=np.float32)
+        for word, times in sorted(self._numbers(words_of(text)).items()):
+            for rows, weights in self._weighted(word):
+                scores[rows] += np.float32(times) * weights
+        return scores
 
     def batch_scores(self, texts: Sequence[str]) -> Scores:
         """As `scores` for b queries, float32[b, n]. O(occurrences of the queries' words in the n texts)."""
-        return self._summed(self._weights, [words_of(text) for text in texts])
+        from scipy.sparse import csc_matrix
+
+        found = [sorted(self._numbers(words_of(text)).items()) for text in texts]
+        ends = np.cumsum([0, *map(len, found)])
+        rows = np.array([word for words in found for word, _ in words], dtype=np.int64)
+        times = np.array([count for words in found for _, count in words], dtype=np.float32)
+        queries = csc_matrix((times, rows, ends), shape=(len(self._number), len(texts)))
+        sums: Scores = np.asarray((self._matrix @ queries).todense(), dtype=np.float32)
+        return np.ascontiguousarray(sums.T)
 
     def containing(self, words: Sequence[str]) -> Bools:
         """Which of the n texts hold all of these different words, bool[n]; none where there is no word."""
-        return self.batch_containing([words])[0]
+        if not words or any(word not in self._number for word in words):
+            return np.zeros(len(self), dtype=bool)
+        held = np.zeros(len(self), dtype=np.int64)
+        for word in words:
+            for segment in self._segments:
+                held[segment.rows[segment.of(self._number[word])]] += 1
+        found: Bools = (held == len(words)) & self._present
+        return found
 
     def batch_containing(self, queries: Sequence[Sequence[str]]) -> Bools:
-        """As `containing` for b queries, bool[b, n]. Time as of `batch_scores`."""
-        wanted = np.array([len(words) or -1 for words in queries])
-        held: Bools = self._summed(self._held, queries) == wanted[:, None]
-        return held
-
-    def _summed(self, matrix: csc_matrix, queries: Sequence[Sequence[str]]) -> Scores:
-        """The sum of a matrix' columns, float32[texts, words], over each query's words: float32[b, n]."""
-        from scipy.sparse import csc_matrix
-
-        found = [[self._number[word] for word in words if word in self._number] for words in queries]
-        ends = np.cumsum([0, *(len(words) for words in found)])
-        rows = np.array([word for words in found for word in words], dtype=np.int64)
-        shape = (len(self._number), len(queries))
-        chosen = csc_matrix((np.ones(len(rows), dtype=np.float32), rows, ends), shape=shape)
-        chosen.sum_duplicates()
-        sums: Scores = np.asarray((matrix @ chosen).todense(), dtype=np.float32)
-        return np.ascontiguousarray(sums.T)
+        """As `containing` for b queries, bool[b, n]."""
+        return np.stack([self.containing(words) for words in queries]) if queries else np.zeros((0, len(self)), bool)
 
     def knows(self, word: str) -> bool:
         """Whether one of the texts holds the word, given as `words_of` gives it."""
-        return word in self._number
+        number = self._number.get(word)
+        return number is not None and self._frequency(number) > 0
+
+    def _numbers(self, words: Sequence[str]) -> Counter[int]:
+        return Counter(self._number[word] for word in words if word in self._number)
+
+    def _frequency(self, word: int) -> int:
+        """How many texts have the word."""
+        return sum(int(self._present[each.rows[each.of(word)]].sum()) for each in self._segments)
+
+    def _weighted(self, word: int) -> Iterator[tuple[Ints, Scores]]:
+        """The texts that have a word, and what it adds to the score of each."""
+        frequency = self._frequency(word)
+        rarity = np.log(1 + (self._texts - frequency + 0.5) / (frequency + 0.5))
+        for segment in self._segments:
+            here = segment.of(word)
+            kept = self._present[segment.rows[here]]
+            rows, counts = segment.rows[here][kept], segment.counts[here][kept]
+            yield rows, (rarity * (counts / (counts + self._damping[rows]))).astype(np.float32)
+
+    @cached_property
+    def _texts(self) -> int:
+        return int(self._present.sum())
+
+    @cached_property
+    def _damping(self) -> npt.NDArray[np.float64]:
+        """float64[n], k1 (1 - b + b length / mean length)."""
+        mean = float(self._lengths[self._present].mean()) if self._texts else 0.0
+        return K1 * (1 - B + B * self._lengths.astype(np.float64) / (mean or 1.0))
+
+    @cached_property
+    def _matrix(self) -> csc_matrix:
+        """What a word adds to a text's score, float32[texts, words]."""
+        from scipy.sparse import csc_matrix
+
+        rows: list[Ints] = []
+        weights: list[Scores] = []
+        starts = [0]
+        for word in range(len(self._number)):
+            parts = list(self._weighted(word))
+            rows += [part for part, _ in parts]
+            weights += [part for _, part in parts]
+            starts.append(starts[-1] + sum(len(part) for part, _ in parts))
+        data = np.concatenate(weights) if weights else np.empty(0, dtype=np.float32)
+        indices = np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
+        return csc_matrix((data, indices, np.array(starts)), shape=(len(self), len(self._number)))
 
 
-def _bm25(documents: Sequence[Sequence[str]], number: dict[str, int]) -> csc_matrix:
-    """What a word adds to a text's score, float32[texts, words]: the scores that bm25s computes when it indexes."""
-    from scipy.sparse import csc_matrix
+def _indexed(texts: Sequence[str], number: dict[str, int], first: int) -> tuple[_Segment, npt.NDArray[np.float32]]:
+    """The postings of texts in the rows from `first` on, and their lengths in words; numbers new words."""
+    words: list[int] = []
+    lengths = np.zeros(len(texts), dtype=np.float32)
+    for row, text in enumerate(texts):
+        of_text = words_of(text)
+        lengths[row] = len(of_text)
+        words += [number.setdefault(word, len(number)) for word in of_text]
+    rows = np.repeat(np.arange(len(texts), dtype=np.int64), lengths.astype(np.int64))
+    return _postings(np.array(words, dtype=np.int64), rows, first, len(number), max(1, len(texts))), lengths
 
-    if not number:  # bm25s takes no empty vocabulary
-        return csc_matrix((len(documents), 0), dtype=np.float32)
-    import bm25s
 
-    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it announces each index, whatever the program logs
-    index: Any = bm25s.BM25(method="lucene", k1=1.5, b=0.75, backend="numpy")
-    ids = [[number[word] for word in document] for document in documents]
-    index.index((ids, number), create_empty_token=False, show_progress=False)
-    made = index.scores
-    return csc_matrix((made["data"], made["indices"], made["indptr"]), shape=(len(documents), len(number)))
+def _postings(words: Ints, rows: Ints, first: int, known: int, texts: int) -> _Segment:
+    """Occurrences (word, row), each of them once, as postings."""
+    pairs, counts = np.unique(words * texts + rows, return_counts=True)
+    starts = np.searchsorted(pairs, np.arange(known + 1) * texts)
+    return _Segment(starts, pairs % texts + first, counts.astype(np.float32))
+
+
+def _merged(segments: Sequence[_Segment], known: int) -> _Segment:
+    if len(segments) == 1:
+        return segments[0]
+    words = [np.repeat(np.arange(len(each.starts) - 1), np.diff(each.starts)) for each in segments]
+    order = np.argsort(np.concatenate(words), kind="stable")  # the rows of a later segment are higher
+    word = np.concatenate(words)[order]
+    return _Segment(
+        np.searchsorted(word, np.arange(known + 1)),
+        np.concatenate([each.rows for each in segments])[order],
+        np.concatenate([each.counts for each in segments])[order],
+    )
+
+
+def _renumbered(segment: _Segment, number: Ints) -> _Segment:
+    rows = number[segment.rows]
+    kept = rows >= 0
+    before = np.concatenate([[0], np.cumsum(kept)])
+    return _Segment(before[segment.starts], rows[kept], segment.counts[kept])

@@ -280,7 +280,9 @@ class CaseSearch:
             if self._reports is None or self._reports.revision != self._archive.revision:
                 known = self._archive.encoder_of("text")
                 fingerprint = self._encoder.fingerprint if known is None else known.fingerprint
-                self._reports = read_report_index(self._archive, fingerprint, glossary=self._glossary)
+                self._reports = read_report_index(
+                    self._archive, fingerprint, glossary=self._glossary, known=self._reports
+                )
             return self._reports
 
     def _is_in_reports(self, word: str) -> bool:

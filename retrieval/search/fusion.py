@@ -105,6 +105,7 @@ def fuse(
     pool: int = POOL,
     first: Mapping[str, Bools] | None = None,
     zero_is_none: Collection[str] = (),
+    ranked: bool = True,
 ) -> Fused:
     """Fuse the scores that each channel gives to the same candidates. Weights are scaled to sum to 1.
 
@@ -119,9 +120,13 @@ def fuse(
             scores are raised above the others', all of a query by the same amount, as a part of that channel.
         zero_is_none: channels whose score 0 says that they found nothing: it counts as a score, against which what was
             found stands out, but makes no candidate a result.
+        ranked: False: the ranks are not needed, and all candidates are in the pool. By "score" they are then all 1.
     """
     shares = rule.shares(tuple(channels))
-    ranks = {channel: _ranks(scores, pool) for channel, scores in channels.items()}
+    if ranked or rule.method == "rrf":
+        ranks = {channel: _ranks(scores, pool) for channel, scores in channels.items()}
+    else:
+        ranks = {channel: np.where(np.isfinite(scores), 1.0, np.inf) for channel, scores in channels.items()}
     parts: dict[str, Scores] = {}
     for channel, scores in channels.items():
         part = 1.0 / (RRF_CONSTANT + ranks[channel]) if rule.method == "rrf" else _normalised(scores, ranks[channel])

@@ -7,8 +7,9 @@ or nothing is left.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 WIDEN: Final = 4
 """By how much more images are searched than patients are wanted."""
+SORTED_FIRST: Final = 1_000
+"""Reports that a ranking of them sorts at first."""
 DEEPEST: Final = 20_000
 """Images searched for patients beyond those that are shown: a few patients with very many images would otherwise make
 every search read the whole archive."""
@@ -68,22 +71,101 @@ def rank_images(
         depth *= WIDEN
 
 
-def rank_reports(
-    case_ids: Sequence[int], patients: Sequence[str], scores: npt.NDArray[np.floating], containing: Bools
-) -> Ranking:
-    """The patients of the cases by their best report, float[n]; cases with a score of -inf are left out.
-
-    `containing`, bool[n], are the reports that contain the query's words.
-    """
-    ranking: dict[str, PatientHit] = {}
-    for row in np.lexsort((np.asarray(case_ids), -scores)):
-        if not np.isfinite(scores[row]):
+def head(ranking: Ranking, pool: int) -> list[str]:
+    """The first `pool` patients of a ranking, and those that tie with the last of them."""
+    found: list[str] = []
+    floor = -np.inf
+    for patient in ranking:
+        if len(found) >= pool and ranking[patient].score < floor:
             break
-        if patients[row] not in ranking:
-            ranking[patients[row]] = PatientHit(
-                float(scores[row]), int(case_ids[row]), None, contains_words=bool(containing[row])
-            )
-    return ranking
+        found.append(patient)
+        floor = ranking[patient].score if len(found) == pool else floor
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Patients:
+    """Whose the n reports of an index are."""
+
+    of: npt.NDArray[np.int64]
+    """int64[n], numbers of patients"""
+    names: tuple[str, ...]
+    """By number."""
+
+    @cached_property
+    def number(self) -> dict[str, int]:
+        """By name."""
+        return {name: number for number, name in enumerate(self.names)}
+
+    def rows(self, number: int) -> npt.NDArray[np.int64]:
+        """The rows of a patient's reports, int64[m]."""
+        start, end = np.searchsorted(self._in_order, [number, number + 1])
+        return self._order[start:end]
+
+    @cached_property
+    def _order(self) -> npt.NDArray[np.int64]:
+        return np.argsort(self.of, kind="stable")
+
+    @cached_property
+    def _in_order(self) -> npt.NDArray[np.int64]:
+        return self.of[self._order]
+
+
+class ReportRanking(Mapping[str, PatientHit]):
+    """Patients by their best report. Only as many are sorted as are looked at."""
+
+    def __init__(
+        self,
+        case_ids: npt.NDArray[np.int64],
+        patients: Patients,
+        scores: npt.NDArray[np.floating],
+        containing: Bools,
+    ) -> None:
+        """
+        Args:
+            case_ids: int64[n], whose reports are compared.
+            patients: whose the cases are.
+            scores: float[n]; cases with -inf are left out. Of equal scores the lower case id comes first.
+            containing: bool[n], the reports that contain the query's words.
+        """
+        self._case_ids = case_ids
+        self._patients = patients
+        self._scores = scores
+        self._containing = containing
+
+    def __getitem__(self, patient: str) -> PatientHit:
+        number = self._patients.number.get(patient)
+        if number is not None:
+            rows = self._patients.rows(number)
+            row = min(rows.tolist(), key=lambda row: (-self._scores[row], self._case_ids[row]))
+            if np.isfinite(self._scores[row]):
+                score, case_id = float(self._scores[row]), int(self._case_ids[row])
+                return PatientHit(score, case_id, None, contains_words=bool(self._containing[row]))
+        raise KeyError(patient)
+
+    def __iter__(self) -> Iterator[str]:
+        seen: set[int] = set()
+        done, wanted = 0, SORTED_FIRST
+        while True:
+            order = self._first(wanted)
+            for number in self._patients.of[order[done:]].tolist():
+                if number not in seen:
+                    seen.add(number)
+                    yield self._patients.names[number]
+            if len(order) < wanted:
+                return
+            done, wanted = len(order), WIDEN * len(order)
+
+    def __len__(self) -> int:
+        return len(np.unique(self._patients.of[np.isfinite(self._scores)]))
+
+    def _first(self, wanted: int) -> npt.NDArray[np.int64]:
+        """The rows of the first reports, `wanted` and those that tie with the last; all, where there are fewer."""
+        rows = np.flatnonzero(np.isfinite(self._scores))
+        if len(rows) > wanted:
+            floor = -np.partition(-self._scores[rows], wanted - 1)[wanted - 1]
+            rows = rows[self._scores[rows] >= floor]
+        return rows[np.lexsort((self._case_ids[rows], -self._scores[rows]))]
 
 
 def _ordered(hits: Sequence[Hit]) -> list[Hit]:

@@ -2,40 +2,57 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from retrieval.arrays import Bools, Vectors
+from index_store import LogPosition
+from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.language.bm25 import ReportWords, with_meanings
 from retrieval.search.fusion import Fused, FusionRule, Scores, fuse
-from retrieval.search.group_by_patient import Ranking, rank_reports
+from retrieval.search.group_by_patient import Patients, Ranking, ReportRanking
 
 if TYPE_CHECKING:
-    from index_store import Archive
+    from index_store import Archive, StoredReport
+
+FULL_AT_LEAST: Final = 0.8
+"""With a smaller share of rows that are not gone, the rows are numbered anew."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReportIndex:
-    """n reports of one archive as it was at `revision`. Made by `read_report_index`; never changes."""
+    """n reports of one archive as it was at `revision`, some of which may be gone. Made by `read_report_index`; never
+    changes."""
 
     revision: int
-    case_ids: npt.NDArray[np.int64]
-    """int64[n], ascending."""
-    patients: tuple[str, ...]
+    position: LogPosition
+    """Of the archive's change log: which reports to read again."""
+    fingerprint: str
+    """Of the encoder of the vectors."""
+    glossary: bool
+    """Whether reports are also found by what their machine-translated wordings mean."""
+    case_ids: Ints
+    """int64[n]"""
+    patients: Patients
     words: ReportWords
+    """Its rows that are not `present` are reports that are gone."""
     vectors: Vectors | None
     """float32[n, d], unit rows; a row of zeros where a report has no vector. None where no report has one."""
-    embedded: npt.NDArray[np.bool_]
+    embedded: Bools
     """bool[n]: the reports that have one."""
+
+    @property
+    def count(self) -> int:
+        """How many reports there are."""
+        return int(self.words.present.sum())
 
     @property
     def without_vector(self) -> int:
         """Reports that only their words find."""
-        return int((~self.embedded).sum())
+        return int((self.words.present & ~self.embedded).sum())
 
     def vectors_of(self, case_ids: list[int]) -> Vectors:
         """The vectors of those of the cases that have one, float32[m, d]."""
@@ -49,7 +66,7 @@ class ReportIndex:
         vector: Vectors | None,
         rule: FusionRule,
         *,
-        permitted: npt.NDArray[np.int64] | None,
+        permitted: Ints | None,
         contained: Sequence[str] = (),
     ) -> Ranking:
         """The patients by their reports, joined by `rule` over "words" and "meaning"; `vector` is float32[1, d].
@@ -57,16 +74,18 @@ class ReportIndex:
         Reports that hold all words of `contained` come before the others, whatever the rule. `permitted` are the case
         ids that may answer, None: all. O(n d) a query.
         """
-        allowed = np.ones(len(self.case_ids), dtype=bool) if permitted is None else np.isin(self.case_ids, permitted)
+        allowed = self.words.present
+        if permitted is not None:
+            allowed = allowed & np.isin(self.case_ids, permitted)
         first = allowed & self.words.containing(contained)
         ways = {"words": np.where(allowed, self.words.scores(text), -np.inf)}
         if vector is not None and self.vectors is not None:
             ways["meaning"] = np.where(allowed & self.embedded, self.vectors @ vector[0], -np.inf)
-        fused = fuse_reports(rule, {name: scores[None] for name, scores in ways.items()}, first[None])
-        return rank_reports(self.case_ids.tolist(), self.patients, fused.scores[0], first)
+        fused = fuse_reports(rule, {name: scores[None] for name, scores in ways.items()}, first[None], ranked=False)
+        return ReportRanking(self.case_ids, self.patients, fused.scores[0], first)
 
 
-def fuse_reports(rule: FusionRule, ways: Mapping[str, Scores], first: Bools) -> Fused:
+def fuse_reports(rule: FusionRule, ways: Mapping[str, Scores], first: Bools, *, ranked: bool = True) -> Fused:
     """Join the ways to compare a text with n reports, for b queries.
 
     A report without a word in common with the query counts 0 among the words' scores, so that a word which all reports
@@ -75,6 +94,7 @@ def fuse_reports(rule: FusionRule, ways: Mapping[str, Scores], first: Bools) -> 
     Args:
         ways: "words", "meaning" or both, float[b, n]; -inf where a report does not compete, or has no vector.
         first: bool[b, n], reports that contain the query's words: they come before the others.
+        ranked: as of `fuse`.
     """
     return fuse(
         rule,
@@ -82,29 +102,96 @@ def fuse_reports(rule: FusionRule, ways: Mapping[str, Scores], first: Bools) -> 
         pool=max(1, first.shape[1]),
         first=dict.fromkeys(ways, first),
         zero_is_none=("words",),
+        ranked=ranked,
     )
 
 
-def read_report_index(archive: Archive, fingerprint: str, *, glossary: bool = False) -> ReportIndex:
+def read_report_index(
+    archive: Archive, fingerprint: str, *, glossary: bool = False, known: ReportIndex | None = None
+) -> ReportIndex:
     """The index of the archive's reports, with the vectors that the encoder of that fingerprint gave them.
 
-    With `glossary`, a report is also found by what its machine-translated wordings mean (`with_meanings`).
+    O(total length of the reports) at first. With `known`, an index of earlier, only reports that were changed or added
+    since are read, and vectors that it lacked.
 
-    O(total length of the reports); 10,000 of them take about a second.
+    Args:
+        glossary: a report is also found by what its machine-translated wordings mean (`with_meanings`).
     """
-    revision = archive.revision  # before reading: what changes meanwhile makes the index outdated, never wrong unseen
-    reports = [report for report in archive.reports() if report.text.strip()]
-    ids = np.array([report.case_id for report in reports], dtype=np.int64)
-    stored_ids, stored = archive.report_vectors(fingerprint)
-    embedded, vectors = np.isin(ids, stored_ids), None
-    if embedded.any():
-        vectors = np.zeros((len(ids), stored.shape[1]), dtype=np.float32)
-        vectors[embedded] = stored[np.searchsorted(stored_ids, ids[embedded])]
+    # Before reading: what changes meanwhile makes the index outdated, never wrong unseen.
+    revision, table = archive.revision, archive.image_table()
+    if known is None or (known.fingerprint, known.glossary) != (fingerprint, glossary):
+        known = _no_reports(fingerprint, glossary)
+    changed = archive.changed_cases(known.position) if known.position != LogPosition() else None
+    if changed is None:
+        known, reports = _no_reports(fingerprint, glossary), archive.reports()
+        gone = np.empty(0, dtype=np.int64)
+    else:
+        reports = archive.reports_of(changed.tolist())
+        stays = np.isin(known.case_ids, table.cases) & ~np.isin(known.case_ids, changed)
+        gone = np.flatnonzero(known.words.present & ~stays)
+    reports = [report for report in reports if report.text.strip()]
+    texts = [with_meanings(report.text) if glossary else report.text for report in reports]
+    index = _with_vectors(archive, _extended(known, gone, reports, texts, revision, table.position))
+    return _without_gaps(index) if index.count < FULL_AT_LEAST * len(index.case_ids) else index
+
+
+def _no_reports(fingerprint: str, glossary: bool) -> ReportIndex:
+    nothing = np.empty(0, dtype=np.int64)
     return ReportIndex(
+        -1, LogPosition(), fingerprint, glossary, nothing, Patients(nothing, ()), ReportWords([]), None, nothing > 0
+    )
+
+
+def _extended(
+    known: ReportIndex,
+    gone: Ints,
+    reports: Sequence[StoredReport],
+    texts: Sequence[str],
+    revision: int,
+    position: LogPosition,
+) -> ReportIndex:
+    """The index without the rows `gone` and with further reports behind them, which have no vector yet."""
+    number = dict(known.patients.number) if reports else known.patients.number
+    of = [number.setdefault(report.patient, len(number)) for report in reports]
+    vectors = known.vectors
+    if vectors is not None:
+        vectors = np.concatenate([vectors, np.zeros((len(reports), vectors.shape[1]), dtype=np.float32)])
+    return dataclasses.replace(
+        known,
         revision=revision,
-        case_ids=ids,
-        patients=tuple(report.patient for report in reports),
-        words=ReportWords([with_meanings(report.text) if glossary else report.text for report in reports]),
+        position=position,
+        case_ids=np.concatenate([known.case_ids, np.array([r.case_id for r in reports], dtype=np.int64)]),
+        patients=Patients(np.concatenate([known.patients.of, np.array(of, dtype=np.int64)]), tuple(number)),
+        words=known.words.changed(gone.tolist(), texts),
         vectors=vectors,
-        embedded=embedded,
+        embedded=np.concatenate([known.embedded, np.zeros(len(reports), dtype=bool)]),
+    )
+
+
+def _with_vectors(archive: Archive, index: ReportIndex) -> ReportIndex:
+    """The index with the vectors that it lacks, as far as the archive has them."""
+    lacking = np.flatnonzero(index.words.present & ~index.embedded)
+    if not len(lacking):
+        return index
+    wanted = None if len(lacking) == len(index.case_ids) else index.case_ids[lacking].tolist()
+    ids, stored = archive.report_vectors(index.fingerprint, wanted)
+    order = lacking[np.argsort(index.case_ids[lacking])]
+    rows, given = order[np.isin(index.case_ids[order], ids)], np.isin(ids, index.case_ids[order])
+    if not len(rows):
+        return index
+    vectors, embedded = index.vectors, index.embedded.copy()
+    vectors = np.zeros((len(embedded), stored.shape[1]), dtype=np.float32) if vectors is None else vectors.copy()
+    vectors[rows], embedded[rows] = stored[given], True
+    return dataclasses.replace(index, vectors=vectors, embedded=embedded)
+
+
+def _without_gaps(index: ReportIndex) -> ReportIndex:
+    rows = np.flatnonzero(index.words.present)
+    return dataclasses.replace(
+        index,
+        case_ids=index.case_ids[rows],
+        patients=Patients(index.patients.of[rows], index.patients.names),
+        words=index.words.only(rows.tolist()),
+        vectors=None if index.vectors is None else index.vectors[rows],
+        embedded=index.embedded[rows],
     )

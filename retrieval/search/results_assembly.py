@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +12,8 @@ import numpy.typing as npt
 from retrieval.arrays import Bools, Vectors
 from retrieval.encoder.nearest import NEIGHBOURS
 from retrieval.encoder.vectors import mean_query
-from retrieval.search.fusion import Fused, FusionRule, fuse
-from retrieval.search.group_by_patient import PatientHit, Ranking, rank_images
+from retrieval.search.fusion import POOL, Fused, FusionRule, fuse
+from retrieval.search.group_by_patient import PatientHit, Ranking, head, rank_images
 from retrieval.search.results import ChannelAnswer, ChannelRank, Overlap, RankedCase
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def fused_cases(
         where: the query's filter, which a shown image passes.
         fingerprint: of the encoder of that vector.
     """
-    patients = list(dict.fromkeys(patient for ranking in rankings.values() for patient in ranking))
+    # Beyond the pool of every channel nothing is a result; rankings of reports can hold the whole archive.
+    patients = list(dict.fromkeys(patient for ranking in rankings.values() for patient in head(ranking, max(k, POOL))))
     if not patients:
         return ()
     if len(rankings) == 1:
@@ -107,8 +108,8 @@ def channel_answers(
         ChannelAnswer(
             name,
             shares[name],
-            tuple(list(ranking)[:k]),
-            tuple(hit.score for hit in list(ranking.values())[: max(k, NEIGHBOURS)]),
+            tuple(islice(ranking, k)),
+            tuple(ranking[patient].score for patient in islice(ranking, max(k, NEIGHBOURS))),
             query_types[name],
         )
         for name, ranking in rankings.items()
@@ -137,11 +138,13 @@ def too_few(archive: Archive, query: Query, found: int) -> tuple[str, ...]:
 
 
 def _scores(ranking: Ranking, patients: Sequence[str]) -> npt.NDArray[np.float64]:
-    return np.array([ranking[patient].score if patient in ranking else -np.inf for patient in patients])
+    hits = map(ranking.get, patients)
+    return np.array([-np.inf if hit is None else hit.score for hit in hits])
 
 
 def _containing(ranking: Ranking, patients: Sequence[str]) -> Bools:
-    return np.array([patient in ranking and ranking[patient].contains_words for patient in patients], dtype=bool)
+    hits = map(ranking.get, patients)
+    return np.array([hit is not None and hit.contains_words for hit in hits], dtype=bool)
 
 
 def _best(patients: Sequence[str], fused: Fused, k: int) -> list[tuple[str, float]]:

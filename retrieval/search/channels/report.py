@@ -30,7 +30,7 @@ class ReportChannel(Channel):
         reports, notes, meaning = materials.reports(), [], None
         if materials.text_vector is not None:
             if reports.without_vector:
-                counted = f"{reports.without_vector} of {len(reports.case_ids)} reports"
+                counted = f"{reports.without_vector} of {reports.count} reports"
                 remedy = (
                     "`coin reembed --role text --encoder …`" if materials.encoders.is_separate else "`coin add` again"
                 )

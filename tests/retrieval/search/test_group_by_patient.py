@@ -10,7 +10,7 @@ import pytest
 
 from index_store import Hit
 from retrieval.search import group_by_patient
-from retrieval.search.group_by_patient import PatientHit, rank_images, rank_reports
+from retrieval.search.group_by_patient import PatientHit, Patients, ReportRanking, head, rank_images
 
 QUERY = np.zeros((1, 1), dtype=np.float32)
 
@@ -87,10 +87,35 @@ def test_beyond_the_deepest_search_only_as_many_as_must_be_exact(monkeypatch: py
 
 def test_reports_rank_patients_by_their_best_and_equals_by_the_lower_case() -> None:
     scores = np.array([0.5, -np.inf, 0.7, 0.7, 0.5])
-    ranking = rank_reports([7, 1, 9, 4, 2], ["a", "b", "c", "d", "a"], scores, np.zeros(5, dtype=bool))
+    patients = Patients(np.array([0, 1, 2, 3, 0]), ("a", "b", "c", "d"))
+    ranking = ReportRanking(np.array([7, 1, 9, 4, 2]), patients, scores, np.zeros(5, dtype=bool))
     assert dict(ranking) == {
         "d": PatientHit(0.7, 4, None),
         "c": PatientHit(0.7, 9, None),
         "a": PatientHit(0.5, 2, None),
     }
     assert list(ranking) == ["d", "c", "a"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_ranking_of_reports_is_the_same_however_much_of_it_is_sorted(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    of, scores = rng.integers(0, 40, 200), rng.integers(0, 12, 200).astype(float)
+    scores[rng.random(200) < 0.3] = -np.inf
+    case_ids, names = rng.permutation(200), tuple(f"p{number}" for number in range(40))
+    containing = rng.random(200) < 0.2
+    best: dict[str, PatientHit] = {}
+    for row in sorted(range(200), key=lambda row: (-scores[row], case_ids[row])):
+        if np.isfinite(scores[row]):
+            hit = PatientHit(scores[row], int(case_ids[row]), None, contains_words=bool(containing[row]))
+            best.setdefault(names[of[row]], hit)
+    for first in (1, 7, 1_000):
+        monkeypatch.setattr(group_by_patient, "SORTED_FIRST", first)
+        ranking = ReportRanking(case_ids, Patients(of, names), scores, containing)
+        assert list(ranking.items()) == list(best.items())
+        assert len(ranking) == len(best)
+        assert ranking.get("nobody") is None
+        heads = head(ranking, 10)
+        assert heads == [name for name, hit in best.items() if hit.score >= list(best.values())[9].score]

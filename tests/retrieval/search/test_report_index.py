@@ -152,3 +152,44 @@ def test_a_search_shows_the_case_that_contains_the_words_first(
 def test_a_channel_that_compares_no_reports_puts_nothing_first(archive: Archive, encoder: Encoder) -> None:
     result = CaseSearch(archive, encoder).by_report("Trichomonas.", channels=("joint",))
     assert not any(entry.contains_words for entry in result.cases)
+
+
+def test_an_index_that_follows_is_as_one_read_anew(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add(archive: Archive, rows: list[str]) -> None:
+        (tmp_path / "list.tsv").write_text("\n".join(["image\tcase\tpatient\treport", *rows]))
+        add_manifest(archive, tmp_path / "list.tsv", encoder)
+
+    read: list[int] = []
+    with Archive.create(tmp_path / "archive") as archive:
+        reports_of = archive.reports_of
+        monkeypatch.setattr(archive, "reports_of", lambda ids: (read.append(len(list(ids))), reports_of(ids))[1])
+        known = None
+        steps = [
+            [f"{i}.png\tc{i}\tp{i // 2}\tFinding {i}, clue cells." for i in range(12)],
+            ["12.png\tc12\tp0\tLSIL with koilocytes."],
+            ["3.png\tc3\tp1\tAnother text altogether: cue cell."],
+            ["4.png\tc4\tsomebody\tFinding 4, clue cells."],
+            ["5.png\tc13\tp9\t \n"],
+        ]
+        for number in range(13):
+            speckled(number).save(tmp_path / f"{number}.png")
+        for step in [*steps, "c0", "c5", *[f"c{i}" for i in range(6, 12)]]:
+            archive.remove(step) if isinstance(step, str) else add(archive, step)
+            known = read_report_index(archive, encoder.fingerprint, glossary=True, known=known)
+            anew = read_report_index(archive, encoder.fingerprint, glossary=True)
+            assert (known.count, known.without_vector) == (anew.count, anew.without_vector) == (anew.count, 0)
+            for text in ("clue cells", "koilocytes", "finding 4", "altogether"):
+                vector = encoder.encode_texts([text])
+                permitted = archive.case_ids()
+                for rule in (BY_WORDS, BY_MEANING, FusionRule("score"), FusionRule("rrf")):
+                    found = known.rank(text, vector, rule, permitted=permitted, contained=content_words(text))
+                    expected = anew.rank(text, vector, rule, permitted=None, contained=content_words(text))
+                    assert list(found) == list(expected)
+                    assert [h.case_id for h in found.values()] == [h.case_id for h in expected.values()]
+                    assert [h.score for h in found.values()] == pytest.approx(
+                        [h.score for h in expected.values()], rel=1e-4
+                    )
+        assert max(read) == 1, "only what has changed is read again"
+        assert len(known.case_ids) < 14, "rows of what is gone are given back"
