@@ -6,9 +6,10 @@ written in the same words.
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -214,12 +215,14 @@ class ReportWords:
 
 def _indexed(texts: Sequence[str], number: dict[str, int], first: int) -> tuple[_Segment, npt.NDArray[np.float32]]:
     """The postings of texts in the rows from `first` on, and their lengths in words; numbers new words."""
+    numbered = defaultdict(itertools.count(len(number)).__next__, number)
     words: list[int] = []
     lengths = np.zeros(len(texts), dtype=np.float32)
     for row, text in enumerate(texts):
         of_text = words_of(text)
         lengths[row] = len(of_text)
-        words += [number.setdefault(word, len(number)) for word in of_text]
+        words += [numbered[word] for word in of_text]
+    number.update(numbered)
     rows = np.repeat(np.arange(len(texts), dtype=np.int64), lengths.astype(np.int64))
     return _postings(np.array(words, dtype=np.int64), rows, first, len(number), max(1, len(texts))), lengths
 
