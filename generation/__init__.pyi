@@ -25,6 +25,7 @@ from .jobs import Generation as Generation
 from .model.device import choose_device as choose_device
 from .model.device import choose_dtype as choose_dtype
 from .model.files.hub import split_hub_id as split_hub_id
+from .model.files.weight_files import PICKLED_SUFFIXES as PICKLED_SUFFIXES
 from .model.import_card import ImportCard as ImportCard
 from .model.import_card import Licence as Licence
 from .model.import_card import file_sha256 as file_sha256
@@ -33,7 +34,6 @@ from .model.import_card import published_licence as published_licence
 from .model.import_card import sha256_of as sha256_of
 from .model.import_card import write_import_card as write_import_card
 from .model.pickled import HOW_IT_WAS_READ as HOW_IT_WAS_READ
-from .model.pickled import PICKLED_SUFFIXES as PICKLED_SUFFIXES
 from .model.pickled import PickledLimits as PickledLimits
 from .model.pickled import PickledWeights as PickledWeights
 from .model.pickled import as_safetensors as as_safetensors

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generation.errors import UnsafeWeightsError, WeightsError
+from generation.model.files.weight_files import PICKLED_SUFFIXES, pointer_refusal
 
 if TYPE_CHECKING:
     import torch
 
-PICKLED_SUFFIXES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl"})
 HOW_IT_WAS_READ = (
     "Pickled weights were read once, in a process of its own under limits of memory and time, with PyTorch's "
     "`weights_only=True`, which admits tensors and plain values and runs nothing else."
@@ -68,8 +68,6 @@ def convert_pickled(source: str | Path, target: str | Path, *, limits: PickledLi
     """
     source, target = Path(source), Path(target)
     limits = limits or PickledLimits()
-    from generation.model.files.weight_files import pointer_refusal  # which asks this module for the suffixes
-
     if pointer := pointer_refusal(source):
         raise WeightsError(pointer)
     size = source.stat().st_size

@@ -11,8 +11,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from generation.errors import UnsafeWeightsError, WeightsError
-from generation.model.pickled import PICKLED_SUFFIXES
 
+PICKLED_SUFFIXES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl"})
 _LFS = b"version https://git-lfs.github.com/spec/"
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)")
 STARTER = Path(__file__).parents[2] / "starter"
