@@ -33,6 +33,8 @@ class Outcome:
     query: Query
     result: SearchResult | None
     problem: str = ""
+    archive: object = None
+    """The open archive that was asked: another object where the folder holds another archive by now."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -84,10 +86,13 @@ def query_by_case(key: str) -> None:
 def search(query: Query, progress: Progress) -> Outcome:
     """The outcome of the query: the session's, or that of a new search."""
     kept: Outcome | None = st.session_state.get("outcome")
-    if kept is not None and kept.query == query:
+    archive, unopened = guarded(lambda: service().archive)
+    if kept is not None and kept.query == query and kept.archive is archive:
         return kept
+    if archive is None:
+        return Outcome(query, None, unopened)
     result, problem = guarded(lambda: service().search(query, progress=progress, user=user()))
-    outcome = Outcome(query, result, problem)
+    outcome = Outcome(query, result, problem, archive)
     st.session_state["outcome"] = outcome
     return outcome
 
@@ -103,10 +108,11 @@ def gallery(result: SearchResult) -> Gallery | None:
 
 def opened_case(key: str) -> Case:
     """The case of the page. The audit log records it when it is opened, not each time that the page is rendered."""
-    if st.session_state.get("opened") == key:
-        return service().archive.case(key)
+    archive = service().archive
+    if st.session_state.get("opened") == (archive, key):
+        return archive.case(key)
     case = service().case(key, user=user())
-    st.session_state["opened"] = key
+    st.session_state["opened"] = archive, key
     return case
 
 
