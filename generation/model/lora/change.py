@@ -22,8 +22,35 @@ Sizes = Mapping[str, tuple[int, ...]]
 """The shapes of the tensors of one layer by their role."""
 
 
+_KINDS = (
+    frozenset({"diff"}),
+    frozenset({"down", "up", "mid"}),
+    frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}),
+    frozenset({"lokr_w1", "lokr_w2", "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b"}),
+)
+"""Roles of the tensors of each kind of change."""
+
+
+def misfit(sizes: Sizes, weight: tuple[int, ...]) -> str:
+    """The role of a tensor beside the change itself whose shape does not fit a weight; "" where all do."""
+    for role, size in sizes.items():
+        count = math.prod(size)
+        if role in ("alpha", "scalar") and count != 1:
+            return role
+        if role in ("up_bias", "diff_bias") and size != (weight[0],):
+            return role
+        if role == "magnitude" and (len(size) == 0 or count not in (weight[0], *weight[1:2])):
+            return role
+    for factor in ("lokr_w1", "lokr_w2"):
+        if factor in sizes and f"{factor}_a" in sizes:
+            return factor
+    return ""
+
+
 def changed_size(sizes: Sizes) -> tuple[int, int] | None:
     """Rows and columns (all further dimensions together) of the change; None for tensors that do not go together."""
+    if sum(not kind.isdisjoint(sizes) for kind in _KINDS) > 1 or any(0 in size for size in sizes.values()):
+        return None  # one of the changes would be left out silently
     try:
         if "diff" in sizes:
             return sizes["diff"][0], math.prod(sizes["diff"][1:])

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from generation.errors import WeightsError
 from generation.model.files.stored_weights import StoredWeights
 from generation.model.lora.change import delta, with_magnitude
 from generation.model.lora.lora_file import LayerChange, LoraContent
@@ -44,9 +45,20 @@ def fuse(
             for change in changes:
                 read = files[change.path]
                 tensors = {role: read.read(key, torch.float32).to(device) for role, key in change.keys.items()}
+                _require_numbers(change, tensors)
                 weight, bias = _changed(weight, bias, change, tensors)
             _put(module, "weight", weight)
             _put(module, "bias", bias)
+
+
+def _require_numbers(change: LayerChange, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise `WeightsError` for values that are no numbers: every image would be black."""
+    for role, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            raise WeightsError(
+                f"The LoRA {change.path} holds values that are no numbers (NaN or infinite), the first in "
+                f"{change.keys[role]}: its training went wrong, or the file is damaged."
+            )
 
 
 def _changed(

@@ -8,11 +8,12 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generation.errors import LoraMismatchError, WeightsError
-from generation.model.lora.change import Sizes, changed_size, rank
+from generation.model.lora.change import Sizes, changed_size, misfit, rank
 from generation.model.lora.keys import bundled_embedding, parse_key
 from generation.model.lora.names import LayerNames
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 _METADATA = "lora_adapter_metadata"  # where diffusers keeps peft's settings within the file
 _SHOWN = 3
+_LONGEST_KEY = 160
+_LONGEST_PATTERN = 500
+_MOST_REPEATED = 3
+_COSTLY = re.compile(r"\([^()]*[*+|{?][^()]*\)+[*+{]")
+"""A repetition of what repeats or varies itself."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +144,23 @@ def _settings(file: LoraFile, metadata: Mapping[str, str]) -> Mapping[str, Mappi
             part, _, setting = name.partition(".")
             parts[part][setting] = value
         return parts
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise WeightsError(f"The settings of the LoRA {file.path} cannot be read ({error}). Copy them anew.") from error
 
 
 def _strength(found: _Found, path: Path, part: str, layer: str) -> float | None:
+    try:
+        strength = _stated_strength(found, path, part, layer)
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError, re.error) as error:
+        raise WeightsError(
+            f"The settings of the LoRA {path} are not as peft writes them ({error}). Copy them anew."
+        ) from error
+    if strength is not None and not math.isfinite(strength):
+        raise WeightsError(f"The settings of the LoRA {path} give an alpha that is no number. Copy them anew.")
+    return strength
+
+
+def _stated_strength(found: _Found, path: Path, part: str, layer: str) -> float | None:
     settings = found.settings[path].get(part) or found.settings[path].get("")
     if not settings or settings.get("lora_alpha", settings.get("alpha")) is None:
         return None
@@ -151,15 +169,24 @@ def _strength(found: _Found, path: Path, part: str, layer: str) -> float | None:
     size = rank(found.sizes[path, part, layer])
     if size is None:  # LoKr of two whole factors; peft divides by the rank that was asked for
         size = int(_by_pattern(settings.get("rank_pattern") or {}, layer, settings.get("r", 1)))
-    return float(alpha) / (math.sqrt(size) if settings.get("use_rslora") else size)
+    return float(alpha) / (math.sqrt(size) if settings.get("use_rslora") is True else size)
 
 
 def _by_pattern(patterns: Mapping[str, Any], layer: str, default: Any) -> Any:
     """The value for a layer as peft chooses it: the first pattern that matches the end of the layer's name."""
     for pattern, value in patterns.items():
-        if any(re.match(rf"(.*\.)?({pattern})$", name) for name in (layer, f"text_model.{layer}")):
+        compiled = _compiled(pattern)
+        if any(compiled.match(name) for name in (layer, f"text_model.{layer}")):
             return value
     return default
+
+
+@lru_cache(maxsize=8192)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern of peft's settings. Raises ValueError for one that could take for ever."""
+    if len(pattern) > _LONGEST_PATTERN or _COSTLY.search(pattern) or sum(map(pattern.count, "*+{")) > _MOST_REPEATED:
+        raise ValueError(f"the pattern {pattern[:60]!r} is more than a layer's name")
+    return re.compile(rf"(.*\.)?({pattern})$")
 
 
 def _check(changes: Sequence[LayerChange], names: LayerNames, where: str, base: str, tensors: int) -> None:
@@ -171,6 +198,8 @@ def _check(changes: Sequence[LayerChange], names: LayerNames, where: str, base: 
         size = changed_size(change.sizes)
         if size is None and not (change.sizes.keys() <= {"diff_bias"}):
             broken.append(f"{change.part}.{change.layer}: {', '.join(sorted(change.keys))}")
+        elif role := misfit(change.sizes, weight):
+            broken.append(f"{change.keys[role]} is {_by(change.sizes[role])}, for a weight of {_by(weight)}")
         elif size is not None and size != (weight[0], math.prod(weight[1:])):
             misfits += len(change.keys)
             if len(other) < _SHOWN:
@@ -179,7 +208,7 @@ def _check(changes: Sequence[LayerChange], names: LayerNames, where: str, base: 
                 other.append(f"{key} is {shape}, for a weight of {_by(size)}; the base's is {_by(weight)}")
     if broken:
         raise LoraMismatchError(
-            f"The tensors of {len(broken)} layers of {where} do not go together: one is missing, or of another rank "
+            f"The tensors of {len(broken)} layers of {where} do not go together: one is missing, or of another shape "
             f"({'; '.join(broken[:_SHOWN])}). Copy or download it anew."
         )
     if other:
@@ -204,8 +233,12 @@ def _nowhere_message(found: _Found, where: str, base: str) -> str:
 
 
 def _first(tensors: Sequence[tuple[str, tuple[int, ...]]]) -> str:
-    shown = ", ".join(f"{key} ({_by(shape)})" for key, shape in tensors[:_SHOWN])
+    shown = ", ".join(f"{_short(key)} ({_by(shape)})" for key, shape in tensors[:_SHOWN])
     return f" (the first: {shown})" if shown else ""
+
+
+def _short(key: str) -> str:
+    return key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}…"
 
 
 def _by(shape: Sequence[int]) -> str:
