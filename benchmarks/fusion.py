@@ -1,4 +1,6 @@
-"""Which fusion of the channels is best? The weights in `retrieval/search/fusion_rules.toml` were chosen by it.
+"""Which fusion of the channels is best where archive and query are of one author?
+
+The weights in `retrieval/search/fusion_rules.toml` were chosen by `benchmarks.wordings`, on queries of other authors.
 
     python -m benchmarks.fusion
 

@@ -35,7 +35,7 @@ class PatientHit:
     """A patient in a channel's ranking, by the best of its images or reports."""
 
     score: float
-    """Cosine similarity, from -1 to 1; of reports, standard deviations above the archive's mean (`FusionRule`)."""
+    """Cosine similarity, from -1 to 1; of reports, in the unit of the rule "report" (`FusionRule`)."""
     case_id: int
     """The patient's case that was compared."""
     image_id: int | None

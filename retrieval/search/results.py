@@ -40,8 +40,9 @@ class ChannelRank:
     rank: int | None
     """From 1, by this channel alone; None where it is not among the first 500 patients of the channel."""
     score: float | None
-    """In the channel's own unit. `image`, `generated`, `joint`: cosine similarity, from -1 to 1. `report`: standard
-    deviations above the mean of the archive's reports (the weighted mean of BM25 and text-tower similarity).
+    """In the channel's own unit. `image`, `generated`, `joint`: cosine similarity, from -1 to 1. `report`: BM25 and
+    text-tower similarity, joined by the rule "report": by "rrf" (as shipped) the sum of weight / (60 + rank) over all
+    reports, by "score" standard deviations above their mean.
     """
     part: float
     """What it added to the result's score, in the unit of that score; the parts sum to it."""

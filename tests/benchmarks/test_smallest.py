@@ -39,6 +39,7 @@ ARGUMENTS = {
     "search": ["--sizes", "2000", "--queries", "3", "--folder", "{tmp}"],
     "starter": ["--queries", "4", "--per-class", "1", "--images", "1"],
     "synthetic_set": ["--reports", "3", "--per-report", "1", "--training", "20"],
+    "wordings": ["--data", "{data}", "--queries", "4", "--per-class", "1", "--rules"],
     "train lora": ["--data", "{data}", "--work", "{tmp}/lora", "--images", "20", "--steps", "2"],
     "train encoder": ["--data", "{data}", "--work", "{tmp}/encoder", "--steps", "2"],
 }
