@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from retrieval.arrays import Vectors
 from retrieval.errors import QueryError
 from retrieval.language.archive_labels import Labels, archive_labels
-from retrieval.language.concepts import known_category, plain, site_concept, system_concept
+from retrieval.language.concepts import known_category, site_concept, system_concept
 from retrieval.language.vocabulary import Category, LookAlikes, ReportingSystem, vocabulary
 from retrieval.search.results import RankedCase
 from retrieval.search.results_assembly import nearest_cases
@@ -79,7 +79,7 @@ def gallery(
         query: float32[1, d], a unit row.
         fingerprint: the encoder's fingerprint.
         system: the reporting system, by its name in the vocabulary.
-        site: only cases of this site; with it, cases that name no system are included.
+        site: only cases of this site. A case that names no system is one of its site's.
         category: the query's category, whose look-alikes are shown; empty: that of the nearest case.
         m: cases in a row, at most.
         where: further restrictions, such as leaving out the query's patient.
@@ -133,7 +133,6 @@ def _within(archive: Archive, system: ReportingSystem, site: str, where: CaseFil
         for labels in archive_labels(archive).written
         if known_category(*labels)
         and (not site or site_concept(labels[0]) == site_concept(site))
-        and (plain(labels[1]) or site)
         and system_concept(labels[1], labels[0]) == system.name
     }
     labels &= set(where.labels or labels)
