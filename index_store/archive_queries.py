@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from index_store.archive_columns import ArchiveColumns
 from index_store.catalog import case_reader, report_vectors
 from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.catalog import Catalog, current_revision
-from index_store.catalog.change_log import changed_cases, stored_vectors
+from index_store.catalog.change_log import stored_vectors
 from index_store.catalog.encoders import encoder_info, encoder_of, require_known
 from index_store.catalog.reembedding import count_images_without_vector, coverage, images_without_vector
 from index_store.errors import ArchiveReplacedError, ImageNotFoundError
@@ -32,9 +33,8 @@ from index_store.records import (
     Role,
     StoredReport,
 )
-from index_store.search.image_table import ImageTable, ImageTableSync
 from index_store.search.protocols import VectorSearch
-from index_store.vectors import Ids, LogPosition, Vectors
+from index_store.vectors import Ids, Vectors
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from index_store.catalog.filters import CaseFilter
 
 
-class ArchiveQueries:
+class ArchiveQueries(ArchiveColumns):
     """Base of `Archive`, which sets these attributes: searching, and reading records."""
 
     path: Path
@@ -51,7 +51,6 @@ class ArchiveQueries:
     _catalog: Catalog
     _images: ImageStore
     _index: VectorSearch
-    _image_table: ImageTableSync
 
     @property
     def encoder(self) -> EncoderInfo | None:
@@ -125,31 +124,16 @@ class ArchiveQueries:
         with self._reader() as reader:
             return reader.cases_by_id(case_ids)
 
-    def case_ids(self, where: CaseFilter | None = None) -> Ids:
-        """int64[n], ascending: the cases with at least one image that `where` permits. Loads no records."""
-        with self._catalog.reading() as session:
-            return case_reader.permitted_cases(session, where)
-
     def owners(self, image_ids: Iterable[int]) -> dict[int, Owner]:
         """Case id and patient of each image, without loading either. A removed image is left out."""
         with self._catalog.reading() as session:
             return case_reader.owners(session, image_ids)
-
-    def patient_ids(self, keys: Iterable[str]) -> dict[str, int]:
-        """The ids of the patients with these keys, as in `ImageTable.patients`; unknown keys are left out."""
-        with self._catalog.reading() as session:
-            return case_reader.patient_ids(session, keys)
 
     def case_labels(self, case_keys: Iterable[str]) -> dict[str, CaseLabels]:
         """Site, system and category of the cases with these keys, and which were derived. Loads neither report nor
         image; unknown keys are left out."""
         with self._catalog.reading() as session:
             return case_reader.case_labels(session, case_keys)
-
-    def labels(self) -> dict[tuple[str, str, str], int]:
-        """The combinations of site, system and category that occur, as written, with their number of cases."""
-        table = self.image_table()
-        return {labels: len(np.unique(table.cases[rows])) for labels, rows in table.by_labels()}
 
     def reports(self, where: CaseFilter | None = None) -> list[StoredReport]:
         """The reports of the cases with at least one image that `where` permits, in order of case id. Loads no
@@ -161,12 +145,6 @@ class ArchiveQueries:
         """The reports of these cases, in order of case id. A case that was removed meanwhile is left out."""
         with self._catalog.reading() as session:
             return case_reader.reports_of(session, case_ids)
-
-    def changed_cases(self, position: LogPosition) -> Ids | None:
-        """int64[n], ascending: the cases that were added, or of which an image, the report or a label was changed,
-        since the change log was at `position` (`ImageTable.position`). None where that is not of this log."""
-        with self._catalog.reading() as session:
-            return changed_cases(session, position)
 
     def reports_without_vector(self, fingerprint: str) -> list[StoredReport]:
         """The reports, blank ones left out, that have no vector of this encoder or one of another text: what
@@ -266,24 +244,6 @@ class ArchiveQueries:
         with self._catalog.reading() as session:
             encoder = require_known(session, fingerprint)
             return stored_vectors(session, encoder.id, np.unique(np.array(image_ids, dtype=np.int64)), encoder.dim)
-
-    def image_table(self, where: CaseFilter | None = None) -> ImageTable:
-        """The labels of all images, or of those that a filter permits, as columns: for what counts or samples many.
-
-        Kept in memory: the first call reads the tables of cases and images, later ones what has changed since.
-        """
-        with self._catalog.reading() as session:
-            table = self._image_table.table(session)
-            excluded = np.empty(0, dtype=np.int64)
-            if where is not None and where.excludes:
-                excluded = CaseReader(session, self._images).excluded(where)
-        return table.only(where, excluded)
-
-    def facets(self) -> dict[str, dict[str, int]]:
-        """What can be filtered by: for site, system, category, stain, preparation, kind and source, the values that
-        occur with their number of cases, most frequent first."""
-        with self._reader() as reader:
-            return reader.facets()
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ LAYERS = {
         {"search"},
         {"maintenance", "milvus"},
         {"vector_engines"},
+        {"archive_columns"},
         {"archive_queries"},
         {"archive_maintenance"},
         {"archive"},

@@ -234,12 +234,6 @@ def reports_of(session: Session, case_ids: Iterable[int]) -> list[StoredReport]:
     return found
 
 
-def permitted_cases(session: Session, where: CaseFilter | None) -> Ids:
-    """int64[n], ascending: the cases with at least one permitted image."""
-    query = select(CaseRow.id).where(CaseRow.id.in_(_with_images(where))).order_by(CaseRow.id)
-    return np.array(session.scalars(query).all(), dtype=np.int64)
-
-
 def case_labels(session: Session, keys: Iterable[str]) -> dict[str, CaseLabels]:
     """Site, system and category of the cases with these keys; unknown keys are left out."""
     query = select(CaseRow.key, CaseRow.site, CaseRow.system, CaseRow.category, CaseRow.derived)

@@ -95,6 +95,18 @@ class ImageTable:
         found[found] = self.ids[rows[found]] == wanted[found]
         return rows, found
 
+    @cached_property
+    def facets(self) -> Mapping[str, Mapping[str, int]]:
+        """By column but the slide, the values with their number of cases, most frequent first."""
+        found: dict[str, dict[str, int]] = {}
+        for name, column in self.columns.items():
+            if name != "slide":
+                pairs = np.unique(self.cases * len(column.values) + column.codes)
+                counts = np.bincount(pairs % len(column.values), minlength=len(column.values)) if len(pairs) else ()
+                cases = {value: int(n) for value, n in zip(column.values, counts, strict=False) if value and n}
+                found[name] = dict(sorted(cases.items(), key=lambda entry: (-entry[1], entry[0])))
+        return found
+
     def images_of(self, case_id: int) -> Ids:
         """int64[k], ascending: the images of a case."""
         start, end = np.searchsorted(self._cases_in_order, [case_id, case_id + 1])

@@ -1,0 +1,64 @@
+"""What an archive knows of all its cases at once, without reading their records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from index_store.catalog import case_reader
+from index_store.catalog.case_reader import CaseReader
+from index_store.catalog.catalog import Catalog
+from index_store.catalog.change_log import changed_cases
+from index_store.files.image_store import ImageStore
+from index_store.search.image_table import ImageTable, ImageTableSync
+from index_store.vectors import Ids, LogPosition
+
+if TYPE_CHECKING:
+    from index_store.catalog.filters import CaseFilter
+
+
+class ArchiveColumns:
+    """Base of `ArchiveQueries`: counts, and ids of many."""
+
+    _catalog: Catalog
+    _images: ImageStore
+    _image_table: ImageTableSync
+
+    def image_table(self, where: CaseFilter | None = None) -> ImageTable:
+        """The labels of all images, or of those that a filter permits, as columns: for what counts or samples many.
+
+        Kept in memory: the first call reads the tables of cases and images, later ones what has changed since.
+        """
+        with self._catalog.reading() as session:
+            table = self._image_table.table(session)
+            excluded = np.empty(0, dtype=np.int64)
+            if where is not None and where.excludes:
+                excluded = CaseReader(session, self._images).excluded(where)
+        return table.only(where, excluded)
+
+    def facets(self) -> dict[str, dict[str, int]]:
+        """What can be filtered by: for site, system, category, stain, preparation, kind and source, the values that
+        occur with their number of cases, most frequent first."""
+        return {name: dict(values) for name, values in self.image_table().facets.items()}
+
+    def labels(self) -> dict[tuple[str, str, str], int]:
+        """The combinations of site, system and category that occur, as written, with their number of cases."""
+        table = self.image_table()
+        return {labels: len(np.unique(table.cases[rows])) for labels, rows in table.by_labels()}
+
+    def case_ids(self, where: CaseFilter | None = None) -> Ids:
+        """int64[n], ascending: the cases with at least one image that `where` permits. Loads no records."""
+        return np.unique(self.image_table(where).cases)
+
+    def changed_cases(self, position: LogPosition) -> Ids | None:
+        """int64[n], ascending: the cases that were added, or of which an image, the report or a label was changed,
+        since the change log was at `position` (`ImageTable.position`). None where that is not of this log."""
+        with self._catalog.reading() as session:
+            return changed_cases(session, position)
+
+    def patient_ids(self, keys: Iterable[str]) -> dict[str, int]:
+        """The ids of the patients with these keys, as in `ImageTable.patients`; unknown keys are left out."""
+        with self._catalog.reading() as session:
+            return case_reader.patient_ids(session, keys)
