@@ -102,8 +102,8 @@ class ImageTable:
         for name, column in self.columns.items():
             if name != "slide":
                 pairs = np.unique(self.cases * len(column.values) + column.codes)
-                counts = np.bincount(pairs % len(column.values), minlength=len(column.values)) if len(pairs) else ()
-                cases = {value: int(n) for value, n in zip(column.values, counts, strict=False) if value and n}
+                counts = np.bincount(pairs % max(1, len(column.values)), minlength=len(column.values))
+                cases = {value: int(n) for value, n in zip(column.values, counts, strict=True) if value and n}
                 found[name] = dict(sorted(cases.items(), key=lambda entry: (-entry[1], entry[0])))
         return found
 

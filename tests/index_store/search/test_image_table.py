@@ -91,11 +91,26 @@ def test_it_follows_every_change(filled: Archive, tmp_path: Path) -> None:
     assert as_records(before) == kept, "a table that somebody holds does not change"
 
 
+def test_facets_are_counted_as_sql_counts_them(mixed: Archive) -> None:
+    def counted() -> None:
+        with mixed._reader() as reader:
+            assert {name: list(values.items()) for name, values in mixed.facets().items()} == {
+                name: list(values.items()) for name, values in reader.facets().items()
+            }
+
+    counted()
+    for case in mixed.cases():
+        if case.site == "urine" or case.key.endswith("5"):
+            mixed.remove(case.key)
+    counted()
+
+
 def test_an_empty_archive_and_one_that_is_emptied(filled: Archive) -> None:
     assert len(filled.image_table())
     for case in filled.cases():
         filled.remove(case.key)
     assert len(filled.image_table()) == 0
+    assert not any(filled.facets().values())
     assert len(filled.image_table(CaseFilter(sites=("cervix",)))) == 0
 
 
