@@ -20,6 +20,7 @@ FILTERS = [
     CaseFilter(exclude_patients=("patient-0",)),
     CaseFilter(sites=("cervix",), exclude_cases=("case-3",)),
     CaseFilter(phantoms=True),
+    CaseFilter(labels=(("cervix", "", "HSIL"), ("cervix", "", "NILM"), ("nowhere", "", ""))),
 ]
 
 

@@ -166,6 +166,17 @@ def test_fewer_cases_than_asked_for_are_said_so(search: CaseSearch) -> None:
     )
 
 
+def test_a_filter_finds_a_site_by_any_name(search: CaseSearch) -> None:
+    exact = search.by_image(speckled(1), where=CaseFilter(sites=("cervix",), exclude_patients=("patient 1",)))
+    for name in ("Cervix uteri", "LBC cervix", "cervical smear"):
+        where = CaseFilter(sites=(name,), exclude_patients=("patient 1",))
+        found = search.by_image(speckled(1), where=where)
+        assert [(entry.case.key, entry.score) for entry in found.cases] == [
+            (entry.case.key, entry.score) for entry in exact.cases
+        ]
+        assert found.where == where  # the query stays as it was put
+
+
 def test_a_filter_that_leaves_nothing_is_an_answer(search: CaseSearch, generator: CoinGenerator) -> None:
     nothing = CaseFilter(sites=("pancreas",))
     for result in (
