@@ -27,11 +27,13 @@ SHARES = {"tenth": 10, "hundredth": 100, "thousandth": 1000}
 """Category by the number of patients among which one has it; all others have `other`."""
 
 
-def build_archive(folder: Path, vectors: SyntheticVectors, array: np.ndarray) -> None:
-    """An archive of the images 1 … count, with the vectors `array`, float32[count, d], which is `vectors.array()`.
-    The index is made by the first search."""
+def build_archive(
+    folder: Path, vectors: SyntheticVectors, array: np.ndarray, *, fingerprint: str = FINGERPRINT
+) -> None:
+    """An archive of the images 1 … count, with the vectors `array`, float32[count, d], which is `vectors.array()`, as
+    those of the encoder of this fingerprint. The index is made by the first search."""
     with Archive.create(folder, name="synthetic") as archive:
-        archive.use_encoder(FINGERPRINT, name="synthetic vectors", dim=vectors.dim)
+        archive.use_encoder(fingerprint, name="synthetic vectors", dim=vectors.dim)
         with archive.writer(), archive._catalog.writing() as session:
             cases = -(-vectors.count // IMAGES_PER_CASE)
             patients = -(-cases // CASES_PER_PATIENT)

@@ -1,0 +1,129 @@
+"""What a query costs does not grow with the archive: statements, rows and records are counted at two sizes.
+
+Time is not: it would say more of the machine. The numbers of vectors that the index compares grow, in compiled code.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from benchmarks.bulk_archive import build_archive
+from benchmarks.synthetic_vectors import SITES, SyntheticVectors
+from index_store import Archive, CaseFilter
+from index_store.catalog.case_reader import CaseReader
+from retrieval import CaseSearch, Encoder
+from retrieval.assessment.diagnostics import Diagnostics
+from tests.clip_model import tiny_clip
+
+IMAGES = (8_000, 24_000)
+"""Four a case and eight a patient: a search looks at most at the nearest 8,000."""
+FILTER = CaseFilter(sites=tuple(f"site-{number}" for number in range(1, SITES)))
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    return Encoder(tiny_clip(tmp_path_factory.mktemp("clip")))
+
+
+@pytest.fixture(scope="module")
+def archives(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Archive]]:
+    folder = tmp_path_factory.mktemp("archives")
+    opened = []
+    for size in IMAGES:
+        vectors = SyntheticVectors(size, encoder.dim)
+        build_archive(folder / str(size), vectors, vectors.array(), fingerprint=encoder.fingerprint)
+        opened.append(Archive.open(folder / str(size)))
+    yield opened
+    for archive in opened:
+        archive.close()
+
+
+@contextmanager
+def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Statements executed, rows that a cursor handed over, and records of cases and images made."""
+    counted: Counter[str] = Counter()
+
+    def executed(connection: object, cursor: object, *_: object) -> None:
+        counted["statements"] += 1
+
+    def made(what: str, make: Callable[..., object]) -> Callable[..., object]:
+        def counting(self: CaseReader, row: object, *rest: object) -> object:
+            counted[what] += 1
+            return make(self, row, *rest)
+
+        return counting
+
+    def row(_: object, values: tuple[object, ...]) -> tuple[object, ...]:
+        counted["rows"] += 1
+        return values
+
+    def begun(connection: object, cursor: object, *_: object) -> None:
+        cursor.row_factory = row  # type: ignore[attr-defined]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CaseReader, "_case", made("cases", CaseReader._case))
+        patch.setattr(CaseReader, "_image", made("images", CaseReader._image))
+        event.listen(Engine, "after_cursor_execute", executed)
+        event.listen(Engine, "before_cursor_execute", begun)
+        try:
+            yield counted
+        finally:
+            event.remove(Engine, "after_cursor_execute", executed)
+            event.remove(Engine, "before_cursor_execute", begun)
+
+
+def by_case(search: CaseSearch, where: CaseFilter | None) -> object:
+    return search.by_case("case-40", where=where)
+
+
+def by_report(search: CaseSearch, where: CaseFilter | None) -> object:
+    return search.by_report("Smear 77 of site 1. Enlarged nuclei.", where=where, channels=("joint", "report"))
+
+
+@pytest.mark.parametrize("where", [None, FILTER], ids=["all", "filtered"])
+@pytest.mark.parametrize("query", [by_case, by_report])
+def test_a_query_with_its_diagnostics_reads_no_more_of_a_larger_archive(
+    query: Callable[[CaseSearch, CaseFilter | None], object],
+    where: CaseFilter | None,
+    archives: list[Archive],
+    encoder: Encoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+    for archive in archives:
+        search, diagnostics = CaseSearch(archive, encoder), Diagnostics(archive, encoder)
+        diagnostics.describe(query(search, where))  # type: ignore[arg-type]  # what is kept is read once
+        with counting(monkeypatch) as counted:
+            result = query(search, where)
+            diagnostics.describe(result)  # type: ignore[arg-type]
+            archive.facets()
+        assert len(result.cases) == 10  # type: ignore[attr-defined]
+        assert counted["statements"] and counted["rows"]
+        found.append(counted)
+    small, large = found
+    for what in ("statements", "rows", "cases", "images"):
+        assert large[what] <= 1.2 * small[what] + 5, (what, small, large)
+
+
+def test_what_was_added_is_all_that_is_read_anew(
+    archives: list[Archive], encoder: Encoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """After a change by another process, too, what is read is the change."""
+    archive = archives[0]
+    search, diagnostics = CaseSearch(archive, encoder), Diagnostics(archive, encoder)
+    diagnostics.describe(by_report(search, None))  # type: ignore[arg-type]
+    with Archive.open(archive.path) as other:
+        other.remove("case-7")
+    with counting(monkeypatch) as counted:
+        diagnostics.describe(by_report(search, None))  # type: ignore[arg-type]
+    with counting(monkeypatch) as unchanged:
+        diagnostics.describe(by_report(search, None))  # type: ignore[arg-type]
+    assert counted["rows"] <= unchanged["rows"] + 100, (counted, unchanged)
+    assert counted["cases"] == unchanged["cases"]
