@@ -22,7 +22,7 @@ from typing import BinaryIO, Final
 
 from filelock import FileLock, Timeout
 
-from generation.atomic_write import private_folder, sync_folder
+from generation.atomic_write import private_folder
 from retrieval.audit.chain import (
     FORM,
     AuditState,
@@ -122,7 +122,7 @@ class AuditLog:
             finally:
                 os.close(descriptor)
             if is_new:
-                sync_folder(self.path.parent)
+                self._sync_folder()
 
     def _end(self) -> tuple[Event | None, bytes]:
         """The newest event (or an anchor in its place), and what a crash left behind it."""
@@ -170,13 +170,18 @@ class AuditLog:
                 file.flush()
                 os.fsync(file.fileno())
             unfinished.replace(self.path)
-            sync_folder(self.path.parent)
+            self._sync_folder()
         return removed
 
     def _lines(self) -> Iterator[bytes]:
         if self.path.exists():
             with self._explained(), self.path.open("rb") as file:
                 yield from file
+
+    def _sync_folder(self) -> None:
+        from index_store.atomic_write import sync_folder
+
+        sync_folder(self.path.parent)
 
     def _must_exist(self) -> None:
         if not self.path.exists():
