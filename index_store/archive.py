@@ -123,8 +123,7 @@ class Archive(ArchiveMaintenance):
         Args:
             backup: a new folder for it; by default beside the archive, named by the schema. (See
                 `maintenance/migrate.py` for what is in it.)
-            backed_up: there is a backup already, and none is made. A catalog on a server must be backed up by its
-                server.
+            backed_up: there is a backup already, and none is made: a server backs up its catalog itself.
             progress: called with how many pictures the backup has, and of how many.
 
         Raises:
