@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from retrieval.arrays import Vectors
-from retrieval.language.vocabulary import site_group
+from retrieval.language.concepts import site_group
 
 if TYPE_CHECKING:
     from index_store import Archive, CaseFilter, Hit, ImageTable

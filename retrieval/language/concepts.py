@@ -22,6 +22,9 @@ from typing import Final
 
 from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary, word_pattern
 
+GENERAL_SYSTEM: Final = "generic five-tier"
+"""The system of the sites that have none of their own."""
+_NOT_SAID: Final = frozenset({"", "unspecified", "unknown", "not stated", "not given", "other", "various", "n/a"})
 _DASHES: Final = str.maketrans(dict.fromkeys("‐‑‒–—−", "-") | {"_": " "})
 _METHOD: Final = re.compile(
     r"\b(?:fine needle aspirat(?:ion|e)s?|fnac?s?|aspirat(?:ion|e)s?|cytolog(?:y|ical|ic)|cytopatholog\w*|smears?|"
@@ -58,6 +61,26 @@ def site_concept(site: str) -> str:
     bare = _METHOD.sub(" ", re.sub(r"[,;:()]", " ", written))
     names = _site_names()
     return names.get(written.replace(" ", "")) or names.get("".join(bare.split())) or written
+
+
+@lru_cache(maxsize=_CACHED)
+def site_group(site: str) -> str:
+    """One name for all sites that share a reporting system of their own (cervix and vagina); empty for a site that is
+    not given.
+
+    Args:
+        site: any name of a site, or one that the vocabulary does not know.
+    """
+    written = plain(site)
+    if written in _NOT_SAID:
+        return ""
+    known = vocabulary()
+    named = known.site(site) or known.site(site_concept(site))
+    system = known.system_of(named.name) if named else None
+    if named is None or system is None:
+        return written if named is None else named.name
+    # Liver and blood have the general tiers in common, and no cells.
+    return named.name if system.name == GENERAL_SYSTEM else system.name
 
 
 @lru_cache(maxsize=_CACHED)

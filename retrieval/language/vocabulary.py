@@ -16,11 +16,9 @@ import tomllib
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
-
-_NOT_SAID: Final = frozenset({"", "unspecified", "unknown", "not stated", "not given", "other", "various", "n/a"})
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -201,22 +199,6 @@ def look_alikes(system: str, category: str) -> tuple[str, ...]:
 def vocabulary() -> Vocabulary:
     """The vocabulary that comes with the software."""
     return read_vocabulary(Path(__file__).with_name("vocabulary.toml"))
-
-
-@lru_cache(maxsize=4096)
-def site_group(site: str) -> str:
-    """One name for all sites that share a reporting system (cervix and vagina); empty for a site that is not given.
-
-    Args:
-        site: any name of the vocabulary in any case, or one that it does not know.
-    """
-    words = site.strip().casefold()
-    if words in _NOT_SAID:
-        return ""
-    known = vocabulary()
-    named = known.site(words)
-    system = known.system_of(named.name) if named else None
-    return system.name if system else named.name if named else words
 
 
 def read_vocabulary(path: Path) -> Vocabulary:

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generation.phantom import PROFILES
-from retrieval.language.concepts import category_concept, known_category, plain, site_concept, system_concept
+from retrieval.language.concepts import (
+    GENERAL_SYSTEM,
+    category_concept,
+    known_category,
+    plain,
+    site_concept,
+    site_group,
+    system_concept,
+)
 from retrieval.language.vocabulary import vocabulary
 
 SAME = [
@@ -93,6 +101,22 @@ def test_other_sites_stay_apart() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "group"),
+    [
+        (["cervix", "LBC cervix", "Vaginal smear", "PAP TEST"], "Bethesda cervical 2014"),
+        (["pleural fluid", "Ascites", "Pleural effusion, left"], "International System for serous fluids"),
+        (["blood", "Peripheral blood"], "blood"),
+        (["bone marrow", "Bone marrow aspirate"], "bone marrow"),
+        (["liver", "Liver FNA"], "liver"),
+        (["moon", "Moon ", "MOON"], "moon"),
+        (["", " ", "Unknown", "n/a"], ""),
+    ],
+)
+def test_sites_of_one_system_of_their_own_are_one_group(written: list[str], group: str) -> None:
+    assert {site: site_group(site) for site in written} == dict.fromkeys(written, group)
+
+
+@pytest.mark.parametrize(
     ("site", "system", "name"),
     [
         ("thyroid", "Bethesda", "Bethesda thyroid 2023"),
@@ -109,6 +133,10 @@ def test_other_sites_stay_apart() -> None:
 )
 def test_a_system_is_known_by_its_site(site: str, system: str, name: str) -> None:
     assert system_concept(system, site) == name
+
+
+def test_the_general_system_is_one_of_the_vocabulary() -> None:
+    assert vocabulary().system(GENERAL_SYSTEM) is not None
 
 
 def test_every_name_and_code_of_the_vocabulary_is_its_own_category() -> None:
