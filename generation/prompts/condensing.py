@@ -76,10 +76,13 @@ def condense(report: str, *, count_tokens: CountTokens, limit: int) -> tuple[str
     """Condense a report to at most `limit` tokens.
 
     Returns:
-        The text that is kept, the tokens that it takes, and the parts left out; both in the order of the report.
+        The text that is kept, the tokens that it takes, and the parts left out; both in the order of the report. Empty
+        for a report without a word.
     """
     # No part may be longer than a third, so that the first of the conclusion and the first of the site always fit.
     parts = list(_split(report, count_tokens, limit // 3))
+    if not parts:  # not one word
+        return "", 0, ()
     kept: set[int] = set()
     text, tokens = "", 0
     for index in _by_importance(parts):

@@ -1,0 +1,80 @@
+"""Whatever a text is, no function that reads texts takes more than a second of processor time for 100,000 characters.
+
+A report, a query or a cell of a manifest can hold anything. What is not linear shows on texts that repeat a few
+characters: the places where a pattern may begin, and those where it fails late.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from generation.prompts.condensing import condense
+from generation.prompts.glossary import glossary
+from generation.prompts.prompt import split_chunks
+from index_store.manifest.cells import clean_cell
+from retrieval.ingest.identifiers import find_identifiers
+from retrieval.language.bm25 import content_words, with_meanings
+from retrieval.language.concepts import plain, site_concept
+from retrieval.language.english import is_english
+from retrieval.language.label_extraction import read_report
+from retrieval.language.query_problem import malignancy_in, query_problem
+from retrieval.language.query_text import conclusion_key, query_text
+from tests.index_store.thoroughness import thoroughness
+from ui.view.escape import escape
+
+CHARACTERS = 100_000
+SECONDS = 1.0
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+FUNCTIONS: dict[str, Callable[[str], Any]] = {
+    "clean_cell": lambda text: clean_cell("site", text),
+    "conclusion_key": conclusion_key,
+    "condense": lambda text: condense(text, count_tokens=words, limit=75),
+    "content_words": content_words,
+    "escape": escape,
+    "find_identifiers": find_identifiers,
+    "glossary": lambda text: glossary().apply(text),
+    "is_english": is_english,
+    "malignancy_in": malignancy_in,
+    "plain": plain,
+    "query_problem": lambda text: query_problem(text, lambda word: False),
+    "query_text": query_text,
+    "read_report": read_report,
+    "site_concept": site_concept,
+    "split_chunks": lambda text: split_chunks(text, count_tokens=words, limit=75),
+    "with_meanings": with_meanings,
+}
+# fmt: off
+PIECES = st.sampled_from((
+    "a", "A", "x ", " ", "  ", "\n", "\t", "\r\n", "\x00", "é", "ß", "宫", "\u200b", "_", "-", "–", "/", "\\", "|",
+    "*", "(", ")", "[", "]", "[x] ", "{", "<", ">", "&", "$", "`", "@", "^", "~", "#", "%", "+", "=", "'", '"',
+    ",", ", ", ".", ". ", ":", ": ", ";", "; ", "?", "? ", "!", "0", "12", "12.", "12/", "+44 20 ", "(02) ", "00",
+    "1. ", "2019: ", "no ", "not ", "without ", "negative for ", "or ", "versus ", "and ", "history of ", "final ",
+    "preliminary: ", "carcinoma ", "HSIL ", "benign ", "cells ", "cue cell ", "left ", "lymph node ",
+    "Bethesda III-", "Pap class ", "Diagnosis: ", "Comment: ", "Patient: ", "Dr. ", "DOE^", "DOE, JANE ", "Mrs ",
+    "MRN ", "www.", "http://a.b",
+))
+# fmt: on
+HOSTILE = st.lists(PIECES, min_size=1, max_size=6).map("".join)
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+@settings(max_examples=thoroughness(4, 300), derandomize=True, suppress_health_check=list(HealthCheck))
+@given(unit=HOSTILE)
+def test_any_text_takes_less_than_a_second(name: str, unit: str) -> None:
+    text = (unit * (CHARACTERS // len(unit) + 1))[:CHARACTERS]
+    function = FUNCTIONS[name]
+    function("warm up: Cervical smear, no malignant cells.")
+    started = time.process_time()
+    function(text)
+    assert time.process_time() - started < SECONDS, repr(unit)
