@@ -10,7 +10,8 @@ import secrets
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
 
 from benchmarks.synthetic_vectors import CHUNK, IMAGES_PER_CASE, SITES, SyntheticVectors
 from index_store import Archive
@@ -28,10 +29,16 @@ SHARES = {"tenth": 10, "hundredth": 100, "thousandth": 1000}
 
 
 def build_archive(
-    folder: Path, vectors: SyntheticVectors, array: np.ndarray, *, fingerprint: str = FINGERPRINT
+    folder: Path,
+    vectors: SyntheticVectors,
+    array: np.ndarray,
+    *,
+    fingerprint: str = FINGERPRINT,
+    reports: int = REPORTS,
 ) -> None:
     """An archive of the images 1 … count, with the vectors `array`, float32[count, d], which is `vectors.array()`, as
-    those of the encoder of this fingerprint. The index is made by the first search."""
+    those of the encoder of this fingerprint. The index is made by the first search. `reports`: cases whose report has a
+    vector."""
     with Archive.create(folder, name="synthetic") as archive:
         archive.use_encoder(fingerprint, name="synthetic vectors", dim=vectors.dim)
         with archive.writer(), archive._catalog.writing() as session:
@@ -39,29 +46,42 @@ def build_archive(
             patients = -(-cases // CASES_PER_PATIENT)
             session.execute(insert(PatientRow), [{"id": p + 1, "key": f"patient-{p}"} for p in range(patients)])
             session.execute(insert(CaseRow), [_case(c) for c in range(cases)])
-            for start in range(0, len(array), CHUNK):
-                chunk = array[start : start + CHUNK]
-                ids = range(start + 1, start + 1 + len(chunk))
-                session.execute(insert(ImageRow), [_image(i) for i in ids])
-                rows = [
-                    {"encoder_id": 1, "image_id": i, "vector": v.astype("<f4").tobytes()}
-                    for i, v in zip(ids, chunk, strict=True)
-                ]
-                session.execute(insert(EmbeddingRow), rows)
-            session.execute(
-                insert(ChangeRow),
-                [
-                    {"encoder_id": 1, "image_id": i, "operation": ADDED, "token": secrets.randbits(62)}
-                    for i in range(1, vectors.count + 1)
-                ],
-            )
-            texts = vectors.text_queries(min(REPORTS, cases), seed=1)
+            _insert_images(session, array, 1)
+            texts = vectors.text_queries(min(reports, cases), seed=1)
             described = [
                 {"encoder_id": 1, "case_id": c + 1, "report_sha256": text_hash(_report(c)), "vector": v.tobytes()}
                 for c, v in enumerate(texts)
             ]
             session.execute(insert(ReportEmbeddingRow), described)
             advance_revision(session)
+
+
+def add_images(archive: Archive, array: np.ndarray, first: int) -> None:
+    """Add the images first, first + 1, … with these vectors, float32[n, d], and their cases where they are new."""
+    with archive.writer(), archive._catalog.writing() as session:
+        known = session.scalars(select(CaseRow.id).order_by(CaseRow.id.desc()).limit(1)).one()
+        last = (first + len(array) - 2) // IMAGES_PER_CASE + 1
+        for case in range(known, last):
+            if case // CASES_PER_PATIENT + 1 > session.scalars(select(func.max(PatientRow.id))).one():
+                patient = case // CASES_PER_PATIENT
+                session.execute(insert(PatientRow), [{"id": patient + 1, "key": f"patient-{patient}"}])
+            session.execute(insert(CaseRow), [_case(case)])
+        _insert_images(session, array, first)
+        advance_revision(session)
+
+
+def _insert_images(session: Session, array: np.ndarray, first: int) -> None:
+    for start in range(0, len(array), CHUNK):
+        chunk = array[start : start + CHUNK]
+        ids = range(first + start, first + start + len(chunk))
+        session.execute(insert(ImageRow), [_image(i) for i in ids])
+        rows = [
+            {"encoder_id": 1, "image_id": i, "vector": v.astype("<f4").tobytes()}
+            for i, v in zip(ids, chunk, strict=True)
+        ]
+        session.execute(insert(EmbeddingRow), rows)
+        changes = [{"encoder_id": 1, "image_id": i, "operation": ADDED, "token": secrets.randbits(62)} for i in ids]
+        session.execute(insert(ChangeRow), changes)
 
 
 def category_of(case: int) -> str:

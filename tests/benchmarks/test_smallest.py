@@ -23,6 +23,7 @@ ARGUMENTS = {
     "fusion": ["--queries", "4", "--per-class", "1", "--images", "1"],
     "generate": ["--architecture", "tiny", "--device", "cpu", "--reports", "2", "--repetitions", "1", "--size", "64"],
     "generated_query": ["--data", "{data}", "--queries", "4", "--per-class", "2", "--images", "1", "--folder", "{tmp}"],
+    "growth": ["--sizes", "400", "800", "--repetitions", "2", "--folder", "{tmp}"],
     "identifiers": [
         *("--each", "5", "--phantoms", "44", "--coin", "{data}/coin-examples/reports.csv"),
         *("--smears", "{data}/cytology/manifest.csv"),
