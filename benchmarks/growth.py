@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = [sys.executable, "-m", "benchmarks.growth", "--one", str(size)]
         command += ["--repetitions", str(options.repetitions)]
         command += ["--folder", str(options.folder)] if options.folder else []
-        found[size] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+        found[size] = json.loads(made.stdout)
         print(f"{size} images measured", file=sys.stderr)
     print(describe_machine(), "\n")
     print(f"| ms: median (95th of 100) | {' | '.join(f'{size:,} images' for size in options.sizes)} | slope |")
