@@ -14,16 +14,31 @@ LABELS = ("site", "system", "category", "source", "license", "kind", "stain", "p
 
 _PLACEHOLDERS = frozenset(
     {
-        *("n/a", "n.a.", "n.a", "n. a.", "na", "n\\a", "<na>", "#na", "nan", "<nan>", "nat", "none", "<none>", "null"),
-        *("(null)", "<null>", "nil", "\\n", "unknown", "unknown.", "(unknown)", "unk", "unk.", "unkn", "not known"),
-        *("n.k.", "nk", "not available", "not applicable", "not applic.", "not given", "not stated", "not specified"),
-        *("not recorded", "not provided", "not reported", "unspecified", "undefined", "missing", "(missing)"),
-        *("no data", "no value", "n.d.", "n/d", "nd", "n/k", "tbd", "tba", "t.b.d.", "blank", "(blank)", "(none)"),
-        *("empty", "(empty)", "xxx", "unbekannt", "k.a.", "k. a.", "keine angabe", "inconnu", "inconnue"),
-        *("desconocido", "desconhecido", "sconosciuto", "onbekend", "non disponible", "sin datos", "s/d"),
+        *("n/a", "n.a", "na", "n\\a", "#na", "nan", "nat", "none", "null", "nil", "\\n", "unknown", "unk"),
+        *("unkn", "not known", "nk", "n.k", "n/k", "not available", "not applicable", "not applic"),
+        *("not given", "not stated", "not specified", "not recorded", "not provided", "not reported"),
+        *("not entered", "not determined", "not done", "not assigned", "none given", "none stated"),
+        *("none recorded", "none specified", "unspecified", "unassigned", "undefined", "undetermined"),
+        *("missing", "no data", "no value", "no entry", "no information", "no info", "n.d", "n/d", "nd"),
+        *("tbd", "tba", "tbc", "t.b.d", "to be determined", "to follow", "pending", "blank", "left blank"),
+        *("empty", "void", "unbekannt", "k.a", "keine", "keine angabe", "keine angaben", "ohne angabe"),
+        *("inconnu", "inconnue", "non disponible", "aucun", "aucune", "desconocido", "desconocida"),
+        *("desconhecido", "ninguno", "sconosciuto", "onbekend", "sin datos", "s/d", "ditto", "idem"),
+        *("as above", "same as above"),
     }
 )
-_MARKS = re.compile(r"[\s\-–—−_.·?*/\\#=~…]+")
+_KEY_PLACEHOLDERS = frozenset(
+    {
+        *("anonymous", "anon", "anonymised", "anonymized", "deidentified", "de identified", "pseudonymised"),
+        *("redacted", "pseudonymized", "withheld", "removed", "hidden", "confidential", "masked", "anonym"),
+        *("anonyme", "no id", "no name", "no number", "no patient", "unknown patient", "patient unknown"),
+        *("unnamed", "unidentified", "nomen nescio", "same"),
+    }
+)
+"""What stands where a key was taken away, or for a person of whom none is known."""
+_CROSSES = re.compile(r"x{2,}")
+_BRACKETS = ("()", "[]", "<>", "{}", '""', "''", "“”", "**", "__", "--")
+_MARKS = re.compile(r"[\s\-–—−_.,;:!·•?*/\\#=~…'\"`´“”„〃|]+")
 _ERROR = re.compile(r"#(?:N/A|REF!|VALUE!|NAME\?|NULL!|DIV/0!|NUM!|SPILL!|CALC!|GETTING_DATA|FIELD!|BLOCKED!)", re.I)
 _AS_TEXT = re.compile(r'="((?:[^"]|"")*)"')
 _APOSTROPHE = re.compile(r"'(?=[\d=+@-])")
@@ -60,9 +75,18 @@ def without_guard(value: str) -> str:
     return value[1:].strip() if _GUARD.match(value) else value
 
 
-def is_placeholder(value: str) -> bool:
-    """Whether a key or label says that there is none: "N/A", "unknown", "-", "?"."""
-    return value.casefold() in _PLACEHOLDERS or _MARKS.fullmatch(value) is not None
+def is_placeholder(value: str, *, key: bool = False) -> bool:
+    """Whether a key or label says that there is none: "N/A", "[unknown]", "not_known", "-", "?".
+
+    `key` also takes what stands where a person's key was taken away ("anonymous").
+    """
+    if _MARKS.fullmatch(value):
+        return True
+    word = value.casefold().strip()
+    while len(word) > 2 and word[0] + word[-1] in _BRACKETS:
+        word = word[1:-1].strip()
+    word = re.sub(r"[\s_-]+", " ", word.rstrip(".!? ")).replace(". ", ".")
+    return word in _PLACEHOLDERS or _CROSSES.fullmatch(word) is not None or (key and word in _KEY_PLACEHOLDERS)
 
 
 def is_shortened(value: str) -> bool:
@@ -85,7 +109,7 @@ class CellNotes:
             value = clean_cell(column, raw)
             if column in KEYS or column in LABELS:
                 stated = raw.strip()
-                if (value and is_placeholder(value)) or (stated and not value):
+                if (value and is_placeholder(value, key=column in KEYS)) or (stated and not value):
                     self._placeholders.setdefault(column, []).append(line)
                     self._words[stated[:20]] = None
                     value = ""

@@ -58,7 +58,9 @@ def saved(book: openpyxl.Workbook, folder: Path) -> Manifest:
     "word",
     ["N/A", "n/a", "NA", "NaN", "nan", "unknown", "UNKNOWN", "-", "--", "—", "#N/A", "none", "None", "null", "NULL",
      "n.a.", "?", "??", ".", "…", "not available", "Not given", "<NA>", "(null)", "#REF!", "#VALUE!", "nil", "unk",
-     "keine Angabe", "missing", "undefined", r"\N", "n/k", " - ", "_"],
+     "keine Angabe", "missing", "undefined", r"\N", "n/k", " - ", "_", "[blank]", "<unknown>", "not_known",
+     "NOT-STATED", "Not  known", "n. a.", "(n/a)", "'none'", "XXXX", "pending", "None given", "ditto", "\u3003", "|",
+     "to be determined"],
 )  # fmt: skip
 def test_a_placeholder_is_an_empty_cell(folder: Path, word: str) -> None:
     rows = [[f"{n}.png", word if n > 4 else f"c{n}", word, REPORT, word, word, word] for n in range(1, 9)]
@@ -71,7 +73,37 @@ def test_a_placeholder_is_an_empty_cell(folder: Path, word: str) -> None:
     assert "patient: lines 2, 3" in note
 
 
-@pytest.mark.parametrize("word", ["N", "A", "0", "Norma", "Nanette", "12-3", "No", "P-1", "NILM", "negative", "x"])
+@pytest.mark.parametrize("word", ["anonymous", "Anon.", "[redacted]", "no_name", "Unknown patient", "De-identified"])
+def test_what_stands_for_a_key_that_was_taken_away_is_no_patient(folder: Path, word: str) -> None:
+    rows = [[f"{n}.png", word, REPORT, word] for n in range(1, 5)]
+    read = written(folder, [["image", "patient", "report", "source"], *rows])
+    assert [row.patient for row in read.rows] == [f"{n}.png" for n in range(1, 5)]
+    assert {row.source for row in read.rows} == {word}
+    assert "4 cells were taken as empty" in read.notes[0]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "N",
+        "A",
+        "0",
+        "x1",
+        "xx1",
+        "none-1",
+        "P. 1",
+        "Unknown 7",
+        "A. B.",
+        "Norma",
+        "Nanette",
+        "12-3",
+        "No",
+        "P-1",
+        "NILM",
+        "negative",
+        "x",
+    ],
+)
 def test_a_word_is_no_placeholder(word: str) -> None:
     assert not is_placeholder(word)
 
