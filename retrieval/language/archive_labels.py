@@ -79,10 +79,10 @@ class ArchiveLabels:
             written: dict[str, Counter[str]] = defaultdict(Counter)
             also: dict[str, list[tuple[Labels, int]]] = defaultdict(list)
             for labels, count in self._counts.items():
-                if plain(labels[position]):
-                    name = self._shown[labels][position]
+                if name := self._shown[labels][position] if _is_said(labels, position) else "":
                     cases[name] += count
-                    written[name][labels[position].strip()] += count
+                    if plain(labels[position]):
+                        written[name][labels[position].strip()] += count
                     also[_squeezed(labels[position])].append((labels, count))
             if field == "category":  # "V" of a site without a system also finds the "V" of the thyroid
                 for name in cases:
@@ -137,7 +137,8 @@ class ArchiveLabels:
         if where.sites and site_concept(site) not in map(site_concept, where.sites):
             return False
         if where.systems and not (
-            plain(system) and system_concept(system, site) in {system_concept(name, site) for name in where.systems}
+            _is_said(labels, 1)
+            and system_concept(system, site) in {system_concept(name, site) for name in where.systems}
         ):
             return False
         return not where.categories or any(self._means(labels, name) for name in where.categories)
@@ -179,6 +180,11 @@ def meant_filter(archive: Archive, where: CaseFilter | None) -> CaseFilter | Non
 def _as_written(labels: Labels, where: CaseFilter) -> bool:
     wanted = (getattr(where, field) for field in FIELDS.values())
     return all(not values or value in values for value, values in zip(labels, wanted, strict=True))
+
+
+def _is_said(labels: Labels, position: int) -> bool:
+    """Whether a case has a site, a system or a category; one with a category and no system has its site's."""
+    return bool(plain(labels[position]) or (position == 1 and plain(labels[2])))
 
 
 def _squeezed(label: str) -> str:

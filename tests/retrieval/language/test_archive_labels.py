@@ -69,10 +69,10 @@ def test_a_filter_finds_every_spelling(archive: Archive) -> None:
     assert len(found(archive, categories=("ASC-US",))) == 3
     assert len(found(archive, sites=("cervix uteri",), categories=("OWN CATEGORY",))) == 2
     assert found(archive, sites=("pleura",)) == {("pleural fluid", "V"), ("Pleural effusion", "Malignant")}
-    assert found(archive, systems=("Bethesda cervical 2014",)) == {
-        ("cervix", "High-grade squamous intraepithelial lesion"),
-        ("cervix", "ASC-US"),
-    }
+    cervical = {(site, category) for site, _, category in LABELS[:12]}  # those without a system have their site's
+    assert found(archive, systems=("Bethesda cervical 2014",)) == cervical
+    assert found(archive, systems=("TBS",), categories=("ASC-US",)) == {labels[::2] for labels in LABELS[7:10]}
+    assert len(found(archive, systems=("Bethesda thyroid 2023",))) == 2
     assert found(archive, categories=("no such thing",)) == set()
 
 
@@ -100,6 +100,12 @@ def test_each_concept_is_one_facet_and_counts_every_spelling(archive: Archive) -
     }
     (hsil,) = [facet for facet in facets["category"] if facet.name == "HSIL"]
     assert set(hsil.others) == {"hsil", "H-SIL", "HSIL (CIN 2-3)", "HGSIL", LABELS[6][2]}
+    assert {facet.name: facet.cases for facet in facets["system"]} == {
+        "Bethesda cervical 2014": 24,
+        "Bethesda thyroid 2023": 4,
+        "International System for serous fluids": 4,
+    }
+    assert facets["system"][0].written == ("Bethesda cervical 2014", "TBS")
     for field, name in (("sites", "site"), ("systems", "system"), ("categories", "category")):
         for facet in facets[name]:  # what is counted is what is found
             where = meant_filter(archive, CaseFilter(**{field: (facet.name,)}))  # type: ignore[arg-type]
