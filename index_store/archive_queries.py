@@ -135,6 +135,12 @@ class ArchiveQueries(ArchiveColumns):
         with self._catalog.reading() as session:
             return case_reader.case_labels(session, case_keys)
 
+    def unknown_exclusions(self, where: CaseFilter) -> tuple[str, ...]:
+        """The keys of patients and cases that `where` leaves out and that the archive does not have: misspelt, or
+        removed."""
+        with self._reader() as reader:
+            return reader.unknown_exclusions(where)
+
     def reports(self, where: CaseFilter | None = None) -> list[StoredReport]:
         """The reports of the cases with at least one image that `where` permits, in order of case id. Loads no
         image."""

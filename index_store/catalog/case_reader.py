@@ -120,6 +120,17 @@ class CaseReader:
         ids = self._session.scalars(_excluding(), left_out).all()
         return np.array(ids, dtype=np.int64)
 
+    def unknown_exclusions(self, where: CaseFilter) -> tuple[str, ...]:
+        """The patients and cases that `where` leaves out and that the archive does not have."""
+        named = ((PatientRow.key, where.exclude_patients), (CaseRow.key, where.exclude_cases))
+        unknown: list[str] = []
+        for column, keys in named:
+            found: set[str] = set()
+            for part in in_chunks(filter(is_storable, keys)):
+                found.update(self._session.scalars(select(column).where(column.in_(part))))
+            unknown += (key for key in keys if key not in found)
+        return tuple(unknown)
+
     def confirmed(self, image_ids: Iterable[int], where: CaseFilter | None) -> set[int]:
         """Those of the images that exist and have the values that `where` requires. What it excludes is not checked
         (see `excluded`)."""
@@ -143,7 +154,11 @@ class CaseReader:
 
     def _near(self, key: str) -> str:
         keys = self._session.scalars(select(CaseRow.key).order_by(CaseRow.id).limit(KEYS_COMPARED)).all()
-        near = difflib.get_close_matches(key, keys, n=SIMILAR_KEYS)
+        spelt: dict[str, list[str]] = {}
+        for known in keys:
+            spelt.setdefault(known.casefold(), []).append(known)
+        found = difflib.get_close_matches(key.strip().casefold(), spelt, n=SIMILAR_KEYS)
+        near = [known for form in found for known in spelt[form]][:SIMILAR_KEYS]
         return (
             f" Similar: {', '.join(near)}."
             if near

@@ -21,7 +21,7 @@ from retrieval.search.fusion import FusionRule, default_rules
 from retrieval.search.query import Query, png_bytes
 from retrieval.search.report_index import ReportIndex, read_report_index
 from retrieval.search.results import SearchResult, Timing
-from retrieval.search.results_assembly import channel_answers, fused_cases, overlaps, too_few
+from retrieval.search.results_assembly import channel_answers, count_notes, fused_cases, overlaps
 from retrieval.search.understand import not_understood, understand, understand_text
 from retrieval.search.understood_query import UnderstoodQuery
 
@@ -195,7 +195,7 @@ class CaseSearch:
             cases = fused_cases(
                 self._archive, ranked.rankings, rule, query.k, primary_vector=leading, where=spelt.where, fingerprint=by
             )
-            count_notes = too_few(self._archive, spelt, len(cases))
+            number_notes = count_notes(self._archive, spelt, len(cases))
             if self._archive.revision == revision:
                 change_notes: tuple[str, ...] = ()
                 break
@@ -219,7 +219,7 @@ class CaseSearch:
             timing=timing,
             encoder=self._encoder.name,
             fingerprint=self._encoder.fingerprint,
-            notes=(*selection.notes, *generated_notes, *ranked.notes, *count_notes, *change_notes),
+            notes=(*selection.notes, *generated_notes, *ranked.notes, *number_notes, *change_notes),
             vector=ranked.primary_vector,
             vector_fingerprint=ranked.primary_fingerprint,
             text_encoder="" if other is None else other.name,

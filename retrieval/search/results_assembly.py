@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from retrieval.search.results import ChannelAnswer, ChannelRank, Overlap, Ranked
 if TYPE_CHECKING:
     from index_store import Archive, Case, CaseFilter
     from retrieval.search.query import Query
+
+SHOWN_KEYS: Final = 3
 
 
 def fused_cases(
@@ -124,7 +126,20 @@ def overlaps(answers: Sequence[ChannelAnswer]) -> tuple[Overlap, ...]:
     )
 
 
-def too_few(archive: Archive, query: Query, found: int) -> tuple[str, ...]:
+def count_notes(archive: Archive, query: Query, found: int) -> tuple[str, ...]:
+    """What to know of the number of cases: why there are fewer than asked for, and what could not be left out."""
+    where = query.where
+    unknown = archive.unknown_exclusions(where) if where is not None and where.excludes else ()
+    if not unknown:
+        return _too_few(archive, query, found)
+    keys = ", ".join(f"'{key}'" for key in unknown[:SHOWN_KEYS]) + (" …" if len(unknown) > SHOWN_KEYS else "")
+    return (
+        *_too_few(archive, query, found),
+        f"Nothing was left out for {keys}: the archive has no such patient or case.",
+    )
+
+
+def _too_few(archive: Archive, query: Query, found: int) -> tuple[str, ...]:
     """Why there are fewer cases than the query's k, as notes; none where there are as many."""
     if found == query.k:
         return ()

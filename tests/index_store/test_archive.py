@@ -294,6 +294,8 @@ def test_ids_are_never_used_again(filled: Archive, manifest: Path) -> None:
 def test_unknown_names_are_answered_with_similar_ones(filled: Archive) -> None:
     with pytest.raises(CaseNotFoundError, match=r"no case 'case-33'.*Similar: .*case-3"):
         filled.case("case-33")
+    with pytest.raises(CaseNotFoundError, match=r"no case 'CASE-3'.*Similar: case-3"):
+        filled.case("CASE-3")
     with pytest.raises(CaseNotFoundError, match="no case"):
         filled.remove("something else")
     with pytest.raises(ImageNotFoundError, match="no image 999"):

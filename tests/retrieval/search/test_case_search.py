@@ -166,6 +166,17 @@ def test_fewer_cases_than_asked_for_are_said_so(search: CaseSearch) -> None:
     )
 
 
+def test_a_case_that_could_not_be_left_out_is_named(search: CaseSearch, archive: Archive) -> None:
+    case = archive.cases(limit=1)[0]
+    known = CaseFilter(exclude_cases=(case.key,), exclude_patients=(case.patient,))
+    assert search.by_image(crowd_image(1), k=1, where=known).notes == ()
+    misspelt = CaseFilter(exclude_cases=(case.key, case.key + "x", "a\0b"), exclude_patients=("no such patient",))
+    (note,) = search.by_image(crowd_image(1), k=1, where=misspelt).notes
+    assert note == (
+        f"Nothing was left out for 'no such patient', '{case.key}x', 'a\0b': the archive has no such patient or case."
+    )
+
+
 def test_a_filter_finds_a_site_by_any_name(search: CaseSearch) -> None:
     exact = search.by_image(speckled(1), where=CaseFilter(sites=("cervix",), exclude_patients=("patient 1",)))
     for name in ("Cervix uteri", "LBC cervix", "cervical smear"):
