@@ -50,6 +50,7 @@ _MONTHS = (
     *("december", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "sept"),
 )
 _MONTH = "(?P<month>" + "|".join(sorted(set(_MONTHS), key=len, reverse=True)) + r")\b\.?"
+_SHORT_MONTHS = "|".join(month for month in _MONTHS if len(month) == 3)
 _YEAR = r"(?P<year>(?:19|20)\d\d)"
 _CLOCK = r"(?:(?:T|,?\s+(?:at\s+)?)\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?(?:\s?[ap]m\b|Z)?)?"
 _SHORT_YEAR = r"(?P<short>\d\d)(?![\d/]|\.\d|\s?(?:%|[cmµ]m\b))"
@@ -71,6 +72,7 @@ _WORDED_DATES = {
         "day and month": rf"(?<![\d.])\b{_DAY}[-./\s]*(?:of\s+)?{_MONTH}"
         rf"(?:[-./,\s]*(?:{_YEAR}|['’]?(?P<short>\d\d))(?!\d))?{_CLOCK}",
         "month and day": rf"\b{_MONTH}\s*{_DAY}\b(?:,?\s+{_YEAR}(?!\d))?{_CLOCK}",
+        "day, month and year in one": rf"(?<![^\W_]){_DAY}(?P<month>{_SHORT_MONTHS}){_YEAR}(?![^\W_])",
         "month and year": rf"\b{_MONTH}[-/\s,]*{_YEAR}(?!\d)",
     }.items()
 }

@@ -48,7 +48,7 @@ _MIXED = rf"(?:{INITIAL}\s?){{0,2}}{PARTICLES}{WORD}(?:\s{{1,3}}(?:{INITIAL}|{PA
 _UPPER = rf"{CAPITALS}(?:\s{{1,3}}(?:[{UPPER}]\b\.?|{CAPITALS})){{1,3}}"
 _SURNAME_FIRST = (
     rf"(?:{PARTICLES}{WORD}(?:\s{WORD})?,\s{{0,3}}{WORD}(?:\s(?:{INITIAL}|[{UPPER}]\b|{WORD})){{0,2}}"
-    rf"|{CAPITALS}(?:\s{CAPITALS})?,\s{{0,3}}{CAPITALS}(?:\s(?:[{UPPER}]\b\.?|{CAPITALS})){{0,2}})"
+    rf"|{CAPITALS}(?:\s{CAPITALS}){{0,3}},\s{{0,3}}{CAPITALS}(?:\s(?:[{UPPER}]\b\.?|{CAPITALS})){{0,2}})"
 )
 _HEADED = re.compile(rf"(?:^|(?<=\n)|(?<=[|;]\s))(?P<name>{_SURNAME_FIRST}|{_MIXED}|{_UPPER})(?={_ABOUT})")
 _PATIENT = (
@@ -56,6 +56,10 @@ _PATIENT = (
     r"(?:\sis|\snamed|\scalled)?\s{1,3}"
 )
 _BY_PATIENT = re.compile(rf"{_PATIENT}(?P<name>{_SURNAME_FIRST}|{_MIXED}|{_UPPER})(?={_ABOUT})")
+_FIELD = re.compile(
+    rf"\b(?i:patient(?:['’]s)?\s{{1,3}}(?:full\s{{1,3}})?name)\s{{1,9}}(?P<name>{_SURNAME_FIRST}|{_MIXED}|{_UPPER})"
+    r"(?=[\s,;|(]{1,3}(?:\d|DOB\b|[FM]\b))"
+)
 _VERB = (
     r"(?:\s|,\s)(?:was|is|has|had|who|presented|presents|came|underwent|attended|reports?|complains?|declined|consented|"
     r"requested|returned|died|feels|noticed)\b"
@@ -82,7 +86,7 @@ def with_carets(text: str) -> Iterator[Span]:
 def with_particulars(text: str) -> Iterator[Span]:
     """Names before an age, a sex, a birth or a number, at the beginning of a line or after "patient"; and after
     "patient" before a verb."""
-    for pattern in (_HEADED, _BY_PATIENT, _DOING):
+    for pattern in (_HEADED, _BY_PATIENT, _FIELD, _DOING):
         for match in pattern.finditer(text):
             if not _names_nobody(match["name"]):
                 yield match.span("name")

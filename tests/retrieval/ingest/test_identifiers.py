@@ -121,6 +121,26 @@ def test_a_hostile_text_takes_no_more_time_for_its_length_than_any_other(unit: s
     assert time.process_time() - started < 60
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("DE LA CRUZ, MARÍA (62F) NILM", "DE LA CRUZ, MARÍA"),
+        ("VAN DER BERG, ANNA, 47 years. NILM.", "VAN DER BERG, ANNA"),
+        ("Patient name SMITH JOHN 12.03.1961 NILM", "SMITH JOHN"),
+        ("PATIENT NAME  Doe, Jane  F  NILM", "Doe, Jane"),
+    ],
+)
+def test_a_listed_name_of_several_words_is_found(text: str, name: str) -> None:
+    assert ("name", name) in found(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Patient name and number were checked.", "PATIENT NAME AND DATE CHECKED", "3mar2020x"]
+)
+def test_what_is_said_of_a_name_is_none(text: str) -> None:
+    assert not find_identifiers(text)
+
+
 @pytest.mark.parametrize("key", ["DOE, JANE", "Doe, Jane", "DOE^JANE", "van der Berg, Anna", "O'Neill, Mary-Ann M."])
 def test_a_key_that_is_a_name_is_one(key: str) -> None:
     assert [item.kind for item in _in_key(key)] == ["name"]
