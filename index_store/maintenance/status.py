@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from index_store.catalog import report_vectors
 from index_store.catalog.case_reader import derived_columns
 from index_store.catalog.change_log import log_head
-from index_store.catalog.databases.migrations import schema_version
+from index_store.catalog.databases.migrations import current_version, schema_version
 from index_store.catalog.encoders import encoder_info, serving_encoders
 from index_store.catalog.filters import LABELS
 from index_store.catalog.models import ArchiveRow, CaseRow, EmbeddingRow, EncoderRow, ImageRow, PatientRow
@@ -51,11 +51,18 @@ def status_of(
         .outerjoin(EmbeddingRow)
         .group_by(EncoderRow.id)
     )
+    schema = schema_version(session.connection())
+    if schema < current_version():
+        notes = [
+            *notes,
+            f"The records are of an earlier version (schema {schema}; this one writes {current_version()}): they can be "
+            "searched, and not changed until `coin migrate` was run.",
+        ]
     return ArchiveStatus(
         path=path,
         name=archive.name,
         uuid=archive.uuid,
-        schema_version=schema_version(session.connection()),
+        schema_version=schema,
         patients=patients,
         cases=cases,
         images=images,

@@ -251,7 +251,9 @@ def test_an_older_archive_is_brought_up_to_date_by_its_own_command_only(
         database.execute("ALTER TABLE archive DROP COLUMN text_encoder_id")
         database.execute("UPDATE schema_version SET version = 3")
         database.commit()
-    assert coin("status", "--archive", cases).exit_code == 0, "the version before is read as it is"
+    status = coin("status", "--archive", cases)
+    assert status.exit_code == 0, "the version before is read as it is"
+    assert "not changed until `coin migrate` was run" in " ".join(status.stdout.split())
     for command in (["add", manifest], ["remove", "x"], ["doctor", "--repair"], ["reembed"]):
         refused = coin(*command, "--archive", cases)
         assert refused.exit_code == 1
@@ -260,6 +262,7 @@ def test_an_older_archive_is_brought_up_to_date_by_its_own_command_only(
     assert done.exit_code == 0, done.output
     assert "from schema 3 to 4" in " ".join(done.output.split())
     assert str(tmp_path / "archive.schema-3") in " ".join(done.output.split())
+    assert "coin migrate" not in coin("status", "--archive", cases).stdout
     assert coin("add", manifest, "--archive", cases).exit_code == 0
     assert coin("restore", tmp_path / "archive.schema-3", "--archive", tmp_path / "again").exit_code == 0
     assert "up to date" in coin("migrate", "--archive", cases).output
