@@ -55,8 +55,8 @@ def status_of(
     if schema < current_version():
         notes = [
             *notes,
-            f"The records are of an earlier version (schema {schema}; this one writes {current_version()}): they can be "
-            "searched, and not changed until `coin migrate` was run.",
+            f"The records are of an earlier version (schema {schema}; this one writes {current_version()}): they can "
+            "be searched, and not changed until `coin migrate` was run.",
         ]
     return ArchiveStatus(
         path=path,
