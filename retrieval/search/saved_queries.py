@@ -57,6 +57,8 @@ class SavedQueries:
             return query_from_json(path.read_text(encoding="utf-8"))
         except UnicodeDecodeError as error:
             raise QueryError(f"The saved query '{name}' is no text: delete it.") from error
+        except QueryError as error:
+            raise QueryError(f"The saved query '{name}' cannot be run. {error} Its file: {path}.") from error
 
     def delete(self, name: str) -> None:
         """Forget a query. Raises QueryError where there is none of that name."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from retrieval import RESEARCH_USE
@@ -10,6 +12,9 @@ from ui.commands.output import echo, echo_json
 from ui.service import Service
 from ui.settings import Settings
 from ui.text.layout import clean
+
+if TYPE_CHECKING:
+    from retrieval import SavedQueries
 
 
 @click.command()
@@ -31,5 +36,15 @@ def queries(settings: Settings, delete: tuple[str, ...], as_json: bool) -> None:
         echo_json({"folder": saved.folder, "queries": names, "deleted": delete})
         return
     lines = [f"deleted {clean(name)}" for name in delete]
-    lines += [f"  {clean(name)}  by {saved.load(name).kind}" for name in names] or ["No query is saved."]
+    lines += [f"  {clean(name)}  {_kind(saved, name)}" for name in names] or ["No query is saved."]
     echo("\n".join([*lines, "", RESEARCH_USE]))
+
+
+def _kind(saved: SavedQueries, name: str) -> str:
+    """By what a query searches; of one that cannot be read, why."""
+    from retrieval import QueryError
+
+    try:
+        return f"by {saved.load(name).kind}"
+    except QueryError as error:
+        return clean(f"{error} `coin queries --delete` deletes it.")

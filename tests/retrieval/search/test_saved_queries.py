@@ -84,6 +84,10 @@ def test_a_broken_file_is_refused(saved: SavedQueries) -> None:
     saved.save("a", Query(text="a")).write_bytes(b"\xff\xfe")
     with pytest.raises(QueryError, match="no text"):
         saved.load("a")
+    path = saved.save("b", Query(text="b"))
+    path.write_text("[]")
+    with pytest.raises(QueryError, match=r"'b' cannot be run\. This is no query .*b\.json"):
+        saved.load("b")
 
 
 @pytest.mark.parametrize(

@@ -242,6 +242,11 @@ def test_a_saved_query_is_asked_again_refined_and_deleted(
     assert (query["text"], query["seeds"], query["more"], query["k"]) == ("Trichomonas.", [5], [phantoms[3].key], 5)
     assert json.loads(coin("queries", "--json", *kept).stdout)["queries"] == ["clue", "trichomonas"]
     assert "already" in coin("search", "--text", "Other.", "--save", "clue", *kept).stderr
+    (broken,) = tmp_path.glob("*/clue.json")
+    broken.write_text("{broken")
+    listed = coin("queries", *kept).stdout
+    assert "The saved query 'clue' cannot be run. This is no JSON" in " ".join(listed.split())
+    assert "trichomonas  by " in listed
     deleted = coin("queries", "--delete", "clue", *kept)
     assert "deleted clue" in deleted.stdout
     assert "trichomonas  by report" in deleted.stdout
