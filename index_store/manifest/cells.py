@@ -45,6 +45,12 @@ _APOSTROPHE = re.compile(r"'(?=[\d=+@-])")
 _GUARD = re.compile(r"'(?='*(?:[\t\r\n]|\s*[=+\-@＝＋－＠]))")
 """The apostrophe by which a writer of CSV keeps a spreadsheet from computing a cell (`generation/csv_text.py`)."""
 _SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+\d{1,3}", re.I)
+_MADE_A_DATE = re.compile(
+    r"(?:\d{1,2}[-. ]{1,2}(?:MMM)|(?:MMM)[-. ]\d{2})|(?:19|20)\d\d-\d\d-\d\dT00:00:00".replace(
+        "MMM", "jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec|mär|mrz|mai|okt|dez"
+    ),
+    re.I,
+)
 _UNSEEN = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00ad"
 
 
@@ -94,6 +100,11 @@ def is_shortened(value: str) -> bool:
     return _SHORTENED.fullmatch(value) is not None
 
 
+def is_made_a_date(value: str) -> bool:
+    """Whether a key has the form of the date that a spreadsheet makes of a number such as "3-12" ("12-Mar")."""
+    return _MADE_A_DATE.fullmatch(value) is not None
+
+
 class CellNotes:
     """Counts what was taken for something else than it says, by column, with lines."""
 
@@ -101,6 +112,7 @@ class CellNotes:
         self._placeholders: dict[str, list[int]] = {}
         self._words: dict[str, None] = {}
         self._shortened: dict[str, list[int]] = {}
+        self._dates: dict[str, list[int]] = {}
 
     def cleaned(self, line: int, cells: Mapping[str, str]) -> dict[str, str]:
         """A row's cells as they are to be read."""
@@ -115,6 +127,8 @@ class CellNotes:
                     value = ""
                 elif column in KEYS and is_shortened(value):
                     self._shortened.setdefault(column, []).append(line)
+                elif column in KEYS and is_made_a_date(value):
+                    self._dates.setdefault(column, []).append(line)
             kept[column] = value
         return kept
 
@@ -133,5 +147,10 @@ class CellNotes:
             notes.append(
                 f"{column} looks like a number that a spreadsheet has shortened ({lines_text(lines)}): several may "
                 "have become one. Format the column as text, and export again."
+            )
+        for column, lines in self._dates.items():
+            notes.append(
+                f"{column} looks like a date that a spreadsheet has made of a number such as 3-12 "
+                f"({lines_text(lines)}): if so, format the column as text, and enter the numbers again."
             )
         return tuple(notes)

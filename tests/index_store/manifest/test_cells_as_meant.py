@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import io
 import time
 import unicodedata
@@ -134,6 +135,27 @@ def test_a_name_with_an_apostrophe_stays() -> None:
     assert clean_cell("source", "'t Hooft") == "'t Hooft"
     assert clean_cell("report", "'2 cells'") == "'2 cells'"
     assert clean_cell("case", '="a ""b"""') == 'a "b"'
+
+
+@pytest.mark.parametrize("key", ["12-Mar", "3-dec", "Mar-12", "01. Okt", "Sept-04"])
+def test_a_key_that_a_spreadsheet_has_made_a_date_is_noted(folder: Path, key: str) -> None:
+    read = written(
+        folder, [["image", "case", "patient", "report"], ["1.png", "A", key, REPORT], ["2.png", "B", "3-12", ""]]
+    )
+    assert read.rows[0].patient == key
+    assert "patient looks like a date that a spreadsheet has made of a number such as 3-12 (line 2)" in read.notes[0]
+
+
+def test_a_date_in_a_workbooks_key_is_noted(folder: Path) -> None:
+    read = saved(
+        workbook(folder, [["image", "patient", "report"], ["1.png", datetime.date(2026, 3, 12), REPORT]]), folder
+    )
+    assert "patient looks like a date" in read.notes[-1]
+
+
+@pytest.mark.parametrize("key", ["Marc-12", "P-12-Mar", "12-Marble", "may", "3-12", "2026-03-12", "Mar-1234"])
+def test_another_key_is_no_date_of_a_spreadsheet(folder: Path, key: str) -> None:
+    assert written(folder, [["image", "case", "report"], ["1.png", key, REPORT]]).notes == ()
 
 
 def test_a_key_that_a_spreadsheet_has_shortened_is_noted(folder: Path) -> None:
