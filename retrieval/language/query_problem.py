@@ -21,6 +21,8 @@ from retrieval.language.report_scope import LONGEST, current_findings
 from retrieval.language.vocabulary import vocabulary, word_pattern
 
 _TAG: Final = re.compile(r"</?[a-zA-Z!][^<>]{0,500}>|&\w{1,10};")
+_NUMBER: Final = re.compile(r"[ivx]{1,4}[ab]?|\d[ab]?")
+_BEFORE_DIGIT: Final = re.compile(r"(?<=[^\W\d_])(?=\d)")
 
 MENTIONS: Final = 200
 """Of malignancies that are looked at: more stand in no report."""
@@ -50,7 +52,7 @@ def query_problem(text: str, is_in_reports: Callable[[str], bool], *, is_labelle
     words = [word for word in words if word not in general and _singular(word) not in general]
     if not words:
         return NO_FINDING
-    if not any(map(_is_finding, words)) and 2 * sum(map(is_in_reports, words)) < len(words):
+    if not (any(map(_is_finding, words)) or _is_numbered(text)) and 2 * sum(map(is_in_reports, words)) < len(words):
         return NO_KNOWN_WORD
     denied, named = malignancy_in(text)
     return CONTRADICTION if denied and named and not is_labelled else ""
@@ -82,7 +84,14 @@ def malignancy_in(text: str) -> tuple[bool, bool]:
 
 def _is_finding(word: str) -> bool:
     known, beginnings, ends = _finding_words()
-    return word in known or _singular(word) in known or word.startswith(beginnings) or word.endswith(ends)
+    forms = {word, _singular(word), word.rstrip("0123456789")}  # "CIN2", "HPV16"
+    return not known.isdisjoint(forms) or word.startswith(beginnings) or word.endswith(ends)
+
+
+def _is_numbered(text: str) -> bool:
+    """Whether a reporting system and a number of it are named: "Paris 5" and "Thy3", but not "Paris"."""
+    words = words_of(_BEFORE_DIGIT.sub(" ", text))
+    return not _names_of_systems().isdisjoint(words) and any(map(_NUMBER.fullmatch, words))
 
 
 def _singular(word: str) -> str:
@@ -97,16 +106,22 @@ def _finding_words() -> tuple[frozenset[str], tuple[str, ...], tuple[str, ...]]:
     phrases = [*known.malignancy, *known.not_malignancy, *known.neoplasia]
     for category in categories:
         phrases += [category.name, *category.codes, *category.aliases, *category.findings]
-    phrases += [name for system in known.systems for name in system.numbered_by]
     parts = {part for phrase in phrases for part in re.split(r"[^\w*]+", phrase.casefold()) if len(part) > 1}
     plain = {word for word in parts if "*" not in word} | word_list("morphology")
-    ignored = word_list("general") | word_list("function") | _words_of_sites()
+    ignored = word_list("general") | word_list("function") | _words_of_sites() | _names_of_systems()
     open_ = {word for word in parts if "*" in word and len(word.strip("*")) >= 4}
     return (
         frozenset(plain - ignored) | {word.strip("*") for word in open_},
         tuple(word.strip("*") for word in open_ if word.endswith("*")),
         tuple(word.strip("*") for word in open_ if word.startswith("*")),
     )
+
+
+@cache
+def _names_of_systems() -> frozenset[str]:
+    """What stands before a category's number: "bethesda", "paris"."""
+    names = (name for system in vocabulary().systems for name in system.numbered_by)
+    return frozenset(word for name in ("Thy", *names) for word in words_of(name) if len(word) > 1)
 
 
 @cache
