@@ -2,6 +2,7 @@
 
     specimen ("(…)", "Specimen: …", what stands before "shows") ─► site ─► its reporting system
     conclusion ("consistent with …", "Diagnosis: …") ─► mentions ─► asserted how? ─► one category, or None
+    category ─► plainly stated? (doubt.py) ─► category, or None
 
 The site comes from the specimen, never from a diagnosis: "metastasis of a breast carcinoma" is no breast. Where a
 report opens with its category, as cervical ones do, words that one system alone uses tell the site. The category is one
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from generation.prompts.cues import alternatives
+from retrieval.language.doubt import doubt
 from retrieval.language.english import is_english
 from retrieval.language.mentions import Mention, asserted, find_mentions, of_any_malignancy, suspicion_of
 from retrieval.language.negation import Assertion, assertion
@@ -90,7 +92,8 @@ def read_report(report: str, *, site: str = "", system: str = "") -> ReportReadi
         return ReportReading(site or None, site_words, within.name, note="not in English")
     if is_undecided(text):
         return ReportReading(site or None, site_words, within.name, note="the report leaves the diagnosis open")
-    read = [_read_category(current_findings(part), within) for part in parts]
+    said = [current_findings(part) for part in parts]
+    read = [_read_category(part, within) for part in said]
     if _denied_below(report, within):
         malignant = {category.name for category in within.of_tier("malignant")}
         read = [("", "") if name in malignant else (name, words) for name, words in read]
@@ -100,8 +103,13 @@ def read_report(report: str, *, site: str = "", system: str = "") -> ReportReadi
     if len(named) != 1 or silent:
         note = "several specimens, not all of one category" if named else ""
         return ReportReading(site or None, site_words, within.name, note=note)
-    category, category_words = next(iter(named.items()))
-    return ReportReading(site or None, site_words, within.name, category, category_words)
+    name, category_words = next(iter(named.items()))
+    category = within.category(name)
+    for part, (read_name, words) in zip(said, read, strict=True):
+        reason = doubt(report, part, words, category, within, site_words) if category and read_name else ""
+        if reason:
+            return ReportReading(site or None, site_words, within.name, note=f"{name} is in doubt: {reason}")
+    return ReportReading(site or None, site_words, within.name, name, category_words)
 
 
 def _denied_below(report: str, system: ReportingSystem) -> bool:

@@ -93,7 +93,7 @@ _SENTENCE_END: Final = re.compile(r"(?<=[;\n])|(?<=\.)(?=\s)")
 _LIMIT: Final = _pattern(
     r"\b(?:does|do|did|would)\s+not\s+(?:entirely\s+|completely\s+|necessarily\s+)?(?:exclude|rule\s+out)\b[^.;\n]*"
 )
-_VERSUS: Final = re.compile(r"\bvs?\.\s+(?=\w)", re.I)
+_VERSUS: Final = re.compile(r"\b(?:[Vv][Ss]|v)\.\s+(?=\w)")  # "Category V. Repeat …" is none
 _RANGE_OF_ALL: Final = _pattern(
     r"\b(?:scale|range|classes|categories)\s+(?:of\s+|from\s+)?(?:C|L|V|M|B|Thy\s?)?(?:I|1)\s*(?:-|–|to)\s*"
     r"(?:C|L|V|M|B|Thy\s?)?(?:VI|V|[4-7])\b |"

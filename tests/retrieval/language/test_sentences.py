@@ -80,7 +80,7 @@ def read(sentences: list[dict[str, str]]) -> tuple[list[str], float]:
     return wrong, right / sum(bool(row["category"]) for row in sentences)
 
 
-@pytest.mark.parametrize(("kind", "share"), [("ordinary", 0.93), ("hard", 0.78)])
+@pytest.mark.parametrize(("kind", "share"), [("ordinary", 0.93), ("hard", 0.62)])
 def test_nothing_wrong_is_read_and_most_is_read(kind: str, share: float) -> None:
     wrong, coverage = read(rows(OWN, kind))
     assert wrong == []
@@ -92,9 +92,9 @@ def test_nothing_wrong_is_read_and_most_is_read(kind: str, share: float) -> None
     [
         ("ordinary", 0, 0.90),
         ("second ordinary", 0, 0.90),
-        ("hard", 0, 0.70),
-        ("second hard", 0, 0.85),
-        ("third hard", 5, 0.65),
+        ("hard", 0, 0.50),
+        ("second hard", 0, 0.80),
+        ("third hard", 0, 0.30),
     ],
 )
 def test_the_sentences_that_were_held_out(kind: str, wrong_at_most: int, share: float) -> None:
@@ -107,7 +107,7 @@ def test_the_shared_sentences() -> None:
     if not SHARED.exists():
         pytest.skip("the shared data are not beside this checkout")
     sentences = rows(SHARED)
-    for part, share in ((sentences[:60], 0.80), (sentences[60:], 0.60)):
+    for part, share in ((sentences[:60], 0.80), (sentences[60:], 0.55)):
         wrong, coverage = read(part)
         assert wrong == []
         assert coverage > share

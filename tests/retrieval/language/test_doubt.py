@@ -1,0 +1,131 @@
+"""What keeps a category from being taken: each kind of doubt, and that ordinary reports have none."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrieval.language import label_extraction
+from retrieval.language.doubt import doubt
+from retrieval.language.label_extraction import read_report
+from retrieval.language.statement import statement
+from retrieval.language.vocabulary import Category, vocabulary
+
+PLAIN = [
+    ("Pleural fluid: metastatic adenocarcinoma, TTF-1 positive.", "Malignant"),
+    ("Urine: negative for high-grade urothelial carcinoma.", "NHGUC"),
+    ("Cervix: negative for intraepithelial lesion or malignancy. Candida present.", "NILM"),
+    ("Thyroid FNA, left lobe. Benign follicular nodule, Bethesda II. Repeat biopsy to exclude malignancy.", "Benign"),
+    ("Thyroid FNA, Bethesda V. Suspicious for papillary carcinoma.", "Suspicious for malignancy"),
+    ("Cervix: atypical squamous cells, cannot exclude HSIL.", "ASC-H"),
+    ("Breast FNA: C3, atypical, probably benign.", "Atypical"),
+    ("Breast FNA: fibroadenoma, no material left for stains. Right breast.", "Benign"),
+    (
+        "Thyroid FNA (Bethesda 2023): cyst fluid only. Nondiagnostic; papillary carcinoma cannot be excluded.",
+        "Nondiagnostic",
+    ),
+    ("(Thyroid) Category V. A repeat sampling is suggested.", "Suspicious for malignancy"),
+]
+
+# Report, the category that the rules find, and a word of the reason.
+DOUBTS = [
+    ("Parotid: pleomorphic adenoma, with atypia (Milan III).", "AUS", "something else"),
+    ("Breast FNA: no invasive carcinoma; DCIS.", "Malignant", "something else"),
+    ("Lymph node FNA: Hodgkin lymphoma cannot be ruled out.", "Atypical", "not stated"),
+    ("Bronchial washing: benign cells, if any.", "Benign", "weighs"),
+    ("CSF: atypical lymphocytes, probably reactive.", "atypical", "weighs"),
+    ("Urine: it would be HGUC.", "HGUC", "weighs"),
+    ("Thyroid FNA: hardly malignant.", "Malignant", "words of another kind"),
+    ("Cervix: regression of LSIL.", "LSIL", "words of another kind"),
+    ("Lymph node FNA: quasi-lymphoma.", "Malignant", "words of another kind"),
+    ("Breast FNA: fibroadenoma. Core three weeks ago.", "Benign", "looks back"),
+    ("Breast FNA: fibroadenoma. Removed in 2019.", "Benign", "looks back"),
+    ("Breast FNA: fibroadenoma. Draft.", "Benign", "another reader"),
+    ("Breast FNA: fibroadenoma. A colleague differs.", "Benign", "another reader"),
+    ("Breast FNA: fibroadenoma. Histology was malignant.", "Benign", "something else|another examination"),
+    ("Urine: HGUC. FISH negative.", "HGUC", "another examination"),
+    ("(Ascites) Adenocarcinoma?", "SFM", "question"),
+    ("Left breast, right breast: fibroadenoma.", "Benign", "both sides"),
+    ("Urine: benign urothelial cells. Dysplastic groups.", "NHGUC", "another kind of finding"),
+]
+
+
+@pytest.mark.parametrize(("report", "category"), PLAIN)
+def test_an_ordinary_report_is_read(report: str, category: str) -> None:
+    assert read_report(report).category == category
+
+
+@pytest.mark.parametrize(("report", "category", "reason"), DOUBTS)
+def test_a_doubt_is_named_and_no_category_is_given(report: str, category: str, reason: str) -> None:
+    reading = read_report(report)
+    assert (reading.category, reading.category_words) == (None, "")
+    assert reading.note.startswith(f"{category} is in doubt: "), reading
+    assert any(words in reading.note for words in reason.split("|")), reading.note
+
+
+WORDS = [
+    "no",
+    "malignant cells",
+    "HSIL",
+    "AUS",
+    "benign",
+    "?",
+    "left",
+    "right",
+    "suspicious for",
+    "urine",
+    "or",
+    "C5",
+    ";",
+    ":",
+]
+_REPORTS = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(WORDS), max_size=20).map(" ".join))
+
+
+@settings(max_examples=150)
+@given(_REPORTS, st.sampled_from(["", *(site.name for site in vocabulary().sites)]))
+def test_a_doubt_takes_a_category_away_and_changes_nothing_else(report: str, site: str) -> None:
+    reading = read_report(report, site=site)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_extraction, "doubt", lambda *_: "")
+        certain = read_report(report, site=site)
+    assert (reading.site, reading.site_words, reading.system) == (certain.site, certain.site_words, certain.system)
+    assert reading.category in (None, certain.category)
+    if certain.category is None or reading.category:
+        assert reading == certain
+    else:
+        assert reading.note.startswith(f"{certain.category} is in doubt: ")
+
+
+@pytest.mark.parametrize(
+    "piece", ["HSIL ", "no ", "biopsy ", "'", "(", "x being ", "carcinoma, ", "\n", "left right ", "atypia: "]
+)
+def test_its_time_is_bounded(piece: str) -> None:
+    system = vocabulary().system_of("cervix")
+    assert system is not None
+    text = "HSIL " + piece * (100_000 // len(piece))
+    doubt("HSIL", "HSIL", "HSIL", _category("HSIL"), system)  # the patterns are made once
+    started = time.process_time()
+    doubt(text, text, "HSIL", _category("HSIL"), system)
+    assert time.process_time() - started < 1
+
+
+def test_how_a_category_is_stated() -> None:
+    system = vocabulary().system_of("thyroid")
+    assert system is not None
+    benign = system.category("Benign")
+    assert benign is not None
+    how = statement("Bethesda II, benign. No carcinoma.", benign, system)
+    assert (how.stated, how.contradicted, how.numbered) == (True, False, True)
+    assert statement("Benign. Papillary carcinoma.", benign, system).contradicted
+    assert not statement("Cells.", benign, system).stated
+
+
+def _category(name: str) -> Category:
+    system = vocabulary().system_of("cervix")
+    category = system.category(name) if system else None
+    assert category is not None
+    return category
