@@ -95,6 +95,7 @@ def test_nothing_wrong_is_read_and_most_is_read(kind: str, share: float) -> None
         ("hard", 0, 0.50),
         ("second hard", 0, 0.80),
         ("third hard", 0, 0.30),
+        ("fourth hard", 0, 0.20),
     ],
 )
 def test_the_sentences_that_were_held_out(kind: str, wrong_at_most: int, share: float) -> None:
