@@ -23,10 +23,12 @@ def clean(text: str) -> str:
 
 
 def wrapped(text: str, *, indent: str = "") -> str:
-    """`text`, cleaned and wrapped to the page; its own line breaks are kept."""
+    """`text`, cleaned and wrapped to the page; its own line breaks are kept. Paths, options and addresses stay whole: a
+    line may be longer than the page."""
     lines: list[str] = []
     for paragraph in clean(text).splitlines():
-        lines += textwrap.wrap(paragraph, WIDTH - len(indent)) or [""]
+        width = WIDTH - len(indent)
+        lines += textwrap.wrap(paragraph, width, break_on_hyphens=False, break_long_words=False) or [""]
     return "\n".join(f"{indent}{line}".rstrip() for line in lines)
 
 

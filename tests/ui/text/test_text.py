@@ -102,6 +102,12 @@ def test_an_indented_line_is_no_wider_than_the_page() -> None:
     assert max(len(line) for line in wrapped("x" * WIDTH + " y").splitlines()) == WIDTH
 
 
+def test_what_is_copied_stays_whole() -> None:
+    path = "/home/somebody/" + "a-long-folder-name/" * 8 + "archive.schema-3"
+    for words in (path, "--text-encoder", "https://example.org/a-b-c"):
+        assert words in wrapped(f"{'word ' * 18}{words} more words").splitlines()[1]
+
+
 def test_a_summary_names_every_skipped_row_and_why() -> None:
     problems = (
         Problem("manifest.csv, line 2", "a.png is not there", "Check the path."),
