@@ -49,6 +49,15 @@ def content_words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in words_of(text) if word not in function_words()))
 
 
+def forms(word: str) -> set[str]:
+    """A word in the singular and in the plural, where an "s" makes the difference."""
+    return {
+        word,
+        f"{word}s",
+        *([word[:-1]] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else []),
+    }
+
+
 def with_meanings(text: str) -> str:
     """The text, followed by the words that its machine-translated wordings mean ("cue cells … clue")."""
     return append_meanings(text, glossary().apply(text)[1])
@@ -149,13 +158,17 @@ class ReportWords:
         return np.ascontiguousarray(sums.T)
 
     def containing(self, words: Sequence[str]) -> Bools:
-        """Which of the n texts hold all of these different words, bool[n]; none where there is no word."""
-        if not words or any(word not in self._number for word in words):
+        """Which of the n texts hold all of these different words, in the singular or the plural, bool[n]; none where
+        there is no word."""
+        if not words:
             return np.zeros(len(self), dtype=bool)
         held = np.zeros(len(self), dtype=np.int64)
         for word in words:
-            for segment in self._segments:
-                held[segment.rows[segment.of(self._number[word])]] += 1
+            having = np.zeros(len(self), dtype=bool)
+            for form in forms(word) & self._number.keys():
+                for segment in self._segments:
+                    having[segment.rows[segment.of(self._number[form])]] = True
+            held += having
         found: Bools = (held == len(words)) & self._present
         return found
 
@@ -164,9 +177,8 @@ class ReportWords:
         return np.stack([self.containing(words) for words in queries]) if queries else np.zeros((0, len(self)), bool)
 
     def knows(self, word: str) -> bool:
-        """Whether one of the texts holds the word, given as `words_of` gives it."""
-        number = self._number.get(word)
-        return number is not None and self._frequency(number) > 0
+        """Whether one of the texts holds the word, given as `words_of` gives it, in the singular or the plural."""
+        return any(self._frequency(self._number[form]) > 0 for form in forms(word) & self._number.keys())
 
     def _numbers(self, words: Sequence[str]) -> Counter[int]:
         return Counter(self._number[word] for word in words if word in self._number)

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from retrieval.language.bm25 import ReportWords, content_words, words_of
 from retrieval.language.english import function_words
 
-texts = st.lists(st.sampled_from(["NILM", "no", "cells", "The", "of", "HSIL.", "(CIN", "3)", "Zellen"])).map(" ".join)
+texts = st.lists(st.sampled_from(["NILM", "no", "cells", "cell", "The", "of", "HSIL.", "(CIN", "3)", "Zellen"])).map(
+    " ".join
+)
 
 
 @given(st.lists(texts, min_size=1, max_size=5), st.lists(texts, min_size=1, max_size=3))
@@ -25,8 +27,26 @@ def test_a_text_contains_a_query_where_it_holds_all_its_words_but_function_words
     found = index.batch_containing(wanted)
     for query, words, row in zip(queries, wanted, found, strict=True):
         assert set(words) == set(words_of(query)) - function_words()
-        assert row.tolist() == [bool(words) and set(words) <= set(words_of(report)) for report in reports]
+        held = [{word.rstrip("s") for word in words_of(report)} for report in reports]
+        assert row.tolist() == [bool(words) and {word.rstrip("s") for word in words} <= each for each in held]
         assert np.array_equal(index.containing(words), row)
+
+
+@pytest.mark.parametrize(
+    ("query", "report", "contained"),
+    [
+        ("clue cell", "Clue cells.", True),
+        ("Clue cells", "A clue cell.", True),
+        ("mass", "Masses.", False),
+        ("is", "I.", False),
+        ("HSIL", "HSILs", True),
+        ("abscess", "Absces", False),
+    ],
+)
+def test_singular_and_plural_are_one_word(query: str, report: str, contained: bool) -> None:
+    index = ReportWords([report])
+    assert index.containing(words_of(query)).tolist() == [contained]
+    assert all(index.knows(word) for word in words_of(query)) == contained
 
 
 def test_a_negation_is_a_word_of_the_query() -> None:
