@@ -30,9 +30,10 @@ def milvus_on_a_port() -> Iterator[str]:
         yield uri
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def catalog(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where a new archive keeps its records, as `Archive.create` takes it. What uses it runs over every database."""
+    """Where a new archive keeps its records, as `Archive.create` takes it. What uses it runs over every
+    database; on PostgreSQL in `make test-slow` (`test_postgres.py` is what `make test` tries of it)."""
     if request.param == "sqlite":
         yield ""
         return

@@ -79,6 +79,7 @@ def test_an_unknown_word_is_seen(line: str, words: list[str]) -> None:
     assert unknown(line) == words
 
 
+@pytest.mark.slow
 def test_command_lines_are_ones_that_click_knows() -> None:
     named = [(where, line) for path in SOURCES for where, text in texts(path) for line in COMMAND_LINE.findall(text)]
     assert len(named) > 50

@@ -36,7 +36,7 @@ from tests.index_store.index.indexes import (
 
 
 @MODES
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(share=st.sampled_from([0.001, 0.01, 0.1, 0.45, 0.7, 1.0]), seed=st.integers(0, 10**6), k=st.integers(1, 40))
 def test_a_filter_by_value_is_exact_in_every_mode(mode: str, share: float, seed: int, k: int) -> None:
     allowed = np.random.default_rng(seed).random(COUNT) < share

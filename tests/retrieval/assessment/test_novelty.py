@@ -78,6 +78,7 @@ def test_an_archive_that_lacks_a_site_flags_its_queries_and_not_its_own(
     assert "cases of the archive itself not comparable" in one.words
 
 
+@pytest.mark.slow
 def test_under_a_filter_the_cases_that_it_lets_through_set_the_rule(
     phantoms: Archive, queries: list[Phantom], seen: np.ndarray
 ) -> None:
@@ -98,6 +99,7 @@ def test_under_a_filter_the_cases_that_it_lets_through_set_the_rule(
     assert np.mean(flagged["cervix"]) < 0.15
 
 
+@pytest.mark.slow
 def test_report_text_is_calibrated_against_images_and_reports(
     phantoms: Archive, queries: list[Phantom], starter: Encoder
 ) -> None:

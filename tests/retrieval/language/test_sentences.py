@@ -166,6 +166,7 @@ def test_of_several_specimens_each_must_say_the_same(text: str, category: str | 
     assert read_report(text).category == category
 
 
+@pytest.mark.slow  # `tests/test_text_cost.py` tries others
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_any_text_takes_less_than_a_second(hostile: str) -> None:
     text = (hostile * (100_000 // len(hostile) + 1))[:100_000]
