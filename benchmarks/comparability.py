@@ -12,6 +12,7 @@ are reported on. Known queries below the threshold are false alarms, whose nomin
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.machine import describe_machine
+from benchmarks.nearest import nearest_mean
 from benchmarks.text_calibration import calibrate_texts
 from generation import CoinGenerator
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
@@ -30,7 +32,6 @@ from retrieval import Encoder, add_manifest
 from retrieval.assessment.novelty import Calibration
 from retrieval.assessment.novelty_calibration import calibrate, calibrate_generated
 from retrieval.encoder.embedding_cache import EmbeddingCache
-from retrieval.encoder.nearest import nearest_mean
 from retrieval.generated.batch_generation import GenerationPlan, OwnReport, generated_queries
 from retrieval.generated.site_check import SiteCheck, measure_site_rates
 from retrieval.language.query_text import query_text
@@ -81,12 +82,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         def sampled(site: str) -> Calibration:
             where = CaseFilter(sites=tuple(other for other in SITES if other != site))
             calibration = calibrate(archive, encoder.fingerprint, where=where)
-            calibration = calibration.joined(calibrate_texts(archive, encoder.fingerprint, encode, where=where))
+            scores = {**calibration.scores, **calibrate_texts(archive, encoder.fingerprint, encode, where=where).scores}
             if plan is not None:
                 without, check = lacking(site)
                 generated = calibrate_generated(archive, encoder, plan, check, cache, generate=True, where=without)
-                calibration = calibration.joined(generated)
-            return calibration
+                scores |= generated.scores
+            return dataclasses.replace(calibration, scores=scores)
 
         rates = measure_site_rates(archive, fingerprint=encoder.fingerprint)
         print(rates.words, "\n")

@@ -1,4 +1,4 @@
-"""What every step of a search costs as the archive grows, with its diagnostics, by the clock and in memory.
+"""What every step of a search costs as the archive grows, with its diagnostics, by the clock.
 
     python -m benchmarks.growth [--sizes 1000 10000 100000] [--repetitions 11]
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,7 +32,6 @@ from retrieval.assessment.diagnostics import Diagnostics
 
 ADDED = 100
 """Images that another process adds."""
-MEMORY = "memory of the process, MB"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,15 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"| ms: median (95th of 100) | {' | '.join(f'{size:,} images' for size in options.sizes)} | slope |")
     print("|---|" + "---|" * (len(options.sizes) + 1))
     for name in found[options.sizes[0]]:
-        cells = [
-            f"{found[size][name][0]:.0f}" if name == MEMORY else _cell(found[size][name]) for size in options.sizes
-        ]
+        cells = [_cell(found[size][name]) for size in options.sizes]
         print(f"| {name} | {' | '.join(cells)} | {_slope({size: found[size][name] for size in options.sizes})} |")
     return 0
 
 
 def measure(size: int, repetitions: int, folder: Path | None) -> dict[str, list[float]]:
-    """Seconds of each repetition by the name of the step, and the largest memory in MB."""
+    """Seconds of each repetition by the name of the step."""
     encoder = Encoder(None).load()
     encoder.encode_texts(["warm"])
     vectors = SyntheticVectors(size, encoder.dim)
@@ -73,7 +69,6 @@ def measure(size: int, repetitions: int, folder: Path | None) -> dict[str, list[
             archive.search(vectors.queries(1), 1, fingerprint=encoder.fingerprint)
             with archive.writer():
                 pass
-        before = _memory()
         cases = size // IMAGES_PER_CASE
         first: list[float] = []
         for number in range(3):
@@ -113,7 +108,6 @@ def measure(size: int, repetitions: int, folder: Path | None) -> dict[str, list[
             min(5, repetitions), lambda: archive.remove(f"case-{cases - 1 - next(numbers) % (cases // 2)}")
         )
         archive.close()
-        found[MEMORY] = [_memory() - before]
     return found
 
 
@@ -133,11 +127,6 @@ def _times(repetitions: int, step: Callable[[], object]) -> list[float]:
         step()
         found.append(time.perf_counter() - started)
     return found
-
-
-def _memory() -> float:
-    """The process's largest memory so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def _cell(values: Sequence[float]) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from benchmarks.nearest import nearest_mean
 from index_store import Archive, CaseFilter
 from retrieval import EvaluationError
 from retrieval.arrays import Vectors
 from retrieval.assessment.novelty import Calibration
-from retrieval.encoder.nearest import nearest_mean
 from retrieval.search.channels.own_cases import SAMPLE, read_own_cases
 
 

@@ -35,8 +35,8 @@ from index_store import Archive
 from retrieval import CaseSearch, Encoder, Query
 from retrieval.arrays import Vectors
 from retrieval.assessment.novelty import nearest_similarity
-from retrieval.encoder.nearest import NEIGHBOURS
 from retrieval.language.query_text import query_text
+from retrieval.search.channels.own_cases import NEIGHBOURS
 from retrieval.search.fusion import POOL, FusionRule, default_rules, fuse
 from retrieval.search.group_by_patient import Ranking, rank_images
 from retrieval.search.report_index import ReportIndex, read_report_index

@@ -7,7 +7,7 @@ change must be logged for it (`index_store.catalog.case_writer`) all derive from
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -103,11 +103,6 @@ class CaseFilter:
     def allows_image(self, image: Image) -> bool:
         """Whether the restrictions on images hold, whatever the case is."""
         return self._holds(image, IMAGE_COLUMNS)
-
-    def permitted_images(self, cases: Iterable[Case]) -> list[tuple[Case, tuple[Image, ...]]]:
-        """The cases that have a permitted image, each with its permitted images."""
-        found = [(case, tuple(filter(self.allows_image, case.images))) for case in cases if self.allows_case(case)]
-        return [(case, images) for case, images in found if images]
 
     @cached_property
     def _values(self) -> dict[str, frozenset[str]]:

@@ -16,7 +16,6 @@ generated images are not of one scale.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from typing import Final
 
 import numpy as np
 
-from retrieval.encoder.nearest import NEIGHBOURS
+from retrieval.search.channels.own_cases import NEIGHBOURS
 from retrieval.search.channels.registry import channel_of_query_type
 from retrieval.statistics.estimate import exact_interval
 
@@ -126,13 +125,6 @@ class Calibration:
             raise KeyError(f"{kind!r} was not calibrated, only {', '.join(self.scores)}")
         scores = self.scores[kind]
         return float(scores[min(len(scores) - 1, math.floor(false_alarms * len(scores)))])
-
-    def joined(self, other: Calibration) -> Calibration:
-        """Both together; the other's, where both have a kind. Raises ValueError where they are of two encoders."""
-        ours, theirs = ((each.fingerprint, each.neighbours, each.filtered) for each in (self, other))
-        if ours != theirs:
-            raise ValueError("two calibrations of different encoders, numbers of neighbours, or filters")
-        return dataclasses.replace(self, scores={**self.scores, **other.scores})
 
 
 def nearest_similarity(scores: Sequence[float], *, neighbours: int = NEIGHBOURS) -> float:

@@ -13,7 +13,7 @@ from functools import cache
 from itertools import islice
 from typing import Final
 
-from retrieval.language.bm25 import content_words, words_of
+from retrieval.language.bm25 import content_words, forms, words_of
 from retrieval.language.english import is_english, word_list
 from retrieval.language.mentions import Mention, asserted, of_any_malignancy
 from retrieval.language.negation import Assertion
@@ -49,7 +49,7 @@ def query_problem(text: str, is_in_reports: Callable[[str], bool], *, is_labelle
         return NOT_ENGLISH
     general = word_list("general") | _words_of_sites()
     words = [word for word in content_words(text) if len(word) > 1 and not word.isdigit()]
-    words = [word for word in words if word not in general and _singular(word) not in general]
+    words = [word for word in words if general.isdisjoint(forms(word))]
     if not words:
         return NO_FINDING
     if not (any(map(_is_finding, words)) or _is_numbered(text)) and 2 * sum(map(is_in_reports, words)) < len(words):
@@ -84,18 +84,14 @@ def malignancy_in(text: str) -> tuple[bool, bool]:
 
 def _is_finding(word: str) -> bool:
     known, beginnings, ends = _finding_words()
-    forms = {word, _singular(word), word.rstrip("0123456789")}  # "CIN2", "HPV16"
-    return not known.isdisjoint(forms) or word.startswith(beginnings) or word.endswith(ends)
+    written = {*forms(word), word.rstrip("0123456789")}  # "CIN2", "HPV16"
+    return not known.isdisjoint(written) or word.startswith(beginnings) or word.endswith(ends)
 
 
 def _is_numbered(text: str) -> bool:
     """Whether a reporting system and a number of it are named: "Paris 5" and "Thy3", but not "Paris"."""
     words = words_of(_BEFORE_DIGIT.sub(" ", text))
     return not _names_of_systems().isdisjoint(words) and any(map(_NUMBER.fullmatch, words))
-
-
-def _singular(word: str) -> str:
-    return word.removesuffix("s")
 
 
 @cache

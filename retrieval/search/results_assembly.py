@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.arrays import Bools, Vectors
-from retrieval.encoder.nearest import NEIGHBOURS
 from retrieval.encoder.vectors import mean_query
+from retrieval.search.channels.own_cases import NEIGHBOURS
 from retrieval.search.fusion import POOL, Fused, FusionRule, fuse
 from retrieval.search.group_by_patient import PatientHit, Ranking, head, rank_images
 from retrieval.search.results import ChannelAnswer, ChannelRank, Overlap, RankedCase

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from generation.prompts.glossary import glossary
 from retrieval.language.bm25 import append_meanings, content_words
+from retrieval.language.concepts import known_category
 from retrieval.language.label_extraction import read_report
 from retrieval.language.query_problem import opposite_of, query_problem
 from retrieval.language.query_text import query_text
-from retrieval.language.vocabulary import vocabulary
 from retrieval.search.query import Query
 from retrieval.search.relevance_feedback import RelevanceFeedback
 from retrieval.search.understood_query import QueryAttributes, UnderstoodQuery, UnderstoodText
@@ -77,12 +77,8 @@ def not_understood(query: UnderstoodQuery, text: str, found: Iterable[Case]) -> 
     """Why the query's text is not understood, given the cases that it found: half a sentence, or nothing."""
     if query.problem or query.text is None:
         return query.problem
-    tiers = []
-    for case in found:
-        system = vocabulary().system(case.system) if case.system else vocabulary().system_of(case.site)
-        category = system.category(case.category) if system else None
-        if category is not None:
-            tiers.append(category.tier)
+    categories = (known_category(case.site, case.system, case.category) for case in found)
+    tiers = [category.tier for category in categories if category is not None]
     return opposite_of(text, tiers)
 
 

@@ -56,15 +56,16 @@ def archive_images(
     else:
         archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)  # refuses another one
         vectors = archive.vectors_of(ids, encoder.fingerprint)
-    slides = {image.id: image.slide for case in archive.cases() for image in case.images}
+    table = archive.image_table()
+    slide = table.columns["slide"]
     return LabelledImages(
         source=archive.path.name,
         vectors=vectors,
         classes=tuple(class_name(cases.labels[case].site, cases.labels[case].category) for case in cases.case_of),
         patients=tuple(cases.patient_names[case] for case in cases.case_of),
-        slides=tuple(slides[image] for image in ids),
+        slides=tuple(slide.values[code] for code in slide.codes[table.rows_of(ids)]),
         reports=tuple(cases.reports[case] for case in cases.case_of),
-        left_out=sum(len(case.images) for case in archive.cases()) - len(cases.image_ids),
+        left_out=len(table) - len(ids),
     )
 
 

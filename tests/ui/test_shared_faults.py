@@ -92,11 +92,11 @@ def jp2k_in_tiff(add: Add) -> None:
 
 
 def jpeg12(add: Add) -> None:
-    assert "12" in add("jpeg12").printed
+    assert "a 12-bit JPEG" in add("jpeg12").printed
 
 
 def label_page_first(add: Add) -> None:
-    noted_or_refused(add("label_page_first"), "page")
+    noted_or_refused(add("label_page_first"), "pages")
 
 
 def label_value(add: Add) -> None:
@@ -150,7 +150,7 @@ def nfd_name(add: Add) -> None:
 def one_pixel(add: Add) -> None:
     found = add("one_pixel")
     assert not found.cases
-    assert "pixel" in found.printed
+    assert "1 × 1 pixel" in found.printed
 
 
 def padded_ids(add: Add) -> None:
@@ -172,12 +172,12 @@ def sep_line(add: Add) -> None:
 
 def twelve_in_sixteen(add: Add) -> None:
     found = add("twelve_in_sixteen")
-    noted_or_refused(found, "12")
+    noted_or_refused(found, "12 bits")
     assert all(mean > 50 for mean in found.mean), "a black picture"
 
 
 def zstack(add: Add) -> None:
-    noted_or_refused(add("zstack"), "5")
+    noted_or_refused(add("zstack"), "of its 5")
 
 
 OUTCOMES: dict[str, Callable[[Add], None]] = {

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from retrieval.arrays import Floats, Ints, Vectors
-from retrieval.encoder.nearest import NEIGHBOURS
 from retrieval.errors import EvaluationError
 
 if TYPE_CHECKING:
     from index_store import Archive, CaseFilter, ImageTable, StoredReport
 
+NEIGHBOURS: Final = 5
+"""Nearest patients whose similarities are averaged. Ten did as well on phantoms with 30 cases a category (AUROC .988,
+five .987) and worse with 4 (.963, five .980): few queries have ten comparable patients."""
 SAMPLE: Final = 500
 """Patients that a calibration samples."""
 DEPTH: Final = 40

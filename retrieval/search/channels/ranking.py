@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from retrieval.arrays import Vectors
-from retrieval.encoder.nearest import NEIGHBOURS
 from retrieval.errors import EncoderLoadError
 from retrieval.search.channels.channel import Channel, Need, SearchMaterials
+from retrieval.search.channels.own_cases import NEIGHBOURS
 from retrieval.search.channels.registry import CHANNELS
 from retrieval.search.fusion import POOL, FusionRule
 from retrieval.search.group_by_patient import Ranking

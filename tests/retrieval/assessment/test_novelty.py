@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from benchmarks.nearest import nearest_mean
 from benchmarks.text_calibration import calibrate_texts
 from generation.phantom import Phantom, phantom_cases
 from index_store import Archive, CaseFilter
 from retrieval import Encoder, EvaluationError
 from retrieval.assessment.novelty import Calibration, nearest_similarity
 from retrieval.assessment.novelty_calibration import calibrate
-from retrieval.encoder.nearest import nearest_mean
 from retrieval.search.results_assembly import nearest_cases
 from retrieval.statistics.selective_prediction import abstention_curve
 from tests.retrieval.labelled_archive import unit
@@ -144,13 +144,9 @@ def test_the_own_patient_never_counts_and_a_patient_asks_once(small: Archive) ->
         calibrate(small, FINGERPRINT, where=CaseFilter(sites=("urine",), stains=("Pap",)))
 
 
-def test_calibrations_of_one_encoder_are_joined(small: Archive) -> None:
-    joined = calibrate(small, FINGERPRINT).joined(Calibration(FINGERPRINT, {"generated": (0.4, 0.5)}))
-    assert set(joined.scores) == {"case", "image", "generated"}
-    with pytest.raises(ValueError, match="different encoders"):
-        joined.joined(Calibration("another", {"case": (0.5,)}))
+def test_what_was_not_calibrated_is_not_judged(small: Archive) -> None:
     with pytest.raises(KeyError, match="'joint' was not calibrated"):
-        joined.judge(0.5, "joint")
+        calibrate(small, FINGERPRINT).judge(0.5, "joint")
 
 
 def test_the_threshold_is_a_quantile_and_its_rate_has_an_interval() -> None:

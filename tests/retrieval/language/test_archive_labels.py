@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,10 @@ def found(archive: Archive, **fields: tuple[str, ...]) -> set[tuple[str, str]]:
     where = meant_filter(archive, CaseFilter(**fields))  # type: ignore[arg-type]
     cases = archive.cases(where)
     assert where is not None
-    assert [case.key for case, _ in where.permitted_images(archive.cases())] == [case.key for case in cases]
+    assert [case.key for case in archive.cases() if any(map(partial(where.allows, case), case.images))] == [
+        case.key for case in cases
+    ]
+    assert archive.case_ids(where).tolist() == [case.id for case in cases]
     (hits,) = archive.search(np.eye(1, 8, dtype=np.float32), 100, where=where, fingerprint=FINGERPRINT)
     assert {hit.image_id for hit in hits} == {image.id for case in cases for image in case.images}
     return {(case.site, case.category) for case in cases}

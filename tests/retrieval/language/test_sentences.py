@@ -7,7 +7,6 @@ used); the shared sentences were there before.
 from __future__ import annotations
 
 import csv
-import time
 from pathlib import Path
 
 import pytest
@@ -16,55 +15,11 @@ from hypothesis import strategies as st
 
 from retrieval.language.english import is_english
 from retrieval.language.label_extraction import read_report
-from retrieval.language.query_text import conclusion_key, morphology_and_diagnosis, query_text
-from retrieval.language.report_scope import current_findings, specimens, ticked
+from retrieval.language.report_scope import specimens, ticked
 
 OWN = Path(__file__).with_name("sentences.csv")
 HELD_OUT = Path(__file__).with_name("held_out_sentences.csv")
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "reports" / "sentences.csv"
-HOSTILE = [
-    *(
-        "a, ",
-        "[ ] ",
-        "[x] ",
-        ". ",
-        "carcinoma or ",
-        "? ",
-        "\n",
-        "not ",
-        "Bethesda III-",
-        "A. benign ",
-        "(",
-        "history of ",
-    ),
-    *(
-        "2019: HSIL; ",
-        "x",
-        "carcinoma ",
-        "- ",
-        "é",
-        "宫",
-        "no carcinoma, ",
-        "{",
-        "C1 C2 C3 C4 ",
-        "versus ",
-        "/ ",
-        "____ ",
-    ),
-    *(
-        "Cancer Centre ",
-        "final ",
-        "preliminary: ",
-        "risk of ",
-        "left: ",
-        "1. ",
-        "Comment: ",
-        "DIAGNOSIS: ",
-        "\t",
-        "\x00",
-        "0 ",
-    ),
-]
 
 
 def rows(path: Path, kind: str = "") -> list[dict[str, str]]:
@@ -164,17 +119,6 @@ def test_specimens_are_divided_at_their_marks() -> None:
 )
 def test_of_several_specimens_each_must_say_the_same(text: str, category: str | None) -> None:
     assert read_report(text).category == category
-
-
-@pytest.mark.slow  # `tests/test_text_cost.py` tries others
-@pytest.mark.parametrize("hostile", HOSTILE)
-def test_any_text_takes_less_than_a_second(hostile: str) -> None:
-    text = (hostile * (100_000 // len(hostile) + 1))[:100_000]
-    read_report("warm up: the vocabulary's patterns are made once")
-    for function in (read_report, current_findings, is_english, query_text, morphology_and_diagnosis, conclusion_key):
-        started = time.process_time()
-        function(text)
-        assert time.process_time() - started < 1, function.__name__
 
 
 @given(st.text(max_size=300))

@@ -1,4 +1,4 @@
-"""The mean similarity of a query's nearest patients: the statistic of novelty and site checks."""
+"""The mean similarity of a query's nearest patients by brute force. (The product searches its index: `own_cases`.)"""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ import numpy as np
 
 from retrieval.arrays import Floats, Ints, Vectors
 from retrieval.errors import EvaluationError
-
-NEIGHBOURS: Final = 5
-"""Nearest patients whose similarities are averaged. Ten did as well on phantoms with 30 cases a category (AUROC .988,
-five .987) and worse with 4 (.963, five .980): few queries have ten comparable patients."""
-
+from retrieval.search.channels.own_cases import NEIGHBOURS
 
 BLOCK_SCORES: Final = 4_000_000
 
