@@ -19,6 +19,7 @@ from .errors import NewerArchiveError as NewerArchiveError
 from .errors import NotAnArchiveError as NotAnArchiveError
 from .errors import OutdatedArchiveError as OutdatedArchiveError
 from .errors import ReadOnlyArchiveError as ReadOnlyArchiveError
+from .errors import SlideProblem as SlideProblem
 from .errors import StorageError as StorageError
 from .errors import VectorError as VectorError
 from .files.decode import Decoded as Decoded
@@ -57,4 +58,7 @@ from .records import StoredReport as StoredReport
 from .records import lines_text as lines_text
 from .search.image_table import Column as Column
 from .search.image_table import ImageTable as ImageTable
+from .slides.records import Level as Level
+from .slides.records import SlideInfo as SlideInfo
+from .slides.slide import Slide as Slide
 from .vectors import LogPosition as LogPosition

@@ -21,6 +21,7 @@ Every message says what is wrong, where, and what to do next; commands and views
     ├── ImageNotFoundError
     ├── ManifestError            a manifest that cannot be read at all (single rows: `Problem`)
     └── ImageProblem             one image that cannot be decoded safely
+        └── SlideProblem         one slide, or a place of it, that cannot be read
 """
 
 from __future__ import annotations
@@ -100,3 +101,7 @@ class ManifestError(ArchiveError):
 
 class ImageProblem(ArchiveError):
     """One image that cannot be decoded safely."""
+
+
+class SlideProblem(ImageProblem):
+    """One slide, or a place of it, that cannot be read."""

@@ -37,7 +37,7 @@ LAYERS = {
         {"atomic_write", "errors"},
         {"records", "vectors"},
         {"files", "manifest"},
-        {"catalog", "index"},
+        {"catalog", "index", "slides"},
         {"search"},
         {"maintenance", "milvus"},
         {"vector_engines"},
@@ -70,7 +70,20 @@ LAYERS = {
 }
 """Within each, from low to high: a module may import what stands above its own line here, and its own sub-package.
 Those on one line do not import each other."""
-HEAVY = ["torch", "faiss", "diffusers", "transformers", "open_clip", "streamlit", "peft", "scipy", "pandas"]
+HEAVY = [
+    "openslide",
+    "pydicom",
+    "wsidicom",
+    "torch",
+    "faiss",
+    "diffusers",
+    "transformers",
+    "open_clip",
+    "streamlit",
+    "peft",
+    "scipy",
+    "pandas",
+]
 PICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 TOP_LEVEL = {
     *PACKAGES,

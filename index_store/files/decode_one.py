@@ -13,21 +13,7 @@ from index_store.files.decode_process import MEMORY, SECONDS
 from index_store.files.headers.kinds import format_of
 from index_store.files.headers.refusal import EXPORT_AGAIN, PictureRefused
 from index_store.files.headers.structure import read_structure
-
-
-def _limit() -> None:
-    """Limit this process where the system can (it cannot on Windows, where the headers' limits alone hold)."""
-    try:
-        import resource
-    except ImportError:
-        return
-    for limit, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_CORE, 0)):
-        _, hard = resource.getrlimit(limit)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        try:
-            resource.setrlimit(limit, (most, most))
-        except (ValueError, OSError):  # macOS refuses a limit of address space
-            continue
+from index_store.files.process_limits import limit_this_process
 
 
 def _decoded(data: bytes) -> Decoded:
@@ -42,7 +28,7 @@ def _decoded(data: bytes) -> Decoded:
 def main() -> None:
     """Decode what is on the standard input."""
     data = sys.stdin.buffer.read()
-    _limit()
+    limit_this_process(MEMORY, SECONDS)
     out = sys.stdout.buffer
     try:
         found = _decoded(data)

@@ -7,7 +7,6 @@ header bounds it. The process reads the file on its standard input and writes th
 from __future__ import annotations
 
 import json
-import os
 import struct
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from PIL import Image
 
 from index_store.files.bit_depth import bands
 from index_store.files.headers.refusal import CUT_OUT, EXPORT, EXPORT_AGAIN, PictureRefused
+from index_store.files.process_limits import single_threaded_environment
 
 MEMORY = 1024**3
 """Bytes of address space, of which Python and its libraries take some 200 MB."""
@@ -30,11 +30,13 @@ def decode(data: bytes, width: int, height: int) -> tuple[Image.Image, tuple[str
     Raises:
         PictureRefused: as of `decode_within`, or it took more memory or time than the limits.
     """
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     command = [sys.executable, "-X", "utf8", "-m", "index_store.files.decode_one"]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=single_threaded_environment(),
     ) as process:
         timer = threading.Timer(SECONDS, process.kill)
         writer = threading.Thread(target=_feed, args=(process, data), daemon=True)
