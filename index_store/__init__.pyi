@@ -56,6 +56,8 @@ from .records import Role as Role
 from .records import RoleStatus as RoleStatus
 from .records import StoredReport as StoredReport
 from .records import lines_text as lines_text
+from .search.derived_files import Derived as Derived
+from .search.derived_files import DerivedName as DerivedName
 from .search.image_table import Column as Column
 from .search.image_table import ImageTable as ImageTable
 from .slides.records import Level as Level

@@ -4,11 +4,11 @@ A folder holds all of it:
 
     archive.sqlite    cases, images, reports, embeddings, change log: authoritative
     images/           the stored pictures, named by content (none for images added in place)
-    index/            the saved vector index: derived, may be deleted at any time
+    index/            the saved vector index and what else is derived: may be deleted at any time
     writer.lock       held by the writer, whom writer.txt names; the folder itself is locked as well
 
 or `archive.json` names servers in place of a part: PostgreSQL for the catalog, and with it the writer's lock; Milvus
-for the vector index. The folder must then be readable on every machine.
+for the vectors. The folder must then be readable on every machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -38,7 +37,8 @@ from index_store.maintenance.backup_folder import BACKUP_FILE, UNFINISHED
 from index_store.maintenance.migrate import Migration, migrate
 from index_store.maintenance.restore import Restoration, restore
 from index_store.records import NewImage
-from index_store.search.image_table import ImageTableSync
+from index_store.search.derived_files import DerivedFiles
+from index_store.search.image_table_sync import ImageTableSync
 from index_store.search.protocols import ArchiveParts
 from index_store.vector_engines import engine_for
 from index_store.vectors import checked_vectors
@@ -55,12 +55,12 @@ class Archive(ArchiveMaintenance):
     in one transaction: after any crash, exactly the acknowledged changes are there.
     """
 
-    def __init__(self, path: Path, catalog: Catalog, descriptor: ArchiveDescriptor | None = None) -> None:
+    def __init__(
+        self, path: Path, catalog: Catalog, descriptor: ArchiveDescriptor | None = None, *, keeps_derived: bool
+    ) -> None:
         """Internal: use `create` or `open`."""
-        self.path = path
-        self._catalog = catalog
-        self._images, self._image_table = ImageStore(path / "images"), ImageTableSync()
-        self._writer_lock = catalog.writer_lock(path)
+        self.path, self._catalog = path, catalog
+        self._images, self._writer_lock = ImageStore(path / "images"), catalog.writer_lock(path)
         with catalog.reading() as session:
             row = session.scalars(select(ArchiveRow)).one()
             self.name, self.uuid = row.name, row.uuid
@@ -69,8 +69,10 @@ class Archive(ArchiveMaintenance):
                 f"{catalog.name} holds another archive ({self.name}) than the one that {path} belongs to. Put right "
                 f"what {path / DESCRIPTOR_FILE} says."
             )
-        parts = ArchiveParts(path, self.uuid, catalog, self._images, self._writer_lock)
+        self._derived = DerivedFiles(path / "index", self.uuid, catalog, writes=keeps_derived)
+        self._image_table = ImageTableSync(self._derived)
         address = descriptor.vectors if descriptor else ""
+        parts = ArchiveParts(path, self.uuid, catalog, self._images, self._writer_lock)
         self._index = engine_for(address).open(parts, address)
 
     @classmethod
@@ -81,9 +83,9 @@ class Archive(ArchiveMaintenance):
             name: its name in listings; by default the folder's.
             catalog: URL of a PostgreSQL database, without a password (see `postgres_database.py`), that keeps the
                 records in place of a SQLite file in the folder. One archive to a database or schema.
-            vectors: address of a Milvus server that searches in place of FAISS within the process, without a login
-                (see `milvus/connection.py`); or the name of a milvus-lite file in the folder, to try it. Other engines
-                have addresses of their own (`vector_engines.py`).
+            vectors: address of a Milvus server that searches in place of FAISS, without a login (see
+                `milvus/connection.py`); or the name of a milvus-lite file in the folder, to try it. Other engines have
+                addresses of their own (`vector_engines.py`).
 
         Raises:
             AlreadyAnArchiveError: the folder holds an archive, or other files; or the database does.
@@ -94,10 +96,13 @@ class Archive(ArchiveMaintenance):
         return cls.open(path)
 
     @classmethod
-    def open(cls, path: Path | str, *, read_only: bool = False) -> Archive:
+    def open(cls, path: Path | str, *, read_only: bool = False, keep_derived: bool | None = None) -> Archive:
         """Open the archive in the folder `path`.
 
-        A read-only archive writes nothing, not even a rebuilt index (SQLite's own `-shm` and `-wal` files aside).
+        Args:
+            read_only: write nothing, not even a rebuilt index (SQLite's own `-shm` and `-wal` files aside).
+            keep_derived: whether what else is made of the records (labels as columns, calibrations) is kept in the
+                folder `index/` for the next process, where that can be written; None: unless `read_only`.
 
         Raises:
             NotAnArchiveError: the folder holds no archive.
@@ -105,9 +110,8 @@ class Archive(ArchiveMaintenance):
             OutdatedArchiveError: it must be migrated first (`migrate`). One of the version before is read as it is.
             StorageError: the disk or the database refuses.
         """
-        path = Path(path)
-        _refuse_others(path)
-        return cls._open(path, read_only=read_only)
+        _refuse_others(Path(path))
+        return cls._open(Path(path), read_only=read_only, keep_derived=keep_derived)
 
     @classmethod
     def migrate(
@@ -130,9 +134,8 @@ class Archive(ArchiveMaintenance):
             ArchiveBusyError: somebody has it open, to read or to write.
             BackupError: no backup could be made; nothing was migrated. Otherwise like `open`.
         """
-        path = Path(path)
-        _refuse_others(path)
-        return migrate(path, backup=Path(backup) if backup else None, backed_up=backed_up, progress=progress)
+        _refuse_others(Path(path))
+        return migrate(Path(path), backup=Path(backup) if backup else None, backed_up=backed_up, progress=progress)
 
     @classmethod
     def restore(
@@ -145,8 +148,8 @@ class Archive(ArchiveMaintenance):
     ) -> Restoration:
         """Make the archive of a backup in the new folder `target`.
 
-        Every file's checksum and the counts are compared, the index is made, and the archive is examined, before the
-        folder gets its name. Interrupted, it is `target`.partial, which cannot be opened, and the same call resumes it.
+        Checksums and counts are compared, the index is made, and the archive is examined, before the folder gets its
+        name. Interrupted, it is `target`.partial, which cannot be opened, and the same call resumes it.
 
         Args:
             allow_damaged: restore what is intact where pictures of the backup are missing or altered.
@@ -158,8 +161,8 @@ class Archive(ArchiveMaintenance):
             StorageError: the disk refuses.
         """
 
-        def examine(folder: Path) -> Examination:
-            migrate(folder, backup=None, backed_up=True, progress=None)  # the copy, which nobody else knows yet
+        def examine(folder: Path) -> Examination:  # a copy that nobody else knows yet
+            migrate(folder, backup=None, backed_up=True, progress=None)
             with cls._open(folder, read_only=False) as archive:
                 archive.rebuild_index()
                 return archive.examine(checksums=False)
@@ -167,12 +170,13 @@ class Archive(ArchiveMaintenance):
         return restore(Path(backup), Path(target), examine, allow_damaged=allow_damaged, progress=progress)
 
     @classmethod
-    def _open(cls, path: Path, *, read_only: bool) -> Archive:
+    def _open(cls, path: Path, *, read_only: bool, keep_derived: bool | None = None) -> Archive:
         catalog, descriptor = catalog_of(path, read_only=read_only)
         try:
             if catalog.is_outdated():
                 raise catalog.outdated()
-            return cls(path, catalog, descriptor)
+            keeps = not catalog.read_only if keep_derived is None else keep_derived
+            return cls(path, catalog, descriptor, keeps_derived=keeps)
         except BaseException:
             catalog.close()
             raise
@@ -180,13 +184,11 @@ class Archive(ArchiveMaintenance):
     def __enter__(self) -> Archive:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Release files and memory. Everything acknowledged is on disk already."""
+        """Release files and memory."""
         self._index.close()
         self._catalog.close()
 
@@ -225,7 +227,7 @@ class Archive(ArchiveMaintenance):
 
         Raises:
             VectorError, EncoderMismatchError, ArchiveBusyError, ReadOnlyArchiveError: nothing was added.
-            StorageError: the disk is full or failing; nothing was added, and nothing stored before is lost.
+            StorageError: the disk is full or failing; nothing was added, and nothing is lost.
         """
         with self._catalog.reading() as session:
             encoder = require_encoder(active_encoder(session), fingerprint=fingerprint)
@@ -233,8 +235,7 @@ class Archive(ArchiveMaintenance):
         with self.writer():
             self._index.sync()  # up to date: afterwards only this addition is applied
             encoded = {} if in_place else encode_missing(self._catalog, self._images, items)
-            names = [image.stored.name for image in encoded.values()]
-            if names:
+            if names := [image.stored.name for image in encoded.values()]:
                 with self._catalog.writing() as session:
                     orphan_files.note(session, names)
             try:
@@ -245,8 +246,7 @@ class Archive(ArchiveMaintenance):
                     require_encoder(active_encoder(session), fingerprint=fingerprint)
                     added = insert_images(session, encoder.id, items, rows, in_place=in_place, encoded=encoded)
                     orphan_files.clear(session, names)
-            except BaseException:
-                # Delete the orphaned files; if even that fails, the next writer does it.
+            except BaseException:  # delete the orphaned files; if even that fails, the next writer does it
                 with contextlib.suppress(ArchiveError, OSError):
                     orphan_files.collect(self._catalog, self._images)
                 raise

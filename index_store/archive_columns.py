@@ -1,4 +1,4 @@
-"""What an archive knows of all its cases at once, without reading their records."""
+"""What an archive knows of all its cases at once, without reading their records, and what else was made of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.catalog import Catalog
 from index_store.catalog.change_log import changed_cases
 from index_store.files.image_store import ImageStore
-from index_store.search.image_table import ImageTable, ImageTableSync
+from index_store.search.derived_files import Derived, DerivedFiles, DerivedName
+from index_store.search.image_table import ImageTable
+from index_store.search.image_table_sync import ImageTableSync
 from index_store.vectors import Ids, LogPosition
 
 if TYPE_CHECKING:
@@ -20,16 +22,18 @@ if TYPE_CHECKING:
 
 
 class ArchiveColumns:
-    """Base of `ArchiveQueries`: counts, and ids of many."""
+    """Base of `ArchiveQueries`: counts, ids of many, and what is kept for the next process."""
 
     _catalog: Catalog
     _images: ImageStore
     _image_table: ImageTableSync
+    _derived: DerivedFiles
 
     def image_table(self, where: CaseFilter | None = None) -> ImageTable:
         """The labels of all images, or of those that a filter permits, as columns: for what counts or samples many.
 
-        Kept in memory: the first call reads the tables of cases and images, later ones what has changed since.
+        Kept in memory and in the folder `index/`: the first call of all reads the tables of cases and images, later
+        ones, and those of later processes, what has changed since.
         """
         with self._catalog.reading() as session:
             table = self._image_table.table(session)
@@ -62,3 +66,17 @@ class ArchiveColumns:
         """The ids of the patients with these keys, as in `ImageTable.patients`; unknown keys are left out."""
         with self._catalog.reading() as session:
             return case_reader.patient_ids(session, keys)
+
+    def read_derived(self, name: DerivedName) -> Derived | None:
+        """What `write_derived` has kept under this name, in whichever process. None where there is nothing that fits:
+        a file that is damaged, of another format or of other records, or images were removed or changed since."""
+        with self._catalog.reading() as session:
+            return self._derived.read(session, name)
+
+    def write_derived(self, name: DerivedName, derived: Derived) -> bool:
+        """Keep something that was made of the records for the next process (see `search/derived_files.py`).
+
+        Returns whether it is kept. Where it is not (nothing may be written, the disk is full), nothing is lost but the
+        time to make it again.
+        """
+        return self._derived.write(name, derived)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from index_store.archive_queries import ArchiveQueries
 from index_store.catalog import orphan_files, reembedding, report_vectors
 from index_store.catalog.catalog import advance_revision
+from index_store.catalog.change_log import log_head, removed_since
 from index_store.catalog.databases.database import Lock
 from index_store.catalog.encoders import (
     active_encoder,
@@ -30,7 +31,8 @@ from index_store.maintenance.doctor import Doctor
 from index_store.maintenance.findings import Examination
 from index_store.maintenance.index_checks import RECALLED
 from index_store.records import ROLES, EncoderInfo, Role
-from index_store.vectors import checked_vectors
+from index_store.search.image_table_sync import TABLE
+from index_store.vectors import LogPosition, checked_vectors
 
 if TYPE_CHECKING:
     from index_store.catalog.import_plan import Progress
@@ -52,17 +54,29 @@ class ArchiveMaintenance(ArchiveQueries):
             ReadOnlyArchiveError: the archive was opened read-only.
         """
         self._require_writable()
-        outermost = not self._writer_lock.held
+        outermost, before = not self._writer_lock.held, LogPosition()
         with contextlib.ExitStack() as stack:
             with explained(self.path):
                 stack.enter_context(self._writer_lock.hold(timeout=timeout))
                 if outermost:
                     orphan_files.collect(self._catalog, self._images)
+                    self._derived.sweep()
+                    with self._catalog.reading() as session:
+                        before = log_head(session)
             try:
                 yield
             finally:
                 if outermost:
                     self._index.save()
+                    self._erase_derived(before)
+
+    def _erase_derived(self, before: LogPosition) -> None:
+        """Where something was removed or changed since, leave no trace of it in what is derived."""
+        with self._catalog.reading() as session:
+            if removed_since(session, before):
+                self._derived.erase(but=[TABLE])
+                if self._derived.has(TABLE):
+                    self._image_table.table(session)
 
     # Vectors
 

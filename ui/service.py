@@ -171,7 +171,8 @@ class Service:
 
     @cached_property
     def _archive(self) -> Archive:
-        return open_archive(self.settings.archive, read_only=True)
+        # Its records are not written; what is made of them is kept for the next process, where the folder is ours.
+        return open_archive(self.settings.archive, read_only=True, keep_derived=True)
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -228,8 +229,8 @@ def account() -> str:
         return "unknown account"
 
 
-def open_archive(path: str | Path, *, read_only: bool = False) -> Archive:
-    """The archive in the folder `path`; raises NoArchiveError where there is nothing."""
+def open_archive(path: str | Path, *, read_only: bool = False, keep_derived: bool | None = None) -> Archive:
+    """The archive in the folder `path` (`Archive.open`); raises NoArchiveError where there is nothing."""
     from index_store import Archive
 
     path = Path(path)
@@ -238,7 +239,7 @@ def open_archive(path: str | Path, *, read_only: bool = False) -> Archive:
             f"there is no archive at '{path}': make one with `coin init --archive {path}`, name another with "
             "--archive or COIN_ARCHIVE, or try `coin demo`"
         )
-    return Archive.open(path, read_only=read_only)
+    return Archive.open(path, read_only=read_only, keep_derived=keep_derived)
 
 
 def make_generator(settings: Settings, *, cached: bool = True) -> CoinGenerator:

@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from index_store.catalog.models import ChangeRow, EmbeddingRow, ImageRow
+from index_store.catalog.models import REMOVED, ChangeRow, EmbeddingRow, ImageRow
 from index_store.errors import StorageError
 from index_store.vectors import Ids, LogPosition, Vectors
 
@@ -44,6 +44,12 @@ def is_of_this_log(session: Session, position: LogPosition) -> bool:
         return True
     token = session.scalar(select(ChangeRow.token).where(ChangeRow.sequence == position.sequence))
     return token == position.token
+
+
+def removed_since(session: Session, position: LogPosition) -> bool:
+    """Whether an image was removed since a position of this log, or a label or report of one was changed."""
+    later = select(ChangeRow.sequence).where(ChangeRow.sequence > position.sequence, ChangeRow.operation == REMOVED)
+    return session.scalar(later.limit(1)) is not None
 
 
 def changed_cases(session: Session, position: LogPosition) -> Ids | None:

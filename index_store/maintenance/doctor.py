@@ -20,7 +20,12 @@ from index_store.catalog.models import ArchiveRow
 from index_store.catalog.reembedding import coverage
 from index_store.errors import ArchiveBusyError, StorageError
 from index_store.files.image_store import ImageStore
-from index_store.maintenance.file_checks import check_files, check_index_folder, check_permissions
+from index_store.maintenance.file_checks import (
+    check_derived,
+    check_files,
+    check_index_folder,
+    check_permissions,
+)
 from index_store.maintenance.findings import Diagnosis, Examination, Finding, diagnosis
 from index_store.maintenance.index_checks import check_index
 from index_store.maintenance.record_checks import check_database, check_log, check_records, check_vectors
@@ -68,6 +73,7 @@ class Doctor:
             found += check_log(session, self._catalog)
             found += check_records(session, self._catalog)
             found += check_index_folder(session, self._path / "index")
+            found += check_derived(session, self._path / "index", session.scalars(select(ArchiveRow.uuid)).one())
             by_encoder = {encoder.id: role for role, encoder in reversed(serving_encoders(session).items())}
         self._index.close()  # examine the saved index, not the state of this process
         tested = 0

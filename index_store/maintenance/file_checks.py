@@ -26,6 +26,7 @@ from index_store.files.source_file import content_hash
 from index_store.index.storage import index_stem
 from index_store.maintenance.findings import Diagnosis, diagnosis
 from index_store.maintenance.record_checks import image_name
+from index_store.search.derived_files import unfit_files
 
 if TYPE_CHECKING:
     from index_store.catalog.import_plan import Progress
@@ -160,6 +161,19 @@ def check_index_folder(session: Session, folder: Path) -> list[Diagnosis]:
         [path.name for path in left],
         "With --repair they are deleted.",
         repair=partial(_unlink, left),
+        harmless=True,
+    )
+
+
+def check_derived(session: Session, folder: Path, archive: str) -> list[Diagnosis]:
+    """Check for derived files that no process will use."""
+    unfit = dict(unfit_files(session, folder, archive))
+    return diagnosis(
+        "index",
+        "files that were derived from the records are not used",
+        [f"{path.name}: {reason}" for path, reason in unfit.items()],
+        "Nothing was lost: they are made anew when they are needed. With --repair they are deleted.",
+        repair=partial(_unlink, list(unfit)),
         harmless=True,
     )
 

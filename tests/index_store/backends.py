@@ -26,7 +26,7 @@ in_a_file_first = pytest.mark.parametrize(
 
 
 class Opener(Protocol):
-    def __call__(self, folder: Path, *, read_only: bool = False) -> Archive: ...
+    def __call__(self, folder: Path, *, read_only: bool = False, keep_derived: bool | None = None) -> Archive: ...
 
 
 @dataclass(frozen=True)

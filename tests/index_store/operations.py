@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from index_store import Archive, NotAnArchiveError, OutdatedArchiveError, read_manifest
+from index_store import Archive, Derived, DerivedName, NotAnArchiveError, OutdatedArchiveError, read_manifest
 from tests.index_store.archive_builders import (
     FINGERPRINT,
     OTHER,
@@ -146,6 +146,19 @@ def _old(root: Path) -> None:
         database.executescript(Path(__file__).with_name("archive_version_1.sql").read_text(encoding="utf-8"))
 
 
+def _kept(root: Path) -> None:
+    """An archive with what is derived of its labels."""
+    _begun(root)
+    _keep(root)
+
+
+def _keep(root: Path) -> None:
+    """As a process that answers: the labels, and something made of them."""
+    with Archive.open(root / "archive", read_only=True, keep_derived=True) as archive:
+        position = archive.image_table().position
+        archive.write_derived(DerivedName("sums", 1), Derived(position, {"sum": archive.image_table().ids.cumsum()}))
+
+
 def _migrate(root: Path) -> None:
     Archive.migrate(root / "archive")
 
@@ -166,6 +179,8 @@ OPERATIONS = {
     "back up": Operation(_begun, _back_up, "backup"),
     "restore": Operation(_backed_up, _restore, "new"),
     "migrate": Operation(_old, _migrate),
+    "keep what is derived": Operation(_begun, _keep),
+    "remove what is kept": Operation(_kept, _remove),
 }
 
 State = object
@@ -187,6 +202,7 @@ def state(root: Path, place: str, scratch: Path) -> State:
                 (status.patients, status.log_sequence, archive.encoder, archive.encoder_of("text")),
                 [(c.key, c.patient, c.report, c.site, [i.sha256 for i in c.images]) for c in archive.cases()],
                 archive.encoders(),
+                archive.facets(),
             )
     except NotAnArchiveError:
         return "no archive"

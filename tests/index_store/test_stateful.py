@@ -25,6 +25,8 @@ from index_store import (
     Archive,
     Case,
     CaseFilter,
+    Derived,
+    DerivedName,
     EncoderIncompleteError,
     EncoderMismatchError,
     ManifestRow,
@@ -69,6 +71,7 @@ class Content(bytes):
 
 CONTENTS = [Content(encoded(picture(seed, size=(8, 8)), "PNG" if seed % 2 else "JPEG")) for seed in range(8)]
 ENCODERS = [FINGERPRINT, OTHER]
+SUM = DerivedName("sums", 1)
 ROLE: st.SearchStrategy[Role | None] = st.sampled_from([None, *ROLES])
 """None: both."""
 STEPS = st.one_of(st.integers(1, 8), st.integers(1, 24))
@@ -415,6 +418,17 @@ class ArchiveMachine(RuleBasedStateMachine):
         self.archive = self.backend.open(self.folder)
         assert self.archive.notes == ()
 
+    @rule(step=STEPS)
+    def crash_in_keeping(self, step: int) -> None:
+        self.crash(step, self.keep, [])
+
+    @rule()
+    def keep(self) -> None:
+        """As a process that answers and has not answered yet: the labels, and something made of them."""
+        with self.backend.open(self.folder, read_only=True, keep_derived=True) as archive:
+            table = archive.image_table()
+            archive.write_derived(SUM, Derived(table.position, {"ids": table.ids}))
+
     @rule()
     def lose_the_index(self) -> None:
         self.archive.close()
@@ -540,8 +554,17 @@ class ArchiveMachine(RuleBasedStateMachine):
         images = [image.id for case in cases for image in case.images]
         owners = {image.id: Owner(case.id, case.patient) for case in cases for image in case.images}
         assert self.archive.owners([*images, 999_999]) == owners
+        self.holds_nothing_derived_of_what_is_gone(cases)
         for name in {self.model.active, self.model.text}:
             assert reports_embedded(self.archive, name).keys() == self.model.embedded(name)
+
+    def holds_nothing_derived_of_what_is_gone(self, cases: list[Case]) -> None:
+        labels = {image.id: (case.site, image.stain) for case in cases for image in case.images}
+        table = self.archive.image_table()
+        site, stain = ([table.columns[name].values[c] for c in table.columns[name].codes] for name in ("site", "stain"))
+        assert dict(zip(table.ids.tolist(), zip(site, stain, strict=True), strict=True)) == labels
+        kept = self.archive.read_derived(SUM)
+        assert kept is None or {*kept.arrays["ids"].tolist()} <= labels.keys()
 
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.target]

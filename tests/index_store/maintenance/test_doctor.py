@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine, text
 
-from index_store import Archive, ArchiveBusyError, Examination, Finding, ImageNotFoundError, ReadOnlyArchiveError
+from index_store import (
+    Archive,
+    ArchiveBusyError,
+    Derived,
+    DerivedName,
+    Examination,
+    Finding,
+    ImageNotFoundError,
+    ReadOnlyArchiveError,
+)
 from index_store.catalog.change_log import log_head
 from index_store.catalog.layout import catalog_of
 from index_store.index.faiss_index import FaissIndex
@@ -74,6 +83,34 @@ def execute(folder: Path, statement: str, **values: object) -> None:
 def index_metadata(folder: Path) -> Path:
     (path,) = (folder / "index").glob("*.json")
     return path
+
+
+def test_a_derived_file_that_is_damaged_is_named_and_harmless(filled: Archive) -> None:
+    name = DerivedName("sums", 1)
+    assert filled.write_derived(name, Derived(filled.image_table().position, {"sums": np.arange(3)}))
+    assert examine(filled.path).findings == ()
+    path = filled.path / "index" / name.file
+    path.write_bytes(path.read_bytes()[:-1])
+    found = examine(filled.path)
+    finding = only(found, "index")
+    assert finding.examples == (f"{name.file}: its checksum does not match",)
+    assert finding.harmless
+    assert found.healthy
+    assert path.exists(), "only a repair writes"
+    assert only(repair(filled.path), "index").repaired
+    assert not path.exists()
+    assert examine(filled.path).findings == ()
+
+
+def test_a_derived_file_of_what_is_gone_is_named(filled: Archive, tmp_path: Path) -> None:
+    """As after a process that was killed before it deleted the file."""
+    name = DerivedName("sums", 1)
+    filled.write_derived(name, Derived(filled.image_table().position, {"sums": np.arange(3)}))
+    path = filled.path / "index" / name.file
+    shutil.copy(path, tmp_path / "old")
+    filled.remove(filled.cases()[0].key)
+    shutil.copy(tmp_path / "old", path)
+    assert only(examine(filled.path), "index").examples == (f"{name.file}: images were removed or changed since",)
 
 
 def test_a_whole_archive(filled: Archive) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from index_store import Archive, CaseFilter
-from index_store.search import image_table
+from index_store.search import image_table_sync
 from index_store.search.image_table import CASE_LABELS, IMAGE_LABELS, ImageTable
 from tests.index_store.archive_builders import add_manifest, simple_rows, write_manifest
 
@@ -120,14 +120,14 @@ def test_what_has_not_changed_is_not_read_again(
     mixed: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    fetched = image_table._fetched
+    fetched = image_table_sync._fetched
 
     def counting(*arguments: object) -> list[tuple[object, ...]]:
         rows = fetched(*arguments)  # type: ignore[arg-type]
         read.append(len(rows[0]))
         return rows
 
-    monkeypatch.setattr(image_table, "_fetched", counting)
+    monkeypatch.setattr(image_table_sync, "_fetched", counting)
     mixed.image_table()
     assert read == [48, 40]
     mixed.image_table(CaseFilter(sites=("cervix",)))

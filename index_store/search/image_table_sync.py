@@ -1,0 +1,185 @@
+"""The columns of all images, kept in step with the change log, and on disk for the next process.
+
+The first use of all reads two tables; after that, in later processes too (`derived_files`), only the images that the
+log names since are read again. The log has an entry for an image that was added or removed, and for every change of a
+column that is held here (`case_writer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from index_store.catalog.change_log import CHUNK, is_of_this_log, log_head, removed_since
+from index_store.catalog.models import CaseRow, ChangeRow, ImageRow
+from index_store.search.derived_files import Derived, DerivedFiles, DerivedName
+from index_store.search.image_table import CASE_LABELS, IMAGE_LABELS, Column, ImageTable
+from index_store.vectors import Ids, LogPosition
+
+REREAD = 0.25
+"""With a larger share of changed images, all are read again: that is one pass over two tables."""
+KEPT = 0.01
+"""With a larger share of changes than that since it was kept, the table is kept anew."""
+ARRAYS = ("ids", "cases", "patients", "phantoms")
+TABLE = DerivedName("image-table", format=1)
+
+
+class ImageTableSync:
+    """The table of one archive, brought up to date when it is needed. Safe to share between threads."""
+
+    def __init__(self, derived: DerivedFiles) -> None:
+        """`derived`: where it is kept for the next process."""
+        self._lock = Lock()
+        self._derived = derived
+        self._table: ImageTable | None = None
+        self._kept = LogPosition()
+        """Of the table that is kept on disk."""
+
+    def table(self, session: Session) -> ImageTable:
+        """The table as the session sees the archive. O(images) at first, then O(changed images), beside a copy of the
+        arrays.
+
+        Args:
+            session: a read transaction.
+        """
+        with self._lock:
+            head, known = log_head(session), self._table
+            if known is None and head != LogPosition() and (kept := _unpacked(self._derived, session)):
+                known = self._table = kept
+                self._kept = known.position
+            if known is not None and known.position == head:
+                return known
+            self._table = _followed(session, known, head) or _sorted(head, _read(session, None, None))
+            self._keep(session, self._table)
+            return self._table
+
+    def _keep(self, session: Session, table: ImageTable) -> None:
+        """Keep a table that differs much from what is kept, or holds no more what was removed."""
+        if not self._derived.writes:
+            return
+        changes = table.position.sequence - self._kept.sequence
+        known = is_of_this_log(session, self._kept) and not removed_since(session, self._kept)
+        if not (known and changes <= KEPT * len(table)) and self._derived.write(TABLE, _packed(table)):
+            self._kept = table.position
+
+
+def _followed(session: Session, known: ImageTable | None, head: LogPosition) -> ImageTable | None:
+    """The table with the changes that the log has since; None where all has to be read."""
+    if known is None or not is_of_this_log(session, known.position) or known.position.sequence >= head.sequence:
+        return None
+    changed = _changed(session, known.position)
+    if len(changed) > REREAD * len(known):
+        return None
+    return _updated(known, head, changed, _read(session, changed, known))
+
+
+def _packed(table: ImageTable) -> Derived:
+    """The table as it is kept, without the values that no image has any more."""
+    arrays: dict[str, npt.NDArray[Any]] = {name: getattr(table, name) for name in ARRAYS}
+    values: dict[str, list[str]] = {}
+    for name, column in table.columns.items():
+        used, arrays[name] = np.unique(column.codes, return_inverse=True)
+        arrays[name] = arrays[name].astype(np.int32)
+        values[name] = [column.values[code] for code in used.tolist()]
+    return Derived(table.position, arrays, values)
+
+
+def _unpacked(derived: DerivedFiles, session: Session) -> ImageTable | None:
+    kept = derived.read(session, TABLE, before_removals=True)
+    if kept is None:
+        return None
+    columns = {name: Column(kept.arrays[name], tuple(values)) for name, values in kept.values.items()}
+    return ImageTable(kept.position, **{name: kept.arrays[name] for name in ARRAYS}, columns=columns)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Rows as they were read, in no order."""
+
+    ids: Ids
+    cases: Ids
+    patients: Ids
+    phantoms: npt.NDArray[np.bool_]
+    columns: dict[str, Column]
+
+
+def _changed(session: Session, position: LogPosition) -> Ids:
+    query = select(ChangeRow.image_id).where(ChangeRow.sequence > position.sequence).distinct()
+    return np.array(sorted(session.scalars(query)), dtype=np.int64)
+
+
+def _read(session: Session, image_ids: Ids | None, known: ImageTable | None) -> _Rows:
+    """The rows of these images, or of all; codes go on from those of `known`."""
+    of_image = [getattr(ImageRow, name) for name in IMAGE_LABELS]
+    images = _fetched(session, select(ImageRow.id, ImageRow.case_id, *of_image), ImageRow.id, image_ids)
+    case_ids = np.array(images[1], dtype=np.int64)
+    wanted = None if image_ids is None else np.unique(case_ids)
+    of_case = [getattr(CaseRow, name) for name in CASE_LABELS]
+    cases = _fetched(session, select(CaseRow.id, CaseRow.patient_id, CaseRow.phantom, *of_case), CaseRow.id, wanted)
+    order = np.argsort(np.array(cases[0], dtype=np.int64))
+    row = order[np.searchsorted(np.array(cases[0], dtype=np.int64)[order], case_ids)]
+
+    def column(name: str, values: Sequence[str]) -> Column:
+        return _encoded(values, known.columns[name].values if known else ())
+
+    columns = {name: column(name, values) for name, values in zip(IMAGE_LABELS, images[2:], strict=True)}
+    for name, values in zip(CASE_LABELS, cases[3:], strict=True):
+        of_cases = column(name, values)
+        columns[name] = Column(of_cases.codes[row], of_cases.values)
+    return _Rows(
+        ids=np.array(images[0], dtype=np.int64),
+        cases=case_ids,
+        patients=np.array(cases[1], dtype=np.int64)[row],
+        phantoms=np.array(cases[2], dtype=bool)[row],
+        columns=columns,
+    )
+
+
+def _fetched(session: Session, query: Any, key: Any, wanted: Ids | None) -> list[tuple[Any, ...]]:
+    """The columns of all rows, or of those whose key is wanted."""
+    connection = session.connection()
+    parts = [None] if wanted is None else [wanted[i : i + CHUNK] for i in range(0, len(wanted), CHUNK)]
+    rows: list[Any] = []
+    for part in parts:
+        found = connection.execute(query if part is None else query.where(key.in_(part.tolist())))
+        # The driver's own tuples: to make SQLAlchemy's rows of them takes as long as to read them.
+        rows += found.cursor.fetchall()
+        found.close()
+    return list(zip(*rows, strict=True)) if rows else [() for _ in query.selected_columns]
+
+
+def _encoded(values: Sequence[str], known: tuple[str, ...]) -> Column:
+    code_of = {value: code for code, value in enumerate(known)}
+    codes = np.fromiter((code_of.setdefault(value, len(code_of)) for value in values), np.int32, len(values))
+    return Column(codes, tuple(code_of))
+
+
+def _sorted(position: LogPosition, rows: _Rows) -> ImageTable:
+    whole = ImageTable(position, rows.ids, rows.cases, rows.patients, rows.phantoms, rows.columns)
+    return whole.taken(np.argsort(rows.ids))
+
+
+def _updated(table: ImageTable, position: LogPosition, changed: Ids, rows: _Rows) -> ImageTable:
+    """The table with the changed images as they are now; those without a row were removed."""
+    kept = ~np.isin(table.ids, changed)
+    ids = np.concatenate([table.ids[kept], rows.ids])
+    order = np.argsort(ids, kind="stable")
+
+    def joined(before: npt.NDArray[Any], now: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.concatenate([before[kept], now])[order]
+
+    return ImageTable(
+        position,
+        ids[order],
+        joined(table.cases, rows.cases),
+        joined(table.patients, rows.patients),
+        joined(table.phantoms, rows.phantoms),
+        {name: Column(joined(table.columns[name].codes, new.codes), new.values) for name, new in rows.columns.items()},
+    )
