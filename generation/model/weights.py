@@ -23,6 +23,7 @@ from generation.model.files.weight_files import (
     display_name,
     fingerprint,
     is_pickled,
+    missing_shards,
     pickled_among,
     read_json,
     refusal,
@@ -152,9 +153,7 @@ def find_base(source: str | Path, *, half: bool = False, vae: str | Path | None 
     components = components_of(folder)
     with_weights = [name for name in components if name not in _WITHOUT_WEIGHTS]
     variants = _choose_variants({name: folder / name for name in with_weights}, half=half_base)
-    weights = [path for name in with_weights for path in weights_in(folder / name, variants[name])]
-    for path in weights:
-        check_safetensors(path)
+    weights = [path for name in with_weights for path in _whole_weights(folder / name, variants[name])]
     configs = [path for name in components for path in (folder / name).iterdir() if path.name in CONFIGS]
     own = find_vae(vae, half=half) if vae is not None else None
     name = display_name(source) if own is None else f"{display_name(source)} + {own.name}"
@@ -182,9 +181,7 @@ def find_vae(source: str | Path, *, half: bool = False) -> Vae:
     if kind != "AutoencoderKL":
         raise WeightsError(f"The VAE in {folder} is a {kind}; SDXL needs an AutoencoderKL.")
     variant = _choose_variants({"vae": folder}, half=half and not local)["vae"]
-    weights = weights_in(folder, variant)
-    for file in weights:
-        check_safetensors(file)
+    weights = _whole_weights(folder, variant)
     return Vae(display_name(source), folder, variant, (folder / "config.json", *weights))
 
 
@@ -233,6 +230,20 @@ def weights_in(component: Path, variant: str | None) -> list[Path]:
     """The safetensors files of a component, of that variant."""
     matches = ((path, _WEIGHTS.fullmatch(path.name)) for path in sorted(component.iterdir()))
     return [path for path, match in matches if match and match["variant"] == variant]
+
+
+def _whole_weights(component: Path, variant: str | None) -> list[Path]:
+    """The files of `weights_in`, every part of them there and whole. Raises `WeightsError`."""
+    files = weights_in(component, variant)
+    if missing := missing_shards(path.name for path in files):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise WeightsError(
+            f"{component} holds only some parts of its weights: {', '.join(missing[:3])}{more} "
+            f"{'is' if len(missing) == 1 else 'are'} missing. Copy or download the base anew."
+        )
+    for path in files:
+        check_safetensors(path)
+    return files
 
 
 def _hub_id(source: str | Path, what: str) -> str:

@@ -85,6 +85,14 @@ def test_missing_weights_are_named(copy: Path) -> None:
         find_base(copy)
 
 
+@pytest.mark.parametrize("kept", [1, 3])
+def test_missing_parts_of_weights_are_named(kept: int, copy: Path) -> None:
+    name = "unet/diffusion_pytorch_model-0000{}-of-00003.safetensors"
+    (copy / UNET_FILE).rename(copy / name.format(kept))
+    with pytest.raises(WeightsError, match=r"unet holds only some parts.*-00002-of-00003\.safetensors.* are missing"):
+        find_base(copy)
+
+
 def test_a_base_of_pickles_is_refused_unread(copy: Path) -> None:
     (copy / UNET_FILE).unlink()
     (copy / "unet/diffusion_pytorch_model.bin").write_bytes(pickle.dumps({}))
