@@ -16,7 +16,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from retrieval.language.concepts import category_concept, known_category, plain, site_concept, system_concept
+from retrieval.language.concepts import (
+    category_concept,
+    image_concept,
+    known_category,
+    plain,
+    site_concept,
+    system_concept,
+)
 from retrieval.language.vocabulary import vocabulary
 
 if TYPE_CHECKING:
@@ -26,6 +33,8 @@ Labels = tuple[str, str, str]
 """Site, system and category."""
 FIELDS: Final = {"site": "sites", "system": "systems", "category": "categories"}
 """Field of a facet -> field of `CaseFilter`."""
+IMAGE_FIELDS: Final = {"stain": "stains", "preparation": "preparations", "kind": "kinds", "source": "sources"}
+"""The same of the facets that no report tells."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,14 @@ class ArchiveLabels:
         position = list(FIELDS).index(field)
         return next((self._shown[labels][position] for labels in self._counts if self._matches(labels, where)), value)
 
+    def has(self, field: str, value: str) -> bool:
+        """Whether a case has a site, system or category that means the same as a value of a filter."""
+        from index_store import CaseFilter
+
+        wanted: dict[str, Any] = {FIELDS[field]: (value,)}
+        where = CaseFilter(**wanted)
+        return any(self._matches(labels, where) for labels in self._counts)
+
     def _show(self, site: str, system: str, category: str) -> Labels:
         of_site, of_system = site_concept(site), system_concept(system, site)
         known = known_category(site, system, category)
@@ -171,10 +188,42 @@ def archive_labels(archive: Archive) -> ArchiveLabels:
 
 
 def meant_filter(archive: Archive, where: CaseFilter | None) -> CaseFilter | None:
-    """`ArchiveLabels.meant` for an archive; reads nothing where the filter names no site, system or category."""
-    if where is None or not any(getattr(where, field) for field in FIELDS.values()):
+    """`ArchiveLabels.meant` for an archive, and every spelling of its stains, preparations, kinds and sources.
+
+    Reads nothing where the filter names no value.
+    """
+    if where is None:
+        return where
+    if any(getattr(where, field) for field in IMAGE_FIELDS.values()):
+        where = _images_meant(archive.facets(), where)
+    if not any(getattr(where, field) for field in FIELDS.values()):
         return where
     return archive_labels(archive).meant(where)
+
+
+def values_without_cases(archive: Archive, where: CaseFilter) -> dict[str, tuple[str, ...]]:
+    """By facet the values of a filter that no case of the archive has, in any spelling."""
+    facets, labels = archive.facets(), archive_labels(archive)
+    concepts = {facet: {image_concept(facet, value) for value in facets[facet]} for facet in IMAGE_FIELDS}
+    absent = {
+        facet: tuple(value for value in getattr(where, field) if not labels.has(facet, value))
+        for facet, field in FIELDS.items()
+    } | {
+        facet: tuple(value for value in getattr(where, field) if image_concept(facet, value) not in concepts[facet])
+        for facet, field in IMAGE_FIELDS.items()
+    }
+    return {facet: values for facet, values in absent.items() if values}
+
+
+def _images_meant(facets: Mapping[str, Mapping[str, int]], where: CaseFilter) -> CaseFilter:
+    values: dict[str, Any] = {}
+    for facet, field in IMAGE_FIELDS.items():
+        given = getattr(where, field)
+        wanted = {image_concept(facet, value) for value in given}
+        found = {value for value in facets[facet] if image_concept(facet, value) in wanted}
+        if found - set(given):
+            values[field] = (*given, *sorted(found - set(given)))
+    return dataclasses.replace(where, **values) if values else where
 
 
 def _as_written(labels: Labels, where: CaseFilter) -> bool:

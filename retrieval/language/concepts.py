@@ -1,4 +1,4 @@
-"""What a site, a reporting system or a category means, however a manifest writes it.
+"""What a site, a reporting system, a category or a stain means, however a manifest writes it.
 
 The archive keeps what was written. Wherever labels are compared (filters, evaluation, agreement, galleries, reader
 studies), it is by these concepts: "HSIL", "H-SIL", "HGSIL", "High-grade squamous intraepithelial lesion" and
@@ -8,6 +8,7 @@ vocabulary where it knows the label, else the label without the differences of c
     site_concept      "Left breast FNA" ─► "breast";  "ascitic fluid" ─► "ascites", which is no "pleural effusion"
     system_concept    "TBSRTC", of the thyroid ─► "Bethesda thyroid 2023"
     category_concept  "Cat. V", of the thyroid ─► "Suspicious for malignancy"
+    image_concept     "Pap stain" ─► "Papanicolaou";  "LBC" ─► "liquid-based"
 
 What is merely contained ("CIN 3", "papillary carcinoma", "MAL-P") stays a label of its own, and so does a number
 without its system ("5" may be the number of a class).
@@ -136,6 +137,27 @@ def known_category(site: str, system: str, category: str) -> Category | None:
         return None
     found = [named for every in vocabulary().systems if (named := _named(every, plain(category)))]
     return found[0] if len(found) == 1 else None
+
+
+@lru_cache(maxsize=_CACHED)
+def image_concept(field: str, value: str) -> str:
+    """The vocabulary's name of a "stain", "preparation" or "kind" of images, or the value as `plain` leaves it.
+
+    So of any other field, such as "source".
+    """
+    return _image_names(field).get(_image_word(value), plain(value))
+
+
+def _image_word(value: str) -> str:
+    return re.sub(r"\b(?:stain(?:ed|ing)?)\b", " ", plain(value)).replace(" ", "")
+
+
+@cache
+def _image_names(field: str) -> dict[str, str]:
+    """Concept by plain name, without its spaces."""
+    known = vocabulary()
+    names = {"stain": known.stains, "preparation": known.preparations, "kind": known.kinds}.get(field, {})
+    return {_image_word(name): concept for concept, others in names.items() for name in (concept, *others)}
 
 
 @cache

@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,10 @@ class Vocabulary:
     neoplasia: tuple[str, ...]
     """Words for a neoplasm: negated, they exclude a malignancy; affirmed, the neoplasm may be benign."""
     look_alikes: tuple[LookAlikes, ...] = ()
+    stains: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Of each stain its other names; so `preparations`, and `kinds` of images."""
+    preparations: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sites = [site.name for site in self.sites]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from retrieval.arrays import Bools, Vectors
 from retrieval.encoder.vectors import mean_query
+from retrieval.language.archive_labels import values_without_cases
 from retrieval.search.channels.own_cases import NEIGHBOURS
 from retrieval.search.fusion import POOL, Fused, FusionRule, fuse
 from retrieval.search.group_by_patient import PatientHit, Ranking, head, rank_images
@@ -148,8 +149,23 @@ def _too_few(archive: Archive, query: Query, found: int) -> tuple[str, ...]:
     if found:
         return (f"Only {found} of the {query.k} requested cases: the archive has no more patients that match.",)
     if query.where is not None:
-        return ("No case matches the filters: remove one of them.",)
+        return _unmatched(archive, query.where)
     return ("The archive holds no case of another patient.",)
+
+
+def _unmatched(archive: Archive, where: CaseFilter) -> tuple[str, ...]:
+    """Why no case matches a filter: values that no case has, with those that there are instead."""
+    absent = values_without_cases(archive, where)
+    if not absent:
+        return ("No case matches the filters: remove one of them.",)
+    facets = archive.facets()
+    notes = []
+    for facet, values in absent.items():
+        names = ", ".join(f"'{value}'" for value in values[:SHOWN_KEYS]) + (" …" if len(values) > SHOWN_KEYS else "")
+        there = [value for value in facets[facet] if value]
+        instead = ", ".join(there[:SHOWN_KEYS]) + (" …" if len(there) > SHOWN_KEYS else "") or "none"
+        notes.append(f"No case matches the filters: none has the {facet} {names}. This archive has: {instead}.")
+    return tuple(notes)
 
 
 def _scores(ranking: Ranking, patients: Sequence[str]) -> npt.NDArray[np.float64]:

@@ -16,7 +16,13 @@ from retrieval.assessment.confounder_pool import ConfounderPool
 from retrieval.assessment.label_agreement import agreement
 from retrieval.evaluation.dataset import labelled_cases
 from retrieval.ingest.label_sources import label_sources
-from retrieval.language.archive_labels import ArchiveLabels, archive_labels, labels_of, meant_filter
+from retrieval.language.archive_labels import (
+    ArchiveLabels,
+    archive_labels,
+    labels_of,
+    meant_filter,
+    values_without_cases,
+)
 from retrieval.reader_study.candidates import archive_candidates
 from retrieval.search.by_category import gallery
 from tests.retrieval.labelled_archive import unit
@@ -154,6 +160,25 @@ def test_the_spellings_of_the_shared_manifest_are_one_category_each() -> None:
         written = [row["category"].strip() for row in csv.DictReader(file)]
     facets = ArchiveLabels(Counter(("cervix", "", category) for category in written[:12])).facets()["category"]
     assert {facet.name: facet.cases for facet in facets} == {"HSIL": 7, "ASC-US": 3, "NILM": 2}
+
+
+def test_stains_preparations_and_kinds_are_compared_by_what_they_mean(tmp_path: Path) -> None:
+    rows = [
+        {"case": "a", "stain": "Papanicolaou", "preparation": "LBC", "kind": "field"},
+        {"case": "b", "stain": "PAP stain", "preparation": "Liquid-based", "kind": "Field"},
+        {"case": "c", "stain": "MGG", "preparation": "own way", "kind": "cell", "source": "Own Laboratory"},
+    ]
+    with archive_of(tmp_path, rows, unit(np.eye(3, 8))) as archive:
+
+        def keys(**fields: tuple[str, ...]) -> str:
+            return "".join(c.key for c in archive.cases(meant_filter(archive, CaseFilter(**fields))))  # type: ignore[arg-type]
+
+        assert keys(stains=("pap",)) == keys(preparations=("liquid based cytology",)) == keys(kinds=("fields",)) == "ab"
+        assert keys(stains=("May-Grünwald-Giemsa",)) == keys(sources=("own  laboratory",)) == "c"
+        assert keys(preparations=("Own Way",)) == "c"
+        assert keys(stains=("Giemsa",)) == ""
+        asked = CaseFilter(stains=("Giemsa", "mgg"), sites=("cervix",), kinds=("cell",))
+        assert values_without_cases(archive, asked) == {"site": ("cervix",), "stain": ("Giemsa",)}
 
 
 def test_what_is_not_known_is_shown_as_most_cases_write_it() -> None:

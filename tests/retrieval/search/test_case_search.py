@@ -195,7 +195,7 @@ def test_a_filter_that_leaves_nothing_is_an_answer(search: CaseSearch, generator
         search.by_case("case 1.0", where=nothing),
     ):
         assert result.cases == ()
-        assert "remove one" in result.notes[0]
+        assert "none has the site 'pancreas'" in result.notes[0]
 
 
 def test_an_empty_archive_is_an_answer(encoder: Encoder, generator: CoinGenerator, tmp_path: Path) -> None:
