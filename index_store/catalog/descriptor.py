@@ -41,6 +41,8 @@ class ArchiveDescriptor:
             values = json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
             return None
+        except NotADirectoryError:
+            raise NotAnArchiveError(f"{path.parent} is a file, and an archive is a folder. Give the folder.") from None
         except ValueError:
             values = None
         if not isinstance(values, dict) or values.get("format") != FORMAT:

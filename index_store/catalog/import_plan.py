@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from index_store.catalog.case_reader import in_chunks, whole_cases
-from index_store.catalog.case_writer import is_changed
+from index_store.catalog.case_reader import derived_columns, in_chunks, whole_cases
+from index_store.catalog.case_writer import CASE_FIELDS, IMAGE_FIELDS, is_changed
 from index_store.catalog.models import CaseRow, ImageRow, PatientRow
 from index_store.errors import ImageProblem
 from index_store.files.decode import MAX_PIXELS, decode_picture
@@ -58,7 +58,7 @@ class Plan:
     problems: tuple[Problem, ...]
     """Rows that are skipped, with the reason."""
     notes: tuple[str, ...] = ()
-    """What is doubtful although nothing is skipped: one picture under several patients."""
+    """What is doubtful although nothing is skipped: one picture under several patients, cells emptied in vain."""
 
 
 def make_plan(catalog: Catalog, rows: Sequence[ManifestRow], *, progress: Progress | None = None) -> Plan:
@@ -67,6 +67,7 @@ def make_plan(catalog: Catalog, rows: Sequence[ManifestRow], *, progress: Progre
     new: list[PlannedImage] = []
     changed: list[PlannedImage] = []
     unchanged: list[PlannedImage] = []
+    emptied = _EmptyCells(rows)
     for part in in_chunks(planned):
         with catalog.reading() as session:
             known = _known_cases(session, {item.row.case for item in part})
@@ -75,6 +76,7 @@ def make_plan(catalog: Catalog, rows: Sequence[ManifestRow], *, progress: Progre
                 if case is None:
                     new.append(item)
                 elif item.sha256 in images:
+                    emptied.compare(item.row, case, images[item.sha256])
                     differs = is_changed(case, images[item.sha256], item.row)
                     (changed if differs else unchanged).append(item)
                 elif item.row.stands_alone:
@@ -88,7 +90,35 @@ def make_plan(catalog: Catalog, rows: Sequence[ManifestRow], *, progress: Progre
                     )
                 else:
                     new.append(item)
-    return Plan(tuple(new), tuple(changed), tuple(unchanged), tuple(problems), _shared(catalog, new))
+    return Plan(tuple(new), tuple(changed), tuple(unchanged), tuple(problems), _shared(catalog, new) + emptied.notes())
+
+
+class _EmptyCells:
+    """Where a manifest gives a column, but nothing in it for a stored case or image that has a value: whoever emptied
+    the cell expects the value to go, and it is kept.
+    """
+
+    def __init__(self, rows: Sequence[ManifestRow]) -> None:
+        self._columns = [name for name in (*CASE_FIELDS, *IMAGE_FIELDS) if any(getattr(row, name) for row in rows)]
+        # A case's values are often given in the first of its rows alone.
+        self._of_cases = {(row.case, name) for row in rows for name in CASE_FIELDS if getattr(row, name)}
+        self._lines: dict[str, list[int]] = {}
+
+    def compare(self, row: ManifestRow, case: CaseRow, image: ImageRow) -> None:
+        """Note the columns in which a row says nothing of a value that was given before."""
+        derived = derived_columns(case.derived)
+        for name in self._columns:
+            kept = getattr(case if name in CASE_FIELDS else image, name) and name not in derived
+            if kept and not getattr(row, name) and (row.case, name) not in self._of_cases:
+                self._lines.setdefault(name, []).append(row.line)
+
+    def notes(self) -> tuple[str, ...]:
+        """One sentence a column."""
+        return tuple(
+            f"The {name} is empty in {lines_text(lines)}, and the archive keeps the one it has: an empty cell clears "
+            "nothing. To clear it, remove the case and add it again."
+            for name, lines in self._lines.items()
+        )
 
 
 def _shared(catalog: Catalog, new: Sequence[PlannedImage]) -> tuple[str, ...]:

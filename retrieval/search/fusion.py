@@ -218,6 +218,8 @@ def read_rules(path: Path) -> dict[str, FusionRule]:
     """Fusion rules from a TOML file in the layout of `fusion_rules.toml`. Raises QueryError where it is wrong."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise QueryError(f"There is no file of fusion rules at {path}. Give an existing one.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise QueryError(
             f"{path.name} cannot be read as TOML ({error}). Start from the fusion_rules.toml that ships."

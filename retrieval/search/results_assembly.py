@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from retrieval.search.query import Query
 
 SHOWN_KEYS: Final = 3
+SHOWN_VALUES: Final = 10
 
 
 def fused_cases(
@@ -163,7 +164,7 @@ def _unmatched(archive: Archive, where: CaseFilter) -> tuple[str, ...]:
     for facet, values in absent.items():
         names = ", ".join(f"'{value}'" for value in values[:SHOWN_KEYS]) + (" …" if len(values) > SHOWN_KEYS else "")
         there = [value for value in facets[facet] if value]
-        instead = ", ".join(there[:SHOWN_KEYS]) + (" …" if len(there) > SHOWN_KEYS else "") or "none"
+        instead = ", ".join(there[:SHOWN_VALUES]) + (" …" if len(there) > SHOWN_VALUES else "") or "none"
         notes.append(f"No case matches the filters: none has the {facet} {names}. This archive has: {instead}.")
     return tuple(notes)
 

@@ -123,6 +123,8 @@ def test_changes_need_no_embedding(filled: Archive, manifest: Path) -> None:
     plan = add_manifest(filled, write_manifest(manifest, rows))
     assert [item.row.case for item in plan.changed] == ["case-0", "case-1"]
     assert plan.new == ()
+    (note,) = plan.notes
+    assert note.startswith("The site is empty in line 4, and the archive keeps the one it has")
     case = filled.case("case-0")
     assert (case.report, case.stain, case.attributes) == ("Revised.", "MGG", {"scanner": "A2"})
     assert filled.case("case-1").patient == "patient-9"

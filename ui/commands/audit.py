@@ -81,7 +81,8 @@ def _event_text(event: Event) -> str:
 
 
 def _state_text(state: AuditState) -> list[str]:
-    lines = [f"{state.events} events, {state.first} to {state.last}"]
+    intact = " that can be followed" if state.problem else ""
+    lines = [f"{state.events} events{intact}, {state.first} to {state.last}"]
     if state.pruned:
         lines[0] += f"; {state.pruned} older ones were removed"
     lines += [f"note: {note}" for note in state.notes]

@@ -32,7 +32,7 @@ def set_text(summary: SetSummary) -> str:
     lines = [
         f"{summary.images} images from {summary.reports} reports ({summary.distinct_reports} different) in "
         f"{summary.folder}: {len(summary.classes)} classes.",
-        f"Generated now: {summary.drawn} in {summary.seconds:.0f} s{rate}; the others existed.",
+        f"Generated now: {summary.drawn} in {summary.seconds:.0f} s{rate}; those before it were kept.",
         f"Duplicates: {summary.exact_duplicates} of the same pixels, dropped; {summary.near_duplicates} that look "
         "alike, kept and marked in the column near_duplicate_of.",
     ]

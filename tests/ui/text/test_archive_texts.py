@@ -146,7 +146,7 @@ SET = SetSummary(
 def test_a_set_counts_images_reports_classes_and_duplicates() -> None:
     text = words(set_text(SET))
     assert "40 images from 10 reports (9 different) in set: 2 classes." in text
-    assert "Generated now: 16 in 8 s (2.00 images/s); the others existed." in text
+    assert "Generated now: 16 in 8 s (2.00 images/s); those before it were kept." in text
     assert "Duplicates: 2 of the same pixels, dropped; 3 that look alike, kept and marked" in text
     assert "dropped/" not in text
     assert "7 images that the table no longer contains are in dropped/." in words(
