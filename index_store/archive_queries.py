@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from index_store.archive_columns import ArchiveColumns
+from index_store.archive_status import ArchiveStatus
 from index_store.catalog import case_reader, report_vectors
 from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.catalog import Catalog, current_revision
@@ -22,7 +23,6 @@ from index_store.files.image_store import ImageStore
 from index_store.maintenance.status import status_of
 from index_store.records import (
     IMAGE,
-    ArchiveStatus,
     Case,
     CaseLabels,
     EncoderCoverage,

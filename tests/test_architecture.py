@@ -34,8 +34,9 @@ LAYERS = {
         {"training"},
     ],
     "index_store": [
-        {"atomic_write", "errors"},
+        {"atomic_write", "errors", "scale"},
         {"records", "vectors"},
+        {"archive_status"},
         {"files", "manifest"},
         {"catalog", "index", "slides"},
         {"search"},

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import Select, bindparam, distinct, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
+from sqlalchemy import ColumnElement, Select, bindparam, distinct, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload, undefer
 
+from index_store.catalog.catalog import has_scale
 from index_store.catalog.filters import CaseFilter, conditions, excluded_by_parameters
 from index_store.catalog.models import PICTURE_NOTE, CaseRow, ImageRow, PatientRow
 from index_store.errors import CaseNotFoundError, ImageNotFoundError
@@ -62,15 +63,15 @@ class CaseReader:
         """The case with this key. Raises `CaseNotFoundError`, which names similar keys."""
         if not is_storable(key):
             raise CaseNotFoundError(f"There is no case {key!a} in this archive: no key holds such characters.")
-        row = self._session.scalar(whole_cases().where(CaseRow.key == key))
+        row = self._session.scalar(whole_cases(self._session).where(CaseRow.key == key))
         if row is None:
             raise CaseNotFoundError(f"There is no case {key!r} in this archive.{self._near(key)}")
         return self._case(row)
 
     def cases(self, where: CaseFilter | None, *, limit: int | None, offset: int) -> list[Case]:
         """Cases with at least one permitted image, in the order they were added."""
-        ids = select(ImageRow.case_id).where(*conditions(where or CaseFilter()))
-        query = whole_cases().where(CaseRow.id.in_(ids)).order_by(CaseRow.id).limit(limit).offset(offset)
+        ids = select(ImageRow.case_id).where(*self._conditions(where))
+        query = whole_cases(self._session).where(CaseRow.id.in_(ids)).order_by(CaseRow.id).limit(limit).offset(offset)
         return [self._case(row) for row in self._session.scalars(query)]
 
     def cases_of_images(self, image_ids: Iterable[int]) -> dict[int, Case]:
@@ -86,13 +87,13 @@ class CaseReader:
         """The cases with these ids; unknown ids are left out."""
         cases: dict[int, Case] = {}
         for part in in_chunks(int(case_id) for case_id in case_ids):
-            for row in self._session.scalars(whole_cases().where(CaseRow.id.in_(part))):
+            for row in self._session.scalars(whole_cases(self._session).where(CaseRow.id.in_(part))):
                 cases[row.id] = self._case(row)
         return cases
 
     def image(self, image_id: int) -> Image:
         """The image with this id. Raises `ImageNotFoundError`."""
-        row = self._session.get(ImageRow, image_id, options=[joinedload(ImageRow.case)])
+        row = self._session.get(ImageRow, image_id, options=[joinedload(ImageRow.case), *_scale(self._session)])
         if row is None:
             raise ImageNotFoundError(f"There is no image {image_id} in this archive. It may have been removed.")
         return self._image(row, row.case.key)
@@ -112,7 +113,7 @@ class CaseReader:
 
     def included(self, where: CaseFilter) -> Ids:
         """int64[n]: the images that `where` permits."""
-        return self._ids(select(ImageRow.id).where(*conditions(where)))
+        return self._ids(select(ImageRow.id).where(*self._conditions(where)))
 
     def excluded(self, where: CaseFilter) -> Ids:
         """int64[n]: the images of the patients and cases that `where` leaves out."""
@@ -134,11 +135,15 @@ class CaseReader:
     def confirmed(self, image_ids: Iterable[int], where: CaseFilter | None) -> set[int]:
         """Those of the images that exist and have the values that `where` requires. What it excludes is not checked
         (see `excluded`)."""
-        query = _confirming(where and replace(where, exclude_patients=(), exclude_cases=()))
+        values = where and replace(where, exclude_patients=(), exclude_cases=())
+        query = _confirming(values, has_scale(self._session))
         found: set[int] = set()
         for part in in_chunks(image_ids):
             found.update(self._session.scalars(query, {"image_ids": part}))
         return found
+
+    def _conditions(self, where: CaseFilter | None) -> list[ColumnElement[bool]]:
+        return conditions(where or CaseFilter(), scaled=has_scale(self._session))
 
     def _ids(self, query: Select[int]) -> Ids:
         return np.array(self._session.scalars(query).all(), dtype=np.int64)
@@ -197,6 +202,8 @@ class CaseReader:
             attributes={name: value for name, value in row.attributes.items() if name != PICTURE_NOTE},
             file_sha256=row.file_sha256,
             note=row.attributes.get(PICTURE_NOTE, ""),
+            mpp=row.mpp if has_scale(self._session) else None,
+            mpp_source=row.mpp_source if has_scale(self._session) else "",
         )
 
 
@@ -204,11 +211,11 @@ class CaseReader:
 
 
 @lru_cache(maxsize=64)
-def _confirming(where: CaseFilter | None) -> Select[int]:
+def _confirming(where: CaseFilter | None, scaled: bool) -> Select[int]:
     """Selects those of the parameter `image_ids` that `where` permits."""
     image_id = ImageRow.__table__.c.id
     named = image_id.in_(bindparam("image_ids", expanding=True))
-    return select(image_id).where(named, *(conditions(where, few_images=True) if where else ()))
+    return select(image_id).where(named, *(conditions(where, few_images=True, scaled=scaled) if where else ()))
 
 
 @lru_cache(maxsize=1)
@@ -221,31 +228,40 @@ def derived_columns(stored: str) -> tuple[str, ...]:
     return tuple(stored.split(",")) if stored else ()
 
 
-def whole_cases() -> Select[CaseRow]:
+def whole_cases(session: Session) -> Select[CaseRow]:
     """Selects cases together with their patient and images."""
-    return select(CaseRow).options(joinedload(CaseRow.patient), selectinload(CaseRow.images))
+    images = selectinload(CaseRow.images)
+    return select(CaseRow).options(
+        joinedload(CaseRow.patient), images.options(*_scale(session)) if has_scale(session) else images
+    )
 
 
-def reports_query(where: CaseFilter | None, *further: InstrumentedAttribute[str]) -> Select[*tuple[Any, ...]]:
-    """Id, key, patient and report (and `further` columns) of the cases with a permitted image, in order of id."""
+def _scale(session: Session) -> list[Any]:
+    """What loads the columns of an image's scale together with the others, where the archive has them."""
+    return [undefer(ImageRow.mpp), undefer(ImageRow.mpp_source)] if has_scale(session) else []
+
+
+def reports_query(*further: InstrumentedAttribute[str]) -> Select[*tuple[Any, ...]]:
+    """Id, key, patient and report (and `further` columns) of the cases with an image, in order of id."""
     return (
         select(CaseRow.id, CaseRow.key, PatientRow.key, CaseRow.report, *further)
         .join(PatientRow, PatientRow.id == CaseRow.patient_id)
-        .where(CaseRow.id.in_(_with_images(where)))
+        .where(CaseRow.id.in_(select(ImageRow.case_id)))
         .order_by(CaseRow.id)
     )
 
 
 def stored_reports(session: Session, where: CaseFilter | None) -> list[StoredReport]:
     """The reports of the cases with at least one permitted image, in order of case id."""
-    return [StoredReport(*row) for row in session.execute(reports_query(where))]
+    permitted = select(ImageRow.case_id).where(*conditions(where or CaseFilter(), scaled=has_scale(session)))
+    return [StoredReport(*row) for row in session.execute(reports_query().where(CaseRow.id.in_(permitted)))]
 
 
 def reports_of(session: Session, case_ids: Iterable[int]) -> list[StoredReport]:
     """The reports of these cases, in order of case id; unknown ids are left out."""
     found: list[StoredReport] = []
     for part in in_chunks(sorted(int(case_id) for case_id in case_ids)):
-        found += [StoredReport(*row) for row in session.execute(reports_query(None).where(CaseRow.id.in_(part)))]
+        found += [StoredReport(*row) for row in session.execute(reports_query().where(CaseRow.id.in_(part)))]
     return found
 
 
@@ -276,7 +292,3 @@ def owners(session: Session, image_ids: Iterable[int]) -> dict[int, Owner]:
         rows = session.execute(query.where(ImageRow.id.in_(part)))
         found.update((image_id, Owner(case_id, patient)) for image_id, case_id, patient in rows)
     return found
-
-
-def _with_images(where: CaseFilter | None) -> Select[Any]:
-    return select(ImageRow.case_id).where(*conditions(where or CaseFilter()))

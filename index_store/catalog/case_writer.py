@@ -26,6 +26,7 @@ from index_store.catalog.models import (
     PatientRow,
     ReportEmbeddingRow,
 )
+from index_store.scale import replaces
 
 if TYPE_CHECKING:
     from index_store.files.image_store import StoredImage
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 CASE_FIELDS = ("report", "site", "system", "category", "source", "license")
 IMAGE_FIELDS = ("slide", "kind", "stain", "preparation")
 FILTERED_CASE_COLUMNS = (*CASE_COLUMNS.values(), "phantom")
-FILTERED_IMAGE_COLUMNS = (*IMAGE_COLUMNS.values(), "slide")
+FILTERED_IMAGE_COLUMNS = (*IMAGE_COLUMNS.values(), "slide", "mpp")
 """Also what `search/image_table.py` holds: the log says when it has changed."""
 
 
@@ -57,7 +58,7 @@ class CaseWriter:
         self._images: dict[tuple[str, str], ImageRow] = {}
         self._patients: dict[str, PatientRow] = {}
         for keys in in_chunks({row.case for row in rows}):
-            for case in session.scalars(whole_cases().where(CaseRow.key.in_(keys))):
+            for case in session.scalars(whole_cases(session).where(CaseRow.key.in_(keys))):
                 self._cases[case.key] = case
                 self._images.update({(case.key, image.sha256): image for image in case.images})
         for keys in in_chunks({row.patient for row in rows}):
@@ -102,6 +103,8 @@ class CaseWriter:
             width=new.image.width,
             height=new.image.height,
             attributes={**row.attributes, **({PICTURE_NOTE: "; ".join(new.notes)} if new.notes else {})},
+            mpp=new.mpp,
+            mpp_source=new.mpp_source,
             **{name: getattr(row, name) for name in IMAGE_FIELDS},
         )
         self._session.add(image)
@@ -188,6 +191,8 @@ def _case_values(row: ManifestRow, case: CaseRow | None) -> dict[str, object]:
 def _image_values(image: ImageRow, row: ManifestRow) -> dict[str, object]:
     values: dict[str, object] = {name: getattr(row, name) for name in IMAGE_FIELDS if getattr(row, name)}
     values["attributes"] = {**image.attributes, **row.attributes}
+    if row.mpp is not None and replaces(row.mpp_source, image.mpp_source):
+        values |= {"mpp": row.mpp, "mpp_source": row.mpp_source}
     if image.path:  # referenced in place: the folder may have moved
         values["path"] = str(row.path)
     return values

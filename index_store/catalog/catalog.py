@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from index_store.catalog.databases.database import Database, Lock
 from index_store.catalog.databases.migrations import (
     ROLES_VERSION,
+    SCALE_VERSION,
     apply_next,
     current_version,
     is_readable,
@@ -33,6 +34,8 @@ _UNSTORABLE = (
 )
 HAS_ROLES = "has_roles"
 """In `Session.info`: whether the archive's row has the column `text_encoder_id`. True where it is not said."""
+HAS_SCALE = "has_scale"
+"""The same of the columns `mpp` and `mpp_source` of images."""
 
 
 class Catalog:
@@ -48,7 +51,7 @@ class Catalog:
         self._engine = database.engine(read_only=self.read_only, alone=alone)
         self._reader = self._engine.execution_options(**database.reading)
         self._writer = self._engine.execution_options(**database.writing)
-        self._has_roles = True
+        self._has_roles = self._has_scale = True
         self._place = place
         event.listen(self._engine, "begin", lambda _connection: self.check_place())
 
@@ -69,7 +72,8 @@ class Catalog:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A read transaction: one consistent view of the archive."""
-        with self._explained(), Session(self._reader, info={HAS_ROLES: self._has_roles}) as session:
+        info = {HAS_ROLES: self._has_roles, HAS_SCALE: self._has_scale}
+        with self._explained(), Session(self._reader, info=info) as session:
             yield session
 
     @contextmanager
@@ -114,7 +118,7 @@ class Catalog:
             raise NotAnArchiveError(f"{self.name} is a database but not an archive. Name an archive's folder.")
         refuse_newer(version, where)
         if self.read_only and is_readable(version):
-            self._has_roles = version >= ROLES_VERSION
+            self._has_roles, self._has_scale = version >= ROLES_VERSION, version >= SCALE_VERSION
             return False
         if version < current_version() and self.read_only:
             raise self.outdated()
@@ -167,6 +171,11 @@ class Catalog:
         except sqlite3.DatabaseError as error:  # of the driver, below SQLAlchemy
             wrapped = DatabaseError("", None, error)
             raise StorageError(self._database.explained(wrapped) or str(error)) from error
+
+
+def has_scale(session: Session) -> bool:
+    """Whether the archive knows the scale of images: one of an earlier version that is open read-only does not."""
+    return bool(session.info.get(HAS_SCALE, True))
 
 
 def current_revision(session: Session) -> int:

@@ -7,6 +7,7 @@ change must be logged for it (`index_store.catalog.case_writer`) all derive from
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -36,11 +37,13 @@ MAX_VALUES = 20_000
 class CaseFilter:
     """Restrictions that must all hold; within one field, any of its values. Empty: no restriction.
 
-    `stains`, `preparations` and `kinds` restrict the image, the other fields its case. Values are compared exactly;
-    `Archive.facets` lists those that occur, and `Archive.labels` the combinations of site, system and category.
+    `stains`, `preparations`, `kinds` and `mpp` restrict the image, the other fields its case. Values are compared
+    exactly; `Archive.facets` lists those that occur, and `Archive.labels` the combinations of site, system and
+    category.
 
     Raises:
-        FilterError: a field is a bare string (or anything but a sequence of strings), or there are too many values.
+        FilterError: a field is a bare string (or anything but a sequence of strings), `mpp` is no range, or there are
+            too many values.
     """
 
     sites: tuple[str, ...] = ()
@@ -56,11 +59,13 @@ class CaseFilter:
     """True: phantoms only. False: no phantoms. None: both."""
     labels: tuple[tuple[str, str, str], ...] = ()
     """Site, system and category together, as written: only cases with one of these."""
+    mpp: tuple[float, float] | None = None
+    """Only images of a scale from the first to the second, in µm a pixel, both included. An unknown scale is none."""
 
     def __post_init__(self) -> None:
         total = 0
         for item in fields(self):
-            if item.name in ("phantoms", "labels"):
+            if item.name in ("phantoms", "labels", "mpp"):
                 continue
             values = getattr(self, item.name)
             sequence = isinstance(values, (tuple, list, set, frozenset))
@@ -72,6 +77,8 @@ class CaseFilter:
             raise FilterError(f"labels must be triples of site, system and category; got {self.labels!r}.")
         object.__setattr__(self, "labels", tuple(self.labels))
         total += len(self.labels) * len(LABELS)
+        if self.mpp is not None:
+            object.__setattr__(self, "mpp", _checked_range(self.mpp))
         if total > MAX_VALUES:
             raise FilterError(f"The filter names {total} values; {MAX_VALUES} is the most. Use a broader field.")
 
@@ -79,7 +86,7 @@ class CaseFilter:
     def includes(self) -> bool:
         """Whether the filter requires any value (rather than only leaving something out)."""
         named = any(getattr(self, name) for name in (*CASE_COLUMNS, *IMAGE_COLUMNS))
-        return named or self.phantoms is not None or bool(self.labels)
+        return named or self.phantoms is not None or bool(self.labels) or self.mpp is not None
 
     @property
     def excludes(self) -> bool:
@@ -102,6 +109,8 @@ class CaseFilter:
 
     def allows_image(self, image: Image) -> bool:
         """Whether the restrictions on images hold, whatever the case is."""
+        if self.mpp is not None and not (image.mpp is not None and self.mpp[0] <= image.mpp <= self.mpp[1]):
+            return False
         return self._holds(image, IMAGE_COLUMNS)
 
     @cached_property
@@ -118,15 +127,24 @@ class CaseFilter:
         )
 
 
-def conditions(where: CaseFilter, *, few_images: bool = False) -> list[ColumnElement[bool]]:
+def _checked_range(bounds: object) -> tuple[float, float]:
+    values = list(bounds) if isinstance(bounds, (tuple, list)) else []
+    numbers = [float(value) for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    if len(values) != 2 or len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] < math.inf:
+        raise FilterError(f"mpp must be a range of µm a pixel, as in (0.2, 0.3); got {bounds!r}.")
+    return numbers[0], numbers[1]
+
+
+def conditions(where: CaseFilter, *, few_images: bool = False, scaled: bool = True) -> list[ColumnElement[bool]]:
     """SQL conditions on `images`, which must all hold.
 
     Args:
         where: the filter.
+        scaled: the table has the scale of images (`catalog.has_scale`); otherwise it is not known of any.
         few_images: the statement looks at few images. The case of each is then looked up; otherwise all permitted
             cases are listed.
     """
-    from sqlalchemy import not_, select, tuple_
+    from sqlalchemy import false, not_, select, tuple_
 
     from index_store.catalog.models import CaseRow, ImageRow
 
@@ -141,6 +159,8 @@ def conditions(where: CaseFilter, *, few_images: bool = False) -> list[ColumnEle
     if where.labels:
         on_cases.append(tuple_(*(getattr(CaseRow, column) for column in LABELS)).in_(where.labels))
     on_images = any_value(ImageRow, IMAGE_COLUMNS)
+    if where.mpp is not None:
+        on_images.append(ImageRow.mpp.between(*where.mpp) if scaled else false())
     if on_cases:
         cases = select(CaseRow.id).where(*on_cases)
         looked_up = cases.where(CaseRow.id == ImageRow.case_id).exists()

@@ -12,9 +12,10 @@ from index_store.catalog.case_reader import derived_columns, in_chunks, whole_ca
 from index_store.catalog.case_writer import CASE_FIELDS, IMAGE_FIELDS, is_changed
 from index_store.catalog.models import CaseRow, ImageRow, PatientRow
 from index_store.errors import ImageProblem
-from index_store.files.decode import MAX_PIXELS, decode_picture
+from index_store.files.decode import MAX_PIXELS, Decoded, decode_picture
 from index_store.files.source_file import MAX_BYTES, content_hash, read_source
 from index_store.records import NewImage, Problem, lines_text
+from index_store.scale import RANK, disagree
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -42,7 +43,24 @@ class PlannedImage:
         if content_hash(source) != self.sha256:
             raise ImageProblem(f"{self.row.path.name} was changed while it was being added. Add it again.")
         decoded = decode_picture(source, max_pixels=max_pixels)
-        return NewImage(self.row, self.sha256, source, decoded.image, decoded.notes)
+        mpp, mpp_source, notes = joined_scale(self.row, decoded)
+        return NewImage(
+            self.row, self.sha256, source, decoded.image, (*decoded.notes, *notes), mpp=mpp, mpp_source=mpp_source
+        )
+
+
+def joined_scale(row: ManifestRow, decoded: Decoded) -> tuple[float | None, str, tuple[str, ...]]:
+    """The scale of an image by its row and its file, how it is known, and a note where the two disagree."""
+    stated = [(row.mpp, row.mpp_source), (decoded.mpp, decoded.mpp_source)]
+    known = [(mpp, source) for mpp, source in stated if mpp is not None]
+    if not known:
+        return None, "", ()
+    mpp, source = max(known, key=lambda scale: RANK.get(scale[1], 0))
+    notes: tuple[str, ...] = ()
+    if len(known) == 2 and disagree(known[0][0], known[1][0]):
+        other = next(value for value in known if value[1] != source)
+        notes = (f"the scale was taken from the {source}, and the {other[1]} says something else by more than 10 %",)
+    return mpp, source, notes
 
 
 @dataclass(frozen=True)
@@ -142,7 +160,7 @@ def _shared(catalog: Catalog, new: Sequence[PlannedImage]) -> tuple[str, ...]:
 
 
 def _known_cases(session: Session, keys: set[str]) -> dict[str, tuple[CaseRow, dict[str, ImageRow]]]:
-    cases = session.scalars(whole_cases().where(CaseRow.key.in_(keys)))
+    cases = session.scalars(whole_cases(session).where(CaseRow.key.in_(keys)))
     return {case.key: (case, {image.sha256: image for image in case.images}) for case in cases}
 
 

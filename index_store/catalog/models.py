@@ -112,6 +112,9 @@ class ImageRow(Base):
     stain: Mapped[str]
     preparation: Mapped[str]
     attributes: Mapped[dict[str, str]]
+    # Both deferred, since an archive of an earlier version, opened read-only, does not have them (`catalog.has_scale`).
+    mpp: Mapped[float | None] = mapped_column(deferred=True)  # µm a pixel
+    mpp_source: Mapped[str] = mapped_column(default="", server_default="", deferred=True)  # a key of `scale.RANK`
 
     case: Mapped[CaseRow] = relationship(back_populates="images")
 

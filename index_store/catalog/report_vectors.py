@@ -28,7 +28,7 @@ def text_hash(text: str) -> str:
 def without_vector(session: Session, encoder_id: int) -> list[StoredReport]:
     """The reports with any text whose vector is missing, or was made of another text; in order of case id."""
     of_encoder = and_(ReportEmbeddingRow.case_id == CaseRow.id, ReportEmbeddingRow.encoder_id == encoder_id)
-    query = reports_query(None, ReportEmbeddingRow.report_sha256).outerjoin(ReportEmbeddingRow, of_encoder)
+    query = reports_query(ReportEmbeddingRow.report_sha256).outerjoin(ReportEmbeddingRow, of_encoder)
     return [
         StoredReport(case_id, key, patient, text)
         for case_id, key, patient, text, made_of in session.execute(query)

@@ -51,6 +51,10 @@ class Decoded:
     """RGB, uint8[height, width, 3], upright, without metadata."""
     notes: tuple[str, ...] = ()
     """Such as "of its 5 pages, the first was read". Empty for nearly all pictures."""
+    mpp: float | None = None
+    """µm a pixel, where the file says so plausibly."""
+    mpp_source: str = ""
+    """How the file says it, a key of `scale.RANK`."""
 
 
 def decode_picture(

@@ -9,16 +9,20 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from index_store.archive_status import ArchiveStatus, RoleStatus
 from index_store.catalog import report_vectors
 from index_store.catalog.case_reader import derived_columns
+from index_store.catalog.catalog import has_scale
 from index_store.catalog.change_log import log_head
 from index_store.catalog.databases.migrations import current_version, schema_version
 from index_store.catalog.encoders import encoder_info, serving_encoders
 from index_store.catalog.filters import LABELS
 from index_store.catalog.models import ArchiveRow, CaseRow, EmbeddingRow, EncoderRow, ImageRow, PatientRow
 from index_store.catalog.reembedding import count_images_without_vector
-from index_store.records import IMAGE, ArchiveStatus, Role, RoleStatus
+from index_store.records import IMAGE, Role
 from index_store.search.protocols import SyncedIndex
+
+UNKNOWN_SCALE = "unknown"
 
 
 def counts(session: Session) -> tuple[int, int, int]:
@@ -78,6 +82,7 @@ def status_of(
         notes=tuple(notes),
         roles=found,
         derived=_count_derived(session),
+        scales=_count_scales(session),
     )
 
 
@@ -86,6 +91,22 @@ def _count_derived(session: Session) -> dict[str, int]:
     for names, cases in session.execute(select(CaseRow.derived, func.count()).group_by(CaseRow.derived)):
         found.update(dict.fromkeys(derived_columns(names), cases))
     return {column: found[column] for column in LABELS}
+
+
+def _count_scales(session: Session) -> dict[str, int]:
+    """Images by µm a pixel, to two digits, ascending; then those whose scale is not known."""
+    if not has_scale(session):
+        images = session.scalar(select(func.count()).select_from(ImageRow)) or 0
+        return {UNKNOWN_SCALE: images} if images else {}
+    found: Counter[float] = Counter()
+    unknown = 0
+    for mpp, images in session.execute(select(ImageRow.mpp, func.count()).group_by(ImageRow.mpp)):
+        if mpp is None:
+            unknown = images
+        else:
+            found[float(f"{mpp:.2g}")] += images
+    known = {f"{mpp:g}": images for mpp, images in sorted(found.items())}
+    return {**known, **({UNKNOWN_SCALE: unknown} if unknown else {})}
 
 
 def _role_status(

@@ -9,19 +9,23 @@ Columns (see `COLUMNS`): `image` and `report` are required.
   takes the value from the case's other rows; rows that contradict the first one are refused.
 - A key or label that is a placeholder (`N/A`, `unknown`, `-`) is an empty cell (`cells.py`), and counted in the notes.
 - `phantom` (true/false): the image was rendered by this software.
+- `mpp` (µm a pixel; also `um_per_pixel`, `microns per pixel` …) or `objective` (`40x`) is the image's scale
+  (`scale_cells.py`).
 - Further columns become the image's attributes.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from index_store.errors import ManifestError
 from index_store.manifest.cells import CellNotes
+from index_store.manifest.scale_cells import ScaleCells
 from index_store.manifest.table import Record, Table
 from index_store.manifest.table_file import read_table
 from index_store.records import ManifestRow, Problem
@@ -74,7 +78,7 @@ def read_manifest(path: Path | str, *, images: Path | str | None = None, max_row
     root = Path(images) if images is not None else path.parent
     if not root.is_dir():
         raise ManifestError(f"The images' folder {root} is not there. Name an existing folder.")
-    reader = _RowReader(path.name, root.resolve())
+    reader = _RowReader(path.name, root.resolve(), table.columns)
     for record in table.records:
         reader.take(record)
     rows = reader.finish()
@@ -105,12 +109,14 @@ class _Draft:
     path: Path
     case: str
     cells: dict[str, str]
+    mpp: float | None
+    mpp_source: str
 
 
 class _RowReader:
     """Turns records into rows: checks each by itself, then completes it by the other rows of its case."""
 
-    def __init__(self, name: str, root: Path) -> None:
+    def __init__(self, name: str, root: Path, columns: Sequence[str]) -> None:
         self.problems: list[Problem] = []
         self._name = name
         self._root = root
@@ -118,6 +124,7 @@ class _RowReader:
         self._cases: dict[str, dict[str, tuple[str, int]]] = {}  # case -> column -> (value, line it stands on)
         self._seen: dict[tuple[str, Path], int] = {}
         self._cells = CellNotes()
+        self._scales = ScaleCells(columns)
         self._names: dict[Path, dict[str, list[str]]] = {}  # folder -> name composed (NFC) -> names as they stand there
 
     def take(self, record: Record) -> None:
@@ -136,7 +143,7 @@ class _RowReader:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was taken for something else than it says."""
-        return self._cells.notes()
+        return (*self._cells.notes(), *self._scales.notes())
 
     @contextmanager
     def _judging(self, line: int) -> Iterator[None]:
@@ -153,7 +160,12 @@ class _RowReader:
         if not image:
             raise Refusal("has no image", "Write the image's path.")
         cells["phantom"] = _truth(cells.get("phantom", ""))
-        return _Draft(record.line, self._resolve(image), cells.get("case") or image, cells)
+        try:
+            mpp, mpp_source = self._scales.scale(record.line, cells)
+        except ValueError as error:
+            raise Refusal(str(error), "Write the number alone, as in 0.25, or leave the cell empty.") from error
+        kept = {column: value for column, value in cells.items() if column not in self._scales.mpp_columns}
+        return _Draft(record.line, self._resolve(image), cells.get("case") or image, kept, mpp, mpp_source)
 
     def _resolve(self, image: str) -> Path:
         if image.startswith(("\\\\", "//")):  # another machine's share: looking would connect to it
@@ -213,17 +225,20 @@ class _RowReader:
         case_values = {column: value for column, (value, _) in self._cases[draft.case].items()}
         if not case_values.get("report"):
             raise Refusal("has no report", "Write the report (or a line that says there is none).")
+        patient, phantom = case_values.pop("patient", draft.case), case_values.pop("phantom", "")
+        given: dict[str, Any] = {**case_values, **{column: draft.cells.get(column, "") for column in IMAGE_COLUMNS}}
         return ManifestRow(
             line=draft.line,
             image=draft.cells["image"],
             path=draft.path,
             case=draft.case,
-            patient=case_values.pop("patient", draft.case),
-            phantom={"true": True, "false": False}.get(case_values.pop("phantom", "")),
+            patient=patient,
+            phantom={"true": True, "false": False}.get(phantom),
             attributes={name: value for name, value in draft.cells.items() if name not in COLUMNS and value},
+            mpp=draft.mpp,
+            mpp_source=draft.mpp_source,
             derived=None,
-            **case_values,
-            **{column: draft.cells.get(column, "") for column in IMAGE_COLUMNS},
+            **given,
         )
 
 

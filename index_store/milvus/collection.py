@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from index_store.milvus.connection import STRONG, MilvusServer
-from index_store.milvus.filter_fields import VALUE_LENGTH, VALUES, FilterFields
+from index_store.milvus.filter_fields import UNKNOWN_MPP, VALUE_LENGTH, VALUES, FilterFields
 from index_store.vectors import Ids, Selection, Vectors
 
 PARTITIONS = 16
@@ -29,7 +29,7 @@ TIE = 1e-5
 """Scores closer than this may be equal: sums in float32 differ by about 1e-7 between code paths."""
 METRIC = "IP"
 
-_NO_FIELDS = FilterFields(0, 0, 0, False, *[""] * len(VALUES))
+_NO_FIELDS = FilterFields(0, 0, 0, False, UNKNOWN_MPP, *[""] * len(VALUES))
 
 
 class TooManyError(Exception):
@@ -58,6 +58,7 @@ class MilvusIndex:
             schema.add_field("phantom", DataType.BOOL)
             for name in VALUES:
                 schema.add_field(name, DataType.VARCHAR, max_length=VALUE_LENGTH, is_partition_key=name == "site")
+            schema.add_field("mpp", DataType.DOUBLE)
             schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
             index = client.prepare_index_params()
             index.add_index("vector", index_type="FLAT", metric_type=METRIC)

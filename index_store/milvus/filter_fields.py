@@ -27,6 +27,10 @@ VALUES = tuple(COLUMNS.values())
 """Fields that hold the token of a value."""
 
 
+UNKNOWN_MPP = -1.0
+"""Below every range: Milvus has no NULL in the versions that are served."""
+
+
 @dataclass(frozen=True)
 class FilterFields:
     """The fields of an image in Milvus, under the names of the collection's schema."""
@@ -35,6 +39,8 @@ class FilterFields:
     case_id: int
     patient_id: int
     phantom: bool
+    mpp: float
+    """µm a pixel; `UNKNOWN_MPP` where it is not known."""
     site: str
     system: str
     category: str
@@ -53,11 +59,13 @@ def filter_fields(session: Session, image_ids: Iterable[int]) -> dict[int, Filte
     """The fields of these images, by id. Ids without an image are left out."""
     of_case = [getattr(CaseRow, name) for name in CASE_COLUMNS.values()]
     of_image = [getattr(ImageRow, name) for name in IMAGE_COLUMNS.values()]
-    query = select(ImageRow.id, CaseRow.id, CaseRow.patient_id, CaseRow.phantom, *of_case, *of_image).join(CaseRow)
+    query = select(ImageRow.id, CaseRow.id, CaseRow.patient_id, CaseRow.phantom, *of_case, *of_image, ImageRow.mpp)
+    query = query.join(CaseRow)
     fields: dict[int, FilterFields] = {}
     for part in in_chunks(int(image_id) for image_id in image_ids):
-        for image_id, case_id, patient_id, phantom, *values in session.execute(query.where(ImageRow.id.in_(part))):
-            fields[image_id] = FilterFields(image_id, case_id, patient_id, phantom, *map(token, values))
+        for image_id, case_id, patient_id, phantom, *values, mpp in session.execute(query.where(ImageRow.id.in_(part))):
+            scale = UNKNOWN_MPP if mpp is None else mpp
+            fields[image_id] = FilterFields(image_id, case_id, patient_id, phantom, scale, *map(token, values))
     return fields
 
 
@@ -75,6 +83,8 @@ def filter_expression(session: Session, where: CaseFilter | None) -> str:
     ]
     if where.labels:
         conditions.append(f"({' or '.join(_label(*label) for label in sorted(set(where.labels)))})")
+    if where.mpp is not None:
+        conditions.append(f"mpp >= {where.mpp[0]!r} and mpp <= {where.mpp[1]!r}")
     if where.phantoms is not None:
         conditions.append(f"phantom == {str(where.phantoms).lower()}")
     for name, table, keys in (

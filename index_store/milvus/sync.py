@@ -21,6 +21,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from index_store.catalog.case_reader import CHUNK, CaseReader
+from index_store.catalog.catalog import has_scale
 from index_store.catalog.change_log import is_of_this_log, log_head, stored_count, stored_vectors
 from index_store.catalog.filters import CaseFilter, conditions
 from index_store.catalog.models import REMOVED, ChangeRow, EmbeddingRow, ImageRow
@@ -38,6 +39,7 @@ Ranking = list[tuple[int, float]]
 
 MAX_EXCLUDED = 100_000
 """Ids that a search excludes by name: 1 MB of expression."""
+LAYOUT = "m"  # begins the last part of a collection's name since it has the field `mpp`; before, that was hexadecimal
 MAX_FROM_RECORDS = 1_000_000
 """Vectors that a search reads from the records before it gives up: at 512 dimensions 2 GB."""
 
@@ -106,6 +108,8 @@ class MilvusSync:
             self.rebuild(session, MISSING)
         elif not is_of_this_log(session, synced.low):
             self.rebuild(session, OTHER_LOG)
+        elif not self._has_scale(synced):
+            self.rebuild(session, "it lacked the scale of images")
         elif synced.low != head or synced.high != head:
             self._apply(session, synced, head)
         self.refresh()
@@ -119,7 +123,7 @@ class MilvusSync:
         if reason:
             self._notes.append(f"{REBUILT_NOTE} from the archive's records: {reason}.")
         head = log_head(session)
-        index = MilvusIndex.create(self._server, f"{self._name_prefix}{secrets.token_hex(4)}", self._dim)
+        index = MilvusIndex.create(self._server, f"{self._name_prefix}{LAYOUT}{secrets.token_hex(4)}", self._dim)
         for ids in self._stored_ids(session):
             self._add(session, index, ids, head)
         self.positions.write(self._encoder_id, SyncPosition(index.collection, head, head))
@@ -156,7 +160,7 @@ class MilvusSync:
         if synced is None or ahead or not is_of_this_log(session, synced.low):
             return self._from_records(session, queries, k, where)
         changed, removed = self._changes_since(session, synced.low)
-        if len(removed) > MAX_EXCLUDED:
+        if len(removed) > MAX_EXCLUDED or (where is not None and where.mpp and not self._has_scale(synced)):
             return self._from_records(session, queries, k, where)
         expressions = [filter_expression(session, where)]
         if changed.size:
@@ -223,6 +227,9 @@ class MilvusSync:
             self._loaded.add(synced.collection)
         return MilvusIndex(self._server, synced.collection, self._dim)
 
+    def _has_scale(self, synced: SyncPosition) -> bool:
+        return synced.collection.startswith(f"{self._name_prefix}{LAYOUT}")
+
     def _exists(self, synced: SyncPosition) -> bool:
         with self._server.explained():
             return bool(self._server.client.has_collection(synced.collection))
@@ -256,7 +263,7 @@ class MilvusSync:
         note = "The vectors in Milvus could not be used for every search; the records answered in their place."
         if note not in self._notes:
             self._notes.append(note)
-        query = select(ImageRow.id).where(*conditions(where or CaseFilter()))
+        query = select(ImageRow.id).where(*conditions(where or CaseFilter(), scaled=has_scale(session)))
         nearest = self._nearest(session, queries, k, set(session.scalars(query)))
         return [self._ranked(session, query_, ids, k) for query_, ids in zip(queries, nearest, strict=True)]
 

@@ -57,6 +57,8 @@ class ImageTable:
     """bool[n]"""
     columns: Mapping[str, Column]
     """By name: site, system, category and source of the case, slide, stain, preparation and kind of the image."""
+    mpp: npt.NDArray[np.float64]
+    """float64[n]: µm a pixel; NaN where it is not known."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -140,6 +142,8 @@ class ImageTable:
         for field, column in (*CASE_COLUMNS.items(), *IMAGE_COLUMNS.items()):
             if values := getattr(where, field):
                 permitted &= self.columns[column].has(values)
+        if where.mpp is not None:
+            permitted &= (self.mpp >= where.mpp[0]) & (self.mpp <= where.mpp[1])  # a NaN compares false
         if where.labels:
             permitted &= self._has_labels(where.labels)
         if where.phantoms is not None:
@@ -165,4 +169,5 @@ class ImageTable:
             patients=self.patients[rows],
             phantoms=self.phantoms[rows],
             columns={name: Column(column.codes[rows], column.values) for name, column in self.columns.items()},
+            mpp=self.mpp[rows],
         )

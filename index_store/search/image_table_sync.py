@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import select
+from sqlalchemy import null, select
 from sqlalchemy.orm import Session
 
+from index_store.catalog.catalog import has_scale
 from index_store.catalog.change_log import CHUNK, is_of_this_log, log_head, removed_since
 from index_store.catalog.models import CaseRow, ChangeRow, ImageRow
 from index_store.search.derived_files import Derived, DerivedFiles, DerivedName
@@ -27,8 +28,8 @@ REREAD = 0.25
 """With a larger share of changed images, all are read again: that is one pass over two tables."""
 KEPT = 0.01
 """With a larger share of changes than that since it was kept, the table is kept anew."""
-ARRAYS = ("ids", "cases", "patients", "phantoms")
-TABLE = DerivedName("image-table", format=1)
+ARRAYS = ("ids", "cases", "patients", "phantoms", "mpp")
+TABLE = DerivedName("image-table", format=2)
 
 
 class ImageTableSync:
@@ -108,6 +109,7 @@ class _Rows:
     patients: Ids
     phantoms: npt.NDArray[np.bool_]
     columns: dict[str, Column]
+    mpp: npt.NDArray[np.float64]
 
 
 def _changed(session: Session, position: LogPosition) -> Ids:
@@ -118,6 +120,7 @@ def _changed(session: Session, position: LogPosition) -> Ids:
 def _read(session: Session, image_ids: Ids | None, known: ImageTable | None) -> _Rows:
     """The rows of these images, or of all; codes go on from those of `known`."""
     of_image = [getattr(ImageRow, name) for name in IMAGE_LABELS]
+    of_image.append(ImageRow.mpp if has_scale(session) else null().label("mpp"))
     images = _fetched(session, select(ImageRow.id, ImageRow.case_id, *of_image), ImageRow.id, image_ids)
     case_ids = np.array(images[1], dtype=np.int64)
     wanted = None if image_ids is None else np.unique(case_ids)
@@ -129,7 +132,7 @@ def _read(session: Session, image_ids: Ids | None, known: ImageTable | None) -> 
     def column(name: str, values: Sequence[str]) -> Column:
         return _encoded(values, known.columns[name].values if known else ())
 
-    columns = {name: column(name, values) for name, values in zip(IMAGE_LABELS, images[2:], strict=True)}
+    columns = {name: column(name, values) for name, values in zip(IMAGE_LABELS, images[2:-1], strict=True)}
     for name, values in zip(CASE_LABELS, cases[3:], strict=True):
         of_cases = column(name, values)
         columns[name] = Column(of_cases.codes[row], of_cases.values)
@@ -139,6 +142,7 @@ def _read(session: Session, image_ids: Ids | None, known: ImageTable | None) -> 
         patients=np.array(cases[1], dtype=np.int64)[row],
         phantoms=np.array(cases[2], dtype=bool)[row],
         columns=columns,
+        mpp=np.array(images[-1], dtype=np.float64),
     )
 
 
@@ -162,7 +166,7 @@ def _encoded(values: Sequence[str], known: tuple[str, ...]) -> Column:
 
 
 def _sorted(position: LogPosition, rows: _Rows) -> ImageTable:
-    whole = ImageTable(position, rows.ids, rows.cases, rows.patients, rows.phantoms, rows.columns)
+    whole = ImageTable(position, rows.ids, rows.cases, rows.patients, rows.phantoms, rows.columns, rows.mpp)
     return whole.taken(np.argsort(rows.ids))
 
 
@@ -182,4 +186,5 @@ def _updated(table: ImageTable, position: LogPosition, changed: Ids, rows: _Rows
         joined(table.patients, rows.patients),
         joined(table.phantoms, rows.phantoms),
         {name: Column(joined(table.columns[name].codes, new.codes), new.values) for name, new in rows.columns.items()},
+        joined(table.mpp, rows.mpp),
     )

@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from index_store.archive_status import IndexStatus
 from index_store.catalog.change_log import (
     CHUNK,
     is_of_this_log,
@@ -28,7 +29,6 @@ from index_store.index.faiss_index import FaissIndex, no_reports
 from index_store.index.recall_tuning import QUERIES
 from index_store.index.storage import IndexFile, IndexFileProblem
 from index_store.index.vector_file import DamagedRowsError
-from index_store.records import IndexStatus
 from index_store.search.protocols import REBUILT_NOTE
 from index_store.vectors import Ids, IndexIdentity, LogPosition, Vectors
 

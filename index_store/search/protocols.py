@@ -14,12 +14,13 @@ from typing import Protocol
 
 from sqlalchemy.orm import Session
 
+from index_store.archive_status import IndexStatus
 from index_store.catalog.catalog import Catalog
 from index_store.catalog.databases.database import Lock
 from index_store.catalog.filters import CaseFilter
 from index_store.catalog.models import EncoderRow
 from index_store.files.image_store import ImageStore
-from index_store.records import IMAGE, Hit, IndexStatus, Role
+from index_store.records import IMAGE, Hit, Role
 from index_store.vectors import LogPosition, VectorIndex
 
 REBUILT_NOTE = "The vector index was rebuilt"

@@ -129,6 +129,8 @@ def _case(entry: RankedCase) -> dict[str, Any]:
             "preparation": image.preparation,
             "slide": image.slide,
             "note": image.note,
+            "mpp": image.mpp,
+            "mpp_source": image.mpp_source,
         },
         "other_images": entry.other_images,
     }

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
+from index_store.scale import MAX_MPP, MIN_MPP, OPTION, is_plausible
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.roles import described, role_encoders
 from retrieval.errors import IdentifiersError
@@ -81,6 +82,7 @@ def add_manifest(
     text_encoder: Encoder | None = None,
     images: Path | str | None = None,
     in_place: bool = False,
+    mpp: float | None = None,
     batch_size: int = 64,
     derive: bool = True,
     identifiers: Literal["warn", "redact", "refuse"] = "warn",
@@ -99,6 +101,8 @@ def add_manifest(
             has another encoder for texts, these stay without a vector of it, and the summary's notes say so.
         images: the folder that the images' paths are relative to; by default the manifest's own.
         in_place: refer to the image files where they lie instead of copying them into the archive.
+        mpp: µm a pixel of the images of which neither the manifest nor their file says it. What is said of one image
+            wins over its file, and that over what is said of all; a difference of more than 10 % is noted.
         batch_size: images, or reports, a transaction. After a crash, all finished batches are there and none in part.
         derive: extract site, system and category from the report where they are not given (see `derive_particulars`).
         identifiers: what to do where rows hold direct identifiers (see `deidentification`): count them in the
@@ -129,7 +133,7 @@ def add_manifest(
     read = read_manifest(manifest, images=images)
     text_encoder = role_encoders(archive, encoder, text_encoder).text  # refuses before any work is done
     redacted = identifiers == "redact"
-    rows, synthetic = _without_synthetic(read.rows)
+    rows, synthetic = _without_synthetic(_scaled(read.rows, mpp))
     screening = screen_rows(rows, pseudonyms=pseudonyms_of(archive.uuid) if redacted else None, in_place=in_place)
     if identifiers == "refuse" and screening.counts:
         raise IdentifiersError(
@@ -167,6 +171,15 @@ def add_manifest(
         redacted=redacted,
         notes=(*read.notes, *plan.notes, *doubtful, *notes),
     )
+
+
+def _scaled(rows: Sequence[ManifestRow], mpp: float | None) -> Sequence[ManifestRow]:
+    """The rows with a scale that was given for all of them, where they have none of their own."""
+    if mpp is None:
+        return rows
+    if not is_plausible(mpp):
+        raise ValueError(f"mpp must be from {MIN_MPP} to {MAX_MPP:g} µm a pixel, not {mpp}")
+    return [row if row.mpp is not None else dataclasses.replace(row, mpp=mpp, mpp_source=OPTION) for row in rows]
 
 
 def _without_synthetic(rows: Sequence[ManifestRow]) -> tuple[list[ManifestRow], list[Problem]]:

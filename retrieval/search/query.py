@@ -152,6 +152,8 @@ def query_to_dict(query: Query) -> dict[str, Any]:
     values = dataclasses.asdict(query)
     if values["where"] is not None and not values["where"]["labels"]:
         del values["where"]["labels"]  # no query of the command line or the view has any
+    if values["where"] is not None and values["where"]["mpp"] is None:
+        del values["where"]["mpp"]  # so that a version before can read it
     return {
         "version": VERSION,
         **values,

@@ -79,14 +79,16 @@ def test_an_archive_of_the_version_before_answers_the_same(folder: Path, read_on
     with Archive.open(folder, read_only=read_only) as archive:
         found = answers(archive)
         assert archive.encoder_of("text") == archive.encoder_of("image") == archive.encoder
-    # What this version adds: a schema with an encoder of the text role, which such an archive does not name.
+    # What this version adds: a schema with an encoder of the text role, which such an archive does not name, and with
+    # the scale of images, which it does not know.
     for document in (found["status"], found["examination"]):
-        assert document.pop("schema_version") == (3 if read_only else 4)
+        assert document.pop("schema_version") == (3 if read_only else 5)
     for document in (expected["status"], expected["examination"]):
         assert document.pop("schema_version") == 3
     if read_only:
         assert "coin migrate" in found["status"]["notes"][-1]
         found["status"]["notes"] = found["status"]["notes"][:-1]
+    assert found["status"].pop("scales") == {"unknown": 8}
     assert set(found["status"].pop("derived")) == {"site", "system", "category"}
     image, text = found["status"].pop("roles").values()
     assert image == text
@@ -95,6 +97,7 @@ def test_an_archive_of_the_version_before_answers_the_same(folder: Path, read_on
     for encoders in (found["encoders"], found["examination"]["encoders"]):
         assert [encoder.pop("roles") for encoder in encoders] == [["image", "text"], []]
     for image in (image for case in found["cases"] for image in case["images"]):
+        assert (image.pop("mpp"), image.pop("mpp_source")) == (None, "")
         assert image.pop("file_sha256") and not image.pop("note")  # not told by that version
     opened = found["examination"]["findings"].pop()  # that version let everybody read
     assert opened["harmless"]

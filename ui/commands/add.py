@@ -24,6 +24,12 @@ from ui.text.archive import add_text
     help="Folder that the manifest's image names start from. [default: the manifest's own]",
 )
 @click.option("--in-place", is_flag=True, help="Leave the images where they are and store their paths.")
+@click.option(
+    "--mpp",
+    type=click.FloatRange(0.05, 20),
+    metavar="MICROMETRES",
+    help="µm a pixel of all images of which neither the manifest nor their file says it.",
+)
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=64, show_default=True, help="Images a batch.")
 @click.option(
     "--derive/--no-derive",
@@ -49,6 +55,7 @@ def add(
     manifest: Path,
     images: Path | None,
     in_place: bool,
+    mpp: float | None,
     batch_size: int,
     derive: bool,
     redact: bool,
@@ -61,9 +68,9 @@ def add(
     """Add the cases of MANIFEST (CSV, TSV, JSONL or COIN's .xlsx) to the archive.
 
     Columns: image and report are needed; case, patient, slide, site, system, category, stain, preparation, kind,
-    license and source are read where present; others are kept as attributes. Images that the archive has already are
-    skipped, so the same command resumes an interrupted run. Rows that cannot be used are skipped and named; the exit
-    code is 1 where none can be used. Generated images are not accepted.
+    license, source and mpp (µm a pixel) or objective (40x) are read where present; others are kept as attributes.
+    Images that the archive has already are skipped, so the same command resumes an interrupted run. Rows that cannot be
+    used are skipped and named; the exit code is 1 where none can be used. Generated images are not accepted.
 
     Where the manifest leaves out site, system or category, they are extracted from the report and marked as such; a
     value given later replaces them.
@@ -96,6 +103,7 @@ def add(
                 text_encoder=for_texts,
                 images=images,
                 in_place=in_place,
+                mpp=mpp,
                 batch_size=batch_size,
                 derive=derive,
                 identifiers="redact" if redact else "refuse" if refuse else "warn",

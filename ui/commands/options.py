@@ -55,20 +55,41 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
     return decorate
 
 
+class ScaleRange(click.ParamType):
+    """ "0.2:0.3": µm a pixel, from the first to the second."""
+
+    name = "LOW:HIGH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from index_store import CaseFilter, FilterError
+
+        if isinstance(value, tuple):
+            return value
+        try:
+            low, high = map(float, str(value).replace(",", ".").split(":"))
+            return CaseFilter(mpp=(low, high)).mpp
+        except (ValueError, FilterError):
+            self.fail(f"'{value}' is no range of µm a pixel, such as 0.2:0.3", param, ctx)
+
+
 def with_filters(command: Command) -> Command:
     """Give a command the repeatable filter options; it receives them as one `where: CaseFilter | None`."""
 
     @functools.wraps(command)
-    def run(phantoms: bool | None, **given: Any) -> Any:
+    def run(phantoms: bool | None, mpp: tuple[float, float] | None, **given: Any) -> Any:
         from index_store import CaseFilter
 
         where: CaseFilter = CaseFilter(
             phantoms=phantoms,
+            mpp=mpp,
             **{field: given.pop(option.replace("-", "_")) for option, (field, _) in _FILTERS.items()},
         )
         restricts = where.includes or where.excludes
         return command(where=where if restricts else None, **given)
 
+    run = click.option(
+        "--mpp", type=ScaleRange(), help="Only images of a scale in this range of µm a pixel, such as 0.2:0.3."
+    )(run)
     run = click.option("--phantoms/--no-phantoms", default=None, help="Only phantoms, or none. [default: both]")(run)
     for option, (_, help_text) in reversed(_FILTERS.items()):
         run = click.option(f"--{option}", multiple=True, metavar="NAME", help=f"{help_text}; may be repeated.")(run)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from index_store import ArchiveStatus, EncoderInfo, IndexStatus
     from retrieval import AddSummary, ArchiveCalibration, Facet
 
+SCALES_SHOWN = 12
+
 
 def status_text(status: ArchiveStatus, labels: Mapping[str, Sequence[Facet]] | None = None) -> str:
     """The contents of an archive, and the state of its index.
@@ -36,6 +38,7 @@ def status_text(status: ArchiveStatus, labels: Mapping[str, Sequence[Facet]] | N
         ("sites", _counts(status.sites) if labels is None else _spellings(labels["site"])),
         ("categories", _counts(status.categories) if labels is None else _spellings(labels["category"])),
         ("", f"read from reports: {_derived(status)}"),
+        ("scales", _scales(status.scales)),
     ]
     return page([name_value_table(rows), *(wrapped(f"Note: {note}") for note in status.notes)])
 
@@ -121,6 +124,17 @@ def add_text(summary: AddSummary) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name or 'not given'} {count}" for name, count in counts.items())
+
+
+def _scales(scales: Mapping[str, int]) -> str:
+    """How many images have which µm a pixel, the most frequent first; empty where none has one."""
+    known = sorted(((name, count) for name, count in scales.items() if name != "unknown"), key=lambda item: -item[1])
+    if not known:
+        return ""
+    shown = [f"{name}: {count}" for name, count in known[:SCALES_SHOWN]]
+    more = [f"{len(known) - SCALES_SHOWN} others"] if len(known) > SCALES_SHOWN else []
+    unknown = [f"unknown: {scales['unknown']}"] if "unknown" in scales else []
+    return f"µm a pixel of images: {', '.join((*shown, *more, *unknown))}"
 
 
 def _spellings(facets: Sequence[Facet]) -> str:

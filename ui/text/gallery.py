@@ -42,6 +42,6 @@ def _row(row: CategoryRow) -> str:
     lines = [clean(f"  {row.category} ({row.tier}, {row.available} {noun})")]
     for entry in row.cases:
         mark = f"  [{PHANTOM}]" if entry.case.phantom else ""
-        about = case_summary(entry.case, stain=entry.image.stain, preparation=entry.image.preparation)
+        about = case_summary(entry.case, entry.image)
         lines.append(clean(f"    {entry.similarity or 0:.3f}  {entry.case.key}{mark}  {about}"))
     return "\n".join(lines)

@@ -134,7 +134,7 @@ def _ranked(ranked: RankedCase) -> str:
         head += f"  [{PHANTOM}]"
     if ranked.other_images:
         head += f"  (+{ranked.other_images} more images of this patient)"
-    line = case_summary(case, stain=image.stain, preparation=image.preparation)
+    line = case_summary(case, image)
     if len(ranked.channel_ranks) > 1:
         line += f"\n    {' · '.join(rank_text(channel_rank) for channel_rank in ranked.channel_ranks)}"
         if ranked.only_channel:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from ui.pictures.sizes import PAGE
-from ui.text.case import label_text
+from ui.text.case import image_summary, label_text
 from ui.view.escape import escape
 from ui.view.pictures import show_image
 from ui.view.session import guarded, opened_case, query_by_case
@@ -71,8 +71,7 @@ def _show_images(case: Case) -> None:
             number = start + first + offset + 1
             with column:
                 show_image(case, image, at_most=PAGE, alt=f"Image {number} of {total}")
-                about = (image.kind, image.stain, image.preparation, image.slide)
-                st.text(f"Image {number} of {total}. {', '.join(word for word in about if word)}")
+                st.text(f"Image {number} of {total}. {image_summary(case, image)}")
 
 
 key = st.query_params.get("case", "")

@@ -102,7 +102,7 @@ def _score_line(result: SearchResult) -> str:
 
 def _show_card(ranked: RankedCase, query: Query) -> None:
     case, rank = ranked.case, ranked.rank
-    details = case_summary(case, stain=ranked.image.stain, preparation=ranked.image.preparation)
+    details = case_summary(case, ranked.image)
     similar = "" if ranked.similarity is None else f" · similarity **{ranked.similarity:.3f}**"
     st.markdown(f"**#{rank}**{similar}")
     show_image(case, ranked.image, at_most=CARD, alt=f"Case #{rank}: {details}")

@@ -126,13 +126,24 @@ def _text_role(connection: Connection) -> None:
     connection.execute(text(f"ALTER TABLE archive ADD COLUMN text_encoder_id {number} REFERENCES encoders (id)"))
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first_tables, _report_vectors_and_revision, _derived_labels, _text_role)
+def _scale(connection: Connection) -> None:
+    double = "DOUBLE" if connection.dialect.name == "sqlite" else "DOUBLE PRECISION"
+    connection.execute(text(f"ALTER TABLE images ADD COLUMN mpp {double}"))
+    connection.execute(text("ALTER TABLE images ADD COLUMN mpp_source TEXT NOT NULL DEFAULT ''"))
 
-OPTIONAL_FOR_READERS: frozenset[Migration] = frozenset({_text_role})
+
+MIGRATIONS: tuple[Migration, ...] = (
+    *(_first_tables, _report_vectors_and_revision, _derived_labels, _text_role),
+    _scale,
+)
+
+OPTIONAL_FOR_READERS: frozenset[Migration] = frozenset({_text_role, _scale})
 """Steps without which an archive can be read all the same: it is read as if what they add were empty."""
 
 ROLES_VERSION = 4
 """The version that knows an encoder of the text role."""
+SCALE_VERSION = 5
+"""The version that knows the scale of images."""
 
 
 def current_version() -> int:

@@ -25,6 +25,7 @@ FIELDS = {
     "kinds": ("kind", ("field", "cell")),
     "sources": ("source", ("north", "south")),
 }
+SCALES = (0.25, 0.2501, 0.5, 1.0)
 CASES = 40
 
 
@@ -37,6 +38,7 @@ def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         values = {column: str(rng.choice(options)) for column, options in FIELDS.values()}
         for _ in range(1 + case % 3):
             values |= {FIELDS[name][0]: str(rng.choice(FIELDS[name][1])) for name in IMAGE_COLUMNS}
+            values["mpp"] = str(rng.choice(("", *map(str, SCALES))))
             named = {"case": f"case {case}", "patient": f"patient {case // 2}", "phantom": ("true", "false")[case % 2]}
             rows.append({"image": f"{len(rows)}.png", "report": "A report.", **named, **values})
     folder = tmp_path_factory.mktemp("filters")
@@ -56,6 +58,7 @@ def allowed(where: CaseFilter, case: Case, image: Image) -> bool:
         and (not where.stains or image.stain in where.stains)
         and (not where.preparations or image.preparation in where.preparations)
         and (not where.kinds or image.kind in where.kinds)
+        and (where.mpp is None or (image.mpp is not None and where.mpp[0] <= image.mpp <= where.mpp[1]))
         and case.patient not in where.exclude_patients
         and case.key not in where.exclude_cases
         and (where.phantoms is None or case.phantom == where.phantoms)
@@ -68,6 +71,7 @@ filters: st.SearchStrategy[CaseFilter] = st.builds(
     exclude_cases=st.sets(st.sampled_from([f"case {i}" for i in range(CASES)]), max_size=5),
     exclude_patients=st.sets(st.sampled_from([f"patient {i}" for i in range(CASES // 2)]), max_size=5),
     phantoms=st.sampled_from([None, True, False]),
+    mpp=st.sampled_from([None, None, (0.0, 19.0), (0.25, 0.25), (0.2501, 0.6), (2.0, 3.0)]),
     labels=st.sets(st.tuples(*(st.sampled_from(FIELDS[name][1]) for name in ("sites", "systems", "categories")))),
     **{name: st.sets(st.sampled_from(values)) for name, (_, values) in FIELDS.items()},
 )
@@ -105,6 +109,14 @@ def test_what_a_filter_requires_and_what_it_leaves_out() -> None:
     assert requires(CaseFilter(labels=(("cervix", "", "HSIL"),))) == (True, False)
 
 
+def test_a_range_of_scales_is_two_numbers_in_order() -> None:
+    assert CaseFilter(mpp=[0.2, 0.3]).mpp == (0.2, 0.3)  # type: ignore[arg-type]
+    assert CaseFilter(mpp=(0.2, 0.3)).includes
+    for wrong in (0.25, (0.25,), (0.3, 0.2), (-1, 2), (0.1, float("inf")), (float("nan"), 1.0), ("a", "b"), "ab"):
+        with pytest.raises(FilterError, match="range of µm a pixel"):
+            CaseFilter(mpp=wrong)  # type: ignore[arg-type]
+
+
 def test_labels_are_triples_of_strings() -> None:
     for wrong in ((("cervix", "HSIL"),), (("cervix", "", 1),), (["cervix", "", "HSIL"],), ("abc",)):
         with pytest.raises(FilterError, match="triples of site, system and category"):
@@ -119,4 +131,5 @@ def test_the_combinations_of_labels_are_counted(archive: Archive) -> None:
 def test_every_filtered_column_is_a_vector_engines_field_and_logged_when_it_changes() -> None:
     columns = {column for column, _ in FIELDS.values()}
     assert set(filter_fields.VALUES) == columns
-    assert {*case_writer.FILTERED_CASE_COLUMNS, *case_writer.FILTERED_IMAGE_COLUMNS} == columns | {"phantom", "slide"}
+    logged = {*case_writer.FILTERED_CASE_COLUMNS, *case_writer.FILTERED_IMAGE_COLUMNS}
+    assert logged == columns | {"phantom", "slide", "mpp"}

@@ -102,6 +102,7 @@ def test_an_archive_of_version_1_is_migrated_without_loss(version_1: Path) -> No
     assert after.pop("schema_version") == [(module.current_version(),)] != before.pop("schema_version")
     assert after.pop("archive") == [(*before.pop("archive")[0], 1, None)]
     assert after.pop("cases") == [(*row, "") for row in before.pop("cases")]
+    assert after.pop("images") == [(*row, None, "") for row in before.pop("images")]
     assert after == before
 
 

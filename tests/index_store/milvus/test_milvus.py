@@ -206,7 +206,7 @@ def test_milvus_learns_no_patient_no_case_and_no_report(filled: Archive) -> None
     (image,) = filled.case("case-3").images
     filed = stored_fields(filled, image.id)
     assert filed == FilterFields(
-        image.id, filled.case("case-3").id, 2, False, "cervix", "", "HSIL", "", "Giemsa", "", ""
+        image.id, filled.case("case-3").id, 2, False, -1.0, "cervix", "", "HSIL", "", "Giemsa", "", ""
     )
     assert "patient-" not in str(filed)
     assert "case-" not in str(filed)

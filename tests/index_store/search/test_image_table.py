@@ -18,8 +18,10 @@ def as_records(table: ImageTable) -> dict[int, tuple[object, ...]]:
     names = (*CASE_LABELS, *IMAGE_LABELS)
     labels = [[table.columns[name].values[code] for code in table.columns[name].codes] for name in names]
     return {
-        int(image): (int(case), bool(phantom), *values)
-        for image, case, phantom, *values in zip(table.ids, table.cases, table.phantoms, *labels, strict=True)
+        int(image): (int(case), bool(phantom), None if np.isnan(mpp) else float(mpp), *values)
+        for image, case, phantom, mpp, *values in zip(
+            table.ids, table.cases, table.phantoms, table.mpp, *labels, strict=True
+        )
     }
 
 
@@ -28,6 +30,7 @@ def expected(archive: Archive, where: CaseFilter | None = None) -> dict[int, tup
         image.id: (
             case.id,
             case.phantom,
+            image.mpp,
             *(getattr(case, name) for name in CASE_LABELS),
             *(getattr(image, name) for name in IMAGE_LABELS),
         )
