@@ -152,7 +152,7 @@ def test_a_set_counts_images_reports_classes_and_duplicates() -> None:
     assert "7 images that the table no longer contains are in dropped/." in words(
         set_text(dataclasses.replace(SET, set_aside=7))
     )
-    assert "Generated now: 0 in 8 s; the others" in words(set_text(dataclasses.replace(SET, drawn=0)))
+    assert "Generated now: 0 in 8 s; those before" in words(set_text(dataclasses.replace(SET, drawn=0)))
 
 
 @pytest.mark.parametrize(("count", "more"), [(SHOWN, None), (SHOWN + 1, "and 1 more")])
