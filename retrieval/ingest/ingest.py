@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from retrieval.ingest.embed_missing import embed_images, embed_reports
 from retrieval.ingest.infer_labels import derive_particulars, not_english
 
 if TYPE_CHECKING:
-    from index_store import Archive, ManifestRow, Plan, PlannedImage, Problem
+    from index_store import Archive, Case, ManifestRow, Plan, PlannedImage, Problem
 
 _UNSAFE: Final = "stays in place under a path that holds an identifier, which would be stored"
 _RENAME: Final = "Rename the file or its folder, or add without --in-place."
@@ -89,6 +89,7 @@ def add_manifest(
     progress: Progress | None = None,
     embedding: Progress | None = None,
     workers: Workers | None = None,
+    replaced: Callable[[Sequence[Case]], object] | None = None,
 ) -> AddSummary:
     """Add a manifest's images to the archive, with their cases and vectors, then embed every report that lacks its
     vector (also of cases that were there before).
@@ -110,6 +111,7 @@ def add_manifest(
         workers: embed the images on the machines of a Ray cluster and not in this process.
         progress: called with the number of new images that are done, and their total.
         embedding: the same for reports.
+        replaced: called with the cases as they were whose report the manifest has replaced, once it is.
 
     Generated images are skipped, recognised by their provenance or by a column `synthetic` (as in the manifest of a
     synthetic set): retrievers prefer them to real ones, and every result must be a case.
@@ -142,6 +144,7 @@ def add_manifest(
         )
     with archive.writer():
         plan = archive.pending(derive_particulars(archive, screening.rows) if derive else screening.rows)
+        former = _with_another_report(archive, plan) if replaced is not None else []
         updated = archive.update(plan.changed)
         if workers is None:
             source = embedded_batches(plan.new, encoder, batch_size)
@@ -155,6 +158,8 @@ def add_manifest(
             reports, notes = 0, _left_behind(archive)
         else:
             reports, notes = _embed_for_texts(archive, text_encoder, batch_size, progress, embedding)
+    if replaced is not None and former:
+        replaced(former)
     notes += not_english(screening.rows) if derive else ()
     unsafe = [Problem(f"line {row.line}", _UNSAFE, _RENAME) for row in screening.unsafe]
     found = (*synthetic, *unsafe, *plan.problems, *refused)
@@ -188,6 +193,13 @@ def _without_synthetic(rows: Sequence[ManifestRow]) -> tuple[list[ManifestRow], 
     lines = {row.line for row in marked}
     problems = [generated_image(row.line) for row in marked]
     return [row for row in rows if row.line not in lines], problems
+
+
+def _with_another_report(archive: Archive, plan: Plan) -> list[Case]:
+    """The stored cases whose report the plan replaces."""
+    reports = {item.row.case: item.row.report for item in plan.changed if item.row.report}
+    cases = (archive.case(key) for key in reports)
+    return [case for case in cases if case.report and case.report != reports[case.key]]
 
 
 def _embed_for_texts(

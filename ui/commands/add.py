@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from pathlib import Path
 
 import click
@@ -49,7 +50,7 @@ from ui.text.archive import add_text
     "--ray-workers", type=click.IntRange(0, 4096), default=0, help="Workers there. [default: one for each GPU]"
 )
 @as_json
-@with_settings("archive", "encoder", "text_encoder", "device")
+@with_settings("archive", "encoder", "text_encoder", "device", "cache")
 def add(
     settings: Settings,
     manifest: Path,
@@ -82,11 +83,14 @@ def add(
     With --ray, the machines of a Ray cluster read and embed the images, which must be readable by all of them
     under the same path; reports and patients are not sent. This process writes the archive.
 
+    Where a report is replaced, the images that were generated from the former one leave the cache (--cache).
+
     With --text-encoder, --encoder compares images, and the other one texts: it embeds images and reports, too.
     """
     if redact and refuse:
         raise click.UsageError("give only one of --redact and --refuse")
-    from retrieval import RayWorkers, add_manifest
+    from generation import GenerationCache
+    from retrieval import RayWorkers, add_manifest, forget_generated
 
     with (
         RayWorkers(ray, count=ray_workers) if ray else contextlib.nullcontext() as workers,
@@ -110,6 +114,7 @@ def add(
                 progress=update,
                 embedding=update_reports,
                 workers=workers,
+                replaced=partial(forget_generated, GenerationCache(settings.cache_folder)),
             )
             note_encoder(archive, encoder)
             note_encoder(archive, for_texts)

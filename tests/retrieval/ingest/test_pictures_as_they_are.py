@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 import streamlit as st
 
-from index_store import Archive, ImageNotFoundError, ImageProblem
+from index_store import Archive, Case, ImageNotFoundError, ImageProblem
 from retrieval import Encoder, Query, add_manifest
 from retrieval.evaluation.colour_baseline import colour_histograms
 from retrieval.generated.near_duplicate import _distance, orientation_hashes
@@ -54,6 +54,14 @@ def test_a_note_stays_when_the_row_is_changed_and_added_again(
     changed = write_manifest(tmp_path, [["stack.tif", "A", "HSIL.", "cervix"]])
     assert add_manifest(archive, changed, encoder).updated == 1
     assert archive.case("A").images[0].note == FOCAL
+
+
+def test_cases_whose_report_was_replaced_are_handed_on(archive: Archive, tmp_path: Path, encoder: Encoder) -> None:
+    former: list[Case] = []
+    rows = [["stack.tif", "A", "HSIL.", ""], ["plain.png", "B", "NILM.", "cervix"], ["plain.png", "C", "", "cervix"]]
+    add_manifest(archive, write_manifest(tmp_path, rows), encoder, replaced=former.extend)
+    assert [(case.key, case.report) for case in former] == [("A", "NILM.")]
+    assert archive.case("A").report == "HSIL."
 
 
 def test_one_picture_of_two_patients_is_noted(archive: Archive, tmp_path: Path, encoder: Encoder) -> None:

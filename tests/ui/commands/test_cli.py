@@ -168,8 +168,12 @@ def test_remove_asks_and_then_removes(models: dict[str, str], tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_images_generated_from_a_removed_case_s_report_leave_the_cache(
-    environment: dict[str, str], phantoms: list[Phantom], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_images_generated_from_a_removed_or_replaced_report_leave_the_cache(
+    environment: dict[str, str],
+    phantoms: list[Phantom],
+    manifest: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COIN_ARCHIVE", str(shutil.copytree(environment["COIN_ARCHIVE"], tmp_path / "archive")))
     monkeypatch.setenv("COIN_CACHE", str(tmp_path / "cache"))
@@ -186,7 +190,11 @@ def test_images_generated_from_a_removed_case_s_report_leave_the_cache(
     assert of_second
     assert json.loads(coin("remove", first.key, "--yes", "--json").stdout)["generated"] == len(of_first)
     assert set(cache.iterdir()) == of_second
-    assert f"{len(of_second)} image(s) generated from their reports" in coin("remove", second.key, "--yes").stdout
+    changed = tmp_path / "manifest.csv"
+    changed.write_text(manifest.read_text("utf-8").replace(second.report, "Another report."), "utf-8")
+    added = coin("add", str(changed), "--images", str(manifest.parent), "--json")
+    assert json.loads(added.stdout)["updated"] == 1, added.output
+    assert set(cache.iterdir()) == set()
 
 
 def test_generate_saves_images_that_say_what_they_are(environment: dict[str, str], tmp_path: Path) -> None:
