@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ MAX_CELLS = 10_000_000
 MAX_SHEET_ROWS = 1_048_576
 """Limits of a workbook, empty cells and rows counted: openpyxl fills in everything before a cell far out. The number of
 rows is Excel's own limit."""
+_PER_CENT = re.compile(r"0(?:\.(0+))?%")
 
 
 def read_workbook(name: str, data: bytes, wanted: Sequence[str], max_rows: int) -> Table:
@@ -142,8 +144,13 @@ def _read_worksheet(
 
 
 def _cell_text(cell: Any) -> str:
-    """A cell as Excel shows it, as far as whole numbers under a format of zeros go; else its value."""
+    """A cell as Excel shows it: truth values, per cents, whole numbers under a format of zeros. Else its value."""
     value = cell.value
+    if isinstance(value, bool):
+        return str(value).upper()
+    per_cent = _PER_CENT.fullmatch(cell.number_format or "")
+    if per_cent and type(value) in (int, float):
+        return f"{100 * value:.{len(per_cent[1] or '')}f}%"
     if type(value) in (int, float) and (shown := shown_number(value, cell.number_format or "")) is not None:
         return shown
     return cell_text(value)

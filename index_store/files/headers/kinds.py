@@ -41,6 +41,10 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"v/1\x01", "an OpenEXR picture"),
     (b"#?RADIANCE", "a Radiance HDR picture"),
     (b"DDS ", "a DDS texture"),
+    *((b"\x0a" + bytes((version, 1)), "a PCX picture") for version in (0, 2, 3, 4, 5)),
+    (b"\x01\xda\x00", "an SGI picture"),
+    (b"\x01\xda\x01", "an SGI picture"),
+    (b"\x59\xa6\x6a\x95", "a Sun raster picture"),
     (b"qoif", "a QOI picture"),
     (b"FLIF", "a FLIF picture"),
     (b"BPG\xfb", "a BPG picture"),
@@ -119,7 +123,18 @@ def kind_of(data: bytes) -> str:
     for mark, name in _STARTS:
         if data.startswith(mark):
             return name
+    if data.endswith(b"TRUEVISION-XFILE.\x00") or _looks_like_targa(data):
+        return "a Targa picture (TGA)"
     return _text_kind(data)
+
+
+def _looks_like_targa(data: bytes) -> bool:
+    """Of the first version, which has no mark: 24 or 32 bits a pixel, without a palette, no larger than its length."""
+    if len(data) < 18 or data[1:2] != b"\0" or data[2] not in (2, 10) or data[3:8] != bytes(5):
+        return False
+    width, height = int.from_bytes(data[12:14], "little"), int.from_bytes(data[14:16], "little")
+    whole = data[2] == 10 or len(data) >= 18 + data[0] + width * height * data[16] // 8
+    return width > 0 and height > 0 and data[16] in (24, 32) and whole
 
 
 def _looks_like_dicom(data: bytes) -> bool:

@@ -246,6 +246,9 @@ NAMED = {
     "a web page": b"<!DOCTYPE html><html>",
     "a drawing": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'>",
     "a JPEG XL picture": b"\xff\x0a",
+    "a PCX picture": b"\x0a\x05\x01\x08",
+    "an SGI picture": b"\x01\xda\x01\x01\x00\x03",
+    "a Targa picture": b"\0\0\x02" + bytes(9) + b"\x08\0\x08\0\x18\0",
     "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\n",
     "a text file": "Größe\n".encode(),
 }

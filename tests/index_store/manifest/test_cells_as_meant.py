@@ -190,6 +190,17 @@ def test_a_number_is_written_as_excel_shows_it(value: float, number_format: str,
     assert shown_number(value, number_format) == shown
 
 
+def test_truth_values_and_per_cents_of_a_workbook(folder: Path) -> None:
+    head = ["image", "case", "report", "hpv", "ki67", "share"]
+    book = workbook(folder, [head, ["1.png", "A", REPORT, True, 0.5, 0.125], ["2.png", "B", REPORT, False, 7, 0.1]])
+    for row in (2, 3):
+        book.active.cell(row, 5).number_format = "0%"
+        book.active.cell(row, 6).number_format = "0.0%"
+    first, second = saved(book, folder).rows
+    assert dict(first.attributes) == {"hpv": "TRUE", "ki67": "50%", "share": "12.5%"}
+    assert dict(second.attributes) == {"hpv": "FALSE", "ki67": "700%", "share": "10.0%"}
+
+
 def test_padded_numbers_of_a_workbook(folder: Path) -> None:
     book = workbook(folder, [["image", "case", "report", "age"], ["1.png", 123, REPORT, 41], ["2.png", 7, REPORT, 50]])
     for row in (2, 3):
