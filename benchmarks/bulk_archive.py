@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from benchmarks.synthetic_vectors import CHUNK, IMAGES_PER_CASE, SITES, SyntheticVectors
 from index_store import Archive
 from index_store.catalog.catalog import advance_revision
+from index_store.catalog.counts.kept import following, recount
 from index_store.catalog.models import ADDED, CaseRow, ChangeRow, EmbeddingRow, ImageRow, PatientRow, ReportEmbeddingRow
 from index_store.catalog.report_vectors import text_hash
 
@@ -53,12 +54,22 @@ def build_archive(
                 for c, v in enumerate(texts)
             ]
             session.execute(insert(ReportEmbeddingRow), described)
+            recount(session)
             advance_revision(session)
 
 
 def add_images(archive: Archive, array: np.ndarray, first: int) -> None:
     """Add the images first, first + 1, … with these vectors, float32[n, d], and their cases where they are new."""
-    with archive.writer(), archive._catalog.writing() as session:
+    cases = range((first - 1) // IMAGES_PER_CASE, (first + len(array) - 2) // IMAGES_PER_CASE + 1)
+    with (
+        archive.writer(),
+        archive._catalog.writing() as session,
+        following(
+            session,
+            case_keys=[f"case-{case}" for case in cases],
+            patient_keys=[f"patient-{case // CASES_PER_PATIENT}" for case in cases],
+        ),
+    ):
         known = session.scalars(select(CaseRow.id).order_by(CaseRow.id.desc()).limit(1)).one()
         last = (first + len(array) - 2) // IMAGES_PER_CASE + 1
         for case in range(known, last):

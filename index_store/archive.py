@@ -23,12 +23,12 @@ from sqlalchemy import select
 from index_store.archive_maintenance import ArchiveMaintenance
 from index_store.catalog import orphan_files
 from index_store.catalog.case_reader import CaseReader
-from index_store.catalog.case_writer import CaseWriter, remove_case
+from index_store.catalog.case_writer import remove_case
 from index_store.catalog.catalog import Catalog, advance_revision
 from index_store.catalog.descriptor import DESCRIPTOR_FILE, ArchiveDescriptor
 from index_store.catalog.encoders import activate, active_encoder, register_encoder, require_encoder
 from index_store.catalog.import_plan import Plan, PlannedImage, Progress, make_plan
-from index_store.catalog.insert import encode_missing, insert_images
+from index_store.catalog.insert import encode_missing, insert_images, update_images
 from index_store.catalog.layout import DATABASE, catalog_of, explained, make_archive
 from index_store.catalog.models import ArchiveRow
 from index_store.errors import ArchiveError, NotAnArchiveError
@@ -165,6 +165,7 @@ class Archive(ArchiveMaintenance):
             migrate(folder, backup=None, backed_up=True, progress=None)
             with cls._open(folder, read_only=False) as archive:
                 archive.rebuild_index()
+                archive.recount()
                 return archive.examine(checksums=False)
 
         return restore(Path(backup), Path(target), examine, allow_damaged=allow_damaged, progress=progress)
@@ -258,15 +259,8 @@ class Archive(ArchiveMaintenance):
 
         Returns how many rows were applied. Raises like `add`.
         """
-        applied = 0
         with self.writer(), self._catalog.writing() as session:
-            cases = CaseWriter(session, [item.row for item in items])
-            for item in items:
-                image = cases.image(item.row, item.sha256)
-                if image is not None:
-                    cases.update_image(image, item.row)
-                    applied += 1
-            cases.log_filter_changes()
+            applied = update_images(session, items)
             if applied:
                 advance_revision(session)
         if applied:

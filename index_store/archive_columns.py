@@ -11,6 +11,7 @@ from index_store.catalog import case_reader
 from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.catalog import Catalog
 from index_store.catalog.change_log import changed_cases
+from index_store.catalog.counts.kept import Counts, stored
 from index_store.files.image_store import ImageStore
 from index_store.search.derived_files import Derived, DerivedFiles, DerivedName
 from index_store.search.image_table import ImageTable
@@ -45,10 +46,18 @@ class ArchiveColumns:
     def facets(self) -> dict[str, dict[str, int]]:
         """What can be filtered by: for site, system, category, stain, preparation, kind and source, the values that
         occur with their number of cases, most frequent first."""
+        with self._catalog.reading() as session:
+            kept = stored(session)
+        if kept is not None:
+            return Counts(kept).facets()
         return {name: dict(values) for name, values in self.image_table().facets.items()}
 
     def labels(self) -> dict[tuple[str, str, str], int]:
         """The combinations of site, system and category that occur, as written, with their number of cases."""
+        with self._catalog.reading() as session:
+            kept = stored(session)
+        if kept is not None:
+            return Counts(kept).labels()
         table = self.image_table()
         return {labels: len(np.unique(table.cases[rows])) for labels, rows in table.by_labels()}
 

@@ -12,6 +12,7 @@ from index_store.archive_queries import ArchiveQueries
 from index_store.catalog import orphan_files, reembedding, report_vectors
 from index_store.catalog.catalog import advance_revision
 from index_store.catalog.change_log import log_head, removed_since
+from index_store.catalog.counts.kept import following, recount_rows
 from index_store.catalog.databases.database import Lock
 from index_store.catalog.encoders import (
     active_encoder,
@@ -99,7 +100,8 @@ class ArchiveMaintenance(ArchiveQueries):
         if len(texts) != len(case_ids):
             raise ValueError(f"{len(case_ids)} cases and {len(texts)} texts: give each case its text")
         with self.writer(), self._catalog.writing() as session:
-            stored = report_vectors.put(session, encoder.id, case_ids, texts, rows)
+            with following(session, case_ids=[int(case_id) for case_id in case_ids]):
+                stored = report_vectors.put(session, encoder.id, case_ids, texts, rows)
             if stored:
                 advance_revision(session)
         return stored
@@ -244,6 +246,11 @@ class ArchiveMaintenance(ArchiveQueries):
             for encoder in {encoder.id: encoder for encoder in serving.values()}.values():
                 self._index.discard(encoder)
                 self._index.prepare(encoder)
+
+    def recount(self) -> None:
+        """Count anew what `status` and `facets` say, from the records. Raises like `add`."""
+        with self.writer():
+            recount_rows(self._catalog)
 
     def back_up(
         self, target: Path | str, *, allow_damaged: bool = False, progress: Progress | None = None

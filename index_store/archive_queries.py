@@ -15,8 +15,9 @@ from index_store.catalog import case_reader, report_vectors
 from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.catalog import Catalog, current_revision
 from index_store.catalog.change_log import stored_vectors
+from index_store.catalog.counts.kept import counts
 from index_store.catalog.encoders import encoder_info, encoder_of, require_known
-from index_store.catalog.reembedding import count_images_without_vector, coverage, images_without_vector
+from index_store.catalog.reembedding import coverage, images_without_vector
 from index_store.errors import ArchiveReplacedError, ImageNotFoundError
 from index_store.files.decode import decode_image
 from index_store.files.image_store import ImageStore
@@ -181,13 +182,13 @@ class ArchiveQueries(ArchiveColumns):
             EncoderMismatchError: it is not registered.
         """
         with self._catalog.reading() as session:
-            return count_images_without_vector(session, require_known(session, fingerprint).id)
+            known = counts(session)
+            return known.images - known.vectors(require_known(session, fingerprint).id)
 
     def encoders(self) -> tuple[EncoderCoverage, ...]:
-        """Every encoder the archive knows and how much it has embedded, in the order of their registration. Reads all
-        reports."""
+        """Every encoder the archive knows and how much it has embedded, in the order of their registration."""
         with self._catalog.reading() as session:
-            return coverage(session)
+            return coverage(session, counts(session))
 
     def report_vectors(self, fingerprint: str, case_ids: Iterable[int] | None = None) -> tuple[Ids, Vectors]:
         """The reports' vectors that are of the text as it is now, of all cases or of these: case ids int64[n],
@@ -257,17 +258,11 @@ class ArchiveQueries(ArchiveColumns):
         self._index.sync()
         return tuple(self._index.notes)
 
-    def status(self, *, roles: bool = True) -> ArchiveStatus:
-        """The archive in figures.
-
-        Args:
-            roles: also count what the encoder of each role has not embedded, which reads all reports. Otherwise
-                `ArchiveStatus.roles` is empty.
-        """
+    def status(self) -> ArchiveStatus:
+        """The archive in figures, which are kept and not counted: O(1)."""
         synced = self._index.sync()
         with self._catalog.reading() as session:
-            facets = CaseReader(session, self._images).facets()
-            return status_of(session, self.path, self._catalog.name, facets, synced, self._index.notes, roles=roles)
+            return status_of(session, self.path, self._catalog.name, synced, self._index.notes)
 
     @contextmanager
     def _reader(self) -> Iterator[CaseReader]:

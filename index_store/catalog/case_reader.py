@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, bindparam, distinct, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload, undefer
 
 from index_store.catalog.catalog import has_scale
@@ -27,16 +27,6 @@ CHUNK = 10_000
 """Values bound in one statement; SQLite's limit is 32,766."""
 SIMILAR_KEYS = 3
 KEYS_COMPARED = 20_000
-
-FACETS: dict[str, InstrumentedAttribute[str]] = {
-    "site": CaseRow.site,
-    "system": CaseRow.system,
-    "category": CaseRow.category,
-    "stain": ImageRow.stain,
-    "preparation": ImageRow.preparation,
-    "kind": ImageRow.kind,
-    "source": CaseRow.source,
-}
 
 
 def in_chunks(values: Iterable[T]) -> Iterator[list[T]]:
@@ -98,10 +88,6 @@ class CaseReader:
             raise ImageNotFoundError(f"There is no image {image_id} in this archive. It may have been removed.")
         return self._image(row, row.case.key)
 
-    def facets(self) -> dict[str, dict[str, int]]:
-        """By column, the values with their number of cases, most frequent first."""
-        return {name: self._count_cases(column) for name, column in FACETS.items()}
-
     def selection(self, where: CaseFilter | None) -> Selection | None:
         """The images that `where` permits; None where it permits all.
 
@@ -147,15 +133,6 @@ class CaseReader:
 
     def _ids(self, query: Select[int]) -> Ids:
         return np.array(self._session.scalars(query).all(), dtype=np.int64)
-
-    def _count_cases(self, column: InstrumentedAttribute[str]) -> dict[str, int]:
-        cases = func.count(distinct(CaseRow.id))
-        query = select(column, cases).select_from(CaseRow).where(column != "").group_by(column)
-        if column.class_ is ImageRow:
-            query = query.join(ImageRow)
-        # Sorted here: the order of a database server depends on its locale.
-        found = self._session.execute(query).all()
-        return dict(sorted(found, key=lambda row: (-row[1], row[0])))
 
     def _near(self, key: str) -> str:
         keys = self._session.scalars(select(CaseRow.key).order_by(CaseRow.id).limit(KEYS_COMPARED)).all()

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from index_store.catalog import orphan_files
 from index_store.catalog.case_reader import derived_columns, in_chunks, whole_cases
 from index_store.catalog.change_log import log_changes
+from index_store.catalog.counts.kept import following
 from index_store.catalog.filters import CASE_COLUMNS, IMAGE_COLUMNS
 from index_store.catalog.models import (
     ADDED,
@@ -154,6 +155,11 @@ def remove_case(session: Session, key: str) -> int:
     Returns:
         How many images it had.
     """
+    with following(session, case_keys=[key]):
+        return _remove(session, key)
+
+
+def _remove(session: Session, key: str) -> int:
     case = session.scalars(select(CaseRow).where(CaseRow.key == key)).one()
     images = [image.id for image in case.images]
     files = {image.file for image in case.images if image.file}

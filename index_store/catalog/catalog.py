@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from index_store.catalog.databases.database import Database, Lock
 from index_store.catalog.databases.migrations import (
+    COUNTS_VERSION,
     ROLES_VERSION,
     SCALE_VERSION,
     apply_next,
@@ -34,6 +35,8 @@ _UNSTORABLE = (
 )
 HAS_ROLES = "has_roles"
 """In `Session.info`: whether the archive's row has the column `text_encoder_id`. True where it is not said."""
+HAS_COUNTS = "has_counts"
+"""Likewise whether it has the table of counts."""
 HAS_SCALE = "has_scale"
 """The same of the columns `mpp` and `mpp_source` of images."""
 
@@ -51,7 +54,7 @@ class Catalog:
         self._engine = database.engine(read_only=self.read_only, alone=alone)
         self._reader = self._engine.execution_options(**database.reading)
         self._writer = self._engine.execution_options(**database.writing)
-        self._has_roles = self._has_scale = True
+        self._info = {HAS_ROLES: True, HAS_SCALE: True, HAS_COUNTS: True}
         self._place = place
         event.listen(self._engine, "begin", lambda _connection: self.check_place())
 
@@ -72,8 +75,7 @@ class Catalog:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A read transaction: one consistent view of the archive."""
-        info = {HAS_ROLES: self._has_roles, HAS_SCALE: self._has_scale}
-        with self._explained(), Session(self._reader, info=info) as session:
+        with self._explained(), Session(self._reader, info=dict(self._info)) as session:
             yield session
 
     @contextmanager
@@ -118,7 +120,11 @@ class Catalog:
             raise NotAnArchiveError(f"{self.name} is a database but not an archive. Name an archive's folder.")
         refuse_newer(version, where)
         if self.read_only and is_readable(version):
-            self._has_roles, self._has_scale = version >= ROLES_VERSION, version >= SCALE_VERSION
+            self._info = {
+                HAS_ROLES: version >= ROLES_VERSION,
+                HAS_SCALE: version >= SCALE_VERSION,
+                HAS_COUNTS: version >= COUNTS_VERSION,
+            }
             return False
         if version < current_version() and self.read_only:
             raise self.outdated()

@@ -1,4 +1,4 @@
-"""Add images: encode what the store lacks, and insert the rows."""
+"""Add images: encode what the store lacks, and insert the rows. Update the rows of those that are there."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from index_store.catalog.case_reader import in_chunks
 from index_store.catalog.case_writer import CaseWriter
 from index_store.catalog.catalog import advance_revision
 from index_store.catalog.change_log import VECTOR_TYPE, log_changes
+from index_store.catalog.counts.kept import following
 from index_store.catalog.models import ADDED, EmbeddingRow, ImageRow
 from index_store.files.image_store import EncodedImage, ImageStore, StoredImage, encode_for_store
 from index_store.vectors import Vectors
 
 if TYPE_CHECKING:
     from index_store.catalog.catalog import Catalog
+    from index_store.catalog.import_plan import PlannedImage
     from index_store.records import NewImage
 
 
@@ -56,11 +58,43 @@ def insert_images(
     """
     stored = {} if in_place else _stored(session, {item.sha256 for item in items})
     stored |= {sha256: image.stored for sha256, image in encoded.items()}
+    rows = [item.row for item in items]
+    with following(session, case_keys=[row.case for row in rows], patient_keys=[row.patient for row in rows]):
+        return _insert(session, encoder_id, items, vectors, None if in_place else stored)
+
+
+def update_images(session: Session, items: Sequence[PlannedImage]) -> int:
+    """Update images and their cases from their rows, and write to the change log. Images that are not there are left
+    out.
+
+    Returns:
+        How many were there.
+    """
+    rows = [item.row for item in items]
+    applied = 0
+    with following(session, case_keys=[row.case for row in rows], patient_keys=[row.patient for row in rows]):
+        cases = CaseWriter(session, rows)
+        for item in items:
+            image = cases.image(item.row, item.sha256)
+            if image is not None:
+                cases.update_image(image, item.row)
+                applied += 1
+        cases.log_filter_changes()
+    return applied
+
+
+def _insert(
+    session: Session,
+    encoder_id: int,
+    items: Sequence[NewImage],
+    vectors: Vectors,
+    stored: Mapping[str, StoredImage] | None,
+) -> int:
     cases = CaseWriter(session, [item.row for item in items])
     added: list[tuple[ImageRow, bytes]] = []
     for item, vector in zip(items, vectors, strict=True):
         if cases.image(item.row, item.sha256) is None:
-            image = cases.add_image(item, None if in_place else stored[item.sha256])
+            image = cases.add_image(item, stored[item.sha256] if stored is not None else None)
             added.append((image, vector.astype(VECTOR_TYPE, copy=False).tobytes()))
     if not added:
         return 0

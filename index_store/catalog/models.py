@@ -162,6 +162,17 @@ class ChangeRow(Base):
     token: Mapped[int] = mapped_column(BigInteger)
 
 
+class CountRow(Base):
+    """How many there are of one kind and value: see `counts/tally.py`. Derived from the rows, and changed with them."""
+
+    __tablename__ = "counts"
+
+    id: Mapped[str] = mapped_column(primary_key=True)  # SHA-256 of kind and value
+    kind: Mapped[str]
+    value: Mapped[str]
+    number: Mapped[Number]
+
+
 class OrphanFileRow(Base):
     """A stored file that may have no row that needs it (see `orphan_files`).
 

@@ -8,6 +8,7 @@ or removed meanwhile are respected. Only `give_role` changes the results of sear
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,8 +18,10 @@ from sqlalchemy.orm import Session
 from index_store.catalog import report_vectors
 from index_store.catalog.case_reader import in_chunks
 from index_store.catalog.change_log import VECTOR_TYPE, log_changes
+from index_store.catalog.counts.kept import Counts, change, forget_encoder
+from index_store.catalog.counts.tally import VECTORS
 from index_store.catalog.encoders import activate, assign_role, encoder_info, serving_encoders
-from index_store.catalog.models import ADDED, REMOVED, CaseRow, EmbeddingRow, EncoderRow, ImageRow, ReportEmbeddingRow
+from index_store.catalog.models import ADDED, REMOVED, EmbeddingRow, EncoderRow, ImageRow, ReportEmbeddingRow
 from index_store.errors import EncoderIncompleteError
 from index_store.records import IMAGE, EncoderCoverage, Role
 from index_store.vectors import Ids, Vectors
@@ -60,33 +63,25 @@ def put_vectors(session: Session, encoder_id: int, image_ids: Sequence[int], vec
     if rows:
         session.execute(insert(EmbeddingRow), list(rows.values()))
         log_changes(session, encoder_id, rows, ADDED)
+        change(session, Counter({(VECTORS, str(encoder_id)): len(rows)}))
     return len(rows)
 
 
-def coverage(session: Session) -> tuple[EncoderCoverage, ...]:
+def coverage(session: Session, counted: Counts) -> tuple[EncoderCoverage, ...]:
     """How much each encoder has embedded, in the order of registration."""
     serving = serving_encoders(session)
-    images = session.scalar(select(func.count()).select_from(ImageRow)) or 0
-    with_images = CaseRow.id.in_(select(ImageRow.case_id))
-    reports = sum(bool(text.strip()) for text in session.scalars(select(CaseRow.report).where(with_images)))
     return tuple(
         EncoderCoverage(
             encoder=encoder_info(encoder),
             active=IMAGE in serving and encoder.id == serving[IMAGE].id,
-            images=images,
-            vectors=_images_with_vector(session, encoder.id),
-            reports=reports,
-            report_vectors=reports - len(report_vectors.without_vector(session, encoder.id)),
+            images=counted.images,
+            vectors=counted.vectors(encoder.id),
+            reports=counted.reports,
+            report_vectors=counted.report_vectors(encoder.id),
             roles=tuple(role for role, of_role in serving.items() if of_role.id == encoder.id),
         )
         for encoder in session.scalars(select(EncoderRow).order_by(EncoderRow.id))
     )
-
-
-def count_images_without_vector(session: Session, encoder_id: int) -> int:
-    """How many images have no vector of this encoder."""
-    images = session.scalar(select(func.count()).select_from(ImageRow)) or 0
-    return images - _images_with_vector(session, encoder_id)
 
 
 def give_role(session: Session, encoder: EncoderRow, role: Role | None, *, without_reports: bool) -> None:
@@ -96,7 +91,7 @@ def give_role(session: Session, encoder: EncoderRow, role: Role | None, *, witho
     Raises:
         EncoderIncompleteError: images, or (unless `without_reports`) reports, have no vector of it.
     """
-    images = count_images_without_vector(session, encoder.id)
+    images = _count_images_without_vector(session, encoder.id)  # the rows themselves: what is derived decides nothing
     without_reports = without_reports or role == IMAGE
     reports = 0 if without_reports else len(report_vectors.without_vector(session, encoder.id))
     if images or reports:
@@ -119,9 +114,11 @@ def drop_vectors(session: Session, encoder_id: int) -> int:
     log_changes(session, encoder_id, ids, REMOVED)
     session.execute(delete(EmbeddingRow).where(EmbeddingRow.encoder_id == encoder_id))
     session.execute(delete(ReportEmbeddingRow).where(ReportEmbeddingRow.encoder_id == encoder_id))
+    forget_encoder(session, encoder_id)
     return len(ids)
 
 
-def _images_with_vector(session: Session, encoder_id: int) -> int:
-    query = select(func.count()).select_from(EmbeddingRow).join(ImageRow, ImageRow.id == EmbeddingRow.image_id)
-    return session.scalar(query.where(EmbeddingRow.encoder_id == encoder_id)) or 0
+def _count_images_without_vector(session: Session, encoder_id: int) -> int:
+    images = session.scalar(select(func.count()).select_from(ImageRow)) or 0
+    with_vector = select(func.count()).select_from(EmbeddingRow).join(ImageRow, ImageRow.id == EmbeddingRow.image_id)
+    return images - (session.scalar(with_vector.where(EmbeddingRow.encoder_id == encoder_id)) or 0)

@@ -18,7 +18,7 @@ class Finding:
     """A problem of an archive. It names cases and images, and never repeats a report."""
 
     check: str
-    """Which check found it: "database", "records", "vectors", "log", "index" or "files"."""
+    """Which check found it: "database", "records", "vectors", "log", "counts", "index" or "files"."""
     what: str
     count: int
     advice: str

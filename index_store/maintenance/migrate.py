@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy.orm import Session
+
 from index_store.catalog.catalog import Catalog
+from index_store.catalog.counts.kept import recount
 from index_store.catalog.layout import catalog_of
 from index_store.errors import BackupError
 from index_store.maintenance.backup import back_up
@@ -43,6 +46,8 @@ def migrate(path: Path, *, backup: Path | None, backed_up: bool, progress: Progr
                 if not backed_up:
                     made = _backed_up(path, catalog, backup or _beside(path, before), progress)
                 catalog.migrate()
+                with catalog.changing_schema() as connection, Session(connection) as session:
+                    recount(session)
             return Migration(path, before, catalog.version(), made)
     finally:
         catalog.close()

@@ -14,6 +14,7 @@ from index_store.catalog import report_vectors
 from index_store.catalog.case_reader import in_chunks
 from index_store.catalog.catalog import Catalog, advance_revision
 from index_store.catalog.change_log import CHUNK, VECTOR_TYPE, log_changes
+from index_store.catalog.counts.kept import differences, recount, recount_rows
 from index_store.catalog.encoders import serving_encoders
 from index_store.catalog.models import (
     ADDED,
@@ -174,6 +175,17 @@ def check_log(session: Session, catalog: Catalog) -> list[Diagnosis]:
     ]
 
 
+def check_counts(session: Session, catalog: Catalog) -> list[Diagnosis]:
+    """Check whether the counts that are kept are those of the rows."""
+    return diagnosis(
+        "counts",
+        "counts differ from the records, so that `coin status` and the values to filter by are wrong",
+        differences(session),
+        "With --repair they are counted anew.",
+        repair=partial(recount_rows, catalog),
+    )
+
+
 def _log_gaps(session: Session) -> tuple[list[Pair], list[Pair]]:
     """Vectors that are stored but not in the log, and vectors that are in the log but not stored."""
     newest = select(func.max(ChangeRow.sequence)).group_by(ChangeRow.encoder_id, ChangeRow.image_id)
@@ -236,6 +248,7 @@ def _drop_vectors(catalog: Catalog, pairs: Sequence[Pair]) -> None:
                 here = and_(EmbeddingRow.encoder_id == encoder_id, EmbeddingRow.image_id.in_(part))
                 session.execute(delete(EmbeddingRow).where(here))
             log_changes(session, encoder_id, image_ids, REMOVED)
+        recount(session)
         advance_revision(session)
 
 
@@ -245,6 +258,7 @@ def _drop_report_vectors(catalog: Catalog, pairs: Sequence[Pair]) -> None:
             for part in in_chunks(case_ids):
                 here = and_(ReportEmbeddingRow.encoder_id == encoder_id, ReportEmbeddingRow.case_id.in_(part))
                 session.execute(delete(ReportEmbeddingRow).where(here))
+        recount(session)
         advance_revision(session)
 
 
@@ -261,6 +275,7 @@ def _delete_patients(catalog: Catalog, patient_ids: Sequence[int]) -> None:
     with catalog.writing() as session:
         for part in in_chunks(patient_ids):
             session.execute(delete(PatientRow).where(PatientRow.id.in_(part)))
+        recount(session)
         advance_revision(session)
 
 

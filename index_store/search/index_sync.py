@@ -23,6 +23,7 @@ from index_store.catalog.change_log import (
     stored_vectors,
     vectors_from_rows,
 )
+from index_store.catalog.counts.kept import kept_vectors
 from index_store.catalog.models import ADDED, REMOVED, ChangeRow, EmbeddingRow, ReportEmbeddingRow
 from index_store.errors import IndexDriftError
 from index_store.index.faiss_index import FaissIndex, no_reports
@@ -68,10 +69,16 @@ class IndexSync:
             if log_head(session) != LogPosition():
                 self.rebuild(session, str(problem))
             return
-        self.follow(session)
+        self._apply_log(session)
+        self._compare_with_rows(session)
 
     def follow(self, session: Session) -> None:
-        """Apply what the log, as `session` sees it, holds beyond our position."""
+        """Apply what the log, as `session` sees it, holds beyond our position. O(changes)."""
+        self._apply_log(session)
+        if self.index.count != kept_vectors(session, self._encoder_id):
+            self._compare_with_rows(session)  # what is kept is derived: only the rows say that something is missing
+
+    def _apply_log(self, session: Session) -> None:
         head = log_head(session)
         if self.position != head:
             if not is_of_this_log(session, self.position):
@@ -86,6 +93,8 @@ class IndexSync:
             self.position = head
             if was_saved and not changed:  # the log grew for another encoder: the file would hold the same vectors
                 self._saved_position = head
+
+    def _compare_with_rows(self, session: Session) -> None:
         if self.index.count != stored_count(session, self._encoder_id):
             self.rebuild(session, "its number of vectors did not match")
 

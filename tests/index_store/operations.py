@@ -110,11 +110,13 @@ def _drop(root: Path) -> None:
 
 
 def _spoilt(root: Path) -> None:
-    """What `--repair` can put right, though nothing of ours makes it: a line less in the log, a patient, a file."""
+    """What `--repair` can put right, though nothing of ours makes it: a line less in the log, a patient, wrong counts,
+    a file."""
     _begun(root)
     with closing(sqlite3.connect(root / "archive" / "archive.sqlite")) as connection, connection:
         connection.execute("DELETE FROM changes WHERE image_id = 2")
         connection.execute("INSERT INTO patients (key) VALUES ('nobody')")
+        connection.execute("UPDATE counts SET number = number + 1 WHERE kind IN ('images', 'labels')")
     (root / "archive" / "images" / "stray.png").write_bytes(b"stray")
 
 
@@ -202,7 +204,7 @@ def state(root: Path, place: str, scratch: Path) -> State:
                 (status.patients, status.log_sequence, archive.encoder, archive.encoder_of("text")),
                 [(c.key, c.patient, c.report, c.site, [i.sha256 for i in c.images]) for c in archive.cases()],
                 archive.encoders(),
-                archive.facets(),
+                (status.cases, status.images, status.derived, status.scales, archive.facets(), archive.labels()),
             )
     except NotAnArchiveError:
         return "no archive"

@@ -79,10 +79,10 @@ def test_an_archive_of_the_version_before_answers_the_same(folder: Path, read_on
     with Archive.open(folder, read_only=read_only) as archive:
         found = answers(archive)
         assert archive.encoder_of("text") == archive.encoder_of("image") == archive.encoder
-    # What this version adds: a schema with an encoder of the text role, which such an archive does not name, and with
-    # the scale of images, which it does not know.
+    # What this version adds: an encoder of the text role, which such an archive does not name, the scale of images,
+    # which it does not know, and kept counts.
     for document in (found["status"], found["examination"]):
-        assert document.pop("schema_version") == (3 if read_only else 5)
+        assert document.pop("schema_version") == (3 if read_only else 6)
     for document in (expected["status"], expected["examination"]):
         assert document.pop("schema_version") == 3
     if read_only:

@@ -9,6 +9,7 @@ import copy
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,8 @@ from index_store import (
     content_hash,
     decode_image,
 )
+from index_store.catalog.counts.kept import stored
+from index_store.catalog.counts.tally import whole_tally
 from tests.index_store.archive_builders import (
     DIMS,
     FINGERPRINT,
@@ -492,6 +495,7 @@ class ArchiveMachine(RuleBasedStateMachine):
         cases = self.archive.cases()
         self.holds_what_the_dictionary_holds(cases)
         self.has_the_vectors_that_the_dictionary_has(cases)
+        self.has_counted_what_the_dictionary_holds()
         self.lists_what_it_holds(cases)
 
     def holds_what_the_dictionary_holds(self, cases: list[Case]) -> None:
@@ -545,6 +549,26 @@ class ArchiveMachine(RuleBasedStateMachine):
         stored = self.archive.vectors_of([image.id for image in images], model.active)
         for image, vector in zip(images, stored, strict=True):
             assert np.array_equal(vector, vector_of(image.sha256, model.active))
+
+    def has_counted_what_the_dictionary_holds(self) -> None:
+        model = list(self.model.cases.values())
+        sites = Counter(case.site for case in model)
+        stains = Counter(stain for case in model for stain in {*case.images.values()})
+        nothing: dict[str, int] = {}
+        assert self.archive.facets() == {
+            "site": sites,
+            "stain": stains,
+            **dict.fromkeys(("system", "category", "preparation", "kind", "source"), nothing),
+        }
+        assert self.archive.labels() == {(site, "", ""): cases for site, cases in sites.items()}
+        status = self.archive.status()
+        assert (status.cases, status.sites) == (len(model), sites)
+        assert status.derived == {"site": sum(case.derived != () for case in model), "system": 0, "category": 0}
+        assert status.embeddings == {name: len(self.model.vectors[name]) for name in self.model.begun}
+        with self.archive._catalog.reading() as session:
+            kept = stored(session)
+            assert kept is not None, "the rows were counted"
+            assert dict(kept) == dict(whole_tally(session)), "a count is wrong, or left at 0"
 
     def lists_what_it_holds(self, cases: list[Case]) -> None:
         assert [(r.case_id, r.case_key, r.patient, r.text) for r in self.archive.reports()] == [

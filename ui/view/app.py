@@ -79,7 +79,7 @@ if study_only:
     show_user()
     page.run()
     st.stop()
-status, problem = guarded(lambda: service().archive.status(roles=False))
+status, problem = guarded(lambda: service().archive.status())
 if status is None:
     st.error(escape(problem))
 else:

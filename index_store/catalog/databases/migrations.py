@@ -132,18 +132,32 @@ def _scale(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE images ADD COLUMN mpp_source TEXT NOT NULL DEFAULT ''"))
 
 
+def _counts(connection: Connection) -> None:
+    """Only the table: a migration fills it at its end, and whoever finds it empty counts the rows."""
+    Table(
+        "counts",
+        MetaData(),
+        Column("id", Text, primary_key=True),
+        Column("kind", Text, nullable=False),
+        Column("value", Text, nullable=False),
+        Column("number", NUMBER, nullable=False),
+    ).create(connection)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     *(_first_tables, _report_vectors_and_revision, _derived_labels, _text_role),
-    _scale,
+    *(_scale, _counts),
 )
 
-OPTIONAL_FOR_READERS: frozenset[Migration] = frozenset({_text_role, _scale})
+OPTIONAL_FOR_READERS: frozenset[Migration] = frozenset({_text_role, _scale, _counts})
 """Steps without which an archive can be read all the same: it is read as if what they add were empty."""
 
 ROLES_VERSION = 4
 """The version that knows an encoder of the text role."""
 SCALE_VERSION = 5
 """The version that knows the scale of images."""
+COUNTS_VERSION = 6
+"""The version that keeps counts."""
 
 
 def current_version() -> int:

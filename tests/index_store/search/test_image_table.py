@@ -96,12 +96,13 @@ def test_it_follows_every_change(filled: Archive, tmp_path: Path) -> None:
     assert as_records(before) == kept, "a table that somebody holds does not change"
 
 
-def test_facets_are_counted_as_sql_counts_them(mixed: Archive) -> None:
+def test_facets_are_those_that_are_kept(mixed: Archive) -> None:
     def counted() -> None:
-        with mixed._reader() as reader:
-            assert {name: list(values.items()) for name, values in mixed.facets().items()} == {
-                name: list(values.items()) for name, values in reader.facets().items()
-            }
+        kept = {name: list(values.items()) for name, values in mixed.facets().items()}
+        assert kept == {name: list(values.items()) for name, values in mixed.image_table().facets.items()}
+        assert mixed.labels() == {
+            labels: len({*mixed.image_table().cases[rows].tolist()}) for labels, rows in mixed.image_table().by_labels()
+        }
 
     counted()
     for case in mixed.cases():

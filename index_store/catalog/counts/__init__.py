@@ -1,0 +1,1 @@
+"""How much an archive holds: counted from the rows, and kept in a table that follows every change."""
