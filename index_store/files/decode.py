@@ -20,12 +20,14 @@ from PIL import Image, JpegImagePlugin
 from index_store.errors import ImageProblem
 from index_store.files import decode_process
 from index_store.files.bit_depth import bands, colour_of, grey_of, scale_of
-from index_store.files.headers.kinds import FORMATS, format_of, kind_of
+from index_store.files.headers.kinds import FORMATS, format_of, is_dicom, kind_of
 from index_store.files.headers.refusal import CUT_OUT, EXPORT, EXPORT_AGAIN, PictureRefused
 from index_store.files.headers.structure import MAX_MEMORY, Structure, check_cost, read_structure
 from index_store.files.headers.tiff_directories import COLOR_MAP, PHOTOMETRIC
 from index_store.files.plain_colours import gamma_notes, profile_notes, to_rgb
+from index_store.files.resolution import tagged_mpp
 from index_store.files.source_file import MAX_BYTES, content_hash, read_source, source_name
+from index_store.scale import TAG
 
 MAX_PIXELS = 100_000_000
 """100 megapixels: 400 MB decoded. A 13 KB PNG can hold more."""
@@ -82,6 +84,8 @@ def decode_picture(
         )
     try:
         format_name = format_of(data)
+        if format_name is None and is_dicom(data) and decode_process.AVAILABLE:
+            return Decoded(*decode_process.decode(data, max_pixels=max_pixels))
         if format_name is None:
             kind = kind_of(data)
             what = f"is {kind}, and not in a format that is read" if kind else "is not an image of a known format"
@@ -89,7 +93,7 @@ def decode_picture(
         found = read_structure(data, format_name)
         check_cost(found, max_pixels)
         if format_name == "JPEG2000" and decode_process.AVAILABLE:
-            return Decoded(*decode_process.decode(data, found.width, found.height))
+            return Decoded(*decode_process.decode(data, max_pixels=max_pixels, size=(found.width, found.height)))
         return decode_within(data, found)
     except PictureRefused as refusal:
         raise ImageProblem(f"{name} {refusal.what}. {refusal.advice}") from refusal
@@ -112,12 +116,12 @@ def decode_within(data: bytes, found: Structure) -> Decoded:
     """
     if found.format == "PPM" and found.maximum > 1 and found.maximum != 255 and data[1:2] in b"56":
         return Decoded(*_wide_ppm(data, found))
-    notes = list(found.notes)
+    notes, mpp = list(found.notes), None
     if found.planes:
         image = _merged(data, found)
     else:
         image = _open(data, found)
-        raw_mode = _raw_mode(image)
+        raw_mode, mpp = _raw_mode(image), tagged_mpp(image, found.tiff)
         image.load()
         if raw_mode.endswith((";16L", ";16B", ";16N")) and not image.mode.startswith("I"):
             image, more = _deep_colour(image, raw_mode, lambda: _open(data, found), found)
@@ -140,7 +144,7 @@ def decode_within(data: bytes, found: Structure) -> Decoded:
         if 8 * found.width * found.height > MAX_MEMORY:
             raise PictureRefused("is too large to be turned upright", CUT_OUT)
         plain = plain.transpose(_UPRIGHT[orientation])
-    return Decoded(plain, tuple(dict.fromkeys((*notes, *more))))
+    return Decoded(plain, tuple(dict.fromkeys((*notes, *more))), mpp, TAG if mpp else "")
 
 
 def _open(data: bytes, found: Structure, page: int | None = None) -> Image.Image:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from index_store.files.bit_depth import bands
 from index_store.files.decode import Decoded, decode_within
 from index_store.files.decode_process import MEMORY, SECONDS
+from index_store.files.dicom_image import decode_dicom
 from index_store.files.headers.kinds import format_of
 from index_store.files.headers.refusal import EXPORT_AGAIN, PictureRefused
 from index_store.files.headers.structure import read_structure
@@ -18,7 +19,8 @@ from index_store.files.process_limits import limit_this_process
 
 def _decoded(data: bytes) -> Decoded:
     try:
-        return decode_within(data, read_structure(data, format_of(data) or ""))
+        kind = format_of(data)
+        return decode_dicom(data) if kind is None else decode_within(data, read_structure(data, kind))
     except (PictureRefused, MemoryError):
         raise
     except Exception as error:  # as in `decode_picture`
@@ -37,7 +39,8 @@ def main() -> None:
     except PictureRefused as refusal:
         _say(out, {"what": refusal.what, "advice": refusal.advice})
         return
-    _say(out, {"size": list(found.image.size), "notes": list(found.notes)})
+    scale = {"mpp": found.mpp, "mpp_source": found.mpp_source}
+    _say(out, {"size": list(found.image.size), "notes": list(found.notes), **scale})
     for box in bands(*found.image.size):
         out.write(found.image.crop(box).tobytes())
     out.flush()

@@ -1,7 +1,8 @@
 """A picture decoded in a process of its own, under a limit of memory and of time.
 
-For JPEG 2000: what its decoder takes depends on tables throughout the file (layers, precincts, code blocks), so that no
-header bounds it. The process reads the file on its standard input and writes the picture's rows.
+For JPEG 2000 and DICOM, which may hold it: what its decoder takes depends on tables throughout the file (layers,
+precincts, code blocks), so that no header bounds it. The process reads the file on its standard input and writes the
+picture's rows.
 """
 
 from __future__ import annotations
@@ -24,8 +25,14 @@ SECONDS = 60
 AVAILABLE = bool(sys.executable)
 
 
-def decode(data: bytes, width: int, height: int) -> tuple[Image.Image, tuple[str, ...]]:
-    """The picture and its notes.
+Answer = tuple[Image.Image, tuple[str, ...], float | None, str]
+
+
+def decode(data: bytes, *, max_pixels: int, size: tuple[int, int] | None = None) -> Answer:
+    """The picture, its notes, its scale (µm a pixel, None where it is unknown) and how that is known.
+
+    Args:
+        size: width and height by its headers, where they were read.
 
     Raises:
         PictureRefused: as of `decode_within`, or it took more memory or time than the limits.
@@ -43,7 +50,7 @@ def decode(data: bytes, width: int, height: int) -> tuple[Image.Image, tuple[str
         timer.start()
         writer.start()
         try:
-            return _received(process, width, height)
+            return _received(process, max_pixels, size)
         finally:
             timer.cancel()
             process.kill()
@@ -59,7 +66,7 @@ def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:
         pass
 
 
-def _received(process: subprocess.Popen[bytes], width: int, height: int) -> tuple[Image.Image, tuple[str, ...]]:
+def _received(process: subprocess.Popen[bytes], max_pixels: int, size: tuple[int, int] | None) -> Answer:
     assert process.stdout is not None
     head = process.stdout.read(4)
     if len(head) < 4:
@@ -69,7 +76,10 @@ def _received(process: subprocess.Popen[bytes], width: int, height: int) -> tupl
     answer = json.loads(process.stdout.read(struct.unpack(">I", head)[0]))
     if "what" in answer:
         raise PictureRefused(answer["what"], answer["advice"])
-    if answer["size"] != [width, height]:
+    width, height = answer["size"]
+    if width * height > max_pixels:
+        raise PictureRefused(f"has {width} × {height} pixels; the limit is {max_pixels / 1e6:.0f} megapixels", CUT_OUT)
+    if size is not None and size != (width, height):
         raise PictureRefused("is damaged: its headers give two sizes", EXPORT_AGAIN)
     image = Image.new("RGB", (width, height), None)
     for box in bands(width, height):
@@ -78,4 +88,4 @@ def _received(process: subprocess.Popen[bytes], width: int, height: int) -> tupl
         if len(part) < 3 * width * rows:
             raise PictureRefused("is damaged or cut short", EXPORT_AGAIN)
         image.paste(Image.frombytes("RGB", (width, rows), part), box[:2])
-    return image, tuple(answer["notes"])
+    return image, tuple(answer["notes"]), answer["mpp"], answer["mpp_source"]

@@ -106,7 +106,7 @@ def format_of(data: bytes) -> str | None:
 
 def kind_of(data: bytes) -> str:
     """What a file in no format that is read is: "a PDF"; empty where that is not known."""
-    if data[128:132] == b"DICM" or _looks_like_dicom(data):
+    if is_dicom(data):
         return "a DICOM file"
     if data[4:8] == b"ftyp":
         brands = data[8:12], *(data[at : at + 4] for at in range(16, min(len(data), 64), 4))
@@ -135,6 +135,11 @@ def _looks_like_targa(data: bytes) -> bool:
     width, height = int.from_bytes(data[12:14], "little"), int.from_bytes(data[14:16], "little")
     whole = data[2] == 10 or len(data) >= 18 + data[0] + width * height * data[16] // 8
     return width > 0 and height > 0 and data[16] in (24, 32) and whole
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether it is a DICOM file, of whatever kind."""
+    return data[128:132] == b"DICM" or _looks_like_dicom(data)
 
 
 def _looks_like_dicom(data: bytes) -> bool:
