@@ -72,7 +72,7 @@ class Archive(ArchiveMaintenance):
         self._derived = DerivedFiles(path / "index", self.uuid, catalog, writes=keeps_derived)
         self._image_table = ImageTableSync(self._derived)
         address = descriptor.vectors if descriptor else ""
-        parts = ArchiveParts(path, self.uuid, catalog, self._images, self._writer_lock)
+        parts = ArchiveParts(path, self.uuid, catalog, self._images, self._writer_lock, self._image_table)
         self._index = engine_for(address).open(parts, address)
 
     @classmethod

@@ -61,6 +61,11 @@ class ImageTableSync:
             self._keep(session, self._table)
             return self._table
 
+    def at(self, position: LogPosition) -> ImageTable | None:
+        """The table at this place of the log, where it is in memory. Reads nothing."""
+        known = self._table
+        return known if known is not None and known.position == position else None
+
     def _keep(self, session: Session, table: ImageTable) -> None:
         """Keep a table that differs much from what is kept, or holds no more what was removed."""
         if not self._derived.writes:

@@ -176,7 +176,8 @@ class LocalSearch:
         """
         queries = checked_vectors(vectors, dim=current.index.dim)
         reader = CaseReader(session, self._archive.images)
-        selection, excluded = self.filters.selection(reader, where, revision)
+        labels = self._archive.labels.at(current.position)
+        selection, excluded = self.filters.selection(reader, where, revision, labels)
         rankings = current.index.search(queries, k, selection=selection)
         ids = {image_id for ranking in rankings for image_id, _ in ranking}
         # The filter once more, in SQL and on the result: whichever engine ranked, this holds.

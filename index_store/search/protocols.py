@@ -21,6 +21,7 @@ from index_store.catalog.filters import CaseFilter
 from index_store.catalog.models import EncoderRow
 from index_store.files.image_store import ImageStore
 from index_store.records import IMAGE, Hit, Role
+from index_store.search.image_table_sync import ImageTableSync
 from index_store.vectors import LogPosition, VectorIndex
 
 REBUILT_NOTE = "The vector index was rebuilt"
@@ -88,6 +89,7 @@ class ArchiveParts:
     catalog: Catalog
     images: ImageStore
     writer_lock: Lock
+    labels: ImageTableSync
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import dataclasses
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from retrieval.assessment.confounder_pool import ConfounderPool
 from retrieval.assessment.confounders import ConfounderAudit
+from retrieval.assessment.kept_calibration import REMEMBERED, KeptCalibration, calibration_for
 from retrieval.assessment.label_agreement import Agreement, agreement
 from retrieval.assessment.novelty import Calibration, NoveltyCheck, nearest_similarity
-from retrieval.errors import EvaluationError
 from retrieval.language.archive_labels import meant_filter
 from retrieval.language.concepts import system_concept
 from retrieval.search.by_category import Gallery, gallery
@@ -27,17 +27,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from generation import CoinGenerator
-    from index_store import Archive, CaseFilter, LogPosition
+    from index_store import Archive, CaseFilter
     from retrieval.encoder.encoder import Encoder
     from retrieval.search.results import SearchResult
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
-
-REMEMBERED: Final = 64
-"""Calibrations kept, one for each channel and filter; and candidates, one for each filter."""
-OUTDATED: Final = 0.05
-"""With more changes than this share of the images that it was made of, a calibration is made anew."""
 
 
 @dataclass(frozen=True)
@@ -69,27 +64,12 @@ class ResultDiagnostics:
         return all(check.comparable for check in self.comparability) if self.comparability else None
 
 
-@dataclass(frozen=True, eq=False)
-class _Calibrated:
-    """A calibration, or why there is none, and what it was made of."""
-
-    found: Calibration | str
-    position: LogPosition
-    """Of the archive's change log."""
-    images: int
-    """That the filter let through."""
-
-    def changes(self, position: LogPosition) -> int | None:
-        """How many changes of images the log holds since; None where that log is another one."""
-        return position.sequence - self.position.sequence if position.sequence >= self.position.sequence else None
-
-
 class Diagnostics:
     """Diagnoses the results of searches in one archive. Safe to share between threads.
 
-    The first call reads the labels of the archive's images and calibrates on a sample of them, and so does the first
-    under another filter; later calls take milliseconds. Changes of the archive are respected at once, but by the
-    calibrations: these are made anew when more than `OUTDATED` of their images have changed, and say how many have.
+    The first call reads the labels of the archive's images and calibrates on a sample of them, as far as no earlier
+    process has; and so does the first under another filter. Later calls take milliseconds. Changes of the archive are
+    respected at once, but by the calibrations (`kept_calibration`), which say how many changes they lack.
     """
 
     def __init__(
@@ -117,7 +97,7 @@ class Diagnostics:
         self._work = work
         self._lock = threading.Lock()
         self._pools: dict[CaseFilter | None, ConfounderPool] = {}
-        self._calibrations: dict[Hashable, _Calibrated] = {}
+        self._calibrations: dict[Hashable, KeptCalibration] = {}
 
     def describe(self, result: SearchResult) -> ResultDiagnostics:
         """Diagnose a result: agreement among its cases, confounders among the images shown of them."""
@@ -186,7 +166,7 @@ class Diagnostics:
             if reason := CHANNELS[answer.channel].not_judged:
                 not_judged.append(NotJudged(answer.channel, reason))
             elif answer.scores:
-                calibrated, changes = self._calibration(CHANNELS[answer.channel], result, where)
+                calibrated, changes = self._calibration(CHANNELS[answer.channel], answer.query_type, result, where)
                 if isinstance(calibrated, str):
                     not_judged.append(NotJudged(answer.channel, calibrated))
                 else:
@@ -195,7 +175,7 @@ class Diagnostics:
         return tuple(judged), tuple(not_judged)
 
     def _calibration(
-        self, channel: Channel, result: SearchResult, where: CaseFilter | None
+        self, channel: Channel, query_type: str, result: SearchResult, where: CaseFilter | None
     ) -> tuple[Calibration | str, int]:
         """The calibration under the search's filter, or why there is none; and how many changes of images it lacks."""
         encoder = self._text_encoder if channel.role == "text" else self._encoder
@@ -205,29 +185,18 @@ class Diagnostics:
             generator=self._generator,
             work=self._work,
             where=where,
+            query_type=query_type,
             n_images=len(result.query.seeds),
             preset=result.query.preset,
         )
         position = self._archive.image_table().position
         with self._lock:
-            key = (channel.name, where, *channel.calibration_key(materials))
+            key = (channel.name, query_type, where, *channel.calibration_key(materials))
             known = self._calibrations.get(key)
-            changes = known.changes(position) if known else None
-            if known is None or changes is None or changes > OUTDATED * known.images:
-                known, changes = _calibrated(channel, materials), 0
+            if known is None or not known.is_current(position):
+                known = calibration_for(channel, materials, position)
                 _remember(self._calibrations, key, known)
-            return known.found, changes
-
-
-def _calibrated(channel: Channel, materials: CalibrationMaterials) -> _Calibrated:
-    table = materials.archive.image_table(materials.where)
-    found: Calibration | str
-    try:
-        similarities = channel.own_similarities(materials)
-        found = Calibration(materials.encoder.fingerprint, similarities, filtered=materials.where is not None)
-    except EvaluationError as error:  # too few patients or generated images: nothing to compare with
-        found = str(error)
-    return _Calibrated(found, table.position, len(table))
+            return known.found, max(0, known.changes(position))
 
 
 def _remember(known: dict[Key, Value], key: Key, value: Value) -> None:

@@ -19,7 +19,7 @@ from retrieval.generated.site_check import SiteCheck, SiteRates, measure_site_ra
 from retrieval.language.archive_labels import meant_filter
 from retrieval.search.channels.generated import generated_similarities
 from retrieval.search.channels.image import image_similarities
-from retrieval.search.channels.own_cases import SAMPLE, read_own_cases
+from retrieval.search.channels.own_cases import read_own_cases
 
 if TYPE_CHECKING:
     from index_store import Archive, CaseFilter
@@ -29,14 +29,14 @@ def calibrate(
     archive: Archive,
     fingerprint: str,
     *,
-    sample: int = SAMPLE,
+    sample: int | None = None,
     seed: int = 0,
     where: CaseFilter | None = None,
 ) -> Calibration:
     """Calibrate image queries, of the types "case" (the mean of its images) and "image" (one of them).
 
     Args:
-        sample: how many patients are sampled, and one case and image of each.
+        sample: how many patients are sampled, and one case and image of each; None: as a search does.
         where: narrows both the sample and its candidates: a filtered search is judged by a calibration under its
             filter.
 

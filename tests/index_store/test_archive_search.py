@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete
 
-from index_store import Archive, Case, CaseFilter, FilterError, Image, IndexDriftError, VectorError
+from index_store import Archive, Case, CaseFilter, FilterError, Hit, Image, IndexDriftError, VectorError
 from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.models import EmbeddingRow
 from index_store.index.faiss_index import FaissIndex
@@ -142,6 +142,26 @@ def test_the_filters_used_last_are_cached(filled: Archive, monkeypatch: pytest.M
     assert listed == ["cervix", "thyroid", "urine"]
     search("thyroid")
     assert listed == ["cervix", "thyroid", "urine", "thyroid"]
+
+
+def test_labels_that_are_in_memory_are_not_listed_by_the_database(
+    filled: Archive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    where = CaseFilter(sites=("cervix", "urine"), stains=("Giemsa",), exclude_patients=("patient-1",))
+
+    def found(archive: Archive) -> list[list[Hit]]:
+        return archive.search(QUERIES, 50, where=where, fingerprint=FINGERPRINT)
+
+    with Archive.open(filled.path) as other:
+        listed = found(other)
+        assert any(listed)
+        filled.image_table()
+        with monkeypatch.context() as patch:
+            patch.setattr(CaseReader, "included", lambda *_: pytest.fail("the database listed them"))
+            assert found(filled) == listed
+        changed = [{**row, "stain": "Giemsa"} for row in simple_rows(6)]
+        add_manifest(other, write_manifest(tmp_path / "changed.csv", changed))
+        assert found(filled) == found(other) != listed, "labels of before the change are not used"
 
 
 def test_a_reader_of_an_older_revision_neither_uses_nor_replaces_what_is_cached() -> None:

@@ -87,6 +87,8 @@ class CalibrationMaterials:
     """The folder that keeps what was generated from the archive's own reports; None: there is none."""
     where: CaseFilter | None
     """The filter that the sample and its candidates pass."""
+    query_type: str
+    """One of the channel's."""
     n_images: int
     """Images generated a report."""
     preset: str
@@ -154,7 +156,7 @@ class Channel(ABC):
         return ()
 
     def own_similarities(self, materials: CalibrationMaterials) -> Mapping[str, tuple[float, ...]]:
-        """What the archive's own cases find of other patients, by query type; ascending.
+        """What the archive's own cases find of other patients, for the query type that is asked for; ascending.
 
         Raises:
             EvaluationError: there are too few cases to calibrate on, or the channel is not calibrated.

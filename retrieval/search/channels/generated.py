@@ -47,8 +47,9 @@ class GeneratedChannel(Channel):
         return None if materials.generated is None else mean_query(materials.generated.vectors)
 
     def calibration_key(self, materials: CalibrationMaterials) -> tuple[Hashable, ...]:
-        """Number and sampling of the images, and when one was last generated."""
-        return materials.n_images, materials.preset, _last_generated(materials)
+        """Weights, number and sampling of the images, and when one was last generated."""
+        weights = materials.generator.fingerprint if materials.generator is not None else ""
+        return weights, materials.n_images, materials.preset, _last_generated(materials)
 
     def own_similarities(self, materials: CalibrationMaterials) -> Mapping[str, tuple[float, ...]]:
         """Nothing is generated: what an evaluation or `coin calibrate` generated is read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from retrieval.arrays import Vectors
 from retrieval.encoder.vectors import mean_query
 from retrieval.errors import QueryError
 from retrieval.search.channels.channel import CalibrationMaterials, Channel, Need, SearchMaterials
-from retrieval.search.channels.own_cases import SAMPLE, OwnCases, read_own_cases
+from retrieval.search.channels.own_cases import OwnCases, read_own_cases
 from retrieval.search.understood_query import UnderstoodQuery
 
 ONE_IMAGE = "image"
@@ -68,18 +68,24 @@ class ImageChannel(Channel):
 
     def own_similarities(self, materials: CalibrationMaterials) -> Mapping[str, tuple[float, ...]]:
         """What cases and single images of the archive find of other patients, from the stored vectors."""
-        return image_similarities(
-            read_own_cases(materials.archive, materials.encoder.fingerprint, where=materials.where)
-        )
+        own = read_own_cases(materials.archive, materials.encoder.fingerprint, where=materials.where)
+        return image_similarities(own, query_types=(materials.query_type,))
 
 
-def image_similarities(own: OwnCases, *, sample: int = SAMPLE, seed: int = 0) -> dict[str, tuple[float, ...]]:
-    """What cases (the mean of their images) and single images find of other patients, ascending.
+def image_similarities(
+    own: OwnCases,
+    *,
+    query_types: Sequence[str] = (WHOLE_CASE, ONE_IMAGE),
+    sample: int | None = None,
+    seed: int = 0,
+) -> dict[str, tuple[float, ...]]:
+    """What cases (the mean of their images) and single images find of other patients, ascending, by query type.
 
-    One case and image each of `sample` patients, of which two searches are made.
+    Args:
+        sample: one case and image each of so many patients; None: of `OwnCases.sample_size`.
     """
     rng = np.random.default_rng(seed)
-    chosen = own.sampled(sample, rng)
+    chosen = own.sampled(own.sample_size if sample is None else sample, rng)
     images = [own.images_of(case) for case in chosen]
     single = np.array([rng.choice(of_case) for of_case in images], dtype=np.int64)
     ids, vectors = own.archive.known_vectors(np.concatenate(images).tolist(), own.fingerprint)
@@ -87,8 +93,8 @@ def image_similarities(own: OwnCases, *, sample: int = SAMPLE, seed: int = 0) ->
     rows = [np.flatnonzero(np.isin(ids, of_case, assume_unique=True)) for of_case in images]
     kept = [number for number, of_case in enumerate(rows) if single[number] in ids[of_case]]
     patients = own.patient_of[chosen[kept]]
-    means = [mean_query(vectors[rows[number]]) for number in kept]
-    return {
-        WHOLE_CASE: own.similarities(np.concatenate(means), patients),
-        ONE_IMAGE: own.similarities(vectors[np.searchsorted(ids, single[kept])], patients),
+    queries = {
+        WHOLE_CASE: lambda: np.concatenate([mean_query(vectors[rows[number]]) for number in kept]),
+        ONE_IMAGE: lambda: vectors[np.searchsorted(ids, single[kept])],
     }
+    return {kind: own.similarities(queries[kind](), patients) for kind in query_types}

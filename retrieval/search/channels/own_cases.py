@@ -24,6 +24,12 @@ NEIGHBOURS: Final = 5
 five .987) and worse with 4 (.963, five .980): few queries have ten comparable patients."""
 SAMPLE: Final = 500
 """Patients that a calibration samples."""
+FILTERED_SAMPLE: Final = 200
+"""... under a filter: filters are many, and the first search under each waits for its calibration. A false-alarm rate
+of 5 % is then known to -3 and +4 %, and to -3 and +6 % by `LEAST_SAMPLE`."""
+LEAST_SAMPLE: Final = 100
+COMPARISONS: Final = 4_000_000
+"""Pairs of a query and an image beyond which a calibration under a filter samples fewer than `FILTERED_SAMPLE`."""
 DEPTH: Final = 40
 """Images that are searched for a query's nearest patients, at first."""
 
@@ -59,6 +65,13 @@ class OwnCases:
     def patients_of(self, case_ids: Sequence[int]) -> Ints:
         """The ids of the patients of these cases, int64[n]."""
         return self.patient_of[np.searchsorted(self.case_ids, case_ids)]
+
+    @property
+    def sample_size(self) -> int:
+        """How many patients to sample: `SAMPLE`, and fewer under a filter, the more images it permits."""
+        if self.where is None:
+            return SAMPLE
+        return min(FILTERED_SAMPLE, max(LEAST_SAMPLE, COMPARISONS // max(1, len(self.table))))
 
     def sampled(self, sample: int, rng: np.random.Generator) -> Ints:
         """One case each of `sample` patients, or of all: int64[n], ascending rows of `case_ids`. Patients are

@@ -20,6 +20,7 @@ from index_store import Archive, CaseFilter
 from index_store.catalog.case_reader import CaseReader
 from retrieval import CaseSearch, Encoder
 from retrieval.assessment.diagnostics import Diagnostics
+from retrieval.search.channels.own_cases import DEPTH, FILTERED_SAMPLE
 from tests.clip_model import tiny_clip
 
 IMAGES = (8_000, 24_000)
@@ -110,6 +111,42 @@ def test_a_query_with_its_diagnostics_reads_no_more_of_a_larger_archive(
     small, large = found
     for what in ("statements", "rows", "cases", "images"):
         assert large[what] <= 1.2 * small[what] + 5, (what, small, large)
+
+
+def test_the_first_query_of_a_new_process_reads_no_more_of_a_larger_archive(
+    archives: list[Archive], encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once another process has kept what it derived."""
+    found = []
+    for archive in archives:
+        Diagnostics(archive, encoder).describe(CaseSearch(archive, encoder).by_case("case-40", where=FILTER))
+        with Archive.open(archive.path) as opened, counting(monkeypatch) as counted:
+            result = CaseSearch(opened, encoder).by_case("case-40", where=FILTER)
+            (judged,) = Diagnostics(opened, encoder).describe(result).comparability
+            assert judged.filtered
+        found.append(counted)
+    small, large = found
+    for what in ("statements", "rows", "cases", "images"):
+        assert large[what] <= small[what] + 5, (what, small, large)
+
+
+def test_a_filter_that_is_new_reads_no_more_of_a_larger_archive(
+    archives: list[Archive], encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = CaseFilter(sites=FILTER.sites[1:])
+    found = []
+    for archive in archives:
+        search, diagnostics = CaseSearch(archive, encoder), Diagnostics(archive, encoder)
+        diagnostics.describe(search.by_case("case-40"))
+        with counting(monkeypatch) as counted:
+            (judged,) = diagnostics.describe(search.by_case("case-40", where=new)).comparability
+            assert judged.filtered
+        found.append(counted)
+    small, large = found
+    for what in ("statements", "cases", "images"):
+        assert large[what] <= small[what] + 5, (what, small, large)
+    # The vectors of the sample's images, four a case, and the images that they find: other ones in a larger archive.
+    assert large["rows"] <= FILTERED_SAMPLE * (4 + DEPTH) + 500 < IMAGES[1] / 2, (small, large)
 
 
 def test_what_was_added_is_all_that_is_read_anew(
