@@ -51,7 +51,6 @@ from .records import Hit as Hit
 from .records import Image as Image
 from .records import ManifestRow as ManifestRow
 from .records import NewImage as NewImage
-from .records import Owner as Owner
 from .records import Problem as Problem
 from .records import Role as Role
 from .records import StoredReport as StoredReport

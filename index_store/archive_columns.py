@@ -89,3 +89,8 @@ class ArchiveColumns:
         time to make it again.
         """
         return self._derived.write(name, derived)
+
+    def patient_keys(self, ids: Iterable[int]) -> dict[int, str]:
+        """The keys of the patients with these ids (`ImageTable.patients`); unknown ids are left out."""
+        with self._catalog.reading() as session:
+            return case_reader.patient_keys(session, ids)

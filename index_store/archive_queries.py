@@ -30,7 +30,6 @@ from index_store.records import (
     EncoderInfo,
     Hit,
     Image,
-    Owner,
     Role,
     StoredReport,
 )
@@ -124,11 +123,6 @@ class ArchiveQueries(ArchiveColumns):
         """The cases with these ids. A case that was removed meanwhile is left out."""
         with self._reader() as reader:
             return reader.cases_by_id(case_ids)
-
-    def owners(self, image_ids: Iterable[int]) -> dict[int, Owner]:
-        """Case id and patient of each image, without loading either. A removed image is left out."""
-        with self._catalog.reading() as session:
-            return case_reader.owners(session, image_ids)
 
     def case_labels(self, case_keys: Iterable[str]) -> dict[str, CaseLabels]:
         """Site, system and category of the cases with these keys, and which were derived. Loads neither report nor

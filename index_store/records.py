@@ -137,14 +137,6 @@ class CaseLabels:
 
 
 @dataclass(frozen=True)
-class Owner:
-    """The case and the patient of an image."""
-
-    case_id: int
-    patient: str
-
-
-@dataclass(frozen=True)
 class EncoderInfo:
     """An encoder registered in an archive."""
 

@@ -70,7 +70,7 @@ class ImageTable:
             KeyError: one of them is not in the table: it was removed, or added after the table was read.
         """
         wanted = np.fromiter(image_ids, dtype=np.int64)
-        rows, found = self._found(wanted)
+        rows, found = self.find(wanted)
         if not found.all():
             raise KeyError(f"Image {wanted[~found][0]} is not in this table.")
         return rows
@@ -78,10 +78,10 @@ class ImageTable:
     def known(self, image_ids: Iterable[int]) -> list[int]:
         """Those of the images that are in the table, in their order."""
         wanted = np.fromiter(image_ids, dtype=np.int64)
-        known: list[int] = wanted[self._found(wanted)[1]].tolist()
+        known: list[int] = wanted[self.find(wanted)[1]].tolist()
         return known
 
-    def _found(self, wanted: Ids) -> tuple[Ids, npt.NDArray[np.bool_]]:
+    def find(self, wanted: Ids) -> tuple[Ids, npt.NDArray[np.bool_]]:
         """The row of each image, int64[m], and whether it has one, bool[m]."""
         rows = np.searchsorted(self.ids, wanted)
         found = rows < len(self.ids)
@@ -100,10 +100,23 @@ class ImageTable:
                 found[name] = dict(sorted(cases.items(), key=lambda entry: (-entry[1], entry[0])))
         return found
 
+    @cached_property
+    def images_per_patient(self) -> float:
+        """The mean number of images of a patient; 1 where there are none."""
+        return len(self) / max(1, len(np.unique(self.patients))) if len(self) else 1.0
+
     def images_of(self, case_id: int) -> Ids:
         """int64[k], ascending: the images of a case."""
         start, end = np.searchsorted(self._cases_in_order, [case_id, case_id + 1])
         return self.ids[self._by_case[start:end]]
+
+    def patients_of(self, case_ids: Ids) -> tuple[Ids, npt.NDArray[np.bool_]]:
+        """The id of the patient of each case, int64[m], and whether the case is in the table, bool[m]."""
+        if not len(self):
+            return np.full(len(case_ids), -1), np.zeros(len(case_ids), dtype=bool)
+        places = np.minimum(np.searchsorted(self._cases_in_order, case_ids), len(self) - 1)
+        known = self._cases_in_order[places] == case_ids
+        return np.where(known, self.patients[self._by_case[places]], -1), known
 
     @cached_property
     def _by_case(self) -> Ids:

@@ -59,8 +59,9 @@ def role_encoders(archive: Archive, encoder: Encoder, text_encoder: Encoder | No
     from index_store import EncoderMismatchError
 
     check_role(encoder, "image")
-    if archive.encoder is not None:
-        archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+    active = archive.encoder
+    if active is not None and active.fingerprint != encoder.fingerprint:
+        archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)  # refuses
     known = archive.encoder_of("text")
     if text_encoder is None or text_encoder.fingerprint == encoder.fingerprint:
         if known is None or known.fingerprint == encoder.fingerprint:

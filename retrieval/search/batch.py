@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.encoder.vectors import mean_query
-from retrieval.search.fusion import Fused, FusionRule, fuse, raised
+from retrieval.search.fusion import Fused, FusionRule, descending_bits, fuse, raised
 from retrieval.search.report_index import fuse_reports
 
 Keys = npt.NDArray[np.uint64]
@@ -150,7 +150,7 @@ def ranking_of(fused: Fused, channels: Mapping[str, BatchRanking], shares: Mappi
     positions = np.argsort(np.argsort(first.keys, axis=1), axis=1).astype(np.uint64)  # in the first channel's ranking
     # The position takes the last 24 bits. 28 of the score's mantissa are left, so that sums of the same parts in
     # another order are equal scores.
-    keys = (_descending_bits((fused.scores + 0.0).view(np.uint64)) & ~_LOW_24_BITS) | positions
+    keys = (descending_bits((fused.scores + 0.0).view(np.uint64)) & ~_LOW_24_BITS) | positions
     ahead = np.logical_or.reduce(list(leading.values())) if leading else None
     return BatchRanking(fused.scores, representatives, keys, ahead)
 
@@ -173,26 +173,16 @@ def mean_queries(vectors: Vectors, case_of: Ints, cases: int) -> Vectors:
 def _sort_keys(scores: Vectors, images: Ints) -> Keys:
     """Integers that sort by score, descending, and then by image, ascending: uint64[b, m].
 
-    The upper half holds the score's bits (`_descending_bits`), the lower half the image's row.
+    The upper half holds the score's bits (`descending_bits`), the lower half the image's row.
 
     Args:
         scores: float32[b, m].
         images: int64[m], below 2**32.
     """
     bits = (scores + np.float32(0)).view(np.uint32)  # + 0: minus zero and zero are equal scores
-    return (_descending_bits(bits).astype(np.uint64) << np.uint64(32)) | images.astype(np.uint64)
+    return (descending_bits(bits).astype(np.uint64) << np.uint64(32)) | images.astype(np.uint64)
 
 
 def _scores_of(keys: Keys) -> Vectors:
     """The scores float32[b, m] that `_sort_keys` was given."""
-    return _descending_bits((keys >> np.uint64(32)).astype(np.uint32)).view(np.float32)
-
-
-def _descending_bits(bits: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The bits of floats, as unsigned integers that sort as the floats do in descending order. Its own inverse.
-
-    IEEE 754: the bits of positive floats order as integers do, those of negative ones, which begin with a 1, the other
-    way round. So all bits of positive ones but the sign are flipped.
-    """
-    sign = bits.dtype.type(1 << (8 * bits.dtype.itemsize - 1))
-    return np.where(bits & sign, bits, bits ^ (sign - bits.dtype.type(1)))
+    return descending_bits((keys >> np.uint64(32)).astype(np.uint32)).view(np.float32)

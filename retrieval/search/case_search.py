@@ -206,7 +206,7 @@ class CaseSearch:
         embed_s, search_s = ranked.encoded_at - started - generate_s, time.perf_counter() - ranked.encoded_at
         timing = Timing(generate_s, embed_s, search_s)
         types = {channel.name: channel.query_type(understood) for channel in channels}
-        answers = channel_answers(ranked.rankings, rule, query.k, types)
+        answers = channel_answers(self._archive, ranked.rankings, rule, query.k, types)
         generated_notes = () if generated is None else generated.notes
         other = encoders.text if encoders.is_separate and any(c.role == "text" for c in channels) else None
         return SearchResult(

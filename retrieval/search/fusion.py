@@ -184,13 +184,39 @@ def _ranks(scores: Scores, pool: int) -> Scores:
     if not scores.shape[1]:
         return ranks
     for row, given in zip(ranks, scores, strict=True):
-        order = np.argsort(-given)  # equal scores need no order among themselves, and an unstable sort is much faster
-        values = given[order]
-        head = values[: np.searchsorted(-values, -values[min(pool, len(values)) - 1], side="right")]
-        head = head[np.isfinite(head)]
-        first = np.flatnonzero(np.append(True, head[1:] != head[:-1]))[: len(head)]
-        row[order[: len(head)]] = np.repeat(first, np.diff(np.append(first, len(head)))) + 1
+        order, changes = _best_first(given)
+        finite = int(np.isfinite(given).sum())
+        order, changes = order[:finite], changes[:finite]
+        first = np.flatnonzero(changes)
+        last = np.searchsorted(first, min(pool, len(order)) - 1, side="right")  # the run of equals that ends the pool
+        ends = np.append(first, len(order))[1 : last + 1]
+        if len(ends):
+            row[order[: ends[-1]]] = np.repeat(first[:last] + 1.0, ends - first[:last])
     return ranks
+
+
+def _best_first(scores: Scores) -> tuple[npt.NDArray[np.int64], Bools]:
+    """The order of scores, float[n], descending, of equals in any; and bool[n], where in it a lower score begins."""
+    if scores.dtype != np.float32:
+        order = np.argsort(-scores)  # equal scores need no order among themselves, and an unstable sort is much faster
+        values = scores[order]
+        return order, np.append(True, values[1:] != values[:-1])
+    # Score and row as one integer: faster than an argsort, which many equal scores make slower still.
+    keys = descending_bits((scores + np.float32(0)).view(np.uint32)).astype(np.uint64) << np.uint64(32)
+    keys |= np.arange(len(scores), dtype=np.uint64)
+    keys.sort()
+    bits = keys >> np.uint64(32)
+    return (keys & np.uint64(0xFFFF_FFFF)).view(np.int64), np.append(True, bits[1:] != bits[:-1])
+
+
+def descending_bits(bits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The bits of floats, as unsigned integers that sort as the floats do in descending order. Its own inverse.
+
+    IEEE 754: the bits of positive floats order as integers do, those of negative ones, which begin with a 1, the other
+    way round. So all bits of positive ones but the sign are flipped.
+    """
+    sign = bits.dtype.type(1 << (8 * bits.dtype.itemsize - 1))
+    return np.where(bits & sign, bits, bits ^ (sign - bits.dtype.type(1)))
 
 
 def _normalised(scores: Scores, ranks: Scores) -> Scores:

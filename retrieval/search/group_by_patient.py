@@ -7,6 +7,7 @@ or nothing is left.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,14 +16,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.arrays import Bools, Vectors
+from retrieval.arrays import Bools, Floats, Ints, Vectors
 
 if TYPE_CHECKING:
-    from index_store import Archive, CaseFilter, Hit
+    from index_store import Archive, CaseFilter, Hit, ImageTable
 
 
 WIDEN: Final = 4
 """By how much more images are searched than patients are wanted."""
+SPARE: Final = 16
+"""More images than that are searched: beyond the last patient, one with a lower score must be seen."""
 SORTED_FIRST: Final = 1_000
 """Reports that a ranking of them sorts at first."""
 DEEPEST: Final = 20_000
@@ -46,8 +49,8 @@ class PatientHit:
     """Whether the case's report contains the query's words."""
 
 
-Ranking = Mapping[str, PatientHit]
-"""By patient, best first: higher scores, then lower image (or, of reports, case) ids."""
+Ranking = Mapping[int, PatientHit]
+"""By the patient's id, best first: higher scores, then lower image (or, of reports, case) ids."""
 
 
 def rank_images(
@@ -59,68 +62,78 @@ def rank_images(
     the nearest 20,000 images hold.
     """
     wanted = max(at_least, pool)
-    depth = WIDEN * at_least if pool <= at_least else WIDEN * pool
+    depth = _depth(wanted, archive.image_table().images_per_patient)
     while True:
-        hits = _ordered(archive.search(query, depth, where=where, fingerprint=fingerprint)[0])
-        ranking = _by_patient(hits, archive)
-        patient_hits = list(ranking.values())
+        hits = archive.search(query, depth, where=where, fingerprint=fingerprint)[0]
+        grouped = _grouped(hits, archive.image_table())
         # Beyond the last patient, too: images that tie with it, or count as further images, must be among the hits.
         enough = at_least if depth >= DEEPEST else wanted
-        if len(hits) < depth or (len(patient_hits) >= enough and hits[-1].score < patient_hits[enough - 1].score):
-            return dict(list(ranking.items())[:wanted])
+        if len(hits) < depth or (len(grouped.first) >= enough and hits[-1].score < grouped.best(enough)):
+            return grouped.ranking(wanted)
         depth *= WIDEN
 
 
-def head(ranking: Ranking, pool: int) -> list[str]:
+def _depth(wanted: int, images_per_patient: float) -> int:
+    """How many images are searched at first: `WIDEN` a patient, fewer where patients have fewer."""
+    each = math.ceil(images_per_patient)
+    return min(WIDEN * wanted, each * wanted + max(SPARE, wanted // SPARE))
+
+
+def head(ranking: Ranking, pool: int) -> list[int]:
     """The first `pool` patients of a ranking, and those that tie with the last of them."""
-    found: list[str] = []
+    if isinstance(ranking, ReportRanking):
+        return ranking.head(pool)
+    found: list[int] = []
     floor = -np.inf
-    for patient in ranking:
-        if len(found) >= pool and ranking[patient].score < floor:
+    for patient, hit in ranking.items():
+        if len(found) >= pool and hit.score < floor:
             break
         found.append(patient)
-        floor = ranking[patient].score if len(found) == pool else floor
+        floor = hit.score if len(found) == pool else floor
     return found
+
+
+def scores_of(ranking: Ranking, patients: Sequence[int]) -> tuple[Floats, Bools]:
+    """What a ranking gives to patients, float64[m], -inf where it lacks one; and bool[m], whose case contains the
+    query's words."""
+    if isinstance(ranking, ReportRanking):
+        return ranking.scores_of(patients)
+    hits = [ranking.get(patient) for patient in patients]
+    return (
+        np.array([-np.inf if hit is None else hit.score for hit in hits]),
+        np.array([hit is not None and hit.contains_words for hit in hits], dtype=bool),
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Patients:
     """Whose the n reports of an index are."""
 
-    of: npt.NDArray[np.int64]
-    """int64[n], numbers of patients"""
-    names: tuple[str, ...]
-    """By number."""
+    of: Ints
+    """int64[n], ids of patients"""
+
+    def rows(self, patients: Ints) -> tuple[Ints, Ints]:
+        """The rows of the reports of these patients, int64[r], one patient's after the other's; and, int64[r], which of
+        the patients each belongs to."""
+        starts, ends = (np.searchsorted(self._in_order, patients, side=side) for side in ("left", "right"))
+        counts = ends - starts
+        place = np.repeat(np.arange(len(patients)), counts)
+        before = np.cumsum(counts) - counts
+        return self._order[starts[place] + np.arange(len(place)) - before[place]], place
 
     @cached_property
-    def number(self) -> dict[str, int]:
-        """By name."""
-        return {name: number for number, name in enumerate(self.names)}
-
-    def rows(self, number: int) -> npt.NDArray[np.int64]:
-        """The rows of a patient's reports, int64[m]."""
-        start, end = np.searchsorted(self._in_order, [number, number + 1])
-        return self._order[start:end]
-
-    @cached_property
-    def _order(self) -> npt.NDArray[np.int64]:
+    def _order(self) -> Ints:
         return np.argsort(self.of, kind="stable")
 
     @cached_property
-    def _in_order(self) -> npt.NDArray[np.int64]:
+    def _in_order(self) -> Ints:
         return self.of[self._order]
 
 
-class ReportRanking(Mapping[str, PatientHit]):
+class ReportRanking(Mapping[int, PatientHit]):
     """Patients by their best report. Only as many are sorted as are looked at."""
 
-    def __init__(
-        self,
-        case_ids: npt.NDArray[np.int64],
-        patients: Patients,
-        scores: npt.NDArray[np.floating],
-        containing: Bools,
-    ) -> None:
+    def __init__(self, case_ids: Ints, patients: Patients, scores: npt.NDArray[np.floating], containing: Bools) -> None:
         """
         Args:
             case_ids: int64[n], whose reports are compared.
@@ -132,26 +145,24 @@ class ReportRanking(Mapping[str, PatientHit]):
         self._patients = patients
         self._scores = scores
         self._containing = containing
+        self._sorted: dict[int, Ints] = {}
 
-    def __getitem__(self, patient: str) -> PatientHit:
-        number = self._patients.number.get(patient)
-        if number is not None:
-            rows = self._patients.rows(number)
-            row = min(rows.tolist(), key=lambda row: (-self._scores[row], self._case_ids[row]))
-            if np.isfinite(self._scores[row]):
-                score, case_id = float(self._scores[row]), int(self._case_ids[row])
-                return PatientHit(score, case_id, None, contains_words=bool(self._containing[row]))
-        raise KeyError(patient)
+    def __getitem__(self, patient: int) -> PatientHit:
+        row = int(self._best([patient])[0])
+        if row < 0:
+            raise KeyError(patient)
+        score, case_id = float(self._scores[row]), int(self._case_ids[row])
+        return PatientHit(score, case_id, None, contains_words=bool(self._containing[row]))
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[int]:
         seen: set[int] = set()
         done, wanted = 0, SORTED_FIRST
         while True:
             order = self._first(wanted)
-            for number in self._patients.of[order[done:]].tolist():
-                if number not in seen:
-                    seen.add(number)
-                    yield self._patients.names[number]
+            for patient in self._patients.of[order[done:]].tolist():
+                if patient not in seen:
+                    seen.add(patient)
+                    yield patient
             if len(order) < wanted:
                 return
             done, wanted = len(order), WIDEN * len(order)
@@ -159,31 +170,91 @@ class ReportRanking(Mapping[str, PatientHit]):
     def __len__(self) -> int:
         return len(np.unique(self._patients.of[np.isfinite(self._scores)]))
 
-    def _first(self, wanted: int) -> npt.NDArray[np.int64]:
+    def head(self, pool: int) -> list[int]:
+        """See `head`."""
+        wanted = max(pool, SORTED_FIRST)
+        while True:
+            order = self._first(wanted)
+            patients = self._patients.of[order]
+            first = np.sort(np.unique(patients, return_index=True)[1])
+            if len(first) >= pool or len(order) < wanted:
+                # All reports that are as good as the last sorted one are sorted, too.
+                floor = self._scores[order[first[pool - 1]]] if len(first) >= pool else -np.inf
+                found: list[int] = patients[first[self._scores[order[first]] >= floor]].tolist()
+                return found
+            wanted = WIDEN * len(order)
+
+    def scores_of(self, patients: Sequence[int]) -> tuple[Floats, Bools]:
+        """See `scores_of`. O(their reports), beside a search for each patient."""
+        if not len(self._case_ids):
+            return np.full(len(patients), -np.inf), np.zeros(len(patients), dtype=bool)
+        rows = self._best(patients)
+        has = rows >= 0
+        return np.where(has, self._scores[rows], -np.inf).astype(np.float64), has & self._containing[rows]
+
+    def _best(self, patients: Sequence[int]) -> Ints:
+        """The row of each patient's best report, int64[m]; -1 where it has none that competes."""
+        rows, of = self._patients.rows(np.array(patients, dtype=np.int64))
+        order = np.lexsort((self._case_ids[rows], -self._scores[rows], of))
+        rows, of = rows[order], of[order]
+        _, first = np.unique(of, return_index=True)
+        first = first[np.isfinite(self._scores[rows[first]])]
+        best = np.full(len(patients), -1, dtype=np.int64)
+        best[of[first]] = rows[first]
+        return best
+
+    def _first(self, wanted: int) -> Ints:
         """The rows of the first reports, `wanted` and those that tie with the last; all, where there are fewer."""
-        rows = np.flatnonzero(np.isfinite(self._scores))
-        if len(rows) > wanted:
-            floor = -np.partition(-self._scores[rows], wanted - 1)[wanted - 1]
-            rows = rows[self._scores[rows] >= floor]
-        return rows[np.lexsort((self._case_ids[rows], -self._scores[rows]))]
+        if wanted not in self._sorted:
+            rows = np.flatnonzero(np.isfinite(self._scores))
+            if len(rows) > wanted:
+                floor = -np.partition(-self._scores[rows], wanted - 1)[wanted - 1]
+                rows = rows[self._scores[rows] >= floor]
+            self._sorted[wanted] = rows[np.lexsort((self._case_ids[rows], -self._scores[rows]))]
+        return self._sorted[wanted]
 
 
-def _ordered(hits: Sequence[Hit]) -> list[Hit]:
-    return sorted(hits, key=lambda hit: (-hit.score, hit.image_id))
+@dataclass(frozen=True, eq=False)
+class _Grouped:
+    """Images, best first, by patient."""
+
+    images: Ints
+    """int64[m]"""
+    scores: Floats
+    """float64[m]"""
+    cases: Ints
+    """int64[m]"""
+    patients: Ints
+    """int64[m]"""
+    first: Ints
+    """int64[p], ascending: the best image of each patient."""
+
+    def best(self, place: int) -> float:
+        """The score of the patient in this place, from 1."""
+        return float(self.scores[self.first[place - 1]])
+
+    def ranking(self, wanted: int) -> Ranking:
+        """The first so many patients."""
+        order = np.argsort(self.patients, kind="stable")
+        in_order, scores = self.patients[order], self.scores[order].tolist()
+        first = self.first[:wanted]
+        starts, ends = (np.searchsorted(in_order, self.patients[first], side=side) for side in ("left", "right"))
+        return {
+            patient: PatientHit(scores[start], case, image, tuple(scores[start:end]))
+            for patient, case, image, start, end in zip(
+                *(each.tolist() for each in (self.patients[first], self.cases[first], self.images[first])),
+                starts.tolist(),
+                ends.tolist(),
+                strict=True,
+            )
+        }
 
 
-def _by_patient(hits: Sequence[Hit], archive: Archive) -> dict[str, PatientHit]:
-    owners = archive.owners([hit.image_id for hit in hits])
-    groups: dict[str, list[Hit]] = {}
-    for hit in hits:
-        if hit.image_id in owners:  # else removed since it was found
-            groups.setdefault(owners[hit.image_id].patient, []).append(hit)
-    return {
-        patient: PatientHit(
-            score=own[0].score,
-            case_id=owners[own[0].image_id].case_id,
-            image_id=own[0].image_id,
-            image_scores=tuple(hit.score for hit in own),
-        )
-        for patient, own in groups.items()
-    }
+def _grouped(hits: Sequence[Hit], table: ImageTable) -> _Grouped:
+    images = np.array([hit.image_id for hit in hits], dtype=np.int64)
+    scores = np.array([hit.score for hit in hits], dtype=np.float64)
+    order = np.lexsort((images, -scores))
+    rows, known = table.find(images[order])  # what it lacks was removed since it was found
+    patients = table.patients[rows[known]]
+    first = np.sort(np.unique(patients, return_index=True)[1])
+    return _Grouped(images[order][known], scores[order][known], table.cases[rows[known]], patients, first)

@@ -129,16 +129,18 @@ def read_report_index(
         reports = archive.reports_of(changed.tolist())
         stays = np.isin(known.case_ids, table.cases) & ~np.isin(known.case_ids, changed)
         gone = np.flatnonzero(known.words.present & ~stays)
-    reports = [report for report in reports if report.text.strip()]
+    written = [report for report in reports if report.text.strip()]
+    of, known_case = table.patients_of(np.array([report.case_id for report in written], dtype=np.int64))
+    reports = [report for report, is_known in zip(written, known_case.tolist(), strict=True) if is_known]
     texts = [with_meanings(report.text) if glossary else report.text for report in reports]
-    index = _with_vectors(archive, _extended(known, gone, reports, texts, revision, table.position))
+    index = _with_vectors(archive, _extended(known, gone, reports, of[known_case], texts, revision, table.position))
     return _without_gaps(index) if index.count < FULL_AT_LEAST * len(index.case_ids) else index
 
 
 def _no_reports(fingerprint: str, glossary: bool) -> ReportIndex:
     nothing = np.empty(0, dtype=np.int64)
     return ReportIndex(
-        -1, LogPosition(), fingerprint, glossary, nothing, Patients(nothing, ()), ReportWords([]), None, nothing > 0
+        -1, LogPosition(), fingerprint, glossary, nothing, Patients(nothing), ReportWords([]), None, nothing > 0
     )
 
 
@@ -146,13 +148,13 @@ def _extended(
     known: ReportIndex,
     gone: Ints,
     reports: Sequence[StoredReport],
+    of: Ints,
     texts: Sequence[str],
     revision: int,
     position: LogPosition,
 ) -> ReportIndex:
-    """The index without the rows `gone` and with further reports behind them, which have no vector yet."""
-    number = dict(known.patients.number) if reports else known.patients.number
-    of = [number.setdefault(report.patient, len(number)) for report in reports]
+    """The index without the rows `gone` and with further reports behind them, of the patients `of`, int64[reports],
+    which have no vector yet."""
     vectors = known.vectors
     if vectors is not None:
         vectors = np.concatenate([vectors, np.zeros((len(reports), vectors.shape[1]), dtype=np.float32)])
@@ -161,7 +163,7 @@ def _extended(
         revision=revision,
         position=position,
         case_ids=np.concatenate([known.case_ids, np.array([r.case_id for r in reports], dtype=np.int64)]),
-        patients=Patients(np.concatenate([known.patients.of, np.array(of, dtype=np.int64)]), tuple(number)),
+        patients=Patients(np.concatenate([known.patients.of, of])),
         words=known.words.changed(gone.tolist(), texts),
         vectors=vectors,
         embedded=np.concatenate([known.embedded, np.zeros(len(reports), dtype=bool)]),
@@ -190,7 +192,7 @@ def _without_gaps(index: ReportIndex) -> ReportIndex:
     return dataclasses.replace(
         index,
         case_ids=index.case_ids[rows],
-        patients=Patients(index.patients.of[rows], index.patients.names),
+        patients=Patients(index.patients.of[rows]),
         words=index.words.only(rows.tolist()),
         vectors=None if index.vectors is None else index.vectors[rows],
         embedded=index.embedded[rows],

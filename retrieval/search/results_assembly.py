@@ -7,14 +7,13 @@ from itertools import combinations, islice
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from retrieval.arrays import Bools, Vectors
+from retrieval.arrays import Vectors
 from retrieval.encoder.vectors import mean_query
 from retrieval.language.archive_labels import values_without_cases
 from retrieval.search.channels.own_cases import NEIGHBOURS
 from retrieval.search.fusion import POOL, Fused, FusionRule, fuse
-from retrieval.search.group_by_patient import PatientHit, Ranking, head, rank_images
+from retrieval.search.group_by_patient import PatientHit, Ranking, head, rank_images, scores_of
 from retrieval.search.results import ChannelAnswer, ChannelRank, Overlap, RankedCase
 
 if TYPE_CHECKING:
@@ -56,23 +55,21 @@ def fused_cases(
         chosen = [(patient, ranking[patient].score) for patient in patients[:k]]
         fused = None
     else:
+        compared = {name: scores_of(ranking, patients) for name, ranking in rankings.items()}
         fused = fuse(
             rule,
-            {name: _scores(ranking, patients)[None] for name, ranking in rankings.items()},
-            first={name: _containing(ranking, patients)[None] for name, ranking in rankings.items()},
+            {name: scores[None] for name, (scores, _) in compared.items()},
+            first={name: containing[None] for name, (_, containing) in compared.items()},
         )
         chosen = _best(patients, fused, k)
+    rankings = {name: _only(ranking, [patient for patient, _ in chosen]) for name, ranking in rankings.items()}
     ranks = {patient: _channel_ranks(patient, patients, rankings, fused) for patient, _ in chosen}
     hits = {patient: _representative(ranks[patient], rankings, rule, patient) for patient, _ in chosen}
     cases = archive.cases_by_id([hit.case_id for hit in hits.values()])
     chosen = [(patient, score) for patient, score in chosen if hits[patient].case_id in cases]  # else just removed
     primary = next(iter(rankings.values()))
-    images = {
-        patient: _shown_image(
-            archive, cases[hits[patient].case_id], primary.get(patient), primary_vector, where, fingerprint
-        )
-        for patient, _ in chosen
-    }
+    shown = {patient: cases[hits[patient].case_id] for patient, _ in chosen}
+    images = _shown_images(archive, shown, primary, primary_vector, where, fingerprint)
     floor = min((similarity for _, similarity in images.values() if similarity is not None), default=np.inf)
     return tuple(
         RankedCase(
@@ -102,18 +99,20 @@ def nearest_cases(
 
 
 def channel_answers(
-    rankings: Mapping[str, Ranking], rule: FusionRule, k: int, query_types: Mapping[str, str]
+    archive: Archive, rankings: Mapping[str, Ranking], rule: FusionRule, k: int, query_types: Mapping[str, str]
 ) -> tuple[ChannelAnswer, ...]:
     """Each channel's own first k patients, and the scores of these, or of as many as novelty is judged by."""
     if not rankings:
         return ()
     shares = rule.shares(tuple(rankings))
+    first = {name: list(islice(ranking, max(k, NEIGHBOURS))) for name, ranking in rankings.items()}
+    keys = archive.patient_keys({patient for patients in first.values() for patient in patients[:k]})
     return tuple(
         ChannelAnswer(
             name,
             shares[name],
-            tuple(islice(ranking, k)),
-            tuple(ranking[patient].score for patient in islice(ranking, max(k, NEIGHBOURS))),
+            tuple(keys[patient] for patient in first[name][:k] if patient in keys),  # else just removed
+            tuple(scores_of(ranking, first[name])[0].tolist()),
             query_types[name],
         )
         for name, ranking in rankings.items()
@@ -169,17 +168,13 @@ def _unmatched(archive: Archive, where: CaseFilter) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _scores(ranking: Ranking, patients: Sequence[str]) -> npt.NDArray[np.float64]:
-    hits = map(ranking.get, patients)
-    return np.array([-np.inf if hit is None else hit.score for hit in hits])
+def _only(ranking: Ranking, patients: Sequence[int]) -> Ranking:
+    """What a ranking says of these patients."""
+    hits = {patient: ranking.get(patient) for patient in patients}
+    return {patient: hit for patient, hit in hits.items() if hit is not None}
 
 
-def _containing(ranking: Ranking, patients: Sequence[str]) -> Bools:
-    hits = map(ranking.get, patients)
-    return np.array([hit is not None and hit.contains_words for hit in hits], dtype=bool)
-
-
-def _best(patients: Sequence[str], fused: Fused, k: int) -> list[tuple[str, float]]:
+def _best(patients: Sequence[int], fused: Fused, k: int) -> list[tuple[int, float]]:
     scores = fused.scores[0]
     # The patients are in the order of the first channel, then of the second …: a stable sort keeps that in ties.
     order = np.argsort(-scores, kind="stable")
@@ -187,7 +182,7 @@ def _best(patients: Sequence[str], fused: Fused, k: int) -> list[tuple[str, floa
 
 
 def _channel_ranks(
-    patient: str, patients: Sequence[str], rankings: Mapping[str, Ranking], fused: Fused | None
+    patient: int, patients: Sequence[int], rankings: Mapping[str, Ranking], fused: Fused | None
 ) -> tuple[ChannelRank, ...]:
     column = patients.index(patient)
     ranks = []
@@ -203,7 +198,7 @@ def _channel_ranks(
 
 
 def _representative(
-    ranks: Sequence[ChannelRank], rankings: Mapping[str, Ranking], rule: FusionRule, patient: str
+    ranks: Sequence[ChannelRank], rankings: Mapping[str, Ranking], rule: FusionRule, patient: int
 ) -> PatientHit:
     """The patient's hit in the channel that adds most to its score: the case that this channel compared is shown. A
     case that contains the query's words, where its patient comes first by it."""
@@ -214,27 +209,35 @@ def _representative(
     return rankings[max(having, key=lambda rank: rank.part).channel][patient]
 
 
-def _shown_image(
+def _shown_images(
     archive: Archive,
-    case: Case,
-    primary_hit: PatientHit | None,
+    cases: Mapping[int, Case],
+    primary: Ranking,
     primary_vector: Vectors | None,
     where: CaseFilter | None,
     fingerprint: str,
-) -> tuple[int, float | None]:
-    """The case's permitted image that is nearest to the primary channel's query, and its similarity; the first, and
-    None, where the channel's encoder has embedded none of them."""
-    if primary_hit is not None and primary_hit.image_id is not None and primary_hit.case_id == case.id:
-        return primary_hit.image_id, primary_hit.score
-    images = [image for image in case.images if where is None or where.allows_image(image)] or list(case.images)
-    if primary_vector is None:
-        return images[0].id, None
-    ids, vectors = archive.known_vectors([image.id for image in images], fingerprint)
-    if not len(ids):
-        return images[0].id, None
-    similarities = vectors @ primary_vector[0]
-    best = int(similarities.argmax())  # ids ascend: of equal ones the first
-    return int(ids[best]), float(similarities[best])
+) -> dict[int, tuple[int, float | None]]:
+    """By patient, the case's permitted image that is nearest to the primary channel's query, and its similarity; the
+    first, and None, where the channel's encoder has embedded none of them."""
+    shown: dict[int, tuple[int, float | None]] = {}
+    permitted: dict[int, list[int]] = {}
+    for patient, case in cases.items():
+        hit = primary.get(patient)
+        if hit is not None and hit.image_id is not None and hit.case_id == case.id:
+            shown[patient] = hit.image_id, hit.score
+        else:
+            images = [image for image in case.images if where is None or where.allows_image(image)] or case.images
+            permitted[patient] = [image.id for image in images]
+            shown[patient] = images[0].id, None
+    if primary_vector is not None and permitted:
+        wanted = [image_id for images in permitted.values() for image_id in images]
+        ids, vectors = archive.known_vectors(wanted, fingerprint)
+        similarity = dict(zip(ids.tolist(), (vectors @ primary_vector[0]).tolist(), strict=True)) if len(ids) else {}
+        for patient, image_ids in permitted.items():
+            if known := sorted(image_id for image_id in image_ids if image_id in similarity):
+                best = max(known, key=similarity.__getitem__)  # ids ascend: of equal ones the first
+                shown[patient] = best, similarity[best]
+    return shown
 
 
 def _other_images(hit: PatientHit | None, floor: float) -> int:

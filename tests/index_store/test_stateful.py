@@ -32,7 +32,6 @@ from index_store import (
     EncoderMismatchError,
     ManifestRow,
     NewImage,
-    Owner,
     PlannedImage,
     Role,
     content_hash,
@@ -575,9 +574,13 @@ class ArchiveMachine(RuleBasedStateMachine):
             (case.id, case.key, case.patient, case.report) for case in cases
         ]
         assert self.archive.case_ids().tolist() == [case.id for case in cases]
-        images = [image.id for case in cases for image in case.images]
-        owners = {image.id: Owner(case.id, case.patient) for case in cases for image in case.images}
-        assert self.archive.owners([*images, 999_999]) == owners
+        owners = {image.id: (case.id, case.patient) for case in cases for image in case.images}
+        table = self.archive.image_table()
+        rows, found = table.find(np.array([*owners, 999_999]))
+        assert found.tolist() == [*[True] * len(owners), False]
+        keys = self.archive.patient_keys(table.patients.tolist())
+        at = [(int(table.cases[row]), keys[int(table.patients[row])]) for row in rows[found]]
+        assert at == list(owners.values())
         self.holds_nothing_derived_of_what_is_gone(cases)
         for name in {self.model.active, self.model.text}:
             assert reports_embedded(self.archive, name).keys() == self.model.embedded(name)

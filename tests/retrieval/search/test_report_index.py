@@ -13,6 +13,7 @@ from index_store import Archive
 from retrieval import CaseSearch, Encoder, add_manifest
 from retrieval.language.bm25 import content_words, with_meanings, words_of
 from retrieval.search.fusion import FusionRule
+from retrieval.search.group_by_patient import PatientHit, Ranking
 from retrieval.search.report_index import read_report_index
 from tests.retrieval.conftest import speckled
 
@@ -36,9 +37,15 @@ def archive(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield archive
 
 
+def by_key(archive: Archive, ranking: Ranking) -> dict[str, PatientHit]:
+    """A ranking by the patients' keys."""
+    keys = archive.patient_keys(ranking)
+    return {keys[patient]: hit for patient, hit in ranking.items()}
+
+
 def test_words_find_what_shares_them_and_nothing_else(archive: Archive, encoder: Encoder) -> None:
     reports = read_report_index(archive, encoder.fingerprint)
-    ranking = reports.rank("clue cells and trichomonas", None, BY_WORDS, permitted=None)
+    ranking = by_key(archive, reports.rank("clue cells and trichomonas", None, BY_WORDS, permitted=None))
     assert list(ranking) == ["a"]
     assert archive.cases_by_id([ranking["a"].case_id])[ranking["a"].case_id].key == "d"
     assert ranking["a"].image_id is None
@@ -50,7 +57,7 @@ def test_with_the_glossary_a_machine_translated_word_finds_the_usual_one(archive
     asked = with_meanings("Cue cell.")
     assert asked == "Cue cell. clue"
     assert list(reports.rank("Cue.", None, BY_WORDS, permitted=None)) == []
-    assert list(reports.rank(asked, None, BY_WORDS, permitted=None)) == ["a"]
+    assert list(by_key(archive, reports.rank(asked, None, BY_WORDS, permitted=None))) == ["a"]
     assert with_meanings("Clue cells.") == "Clue cells."
 
 
@@ -66,7 +73,7 @@ def test_a_search_understands_machine_translated_words_unless_told_not_to(archiv
 def test_meaning_orders_by_the_cosine_of_the_texts(archive: Archive, encoder: Encoder) -> None:
     reports = read_report_index(archive, encoder.fingerprint)
     query = encoder.encode_texts(["Some lesion."])
-    ranking = reports.rank("Some lesion.", query, BY_MEANING, permitted=None)
+    ranking = by_key(archive, reports.rank("Some lesion.", query, BY_MEANING, permitted=None))
     texts = {"a": [REPORTS[0], REPORTS[3]], "b": [REPORTS[1]], "e": [REPORTS[4]]}
     cosines = {patient: float((encoder.encode_texts(of) @ query[0]).max()) for patient, of in texts.items()}
     assert list(ranking) == sorted(cosines, key=lambda patient: -cosines[patient])
@@ -117,7 +124,7 @@ def test_reports_that_contain_the_words_come_first_whatever_the_rule(
 ) -> None:
     reports = read_report_index(archive, encoder.fingerprint)
     vector = encoder.encode_texts(["Papillary carcinoma."])
-    ranking = reports.rank(text, vector, rule, permitted=None, contained=content_words(text))
+    ranking = by_key(archive, reports.rank(text, vector, rule, permitted=None, contained=content_words(text)))
     wanted = set(content_words(text))
     holding = [patient for patient, hit in ranking.items() if hit.contains_words]
     keys = {case.id: case.key for case in archive.cases()}
@@ -132,8 +139,9 @@ def test_reports_that_contain_the_words_come_first_whatever_the_rule(
 def test_where_all_reports_that_share_a_word_tie_the_words_still_have_a_say(archive: Archive, encoder: Encoder) -> None:
     reports = read_report_index(archive, encoder.fingerprint)
     vector = encoder.encode_texts([REPORTS[4]])
-    assert next(iter(reports.rank("LSIL", vector, BY_MEANING, permitted=None))) == "e"
-    assert next(iter(reports.rank("LSIL", vector, FusionRule("score", {"words": 2}), permitted=None))) == "b"
+    by_words = FusionRule("score", {"words": 2})
+    assert next(iter(by_key(archive, reports.rank("LSIL", vector, BY_MEANING, permitted=None)))) == "e"
+    assert next(iter(by_key(archive, reports.rank("LSIL", vector, by_words, permitted=None)))) == "b"
 
 
 @pytest.mark.parametrize("channels", [(), ("report",), ("joint", "report")])

@@ -60,13 +60,16 @@ class Records:
     def cases_by_id(self, ids: Sequence[int]) -> dict[int, Case]:
         return {number: self.cases[number] for number in ids if number not in self.removed}
 
+    def patient_keys(self, ids: set[int]) -> dict[int, str]:
+        return {number: f"p{number}" for number in ids}
+
     def known_vectors(self, ids: Sequence[int], fingerprint: str) -> tuple[np.ndarray, np.ndarray]:
         known = sorted(ids)
         similarities = [SIMILARITIES[4 - number % 10] for number in known]
         return np.array(known), np.array([[s, math.sqrt(1 - s * s)] for s in similarities], dtype=np.float32)
 
 
-def random_ranking(rng: np.random.Generator, patients: Sequence[str], *, images: bool) -> Ranking:
+def random_ranking(rng: np.random.Generator, patients: Sequence[int], *, images: bool) -> Ranking:
     """Some of the patients, with few different scores."""
     chosen = rng.permutation(len(patients))[: rng.integers(1, len(patients) + 1)]
     hits = []
@@ -74,9 +77,7 @@ def random_ranking(rng: np.random.Generator, patients: Sequence[str], *, images:
         half = int(rng.integers(2))
         scores = sorted(rng.choice([0.2, 0.4, 0.6, 0.8], size=rng.integers(1, 4)).tolist(), reverse=True)
         image = Records.image_id(number, half, int(rng.integers(4))) if images else None
-        hits.append(
-            (patients[number], PatientHit(scores[0], 2 * number + half, image, tuple(scores) if images else ()))
-        )
+        hits.append((number, PatientHit(scores[0], 2 * number + half, image, tuple(scores) if images else ())))
     hits.sort(key=lambda entry: (-entry[1].score, entry[1].case_id))
     return dict(hits)
 
@@ -85,7 +86,7 @@ def plain_results(
     records: Records, rankings: dict[str, Ranking], rule: FusionRule, where: CaseFilter | None
 ) -> list[dict[str, Any]]:
     """What the first K results are, worked out one patient at a time."""
-    patients: list[str] = []
+    patients: list[int] = []
     for ranking in rankings.values():
         patients += [patient for patient in ranking if patient not in patients]
     if len(rankings) == 1:
@@ -138,8 +139,8 @@ def plain_results(
 @pytest.mark.parametrize("seed", range(60))
 def test_results_are_those_of_a_plain_count(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    patients = [f"p{number}" for number in range(8)]
-    records = Records(patients, frozenset(rng.choice(16, size=2).tolist()))
+    patients = range(8)
+    records = Records([f"p{number}" for number in patients], frozenset(rng.choice(16, size=2).tolist()))
     names = ["image", "generated", "report"][: 1 + seed % 3]
     rankings = {name: random_ranking(rng, patients, images=name != "report") for name in names}
     rule = FusionRule(
@@ -150,7 +151,7 @@ def test_results_are_those_of_a_plain_count(seed: int) -> None:
     expected = plain_results(records, rankings, rule, where)
     assert [entry.rank for entry in found] == list(range(1, len(expected) + 1))
     for entry, plain in zip(found, expected, strict=True):
-        assert (entry.case.patient, entry.case.id) == (plain["patient"], plain["case"])
+        assert (entry.case.patient, entry.case.id) == (f"p{plain['patient']}", plain["case"])
         assert entry.image.id == plain["image"]
         assert entry.score == pytest.approx(plain["score"])
         assert entry.similarity == pytest.approx(plain["similarity"])
@@ -180,7 +181,7 @@ def _only(
 
 def test_a_filtered_search_shows_no_image_that_the_filter_excludes() -> None:
     """The nearest image of the case is Giemsa; of those that are Pap, the nearer is shown."""
-    ranking = {"p0": PatientHit(1.0, 0, None)}
+    ranking = {0: PatientHit(1.0, 0, None)}
     unfiltered, filtered = (_only(ranking, where=where) for where in (None, CaseFilter(stains=("Pap",))))
     assert (unfiltered.image.stain, unfiltered.similarity) == ("Giemsa", pytest.approx(0.9))
     assert (filtered.image.stain, filtered.similarity) == ("Pap", pytest.approx(0.5))
@@ -190,7 +191,7 @@ def test_a_filtered_search_shows_no_image_that_the_filter_excludes() -> None:
 
 
 def test_the_image_that_was_found_is_shown() -> None:
-    ranking = {"p0": PatientHit(0.1, 0, Records.image_id(0, 0, 3), (0.1,))}
+    ranking = {0: PatientHit(0.1, 0, Records.image_id(0, 0, 3), (0.1,))}
     entry = _only(ranking, channel="image")
     assert (entry.image.id, entry.similarity) == (Records.image_id(0, 0, 3), 0.1)
 
@@ -198,8 +199,8 @@ def test_the_image_that_was_found_is_shown() -> None:
 def test_a_case_that_other_channels_add_more_to_shows_its_own_image() -> None:
     """The image channel found the patient's first case, the report channel its second, which adds more."""
     rankings = {
-        "image": {"p0": PatientHit(0.7, 0, Records.image_id(0, 0, 1), (0.7,))},
-        "report": {"p0": PatientHit(2.0, 1, None)},
+        "image": {0: PatientHit(0.7, 0, Records.image_id(0, 0, 1), (0.7,))},
+        "report": {0: PatientHit(2.0, 1, None)},
     }
     rule = FusionRule("rrf", {"image": 1, "report": 3})
     (entry,) = fused_cases(Records(["p0"]), rankings, rule, K, primary_vector=QUERY, where=None, fingerprint="")  # type: ignore[arg-type]
@@ -209,14 +210,18 @@ def test_a_case_that_other_channels_add_more_to_shows_its_own_image() -> None:
 
 def test_no_ranking_is_no_result() -> None:
     assert fused_cases(Records([]), {}, FusionRule(), K, primary_vector=None, where=None, fingerprint="") == ()  # type: ignore[arg-type]
-    assert channel_answers({}, FusionRule(), K, {}) == ()
+    assert channel_answers(Records([]), {}, FusionRule(), K, {}) == ()
 
 
 @pytest.mark.parametrize(("k", "scores"), [(1, 5), (5, 5), (7, 7)])
 def test_a_channels_answer_has_its_first_k_and_at_least_five_scores(k: int, scores: int) -> None:
-    ranking = {f"p{i}": PatientHit(1 - i / 10, i, i) for i in range(9)}
+    ranking = {i: PatientHit(1 - i / 10, i, i) for i in range(9)}
     answers = channel_answers(
-        {"image": ranking, "joint": ranking}, FusionRule(weights={"joint": 3}), k, {"image": "case", "joint": "joint"}
+        Records([]),
+        {"image": ranking, "joint": ranking},
+        FusionRule(weights={"joint": 3}),
+        k,
+        {"image": "case", "joint": "joint"},
     )
     assert [answer.channel for answer in answers] == ["image", "joint"]
     assert [answer.weight for answer in answers] == [0.25, 0.75]
@@ -240,8 +245,8 @@ def test_overlaps_count_of_the_shorter_answer() -> None:
 @pytest.mark.parametrize("seed", range(40))
 def test_cases_whose_report_contains_the_words_come_first_and_are_shown(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    patients = [f"p{number}" for number in range(8)]
-    records = Records(patients)
+    patients = range(8)
+    records = Records([f"p{number}" for number in patients])
     found = random_ranking(rng, patients, images=False)
     holding = set(list(found)[: rng.integers(0, len(found) + 1)])  # a channel puts them first already
     report = {name: replace(hit, contains_words=name in holding) for name, hit in found.items()}
@@ -257,10 +262,10 @@ def test_cases_whose_report_contains_the_words_come_first_and_are_shown(seed: in
             where=None,
             fingerprint="",
         )
-        ahead = [entry.case.patient for entry in results if entry.contains_words]
+        ahead = [int(entry.case.patient[1:]) for entry in results if entry.contains_words]
         assert set(ahead) == holding
-        assert [entry.case.patient for entry in results[: len(ahead)]] == ahead
-        assert all(entry.case.id == report[entry.case.patient].case_id for entry in results[: len(ahead)])
+        assert [int(entry.case.patient[1:]) for entry in results[: len(ahead)]] == ahead
+        assert all(entry.case.id == report[int(entry.case.patient[1:])].case_id for entry in results[: len(ahead)])
         assert [entry.score for entry in results] == sorted((entry.score for entry in results), reverse=True)
         for entry in results:
             assert sum(rank.part for rank in entry.channel_ranks) == pytest.approx(entry.score)
