@@ -6,28 +6,24 @@ written in the same words.
 
 from __future__ import annotations
 
-import itertools
 import re
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from generation.prompts.glossary import Replacement, glossary
 from retrieval.language.english import function_words
+from retrieval.language.postings import Bools, Rows, Segment, indexed, merged, renumbered
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
 
 Scores = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
-Rows = npt.NDArray[np.int32]
 
 K1: Final = 1.5
 B: Final = 0.75
@@ -81,27 +77,6 @@ def append_meanings(text: str, replaced: Sequence[Replacement]) -> str:
     return " ".join([text, *meant])
 
 
-@dataclass(frozen=True, eq=False)
-class _Segment:
-    """The postings of some texts: of word w the texts `rows[starts[w] : starts[w + 1]]` and how often each has it."""
-
-    starts: Ints
-    rows: Rows
-    """Of each word ascending."""
-    counts: npt.NDArray[np.float32]
-
-    def of(self, word: int) -> slice:
-        """The postings of a word; none where it came up later."""
-        return slice(self.starts[word], self.starts[word + 1]) if word + 1 < len(self.starts) else slice(0)
-
-    def holding(self, word: int, rows: Rows) -> Bools:
-        """Which of these rows, int32[m], have a word: bool[m]. O(m log postings)."""
-        having = self.rows[self.of(word)]
-        if not len(having):
-            return np.zeros(len(rows), dtype=bool)
-        return np.asarray(having[np.minimum(np.searchsorted(having, rows), len(having) - 1)] == rows, dtype=bool)
-
-
 class ReportWords:
     """An index of n texts, scored by BM25 (Lucene's variant, k1 = 1.5, b = 0.75; Kamphuis et al., ECIR 2020).
 
@@ -113,8 +88,8 @@ class ReportWords:
     def __init__(self, texts: Sequence[str]) -> None:
         """Texts may be empty: they score 0 for every query. O(words of all texts)."""
         self._number: dict[str, int] = {}
-        segment, self._lengths = _indexed(texts, self._number, 0)
-        self._segments: tuple[_Segment, ...] = (segment,)
+        segment, self._lengths = indexed(map(words_of, texts), len(texts), self._number, 0)
+        self._segments: tuple[Segment, ...] = (segment,)
         self._present = np.ones(len(texts), dtype=bool)
 
     def changed(self, gone: Sequence[int], texts: Sequence[str]) -> ReportWords:
@@ -122,13 +97,13 @@ class ReportWords:
         texts in rows behind the others. O(words of the new texts), beside a copy of one number a text."""
         other = ReportWords.__new__(ReportWords)
         other._number = dict(self._number) if texts else self._number
-        segment, lengths = _indexed(texts, other._number, len(self))
+        segment, lengths = indexed(map(words_of, texts), len(texts), other._number, len(self))
         other._lengths = np.concatenate([self._lengths, lengths])
         other._present = np.concatenate([self._present, np.ones(len(texts), dtype=bool)])
         other._present[list(gone)] = False
         other._segments = (*self._segments, segment) if texts else self._segments
         if len(other._segments) > MOST_SEGMENTS:
-            other._segments = (_merged(other._segments, len(other._number)),)
+            other._segments = (merged(other._segments, len(other._number)),)
         return other
 
     def only(self, rows: Sequence[int]) -> ReportWords:
@@ -138,8 +113,27 @@ class ReportWords:
         other = ReportWords.__new__(ReportWords)
         other._number = self._number
         other._lengths, other._present = self._lengths[rows], self._present[rows]
-        other._segments = (_renumbered(_merged(self._segments, len(self._number)), number),)
+        other._segments = (renumbered(merged(self._segments, len(self._number)), number),)
         return other
+
+    def packed(self) -> tuple[list[str], dict[str, npt.NDArray[Any]]]:
+        """Words and arrays by which `unpacked` makes the index again: without rows that are gone, and without words
+        that no text has any more."""
+        here = self if self._texts == len(self) else self.only(np.flatnonzero(self._present).tolist())
+        segment = merged(here._segments, len(here._number))
+        used = np.flatnonzero(np.diff(segment.starts))
+        numbered = list(here._number)  # in the order of their numbers
+        arrays = {"lengths": here._lengths, "starts": np.append(segment.starts[used], len(segment.rows))}
+        return [numbered[word] for word in used], {**arrays, "rows": segment.rows, "counts": segment.counts}
+
+    @classmethod
+    def unpacked(cls, words: Sequence[str], arrays: Mapping[str, npt.NDArray[Any]]) -> ReportWords:
+        """The index that was packed."""
+        index = cls([])
+        index._number = {word: number for number, word in enumerate(words)}
+        index._segments = (Segment(arrays["starts"], arrays["rows"], arrays["counts"]),)
+        index._lengths, index._present = arrays["lengths"], np.ones(len(arrays["lengths"]), dtype=bool)
+        return index
 
     def __len__(self) -> int:
         return len(self._present)
@@ -270,44 +264,3 @@ class ReportWords:
         data = np.concatenate(weights) if weights else np.empty(0, dtype=np.float32)
         indices = np.concatenate(rows) if rows else np.empty(0, dtype=np.int32)
         return csc_matrix((data, indices, np.array(starts)), shape=(len(self), len(self._number)))
-
-
-def _indexed(texts: Sequence[str], number: dict[str, int], first: int) -> tuple[_Segment, npt.NDArray[np.float32]]:
-    """The postings of texts in the rows from `first` on, and their lengths in words; numbers new words."""
-    numbered = defaultdict(itertools.count(len(number)).__next__, number)
-    words: list[int] = []
-    lengths = np.zeros(len(texts), dtype=np.float32)
-    for row, text in enumerate(texts):
-        of_text = words_of(text)
-        lengths[row] = len(of_text)
-        words += [numbered[word] for word in of_text]
-    number.update(numbered)
-    rows = np.repeat(np.arange(len(texts), dtype=np.int64), lengths.astype(np.int64))
-    return _postings(np.array(words, dtype=np.int64), rows, first, len(number), max(1, len(texts))), lengths
-
-
-def _postings(words: Ints, rows: Ints, first: int, known: int, texts: int) -> _Segment:
-    """Occurrences (word, row), each of them once, as postings."""
-    pairs, counts = np.unique(words * texts + rows, return_counts=True)
-    starts = np.searchsorted(pairs, np.arange(known + 1) * texts)
-    return _Segment(starts, (pairs % texts + first).astype(np.int32), counts.astype(np.float32))
-
-
-def _merged(segments: Sequence[_Segment], known: int) -> _Segment:
-    if len(segments) == 1:
-        return segments[0]
-    words = [np.repeat(np.arange(len(each.starts) - 1), np.diff(each.starts)) for each in segments]
-    order = np.argsort(np.concatenate(words), kind="stable")  # the rows of a later segment are higher
-    word = np.concatenate(words)[order]
-    return _Segment(
-        np.searchsorted(word, np.arange(known + 1)),
-        np.concatenate([each.rows for each in segments])[order],
-        np.concatenate([each.counts for each in segments])[order],
-    )
-
-
-def _renumbered(segment: _Segment, number: Ints) -> _Segment:
-    rows = number[segment.rows]
-    kept = rows >= 0
-    before = np.concatenate([[0], np.cumsum(kept)])
-    return _Segment(before[segment.starts], rows[kept].astype(np.int32), segment.counts[kept])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from generation.prompts.glossary import glossary as read_glossary
 from index_store import LogPosition
 from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.language.bm25 import ReportWords, with_meanings
@@ -16,8 +17,14 @@ from retrieval.search.fusion import Fused, FusionRule, Scores, fuse
 from retrieval.search.group_by_patient import Patients, Ranking, ReportRanking
 
 if TYPE_CHECKING:
-    from index_store import Archive, StoredReport
+    from index_store import Archive, DerivedName, StoredReport
 
+FEW: Final = 4
+"""Where at most one report in so many competes, only the vectors of those are read."""
+KEPT: Final = 0.01
+"""With a larger share of reports that the copy on disk lacks, it is written anew."""
+WORTH_KEEPING: Final = 2_000
+"""Fewer reports are read anew in a tenth of a second."""
 FULL_AT_LEAST: Final = 0.8
 """With a smaller share of rows that are not gone, the rows are numbered anew."""
 
@@ -43,6 +50,8 @@ class ReportIndex:
     """float32[n, d], unit rows; a row of zeros where a report has no vector. None where no report has one."""
     embedded: Bools
     """bool[n]: the reports that have one."""
+    unkept: int = 0
+    """How many reports, or vectors of them, it has that the copy on disk has not; all, where that was deleted."""
 
     @property
     def count(self) -> int:
@@ -80,9 +89,19 @@ class ReportIndex:
         first = allowed & self.words.containing(contained)
         ways = {"words": np.where(allowed, self.words.scores(text), -np.inf)}
         if vector is not None and self.vectors is not None:
-            ways["meaning"] = np.where(allowed & self.embedded, self.vectors @ vector[0], -np.inf)
+            ways["meaning"] = _cosines(self.vectors, vector[0], allowed & self.embedded)
         fused = fuse_reports(rule, {name: scores[None] for name, scores in ways.items()}, first[None], ranked=False)
         return ReportRanking(self.case_ids, self.patients, fused.scores[0], first)
+
+
+def _cosines(vectors: Vectors, query: Vectors, competing: Bools) -> Vectors:
+    """The cosine of each of n vectors and the query, float32[n]; -inf where it does not compete."""
+    rows = np.flatnonzero(competing)
+    if FEW * len(rows) > len(vectors):
+        return np.where(competing, vectors @ query, np.float32(-np.inf))
+    scores = np.full(len(vectors), -np.inf, dtype=np.float32)
+    scores[rows] = vectors[rows] @ query
+    return scores
 
 
 def fuse_reports(rule: FusionRule, ways: Mapping[str, Scores], first: Bools, *, ranked: bool = True) -> Fused:
@@ -111,8 +130,8 @@ def read_report_index(
 ) -> ReportIndex:
     """The index of the archive's reports, with the vectors that the encoder of that fingerprint gave them.
 
-    O(total length of the reports) at first. With `known`, an index of earlier, only reports that were changed or added
-    since are read, and vectors that it lacked.
+    O(total length of the reports) at first. With `known`, an index of earlier, or one that another process has kept on
+    disk, only reports that were changed or added since are read, and vectors that it lacked.
 
     Args:
         glossary: a report is also found by what its machine-translated wordings mean (`with_meanings`).
@@ -120,7 +139,7 @@ def read_report_index(
     # Before reading: what changes meanwhile makes the index outdated, never wrong unseen.
     revision, table = archive.revision, archive.image_table()
     if known is None or (known.fingerprint, known.glossary) != (fingerprint, glossary):
-        known = _no_reports(fingerprint, glossary)
+        known = _read_kept(archive, fingerprint, glossary)
     changed = archive.changed_cases(known.position) if known.position != LogPosition() else None
     if changed is None:
         known, reports = _no_reports(fingerprint, glossary), archive.reports()
@@ -134,7 +153,50 @@ def read_report_index(
     reports = [report for report, is_known in zip(written, known_case.tolist(), strict=True) if is_known]
     texts = [with_meanings(report.text) if glossary else report.text for report in reports]
     index = _with_vectors(archive, _extended(known, gone, reports, of[known_case], texts, revision, table.position))
-    return _without_gaps(index) if index.count < FULL_AT_LEAST * len(index.case_ids) else index
+    if index.count < FULL_AT_LEAST * len(index.case_ids):
+        index = _without_gaps(index)
+    if index.count >= WORTH_KEEPING and index.unkept > KEPT * index.count:
+        return dataclasses.replace(index, unkept=0) if _keep(archive, index) else index
+    return index
+
+
+def _name(fingerprint: str, glossary: bool) -> DerivedName:
+    """Of the copy on disk. What the glossary says is a part of the key: another one gives reports other words."""
+    from index_store import DerivedName
+
+    return DerivedName("report-index", format=1, key=f"{fingerprint} {read_glossary() if glossary else ''}")
+
+
+def _keep(archive: Archive, index: ReportIndex) -> bool:
+    """Write the index for the next process, without what is gone. Returns whether it is kept."""
+    from index_store import Derived
+
+    index = _without_gaps(index)
+    words, arrays = index.words.packed()
+    arrays |= {"case_ids": index.case_ids, "patients": index.patients.of, "embedded": index.embedded}
+    if index.vectors is not None:
+        arrays["vectors"] = index.vectors
+    return archive.write_derived(
+        _name(index.fingerprint, index.glossary), Derived(index.position, arrays, {"words": words})
+    )
+
+
+def _read_kept(archive: Archive, fingerprint: str, glossary: bool) -> ReportIndex:
+    """The index that was kept, to be brought up to date; one without reports where there is none."""
+    kept = archive.read_derived(_name(fingerprint, glossary))
+    if kept is None:
+        return _no_reports(fingerprint, glossary)
+    return ReportIndex(
+        -1,
+        kept.position,
+        fingerprint,
+        glossary,
+        kept.arrays["case_ids"],
+        Patients(kept.arrays["patients"]),
+        ReportWords.unpacked(kept.values["words"], kept.arrays),
+        kept.arrays.get("vectors"),
+        kept.arrays["embedded"],
+    )
 
 
 def _no_reports(fingerprint: str, glossary: bool) -> ReportIndex:
@@ -167,6 +229,8 @@ def _extended(
         words=known.words.changed(gone.tolist(), texts),
         vectors=vectors,
         embedded=np.concatenate([known.embedded, np.zeros(len(reports), dtype=bool)]),
+        # With what is gone, the copy is deleted: a report may have named a person.
+        unkept=len(known.case_ids) + len(reports) if len(gone) else known.unkept + len(reports),
     )
 
 
@@ -184,7 +248,7 @@ def _with_vectors(archive: Archive, index: ReportIndex) -> ReportIndex:
     vectors, embedded = index.vectors, index.embedded.copy()
     vectors = np.zeros((len(embedded), stored.shape[1]), dtype=np.float32) if vectors is None else vectors.copy()
     vectors[rows], embedded[rows] = stored[given], True
-    return dataclasses.replace(index, vectors=vectors, embedded=embedded)
+    return dataclasses.replace(index, vectors=vectors, embedded=embedded, unkept=index.unkept + len(rows))
 
 
 def _without_gaps(index: ReportIndex) -> ReportIndex:
