@@ -70,9 +70,12 @@ class ImageTableSync:
         """Keep a table that differs much from what is kept, or holds no more what was removed."""
         if not self._derived.writes:
             return
-        changes = table.position.sequence - self._kept.sequence
-        known = is_of_this_log(session, self._kept) and not removed_since(session, self._kept)
-        if not (known and changes <= KEPT * len(table)) and self._derived.write(TABLE, _packed(table)):
+        outdated = (
+            table.position.sequence - self._kept.sequence > KEPT * len(table)
+            or not is_of_this_log(session, self._kept)
+            or removed_since(session, self._kept)
+        )
+        if outdated and self._derived.write(TABLE, _packed(table)):
             self._kept = table.position
 
 
