@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from retrieval.language.english import word_list
+from retrieval.language.forms import LONGEST
 from retrieval.language.negation import Assertion, assertion
-from retrieval.language.report_scope import LONGEST
 from retrieval.language.statement import Statement, statement
 from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary
 
@@ -29,9 +29,18 @@ _SENTENCE_END: Final = re.compile(r"(?<=[.;])\s|\n|;")
 _CLAUSE_END: Final = re.compile(r"[,:;]|\)\s|(?<=\.)\s|\n")
 _QUOTED: Final = re.compile(r"(?<![A-Za-z])[\"'‘“]\s*[^\"'’”\n]{0,60}[\"'’”]")
 # Of an edition ("Bethesda 2014") is no time of the patient's.
-_YEAR: Final = re.compile(r"(?<!\bBethesda\s)(?<!\bSystem\s)(?<!\bMilan\s)(?<!\bSydney\s)\b(?:19|20)\d\d\b", re.I)
+# "Fewer than 2000 cells" counts.
+_YEAR: Final = re.compile(
+    r"(?<!\bBethesda\s)(?<!\bSystem\s)(?<!\bMilan\s)(?<!\bSydney\s)(?<!\bTBS\s)(?<!\bTBSRTC\s)"
+    r"(?<!\bWHO\s)(?<!\bthan\s)(?<![<>])\b(?:19|20)\d\d\b"
+    r"(?!\s+(?:\w+\s+)?(?:cells|ml|g|IU|U)\b)",
+    re.I,
+)
 _LEFT: Final = re.compile(r"\b(?:[Ll]eft|LEFT)\b(?!\s+(?:for|over))|\bL\b")
 _RIGHT: Final = re.compile(r"\b(?:[Rr]ight|RIGHT)\b|\bR\b")
+_NUMBERED_PLACE: Final = re.compile(
+    r"\b(level|station|nodule|lesion|site|lump|cyst)\s+(\d{1,2}[A-Z]?|[IVX]+[AB]?)\b", re.I
+)
 _TUMOUR: Final = re.compile(r"tumou?r|neoplas", re.I)
 
 
@@ -89,9 +98,17 @@ def doubt(report: str, said: str, words: str, category: Category, system: Report
         return "another examination gives a verdict"
     if "?" in said or _QUOTED.search(sentence):
         return "a question or a quotation"
-    if _LEFT.search(said) and _RIGHT.search(said):
-        return "both sides are named"
+    if (_LEFT.search(said) and _RIGHT.search(said)) or _names_several_places(said):
+        return "several sides or places are named"
     return "words of another kind of finding" if _is_unlike(said, category, how, specimen_end) else ""
+
+
+def _names_several_places(said: str) -> bool:
+    """Whether two levels, stations or nodules are named: "level II node …, level III node …"."""
+    places: dict[str, set[str]] = {}
+    for match in _NUMBERED_PLACE.finditer(said):
+        places.setdefault(match[1].lower(), set()).add(match[2].upper())
+    return any(len(numbers) > 1 for numbers in places.values())
 
 
 def _place(said: str, words: str) -> tuple[int, int]:

@@ -23,17 +23,17 @@ from dataclasses import dataclass
 from generation.prompts.cues import alternatives
 from retrieval.language.doubt import doubt
 from retrieval.language.english import is_english
+from retrieval.language.forms import LONGEST
 from retrieval.language.mentions import Mention, asserted, find_mentions, of_any_malignancy, suspicion_of
-from retrieval.language.negation import Assertion, assertion
+from retrieval.language.negation import Assertion, assertion, is_denied_by_value
 from retrieval.language.report_scope import (
-    LONGEST,
     current_findings,
     is_doubtful,
     is_undecided,
     specimens,
     without_history,
 )
-from retrieval.language.specimen import HEADING, IN_BRACKETS, read_site
+from retrieval.language.specimen import HEADING, IN_BRACKETS, only_site, read_site
 from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary
 
 
@@ -75,16 +75,16 @@ def read_report(report: str, *, site: str = "", system: str = "") -> ReportReadi
         system: the reporting system where it is known; the category is read within it.
     """
     text = without_comments(report)
-    site_words = ""
+    given, site_words = site, ""
     known = vocabulary()
     parts = specimens(text)
+    each = dict(filter(lambda read: read[0], map(_site, parts))) if len(parts) > 1 else {}
     if not site:
-        each = dict(filter(lambda read: read[0], map(_site, parts))) if len(parts) > 1 else {}
-        if len(each) > 1:
-            return ReportReading(note="several specimens of different sites")
         site, site_words = _site(text)
         if not site and each:
             site, site_words = next(iter(each.items()))
+    if len({site, *each}) > 1:  # "Parotid, two sites: (1) lymph node …; (2) …"
+        return ReportReading(given or None, note="several specimens of different sites")
     within = known.system(system) if system else known.system_of(site)
     if within is None:
         return ReportReading(site or None, site_words)
@@ -127,7 +127,11 @@ def _denied_below(report: str, system: ReportingSystem) -> bool:
 def _site(text: str) -> tuple[str, str]:
     """Name and words of the site; a history and the name of a clinic before the specimen are passed over."""
     name, words = read_site(without_history(text) or text)
-    return (name, words) if name else read_site(current_findings(text).strip())
+    if name:
+        return name, words
+    now = current_findings(text).strip()
+    name, words = read_site(now)
+    return (name, words) if name else only_site(now)
 
 
 def without_comments(report: str) -> str:
@@ -192,7 +196,7 @@ def _resolve(mentions: list[Mention], system: ReportingSystem) -> tuple[str | No
     derived: dict[str, Mention] = {}
     negative: Mention | None = None
     suggested: list[str] = []
-    ambiguous = denied = False
+    ambiguous = denied = in_prose = False
     open_: dict[str | None, list[Mention]] = {}
     by_name = {category.name: category for category in system.categories}
     for mention in mentions:
@@ -206,6 +210,7 @@ def _resolve(mentions: list[Mention], system: ReportingSystem) -> tuple[str | No
         if meaning == "negative":
             negative = negative or mention
             denied |= of_any_malignancy(mention)
+            in_prose |= not is_denied_by_value(mention.text, mention.end)
         elif meaning == "ambiguous":
             ambiguous = True
         elif isinstance(meaning, tuple):
@@ -254,6 +259,9 @@ def _resolve(mentions: list[Mention], system: ReportingSystem) -> tuple[str | No
         name, mention = next(iter(rest.items()))
         return name, mention.words
     if negative and not rest and _is_abnormal(negative.text):  # "dysplastic cells, not carcinoma"
+        return None, ""
+    fields = sum(mention.explicit and is_denied_by_value(mention.text, mention.end) for mention in mentions)
+    if fields > 1 and not (denied or in_prose):  # a table that denies each category states none
         return None, ""
     benign = _only(system.of_tier("negative"))
     return (benign.name, negative.words) if negative and benign and not rest else (None, "")

@@ -19,9 +19,19 @@ _TAKEN_BACK = re.compile(
     r"|['’”\"]?\s+(?:was\s+)?entered\s+by\b|\s+by\s+(?:FISH|UroVysion)\b",
     re.I,
 )
+# "Insufficient: no macrophages" gives the reason, where "Insufficient: no" is a field with its value.
+_EXPLAINED = re.compile(r"[^\S\n]*[:,][^\S\n]*no[^\S\n]+(?!evidence|signs?\b)[a-z][^:=|\n]*(?=[.;\n]|$)", re.I)
 _EXCLUDED = re.compile(r"\s+(?:(?:is|was|has been)\s+)?(?:excluded|ruled\s+out)\b", re.I)
 _ANY_MALIGNANCY = re.compile(r"(?:malignan\w*|cancer|carcinoma)(?:ous)?s?", re.I)
 _UNQUALIFIED = re.compile(r"(?:\b(?:no|any|of|for|without|or|nor|invasive|metastatic|the|an?)|[:,;.(\n]|^)\s*$", re.I)
+# Denied they exclude a malignancy, where no word limits them ("no tumour", not "no mucinous neoplasm"); affirmed they
+# say nothing.
+_GROWTHS = ("neoplasm", "neoplasia", "tumor")
+_DENIED_OUTRIGHT = re.compile(
+    r"\b(?:no|without|negative\s+for|free\s+of|absence\s+of|no\s+(?:definite\s+)?(?:evidence|signs?|features)\s+of(?:\s+an?)?)\s+$",
+    re.I,
+)
+_NOTHING_MORE = re.compile(r"\s*(?:[.,;:)\n]|(?:is\s+|was\s+)?(?:seen|identified|present|found|detected)\b|$)", re.I)
 _SUSPICIOUS = ("suspicious", "suspicion", "suspected")
 
 
@@ -60,6 +70,7 @@ def find_mentions(text: str, system: ReportingSystem) -> Iterator[Mention]:
         found += [(m, category, False, False) for m in word_pattern(category.findings).finditer(text)]
     found += [(m, malignant, False, False) for m in word_pattern(vocabulary().malignancy).finditer(text)]
     found += [(m, None, False, False) for m in word_pattern(vocabulary().neoplasia).finditer(text)]
+    found += [(m, None, False, False) for m in word_pattern(_GROWTHS).finditer(text) if _is_denied_outright(m, text)]
     if suspicion := suspicion_of(system):
         found += [(m, suspicion, False, False) for m in word_pattern(_SUSPICIOUS).finditer(text)]
     benign = list(word_pattern(vocabulary().not_malignancy).finditer(text))
@@ -72,6 +83,14 @@ def find_mentions(text: str, system: ReportingSystem) -> Iterator[Mention]:
             continue
         taken.append(match)
         yield Mention(of, text, match.start(), match.end(), explicit, numbered)
+
+
+def _is_denied_outright(match: re.Match[str], text: str) -> bool:
+    return bool(
+        _DENIED_OUTRIGHT.search(text[max(0, match.start() - 40) : match.start()])
+        and _NOTHING_MORE.match(text, match.end())
+        and assertion(text, match.start(), match.end()) is Assertion.NEGATED
+    )
 
 
 def _numbered(system: ReportingSystem, category: Category) -> re.Pattern[str]:
@@ -95,6 +114,9 @@ def asserted(mention: Mention) -> Assertion:
     """How the report says a mention; a category's number is affirmed, unless it is one end of a range."""
     if _TAKEN_BACK.match(mention.text, mention.end):
         return Assertion.VOID
+    harmless = mention.category and mention.category.tier in ("non-diagnostic", "negative")
+    if harmless and _EXPLAINED.match(mention.text, mention.end):
+        return assertion(mention.text[: mention.end], mention.start, mention.end)
     if not mention.numbered:
         return assertion(mention.text, mention.start, mention.end)
     before = mention.text[max(0, mention.start - 40) : mention.start]

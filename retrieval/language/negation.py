@@ -55,7 +55,7 @@ _VOID_BEFORE = _pattern(
 _VOID_AFTER = _pattern(
     r"^[^,;]{0,40}?\b(?:cannot|can\s+not|could\s+not|not)\s+(?:yet\s+)?(?:be\s+)?(?:confirmed|proven|provable|supported|"
     r"favou?red|substantiated|established|assessed|evaluated)"
-    r"|^[^,;]{0,15}?\b(?:19|20)\d\d\b"
+    r"|^[^,;]{0,15}?\b(?<!TBS\s)(?<!TBSRTC\s)(?<!Bethesda\s)(?<!System\s)(?<!Milan\s)(?<!WHO\s)(?<!than\s)(?:19|20)\d\d\b"
     r"|^[^.;:]{0,25}?\b(?:treated|resected|excised|in\s+remission|operated|irradiated|feared|on\s+(?:hormones?|chemotherapy|treatment|tamoxifen|BCG))\b"
     r"|^\s*(?:requires?|is\s+defined|are\s+defined|means|refers)\b"
     r"|^[^,;]{0,30}?\b(?:is|are|was|were|seems?|appears?|considered|thought)?\s*(?:very\s+|most\s+|highly\s+)?"
@@ -186,6 +186,11 @@ def assertion(text: str, start: int, end: int) -> Assertion:
     if _FAVOUR_BEFORE.search(before) or _FAVOUR_AFTER.search(after):
         return Assertion.FAVOURED
     return Assertion.AFFIRMED
+
+
+def is_denied_by_value(text: str, end: int) -> bool:
+    """Whether a field's value denies what ends at `end`: "HSIL (-)", "HSIL: absent", and not "no HSIL"."""
+    return bool(_VALUE_NEGATIVE.search(text[end : end + _REACH]))
 
 
 def _around(text: str, start: int, end: int) -> tuple[str, int, int]:

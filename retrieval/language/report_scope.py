@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-LONGEST: Final = 5_000
-"""Characters that are read of a report: what stands further down is rarely the conclusion."""
+from retrieval.language.forms import LONGEST, ticked
 
 
 def _pattern(expression: str) -> re.Pattern[str]:
@@ -21,6 +20,13 @@ def _pattern(expression: str) -> re.Pattern[str]:
 _DISEASE: Final = (
     r"(?:cancer|\w*carcinoma|lymphoma|melanoma|malignan\w+|tumou?r|leuk\w+|sarcoma|mesothelioma|neoplas\w+|dysplasia|"
     r"oncology|HSIL|LSIL|CIN)"
+)
+_ORGAN: Final = (
+    r"(?:(?:upper|lower|pulmonary|head\s+and|male|female)\s+)?(?:lung|breast|stomach|gastric|colon|colorectal|rectum|rectal|"
+    r"bowel|pancrea\w+|ovar\w+|endometri\w+|uter\w+|cervix|cervical|kidney|renal|thyroid|prostat\w+|bladder|urothelial|"
+    r"liver|biliary|bile\s+duct|oesophag\w+|esophag\w+|gastrointestinal|GIT?|gyna?ecolog\w+|mullerian|müllerian|skin|"
+    r"larynx|laryngeal|pharyn\w+|tonsil\w*|tongue|oral\s+cavity|head\s+and\s+neck|salivary\s+gland|pulmonary|"
+    r"mammary|testis|testicular|tract)"
 )
 _INSTITUTION: Final = (
     r"(?:screening|program(?:me)?s?|cent(?:re|er)s?|clinics?|units?|registry|services?|institute|hospitals?|network|"
@@ -39,7 +45,7 @@ _TITLE: Final = re.compile(
 )
 # Names that hold a disease's word and say nothing of the specimen.
 _NAMES: Final = _pattern(
-    rf"\b{_DISEASE}(?:['’]s)?[\s-]+(?:[\w-]+[\s-]+){{0,2}}?{_INSTITUTION}\b"
+    rf"\b(?:suspected\s+(?:[\w&]+\s+){{0,3}})?(?:{_ORGAN}\s+)?{_DISEASE}(?:['’]s)?[\s-]+(?:[\w-]+[\s-]+){{0,2}}?{_INSTITUTION}\b"
     rf"| \b(?:anti[\s-]?)?{_DISEASE}[\s-]+(?:associated[\s-]+|specific[\s-]+|related[\s-]+)?{_MARKER}"
     r"(?:\s*[:=-]?\s*(?:is\s+|was\s+|were\s+)?(?:negative|positive|not\s+detected|pending|weak\w*|strong\w*))?"
 )
@@ -49,7 +55,7 @@ _RELATIVE: Final = (
 _START: Final = r"(?:(?<=^)|(?<=[.;\n]))\s*"
 # Cut to the end of its sentence.
 _HISTORY: Final = _pattern(
-    rf"{_START}(?:h/o|hx\b|hist\b|history|past\s+(?:medical\s+)?history|PMH|previous(?:ly)?|prior|earlier|past|"
+    rf"{_START}(?:(?:[\w&/-]+\s+){{0,2}}(?:clinic|ward|board|team|MDT)\s+(?:referral|request|list|letter|note)|h/o|hx\b|hist\b|history|past\s+(?:medical\s+)?history|PMH|previous(?:ly)?|prior|earlier|past|"
     r"requesting\s+\w+\s*:|referring\s+\w+\s*:|from\s*:|ward\s*:|location\s*:|copy\s+to|family\s+history|FH\b|referred|referral|requested|indication|reason\s+for|request|clinical\s+(?!correlation)|clinical:|"
     r"clinician|query|\?|r/o|rule\s+out|to\s+rule\s+out|to\s+exclude|"
     rf"(?:the\s+|her\s+|his\s+|patient['’]?s?\s+)?{_RELATIVE}\b)[^.;\n]*(?:\.(?=\d)[^.;\n]*)*"
@@ -99,9 +105,9 @@ _RANGE_OF_ALL: Final = _pattern(
     r"(?:C|L|V|M|B|Thy\s?)?(?:VI|V|[4-7])\b |"
     r"[(\[]\s*(?:categor(?:y|ies)\s+|scale\s+|range\s+)?(?:C|L|V|M|B|Thy\s?)?(?:I|1|0)\s*(?:-|–|to|\.\.\.?)\s*(?:C|L|V|M|B|Thy\s?)?(?:VII?|VI|V|[4-7])\s*[)\]]"
 )
-_BOX: Final = re.compile(r"\[\s*([xX✓✔*]?)\s*\]|\(\s*([xX✓✔*]?)\s*\)|([☐□☒☑✓✔])|(?<!_)_{1,4}([xX✓]?)_{1,4}(?!_)")
 _MARKED_SPECIMEN: Final = re.compile(
-    r"(?:^|(?<=[.;\n]))\s*(?:(?:specimen|part|sample|site|container|case|slide)\s+)?(?:[A-E]|[1-5]|I{1,3})\s?[.):]\s+(?=\w{2})",
+    r"(?:^|(?<=[.;\n]))\s*(?:(?:specimen|part|sample|site|container|case|slide)\s+)?(?:[A-E]|[1-5]|I{1,3})\s?[.):]\s+(?=\w{2})"
+    r"|(?<=[.;:,\n])\s*\((?:[a-e]|[1-5]|i{1,3})\)\s+(?=\w{2})",
     re.I,
 )
 _SIDE: Final = re.compile(
@@ -128,6 +134,19 @@ _DOUBTFUL: Final = _pattern(
     r"| \b(?:unsure|undecided|inconclusive|unresolved)\b | \b(?:may|might)\b | \bcould\b(?!\s+not)"
     r"| \bnot\s+(?:\w+ly\s+)?(?:sure|certain|clear|decided|conclusive)\b | \bborders?\s+on\b | \bat\s+least\b"
 )
+# Where a metastasis comes from may be open where the metastasis is not: "metastatic adenocarcinoma, likely stomach".
+_ORIGIN: Final = _pattern(
+    r"(?:,|\(|;|\s[-–])?\s*\b(?:(?:most|very)\s+)?(?:likely|probabl[ye]|presumabl[ye]|possibl[ye]|favou?r(?:ing|s|ed)?|"
+    r"suggest(?:ing|s|ive\s+of)|query|consistent\s+with|compatible\s+with|in\s+keeping\s+with)\s+"
+    r"(?:(?:of|from|an?|the|primary|origin|source|in)\s+)*"
+    rf"{_ORGAN}(?:\s*(?:or|and|/|,|versus|vs\.?)\s*{_ORGAN})*"
+    r"(?:\s+(?:primary|origin|source|tract))*(?=\s*(?:[,;.)\n]|$))\)?"
+)
+_METASTASIS: Final = re.compile(r"\bmetasta\w+", re.I)
+_WEIGHED: Final = _pattern(
+    r"\?|\b(?:possib\w+|probab\w+|likely|suspic\w+|suspect\w*|quer\w+|or|versus|vs|no|not|without|favou?r\w*|consistent|"
+    r"suggest\w*|exclude\w*|rule[ds]?|if|presum\w+|either|worr\w+|concern\w*)\b"
+)
 _QUESTION: Final = re.compile(  # a whole sentence; "Adenocarcinoma?" is a suspicion
     r"(?:(?<=^)|(?<=[.;\n]))\s*(?:(?:is|are|was|were|could|can|may|might|does|do|did|has|have|what|which|should|would|any|please)\b"
     r"|(?=\w+\W+\w+\W+\w+\W+\w+))[^.;\n?]*\?(?!\s*(?:N|No|Y|Yes|Neg\w*|Pos\w*|None|Nil|Absent|Present|0)\b)(?=\s|$)",
@@ -142,11 +161,12 @@ _ELSEWHERE: Final = _pattern(  # what another laboratory or examination found; n
     r"positive|negative|carcinoma|malignan\w+|suspicious|consistent)"
 )
 _CYTOLOGY: Final = _pattern(
-    r"\b(?:FNAC?|aspirat\w+|smears?|cytolog\w+|brush\w+|wash\w+|guided|fluid|LBC|pap|EBUS|lavage)\b"
+    r"\b(?:FNA[BC]?|aspirat\w+|smears?|cytolog\w+|brush\w*|wash\w*|guided|fluid|LBC|pap|EBUS|lavage|urine|sputum|"
+    r"barbotage|tap|mucin|ascit\w+)\b"
 )
 _YEAR: Final = re.compile(
-    r"(?<!Bethesda )(?<!Paris )(?<!Milan )(?<!Yokohama )(?<!Sydney )(?<!WHO )(?<!System )(?<![\d/.-])"
-    r"\b((?:19|20)\d\d)\b(?![/.-]\d)"
+    r"(?<!Bethesda )(?<!TBS )(?<!TBSRTC )(?<!Paris )(?<!Milan )(?<!Yokohama )(?<!Sydney )(?<!WHO )(?<!System )"
+    r"(?<![\d/.-])\b((?:19|20)\d\d)\b(?![/.-]\d)"
 )
 _GLOSSARY: Final = re.compile(
     r"\b(?:abbreviations?|glossary|key|legend|reporting categories|note to clinicians?)\s*:.*", re.I
@@ -168,9 +188,19 @@ def current_findings(report: str) -> str:
     text = "\n".join(_GLOSSARY.sub("", line) for line in text.split("\n") if not _is_legend(line))
     text = _since_now(text)
     text = _latest("".join(part for part in _SENTENCE_END.split(text) if not _is_aside(part)))
-    text = _LIMIT.sub(" ", text)
+    text = _without_origin(_LIMIT.sub(" ", text))
     text = _RANGE_OF_ALL.sub(" ", text)
     return _BACKGROUND.sub(" ", _HISTORY.sub(" ", text))
+
+
+def _without_origin(text: str) -> str:
+    """The text without the words that weigh where a metastasis comes from."""
+    parts = _SENTENCE_END.split(text)
+    for number, part in enumerate(parts):
+        metastasis = _METASTASIS.search(part)
+        if metastasis and not _WEIGHED.search(part, 0, metastasis.start()):
+            parts[number] = part[: metastasis.end()] + _ORIGIN.sub("", part[metastasis.end() :])
+    return "".join(parts)
 
 
 def without_history(text: str) -> str:
@@ -206,43 +236,6 @@ def _latest(text: str) -> str:
     if len({year for year in years if year}) < 2:
         return text
     return "".join(part for part, year in zip(parts, years, strict=True) if year in (0, max(years)))
-
-
-def ticked(text: str) -> str:
-    """A form with boxes: what is not ticked is cut, and so are the boxes. Other texts are returned as they are."""
-    text = text[:LONGEST]
-    boxes = list(_BOX.finditer(text))
-    if not boxes or (len(boxes) == 1 and not _mark(boxes[0])):
-        return text
-    last = text[boxes[-1].end() :].partition("\n")[0]
-    before = bool(re.search(r"\w", last))  # "[x] NILM  [ ] HSIL": each box stands before its choice
-    kept = [text[: boxes[0].start()]] if before else []
-    for number, box in enumerate(boxes):
-        if before:
-            end = boxes[number + 1].start() if number + 1 < len(boxes) else len(text)
-            choice = text[box.end() : end]
-            if number + 1 == len(boxes) and not _mark(box):  # what follows the last choice is not the choice's
-                choice_end = re.search(r"[.;\n]", choice)
-                choice, rest = (
-                    (choice[: choice_end.start()], choice[choice_end.start() :]) if choice_end else (choice, "")
-                )
-                kept.append(rest)
-                continue
-            kept.append(f" {choice}" if _mark(box) else (" . " if "\n" not in choice else "\n"))
-        else:
-            start = boxes[number - 1].end() if number else 0
-            choice = text[start : box.start()]
-            if not _mark(box):
-                head, mark, _ = choice.rpartition("\n") if "\n" in choice else choice.rpartition(". ")
-                choice = head + mark
-            kept.append(f"{choice} . ")
-    if not before:
-        kept.append(text[boxes[-1].end() :])
-    return "".join(kept)
-
-
-def _mark(box: re.Match[str]) -> bool:
-    return any(group in ("x", "X", "✓", "✔", "*", "☒", "☑") for group in box.groups() if group)
 
 
 def is_undecided(text: str) -> bool:

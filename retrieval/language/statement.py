@@ -20,6 +20,9 @@ _SUGGESTED_BY_FEATURES: Final = re.compile(
 )
 _FEATURES_OF: Final = re.compile(r"\b(?:features|changes|pattern)\s+of\s+(?:\w+\s+){0,2}$", re.I)
 _PROBABLY: Final = re.compile(r"\bprobably\s+$", re.I)
+# "No blasts, benign." ends a list of two statements, not of two denials.
+_AFTER_DENIAL: Final = re.compile(r"\b(?:no|without|negative\s+for)\s+[^,;.\n]{2,30},\s*$", re.I)
+_LAST: Final = re.compile(r"\s*(?:[.;]|$)")
 _BEFORE: Final = 40
 _APART: Final = 25
 """Characters between "suspicious for" and what is suspected."""
@@ -80,6 +83,8 @@ def _of_itself(mention: Mention, how: Assertion) -> str:
         return "contradicted"
     if how in (Assertion.AFFIRMED, Assertion.SUSPECTED):
         return "stated"
+    if how is Assertion.UNCLEAR and tier == "negative" and _AFTER_DENIAL.search(_before(mention)):
+        return "stated" if _LAST.match(mention.text, mention.end) else "weighed"
     if how is Assertion.NOT_EXCLUDED and tier == "indeterminate" and mention.explicit:
         return "stated"
     suggested = how is Assertion.SUGGESTED and _SUGGESTED_BY_FEATURES.search(_before(mention))

@@ -32,6 +32,8 @@ class Site:
     """Other names of the site itself, in manifests."""
     specimens: tuple[tuple[str, ...], ...] = ()
     """Parts of the site and kinds of specimen that stay apart from each other: of each its names."""
+    hints: tuple[str, ...] = ()
+    """Words of a specimen that tell the site where none of `aliases` of any site stands in it."""
 
 
 @dataclass(frozen=True)

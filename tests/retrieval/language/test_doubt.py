@@ -48,7 +48,7 @@ DOUBTS = [
     ("Breast FNA: fibroadenoma. Histology was malignant.", "Benign", "something else|another examination"),
     ("Urine: HGUC. FISH negative.", "HGUC", "another examination"),
     ("(Ascites) Adenocarcinoma?", "SFM", "question"),
-    ("Left breast, right breast: fibroadenoma.", "Benign", "both sides"),
+    ("Left breast, right breast: fibroadenoma.", "Benign", "several sides"),
     ("Urine: benign urothelial cells. Dysplastic groups.", "NHGUC", "another kind of finding"),
 ]
 
@@ -129,3 +129,58 @@ def _category(name: str) -> Category:
     category = system.category(name) if system else None
     assert category is not None
     return category
+
+
+@pytest.mark.parametrize(
+    ("report", "category"),
+    [
+        # Where a metastasis comes from may be open; whether it is one may not.
+        ("Groin node: metastatic adenocarcinoma, likely stomach.", "Malignant"),
+        ("Groin node: metastatic adenocarcinoma, possibly lung or breast primary.", "Malignant"),
+        ("Groin node: likely metastatic adenocarcinoma, stomach.", None),
+        ("Groin node: metastatic adenocarcinoma unlikely, likely stomach.", None),
+        ("Groin node: metastatic carcinoma or lymphoma, likely lung.", None),
+        ("Groin node: no metastasis? likely lung.", None),
+        ("Known metastatic adenocarcinoma, likely colon. Groin node aspirated.", None),
+        # Confirmed by a stain, and not.
+        ("Groin node: lymphoma, confirmed on cell block.", "Malignant"),
+        ("Groin node: lymphoma, not confirmed on cell block.", None),
+        ("Groin node: lymphoma, to be confirmed on cell block.", None),
+        # Abbreviations.
+        ("Pancreas FNA: PDAC.", "Malignant"),
+        ("Pancreas FNA: PDAC?", None),
+        ("Pancreas FNA: PDAC or pancreatitis.", None),
+        ("History of PDAC. Bile duct brushing received.", None),
+        ("Bronchial wash: small cell ca.", "Malignant"),
+        ("Bronchial wash: small cell ca versus carcinoid.", None),
+        ("Bronchial wash: small cell ca not excluded.", None),
+        ("CSF: lymphoblasts present.", "malignant"),
+        ("CSF: lymphoblasts not excluded.", None),
+        # A neoplasm denied without a limit, with one, and not denied.
+        ("BAL: negative for neoplasm.", "Benign"),
+        ("BAL: no mucinous neoplasm.", None),
+        ("BAL: not negative for neoplasm.", None),
+        # What is healthy after what is denied.
+        ("CSF: no blasts, benign.", "negative"),
+        ("CSF: no blasts, benign or reactive.", None),
+        # A reason after a colon, and a field with its value.
+        ("Breast FNA. Inadequate: no epithelium.", "Insufficient"),
+        ("Breast FNA. Inadequate: no. Benign: no.", None),
+        ("Breast FNA. Inadequate: no Benign: no Malignant: yes", None),
+        # A table that denies each category states none.
+        ("LBC | LSIL (-) | HSIL (-) | SCC (-) | AGC (-)", None),
+        ("LBC | LSIL (-) | HSIL (-) | SCC (-) | NILM (+)", "NILM"),
+        ("Thyroid: AUS (-), FN (-), SFM (-)", None),
+        # A number of cells is no year; that of an operation is one.
+        ("Cervical LBC: unsatisfactory, fewer than 2000 squamous cells.", "Unsatisfactory"),
+        ("Cervical LBC: unsatisfactory. Cone in 2000.", None),
+        # The examination that a specimen was taken in, and its verdict.
+        ("Cystoscopy urine: suspicious for high-grade urothelial carcinoma.", "SHGUC"),
+        ("Cystoscopy: suspicious for high-grade urothelial carcinoma. Urine sent.", None),
+        ("Level II node benign, level III node carcinoma.", None),
+        ("Cervix: HSIL, invasion cannot be excluded.", None),
+        ("Cervix: HSIL. Interpretation field blank.", None),
+    ],
+)
+def test_words_that_say_it_and_words_that_weigh_it(report: str, category: str | None) -> None:
+    assert read_report(report).category == category

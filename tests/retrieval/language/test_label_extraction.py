@@ -62,7 +62,7 @@ TABLE = [
     ("(Breast and axillary lymph node) ductal carcinoma", None, None),
     ("No HSIL. LSIL.", "cervix", "LSIL"),
     ("LSIL; cannot exclude HSIL.", "cervix", None),
-    ("HSIL with features suspicious for invasion.", "cervix", "HSIL"),
+    ("HSIL with features suspicious for invasion.", "cervix", None),  # graver, and no category of the system
     ("Negative for intraepithelial lesion or malignancy. Atrophy.", "cervix", "NILM"),
     ("Unsatisfactory for evaluation.", None, None),
     ("(Cervix) Unsatisfactory for evaluation.", "cervix", "Unsatisfactory"),
