@@ -21,7 +21,7 @@ $(STAMP): $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r $(LOCK)
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r $(LOCK)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -33,8 +33,9 @@ ui: env ## Open the view on the demo archive
 	$(BIN)/coin ui --archive $(DEMO)/archive
 
 # One thread: torch with two was measured 10 to 25 times slower than with one beside other busy processes. Files are dealt
-# to a process a core, each file whole, so that what its tests share is made once.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+# to a process a core, each file whole, so that what its tests share is made once. Bytecode is written even where the shell
+# forbids it: each process, and each that a test starts, would compile the tests and what they import anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 test: env ## Run the tests (minutes; make test-slow runs the slow ones)
 	$(PYTEST)

@@ -3,6 +3,7 @@ a test needs it."""
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -15,6 +16,13 @@ from tests.postgres_server import PostgresServer, postgres_binaries, postgres_se
 # No property test may fail because the machine is busy.
 settings.register_profile("coin", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("coin")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the garbage collector need not look through it again (Streamlit calls it after
+    every run of a page; half a second each with torch and diffusers loaded)."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -14,8 +15,13 @@ SHAPE = re.compile(r"\[[^\]]*\]|\bshapes?\b|\bscalar\b|\b0-d\b")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def definitions() -> Iterator[tuple[Path, ast.ClassDef | None, Function | ast.ClassDef]]:
+@cache
+def definitions() -> tuple[tuple[Path, ast.ClassDef | None, Function | ast.ClassDef], ...]:
     """The public classes, functions and methods, each with its class."""
+    return tuple(_definitions())
+
+
+def _definitions() -> Iterator[tuple[Path, ast.ClassDef | None, Function | ast.ClassDef]]:
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             for node in ast.parse(path.read_text(encoding="utf-8")).body:

@@ -100,6 +100,7 @@ class TestImages:
         images = generator.generate(REPORT, seeds=[9, 0], preset=QUICK).images
         assert [image.provenance.seed for image in images] == [9, 0]
 
+    @pytest.mark.slow
     def test_presets_differ_and_leave_no_trace(self, generator: CoinGenerator) -> None:
         before = generator.generate(REPORT, n=1, preset="reference").images[0]
         draft = generator.generate(REPORT, n=1, preset="draft").images[0]

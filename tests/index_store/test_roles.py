@@ -38,7 +38,13 @@ THIRD = "encoder-c"
 ROWS = 6
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.cluster if "milvus" in name else ()) for name in BACKENDS])
+@pytest.fixture(
+    params=[
+        "sqlite-faiss",
+        pytest.param("postgres-faiss", marks=pytest.mark.slow),
+        pytest.param("sqlite-milvus", marks=pytest.mark.cluster),
+    ]
+)
 def backend(request: pytest.FixtureRequest) -> Backend:
     return BACKENDS[request.param](request)
 

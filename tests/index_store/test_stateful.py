@@ -598,7 +598,7 @@ PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.target]
 """Not shrinking: each try opens an archive, and minutes of it say little more than the sequence that failed."""
 
 MACHINES = [
-    pytest.param("sqlite-faiss", 3, id="sqlite-faiss"),
+    pytest.param("sqlite-faiss", 2, id="sqlite-faiss"),
     pytest.param("sqlite-faiss", 20, id="sqlite-faiss, more", marks=pytest.mark.slow),
     pytest.param("postgres-faiss", 3, id="postgres-faiss", marks=pytest.mark.slow),
     pytest.param("sqlite-milvus", 3, id="sqlite-milvus", marks=pytest.mark.cluster),

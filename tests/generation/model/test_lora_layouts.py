@@ -174,7 +174,10 @@ PEFT = {
 }
 
 
-@pytest.mark.parametrize("kind", PEFT)
+OFTEN = {"patterns", "rslora", "bias", "dora", "loha", "lokr"}  # the others are variants: `make test-slow`
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=() if kind in OFTEN else pytest.mark.slow) for kind in PEFT])
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_adapters_as_peft_saves_them(kind: str, pipe: Any, fused: Callable[[Path], Weights], tmp_path: Path) -> None:
     wanted = adapted(pipe, PEFT[kind](), tmp_path / "adapter")
@@ -197,7 +200,16 @@ def test_one_folder_a_part_is_one_lora(pipe: Any, fused: Callable[[Path], Weight
     assert find_lora(tmp_path).path == tmp_path
 
 
-@pytest.mark.parametrize("kind", ["loha", "loha-flat", "lokr-whole", "lokr-flat", "dora"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "loha",
+        pytest.param("loha-flat", marks=pytest.mark.slow),
+        pytest.param("lokr-whole", marks=pytest.mark.slow),
+        "lokr-flat",
+        "dora",
+    ],
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_lycoris_in_kohyas_names(kind: str, pipe: Any, fused: Callable[[Path], Weights], tmp_path: Path) -> None:
     config = PEFT[kind]()

@@ -196,7 +196,10 @@ def test_an_empty_report_is_refused(report: str) -> None:
         prompt_of(report)
 
 
-@pytest.mark.parametrize("filler", ["The smear shows atypical cells, large. ", "cells ", "x", "🙂", "(", "a,"])
+@pytest.mark.parametrize(
+    "filler",
+    ["The smear shows atypical cells, large. ", "cells ", "x", pytest.param("🙂", marks=pytest.mark.slow), "(", "a,"],
+)
 def test_a_report_of_20000_characters_keeps_its_diagnosis(filler: str) -> None:
     ending = " Consistent with papillary thyroid carcinoma."
     report = (filler * 20_000)[: 20_000 - len(ending)] + ending

@@ -183,7 +183,13 @@ def test_another_strength_than_one_is_in_the_weights(
     assert trained == pytest.approx(saved) and max(saved) > 0
 
 
-@pytest.mark.parametrize(("asked", "told"), [("true", [90, 120, 0, 10, 64, 64]), ("square", [64, 64, 0, 0, 64, 64])])
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("true", [90, 120, 0, 10, 64, 64]),
+        pytest.param("square", [64, 64, 0, 0, 64, 64], marks=pytest.mark.slow),
+    ],
+)
 def test_the_model_is_told_of_the_cut_as_asked(
     asked: str, told: list[int], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +320,7 @@ class TestBadInput:
         with locked(tmp_path), pytest.raises(TrainingError, match="Another training is running"):
             run(pairs, tmp_path, base, None)
 
+    @pytest.mark.slow
     def test_a_full_disk_costs_no_checkpoint(
         self, pairs: list[TrainingPair], base: Path, work: Path, trained: Path, tmp_path: Path
     ) -> None:

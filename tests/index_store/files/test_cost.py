@@ -154,7 +154,10 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize(
+    "name",  # the picture of 64 megapixels takes seconds to make
+    [pytest.param(name, marks=pytest.mark.slow if "64 megapixels" in name else ()) for name in REFUSED],
+)
 def test_what_costs_too_much_is_refused_by_its_headers(name: str, tmp_path: Path) -> None:
     make, words = REFUSED[name]
     data = make()

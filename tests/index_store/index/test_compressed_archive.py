@@ -65,6 +65,7 @@ def test_damage_that_a_search_meets_is_answered_by_rebuilding(compressed: str, t
         assert archive.notes == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compressed", [SCAN], indirect=True)
 def test_damage_that_a_saving_meets_is_answered_by_rebuilding(compressed: str, tmp_path: Path) -> None:
     filled_archive(tmp_path).close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-import time
 import unicodedata
 import zipfile
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from index_store import Manifest, read_manifest, read_report_table
 from index_store.manifest.cells import clean_cell, is_placeholder
 from index_store.manifest.workbook_cells import peculiar_cells, shown_number
 from tests.index_store.archive_builders import picture
+from tests.processor_time import processor_seconds
 
 FAULTS = Path(__file__).parents[4] / "shared/data/faults"
 REPORT = "Cervical smear: NILM."
@@ -256,14 +256,20 @@ def test_merged_cells_and_formulas_without_a_value_are_told(folder: Path) -> Non
     ]
 
 
-def test_hostile_sheets_cost_little() -> None:
-    for body in (b'<c r="A1" ' * 400_000, b"<mergeCell " * 400_000, b'<c r="A1"><f>' + b"x" * 4_000_000):
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as archive:
-            archive.writestr("sheet.xml", body)
-        started = time.process_time()
+@pytest.mark.parametrize(
+    "body",
+    [b'<c r="A1" ' * 400_000, b"<mergeCell " * 400_000, b'<c r="A1"><f>' + b"x" * 4_000_000],
+    ids=["cells", "merged cells", "a formula"],
+)
+def test_hostile_sheets_cost_little(body: bytes) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("sheet.xml", body)
+
+    def read() -> None:
         assert peculiar_cells(zipfile.ZipFile(buffer), "/sheet.xml").rows == frozenset()
-        assert time.process_time() - started < 3
+
+    assert processor_seconds(read, enough=3) < 3
 
 
 # The file

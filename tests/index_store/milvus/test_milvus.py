@@ -169,8 +169,9 @@ def test_more_than_milvus_gives_out_is_not_asked_of_it(collection: MilvusIndex) 
         collection.candidates(some_vectors(1), 16_384, "")
 
 
-def test_filters_hold_before_ranking_and_exactly(mixed: Archive) -> None:
-    for (name, (where, permits)), k in product(FILTERS.items(), (1, 10, 100)):
+@pytest.mark.parametrize("k", [pytest.param(1, marks=pytest.mark.slow), 10, pytest.param(100, marks=pytest.mark.slow)])
+def test_filters_hold_before_ranking_and_exactly(mixed: Archive, k: int) -> None:
+    for name, (where, permits) in FILTERS.items():
         found = mixed.search(QUERIES, k, where=where, fingerprint=FINGERPRINT)
         assert found == [expected(mixed, query, k, permits) for query in QUERIES], name
     assert mixed.notes == ()
@@ -333,7 +334,7 @@ def test_what_a_writer_left_half_applied_is_ranked_from_the_records(
     [
         "the collection",
         pytest.param("its position", marks=pytest.mark.slow),
-        "vectors",
+        pytest.param("vectors", marks=pytest.mark.slow),
         pytest.param("history", marks=pytest.mark.slow),
     ],
 )
@@ -362,6 +363,7 @@ def test_what_does_not_fit_is_rebuilt_by_a_writer_and_avoided_by_a_reader(filled
         assert family == [position_of(archive).collection]
 
 
+@pytest.mark.slow
 def test_records_restored_from_an_older_dump_are_noticed(filled: Archive, tmp_path: Path) -> None:
     older = Path(shutil.copytree(filled.path, tmp_path / "older"))
     add_manifest(filled, write_manifest(tmp_path / "more" / "manifest.csv", simple_rows(3, prefix="more-")))

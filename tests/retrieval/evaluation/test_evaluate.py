@@ -135,6 +135,7 @@ def test_the_names_of_cases_and_patients_change_no_mean() -> None:
     np.testing.assert_allclose(means[0], means[1], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_random_vectors_do_as_chance_does() -> None:
     """Over many random encoders the mean meets the expectation, and an interval holds it about as often as it says."""
     cases = labelled_cases(made_cases(100, per_patient=1))

@@ -340,7 +340,7 @@ def archive_and_queries(seed: int) -> tuple[Drawn, list[int]]:
     return archive, asking
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 8))])
 def test_every_mean_is_the_one_counted_in_loops(seed: int) -> None:
     archive, asking = archive_and_queries(seed)
     result = evaluated(archive, asking, seed)
@@ -433,7 +433,15 @@ def check_chance_of_task(result: TaskResult, archive: Drawn, task: PlainTask, ex
             assert chance[name] == Estimate(*[pytest.approx(expected)] * 3), name
 
 
-@pytest.mark.parametrize(("seed", "mixed"), [(0, False), (2, False), (1, True), (4, True)])
+@pytest.mark.parametrize(
+    ("seed", "mixed"),
+    [
+        (0, False),
+        pytest.param(2, False, marks=pytest.mark.slow),
+        (1, True),
+        pytest.param(4, True, marks=pytest.mark.slow),
+    ],
+)
 def test_chance_is_the_mean_over_all_orders(seed: int, mixed: bool) -> None:
     """Six patients: 120 orders of the other five, times the images that may lead."""
     archive = drawn(seed, patients=6, labels=LABELS[:3], mixed=mixed)

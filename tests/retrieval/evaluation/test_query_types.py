@@ -201,6 +201,7 @@ def test_differences_are_those_of_the_rows(evaluation: Evaluation) -> None:
                     assert estimate.mean <= estimate.high + 1e-9
 
 
+@pytest.mark.slow
 def test_the_figures_are_the_same_again_and_a_rule_changes_fused_rows_alone(
     archive: Archive, evaluation: Evaluation
 ) -> None:

@@ -108,6 +108,7 @@ def test_vectors_of_another_reading_or_sampling_are_not_taken(
     assert "guidance 2.5" in GenerationPlan(watched(models, guidance=2.5)).words()
 
 
+@pytest.mark.slow
 def test_a_wrong_image_is_dropped_as_in_a_search(models: tuple[Path, Path], encoder: Encoder, tmp_path: Path) -> None:
     """Two of three drawings of a report look like urine, and it asks for the thyroid."""
     generator = watched(models)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from retrieval.language.query_problem import (
     opposite_of,
     query_problem,
 )
+from tests.processor_time import processor_seconds
 
 SENTENCES = Path(__file__).with_name("sentences.csv")
 
@@ -115,7 +115,5 @@ def test_any_text_has_an_answer(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["carcinoma ", "no malignant cells, ", "<a ", "&", "x ", "A, "])
 def test_hostile_texts_cost_little(text: str) -> None:
-    started = time.process_time()
-    query_problem(text * (100_000 // len(text)), nowhere)
-    opposite_of(text * (100_000 // len(text)), ["malignant"])
-    assert time.process_time() - started < 1
+    long = text * (100_000 // len(text))
+    assert processor_seconds(lambda: (query_problem(long, nowhere), opposite_of(long, ["malignant"])), enough=1) < 1

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
+from retrieval.reader_study import kappa
 from retrieval.reader_study.kappa import MISSING, agreements
 
 # Fleiss, Psychological Bulletin 76 (1971), table 1: 30 patients, six psychiatrists, five diagnoses; kappa .430.
@@ -26,7 +27,8 @@ def names(count: int) -> list[str]:
     return [f"reader {number}" for number in range(count)]
 
 
-def test_fleiss_own_example() -> None:
+def test_fleiss_own_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kappa, "RESAMPLES", 200)  # of 16 kappas
     answers = raters(FLEISS_1971)
     assert answers.shape == (6, 30)
     first, *pairs = agreements("anatomic", names(6), answers, categories=5, ordinal=True)

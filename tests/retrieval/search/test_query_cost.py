@@ -25,7 +25,7 @@ from retrieval.assessment.diagnostics import Diagnostics
 from retrieval.search.channels.own_cases import DEPTH, FILTERED_SAMPLE
 from tests.clip_model import tiny_clip
 
-IMAGES = (8_000, 24_000)
+IMAGES = (8_000, 16_000)
 """Four a case and eight a patient: a search looks at most at the nearest 8,000."""
 FILTER = CaseFilter(sites=tuple(f"site-{number}" for number in range(1, SITES)))
 
@@ -116,7 +116,7 @@ def by_report(search: CaseSearch, where: CaseFilter | None) -> object:
     return search.by_report("Smear 77 of site 1. Enlarged nuclei.", where=where, channels=("joint", "report"))
 
 
-@pytest.mark.parametrize("where", [None, FILTER], ids=["all", "filtered"])
+@pytest.mark.parametrize("where", [None, pytest.param(FILTER, marks=pytest.mark.slow)], ids=["all", "filtered"])
 @pytest.mark.parametrize("query", [by_case, by_report])
 def test_a_query_with_its_diagnostics_reads_no_more_of_a_larger_archive(
     query: Callable[[CaseSearch, CaseFilter | None], object],

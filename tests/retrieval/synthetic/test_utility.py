@@ -251,6 +251,7 @@ def test_images_are_of_the_requested_reports_and_generated_once(
     assert again.images({}, None).vectors.shape == (0, encoder.dim)
 
 
+@pytest.mark.slow
 def test_an_archive_a_manifest_and_a_set_give_one_answer(
     generator: CoinGenerator, encoder: Encoder, manifest: Path, tmp_path: Path
 ) -> None:

@@ -93,7 +93,7 @@ def test_the_card_tells_what_must_be_known(tuned: EncoderTuning) -> None:
         assert pair.report not in card and f"{pair.patient} " not in card
 
 
-@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize("mode", [pytest.param("lora", marks=pytest.mark.slow), "full"])
 def test_an_interrupted_training_ends_in_the_same_encoder(mode: str, clip_folder: Path, tmp_path: Path) -> None:
     pairs = striped_pairs(8)
     rate = 5e-3 if mode == "lora" else 1e-4
@@ -168,7 +168,7 @@ class TestBadInput:
         with pytest.raises(TrainingDataError, match="None of the 16 images could be read"):
             run([dataclasses.replace(pair, load=unreadable) for pair in pairs], tmp_path / "b", clip_folder)
 
-    @pytest.mark.parametrize("label", ["Decoding images", "Training"])
+    @pytest.mark.parametrize("label", [pytest.param("Decoding images", marks=pytest.mark.slow), "Training"])
     def test_a_full_disk_costs_nothing_but_time(self, label: str, clip_folder: Path, tmp_path: Path) -> None:
         pairs, full = striped_pairs(8), full_disk()
         try:

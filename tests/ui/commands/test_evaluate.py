@@ -154,6 +154,7 @@ def test_the_page_loads_nothing_and_shows_names_as_text(evaluated: Path, tmp_pat
     assert all(0 <= w <= 400 and 0 <= h <= 160 for w, h in sizes)
 
 
+@pytest.mark.slow
 def test_the_same_seed_writes_the_same_files(evaluated: Path, tmp_path: Path) -> None:
     texts = []
     for name in ("a", "b"):
@@ -209,6 +210,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(evaluated: Pat
     assert "there is no folder" in run.stderr
 
 
+@pytest.mark.slow
 def test_colours_are_read_once(evaluated: Path, cache: Path) -> None:
     assert coin("evaluate", "--archive", evaluated).exit_code == 0
     kept = {path: path.stat().st_mtime_ns for path in (cache / "evaluation").rglob("*.safetensors")}

@@ -178,6 +178,7 @@ def test_a_second_writer_is_refused_by_name_or_waits(own_archive: Path, phantoms
     holder.join(60)
 
 
+@pytest.mark.slow
 def test_two_encoders_have_a_role_each(
     own_archive: Path, other_encoder: Path, models: dict[str, str], tmp_path: Path, manifest: Path
 ) -> None:

@@ -34,7 +34,7 @@ def app(environment: dict[str, str]) -> Iterator[AppTest]:
 
 
 def opened() -> AppTest:
-    return checked(AppTest.from_file(str(APP), default_timeout=60).run())
+    return checked(AppTest.from_file(str(APP), default_timeout=300).run())
 
 
 def checked(app: AppTest) -> AppTest:
@@ -107,6 +107,7 @@ def test_a_report_shows_synthetic_images_and_cases(app: AppTest, phantoms: list[
     assert ["**SYNTHETIC**, seed 0", "**SYNTHETIC**, seed 1"] in beside, "the images of a report stand side by side"
 
 
+@pytest.mark.slow
 def test_what_the_glossary_replaced_stands_beside_the_prompt(
     app: AppTest, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +140,7 @@ def test_buttons_have_labels_of_their_own(app: AppTest) -> None:
     assert len(labels) == len(set(labels))
 
 
+@pytest.mark.slow
 def test_the_number_of_images_and_the_seed_can_be_chosen(app: AppTest) -> None:
     app.number_input(key="n_images").set_value(1)
     app.number_input(key="seed").set_value(42)
@@ -421,6 +423,7 @@ def test_an_image_and_its_report_ask_together(app: AppTest, manifest: Path, phan
     assert any(place.startswith("image #1 ·") for place in places)
 
 
+@pytest.mark.slow
 def test_a_query_is_saved_asked_again_and_deleted(app: AppTest) -> None:
     checked(app.multiselect(key="filter_Site").set_value(["thyroid"]).run())
     search_by_report(app, "Clue cells.")
