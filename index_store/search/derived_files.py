@@ -39,6 +39,11 @@ SUFFIX = ".derived"
 BUILDING = ".building"
 """Part of the name of a file that is not whole yet."""
 _HEADER = " header"
+_KINDS = {
+    **{"BOOL": "?", "U8": "u1", "I8": "i1", "F16": "<f2", "F32": "<f4", "F64": "<f8"},
+    **{f"{kind}{bits}": f"<{kind.lower()}{bits // 8}" for kind in "IU" for bits in (16, 32, 64)},
+}
+"""By the names of safetensors, the types of arrays that are kept."""
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -193,16 +198,31 @@ def _read(path: Path) -> tuple[dict[str, object], Derived]:
         OSError: there is no such file, or it cannot be read.
         UnfitFile: it is not what was written.
     """
-    from safetensors.numpy import load
-
-    with path.open("rb") as file:
-        digest, data = file.read(_DIGEST), file.read()
-    if hashlib.sha256(data).digest() != digest:
+    try:
+        file = np.asarray(np.memmap(path, np.uint8, mode="r"))
+    except ValueError as error:  # an empty file
+        raise UnfitFile("it is empty") from error
+    if hashlib.sha256(file[_DIGEST:].data).digest() != file[:_DIGEST].tobytes():
         raise UnfitFile("its checksum does not match")
-    arrays = load(data)
+    arrays = _mapped(file[_DIGEST:])
     header = json.loads(arrays.pop(_HEADER).tobytes())
     position, values = LogPosition(**header.pop("position")), header.pop("values")
     return header, Derived(position, arrays, values)
+
+
+def _mapped(data: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a safetensors file where they are: its own reader copies them, and a process would hold both.
+
+    A file is never changed after it got its name, and one that is replaced or deleted stays as long as it is mapped.
+    """
+    start = 8 + int.from_bytes(data[:8].tobytes(), "little")
+    described = json.loads(data[8:start].tobytes())
+    arrays = {}
+    for name, entry in described.items():
+        first, last = entry["data_offsets"]
+        kind = np.dtype(_KINDS[entry["dtype"]])
+        arrays[name] = data[start + first : start + last].view(kind).reshape(entry["shape"])
+    return arrays
 
 
 def _latest_first(paths: Iterator[Path]) -> list[Path]:

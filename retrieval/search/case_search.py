@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -187,7 +188,7 @@ class CaseSearch:
                 self._archive,
                 encoders,
                 generated=generated,
-                reports=self._report_index,
+                reports=partial(self._report_index, revision),
                 uncompared=self._count_uncompared,
                 report_rule=self._rules["report"],
             )
@@ -275,14 +276,12 @@ class CaseSearch:
                 self._site_rates = revision, measure_site_rates(self._archive, fingerprint=self._encoder.fingerprint)
             return self._site_rates[1]
 
-    def _report_index(self) -> ReportIndex:
+    def _report_index(self, revision: int | None = None) -> ReportIndex:
+        revision = self._archive.revision if revision is None else revision
         with self._reading:
-            if self._reports is None or self._reports.revision != self._archive.revision:
-                known = self._archive.encoder_of("text")
-                fingerprint = self._encoder.fingerprint if known is None else known.fingerprint
-                self._reports = read_report_index(
-                    self._archive, fingerprint, glossary=self._glossary, known=self._reports
-                )
+            if self._reports is None or self._reports.revision != revision:
+                by = (self._archive.encoder_of("text") or self._encoder).fingerprint
+                self._reports = read_report_index(self._archive, by, glossary=self._glossary, known=self._reports)
             return self._reports
 
     def _is_in_reports(self, word: str) -> bool:

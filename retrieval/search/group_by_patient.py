@@ -62,10 +62,13 @@ def rank_images(
     the nearest 20,000 images hold.
     """
     wanted = max(at_least, pool)
-    depth = _depth(wanted, archive.image_table().images_per_patient)
+    table = archive.image_table()
+    depth = _depth(wanted, table.images_per_patient)
     while True:
         hits = archive.search(query, depth, where=where, fingerprint=fingerprint)[0]
-        grouped = _grouped(hits, archive.image_table())
+        if len(table.known(hit.image_id for hit in hits)) < len(hits):
+            table = archive.image_table()  # with what was added meanwhile
+        grouped = _grouped(hits, table)
         # Beyond the last patient, too: images that tie with it, or count as further images, must be among the hits.
         enough = at_least if depth >= DEEPEST else wanted
         if len(hits) < depth or (len(grouped.first) >= enough and hits[-1].score < grouped.best(enough)):

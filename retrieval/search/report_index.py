@@ -217,6 +217,8 @@ def _extended(
 ) -> ReportIndex:
     """The index without the rows `gone` and with further reports behind them, of the patients `of`, int64[reports],
     which have no vector yet."""
+    if not reports and not len(gone):
+        return dataclasses.replace(known, revision=revision, position=position)
     vectors = known.vectors
     if vectors is not None:
         vectors = np.concatenate([vectors, np.zeros((len(reports), vectors.shape[1]), dtype=np.float32)])
