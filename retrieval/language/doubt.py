@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from retrieval.language.english import word_list
-from retrieval.language.forms import LONGEST
 from retrieval.language.negation import Assertion, assertion
+from retrieval.language.report_scope import LONGEST
 from retrieval.language.statement import Statement, statement
 from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary
 

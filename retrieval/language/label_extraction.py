@@ -23,17 +23,16 @@ from dataclasses import dataclass
 from generation.prompts.cues import alternatives
 from retrieval.language.doubt import doubt
 from retrieval.language.english import is_english
-from retrieval.language.forms import LONGEST
 from retrieval.language.mentions import Mention, asserted, find_mentions, of_any_malignancy, suspicion_of
 from retrieval.language.negation import Assertion, assertion, is_denied_by_value
 from retrieval.language.report_scope import (
+    LONGEST,
     current_findings,
     is_doubtful,
     is_undecided,
-    specimens,
     without_history,
 )
-from retrieval.language.specimen import HEADING, IN_BRACKETS, only_site, read_site
+from retrieval.language.specimen import HEADING, IN_BRACKETS, only_site, read_site, specimens
 from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary
 
 

@@ -15,10 +15,9 @@ from typing import Final
 
 from retrieval.language.bm25 import content_words, forms, words_of
 from retrieval.language.english import is_english, word_list
-from retrieval.language.forms import LONGEST
 from retrieval.language.mentions import Mention, asserted, of_any_malignancy
 from retrieval.language.negation import Assertion
-from retrieval.language.report_scope import current_findings
+from retrieval.language.report_scope import LONGEST, current_findings
 from retrieval.language.vocabulary import vocabulary, word_pattern
 
 _TAG: Final = re.compile(r"</?[a-zA-Z!][^<>]{0,500}>|&\w{1,10};")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from retrieval.language.forms import LONGEST, ticked
+LONGEST: Final = 5_000
+"""Characters that are read of a report: what stands further down is rarely the conclusion."""
 
 
 def _pattern(expression: str) -> re.Pattern[str]:
@@ -93,7 +94,8 @@ _FOOTER: Final = _pattern(
     r"| \b(?:cytology|cytological\s+examination|a\s+negative\s+(?:result|report|smear|test|cytology))\s+"
     r"(?:does|do|can|cannot|should|may)\b"
     r"| \b(?:categories|key|legend|scale|definitions?)\s*: | \bguidelines?\b"
-    r"| \bin\s+(?:this|the)\s+(?:category|group)\b | \bfor\s+(?:this|the)\s+category\b | \d\s*%"
+    r"| \bin\s+(?:this|the)\s+(?:category|group)\b | \bfor\s+(?:this|the)\s+category\b "
+    r"| (?<![\d.])(?<!Ki-67\s)(?<!Ki67\s)(?<!Ki-67:\s)(?<!MIB-1\s)(?<!ER\s)(?<!PR\s)\d+(?:\.\d+)?\s*%"
 )
 _SENTENCE_END: Final = re.compile(r"(?<=[;\n])|(?<=\.)(?=\s)")
 _LIMIT: Final = _pattern(
@@ -105,17 +107,7 @@ _RANGE_OF_ALL: Final = _pattern(
     r"(?:C|L|V|M|B|Thy\s?)?(?:VI|V|[4-7])\b |"
     r"[(\[]\s*(?:categor(?:y|ies)\s+|scale\s+|range\s+)?(?:C|L|V|M|B|Thy\s?)?(?:I|1|0)\s*(?:-|–|to|\.\.\.?)\s*(?:C|L|V|M|B|Thy\s?)?(?:VII?|VI|V|[4-7])\s*[)\]]"
 )
-_MARKED_SPECIMEN: Final = re.compile(
-    r"(?:^|(?<=[.;\n]))\s*(?:(?:specimen|part|sample|site|container|case|slide)\s+)?(?:[A-E]|[1-5]|I{1,3})\s?[.):]\s+(?=\w{2})"
-    r"|(?<=[.;:,\n])\s*\((?:[a-e]|[1-5]|i{1,3})\)\s+(?=\w{2})",
-    re.I,
-)
-_SIDE: Final = re.compile(
-    r"(?:^|(?<=[.;\n]))\s*(?:right|left|upper|lower|level\s+\w+|station\s+\w+|nodule\s+\w+)\b[^.;:\n]{0,40}?\s*:\s*(?=\w)",
-    re.I,
-)
-
-
+_BOX: Final = re.compile(r"\[\s*([xX✓✔*]?)\s*\]|\(\s*([xX✓✔*]?)\s*\)|([☐□☒☑✓✔])|(?<!_)_{1,4}([xX✓]?)_{1,4}(?!_)")
 _UNDECIDED: Final = _pattern(
     r"\b(?:ddx?|d/d|differential(?:\s+diagnos[ie]s)?)\s*:?\s*\(?(?:1|i|a)[.)]"
     r"| \bsecond\s+(?:reader|opinion|observer|pathologist|reviewer)\s*:"
@@ -238,6 +230,43 @@ def _latest(text: str) -> str:
     return "".join(part for part, year in zip(parts, years, strict=True) if year in (0, max(years)))
 
 
+def ticked(text: str) -> str:
+    """A form with boxes: what is not ticked is cut, and so are the boxes. Other texts are returned as they are."""
+    text = text[:LONGEST]
+    boxes = list(_BOX.finditer(text))
+    if not boxes or (len(boxes) == 1 and not _mark(boxes[0])):
+        return text
+    last = text[boxes[-1].end() :].partition("\n")[0]
+    before = bool(re.search(r"\w", last))  # "[x] NILM  [ ] HSIL": each box stands before its choice
+    kept = [text[: boxes[0].start()]] if before else []
+    for number, box in enumerate(boxes):
+        if before:
+            end = boxes[number + 1].start() if number + 1 < len(boxes) else len(text)
+            choice = text[box.end() : end]
+            if number + 1 == len(boxes) and not _mark(box):  # what follows the last choice is not the choice's
+                choice_end = re.search(r"[.;\n]", choice)
+                choice, rest = (
+                    (choice[: choice_end.start()], choice[choice_end.start() :]) if choice_end else (choice, "")
+                )
+                kept.append(rest)
+                continue
+            kept.append(f" {choice}" if _mark(box) else (" . " if "\n" not in choice else "\n"))
+        else:
+            start = boxes[number - 1].end() if number else 0
+            choice = text[start : box.start()]
+            if not _mark(box):
+                head, mark, _ = choice.rpartition("\n") if "\n" in choice else choice.rpartition(". ")
+                choice = head + mark
+            kept.append(f"{choice} . ")
+    if not before:
+        kept.append(text[boxes[-1].end() :])
+    return "".join(kept)
+
+
+def _mark(box: re.Match[str]) -> bool:
+    return any(group in ("x", "X", "✓", "✔", "*", "☒", "☑") for group in box.groups() if group)
+
+
 def is_undecided(text: str) -> bool:
     """Whether a report says that it decides nothing: readers differ, or the diagnosis is to follow."""
     return bool(_UNDECIDED.search(text[:LONGEST]))
@@ -246,16 +275,3 @@ def is_undecided(text: str) -> bool:
 def is_doubtful(text: str) -> bool:
     """Whether what is said of a specimen is weighed, and not stated."""
     return bool(_DOUBTFUL.search(text[:LONGEST]))
-
-
-def specimens(text: str) -> list[str]:
-    """The parts of a report on several specimens, each with what stands before the first; [text] for one specimen."""
-    text = text[:LONGEST]
-    for pattern in (_MARKED_SPECIMEN, _SIDE):
-        marks = list(pattern.finditer(text))
-        if len(marks) > 1:
-            ends = [*(mark.start() for mark in marks[1:]), len(text)]
-            # The mark itself ("A.") would be taken for a sentence; a side belongs to the specimen.
-            starts = [mark.end() if pattern is _MARKED_SPECIMEN else mark.start() for mark in marks]
-            return [text[start:end] for start, end in zip(starts, ends, strict=True)]
-    return [text]

@@ -1,4 +1,4 @@
-"""The specimen of a report: the words that say where the cells come from, and the site they name.
+"""The specimens of a report: the words that say where the cells come from, and the site they name.
 
 In this order: the words about the specimen; the number or code of a system that one site alone has ("TBSRTC III");
 words that one system's reports alone hold; a later sentence that opens with a specimen ("…. FNA of thyroid: …"); the
@@ -13,6 +13,7 @@ from functools import cache
 from typing import Final
 
 from generation.prompts.cues import alternatives
+from retrieval.language.report_scope import LONGEST
 from retrieval.language.vocabulary import ReportingSystem, Site, vocabulary, word_pattern
 
 IN_BRACKETS = re.compile(r"\s*\(((?:[^()]|\([^()]*\))*)\)")
@@ -41,6 +42,10 @@ _STAIN: Final = re.compile(
     rf"|\b{_STAINS}\W+(?:and\s+|or\s+)?pap(?:anicolaou)?\b|\bstain\w*\s+(?:with|by|for|:)\s*pap(?:anicolaou)?\b",
     re.I,
 )
+# Their full stop ends no sentence: "Pl. effusion".
+_ABBREVIATED: Final = re.compile(
+    r"\b(pl|br|thyr|cx|lt|rt|ax|cerv|supraclav|inguin|endocerv|bronch|panc|abd)\.(?=\s)", re.I
+)
 _SAMPLING: Final = re.compile(
     r"\b(?:FN[AB]\w*|aspirat\w+|needl\w+|punctur\w+|smears?|brush\w*|wash\w*|lavage|fluid|tap|scrap\w+|swab|imprint|"
     r"cytolog\w+|cytospin|cell\s+block|specimen|sample|biopsy|LBC|nodes?|EUS|EBUS|CT\W?guided)\b",
@@ -57,16 +62,27 @@ _NEUTRAL: Final = re.compile(
     r"conclusion|impression|opinion|[ivx]+[ab]?",
     re.I,
 )
+_MARKED_SPECIMEN: Final = re.compile(
+    r"(?:^|(?<=[.;\n]))\s*(?:(?:specimen|part|sample|site|container|case|slide)\s+)?(?:[A-E]|[1-5]|I{1,3})\s?[.):]\s+(?=\w{2})"
+    r"|(?<=[.;:,\n])\s*\((?:[a-e]|[1-5]|i{1,3})\)\s+(?=\w{2})",
+    re.I,
+)
+_SIDE: Final = re.compile(
+    r"(?:^|(?<=[.;\n]))\s*(?:right|left|upper|lower|level\s+\w+|station\s+\w+|nodule\s+\w+)\b[^.;:\n]{0,40}?\s*:\s*(?=\w)",
+    re.I,
+)
 
 
 def read_site(text: str) -> tuple[str, str]:
     """Name and words of the site, or two empty strings."""
-    text = _STAIN.sub(" ", text)
+    text = _ABBREVIATED.sub(r"\1", _STAIN.sub(" ", text))
     specimen, certain = _specimen(text)
     found = _named(specimen)
     if not found:
-        # Words that place a specimen where no name of a site stands beside them.
+        # Words that place a specimen where no name of a site stands beside them; those of two sites place it nowhere.
         found = [(site, match) for site in vocabulary().sites for match in word_pattern(site.hints).finditer(specimen)]
+        if len({site.name for site, _ in found}) > 1:
+            return "", ""
     if found:
         return _of_highest_rank(found, specimen)
     if certain:  # a specimen is named, but the vocabulary does not know it
@@ -77,6 +93,19 @@ def read_site(text: str) -> tuple[str, str]:
     if implied:
         return (implied[0][0].sites[0], implied[0][1].group()) if len(implied) == 1 else ("", "")
     return _later_specimen(text)
+
+
+def specimens(text: str) -> list[str]:
+    """The parts of a report on several specimens, each with what stands before the first; [text] for one specimen."""
+    text = text[:LONGEST]
+    for pattern in (_MARKED_SPECIMEN, _SIDE):
+        marks = list(pattern.finditer(text))
+        if len(marks) > 1:
+            ends = [*(mark.start() for mark in marks[1:]), len(text)]
+            # The mark itself ("A.") would be taken for a sentence; a side belongs to the specimen.
+            starts = [mark.end() if pattern is _MARKED_SPECIMEN else mark.start() for mark in marks]
+            return [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    return [text]
 
 
 def only_site(text: str) -> tuple[str, str]:

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.language.english import is_english
-from retrieval.language.forms import ticked
 from retrieval.language.label_extraction import read_report
-from retrieval.language.report_scope import specimens
+from retrieval.language.report_scope import ticked
+from retrieval.language.specimen import specimens
 
 OWN = Path(__file__).with_name("sentences.csv")
 HELD_OUT = Path(__file__).with_name("held_out_sentences.csv")
