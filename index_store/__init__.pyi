@@ -60,6 +60,11 @@ from .search.derived_files import Derived as Derived
 from .search.derived_files import DerivedName as DerivedName
 from .search.image_table import Column as Column
 from .search.image_table import ImageTable as ImageTable
+from .slides.choose import choose_fields as choose_fields
+from .slides.field import RULES as RULES
+from .slides.field import ChosenFields as ChosenFields
+from .slides.field import Field as Field
+from .slides.field import FieldChoice as FieldChoice
 from .slides.records import Level as Level
 from .slides.records import SlideInfo as SlideInfo
 from .slides.slide import Slide as Slide

@@ -75,6 +75,17 @@ class Phantom:
 
     def render(self, size: int = 128) -> Image.Image:
         """Render the field as an RGB image of `size` × `size` pixels; it is always 96 µm wide."""
+        canvas = self.stained(size)
+        rng = canvas.rng
+        return canvas.photograph(
+            blur_um=float(rng.uniform(0.15, 0.5)),
+            noise=0.012,
+            gain=rng.normal(1.0, 0.015, 3).astype(np.float32),
+            vignette=float(rng.uniform(0.0, 0.12)),
+        )
+
+    def stained(self, size: int) -> Canvas:
+        """The field in optical density, before it is photographed."""
         rng = self._rng(3)
         canvas = Canvas(size, STAINS[self.morphology.stain], rng)
         known = self.morphology
@@ -93,12 +104,7 @@ class Phantom:
                     render_cell(canvas, x, y, kind, angle=angle)
         canvas.density *= rng.uniform(0.85, 1.18)  # staining time
         canvas.density *= rng.normal(1.0, 0.05, 3).astype(np.float32)  # one laboratory's dye lots
-        return canvas.photograph(
-            blur_um=float(rng.uniform(0.15, 0.5)),
-            noise=0.012,
-            gain=rng.normal(1.0, 0.015, 3).astype(np.float32),
-            vignette=float(rng.uniform(0.0, 0.12)),
-        )
+        return canvas
 
     def _rng(self, purpose: int) -> np.random.Generator:
         # The split is part of the stream: a held-out phantom shares no random numbers with a training one.

@@ -36,7 +36,7 @@ class SlideInfo:
     planes: tuple[float | None, ...]
     """Focal planes in their order: their height in µm, or None where the file gives none. One at least."""
     fingerprint: str
-    """Of the content, as `fingerprint.py` describes; the same wherever the slide lies and whatever it is called."""
+    """Of the content (`readers/fingerprint.py`); the same wherever the slide lies and whatever it is called."""
     notes: tuple[str, ...] = ()
 
     @property

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -22,6 +23,8 @@ from index_store.slides.records import SlideInfo
 
 SECONDS: Final = 60
 """That opening a slide, or reading a region, may take."""
+Region = tuple[int, int, int, int, int, int]
+"""x, y in pixels of level 0; width, height in pixels of the level; level; plane."""
 LARGEST: Final = 16 * 1024**2
 """Pixels of the largest region."""
 ENDED: Final = 3
@@ -76,28 +79,78 @@ class Slide:
             SlideProblem: a tile of the region is damaged, or it took too much memory or time. Other regions may be
                 fine.
         """
-        if not (0 <= level < len(self.info.levels) and 0 <= plane < len(self.info.planes)):
-            raise ValueError(f"no level {level} or plane {plane}")
-        if width < 1 or height < 1 or width * height > LARGEST:
-            raise ValueError(f"a region of {width} × {height} pixels")
-        place = f"{self.name} cannot be read at {x}, {y} of level {level}"
+        found = next(self._answers([(x, y, width, height, level, plane)]))
+        if isinstance(found, SlideProblem):
+            raise found
+        return found
+
+    def regions(self, requests: Sequence[Region]) -> Iterator[NDArray[np.uint8] | None]:
+        """The uint8[height, width, 3] of each (x, y, width, height, level, plane), or None for what cannot be read.
+
+        The next region is decoded while the caller looks at one.
+        """
+        for found in self._answers(requests):
+            yield None if isinstance(found, SlideProblem) else found
+
+    def _answers(self, requests: Sequence[Region]) -> Iterator[NDArray[np.uint8] | SlideProblem]:
+        for _, _, width, height, level, plane in requests:
+            if not (0 <= level < len(self.info.levels) and 0 <= plane < len(self.info.planes)):
+                raise ValueError(f"no level {level} or plane {plane}")
+            if width < 1 or height < 1 or width * height > LARGEST:
+                raise ValueError(f"a region of {width} × {height} pixels")
+        sent = 0
+        for number, request in enumerate(requests):
+            if self._process is None or sent <= number:
+                problem = self._ready(request)
+                if problem is not None:
+                    yield problem
+                    continue
+                self._send(request)
+                sent = number + 1
+            if number + 1 < len(requests):
+                self._send(requests[number + 1])
+                sent = number + 2
+            found = self._received(request)
+            if self._process is None:
+                sent = number + 1
+            yield found
+
+    def _ready(self, request: Region) -> SlideProblem | None:
+        """Start the process where it ended, unless it did so too often or the slide is another one."""
+        place = self._place(request)
         if self._ended >= ENDED:
-            raise SlideProblem(f"{place}: its reader failed {ENDED} times, and is not started again.")
-        if self._process is None and self._start() != self.info:
-            self.close()
+            return SlideProblem(f"{place}: its reader failed {ENDED} times, and is not started again.")
+        if self._process is not None:
+            return None
+        try:
+            same = self._start() == self.info
+        except SlideProblem as problem:
             self._ended = ENDED
-            raise SlideProblem(f"{place}: the slide changed while it was read. Read it again.")
-        answer, pixels = self._asked([x, y, width, height, level, plane], width * height * 3)
+            return problem
+        if same:
+            return None
+        self.close()
+        self._ended = ENDED
+        return SlideProblem(f"{place}: the slide changed while it was read. Read it again.")
+
+    def _place(self, request: Region) -> str:
+        return f"{self.name} cannot be read at {request[0]}, {request[1]} of level {request[4]}"
+
+    def _received(self, request: Region) -> NDArray[np.uint8] | SlideProblem:
+        width, height = request[2:4]
+        answer, pixels = self._answer(width * height * 3)
         if answer is None:
             self._ended += 1
             self.close()
-            raise SlideProblem(f"{place}: it takes more memory than the limit or more than {SECONDS} s.")
+            return SlideProblem(
+                f"{self._place(request)}: it takes more memory than the limit or more than {SECONDS} s."
+            )
         if "unreadable" in answer:
-            raise SlideProblem(f"{place}: the file is damaged there ({answer['unreadable']}).")
+            return SlideProblem(f"{self._place(request)}: the file is damaged there ({answer['unreadable']}).")
         return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
 
     def _start(self) -> SlideInfo:
-        command = [sys.executable, "-X", "utf8", "-m", "index_store.slides.slide_main", str(self._path)]
+        command = [sys.executable, "-X", "utf8", "-m", "index_store.slides.readers.slide_main", str(self._path)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -105,7 +158,7 @@ class Slide:
             stderr=subprocess.DEVNULL,
             env=single_threaded_environment(),
         )
-        answer, _ = self._asked(None, 0)
+        answer, _ = self._answer(0)
         if answer is None or "info" not in answer:
             self.close()
             if answer is None:
@@ -116,16 +169,20 @@ class Slide:
             raise SlideProblem(f"{self.name} {answer['what']}. {answer['advice']}")
         return SlideInfo.from_dict(answer["info"])
 
-    def _asked(self, request: list[int] | None, size: int) -> tuple[dict[str, Any] | None, bytes]:
-        """The process's answer to a request (None: to its start) and its pixels; None where it ends before that."""
+    def _send(self, request: Region) -> None:
         process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None
+        assert process is not None and process.stdin is not None
+        with contextlib.suppress(OSError):  # it ended: so does its answer
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+
+    def _answer(self, size: int) -> tuple[dict[str, Any] | None, bytes]:
+        """The process's next answer and its pixels; None where it ends before that."""
+        process = self._process
+        assert process is not None and process.stdout is not None
         timer = threading.Timer(SECONDS, process.kill)
         timer.start()
         try:
-            if request is not None:
-                process.stdin.write(json.dumps(request).encode() + b"\n")
-                process.stdin.flush()
             head = process.stdout.read(4)
             text = process.stdout.read(struct.unpack(">I", head)[0]) if len(head) == 4 else b""
             answer = json.loads(text) if text else None
@@ -133,7 +190,7 @@ class Slide:
                 return answer, b""
             pixels = process.stdout.read(size) if answer["bytes"] == size else b""
             return (answer, pixels) if len(pixels) == size else (None, b"")
-        except (OSError, ValueError):  # its end within a write, or within an answer
+        except (OSError, ValueError):  # its end within an answer
             return None, b""
         finally:
             timer.cancel()

@@ -38,6 +38,7 @@ ARGUMENTS = {
     "report_labels": [],
     "report_text": ["--queries", "4", "--generated", "2", "--per-class", "1"],
     "search": ["--sizes", "2000", "--queries", "3", "--folder", "{tmp}"],
+    "slides": ["--slides", "1", "--fields", "8", "--data", "{data}"],
     "starter": ["--queries", "4", "--per-class", "1", "--images", "1"],
     "synthetic_set": ["--reports", "3", "--per-report", "1", "--training", "20"],
     "wordings": ["--data", "{data}", "--queries", "4", "--per-class", "1", "--rules"],

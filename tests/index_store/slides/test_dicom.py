@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from index_store import SlideProblem
-from index_store.slides.dicom_reader import ALLOWED, DicomReader, _levels_of
+from index_store.slides.readers.dicom_reader import ALLOWED, DicomReader, _levels_of
 from index_store.slides.slide import Slide
 
 SHARED = Path(__file__).parents[3] / "../shared/data/slides"
@@ -125,3 +125,17 @@ def test_a_series_without_its_finest_level_is_read_as_far_as_it_goes(series: Pat
     with Slide(series) as slide:
         assert [level.width for level in slide.info.levels] == [1024, 256]
         assert slide.info.mpp == pytest.approx(4 * 0.2528)
+
+
+def test_the_same_places_are_chosen_as_on_the_slide_that_it_was_made_from() -> None:
+    """Its pixels are those from (3000, 3000) on, through JPEG once more."""
+    from index_store import FieldChoice, choose_fields
+
+    choice = FieldChoice(most=16)
+    with Slide(SERIES) as series, Slide(SHARED / "csf-mgg.svs") as whole:
+        ours = choose_fields(series, choice)
+        theirs = choose_fields(whole, choice, box=(3000, 3000, 4096, 4096))
+    assert len(ours.fields) == len(theirs.fields) == 16
+    places = {(field.x - 3000, field.y - 3000) for field in theirs.fields}
+    same = [any(max(abs(field.x - x), abs(field.y - y)) <= 2 for x, y in places) for field in ours.fields]
+    assert sum(same) >= 14

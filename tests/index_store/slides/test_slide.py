@@ -13,12 +13,12 @@ from PIL import Image
 from benchmarks.pyramid import write_pyramid
 from index_store import SlideProblem
 from index_store.slides import slide as slide_module
-from index_store.slides.fingerprint import WHOLE, fingerprint
-from index_store.slides.openslide_reader import OpenSlideReader
-from index_store.slides.reader import SlideRefused
-from index_store.slides.readers import open_reader
+from index_store.slides.readers.fingerprint import WHOLE, fingerprint
+from index_store.slides.readers.open_reader import open_reader
+from index_store.slides.readers.openslide_reader import OpenSlideReader
+from index_store.slides.readers.reader import SlideRefused
+from index_store.slides.readers.scale import believed_mpp
 from index_store.slides.records import SlideInfo
-from index_store.slides.scale import believed_mpp
 from index_store.slides.slide import Slide
 
 RAMP = (np.mgrid[0:700, 0:900].sum(axis=0) // 8 % 256).astype(np.uint8)

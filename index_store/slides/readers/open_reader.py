@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from index_store.slides.reader import Reader
+from index_store.slides.readers.reader import Reader
 
 
 def open_reader(path: Path) -> Reader:
@@ -14,15 +14,15 @@ def open_reader(path: Path) -> Reader:
         SlideRefused: it is no slide, or one that cannot be opened.
     """
     if path.is_dir() or _is_dicom(path):
-        from index_store.slides.dicom_reader import DicomReader
+        from index_store.slides.readers.dicom_reader import DicomReader
 
         return DicomReader(path)
-    from index_store.slides.focal_planes import PlanesReader, page_sizes
+    from index_store.slides.readers.focal_planes import PlanesReader, page_sizes
 
     sizes = page_sizes(path)
     if len(sizes) > 1 and len(set(sizes)) == 1:
         return PlanesReader(path)
-    from index_store.slides.openslide_reader import OpenSlideReader
+    from index_store.slides.readers.openslide_reader import OpenSlideReader
 
     return OpenSlideReader(path)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from index_store.files.process_limits import limit_this_process
-from index_store.slides.reader import Reader, RegionUnreadable, SlideRefused
-from index_store.slides.readers import open_reader
+from index_store.slides.readers.open_reader import open_reader
+from index_store.slides.readers.reader import Reader, RegionUnreadable, SlideRefused
 
 MEMORY: Final = 1024**3
 """Bytes of address space; wsidicom and pydicom with their libraries take some 270 MB of it before a slide is opened."""

@@ -7,10 +7,10 @@ from typing import Final
 
 from PIL import Image, TiffImagePlugin
 
-from index_store.slides.fingerprint import fingerprint
-from index_store.slides.reader import RegionUnreadable, SlideRefused
+from index_store.slides.readers.fingerprint import fingerprint
+from index_store.slides.readers.reader import RegionUnreadable, SlideRefused
+from index_store.slides.readers.scale import believed_mpp, number
 from index_store.slides.records import PLANES, Level, SlideInfo
-from index_store.slides.scale import believed_mpp, number
 
 MOST_PAGES: Final = 200
 MOST_PIXELS: Final = 64_000_000

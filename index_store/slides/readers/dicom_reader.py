@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
-from index_store.slides.fingerprint import fingerprint
-from index_store.slides.reader import RegionUnreadable, SlideRefused
+from index_store.slides.readers.fingerprint import fingerprint
+from index_store.slides.readers.reader import RegionUnreadable, SlideRefused
+from index_store.slides.readers.scale import believed_mpp, number
 from index_store.slides.records import DICOM, Level, SlideInfo
-from index_store.slides.scale import believed_mpp, number
 
 if TYPE_CHECKING:
     from wsidicom import WsiDicom
