@@ -1,6 +1,9 @@
 """How long `coin evaluate` takes once everything is embedded: 10,000 cases of 6,667 patients, three images each.
 
     OMP_NUM_THREADS=2 python -m benchmarks.evaluation [--cases 10000] [--dim 512]
+    python -m benchmarks.evaluation --pairs 30000 [--sample 1300] --dim 256
+
+The second measures `coin evaluate --no-histogram` on image–report pairs that were inserted in bulk (`bulk_archive`).
 
 A real archive is built (its time is not counted): reports of phantoms, tiny pictures, and for images, reports and
 generated images vectors around a centre for each category, with noise. Then everything is measured that
@@ -19,6 +22,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,12 +30,14 @@ import numpy as np
 import PIL.Image
 from tqdm import tqdm
 
+from benchmarks.bulk_archive import CASES, build_archive
 from benchmarks.machine import describe_machine
+from benchmarks.synthetic_vectors import SyntheticVectors
 from generation.phantom import phantom_cases
 from index_store import Archive
 from index_store.records import ManifestRow
 from retrieval.evaluation.dataset import LabelledCases
-from retrieval.evaluation.evaluate import evaluate_experiment
+from retrieval.evaluation.evaluate import evaluate_archive, evaluate_experiment
 from retrieval.evaluation.experiment import HISTOGRAM, IMAGE, build_experiment
 from retrieval.evaluation.material import gather
 from retrieval.evaluation.results import QueryTypeResult
@@ -46,6 +52,9 @@ NOISE = {"image": 1.6, "report": 1.2, "generated": 1.8}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
+    if options.pairs:
+        print(json.dumps(_of_pairs(options.pairs, options.sample, options.dim, options.folder), indent=2))
+        return 0
     with TemporaryDirectory(dir=options.folder) as folder:
         started = time.perf_counter()
         with _archive(Path(folder), options.cases, options.dim) as archive:
@@ -161,10 +170,32 @@ def _vectors(labels: Sequence[tuple[str, str, str]], dim: int, kind: str) -> np.
     return unit(centres[[order.index(label) for label in labels]] + NOISE[kind] * 3 * noise).astype(np.float32)
 
 
+def _of_pairs(pairs: int, sample: int | None, dim: int, folder: Path | None) -> dict[str, object]:
+    """What an evaluation of so many image–report pairs takes. `sample`: queries; None: as many as by default."""
+    vectors = SyntheticVectors(pairs, dim)
+    with TemporaryDirectory(dir=folder) as work:
+        path = Path(work) / "archive"
+        build_archive(path, vectors, vectors.array(), reports=pairs, shape=replace(CASES, images_per_case=1))
+        with Archive.open(path, read_only=True) as archive:
+            started, busy = time.perf_counter(), time.process_time()
+            evaluation = evaluate_archive(archive, histogram=False, sample=sample, gain=ordinal, progress=progress)
+            return {
+                "machine": describe_machine(),
+                "pairs": evaluation.cases,
+                "patients": evaluation.patients,
+                "queries": evaluation.sampled or evaluation.cases,
+                "evaluation, s": round(time.perf_counter() - started, 1),
+                "of it processor time, s": round(time.process_time() - busy, 1),
+                "peak memory, MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            }
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--pairs", type=int, default=0, help="instead: so many image–report pairs, inserted in bulk")
+    parser.add_argument("--sample", type=int, help="of the pairs: how many are queries")
     parser.add_argument("--folder", type=Path, help="where the temporary archive is made")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(arguments)

@@ -74,22 +74,48 @@ class ConfounderAudit:
     """Number of candidates: patients that the filter permits, without the query's."""
 
 
+class ConfounderValues:
+    """The values of each of `FIELDS`, noted image by image: a number for each, and no records kept."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, dict[tuple[str, ...], int]] = {field: {} for field in FIELDS}
+        self._codes: dict[str, list[int]] = {field: [] for field in FIELDS}
+
+    def add(self, case: Case, image: Image) -> None:
+        """Note the next image.
+
+        Slides are distinguished by their source, too: two laboratories may both have a slide "1".
+        """
+        for field, numbers in self._numbers.items():
+            value = _value(field, case, image)
+            self._codes[field].append(numbers.setdefault(value, len(numbers)) if value[-1] else NOT_GIVEN)
+
+    def codes(self, order: Ints) -> dict[str, Ints]:
+        """By field, int[m], in the order of the images int[m] (positions as they were noted): numbers from 0 as the
+        values first occur in it; -1 where not given."""
+        return {field: _by_occurrence(np.array(codes, dtype=np.int64)[order]) for field, codes in self._codes.items()}
+
+
 def confounder_codes(cases: Sequence[Case], image_ids: Ints) -> dict[str, Ints]:
     """Each image's value of each of `FIELDS` as a number, int[m] in the order of `image_ids`; -1 where not given.
-
-    Slides are distinguished by their source, too: two laboratories may both have a slide "1".
 
     Raises:
         KeyError: no case has one of the images.
     """
     row = {image.id: (case, image) for case in cases for image in case.images}
-    codes_of = {}
-    for field in FIELDS:
-        numbers: dict[tuple[str, ...], int] = {}
-        values = [_value(field, *row[image_id]) for image_id in image_ids.tolist()]
-        codes = [numbers.setdefault(value, len(numbers)) if value[-1] else NOT_GIVEN for value in values]
-        codes_of[field] = np.array(codes, dtype=np.int64)
-    return codes_of
+    values = ConfounderValues()
+    for image_id in image_ids.tolist():
+        values.add(*row[image_id])
+    return values.codes(np.arange(len(image_ids)))
+
+
+def _by_occurrence(codes: Ints) -> Ints:
+    """Codes int[m] as numbers from 0 in the order in which they first occur; -1 stays."""
+    given = codes != NOT_GIVEN
+    _, firsts, back = np.unique(codes[given], return_index=True, return_inverse=True)
+    numbered = codes.copy()
+    numbered[given] = np.argsort(np.argsort(firsts))[back]
+    return numbered
 
 
 def query_codes(codes: Ints, case_of: Ints, cases: int) -> Ints:

@@ -13,8 +13,8 @@ from retrieval.evaluation.dataset import LabelledCases
 from retrieval.evaluation.experiment import Experiment, Fusion, QueryType
 from retrieval.search.batch import BatchRanking, Candidates, fused_ranking
 
-BLOCK_SCORES: Final = 1_000_000
-"""Scores in one block: 4 MB as float32, and a few times that for every channel of it."""
+BLOCK_SCORES: Final = 500_000
+"""Scores in one block: 2 MB as float32, and with all runs of it some 500 MB, whatever the size of the archive."""
 
 
 @dataclass(frozen=True, eq=False)

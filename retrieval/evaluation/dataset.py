@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from retrieval.arrays import Ints
-from retrieval.assessment.confounders import confounder_codes
+from retrieval.assessment.confounders import ConfounderValues
 from retrieval.errors import EvaluationError
 from retrieval.evaluation.labels import Label
-from retrieval.language.archive_labels import labels_of
+from retrieval.language.archive_labels import ArchiveLabels
 
 if TYPE_CHECKING:
     from index_store import Archive, Case
+
+
+PAGE: Final = 2_000
+"""Cases whose records are in memory at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,58 +69,93 @@ class LabelledCases:
 
 
 def read_labelled(archive: Archive) -> LabelledCases:
-    """The archive's cases that have a category. Raises EvaluationError where they allow no evaluation."""
-    cases = archive.cases()
-    if not cases:
+    """The archive's cases that have a category, read page by page: memory holds what is kept of them, not their
+    records. Raises EvaluationError where they allow no evaluation."""
+    ids = archive.case_ids()
+    if not len(ids):
         raise EvaluationError("The archive is empty, so there is nothing to evaluate: add cases with `coin add`.")
-    return labelled_cases(cases)
+    pages = (ids[start : start + PAGE].tolist() for start in range(0, len(ids), PAGE))
+    return labelled_cases(case for page in pages for case in archive.cases_by_id(page).values())
 
 
-def labelled_cases(cases: Sequence[Case]) -> LabelledCases:
+def labelled_cases(cases: Iterable[Case]) -> LabelledCases:
     """Those of the cases that have a category.
 
     Raises EvaluationError where no case has one, where all are of one patient, or where no category is shared by
     two patients: without the query's patient nothing relevant would be left.
     """
-    known = sorted((case for case in cases if case.category and case.images), key=lambda case: case.key)
-    if not known:
+    given, confounders = 0, ConfounderValues()
+    kept: list[_Kept] = []
+    images: list[tuple[int, int, Path, str, str]] = []
+    for case in cases:
+        given += 1
+        if case.category and case.images:
+            for image in case.images:
+                images.append((image.id, len(kept), image.path, image.sha256, image.file_sha256))
+                confounders.add(case, image)
+            kept.append(_Kept.of(case))
+    if not kept:
         raise EvaluationError(
-            f"None of the archive's {len(cases)} cases has a category, so nothing says which results are right: "
+            f"None of the archive's {given} cases has a category, so nothing says which results are right: "
             "put a `category` column (and `site`, `system`) into the manifest and run `coin add` again."
         )
-    patients = sorted({case.patient for case in known})
+    patients = sorted({case.patient for case in kept})
     if len(patients) == 1:
         raise EvaluationError(
-            f"The archive's {len(known)} cases with a category are all of one patient, and the query's patient is "
+            f"The archive's {len(kept)} cases with a category are all of one patient, and the query's patient is "
             "left out: add cases of other patients, or name the patients in the manifest."
         )
-    of_archive = labels_of(known)
-    shown = (of_archive.shown(case.site, case.system, case.category) for case in known)
-    labels = tuple(Label(site, category, system) for site, system, category in shown)
+    order = sorted(range(len(kept)), key=lambda i: kept[i].key)
+    position = np.argsort(order)
+    known = [kept[i] for i in order]
+    of_archive = ArchiveLabels(Counter(case.labels for case in known))
+    label_of = {written: _label(*of_archive.shown(*written)) for written in of_archive.written}
+    labels = tuple(label_of[case.labels] for case in known)
     if len({(label, case.patient) for label, case in zip(labels, known, strict=True)}) == len(set(labels)):
         raise EvaluationError(
             "Every category of the archive is of a single patient, so that no query has anything to find: add cases "
             "of further patients."
         )
     number = {patient: i for i, patient in enumerate(patients)}
-    images = sorted(
-        ((image.id, i, image) for i, case in enumerate(known) for image in case.images), key=lambda entry: entry[0]
-    )
-    ids = np.array([image_id for image_id, _, _ in images], dtype=np.int64)
+    ids, owners, paths, hashes, checksums = zip(*images, strict=True)
+    by_id = np.argsort(np.array(ids, dtype=np.int64))
     return LabelledCases(
         keys=tuple(case.key for case in known),
         ids=np.array([case.id for case in known], dtype=np.int64),
         labels=labels,
         patient_of=np.array([number[case.patient] for case in known], dtype=np.int64),
         patient_names=tuple(case.patient for case in known),
-        case_of=np.array([i for _, i, _ in images], dtype=np.int64),
-        image_ids=ids,
-        paths=tuple(image.path for _, _, image in images),
-        hashes=tuple(image.sha256 for _, _, image in images),
-        checksums=tuple(image.file_sha256 for _, _, image in images),
+        case_of=position[np.array(owners, dtype=np.int64)][by_id],
+        image_ids=np.array(ids, dtype=np.int64)[by_id],
+        paths=tuple(paths[i] for i in by_id),
+        hashes=tuple(hashes[i] for i in by_id),
+        checksums=tuple(checksums[i] for i in by_id),
         reports=tuple(case.report for case in known),
-        confounders=confounder_codes(known, ids),
+        confounders=confounders.codes(by_id),
         phantoms=sum(case.phantom for case in known),
-        unlabelled=len(cases) - len(known),
-        derived=sum("category" in case.derived for case in known),
+        unlabelled=given - len(known),
+        derived=sum(case.derived for case in known),
     )
+
+
+class _Kept(NamedTuple):
+    """What is kept of a case."""
+
+    key: str
+    id: int
+    patient: str
+    labels: tuple[str, str, str]
+    """As written."""
+    report: str
+    phantom: bool
+    derived: bool
+    """Whether its category was extracted from the report."""
+
+    @classmethod
+    def of(cls, case: Case) -> _Kept:
+        labels = (case.site, case.system, case.category)
+        return cls(case.key, case.id, case.patient, labels, case.report, case.phantom, "category" in case.derived)
+
+
+def _label(site: str, system: str, category: str) -> Label:
+    return Label(site, category, system)

@@ -41,7 +41,7 @@ def evaluate_archive(
     sample: int | None = None,
     seed: int = 0,
     gain: Gain = same_category,
-    histogram: bool = True,
+    histogram: bool | None = None,
     rules: Mapping[str, FusionRule] | None = None,
     report_key: Callable[[str], str] = conclusion_key,
     work: Path | None = None,
@@ -55,10 +55,12 @@ def evaluate_archive(
             None: these query by their whole text. It loads no model where none of this is needed.
         text_encoder: the archive's of the role `text`, where that is another: it embeds these reports.
         generation: how reports become images, for the run "generated". None: no such run. Needs the encoder.
-        sample: this many cases, sampled at random, are queries; all are candidates. None: every case is a query.
+        sample: this many cases, sampled at random, are queries; all are candidates. None: every case is a query, or in
+            a large archive as many as `material.COMPARISONS` permits.
         seed: of the samples, of the resampled patients, and of the random orders behind a vote's chance.
         gain: graded relevance for nDCG, such as the distance of two categories on an ordinal scale.
-        histogram: also rank by colour alone. Reads every stored image once.
+        histogram: also rank by colour alone. Reads every stored image once. None: where there are not too many
+            (`material.READ_IMAGES`).
         rules: how channels are fused; by default those that ship.
         report_key: a key that reports share if they say the same.
         work: a folder that keeps what is expensive to make (vectors of generated images, colour histograms), so that an
@@ -105,7 +107,7 @@ def evaluate_archive(
         phantoms=cases.phantoms,
         unlabelled=cases.unlabelled,
         derived=cases.derived,
-        sampled=sample if sample is not None and sample < len(cases.keys) else None,
+        sampled=material.sampled,
         generated=material.generated,
         seed=seed,
         resamples=RESAMPLES,

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 TEXTS_AT_ONCE: Final = 256
 """Encoded and kept together."""
+COMPARISONS: Final = 1_000_000_000
+"""Of queries with images, for each channel: by default no more. On two cores some 20 minutes (docs/evaluation.md)."""
+READ_IMAGES: Final = 30_000
+"""By default the colours of no more images are read: at 10 ms a picture five minutes."""
 ProgressFactory = Callable[..., AbstractContextManager[Progress]]
 """Opens a display of progress: `progress("Evaluating", unit="queries")`."""
 
@@ -51,6 +55,8 @@ class Material:
     """The archive's of the image role."""
     text_encoder: EncoderInfo
     """The archive's of the text role."""
+    sampled: int | None
+    """How many cases are queries, where not all are."""
     unreadable: int
     """Images that could not be read for the colour histogram."""
     generated: str
@@ -72,7 +78,7 @@ def gather(
     generation: GenerationPlan | None,
     sample: int | None,
     seed: int,
-    histogram: bool,
+    histogram: bool | None,
     rules: Mapping[str, FusionRule],
     work: Path | None,
     progress: ProgressFactory,
@@ -86,8 +92,8 @@ def gather(
         text_encoder = role_encoders(archive, encoder, text_encoder).text
     if generation is not None and encoder is None:
         raise ValueError("images can be generated only where there is an encoder to embed them")
-    queries = sampled(np.arange(len(cases.keys)), sample, seed)
     notes: list[str] = []
+    queries = query_cases(cases, sample, seed, notes)
     texts = report_vectors(cases, archive, for_texts.fingerprint, notes)
     with_text = queries[(has_report(cases) if texts is None else has_vector(texts))[queries]]
     report_queries = sampled(with_text, generation.reports if generation is not None else None, seed)
@@ -100,7 +106,7 @@ def gather(
     vectors = archive.vectors_of(cases.image_ids.tolist(), known.fingerprint)
     images = {IMAGE: (mean_queries(vectors, cases.case_of, len(cases.keys)), vectors)}
     unreadable = 0
-    if histogram:
+    if _has_colours(len(cases.image_ids), histogram, notes):
         colours, unreadable = _colours(cases, folder, progress)
         images[HISTOGRAM] = (mean_queries(colours, cases.case_of, len(cases.keys)), colours)
     query_texts, generated, how = None, None, ""
@@ -124,7 +130,29 @@ def gather(
         generated=generated,
         rules=rules,
     )
-    return Material(cases, experiment, known, for_texts, unreadable, how, tuple(notes))
+    asked = len(queries) if len(queries) < len(cases.keys) else None
+    return Material(cases, experiment, known, for_texts, asked, unreadable, how, tuple(notes))
+
+
+def query_cases(cases: LabelledCases, sample: int | None, seed: int, notes: list[str]) -> Ints:
+    """The cases that are queries, int[q]: `sample` of them, sampled at random; by default all, or as many as are
+    compared with all images `COMPARISONS` times together, which `notes` then says."""
+    n = len(cases.keys)
+    most = max(1, COMPARISONS // len(cases.image_ids))
+    if sample is None and most < n:
+        notes.append(
+            f"{most} of the {n} cases, sampled at random (seed {seed}), are queries: more would take longer than half "
+            f"an hour. `--sample {n}` queries with all of them."
+        )
+        sample = most
+    return sampled(np.arange(n), sample, seed)
+
+
+def _has_colours(images: int, histogram: bool | None, notes: list[str]) -> bool:
+    if histogram is None and images > READ_IMAGES:
+        notes.append(f"No run by colour: it would read {images} pictures (`--histogram` makes it).")
+        return False
+    return histogram is not False
 
 
 def sampled(cases: Ints, count: int | None, seed: int) -> Ints:

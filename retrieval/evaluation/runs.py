@@ -19,7 +19,7 @@ from retrieval.evaluation.relevance import DEPTH, Relevance
 from retrieval.search.batch import BatchRanking
 
 THREADS: Final = 2
-"""Blocks that are ranked at the same time; each takes some 300 MB at 30,000 images."""
+"""Blocks that are ranked at the same time (`batched_rankings.BLOCK_SCORES`)."""
 
 
 class Run:

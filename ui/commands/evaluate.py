@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from ui.text.json_text import json_text
 if TYPE_CHECKING:
     from retrieval import Encoder, GenerationPlan
 
+SAMPLE = "Query with this many cases, sampled at random. [default: all, or fewer where all take more than half an hour]"
 ALL_REPORTS = "all"
 
 
@@ -47,7 +49,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.command()
 @click.option("--json", "json_file", type=_FILE, callback=_checked, help="Also write all figures to this JSON file.")
 @click.option("--html", "html_file", type=_FILE, callback=_checked, help="Also plot them: a page that opens anywhere.")
-@click.option("--sample", type=click.IntRange(1), help="Query with this many cases, sampled at random. [default: all]")
+@click.option("--sample", type=click.IntRange(1), help=SAMPLE)
 @click.option(
     "--generate",
     callback=_reports,
@@ -64,8 +66,8 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 )
 @click.option(
     "--histogram/--no-histogram",
-    default=True,
-    help="Rank by colour alone, too; reads every image once. [default: --histogram]",
+    default=None,
+    help="Rank by colour alone, too; reads every image once. [default: --histogram, up to 30,000 images]",
 )
 @click.option(
     "--choose-fusion",
@@ -102,7 +104,7 @@ def evaluate(
     sample: int | None,
     generate: int | str | None,
     seed: int,
-    histogram: bool,
+    histogram: bool | None,
     choice_file: Path | None,
     work: Path | None,
 ) -> None:
@@ -118,6 +120,7 @@ def evaluate(
     """
     from retrieval import choose_fusion, evaluate_archive, ordinal, rules_text
 
+    started = time.monotonic()
     if choice_file is not None and html_file is not None:
         raise click.UsageError("--html goes with the tables, not with --choose-fusion")
     if len(encoders) == 2 and (choice_file is not None or generate is not None):
@@ -169,6 +172,13 @@ def evaluate(
     if html_file is not None:
         write_file(html_file, evaluation_page(evaluation))
     echo(evaluation_text(evaluation))
+    click.echo(f"This took {duration(time.monotonic() - started)}.", err=True)  # not on stdout: the figures repeat
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: "7 s", "12 min 5 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _compare(

@@ -28,7 +28,7 @@ from retrieval.evaluation.encoder_comparison.results import (
 )
 from retrieval.evaluation.experiment import ByVectors, Experiment, QueryType, has_vector
 from retrieval.evaluation.identical_reports import IdenticalReports, report_groups
-from retrieval.evaluation.material import ProgressFactory, no_progress, query_vectors, report_vectors, sampled
+from retrieval.evaluation.material import ProgressFactory, no_progress, query_cases, query_vectors, report_vectors
 from retrieval.evaluation.relevance import Relevance
 from retrieval.evaluation.runs import Run, measure_runs
 from retrieval.evaluation.tasks import tasks_for
@@ -59,7 +59,7 @@ def compare_encoders(
     Args:
         archive: of embedded cases, some of which have a category.
         first, second: the encoders. A model is loaded where a search would read only a part of a report.
-        sample: this many cases, sampled at random, are queries; all are candidates. None: every case is a query.
+        sample: this many cases, sampled at random, are queries; all are candidates. None: as of `evaluate_archive`.
         seed: of the sample, and of the resampled patients.
         work: a folder that keeps the vectors of shortened reports. None: nothing is kept.
         progress: opens displays of progress.
@@ -74,7 +74,7 @@ def compare_encoders(
     relevance = Relevance(next(task for task in tasks_for(cases) if task.name.startswith("category")), cases)
     notes: list[str] = []
     folder = None if work is None else work / archive.uuid
-    queries = sampled(np.arange(len(cases.keys)), sample, seed)
+    queries = query_cases(cases, sample, seed, notes)
     channels: list[ByVectors] = []
     by_texts = _compare_texts(first, second, notes)
     text_queries = queries
@@ -109,7 +109,7 @@ def compare_encoders(
         images=len(cases.image_ids),
         phantoms=cases.phantoms,
         derived=cases.derived,
-        sampled=sample if sample is not None and sample < len(cases.keys) else None,
+        sampled=len(queries) if len(queries) < len(cases.keys) else None,
         question=relevance.task.question,
         seed=seed,
         resamples=RESAMPLES,

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_store import Archive, CaseFilter
+from index_store import Archive, Case, CaseFilter
 from retrieval import EvaluationError, evaluate_archive
+from retrieval.evaluation import dataset, material
 from retrieval.evaluation.dataset import labelled_cases, read_labelled
 from retrieval.evaluation.evaluate import evaluate_experiment
 from retrieval.evaluation.experiment import Experiment, Fusion, QueryType
@@ -236,6 +237,44 @@ def test_progress_counts_every_query_once(archive: Archive) -> None:
     by_image = evaluation.families[0]
     assert [row.channel for row in by_image.tasks[0].parts[0].rows] == ["image", "colour histogram", "chance"]
     assert evaluation == evaluate_archive(archive)
+
+
+def test_cases_are_read_page_by_page(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = labelled_cases(archive.cases())
+    pages: list[int] = []
+    read = Archive.cases_by_id
+
+    def counted(self: Archive, case_ids: list[int]) -> dict[int, Case]:
+        pages.append(len(case_ids))
+        return read(self, case_ids)
+
+    monkeypatch.setattr(Archive, "cases_by_id", counted)
+    monkeypatch.setattr(Archive, "cases", None)  # never all of them
+    monkeypatch.setattr(dataset, "PAGE", 5)
+    found = read_labelled(archive)
+    assert pages == [5, 5, 4]
+    for field in dataclasses.fields(expected):
+        np.testing.assert_equal(getattr(found, field.name), getattr(expected, field.name))
+
+
+def test_of_a_large_archive_a_sample_queries_and_colours_are_not_read(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = sum(len(case.images) for case in archive.cases())
+    assert evaluate_archive(archive).sampled is None
+    monkeypatch.setattr(material, "COMPARISONS", 10 * images + 1)
+    monkeypatch.setattr(material, "READ_IMAGES", images - 1)
+    evaluation = evaluate_archive(archive, seed=4)
+    by_image = evaluation.families[0]
+    assert (evaluation.sampled, by_image.asked) == (10, 10)
+    assert any("10 of the 14 cases, sampled at random (seed 4)" in note for note in evaluation.notes)
+    assert any("would read" in note for note in evaluation.notes)
+    assert [row.channel for row in by_image.tasks[0].parts[0].rows] == ["image", "chance"]
+    assert evaluation == evaluate_archive(archive, seed=4)
+    whole = evaluate_archive(archive, sample=14, histogram=True)
+    assert (whole.sampled, whole.families[0].asked) == (None, 14)
+    assert not any("sampled" in note for note in whole.notes)
+    assert "colour histogram" in [row.channel for row in whole.families[0].tasks[0].parts[0].rows]
 
 
 def test_an_unreadable_image_does_not_end_the_run(tmp_path: Path) -> None:

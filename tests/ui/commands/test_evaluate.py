@@ -17,6 +17,7 @@ from retrieval import RESEARCH_USE
 from tests.clip_model import tiny_clip
 from tests.index_store.archive_builders import add_manifest, write_manifest
 from tests.ui.conftest import coin
+from ui.commands.evaluate import duration
 
 HOSTILE = '<script>alert("x")</script>'
 
@@ -161,8 +162,15 @@ def test_the_same_seed_writes_the_same_files(evaluated: Path, tmp_path: Path) ->
         made = coin("evaluate", "--archive", evaluated, "--sample", "10", "--seed", "3", "--json", tmp_path / name)
         assert made.exit_code == 0
         texts.append(((tmp_path / name).read_text(encoding="utf-8"), made.stdout))
+        assert "10 of them, sampled at random with seed 3, are queries" in " ".join(made.stdout.split())
+        assert re.search(r"This took \d+ s\.", made.stderr)
     assert texts[0] == texts[1]
     assert json.loads(texts[0][0])["sampled"] == 10
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (725.2, "12 min 5 s")])
+def test_a_duration_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
 
 
 def test_without_the_histogram_there_is_one_channel_fewer(tmp_path: Path) -> None:

@@ -35,7 +35,11 @@ def comparison_text(comparison: EncoderComparison) -> str:
 
 def comparison_introduction(comparison: EncoderComparison) -> tuple[str, ...]:
     """What was compared and how, a paragraph each."""
-    queries = f"{comparison.sampled} of them are queries" if comparison.sampled else "each of them is a query"
+    queries = (
+        f"{comparison.sampled} of them, sampled at random with seed {comparison.seed}, are queries"
+        if comparison.sampled
+        else "each of them is a query"
+    )
     phantoms = f" {comparison.phantoms} of the cases are phantoms: rendered, without a patient." * bool(
         comparison.phantoms
     )

@@ -57,7 +57,11 @@ def evaluation_text(evaluation: Evaluation) -> str:
 
 def introduction(evaluation: Evaluation) -> tuple[str, ...]:
     """What was measured and how, in two paragraphs."""
-    queries = f"{evaluation.sampled} of them are queries" if evaluation.sampled else "each of them is a query"
+    queries = (
+        f"{evaluation.sampled} of them, sampled at random with seed {evaluation.seed}, are queries"
+        if evaluation.sampled
+        else "each of them is a query"
+    )
     return (
         f"Archive '{evaluation.archive}': {evaluation.cases} cases with a category, of {evaluation.patients} patients, "
         f"with {evaluation.images} images. Encoder: {evaluation.encoder} ({evaluation.fingerprint[:12]})"
