@@ -1,12 +1,13 @@
 """What every step of a search costs as the archive grows, with its diagnostics, by the clock.
 
-    python -m benchmarks.growth [--sizes 1000 10000 100000] [--repetitions 11] [--clock wall]
+    python -m benchmarks.growth [--sizes 1000 10000 100000] [--repetitions 11] [--clock wall] [--pairs]
 
 Archives of synthetic vectors (four images a case, two cases a patient, every report embedded), inserted in bulk and
-without picture files, searched with the starter's encoder. Each size runs in a process of its own. The slope is that of
-the median over the size, both as logarithms, between the last two sizes: 0 where the cost stays, 1 where it is as the
-archive. The encoder's own time is in a query by words. On a machine that others fill, `--clock processor` measures
-the processor's time in place of the clock's.
+without picture files, searched with the starter's encoder. With `--pairs` each image has a case, a patient and a
+report of its own, in varied words. Each size runs in a process of its own. The slope is that of the median over the
+size, both as logarithms, between the last two sizes: 0 where the cost stays, 1 where it is as the archive. The
+encoder's own time is in a query by words. On a machine that others fill, `--clock processor` measures the processor's
+time in place of the clock's.
 
 A new process is timed three times: what the first derives of the records, the others read from the disk.
 """
@@ -26,9 +27,9 @@ from functools import partial
 from itertools import combinations, count
 from pathlib import Path
 
-from benchmarks.bulk_archive import add_images, build_archive
+from benchmarks.bulk_archive import CASES, PAIRS, Shape, add_images, build_archive
 from benchmarks.machine import describe_machine
-from benchmarks.synthetic_vectors import IMAGES_PER_CASE, SITES, SyntheticVectors
+from benchmarks.synthetic_vectors import SITES, SyntheticVectors
 from index_store import Archive, CaseFilter
 from retrieval import CaseSearch, Encoder
 from retrieval.assessment.diagnostics import Diagnostics
@@ -41,13 +42,15 @@ CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     if options.one:
-        print(json.dumps(measure(options.one, options.repetitions, options.folder, CLOCKS[options.clock])))
+        shape, clock = PAIRS if options.pairs else CASES, CLOCKS[options.clock]
+        print(json.dumps(measure(options.one, options.repetitions, options.folder, clock, shape)))
         return 0
     found: dict[int, dict[str, list[float]]] = {}
     for size in options.sizes:
         command = [sys.executable, "-m", "benchmarks.growth", "--one", str(size)]
         command += ["--repetitions", str(options.repetitions)]
         command += ["--clock", options.clock, *(["--folder", str(options.folder)] if options.folder else [])]
+        command += ["--pairs"] if options.pairs else []
         made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
         found[size] = json.loads(made.stdout)
         print(f"{size} images measured", file=sys.stderr)
@@ -60,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(size: int, repetitions: int, folder: Path | None, clock: Callable[[], float]) -> dict[str, list[float]]:
+def measure(
+    size: int, repetitions: int, folder: Path | None, clock: Callable[[], float], shape: Shape = CASES
+) -> dict[str, list[float]]:
     """Seconds of each repetition by the name of the step."""
     times = partial(_times, clock)
     encoder = Encoder(None).load()
@@ -69,12 +74,12 @@ def measure(size: int, repetitions: int, folder: Path | None, clock: Callable[[]
     found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(dir=folder) as work:
         path = Path(work) / "archive"
-        build_archive(path, vectors, vectors.array(), fingerprint=encoder.fingerprint, reports=size)
+        build_archive(path, vectors, vectors.array(), fingerprint=encoder.fingerprint, reports=size, shape=shape)
         with Archive.open(path) as archive:  # the index is built and saved once
             archive.search(vectors.queries(1), 1, fingerprint=encoder.fingerprint)
             with archive.writer():
                 pass
-        cases = size // IMAGES_PER_CASE
+        cases = size // shape.images_per_case
         first: list[float] = []
         for number in range(3):
             archive = Archive.open(path)
@@ -87,6 +92,12 @@ def measure(size: int, repetitions: int, folder: Path | None, clock: Callable[[]
         numbers = count(1)
         pairs = combinations(range(SITES), 2)
         more = vectors.queries(ADDED * repetitions, seed=9)
+
+        _by_words(search, diagnostics, 1)  # what it took to keep for the next process is done
+        archive.close()
+        archive = Archive.open(path)
+        search, diagnostics = CaseSearch(archive, encoder), Diagnostics(archive, encoder)
+        found["first answer of a later process, by words"] = times(1, partial(_by_words, search, diagnostics, 0))
 
         def filtered(query: Callable[..., None]) -> None:
             where = CaseFilter(sites=tuple(f"site-{site}" for site in next(pairs)))
@@ -106,7 +117,7 @@ def measure(size: int, repetitions: int, folder: Path | None, clock: Callable[[]
         after: list[float] = []
         with Archive.open(path) as other:
             for number in range(min(5, repetitions)):
-                add_images(other, more[number * ADDED : (number + 1) * ADDED], size + 1 + number * ADDED)
+                add_images(other, more[number * ADDED : (number + 1) * ADDED], size + 1 + number * ADDED, shape)
                 after += times(1, lambda: _by_words(search, diagnostics, next(numbers) * 7 % cases))
         found[f"by words, after {ADDED} images by another process"] = after
         found["remove a case"] = times(
@@ -155,6 +166,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=11, help="of each step")
     parser.add_argument("--clock", choices=[*CLOCKS], default="wall", help="whose time is measured")
     parser.add_argument("--folder", type=Path, default=None, help="where the archives are made")
+    parser.add_argument("--pairs", action="store_true", help="an image a case, a case a patient, varied reports")
     parser.add_argument("--one", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 

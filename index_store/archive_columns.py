@@ -14,7 +14,7 @@ from index_store.catalog.change_log import changed_cases
 from index_store.catalog.counts.kept import Counts, stored
 from index_store.files.image_store import ImageStore
 from index_store.search.derived_files import Derived, DerivedFiles, DerivedName
-from index_store.search.image_table import ImageTable
+from index_store.search.image_table import ImageTable, distinct
 from index_store.search.image_table_sync import ImageTableSync
 from index_store.vectors import Ids, LogPosition
 
@@ -63,7 +63,7 @@ class ArchiveColumns:
 
     def case_ids(self, where: CaseFilter | None = None) -> Ids:
         """int64[n], ascending: the cases with at least one image that `where` permits. Loads no records."""
-        return np.unique(self.image_table(where).cases)
+        return distinct(self.image_table(where).cases)
 
     def changed_cases(self, position: LogPosition) -> Ids | None:
         """int64[n], ascending: the cases that were added, or of which an image, the report or a label was changed,

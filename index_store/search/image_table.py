@@ -21,6 +21,13 @@ CASE_LABELS = tuple(CASE_COLUMNS.values())
 IMAGE_LABELS = ("slide", *IMAGE_COLUMNS.values())
 
 
+def distinct(values: Ids) -> Ids:
+    """The different values, ascending. By a sort: NumPy's `unique` hashes, which takes fifty times as long here, where
+    most values stand in order."""
+    ordered = np.sort(values, kind="stable")
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
+
+
 @dataclass(frozen=True, eq=False)
 class Column:
     """One label of n images: `values[codes[i]]` is that of row i. Values that no image has any more may remain."""
@@ -103,7 +110,7 @@ class ImageTable:
     @cached_property
     def images_per_patient(self) -> float:
         """The mean number of images of a patient; 1 where there are none."""
-        return len(self) / max(1, len(np.unique(self.patients))) if len(self) else 1.0
+        return len(self) / max(1, len(distinct(self.patients))) if len(self) else 1.0
 
     def images_of(self, case_id: int) -> Ids:
         """int64[k], ascending: the images of a case."""
