@@ -101,7 +101,10 @@ def test_what_is_newer_than_the_records_is_as_none(filled: Archive, tmp_path: Pa
         assert as_records(restored.image_table()) == expected(restored)
 
 
-def test_a_removal_leaves_nothing(filled: Archive, tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", [image_table_sync.KEPT, 1.0])
+def test_a_removal_leaves_nothing(
+    filled: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
     rows = [{**row, "slide": "unmistakable"} for row in simple_rows(1, prefix="named-")]
     add_manifest(filled, write_manifest(tmp_path / "named.csv", rows))
     kept(filled)
@@ -109,6 +112,7 @@ def test_a_removal_leaves_nothing(filled: Archive, tmp_path: Path) -> None:
     assert files(filled) == ["counts", "image-table"]
     table = filled.path / "index" / image_table_sync.TABLE.file
     assert b"unmistakable" in table.read_bytes()
+    monkeypatch.setattr(image_table_sync, "KEPT", share)  # of an archive of this size, one image is much
     with Archive.open(filled.path) as other:
         other.remove("case-named-0")
     assert files(filled) == ["image-table"]
