@@ -32,7 +32,7 @@ from retrieval.language.report_scope import (
     is_undecided,
     without_history,
 )
-from retrieval.language.specimen import HEADING, IN_BRACKETS, only_site, read_site, specimens
+from retrieval.language.specimen import HEADING, IN_BRACKETS, SIDE, names_other_system, only_site, read_site, specimens
 from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary
 
 
@@ -89,6 +89,8 @@ def read_report(report: str, *, site: str = "", system: str = "") -> ReportReadi
         return ReportReading(site or None, site_words)
     if not is_english(report):
         return ReportReading(site or None, site_words, within.name, note="not in English")
+    if names_other_system(text, within):
+        return ReportReading(site or None, site_words, within.name, note="the report names another reporting system")
     if is_undecided(text):
         return ReportReading(site or None, site_words, within.name, note="the report leaves the diagnosis open")
     said = [current_findings(part) for part in parts]
@@ -97,7 +99,7 @@ def read_report(report: str, *, site: str = "", system: str = "") -> ReportReadi
         malignant = {category.name for category in within.of_tier("malignant")}
         read = [("", "") if name in malignant else (name, words) for name, words in read]
     named = {name: words for name, words in reversed(read) if name}
-    of_specimens = [name for part, (name, _) in zip(parts, read, strict=True) if _site(part)[0]]
+    of_specimens = [name for part, (name, _) in zip(parts, read, strict=True) if _site(part)[0] or SIDE.match(part)]
     silent = len(of_specimens) > 1 and not all(of_specimens)
     if len(named) != 1 or silent:
         note = "several specimens, not all of one category" if named else ""

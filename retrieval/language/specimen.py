@@ -67,7 +67,7 @@ _MARKED_SPECIMEN: Final = re.compile(
     r"|(?<=[.;:,\n])\s*\((?:[a-e]|[1-5]|i{1,3})\)\s+(?=\w{2})",
     re.I,
 )
-_SIDE: Final = re.compile(
+SIDE: Final = re.compile(
     r"(?:^|(?<=[.;\n]))\s*(?:right|left|upper|lower|level\s+\w+|station\s+\w+|nodule\s+\w+)\b[^.;:\n]{0,40}?\s*:\s*(?=\w)",
     re.I,
 )
@@ -98,7 +98,7 @@ def read_site(text: str) -> tuple[str, str]:
 def specimens(text: str) -> list[str]:
     """The parts of a report on several specimens, each with what stands before the first; [text] for one specimen."""
     text = text[:LONGEST]
-    for pattern in (_MARKED_SPECIMEN, _SIDE):
+    for pattern in (_MARKED_SPECIMEN, SIDE):
         marks = list(pattern.finditer(text))
         if len(marks) > 1:
             ends = [*(mark.start() for mark in marks[1:]), len(text)]
@@ -106,6 +106,13 @@ def specimens(text: str) -> list[str]:
             starts = [mark.end() if pattern is _MARKED_SPECIMEN else mark.start() for mark in marks]
             return [text[start:end] for start, end in zip(starts, ends, strict=True)]
     return [text]
+
+
+def names_other_system(text: str, system: ReportingSystem) -> bool:
+    """Whether a report gives a number or code of another system and none of this one: "hard palate …, Milan V"."""
+    return not _numbered(system).search(text) and any(
+        _numbered(other).search(text) for other in vocabulary().systems if other is not system
+    )
 
 
 def only_site(text: str) -> tuple[str, str]:

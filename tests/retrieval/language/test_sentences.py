@@ -56,12 +56,30 @@ def test_nothing_wrong_is_read_and_most_is_read(kind: str, share: float) -> None
         ("fifth hard", 0, 0.50),
         ("sixth ordinary", 0, 0.95),
         ("sixth hard", 0, 0.38),
+        ("seventh ordinary", 0, 0.84),
+        ("seventh hard", 0, 0.36),
+        ("eighth ordinary", 0, 0.75),
+        ("eighth hard", 0, 0.14),
     ],
 )
 def test_the_sentences_that_were_held_out(kind: str, wrong_at_most: int, share: float) -> None:
     wrong, coverage = read(rows(HELD_OUT, kind))
     assert len(wrong) <= wrong_at_most, wrong
     assert coverage > share
+
+
+@pytest.mark.parametrize(
+    ("report", "category"),
+    [
+        ("Lip lesion, FNA. Suspicious for carcinoma, Milan V.", None),
+        ("Lip lesion, FNA. Suspicious for carcinoma.", "suspicious"),
+        ("Parotid, FNA. Suspicious for carcinoma, Milan V.", "Suspicious for malignancy"),
+        ("Pleural fluid. Left: adenocarcinoma. Right: clear of tumour.", None),
+        ("Pleural fluid. Left: adenocarcinoma. Right: adenocarcinoma.", "Malignant"),
+    ],
+)
+def test_another_system_or_a_side_without_a_category_gives_none(report: str, category: str | None) -> None:
+    assert read_report(report).category == category
 
 
 def test_the_shared_sentences() -> None:
