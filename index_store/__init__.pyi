@@ -55,6 +55,8 @@ from .records import Problem as Problem
 from .records import Role as Role
 from .records import StoredReport as StoredReport
 from .records import lines_text as lines_text
+from .scale import MAX_MPP as MAX_MPP
+from .scale import MIN_MPP as MIN_MPP
 from .scale import scale_text as scale_text
 from .search.derived_files import Derived as Derived
 from .search.derived_files import DerivedName as DerivedName

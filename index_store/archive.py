@@ -254,13 +254,15 @@ class Archive(ArchiveMaintenance):
             self._index.sync()
         return added
 
-    def update(self, items: Sequence[PlannedImage]) -> int:
-        """Update reports and attributes (`Plan.changed`) without changing images or vectors.
+    def update(self, items: Sequence[PlannedImage], *, drop_rescaled: bool = False) -> int:
+        """Update reports and attributes (`Plan.changed`) without changing images.
+
+        `drop_rescaled`: an image that gets another scale loses its vectors, which depend on it: embed it anew.
 
         Returns how many rows were applied. Raises like `add`.
         """
         with self.writer(), self._catalog.writing() as session:
-            applied = update_images(session, items)
+            applied = update_images(session, items, drop_rescaled=drop_rescaled)
             if applied:
                 advance_revision(session)
         if applied:

@@ -52,9 +52,12 @@ def is_changed(case: CaseRow, image: ImageRow, row: ManifestRow) -> bool:
 class CaseWriter:
     """Writes a batch of rows to the tables. What the batch needs is fetched once, at the beginning."""
 
-    def __init__(self, session: Session, rows: Sequence[ManifestRow]) -> None:
+    def __init__(self, session: Session, rows: Sequence[ManifestRow], *, drop_rescaled: bool = False) -> None:
+        """`drop_rescaled`: an image that gets another scale loses its vectors."""
         self._session = session
+        self._drop_rescaled = drop_rescaled
         self._filter_changed: set[int] = set()
+        self._rescaled: set[int] = set()
         self._cases: dict[str, CaseRow] = {}
         self._images: dict[tuple[str, str], ImageRow] = {}
         self._patients: dict[str, PatientRow] = {}
@@ -116,10 +119,13 @@ class CaseWriter:
         """Update an image and its case from a row."""
         self.save_case(row)
         before = [getattr(image, name) for name in FILTERED_IMAGE_COLUMNS]
+        mpp = image.mpp
         for name, value in _image_values(image, row).items():
             setattr(image, name, value)
         if [getattr(image, name) for name in FILTERED_IMAGE_COLUMNS] != before:
             self._filter_changed.add(image.id)
+        if self._drop_rescaled and image.mpp != mpp:
+            self._rescaled.add(image.id)
 
     def log_filter_changes(self) -> None:
         """Write to the change log which images have other values of a filtered column now: an engine that filters by
@@ -131,8 +137,11 @@ class CaseWriter:
                 by_encoder.setdefault(encoder_id, []).append(image_id)
         for encoder_id, image_ids in by_encoder.items():
             log_changes(self._session, encoder_id, image_ids, REMOVED)
-            log_changes(self._session, encoder_id, image_ids, ADDED)
+            log_changes(self._session, encoder_id, [i for i in image_ids if i not in self._rescaled], ADDED)
+        for part in in_chunks(sorted(self._rescaled)):
+            self._session.execute(delete(EmbeddingRow).where(EmbeddingRow.image_id.in_(part)))
         self._filter_changed.clear()
+        self._rescaled.clear()
 
     def _patient(self, key: str) -> PatientRow:
         patient = self._patients.get(key)

@@ -63,9 +63,12 @@ def insert_images(
         return _insert(session, encoder_id, items, vectors, None if in_place else stored)
 
 
-def update_images(session: Session, items: Sequence[PlannedImage]) -> int:
+def update_images(session: Session, items: Sequence[PlannedImage], *, drop_rescaled: bool = False) -> int:
     """Update images and their cases from their rows, and write to the change log. Images that are not there are left
     out.
+
+    Args:
+        drop_rescaled: delete the vectors of those that get another scale.
 
     Returns:
         How many were there.
@@ -73,7 +76,7 @@ def update_images(session: Session, items: Sequence[PlannedImage]) -> int:
     rows = [item.row for item in items]
     applied = 0
     with following(session, case_keys=[row.case for row in rows], patient_keys=[row.patient for row in rows]):
-        cases = CaseWriter(session, rows)
+        cases = CaseWriter(session, rows, drop_rescaled=drop_rescaled)
         for item in items:
             image = cases.image(item.row, item.sha256)
             if image is not None:

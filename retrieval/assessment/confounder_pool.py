@@ -15,12 +15,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from index_store.scale import bin_name, bin_of
 from retrieval.arrays import Bools, Floats, Ints
-from retrieval.assessment.confounders import FIELDS, NOT_GIVEN, ConfounderAudit, ConfounderCount, chance_tail
+from retrieval.assessment.confounders import (
+    FIELDS,
+    NOT_GIVEN,
+    ConfounderAudit,
+    ConfounderCount,
+    chance_tail,
+    value_of,
+)
 from retrieval.language.concepts import site_concept
 
 if TYPE_CHECKING:
-    from index_store import Archive, Case, CaseFilter, ImageTable, LogPosition
+    from index_store import Archive, Case, CaseFilter, Column, ImageTable, LogPosition
     from retrieval.search.results import RankedCase
 
 NOBODY = -1
@@ -28,7 +36,8 @@ NOBODY = -1
 
 
 class ConfounderPool:
-    """The candidates of a search: m images with their patient, slide, stain, preparation and source. Never changes."""
+    """The candidates of a search: m images with their patient, slide, stain, preparation, source and scale. Never
+    changes."""
 
     def __init__(self, candidates: ImageTable, whole: ImageTable | None = None) -> None:
         """
@@ -128,12 +137,26 @@ class ConfounderPool:
         return int(self._whole.patients[rows[0]]) if len(rows) else NOBODY
 
     @cached_property
+    def _columns(self) -> dict[str, Column]:
+        """The labels by name, and the bin of each image's scale."""
+        from index_store import Column
+
+        known = np.isfinite(self._table.mpp)
+        different, rows = np.unique(self._table.mpp[known], return_inverse=True)
+        bins = np.array([bin_of(mpp) for mpp in different.tolist()], dtype=np.int32)
+        numbers, places = np.unique(bins, return_inverse=True)
+        codes = np.zeros(len(known), dtype=np.int32)
+        codes[known] = 1 + places[rows]
+        names = ("", *map(bin_name, numbers.tolist()))
+        return {**self._table.columns, "scale": Column(codes, names)}
+
+    @cached_property
     def _codes(self) -> dict[str, Ints]:
         """Each image's value of each of `FIELDS` as a number, int[m]; -1 where not given.
 
         Slides are distinguished by their source, too: two laboratories may both have a slide "1".
         """
-        columns, codes_of = self._table.columns, {}
+        columns, codes_of = self._columns, {}
         for field in FIELDS:
             codes = columns[field].codes.astype(np.int64)
             if field == "slide":
@@ -143,16 +166,16 @@ class ConfounderPool:
 
     def _values_of(self, field: str, case: Case) -> list[int]:
         """The codes of a case's values, ascending."""
-        columns, codes = self._table.columns, set()
+        columns, codes = self._columns, set()
         for image in case.images:
-            value = case.source if field == "source" else str(getattr(image, field))
+            value = value_of(field, case, image)
             code, source = columns[field].code_of.get(value), columns["source"].code_of.get(case.source)
             if value and code is not None and source is not None:
                 codes.add(code + source * len(columns["slide"].values) if field == "slide" else code)
         return sorted(codes)
 
     def _name(self, field: str, code: int) -> str:
-        values = self._table.columns[field].values
+        values = self._columns[field].values
         return values[code % len(values)]
 
     def _distinct(self, field: str) -> int:

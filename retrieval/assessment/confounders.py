@@ -1,4 +1,4 @@
-"""Confounders: do the hits share slide, stain, preparation or source more than by chance?
+"""Confounders: do the hits share slide, stain, preparation, source or scale more than by chance?
 
 An encoder represents the stain and the scanner as well as the cells, and pathology encoders are known to encode the
 centre (arXiv 2507.17845). Hits that all share the query's stain may be similar by the stain alone.
@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from index_store.scale import bin_name, bin_of
 from retrieval.arrays import Floats, Ints
 
 if TYPE_CHECKING:
     from index_store import Case, Image
 
-FIELDS: Final = ("slide", "stain", "preparation", "source")
+FIELDS: Final = ("slide", "stain", "preparation", "source", "scale")
+"""The last is a bin of µm a pixel (`index_store.scale.bin_of`): 40× is one, 20× another."""
 NOT_GIVEN: Final = -1
 
 
@@ -194,8 +196,15 @@ def _shown(probability: float) -> str:
     return f"{probability:.2g}" if probability >= 0.001 else "below 0.001"
 
 
+def value_of(field: str, case: Case, image: Image) -> str:
+    """An image's value of one of `FIELDS`; empty where it is not known."""
+    if field == "scale":
+        return "" if image.mpp is None else bin_name(bin_of(image.mpp))
+    return case.source if field == "source" else str(getattr(image, field))
+
+
 def _value(field: str, case: Case, image: Image) -> tuple[str, ...]:
     """The key by which two values of a field are distinguished; its last part is the value's name."""
     if field == "slide":
         return (case.source, image.slide)
-    return (case.source if field == "source" else str(getattr(image, field)),)
+    return (value_of(field, case, image),)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from retrieval.arrays import Vectors
 from retrieval.encoder.model_files import find_encoder
+from retrieval.encoder.scale import fields_of
 from retrieval.errors import EncoderLoadError, EncodingError
 
 if TYPE_CHECKING:
@@ -114,10 +115,20 @@ class Encoder:
         self._model()
         return self
 
-    def prepare(self, image: PIL.Image.Image) -> torch.Tensor:
-        """One RGB image as the model wants it: float32[3, height, width].
+    @property
+    def field_um(self) -> float | None:
+        """The side in µm of the fields that it sees of an image whose scale is known (`scale.fields_of`); None: it sees
+        every image whole."""
+        return self._files.field_um
+
+    def prepare(self, image: PIL.Image.Image, mpp: float | None = None) -> torch.Tensor:
+        """One RGB image as the model wants it: float32[fields, 3, height, width].
 
         Small whatever the image's size, so a reader can run ahead of the model on other threads and hold little.
+
+        Args:
+            mpp: its scale in µm a pixel; None: it is not known, and the image is one field.
+
         Raises EncodingError for a strip: scaled to the model's size by its short side, it would fill the memory.
         """
         self.require_images()
@@ -125,16 +136,21 @@ class Encoder:
             raise EncodingError(
                 f"An image of {image.width} × {image.height} pixels is a strip, not a field. Cut fields out of it."
             )
-        return self._model().prepare(image)
-
-    def encode_prepared(self, prepared: Sequence[torch.Tensor]) -> Vectors:
-        """The forward pass alone, over what `prepare` returned: float32[n, dim] unit rows."""
         import torch
 
         model = self._model()
-        rows = []
-        for start in range(0, len(prepared), self._batch_size):
-            batch = torch.stack(list(prepared[start : start + self._batch_size])).to(model.device)
+        return torch.stack([model.prepare(field) for field in fields_of(image, mpp, self.field_um)])
+
+    def encode_prepared(self, prepared: Sequence[torch.Tensor]) -> Vectors:
+        """The forward pass alone, over what `prepare` returned: float32[n, dim] unit rows, each the mean of its
+        fields'."""
+        import torch
+
+        model = self._model()
+        rows: list[npt.NDArray[np.float32]] = []
+        fields = torch.cat(list(prepared)) if len(prepared) else torch.empty(0)
+        for start in range(0, len(fields), self._batch_size):
+            batch = fields[start : start + self._batch_size].to(model.device)
             try:
                 with torch.inference_mode():
                     rows.append(model.encode_images(batch).float().cpu().numpy())
@@ -143,18 +159,35 @@ class Encoder:
                     f"The encoder '{self.name}' refuses images as its configuration prepares them: {error}. Correct "
                     "the image size there."
                 ) from error
-        return self._unit_rows(rows)
+        vectors = self._unit_rows(rows)
+        counts = [len(item) for item in prepared]
+        if sum(counts) == len(counts):
+            return vectors
+        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        return self._unit_rows([np.add.reduceat(vectors, starts)])
 
-    def encode_images(self, images: Sequence[PIL.Image.Image], *, progress: Progress | None = None) -> Vectors:
+    def encode_images(
+        self,
+        images: Sequence[PIL.Image.Image],
+        *,
+        mpp: Sequence[float | None] | None = None,
+        progress: Progress | None = None,
+    ) -> Vectors:
         """RGB images -> float32[n, dim] unit rows, in the order given. At most `batch_size` are prepared at
         once.
+
+        Args:
+            mpp: the scale of each image in µm a pixel, None where it is not known; None: of no image.
+            progress: called with how many are done, and of how many.
 
         Raises EncodingError where a vector is not finite.
         """
         blocks = [np.empty((0, self.dim), dtype=np.float32)]
         for start in range(0, len(images), self._batch_size):
             batch = images[start : start + self._batch_size]
-            blocks.append(self.encode_prepared([self.prepare(image) for image in batch]))
+            scales = [None] * len(batch) if mpp is None else mpp[start : start + len(batch)]
+            prepared = [self.prepare(image, scale) for image, scale in zip(batch, scales, strict=True)]
+            blocks.append(self.encode_prepared(prepared))
             if progress is not None:
                 progress(start + len(batch), len(images))
         return np.concatenate(blocks)

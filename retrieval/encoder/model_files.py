@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from generation import PICKLED_SUFFIXES
 from retrieval.encoder.formats import open_clip_folder
 from retrieval.encoder.formats.adapters import adapters, read_adapter
-from retrieval.encoder.formats.files import DESCRIPTION, TOKENIZER_FILES, EncoderFiles, pickled_hint
+from retrieval.encoder.formats.files import (
+    DESCRIPTION,
+    TOKENIZER_FILES,
+    EncoderFiles,
+    digest,
+    pickled_hint,
+    read_description,
+)
 from retrieval.encoder.formats.open_clip_folder import HUB_PREFIX, OpenClipFiles
 from retrieval.encoder.formats.registry import format_of
 from retrieval.errors import EncoderLoadError
@@ -92,12 +100,20 @@ def read_encoder_folder(path: Path, *, name: str) -> EncoderFiles:
             f"in a format that is known.{pickled_hint(path)}"
         )
     try:
-        return found.read(path, name=name)
+        return _with_field(found.read(path, name=name), read_description(path).get("field_um"))
     except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
         raise EncoderLoadError(
             f"The configuration in {path} is not as the format of {found.name} wants it "
             f"({type(error).__name__}: {error}). Fetch the model again."
         ) from error
+
+
+def _with_field(files: EncoderFiles, field_um: object) -> EncoderFiles:
+    """The encoder as one that sees fields of that size, which gives other vectors; None: as it is."""
+    if field_um is None:
+        return files
+    size = float(field_um)  # type: ignore[arg-type]
+    return replace(files, field_um=size, fingerprint=digest({"encoder": files.fingerprint, "field_um": size}))
 
 
 def choose_weights(names: Sequence[str], *, pickled: bool) -> list[str]:

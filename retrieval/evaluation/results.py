@@ -71,7 +71,7 @@ class ConfounderShare:
 
     channel: str
     field: str
-    """slide, stain, preparation or source."""
+    """slide, stain, preparation, source or scale."""
     queries: int
     """Those whose images agree on one value of it."""
     found: Estimate

@@ -106,7 +106,7 @@ def _load(planned: PlannedImage, encoder: Encoder) -> _Ready | Problem:
         new = planned.load()
         if carries_provenance(new.source):
             return generated_image(planned.row.line)
-        return _Ready(new, encoder.prepare(new.image))
+        return _Ready(new, encoder.prepare(new.image, new.mpp))
     except (ImageProblem, EncodingError) as error:
         # By its line alone: the summary is printed and kept, and a file's name may say whose it is.
         text = str(error).replace(planned.row.path.name, "its image", 1)

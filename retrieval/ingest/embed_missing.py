@@ -140,7 +140,7 @@ def _read(archive: Archive, encoder: Encoder, image_id: int) -> _Read:
     from index_store import ImageNotFoundError, ImageProblem, Problem
 
     try:
-        return _Read(image_id, encoder.prepare(archive.picture(image_id)))
+        return _Read(image_id, encoder.prepare(archive.picture(image_id), archive.image(image_id).mpp))
     except (ImageProblem, ImageNotFoundError, EncodingError) as error:
         case = archive.cases_of_images([image_id]).get(image_id)
         if case is None:  # removed meanwhile

@@ -145,7 +145,9 @@ def add_manifest(
     with archive.writer():
         plan = archive.pending(derive_particulars(archive, screening.rows) if derive else screening.rows)
         former = _with_another_report(archive, plan) if replaced is not None else []
-        updated = archive.update(plan.changed)
+        by_scale = any(used is not None and used.field_um is not None for used in (encoder, text_encoder))
+        updated = archive.update(plan.changed, drop_rescaled=by_scale)
+        rescaled, unread = _embed_rescaled(archive, plan, encoder, batch_size) if by_scale else ((), [])
         if workers is None:
             source = embedded_batches(plan.new, encoder, batch_size)
         else:
@@ -160,9 +162,10 @@ def add_manifest(
             reports, notes = _embed_for_texts(archive, text_encoder, batch_size, progress, embedding)
     if replaced is not None and former:
         replaced(former)
+    notes += rescaled
     notes += not_english(screening.rows) if derive else ()
     unsafe = [Problem(f"line {row.line}", _UNSAFE, _RENAME) for row in screening.unsafe]
-    found = (*synthetic, *unsafe, *plan.problems, *refused)
+    found = (*synthetic, *unsafe, *plan.problems, *unread, *refused)
     skipped = [*read.problems, *(_in_file(problem, read.path) for problem in found)]
     return AddSummary(
         added=added,
@@ -224,6 +227,24 @@ def _embed_for_texts(
     except EncoderIncompleteError as error:
         notes += (str(error),)
     return reports, notes
+
+
+def _embed_rescaled(
+    archive: Archive, plan: Plan, encoder: Encoder, batch_size: int
+) -> tuple[tuple[str, ...], list[Problem]]:
+    """Embed stored images that lost their vectors because their scale is another now, also in a run that was killed.
+
+    Returns notes, and a problem for each that cannot be read.
+    """
+    known = archive.encoder
+    scaled = any(item.row.mpp is not None for item in (*plan.changed, *plan.unchanged))
+    if not scaled or known is None or known.fingerprint != encoder.fingerprint:
+        return (), []
+    if not archive.count_images_without_vector(encoder.fingerprint):
+        return (), []
+    skipped: dict[int, Problem] = {}
+    done = embed_images(archive, encoder, skipped, batch_size=batch_size, wait=0.0, progress=None)
+    return (f"{done} stored images were embedded anew, by their scale.",), list(skipped.values())
 
 
 def _left_behind(archive: Archive) -> tuple[str, ...]:

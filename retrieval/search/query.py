@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from index_store.scale import MAX_MPP, MIN_MPP, is_plausible
 from retrieval.errors import QueryError
 from retrieval.search.channels.channel import Need
 from retrieval.search.channels.registry import CHANNELS
@@ -35,6 +36,8 @@ class Query:
     """An image file, unchanged. It is decoded under the archive's limits."""
     label: str = ""
     """What to call the image: its file's name."""
+    mpp: float | None = None
+    """The scale of the image (not of a case's) in µm a pixel; None: what its file says, or unknown."""
     case: str = ""
     """The key of a case of the archive, which queries by its images."""
     image_id: int | None = None
@@ -67,6 +70,10 @@ class Query:
             raise QueryError("The query has an image and a case: use one of the two.")
         if not (self.text.strip() or self.image or self.case):
             raise QueryError("The query is empty: the report is empty, and there is no image and no case.")
+        if self.mpp is not None and not self.image:
+            raise QueryError("A scale is given, but no image that it is the scale of.")
+        if self.mpp is not None and not is_plausible(self.mpp):
+            raise QueryError(f"{self.mpp:g} µm a pixel is no scale of a microscope's image ({MIN_MPP} to {MAX_MPP:g}).")
         if self.k < 1:
             raise QueryError(f"{self.k} cases are too few: choose at least 1.")
         if self.image_id is not None and not self.case:
@@ -154,6 +161,8 @@ def query_to_dict(query: Query) -> dict[str, Any]:
         del values["where"]["labels"]  # no query of the command line or the view has any
     if values["where"] is not None and values["where"]["mpp"] is None:
         del values["where"]["mpp"]  # so that a version before can read it
+    if values["mpp"] is None:
+        del values["mpp"]
     return {
         "version": VERSION,
         **values,
@@ -206,6 +215,8 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
 def _check_types(query: Query) -> None:
     """What JSON cannot promise: that a word is a word and a number a number."""
     words = (query.text, query.label, query.case, query.preset, query.site, *query.more, *query.less)
+    if query.mpp is not None and type(query.mpp) not in (int, float):
+        raise TypeError("a value is of the wrong type")
     numbers = (query.k, *query.seeds, *(() if query.image_id is None else (query.image_id,)))
     if not all(isinstance(word, str) for word in words) or not all(type(number) is int for number in numbers):
         raise TypeError("a value is of the wrong type")

@@ -64,6 +64,7 @@ def understand(
         label=query.label,
         case=case,
         image_id=query.image_id,
+        mpp=query.mpp,
         region=query.region,
         feedback=RelevanceFeedback(more, less),
         where=query.where,

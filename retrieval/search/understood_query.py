@@ -61,6 +61,8 @@ class UnderstoodQuery:
     image: bytes
     """An image file; empty where the query holds none."""
     label: str
+    mpp: float | None
+    """The scale of the image file as the query states it, in µm a pixel."""
     case: Case | None
     image_id: int | None
     """One image of the case, instead of all of them."""

@@ -93,7 +93,7 @@ class _Preparation:
         """The pixels of a pair's image, uint8[3, h, w]."""
         import torch
 
-        prepared = self._encoder.prepare(pair.load())
+        (prepared,) = self._encoder.prepare(pair.load())  # one field
         scaled = (prepared * self._deviation + self._mean).clamp(0, 1).mul(255).round()
         pixels: NDArray[np.uint8] = scaled.to(torch.uint8).numpy()
         return pixels

@@ -37,6 +37,7 @@ ARGUMENTS = {
     "real_input": ["--data", "{data}"],
     "report_labels": [],
     "report_text": ["--queries", "4", "--generated", "2", "--per-class", "1"],
+    "scale": ["--data", "{data}", "--per-class", "1", "--queries", "4"],
     "search": ["--sizes", "2000", "--queries", "3", "--folder", "{tmp}"],
     "slides": ["--slides", "1", "--fields", "8", "--data", "{data}"],
     "starter": ["--queries", "4", "--per-class", "1", "--images", "1"],

@@ -38,6 +38,11 @@ def encoder() -> None:
     help="How an encoder of timm that reads images only makes one vector. [default: as published]",
 )
 @click.option("--mpp", type=click.FloatRange(0, min_open=True), help="The scale that the encoder wants, in µm a pixel.")
+@click.option(
+    "--field-um",
+    type=click.FloatRange(0, min_open=True),
+    help="Cut images of known scale into fields of this side in µm, and compare their mean. [default: whole images]",
+)
 @as_json
 def import_(
     source: str,
@@ -46,6 +51,7 @@ def import_(
     text_config: Path | None,
     pooling: str | None,
     mpp: float | None,
+    field_um: float | None,
     as_json: bool,
 ) -> None:
     """Bring the encoder SOURCE in as the new folder OUT.
@@ -56,7 +62,7 @@ def import_(
     """
     from retrieval import import_encoder
 
-    done = import_encoder(source, out, arch=arch, text_config=text_config, pooling=pooling, mpp=mpp)
+    done = import_encoder(source, out, arch=arch, text_config=text_config, pooling=pooling, mpp=mpp, field_um=field_um)
     if as_json:
         files = done.files
         reads = [name for name, can in (("images", files.reads_images), ("texts", files.reads_texts)) if can]
@@ -67,6 +73,7 @@ def import_(
                 "dim": files.dim,
                 "image_size": files.image_size,
                 "mpp": files.mpp,
+                "field_um": files.field_um,
                 "reads": reads,
                 "fingerprint": files.fingerprint,
                 "changes": list(done.changes),

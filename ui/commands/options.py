@@ -56,24 +56,59 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
 
 
 class ScaleRange(click.ParamType):
-    """ "0.2:0.3": µm a pixel, from the first to the second."""
+    """ "0.2:0.3": µm a pixel, from the first to the second; and one number, where the command takes a query image."""
 
-    name = "LOW:HIGH"
+    def __init__(self, *, one: bool) -> None:
+        self.name = "LOW:HIGH|MICROMETRES" if one else "LOW:HIGH"
+        self._one = one
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from index_store import CaseFilter, FilterError
 
-        if isinstance(value, tuple):
+        if isinstance(value, (tuple, float)):
             return value
         try:
+            if self._one and ":" not in str(value):
+                return float(str(value).replace(",", "."))
             low, high = map(float, str(value).replace(",", ".").split(":"))
             return CaseFilter(mpp=(low, high)).mpp
         except (ValueError, FilterError):
-            self.fail(f"'{value}' is no range of µm a pixel, such as 0.2:0.3", param, ctx)
+            or_one = ", nor one number" if self._one else ""
+            self.fail(f"'{value}' is no range of µm a pixel, such as 0.2:0.3{or_one}", param, ctx)
 
 
 def with_filters(command: Command) -> Command:
     """Give a command the repeatable filter options; it receives them as one `where: CaseFilter | None`."""
+    scale = click.option(
+        "--mpp",
+        type=ScaleRange(one=False),
+        help="Only images of a scale in this range of µm a pixel, such as 0.2:0.3.",
+    )
+    return scale(_filtered(command))
+
+
+def with_filters_and_scale(command: Command) -> Command:
+    """The same for a command with a query image: it also receives its scale as `mpp: float | None`."""
+
+    @functools.wraps(command)
+    def run(mpp: tuple[tuple[float, float] | float, ...], **given: Any) -> Any:
+        ranges = [value for value in mpp if isinstance(value, tuple)]
+        numbers = [value for value in mpp if not isinstance(value, tuple)]
+        if len(ranges) > 1 or len(numbers) > 1:
+            raise click.UsageError("give --mpp once as a range, and once as the scale of --image")
+        return filtered(mpp=ranges[0] if ranges else None, query_mpp=numbers[0] if numbers else None, **given)
+
+    filtered = _filtered(command)
+    run.__dict__["__click_params__"] = filtered.__dict__["__click_params__"]
+    return click.option(
+        "--mpp",
+        type=ScaleRange(one=True),
+        multiple=True,
+        help="A range (0.2:0.3): only images of such a scale in µm a pixel. One number (0.25): the scale of --image.",
+    )(run)
+
+
+def _filtered(command: Command) -> Command:
 
     @functools.wraps(command)
     def run(phantoms: bool | None, mpp: tuple[float, float] | None, **given: Any) -> Any:
@@ -87,9 +122,6 @@ def with_filters(command: Command) -> Command:
         restricts = where.includes or where.excludes
         return command(where=where if restricts else None, **given)
 
-    run = click.option(
-        "--mpp", type=ScaleRange(), help="Only images of a scale in this range of µm a pixel, such as 0.2:0.3."
-    )(run)
     run = click.option("--phantoms/--no-phantoms", default=None, help="Only phantoms, or none. [default: both]")(run)
     for option, (_, help_text) in reversed(_FILTERS.items()):
         run = click.option(f"--{option}", multiple=True, metavar="NAME", help=f"{help_text}; may be repeated.")(run)

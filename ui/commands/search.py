@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ui.commands.options import GENERATOR_SETTINGS, MODEL_SETTINGS, as_json, with_filters, with_settings
+from ui.commands.options import GENERATOR_SETTINGS, MODEL_SETTINGS, as_json, with_filters_and_scale, with_settings
 from ui.commands.output import echo
 from ui.commands.progress import progress
 from ui.commands.report_input import read_report
@@ -119,7 +119,7 @@ class _Weight(click.ParamType):
     *("k", "n_images", "seed", "preset", "archive", "rules", "queries", "audit", "audit_days"),
     *(*MODEL_SETTINGS, "text_encoder", *GENERATOR_SETTINGS, "site_hint"),
 )
-@with_filters
+@with_filters_and_scale
 @as_json
 @click.pass_context
 def search(
@@ -201,6 +201,10 @@ def _query(
     values |= {name: getattr(settings, name) for name in ("k", "preset") if saved is None or name in explicit}
     values |= {name: options[name] for name in ("image_id", "region", "fusion") if options[name] is not None}
     values |= {name: options[name] for name in ("channels", "weights") if options[name]}
+    if options["query_mpp"] is not None:
+        values["mpp"] = options["query_mpp"]
+    elif options["image"] is not None or options["case"] is not None:
+        values["mpp"] = None  # that of a saved query's image was of another
     if options["asked_site"] is not None:
         values["site"] = options["asked_site"]
     if options["include_own_patient"]:

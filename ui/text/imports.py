@@ -48,6 +48,7 @@ def imported_encoder_text(done: ImportedEncoder) -> str:
         ("vector", f"{files.dim} numbers"),
         ("image size", f"{files.image_size} px" if files.image_size else "-"),
         ("scale", f"{files.mpp:g} µm a pixel" if files.mpp else "not stated"),
+        ("sees", f"fields of {files.field_um:g} µm where the scale is known" if files.field_um else "whole images"),
         ("fingerprint", files.fingerprint[:12]),
     ]
     parts = [f"The encoder is in {done.folder}, complete for use offline.", name_value_table(rows)]

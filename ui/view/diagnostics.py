@@ -104,7 +104,7 @@ def _show_confounders(diagnostics: ResultDiagnostics) -> None:
     audit = diagnostics.nuisance
     st.subheader("Possible confounders: what the hits share that should not matter", anchor=False)
     if not audit.shares:
-        st.text("Slide, stain, preparation and source are not known.")
+        st.text("Slide, stain, preparation, source and scale are not known.")
         return
     if not audit.of_query:
         st.caption("The query's values are not known: shown are the most frequent values among the hits.")

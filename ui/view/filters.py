@@ -42,9 +42,10 @@ def show_filters() -> tuple[CaseFilter | None, int]:
             counts = {name: count for name, count in facets.get(facet, {}).items() if name}
             if len(counts) > 1:  # a filter with one choice filters nothing
                 chosen[field] = tuple(_multiselect(label, counts, _spellings(labels.get(facet, ()))))
+        mpp = _scale_range()
         phantoms = st.selectbox("Phantoms", _PHANTOMS, key="filter_phantoms", persist_state="session")
         k = st.number_input("Cases to show", 1, MOST_CASES, service().settings.k, key="k", persist_state="session")
-    where = CaseFilter(phantoms=_PHANTOMS[phantoms], **chosen)
+    where = CaseFilter(phantoms=_PHANTOMS[phantoms], mpp=mpp, **chosen)
     return (where if where.includes else None), int(k)
 
 
@@ -59,8 +60,28 @@ def set_filters(where: CaseFilter | None, k: int) -> None:
         values = getattr(where, field)
         named = [labels.named(facet, value) for value in values] if facet in labels.facets() else values
         st.session_state[f"filter_{label}"] = list(dict.fromkeys(named))
+    st.session_state["filter_mpp"] = f"{where.mpp[0]:g}:{where.mpp[1]:g}" if where.mpp else ""
     st.session_state["filter_phantoms"] = next(name for name, value in _PHANTOMS.items() if value == where.phantoms)
     st.session_state["k"] = min(k, MOST_CASES)
+
+
+def _scale_range() -> tuple[float, float] | None:
+    """The range of µm a pixel that is entered; None where there is none, or no image's scale is known."""
+    from index_store import CaseFilter, FilterError
+
+    if not set(service().archive.status().scales) - {"unknown"}:
+        return None
+    entered = st.text_input(
+        "Scale, µm a pixel", key="filter_mpp", placeholder="All, or such as 0.2:0.3", persist_state="session"
+    )
+    if not entered.strip():
+        return None
+    try:
+        low, high = map(float, entered.replace(",", ".").split(":"))
+        return CaseFilter(mpp=(low, high)).mpp
+    except (ValueError, FilterError):
+        st.warning("Write a range of µm a pixel, such as 0.2:0.3.")
+        return None
 
 
 def _counts(facets: Sequence[Facet]) -> dict[str, int]:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
+from index_store import MAX_MPP, MIN_MPP
 from ui.view.example_reports import EXAMPLE_REPORTS
 from ui.view.session import guarded, service, try_query
 
 if TYPE_CHECKING:
     from retrieval import Query
 
-UPLOADS: Final = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp")
+UPLOADS: Final = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "dcm")
 PICKABLE: Final = 1000  # cases offered by name; in a larger archive the key of any other can be typed
 
 
@@ -59,13 +60,22 @@ def _take_example() -> None:
 def _by_image() -> None:
     with st.form("query_by_image", border=False):
         upload = st.file_uploader("Cytology image", type=UPLOADS, key="upload")
+        mpp = st.number_input(
+            "µm a pixel, if it is known",
+            *(MIN_MPP, MAX_MPP, None),
+            step=0.01,
+            format="%.4g",
+            key="image_mpp",
+            persist_state="session",
+            help="Compares cells at their real size. Empty: what the file says, if anything. 40× is about 0.25.",
+        )
         text = st.text_area("Its report, if there is one", height=100, key="image_report", persist_state="session")
         if st.form_submit_button("Search by image", type="primary"):
             if upload is None:
                 st.warning("Choose an image file first.")
             else:
                 data, name = upload.getvalue(), upload.name
-                try_query(lambda: _query(image=data, label=name, text=text or ""))
+                try_query(lambda: _query(image=data, label=name, text=text or "", mpp=mpp))
 
 
 def _by_case() -> None:

@@ -7,7 +7,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -79,6 +79,9 @@ class EncoderFiles(ABC):
     """The scale that the model wants, in µm a pixel, where its description states one."""
     weights: tuple[Path, ...]
     """The safetensors files."""
+    field_um: float | None = field(default=None, kw_only=True)
+    """The side in µm of the fields that it sees of an image whose scale is known; None: every image is seen whole. Part
+    of the fingerprint."""
 
     @property
     @abstractmethod

@@ -58,6 +58,7 @@ def import_encoder(
     text_config: Path | None = None,
     pooling: str | None = None,
     mpp: float | None = None,
+    field_um: float | None = None,
 ) -> ImportedEncoder:
     """Bring an encoder in. The new folder appears whole or not at all, and only if the model loads and encodes.
 
@@ -68,6 +69,7 @@ def import_encoder(
         text_config: the configuration of a text tower of transformers, where it is not beside the weights.
         pooling: how a model that reads images only makes one vector, where its files do not say (`POOLINGS`).
         mpp: the scale that the model wants, in µm a pixel, where its authors state one.
+        field_um: cut images whose scale is known into fields of this side in µm, and take the mean of their vectors.
 
     Raises:
         EncoderLoadError: the source is missing, incomplete, of another kind, or does not load.
@@ -80,7 +82,8 @@ def import_encoder(
     out = Path(out)
     with fresh_folder(out) as folder:
         earlier = read_description(found.folder)  # of a folder that was imported before
-        described = {name: given or earlier.get(name) for name, given in (("pooling", pooling), ("mpp", mpp))}
+        settings = {"pooling": pooling, "mpp": mpp, "field_um": field_um}
+        described = {name: given or earlier.get(name) for name, given in settings.items()}
         try:
             changes, notes = _write(found, folder, arch, text_config)
             if run:

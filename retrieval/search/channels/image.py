@@ -51,8 +51,8 @@ class ImageChannel(Channel):
             except ImageProblem as error:
                 raise ImageProblem(f"{query.label}: {error}" if query.label else str(error)) from error
             materials.noted.extend(f"The query's picture: {note}." for note in decoded.notes)
-            picture = decoded.image
-            return encoder.encode_images([picture if query.region is None else query.region.cut(picture)])
+            picture, mpp = decoded.image, query.mpp or decoded.mpp
+            return encoder.encode_images([picture if query.region is None else query.region.cut(picture)], mpp=[mpp])
         assert query.case is not None
         ids = [image.id for image in query.case.images]
         if query.image_id is not None:
@@ -62,8 +62,8 @@ class ImageChannel(Channel):
                 )
             ids = [query.image_id]
         if query.region is not None:
-            picture = materials.archive.picture(ids[0])
-            return encoder.encode_images([query.region.cut(picture)])
+            picture, mpp = materials.archive.picture(ids[0]), materials.archive.image(ids[0]).mpp
+            return encoder.encode_images([query.region.cut(picture)], mpp=[mpp])
         return mean_query(materials.archive.vectors_of(ids, encoder.fingerprint))
 
     def own_similarities(self, materials: CalibrationMaterials) -> Mapping[str, tuple[float, ...]]:

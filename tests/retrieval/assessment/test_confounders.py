@@ -78,7 +78,7 @@ def test_hits_that_lie_by_stain_are_seen_to(archive: Archive) -> None:
         "10 of 10 hits share the stain 'Pap'; by chance 4.8 would (probability of as many or more: below 0.001), and "
         in stain.words
     )
-    assert (audit.of_query, audit.patients, audit.not_given) == (True, 29, ("preparation",))
+    assert (audit.of_query, audit.patients, audit.not_given) == (True, 29, ("preparation", "scale"))
 
 
 def test_a_slide_is_one_of_its_source(archive: Archive) -> None:
@@ -128,7 +128,7 @@ def test_the_own_patient_is_a_share_where_it_competes(archive: Archive, tmp_path
         hits = [RankedCase(i, 0.5, 0.5, case, case.images[0], 0, (), "") for i, case in enumerate(others)]
         audit = ConfounderPool.of(other).audit(hits[:1], query=first, include_own_patient=True)
     assert audit.shares == (ConfounderCount("patient", "patient 0", 1, 1, 0.5, 0.5, 0.5, 0.5),)
-    assert audit.not_given == ("slide", "stain", "preparation", "source")
+    assert audit.not_given == ("slide", "stain", "preparation", "source", "scale")
 
 
 def test_a_hit_that_is_gone_is_not_counted_and_another_filter_is_refused(archive: Archive) -> None:

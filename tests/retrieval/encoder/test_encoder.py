@@ -67,14 +67,14 @@ def test_vectors_are_those_of_open_clip_itself(encoder: Encoder, clip_folder: Pa
     with torch.inference_mode():
         expected = model.eval().encode_image(transform(image)[None], normalize=True)[0].numpy()
     np.testing.assert_allclose(encoder.encode_images([image])[0], expected, atol=1e-6)
-    assert encoder.prepare(image).shape == (3, IMAGE_SIZE, IMAGE_SIZE)
+    assert encoder.prepare(image).shape == (1, 3, IMAGE_SIZE, IMAGE_SIZE)
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_strip_is_refused_and_a_long_field_is_not(encoder: Encoder, turned: bool) -> None:
     sides = [(200, 2), (201, 2)]
     field, strip = (PIL.Image.new("RGB", side[::-1] if turned else side) for side in sides)
-    assert encoder.prepare(field).shape == (3, IMAGE_SIZE, IMAGE_SIZE)
+    assert encoder.prepare(field).shape == (1, 3, IMAGE_SIZE, IMAGE_SIZE)
     with pytest.raises(EncodingError, match="is a strip"):
         encoder.prepare(strip)
 

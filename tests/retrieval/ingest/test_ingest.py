@@ -18,8 +18,8 @@ import PIL.Image
 import pytest
 import torch
 
-from index_store import Archive, ArchiveBusyError, ManifestError, ReadOnlyArchiveError, decode_image
-from retrieval import Encoder, EncodingError, add_manifest
+from index_store import Archive, ArchiveBusyError, ManifestError, ReadOnlyArchiveError, decode_image, read_manifest
+from retrieval import Encoder, EncodingError, add_manifest, import_encoder
 from retrieval.arrays import Vectors
 from retrieval.ingest import embed_images
 from tests.retrieval.conftest import speckled
@@ -33,9 +33,9 @@ class CountingEncoder(Encoder):
     prepared = 0
     encoded = 0
 
-    def prepare(self, image: PIL.Image.Image) -> torch.Tensor:
+    def prepare(self, image: PIL.Image.Image, mpp: float | None = None) -> torch.Tensor:
         self.prepared += 1
-        return super().prepare(image)
+        return super().prepare(image, mpp)
 
     def encode_prepared(self, prepared: Sequence[torch.Tensor]) -> Vectors:
         self.encoded += len(prepared)
@@ -283,3 +283,69 @@ def test_a_killed_add_leaves_whole_batches_and_the_next_one_finishes(clip_folder
         assert archive.status().indexed == 60
     stored = [path for path in (tmp_path / "archive" / "images").rglob("*") if path.is_file()]
     assert len(stored) == 60
+
+
+def with_scales(folder: Path, scales: Sequence[str]) -> Path:
+    rows = [[*row, mpp] for row, mpp in zip(write_images(folder, len(scales)), scales, strict=True)]
+    path = folder / "manifest.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["image", "case", "report", "site", "mpp"], *rows])
+    return path
+
+
+def check_scaled_vectors(archive: Archive, encoder: Encoder) -> None:
+    images = [image for case in archive.cases() for image in case.images]
+    stored = archive.vectors_of([image.id for image in images], encoder.fingerprint)
+    pictures = [decode_image(image.path) for image in images]
+    np.testing.assert_allclose(stored, encoder.encode_images(pictures, mpp=[i.mpp for i in images]), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def field_folder(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test encoder as one that sees fields of 20 µm."""
+    return import_encoder(str(clip_folder), tmp_path_factory.mktemp("imported") / "fields", field_um=20.0).folder
+
+
+def test_an_image_is_embedded_by_its_scale_and_anew_where_that_is_corrected(
+    archive: Archive, field_folder: Path, tmp_path: Path
+) -> None:
+    counting = CountingEncoder(field_folder, device="cpu", batch_size=4)
+    add_manifest(archive, with_scales(tmp_path, ["", "1", "1"]), counting)
+    check_scaled_vectors(archive, counting)
+    counting.prepared = 0
+    summary = add_manifest(archive, with_scales(tmp_path, ["1", "1", "0.3"]), counting)
+    assert (summary.updated, summary.unchanged, summary.added, counting.prepared) == (2, 1, 0, 2)
+    assert any("2 stored images were embedded anew" in note for note in summary.notes)
+    check_scaled_vectors(archive, counting)
+    assert archive.examine().healthy
+
+
+def test_a_run_that_was_killed_before_it_embedded_anew_is_resumed(
+    archive: Archive, field_folder: Path, tmp_path: Path
+) -> None:
+    encoder = Encoder(field_folder, device="cpu", batch_size=4)
+    add_manifest(archive, with_scales(tmp_path, ["", ""]), encoder)
+    manifest = with_scales(tmp_path, ["1", ""])
+    archive.update(archive.pending(read_manifest(manifest).rows).changed, drop_rescaled=True)
+    assert archive.count_images_without_vector(encoder.fingerprint) == 1
+    assert add_manifest(archive, manifest, encoder).unchanged == 2
+    check_scaled_vectors(archive, encoder)
+
+
+def test_a_corrected_scale_costs_nothing_where_the_encoder_sees_whole_images(
+    archive: Archive, counting: CountingEncoder, tmp_path: Path
+) -> None:
+    add_manifest(archive, with_scales(tmp_path, ["", "1"]), counting)
+    counting.prepared = 0
+    assert add_manifest(archive, with_scales(tmp_path, ["1", "0.5"]), counting).updated == 2
+    assert counting.prepared == archive.count_images_without_vector(counting.fingerprint) == 0
+
+
+def test_a_scale_for_all_is_for_those_that_have_none(
+    archive: Archive, counting: CountingEncoder, tmp_path: Path
+) -> None:
+    add_manifest(archive, with_scales(tmp_path, ["0.3", ""]), counting, mpp=0.5)
+    scales = [(image.mpp, image.mpp_source) for case in archive.cases() for image in case.images]
+    assert scales == [(0.3, "manifest"), (0.5, "option")]
+    with pytest.raises(ValueError, match="mpp must be from"):
+        add_manifest(archive, tmp_path / "manifest.csv", counting, mpp=250)

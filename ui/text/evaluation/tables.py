@@ -116,8 +116,8 @@ def same_report_words(same: SameReport) -> str:
 
 
 CONFOUNDERS: Final = (
-    "The share of the first 10 that has the query's stain, preparation, source or slide, beside the share that chance "
-    "would give among cases of the hits' sites. Where hits share it more often than by chance, it may be the "
+    "The share of the first 10 that has the query's stain, preparation, source, slide or scale, beside the share that "
+    "chance would give among cases of the hits' sites. Where hits share it more often than by chance, it may be the "
     "reason that they are hits. Means over queries."
 )
 ABSTENTION: Final = (
@@ -228,8 +228,8 @@ def _same_report(same: SameReport) -> str:
 def _confounders(result: QueryTypeResult) -> str:
     if not result.nuisance:
         return wrapped(
-            "Confounders: nothing to compare. Each of stain, preparation, source and slide is unknown, differs among "
-            "the images of every case, or is the same for all cases."
+            "Confounders: nothing to compare. Each of stain, preparation, source, slide and scale is unknown, differs "
+            "among the images of every case, or is the same for all cases."
         )
     rows = [
         [share.field, share.channel, str(share.found), f"{share.expected:.3f}", signed(share.excess)]
