@@ -1,13 +1,15 @@
 """What every step of a search costs as the archive grows, with its diagnostics, by the clock.
 
-    python -m benchmarks.growth [--sizes 1000 10000 100000] [--repetitions 11] [--clock wall] [--pairs]
+    python -m benchmarks.growth [--sizes 1000 10000 100000] [--large] [--repetitions 11] [--clock wall] [--pairs]
+                                [--write docs]
 
 Archives of synthetic vectors (four images a case, two cases a patient, every report embedded), inserted in bulk and
 without picture files, searched with the starter's encoder. With `--pairs` each image has a case, a patient and a
 report of its own, in varied words. Each size runs in a process of its own. The slope is that of the median over the
 size, both as logarithms, between the last two sizes: 0 where the cost stays, 1 where it is as the archive. The
-encoder's own time is in a query by words. On a machine that others fill, `--clock processor` measures the processor's
-time in place of the clock's.
+encoder's own time is in a query by words. `--large` adds 300,000 and 1,000,000 images; `--write` makes a page and a
+picture in a folder. Memory is what a process has more after its answers than after loading its models, measured in one
+of its own. On a machine that others fill, `--clock processor` measures the processor's time in place of the clock's.
 
 A new process is timed three times: what the first derives of the records, the others read from the disk.
 """
@@ -15,9 +17,9 @@ A new process is timed three times: what the first derives of the records, the o
 from __future__ import annotations
 
 import argparse
+import hashlib
+import io
 import json
-import math
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,26 +29,46 @@ from functools import partial
 from itertools import combinations, count
 from pathlib import Path
 
+import PIL.Image
+import psutil
+from sqlalchemy import update
+
+from benchmarks import growth_report
 from benchmarks.bulk_archive import CASES, PAIRS, Shape, add_images, build_archive
+from benchmarks.growth_report import ADDING, MEMORY
 from benchmarks.machine import describe_machine
-from benchmarks.synthetic_vectors import SITES, SyntheticVectors
-from index_store import Archive, CaseFilter
-from retrieval import CaseSearch, Encoder
+from benchmarks.synthetic_vectors import IMAGES_PER_CASE, SITES, SyntheticVectors
+from index_store import Archive, CaseFilter, ManifestRow, NewImage, decode_image
+from index_store.catalog.counts.kept import recount
+from index_store.catalog.models import CaseRow
+from retrieval import CaseSearch, Encoder, Query, SavedQueries
 from retrieval.assessment.diagnostics import Diagnostics
+from retrieval.generated.near_duplicate import nearest_references
+from retrieval.language.vocabulary import vocabulary
+from retrieval.search.by_category import gallery
 
 ADDED = 100
 """Images that another process adds."""
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+LARGE = (300_000, 1_000_000)
+PICTURE = PIL.Image.effect_noise((64, 64), 60).convert("RGB")
+with io.BytesIO() as _file:
+    PICTURE.save(_file, "PNG")
+    PICTURE_BYTES = _file.getvalue()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
+    if options.memory:
+        print(memory(options.memory))
+        return 0
     if options.one:
         shape, clock = PAIRS if options.pairs else CASES, CLOCKS[options.clock]
         print(json.dumps(measure(options.one, options.repetitions, options.folder, clock, shape)))
         return 0
     found: dict[int, dict[str, list[float]]] = {}
-    for size in options.sizes:
+    sizes = sorted({*options.sizes, *(LARGE if options.large else ())})
+    for size in sizes:
         command = [sys.executable, "-m", "benchmarks.growth", "--one", str(size)]
         command += ["--repetitions", str(options.repetitions)]
         command += ["--clock", options.clock, *(["--folder", str(options.folder)] if options.folder else [])]
@@ -55,11 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found[size] = json.loads(made.stdout)
         print(f"{size} images measured", file=sys.stderr)
     print(describe_machine(), "\n")
-    print(f"| ms: median (95th of 100) | {' | '.join(f'{size:,} images' for size in options.sizes)} | slope |")
-    print("|---|" + "---|" * (len(options.sizes) + 1))
-    for name in found[options.sizes[0]]:
-        cells = [_cell(found[size][name]) for size in options.sizes]
-        print(f"| {name} | {' | '.join(cells)} | {_slope({size: found[size][name] for size in options.sizes})} |")
+    print(growth_report.table(found), "\n")
+    print("Grows faster than its work:", *(growth_report.faster_than_its_work(found) or ["nothing"]), sep="\n- ")
+    if options.write is not None:
+        growth_report.write(options.write, found, describe_machine())
     return 0
 
 
@@ -75,6 +96,7 @@ def measure(
     with tempfile.TemporaryDirectory(dir=folder) as work:
         path = Path(work) / "archive"
         build_archive(path, vectors, vectors.array(), fingerprint=encoder.fingerprint, reports=size, shape=shape)
+        _give_categories(path)
         with Archive.open(path) as archive:  # the index is built and saved once
             archive.search(vectors.queries(1), 1, fingerprint=encoder.fingerprint)
             with archive.writer():
@@ -110,6 +132,16 @@ def measure(
             "by words, under a filter that is new": lambda: filtered(_by_words),
             "facets": archive.facets,
             "status": archive.status,
+            "gallery": lambda: gallery(
+                archive,
+                vectors.queries(1, seed=next(numbers)),
+                fingerprint=encoder.fingerprint,
+                system=vocabulary().systems[0].name,
+            ),
+            "saved query, kept and read": lambda: _save(SavedQueries(Path(work) / "queries"), f"q{next(numbers)}"),
+            "copy check of a picture": lambda: nearest_references(
+                archive, [PICTURE], vectors.queries(1, seed=next(numbers)), fingerprint=encoder.fingerprint
+            ),
         }
         for name, step in steps.items():
             step()
@@ -123,8 +155,55 @@ def measure(
         found["remove a case"] = times(
             min(5, repetitions), lambda: archive.remove(f"case-{cases - 1 - next(numbers) % (cases // 2)}")
         )
+        found[ADDING] = times(
+            min(5, repetitions), lambda: _add_pictures(archive, next(numbers), vectors, encoder.fingerprint)
+        )
         archive.close()
+        with Archive.open(path, read_only=True) as reader:
+            found["coin doctor --quick"] = times(1, lambda: reader.examine(checksums=False))
+            found["coin backup"] = times(1, lambda: reader.back_up(Path(work) / "backup", allow_damaged=True))
+        command = [sys.executable, "-m", "benchmarks.growth", "--memory", str(path)]
+        made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+        found[MEMORY] = [float(made.stdout)]
     return found
+
+
+def memory(path: Path) -> float:
+    """Megabytes that this process has more after a query by a case and one by words than with its models alone."""
+    encoder = Encoder(None).load()
+    encoder.encode_texts(["warm"])
+    before = psutil.Process().memory_info().rss
+    with Archive.open(path, read_only=True) as archive:
+        search, diagnostics = CaseSearch(archive, encoder), Diagnostics(archive, encoder)
+        _by_case(search, diagnostics, 0)
+        _by_words(search, diagnostics, 0)
+        return float(round((psutil.Process().memory_info().rss - before) / 1024**2, 1))
+
+
+def _give_categories(path: Path) -> None:
+    """Every eighth case gets one of three categories that a gallery shows."""
+    system = vocabulary().systems[0]
+    with Archive.open(path) as archive, archive.writer(), archive._catalog.writing() as session:
+        for number, category in enumerate(system.categories[:3]):
+            of_category = (CaseRow.id % 8 == 0) & (CaseRow.id % 3 == number)
+            session.execute(update(CaseRow).where(of_category).values(system=system.name, category=category.name))
+        recount(session)
+
+
+def _save(queries: SavedQueries, name: str) -> None:
+    queries.save(name, Query(text="Groups of cells with enlarged nuclei."))
+    queries.load(name)
+
+
+def _add_pictures(archive: Archive, number: int, vectors: SyntheticVectors, fingerprint: str) -> None:
+    """As `coin add` does once they are embedded: `ADDED` images of 25 new cases."""
+    items = []
+    for i in range(ADDED):
+        data = f"{number} {i}".encode()
+        case = f"added-{number}-{i // IMAGES_PER_CASE}"
+        row = ManifestRow(2, "x.png", Path("x.png"), case, case, "Scattered cells, some enlarged.", site="site-1")
+        items.append(NewImage(row, hashlib.sha256(data).hexdigest(), PICTURE_BYTES, decode_image(PICTURE_BYTES)))
+    archive.add(items, vectors.queries(ADDED, seed=number), fingerprint=fingerprint)
 
 
 def _by_case(search: CaseSearch, diagnostics: Diagnostics, case: int, where: CaseFilter | None = None) -> None:
@@ -145,28 +224,16 @@ def _times(clock: Callable[[], float], repetitions: int, step: Callable[[], obje
     return found
 
 
-def _cell(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0] * 1e3:.1f}"
-    ordered = sorted(values)
-    return f"{statistics.median(values) * 1e3:.1f} ({ordered[math.ceil(0.95 * len(ordered)) - 1] * 1e3:.1f})"
-
-
-def _slope(of_size: dict[int, list[float]]) -> str:
-    sizes = sorted(of_size)[-2:]
-    if len(sizes) < 2:
-        return ""
-    low, high = (max(1e-9, statistics.median(of_size[size])) for size in sizes)
-    return f"{math.log(high / low) / math.log(sizes[1] / sizes[0]):.2f}"
-
-
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="images of each archive")
+    parser.add_argument("--large", action="store_true", help="also 300,000 and 1,000,000 images")
+    parser.add_argument("--write", type=Path, default=None, help="a folder for growth.md and growth.svg")
     parser.add_argument("--repetitions", type=int, default=11, help="of each step")
     parser.add_argument("--clock", choices=[*CLOCKS], default="wall", help="whose time is measured")
     parser.add_argument("--folder", type=Path, default=None, help="where the archives are made")
     parser.add_argument("--pairs", action="store_true", help="an image a case, a case a patient, varied reports")
+    parser.add_argument("--memory", type=Path, default=None, help=argparse.SUPPRESS)
     parser.add_argument("--one", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
