@@ -31,6 +31,7 @@ from index_store.maintenance.file_checks import (
 from index_store.maintenance.findings import Diagnosis, Examination, Finding, diagnosis
 from index_store.maintenance.index_checks import check_index
 from index_store.maintenance.record_checks import check_counts, check_database, check_log, check_records, check_vectors
+from index_store.maintenance.scale_checks import check_scales
 from index_store.maintenance.status import counts
 from index_store.search.protocols import VectorSearch
 
@@ -74,6 +75,7 @@ class Doctor:
             found += check_vectors(session, self._catalog)
             found += check_log(session, self._catalog)
             found += check_records(session, self._catalog)
+            found += check_scales(session)
             if all(diagnosis.finding.harmless for diagnosis in found):  # otherwise they differ because of that
                 found += check_counts(session, self._catalog)
             found += check_index_folder(session, self._path / "index")

@@ -6,10 +6,11 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from index_store import Archive, CaseFilter, ManifestRow, read_manifest
 from index_store.scale import bin_name, bin_of, disagree, mpp_of_objective, mpp_of_text, replaces
-from tests.index_store.archive_builders import add_manifest, write_manifest
+from tests.index_store.archive_builders import add_manifest, records, write_manifest
 
 
 @pytest.mark.parametrize(
@@ -130,3 +131,16 @@ def test_what_is_said_of_all_images_does_not_replace_what_is_known_of_one(archiv
     assert len(plan.unchanged) == 1
     assert archive.update(plan.changed) == 1
     assert scales(archive) == [(0.25, "manifest"), (0.5, "option")]
+
+
+def test_the_doctor_finds_a_scale_that_none_can_have(archive: Archive, tmp_path: Path) -> None:
+    given = {"a": "0.25", "b": "", "c": "1"}
+    rows = [{"image": f"{name}.png", "case": name, "report": "R.", "mpp": mpp} for name, mpp in given.items()]
+    add_manifest(archive, write_manifest(tmp_path / "manifest.csv", rows))
+    assert archive.examine().healthy
+    with records(archive.path, writing=True) as session:
+        session.execute(text("UPDATE images SET mpp = 250 WHERE id = 1"))
+        session.execute(text("UPDATE images SET mpp_source = 'slide' WHERE id = 2"))
+    found = [finding for finding in archive.examine().findings if "have a scale that none can have" in finding.what]
+    assert len(found) == 1
+    assert set(found[0].examples) == {"case a, image 1", "case b, image 2"}

@@ -364,6 +364,26 @@ def test_what_does_not_fit_is_rebuilt_by_a_writer_and_avoided_by_a_reader(filled
 
 
 @pytest.mark.slow
+def test_a_collection_from_before_images_had_a_scale_is_not_filtered_by_it_and_made_anew_by_a_writer(
+    filled: Archive,
+) -> None:
+    synced, position = sync_of(filled), position_of(filled)
+    former = f"{synced.positions.prefix}_1_0123abcd"
+    MilvusIndex.create(synced._server, former, DIM)
+    synced.positions.write(1, SyncPosition(former, position.low, position.high))
+    filled.close()
+    with Archive.open(filled.path, read_only=True) as reader:
+        (hits,) = reader.search(
+            np.eye(1, DIM, dtype=np.float32), 5, where=CaseFilter(mpp=(0.1, 1)), fingerprint=FINGERPRINT
+        )
+        assert hits == []
+        assert any("the records answered" in note for note in reader.notes)
+    with Archive.open(filled.path) as archive:
+        assert "it lacked the scale of images" in archive.notes[0]
+        answers_are_true(archive)
+
+
+@pytest.mark.slow
 def test_records_restored_from_an_older_dump_are_noticed(filled: Archive, tmp_path: Path) -> None:
     older = Path(shutil.copytree(filled.path, tmp_path / "older"))
     add_manifest(filled, write_manifest(tmp_path / "more" / "manifest.csv", simple_rows(3, prefix="more-")))
