@@ -22,8 +22,8 @@ IMAGE_LABELS = ("slide", *IMAGE_COLUMNS.values())
 
 
 def distinct(values: Ids) -> Ids:
-    """The different values, ascending. By a sort: NumPy's `unique` hashes, which takes fifty times as long here, where
-    most values stand in order."""
+    """The different values of int64[n], int64[m], ascending. By a sort: NumPy's `unique` hashes, which takes fifty
+    times as long here, where most values stand in order."""
     ordered = np.sort(values, kind="stable")
     return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
 

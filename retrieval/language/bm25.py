@@ -118,7 +118,13 @@ class ReportWords:
 
     def packed(self) -> tuple[list[str], dict[str, npt.NDArray[Any]]]:
         """Words and arrays by which `unpacked` makes the index again: without rows that are gone, and without words
-        that no text has any more."""
+        that no text has any more.
+
+        Returns:
+            The w words that are left, and of the n texts: `lengths` float32[n], in words; `starts` int64[w + 1], where
+            the postings of each word begin; `rows` int32[p] and `counts` float32[p], its texts and how often each has
+            it.
+        """
         here = self if self._texts == len(self) else self.only(np.flatnonzero(self._present).tolist())
         segment = merged(here._segments, len(here._number))
         used = np.flatnonzero(np.diff(segment.starts))
@@ -128,7 +134,7 @@ class ReportWords:
 
     @classmethod
     def unpacked(cls, words: Sequence[str], arrays: Mapping[str, npt.NDArray[Any]]) -> ReportWords:
-        """The index that was packed."""
+        """The index that was packed; see `packed` for the shapes of the arrays."""
         index = cls([])
         index._number = {word: number for number, word in enumerate(words)}
         index._segments = (Segment(arrays["starts"], arrays["rows"], arrays["counts"]),)

@@ -39,8 +39,8 @@ class Segment:
 def indexed(
     texts: Iterable[Sequence[str]], count: int, number: dict[str, int], first: int
 ) -> tuple[Segment, npt.NDArray[np.float32]]:
-    """The postings of `count` texts, each given by its words, in the rows from `first` on, and their lengths in words;
-    numbers new words."""
+    """The postings of `count` texts, each given by its words, in the rows from `first` on, and their lengths in words,
+    float32[count]; numbers new words."""
     numbered = defaultdict(itertools.count(len(number)).__next__, number)
     words: list[int] = []
     lengths = np.zeros(count, dtype=np.float32)

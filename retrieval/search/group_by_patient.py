@@ -188,7 +188,7 @@ class ReportRanking(Mapping[int, PatientHit]):
             wanted = WIDEN * len(order)
 
     def scores_of(self, patients: Sequence[int]) -> tuple[Floats, Bools]:
-        """See `scores_of`. O(their reports), beside a search for each patient."""
+        """See `scores_of`: float64[m] and bool[m]. O(their reports), beside a search for each patient."""
         if not len(self._case_ids):
             return np.full(len(patients), -np.inf), np.zeros(len(patients), dtype=bool)
         rows = self._best(patients)

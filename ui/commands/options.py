@@ -63,6 +63,7 @@ class ScaleRange(click.ParamType):
         self._one = one
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """What was typed, as (low, high) in µm a pixel, or as one number; what is converted already stays."""
         from index_store import CaseFilter, FilterError
 
         if isinstance(value, (tuple, float)):
