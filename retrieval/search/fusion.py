@@ -210,8 +210,7 @@ def _best_first(scores: Scores) -> tuple[npt.NDArray[np.int64], Bools]:
 
 
 def descending_bits(bits: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The bits of floats, uint[n], as unsigned integers that sort as the floats do in descending order, uint[n]. Its own
-    inverse.
+    """The bits of floats, uint[n], as uint[n] that sort as the floats do in descending order. Its own inverse.
 
     IEEE 754: the bits of positive floats order as integers do, those of negative ones, which begin with a 1, the other
     way round. So all bits of positive ones but the sign are flipped.
