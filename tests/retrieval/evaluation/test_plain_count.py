@@ -30,7 +30,8 @@ LABELS = (
     ("thyroid", "own", "Benign"),
 )
 GRADES = {frozenset({"NILM", "HSIL"}): 0.5, frozenset({"HSIL", "AGC"}): 0.25}
-FIELDS = ("slide", "stain", "preparation", "source")
+FIELDS = ("slide", "stain", "preparation", "source", "scale")
+SCALES = {None: None, 0.25: "40x", 0.26: "40x", 0.5: "20x"}
 AXES = 3
 SEED = 11
 
@@ -88,6 +89,7 @@ def drawn(seed: int, *, patients: int, labels: Sequence[tuple[str, str, str]] = 
                 "slide": rng.choice(["", "1", "2"]),
                 "stain": stain if rng.random() < 0.9 else "H&E",
                 "preparation": rng.choice(["smear", "liquid"]),
+                "mpp": rng.choice(list(SCALES)),
             }
             for _ in own
         ]
@@ -112,6 +114,7 @@ def drawn(seed: int, *, patients: int, labels: Sequence[tuple[str, str, str]] = 
             "stain": [given["stain"] for given in attributes],
             "preparation": [given["preparation"] for given in attributes],
             "source": [source or None for _ in own],
+            "scale": [SCALES[given["mpp"]] for given in attributes],
         }
         cases.append(PlainCase(patient, site, system, category, family, own, values))
     rng.shuffle(records)
