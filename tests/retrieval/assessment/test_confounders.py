@@ -46,6 +46,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
                     "source": ("north", "south")[patient % 2],
                     "preparation": "" if patient % 3 else "liquid-based",
                     "site": ("cervix", "thyroid")[patient % 2],
+                    "mpp": ("0.25", "0.26", "0.5")[patient % 3],
                 }
             )
             stains.append(["Pap", "MGG"].index(stain))
@@ -78,7 +79,7 @@ def test_hits_that_lie_by_stain_are_seen_to(archive: Archive) -> None:
         "10 of 10 hits share the stain 'Pap'; by chance 4.8 would (probability of as many or more: below 0.001), and "
         in stain.words
     )
-    assert (audit.of_query, audit.patients, audit.not_given) == (True, 29, ("preparation", "scale"))
+    assert (audit.of_query, audit.patients, audit.not_given) == (True, 29, ("preparation",))
 
 
 def test_a_slide_is_one_of_its_source(archive: Archive) -> None:
@@ -200,3 +201,11 @@ def test_a_random_order_reaches_what_is_expected(seed: int, values: int, some_mi
         assert np.isnan(shares).all()
     else:
         assert shares.mean() == pytest.approx(expected[0], abs=5 * 0.5 / np.sqrt(3 * draws))
+
+
+def test_a_mixture_of_scales_is_counted_in_bins(archive: Archive) -> None:
+    query = archive.case("case 0")
+    hits = found(archive, query)
+    scale = share(ConfounderPool.of(archive).audit(hits, query=query), "scale")
+    assert scale.value == "about 0.25 µm a pixel"  # 0.26 is of the same bin, and 0.5 is not
+    assert scale.hits == sum(abs((hit.image.mpp or 0) - 0.25) < 0.02 for hit in hits) < len(hits)
