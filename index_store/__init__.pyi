@@ -67,6 +67,8 @@ from .slides.field import RULES as RULES
 from .slides.field import ChosenFields as ChosenFields
 from .slides.field import Field as Field
 from .slides.field import FieldChoice as FieldChoice
+from .slides.pictures import overview as overview
+from .slides.pictures import read_field as read_field
 from .slides.records import Level as Level
 from .slides.records import SlideInfo as SlideInfo
 from .slides.slide import Slide as Slide

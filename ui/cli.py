@@ -33,6 +33,7 @@ from ui.commands.reading import reading
 from ui.commands.reembed import encoders, reembed
 from ui.commands.reports import reports
 from ui.commands.search import search
+from ui.commands.slides import slides
 from ui.commands.train import train
 from ui.commands.view import view
 from ui.errors import SettingError, user_message
@@ -97,6 +98,7 @@ for command in (
     queries,
     show,
     reports,
+    slides,
     remove,
     generate,
     copy_check,

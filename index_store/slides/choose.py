@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from index_store.errors import SlideProblem
+from index_store.scale import OBJECTIVE_MPP
 from index_store.slides.field import DAMAGED, OUT_OF_FOCUS, ChosenFields, Field, FieldChoice
 from index_store.slides.focus import sharpness
 from index_store.slides.places import Places, counted, places
@@ -23,8 +24,6 @@ TRIES: Final = 2
 """For each field that is wanted, so many candidates are read closely at most."""
 BLURRED: Final = 0.2
 """Sharpness below which a field is out of focus on any slide."""
-NOMINAL_MPP: Final = 10.0
-"""µm a pixel times the objective's power, of most scanners: 40× is 0.25 µm."""
 
 
 def choose_fields(
@@ -78,7 +77,7 @@ def _scale(slide: Slide, given: float | None) -> tuple[float, list[str]]:
     if known is not None:
         return known, []
     if slide.info.objective is not None:
-        assumed = NOMINAL_MPP / slide.info.objective
+        assumed = OBJECTIVE_MPP / slide.info.objective
         return assumed, [
             f"The scale is unknown: {assumed:g} µm a pixel are assumed, from the objective ({slide.info.objective:g}×)."
         ]

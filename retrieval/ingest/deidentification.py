@@ -126,6 +126,11 @@ def pseudonyms_of(archive_id: str) -> Callable[[str], str]:
     return lambda key: hmac.new(archive_id.encode(), key.encode(), hashlib.sha256).hexdigest()[:16]
 
 
+def has_identifier(name: str) -> bool:
+    """Whether a file's name (without its ending) or another key holds a direct identifier."""
+    return bool(_in_key(name))
+
+
 def total(counts: Iterable[IdentifierCount]) -> str:
     """The counts as text: "2 dates in reports (lines 3, 8), 1 name in further columns (line 3)"."""
     return ", ".join(map(str, counts))

@@ -28,6 +28,7 @@ CLASSES = {
     ("thyroid", "Malignant"),
 }
 NOT_RUN_COMMANDS = {
+    "slides": "needs a slide: tests/ui/commands/test_slides.py looks at drawn and real ones",
     "ui": "serves until it is stopped: tests/ui/view drives it",
     "encoder": "a download: tests/ui/commands/test_encoder.py imports tiny ones",
     "lora": "a download: tests/ui/commands/test_imports.py imports tiny ones",

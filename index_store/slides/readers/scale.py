@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-FINEST: Final = 0.05
-"""µm a pixel: a 100× oil objective on a fine camera gives 0.06."""
-COARSEST: Final = 10.0
-"""µm a pixel: a 1× objective. Resolutions meant for printing (72 to 600 dpi) are 42 to 353."""
+from index_store.scale import is_plausible
+
 UNEVEN: Final = 0.02
 """Pixels are square: width and height differ by less than this share."""
 
@@ -16,7 +14,7 @@ def believed_mpp(x: float | None, y: float | None) -> tuple[float | None, str]:
     """The scale in µm a pixel, or None; and a note where the file gives one that is not used."""
     if x is None or y is None:
         return None, "" if x is None and y is None else "The scale is given for one direction only, and not used."
-    if not (FINEST <= x <= COARSEST and FINEST <= y <= COARSEST):
+    if not (is_plausible(x) and is_plausible(y)):
         return None, f"The scale in the file, {x:.4g} × {y:.4g} µm a pixel, is implausible and not used."
     if abs(x - y) > UNEVEN * max(x, y):
         return None, f"The pixels are not square ({x:.4g} × {y:.4g} µm): the scale is not used."

@@ -1,0 +1,1 @@
+"""What is known of whole slides, as text and JSON."""
