@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +27,7 @@ from retrieval.language.concepts import (
 from retrieval.language.vocabulary import vocabulary
 
 if TYPE_CHECKING:
-    from index_store import Archive, Case, CaseFilter
+    from index_store import Archive, CaseFilter
 
 Labels = tuple[str, str, str]
 """Site, system and category."""
@@ -166,11 +166,6 @@ class ArchiveLabels:
         if wanted in self._shown_categories:
             return wanted in (_squeezed(self._shown[labels][2]), _squeezed(category))
         return category_concept(site, system, name) == category_concept(site, system, category)
-
-
-def labels_of(cases: Iterable[Case]) -> ArchiveLabels:
-    """The labels of cases that have been read."""
-    return ArchiveLabels(Counter((case.site, case.system, case.category) for case in cases))
 
 
 _KNOWN: Final[WeakKeyDictionary[Archive, tuple[int, ArchiveLabels]]] = WeakKeyDictionary()

@@ -19,7 +19,6 @@ from retrieval.ingest.label_sources import label_sources
 from retrieval.language.archive_labels import (
     ArchiveLabels,
     archive_labels,
-    labels_of,
     meant_filter,
     values_without_cases,
 )
@@ -185,4 +184,4 @@ def test_what_is_not_known_is_shown_as_most_cases_write_it() -> None:
     labels = ArchiveLabels({("Moon", "", "dusty"): 1, ("moon", "", "Dusty"): 5, ("moon ", "Own", "Dusty"): 1})
     assert labels.shown("Moon", "", "dusty") == ("moon", "", "Dusty")
     assert labels.shown("Mars", " ", " red") == ("Mars", "", "red")
-    assert labels_of([]).facets() == {"site": (), "system": (), "category": ()}
+    assert ArchiveLabels({}).facets() == {"site": (), "system": (), "category": ()}
