@@ -13,6 +13,7 @@ import pytest
 from index_store import SlideProblem
 from index_store.slides.readers.dicom_reader import ALLOWED, DicomReader, _levels_of
 from index_store.slides.slide import Slide
+from index_store.slides.survey import SQUARES
 
 SHARED = Path(__file__).parents[3] / "../shared/data/slides"
 SERIES = SHARED / "csf-mgg-dicom"
@@ -128,7 +129,7 @@ def test_a_series_without_its_finest_level_is_read_as_far_as_it_goes(series: Pat
 
 
 def test_the_same_places_are_chosen_as_on_the_slide_that_it_was_made_from() -> None:
-    """Its pixels are those from (3000, 3000) on, through JPEG once more."""
+    """Its pixels are those from (3000, 3000) on, through JPEG once more: a place may lie one step aside."""
     from index_store import FieldChoice, choose_fields
 
     choice = FieldChoice(most=16)
@@ -136,6 +137,8 @@ def test_the_same_places_are_chosen_as_on_the_slide_that_it_was_made_from() -> N
         ours = choose_fields(series, choice)
         theirs = choose_fields(whole, choice, box=(3000, 3000, 4096, 4096))
     assert len(ours.fields) == len(theirs.fields) == 16
-    places = {(field.x - 3000, field.y - 3000) for field in theirs.fields}
-    same = [any(max(abs(field.x - x), abs(field.y - y)) <= 2 for x, y in places) for field in ours.fields]
-    assert sum(same) >= 14
+    places = [(field.x - 3000, field.y - 3000) for field in theirs.fields]
+    aside = [min(max(abs(field.x - x), abs(field.y - y)) for x, y in places) for field in ours.fields]
+    step = ours.fields[0].width / SQUARES
+    assert max(aside) <= step + 2
+    assert sum(pixels <= 2 for pixels in aside) >= 10
