@@ -5,6 +5,10 @@ from .archive_status import RoleStatus as RoleStatus
 from .catalog.filters import CaseFilter as CaseFilter
 from .catalog.import_plan import Plan as Plan
 from .catalog.import_plan import PlannedImage as PlannedImage
+from .catalog.slide_tables.cut import CutSlide as CutSlide
+from .catalog.slide_tables.cut import PlannedField as PlannedField
+from .catalog.slide_tables.cut import cut_slide as cut_slide
+from .catalog.slide_tables.planned import PlannedSlide as PlannedSlide
 from .errors import AlreadyAnArchiveError as AlreadyAnArchiveError
 from .errors import ArchiveBusyError as ArchiveBusyError
 from .errors import ArchiveError as ArchiveError
@@ -62,6 +66,9 @@ from .search.derived_files import Derived as Derived
 from .search.derived_files import DerivedName as DerivedName
 from .search.image_table import Column as Column
 from .search.image_table import ImageTable as ImageTable
+from .slide_records import CaseSlide as CaseSlide
+from .slide_records import SlideCut as SlideCut
+from .slide_records import SlidePlace as SlidePlace
 from .slides.choose import choose_fields as choose_fields
 from .slides.field import RULES as RULES
 from .slides.field import ChosenFields as ChosenFields

@@ -29,11 +29,11 @@ from index_store.catalog.descriptor import DESCRIPTOR_FILE, ArchiveDescriptor
 from index_store.catalog.encoders import activate, active_encoder, register_encoder, require_encoder
 from index_store.catalog.import_plan import Plan, PlannedImage, Progress, make_plan
 from index_store.catalog.insert import encode_missing, insert_images, update_images
-from index_store.catalog.layout import DATABASE, catalog_of, explained, make_archive
+from index_store.catalog.layout import catalog_of, explained, make_archive
 from index_store.catalog.models import ArchiveRow
 from index_store.errors import ArchiveError, NotAnArchiveError
 from index_store.files.image_store import ImageStore
-from index_store.maintenance.backup_folder import BACKUP_FILE, UNFINISHED
+from index_store.maintenance.backup_folder import refuse_others
 from index_store.maintenance.migrate import Migration, migrate
 from index_store.maintenance.restore import Restoration, restore
 from index_store.records import NewImage
@@ -46,6 +46,8 @@ from index_store.vectors import checked_vectors
 if TYPE_CHECKING:
     from index_store.maintenance.findings import Examination
     from index_store.records import ManifestRow
+    from index_store.slide_records import SlideCut
+    from index_store.slides.field import FieldChoice
 
 
 class Archive(ArchiveMaintenance):
@@ -110,7 +112,7 @@ class Archive(ArchiveMaintenance):
             OutdatedArchiveError: it must be migrated first (`migrate`). One of the version before is read as it is.
             StorageError: the disk or the database refuses.
         """
-        _refuse_others(Path(path))
+        refuse_others(Path(path))
         return cls._open(Path(path), read_only=read_only, keep_derived=keep_derived)
 
     @classmethod
@@ -134,7 +136,7 @@ class Archive(ArchiveMaintenance):
             ArchiveBusyError: somebody has it open, to read or to write.
             BackupError: no backup could be made; nothing was migrated. Otherwise like `open`.
         """
-        _refuse_others(Path(path))
+        refuse_others(Path(path))
         return migrate(Path(path), backup=Path(backup) if backup else None, backed_up=backed_up, progress=progress)
 
     @classmethod
@@ -210,21 +212,29 @@ class Archive(ArchiveMaintenance):
         with self._catalog.reading() as session:
             require_encoder(active_encoder(session), fingerprint=fingerprint, name=name)
 
-    def pending(self, rows: Sequence[ManifestRow], *, progress: Progress | None = None) -> Plan:
-        """Plan the addition of these rows. Reads and hashes their files; decodes nothing, changes nothing."""
-        return make_plan(self._catalog, rows, progress=progress)
+    def pending(
+        self, rows: Sequence[ManifestRow], *, choice: FieldChoice | None = None, progress: Progress | None = None
+    ) -> Plan:
+        """Plan the addition of these rows (of slides by `choice`): hashes, decodes nothing, changes nothing."""
+        return make_plan(self._catalog, rows, choice=choice, progress=progress)
 
-    def add(self, items: Sequence[NewImage], vectors: object, *, fingerprint: str, in_place: bool = False) -> int:
-        """Add images with their vectors: all of them, durably, or none.
+    def add(
+        self,
+        items: Sequence[NewImage],
+        vectors: object,
+        *,
+        fingerprint: str,
+        in_place: bool = False,
+        slides: Sequence[SlideCut] = (),
+    ) -> int:
+        """Add images with their vectors: all of them, durably, or none. Returns how many were added.
 
         Args:
-            items: from `PlannedImage.load`. One that is stored already (same case, same content) is skipped.
+            items: from `load` of what was planned. One that is stored already (same case, same content) is skipped.
             vectors: float32[len(items), dim], rows of unit length.
             fingerprint: of the encoder that made the vectors; must be the archive's (`use_encoder`).
-            in_place: reference the files where they are, and store no pictures.
-
-        Returns:
-            How many images were added.
+            in_place: reference the files where they are, and store no pictures but fields of slides.
+            slides: those that some of the images are fields of; one that their case has already is left as it is.
 
         Raises:
             VectorError, EncoderMismatchError, ArchiveBusyError, ReadOnlyArchiveError: nothing was added.
@@ -235,7 +245,7 @@ class Archive(ArchiveMaintenance):
         rows = checked_vectors(vectors, dim=encoder.dim, count=len(items))
         with self.writer():
             self._index.sync()  # up to date: afterwards only this addition is applied
-            encoded = {} if in_place else encode_missing(self._catalog, self._images, items)
+            encoded = encode_missing(self._catalog, self._images, items, slides, in_place=in_place)
             if names := [image.stored.name for image in encoded.values()]:
                 with self._catalog.writing() as session:
                     orphan_files.note(session, names)
@@ -245,7 +255,9 @@ class Archive(ArchiveMaintenance):
                 with self._catalog.writing() as session:
                     # Checked again, now that nobody else can write: another process may have switched encoders.
                     require_encoder(active_encoder(session), fingerprint=fingerprint)
-                    added = insert_images(session, encoder.id, items, rows, in_place=in_place, encoded=encoded)
+                    added = insert_images(
+                        session, encoder.id, items, rows, in_place=in_place, encoded=encoded, slides=slides
+                    )
                     orphan_files.clear(session, names)
             except BaseException:  # delete the orphaned files; if even that fails, the next writer does it
                 with contextlib.suppress(ArchiveError, OSError):
@@ -286,11 +298,3 @@ class Archive(ArchiveMaintenance):
                 orphan_files.collect(self._catalog, self._images)
             self._catalog.erase_removed()
         return removed
-
-
-def _refuse_others(path: Path) -> None:
-    """Refuse a folder that is no archive yet."""
-    if (path / UNFINISHED).exists():
-        raise NotAnArchiveError(f"{path} is an archive that is being restored, or was not finished. Restore again.")
-    if (path / BACKUP_FILE).is_file() and not (path / DATABASE).exists():
-        raise NotAnArchiveError(f"{path} is a backup of an archive. Make an archive of it first (`coin restore`).")

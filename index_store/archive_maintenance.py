@@ -25,6 +25,7 @@ from index_store.catalog.encoders import (
     serving_encoders,
 )
 from index_store.catalog.layout import explained
+from index_store.catalog.slide_tables import rows as slide_rows
 from index_store.errors import EncoderMismatchError, ReadOnlyArchiveError
 from index_store.maintenance.backup import back_up
 from index_store.maintenance.backup_folder import BackupDescriptor
@@ -78,6 +79,18 @@ class ArchiveMaintenance(ArchiveQueries):
                 self._derived.erase(but=[TABLE])
                 if self._derived.has(TABLE):
                     self._image_table.table(session)
+
+    def finish_slide(self, case: str, fingerprint: str, settings: str, notes: Sequence[str] = ()) -> bool:
+        """Note that all fields of a slide that these settings chose and that can be read are stored (`add`), so that
+        adding it again does nothing; `notes`: what could not be read, as sentences. Raises like `add`.
+
+        Returns whether the case has fields of it.
+        """
+        with self.writer(), self._catalog.writing() as session:
+            known = slide_rows.finish(session, case, fingerprint, settings, notes)
+            if known:
+                advance_revision(session)
+        return known
 
     # Vectors
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from index_store.slide_records import CaseSlide, SlidePlace
+
 if TYPE_CHECKING:
     import PIL.Image
 
@@ -63,6 +65,8 @@ class Image:
     """µm a pixel; None where it is not known."""
     mpp_source: str = ""
     """How that is known: a key of `scale.RANK`, such as "manifest"."""
+    place: SlidePlace | None = None
+    """Where it was cut out; None where it is not a field of a whole slide."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ class Case:
     images: tuple[Image, ...] = ()
     derived: tuple[str, ...] = ()
     """Which of "site", "system" and "category" were inferred from the report rather than given."""
+    slides: tuple[CaseSlide, ...] = ()
+    """The whole slides that some of the images are fields of."""
 
     @property
     def stain(self) -> str:
@@ -184,6 +190,8 @@ class NewImage:
     """µm a pixel, by the row, the file, or what was said of all images; None where it is not known."""
     mpp_source: str = ""
     """How that is known, as of `Image`."""
+    place: SlidePlace | None = None
+    """As of `Image`; then `source` is not the slide but the field as it is stored, also where `row` stays in place."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +226,10 @@ class ManifestRow:
     derived: tuple[str, ...] | None = None
     """Which of `site`, `system` and `category` were inferred from the report. None where the report was not read:
     inferred values that are stored then stay, except for those that the row gives."""
+
+    is_slide: bool = False
+    """Whether `path` is a whole slide (`files/headers/slides.py`), of which fields are cut out. Without a
+    name of its own it is called after its file."""
 
     @property
     def stands_alone(self) -> bool:

@@ -60,6 +60,21 @@ def disagree(first: float, second: float) -> bool:
     return max(first, second) > (1 + DISAGREEMENT) * min(first, second)
 
 
+def joined_scale(
+    *stated: tuple[float | None, str],
+) -> tuple[float | None, str, tuple[str, ...]]:
+    """The scale by two statements of (µm a pixel, source), how it is known, and a note where the two disagree."""
+    known = [(mpp, source) for mpp, source in stated if mpp is not None]
+    if not known:
+        return None, "", ()
+    mpp, source = max(known, key=lambda scale: RANK.get(scale[1], 0))
+    notes: tuple[str, ...] = ()
+    if len(known) == 2 and disagree(known[0][0], known[1][0]):
+        other = next(value for value in known if value[1] != source)
+        notes = (f"the scale was taken from the {source}, and the {other[1]} says something else by more than 10 %",)
+    return mpp, source, notes
+
+
 def replaces(source: str, known: str) -> bool:
     """Whether a scale of this source takes the place of one that is stored."""
     return bool(source) and RANK.get(source, 0) >= RANK.get(known, 0)

@@ -66,6 +66,7 @@ from .ingest.label_sources import label_sources as label_sources
 from .ingest.ray_workers import RayWorkers as RayWorkers
 from .ingest.reembedding import ReembedSummary as ReembedSummary
 from .ingest.reembedding import reembed as reembed
+from .ingest.slide_fields import AddedSlide as AddedSlide
 from .language.archive_labels import Facet as Facet
 from .language.archive_labels import archive_labels as archive_labels
 from .language.archive_labels import meant_filter as meant_filter

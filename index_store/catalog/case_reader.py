@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, Text, bindparam, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload, undefer
+from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload, undefer, undefer_group
 
-from index_store.catalog.catalog import has_scale
+from index_store.catalog.catalog import has_scale, has_slides
 from index_store.catalog.filters import CaseFilter, conditions, excluded_by_parameters
 from index_store.catalog.models import PICTURE_NOTE, CaseRow, ImageRow, PatientRow
+from index_store.catalog.slide_tables.rows import case_slide, place_of
 from index_store.errors import CaseNotFoundError, ImageNotFoundError
 from index_store.files.image_store import ImageStore
 from index_store.records import Case, CaseLabels, Image, StoredReport
@@ -84,7 +85,7 @@ class CaseReader:
 
     def image(self, image_id: int) -> Image:
         """The image with this id. Raises `ImageNotFoundError`."""
-        row = self._session.get(ImageRow, image_id, options=[joinedload(ImageRow.case), *_scale(self._session)])
+        row = self._session.get(ImageRow, image_id, options=[joinedload(ImageRow.case), *_added(self._session)])
         if row is None:
             raise ImageNotFoundError(f"There is no image {image_id} in this archive. It may have been removed.")
         return self._image(row, row.case.key)
@@ -162,6 +163,7 @@ class CaseReader:
             phantom=row.phantom,
             images=tuple(self._image(image, row.key) for image in row.images),
             derived=derived_columns(row.derived),
+            slides=tuple(case_slide(slide, self._store) for slide in row.slides) if has_slides(self._session) else (),
         )
 
     def _image(self, row: ImageRow, case_key: str) -> Image:
@@ -182,6 +184,7 @@ class CaseReader:
             note=row.attributes.get(PICTURE_NOTE, ""),
             mpp=row.mpp if has_scale(self._session) else None,
             mpp_source=row.mpp_source if has_scale(self._session) else "",
+            place=place_of(row) if has_slides(self._session) else None,
         )
 
 
@@ -215,14 +218,15 @@ def derived_columns(stored: str) -> tuple[str, ...]:
 def whole_cases(session: Session) -> Select[CaseRow]:
     """Selects cases together with their patient and images."""
     images = selectinload(CaseRow.images)
-    return select(CaseRow).options(
-        joinedload(CaseRow.patient), images.options(*_scale(session)) if has_scale(session) else images
-    )
+    added = _added(session)
+    slides = [selectinload(CaseRow.slides)] if has_slides(session) else []
+    return select(CaseRow).options(joinedload(CaseRow.patient), images.options(*added) if added else images, *slides)
 
 
-def _scale(session: Session) -> list[Any]:
-    """What loads the columns of an image's scale together with the others, where the archive has them."""
-    return [undefer(ImageRow.mpp), undefer(ImageRow.mpp_source)] if has_scale(session) else []
+def _added(session: Session) -> list[Any]:
+    """What loads the columns of an image's scale and place together with the others, where the archive has them."""
+    scale = [undefer(ImageRow.mpp), undefer(ImageRow.mpp_source)] if has_scale(session) else []
+    return [*scale, undefer_group("place"), selectinload(ImageRow.of_slide)] if has_slides(session) else scale
 
 
 def reports_query(*further: InstrumentedAttribute[str]) -> Select[*tuple[Any, ...]]:

@@ -26,6 +26,7 @@ from index_store.catalog.models import (
     ImageRow,
     PatientRow,
     ReportEmbeddingRow,
+    SlideRow,
 )
 from index_store.scale import replaces
 
@@ -172,6 +173,7 @@ def _remove(session: Session, key: str) -> int:
     case = session.scalars(select(CaseRow).where(CaseRow.key == key)).one()
     images = [image.id for image in case.images]
     files = {image.file for image in case.images if image.file}
+    files |= {slide.overview for slide in case.slides if slide.overview}
     patient_id = case.patient_id
     of_the_case = select(ImageRow.id).where(ImageRow.case_id == case.id)
     embedded = session.execute(
@@ -185,6 +187,7 @@ def _remove(session: Session, key: str) -> int:
     session.execute(delete(EmbeddingRow).where(EmbeddingRow.image_id.in_(of_the_case)))
     session.execute(delete(ReportEmbeddingRow).where(ReportEmbeddingRow.case_id == case.id))
     session.execute(delete(ImageRow).where(ImageRow.case_id == case.id))
+    session.execute(delete(SlideRow).where(SlideRow.case_id == case.id))
     session.execute(delete(CaseRow).where(CaseRow.id == case.id))
     _delete_idle_patient(session, patient_id)
     orphan_files.note(session, files)

@@ -20,6 +20,7 @@ from index_store.catalog.databases.migrations import (
     COUNTS_VERSION,
     ROLES_VERSION,
     SCALE_VERSION,
+    SLIDES_VERSION,
     apply_next,
     current_version,
     is_readable,
@@ -39,6 +40,8 @@ HAS_COUNTS = "has_counts"
 """Likewise whether it has the table of counts."""
 HAS_SCALE = "has_scale"
 """The same of the columns `mpp` and `mpp_source` of images."""
+HAS_SLIDES = "has_slides"
+"""The same of the table of slides, and of the columns that name a place on one."""
 
 
 class Catalog:
@@ -54,7 +57,7 @@ class Catalog:
         self._engine = database.engine(read_only=self.read_only, alone=alone)
         self._reader = self._engine.execution_options(**database.reading)
         self._writer = self._engine.execution_options(**database.writing)
-        self._info = {HAS_ROLES: True, HAS_SCALE: True, HAS_COUNTS: True}
+        self._info = {HAS_ROLES: True, HAS_SCALE: True, HAS_COUNTS: True, HAS_SLIDES: True}
         self._place = place
         event.listen(self._engine, "begin", lambda _connection: self.check_place())
 
@@ -124,6 +127,7 @@ class Catalog:
                 HAS_ROLES: version >= ROLES_VERSION,
                 HAS_SCALE: version >= SCALE_VERSION,
                 HAS_COUNTS: version >= COUNTS_VERSION,
+                HAS_SLIDES: version >= SLIDES_VERSION,
             }
             return False
         if version < current_version() and self.read_only:
@@ -182,6 +186,11 @@ class Catalog:
 def has_scale(session: Session) -> bool:
     """Whether the archive knows the scale of images: one of an earlier version that is open read-only does not."""
     return bool(session.info.get(HAS_SCALE, True))
+
+
+def has_slides(session: Session) -> bool:
+    """Likewise whether it knows fields of whole slides."""
+    return bool(session.info.get(HAS_SLIDES, True))
 
 
 def current_revision(session: Session) -> int:

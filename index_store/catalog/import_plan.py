@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from index_store.catalog.case_reader import derived_columns, in_chunks, whole_cases
 from index_store.catalog.case_writer import CASE_FIELDS, IMAGE_FIELDS, is_changed
-from index_store.catalog.models import CaseRow, ImageRow, PatientRow
+from index_store.catalog.models import CaseRow, ImageRow, PatientRow, SlideRow
+from index_store.catalog.slide_tables.planned import PlannedSlide, plan_slide
+from index_store.catalog.slide_tables.rows import pending_places, place_of
 from index_store.errors import ImageProblem
-from index_store.files.decode import MAX_PIXELS, Decoded, decode_picture
+from index_store.files.decode import MAX_PIXELS, decode_picture
 from index_store.files.source_file import MAX_BYTES, content_hash, read_source
 from index_store.records import NewImage, Problem, lines_text
-from index_store.scale import RANK, disagree
+from index_store.scale import joined_scale
+from index_store.slides.field import FieldChoice
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -43,24 +46,11 @@ class PlannedImage:
         if content_hash(source) != self.sha256:
             raise ImageProblem(f"{self.row.path.name} was changed while it was being added. Add it again.")
         decoded = decode_picture(source, max_pixels=max_pixels)
-        mpp, mpp_source, notes = joined_scale(self.row, decoded)
+        stated = (self.row.mpp, self.row.mpp_source), (decoded.mpp, decoded.mpp_source)
+        mpp, mpp_source, notes = joined_scale(*stated)
         return NewImage(
             self.row, self.sha256, source, decoded.image, (*decoded.notes, *notes), mpp=mpp, mpp_source=mpp_source
         )
-
-
-def joined_scale(row: ManifestRow, decoded: Decoded) -> tuple[float | None, str, tuple[str, ...]]:
-    """The scale of an image by its row and its file, how it is known, and a note where the two disagree."""
-    stated = [(row.mpp, row.mpp_source), (decoded.mpp, decoded.mpp_source)]
-    known = [(mpp, source) for mpp, source in stated if mpp is not None]
-    if not known:
-        return None, "", ()
-    mpp, source = max(known, key=lambda scale: RANK.get(scale[1], 0))
-    notes: tuple[str, ...] = ()
-    if len(known) == 2 and disagree(known[0][0], known[1][0]):
-        other = next(value for value in known if value[1] != source)
-        notes = (f"the scale was taken from the {source}, and the {other[1]} says something else by more than 10 %",)
-    return mpp, source, notes
 
 
 @dataclass(frozen=True)
@@ -77,11 +67,22 @@ class Plan:
     """Rows that are skipped, with the reason."""
     notes: tuple[str, ...] = ()
     """What is doubtful although nothing is skipped: one picture under several patients, cells emptied in vain."""
+    slides: tuple[PlannedSlide, ...] = ()
+    """Slides with fields that are not stored: choose these (`cut_slide`), embed and `Archive.add` them."""
 
 
-def make_plan(catalog: Catalog, rows: Sequence[ManifestRow], *, progress: Progress | None = None) -> Plan:
-    """Hash the rows' files and compare them with the stored images; `progress` gets rows done and all rows."""
-    planned, problems = _hash_rows(rows, progress)
+def make_plan(
+    catalog: Catalog,
+    rows: Sequence[ManifestRow],
+    *,
+    choice: FieldChoice | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Hash the rows' files and compare them with the stored images; `progress` gets rows done and all rows.
+
+    Of a slide the fingerprint is compared, and by which settings (`choice`) its fields were chosen.
+    """
+    planned, slides, problems = _hash_rows(rows, choice or FieldChoice(), progress)
     new: list[PlannedImage] = []
     changed: list[PlannedImage] = []
     unchanged: list[PlannedImage] = []
@@ -99,16 +100,54 @@ def make_plan(catalog: Catalog, rows: Sequence[ManifestRow], *, progress: Progre
                     (changed if differs else unchanged).append(item)
                 elif item.row.stands_alone:
                     # Another folder's image of the same name, or this one edited: two specimens must not be merged.
-                    problems.append(
-                        Problem(
-                            f"line {item.row.line}",
-                            "its image is its own case, and the archive has a case of that name with another image",
-                            "Name the case in a column `case`, or remove the old one first.",
-                        )
-                    )
+                    problems.append(_another_specimen(item.row))
                 else:
                     new.append(item)
-    return Plan(tuple(new), tuple(changed), tuple(unchanged), tuple(problems), _shared(catalog, new) + emptied.notes())
+    to_cut: list[PlannedSlide] = []
+    notes: list[str] = []
+    for some in in_chunks(slides):
+        with catalog.reading() as session:
+            known = _known_cases(session, {slide.row.case for slide in some})
+            for slide in some:
+                case, _ = known.get(slide.row.case, (None, {}))
+                row = next((r for r in case.slides if r.fingerprint == slide.info.fingerprint), None) if case else None
+                if case is None or row is None:
+                    if case is not None and slide.row.stands_alone:
+                        problems.append(_another_specimen(slide.row))
+                    else:
+                        to_cut.append(slide)
+                    continue
+                # What is said of the slide's scale is not the fields'.
+                said = replace(slide.row, mpp=None, mpp_source="")
+                stored = [image for image in case.images if image.slide_id == row.id]
+                for image in stored:
+                    emptied.compare(said, case, image)
+                    differs = is_changed(case, image, said)
+                    (changed if differs else unchanged).append(PlannedImage(said, image.sha256))
+                pending = pending_places(row, slide.settings)
+                if pending is None:
+                    notes.append(_other_settings(slide.row, len(stored)))
+                    to_cut.append(slide)
+                elif pending:
+                    there = {place_of(image) for image in stored}
+                    to_cut.append(replace(slide, pending=tuple(place for place in pending if place not in there)))
+    notes += [*_shared(catalog, new), *_shared_slides(catalog, to_cut), *emptied.notes()]
+    return Plan(tuple(new), tuple(changed), tuple(unchanged), tuple(problems), tuple(notes), tuple(to_cut))
+
+
+def _another_specimen(row: ManifestRow) -> Problem:
+    return Problem(
+        f"line {row.line}",
+        "its image is its own case, and the archive has a case of that name with another image",
+        "Name the case in a column `case`, or remove the old one first.",
+    )
+
+
+def _other_settings(row: ManifestRow, stored: int) -> str:
+    return (
+        f"line {row.line}: {stored} fields of this slide were chosen by other settings before. They stay, and those "
+        "that these settings choose come beside them; to have these alone, remove the case and add it again."
+    )
 
 
 class _EmptyCells:
@@ -159,27 +198,49 @@ def _shared(catalog: Catalog, new: Sequence[PlannedImage]) -> tuple[str, ...]:
     return (f"{many} of more than one patient, to the byte ({where}): check whose they are.",)
 
 
+def _shared_slides(catalog: Catalog, slides: Sequence[PlannedSlide]) -> tuple[str, ...]:
+    """A note where new slides are of more than one patient, by the manifest or in the archive."""
+    patients: dict[str, set[str]] = {}
+    for slide in slides:
+        patients.setdefault(slide.info.fingerprint, set()).add(slide.row.patient)
+    query = select(SlideRow.fingerprint, PatientRow.key).select_from(SlideRow).join(CaseRow).join(PatientRow).distinct()
+    with catalog.reading() as session:
+        for part in in_chunks(patients):
+            for fingerprint, patient in session.execute(query.where(SlideRow.fingerprint.in_(part))):
+                patients[fingerprint].add(patient)
+    lines = [slide.row.line for slide in slides if len(patients[slide.info.fingerprint]) > 1]
+    return (f"A slide is of more than one patient ({lines_text(lines)}): check whose it is.",) if lines else ()
+
+
 def _known_cases(session: Session, keys: set[str]) -> dict[str, tuple[CaseRow, dict[str, ImageRow]]]:
     cases = session.scalars(whole_cases(session).where(CaseRow.key.in_(keys)))
     return {case.key: (case, {image.sha256: image for image in case.images}) for case in cases}
 
 
-def _hash_rows(rows: Sequence[ManifestRow], progress: Progress | None) -> tuple[list[PlannedImage], list[Problem]]:
+def _hash_rows(
+    rows: Sequence[ManifestRow], choice: FieldChoice, progress: Progress | None
+) -> tuple[list[PlannedImage], list[PlannedSlide], list[Problem]]:
     planned: list[PlannedImage] = []
+    slides: list[PlannedSlide] = []
     problems: list[Problem] = []
     seen: dict[tuple[str, str], int] = {}
     for done, row in enumerate(rows, start=1):
         where = f"line {row.line}"
+        slide = None
         try:
-            sha256 = content_hash(row.path)
+            slide = plan_slide(row, choice) if row.is_slide else None
+            sha256 = slide.info.fingerprint if slide else content_hash(row.path)
         except OSError as error:
             problems.append(Problem(where, f"its image cannot be read ({error.strerror})", "Check the file."))
         except ImageProblem as error:
-            what, _, advice = str(error).replace(row.path.name, "its image", 1).partition(". ")
+            called = "its slide" if row.is_slide else "its image"
+            what, _, advice = str(error).replace(row.path.name, called, 1).partition(". ")
             problems.append(Problem(where, what, advice))
         else:
             first = seen.setdefault((row.case, sha256), row.line)
-            if first == row.line:
+            if first == row.line and slide:
+                slides.append(slide)
+            elif first == row.line:
                 planned.append(PlannedImage(row, sha256))
             else:
                 problems.append(
@@ -187,4 +248,4 @@ def _hash_rows(rows: Sequence[ManifestRow], progress: Progress | None) -> tuple[
                 )
         if progress is not None:
             progress(done, len(rows))
-    return planned, problems
+    return planned, slides, problems

@@ -14,6 +14,7 @@ from index_store.catalog.catalog import advance_revision
 from index_store.catalog.change_log import VECTOR_TYPE, log_changes
 from index_store.catalog.counts.kept import following
 from index_store.catalog.models import ADDED, EmbeddingRow, ImageRow
+from index_store.catalog.slide_tables.rows import SlideWriter, encoded_overview
 from index_store.files.image_store import EncodedImage, ImageStore, StoredImage, encode_for_store
 from index_store.vectors import Vectors
 
@@ -21,13 +22,27 @@ if TYPE_CHECKING:
     from index_store.catalog.catalog import Catalog
     from index_store.catalog.import_plan import PlannedImage
     from index_store.records import NewImage
+    from index_store.slide_records import SlideCut
 
 
-def encode_missing(catalog: Catalog, store: ImageStore, items: Sequence[NewImage]) -> dict[str, EncodedImage]:
-    """The images that must be written to the store, by content hash; contents that it has already are left out."""
+def encode_missing(
+    catalog: Catalog,
+    store: ImageStore,
+    items: Sequence[NewImage],
+    slides: Sequence[SlideCut] = (),
+    *,
+    in_place: bool = False,
+) -> dict[str, EncodedImage]:
+    """The images, and overviews of slides, that must be written to the store, by content hash; contents that it has
+    already are left out, and so are images that stay in place."""
+    places = {(item.row.case, item.place.slide) for item in items if item.place is not None}
+    slides = [cut for cut in slides if (cut.case, cut.slide.fingerprint) in places]
+    items = [item for item in items if not in_place or item.place is not None]
     with catalog.reading() as session:
         known = _stored(session, {item.sha256 for item in items})
-    return {
+    overviews = {image.stored.sha256: image for image in map(encoded_overview, slides) if image is not None}
+    missing = {sha256: image for sha256, image in overviews.items() if not store.holds(image.stored.name)}
+    return missing | {
         item.sha256: encode_for_store(item.image, item.source, item.sha256)
         for item in items
         if item.sha256 not in known or not store.holds(known[item.sha256].name)
@@ -42,6 +57,7 @@ def insert_images(
     *,
     in_place: bool,
     encoded: Mapping[str, EncodedImage],
+    slides: Sequence[SlideCut] = (),
 ) -> int:
     """Insert the rows of new images, with their vectors and log entries.
 
@@ -50,17 +66,18 @@ def insert_images(
         encoder_id: of the encoder that made the vectors.
         items: the images. One that is stored already (same case, same content) is skipped.
         vectors: float32[len(items), dim], rows of unit length.
-        in_place: reference the files where they are.
+        in_place: reference the files where they are. Fields of slides have none, and are stored.
         encoded: by content hash, the images that were written to the store for this call.
+        slides: those that images are fields of, unless their case has them.
 
     Returns:
         How many images were new.
     """
-    stored = {} if in_place else _stored(session, {item.sha256 for item in items})
+    stored = _stored(session, {item.sha256 for item in items if not in_place or item.place is not None})
     stored |= {sha256: image.stored for sha256, image in encoded.items()}
     rows = [item.row for item in items]
     with following(session, case_keys=[row.case for row in rows], patient_keys=[row.patient for row in rows]):
-        return _insert(session, encoder_id, items, vectors, None if in_place else stored)
+        return _insert(session, encoder_id, items, vectors, stored, in_place, slides)
 
 
 def update_images(session: Session, items: Sequence[PlannedImage], *, drop_rescaled: bool = False) -> int:
@@ -91,14 +108,20 @@ def _insert(
     encoder_id: int,
     items: Sequence[NewImage],
     vectors: Vectors,
-    stored: Mapping[str, StoredImage] | None,
+    stored: Mapping[str, StoredImage],
+    in_place: bool,
+    slides: Sequence[SlideCut],
 ) -> int:
-    cases = CaseWriter(session, [item.row for item in items])
+    cases, places = CaseWriter(session, [item.row for item in items]), SlideWriter(session, slides)
     added: list[tuple[ImageRow, bytes]] = []
     for item, vector in zip(items, vectors, strict=True):
-        if cases.image(item.row, item.sha256) is None:
-            image = cases.add_image(item, stored[item.sha256] if stored is not None else None)
+        known = cases.image(item.row, item.sha256)
+        if known is None:
+            image = cases.add_image(item, None if in_place and item.place is None else stored[item.sha256])
             added.append((image, vector.astype(VECTOR_TYPE, copy=False).tobytes()))
+            places.set_place(image, item.place)
+        elif item.place is not None:  # the same pixels were there: the slide is the case's all the same
+            places.slide(known.case, item.place.slide)
     if not added:
         return 0
     cases.log_filter_changes()

@@ -7,7 +7,7 @@ Text is never NULL: the empty string means "not given".
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -29,7 +29,7 @@ PICTURE_NOTE = " picture note"
 class Base(DeclarativeBase):
     """Base of the models; maps Python types to column types."""
 
-    type_annotation_map = {str: Text, dict[str, str]: JSON}  # noqa: RUF012  # SQLAlchemy's own protocol
+    type_annotation_map = {str: Text, dict[str, str]: JSON, dict[str, Any]: JSON}  # noqa: RUF012  # SQLAlchemy's own protocol
 
 
 class ArchiveRow(Base):
@@ -91,6 +91,30 @@ class CaseRow(Base):
 
     patient: Mapped[PatientRow] = relationship()
     images: Mapped[list[ImageRow]] = relationship(back_populates="case", order_by="ImageRow.id")
+    slides: Mapped[list[SlideRow]] = relationship(back_populates="case", order_by="SlideRow.id")
+
+
+class SlideRow(Base):
+    """A whole slide of which a case has fields. The same slide in two cases is two rows; its overview is one file."""
+
+    __tablename__ = "slides"
+    __table_args__ = (UniqueConstraint("case_id", "fingerprint"), NEVER_REUSED)
+
+    id: Mapped[Key]
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
+    fingerprint: Mapped[str]
+    format: Mapped[str]
+    width: Mapped[Number]  # in pixels of level 0
+    height: Mapped[Number]
+    mpp: Mapped[float | None]  # µm a pixel of level 0
+    planes: Mapped[int]
+    overview: Mapped[str]  # within the store; '' where there is none
+    overview_sha256: Mapped[str]
+    notes: Mapped[str]  # a sentence a line
+    # By settings, the fields that were chosen (as `slide_tables.rows` packs them) until all are stored; then none.
+    choices: Mapped[dict[str, Any]]
+
+    case: Mapped[CaseRow] = relationship(back_populates="slides")
 
 
 class ImageRow(Base):
@@ -115,8 +139,17 @@ class ImageRow(Base):
     # Both deferred, since an archive of an earlier version, opened read-only, does not have them (`catalog.has_scale`).
     mpp: Mapped[float | None] = mapped_column(deferred=True)  # µm a pixel
     mpp_source: Mapped[str] = mapped_column(default="", server_default="", deferred=True)  # a key of `scale.RANK`
+    # Where on which slide, as of `SlidePlace`: likewise (`catalog.has_slides`). All of them, or none.
+    slide_id: Mapped[int | None] = mapped_column(ForeignKey("slides.id"), deferred=True, deferred_group="place")
+    slide_x: Mapped[Number | None] = mapped_column(deferred=True, deferred_group="place")
+    slide_y: Mapped[Number | None] = mapped_column(deferred=True, deferred_group="place")
+    slide_width: Mapped[Number | None] = mapped_column(deferred=True, deferred_group="place")
+    slide_height: Mapped[Number | None] = mapped_column(deferred=True, deferred_group="place")
+    slide_level: Mapped[int | None] = mapped_column(deferred=True, deferred_group="place")
+    slide_plane: Mapped[int | None] = mapped_column(deferred=True, deferred_group="place")
 
     case: Mapped[CaseRow] = relationship(back_populates="images")
+    of_slide: Mapped[SlideRow | None] = relationship()
 
 
 class EmbeddingRow(Base):

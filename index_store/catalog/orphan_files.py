@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from index_store.catalog.case_reader import in_chunks
 from index_store.catalog.catalog import Catalog
-from index_store.catalog.models import ImageRow, OrphanFileRow
+from index_store.catalog.models import ImageRow, OrphanFileRow, SlideRow
 from index_store.files.image_store import ImageStore
 
 
@@ -42,6 +42,7 @@ def collect(catalog: Catalog, store: ImageStore) -> None:
         needed: set[str] = set()
         for part in in_chunks(noted):
             needed.update(session.scalars(select(ImageRow.file).where(ImageRow.file.in_(part))))
+            needed.update(session.scalars(select(SlideRow.overview).where(SlideRow.overview.in_(part))))
     store.discard(sorted(noted - needed))
     with catalog.writing() as session:
         clear(session, noted)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from index_store.atomic_write import private_folder, sync_folder, write_durably
 from index_store.catalog.layout import DATABASE, LOCK_FILES
-from index_store.errors import BackupError
+from index_store.errors import BackupError, NotAnArchiveError
 from index_store.files.locks import WriterLock
 from index_store.maintenance.file_checks import Expected
 
@@ -218,6 +218,14 @@ def refuse_within(inner: Path, outer: Path) -> None:
     first, second = inner.resolve(), outer.resolve()
     if first == second or first.is_relative_to(second) or second.is_relative_to(first):
         raise BackupError(f"{inner} and {outer} lie within each other. Name a folder elsewhere, best on another disk.")
+
+
+def refuse_others(path: Path) -> None:
+    """Raise `NotAnArchiveError` for a folder that is no archive yet, or a backup."""
+    if (path / UNFINISHED).exists():
+        raise NotAnArchiveError(f"{path} is an archive that is being restored, or was not finished. Restore again.")
+    if (path / BACKUP_FILE).is_file() and not (path / DATABASE).exists():
+        raise NotAnArchiveError(f"{path} is a backup of an archive. Make an archive of it first (`coin restore`).")
 
 
 def _refuse_filled(target: Path) -> None:

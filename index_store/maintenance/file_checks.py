@@ -18,8 +18,9 @@ from index_store.atomic_write import temporary_name
 from index_store.catalog import orphan_files
 from index_store.catalog.case_reader import in_chunks
 from index_store.catalog.catalog import Catalog
+from index_store.catalog.databases.migrations import SLIDES_VERSION, schema_version
 from index_store.catalog.encoders import serving_encoders
-from index_store.catalog.models import CaseRow, EmbeddingRow, EncoderRow, ImageRow, OrphanFileRow
+from index_store.catalog.models import CaseRow, EmbeddingRow, EncoderRow, ImageRow, OrphanFileRow, SlideRow
 from index_store.files.image_store import ImageStore
 from index_store.files.permissions import close_to_others, open_to_others
 from index_store.files.source_file import content_hash
@@ -44,13 +45,15 @@ class Expected:
     image_id: int
     case: str
     in_place: bool
+    is_overview: bool = False
+    """Of a slide, whose id `image_id` is then."""
 
     def __str__(self) -> str:
-        return image_name(self.case, self.image_id)
+        return f"case {self.case}, overview of a slide" if self.is_overview else image_name(self.case, self.image_id)
 
 
 def expected_files(session: Session, store: ImageStore) -> list[Expected]:
-    """Every image file once, in the order of the images."""
+    """Every image file once, in the order of the images; then the overviews of slides."""
     query = (
         select(CaseRow.key, ImageRow.id, ImageRow.file, ImageRow.path, ImageRow.file_sha256)
         .join(CaseRow, CaseRow.id == ImageRow.case_id)
@@ -60,6 +63,11 @@ def expected_files(session: Session, store: ImageStore) -> list[Expected]:
     for key, image_id, file, path, sha256 in session.execute(query):
         where = store.path(file) if file else Path(path)
         found.setdefault(where, Expected(where, sha256, image_id, key, in_place=not file))
+    if schema_version(session.connection()) >= SLIDES_VERSION:
+        slides = select(CaseRow.key, SlideRow.id, SlideRow.overview, SlideRow.overview_sha256).join(SlideRow.case)
+        for key, slide_id, file, sha256 in session.execute(slides.where(SlideRow.overview != "").order_by(SlideRow.id)):
+            where = store.path(file)
+            found.setdefault(where, Expected(where, sha256, slide_id, key, in_place=False, is_overview=True))
     return list(found.values())
 
 
@@ -180,10 +188,11 @@ def check_derived(session: Session, folder: Path, archive: str) -> list[Diagnosi
 
 def still_wanted(session: Session, files: Sequence[Expected]) -> list[Expected]:
     """Those of the files whose image was not removed meanwhile."""
-    existing: set[int] = set()
-    for part in in_chunks(file.image_id for file in files):
-        existing.update(session.scalars(select(ImageRow.id).where(ImageRow.id.in_(part))))
-    return [file for file in files if file.image_id in existing]
+    existing: set[tuple[bool, int]] = set()
+    for is_overview, row in ((False, ImageRow), (True, SlideRow)):
+        for part in in_chunks(file.image_id for file in files if file.is_overview == is_overview):
+            existing.update((is_overview, found) for found in session.scalars(select(row.id).where(row.id.in_(part))))
+    return [file for file in files if (file.is_overview, file.image_id) in existing]
 
 
 def _unlink(paths: Iterable[Path]) -> None:

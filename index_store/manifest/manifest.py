@@ -8,6 +8,8 @@ Columns (see `COLUMNS`): `image` and `report` are required.
 - `report`, `patient`, `site`, `system`, `category`, `source`, `license` and `phantom` belong to the case. An empty cell
   takes the value from the case's other rows; rows that contradict the first one are refused.
 - A key or label that is a placeholder (`N/A`, `unknown`, `-`) is an empty cell (`cells.py`), and counted in the notes.
+- `image` may be a whole slide (`files/headers/slides.py`), or a folder with one DICOM series. `slide` then defaults
+  to the file's name.
 - `phantom` (true/false): the image was rendered by this software.
 - `mpp` (µm a pixel; also `um_per_pixel`, `microns per pixel` …) or `objective` (`40x`) is the image's scale
   (`scale_cells.py`).
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from index_store.errors import ManifestError
+from index_store.files.headers.slides import is_slide
 from index_store.manifest.cells import CellNotes
 from index_store.manifest.scale_cells import ScaleCells
 from index_store.manifest.table import Record, Table
@@ -184,7 +187,7 @@ class _RowReader:
             raise Refusal(
                 "names an image outside the images' folder", "Copy it there, or name the folder that holds all."
             )
-        if not is_file:
+        if not is_file and not is_slide(path):
             raise Refusal("names an image that is not there", "Check the path, or name the images' folder.")
         return path
 
@@ -227,6 +230,9 @@ class _RowReader:
             raise Refusal("has no report", "Write the report (or a line that says there is none).")
         patient, phantom = case_values.pop("patient", draft.case), case_values.pop("phantom", "")
         given: dict[str, Any] = {**case_values, **{column: draft.cells.get(column, "") for column in IMAGE_COLUMNS}}
+        slide = is_slide(draft.path)
+        if slide:
+            given["slide"] = given["slide"] or draft.path.stem
         return ManifestRow(
             line=draft.line,
             image=draft.cells["image"],
@@ -238,6 +244,7 @@ class _RowReader:
             mpp=draft.mpp,
             mpp_source=draft.mpp_source,
             derived=None,
+            is_slide=slide,
             **given,
         )
 

@@ -131,6 +131,7 @@ def _case(entry: RankedCase) -> dict[str, Any]:
             "note": image.note,
             "mpp": image.mpp,
             "mpp_source": image.mpp_source,
+            "place": None if image.place is None else dataclasses.asdict(image.place),
         },
         "other_images": entry.other_images,
     }

@@ -2,7 +2,8 @@
 
 Searched are the report, the attributes (site, system, category, stain, preparation, kind) and further columns; the keys
 of case, patient and slide; and the image's file name where it would be stored: where it is the key of its own case, or
-the file stays in place. `license` and `source` are left alone: they name whom to credit.
+the file stays in place. A whole slide that has no name but its file's is called after its fingerprint where that name
+holds an identifier. `license` and `source` are left alone: they name whom to credit.
 
 In texts, identifiers are replaced by their kind ("[date]"). Further columns whose name is that of an identifier
 ("patient_name", "dob") are removed. Keys that hold one, and every key that is a file name, become a pseudonym: a keyed
@@ -94,7 +95,7 @@ def screen_rows(
     """Find identifiers in `rows`, and replace them where `pseudonyms` are given (see `pseudonyms_of`).
 
     Args:
-        in_place: the files stay where they are, so that their paths are stored.
+        in_place: the files stay where they are, so that their paths are stored. (Those of whole slides are not.)
     """
     counts = _Counts()
     kept: list[ManifestRow] = []
@@ -105,11 +106,14 @@ def screen_rows(
             changes[name] = counts.replaced(row, "particulars", getattr(row, name), once=row.case)
         changes["attributes"] = counts.attributes(row)
         personal = [name for name in KEYS if counts.add_key(row, name)]
-        if row.stands_alone or in_place:
+        stays = in_place and not row.is_slide
+        if row.stands_alone or stays:
             counts.add(row, "file names", _in_key(row.image))
+        if row.is_slide and row.slide == row.path.stem and (pseudonyms or _in_key(row.slide)):
+            row = dataclasses.replace(row, slide="")
         if pseudonyms is None:
             kept.append(row)
-        elif in_place and _in_key(str(row.path)):
+        elif stays and _in_key(str(row.path)):
             unsafe.append(row)
         else:
             changes |= {name: f"{name}-{pseudonyms(getattr(row, name))}" for name in personal}
@@ -155,6 +159,8 @@ class _Counts:
         key = getattr(row, name)
         if (name == "case" and row.stands_alone) or (name == "patient" and not row.names_patient):
             return False
+        if name == "slide" and row.is_slide and key == row.path.stem:
+            return False  # the file's name, which is not stored where it holds one
         found = _in_key(key)
         self.add(row, "keys", found, once=f"{name} {key}")
         return bool(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ from retrieval.arrays import Vectors
 from retrieval.encoder.encoder import Encoder
 from retrieval.errors import EncodingError
 from retrieval.ingest.prefetch import MemoryWindow, read_ahead
+from retrieval.ingest.slide_fields import UnreadField
 
 if TYPE_CHECKING:
     import torch
 
-    from index_store import NewImage, PlannedImage, Problem
+    from index_store import NewImage, PlannedField, PlannedImage, Problem
 
 MAX_WORKERS: Final = 8
 DECODED_BYTES: Final = 256 * 1024**2
@@ -43,7 +44,7 @@ EmbeddedBatch: TypeAlias = "tuple[list[NewImage | Problem], Vectors]"
 Embedded: TypeAlias = Generator[EmbeddedBatch, None, None]
 
 
-def embedded_batches(items: Sequence[PlannedImage], encoder: Encoder, batch_size: int) -> Embedded:
+def embedded_batches(items: Iterable[PlannedImage | PlannedField], encoder: Encoder, batch_size: int) -> Embedded:
     """The images in batches, each with its vectors, encoded on another thread while the one before is being stored."""
     batches = _batches(items, encoder, batch_size)
     encoder.load()
@@ -58,7 +59,7 @@ def embedded_batches(items: Sequence[PlannedImage], encoder: Encoder, batch_size
             yield _loaded(before[0]), before[1].result()
 
 
-def embed_batch(items: Sequence[PlannedImage], encoder: Encoder) -> EmbeddedBatch:
+def embed_batch(items: Sequence[PlannedImage | PlannedField], encoder: Encoder) -> EmbeddedBatch:
     """Read, decode and encode these images at once: the work of one worker of a cluster."""
     with ThreadPoolExecutor(MAX_WORKERS) as pool:
         batch = list(pool.map(lambda planned: _load(planned, encoder), items))
@@ -73,7 +74,9 @@ def _loaded(batch: _Batch) -> list[NewImage | Problem]:
     return [item.new if isinstance(item, _Ready) else item for item in batch]
 
 
-def _batches(items: Sequence[PlannedImage], encoder: Encoder, batch_size: int) -> Generator[_Batch, None, None]:
+def _batches(
+    items: Iterable[PlannedImage | PlannedField], encoder: Encoder, batch_size: int
+) -> Generator[_Batch, None, None]:
     """The images, read ahead, in batches of `batch_size`, or of fewer where they are large."""
     window = MemoryWindow(DECODED_BYTES)
     loaded = read_ahead(
@@ -98,9 +101,9 @@ def _batches(items: Sequence[PlannedImage], encoder: Encoder, batch_size: int) -
             yield batch
 
 
-def _load(planned: PlannedImage, encoder: Encoder) -> _Ready | Problem:
+def _load(planned: PlannedImage | PlannedField, encoder: Encoder) -> _Ready | Problem:
     from generation import carries_provenance
-    from index_store import ImageProblem, Problem
+    from index_store import ImageProblem, PlannedField, Problem
 
     try:
         new = planned.load()
@@ -109,9 +112,12 @@ def _load(planned: PlannedImage, encoder: Encoder) -> _Ready | Problem:
         return _Ready(new, encoder.prepare(new.image, new.mpp))
     except (ImageProblem, EncodingError) as error:
         # By its line alone: the summary is printed and kept, and a file's name may say whose it is.
-        text = str(error).replace(planned.row.path.name, "its image", 1)
+        of_slide, line = isinstance(planned, PlannedField), planned.row.line
+        text = str(error).replace(planned.row.path.name, "its slide" if of_slide else "its image", 1)
         what, _, advice = text.partition(". ")
-        return Problem(f"line {planned.row.line}", what, advice)
+        if of_slide:
+            return UnreadField(f"line {line}", what.rstrip("."), advice, line)
+        return Problem(f"line {line}", what, advice)
 
 
 def _size(item: _Ready | Problem) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from retrieval.encoder.encoder import Encoder, Progress
+from retrieval.encoder.roles import described
 from retrieval.errors import EncoderLoadError, EncodingError
 from retrieval.ingest.embed_images import MAX_WORKERS
 from retrieval.ingest.prefetch import MemoryWindow, read_ahead
@@ -20,7 +21,7 @@ from retrieval.ingest.prefetch import MemoryWindow, read_ahead
 if TYPE_CHECKING:
     import torch
 
-    from index_store import Archive, Problem
+    from index_store import Archive, Plan, Problem
 
 PREPARED_BYTES: Final = 256 * 1024**2
 """Prepared images that wait for the encoder."""
@@ -147,3 +148,61 @@ def _read(archive: Archive, encoder: Encoder, image_id: int) -> _Read:
             return _Read(image_id, None)
         what, _, advice = str(error).partition(". ")
         return _Read(image_id, None, Problem(f"case {case.key}, image {image_id}", what, advice))
+
+
+def embed_for_texts(
+    archive: Archive, encoder: Encoder, batch_size: int, progress: Progress | None, embedding: Progress | None
+) -> tuple[int, tuple[str, ...]]:
+    """Embed what lacks a vector of the encoder that compares texts, and give it the role where it has it not yet.
+
+    Returns how many reports were embedded, and notes.
+    """
+    from index_store import EncoderIncompleteError
+
+    if archive.encoder is None:
+        return 0, ()
+    archive.begin_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
+    skipped: dict[int, Problem] = {}
+    embedded = embed_images(archive, encoder, skipped, batch_size=batch_size, wait=0.0, progress=progress)
+    reports, notes = embed_reports(archive, encoder, batch_size, embedding)
+    notes = (f"{embedded} images were embedded for texts, too, by {encoder.name}.", *notes)
+    notes += tuple(f"Not embedded for texts: {problem}" for problem in skipped.values())
+    try:
+        archive.switch_encoder(encoder.fingerprint, role="text")
+    except EncoderIncompleteError as error:
+        notes += (str(error),)
+    return reports, notes
+
+
+def embed_rescaled(
+    archive: Archive, plan: Plan, encoder: Encoder, batch_size: int
+) -> tuple[tuple[str, ...], list[Problem]]:
+    """Embed stored images that lost their vectors because their scale is another now, also in a run that was killed.
+
+    Returns notes, and a problem for each that cannot be read.
+    """
+    known = archive.encoder
+    scaled = any(item.row.mpp is not None for item in (*plan.changed, *plan.unchanged))
+    if not scaled or known is None or known.fingerprint != encoder.fingerprint:
+        return (), []
+    if not archive.count_images_without_vector(encoder.fingerprint):
+        return (), []
+    skipped: dict[int, Problem] = {}
+    done = embed_images(archive, encoder, skipped, batch_size=batch_size, wait=0.0, progress=None)
+    return (f"{done} stored images were embedded anew, by their scale.",), list(skipped.values())
+
+
+def left_behind(archive: Archive) -> tuple[str, ...]:
+    """What the encoder that compares texts has not embedded, where it is not at hand."""
+    known = archive.encoder_of("text")
+    if known is None:
+        return ()
+    images = archive.count_images_without_vector(known.fingerprint)
+    reports = len(archive.reports_without_vector(known.fingerprint))
+    if not (images or reports):
+        return ()
+    return (
+        f"{images} images and {reports} reports have no vector of {described(known)}, which compares texts in this "
+        "archive: searches by text do not compare them. `coin reembed --role text --encoder …` embeds them; "
+        "`coin add --text-encoder …` does so from the beginning.",
+    )

@@ -2,6 +2,7 @@
 
     manifest -> direct identifiers (counted; replaced or refused on request)
              -> site and category from reports -> plan by content hash
+             -> fields of whole slides (chosen one slide ahead)
              -> read and decode (threads) -> encode -> one transaction a batch
              -> vectors of the reports that lack one -> one transaction a batch
 
@@ -14,6 +15,7 @@ resumed. A row that cannot be used is named in the summary and does not affect t
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -23,15 +25,16 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from index_store.scale import MAX_MPP, MIN_MPP, OPTION, is_plausible
 from retrieval.encoder.encoder import Encoder, Progress
-from retrieval.encoder.roles import described, role_encoders
+from retrieval.encoder.roles import role_encoders
 from retrieval.errors import IdentifiersError
 from retrieval.ingest.deidentification import IdentifierCount, pseudonyms_of, screen_rows, total
 from retrieval.ingest.embed_images import Embedded, embedded_batches, generated_image
-from retrieval.ingest.embed_missing import embed_images, embed_reports
+from retrieval.ingest.embed_missing import embed_for_texts, embed_reports, embed_rescaled, left_behind
 from retrieval.ingest.infer_labels import derive_particulars, not_english
+from retrieval.ingest.slide_fields import AddedSlide, SlideFields, UnreadField
 
 if TYPE_CHECKING:
-    from index_store import Archive, Case, ManifestRow, Plan, PlannedImage, Problem
+    from index_store import Archive, Case, FieldChoice, ManifestRow, Plan, PlannedField, PlannedImage, Problem
 
 _UNSAFE: Final = "stays in place under a path that holds an identifier, which would be stored"
 _RENAME: Final = "Rename the file or its folder, or add without --in-place."
@@ -60,6 +63,8 @@ class AddSummary:
     """Whether they were replaced before anything was stored."""
     notes: tuple[str, ...] = ()
     """What could not be done although every row was added, and why."""
+    slides: tuple[AddedSlide, ...] = ()
+    """Whole slides of which fields were added."""
 
     @property
     def images_per_second(self) -> float:
@@ -70,7 +75,7 @@ class AddSummary:
 class Workers(Protocol):
     """Embeds images outside this process (`ray_workers.RayWorkers`)."""
 
-    def encoded(self, items: Sequence[PlannedImage], encoder: Encoder, batch_size: int) -> Embedded:
+    def encoded(self, items: Sequence[PlannedImage | PlannedField], encoder: Encoder, batch_size: int) -> Embedded:
         """The images in batches of `batch_size`, each with its vectors, in the order in which they are done."""
 
 
@@ -83,6 +88,7 @@ def add_manifest(
     images: Path | str | None = None,
     in_place: bool = False,
     mpp: float | None = None,
+    choice: FieldChoice | None = None,
     batch_size: int = 64,
     derive: bool = True,
     identifiers: Literal["warn", "redact", "refuse"] = "warn",
@@ -104,6 +110,8 @@ def add_manifest(
         in_place: refer to the image files where they lie instead of copying them into the archive.
         mpp: µm a pixel of the images of which neither the manifest nor their file says it. What is said of one image
             wins over its file, and that over what is said of all; a difference of more than 10 % is noted.
+        choice: how many fields are cut out of a whole slide, of what size, by which rule. A slide whose fields were
+            chosen by these settings before is not read again; by others, the fields that these choose are added.
         batch_size: images, or reports, a transaction. After a crash, all finished batches are there and none in part.
         derive: extract site, system and category from the report where they are not given (see `derive_particulars`).
         identifiers: what to do where rows hold direct identifiers (see `deidentification`): count them in the
@@ -143,29 +151,33 @@ def add_manifest(
             "or have them replaced (`coin add --redact`)."
         )
     with archive.writer():
-        plan = archive.pending(derive_particulars(archive, screening.rows) if derive else screening.rows)
+        plan = archive.pending(derive_particulars(archive, screening.rows) if derive else screening.rows, choice=choice)
         former = _with_another_report(archive, plan) if replaced is not None else []
         by_scale = any(used is not None and used.field_um is not None for used in (encoder, text_encoder))
         updated = archive.update(plan.changed, drop_rescaled=by_scale)
-        rescaled, unread = _embed_rescaled(archive, plan, encoder, batch_size) if by_scale else ((), [])
+        rescaled, unread = embed_rescaled(archive, plan, encoder, batch_size) if by_scale else ((), [])
+        fields = SlideFields(plan.slides)
         if workers is None:
-            source = embedded_batches(plan.new, encoder, batch_size)
+            source = embedded_batches(itertools.chain(plan.new, fields.planned()), encoder, batch_size)
         else:
-            source = workers.encoded(plan.new, encoder, batch_size)
-        added, refused, doubtful = _add_new(archive, plan, encoder, source, in_place=in_place, progress=progress)
-        touched = archive.case_labels({item.row.case for item in (*plan.new, *plan.changed) if item.row.derived})
+            source = workers.encoded([*plan.new, *fields.planned(elsewhere=True)], encoder, batch_size)
+        added, refused, doubtful = _add_new(
+            archive, plan, encoder, source, fields, in_place=in_place, progress=progress
+        )
+        of_plan = [item.row for items in (plan.new, plan.changed, plan.slides) for item in items]
+        touched = archive.case_labels({row.case for row in of_plan if row.derived})
         if text_encoder is encoder:
             reports, notes = embed_reports(archive, encoder, batch_size, embedding)
         elif text_encoder is None:
-            reports, notes = 0, _left_behind(archive)
+            reports, notes = 0, left_behind(archive)
         else:
-            reports, notes = _embed_for_texts(archive, text_encoder, batch_size, progress, embedding)
+            reports, notes = embed_for_texts(archive, text_encoder, batch_size, progress, embedding)
     if replaced is not None and former:
         replaced(former)
     notes += rescaled
     notes += not_english(screening.rows) if derive else ()
     unsafe = [Problem(f"line {row.line}", _UNSAFE, _RENAME) for row in screening.unsafe]
-    found = (*synthetic, *unsafe, *plan.problems, *unread, *refused)
+    found = (*synthetic, *unsafe, *plan.problems, *unread, *refused, *fields.problems)
     skipped = [*read.problems, *(_in_file(problem, read.path) for problem in found)]
     return AddSummary(
         added=added,
@@ -178,6 +190,7 @@ def add_manifest(
         identifiers=screening.counts,
         redacted=redacted,
         notes=(*read.notes, *plan.notes, *doubtful, *notes),
+        slides=tuple(fields.done),
     )
 
 
@@ -205,66 +218,15 @@ def _with_another_report(archive: Archive, plan: Plan) -> list[Case]:
     return [case for case in cases if case.report and case.report != reports[case.key]]
 
 
-def _embed_for_texts(
-    archive: Archive, encoder: Encoder, batch_size: int, progress: Progress | None, embedding: Progress | None
-) -> tuple[int, tuple[str, ...]]:
-    """Embed what lacks a vector of the encoder that compares texts, and give it the role where it has it not yet.
-
-    Returns how many reports were embedded, and notes.
-    """
-    from index_store import EncoderIncompleteError
-
-    if archive.encoder is None:
-        return 0, ()
-    archive.begin_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
-    skipped: dict[int, Problem] = {}
-    embedded = embed_images(archive, encoder, skipped, batch_size=batch_size, wait=0.0, progress=progress)
-    reports, notes = embed_reports(archive, encoder, batch_size, embedding)
-    notes = (f"{embedded} images were embedded for texts, too, by {encoder.name}.", *notes)
-    notes += tuple(f"Not embedded for texts: {problem}" for problem in skipped.values())
-    try:
-        archive.switch_encoder(encoder.fingerprint, role="text")
-    except EncoderIncompleteError as error:
-        notes += (str(error),)
-    return reports, notes
-
-
-def _embed_rescaled(
-    archive: Archive, plan: Plan, encoder: Encoder, batch_size: int
-) -> tuple[tuple[str, ...], list[Problem]]:
-    """Embed stored images that lost their vectors because their scale is another now, also in a run that was killed.
-
-    Returns notes, and a problem for each that cannot be read.
-    """
-    known = archive.encoder
-    scaled = any(item.row.mpp is not None for item in (*plan.changed, *plan.unchanged))
-    if not scaled or known is None or known.fingerprint != encoder.fingerprint:
-        return (), []
-    if not archive.count_images_without_vector(encoder.fingerprint):
-        return (), []
-    skipped: dict[int, Problem] = {}
-    done = embed_images(archive, encoder, skipped, batch_size=batch_size, wait=0.0, progress=None)
-    return (f"{done} stored images were embedded anew, by their scale.",), list(skipped.values())
-
-
-def _left_behind(archive: Archive) -> tuple[str, ...]:
-    """What the encoder that compares texts has not embedded, where it is not at hand."""
-    known = archive.encoder_of("text")
-    if known is None:
-        return ()
-    images = archive.count_images_without_vector(known.fingerprint)
-    reports = len(archive.reports_without_vector(known.fingerprint))
-    if not (images or reports):
-        return ()
-    return (
-        f"{images} images and {reports} reports have no vector of {described(known)}, which compares texts in this "
-        "archive: searches by text do not compare them. `coin reembed --role text --encoder …` embeds them; "
-        "`coin add --text-encoder …` does so from the beginning.",
-    )
-
-
 def _add_new(
-    archive: Archive, plan: Plan, encoder: Encoder, source: Embedded, *, in_place: bool, progress: Progress | None
+    archive: Archive,
+    plan: Plan,
+    encoder: Encoder,
+    source: Embedded,
+    fields: SlideFields,
+    *,
+    in_place: bool,
+    progress: Progress | None,
 ) -> tuple[int, list[Problem], list[str]]:
     """Add new images as they come from `source`.
 
@@ -276,18 +238,23 @@ def _add_new(
     noted: dict[str, list[int]] = {}
     problems: list[Problem] = []
     with closing(source) as batches:
-        for batch, vectors in batches if plan.new else ():
+        for batch, vectors in batches if plan.new or plan.slides else ():
             new = [item for item in batch if not isinstance(item, Problem)]
-            problems += [item for item in batch if isinstance(item, Problem)]
+            problems += [item for item in batch if isinstance(item, Problem) and not isinstance(item, UnreadField)]
             for item in new:
                 for note in item.notes:
                     noted.setdefault(note, []).append(item.row.line)
             if new:
                 archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)
-                added += archive.add(new, vectors, fingerprint=encoder.fingerprint, in_place=in_place)
+                added += archive.add(
+                    new, vectors, fingerprint=encoder.fingerprint, in_place=in_place, slides=fields.cuts
+                )
+            fields.take(batch)
+            fields.close(archive)
             done += len(batch)
             if progress is not None:
-                progress(done, len(plan.new))
+                progress(done, len(plan.new) + fields.expected)
+    fields.close(archive)  # those of which an interrupted run had left nothing
     doubtful = [
         f"{len(lines)} {'picture' if len(lines) == 1 else 'pictures'} ({lines_text(lines)}): {note}."
         for note, lines in noted.items()

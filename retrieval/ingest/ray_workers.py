@@ -8,6 +8,8 @@ What is left to do is decided by content hash before anything starts, and a batc
 lost worker's batches go to another one (`scheduler`), and a killed writer resumes with what the archive lacks. A batch
 that was delivered is never embedded again.
 
+Fields of whole slides are chosen by the process that writes; workers open the slides and read them.
+
 Workers see the image files (a path that all machines share) and nothing else of a row: neither report nor patient.
 """
 
@@ -26,7 +28,7 @@ from retrieval.ingest.embed_images import Embedded, EmbeddedBatch, embed_batch
 from retrieval.ingest.scheduler import BatchScheduler, WorkerLostError
 
 if TYPE_CHECKING:
-    from index_store import PlannedImage
+    from index_store import PlannedField, PlannedImage
 
 PROBE_SECONDS: Final = 10.0
 
@@ -74,7 +76,7 @@ class RayWorkers:
     ) -> None:
         self._ray.shutdown()
 
-    def encoded(self, items: Sequence[PlannedImage], encoder: Encoder, batch_size: int) -> Embedded:
+    def encoded(self, items: Sequence[PlannedImage | PlannedField], encoder: Encoder, batch_size: int) -> Embedded:
         """The images in batches of `batch_size`, each with its vectors, in the order in which they are done.
 
         Raises:
@@ -118,7 +120,7 @@ class RayCluster:
         """Have a worker load its encoder."""
         return worker.prepare.remote()
 
-    def embed(self, worker: Any, items: Sequence[PlannedImage]) -> Any:
+    def embed(self, worker: Any, items: Sequence[PlannedImage | PlannedField]) -> Any:
         """Have a worker embed a batch, of which it sees the files alone."""
         return worker.embed.remote([_without_text(item) for item in items])
 
@@ -158,7 +160,7 @@ class EmbeddingWorker:
             )
         self._encoder.load()
 
-    def embed(self, items: Sequence[PlannedImage]) -> EmbeddedBatch:
+    def embed(self, items: Sequence[PlannedImage | PlannedField]) -> EmbeddedBatch:
         """Read, decode and encode a batch."""
         return embed_batch(items, self._encoder)
 
@@ -172,13 +174,13 @@ def _probe(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
 
 
-def _without_text(item: PlannedImage) -> PlannedImage:
+def _without_text(item: PlannedImage | PlannedField) -> PlannedImage | PlannedField:
     """What a worker needs to find and check the file."""
-    row = dataclasses.replace(item.row, case="", patient="", report="", attributes={}, derived=None, image="")
+    row = dataclasses.replace(item.row, case="", patient="", report="", attributes={}, derived=None, image="", slide="")
     return dataclasses.replace(item, row=row)
 
 
-def _with_rows(batch: Sequence[Any], items: Sequence[PlannedImage]) -> list[Any]:
+def _with_rows(batch: Sequence[Any], items: Sequence[PlannedImage | PlannedField]) -> list[Any]:
     """The batch as it came back, with the whole rows."""
     from index_store import Problem
 

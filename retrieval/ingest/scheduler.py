@@ -16,7 +16,7 @@ from retrieval.errors import WorkerError
 from retrieval.ingest.embed_images import EmbeddedBatch
 
 if TYPE_CHECKING:
-    from index_store import PlannedImage
+    from index_store import PlannedField, PlannedImage
 
 BATCHES_AHEAD: Final = 2
 """Batches that a worker has before it: the one it works on, and the next."""
@@ -44,7 +44,7 @@ class Cluster(Protocol):
     def prepare(self, worker: Worker) -> Task:
         """Have a worker load its encoder: done once it runs."""
 
-    def embed(self, worker: Worker, items: Sequence[PlannedImage]) -> Task:
+    def embed(self, worker: Worker, items: Sequence[PlannedImage | PlannedField]) -> Task:
         """Have a worker embed a batch."""
 
     def wait(self, tasks: Sequence[Task], seconds: float) -> Task | None:
@@ -72,7 +72,9 @@ class _Worker:
 class BatchScheduler:
     """Distributes the batches of one run over `workers` workers of a cluster."""
 
-    def __init__(self, cluster: Cluster, items: Sequence[PlannedImage], batch_size: int, *, workers: int) -> None:
+    def __init__(
+        self, cluster: Cluster, items: Sequence[PlannedImage | PlannedField], batch_size: int, *, workers: int
+    ) -> None:
         self.repeated = 0
         """Batches that were given to another worker because theirs was lost."""
         self.delivered = 0

@@ -80,9 +80,9 @@ def test_an_archive_of_the_version_before_answers_the_same(folder: Path, read_on
         found = answers(archive)
         assert archive.encoder_of("text") == archive.encoder_of("image") == archive.encoder
     # What this version adds: an encoder of the text role, which such an archive does not name, the scale of images,
-    # which it does not know, and kept counts.
+    # which it does not know, kept counts, and whole slides.
     for document in (found["status"], found["examination"]):
-        assert document.pop("schema_version") == (3 if read_only else 6)
+        assert document.pop("schema_version") == (3 if read_only else 7)
     for document in (expected["status"], expected["examination"]):
         assert document.pop("schema_version") == 3
     if read_only:
@@ -96,8 +96,9 @@ def test_an_archive_of_the_version_before_answers_the_same(folder: Path, read_on
     assert (image["images_without_vector"], image["reports_without_vector"], image["indexed"]) == (0, 1, 8)
     for encoders in (found["encoders"], found["examination"]["encoders"]):
         assert [encoder.pop("roles") for encoder in encoders] == [["image", "text"], []]
+    assert [case.pop("slides") for case in found["cases"]] == [[]] * len(found["cases"])
     for image in (image for case in found["cases"] for image in case["images"]):
-        assert (image.pop("mpp"), image.pop("mpp_source")) == (None, "")
+        assert (image.pop("mpp"), image.pop("mpp_source"), image.pop("place")) == (None, "", None)
         assert image.pop("file_sha256") and not image.pop("note")  # not told by that version
     opened = found["examination"]["findings"].pop()  # that version let everybody read
     assert opened["harmless"]

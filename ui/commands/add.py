@@ -12,6 +12,7 @@ from ui.archive_encoders import image_encoder, note_encoder, text_encoder
 from ui.commands.options import as_json, with_settings, with_wait
 from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
+from ui.commands.slides import RULES
 from ui.service import open_archive
 from ui.settings import Settings
 from ui.text.archive import add_text
@@ -30,6 +31,28 @@ from ui.text.archive import add_text
     type=click.FloatRange(0.05, 20),
     metavar="MICROMETRES",
     help="µm a pixel of all images of which neither the manifest nor their file says it.",
+)
+@click.option(
+    "--fields",
+    type=click.IntRange(1, 100_000),
+    default=64,
+    show_default=True,
+    help="Fields of a whole slide.",
+)
+@click.option(
+    "--field-um",
+    type=click.FloatRange(10, 2000),
+    default=128,
+    show_default=True,
+    metavar="MICROMETRES",
+    help="Edge of a field of a whole slide.",
+)
+@click.option(
+    "--field-rule",
+    type=click.Choice(RULES),
+    default="dark",
+    show_default=True,
+    help="Which fields of a whole slide come first (see `coin slides look`).",
 )
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=64, show_default=True, help="Images a batch.")
 @click.option(
@@ -57,6 +80,9 @@ def add(
     images: Path | None,
     in_place: bool,
     mpp: float | None,
+    fields: int,
+    field_um: float,
+    field_rule: str,
     batch_size: int,
     derive: bool,
     redact: bool,
@@ -72,6 +98,9 @@ def add(
     license, source and mpp (µm a pixel) or objective (40x) are read where present; others are kept as attributes.
     Images that the archive has already are skipped, so the same command resumes an interrupted run. Rows that cannot be
     used are skipped and named; the exit code is 1 where none can be used. Generated images are not accepted.
+
+    An image may be a whole slide (SVS, NDPI, MRXS, SCN, BIF, pyramidal TIFF; a folder of a DICOM series): fields of it
+    are chosen and cut out, and become the images of its case. See what would be chosen with `coin slides look`.
 
     Where the manifest leaves out site, system or category, they are extracted from the report and marked as such; a
     value given later replaces them.
@@ -90,6 +119,7 @@ def add(
     if redact and refuse:
         raise click.UsageError("give only one of --redact and --refuse")
     from generation import GenerationCache
+    from index_store import FieldChoice
     from retrieval import RayWorkers, add_manifest, forget_generated
 
     with (
@@ -108,6 +138,7 @@ def add(
                 images=images,
                 in_place=in_place,
                 mpp=mpp,
+                choice=FieldChoice(most=fields, width_um=field_um, rule=field_rule),
                 batch_size=batch_size,
                 derive=derive,
                 identifiers="redact" if redact else "refuse" if refuse else "warn",

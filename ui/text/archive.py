@@ -10,9 +10,10 @@ from ui.text.tables import name_value_table
 
 if TYPE_CHECKING:
     from index_store import ArchiveStatus, EncoderInfo, IndexStatus
-    from retrieval import AddSummary, ArchiveCalibration, Facet
+    from retrieval import AddedSlide, AddSummary, ArchiveCalibration, Facet
 
 SCALES_SHOWN = 12
+SLIDES_SHOWN = 20
 
 
 def status_text(status: ArchiveStatus, labels: Mapping[str, Sequence[Facet]] | None = None) -> str:
@@ -117,9 +118,23 @@ def add_text(summary: AddSummary) -> str:
         )
         found = ", ".join(map(str, summary.identifiers))
         lines.append(wrapped(f"Direct identifiers: {found}. {done} Names without title or label are not found."))
+    lines += _slides(summary.slides)
     lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
     lines += [wrapped(f"Note: {note}") for note in summary.notes]
     return "\n".join(lines)
+
+
+def _slides(slides: Sequence[AddedSlide]) -> list[str]:
+    """One line a slide, and what could not be read of it; of many, the first ones."""
+    lines = []
+    for slide in slides[:SLIDES_SHOWN]:
+        of = f" of {slide.places} places" if slide.places else ""
+        reasons = "".join(f", {number} {reason}" for reason, number in slide.left_out.items())
+        fields = f"{slide.fields - slide.unread} fields of {slide.width_um:g} µm"
+        lines.append(f"  line {slide.line}: a slide, {fields}{of}{reasons}; chosen in {slide.seconds:.1f} s")
+        lines += [wrapped(f"  Note: {note}") for note in slide.notes]
+    more = len(slides) - SLIDES_SHOWN
+    return [*lines, f"  and {more} more slides"] if more > 0 else lines
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -10,7 +10,7 @@ from ui.text.layout import clean, page, wrapped
 from ui.text.tables import name_value_table
 
 if TYPE_CHECKING:
-    from index_store import Case, Image
+    from index_store import Case, CaseSlide, Image
 
 
 def case_summary(case: Case, image: Image | None = None) -> str:
@@ -26,7 +26,31 @@ def image_summary(case: Case, image: Image) -> str:
     scale = f"{scale_text(image.mpp)} ({image.mpp_source})" if image.mpp is not None else ""
     if not scale and any(other.mpp is not None for other in case.images):
         scale = "scale unknown"
-    return ", ".join(word for word in (image.kind, image.stain, image.preparation, image.slide, scale) if word)
+    where = image.slide if image.place is None else place_text(case, image)
+    return ", ".join(word for word in (where, image.kind, image.stain, image.preparation, scale) if word)
+
+
+def place_text(case: Case, image: Image) -> str:
+    """Where on its slide a field lies: "field at 12,300, 4,512 of slide S, 128 µm"; empty where it is none."""
+    place = image.place
+    if place is None:
+        return ""
+    slide = next((slide for slide in case.slides if slide.fingerprint == place.slide), None)
+    width = f", {place.width * slide.mpp:.0f} µm" if slide is not None and slide.mpp else ""
+    plane = f", focal plane {place.plane + 1} of {slide.planes}" if slide is not None and slide.planes > 1 else ""
+    return f"field at {place.x:,}, {place.y:,} of slide {image.slide or place.slide[:12]}{width}{plane}"
+
+
+def slide_summary(case: Case, slide: CaseSlide) -> str:
+    """A slide of a case in one line: its name, size, scale, and how many of the case's images are fields of it."""
+    fields = [image for image in case.images if image.place is not None and image.place.slide == slide.fingerprint]
+    names = dict.fromkeys(image.slide for image in fields if image.slide)
+    name = ", ".join(names) or slide.fingerprint[:12]
+    unfinished = "" if all(slide.choices.values()) else ", not all that were chosen: add it again"
+    return (
+        f"{name}: {slide.format}, {slide.width:,} × {slide.height:,} px, {scale_text(slide.mpp)}, "
+        f"{len(fields)} fields{unfinished}"
+    )
 
 
 def label_text(case: Case, name: str) -> str:
@@ -45,10 +69,20 @@ def case_text(case: Case) -> str:
         ("license", case.license),
         *case.attributes.items(),
     ]
+    slides = [f"Slides: {len(case.slides)}"] if case.slides else []
+    for slide in case.slides:
+        slides.append(clean(f"  {slide_summary(case, slide)}"))
+        slides += [wrapped(f"Note: {note}") for note in slide.notes]
     images = [f"Images: {len(case.images)}"]
     for image in case.images:
         about = image_summary(case, image)
         images.append(clean(f"  {image.path}  {image.width}×{image.height}  {about}".rstrip()))
         if image.note:
             images.append(wrapped(f"Note: {image.note}."))
-    return page([clean(f"{case.key}{mark}"), name_value_table(rows), wrapped(case.report), "\n".join(images)])
+    return page(
+        [clean(f"{case.key}{mark}"), name_value_table(rows), wrapped(case.report), *_joined(slides), "\n".join(images)]
+    )
+
+
+def _joined(lines: list[str]) -> list[str]:
+    return ["\n".join(lines)] if lines else []

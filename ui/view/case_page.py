@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from ui.pictures.sizes import PAGE
-from ui.text.case import image_summary, label_text
+from ui.text.case import image_summary, label_text, slide_summary
 from ui.view.escape import escape
 from ui.view.pictures import show_image
 from ui.view.session import guarded, opened_case, query_by_case
@@ -49,6 +49,8 @@ def _show_details(case: Case) -> None:
         "License": case.license,
         **case.attributes,
     }
+    slides = {"Slide" if number == 1 else f"Slide {number}": slide for number, slide in enumerate(case.slides, start=1)}
+    rows |= {name: " ".join((f"{slide_summary(case, slide)}.", *slide.notes)) for name, slide in slides.items()}
     for name, value in rows.items():
         if value:
             label, text = st.columns([1, 2], gap="small")

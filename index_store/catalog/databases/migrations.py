@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -144,12 +145,40 @@ def _counts(connection: Connection) -> None:
     ).create(connection)
 
 
+def _slides(connection: Connection) -> None:
+    number = "INTEGER" if connection.dialect.name == "sqlite" else "BIGINT"
+    words = [Column(name, Text, nullable=False) for name in ("overview", "overview_sha256", "notes")]
+    metadata = MetaData()
+    Table("cases", metadata, Column("id", NUMBER, primary_key=True))
+    Table(
+        "slides",
+        metadata,
+        Column("id", NUMBER, primary_key=True),
+        Column("case_id", ForeignKey("cases.id"), nullable=False),
+        Column("fingerprint", Text, nullable=False),
+        Column("format", Text, nullable=False),
+        Column("width", NUMBER, nullable=False),
+        Column("height", NUMBER, nullable=False),
+        Column("mpp", Double),
+        Column("planes", Integer, nullable=False),
+        *words,
+        Column("choices", JSON, nullable=False),
+        UniqueConstraint("case_id", "fingerprint"),
+        sqlite_autoincrement=True,
+    ).create(connection)
+    connection.execute(text(f"ALTER TABLE images ADD COLUMN slide_id {number} REFERENCES slides (id)"))
+    for name in ("x", "y", "width", "height"):
+        connection.execute(text(f"ALTER TABLE images ADD COLUMN slide_{name} {number}"))
+    for name in ("level", "plane"):
+        connection.execute(text(f"ALTER TABLE images ADD COLUMN slide_{name} INTEGER"))
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     *(_first_tables, _report_vectors_and_revision, _derived_labels, _text_role),
-    *(_scale, _counts),
+    *(_scale, _counts, _slides),
 )
 
-OPTIONAL_FOR_READERS: frozenset[Migration] = frozenset({_text_role, _scale, _counts})
+OPTIONAL_FOR_READERS: frozenset[Migration] = frozenset({_text_role, _scale, _counts, _slides})
 """Steps without which an archive can be read all the same: it is read as if what they add were empty."""
 
 ROLES_VERSION = 4
@@ -158,6 +187,8 @@ SCALE_VERSION = 5
 """The version that knows the scale of images."""
 COUNTS_VERSION = 6
 """The version that keeps counts."""
+SLIDES_VERSION = 7
+"""The version that knows fields of whole slides."""
 
 
 def current_version() -> int:

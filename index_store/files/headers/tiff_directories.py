@@ -5,6 +5,7 @@ Tags: TIFF 6.0, and BigTIFF. Only those that decide how a page is to be read are
 
 from __future__ import annotations
 
+import mmap
 import struct
 from dataclasses import dataclass
 
@@ -90,7 +91,7 @@ class TiffPage:
         return width * min(height, self.number(ROWS_PER_STRIP, height))
 
 
-def read_directories(data: bytes) -> tuple[str, list[TiffPage]]:
+def read_directories(data: bytes | mmap.mmap) -> tuple[str, list[TiffPage]]:
     """Byte order (`<` or `>`) and pages of a TIFF file.
 
     Raises:
@@ -130,7 +131,9 @@ def tag_bytes(data: bytes) -> int:
         return 0
 
 
-def _entries(data: bytes, position: int, order: str, big: bool) -> tuple[list[tuple[int, int, int, int]], int]:
+def _entries(
+    data: bytes | mmap.mmap, position: int, order: str, big: bool
+) -> tuple[list[tuple[int, int, int, int]], int]:
     """Tag, type, count and position of the value of each entry; and where the directory ends."""
     (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, position)
     start, step = position + (8 if big else 2), 20 if big else 12
@@ -148,7 +151,9 @@ def _entries(data: bytes, position: int, order: str, big: bool) -> tuple[list[tu
     return entries, start + count * step
 
 
-def _cost(data: bytes, entries: list[tuple[int, int, int, int]], order: str, big: bool, *, depth: int = 2) -> int:
+def _cost(
+    data: bytes | mmap.mmap, entries: list[tuple[int, int, int, int]], order: str, big: bool, *, depth: int = 2
+) -> int:
     """Bytes that the values of a directory take in memory, those of the directories that it points to included."""
     cost = sum(values * _SIZES.get(kind, 1) for _, kind, values, _ in entries)
     if depth:
@@ -162,7 +167,7 @@ def _cost(data: bytes, entries: list[tuple[int, int, int, int]], order: str, big
     return cost
 
 
-def _directory(data: bytes, position: int, order: str, big: bool) -> tuple[TiffPage, int]:
+def _directory(data: bytes | mmap.mmap, position: int, order: str, big: bool) -> tuple[TiffPage, int]:
     entries, end = _entries(data, position, order, big)
     if len(entries) > MAX_TAGS or _cost(data, entries, order, big) > MAX_TAG_BYTES:
         raise PictureRefused("has a TIFF directory that is too large to be read", EXPORT_AGAIN)

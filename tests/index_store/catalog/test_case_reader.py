@@ -100,7 +100,8 @@ def multiply(database: Path, count: int) -> None:
         )
         connection.execute(
             "INSERT INTO images SELECT c.id, c.id, i.sha256, i.file, i.file_sha256, i.path, i.width, i.height, "
-            "i.slide, i.kind, i.stain, i.preparation, i.attributes, i.mpp, i.mpp_source FROM cases c, "
+            "i.slide, i.kind, i.stain, i.preparation, i.attributes, i.mpp, i.mpp_source, i.slide_id, i.slide_x, "
+            "i.slide_y, i.slide_width, i.slide_height, i.slide_level, i.slide_plane FROM cases c, "
             "images i WHERE c.id > 1 AND i.id = 1"
         )
     connection.close()

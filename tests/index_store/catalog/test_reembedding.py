@@ -68,9 +68,9 @@ def test_vectors_of_an_encoder_that_was_switched_from_meanwhile_are_not_added(
     items = [planned.load() for planned in filled.pending(read_manifest(manifest).rows).new]
     original = index_store.archive.encode_missing
 
-    def switches(*arguments: object) -> object:
+    def switches(*arguments: object, **options: object) -> object:
         filled.switch_encoder(OTHER, without_reports=True)
-        return original(*arguments)  # type: ignore[arg-type]
+        return original(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(index_store.archive, "encode_missing", switches)
     with pytest.raises(EncoderMismatchError):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from index_store import Archive, PlannedImage
+from index_store import Archive, FieldChoice, PlannedImage
 from retrieval import Encoder, add_manifest
 from retrieval.errors import WorkerError
 from retrieval.ingest import ray_workers
 from retrieval.ingest.ray_workers import RayCluster, RayWorkers
 from tests.retrieval.ingest.test_ingest import check_every_vector_is_its_images, write_images, write_manifest
+from tests.small_slides import small_slide
 
 
 class RayError(Exception):
@@ -165,3 +167,29 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(WorkerError, match="Install the extra `ray`"), RayWorkers():
         pass
+
+
+def test_workers_read_the_fields_of_slides(
+    ray: FakeRay, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are chosen here; a worker gets each as it would travel, and neither report nor patient."""
+    rows = [[small_slide(tmp_path / "slide.svs").name, "C", "A report.", ""], *write_images(tmp_path, 3)]
+    manifest = write_manifest(tmp_path, rows)
+    embed = ray_workers.embed_batch
+
+    def travelled(items: Sequence[Any], encoder: Encoder) -> Any:
+        sent = pickle.dumps(list(items))
+        assert b"A report." not in sent
+        batch, vectors = embed(pickle.loads(sent), encoder)
+        return pickle.loads(pickle.dumps(batch)), vectors
+
+    monkeypatch.setattr(ray_workers, "embed_batch", travelled)
+    with Archive.create(tmp_path / "archive") as archive, RayWorkers(count=2) as workers:
+        choice = FieldChoice(most=6)
+        summary = add_manifest(archive, manifest, encoder, choice=choice, batch_size=2, workers=workers)
+        assert (summary.added, len(summary.slides), summary.skipped) == (9, 1, ())
+        assert check_every_vector_is_its_images(archive, encoder) == 9
+        case = archive.case("C")
+        assert list(case.slides[0].choices.values()) == [True]
+        assert all(image.place and image.slide == "slide" for image in case.images)
+        assert add_manifest(archive, manifest, encoder, choice=choice, workers=workers).unchanged == 9

@@ -1,0 +1,1 @@
+"""Whole slides in the records: planned, cut into fields, and stored with them."""
