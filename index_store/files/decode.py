@@ -23,8 +23,8 @@ from index_store.files.bit_depth import bands, colour_of, grey_of, scale_of
 from index_store.files.headers.kinds import FORMATS, format_of, is_dicom, kind_of
 from index_store.files.headers.refusal import CUT_OUT, EXPORT, EXPORT_AGAIN, PictureRefused
 from index_store.files.headers.structure import MAX_MEMORY, Structure, check_cost, read_structure
-from index_store.files.headers.tiff_directories import COLOR_MAP, PHOTOMETRIC
-from index_store.files.plain_colours import gamma_notes, profile_notes, to_rgb
+from index_store.files.headers.tiff_directories import COLOR_MAP, PHOTOMETRIC, PLANAR
+from index_store.files.plain_colours import gamma_notes, look_notes, profile_notes, to_rgb
 from index_store.files.resolution import tagged_mpp
 from index_store.files.source_file import MAX_BYTES, content_hash, read_source, source_name
 from index_store.scale import TAG
@@ -173,7 +173,25 @@ def _open(data: bytes, found: Structure, page: int | None = None) -> Image.Image
             f"is damaged: its headers give two sizes, {size[0]} × {size[1]} and {found.width} × {found.height}",
             EXPORT_AGAIN,
         )
+    if found.tiff is not None and _plane_by_plane(found) and found.tiff.bits == 16 and image.tile[0][0] == "raw":  # type: ignore[attr-defined]
+        _read_sixteen_bits(image)
     return image
+
+
+def _plane_by_plane(found: Structure) -> bool:
+    return found.tiff is not None and found.tiff.samples > 1 and found.tiff.number(PLANAR, 1) == 2
+
+
+def _read_sixteen_bits(image: Image.Image) -> None:
+    """Correct how planes of 16 bits are unpacked: Pillow forgets the width where they are not compressed."""
+    if image.mode not in ("RGB", "RGBA"):
+        raise PictureRefused("is a TIFF of 16-bit values stored plane by plane", EXPORT)
+    order = "B" if image.tag_v2.prefix == b"MM" else "L"  # type: ignore[attr-defined]
+    image.tile = [  # type: ignore[attr-defined]
+        tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
+        for tile in image.tile  # type: ignore[attr-defined]
+        if tile.args[0] in image.mode
+    ]
 
 
 def _raw_mode(image: Image.Image) -> str:
@@ -191,7 +209,7 @@ def _deep_colour(
 
     Where those are dark, it is decoded once more with the bytes taken in the other order, which gives the low ones.
     """
-    if image.mode == "CMYK" or not raw_mode.startswith(("RGB;", "RGBA;", "RGBX;")):
+    if _plane_by_plane(found) or image.mode == "CMYK" or not raw_mode.startswith(("RGB;", "RGBA;", "RGBX;")):
         if _highest(image) < 16:
             scale_of(0, 256, form=16)  # refused
         return image, ()
@@ -249,4 +267,4 @@ def _wide_ppm(data: bytes, found: Structure) -> tuple[Image.Image, tuple[str, ..
     for box in bands(found.width, found.height):
         part = np.minimum(np.round(values[box[1] : box[3]] * (255.0 / top)), 255).astype(np.uint8)
         plain.paste(Image.fromarray(np.repeat(part, 3 // channels, axis=2)), box[:2])
-    return plain, notes
+    return plain, (*notes, *look_notes(plain))

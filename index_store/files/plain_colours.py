@@ -13,8 +13,12 @@ _HIDDEN = 2
 """Opacity, of 255, below which nothing is seen."""
 _NOTED = 0.01
 """Share of a picture that is transparent above which that is noted."""
+_SOLID = 240
+"""Opacity, of 255, from which a colour is taken to be seen as it is."""
 _SAMPLE = (64, 64)
 _BLACK = 16
+_DARK = 40
+"""A picture of which 95 % are no brighter is noted: transmitted light has a bright background."""
 _KNOWN_PROFILES = ("Adobe RGB", "Display P3", "ProPhoto", "Rec2020", "Rec. 2020", "DCI-P3", "Apple RGB", "eciRGB")
 
 
@@ -40,7 +44,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         plain = Image.new("RGB", image.size, None)
         for box in bands(*image.size):
             plain.paste(image.crop(box).convert("RGB"), box[:2])
-    return plain, (*notes, *_look(plain))
+    return plain, (*notes, *look_notes(plain))
 
 
 def _opaque(image: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -64,22 +68,35 @@ def _opaque(image: Image.Image) -> tuple[Image.Image, list[str]]:
     share = opacity[:128].sum() / opacity.sum()
     if share >= 0.5:
         return plain, [f"most of it is transparent ({_percent(share)}), and was laid on white"]
-    return plain, [f"{_percent(share)} of it is transparent, and was laid on white"] if share >= _NOTED else []
+    if share >= _NOTED:
+        return plain, [f"{_percent(share)} of it is transparent, and was laid on white"]
+    share = opacity[:_SOLID].sum() / opacity.sum()
+    return plain, [f"{_percent(share)} of it is transparent in part, and was laid on white"] if share >= _NOTED else []
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _look(plain: Image.Image) -> list[str]:
-    """What a picture is that shows nothing. A sample decides whether all of its pixels are looked at."""
+def look_notes(plain: Image.Image) -> list[str]:
+    """What a picture is that shows nothing, or that looks damaged or too dark. A sample decides where it can."""
     sample = plain.resize(_SAMPLE, Image.Resampling.NEAREST)
-    if _shows_something(sample) or _shows_something(plain):
-        return []
-    ranges = plain.getextrema()
-    if all(low == high for low, high in ranges):  # type: ignore[misc]  # pairs, as it has bands
-        return ["all of it is of one colour"]
-    return ["it is all but black"]
+    if not _shows_something(sample) and not _shows_something(plain):
+        return ["all of it is of one colour" if _is_even(plain) else "it is all but black"]
+    notes = []
+    if np.percentile(np.asarray(sample).max(axis=2), 95) < _DARK:
+        notes.append("nearly all of it is dark: the brightest values may be a scale bar or damaged")
+    width, height = plain.size
+    eighth = max(8, height // 8)
+    for name, top in (("upper", 0), ("lower", height - eighth)):
+        if _is_even(plain.crop((0, top, width, top + eighth))):
+            notes.append(f"its {name} part is of one colour: the file may be damaged or cut short")
+    return notes
+
+
+def _is_even(image: Image.Image) -> bool:
+    ranges: tuple[tuple[int, int], ...] = image.getextrema()  # type: ignore[assignment]
+    return all(low == high for low, high in ranges)
 
 
 def _shows_something(image: Image.Image) -> bool:

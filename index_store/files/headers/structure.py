@@ -192,8 +192,10 @@ def _gif(data: bytes) -> Structure:
         raise PictureRefused("is damaged or cut short (a GIF)", EXPORT_AGAIN) from error
     width, height = max(width, left + frame_width), max(height, top + frame_height)
     more = data.find(b"\x00\x2c", position - 1) >= 0
-    notes = ("of its frames, the first was read",) if more else ()
-    return Structure("GIF", width, height, width * height * 9, notes)
+    notes: list[str] = ["of its frames, the first was read"] if more else []
+    if frame_width * frame_height < 0.99 * width * height:
+        notes.append("its first frame covers only a part of it")
+    return Structure("GIF", width, height, width * height * 9, tuple(notes))
 
 
 def _skip_blocks(data: bytes, position: int, most: int) -> tuple[int, int]:

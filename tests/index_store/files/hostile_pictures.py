@@ -60,15 +60,18 @@ def tiff_page(
 
 
 def tiff(*pages: dict[int, tuple[str, object]], order: str = "<") -> bytes:
-    """A TIFF of these pages. A tag's value is (format of `struct`, numbers), ("s", text) or ("data", the strip)."""
+    """A TIFF of these pages. A tag's value is (format of `struct`, numbers), ("s", text) or ("data", strips)."""
     out = bytearray((b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8))
     pointer = 4
     for page in pages:
         page = dict(page)
-        strip = page.pop(273)[1]
-        at = len(out)
-        out += strip  # type: ignore[arg-type]
-        page[273], page[279] = ("I", at), ("I", len(strip))  # type: ignore[arg-type]
+        data = page.pop(273)[1]
+        strips: tuple[bytes, ...] = data if isinstance(data, tuple) else (data,)
+        starts = []
+        for strip in strips:
+            starts.append(len(out))
+            out += strip
+        page[273], page[279] = ("I", tuple(starts)), ("I", tuple(map(len, strips)))
         out += b"\0" * (len(out) % 2)
         entries, values = b"", bytearray()
         start = len(out) + 2 + 12 * len(page) + 4

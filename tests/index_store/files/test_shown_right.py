@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,14 @@ def test_a_cell_on_a_transparent_ground_is_laid_on_white_with_a_note() -> None:
     assert "laid on white" in decoded.notes[0]
 
 
+@pytest.mark.parametrize("opacity", [30, 128, 200])
+def test_a_picture_that_is_pale_for_its_transparency_is_noted(opacity: int) -> None:
+    values = np.dstack([SMEAR, np.full(SMEAR.shape[:2], opacity, np.uint8)])
+    assert "transparent" in decode_picture(png(values)).notes[0]
+    values[..., 3] = 255
+    assert decode_picture(png(values)).notes == ()
+
+
 # Bits
 
 
@@ -94,6 +103,37 @@ def test_the_same_for_a_png_with_and_without_transparency() -> None:
     for data in (png(values), png(np.concatenate([values, opaque], axis=2))):
         assert np.asarray(decode_picture(data).image).mean() > 150
         assert "12 bits" in decode_picture(data).notes[0]
+
+
+def planes(values: np.ndarray, order: str = "<", compression: int = 1) -> bytes:
+    """A TIFF of colours plane by plane."""
+    parts = [values[..., n].astype(values.dtype.newbyteorder(order)).tobytes() for n in range(values.shape[2])]
+    data = tuple(zlib.compress(part) if compression == 8 else part for part in parts)
+    tags: dict[int, tuple[str, object]] = {273: ("data", data), 284: ("H", 2)}
+    return tiff(tiff_page(values, order=order, compression=compression, tags=tags), order=order)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [1, 8])
+def test_sixteen_bits_plane_by_plane_are_read_right_or_not_at_all(order: str, compression: int) -> None:
+    full = SMEAR.astype(np.uint16) * 257
+    assert close(decode_picture(planes(full, order, compression)).image, SMEAR)
+    opaque = np.dstack([full, np.full(SMEAR.shape[:2], 65535, np.uint16)])
+    assert close(decode_picture(planes(opaque, order, compression)).image, SMEAR)
+    refused(planes(SMEAR.astype(np.uint16) * 16, order, compression), "which value is white cannot be told")
+
+
+def test_a_scale_bar_does_not_hide_that_values_are_of_fewer_bits() -> None:
+    values = SMEAR.astype(np.uint16) * 16
+    values[-6:-3, 4:20] = 65535
+    netpbm = b"P6 %d %d 65535\n" % (values.shape[1], values.shape[0]) + values.astype(">u2").tobytes()
+    for data in (png(values), tiff(tiff_page(values)), tiff(tiff_page(values[..., 0])), netpbm):
+        assert "nearly all of it is dark" in decode_picture(data).notes[-1]
+
+
+def test_a_netpbm_picture_that_is_all_but_black_is_noted() -> None:
+    data = b"P6 %d %d 4095\n" % (SMEAR.shape[1], SMEAR.shape[0]) + SMEAR.astype(">u2").tobytes()
+    assert decode_picture(data).notes == ("it is all but black",)
 
 
 def test_eight_bits_in_thirty_two() -> None:
@@ -207,6 +247,15 @@ def test_pictures_of_one_colour_are_noted() -> None:
     assert decode_picture(encoded(Image.new("RGB", (20, 20), "white"))).notes == ("all of it is of one colour",)
     dark = (SMEAR // 17).astype(np.uint8)
     assert decode_picture(png(dark)).notes == ("it is all but black",)
+
+
+def test_a_picture_whose_end_is_missing_is_noted() -> None:
+    whole = Image.fromarray(smear(1, (640, 480)))
+    for kind, part in (("JPEG", "lower"), ("TIFF", "lower"), ("BMP", "upper")):  # a BMP begins with its last row
+        data = encoded(whole, kind)
+        rest = b"\xff\xd9" if kind == "JPEG" else bytes(len(data) - len(data) // 2)
+        assert decode_picture(data).notes == ()
+        assert f"its {part} part is of one colour" in decode_picture(data[: len(data) // 2] + rest).notes[0]
 
 
 def test_printing_colours_and_other_profiles_are_noted() -> None:
