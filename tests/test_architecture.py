@@ -203,6 +203,17 @@ def test_imports_within_a_package_run_downwards_only() -> None:
     assert found == []
 
 
+def test_no_module_imports_the_public_names_of_its_own_package() -> None:
+    """They come from every layer: what is imported by them would escape the rules above."""
+    found = [
+        f"{place} imports {other}"
+        for module, others in module_imports().items()
+        for other, place in others.items()
+        if "." in module and other == module.partition(".")[0]
+    ]
+    assert found == []
+
+
 def test_ui_uses_the_public_names_of_the_other_packages() -> None:
     """So that a sub-package can be rearranged without a change to `ui`. Imports under TYPE_CHECKING count."""
     others = PACKAGES["ui"]

@@ -1,4 +1,4 @@
-"""A table of reports to draw images from: a manifest of which only the reports are needed.
+"""A table of reports to generate images from: a manifest of which only the reports are needed.
 
 COIN's own spreadsheet (`image`, `report`) is such a table, and so is every manifest; the images that it names need not
 exist. The other cells of a row are kept as they are.

@@ -39,7 +39,7 @@ from retrieval.ingest.listed_names import is_listed_name
 if TYPE_CHECKING:
     from index_store import ManifestRow
 
-PARTICULARS: Final = ("site", "system", "category", "stain", "preparation", "kind")
+ATTRIBUTES: Final = ("site", "system", "category", "stain", "preparation", "kind")
 KEYS: Final = ("case", "patient", "slide")
 LINES_NAMED: Final = 10
 
@@ -102,7 +102,7 @@ def screen_rows(
     unsafe: list[ManifestRow] = []
     for row in rows:
         changes: dict[str, object] = {"report": counts.replaced(row, "reports", row.report, once=row.case)}
-        for name in PARTICULARS:
+        for name in ATTRIBUTES:
             changes[name] = counts.replaced(row, "particulars", getattr(row, name), once=row.case)
         changes["attributes"] = counts.attributes(row)
         personal = [name for name in KEYS if counts.add_key(row, name)]

@@ -216,7 +216,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "name of a person in a role": Rule(NAME, person_names.in_role),
     "name before a degree": Rule(NAME, person_names.before_degree),
     "name with carets": Rule(NAME, listed_names.with_carets),
-    "name with age, sex or birth": Rule(NAME, listed_names.with_particulars),
+    "name with age, sex or birth": Rule(NAME, listed_names.with_attributes),
     **{f"date, {form}": Rule(DATE, partial(_numeric_dates, pattern)) for form, pattern in _NUMERIC_DATES.items()},
     **{f"date, {form}": Rule(DATE, partial(_worded_dates, pattern)) for form, pattern in _WORDED_DATES.items()},
     "record number after its own label": Rule(RECORD, partial(_labelled_numbers, _RECORD_LABEL, 3)),

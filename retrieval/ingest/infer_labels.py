@@ -17,10 +17,10 @@ from retrieval.language.vocabulary import vocabulary
 if TYPE_CHECKING:
     from index_store import Archive, CaseLabels, ManifestRow
 
-PARTICULARS = ("site", "system", "category")
+LABELS = ("site", "system", "category")
 
 
-def derive_particulars(archive: Archive, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+def infer_labels(archive: Archive, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
     """The rows in their order, with empty sites, systems and categories filled from their reports where possible.
 
     `ManifestRow.derived` of each names what was filled; it is empty where nothing was.
@@ -66,9 +66,9 @@ class _Reader:
 
 
 def _derived(row: ManifestRow, stored: CaseLabels | None, reader: _Reader) -> ManifestRow:
-    given = {name: getattr(row, name) for name in PARTICULARS}
+    given = {name: getattr(row, name) for name in LABELS}
     if stored is not None:
-        kept = {name: getattr(stored, name) for name in PARTICULARS if name not in stored.derived}
+        kept = {name: getattr(stored, name) for name in LABELS if name not in stored.derived}
         given = {name: value or kept.get(name, "") for name, value in given.items()}
     read = _readable(row.report, given["site"], given["system"], given["category"], reader)
     return dataclasses.replace(

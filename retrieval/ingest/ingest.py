@@ -30,7 +30,7 @@ from retrieval.errors import IdentifiersError
 from retrieval.ingest.deidentification import IdentifierCount, pseudonyms_of, screen_rows, total
 from retrieval.ingest.embed_images import Embedded, embedded_batches, generated_image
 from retrieval.ingest.embed_missing import embed_for_texts, embed_reports, embed_rescaled, left_behind
-from retrieval.ingest.infer_labels import derive_particulars, not_english
+from retrieval.ingest.infer_labels import infer_labels, not_english
 from retrieval.ingest.slide_fields import AddedSlide, SlideFields, UnreadField
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def add_manifest(
         choice: how many fields are cut out of a whole slide, of what size, by which rule. A slide whose fields were
             chosen by these settings before is not read again; by others, the fields that these choose are added.
         batch_size: images, or reports, a transaction. After a crash, all finished batches are there and none in part.
-        derive: extract site, system and category from the report where they are not given (see `derive_particulars`).
+        derive: extract site, system and category from the report where they are not given (see `infer_labels`).
         identifiers: what to do where rows hold direct identifiers (see `deidentification`): count them in the
             summary, replace them before anything is stored, or refuse the manifest.
         workers: embed the images on the machines of a Ray cluster and not in this process.
@@ -151,7 +151,7 @@ def add_manifest(
             "or have them replaced (`coin add --redact`)."
         )
     with archive.writer():
-        plan = archive.pending(derive_particulars(archive, screening.rows) if derive else screening.rows, choice=choice)
+        plan = archive.pending(infer_labels(archive, screening.rows) if derive else screening.rows, choice=choice)
         former = _with_another_report(archive, plan) if replaced is not None else []
         by_scale = any(used is not None and used.field_um is not None for used in (encoder, text_encoder))
         updated = archive.update(plan.changed, drop_rescaled=by_scale)

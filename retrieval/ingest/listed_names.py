@@ -83,7 +83,7 @@ def with_carets(text: str) -> Iterator[Span]:
                 yield match.span()
 
 
-def with_particulars(text: str) -> Iterator[Span]:
+def with_attributes(text: str) -> Iterator[Span]:
     """Names before an age, a sex, a birth or a number, at the beginning of a line or after "patient"; and after
     "patient" before a verb."""
     for pattern in (_HEADED, _BY_PATIENT, _FIELD, _DOING):

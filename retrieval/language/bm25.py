@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from generation.prompts.glossary import Replacement, glossary
+from retrieval.arrays import Bools
 from retrieval.language.english import function_words
-from retrieval.language.postings import Bools, Rows, Segment, indexed, merged, renumbered
+from retrieval.language.postings import Rows, Segment, indexed, merged, renumbered
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix

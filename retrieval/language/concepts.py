@@ -196,9 +196,9 @@ def _part(system: ReportingSystem, label: str) -> Category | None:
     for category, names, numbers, codes in _patterns(system.name):
         if names.fullmatch(label) or numbers.fullmatch(label) or squeezed in codes:
             return category
-    for said, tier in ((_ALL_SAID, "negative"), (_MALIGNANT, "malignant")):
+    for labels, tier in ((_ALL_SAID, "negative"), (_MALIGNANT, "malignant")):
         of_tier = system.of_tier(tier)
-        if label in said and len(of_tier) == 1:
+        if label in labels and len(of_tier) == 1:
             return of_tier[0]
     return None
 

@@ -66,54 +66,56 @@ class _Words:
     plain_where: dict[str, re.Pattern[str]]
 
 
-def doubt(report: str, said: str, words: str, category: Category, system: ReportingSystem, specimen: str = "") -> str:
+def doubt(
+    report: str, current: str, words: str, category: Category, system: ReportingSystem, specimen: str = ""
+) -> str:
     """Why the category is in doubt, or "" where the report plainly states it. Time O(length), of 5,000 characters.
 
     Args:
         report: all of it.
-        said: what of it is said of this specimen now.
-        words: the words of `said` that the category was read from.
+        current: what of it concerns this specimen now (`current_findings`).
+        words: the words of `current` that the category was read from.
         specimen: the words that the site was read from.
     """
-    report, said = report[:LONGEST], said[:LONGEST]
+    report, current = report[:LONGEST], current[:LONGEST]
     lists = _words()
     specimen_end = 0
-    if specimen and specimen in said:
-        specimen_end = _next_start(_CLAUSE_END, said, said.find(specimen) + len(specimen))
-    how = statement(said, category, system, specimen_end)
+    if specimen and specimen in current:
+        specimen_end = _next_start(_CLAUSE_END, current, current.find(specimen) + len(specimen))
+    how = statement(current, category, system, specimen_end)
     if how.contradicted or not how.stated:
         return "something else is mentioned beside it" if how.contradicted else "it is not stated outright"
-    start, end = _place(said, words)
-    sentence = said[_last_end(_SENTENCE_END, said, start) : _next_start(_SENTENCE_END, said, end)]
+    start, end = _place(current, words)
+    sentence = current[_last_end(_SENTENCE_END, current, start) : _next_start(_SENTENCE_END, current, end)]
     if _is_weighed(sentence, category, how):
         return "the sentence weighs it"
-    from_, to = _last_end(_CLAUSE_END, said, start), _next_start(_CLAUSE_END, said, end)
-    if _has_other_words(said, from_, to, category, how):
+    from_, to = _last_end(_CLAUSE_END, current, start), _next_start(_CLAUSE_END, current, end)
+    if _has_other_words(current, from_, to, category, how):
         return "its clause has words of another kind"
-    if lists.turning & {word.lower() for word in _WORD.findall(said)} or _YEAR.search(said):
+    if lists.turning & {word.lower() for word in _WORD.findall(current)} or _YEAR.search(current):
         return "the report turns or looks back"
     if lists.unsettled.search(report):
         return "another reader speaks, or the report is not settled"
     if lists.elsewhere.search(report):
         return "another examination gives a verdict"
-    if "?" in said or _QUOTED.search(sentence):
+    if "?" in current or _QUOTED.search(sentence):
         return "a question or a quotation"
-    if (_LEFT.search(said) and _RIGHT.search(said)) or _names_several_places(said):
+    if (_LEFT.search(current) and _RIGHT.search(current)) or _names_several_places(current):
         return "several sides or places are named"
-    return "words of another kind of finding" if _is_unlike(said, category, how, specimen_end) else ""
+    return "words of another kind of finding" if _is_unlike(current, category, how, specimen_end) else ""
 
 
-def _names_several_places(said: str) -> bool:
+def _names_several_places(current: str) -> bool:
     """Whether two levels, stations or nodules are named: "level II node …, level III node …"."""
     places: dict[str, set[str]] = {}
-    for match in _NUMBERED_PLACE.finditer(said):
+    for match in _NUMBERED_PLACE.finditer(current):
         places.setdefault(match[1].lower(), set()).add(match[2].upper())
     return any(len(numbers) > 1 for numbers in places.values())
 
 
-def _place(said: str, words: str) -> tuple[int, int]:
-    start = said.find(words.rstrip(")"))
-    return (start, start + len(words)) if start >= 0 else (0, len(said))
+def _place(current: str, words: str) -> tuple[int, int]:
+    start = current.find(words.rstrip(")"))
+    return (start, start + len(words)) if start >= 0 else (0, len(current))
 
 
 def _last_end(pattern: re.Pattern[str], text: str, before: int) -> int:
@@ -126,14 +128,14 @@ def _next_start(pattern: re.Pattern[str], text: str, after: int) -> int:
 
 
 def _is_weighed(sentence: str, category: Category, how: Statement) -> bool:
-    """Whether words are left that weigh, once what is said plainly is cut."""
+    """Whether words are left that weigh, once what is stated plainly is cut."""
     return any(word.lower() in _words().weighing for word in _WORD.findall(_without_plain(sentence, category, how)))
 
 
-def _has_other_words(said: str, start: int, end: int, category: Category, how: Statement) -> bool:
+def _has_other_words(current: str, start: int, end: int, category: Category, how: Statement) -> bool:
     """Whether the clause at [start, end) has words, beside what it mentions, that describe no cells and no disease."""
     lists = _words()
-    clause = list(said[start:end])
+    clause = list(current[start:end])
     for first, last in how.spans:
         clause[max(0, first - start) : max(0, last - start)] = " " * len(
             clause[max(0, first - start) : max(0, last - start)]
@@ -146,7 +148,7 @@ def _has_other_words(said: str, start: int, end: int, category: Category, how: S
         and word.lower().rstrip("s") not in known
         and not lists.describing_endings.search(word)
         # Abbreviations, names of markers, and numbers are no words.
-        and not (sum(map(str.isupper, word)) > 1 and len(word) <= _LONGEST_CODE and not said[start:end].isupper())
+        and not (sum(map(str.isupper, word)) > 1 and len(word) <= _LONGEST_CODE and not current[start:end].isupper())
         for word in _TOKEN.findall(_without_plain("".join(clause), category, how))
         if len(word) > 1 and word.isalpha()
     )
@@ -163,20 +165,20 @@ def _without_plain(sentence: str, category: Category, how: Statement) -> str:
     return sentence
 
 
-def _is_unlike(said: str, category: Category, how: Statement, start: int) -> bool:
+def _is_unlike(current: str, category: Category, how: Statement, start: int) -> bool:
     """Whether words of disease stand beside a negative category, or words of health beside a grave one,
     from `start` on."""
     lists = _words()
     if category.tier == "negative":
         neoplastic = any("neoplasm" in alias for alias in category.aliases)
         return any(
-            assertion(said, match.start(), match.end()) not in (Assertion.NEGATED, Assertion.VOID)
-            for match in _outside(lists.alarming.finditer(said, start), how)
+            assertion(current, match.start(), match.end()) not in (Assertion.NEGATED, Assertion.VOID)
+            for match in _outside(lists.alarming.finditer(current, start), how)
             if not (neoplastic and _TUMOUR.match(match.group()))
         )
     tiers = vocabulary().tiers
     grave = tiers.index(category.tier) >= tiers.index("suspicious")
-    return grave and any(True for _ in _outside(lists.calming.finditer(said, start), how))
+    return grave and any(True for _ in _outside(lists.calming.finditer(current, start), how))
 
 
 def _outside(matches: Iterable[re.Match[str]], how: Statement) -> Iterable[re.Match[str]]:

@@ -93,8 +93,8 @@ def read_report(report: str, *, site: str = "", system: str = "") -> ReportReadi
         return ReportReading(site or None, site_words, within.name, note="the report names another reporting system")
     if is_undecided(text):
         return ReportReading(site or None, site_words, within.name, note="the report leaves the diagnosis open")
-    said = [current_findings(part) for part in parts]
-    read = [_read_category(part, within) for part in said]
+    current = [current_findings(part) for part in parts]
+    read = [_read_category(part, within) for part in current]
     if _denied_below(report, within):
         malignant = {category.name for category in within.of_tier("malignant")}
         read = [("", "") if name in malignant else (name, words) for name, words in read]
@@ -106,7 +106,7 @@ def read_report(report: str, *, site: str = "", system: str = "") -> ReportReadi
         return ReportReading(site or None, site_words, within.name, note=note)
     name, category_words = next(iter(named.items()))
     category = within.category(name)
-    for part, (read_name, words) in zip(said, read, strict=True):
+    for part, (read_name, words) in zip(current, read, strict=True):
         reason = doubt(report, part, words, category, within, site_words) if category and read_name else ""
         if reason:
             return ReportReading(site or None, site_words, within.name, note=f"{name} is in doubt: {reason}")
@@ -281,8 +281,8 @@ def _meaning(mention: Mention, how: Assertion, system: ReportingSystem) -> tuple
     if how is Assertion.VOID:
         return None
     if tier in ("non-diagnostic", "negative"):
-        said = how in (Assertion.AFFIRMED, Assertion.SUGGESTED, Assertion.UNCLEAR)
-        return (category.name, False) if said and category else None
+        holds = how in (Assertion.AFFIRMED, Assertion.SUGGESTED, Assertion.UNCLEAR)
+        return (category.name, False) if holds and category else None
     if tier == "indeterminate":
         return (category.name, False) if how not in (Assertion.NEGATED, Assertion.NOT_EXCLUDED) and category else None
     if how is Assertion.NEGATED:

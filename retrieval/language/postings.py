@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
+from retrieval.arrays import Bools, Ints
+
 Rows = npt.NDArray[np.int32]
 
 

@@ -32,7 +32,7 @@ def search(archive: Archive, encoder: Encoder) -> CaseSearch:
     return CaseSearch(archive, encoder)
 
 
-def test_a_case_tells_its_own_particulars(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
+def test_a_case_states_its_own_labels(search: CaseSearch, archive: Archive, encoder: Encoder) -> None:
     case = next(case for case in archive.cases() if case.site == "thyroid")
     result = search.by_case(case.key, k=10)
     found = Diagnostics(archive, encoder).describe(result)

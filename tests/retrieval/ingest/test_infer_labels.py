@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from index_store import Archive, CaseLabels, ManifestRow
 from retrieval import Encoder, add_manifest
-from retrieval.ingest.infer_labels import derive_particulars
+from retrieval.ingest.infer_labels import infer_labels
 from retrieval.language.vocabulary import vocabulary
 from tests.retrieval.conftest import speckled
 
@@ -35,7 +35,7 @@ def derived(report: str, stored: CaseLabels | None = None, **given: str) -> dict
     """What is derived for a row with these values."""
     row = ManifestRow(2, "a.png", Path("a.png"), "case", "patient", report, **given)
     cases = StoredCases() if stored is None else StoredCases(case=stored)
-    (made,) = derive_particulars(cases, [row])  # type: ignore[arg-type]  # all that it asks of an archive
+    (made,) = infer_labels(cases, [row])  # type: ignore[arg-type]  # all that it asks of an archive
     assert made.derived is not None
     for name in ("site", "system", "category"):
         if name not in made.derived:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from retrieval import Agreement, Estimate, Guesses, ReaderCount, ReaderStudyResults, Scores
+from retrieval import Agreement, Estimate, Guesses, Origin, ReaderCount, ReaderStudy, ReaderStudyResults, Scores
+from retrieval.reader_study.study import Truth
 from ui.text import reading
 
 SCORES = Scores(
@@ -182,6 +185,34 @@ def test_phantoms_are_never_called_real(real: int, phantoms: int, counts: str, w
     assert (len(lines) == 4) == bool(note)
     assert lines[1].startswith(note or "Readers counted")
     assert f"{word} seen" in reading.guess_rows(results)[0]
+
+
+@pytest.mark.parametrize(
+    ("real", "generated", "pairs", "reveals"),
+    [(4, 4, 4, False), (4, 4, 3, True), (5, 4, 4, True), (4, 5, 4, True)],
+)
+def test_the_owner_reads_whether_every_picture_has_a_counterpart(
+    real: int, generated: int, pairs: int, reveals: bool
+) -> None:
+    origins = {
+        f"{number}.png": Origin(generated=number < generated, phantom=False, source_sha256="")
+        for number in range(real + generated)
+    }
+    truth = Truth(origins, by_category=pairs, by_site=0, left_out={"too small": 2}, archive="ours")
+    study = SimpleNamespace(
+        name="pilot",
+        folder="readings/pilot",
+        pictures=tuple(origins),
+        truth=lambda: truth,
+        shows_labels=False,
+        side=256,
+        compression="PNG",
+        phantoms="none",
+    )
+    text = " ".join(reading.study_text(cast(ReaderStudy, study)).split())
+    assert ("Not every picture has a counterpart" in text) == reveals
+    assert f"{real + generated} pictures: {real} real and {generated} generated. {pairs} pairs share" in text
+    assert "Left out: 2 too small." in text
 
 
 def test_progress_tells_who_has_closed() -> None:
