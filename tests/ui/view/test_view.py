@@ -426,17 +426,21 @@ def test_an_image_and_its_report_ask_together(app: AppTest, manifest: Path, phan
 @pytest.mark.slow
 def test_a_query_is_saved_asked_again_and_deleted(app: AppTest) -> None:
     checked(app.multiselect(key="filter_Site").set_value(["thyroid"]).run())
+    checked(app.number_input(key="k").set_value(3).run())
     search_by_report(app, "Clue cells.")
     found = ranks(app)
+    assert found == 3
     app.text_input(key="query_name").set_value("thyroid alone")
     click(app, "Save query")
     checked(app.multiselect(key="filter_Site").set_value([]).run())
+    checked(app.number_input(key="k").set_value(10).run())
     search_by_report(app, "Trichomonas.")
     assert ranks(app) == 10
     assert app.selectbox(key="saved_query").options == ["thyroid alone"]
     click(app, "Run again")
     assert "Clue cells." in texts(app)
     assert app.multiselect(key="filter_Site").value == ["thyroid"]
+    assert app.number_input(key="k").value == 3
     assert ranks(app) == found
     app.text_input(key="query_name").set_value("thyroid alone")
     click(app, "Save query")
