@@ -24,7 +24,11 @@ _PLACEHOLDERS = frozenset(
         *("empty", "void", "unbekannt", "k.a", "keine", "keine angabe", "keine angaben", "ohne angabe"),
         *("inconnu", "inconnue", "non disponible", "aucun", "aucune", "desconocido", "desconocida"),
         *("desconhecido", "ninguno", "sconosciuto", "onbekend", "sin datos", "s/d", "ditto", "idem"),
-        *("as above", "same as above"),
+        *("as above", "same as above", "see above", "dto", "not avail", "not a number", "missing value", "<unset>"),
+        *("not collected", "declined", "refused", "illegible", "unreadable", "no record", "none known", "unkown"),
+        *("sans objet", "néant", "ninguna", "leer", "fehlt", "nicht bekannt", "nicht angegeben", "n.v.t", "nvt"),
+        *("ukjent", "okänd", "nieznany", "brak", "yok", "bilinmiyor", "нет", "н/д", "不明", "不詳", "未知", "无", "無"),
+        *("pd.na", "[object object]", "$null$", "inf", "-inf"),
     }
 )
 _KEY_PLACEHOLDERS = frozenset(
@@ -32,14 +36,26 @@ _KEY_PLACEHOLDERS = frozenset(
         *("anonymous", "anon", "anonymised", "anonymized", "deidentified", "de identified", "pseudonymised"),
         *("redacted", "pseudonymized", "withheld", "removed", "hidden", "confidential", "masked", "anonym"),
         *("anonyme", "no id", "no name", "no number", "no patient", "unknown patient", "patient unknown"),
-        *("unnamed", "unidentified", "nomen nescio", "same"),
+        *("unnamed", "unidentified", "nomen nescio", "same", "same patient", "unk pt", "unknown pt", "n.n"),
+        *("no mrn", "no mrn available", "mrn", "phi", "name", "unlabelled", "unlabeled", "unlabelled slide"),
+        *(
+            "patient",
+            "patient id",
+            "patient name",
+            "case",
+            "case id",
+            "slide",
+            "slide id",
+        ),  # a column's name, or a blank
     }
 )
 """What stands where a key was taken away, or for a person of whom none is known."""
-_CROSSES = re.compile(r"x{2,}")
+_CROSSES = re.compile(r"(?=(?:.*x){2})[x\W_]+")
+_TEMPLATE = re.compile(r"[<{$%\[]+([^<>{}%\[\]]+)[>}%\]]+")
 _BRACKETS = ("()", "[]", "<>", "{}", '""', "''", "“”", "**", "__", "--")
 _MARKS = re.compile(r"[\s\-–—−_.,;:!·•?*/\\#=~…'\"`´“”„〃|]+")
-_ERROR = re.compile(r"#(?:N/A|REF!|VALUE!|NAME\?|NULL!|DIV/0!|NUM!|SPILL!|CALC!|GETTING_DATA|FIELD!|BLOCKED!)", re.I)
+_ERROR = re.compile(r"#(?:N/[ADV]|NV|GETTING_DATA|(?=\D)[¡¿]?[^\s#!?]{2,14}[!?])", re.I)
+"""Excel's errors, in whatever language: #N/A, #NV, #REF!, #¡VALOR!, #NOM?"""
 _AS_TEXT = re.compile(r'="((?:[^"]|"")*)"')
 _APOSTROPHE = re.compile(r"'(?=[\d=+@-])")
 _GUARD = re.compile(r"'(?='*(?:[\t\r\n]|\s*[=+\-@＝＋－＠]))")
@@ -51,13 +67,14 @@ _MADE_A_DATE = re.compile(
     ),
     re.I,
 )
-_UNSEEN = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00ad"
+_UNSEEN = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00ad"))
 
 
 def clean_cell(column: str, value: str) -> str:
     """A cell's value without what Excel and exports put around it: `="00123"` and `'00123` are 00123.
 
-    Keys and labels are brought to one form of Unicode (NFC): two that look the same are the same.
+    Keys and labels are brought to one form of Unicode (NFC), with single spaces and without characters that show
+    nothing: two that look the same are the same.
     """
     value = value.strip()
     if not value:
@@ -70,7 +87,8 @@ def clean_cell(column: str, value: str) -> str:
         value = found[1].replace('""', '"').strip()
     if column in KEYS or column in LABELS:
         value = value if guarded or not _APOSTROPHE.match(value) else value[1:]
-        value = value if value.isascii() else unicodedata.normalize("NFC", value.strip(_UNSEEN).strip())
+        value = value if value.isascii() else unicodedata.normalize("NFC", value.translate(_UNSEEN))
+        value = " ".join(value.split())
     elif not guarded and column == "image" and _APOSTROPHE.match(value):
         value = value[1:]
     return value
@@ -91,7 +109,11 @@ def is_placeholder(value: str, *, key: bool = False) -> bool:
     word = value.casefold().strip()
     while len(word) > 2 and word[0] + word[-1] in _BRACKETS:
         word = word[1:-1].strip()
-    word = re.sub(r"[\s_-]+", " ", word.rstrip(".!? ")).replace(". ", ".")
+    if key and (blank := _TEMPLATE.fullmatch(word)):
+        word = blank[1]
+    word = re.sub(r"\s*/\s*", "/", re.sub(r"[\s_-]+", " ", word.rstrip(".!? ")).replace(". ", "."))
+    if key and len(word) < 100 and (twice := re.fullmatch(r"(.+)(?:[ /]|, ?)\1", word)):
+        word = twice[1]
     return word in _PLACEHOLDERS or _CROSSES.fullmatch(word) is not None or (key and word in _KEY_PLACEHOLDERS)
 
 

@@ -28,6 +28,7 @@ from typing import Any
 from index_store.errors import ManifestError
 from index_store.files.headers.slides import is_slide
 from index_store.manifest.cells import CellNotes
+from index_store.manifest.keys import keys_alike, one_for_many, read_other_names
 from index_store.manifest.scale_cells import ScaleCells
 from index_store.manifest.table import Record, Table
 from index_store.manifest.table_file import read_table
@@ -72,6 +73,7 @@ def read_manifest(path: Path | str, *, images: Path | str | None = None, max_row
     """
     path = Path(path)
     table = read_table(path, wanted=COLUMNS, max_rows=max_rows)
+    read_other_names(table)
     missing = [column for column in REQUIRED if column not in table.columns]
     if missing:
         raise ManifestError(
@@ -146,7 +148,9 @@ class _RowReader:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was taken for something else than it says."""
-        return (*self._cells.notes(), *self._scales.notes())
+        given = [(draft.line, draft.cells) for draft in self._drafts]
+        alike = (note for column in ("case", "patient") for note in keys_alike(column, given))
+        return (*self._cells.notes(), *alike, *one_for_many(given), *self._scales.notes())
 
     @contextmanager
     def _judging(self, line: int) -> Iterator[None]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from index_store.errors import ManifestError
 from index_store.manifest.table import Table, cell_text, fold, known_columns
 from index_store.manifest.workbook import read_workbook
-from index_store.records import Problem
+from index_store.records import Problem, lines_text
 
 SEPARATORS = (",", ";", "\t", "|")
 MAX_BYTES = 512 * 1024**2
@@ -112,6 +112,7 @@ def _read_separated(table: Table, text: str, wanted: Sequence[str], max_rows: in
         SEPARATORS, key=lambda mark: len(known_columns(_header(lines, mark), wanted))
     )
     header: list[str] | None = None
+    short: list[int] = []
     for line, cells in _rows(table, lines, separator):
         if not any(cell.strip() for cell in cells):
             continue
@@ -124,7 +125,14 @@ def _read_separated(table: Table, text: str, wanted: Sequence[str], max_rows: in
                 "Put quotes around text with separators.",
             )
         else:
+            if any(header[len(cells) :]):
+                short.append(line)
             table.keep(line, dict(zip(header, cells, strict=False)), max_rows)
+    if short:
+        table.notes.append(
+            f"fewer cells than the header has ({lines_text(short)}): those that are missing were taken as empty. Put "
+            "quotes around text of several lines."
+        )
 
 
 def _stated_separator(lines: list[str]) -> str:
@@ -179,7 +187,7 @@ def _read_json_lines(table: Table, text: str, wanted: Sequence[str], max_rows: i
         if not row.strip():
             continue
         try:
-            values = json.loads(row)
+            values = json.loads(row, object_pairs_hook=_each_once)
         except (ValueError, RecursionError) as error:
             table.report(line, f"is not JSON ({error})", "Write one object a line.")
             continue
@@ -187,6 +195,16 @@ def _read_json_lines(table: Table, text: str, wanted: Sequence[str], max_rows: i
             table.report(line, "is not a JSON object", 'Write {"image": …, "report": …}.')
             continue
         cells = {fold(name.strip(), wanted): cell_text(value) for name, value in values.items()}
+        if len(cells) < len(values):
+            table.report(line, "gives one column twice", "Remove one of the two.")
+            continue
         columns.update(dict.fromkeys(cells))
         table.keep(line, cells, max_rows)
     table.columns = tuple(columns)
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("it gives one name twice")
+    return values

@@ -118,7 +118,7 @@ def _is_date(year: int, month: int, day: int) -> bool:
 _NUMBER = r"(?P<value>[A-Za-z]{0,5}[-/]?\d[\dA-Za-z]*(?:[-/.][\dA-Za-z]+|\s\d{2,}){0,4})"
 _NO = r"(?:no\b\.?|nr\b\.?|num\b\.?|number|id\b|identifier|#|№)"
 _RECORD_LABEL = re.compile(
-    rf"(?<![\w-])(?:MRN|NHS|SSN|UHID|CHI|NRIC|HKID|medical\s+record|hospital|social\s+security|passport|insurance|accession)"
+    rf"(?<![\w-])(?:MRN|NHS|SSN|UHID|CHI|NRIC|HKID|medical\s+record|hosp(?:ital|\.)?|social\s+security|passport|insurance|accession)"
     rf"(?:\s+{_NO})?(?:\s*[:#=]\s*|\s+){_NUMBER}",
     re.I,
 )
@@ -135,6 +135,8 @@ _REFERENCE = re.compile(
     re.I,
 )
 _ACCESSION = re.compile(r"(?<![\w-])[A-Z]{1,4}[-\s]?(?:\d\d|20\d\d)[-/](?!(?:19|20)\d\d\b)\d{3,7}(?![\w-])")
+_YEAR_FIRST = re.compile(r"(?<![\w/-])(?:20)?\d\d[-/](?:CY|CN|C|GC|NG|NGC|N|S|FNA|FN|H|P)[-/]\d{3,7}(?![\w/-])")
+_JOINED = re.compile(r"(?<![\w-])(?:MRN|NHS|UHID|SSN)[#:]?(?P<value>\d[\d-]{4,12})(?!\w)")
 _SOCIAL_SECURITY = re.compile(r"(?<![\d-])(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\d-])")
 _NHS = re.compile(r"(?<![\d-])\d{3}([ -])\d{3}\1\d{4}(?![\d-])")
 
@@ -223,6 +225,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "record number after a label and 'no.'": Rule(RECORD, partial(_labelled_numbers, _NUMBER_LABEL, 4)),
     "record number after 'ref.'": Rule(RECORD, partial(_labelled_numbers, _REFERENCE, 4)),
     "accession number": Rule(RECORD, partial(_matches, _ACCESSION)),
+    "accession number, year first": Rule(RECORD, partial(_matches, _YEAR_FIRST)),
+    "record number joined to its label": Rule(RECORD, partial(_matches, _JOINED)),
     "social security number": Rule(RECORD, partial(_matches, _SOCIAL_SECURITY)),
     "NHS number": Rule(RECORD, _nhs_numbers),
     "telephone number after a label": Rule(TELEPHONE, telephone_numbers.labelled),

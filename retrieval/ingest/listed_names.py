@@ -34,21 +34,21 @@ _NOT_LISTED = frozenset(_HEADINGS.split())
 _LETTERS = rf"[{UPPER}{LOWER}][{UPPER}{LOWER}'’.-]{{0,30}}"
 _CARETS = re.compile(
     rf"(?<![\w^])(?:{PARTICLES}|(?:[{UPPER}]{{2,4}}\s){{0,2}})[{UPPER}{LOWER}][{UPPER}{LOWER}'’-]{{1,30}}"
-    rf"(?:\^{{1,4}}{_LETTERS}){{1,5}}\^{{0,4}}"
+    rf"(?:\^{{1,4}}{_LETTERS}){{1,5}}\^{{0,4}}(?!\w)"
 )
 _YEARS = r"(?i:(?:years?|yrs?|yo|y/o|y\.o\.|y|jahre|ans|años|anni)\b)"
 _SEX = r"(?i:(?:female|male|woman|man|[FMW])(?![\w/.-]))"
 _ABOUT = (
     rf"\s{{0,3}}[,;|(/-]?\s{{0,3}}(?:\(\s?)?(?:(?:(?i:aged?)\s)?(?:{_SEX}\s{{0,2}}[,/]?\s{{0,2}})?\d{{1,3}}[\s-]{{0,2}}"
     rf"(?:{_YEARS}|{_SEX}|[FMW]\b|\))|aged?\s\d{{1,3}}\b|{_SEX}[\s,;|/]{{0,3}}\d{{1,3}}(?![\d.,]*\s?(?:[cmµ]m|ml|%))"
-    r"|(?:DOB|D\.O\.B\.|born|b\.\s\d|MRN|NHS|UHID|hosp(?:ital)?\s(?:no|number)|ID)\b|\*\s?\d{1,2}[./-])"
+    r"|\(\s?[FMW]\s?/\s?\d{1,3}\s?\)|(?:DOB|D\.O\.B\.|born|b\.\s\d|MRN|NHS|UHID|hosp(?:ital)?\s(?:no|number)|ID)\b|\*\s?\d{1,2}[./-])"
 )
 """What follows a person's name in a heading: an age, a sex, a birth, a number."""
 _MIXED = rf"(?:{INITIAL}\s?){{0,2}}{PARTICLES}{WORD}(?:\s{{1,3}}(?:{INITIAL}|{PARTICLES}{WORD})){{1,3}}"
 _UPPER = rf"{CAPITALS}(?:\s{{1,3}}(?:[{UPPER}]\b\.?|{CAPITALS})){{1,3}}"
 _SURNAME_FIRST = (
     rf"(?:{PARTICLES}{WORD}(?:\s{WORD})?,\s{{0,3}}{WORD}(?:\s(?:{INITIAL}|[{UPPER}]\b|{WORD})){{0,2}}"
-    rf"|{CAPITALS}(?:\s{CAPITALS}){{0,3}},\s{{0,3}}{CAPITALS}(?:\s(?:[{UPPER}]\b\.?|{CAPITALS})){{0,2}})"
+    rf"|{CAPITALS}(?:\s{CAPITALS}){{0,3}},\s{{0,3}}(?:{CAPITALS}|{WORD})(?:\s(?:[{UPPER}]\b\.?|{CAPITALS}|{WORD})){{0,2}})"
 )
 _HEADED = re.compile(rf"(?:^|(?<=\n)|(?<=[|;]\s))(?P<name>{_SURNAME_FIRST}|{_MIXED}|{_UPPER})(?={_ABOUT})")
 _PATIENT = (

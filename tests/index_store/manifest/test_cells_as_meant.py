@@ -52,6 +52,96 @@ def saved(book: openpyxl.Workbook, folder: Path) -> Manifest:
     return read_manifest(folder / "manifest.xlsx")
 
 
+# Keys together
+
+
+@pytest.mark.parametrize("name", ["patient_id", "Patient ID", "PatientID", "patient no.", "Patient-Number"])
+def test_a_column_of_another_name_is_read_as_the_key_that_it_is(folder: Path, name: str) -> None:
+    read = written(
+        folder, [["image", "report", name, "Case ID"], ["1.png", REPORT, "p", "a"], ["2.png", REPORT, "p", "b"]]
+    )
+    assert [(row.case, row.patient, row.attributes) for row in read.rows] == [("a", "p", {}), ("b", "p", {})]
+    assert f"the column {name} was read as `patient`." in read.notes
+
+
+def test_where_two_columns_may_be_the_key_none_is(folder: Path) -> None:
+    read = written(folder, [["image", "report", "patient id", "patient no"], ["1.png", REPORT, "p", "q"]])
+    assert read.rows[0].patient == "1.png"
+    assert "several columns may be `patient` (patient id, patient no)" in read.notes[0]
+    read = written(folder, [["image", "report", "patient id", "patient"], ["1.png", REPORT, "p", "q"]])
+    assert (read.rows[0].patient, read.notes) == ("q", ())
+
+
+def test_keys_with_other_spaces_are_the_same(folder: Path) -> None:
+    keys = ["P 1", "P\u00a01", "P  1", "P\u200b 1", "\u2060P 1"]
+    rows = [[f"{n}.png", REPORT, f"c{n}", key] for n, key in enumerate(keys, start=1)]
+    read = written(folder, [["image", "report", "case", "patient"], *rows])
+    assert {row.patient for row in read.rows} == {"P 1"}
+    assert read.notes == ()
+
+
+@pytest.mark.parametrize("pair", [("p1", "P1"), ("00123", "123"), ("123.0", "123"), ("Ｐ１", "P1"), ("P 1", "P1")])
+def test_keys_that_may_be_one_are_noted(folder: Path, pair: tuple[str, str]) -> None:
+    rows = [[f"{n}.png", REPORT, f"c{n}", key] for n, key in enumerate((*pair, "other"), start=1)]
+    read = written(folder, [["image", "report", "case", "patient"], *rows])
+    assert len({row.patient for row in read.rows}) == 3
+    assert "(lines 2, 3) and were read as several" in read.notes[0]
+
+
+def test_a_key_that_stands_for_many_patients_is_noted(folder: Path) -> None:
+    keys = ["Testpatient"] * 5 + ["p", "q"]
+    rows = [[f"{n}.png", REPORT, f"c{n}", key] for n, key in enumerate(keys, start=1)]
+    assert (
+        "one patient has 5 cases (line 2 …)"
+        in written(folder, [["image", "report", "case", "patient"], *rows]).notes[0]
+    )
+
+
+def test_a_row_with_fewer_cells_than_the_header_is_noted(folder: Path) -> None:
+    read = written(folder, [["image", "report", "case", "patient"], ["1.png", REPORT], ["2.png", REPORT, "a", "p"]])
+    assert "fewer cells than the header has (line 2)" in read.notes[0]
+
+
+def test_a_json_line_that_gives_a_name_twice_is_a_problem(folder: Path) -> None:
+    lines = [
+        '{"image": "1.png", "report": "x", "patient": "a", "patient": "b"}',
+        '{"image": "1.png", "Image": "2.png", "report": "x"}',
+        '{"image": "3.png", "report": "x"}',
+    ]
+    (folder / "manifest.jsonl").write_text("\n".join(lines))
+    read = read_manifest(folder / "manifest.jsonl")
+    assert [row.image for row in read.rows] == ["3.png"]
+    assert [problem.where for problem in read.problems] == ["manifest.jsonl, line 1", "manifest.jsonl, line 2"]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "#N/D",
+        "#NV",
+        "#¡VALOR!",
+        "#NOM?",
+        "N / A",
+        "n/a n/a",
+        "Unknown, unknown",
+        "XXX-XX-XXXX",
+        "<patient>",
+        "{patient_id}",
+        *("${patient}", "%PATIENT%", "Patient ID", "MRN", "see above", "不明", "n.v.t.", "Unk Pt", "no MRN"),
+    ],
+)
+def test_what_else_stands_for_no_patient(word: str) -> None:
+    value = clean_cell("patient", word)
+    assert not value or is_placeholder(value, key=True)
+
+
+@pytest.mark.parametrize("word", ["#12", "#A1", "XX-12", "X1", "0", "[P12]", "P1/P1a", "A A-1", "name-7", "MRN-3"])
+def test_what_is_a_key_all_the_same(word: str) -> None:
+    value = clean_cell("patient", word)
+    assert value
+    assert not is_placeholder(value, key=True)
+
+
 # Placeholders
 
 

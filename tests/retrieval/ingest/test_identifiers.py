@@ -60,6 +60,18 @@ def test_what_only_looks_like_one_is_left_alone(text: str) -> None:
     assert found(text) == []
 
 
+@pytest.mark.parametrize(
+    "text", ["SMITH, John 62y", "SMITH, John (62 F)", "Smith, John (M/62)", "SMITH, Mary Jane 45 F"]
+)
+def test_names_as_laboratories_head_a_report(text: str) -> None:
+    assert found(f"{text}\nCervical smear, NILM.")[0][0] == "name"
+
+
+@pytest.mark.parametrize("text", ["BRAF^V600E was found.", "EGFR^L858R mutation.", "Mean p^A7 of two.", "12-CIN-1234"])
+def test_powers_and_mutations_name_nobody(text: str) -> None:
+    assert found(text) == []
+
+
 def test_phantom_reports_name_nobody() -> None:
     reports = {phantom.report for split in ("train", "held-out") for phantom in phantom_cases(400, seed=3, split=split)}
     assert len(reports) > 700
