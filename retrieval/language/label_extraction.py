@@ -9,9 +9,8 @@ report opens with its category, as cervical ones do, words that one system alone
 of the site's own system, never of another. Mentions that contradict each other, or are merely suggested, give no
 answer.
 
-How this was made: the rules from general knowledge of cytology reports, and from the train wordings of the phantoms.
-COIN's 20 published reports were read while it was written, so what it does on them is no independent measurement. Of
-the phantoms' held-out wordings only the frames of sentences were seen; diagnoses and specimens were not.
+The rules come from general knowledge of cytology reports and the train wordings of the phantoms. COIN's 20 published
+reports were read meanwhile: what it does on them is no independent measurement (docs/own-archive.md has those).
 """
 
 from __future__ import annotations
