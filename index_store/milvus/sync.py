@@ -1,13 +1,13 @@
 """Keeps a collection in Milvus in step with the change log, and searches it as of one position in the log.
 
 The collection is shared: one writer applies the log to it, and readers on any host search it, each for the state of the
-catalog that its transaction reads. Changes that the collection may or may not hold (the writer is at work, or killed) are
+catalog that its transaction reads. Changes that the collection may or may not hold (it works, or was killed) are
 excluded from the search in Milvus, and a reader ranks those images from the stored vectors:
 
     applied: up to low │ perhaps applied: low … high │ not applied: high … the reader's head
     searched in Milvus │ excluded there, and ranked from the stored vectors
 
-Where the writer is beyond the reader's head, the reader repeats the search with a new transaction: a result is of one state.
+Where the writer is beyond the reader's head, the reader searches again in a new transaction: a result has one state.
 """
 
 from __future__ import annotations
