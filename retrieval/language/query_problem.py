@@ -8,6 +8,7 @@ archive's reports know, does it contradict itself?
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import islice
@@ -18,7 +19,7 @@ from retrieval.language.english import is_english, word_list
 from retrieval.language.mentions import Mention, asserted, of_any_malignancy
 from retrieval.language.negation import Assertion
 from retrieval.language.report_scope import LONGEST, current_findings
-from retrieval.language.vocabulary import vocabulary, word_pattern
+from retrieval.language.vocabulary import Category, vocabulary, word_pattern
 
 _TAG: Final = re.compile(r"</?[a-zA-Z!][^<>]{0,500}>|&\w{1,10};")
 _NUMBER: Final = re.compile(r"[ivx]{1,4}[ab]?|\d[ab]?")
@@ -32,6 +33,7 @@ NO_FINDING: Final = "it names no finding, only a specimen or nothing of a report
 NO_KNOWN_WORD: Final = "neither the vocabulary of cytology nor the archive's reports know its words"
 CONTRADICTION: Final = "it denies a malignancy and names one"
 OPPOSITE: Final = "it denies a malignancy, and most of the cases that were found are malignant"
+DENIED: Final = "it denies what most of the cases that were found have"
 
 
 def query_problem(text: str, is_in_reports: Callable[[str], bool], *, is_labelled: bool = False) -> str:
@@ -64,6 +66,22 @@ def opposite_of(text: str, tiers: Sequence[str]) -> str:
         return ""
     denied, named = malignancy_in(_TAG.sub(" ", text[:LONGEST]))
     return OPPOSITE if denied and not named else ""
+
+
+def denied_category(text: str, found: Sequence[Category | None]) -> str:
+    """`DENIED` where more than half of the cases found, or of the nearest three, have one category, and the text only
+    denies it ("no HSIL")."""
+    for cases in (found, found[:3]):
+        category, count = Counter(cases).most_common(1)[0] if cases else (None, 0)
+        if category is None or 2 * count <= len(cases) or category.tier in ("negative", "non-diagnostic"):
+            continue
+        findings = current_findings(_TAG.sub(" ", text[:LONGEST]))
+        patterns = (word_pattern(category.aliases), word_pattern(category.codes, exact_case=True))
+        matches = (match.span() for pattern in patterns for match in islice(pattern.finditer(findings), MENTIONS))
+        how = {asserted(Mention(category, findings, start, end, explicit=True)) for start, end in matches}
+        if Assertion.NEGATED in how and Assertion.AFFIRMED not in how:
+            return DENIED
+    return ""
 
 
 def malignancy_in(text: str) -> tuple[bool, bool]:

@@ -10,7 +10,7 @@ from generation.prompts.glossary import glossary
 from retrieval.language.bm25 import append_meanings, content_words
 from retrieval.language.concepts import known_category
 from retrieval.language.label_extraction import read_report
-from retrieval.language.query_problem import opposite_of, query_problem
+from retrieval.language.query_problem import denied_category, opposite_of, query_problem
 from retrieval.language.query_text import query_text
 from retrieval.search.query import Query
 from retrieval.search.relevance_feedback import RelevanceFeedback
@@ -78,9 +78,9 @@ def not_understood(query: UnderstoodQuery, text: str, found: Iterable[Case]) -> 
     """Why the query's text is not understood, given the cases that it found: half a sentence, or nothing."""
     if query.problem or query.text is None:
         return query.problem
-    categories = (known_category(case.site, case.system, case.category) for case in found)
+    categories = [known_category(case.site, case.system, case.category) for case in found]
     tiers = [category.tier for category in categories if category is not None]
-    return opposite_of(text, tiers)
+    return opposite_of(text, tiers) or denied_category(text, categories)
 
 
 def _problem(query: Query, text: UnderstoodText | None, is_in_reports: Callable[[str], bool]) -> str:

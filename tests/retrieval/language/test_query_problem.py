@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retrieval.language.concepts import known_category
 from retrieval.language.query_problem import (
     CONTRADICTION,
     NO_FINDING,
     NO_KNOWN_WORD,
     NOT_ENGLISH,
     OPPOSITE,
+    denied_category,
     opposite_of,
     query_problem,
 )
@@ -106,6 +108,32 @@ def test_ordinary_reports_are_understood() -> None:
 )
 def test_cases_of_what_is_denied_are_no_answer(text: str, tiers: list[str], problem: str) -> None:
     assert opposite_of(text, tiers) == problem
+
+
+@pytest.mark.parametrize(
+    ("text", "denied"),
+    [
+        ("No HSIL, no LSIL.", "HSIL LSIL"),
+        ("Negative for HSIL and LSIL.", "HSIL LSIL"),
+        ("HSIL is excluded.", "HSIL"),
+        ("HSIL: absent", "HSIL"),
+        ("No LSIL; HSIL.", "LSIL"),
+        ("Without high-grade squamous intraepithelial lesion.", "HSIL"),
+        ("Cannot exclude HSIL.", ""),
+        ("HSIL?", ""),
+        ("HSIL, no invasion.", ""),
+        ("HSIL. No HSIL in the second smear.", ""),
+    ],
+)
+def test_cases_of_a_category_that_is_denied_are_no_answer(text: str, denied: str) -> None:
+    hsil, lsil, nilm = (known_category("cervix", "", name) for name in ("HSIL", "LSIL", "NILM"))
+    for category in (hsil, lsil):
+        assert category is not None
+        assert bool(denied_category(text, [category] * 6 + [nilm] * 4)) is (category.name in denied)
+        assert bool(denied_category(text, [category, None, category, *[nilm] * 7])) is (category.name in denied)
+    assert denied_category(text, [nilm] * 6 + [None] * 4) == ""
+    assert denied_category(text, [hsil, lsil, nilm, None]) == ""
+    assert denied_category(text, []) == ""
 
 
 @given(st.text(max_size=300))
