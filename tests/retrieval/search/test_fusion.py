@@ -151,7 +151,7 @@ def test_a_file_of_rules_that_is_wrong_says_what_is(tmp_path: Path, text: str, m
 
 
 def test_a_file_of_rules_that_is_missing_says_so(tmp_path: Path) -> None:
-    with pytest.raises(QueryError, match="cannot be read"):
+    with pytest.raises(QueryError, match="There is no file of fusion rules"):
         read_rules(tmp_path / "none.toml")
 
 
