@@ -17,7 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinl
 from index_store.catalog.catalog import has_scale, has_slides
 from index_store.catalog.filters import CaseFilter, conditions, excluded_by_parameters
 from index_store.catalog.models import PICTURE_NOTE, CaseRow, ImageRow, PatientRow
-from index_store.catalog.slide_tables.rows import case_slide, place_of
+from index_store.catalog.slide_tables.rows import case_slide, image_rows, place_of
 from index_store.errors import CaseNotFoundError, ImageNotFoundError
 from index_store.files.image_store import ImageStore
 from index_store.records import Case, CaseLabels, Image, StoredReport
@@ -55,16 +55,14 @@ class CaseReader:
         """The case with this key. Raises `CaseNotFoundError`, which names similar keys."""
         if not is_storable(key):
             raise CaseNotFoundError(f"There is no case {key!a} in this archive: no key holds such characters.")
-        row = self._session.scalar(whole_cases(self._session).where(CaseRow.key == key))
-        if row is None:
-            raise CaseNotFoundError(f"There is no case {key!r} in this archive.{self._near(key)}")
-        return self._case(row)
+        for case in self._whole(select(CaseRow).where(CaseRow.key == key)):
+            return case
+        raise CaseNotFoundError(f"There is no case {key!r} in this archive.{self._near(key)}")
 
     def cases(self, where: CaseFilter | None, *, limit: int | None, offset: int) -> list[Case]:
         """Cases with at least one permitted image, in the order they were added."""
         ids = select(ImageRow.case_id).where(*self._conditions(where))
-        query = whole_cases(self._session).where(CaseRow.id.in_(ids)).order_by(CaseRow.id).limit(limit).offset(offset)
-        return [self._case(row) for row in self._session.scalars(query)]
+        return self._whole(select(CaseRow).where(CaseRow.id.in_(ids)).order_by(CaseRow.id).limit(limit).offset(offset))
 
     def cases_of_images(self, image_ids: Iterable[int]) -> dict[int, Case]:
         """The case of each image; unknown ids are left out."""
@@ -79,16 +77,16 @@ class CaseReader:
         """The cases with these ids; unknown ids are left out."""
         cases: dict[int, Case] = {}
         for part in in_chunks(int(case_id) for case_id in case_ids):
-            for row in self._session.scalars(whole_cases(self._session).where(CaseRow.id.in_(part))):
-                cases[row.id] = self._case(row)
+            cases.update((case.id, case) for case in self._whole(select(CaseRow).where(CaseRow.id.in_(part))))
         return cases
 
     def image(self, image_id: int) -> Image:
         """The image with this id. Raises `ImageNotFoundError`."""
-        row = self._session.get(ImageRow, image_id, options=[joinedload(ImageRow.case), *_added(self._session)])
+        query = image_rows(self._session).join(CaseRow, CaseRow.id == ImageRow.case_id).add_columns(CaseRow.key)
+        row = self._session.execute(query.where(ImageRow.id == image_id)).first()
         if row is None:
             raise ImageNotFoundError(f"There is no image {image_id} in this archive. It may have been removed.")
-        return self._image(row, row.case.key)
+        return self._image(row, row.key)
 
     def selection(self, where: CaseFilter | None) -> Selection | None:
         """The images that `where` permits; None where it permits all.
@@ -149,7 +147,20 @@ class CaseReader:
             else " A case's key is what its manifest calls it, and stands beside it in every search result."
         )
 
-    def _case(self, row: CaseRow) -> Case:
+    def _whole(self, query: Select[CaseRow]) -> list[Case]:
+        """The cases that a query selects, in its order, with their images. These are read as plain rows: a case may
+        have thousands, and an object of the mapper takes several times as long."""
+        slides = [selectinload(CaseRow.slides)] if has_slides(self._session) else []
+        rows = self._session.scalars(query.options(joinedload(CaseRow.patient), *slides)).all()
+        keys = {row.id: row.key for row in rows}
+        images: dict[int, list[Image]] = {case_id: [] for case_id in keys}
+        for part in in_chunks(keys):
+            of_cases = image_rows(self._session).where(ImageRow.case_id.in_(part)).order_by(ImageRow.id)
+            for image in self._session.execute(of_cases):
+                images[image.case_id].append(self._image(image, keys[image.case_id]))
+        return [self._case(row, images[row.id]) for row in rows]
+
+    def _case(self, row: CaseRow, images: list[Image]) -> Case:
         return Case(
             id=row.id,
             key=row.key,
@@ -161,12 +172,14 @@ class CaseReader:
             source=row.source,
             license=row.license,
             phantom=row.phantom,
-            images=tuple(self._image(image, row.key) for image in row.images),
+            images=tuple(images),
             derived=derived_columns(row.derived),
             slides=tuple(case_slide(slide, self._store) for slide in row.slides) if has_slides(self._session) else (),
         )
 
-    def _image(self, row: ImageRow, case_key: str) -> Image:
+    def _image(self, row: Any, case_key: str) -> Image:
+        """`row`: of `image_rows`."""
+        scaled, placed = has_scale(self._session), has_slides(self._session)
         return Image(
             id=row.id,
             case_key=case_key,
@@ -182,9 +195,9 @@ class CaseReader:
             attributes={name: value for name, value in row.attributes.items() if name != PICTURE_NOTE},
             file_sha256=row.file_sha256,
             note=row.attributes.get(PICTURE_NOTE, ""),
-            mpp=row.mpp if has_scale(self._session) else None,
-            mpp_source=row.mpp_source if has_scale(self._session) else "",
-            place=place_of(row) if has_slides(self._session) else None,
+            mpp=row.mpp if scaled else None,
+            mpp_source=row.mpp_source if scaled else "",
+            place=place_of(row, row.fingerprint) if placed else None,
         )
 
 
@@ -218,12 +231,12 @@ def derived_columns(stored: str) -> tuple[str, ...]:
 def whole_cases(session: Session) -> Select[CaseRow]:
     """Selects cases together with their patient and images."""
     images = selectinload(CaseRow.images)
-    added = _added(session)
+    added = added_columns(session)
     slides = [selectinload(CaseRow.slides)] if has_slides(session) else []
     return select(CaseRow).options(joinedload(CaseRow.patient), images.options(*added) if added else images, *slides)
 
 
-def _added(session: Session) -> list[Any]:
+def added_columns(session: Session) -> list[Any]:
     """What loads the columns of an image's scale and place together with the others, where the archive has them."""
     scale = [undefer(ImageRow.mpp), undefer(ImageRow.mpp_source)] if has_scale(session) else []
     return [*scale, undefer_group("place"), selectinload(ImageRow.of_slide)] if has_slides(session) else scale

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from index_store.catalog import orphan_files
-from index_store.catalog.case_reader import derived_columns, in_chunks, whole_cases
+from index_store.catalog.case_reader import added_columns, derived_columns, in_chunks
 from index_store.catalog.change_log import log_changes
 from index_store.catalog.counts.kept import following
 from index_store.catalog.filters import CASE_COLUMNS, IMAGE_COLUMNS
@@ -53,8 +53,17 @@ def is_changed(case: CaseRow, image: ImageRow, row: ManifestRow) -> bool:
 class CaseWriter:
     """Writes a batch of rows to the tables. What the batch needs is fetched once, at the beginning."""
 
-    def __init__(self, session: Session, rows: Sequence[ManifestRow], *, drop_rescaled: bool = False) -> None:
-        """`drop_rescaled`: an image that gets another scale loses its vectors."""
+    def __init__(
+        self, session: Session, rows: Sequence[ManifestRow], contents: Sequence[str], *, drop_rescaled: bool = False
+    ) -> None:
+        """O(rows), however many images their cases have.
+
+        Args:
+            session: the transaction.
+            rows: the batch.
+            contents: the content hash of each row's image.
+            drop_rescaled: an image that gets another scale loses its vectors.
+        """
         self._session = session
         self._drop_rescaled = drop_rescaled
         self._filter_changed: set[int] = set()
@@ -63,9 +72,13 @@ class CaseWriter:
         self._images: dict[tuple[str, str], ImageRow] = {}
         self._patients: dict[str, PatientRow] = {}
         for keys in in_chunks({row.case for row in rows}):
-            for case in session.scalars(whole_cases(session).where(CaseRow.key.in_(keys))):
-                self._cases[case.key] = case
-                self._images.update({(case.key, image.sha256): image for image in case.images})
+            cases = select(CaseRow).options(joinedload(CaseRow.patient)).where(CaseRow.key.in_(keys))
+            self._cases.update((case.key, case) for case in session.scalars(cases))
+        images = select(ImageRow).join(ImageRow.case).options(*added_columns(session))
+        for part in in_chunks(zip(rows, contents, strict=True)):
+            of_cases, named = {row.case for row, _ in part}, {sha256 for _, sha256 in part}
+            for image in session.scalars(images.where(CaseRow.key.in_(of_cases), ImageRow.sha256.in_(named))):
+                self._images[image.case.key, image.sha256] = image
         for keys in in_chunks({row.patient for row in rows}):
             for patient in session.scalars(select(PatientRow).where(PatientRow.key.in_(keys))):
                 self._patients[patient.key] = patient

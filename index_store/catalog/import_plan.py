@@ -129,7 +129,7 @@ def make_plan(
                     notes.append(_other_settings(slide.row, len(stored)))
                     to_cut.append(slide)
                 elif pending:
-                    there = {place_of(image) for image in stored}
+                    there = {place_of(image, row.fingerprint) for image in stored}
                     to_cut.append(replace(slide, pending=tuple(place for place in pending if place not in there)))
     notes += [*_shared(catalog, new), *_shared_slides(catalog, to_cut), *emptied.notes()]
     return Plan(tuple(new), tuple(changed), tuple(unchanged), tuple(problems), tuple(notes), tuple(to_cut))

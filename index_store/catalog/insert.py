@@ -93,7 +93,7 @@ def update_images(session: Session, items: Sequence[PlannedImage], *, drop_resca
     rows = [item.row for item in items]
     applied = 0
     with following(session, case_keys=[row.case for row in rows], patient_keys=[row.patient for row in rows]):
-        cases = CaseWriter(session, rows, drop_rescaled=drop_rescaled)
+        cases = CaseWriter(session, rows, [item.sha256 for item in items], drop_rescaled=drop_rescaled)
         for item in items:
             image = cases.image(item.row, item.sha256)
             if image is not None:
@@ -112,7 +112,8 @@ def _insert(
     in_place: bool,
     slides: Sequence[SlideCut],
 ) -> int:
-    cases, places = CaseWriter(session, [item.row for item in items]), SlideWriter(session, slides)
+    rows, contents = [item.row for item in items], [item.sha256 for item in items]
+    cases, places = CaseWriter(session, rows, contents), SlideWriter(session, slides)
     added: list[tuple[ImageRow, bytes]] = []
     for item, vector in zip(items, vectors, strict=True):
         known = cases.image(item.row, item.sha256)

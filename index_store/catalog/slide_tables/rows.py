@@ -5,21 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from index_store.catalog.catalog import has_scale, has_slides
 from index_store.catalog.models import CaseRow, ImageRow, SlideRow
 from index_store.files.image_store import EncodedImage, ImageStore, StoredImage
 from index_store.files.source_file import content_hash
 from index_store.slide_records import CaseSlide, SlideCut, SlidePlace
 
 
-def place_of(image: ImageRow) -> SlidePlace | None:
-    """Where an image was cut out; None where it is no field of a slide."""
-    if image.slide_id is None or image.of_slide is None:
+def image_rows(session: Session) -> Select[*tuple[Any, ...]]:
+    """Selects all that an archive of this version has of images, and the fingerprint of their slides."""
+    scaled, placed = has_scale(session), has_slides(session)
+    known = [
+        column
+        for column in ImageRow.__table__.c
+        if (scaled or not column.name.startswith("mpp")) and (placed or not column.name.startswith("slide_"))
+    ]
+    if not placed:
+        return select(*known)
+    return select(*known, SlideRow.fingerprint).outerjoin(SlideRow, SlideRow.id == ImageRow.slide_id)
+
+
+def place_of(image: Any, fingerprint: str | None) -> SlidePlace | None:
+    """Where an image (its row) was cut out of the slide with this fingerprint; None where it is no field of one."""
+    if image.slide_id is None or fingerprint is None:
         return None
     known = (image.slide_x, image.slide_y, image.slide_width, image.slide_height, image.slide_level, image.slide_plane)
-    return SlidePlace(image.of_slide.fingerprint, *(value or 0 for value in known))
+    return SlidePlace(fingerprint, *(value or 0 for value in known))
 
 
 def case_slide(row: SlideRow, store: ImageStore) -> CaseSlide:
