@@ -39,7 +39,7 @@ from retrieval.language.query_text import query_text
 from retrieval.search.channels.own_cases import NEIGHBOURS
 from retrieval.search.fusion import POOL, FusionRule, default_rules, fuse
 from retrieval.search.group_by_patient import Ranking, rank_images
-from retrieval.search.report_index import ReportIndex, read_report_index
+from retrieval.search.reports.report_index import ReportIndex, read_report_index
 from retrieval.search.understand import understand_text
 
 SHARED: Final = Path(__file__).parents[2] / "shared" / "data"

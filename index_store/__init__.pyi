@@ -66,6 +66,7 @@ from .search.derived_files import Derived as Derived
 from .search.derived_files import DerivedName as DerivedName
 from .search.image_table import Column as Column
 from .search.image_table import ImageTable as ImageTable
+from .search.image_table import distinct as distinct
 from .slide_records import CaseSlide as CaseSlide
 from .slide_records import SlideCut as SlideCut
 from .slide_records import SlidePlace as SlidePlace

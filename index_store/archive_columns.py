@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sqlalchemy.orm import Session
 
 from index_store.catalog import case_reader
 from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.catalog import Catalog
-from index_store.catalog.change_log import changed_cases
+from index_store.catalog.change_log import changed_cases, log_head
 from index_store.catalog.counts.kept import Counts, stored
 from index_store.files.image_store import ImageStore
 from index_store.search.derived_files import Derived, DerivedFiles, DerivedName
@@ -37,11 +38,19 @@ class ArchiveColumns:
         ones, and those of later processes, what has changed since.
         """
         with self._catalog.reading() as session:
+            table = self._image_table.at(log_head(session))
+            if table is not None:
+                return self._image_table.only(table, where, self._excluded(session, where))
+        # In a transaction that begins now: one that began before may see less than another thread has read.
+        with self._catalog.reading(anew=True) as session:
             table = self._image_table.table(session)
-            excluded = np.empty(0, dtype=np.int64)
-            if where is not None and where.excludes:
-                excluded = CaseReader(session, self._images).excluded(where)
-        return table.only(where, excluded)
+            return self._image_table.only(table, where, self._excluded(session, where))
+
+    def _excluded(self, session: Session, where: CaseFilter | None) -> Ids:
+        """int64[n]: the images of the patients and cases that a filter leaves out."""
+        if where is None or not where.excludes:
+            return np.empty(0, dtype=np.int64)
+        return CaseReader(session, self._images).excluded(where)
 
     def facets(self) -> dict[str, dict[str, int]]:
         """What can be filtered by: for site, system, category, stain, preparation, kind and source, the values that

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.catalog import Catalog, current_revision
 from index_store.catalog.change_log import stored_vectors
 from index_store.catalog.counts.kept import counts
-from index_store.catalog.encoders import encoder_info, encoder_of, require_known
+from index_store.catalog.encoders import encoder_info_of, id_and_dim, require_known
 from index_store.catalog.reembedding import coverage, images_without_vector
 from index_store.errors import ArchiveReplacedError, ImageNotFoundError
 from index_store.files.decode import decode_image
@@ -64,8 +64,7 @@ class ArchiveQueries(ArchiveColumns):
         registered.
         """
         with self._catalog.reading() as session:
-            encoder = encoder_of(session, role)
-            return encoder_info(encoder) if encoder else None
+            return encoder_info_of(session, role)
 
     @property
     def revision(self) -> int:
@@ -73,6 +72,12 @@ class ArchiveQueries(ArchiveColumns):
         a new archive. What was read at one revision is out of date at the next."""
         with self._catalog.reading() as session:
             return current_revision(session)
+
+    def one_view(self) -> AbstractContextManager[None]:
+        """Within it, what this thread reads of the records is of one state, whoever changes them meanwhile, and is read
+        in one transaction. What `search` and `image_table` give may be of a later state: compare `revision`
+        afterwards. Keep it short: on some databases others wait for its end to give room back."""
+        return self._catalog.one_view()
 
     @property
     def is_replaced(self) -> bool:
@@ -243,8 +248,8 @@ class ArchiveQueries(ArchiveColumns):
             EncoderMismatchError: the encoder is not registered.
         """
         with self._catalog.reading() as session:
-            encoder = require_known(session, fingerprint)
-            return stored_vectors(session, encoder.id, np.unique(np.array(image_ids, dtype=np.int64)), encoder.dim)
+            encoder_id, dim = id_and_dim(session, fingerprint)
+            return stored_vectors(session, encoder_id, np.unique(np.array(image_ids, dtype=np.int64)), dim)
 
     @property
     def notes(self) -> tuple[str, ...]:

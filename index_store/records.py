@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from index_store.slide_records import CaseSlide, SlidePlace
 
@@ -112,9 +112,8 @@ class Case:
         return {name: value for name, value in first.items() if all(o.get(name) == value for o in others)}
 
 
-@dataclass(frozen=True)
-class Hit:
-    """An image that a search found."""
+class Hit(NamedTuple):
+    """An image that a search found. A tuple, since a search makes thousands."""
 
     image_id: int
     score: float

@@ -16,11 +16,12 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinl
 
 from index_store.catalog.catalog import has_scale, has_slides
 from index_store.catalog.filters import CaseFilter, conditions, excluded_by_parameters
-from index_store.catalog.models import PICTURE_NOTE, CaseRow, ImageRow, PatientRow
-from index_store.catalog.slide_tables.rows import case_slide, image_rows, place_of
+from index_store.catalog.models import PICTURE_NOTE, CaseRow, ImageRow, PatientRow, SlideRow
+from index_store.catalog.slide_tables.rows import case_slide, image_columns, image_rows, place_of
 from index_store.errors import CaseNotFoundError, ImageNotFoundError
 from index_store.files.image_store import ImageStore
 from index_store.records import Case, CaseLabels, Image, StoredReport
+from index_store.slide_records import CaseSlide
 from index_store.vectors import Ids, Selection
 
 T = TypeVar("T")
@@ -55,14 +56,14 @@ class CaseReader:
         """The case with this key. Raises `CaseNotFoundError`, which names similar keys."""
         if not is_storable(key):
             raise CaseNotFoundError(f"There is no case {key!a} in this archive: no key holds such characters.")
-        for case in self._whole(select(CaseRow).where(CaseRow.key == key)):
+        for case in self._whole(_BY_KEY, {"key": key}):
             return case
         raise CaseNotFoundError(f"There is no case {key!r} in this archive.{self._near(key)}")
 
     def cases(self, where: CaseFilter | None, *, limit: int | None, offset: int) -> list[Case]:
         """Cases with at least one permitted image, in the order they were added."""
         ids = select(ImageRow.case_id).where(*self._conditions(where))
-        return self._whole(select(CaseRow).where(CaseRow.id.in_(ids)).order_by(CaseRow.id).limit(limit).offset(offset))
+        return self._whole(_CASES.where(_CASE.id.in_(ids)).order_by(_CASE.id).limit(limit).offset(offset))
 
     def cases_of_images(self, image_ids: Iterable[int]) -> dict[int, Case]:
         """The case of each image; unknown ids are left out."""
@@ -75,10 +76,8 @@ class CaseReader:
 
     def cases_by_id(self, case_ids: Iterable[int]) -> dict[int, Case]:
         """The cases with these ids; unknown ids are left out."""
-        cases: dict[int, Case] = {}
-        for part in in_chunks(int(case_id) for case_id in case_ids):
-            cases.update((case.id, case) for case in self._whole(select(CaseRow).where(CaseRow.id.in_(part))))
-        return cases
+        parts = in_chunks(int(case_id) for case_id in case_ids)
+        return {case.id: case for part in parts for case in self._whole(_BY_ID, {"ids": part})}
 
     def image(self, image_id: int) -> Image:
         """The image with this id. Raises `ImageNotFoundError`."""
@@ -99,12 +98,13 @@ class CaseReader:
 
     def included(self, where: CaseFilter) -> Ids:
         """int64[n]: the images that `where` permits."""
-        return self._ids(select(ImageRow.id).where(*self._conditions(where)))
+        query = select(ImageRow.id).where(*self._conditions(where))
+        return np.array(self._session.scalars(query).all(), dtype=np.int64)
 
     def excluded(self, where: CaseFilter) -> Ids:
         """int64[n]: the images of the patients and cases that `where` leaves out."""
         left_out = {"patients": list(where.exclude_patients), "cases": list(where.exclude_cases)}
-        ids = self._session.scalars(_excluding(), left_out).all()
+        ids = self._session.scalars(_EXCLUDING, left_out).all()
         return np.array(ids, dtype=np.int64)
 
     def unknown_exclusions(self, where: CaseFilter) -> tuple[str, ...]:
@@ -131,13 +131,9 @@ class CaseReader:
     def _conditions(self, where: CaseFilter | None) -> list[ColumnElement[bool]]:
         return conditions(where or CaseFilter(), scaled=has_scale(self._session))
 
-    def _ids(self, query: Select[int]) -> Ids:
-        return np.array(self._session.scalars(query).all(), dtype=np.int64)
-
     def _near(self, key: str) -> str:
-        keys = self._session.scalars(select(CaseRow.key).order_by(CaseRow.id).limit(KEYS_COMPARED)).all()
         spelt: dict[str, list[str]] = {}
-        for known in keys:
+        for known in self._session.scalars(select(CaseRow.key).order_by(CaseRow.id).limit(KEYS_COMPARED)):
             spelt.setdefault(known.casefold(), []).append(known)
         found = difflib.get_close_matches(key.strip().casefold(), spelt, n=SIMILAR_KEYS)
         near = [known for form in found for known in spelt[form]][:SIMILAR_KEYS]
@@ -147,24 +143,26 @@ class CaseReader:
             else " A case's key is what its manifest calls it, and stands beside it in every search result."
         )
 
-    def _whole(self, query: Select[CaseRow]) -> list[Case]:
-        """The cases that a query selects, in its order, with their images. These are read as plain rows: a case may
-        have thousands, and an object of the mapper takes several times as long."""
-        slides = [selectinload(CaseRow.slides)] if has_slides(self._session) else []
-        rows = self._session.scalars(query.options(joinedload(CaseRow.patient), *slides)).all()
+    def _whole(self, query: Select[Any], values: dict[str, Any] | None = None) -> list[Case]:
+        """The cases that a query of `_CASES` selects, in its order, with their images. All are read as plain rows: a
+        case may have thousands, and an object of the mapper takes several times as long."""
+        rows = self._session.execute(query, values).all()
         keys = {row.id: row.key for row in rows}
         images: dict[int, list[Image]] = {case_id: [] for case_id in keys}
+        slides: dict[int, list[CaseSlide]] = {case_id: [] for case_id in keys}
+        scaled, placed = has_scale(self._session), has_slides(self._session)
         for part in in_chunks(keys):
-            of_cases = image_rows(self._session).where(ImageRow.case_id.in_(part)).order_by(ImageRow.id)
-            for image in self._session.execute(of_cases):
+            for image in self._session.execute(_images_of(scaled, placed), {"ids": part}):
                 images[image.case_id].append(self._image(image, keys[image.case_id]))
-        return [self._case(row, images[row.id]) for row in rows]
+            for slide in self._session.execute(_SLIDES, {"ids": part}) if placed else ():
+                slides[slide.case_id].append(case_slide(slide, self._store))
+        return [self._case(row, images[row.id], slides[row.id]) for row in rows]
 
-    def _case(self, row: CaseRow, images: list[Image]) -> Case:
+    def _case(self, row: Any, images: list[Image], slides: list[CaseSlide]) -> Case:
         return Case(
             id=row.id,
             key=row.key,
-            patient=row.patient.key,
+            patient=row.patient,
             report=row.report,
             site=row.site,
             system=row.system,
@@ -174,7 +172,7 @@ class CaseReader:
             phantom=row.phantom,
             images=tuple(images),
             derived=derived_columns(row.derived),
-            slides=tuple(case_slide(slide, self._store) for slide in row.slides) if has_slides(self._session) else (),
+            slides=tuple(slides),
         )
 
     def _image(self, row: Any, case_key: str) -> Image:
@@ -201,7 +199,20 @@ class CaseReader:
         )
 
 
-# Statements that are kept: to build one takes longer than to execute it.
+# Statements that are kept, of columns: to build one, or to map rows to objects, takes longer than to execute it.
+_CASE, _PATIENT, _SLIDE = CaseRow.__table__.c, PatientRow.__table__.c, SlideRow.__table__.c
+_THESE: Any = bindparam("ids", expanding=True)
+_CASES = select(*_CASE, _PATIENT.key.label("patient")).join_from(CaseRow.__table__, PatientRow.__table__)
+_BY_KEY = _CASES.where(_CASE.key == bindparam("key"))
+_BY_ID = _CASES.where(_CASE.id.in_(_THESE))
+_SLIDES = select(*_SLIDE).where(_SLIDE.case_id.in_(_THESE)).order_by(_SLIDE.id)
+_EXCLUDING = select(ImageRow.__table__.c.id).where(excluded_by_parameters())
+_PATIENT_KEYS = select(_PATIENT.id, _PATIENT.key).where(_PATIENT.id.in_(_THESE))
+
+
+@lru_cache(maxsize=4)
+def _images_of(scaled: bool, placed: bool) -> Select[*tuple[Any, ...]]:
+    return image_columns(scaled, placed).where(ImageRow.case_id.in_(_THESE)).order_by(ImageRow.id)
 
 
 @lru_cache(maxsize=64)
@@ -216,11 +227,6 @@ def _refusing(where: CaseFilter | None, scaled: bool, of_sqlite: bool) -> Select
     required = conditions(where, few_images=True, scaled=scaled) if where else ()
     permitted = select(image_id).where(image_id == named, *required)
     return select(named).where(~permitted.exists())
-
-
-@lru_cache(maxsize=1)
-def _excluding() -> Select[int]:
-    return select(ImageRow.__table__.c.id).where(excluded_by_parameters())
 
 
 def derived_columns(stored: str) -> tuple[str, ...]:
@@ -289,6 +295,5 @@ def patient_keys(session: Session, ids: Iterable[int]) -> dict[int, str]:
     """The keys of the patients with these ids; unknown ids are left out."""
     found: dict[int, str] = {}
     for part in in_chunks(ids):
-        query = select(PatientRow.id, PatientRow.key).where(PatientRow.id.in_(part))
-        found.update((patient, key) for patient, key in session.execute(query))
+        found.update((patient, key) for patient, key in session.execute(_PATIENT_KEYS, {"ids": part}))
     return found

@@ -7,9 +7,11 @@ transactions come one after the other. Every commit is durable before it is ackn
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import Connection, event, select, update
 from sqlalchemy.exc import DatabaseError, DataError
@@ -34,6 +36,9 @@ from index_store.errors import ArchiveError, NotAnArchiveError, OutdatedArchiveE
 _UNSTORABLE = (
     "A name, key or value holds characters that no record can hold (NUL, or bytes that are no UTF-8). Give it in UTF-8."
 )
+T = TypeVar("T")
+READS = "reads"
+"""In `Session.info`: that the session only reads."""
 HAS_ROLES = "has_roles"
 """In `Session.info`: whether the archive's row has the column `text_encoder_id`. True where it is not said."""
 HAS_COUNTS = "has_counts"
@@ -57,8 +62,9 @@ class Catalog:
         self._engine = database.engine(read_only=self.read_only, alone=alone)
         self._reader = self._engine.execution_options(**database.reading)
         self._writer = self._engine.execution_options(**database.writing)
-        self._info = {HAS_ROLES: True, HAS_SCALE: True, HAS_COUNTS: True, HAS_SLIDES: True}
+        self._info = {READS: True, HAS_ROLES: True, HAS_SCALE: True, HAS_COUNTS: True, HAS_SLIDES: True}
         self._place = place
+        self._view = threading.local()
         event.listen(self._engine, "begin", lambda _connection: self.check_place())
 
     @property
@@ -76,10 +82,31 @@ class Catalog:
         return self._database.writer_lock(folder)
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """A read transaction: one consistent view of the archive."""
-        with self._explained(), Session(self._reader, info=dict(self._info)) as session:
-            yield session
+    def reading(self, *, anew: bool = False) -> Iterator[Session]:
+        """A read transaction: one consistent view of the archive. Within `one_view` that one.
+
+        `anew`: a transaction of its own, which sees what was committed before it.
+        """
+        shared: Session | None = None if anew else getattr(self._view, "session", None)
+        with self._explained():
+            if shared is not None:
+                yield shared
+            else:
+                with Session(self._reader, info=dict(self._info)) as session:
+                    yield session
+
+    @contextmanager
+    def one_view(self) -> Iterator[None]:
+        """Within it, all that this thread reads is read in one transaction: begun once, and of one state."""
+        if getattr(self._view, "session", None) is not None:
+            yield
+            return
+        with self.reading() as session:
+            self._view.session = session
+            try:
+                yield
+            finally:
+                self._view.session = None
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -124,6 +151,7 @@ class Catalog:
         refuse_newer(version, where)
         if self.read_only and is_readable(version):
             self._info = {
+                READS: True,
                 HAS_ROLES: version >= ROLES_VERSION,
                 HAS_SCALE: version >= SCALE_VERSION,
                 HAS_COUNTS: version >= COUNTS_VERSION,
@@ -183,6 +211,10 @@ class Catalog:
             raise StorageError(self._database.explained(wrapped) or str(error)) from error
 
 
+_REVISION = select(ArchiveRow.__table__.c.revision)
+"""Without the object mapper, like all statements of a search: it takes longer than the database."""
+
+
 def has_scale(session: Session) -> bool:
     """Whether the archive knows the scale of images: one of an earlier version that is open read-only does not."""
     return bool(session.info.get(HAS_SCALE, True))
@@ -199,7 +231,17 @@ def current_revision(session: Session) -> int:
     It grows with changes of cases, images, reports and report vectors, by whichever process, but not when an encoder is
     registered. What is derived from the records and kept in memory is out of date when the revision has changed.
     """
-    return session.scalars(select(ArchiveRow.revision)).one()
+    return once(session, "revision", lambda: int(session.execute(_REVISION).scalar_one()))
+
+
+def once(session: Session, name: str, read: Callable[[], T]) -> T:
+    """What `read` gives, read once by a session that only reads: it sees one state."""
+    if not session.info.get(READS):
+        return read()
+    if name not in session.info:
+        session.info[name] = read()
+    value: T = session.info[name]
+    return value
 
 
 def advance_revision(session: Session) -> None:

@@ -6,9 +6,10 @@ import secrets
 from collections.abc import Iterable
 
 import numpy as np
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
+from index_store.catalog.catalog import once
 from index_store.catalog.models import REMOVED, ChangeRow, EmbeddingRow, ImageRow
 from index_store.errors import StorageError
 from index_store.vectors import Ids, LogPosition, Vectors
@@ -30,11 +31,13 @@ def log_changes(session: Session, encoder_id: int, image_ids: Iterable[int], ope
         session.execute(insert(ChangeRow), rows)
 
 
+_CHANGES = ChangeRow.__table__.c
+_HEAD = select(_CHANGES.sequence, _CHANGES.token).order_by(_CHANGES.sequence.desc()).limit(1)
+
+
 def log_head(session: Session) -> LogPosition:
     """The position of the last entry of the log."""
-    row = session.execute(
-        select(ChangeRow.sequence, ChangeRow.token).order_by(ChangeRow.sequence.desc()).limit(1)
-    ).first()
+    row = once(session, "log_head", lambda: session.execute(_HEAD).first())
     return LogPosition(*row) if row else LogPosition()
 
 
@@ -68,6 +71,16 @@ def stored_count(session: Session, encoder_id: int) -> int:
     return session.scalar(query) or 0
 
 
+_EMBEDDINGS = EmbeddingRow.__table__.c
+_VECTORS = (
+    select(_EMBEDDINGS.image_id, _EMBEDDINGS.vector)
+    .where(
+        _EMBEDDINGS.encoder_id == bindparam("encoder"), _EMBEDDINGS.image_id.in_(bindparam("images", expanding=True))
+    )
+    .order_by(_EMBEDDINGS.image_id)
+)
+
+
 def stored_vectors(session: Session, encoder_id: int, image_ids: Ids, dim: int) -> tuple[Ids, Vectors]:
     """The stored vectors of these images, as ids, int64[n], ascending, and vectors, float32[n, dim]; images without a
     vector are left out.
@@ -78,11 +91,7 @@ def stored_vectors(session: Session, encoder_id: int, image_ids: Ids, dim: int) 
     found: list[tuple[int, bytes]] = []
     for start in range(0, len(image_ids), CHUNK):
         wanted = [int(i) for i in image_ids[start : start + CHUNK]]
-        found += session.execute(
-            select(EmbeddingRow.image_id, EmbeddingRow.vector)
-            .where(EmbeddingRow.encoder_id == encoder_id, EmbeddingRow.image_id.in_(wanted))
-            .order_by(EmbeddingRow.image_id)
-        )
+        found += session.execute(_VECTORS, {"encoder": encoder_id, "images": wanted})
     return vectors_from_rows(found, dim)
 
 

@@ -8,14 +8,50 @@ the same encoder unless another was given the text role.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from index_store.catalog.catalog import HAS_ROLES
+from index_store.catalog.catalog import HAS_ROLES, once
 from index_store.catalog.models import ArchiveRow, EncoderRow
 from index_store.errors import EncoderMismatchError
 from index_store.records import IMAGE, ROLES, TEXT, EncoderInfo, Role
+
+_ENCODERS, _ARCHIVE = EncoderRow.__table__.c, ArchiveRow.__table__.c
+_SERVING = {
+    role: select(_ENCODERS.fingerprint, _ENCODERS.name, _ENCODERS.dim).join_from(
+        EncoderRow.__table__, ArchiveRow.__table__, column == _ENCODERS.id
+    )
+    for role, column in ((IMAGE, _ARCHIVE.active_encoder_id), (TEXT, _ARCHIVE.text_encoder_id))
+}
+_KNOWN = select(_ENCODERS.id, _ENCODERS.dim).where(_ENCODERS.fingerprint == bindparam("fingerprint"))
+
+
+def encoder_info_of(session: Session, role: Role) -> EncoderInfo | None:
+    """`encoder_of` as a record of the API, without the object mapper: every search asks for it."""
+    _check_role(role)
+
+    def read(role: Role) -> Any:
+        return once(session, f"encoder of {role}", lambda: session.execute(_SERVING[role]).first())
+
+    row = read(role) if role == IMAGE or session.info.get(HAS_ROLES, True) else None
+    row = row or read(IMAGE)
+    return EncoderInfo(*row) if row else None
+
+
+def id_and_dim(session: Session, fingerprint: str) -> tuple[int, int]:
+    """Of a registered encoder. Raises as `require_known`."""
+    row = session.execute(_KNOWN, {"fingerprint": fingerprint}).first()
+    if row is None:
+        encoder = require_known(session, fingerprint)
+        return encoder.id, encoder.dim
+    return row.id, row.dim
+
+
+def _check_role(role: str) -> None:
+    if role not in ROLES:
+        raise ValueError(f"there is no role {role!r}: the roles are {', '.join(ROLES)}")
 
 
 def active_encoder(session: Session) -> EncoderRow | None:
@@ -25,8 +61,7 @@ def active_encoder(session: Session) -> EncoderRow | None:
 
 def encoder_of(session: Session, role: Role) -> EncoderRow | None:
     """The encoder of a role; None before the first is registered."""
-    if role not in ROLES:
-        raise ValueError(f"there is no role {role!r}: the roles are {', '.join(ROLES)}")
+    _check_role(role)
     if role == TEXT and session.info.get(HAS_ROLES, True):
         named = session.scalar(select(EncoderRow).join(ArchiveRow, ArchiveRow.text_encoder_id == EncoderRow.id))
         if named is not None:

@@ -23,6 +23,9 @@ from index_store.index.searcher import Searcher
 from index_store.index.vector_file import BLOCK, DamagedRowsError, VectorRows
 from index_store.vectors import Ids, Selection, Vectors
 
+FEW_QUERIES = 2
+"""Up to so many queries, a selection of most images is searched as one that leaves out the others: rows of half
+precision are read in half the time. A product with all rows takes no longer for some queries than for one."""
 REMOVED_SHARE = 4
 """The rows are compacted when more than one in so many is removed."""
 FEW_REMOVED = 1000
@@ -169,6 +172,8 @@ class FaissIndex:
             return rank_subset(rows, queries, selected, k)
         mask = np.zeros(len(rows), np.bool_)
         mask[selected] = True
+        if not selection.excluding and self.mode == EXACT and len(queries) <= FEW_QUERIES:
+            return searcher.search(queries, k, np.flatnonzero(rows.table.alive & ~mask))
         return rank_all(rows, queries, k, rows.table.alive & ~mask if selection.excluding else mask)
 
     def _wanted_mode(self) -> str:

@@ -54,7 +54,8 @@ class Searcher:
         length, margin = (setting.length, setting.margin) if setting else (k + max(SPARE, k // 4), 0.0)
         unranked = np.arange(len(queries))
         rankings: list[Ranking] = [[] for _ in queries]
-        fetch = length + (len(excluded) if self.tuning is None else SPARE)
+        # Of very many excluded rows few are among the best; where more are, the list is made longer.
+        fetch = length + (min(len(excluded), length) if self.tuning is None else SPARE)
         # For many queries at once, and where the list would not be short, one product with all rows is quicker.
         read_all = len(queries) >= BATCH if self.tuning is None else setting is None
         while len(unranked) and not read_all:

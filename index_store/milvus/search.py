@@ -42,7 +42,7 @@ class MilvusSearch:
     def search(self, vectors: object, k: int, *, where: CaseFilter | None, fingerprint: str) -> list[list[Hit]]:
         """See `Archive.search`."""
         for attempt in range(ATTEMPTS):
-            with self._catalog.reading() as session:
+            with self._catalog.reading(anew=True) as session:
                 encoder = require_serving(session, fingerprint)
                 queries = checked_vectors(vectors, dim=encoder.dim)
                 reader = CaseReader(session, self._archive.images)
@@ -50,7 +50,7 @@ class MilvusSearch:
                     session, reader, queries, k, where, last=attempt == ATTEMPTS - 1
                 )
                 if rankings is not None:
-                    return [[Hit(image_id, score) for image_id, score in ranking] for ranking in rankings]
+                    return [[*map(Hit._make, ranking)] for ranking in rankings]
         raise IndexDriftError("The vector index does not come to rest. Repeat the search.")
 
     def sync(self) -> Mapping[Role, MilvusSync]:
@@ -62,7 +62,7 @@ class MilvusSearch:
         with contextlib.ExitStack() as stack:
             # The lock first: what is applied must not be older than what another writer has applied.
             may_write = self._may_write(stack)
-            session = stack.enter_context(self._catalog.reading())
+            session = stack.enter_context(self._catalog.reading(anew=True))
             found = {role: self._sync_of(encoder) for role, encoder in serving_encoders(session).items()}
             for current in dict.fromkeys(found.values()):
                 try:
@@ -79,7 +79,7 @@ class MilvusSearch:
         """Look at a collection that only a writer may change, and note where it followed another log."""
         current.refresh()
         # A transaction that begins now sees all that a writer has applied to the collection.
-        with self._catalog.reading() as session:
+        with self._catalog.reading(anew=True) as session:
             problem = current.foreign(session)
         if problem and problem not in self.notes:
             self.notes.append(problem)
@@ -96,7 +96,7 @@ class MilvusSearch:
         """
         self.sync()
         for attempt in range(ATTEMPTS):
-            with self._catalog.reading() as session:
+            with self._catalog.reading(anew=True) as session:
                 encoder = encoder_of(session, role)
                 if encoder is None:
                     yield None
@@ -122,7 +122,7 @@ class MilvusSearch:
         """Build the collection of the encoder that gets a role next, so that no search waits for it. Needs the
         writer's lock."""
         upcoming = self._milvus_sync(encoder, notes=[])  # that there was none yet needs no note
-        with self._catalog.reading() as session:
+        with self._catalog.reading(anew=True) as session:
             upcoming.follow(session)
 
     def discard(self, encoder: EncoderRow) -> None:

@@ -135,7 +135,7 @@ class DerivedFiles:
             building.replace(path)
             sync_folder(self._folder)
             # Whoever removes something deletes these files after its transaction: it did, or is seen here.
-            with self._catalog.reading() as session:
+            with self._catalog.reading(anew=True) as session:
                 if removed_since(session, derived.position):
                     path.unlink(missing_ok=True)
                     return False

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from index_store.catalog.catalog import has_scale
 from index_store.catalog.change_log import CHUNK, is_of_this_log, log_head, removed_since
+from index_store.catalog.filters import CaseFilter
 from index_store.catalog.models import CaseRow, ChangeRow, ImageRow
 from index_store.search.derived_files import Derived, DerivedFiles, DerivedName
 from index_store.search.image_table import CASE_LABELS, IMAGE_LABELS, Column, ImageTable
@@ -40,6 +41,7 @@ class ImageTableSync:
         self._lock = Lock()
         self._derived = derived
         self._table: ImageTable | None = None
+        self._filtered: tuple[ImageTable, CaseFilter, ImageTable] | None = None
         self._kept = LogPosition()
         """Of the table that is kept on disk."""
 
@@ -60,6 +62,16 @@ class ImageTableSync:
             self._table = _followed(session, known, head) or _sorted(head, _read(session, None, None))
             self._keep(session, self._table)
             return self._table
+
+    def only(self, table: ImageTable, where: CaseFilter | None, excluded: Ids) -> ImageTable:
+        """`ImageTable.only`, with the images to leave out, int64[m]; the last one by values is kept: a search asks for
+        it several times."""
+        if where is None or where.excludes:
+            return table.only(where, excluded)
+        last = self._filtered
+        if last is None or last[0] is not table or last[1] != where:
+            last = self._filtered = table, where, table.only(where, excluded)
+        return last[2]
 
     def at(self, position: LogPosition) -> ImageTable | None:
         """The table at this place of the log, where it is in memory. Reads nothing."""

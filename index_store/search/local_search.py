@@ -84,7 +84,8 @@ class LocalSearch:
                 # A damaged row: or one that another process has removed, and zeroed, meanwhile. Look at the log again.
                 with contextlib.suppress(DamagedRowsError):
                     return self._results(session, current, vectors, k, where, now.revision)
-        with self._lock.write(), self._catalog.reading() as session:
+        # In a transaction that begins now: one that began before may see less than the index has applied.
+        with self._lock.write(), self._catalog.reading(anew=True) as session:
             current = self._synced(session, require_serving(session, fingerprint))
             try:
                 return self._results(session, current, vectors, k, where, current_revision(session))
@@ -95,7 +96,7 @@ class LocalSearch:
 
     def sync(self) -> Mapping[Role, IndexSync]:
         """Apply the log up to its end to the index of each role's encoder. Empty where the archive has none yet."""
-        with self._lock.write(), self._catalog.reading() as session:
+        with self._lock.write(), self._catalog.reading(anew=True) as session:
             serving = serving_encoders(session)
             ids = {encoder.id for encoder in serving.values()}
             self._indexes = {number: index for number, index in self._indexes.items() if number in ids}
@@ -105,7 +106,7 @@ class LocalSearch:
     def synced(self, role: Role = IMAGE) -> Iterator[tuple[Session, EncoderRow, IndexSync] | None]:
         """The index of the role's encoder at the end of the log, with a session that reads the same state. None where
         the archive has no encoder yet."""
-        with self._lock.write(), self._catalog.reading() as session:
+        with self._lock.write(), self._catalog.reading(anew=True) as session:
             encoder = encoder_of(session, role)
             yield (session, encoder, self._synced(session, encoder)) if encoder else None
 
@@ -113,7 +114,7 @@ class LocalSearch:
         """Bring the indexes up to date and write their files. Needs the writer's lock."""
         indexes = self.sync()
         # Only writers change an index from here on, and we are the writer: searches may run meanwhile.
-        with self._lock.read(), self._catalog.reading() as session:
+        with self._lock.read(), self._catalog.reading(anew=True) as session:
             for index in indexes.values():
                 index.save(session)
 
@@ -121,7 +122,7 @@ class LocalSearch:
         """Build and save the index of the encoder that gets a role next, so that no search waits for it. Needs the
         writer's lock."""
         upcoming = self._index_sync(encoder, notes=[])  # that there was no file yet needs no note
-        with self._catalog.reading() as session:
+        with self._catalog.reading(anew=True) as session:
             upcoming.load(session)
             upcoming.save(session)
 
@@ -187,7 +188,7 @@ class LocalSearch:
                 f"The vector index found {len(strays)} images that the records do not permit; no answer was given. "
                 f"Delete the folder {self._folder}, open the archive again (it is rebuilt), and report this."
             )
-        return [[Hit(image_id, score) for image_id, score in ranking] for ranking in rankings]
+        return [[*map(Hit._make, ranking)] for ranking in rankings]
 
 
 FAISS = VectorEngine(

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from index_store.scale import bin_name, bin_of
-from retrieval.arrays import Bools, Floats, Ints
+from retrieval.arrays import Floats, Ints
 from retrieval.assessment.confounders import (
     FIELDS,
     NOT_GIVEN,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from index_store import Archive, Case, CaseFilter, Column, ImageTable, LogPosition
     from retrieval.search.results import RankedCase
 
+VALUES_KEPT: Final = 256
+"""Values whose number of patients is kept."""
 NOBODY = -1
 """No patient's id."""
 
@@ -88,7 +90,7 @@ class ConfounderPool:
     def _audited(self, hits: Sequence[RankedCase], query: Case | None, *, left_out: int, share: int) -> ConfounderAudit:
         """Without the candidates of the patient `left_out`, and with the hits of the patient `share` as one."""
         rows, shares, not_given = self._rows(hits), [], []
-        own = self._table.patients == left_out
+        own = np.flatnonzero(self._table.patients == left_out)
         for field in FIELDS if len(rows) else ():
             codes = self._codes[field]
             wanted = _most_frequent(codes[rows]) if query is None else self._values_of(field, query)
@@ -96,23 +98,47 @@ class ConfounderPool:
                 not_given.append(field)
                 continue
             choices = self._distinct(field) if query is None else 1
-            having = np.logical_or.reduce([codes == code for code in wanted])
             value = ", ".join(dict.fromkeys(self._name(field, code) for code in wanted))
-            shares.append(self._count(field, value, having, rows, own, choices))
-        theirs = self._table.patients == share
-        if query is not None and len(rows) and theirs.any():
-            shares.append(self._count("patient", query.patient, theirs, rows, own, 1))
-        patients = int(self._everywhere.candidates.sum()) - bool(own.any())
+            theirs = own[np.isin(codes[own], wanted)]
+            with_value = [
+                patients - strata.patients(theirs)
+                for patients, strata in zip(self._having(field, tuple(wanted)), self._strata, strict=True)
+            ]
+            hits_with = int(np.isin(codes[rows], wanted).sum())
+            shares.append(self._count(field, value, hits_with, with_value, rows, own, choices))
+        theirs = np.flatnonzero(self._table.patients == share)
+        if query is not None and len(rows) and len(theirs):
+            with_value = [strata.patients(theirs) for strata in self._strata]
+            hits_with = int(np.isin(rows, theirs).sum())
+            shares.append(self._count("patient", query.patient, hits_with, with_value, rows, own, 1))
+        patients = int(self._everywhere.candidates.sum()) - bool(len(own))
         return ConfounderAudit(query is not None, tuple(shares), tuple(not_given), patients)
 
-    def _count(self, field: str, value: str, having: Bools, rows: Ints, own: Bools, choices: int) -> ConfounderCount:
-        """Of the hits in `rows`, those `having` the value, against all candidates without the patient's `own`.
+    def _having(self, field: str, wanted: tuple[int, ...]) -> list[Floats]:
+        """How many patients have one of these values, by each of `_strata`; kept."""
+        known = self._had.get((field, wanted))
+        if known is None:
+            images = np.flatnonzero(np.isin(self._codes[field], wanted))
+            known = [strata.patients(images) for strata in self._strata]
+            for oldest in list(self._had)[: max(0, len(self._had) + 1 - VALUES_KEPT)]:
+                self._had.pop(oldest, None)
+            self._had[field, wanted] = known
+        return known
+
+    @cached_property
+    def _had(self) -> dict[tuple[str, tuple[int, ...]], list[Floats]]:
+        return {}
+
+    def _count(
+        self, field: str, value: str, hits: int, with_value: list[Floats], rows: Ints, own: Ints, choices: int
+    ) -> ConfounderCount:
+        """The hits in `rows`, of which so many have the value, against all candidates without the patient's `own`, of
+        whom so many have it by each of `_strata`.
 
         `choices` is the number of values that this one was selected from (Bonferroni).
         """
-        hits = int(having[rows].sum())
         (expected, tail), (at_sites, tail_at_sites) = (
-            strata.chance(hits, having, rows, own) for strata in (self._everywhere, self._within_sites)
+            strata.chance(hits, patients, rows, own) for strata, patients in zip(self._strata, with_value, strict=True)
         )
         return ConfounderCount(
             field=field,
@@ -188,6 +214,10 @@ class ConfounderPool:
     def _counted(self) -> dict[str, int]:
         return {}
 
+    @property
+    def _strata(self) -> tuple[_Strata, _Strata]:
+        return self._everywhere, self._within_sites
+
     @cached_property
     def _everywhere(self) -> _Strata:
         return _strata(self._table.patients, np.zeros(len(self._table), dtype=np.int64), 1)
@@ -213,16 +243,22 @@ class _Strata:
     candidates: Ints
     """int64[strata]: patients with images there."""
 
-    def chance(self, hits: int, having: Bools, rows: Ints, own: Bools) -> tuple[float, float]:
+    def patients(self, images: Ints) -> Floats:
+        """How many patients of each stratum these images are, float64[strata], each image a part of its patient.
+
+        `images`: rows, int64[n].
+        """
+        of_image, weights = self.of_image[images], self.weights[images]
+        return np.bincount(of_image, weights, minlength=len(self.candidates)).astype(np.float64)
+
+    def chance(self, hits: int, with_value: Floats, rows: Ints, own: Ints) -> tuple[float, float]:
         """The expected number of hits, and the probability of at least `hits`, sampling within each stratum as many
         patients as the hits have there.
 
         Args:
-            having: bool[m], the images with the value. own: bool[m], those of the query's patient, who is left out.
-            rows: int64[k], the hits.
+            with_value: float64[strata], the patients with the value, without the query's.
+            rows: int64[k], the hits. own: int64[n], the images of the query's patient, who is left out.
         """
-        counted = np.flatnonzero(having & ~own)
-        with_value = np.bincount(self.of_image[counted], self.weights[counted], minlength=len(self.candidates))
         candidates = self.candidates.copy()
         candidates[np.unique(self.of_image[own])] -= 1
         expected, samples = 0.0, []

@@ -102,9 +102,13 @@ class Diagnostics:
     def describe(self, result: SearchResult) -> ResultDiagnostics:
         """Diagnose a result: agreement among its cases, confounders among the images shown of them."""
         told = result.attributes
-        query_case = self._archive.case(result.query.case) if result.query.case else None
-        where = meant_filter(self._archive, result.where)
-        comparability, not_judged = self._judged(result, where)
+        with self._archive.one_view():
+            query_case = self._archive.case(result.query.case) if result.query.case else None
+            where = meant_filter(self._archive, result.where)
+            comparability, not_judged = self._judged(result, where)
+            confounders = self._pool(where).audit(
+                result.cases, query=query_case, include_own_patient=result.query.include_own_patient
+            )
         return ResultDiagnostics(
             told=told,
             # Cases that a text found by accident agree by accident.
@@ -114,9 +118,7 @@ class Diagnostics:
             understood=not result.not_understood,
             comparability=comparability,
             not_judged=not_judged,
-            nuisance=self._pool(where).audit(
-                result.cases, query=query_case, include_own_patient=result.query.include_own_patient
-            ),
+            nuisance=confounders,
         )
 
     def gallery(self, result: SearchResult, *, system: str = "", m: int = 4) -> Gallery | None:

@@ -23,7 +23,7 @@ REMEMBERED: Final = 64
 """Calibrations that are kept, the last that were made."""
 OUTDATED: Final = 0.05
 """The share of changed images beyond which a calibration is made anew."""
-FORMAT: Final = 1
+FORMAT: Final = 2
 """To be raised when calibrations are computed otherwise."""
 
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.encoder.vectors import mean_query
 from retrieval.search.fusion import Fused, FusionRule, descending_bits, fuse, raised
-from retrieval.search.report_index import fuse_reports
+from retrieval.search.reports.report_index import fuse_reports
 
 Keys = npt.NDArray[np.uint64]
 

@@ -20,11 +20,11 @@ from retrieval.search.channels.ranking import rank_channels
 from retrieval.search.channels.selection import select_channels
 from retrieval.search.fusion import FusionRule, default_rules
 from retrieval.search.query import Query, png_bytes
-from retrieval.search.report_index import ReportIndex, read_report_index
+from retrieval.search.reports.report_index import ReportIndex, read_report_index
 from retrieval.search.results import SearchResult, Timing
 from retrieval.search.results_assembly import channel_answers, count_notes, fused_cases, overlaps
 from retrieval.search.understand import not_understood, understand, understand_text
-from retrieval.search.understood_query import UnderstoodQuery
+from retrieval.search.understood_query import UnderstoodText
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -124,10 +124,10 @@ class CaseSearch:
         if isinstance(image, Path):
             from index_store import read_source
 
-            return self.run(
-                Query(image=read_source(image, follow_links=True), label=label or image.name, k=k, where=where)
-            )
-        return self.run(Query(image=png_bytes(image), label=label, k=k, where=where))
+            data, label = read_source(image, follow_links=True), label or image.name
+        else:
+            data = png_bytes(image)
+        return self.run(Query(image=data, label=label, k=k, where=where))
 
     def by_case(
         self,
@@ -160,10 +160,9 @@ class CaseSearch:
             QueryError: a channel that the query names cannot answer.
             index_store.CaseNotFoundError: the archive lacks a case that the query names.
         """
-        encoders = self._encoders()
         started = time.perf_counter()
         text = understand_text(query.text, use_glossary=self._glossary, strip=self._strip)
-        understood = understand(query, text, self._archive, self._is_in_reports)  # an unknown case is refused here
+        encoders = self._encoders()
         selection = select_channels(
             query,
             self._rules,
@@ -172,31 +171,32 @@ class CaseSearch:
             fingerprints=encoders.fingerprints,
         )
         channels, rule = selection.channels, selection.rule
-        generated = self._generate(query, understood, channels, preset or query.preset, progress)
+        generated = self._generate(query, text, channels, preset or query.preset, progress)
         generate_s = 0.0 if generated is None else generated.generation.seconds
         for _attempt in range(ATTEMPTS):
-            # Index, cases and reports are read one after the other. Where the archive changed in between, they are of
-            # two states: a case could be shown that the filter does not permit any more.
-            revision = self._archive.revision
-            # The labels that the filter names are looked up in every spelling that the archive has of them.
-            spelt = dataclasses.replace(query, where=meant_filter(self._archive, query.where))
-            understood = understand(spelt, text, self._archive, self._is_in_reports)
-            ranked = rank_channels(
-                spelt,
-                understood,
-                channels,
-                self._archive,
-                encoders,
-                generated=generated,
-                reports=partial(self._report_index, revision),
-                uncompared=self._count_uncompared,
-                report_rule=self._rules["report"],
-            )
-            leading, by = ranked.primary_vector, ranked.primary_fingerprint
-            cases = fused_cases(
-                self._archive, ranked.rankings, rule, query.k, primary_vector=leading, where=spelt.where, fingerprint=by
-            )
-            number_notes = count_notes(self._archive, spelt, len(cases))
+            # Records are read of one state. Index, labels and reports may be of a later one, where the archive changes
+            # meanwhile: a case could be shown that the filter does not permit any more.
+            with self._archive.one_view():
+                revision = self._archive.revision
+                # The labels that the filter names are looked up in every spelling that the archive has of them.
+                spelt = dataclasses.replace(query, where=meant_filter(self._archive, query.where))
+                understood = understand(spelt, text, self._archive, partial(self._is_in_reports, revision=revision))
+                ranked = rank_channels(
+                    spelt,
+                    understood,
+                    channels,
+                    self._archive,
+                    encoders,
+                    generated=generated,
+                    reports=partial(self._report_index, revision),
+                    uncompared=self._count_uncompared,
+                    report_rule=self._rules["report"],
+                )
+                fused = partial(fused_cases, self._archive, ranked.rankings, rule, query.k, where=spelt.where)
+                cases = fused(primary_vector=ranked.primary_vector, fingerprint=ranked.primary_fingerprint)
+                types = {channel.name: channel.query_type(understood) for channel in channels}
+                number_notes = count_notes(self._archive, spelt, len(cases))
+                answers = channel_answers(self._archive, ranked.rankings, rule, query.k, types)
             if self._archive.revision == revision:
                 change_notes: tuple[str, ...] = ()
                 break
@@ -206,8 +206,6 @@ class CaseSearch:
             )
         embed_s, search_s = ranked.encoded_at - started - generate_s, time.perf_counter() - ranked.encoded_at
         timing = Timing(generate_s, embed_s, search_s)
-        types = {channel.name: channel.query_type(understood) for channel in channels}
-        answers = channel_answers(self._archive, ranked.rankings, rule, query.k, types)
         generated_notes = () if generated is None else generated.notes
         other = encoders.text if encoders.is_separate and any(c.role == "text" for c in channels) else None
         return SearchResult(
@@ -235,7 +233,7 @@ class CaseSearch:
     def _generate(
         self,
         query: Query,
-        understood: UnderstoodQuery,
+        text: UnderstoodText | None,
         channels: Sequence[Channel],
         preset: str | Preset,
         progress: Progress | None,
@@ -246,6 +244,8 @@ class CaseSearch:
         from retrieval.generated.checked_generation import generate_query
         from retrieval.generated.site_check import SiteCheck
 
+        # Before minutes are spent: an unknown case is refused here.
+        understood = understand(query, text, self._archive, self._is_in_reports)
         assert understood.text is not None
         fingerprint = self._encoder.fingerprint
         check = SiteCheck(self._archive, fingerprint=fingerprint, where=query.where, rates=self.site_rates())
@@ -284,8 +284,8 @@ class CaseSearch:
                 self._reports = read_report_index(self._archive, by, glossary=self._glossary, known=self._reports)
             return self._reports
 
-    def _is_in_reports(self, word: str) -> bool:
-        return self._report_index().words.knows(word)
+    def _is_in_reports(self, word: str, revision: int | None = None) -> bool:
+        return self._report_index(revision).words.knows(word)
 
     def _count_uncompared(self) -> int:
         with self._reading:
@@ -296,4 +296,5 @@ class CaseSearch:
 
     def _encoders(self) -> RoleEncoders:
         # At every search, not only the first: another process may have embedded the archive anew meanwhile.
-        return role_encoders(self._archive, self._encoder, self._text_encoder)
+        with self._archive.one_view():
+            return role_encoders(self._archive, self._encoder, self._text_encoder)

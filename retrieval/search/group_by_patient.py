@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from index_store import distinct
 from retrieval.arrays import Bools, Floats, Ints, Vectors
+from retrieval.search.reports.report_scores import ReportScores
 
 if TYPE_CHECKING:
     from index_store import Archive, CaseFilter, Hit, ImageTable
@@ -108,6 +110,13 @@ def scores_of(ranking: Ranking, patients: Sequence[int]) -> tuple[Floats, Bools]
     )
 
 
+def only(ranking: Ranking, patients: Sequence[int]) -> Ranking:
+    """What a ranking says of these patients."""
+    if isinstance(ranking, ReportRanking):
+        return ranking.only(patients)
+    return {patient: ranking[patient] for patient in patients if patient in ranking}
+
+
 @dataclass(frozen=True, eq=False)
 class Patients:
     """Whose the n reports of an index are."""
@@ -136,32 +145,40 @@ class Patients:
 class ReportRanking(Mapping[int, PatientHit]):
     """Patients by their best report. Only as many are sorted as are looked at."""
 
-    def __init__(self, case_ids: Ints, patients: Patients, scores: npt.NDArray[np.floating], containing: Bools) -> None:
+    def __init__(self, case_ids: Ints, patients: Patients, scores: ReportScores, containing: Bools) -> None:
         """
         Args:
             case_ids: int64[n], whose reports are compared.
             patients: whose the cases are.
-            scores: float[n]; cases with -inf are left out. Of equal scores the lower case id comes first.
+            scores: theirs. Of equal scores the lower case id comes first.
             containing: bool[n], the reports that contain the query's words.
         """
         self._case_ids = case_ids
         self._patients = patients
         self._scores = scores
         self._containing = containing
-        self._sorted: dict[int, Ints] = {}
+        self._sorted: dict[int, tuple[Ints, npt.NDArray[np.floating]]] = {}
 
     def __getitem__(self, patient: int) -> PatientHit:
-        row = int(self._best([patient])[0])
-        if row < 0:
-            raise KeyError(patient)
-        score, case_id = float(self._scores[row]), int(self._case_ids[row])
-        return PatientHit(score, case_id, None, contains_words=bool(self._containing[row]))
+        return self.only([patient])[patient]
+
+    def only(self, patients: Sequence[int]) -> dict[int, PatientHit]:
+        """Those of these patients that it ranks."""
+        if not len(self._case_ids):
+            return {}
+        rows = self._best(patients)
+        hits = (self._scores.of(rows).tolist(), self._case_ids[rows].tolist(), self._containing[rows].tolist())
+        return {
+            patient: PatientHit(score, case_id, None, contains_words=contains)
+            for patient, row, score, case_id, contains in zip(patients, rows.tolist(), *hits, strict=True)
+            if row >= 0
+        }
 
     def __iter__(self) -> Iterator[int]:
         seen: set[int] = set()
         done, wanted = 0, SORTED_FIRST
         while True:
-            order = self._first(wanted)
+            order, _ = self._first(wanted)
             for patient in self._patients.of[order[done:]].tolist():
                 if patient not in seen:
                     seen.add(patient)
@@ -171,19 +188,19 @@ class ReportRanking(Mapping[int, PatientHit]):
             done, wanted = len(order), WIDEN * len(order)
 
     def __len__(self) -> int:
-        return len(np.unique(self._patients.of[np.isfinite(self._scores)]))
+        return len(distinct(self._patients.of[self._scores.results()]))
 
     def head(self, pool: int) -> list[int]:
         """See `head`."""
         wanted = max(pool, SORTED_FIRST)
         while True:
-            order = self._first(wanted)
+            order, scores = self._first(wanted)
             patients = self._patients.of[order]
             first = np.sort(np.unique(patients, return_index=True)[1])
             if len(first) >= pool or len(order) < wanted:
                 # All reports that are as good as the last sorted one are sorted, too.
-                floor = self._scores[order[first[pool - 1]]] if len(first) >= pool else -np.inf
-                found: list[int] = patients[first[self._scores[order[first]] >= floor]].tolist()
+                floor = scores[first[pool - 1]] if len(first) >= pool else -np.inf
+                found: list[int] = patients[first[scores[first] >= floor]].tolist()
                 return found
             wanted = WIDEN * len(order)
 
@@ -193,27 +210,28 @@ class ReportRanking(Mapping[int, PatientHit]):
             return np.full(len(patients), -np.inf), np.zeros(len(patients), dtype=bool)
         rows = self._best(patients)
         has = rows >= 0
-        return np.where(has, self._scores[rows], -np.inf).astype(np.float64), has & self._containing[rows]
+        return np.where(has, self._scores.of(rows), -np.inf).astype(np.float64), has & self._containing[rows]
 
     def _best(self, patients: Sequence[int]) -> Ints:
         """The row of each patient's best report, int64[m]; -1 where it has none that competes."""
         rows, of = self._patients.rows(np.array(patients, dtype=np.int64))
-        order = np.lexsort((self._case_ids[rows], -self._scores[rows], of))
-        rows, of = rows[order], of[order]
+        scores = self._scores.of(rows)
+        order = np.lexsort((self._case_ids[rows], -scores, of))
+        rows, of, scores = rows[order], of[order], scores[order]
         _, first = np.unique(of, return_index=True)
-        first = first[np.isfinite(self._scores[rows[first]])]
+        first = first[np.isfinite(scores[first])]
         best = np.full(len(patients), -1, dtype=np.int64)
         best[of[first]] = rows[first]
         return best
 
-    def _first(self, wanted: int) -> Ints:
-        """The rows of the first reports, `wanted` and those that tie with the last; all, where there are fewer."""
+    def _first(self, wanted: int) -> tuple[Ints, npt.NDArray[np.floating]]:
+        """The rows of the first reports and their scores, `wanted` and those that tie with the last; all, where there
+        are fewer."""
         if wanted not in self._sorted:
-            rows = np.flatnonzero(np.isfinite(self._scores))
-            if len(rows) > wanted:
-                floor = -np.partition(-self._scores[rows], wanted - 1)[wanted - 1]
-                rows = rows[self._scores[rows] >= floor]
-            self._sorted[wanted] = rows[np.lexsort((self._case_ids[rows], -self._scores[rows]))]
+            rows = self._scores.first(wanted)
+            scores = self._scores.of(rows)
+            order = np.lexsort((self._case_ids[rows], -scores))
+            self._sorted[wanted] = rows[order], scores[order]
         return self._sorted[wanted]
 
 

@@ -12,7 +12,7 @@ from retrieval.encoder.vectors import mean_query
 
 if TYPE_CHECKING:
     from index_store import Archive, Case
-    from retrieval.search.report_index import ReportIndex
+    from retrieval.search.reports.report_index import ReportIndex
 
 MORE: Final = 0.75
 LESS: Final = 0.15

@@ -13,7 +13,7 @@ from retrieval.encoder.vectors import mean_query
 from retrieval.language.archive_labels import values_without_cases
 from retrieval.search.channels.own_cases import NEIGHBOURS
 from retrieval.search.fusion import POOL, Fused, FusionRule, fuse
-from retrieval.search.group_by_patient import PatientHit, Ranking, head, rank_images, scores_of
+from retrieval.search.group_by_patient import PatientHit, Ranking, head, only, rank_images, scores_of
 from retrieval.search.results import ChannelAnswer, ChannelRank, Overlap, RankedCase
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def fused_cases(
             first={name: containing[None] for name, (_, containing) in compared.items()},
         )
         chosen = _best(patients, fused, k)
-    rankings = {name: _only(ranking, [patient for patient, _ in chosen]) for name, ranking in rankings.items()}
+    rankings = {name: only(ranking, [patient for patient, _ in chosen]) for name, ranking in rankings.items()}
     ranks = {patient: _channel_ranks(patient, patients, rankings, fused) for patient, _ in chosen}
     hits = {patient: _representative(ranks[patient], rankings, rule, patient) for patient, _ in chosen}
     cases = archive.cases_by_id([hit.case_id for hit in hits.values()])
@@ -166,12 +166,6 @@ def _unmatched(archive: Archive, where: CaseFilter) -> tuple[str, ...]:
         instead = ", ".join(there[:SHOWN_VALUES]) + (" …" if len(there) > SHOWN_VALUES else "") or "none"
         notes.append(f"No case matches the filters: none has the {facet} {names}. This archive has: {instead}.")
     return tuple(notes)
-
-
-def _only(ranking: Ranking, patients: Sequence[int]) -> Ranking:
-    """What a ranking says of these patients."""
-    hits = {patient: ranking.get(patient) for patient in patients}
-    return {patient: hit for patient, hit in hits.items() if hit is not None}
 
 
 def _best(patients: Sequence[int], fused: Fused, k: int) -> list[tuple[int, float]]:

@@ -21,6 +21,8 @@ from index_store.catalog.databases.postgres_lock import ALONE, OPENED, TURN_KEY,
 from index_store.errors import ArchiveBusyError, ArchiveError, BackupError, StorageError
 
 CONNECT_SECONDS = 10
+MORE_CONNECTIONS = 45
+"""Beside the five that are kept open. A server takes a hundred in all, unless it is told otherwise."""
 SCHEMES = ("postgresql", "postgresql+psycopg")
 SECRETS = ("password", "sslpassword")
 REFUSED_CLASSES = ("25006", "28", "3D", "42501", "53", "57P")
@@ -150,7 +152,8 @@ def _engine(url: URL, *, pooled: bool = True) -> Engine:
             connect_args={name: value for name, value in arguments.items() if name not in url.query},
             hide_parameters=True,
             # A reader outlives a restart of the server: each connection is tried before it is used.
-            **({"pool_pre_ping": True} if pooled else {"poolclass": NullPool}),
+            # A search that meets a change takes a second connection: with few, searches could wait for each other.
+            **({"pool_pre_ping": True, "max_overflow": MORE_CONNECTIONS} if pooled else {"poolclass": NullPool}),
         )
     except ImportError as error:
         raise ArchiveError(

@@ -109,7 +109,8 @@ def _engine(path: Path, *, mode: str, still: bool, alone: bool) -> Engine:
         query["immutable"] = "1"
     url = URL.create("sqlite", database=f"file:{quote(str(path))}", query=query)
     timeout = ALONE_SECONDS if alone else BUSY_SECONDS
-    engine = create_engine(url, connect_args={"timeout": timeout}, hide_parameters=True)
+    # A search that meets a change takes a second connection: with a limit, searches could wait for each other.
+    engine = create_engine(url, connect_args={"timeout": timeout}, hide_parameters=True, max_overflow=-1)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -17,7 +18,12 @@ from index_store.slide_records import CaseSlide, SlideCut, SlidePlace
 
 def image_rows(session: Session) -> Select[*tuple[Any, ...]]:
     """Selects all that an archive of this version has of images, and the fingerprint of their slides."""
-    scaled, placed = has_scale(session), has_slides(session)
+    return image_columns(has_scale(session), has_slides(session))
+
+
+@cache
+def image_columns(scaled: bool, placed: bool) -> Select[*tuple[Any, ...]]:
+    """`image_rows`, of an archive that knows the scale of images, and fields of slides."""
     known = [
         column
         for column in ImageRow.__table__.c
@@ -36,8 +42,8 @@ def place_of(image: Any, fingerprint: str | None) -> SlidePlace | None:
     return SlidePlace(fingerprint, *(value or 0 for value in known))
 
 
-def case_slide(row: SlideRow, store: ImageStore) -> CaseSlide:
-    """A slide of a case as a record."""
+def case_slide(row: Any, store: ImageStore) -> CaseSlide:
+    """A slide of a case (its row) as a record."""
     return CaseSlide(
         row.fingerprint,
         row.format,

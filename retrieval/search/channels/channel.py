@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from retrieval.encoder.encoder import Encoder
     from retrieval.encoder.roles import RoleEncoders
     from retrieval.generated.checked_generation import GeneratedQuery
-    from retrieval.search.report_index import ReportIndex
+    from retrieval.search.reports.report_index import ReportIndex
 
 
 class Need(Enum):

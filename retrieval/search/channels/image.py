@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from retrieval.arrays import Vectors
+from retrieval.arrays import Floats, Ints, Vectors
 from retrieval.encoder.vectors import mean_query
 from retrieval.errors import QueryError
 from retrieval.search.channels.channel import CalibrationMaterials, Channel, Need, SearchMaterials
-from retrieval.search.channels.own_cases import OwnCases, read_own_cases
+from retrieval.search.channels.kept_neighbours import (
+    DEPTH,
+    LEAST_IMAGES,
+    keep_neighbours,
+    neighbours_name,
+    read_neighbours,
+)
+from retrieval.search.channels.own_cases import NEIGHBOURS, OwnCases, hits_as_arrays, read_own_cases
 from retrieval.search.understood_query import UnderstoodQuery
 
 ONE_IMAGE = "image"
@@ -84,17 +92,57 @@ def image_similarities(
     Args:
         sample: one case and image each of so many patients; None: of `OwnCases.sample_size`.
     """
+    return {kind: tuple(np.sort(_similarities(own, kind, sample, seed)).tolist()) for kind in query_types}
+
+
+def _similarities(own: OwnCases, kind: str, sample: int | None, seed: int) -> Floats:
+    """As `image_similarities`, of one type and in no order: float64[n]."""
     rng = np.random.default_rng(seed)
-    chosen = own.sampled(own.sample_size if sample is None else sample, rng)
+    # What a search calibrates is kept without a filter, and used under one.
+    keeps = sample is None and len(own.archive.image_table()) >= LEAST_IMAGES
+    name = neighbours_name(own.fingerprint, kind)
+    known = read_neighbours(own.archive, name) if keeps and own.where is not None else None
+    chosen = own.sampled(own.sample_size if sample is None else sample, rng, known)
     images = [own.images_of(case) for case in chosen]
     single = np.array([rng.choice(of_case) for of_case in images], dtype=np.int64)
+    sizes = zip(own.case_ids[chosen].tolist(), map(len, images), strict=True)
+    listed = [None if known is None else known.row(case, size) for case, size in sizes]
+    if known is not None:
+        single = np.array([s if r is None else known.singles[r] for s, r in zip(single, listed, strict=True)])
     ids, vectors = own.archive.known_vectors(np.concatenate(images).tolist(), own.fingerprint)
     # An image may have been removed since the columns were read.
     rows = [np.flatnonzero(np.isin(ids, of_case, assume_unique=True)) for of_case in images]
     kept = [number for number, of_case in enumerate(rows) if single[number] in ids[of_case]]
     patients = own.patient_of[chosen[kept]]
-    queries = {
-        WHOLE_CASE: lambda: np.concatenate([mean_query(vectors[rows[number]]) for number in kept]),
-        ONE_IMAGE: lambda: vectors[np.searchsorted(ids, single[kept])],
-    }
-    return {kind: own.similarities(queries[kind](), patients) for kind in query_types}
+    if kind == WHOLE_CASE:
+        queries = np.concatenate([mean_query(vectors[rows[number]]) for number in kept])
+    else:
+        queries = vectors[np.searchsorted(ids, single[kept])]
+    if keeps and own.where is None:
+        hits = own.archive.search(queries, DEPTH, where=None, fingerprint=own.fingerprint)
+        keep_neighbours(own.archive, name, own.table, own.case_ids[chosen[kept]], single[kept], hits)
+        return _nearest_means(own, queries, patients, [hits_as_arrays(each) for each in hits])
+    if known is None:
+        return own.nearest_means(queries, patients)
+    added = own.archive.known_vectors(known.added.tolist(), own.fingerprint)
+    known = dataclasses.replace(known, added=added[0])
+    found = [listed[number] for number in kept]
+    nothing: tuple[Ints, Floats] = np.empty(0, dtype=np.int64), np.empty(0)
+    lists = [
+        nothing if row is None else known.hits(row, query, added[1]) for row, query in zip(found, queries, strict=True)
+    ]
+    return _nearest_means(own, queries, patients, lists)
+
+
+def _nearest_means(own: OwnCases, queries: Vectors, patients: Ints, lists: Sequence[tuple[Ints, Floats]]) -> Floats:
+    """`OwnCases.nearest_means`, from lists of the nearest images, int64[n], and their scores, float64[n], where they
+    hold enough of them."""
+    means = np.full(len(queries), np.nan)
+    for number, (images, scores) in enumerate(lists):
+        best = own.best_by_patient(images, scores, int(patients[number]))
+        if len(best) == NEIGHBOURS:
+            means[number] = best.mean()
+    open_ = np.flatnonzero(np.isnan(means))
+    if len(open_):
+        means[open_] = own.nearest_means(queries[open_], patients[open_])
+    return means

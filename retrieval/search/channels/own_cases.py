@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from index_store import distinct
 from retrieval.arrays import Floats, Ints, Vectors
 from retrieval.errors import EvaluationError
 
 if TYPE_CHECKING:
-    from index_store import Archive, CaseFilter, ImageTable, StoredReport
+    from index_store import Archive, CaseFilter, Hit, ImageTable, StoredReport
+    from retrieval.search.channels.kept_neighbours import Neighbours
 
 NEIGHBOURS: Final = 5
 """Nearest patients whose similarities are averaged. Ten did as well on phantoms with 30 cases a category (AUROC .988,
@@ -48,13 +50,12 @@ class OwnCases:
     @cached_property
     def case_ids(self) -> Ints:
         """int64[cases], ascending"""
-        return np.unique(self.table.cases)
+        return distinct(self.table.cases)
 
     @cached_property
     def patient_of(self) -> Ints:
         """int64[cases]: the id of each case's patient."""
-        _, first = np.unique(self.table.cases, return_index=True)
-        return self.table.patients[first]
+        return self.table.patients_of(self.case_ids)[0]
 
     def reports(self) -> list[StoredReport]:
         """The reports of these cases, blank ones left out, in order of case id."""
@@ -73,12 +74,29 @@ class OwnCases:
             return SAMPLE
         return min(FILTERED_SAMPLE, max(LEAST_SAMPLE, COMPARISONS // max(1, len(self.table))))
 
-    def sampled(self, sample: int, rng: np.random.Generator) -> Ints:
+    def sampled(self, sample: int, rng: np.random.Generator, known: Neighbours | None = None) -> Ints:
         """One case each of `sample` patients, or of all: int64[n], ascending rows of `case_ids`. Patients are
-        independent of each other, their cases are not."""
-        shuffled = rng.permutation(len(self.case_ids))
-        _, first = np.unique(self.patient_of[shuffled], return_index=True)
-        return np.sort(rng.permutation(shuffled[first])[:sample])
+        independent of each other, their cases are not.
+
+        `known`: a random sample of all patients with a random case each. Those of them that are here come first.
+        """
+        order = np.argsort(self.patient_of, kind="stable")
+        patients = self.patient_of[order]
+        starts = np.flatnonzero(np.append(True, patients[1:] != patients[:-1]))
+        counts = np.diff(np.append(starts, len(patients)))
+        drawn = rng.permutation(len(starts))
+        rows = order[starts + (rng.random(len(starts)) * counts).astype(np.int64)]
+        if known is not None:
+            of_known, is_here = self.archive.image_table().patients_of(known.cases)
+            places = np.searchsorted(patients[starts], of_known)
+            is_here &= places < len(starts)
+            is_here[is_here] = patients[starts[places[is_here]]] == of_known[is_here]
+            theirs, cases = places[is_here], np.searchsorted(self.case_ids, known.cases[is_here])
+            permitted = cases < len(self.case_ids)
+            permitted[permitted] = self.case_ids[cases[permitted]] == known.cases[is_here][permitted]
+            rows[theirs[permitted]] = cases[permitted]
+            drawn = np.concatenate([rng.permutation(theirs), drawn[~np.isin(drawn, theirs)]])
+        return np.sort(rows[drawn[:sample]])
 
     def images_of(self, case: int) -> Ints:
         """The ids of the images of the case in this row, int64[n], ascending."""
@@ -95,14 +113,17 @@ class OwnCases:
         Raises:
             EvaluationError: there is no other patient.
         """
+        return tuple(np.sort(self.nearest_means(queries, patients)).tolist())
+
+    def nearest_means(self, queries: Vectors, patients: Ints) -> Floats:
+        """As `similarities`, in the order of the queries: float64[n]."""
         found = np.full(len(queries), np.nan)
         depth, pending = DEPTH, np.arange(len(queries))
         while len(pending):
             hits = self.archive.search(queries[pending], depth, where=self.where, fingerprint=self.fingerprint)
             unfinished = []
             for query, of_query in zip(pending.tolist(), hits, strict=True):
-                scores = {hit.image_id: hit.score for hit in of_query}
-                best = self._best_by_patient(scores, int(patients[query]))
+                best = self.best_by_patient(*hits_as_arrays(of_query), int(patients[query]))
                 if len(best) < NEIGHBOURS and len(of_query) == depth:
                     unfinished.append(query)
                 elif not len(best):
@@ -110,15 +131,24 @@ class OwnCases:
                 else:
                     found[query] = best.mean()
             depth, pending = 4 * depth, np.array(unfinished, dtype=np.int64)
-        return tuple(np.sort(found).tolist())
+        return found
 
-    def _best_by_patient(self, scores: dict[int, float], own: int) -> Floats:
-        """The similarities of the nearest patients, each by its nearest image; `scores` by image, best first."""
-        known = self.table.known(scores)
-        patients = self.table.patients[self.table.rows_of(known)]
+    def best_by_patient(self, images: Ints, scores: Floats, own: int) -> Floats:
+        """The similarities of the nearest other patients, float64[<= NEIGHBOURS], each by its nearest permitted image.
+
+        `images` int64[n] and their `scores` float64[n], best first.
+        """
+        rows, known = self.table.find(images)
+        patients = self.table.patients[rows[known]]
         _, first = np.unique(patients, return_index=True)
         first = np.sort(first[patients[first] != own])[:NEIGHBOURS]
-        return np.array([scores[known[row]] for row in first], dtype=np.float64)
+        return scores[known][first]
+
+
+def hits_as_arrays(hits: Sequence[Hit]) -> tuple[Ints, Floats]:
+    """Their images, int64[n], and scores, float64[n]."""
+    each = np.array(hits, dtype=np.float64).reshape(-1, 2)  # ids are below 2 ** 53
+    return each[:, 0].astype(np.int64), each[:, 1]
 
 
 def read_own_cases(archive: Archive, fingerprint: str, *, where: CaseFilter | None) -> OwnCases:
@@ -128,7 +158,7 @@ def read_own_cases(archive: Archive, fingerprint: str, *, where: CaseFilter | No
         EvaluationError: they are of fewer than two patients.
     """
     own = OwnCases(archive, fingerprint, where, archive.image_table(where))
-    if len(np.unique(own.patient_of)) < 2:
+    if len(distinct(own.patient_of)) < 2:
         raise EvaluationError(
             "Comparability is calibrated on the archive's own cases: at least two patients are needed, with images "
             "that the filter permits."

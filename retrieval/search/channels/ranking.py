@@ -15,7 +15,7 @@ from retrieval.search.channels.registry import CHANNELS
 from retrieval.search.fusion import POOL, FusionRule
 from retrieval.search.group_by_patient import Ranking
 from retrieval.search.query import Query
-from retrieval.search.report_index import ReportIndex
+from retrieval.search.reports.report_index import ReportIndex
 from retrieval.search.understood_query import UnderstoodQuery, UnderstoodText
 
 if TYPE_CHECKING:

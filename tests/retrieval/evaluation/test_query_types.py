@@ -35,7 +35,7 @@ from retrieval.evaluation.tables import abstention
 from retrieval.language.bm25 import content_words, words_of
 from retrieval.search.fusion import FusionRule, default_rules
 from retrieval.search.group_by_patient import rank_images
-from retrieval.search.report_index import read_report_index
+from retrieval.search.reports.report_index import read_report_index
 from retrieval.search.results_assembly import fused_cases
 from tests.retrieval.labelled_archive import channel, made_cases, unit
 from tests.retrieval.vector_archive import FINGERPRINT, archive_of

@@ -10,6 +10,7 @@ import pytest
 from index_store import Hit, ImageTable, LogPosition
 from retrieval.search import group_by_patient
 from retrieval.search.group_by_patient import PatientHit, Patients, ReportRanking, head, rank_images, scores_of
+from retrieval.search.reports.report_scores import AllScores
 
 QUERY = np.zeros((1, 1), dtype=np.float32)
 
@@ -83,7 +84,7 @@ def test_beyond_the_deepest_search_only_as_many_as_must_be_exact(monkeypatch: py
 def test_reports_rank_patients_by_their_best_and_equals_by_the_lower_case() -> None:
     scores = np.array([0.5, -np.inf, 0.7, 0.7, 0.5])
     patients = Patients(np.array([5, 1, 2, 3, 5]))
-    ranking = ReportRanking(np.array([7, 1, 9, 4, 2]), patients, scores, np.zeros(5, dtype=bool))
+    ranking = ReportRanking(np.array([7, 1, 9, 4, 2]), patients, AllScores(scores), np.zeros(5, dtype=bool))
     assert dict(ranking) == {
         3: PatientHit(0.7, 4, None),
         2: PatientHit(0.7, 9, None),
@@ -108,7 +109,7 @@ def test_a_ranking_of_reports_is_the_same_however_much_of_it_is_sorted(
             best.setdefault(int(of[row]), hit)
     for first in (1, 7, 1_000):
         monkeypatch.setattr(group_by_patient, "SORTED_FIRST", first)
-        ranking = ReportRanking(case_ids, Patients(of), scores, containing)
+        ranking = ReportRanking(case_ids, Patients(of), AllScores(scores), containing)
         assert list(ranking.items()) == list(best.items())
         assert len(ranking) == len(best)
         assert ranking.get(40) is None

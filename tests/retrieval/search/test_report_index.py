@@ -14,7 +14,7 @@ from retrieval import CaseSearch, Encoder, add_manifest
 from retrieval.language.bm25 import content_words, with_meanings, words_of
 from retrieval.search.fusion import FusionRule
 from retrieval.search.group_by_patient import PatientHit, Ranking
-from retrieval.search.report_index import read_report_index
+from retrieval.search.reports.report_index import read_report_index
 from tests.retrieval.conftest import speckled
 
 REPORTS = ("Clue cells, coccobacilli.", "Koilocytes, LSIL.", "", "Clue cells; Trichomonas.", "Papillary carcinoma.")

@@ -19,10 +19,10 @@ from index_store.catalog.catalog import advance_revision
 from index_store.catalog.change_log import log_changes
 from index_store.catalog.models import ADDED, REMOVED, CaseRow, ImageRow
 from retrieval.language.bm25 import content_words, forms, with_meanings, words_of
-from retrieval.search import report_index
 from retrieval.search.fusion import FusionRule
 from retrieval.search.group_by_patient import head, scores_of
-from retrieval.search.report_index import ReportIndex, read_report_index
+from retrieval.search.reports import report_index
+from retrieval.search.reports.report_index import ReportIndex, read_report_index
 from tests.retrieval.search.plain_fusion import plain_fusion
 
 FINGERPRINT = "synthetic"

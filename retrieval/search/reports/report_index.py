@@ -15,10 +15,13 @@ from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.language.bm25 import ReportWords, with_meanings
 from retrieval.search.fusion import Fused, FusionRule, Scores, fuse
 from retrieval.search.group_by_patient import Patients, Ranking, ReportRanking
+from retrieval.search.reports.report_scores import AllScores, ReciprocalRanks, ReportScores
 
 if TYPE_CHECKING:
     from index_store import Archive, DerivedName, StoredReport
 
+ZERO_IS_NONE: Final = ("words",)
+"""A score of 0 by words says that a report has no word in common with the query."""
 FEW: Final = 4
 """Where at most one report in so many competes, only the vectors of those are read."""
 KEPT: Final = 0.01
@@ -90,8 +93,13 @@ class ReportIndex:
         ways = {"words": np.where(allowed, self.words.scores(text), -np.inf)}
         if vector is not None and self.vectors is not None:
             ways["meaning"] = _cosines(self.vectors, vector[0], allowed & self.embedded)
-        fused = fuse_reports(rule, {name: scores[None] for name, scores in ways.items()}, first[None], ranked=False)
-        return ReportRanking(self.case_ids, self.patients, fused.scores[0], first)
+        scores: ReportScores
+        if rule.method == "rrf" and not first.any():
+            scores = ReciprocalRanks(rule, ways, ZERO_IS_NONE)
+        else:  # what a score is raised by, or brought to one scale by, all reports say
+            ranks = fuse_reports(rule, {name: each[None] for name, each in ways.items()}, first[None], ranked=False)
+            scores = AllScores(ranks.scores[0])
+        return ReportRanking(self.case_ids, self.patients, scores, first)
 
 
 def _cosines(vectors: Vectors, query: Vectors, competing: Bools) -> Vectors:
@@ -120,7 +128,7 @@ def fuse_reports(rule: FusionRule, ways: Mapping[str, Scores], first: Bools, *, 
         ways,
         pool=max(1, first.shape[1]),
         first=dict.fromkeys(ways, first),
-        zero_is_none=("words",),
+        zero_is_none=ZERO_IS_NONE,
         ranked=ranked,
     )
 

@@ -1,0 +1,1 @@
+"""The archive's reports, compared with a text."""
