@@ -78,7 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(growth_report.table(found), "\n")
     print("Grows faster than its work:", *(growth_report.faster_than_its_work(found) or ["nothing"]), sep="\n- ")
     if options.write is not None:
-        growth_report.write(options.write, found, describe_machine(), options.clock)
+        growth_report.write(
+            options.write, found, describe_machine(), clock=options.clock, repetitions=options.repetitions
+        )
     return 0
 
 

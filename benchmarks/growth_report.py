@@ -142,14 +142,15 @@ def picture(found: Measured) -> str:
     )
 
 
-def write(folder: Path, found: Measured, machine: str, clock: str) -> None:
+def write(folder: Path, found: Measured, machine: str, *, clock: str, repetitions: int) -> None:
     """`growth.md` and `growth.svg`; `clock` says whose time was measured."""
     missed = [f"- {line}" for line in beyond_limits(found)] or ["Nothing."]
     named = [f"- {line}" for line in faster_than_its_work(found)] or ["Nothing."]
     sizes = " ".join(str(size) for size in sorted(found))
     parts = [
         "# Cost as an archive grows",
-        f"`python -m benchmarks.growth --clock {clock} --sizes {sizes} --write docs` made this page and its picture: "
+        f"`python -m benchmarks.growth --clock {clock} --repetitions {repetitions} --sizes {sizes} --write docs` made "
+        "this page and its picture: "
         f"{machine}.\nTimes are of the {clock} clock{OF_CLOCK[clock]}.\n"
         "Archives of synthetic vectors (SQLite; four images a case, every report embedded, no picture files, so that\n"
         "`coin doctor` and `coin backup` read records only), searched with the starter's encoder, whose own time is\n"

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.growth_report import ADDING, MEMORY, faster_than_its_work, picture, slope, table, write
+from benchmarks.growth_report import ADDING, MEMORY, beyond_limits, faster_than_its_work, picture, slope, table, write
 
 MEASURED = {
     1_000: {"facets": [0.001], "status": [0.002, 0.003, 0.002], "coin backup": [0.1], ADDING: [1.0], MEMORY: [50.0]},
@@ -32,12 +32,21 @@ def test_what_grows_faster_than_its_work_is_named() -> None:
     assert status.startswith("status")
 
 
+def test_what_takes_longer_than_is_wanted_is_named() -> None:
+    found = {100_000: {"status": [0.009, 0.02, 0.009], "facets": [0.011], MEMORY: [401.0]}, 10: {"status": [1.0]}}
+    assert beyond_limits(found) == [
+        "facets, 100,000 images: 11.0, 10 were wanted",
+        f"{MEMORY}, 100,000 images: 401.0, 400 were wanted",
+    ]
+
+
 def test_the_page_and_its_picture(tmp_path: Path) -> None:
-    write(tmp_path, MEASURED, "a machine")
+    write(tmp_path, MEASURED, "a machine", clock="processor", repetitions=5)
     page = (tmp_path / "growth.md").read_text(encoding="utf-8")
     assert "| status | 2.0 (3.0) | 20.0 | 1.00 |" in page.splitlines()
     assert "- status: slope 1.00, and its work's is 0" in page
-    assert "--sizes 1000 10000 --write docs" in page
+    assert "--clock processor --repetitions 5 --sizes 1000 10000 --write docs" in page
+    assert page.rstrip().endswith("Nothing."), "no limit is known of these sizes"
     assert table(MEASURED) in page
     shapes = ElementTree.fromstring((tmp_path / "growth.svg").read_text(encoding="utf-8"))
     lines = [shape for shape in shapes if shape.tag.endswith("polyline")]
