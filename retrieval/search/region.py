@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from retrieval.errors import QueryError
 
 if TYPE_CHECKING:
     import PIL.Image
+
+SMALLEST: Final = 8
+"""Pixels a side, as of a picture that is added."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,12 @@ class Region:
             )
 
     def cut(self, image: PIL.Image.Image) -> PIL.Image.Image:
-        """This part of the image, at least one pixel wide and high."""
+        """This part of the image. Raises QueryError where it has fewer than `SMALLEST` pixels a side."""
         left, top = int(self.left * image.width), int(self.top * image.height)
-        right = max(left + 1, round(self.right * image.width))
-        bottom = max(top + 1, round(self.bottom * image.height))
+        right, bottom = round(self.right * image.width), round(self.bottom * image.height)
+        if min(right - left, bottom - top) < SMALLEST:
+            raise QueryError(
+                f"The region has {max(0, right - left)} × {max(0, bottom - top)} pixels of the image's {image.width} × "
+                f"{image.height}: too few to compare ({SMALLEST} a side at least). Choose a larger one."
+            )
         return image.crop((left, top, right, bottom))

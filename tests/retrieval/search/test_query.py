@@ -102,7 +102,9 @@ def test_a_region_that_is_none_is_refused(sides: tuple[float, ...]) -> None:
 def test_a_region_cuts_its_part_and_never_nothing() -> None:
     image = PIL.Image.new("RGB", (100, 50))
     assert Region(0.25, 0.5, 0.75, 1).cut(image).size == (50, 25)
-    assert Region(0.001, 0.001, 0.002, 0.002).cut(image).size == (1, 1)
+    assert Region(0.5, 0.84, 0.58, 1).cut(image).size == (8, 8)
+    with pytest.raises(QueryError, match=r"has 7 × 8 pixels of the image's 100 × 50: too few"):
+        Region(0.5, 0.84, 0.57, 1).cut(image)
 
 
 def test_dropping_seeds_ends_before_the_last() -> None:
