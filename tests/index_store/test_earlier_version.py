@@ -42,7 +42,7 @@ def answers(archive: Archive) -> dict[str, Any]:
         "filtered": {name: [case.key for case in archive.cases(where)] for name, where in FILTERS.items()},
         "hits": {
             name: [
-                [dataclasses.asdict(hit) for hit in hits]
+                [hit._asdict() for hit in hits]
                 for hits in archive.search(vectors, 5, where=where, fingerprint=FINGERPRINT)
             ]
             for name, where in FILTERS.items()
