@@ -32,6 +32,7 @@ SITES = (
 )
 """Site, normal finding, abnormal finding and stain of the slides, in turn."""
 MPP = 0.5
+ABNORMAL_SHARE = (0.01, 0.05)
 EDGE_UM = 6.0
 """Over this width a field fades at its edge into the next."""
 NORMAL, ABNORMAL, EMPTY, BLOOD, BLURRED, THICK, BUBBLE, INK = range(8)
@@ -57,11 +58,17 @@ class PhantomSlide:
         return write_pyramid(folder / "slide.tif", self.pixels, mpp=MPP)
 
 
-def compose(seed: int, *, fields: int = 20, site: int | None = None) -> PhantomSlide:
-    """The slide of a seed, of `fields` × `fields` fields; the same seed gives the same slide."""
+def compose(
+    seed: int, *, fields: int = 20, site: int | None = None, share: tuple[float, float] = ABNORMAL_SHARE
+) -> PhantomSlide:
+    """The slide of a seed, of `fields` × `fields` fields; the same seed gives the same slide.
+
+    Args:
+        share: between which shares of the fields that can be read are abnormal; two at least, unless it is 0 to 0.
+    """
     rng = np.random.default_rng([17, seed])
     place, normal, abnormal, stain = SITES[seed % len(SITES) if site is None else site]
-    truth = _plan(rng, fields)
+    truth = _plan(rng, fields, share)
     size = round(FIELD_UM / MPP)
     margin = round(EDGE_UM / MPP)
     side = fields * size
@@ -94,7 +101,7 @@ def _phantom(profile: Profile, stain: str, numbers: object) -> Phantom:
             return phantom
 
 
-def _plan(rng: np.random.Generator, fields: int) -> NDArray[np.uint8]:
+def _plan(rng: np.random.Generator, fields: int, abnormal: tuple[float, float]) -> NDArray[np.uint8]:
     """What each field is. Ground and regions are blobs, as on glass; abnormal fields lie singly."""
 
     def blob(grain: float) -> NDArray[np.float64]:
@@ -112,8 +119,10 @@ def _plan(rng: np.random.Generator, fields: int) -> NDArray[np.uint8]:
     column = int(rng.integers(fields))
     truth[: fields // 3, column] = INK
     readable = np.flatnonzero(truth == NORMAL)
-    share = rng.uniform(0.01, 0.05)
-    truth.flat[rng.choice(readable, max(2, round(share * len(readable))), replace=False)] = ABNORMAL
+    fewest = 2 if abnormal[1] else 0
+    truth.flat[rng.choice(readable, max(fewest, round(rng.uniform(*abnormal) * len(readable))), replace=False)] = (
+        ABNORMAL
+    )
     return truth
 
 

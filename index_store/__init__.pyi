@@ -32,6 +32,7 @@ from .errors import VectorError as VectorError
 from .files.decode import Decoded as Decoded
 from .files.decode import decode_image as decode_image
 from .files.decode import decode_picture as decode_picture
+from .files.headers.slides import is_slide as is_slide
 from .files.source_file import content_hash as content_hash
 from .files.source_file import read_source as read_source
 from .maintenance.backup_folder import BackupDescriptor as BackupDescriptor
@@ -79,5 +80,8 @@ from .slides.pictures import overview as overview
 from .slides.pictures import read_field as read_field
 from .slides.records import Level as Level
 from .slides.records import SlideInfo as SlideInfo
+from .slides.region import SlideRegion as SlideRegion
+from .slides.region import read_slide_region as read_slide_region
+from .slides.region import slide_mpp as slide_mpp
 from .slides.slide import Slide as Slide
 from .vectors import LogPosition as LogPosition

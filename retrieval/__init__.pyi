@@ -107,10 +107,14 @@ from .search.open_search import open_search as open_search
 from .search.query import Query as Query
 from .search.region import Region as Region
 from .search.results import ChannelRank as ChannelRank
+from .search.results import MatchedField as MatchedField
 from .search.results import RankedCase as RankedCase
 from .search.results import SearchResult as SearchResult
 from .search.results import Timing as Timing
 from .search.saved_queries import SavedQueries as SavedQueries
+from .search.slides.read_slide import QueriedSlide as QueriedSlide
+from .search.slides.slide_query import SlideArea as SlideArea
+from .search.slides.slide_query import SlideQuery as SlideQuery
 from .statistics.estimate import Estimate as Estimate
 from .synthetic.dataset import SyntheticSet as SyntheticSet
 from .synthetic.dataset_card import card_text as card_text

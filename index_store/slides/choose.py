@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 
 from index_store.errors import SlideProblem
-from index_store.scale import OBJECTIVE_MPP
 from index_store.slides.field import DAMAGED, OUT_OF_FOCUS, ChosenFields, Field, FieldChoice
 from index_store.slides.focus import sharpness
 from index_store.slides.places import Places, counted, places
+from index_store.slides.region import reading_level, slide_mpp
 from index_store.slides.slide import Slide
 from index_store.slides.spread import ordered
 from index_store.slides.survey import Survey, survey
@@ -46,7 +46,7 @@ def choose_fields(
     """
     start = time.perf_counter()
     choice = choice or FieldChoice()
-    scale, notes = _scale(slide, mpp)
+    scale, notes = slide_mpp(slide, mpp)
     whole = (0, 0, slide.info.width, slide.info.height)
     box = box or whole
     width = round(choice.width_um / scale)
@@ -72,29 +72,11 @@ def choose_fields(
     )
 
 
-def _scale(slide: Slide, given: float | None) -> tuple[float, list[str]]:
-    known = given or slide.info.mpp
-    if known is not None:
-        return known, []
-    if slide.info.objective is not None:
-        assumed = OBJECTIVE_MPP / slide.info.objective
-        return assumed, [
-            f"The scale is unknown: {assumed:g} µm a pixel are assumed, from the objective ({slide.info.objective:g}×)."
-        ]
-    raise SlideProblem(f"The scale of {slide.name} is unknown: give the µm a pixel (--mpp).")
-
-
 @dataclass(frozen=True)
 class _Confirmed:
     fields: tuple[Field, ...]
     left_out: Counter[str]
     megapixels: float
-
-
-def reading_level(slide: Slide, mpp: float, finest_um: float) -> int:
-    """The coarsest level of at most `finest_um` µm a pixel, or the finest one."""
-    fine = [number for number, level in enumerate(slide.info.levels) if mpp * level.downsample <= finest_um * 1.05]
-    return max(fine, default=0)
 
 
 def _confirmed(slide: Slide, seen: Survey, found: Places, choice: FieldChoice, mpp: float) -> _Confirmed:

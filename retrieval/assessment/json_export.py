@@ -8,13 +8,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from retrieval.notice import RESEARCH_USE
-from retrieval.search.query import Query, query_to_dict
-from retrieval.search.results import RankedCase, SearchResult
+from retrieval.search.query import query_to_dict
+from retrieval.search.results import MatchedField, RankedCase, SearchResult
+from retrieval.search.slides.slide_query import without_place
 
 if TYPE_CHECKING:
     from retrieval.assessment.diagnostics import ResultDiagnostics
     from retrieval.generated.checked_generation import GeneratedQuery
     from retrieval.search.by_category import Gallery
+    from retrieval.search.slides.read_slide import QueriedSlide
 
 
 def to_json(
@@ -34,7 +36,8 @@ def to_dict(
     """The result as plain dicts, lists, strings and numbers, in a stable order of keys."""
     return {
         "notice": RESEARCH_USE,
-        "query": _query(result.query),
+        "query": _query(result),
+        **({} if result.slide is None else {"slide": _slide(result.slide)}),
         "not_understood": result.not_understood,
         "encoder": {"name": result.encoder, "fingerprint": result.fingerprint},
         # Where another encoder compared the texts.
@@ -54,10 +57,20 @@ def to_dict(
     }
 
 
-def _query(query: Query) -> dict[str, Any]:
-    """All fields; the image's bytes are replaced by their SHA-256."""
+def _query(result: SearchResult) -> dict[str, Any]:
+    """All fields; the image's bytes are replaced by their SHA-256, a slide's path by its name."""
+    query = result.query
     sha256 = hashlib.sha256(query.image).hexdigest() if query.image else ""
-    return {"kind": query.kind, **query_to_dict(query), "image": sha256}
+    values = {"kind": query.kind, **query_to_dict(query), "image": sha256}
+    if query.slide is not None:
+        values["slide"] = without_place(query.slide, "" if result.slide is None else result.slide.name)
+    return values
+
+
+def _slide(slide: QueriedSlide) -> dict[str, Any]:
+    """The query's slide and its fields, in pixels of level 0."""
+    values = {name: getattr(slide, name) for name in ("name", "fingerprint", "width", "height", "mpp")}
+    return {**values, "fields": [dataclasses.asdict(field) for field in slide.fields]}
 
 
 def _generated(generated: GeneratedQuery) -> dict[str, Any]:
@@ -134,4 +147,17 @@ def _case(entry: RankedCase) -> dict[str, Any]:
             "place": None if image.place is None else dataclasses.asdict(image.place),
         },
         "other_images": entry.other_images,
+        **({"matches": [_match(match) for match in entry.matches]} if entry.matches else {}),
+    }
+
+
+def _match(match: MatchedField) -> dict[str, Any]:
+    """A field of the query's slide and the stored image that it met."""
+    image = match.image
+    place = None if image.place is None else dataclasses.asdict(image.place)
+    met = {"case": image.case_key, "path": str(image.path), "sha256": image.sha256, "slide": image.slide}
+    return {
+        "similarity": match.similarity,
+        "field": dataclasses.asdict(match.field),
+        "image": {**met, "place": place},
     }

@@ -1,4 +1,4 @@
-"""The main job: a report, an image or a case of the archive becomes the nearest reference cases."""
+"""The main job: a report, an image, a slide or a case of the archive becomes the nearest reference cases."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from retrieval.search.fusion import FusionRule, default_rules
 from retrieval.search.query import Query, png_bytes
 from retrieval.search.reports.report_index import ReportIndex, read_report_index
 from retrieval.search.results import SearchResult, Timing
-from retrieval.search.results_assembly import channel_answers, count_notes, fused_cases, overlaps
+from retrieval.search.results_assembly import channel_answers, count_notes, overlaps, ranked_cases
+from retrieval.search.slides.slide_search import own_slide_notes, query_slide
 from retrieval.search.understand import not_understood, understand, understand_text
 from retrieval.search.understood_query import UnderstoodText
 
@@ -39,7 +40,7 @@ ATTEMPTS: Final = 5
 
 
 class CaseSearch:
-    """Search an archive by report text, by image, by one of its cases, or by text and image together.
+    """Search an archive by report text, by image, by a whole slide, by one of its cases, or by text and image together.
 
     Each channel of `retrieval.search.channels` that the query allows ranks the archive's patients; `rules` say how the
     rankings are fused. Results are cases, at most one a patient, exactly k of them where the archive has as many that
@@ -149,9 +150,7 @@ class CaseSearch:
     def run(
         self, query: Query, *, preset: Preset | str | None = None, progress: Progress | None = None
     ) -> SearchResult:
-        """Answer a query.
-
-        Where it names no channels, those answer that it allows, that this search has, and that the rule weights.
+        """Answer a query by the channels that it names, or by all that it allows and that the rule weights.
 
         Args:
             preset: how images are sampled, in the place of the query's preset: one without a name.
@@ -171,6 +170,7 @@ class CaseSearch:
             fingerprints=encoders.fingerprints,
         )
         channels, rule = selection.channels, selection.rule
+        slide = query_slide(query, channels, self._encoder)
         generated = self._generate(query, text, channels, preset or query.preset, progress)
         generate_s = 0.0 if generated is None else generated.generation.seconds
         for _attempt in range(ATTEMPTS):
@@ -188,12 +188,12 @@ class CaseSearch:
                     self._archive,
                     encoders,
                     generated=generated,
+                    slide=slide,
                     reports=partial(self._report_index, revision),
                     uncompared=self._count_uncompared,
                     report_rule=self._rules["report"],
                 )
-                fused = partial(fused_cases, self._archive, ranked.rankings, rule, query.k, where=spelt.where)
-                cases = fused(primary_vector=ranked.primary_vector, fingerprint=ranked.primary_fingerprint)
+                cases = ranked_cases(self._archive, ranked, rule, spelt, slide)
                 types = {channel.name: channel.query_type(understood) for channel in channels}
                 number_notes = count_notes(self._archive, spelt, len(cases))
                 answers = channel_answers(self._archive, ranked.rankings, rule, query.k, types)
@@ -204,9 +204,8 @@ class CaseSearch:
             change_notes = (
                 "The archive changed all the time while it was searched: search again for a steady answer.",
             )
-        embed_s, search_s = ranked.encoded_at - started - generate_s, time.perf_counter() - ranked.encoded_at
-        timing = Timing(generate_s, embed_s, search_s)
-        generated_notes = () if generated is None else generated.notes
+        timing = Timing(generate_s, ranked.encoded_at - started - generate_s, time.perf_counter() - ranked.encoded_at)
+        generated_notes, own = () if generated is None else generated.notes, own_slide_notes(slide, cases)
         other = encoders.text if encoders.is_separate and any(c.role == "text" for c in channels) else None
         return SearchResult(
             query=query,
@@ -218,13 +217,14 @@ class CaseSearch:
             timing=timing,
             encoder=self._encoder.name,
             fingerprint=self._encoder.fingerprint,
-            notes=(*selection.notes, *generated_notes, *ranked.notes, *number_notes, *change_notes),
+            notes=(*selection.notes, *generated_notes, *ranked.notes, *own, *number_notes, *change_notes),
             vector=ranked.primary_vector,
             vector_fingerprint=ranked.primary_fingerprint,
             text_encoder="" if other is None else other.name,
             text_fingerprint="" if other is None else other.fingerprint,
             attributes=understood.attributes,
             competing=understood.competing,
+            slide=slide,
             not_understood=not_understood(understood, query.text, (entry.case for entry in cases)),
         )
 

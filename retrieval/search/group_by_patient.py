@@ -36,6 +36,17 @@ every search read the whole archive."""
 
 
 @dataclass(frozen=True)
+class FieldMatch:
+    """A field of the query's slide and the patient's image that it is nearest to."""
+
+    field: int
+    """Its number among the query's fields, from 0."""
+    image_id: int
+    similarity: float
+    """Cosine, from -1 to 1."""
+
+
+@dataclass(frozen=True)
 class PatientHit:
     """A patient in a channel's ranking, by the best of its images or reports."""
 
@@ -49,6 +60,8 @@ class PatientHit:
     """Of the patient's images that were found, best first."""
     contains_words: bool = False
     """Whether the case's report contains the query's words."""
+    matches: tuple[FieldMatch, ...] = ()
+    """Where many fields query: the best of their matches, each of another field and another image."""
 
 
 Ranking = Mapping[int, PatientHit]

@@ -15,6 +15,7 @@ from retrieval.search.channels.channel import Need
 from retrieval.search.channels.registry import CHANNELS
 from retrieval.search.fusion import Method
 from retrieval.search.region import Region
+from retrieval.search.slides.slide_query import SlideQuery, slide_query_from_dict
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -28,7 +29,7 @@ DEFAULT_SEEDS: Final = (0, 1, 2, 3)
 
 @dataclass(frozen=True)
 class Query:
-    """A query: text, an image, a case of the archive, or a text together with one of the others."""
+    """A query: text, an image, a whole slide, a case of the archive, or a text together with one of the others."""
 
     text: str = ""
     """Report text."""
@@ -37,7 +38,10 @@ class Query:
     label: str = ""
     """What to call the image: its file's name."""
     mpp: float | None = None
-    """The scale of the image (not of a case's) in µm a pixel; None: what its file says, or unknown."""
+    """The scale of the image or of the slide's level 0 (not of a case's) in µm a pixel; None: what its file says, or
+    unknown."""
+    slide: SlideQuery | None = None
+    """A whole slide, or a part of it, in the place of the image."""
     case: str = ""
     """The key of a case of the archive, which queries by its images."""
     image_id: int | None = None
@@ -66,11 +70,14 @@ class Query:
     where: CaseFilter | None = None
 
     def __post_init__(self) -> None:
-        if self.image and self.case:
-            raise QueryError("The query has an image and a case: use one of the two.")
-        if not (self.text.strip() or self.image or self.case):
-            raise QueryError("The query is empty: the report is empty, and there is no image and no case.")
-        if self.mpp is not None and not self.image:
+        shown = [
+            name for name, value in (("an image", self.image), ("a slide", self.slide), ("a case", self.case)) if value
+        ]
+        if len(shown) > 1:
+            raise QueryError(f"The query has {shown[0]} and {shown[1]}: use one of the two.")
+        if not (self.text.strip() or shown):
+            raise QueryError("The query is empty: the report is empty, and there is no image, no slide and no case.")
+        if self.mpp is not None and not (self.image or self.slide):
             raise QueryError("A scale is given, but no image that it is the scale of.")
         if self.mpp is not None and not is_plausible(self.mpp):
             raise QueryError(f"{self.mpp:g} µm a pixel is no scale of a microscope's image ({MIN_MPP} to {MAX_MPP:g}).")
@@ -91,9 +98,16 @@ class Query:
 
     @property
     def kind(self) -> str:
-        """ "report", "image", "case", or two of them joined by " and "."""
+        """ "report", "image", "slide", "case", or two of them joined by " and "."""
         held = [
-            name for name, value in (("report", self.text.strip()), ("image", self.image), ("case", self.case)) if value
+            name
+            for name, value in (
+                ("report", self.text.strip()),
+                ("image", self.image),
+                ("slide", self.slide),
+                ("case", self.case),
+            )
+            if value
         ]
         return " and ".join(held)
 
@@ -104,13 +118,14 @@ class Query:
 
     @property
     def _held(self) -> set[Need]:
-        held = ((Need.TEXT, self.text.strip()), (Need.PICTURE, self.image or self.case))
+        held = ((Need.TEXT, self.text.strip()), (Need.PICTURE, self.image or self.slide or self.case))
         return {need for need, value in held if value}
 
     @property
     def rule(self) -> str:
         """Which of the fusion rules applies: "text", "image" or "text and image"."""
-        parts = [name for name, value in (("text", self.text.strip()), ("image", self.image or self.case)) if value]
+        picture = self.image or self.slide or self.case
+        parts = [name for name, value in (("text", self.text.strip()), ("image", picture)) if value]
         return " and ".join(parts)
 
     # Refinements: each is a new query
@@ -161,8 +176,9 @@ def query_to_dict(query: Query) -> dict[str, Any]:
         del values["where"]["labels"]  # no query of the command line or the view has any
     if values["where"] is not None and values["where"]["mpp"] is None:
         del values["where"]["mpp"]  # so that a version before can read it
-    if values["mpp"] is None:
-        del values["mpp"]
+    for name in ("mpp", "slide"):  # likewise
+        if values[name] is None:
+            del values[name]
     return {
         "version": VERSION,
         **values,
@@ -185,6 +201,8 @@ def query_from_dict(document: object) -> Query:
         values["image"] = base64.b64decode(values["image"], validate=True)
         values["region"] = Region(**values["region"]) if values["region"] else None
         values["weights"] = tuple((str(name), float(weight)) for name, weight in values["weights"].items())
+        if values.get("slide") is not None:
+            values["slide"] = slide_query_from_dict(values["slide"])
         where = values["where"]
         values["where"] = CaseFilter(**_tuples(where)) if where else None
         for name in ("more", "less", "seeds", "channels"):

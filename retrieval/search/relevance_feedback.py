@@ -28,7 +28,7 @@ class RelevanceFeedback:
     less: tuple[Case, ...] = ()
 
     def move(self, query: Vectors, archive: Archive, fingerprint: str) -> Vectors:
-        """Move a query for images, float32[1, d], by the mean image vectors of the marked cases."""
+        """Move a query for images, float32[n, d], by the mean image vectors of the marked cases."""
         if not (self.more or self.less):
             return query
         more, less = (_case_vectors(archive, cases, fingerprint) for cases in (self.more, self.less))
@@ -46,11 +46,11 @@ def rocchio(query: Vectors, more: Vectors, less: Vectors) -> Vectors:
     """Move a query towards the mean of relevant vectors and away from that of non-relevant ones.
 
     Args:
-        query: float32[1, d], of unit length.
+        query: float32[n, d], rows of unit length, of which each is moved.
         more, less: float32[n, d] each; either may be empty.
 
     Returns:
-        float32[1, d], of unit length.
+        float32[n, d], rows of unit length.
 
     Raises:
         EncodingError: the feedback cancels the query out.
@@ -60,7 +60,7 @@ def rocchio(query: Vectors, more: Vectors, less: Vectors) -> Vectors:
         moved = moved + MORE * more.mean(axis=0, keepdims=True)
     if len(less):
         moved = moved - LESS * less.mean(axis=0, keepdims=True)
-    return mean_query(moved.astype(np.float32))
+    return np.concatenate([mean_query(row) for row in np.split(moved.astype(np.float32), len(moved))])
 
 
 def _case_vectors(archive: Archive, cases: tuple[Case, ...], fingerprint: str) -> Vectors:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from retrieval.search.fusion import FusionRule
 from retrieval.search.query import Query
+from retrieval.search.slides.read_slide import QueriedSlide
 from retrieval.search.understood_query import QueryAttributes
 
 if TYPE_CHECKING:
     from generation import Generation
-    from index_store import Case, CaseFilter, Image
+    from index_store import Case, CaseFilter, Image, SlidePlace
     from retrieval.arrays import Vectors
     from retrieval.generated.checked_generation import GeneratedQuery
 
@@ -49,6 +50,16 @@ class ChannelRank:
 
 
 @dataclass(frozen=True)
+class MatchedField:
+    """A field of the query's slide, and the image of the patient that it is nearest to."""
+
+    field: SlidePlace
+    image: Image
+    similarity: float
+    """Cosine, from -1 to 1."""
+
+
+@dataclass(frozen=True)
 class RankedCase:
     """One patient among the results, represented by the case that added most to its score."""
 
@@ -64,8 +75,8 @@ class RankedCase:
     - Several, joined by "rrf": the sum of weight / (60 + rank), weights summing to 1: from 0 to 1 / 61.
     """
     similarity: float | None
-    """Cosine similarity of the image to the query in the primary channel, from -1 to 1; None where only reports were
-    compared."""
+    """Cosine similarity of the image to the query in the primary channel, from -1 to 1; where the fields of a slide
+    query, that of the patient (`SlideQuery.match`). None where only reports were compared."""
     case: Case
     image: Image
     """The case's image that is nearest to the query."""
@@ -77,6 +88,9 @@ class RankedCase:
     """The one channel that has this case among its own first k, where several answered; empty otherwise."""
     contains_words: bool = False
     """Whether the case's report contains the query's words, all but function words: such cases come before others."""
+    matches: tuple[MatchedField, ...] = ()
+    """Where a slide queries: its fields that are nearest to images of this patient, best first, each with another
+    image."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +145,8 @@ class SearchResult:
     """Notes on this result: the archive is empty, fewer cases match than were requested …
     """
     vector: Vectors | None = field(default=None, compare=False, repr=False)
-    """float32[1, d]: what the primary channel queried by; None where only reports were compared."""
+    """float32[1, d]: what the primary channel queried by, of a slide the mean of its fields; None where only reports
+    were compared."""
     attributes: QueryAttributes = field(default_factory=QueryAttributes)
     """Site, reporting system and category of the query itself."""
     vector_fingerprint: str = ""
@@ -140,6 +155,8 @@ class SearchResult:
     """The encoder that compared texts, where it is another than `encoder`; empty otherwise."""
     text_fingerprint: str = ""
     """Its fingerprint."""
+    slide: QueriedSlide | None = None
+    """The query's slide as it was read; None where there is none, or no channel compares it."""
     competing: CaseFilter | None = None
     """The filter that candidates passed: the query's, without its own case and patient."""
     not_understood: str = ""

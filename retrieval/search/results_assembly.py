@@ -15,13 +15,32 @@ from retrieval.search.channels.own_cases import NEIGHBOURS
 from retrieval.search.fusion import POOL, Fused, FusionRule, fuse
 from retrieval.search.group_by_patient import PatientHit, Ranking, head, only, rank_images, scores_of
 from retrieval.search.results import ChannelAnswer, ChannelRank, Overlap, RankedCase
+from retrieval.search.slides.slide_search import matched_fields
 
 if TYPE_CHECKING:
     from index_store import Archive, Case, CaseFilter
+    from retrieval.search.channels.ranking import ChannelRankings
     from retrieval.search.query import Query
+    from retrieval.search.slides.read_slide import QueriedSlide
 
 SHOWN_KEYS: Final = 3
 SHOWN_VALUES: Final = 10
+
+
+def ranked_cases(
+    archive: Archive, ranked: ChannelRankings, rule: FusionRule, query: Query, slide: QueriedSlide | None
+) -> tuple[RankedCase, ...]:
+    """The first `query.k` patients of the channels together, as `fused_cases` gives them."""
+    return fused_cases(
+        archive,
+        ranked.rankings,
+        rule,
+        query.k,
+        primary_vector=ranked.primary_vector,
+        where=query.where,
+        fingerprint=ranked.primary_fingerprint,
+        slide=slide,
+    )
 
 
 def fused_cases(
@@ -33,6 +52,7 @@ def fused_cases(
     primary_vector: Vectors | None,
     where: CaseFilter | None,
     fingerprint: str,
+    slide: QueriedSlide | None = None,
 ) -> tuple[RankedCase, ...]:
     """The first k patients of the channels together.
 
@@ -45,6 +65,7 @@ def fused_cases(
         primary_vector: float32[1, d], what the first channel that compares images queries by; None: none does.
         where: the query's filter, which a shown image passes.
         fingerprint: of the encoder of that vector.
+        slide: the query's slide, whose matches are part of the results.
     """
     # Beyond the pool of every channel nothing is a result; rankings of reports can hold the whole archive.
     patients = list(dict.fromkeys(patient for ranking in rankings.values() for patient in head(ranking, max(k, POOL))))
@@ -77,11 +98,12 @@ def fused_cases(
             score=score,
             similarity=images[patient][1],
             case=(case := cases[hits[patient].case_id]),
-            image=next(image for image in case.images if image.id == images[patient][0]),
+            image=(image := next(image for image in case.images if image.id == images[patient][0])),
             other_images=_other_images(primary.get(patient), floor),
             channel_ranks=ranks[patient],
             only_channel=_only_channel(ranks[patient], k),
             contains_words=hits[patient].contains_words,
+            matches=() if slide is None else matched_fields(archive, slide, case, image, primary.get(patient)),
         )
         for rank, (patient, score) in enumerate(chosen, start=1)
     )

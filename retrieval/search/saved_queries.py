@@ -22,7 +22,7 @@ class SavedQueries:
     """Named queries in a folder that is made when the first is saved.
 
     They may hold report text and an image: the files are readable by their owner alone. An image is kept as its
-    pixels, without the metadata it came with.
+    pixels, without the metadata it came with; of a slide its path, so that it must lie there when the query is run.
     """
 
     def __init__(self, folder: Path | str) -> None:

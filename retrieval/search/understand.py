@@ -65,6 +65,7 @@ def understand(
         case=case,
         image_id=query.image_id,
         mpp=query.mpp,
+        slide=query.slide,
         region=query.region,
         feedback=RelevanceFeedback(more, less),
         where=query.where,

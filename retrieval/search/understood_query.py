@@ -12,6 +12,7 @@ from retrieval.search.relevance_feedback import RelevanceFeedback
 if TYPE_CHECKING:
     from index_store import Case, CaseFilter
     from retrieval.search.region import Region
+    from retrieval.search.slides.slide_query import SlideQuery
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class UnderstoodQuery:
     label: str
     mpp: float | None
     """The scale of the image file as the query states it, in µm a pixel."""
+    slide: SlideQuery | None
+    """A whole slide, or a part of it, in the place of the image."""
     case: Case | None
     image_id: int | None
     """One image of the case, instead of all of them."""

@@ -39,6 +39,7 @@ ARGUMENTS = {
     "report_text": ["--queries", "4", "--generated", "2", "--per-class", "1"],
     "scale": ["--data", "{data}", "--per-class", "1", "--queries", "4"],
     "search": ["--sizes", "2000", "--queries", "3", "--folder", "{tmp}"],
+    "slide_search": ["--sites", "1", "--slides", "4", "--fields", "6"],
     "slides": ["--slides", "1", "--fields", "8", "--data", "{data}"],
     "starter": ["--queries", "4", "--per-class", "1", "--images", "1"],
     "synthetic_set": ["--reports", "3", "--per-report", "1", "--training", "20"],

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from generation.phantom.phantom import phantom_cases, write_phantoms
-from retrieval.search.results import ChannelAnswer, ChannelRank, Overlap, RankedCase
+from retrieval.search.results import ChannelAnswer, ChannelRank, MatchedField, Overlap, RankedCase, SearchResult
 from tests.few_steps import few_steps
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
@@ -53,7 +53,8 @@ def test_the_snippets_are_short() -> None:
 
 
 def test_every_field_of_the_table_of_scores_exists() -> None:
-    records = {record.__name__: record for record in (RankedCase, ChannelRank, ChannelAnswer, Overlap)}
+    all_records = (RankedCase, ChannelRank, ChannelAnswer, Overlap, SearchResult, MatchedField)
+    records = {record.__name__: record for record in all_records}
     fields = re.findall(r"`([A-Z]\w+)\.(\w+)`", PAGE.read_text(encoding="utf-8"))
     named = [(name, field) for name, field in fields if name != "Archive"]
     assert len(named) >= 8

@@ -96,7 +96,7 @@ def with_filters_and_scale(command: Command) -> Command:
         ranges = [value for value in mpp if isinstance(value, tuple)]
         numbers = [value for value in mpp if not isinstance(value, tuple)]
         if len(ranges) > 1 or len(numbers) > 1:
-            raise click.UsageError("give --mpp once as a range, and once as the scale of --image")
+            raise click.UsageError("give --mpp once as a range, and once as the scale of --image or --slide")
         return filtered(mpp=ranges[0] if ranges else None, query_mpp=numbers[0] if numbers else None, **given)
 
     filtered = _filtered(command)
@@ -105,7 +105,8 @@ def with_filters_and_scale(command: Command) -> Command:
         "--mpp",
         type=ScaleRange(one=True),
         multiple=True,
-        help="A range (0.2:0.3): only images of such a scale in µm a pixel. One number (0.25): the scale of --image.",
+        help="A range (0.2:0.3): only images of such a scale in µm a pixel. One number (0.25): the scale of --image "
+        "or --slide.",
     )(run)
 
 

@@ -1,9 +1,8 @@
-"""`coin search`: the nearest cases to a report, an image or a case, or to a report with one of the other two."""
+"""`coin search`: the nearest cases to a report, an image, a slide or a case, or to a report with one of the others."""
 
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 from ui.commands.options import GENERATOR_SETTINGS, MODEL_SETTINGS, as_json, with_filters_and_scale, with_settings
 from ui.commands.output import echo
 from ui.commands.progress import progress
+from ui.commands.query_parameters import AreaType, ChannelNameType, RegionType, WeightType
 from ui.commands.report_input import read_report
 from ui.errors import user_message
 from ui.service import Service
@@ -22,70 +22,26 @@ from ui.text.search import search_text
 
 if TYPE_CHECKING:
     from index_store import CaseFilter
-    from retrieval import Query
-
-
-class _ChannelName(click.Choice[str]):
-    """A channel of the registry, which is loaded when it is needed: `coin --help` answers at once."""
-
-    def __init__(self) -> None:
-        self.case_sensitive = True
-
-    @cached_property
-    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
-        from retrieval import CHANNELS
-
-        return tuple(CHANNELS)
-
-
-class _Region(click.ParamType):
-    """ "0.2,0.1,0.8,0.5": left, top, right, bottom."""
-
-    name = "L,T,R,B"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from retrieval import QueryError, Region
-
-        if isinstance(value, Region):
-            return value
-        try:
-            sides = [float(side) for side in str(value).split(",")]
-            if len(sides) != 4:
-                raise ValueError
-            return Region(*sides)
-        except ValueError:
-            self.fail(f"'{value}' is not four numbers from 0 to 1, such as 0.2,0.1,0.8,0.5", param, ctx)
-        except QueryError as error:
-            self.fail(str(error), param, ctx)
-
-
-class _Weight(click.ParamType):
-    """ "report=2": a channel and its weight."""
-
-    name = "CHANNEL=NUMBER"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from retrieval import CHANNELS
-
-        channel, _, number = str(value).partition("=")
-        wrong = f"'{value}' is not one of {', '.join(CHANNELS)} with a number, such as report=2"
-        if channel not in CHANNELS:
-            self.fail(wrong, param, ctx)
-        try:
-            return channel, float(number)
-        except ValueError:
-            self.fail(wrong, param, ctx)
+    from retrieval import Query, SlideQuery
 
 
 @click.command()
 @click.option("--text", metavar="REPORT", help="Search by this report text.")
 @click.option("--text-file", type=click.Path(path_type=Path), help="Search by the report in this file; - is stdin.")
 @click.option("--image", type=click.Path(path_type=Path), help="Search by this image file.")
+@click.option("--slide", type=click.Path(path_type=Path), help="Search by this whole slide, or DICOM series.")
+@click.option("--at", type=AreaType(), help="With --slide: this part of it, in pixels of the finest level or in um.")
+@click.option("--slide-fields", type=click.IntRange(1, 256), metavar="N", help="With --slide: fields. [default: 64]")
+@click.option(
+    "--match",
+    type=click.Choice(["mean", "median", "even", "best"]),
+    help="With --slide: a patient's score from the match of each field. [default: mean]",
+)
 @click.option("--case", metavar="CASE", help="Search by this case of the archive.")
 @click.option("--query", "saved", metavar="NAME", help="Run this saved query; the other options refine it.")
 @click.option("--include-own-patient", is_flag=True, help="With --case: also return other cases of that patient.")
 @click.option("--image-id", type=int, metavar="N", help="With --case: only this image of it.")
-@click.option("--region", type=_Region(), help="Only this part of the image, as fractions of width and height.")
+@click.option("--region", type=RegionType(), help="Only this part of the image, as fractions of width and height.")
 @click.option(
     "--more-like", multiple=True, metavar="CASE", help="Relevance feedback: more like this case; may be repeated."
 )
@@ -99,13 +55,13 @@ class _Weight(click.ParamType):
 @click.option(
     "--channel",
     "channels",
-    type=_ChannelName(),
+    type=ChannelNameType(),
     multiple=True,
     help="Search only this channel; may be repeated.",
 )
 @click.option("--fusion", type=click.Choice(["rrf", "score"]), help="How channels are fused. [default: by the rules]")
 @click.option(
-    "--weight", "weights", type=_Weight(), multiple=True, help="Weight of a channel in the fusion; may be repeated."
+    "--weight", "weights", type=WeightType(), multiple=True, help="Weight of a channel in the fusion; may be repeated."
 )
 @click.option(
     "--by-category",
@@ -133,18 +89,18 @@ def search(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Find the cases of the archive that are nearest to a report, an image, or a case.
+    """Find the cases of the archive that are nearest to a report, an image, a whole slide, or a case.
 
     A report is compared as text, and as the synthetic images that are generated from it; it may be combined with an
-    image or a case. Results are cases, at most one for each patient, nearest first, each with its report and its
-    rank in every channel.
+    image, a slide or a case. Results are cases, at most one for each patient, nearest first, each with its report
+    and its rank in every channel; of a slide, with the fields that met its images.
     """
-    given = [name for name in ("text", "text_file", "image", "case") if options[name] is not None]
+    given = [name for name in ("text", "text_file", "image", "slide", "case") if options[name] is not None]
     if saved is None and not given:
-        raise click.UsageError("give --text, --text-file, --image, --case or --query")
-    for pair in (("text", "text_file"), ("image", "case")):
-        if set(pair) <= set(given):
-            raise click.UsageError(f"give only one of {' and '.join(f'--{name}' for name in pair).replace('_', '-')}")
+        raise click.UsageError("give --text, --text-file, --image, --slide, --case or --query")
+    for of_one_kind in (("text", "text_file"), ("image", "slide", "case")):
+        if len(both := [name for name in of_one_kind if name in given]) > 1:
+            raise click.UsageError(f"give only one of {' and '.join(f'--{name}' for name in both).replace('_', '-')}")
     if options["include_own_patient"] and saved is None and options["case"] is None:
         raise click.UsageError("--include-own-patient goes with --case")
     service = Service(settings)
@@ -180,22 +136,21 @@ def _query(
     service: Service, saved: str | None, explicit: set[str], where: CaseFilter | None, options: dict[str, Any]
 ) -> Query:
     """The query that the options make; those that were not given leave a saved query unchanged."""
-    from index_store import read_source
+    from index_store import is_slide, read_source
     from retrieval import Query
 
     settings = service.settings
     values: dict[str, Any] = {}
     if options["text"] is not None or options["text_file"] is not None:
         values["text"] = options["text"] if options["text"] is not None else read_report(options["text_file"])
+    if any(options[name] is not None for name in ("image", "slide", "case")):  # in the place of a saved query's
+        values |= {"image": b"", "label": "", "slide": None, "case": "", "image_id": None, "mpp": None}
     if options["image"] is not None:
-        values |= {
-            "image": read_source(options["image"], follow_links=True),
-            "label": options["image"].name,
-            "case": "",
-            "image_id": None,
-        }
+        if is_slide(options["image"]):
+            raise click.UsageError(f"'{options['image'].name}' is a whole slide: search by it with --slide")
+        values |= {"image": read_source(options["image"], follow_links=True), "label": options["image"].name}
     if options["case"] is not None:
-        values |= {"case": options["case"], "image": b"", "label": "", "image_id": None}
+        values["case"] = options["case"]
     if saved is None or explicit & {"n_images", "seed"}:
         values["seeds"] = service.seeds
     values |= {name: getattr(settings, name) for name in ("k", "preset") if saved is None or name in explicit}
@@ -203,15 +158,16 @@ def _query(
     values |= {name: options[name] for name in ("channels", "weights") if options[name]}
     if options["query_mpp"] is not None:
         values["mpp"] = options["query_mpp"]
-    elif options["image"] is not None or options["case"] is not None:
-        values["mpp"] = None  # that of a saved query's image was of another
     if options["asked_site"] is not None:
         values["site"] = options["asked_site"]
     if options["include_own_patient"]:
         values["include_own_patient"] = True
     if where is not None:
         values["where"] = where
-    query = Query(**values) if saved is None else dataclasses.replace(service.queries.load(saved), **values)
+    known = None if saved is None else service.queries.load(saved)
+    if slide := _slide(options, None if known is None else known.slide):
+        values["slide"] = slide
+    query = Query(**values) if known is None else dataclasses.replace(known, **values)
     for case in options["unmark"]:
         query = query.unmarked(case)
     if options["whole_image"]:
@@ -223,3 +179,18 @@ def _query(
     for seed in options["without_seed"]:
         query = query.without_seed(seed)
     return query
+
+
+def _slide(options: dict[str, Any], saved: SlideQuery | None) -> SlideQuery | None:
+    """The slide that the options name, or a saved query's as they refine it; None where they say nothing of one."""
+    from retrieval import SlideQuery
+
+    refined = {"at": options["at"], "fields": options["slide_fields"], "match": options["match"]}
+    refined = {name: value for name, value in refined.items() if value is not None}
+    if options["slide"] is not None:
+        return SlideQuery(str(options["slide"].absolute()), **refined)
+    if not refined:
+        return None
+    if saved is None:
+        raise click.UsageError("--at, --slide-fields and --match go with --slide, or with a saved query by a slide")
+    return dataclasses.replace(saved, **refined)

@@ -6,15 +6,17 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 from ui.image_labels import PHANTOM
-from ui.text.case import case_summary
+from ui.text.case import case_summary, place_text
 from ui.text.generation import generated_text
 from ui.text.layout import clean, page, wrapped
 
 if TYPE_CHECKING:
+    from index_store import Case
     from retrieval import (
         ChannelRank,
         ConfounderAudit,
         ConfounderCount,
+        MatchedField,
         RankedCase,
         ResultDiagnostics,
         SearchResult,
@@ -102,6 +104,8 @@ def _query_line(result: SearchResult) -> str:
         what.append("the report")
     if query.image:
         what.append(f"the image {query.label}".strip())
+    if query.slide is not None:
+        what.append(_slide_words(result))
     if query.case:
         what.append(f"the case {query.case}")
     text = f"Cases nearest to {' and '.join(what)}"
@@ -111,6 +115,19 @@ def _query_line(result: SearchResult) -> str:
         if keys:
             text += f"; {words} {', '.join(keys)}"
     return f"{clean(text)}\n{wrapped(query.text, indent='  ')}" if query.text.strip() else clean(text)
+
+
+def _slide_words(result: SearchResult) -> str:
+    """The slide that queries: "the slide S by 64 of its fields (mean of best matches)"."""
+    query, slide = result.query.slide, result.slide
+    name = "" if slide is None else f" {slide.name}"
+    if query is None or slide is None:
+        return f"the slide{name}"
+    if query.at is not None:
+        return f"the region {query.at} of the slide{name}"
+    ways = {"mean": "mean", "median": "median", "even": "mean, as of 16 images,"}
+    way = f"{ways[query.match]} of best matches" if query.match in ways else "best pair"
+    return f"the slide{name} by {len(slide.fields)} of its fields ({way})"
 
 
 def _fusion_line(result: SearchResult) -> str:
@@ -139,4 +156,13 @@ def _ranked(ranked: RankedCase) -> str:
         line += f"\n    {' · '.join(rank_text(channel_rank) for channel_rank in ranked.channel_ranks)}"
         if ranked.only_channel:
             line += f"  (only {channel_name(ranked.only_channel)})"
-    return f"{head}\n    {line}\n{wrapped(case.report, indent='    ')}"
+    lines = [head, *(f"    {_match_line(match, case)}" for match in ranked.matches), f"    {line}"]
+    return "\n".join([*lines, wrapped(case.report, indent="    ")])
+
+
+def _match_line(match: MatchedField, case: Case) -> str:
+    """ "0.912  query field at 12,300, 4,512 ~ image 17": a field of the query's slide and the image it met."""
+    field, image = match.field, match.image
+    where = place_text(case, image) or f"image {image.id}"
+    other = "" if image.case_key == case.key else f" of the case {image.case_key}"
+    return clean(f"{match.similarity:.3f}  query field at {field.x:,}, {field.y:,} ~ {where}{other}")

@@ -30,12 +30,24 @@ def show_query(query: Query, result: SearchResult) -> None:
         show_upload(query.image, alt="Query image")
         st.text(query.label)
         show_region(query)
+    elif query.slide:
+        _show_slide(result)
     elif query.case:
         _show_case(query)
     if result.generated is not None:
         _show_generated(query, result.generated)
     if query.text.strip():
         _show_text(query)
+
+
+def _show_slide(result: SearchResult) -> None:
+    """Name the slide, and say where it was looked at; its pictures stay with it."""
+    if result.slide is None:
+        return
+    st.subheader("Query slide", anchor=False)
+    st.text(result.slide.name)
+    at = result.query.slide.at if result.query.slide else None
+    st.caption(f"Region {at}" if at is not None else f"{len(result.slide.fields)} of its fields")
 
 
 def _show_feedback(query: Query) -> None:

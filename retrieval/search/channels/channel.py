@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from retrieval.encoder.roles import RoleEncoders
     from retrieval.generated.checked_generation import GeneratedQuery
     from retrieval.search.reports.report_index import ReportIndex
+    from retrieval.search.slides.read_slide import QueriedSlide
 
 
 class Need(Enum):
     """What a channel cannot do without. The values are the words of messages."""
 
     TEXT = "report text"
-    PICTURE = "an image or a case"
+    PICTURE = "an image, a slide or a case"
     GENERATOR = "a generator"
     TEXT_TOWER = "the encoder's text tower"
 
@@ -44,6 +45,8 @@ class SearchMaterials:
     encoders: RoleEncoders
     generated: GeneratedQuery | None
     """The images that the text became; None where no channel needs them."""
+    slide: QueriedSlide | None
+    """The query's slide as it was read; None where there is none, or no channel compares it."""
     text_vector: Vectors | None
     """float32[1, d], the text by the text tower of the role's encoder; None where no channel uses it, or there is
     none."""
@@ -129,15 +132,16 @@ class Channel(ABC):
 
     @abstractmethod
     def encode(self, query: UnderstoodQuery, materials: SearchMaterials) -> Vectors | None:
-        """The vector float32[1, d] that is compared with images, before relevance feedback. None: no image is
-        compared.
+        """The vector float32[1, d] that is compared with images, before relevance feedback; of a slide's fields
+        float32[n, d]. None: no image is compared.
         """
 
     def rank(self, query: UnderstoodQuery, vector: Vectors | None, materials: SearchMaterials) -> ChannelRanking | None:
         """Rank the archive's patients; None where the channel has nothing to compare by.
 
         Args:
-            vector: float32[1, d], what `encode` returned, moved by relevance feedback.
+            vector: float32[1, d] or, of a slide's fields, float32[n, d], what `encode` returned, moved by relevance
+                feedback.
         """
         if vector is None:
             return None

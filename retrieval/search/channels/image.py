@@ -1,4 +1,4 @@
-"""The query's image, or the images of its case, against the archive's images."""
+"""The query's image, the fields of its slide, or the images of its case, against the archive's images."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from retrieval.arrays import Floats, Ints, Vectors
 from retrieval.encoder.vectors import mean_query
-from retrieval.errors import QueryError
-from retrieval.search.channels.channel import CalibrationMaterials, Channel, Need, SearchMaterials
+from retrieval.errors import EvaluationError, QueryError
+from retrieval.search.channels.channel import CalibrationMaterials, Channel, ChannelRanking, Need, SearchMaterials
 from retrieval.search.channels.kept_neighbours import (
     DEPTH,
     LEAST_IMAGES,
@@ -19,11 +19,14 @@ from retrieval.search.channels.kept_neighbours import (
     read_neighbours,
 )
 from retrieval.search.channels.own_cases import NEIGHBOURS, OwnCases, hits_as_arrays, read_own_cases
+from retrieval.search.slides.many_vectors import rank_by_fields
 from retrieval.search.understood_query import UnderstoodQuery
 
 ONE_IMAGE = "image"
 WHOLE_CASE = "case"
-"""The two types of query: one image, or the mean of a case's images."""
+"""The two types of query that are judged: one image (also a part of a slide), or the mean of a case's images."""
+WHOLE_SLIDE = "slide"
+"""Many fields against many images: their similarities are not calibrated."""
 
 
 class ImageChannel(Channel):
@@ -40,11 +43,14 @@ class ImageChannel(Channel):
         return (WHOLE_CASE, ONE_IMAGE)
 
     def query_type(self, query: UnderstoodQuery) -> str:
-        """Whether one image or a whole case is compared."""
+        """Whether one image, a whole slide or a whole case is compared."""
+        if query.slide is not None:
+            return ONE_IMAGE if query.slide.at is not None else WHOLE_SLIDE
         return ONE_IMAGE if query.image or query.image_id is not None else WHOLE_CASE
 
     def encode(self, query: UnderstoodQuery, materials: SearchMaterials) -> Vectors:
-        """The vector float32[1, d] of the query's image, of its case (the mean of its images), or of a region.
+        """The vector float32[1, d] of the query's image, of its case (the mean of its images), or of a region; of a
+        slide's fields float32[n, d].
 
         Raises:
             index_store.ImageProblem: an image cannot be read.
@@ -53,6 +59,8 @@ class ImageChannel(Channel):
         from index_store import ImageProblem, decode_picture
 
         encoder = materials.encoder
+        if materials.slide is not None:
+            return materials.slide.vectors
         if query.image:
             try:
                 decoded = decode_picture(query.image)
@@ -74,8 +82,27 @@ class ImageChannel(Channel):
             return encoder.encode_images([query.region.cut(picture)], mpp=[mpp])
         return mean_query(materials.archive.vectors_of(ids, encoder.fingerprint))
 
+    def rank(self, query: UnderstoodQuery, vector: Vectors | None, materials: SearchMaterials) -> ChannelRanking | None:
+        """As of `Channel`; the fields of a whole slide, float32[n, d], by their matches."""
+        if vector is None or query.slide is None or query.slide.at is not None:
+            return super().rank(query, vector, materials)
+        ranking = rank_by_fields(
+            materials.archive,
+            vector,
+            materials.at_least,
+            pool=materials.pool,
+            where=query.competing,
+            fingerprint=materials.encoders.fingerprint(self.role),
+            match=query.slide.match,
+        )
+        return ChannelRanking(ranking)
+
     def own_similarities(self, materials: CalibrationMaterials) -> Mapping[str, tuple[float, ...]]:
         """What cases and single images of the archive find of other patients, from the stored vectors."""
+        if materials.query_type == WHOLE_SLIDE:
+            raise EvaluationError(
+                "Whether a whole slide has comparable cases is not calibrated: search by a part of it, which is."
+            )
         own = read_own_cases(materials.archive, materials.encoder.fingerprint, where=materials.where)
         return image_similarities(own, query_types=(materials.query_type,))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from retrieval.arrays import Vectors
+from retrieval.encoder.vectors import mean_query
 from retrieval.errors import EncoderLoadError
 from retrieval.search.channels.channel import Channel, Need, SearchMaterials
 from retrieval.search.channels.own_cases import NEIGHBOURS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from index_store import Archive
     from retrieval.encoder.roles import RoleEncoders
     from retrieval.generated.checked_generation import GeneratedQuery
+    from retrieval.search.slides.read_slide import QueriedSlide
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,7 @@ class ChannelRankings:
     rankings: Mapping[str, Ranking]
     """By channel, the primary one first."""
     primary_vector: Vectors | None
-    """float32[1, d]: the first channel's that compares images."""
+    """float32[1, d]: the first channel's that compares images; of a slide's fields, their mean."""
     primary_fingerprint: str
     """Of the encoder of that vector; empty where there is none."""
     encoded_at: float
@@ -47,6 +49,7 @@ def rank_channels(
     encoders: RoleEncoders,
     *,
     generated: GeneratedQuery | None,
+    slide: QueriedSlide | None = None,
     reports: Callable[[], ReportIndex],
     uncompared: Callable[[], int],
     report_rule: FusionRule,
@@ -57,6 +60,7 @@ def rank_channels(
         channels: the primary one first.
         encoders: of each role, checked against the archive.
         generated: the images that the text became; None where no channel needs them.
+        slide: the query's slide as it was read; None where there is none, or no channel compares it.
         reports: the index of the archive's reports, called when it is first used.
         uncompared: how many images no text is compared with, called where another encoder compares texts.
         report_rule: how words and meaning of reports are joined.
@@ -70,6 +74,7 @@ def rank_channels(
         archive=archive,
         encoders=encoders,
         generated=generated,
+        slide=slide,
         text_vector=text_vector,
         reports=reports,
         uncompared=uncompared,
@@ -83,7 +88,7 @@ def rank_channels(
         if vector is not None:
             fingerprint = encoders.fingerprint(channel.role)  # a vector is moved in the space of its own encoder
             vectors[channel.name] = understood.feedback.move(vector, archive, fingerprint)
-    notes = (*notes, *materials.noted)
+    notes = (*notes, *materials.noted, *(() if slide is None else slide.notes))
     encoded_at = time.perf_counter()
     rankings: dict[str, Ranking] = {}
     if archive.encoder is not None:  # else nothing was ever embedded
@@ -96,7 +101,7 @@ def rank_channels(
     if primary is None:
         return ChannelRankings(rankings, None, "", encoded_at, notes)
     fingerprint = encoders.fingerprint(CHANNELS[primary].role)
-    return ChannelRankings(rankings, vectors[primary], fingerprint, encoded_at, notes)
+    return ChannelRankings(rankings, mean_query(vectors[primary]), fingerprint, encoded_at, notes)
 
 
 def _encode_text(

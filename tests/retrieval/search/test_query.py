@@ -79,7 +79,7 @@ def test_a_mark_replaces_the_opposite_one_and_can_be_taken_back(query: Query, ke
         ({"image": b"x", "case": "a"}, "one of the two"),
         ({"text": "a", "k": 0}, "at least 1"),
         ({"text": "a", "seeds": ()}, "at least one seed"),
-        ({"text": "a", "channels": ("image",)}, "needs an image or a case"),
+        ({"text": "a", "channels": ("image",)}, "needs an image, a slide or a case"),
         ({"case": "a", "channels": ("joint",)}, "needs report text"),
         ({"text": "a", "channels": ("magic",)}, "no channel 'magic'"),
         ({"case": "a", "region": Region(0, 0, 1, 1)}, "needs one image"),
