@@ -61,6 +61,8 @@ from .provenance import save_png as save_png
 from .provenance import text_sha256 as text_sha256
 from .training.data.pairs import PairCounts as PairCounts
 from .training.data.pairs import TrainingPair as TrainingPair
+from .training.data.work_folder import clear_work as clear_work
+from .training.data.work_folder import work_folder as work_folder
 from .training.lora import train_lora as train_lora
 from .training.lora_card import LoraTraining as LoraTraining
 from .training.lora_settings import CONDITIONINGS as CONDITIONINGS

@@ -116,12 +116,12 @@ from .search.slides.read_slide import QueriedSlide as QueriedSlide
 from .search.slides.slide_query import SlideArea as SlideArea
 from .search.slides.slide_query import SlideQuery as SlideQuery
 from .statistics.estimate import Estimate as Estimate
+from .synthetic.copy_report import CopyPair as CopyPair
+from .synthetic.copy_report import CopyReport as CopyReport
 from .synthetic.dataset import SyntheticSet as SyntheticSet
 from .synthetic.dataset_card import card_text as card_text
 from .synthetic.layout import finish_set as finish_set
 from .synthetic.linear_probe import train_probe as train_probe
-from .synthetic.memorisation import CopyPair as CopyPair
-from .synthetic.memorisation import CopyReport as CopyReport
 from .synthetic.memorisation import check_copies as check_copies
 from .synthetic.memorisation import images_of as images_of
 from .synthetic.patient_splits import LabelledImages as LabelledImages

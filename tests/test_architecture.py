@@ -50,7 +50,7 @@ LAYERS = {
     ],
     "retrieval": [
         {"arrays", "errors", "notice"},
-        {"encoder", "language", "statistics"},
+        {"copies", "encoder", "language", "statistics"},
         {"generated", "ingest"},
         {"search"},
         {"assessment"},

@@ -25,6 +25,7 @@ from generation.training.data.holdout import held_out_patients
 from generation.training.data.latent_cache import Encodings, ProgressFactory, no_progress
 from generation.training.data.lora_material import gather_material
 from generation.training.data.pairs import TrainingPair, data_fingerprint
+from generation.training.data.work_folder import work_folder
 from generation.training.lora_card import LoraTraining
 from generation.training.lora_run import LoraRun
 from generation.training.lora_settings import LoraSettings
@@ -49,7 +50,8 @@ def train_lora(
 
     Args:
         base: a folder in diffusers' layout or a hub id; None is the starter's base, without its LoRA.
-        work: folder of encodings; by default in `folder`. Trainings on one base may share it.
+        work: folder of encodings; by default in the user's cache (`work_folder`), never beside the weights. Trainings
+            on one base may share it.
         progress: shows progress; the note of its `show(done, total, note)` holds the loss.
 
     A training that was interrupted, or that is to take more steps, resumes from the last checkpoint in its folder. Of
@@ -93,7 +95,7 @@ def train_lora(
             dtype = choose_dtype("float32", where)
         tokens = PromptTokens(chosen)
         pipeline = CoinPipeline(chosen, [], tokens, device=where, dtype=dtype)
-        encodings = Encodings(work or folder / "work", chosen, settings)
+        encodings = Encodings(work or work_folder(folder), chosen, settings)
         shown = progress if main else no_progress
         material = gather_material(
             pairs, settings, encodings, pipeline, tokens, accelerator=accelerator, device=where, progress=shown
@@ -113,4 +115,9 @@ def train_lora(
             run.run(show)
         if not main:
             return None
-        return run.finish(size=size, prediction=schedule.prediction, data=data_fingerprint(pairs))
+        return run.finish(
+            size=size,
+            prediction=schedule.prediction,
+            data=data_fingerprint(pairs),
+            work=work or work_folder(folder),
+        )

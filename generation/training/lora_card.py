@@ -24,6 +24,8 @@ class LoraTraining:
     """A finished training."""
 
     weights: Path
+    work: Path
+    """The folder with what was encoded of images and reports: as confidential as they are, not beside the weights."""
     base: str
     base_fingerprint: str
     data_fingerprint: str
@@ -69,7 +71,6 @@ def write_card(training: LoraTraining) -> Path:
     curve = [[str(step), f"{loss:.5f}"] for step, loss in training.validation]
     text = page(
         "LoRA for cytology images",
-        front={"library_name": "diffusers", "tags": ["lora", "stable-diffusion-xl", "research-use-only"]},
         sections={
             "": [
                 "A LoRA on the UNet's attention of an SDXL-architecture base, trained on image-report pairs. Load it "
@@ -80,8 +81,9 @@ def write_card(training: LoraTraining) -> Path:
                 "counts below say something about their origin. It is as confidential as the images. Reports "
                 "were read on the machine that trained and are in no file beside it.",
                 "Before images of it are given away, compare them with the training images: `coin copy-check "
-                "--images THEIRS --against MANIFEST` (or `--archive`) reports near copies, and how near the others "
-                "lie. An image that it does not flag is not proven to be new.",
+                "--images THEIRS --against MANIFEST` (or `--archive`) reports copies of whole images and of parts, and "
+                "how near the others lie. It says what it looked for: what it does not look for it does not deny.",
+                "This card has no header for a hub of models: it describes one that is not to be published.",
             ],
             "Data": [
                 counts_table({"trained on": training.trained, "held out": training.held_out}),

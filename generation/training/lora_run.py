@@ -79,7 +79,7 @@ class LoraRun(TrainingRun):
         pipeline.retire_text_encoders()
         self._model, self.optimizer = accelerator.prepare(self._unet, self.optimizer)
 
-    def finish(self, *, size: int, prediction: str, data: str) -> LoraTraining:
+    def finish(self, *, size: int, prediction: str, data: str, work: Path) -> LoraTraining:
         """Write the LoRA and its card."""
         import torch
 
@@ -90,6 +90,7 @@ class LoraRun(TrainingRun):
             weights = save_lora(self._unet, self._folder, dtype=torch.float32)
         result = LoraTraining(
             weights=weights,
+            work=work,
             base=self._base.name,
             base_fingerprint=self._base.fingerprint,
             data_fingerprint=data,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 
@@ -14,10 +13,12 @@ SHOWN = 40
 _LONGEST = 120
 
 
-def page(title: str, *, front: Mapping[str, object], sections: Mapping[str, Sequence[str]]) -> str:
-    """Lay out a card: front matter (YAML), title, notice, and paragraphs under headings; empty ones are left out."""
-    lines = ["---", *(f"{name}: {json.dumps(value)}" for name, value in front.items()), "---"]
-    parts = ["\n".join(lines), f"# {title}", RESEARCH_USE]
+def page(title: str, *, sections: Mapping[str, Sequence[str]]) -> str:
+    """Lay out a card: title, notice, and paragraphs under headings; empty ones are left out.
+
+    There is no front matter, by which hubs list models: what is trained on patients' images is not to be published.
+    """
+    parts = [f"# {title}", RESEARCH_USE]
     for heading, paragraphs in sections.items():
         kept = [paragraph for paragraph in paragraphs if paragraph]
         parts += [f"## {heading}", *kept] if heading and kept else kept

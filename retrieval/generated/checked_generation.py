@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from retrieval.arrays import Vectors
-from retrieval.generated.near_duplicate import HASH_BITS, nearest_references
+from retrieval.copies.overlap import Overlap
+from retrieval.generated.near_duplicate import evidence, nearest_references
 from retrieval.generated.site_check import SiteCheck, Verdict, measure_site_rates
 from retrieval.language.label_extraction import ReportReading, read_report
 from retrieval.language.vocabulary import vocabulary, word_pattern
@@ -75,7 +76,10 @@ class GeneratedImageCheck:
     hash_distance: int | None
     """Bits, of 256, that their perceptual hashes differ by. None where the reference's file cannot be read."""
     near_copy: bool
-    """Nearly the same picture as that reference (`near_duplicate` has the rates of detection)."""
+    """Nearly the same picture as that reference, or as a part of it. False means that none of the nearest references
+    is copied (`near_duplicate`)."""
+    part: Overlap | None = None
+    """Where keypoints of both agree: the part of the image that may lie in that reference."""
 
     @property
     def seed(self) -> int:
@@ -241,6 +245,7 @@ def _check_images(
             similarity=reference.similarity if reference else None,
             hash_distance=reference.hash_distance if reference else None,
             near_copy=reference is not None and reference.near_copy,
+            part=reference.part if reference else None,
         )
         for drawn, seed, shown, reference in zip(generation.images, seeds, sites, nearest, strict=True)
     ]
@@ -270,8 +275,8 @@ def _notes(images: Sequence[GeneratedImageCheck], reason: str, *, none_right: bo
     for image in images:
         if image.near_copy:
             notes.append(
-                f"The generated image of seed {image.seed} is nearly the same picture as a reference image of case "
-                f"{image.nearest_case_key} ({image.hash_distance} of {HASH_BITS} bits of their hashes differ): it may "
-                "reproduce that image instead of the report's findings."
+                f"The generated image of seed {image.seed} copies a reference image of case {image.nearest_case_key}, "
+                f"or a part of it ({evidence(image.hash_distance, image.part)}): it may reproduce that image, "
+                "not the report's findings."
             )
     return tuple(notes)

@@ -3,22 +3,15 @@
 Diffusion models can reproduce images that they were trained on (Carlini et al., Extracting Training Data from Diffusion
 Models, 2023). An image that copies a reference is not made from the report, and may show what belongs to a patient.
 
-    generated image ─► its nearest references (encoder) ─► perceptual hashes, 8 orientations ─► smallest distance
+    generated image ─► its nearest references (encoder) ─┬─► perceptual hashes of their squares, 8 orientations
+                                                         └─► keypoints that agree, and the pixels below them
 
-The hash is `imagehash.phash` with 16 × 16 coefficients: signs about the median of the lowest frequencies of the grey
-image, 256 bits. The threshold was measured (`python -m benchmarks.near_copies`), on the 2,766 images of 381
-patients in `../shared/data/cytology`:
+The hash (`retrieval.copies.picture_hash`) recognises a whole picture, or a square of it as a training cuts one;
+keypoints (`retrieval.copies.overlap`) recognise a part of it, turned or larger. The rates of both, by what was done to
+the copy, and the false alarms are those of `python -m benchmarks.near_copies` (docs/synthetic-data.md).
 
-- different: of 2,766 images, each compared with the 10 images of other patients nearest to it, none was within
-  `NEAR_COPY_BITS`, and compared with all of them 2 (0.07 %): two overlapping photographs of one blood smear;
-- altered: of 300 images, all were within it of their own copy after JPEG (quality 50), half or 128 px size,
-  brightness ± 15 %, contrast − 20 %, a stain shift of 5 %, blur, mirroring, a quarter turn, or a central crop of 5 %,
-  and 99.7 % after crop, turn, JPEG and brightness together. A crop of 5 % from one corner is found in 23 % only.
-
-The encoder must find the original first. With the starter the original is among the nearest 10 of these 2,766 for at
-least 98 % of the copies, but for 94 % of those altered in four ways at once: what is not flagged is not proven to be
-new. A least similarity beside the hash prevented no false flag and lost copies when it was tried (with an earlier
-starter), so there is none.
+The encoder must find the original among the nearest first: what is not flagged is not proven to be new. A least
+similarity beside the hash prevented no false flag and lost copies when it was tried, so there is none.
 """
 
 from __future__ import annotations
@@ -26,34 +19,36 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from retrieval.arrays import Vectors
+from retrieval.copies.fingerprint import Fingerprint, fingerprint
+from retrieval.copies.keypoints import Array, grey_picture, keypoints
+from retrieval.copies.overlap import PIXELS, Overlap, shared_part
+from retrieval.copies.picture_hash import (
+    HASH_BITS,
+    NEAR_COPY_BITS,
+    Bits,
+    hash_distances,
+    orientation_hashes,
+    picture_hash,
+)
 
 if TYPE_CHECKING:
     import PIL.Image
 
     from index_store import Archive
 
-Bits = npt.NDArray[np.bool_]
-
 CANDIDATES: Final = 10
 """Nearest reference images that a generated image is compared with."""
-HASH_SIDE: Final = 16
-HASH_BITS: Final = HASH_SIDE**2
-NEAR_COPY_BITS: Final = 60
-"""Of 256 bits: at this distance or below, an image counts as a near copy."""
-_PIXELS: Final = 4 * HASH_SIDE
-"""The hash looks at a picture of this side, which `imagehash` would make anyway, once for each orientation."""
 BLOCK: Final = 1024
 """Pictures that are compared with all before them at a time."""
-_REMEMBERED: Final = 4096
-"""Hashes of reference images kept in the process: 256 bytes each."""
+_REMEMBERED: Final = 512
+"""Fingerprints of reference images kept in the process: some 100 KB each."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +60,15 @@ class NearestReference:
     similarity: float
     """Cosine, in [-1, 1]."""
     hash_distance: int | None
-    """Bits that differ of 256, in the orientation where fewest do. None where the reference's file cannot be read."""
+    """Bits that differ of 256, in the orientation and the square of the reference where fewest do. None where the
+    reference's file cannot be read."""
+    part: Overlap | None = None
+    """Where keypoints of both agree: the part of the image that may lie in the reference."""
 
     @property
     def near_copy(self) -> bool:
-        """Whether the image counts as a copy of this reference."""
-        return self.hash_distance is not None and self.hash_distance <= NEAR_COPY_BITS
+        """Whether the image counts as a copy of this reference, or of a part of it."""
+        return is_copy(self.hash_distance, self.part)
 
 
 def nearest_references(
@@ -86,15 +84,17 @@ def nearest_references(
     cases = archive.cases_of_images({hit.image_id for found in hits for hit in found})
     nearest: list[NearestReference | None] = []
     for image, found in zip(images, hits, strict=True):
-        orientations = orientation_hashes(image)
+        orientations, keys, grey = orientation_hashes(image), keypoints(image), grey_picture(image, PIXELS)
         references = []
         for hit in found:
             if hit.image_id not in cases:  # removed since it was found
                 continue
             case = cases[hit.image_id]
             record = next(image for image in case.images if image.id == hit.image_id)
-            distance = _distance(orientations, record.path, record.file_sha256)
-            references.append(NearestReference(case.key, hit.image_id, hit.score, distance))
+            known = _known(record.path, record.file_sha256)
+            distance = None if known is None else int(hash_distances(orientations, known[0].windows).min())
+            part = None if known is None else shared_part(keys, grey, known[0].keypoints, partial(_second, known))
+            references.append(NearestReference(case.key, hit.image_id, hit.score, distance, part))
         copied = [reference for reference in references if reference.near_copy]
         nearest.append(
             min(copied, key=lambda reference: (reference.hash_distance, reference.image_id))
@@ -104,31 +104,21 @@ def nearest_references(
     return tuple(nearest)
 
 
-def orientation_hashes(image: PIL.Image.Image) -> Bits:
-    """The hash of an image as it is, then of its other turns and mirror images, bool[8, 256]."""
-    import PIL.Image
-
-    small = _small(image)
-    return np.stack([_hash(small), *(_hash(small.transpose(way)) for way in PIL.Image.Transpose)])
+def is_copy(hash_distance: int | None, part: Overlap | None) -> bool:
+    """Whether the distance of two hashes, or the part that two pictures share, makes one a copy of the other."""
+    return (hash_distance is not None and hash_distance <= NEAR_COPY_BITS) or (part is not None and part.copied)
 
 
-def picture_hash(image: PIL.Image.Image) -> Bits:
-    """The hash of an image as it is, bool[256]."""
-    return _hash(_small(image))
-
-
-def hash_distances(some: Bits, others: Bits) -> npt.NDArray[np.int16]:
-    """Bits, of 256, that differ between each of bool[n, 256] and each of bool[m, 256]: int16[n, m].
-
-    As a matrix product of signs, which is exact in float32 and many times faster than comparing bits.
-    """
-    left, right = (np.where(bits, np.float32(1), np.float32(-1)) for bits in (some, others))
-    return ((HASH_BITS - left @ right.T) / 2).astype(np.int16)
-
-
-def hash_distance(orientations: Bits, reference: Bits) -> int:
-    """Bits, of 256, that differ from a reference's hash in the orientation where fewest do."""
-    return int((orientations != reference).sum(axis=-1).min())
+def evidence(hash_distance: int | None, part: Overlap | None) -> str:
+    """Why an image counts as a copy, or what was found of one, in words."""
+    words = [] if hash_distance is None else [f"{hash_distance} of {HASH_BITS} bits of their hashes differ"]
+    if part is not None:
+        mirrored = ", mirrored" if part.mirrored else ""
+        words.append(
+            f"{part.share:.0%} of the picture{mirrored} lie in it by {part.pairs} keypoints, with a correlation of "
+            f"{part.correlation:.2f}"
+        )
+    return "; ".join(words) or "its file cannot be read"
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,31 +170,23 @@ def find_duplicates(hashes: Sequence[ImageHashes]) -> Duplicates:
     return Duplicates(exact, near)
 
 
-def _distance(orientations: Bits, path: Path, file_sha256: str) -> int | None:
+def _known(path: Path, file_sha256: str) -> tuple[Fingerprint, Array] | None:
     from index_store import ImageProblem
 
     try:
-        return hash_distance(orientations, _reference_hash(path, file_sha256))
+        return _reference(path, file_sha256)
     except ImageProblem:
         return None
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _reference_hash(path: Path, file_sha256: str) -> Bits:
+def _reference(path: Path, file_sha256: str) -> tuple[Fingerprint, Array]:
     """Raises `index_store.ImageProblem`, also where the file is not the one that was added."""
     from index_store import decode_image
 
-    return picture_hash(decode_image(path, expected=file_sha256))
+    image = decode_image(path, expected=file_sha256)
+    return fingerprint(image), grey_picture(image, PIXELS)
 
 
-def _small(image: PIL.Image.Image) -> PIL.Image.Image:
-    import PIL.Image
-
-    return image.convert("L").resize((_PIXELS, _PIXELS), PIL.Image.Resampling.LANCZOS)
-
-
-def _hash(small: PIL.Image.Image) -> Bits:
-    import imagehash
-
-    bits: Bits = imagehash.phash(small, hash_size=HASH_SIDE, highfreq_factor=_PIXELS // HASH_SIDE).hash.ravel()
-    return bits
+def _second(known: tuple[Fingerprint, Array]) -> Array:
+    return known[1]

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from retrieval.copies.picture_hash import NEAR_COPY_BITS, Bits, hash_distance, orientation_hashes
 from retrieval.errors import ReaderStudyError
-from retrieval.generated.near_duplicate import NEAR_COPY_BITS, Bits, hash_distance, orientation_hashes
 from retrieval.notice import RESEARCH_USE
 from retrieval.reader_study.candidates import Candidate, archive_candidates, generated_candidates
 from retrieval.reader_study.ratings import create_ratings

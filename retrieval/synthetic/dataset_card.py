@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from retrieval.generated.near_duplicate import HASH_BITS, NEAR_COPY_BITS
+from retrieval.copies.picture_hash import HASH_BITS, NEAR_COPY_BITS
 from retrieval.notice import RESEARCH_USE
 
 if TYPE_CHECKING:
+    from retrieval.synthetic.copy_report import CopyReport
     from retrieval.synthetic.dataset import SyntheticSet
-    from retrieval.synthetic.memorisation import CopyReport
     from retrieval.synthetic.plan import SetSummary
 
 TEMPLATE: Final = Path(__file__).with_name("dataset_card.md.jinja")

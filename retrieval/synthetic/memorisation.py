@@ -1,36 +1,42 @@
 """Whether a whole set of generated images copies the images that the weights were trained on.
 
-    generated images ─► vectors, hashes in 8 orientations ─┐
-                                                           ├─► near copies, the nearest pairs, how near in general
-    reference images ─► vectors, hashes (cached) ──────────┘              baseline: real images to other patients'
+    generated images ─► vectors, hashes, keypoints ─────────┐
+                                                            ├─► copies, extreme similarity, how near in general
+    reference images ─► vectors, fingerprints (cached) ─────┘              baseline: real images to other patients'
 
-Near copies are found by the perceptual hash, with the threshold of `near_duplicate`, among *all* references: unlike
-there, the encoder need not find the original first, which it does for 96 to 100 % of altered copies. On the 2,766
-shared images that flags one pair of different patients, in any orientation: two overlapping photographs of one blood
-smear (`python -m benchmarks.near_copies`).
+Copies are found among *all* references (`retrieval.copies.reference_search`): of whole pictures and of the squares that
+a training sees, by the perceptual hash, and of parts, turned and larger or smaller, by keypoints and the pixels below
+them. The rates, and the false alarms, are measured (`python -m benchmarks.near_copies`).
 
-Nearness is compared with a baseline: each reference's similarity to the nearest image of *another* patient. Were
-generated images no nearer to the references than other patients' real images are, the two distributions would agree;
-where they lie nearer, they show more of single references than the kind of material explains. Neither proves that an
-image is private.
+Similarity in the encoder's space is compared with a baseline: each reference's to the nearest image of *another*
+patient. An image that is nearer to a reference than almost any of these is an alarm by itself. The distributions as
+wholes say whether generated images show more of single references than the kind of material explains, and nothing of
+single images. Nothing here proves that an image is private.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from retrieval.arrays import Floats
+from retrieval.copies.fingerprint import KIND
+from retrieval.copies.overlap import COPIED
+from retrieval.copies.picture_hash import NEAR_COPY_BITS, hash_distances
+from retrieval.copies.reference_search import Match, ReferenceSearch, Searched, searched
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.errors import EvaluationError
-from retrieval.generated.near_duplicate import NEAR_COPY_BITS, hash_distances, orientation_hashes
+from retrieval.generated.near_duplicate import is_copy
+from retrieval.synthetic.checked_images import CheckedImage, CheckedImages
+from retrieval.synthetic.copy_report import CopyPair, CopyReport, Nearness
 from retrieval.synthetic.dataset import RECIPE
+from retrieval.synthetic.picture_reader import read_images, workers
 from retrieval.synthetic.plan import SPLIT
-from retrieval.synthetic.references import References, read_images
+from retrieval.synthetic.references import References
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -40,73 +46,14 @@ QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 NEAREST: Final = 20
 """Pairs that are named beside the near copies."""
 ENDINGS: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+LEAST_KEYPOINTS: Final = 12
+"""With fewer keypoints a picture is so plain that a copied part is not recognised."""
+EXTREME: Final = 0.002
+"""Share of the references that may be more alike to another patient's image than what raises an alarm."""
+FEWEST: Final = round(1 / EXTREME)
+METHOD: Final = "copies 1"
+"""How images are compared; results of another way must have another name."""
 _BLOCK: Final = 512
-
-
-@dataclass(frozen=True)
-class CopyPair:
-    """A generated image and a reference."""
-
-    image: str
-    """Below the folder that was checked."""
-    image_path: Path
-    reference: str
-    """As its manifest or archive names it."""
-    reference_path: Path
-    similarity: float
-    """Cosine in the encoder's space."""
-    hash_distance: int
-    """Bits that differ of 256, in the orientation where fewest do."""
-
-    @property
-    def near_copy(self) -> bool:
-        """Whether the hashes are within the threshold."""
-        return self.hash_distance <= NEAR_COPY_BITS
-
-
-@dataclass(frozen=True)
-class Nearness:
-    """A distribution of similarities to the nearest image."""
-
-    images: int
-    mean: float
-    quantiles: dict[str, float]
-    """By share of the images at or below: "0.05", "0.5" …"""
-
-
-@dataclass(frozen=True)
-class CopyReport:
-    """The result of comparing a set of generated images with references."""
-
-    folder: Path
-    images: int
-    unreadable: int
-    """Files of the folder that could not be decoded, and were not compared."""
-    source: str
-    references: int
-    patients: int
-    patients_named: bool
-    skipped: int
-    """References that could not be used."""
-    encoder: str
-    fingerprint: str
-    threshold_bits: int
-    near_copies: tuple[CopyPair, ...]
-    """Each image that copies a reference, once, with the reference whose hash is nearest."""
-    nearest: tuple[CopyPair, ...]
-    """Of the others, those most similar to a reference, most similar first."""
-    generated: Nearness
-    baseline: Nearness | None
-    """Of the references, each to the nearest image of another patient; None where there is one patient alone."""
-    baseline_near_copies: int
-    """References within the threshold of another patient's image: what the hash flags wrongly, or true duplicates.
-    Turned ones are not looked for here."""
-    nearer_than_baseline_95: float | None
-    """Share of generated images that lie nearer to a reference than 95 % of references lie to another patient's; 0.05
-    were they alike."""
-    nearer_than_baseline: float | None
-    """Chance that a generated image lies nearer to its nearest reference than a reference to its nearest of another
-    patient; 0.5 were they alike."""
 
 
 def images_of(folder: Path | str) -> tuple[Path, list[Path]]:
@@ -136,47 +83,60 @@ def check_copies(
 ) -> CopyReport:
     """Compare images (`images_of`) with all references, a block of images at a time.
 
+    What was compared is kept in the references' work folder: a check that was interrupted resumes.
+
     Raises:
-        EvaluationError: not one image can be read.
+        EvaluationError: not one image can be read, or the references have no fingerprints.
         EncoderLoadError, EncodingError: as the encoder raises.
     """
     folder, files = images
-    found: list[tuple[int, int, float, int]] = []  # image, reference, similarity, bits
-    nearest: list[float] = []
+    if references.prints is None:
+        raise EvaluationError("The references were read without fingerprints: read them with prints=True.")
+    kept = CheckedImages(references.work, (METHOD, KIND, encoder.fingerprint, *references.keys))
+    found = {place: one for place, path in enumerate(files) if (one := kept.get(path)) is not None}
+    missing = [(place, path) for place, path in enumerate(files) if place not in found]
+    if missing:
+        search = ReferenceSearch(references.prints, references.keys, references.paths)
+        with workers(len(missing)) as pool:
 
-    def compare(places: list[int], pictures: list[PIL.Image.Image]) -> None:
-        similar = encoder.encode_images(pictures) @ references.vectors.T
-        turned = np.stack([orientation_hashes(picture) for picture in pictures])
-        every = hash_distances(turned.reshape(-1, turned.shape[2]), references.hashes)
-        bits = every.reshape(*turned.shape[:2], -1).min(axis=1)
-        for row, place in enumerate(places):
-            copied = int(bits[row].argmin())
-            at = copied if bits[row, copied] <= NEAR_COPY_BITS else int(similar[row].argmax())
-            found.append((place, at, float(similar[row, at]), int(bits[row, at])))
-            nearest.append(float(similar[row].max()))
+            def compare(places: list[int], pictures: list[PIL.Image.Image], looked: list[Searched]) -> None:
+                similar = encoder.encode_images(pictures) @ references.vectors.T
+                results = [
+                    _checked(row, one, match, search)
+                    for row, one, match in zip(
+                        similar, looked, search.match(looked, similar.argmax(axis=1).tolist(), pool), strict=True
+                    )
+                ]
+                kept.add([files[place] for place in places], results)
+                found.update(zip(places, results, strict=True))
 
-    read_images(list(enumerate(files)), compare, progress)
+            read_images(missing, compare, progress, look=searched, pool=pool)
     if not found:
         raise EvaluationError(f"Not one image in {folder} can be read. Check that these are images.")
     pairs = [
         CopyPair(
             str(files[place].relative_to(folder)),
             files[place],
-            references.names[at],
-            references.paths[at],
-            similarity,
-            bits,
+            references.names[one.reference],
+            references.paths[one.reference],
+            one.similarity,
+            one.hash_distance,
+            one.part,
         )
-        for place, at, similarity, bits in found
+        for place, one in sorted(found.items())
     ]
+    base, flagged = baseline(references)
+    extreme = None if base is None else extreme_similarity(base[~flagged])
     copies = sorted((pair for pair in pairs if pair.near_copy), key=lambda pair: (pair.hash_distance, pair.image))
     others = sorted((pair for pair in pairs if not pair.near_copy), key=lambda pair: (-pair.similarity, pair.image))
-    base, flagged = baseline(references)
-    own = np.array(nearest)
+    alarms = [pair for pair in others if extreme is not None and pair.similarity > extreme]
+    own = np.array([one.nearest for _, one in sorted(found.items())])
     return CopyReport(
         folder=folder,
         images=len(found),
         unreadable=len(files) - len(found),
+        plain=sum(one.keypoints < LEAST_KEYPOINTS for one in found.values()),
+        plain_references=sum(references.prints.count(key) < LEAST_KEYPOINTS for key in references.keys),
         source=references.source,
         references=len(references.names),
         patients=len(set(references.patients)),
@@ -185,29 +145,49 @@ def check_copies(
         encoder=encoder.name,
         fingerprint=encoder.fingerprint,
         threshold_bits=NEAR_COPY_BITS,
+        threshold_correlation=COPIED,
         near_copies=tuple(copies),
-        nearest=tuple(others[:NEAREST]),
+        extreme=extreme,
+        alarms=tuple(alarms),
+        nearest=tuple(others[len(alarms) : len(alarms) + NEAREST]),
         generated=_nearness(own),
         baseline=None if base is None else _nearness(base),
-        baseline_near_copies=flagged,
+        baseline_near_copies=int(flagged.sum()),
         nearer_than_baseline_95=None if base is None else float((own > np.quantile(base, 0.95)).mean()),
         nearer_than_baseline=None if base is None else _greater(own, base),
     )
 
 
-def baseline(references: References) -> tuple[Floats | None, int]:
-    """The similarity of each reference to the nearest image of another patient, float64[n], and how many have one
-    within the hash's threshold. None where all are of one patient."""
+def _checked(similar: Floats, picture: Searched, match: Match, search: ReferenceSearch) -> CheckedImage:
+    """The result of one image; `similar` float32[n] are its similarities to all references."""
+    most, at, bits, part = int(similar.argmax()), match.reference, match.hash_distance, match.part
+    if not is_copy(bits, part) and at != most:
+        at, bits, part = most, search.distance(picture, most), None
+    return CheckedImage(at, float(similar[at]), float(similar[most]), bits, part, len(picture.keypoints))
+
+
+def extreme_similarity(base: Floats) -> float | None:
+    """The similarity that one in `EXTREME` of references at most exceeds with another patient's image; None where the
+    references, float64[n], are too few to tell."""
+    if len(base) < FEWEST:
+        return None
+    return float(np.sort(base)[-1 - int(len(base) * EXTREME)])
+
+
+def baseline(references: References) -> tuple[Floats | None, npt.NDArray[np.bool_]]:
+    """The similarity of each reference to the nearest image of another patient, float64[n], and which have one within
+    the hash's threshold, bool[n]. None where all are of one patient."""
     _, patient = np.unique(np.array(references.patients), return_inverse=True)
+    flagged = np.zeros(len(patient), dtype=bool)
     if patient.max(initial=0) == 0:
-        return None, 0
-    near, flagged = np.empty(len(patient)), 0
+        return None, flagged
+    near = np.empty(len(patient))
     for start in range(0, len(patient), _BLOCK):
         rows = slice(start, start + _BLOCK)
         own = patient[rows, None] == patient
         near[rows] = np.where(own, -np.inf, references.vectors[rows] @ references.vectors.T).max(axis=1)
         bits = hash_distances(references.hashes[rows], references.hashes)
-        flagged += int(((bits <= NEAR_COPY_BITS) & ~own).any(axis=1).sum())
+        flagged[rows] = ((bits <= NEAR_COPY_BITS) & ~own).any(axis=1)
     return near, flagged
 
 

@@ -1,38 +1,32 @@
 """The images that generated ones are compared with: those of a training manifest, or of an archive.
 
-Vectors and perceptual hashes of a manifest's images, which are expensive, are cached by the content of the files and
-the encoder's fingerprint: in another comparison, or with a manifest that grew, only new files are read.
+Vectors and fingerprints (hashes and keypoints) of images, which are expensive, are cached by the content of the files:
+in another comparison, after an interruption, or with a manifest that grew, only new files are read.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from retrieval.arrays import Vectors
+from retrieval.copies.fingerprint import KIND, Fingerprint, FingerprintStore, fingerprint
+from retrieval.copies.picture_hash import HASH_BITS, Bits
 from retrieval.encoder.embedding_cache import EmbeddingCache, embedding_key
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.thumbnails import Thumbnails
 from retrieval.errors import EvaluationError
-from retrieval.generated.near_duplicate import HASH_BITS, Bits, picture_hash
+from retrieval.synthetic.picture_reader import read_images
 
 if TYPE_CHECKING:
     import PIL.Image
 
     from index_store import Archive, ManifestRow, Problem
-
-
-BATCH: Final = 64
-_WORKERS: Final = 8
-_HASH: Final = "phash 16"
-"""The kind of hash in the cache; another kind must have another name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +48,12 @@ class References:
     skipped: tuple[Problem, ...] = ()
     rows: tuple[ManifestRow, ...] = ()
     """One an image, where they are of a manifest."""
+    keys: tuple[str, ...] = ()
+    """One an image: its fingerprint's in `prints`."""
+    prints: FingerprintStore | None = None
+    """What parts of an image are recognised by; None: they were not asked for."""
+    work: Path | None = None
+    """The folder that keeps what was made of them."""
 
 
 def manifest_references(
@@ -63,13 +63,15 @@ def manifest_references(
     images: Path | str | None = None,
     work: Path | None = None,
     progress: Progress | None = None,
+    prints: bool = True,
 ) -> References:
     """The images of a manifest (formats and columns as of `index_store.read_manifest`), read where they lie.
 
     Args:
         images: the folder that its paths are relative to; by default the manifest's own.
-        work: folder that keeps vectors and hashes; None: they are computed again.
+        work: folder that keeps vectors and fingerprints; None: they are computed again.
         progress: counts files that were read.
+        prints: make the fingerprints that copies are found by; without them the hashes are empty.
 
     Raises:
         index_store.ManifestError: the manifest cannot be read.
@@ -90,10 +92,12 @@ def manifest_references(
             kept.append(row)
         except (OSError, ImageProblem):
             problems.append(Problem(f"line {row.line}", "its image cannot be read", "Check the file."))
-    vectors, hashes, readable = describe_images(named, encoder, work, progress)
+    store = open_fingerprints(work) if prints else None
+    vectors, readable = describe_images(named, encoder, work, progress, prints=store)
     for place in np.flatnonzero(~readable):
         problems.append(Problem(f"line {kept[place].line}", "its image cannot be decoded", "Export it again."))
     where = np.flatnonzero(readable)
+    keys = tuple(fingerprint_key(named[place][2]) for place in where)
     if not len(where):
         raise EvaluationError(f"{read.path.name} names no image that can be read: there is nothing to compare with.")
     return References(
@@ -102,10 +106,13 @@ def manifest_references(
         paths=tuple(named[place][1] for place in where),
         patients=tuple(patients[place] for place in where),
         vectors=vectors,
-        hashes=hashes,
+        hashes=_whole_hashes(store, keys),
         patients_named=all(row.names_patient or row.phantom for row in kept),
         skipped=tuple(problems),
         rows=tuple(kept[place] for place in where),
+        keys=keys if store is not None else (),
+        prints=store,
+        work=work,
     )
 
 
@@ -115,7 +122,7 @@ def archive_references(
     """Every image of an archive, with its stored vectors.
 
     Args:
-        work: folder that keeps hashes; None: they are computed again.
+        work: folder that keeps fingerprints; None: they are computed again.
         progress: counts files that were read.
 
     Raises:
@@ -134,10 +141,25 @@ def archive_references(
         )
     cases = archive.cases()
     images = [(case, image) for case in cases for image in case.images]
-    hashes, readable = _hashes([(image.path, image.sha256, image.file_sha256) for _, image in images], work, progress)
+    store = open_fingerprints(work)
+    every = [fingerprint_key(image.sha256) for _, image in images]
+    missing = [place for place, key in enumerate(every) if key not in store]
+
+    def keep(places: list[int], _: list[PIL.Image.Image], made: list[Any]) -> None:
+        _put(store, [every[place] for place in places], made)
+
+    read_images(
+        [(place, images[place][1].path) for place in missing],
+        keep,
+        progress,
+        look=fingerprint,
+        checksums=[images[place][1].file_sha256 for place in missing],
+    )
+    readable = np.array([key in store for key in every], dtype=bool)
     where = np.flatnonzero(readable)
     lost = [images[place] for place in np.flatnonzero(~readable)]
     kept = [images[place] for place in where]
+    keys = tuple(every[place] for place in where)
     if not kept:
         raise EvaluationError("Not one image of the archive can be read: run `coin doctor`.")
     return References(
@@ -146,12 +168,15 @@ def archive_references(
         paths=tuple(image.path for _, image in kept),
         patients=tuple(case.patient for case, _ in kept),
         vectors=archive.vectors_of([image.id for _, image in kept], encoder.fingerprint),
-        hashes=hashes,
+        hashes=_whole_hashes(store, keys),
         patients_named=all(case.phantom or case.patient != case.key for case, _ in kept),
         skipped=tuple(
             Problem(f"case {case.key}, image {image.id}", "cannot be read", "Run `coin doctor`.")
             for case, image in lost
         ),
+        keys=keys,
+        prints=store,
+        work=work,
     )
 
 
@@ -162,102 +187,64 @@ def describe_images(
     progress: Progress | None,
     *,
     checksums: Sequence[str] = (),
-) -> tuple[Vectors, Bits, npt.NDArray[np.bool_]]:
-    """Vectors float32[m, d] and hashes bool[m, 256] of the files that can be decoded, and which of the n these are,
-    bool[n].
+    prints: FingerprintStore | None = None,
+) -> tuple[Vectors, npt.NDArray[np.bool_]]:
+    """Vectors float32[m, d] of the files that can be decoded, and which of the n these are, bool[n].
 
     Args:
         named: n times name, path and content hash.
-        work: folder that caches both by content; None: nothing is kept.
+        work: folder that caches vectors by content; None: nothing is kept.
         progress: counts files that were read.
         checksums: n times what a file's own bytes must hash to; empty: they are not compared.
+        prints: also put each image's fingerprint there.
     """
     cache = EmbeddingCache(None if work is None else work / "images" / encoder.fingerprint[:16], encoder.dim)
-    hashes = _hash_cache(work)
     keys = [embedding_key({"image": sha256, "encoder": encoder.fingerprint}) for _, _, sha256 in named]
-    hash_keys = [_hash_key(sha256) for _, _, sha256 in named]
+    print_keys = [fingerprint_key(sha256) for _, _, sha256 in named] if prints is not None else []
 
-    def keep(places: list[int], images: list[PIL.Image.Image]) -> None:
+    def known(place: int) -> bool:
+        return keys[place] in cache and (prints is None or print_keys[place] in prints)
+
+    def keep(places: list[int], images: list[PIL.Image.Image], made: list[Any]) -> None:
         cache.put([keys[place] for place in places], encoder.encode_images(images))
-        hashes.put([hash_keys[place] for place in places], _as_floats(images))
+        if prints is not None:
+            _put(prints, [print_keys[place] for place in places], made)
 
-    missing = [place for place, key in enumerate(keys) if key not in cache or hash_keys[place] not in hashes]
+    missing = [place for place in range(len(named)) if not known(place)]
     read_images(
         [(place, named[place][1]) for place in missing],
         keep,
         progress,
+        look=None if prints is None else fingerprint,
         checksums=[checksums[place] for place in missing] if checksums else (),
     )
-    readable = np.array(
-        [key in cache and hash_key in hashes for key, hash_key in zip(keys, hash_keys, strict=True)], dtype=bool
-    )
-    where = np.flatnonzero(readable)
-    return cache.take([keys[i] for i in where]), hashes.take([hash_keys[i] for i in where]) > 0, readable
+    readable = np.array([known(place) for place in range(len(named))], dtype=bool)
+    return cache.take([keys[place] for place in np.flatnonzero(readable)]), readable
 
 
-def _hashes(
-    files: Sequence[tuple[Path, str, str]], work: Path | None, progress: Progress | None
-) -> tuple[Bits, npt.NDArray[np.bool_]]:
-    """Hashes bool[m, 256] of the files (path, hash of the source, checksum of the file) that can be decoded; which of
-    the n these are, bool[n]."""
-    hashes = _hash_cache(work)
-    keys = [_hash_key(sha256) for _, sha256, _ in files]
-
-    def keep(places: list[int], images: list[PIL.Image.Image]) -> None:
-        hashes.put([keys[place] for place in places], _as_floats(images))
-
-    missing = [place for place, key in enumerate(keys) if key not in hashes]
-    read_images(
-        [(place, files[place][0]) for place in missing],
-        keep,
-        progress,
-        checksums=[files[place][2] for place in missing],
-    )
-    readable = np.array([key in hashes for key in keys], dtype=bool)
-    return hashes.take([keys[place] for place in np.flatnonzero(readable)]) > 0, readable
-
-
-def read_images(
-    files: Sequence[tuple[int, Path]],
-    keep: Callable[[list[int], list[PIL.Image.Image]], None],
-    progress: Progress | None,
-    *,
-    checksums: Sequence[str] = (),
-) -> None:
-    """Decode numbered files a batch at a time, and call `keep` with the numbers and images of those that can be.
-
-    Args:
-        checksums: of the files in their order; one that differs counts as unreadable. Empty: they are not compared.
-    """
-    expected = checksums or [""] * len(files)
-    with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(files), BATCH):
-            batch = files[start : start + BATCH]
-            decoded = list(pool.map(_decoded, [path for _, path in batch], expected[start : start + BATCH]))
-            good = [(number, image) for (number, _), image in zip(batch, decoded, strict=True) if image is not None]
-            if good:
-                keep([number for number, _ in good], [image for _, image in good])
-            if progress is not None:
-                progress(start + len(batch), len(files))
-
-
-def _hash_cache(work: Path | None) -> EmbeddingCache:
-    return EmbeddingCache(None if work is None else work / "images" / _HASH.replace(" ", "-"), HASH_BITS)
-
-
-def _hash_key(sha256: str) -> str:
-    return embedding_key({"image": sha256, "hash": _HASH})
-
-
-def _as_floats(images: Sequence[PIL.Image.Image]) -> Vectors:
-    """Hashes as the cache holds them, float32[n, 256] of 0 and 1."""
-    return np.stack([picture_hash(image) for image in images]).astype(np.float32)
-
-
-def _decoded(path: Path, expected: str) -> PIL.Image.Image | None:
-    from index_store import ImageProblem, decode_image
-
+def open_fingerprints(work: Path | None) -> FingerprintStore:
+    """The fingerprints that the folder keeps. Raises `EvaluationError`: it cannot be made or read."""
+    folder = None if work is None else work / "images" / KIND.replace(" ", "-").replace(",", "")
     try:
-        return decode_image(path, expected=expected)
-    except ImageProblem:
-        return None
+        return FingerprintStore(folder)
+    except OSError as error:
+        raise EvaluationError(f"The work folder {work} cannot be used ({error.strerror}): name another.") from error
+
+
+def fingerprint_key(sha256: str) -> str:
+    """By the content of the image."""
+    return embedding_key({"image": sha256, "fingerprint": KIND})
+
+
+def _put(store: FingerprintStore, keys: list[str], made: list[Fingerprint]) -> None:
+    try:
+        store.put(keys, made)
+    except OSError as error:
+        raise EvaluationError(f"Fingerprints cannot be kept ({error.strerror}): make room.") from error
+
+
+def _whole_hashes(store: FingerprintStore | None, keys: Sequence[str]) -> Bits:
+    """bool[n, 256]: of each picture as it is."""
+    if store is None or not keys:
+        return np.empty((0, HASH_BITS), dtype=bool)
+    return np.stack([store.windows(key)[0] for key in keys])

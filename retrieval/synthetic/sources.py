@@ -50,7 +50,7 @@ def archive_images(
         named = [
             (str(number), path, sha256) for number, path, sha256 in zip(ids, cases.paths, cases.hashes, strict=True)
         ]
-        vectors, _, readable = describe_images(named, encoder, work, progress, checksums=cases.checksums)
+        vectors, readable = describe_images(named, encoder, work, progress, checksums=cases.checksums)
         if not readable.all():
             raise EvaluationError(f"{(~readable).sum()} images of the archive cannot be read: run `coin doctor`.")
     else:
@@ -83,7 +83,7 @@ def manifest_images(
     Args and Raises are those of `references.manifest_references`; besides, `EvaluationError` where no row has a
     category.
     """
-    read = manifest_references(manifest, encoder, images=images, work=work, progress=progress)
+    read = manifest_references(manifest, encoder, images=images, work=work, progress=progress, prints=False)
     wanted = [index for index, row in enumerate(read.rows) if not kinds or row.kind in kinds]
     keep = [index for index in wanted if read.rows[index].category]
     if not keep:
@@ -187,7 +187,7 @@ class SetImages:
                 f"The set in {folder} is not finished or not whole. Run `coin generate --manifest` once more, without "
                 "--shard."
             ) from error
-        self._vectors, _, readable = describe_images(named, encoder, work, progress)
+        self._vectors, readable = describe_images(named, encoder, work, progress)
         self._hashes = [sha256 for (_, sha256), whole in zip(rows, readable, strict=True) if whole]
         self._words = (
             f"the set in {folder.name}, preset {recipe['sampling'][0]}, base {recipe['base_fingerprint'][:12]}"

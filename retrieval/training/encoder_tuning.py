@@ -20,6 +20,7 @@ from generation.training.checkpoint import locked, require_same_training
 from generation.training.data.holdout import held_out_patients
 from generation.training.data.latent_cache import ProgressFactory, no_progress
 from generation.training.data.pairs import TrainingPair, count_pairs, data_fingerprint
+from generation.training.data.work_folder import work_folder
 from generation.training.step_sampling import items_of_step
 from generation.training.training_run import TrainingRun
 from generation.training.validation import choose_spread
@@ -55,7 +56,8 @@ def train_encoder(
 
     Args:
         encoder: what `Encoder` takes; None is the starter.
-        work: folder of decoded images; by default in `folder`.
+        work: folder of decoded images; by default in the user's cache (`generation.work_folder`), never beside the
+            weights.
         progress: shows progress; the note of its `show(done, total, note)` holds the loss.
 
     A training that was interrupted, or that is to take more steps, resumes from the last checkpoint in its folder.
@@ -81,7 +83,8 @@ def train_encoder(
         require_same_training(folder, begun, may_differ=MAY_DIFFER)
         before = Encoder(encoder, device=device, batch_size=BATCH)
         clip = TrainableClip(clip_folder, settings, device)
-        store = decode_pixels(pairs, clip, before, work or folder / "work", progress)
+        kept = work or work_folder(folder)
+        store = decode_pixels(pairs, clip, before, kept, progress)
         held_out = [pair for pair in pairs if pair.patient in held and pair in store]
         unseen = {pair.content for pair in held_out}
         training = [pair for pair in pairs if pair.patient not in held and pair in store and pair.content not in unseen]
@@ -95,6 +98,7 @@ def train_encoder(
         comparison = _compared(training, held_out, store, before, Encoder(folder, device=device), settings, progress)
         result = EncoderTuning(
             folder=folder,
+            work=kept,
             encoder=clip_folder.name,
             before_fingerprint=clip_folder.fingerprint,
             after_fingerprint=find_clip(folder).fingerprint,

@@ -19,6 +19,8 @@ class EncoderTuning:
     """A finished fine-tuning."""
 
     folder: Path
+    work: Path
+    """The folder with the decoded images: as confidential as they are, and not beside the weights."""
     encoder: str
     before_fingerprint: str
     after_fingerprint: str
@@ -56,7 +58,6 @@ def write_card(tuning: EncoderTuning) -> Path:
     curve = [[str(step), f"{loss:.4f}"] for step, loss in tuning.validation]
     text = page(
         "Encoder for cytology images and reports",
-        front={"library_name": "open_clip", "tags": ["clip", "research-use-only"]},
         sections={
             "": [
                 "An open_clip model, fine-tuned on image-report pairs. An archive takes it by `coin reembed --encoder "

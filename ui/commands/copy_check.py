@@ -37,12 +37,13 @@ from ui.text.synthetic import copy_record, copy_text
 @as_json
 @with_settings("archive", "encoder", "device", "cache")
 def copy_check(settings: Settings, images: Path, against: Path | None, sheet: Path | None, as_json: bool) -> None:
-    """Report near copies among generated images, and their similarity to reference images in general.
+    """Report copies among generated images, and their similarity to reference images in general.
 
-    Near copies are found by a perceptual hash, against every reference, in any orientation. Reported besides: the
-    similarity of each image to the nearest reference, and of the references to those of other patients, which shows
-    whether generated images are nearer to the training images than another patient's real images are. The references'
-    hashes and vectors are kept beside --cache. This is a measurement: it does not prove that an image is private.
+    Looked for, against every reference: whole pictures and the squares that a training cuts out of them (perceptual
+    hash, in any orientation); parts, turned, mirrored or enlarged (keypoints and pixels); and images more alike to one
+    reference than real images of other patients are. The similarity of the set as a whole is reported beside that of
+    the references to other patients' images. Fingerprints, vectors and results are kept beside --cache: a check that
+    was interrupted resumes. This is a measurement: it does not prove that an image is private.
     """
     if sheet is not None and not sheet.parent.is_dir():
         raise click.BadParameter(

@@ -100,7 +100,9 @@ def _data_options(command: Command) -> Command:
     """Where pairs come from and where the result goes."""
     for option in (
         as_json,
-        click.option("--work", type=_FOLDER, help="Folder of cached encodings. [default: OUT/work]"),
+        click.option(
+            "--work", type=_FOLDER, help="Folder of cached encodings and pixels. [default: in the user's cache, by OUT]"
+        ),
         click.option("--out", type=_FOLDER, required=True, help="Folder of the training run and its result."),
         click.option("--images", type=_FOLDER, help="Folder that the manifest's image names start from."),
         click.option(
@@ -203,3 +205,17 @@ def encoder(
         echo_json({"training": made, "skipped": {**made.skipped, **own.skipped}})
     else:
         echo(encoder_text(made, own.skipped))
+
+
+@train.command()
+@click.option("--out", type=_FOLDER, required=True, help="Folder of the training run.")
+@click.option("--work", type=_FOLDER, help="The folder that the training was given with --work.")
+def clear(out: Path, work: Path | None) -> None:
+    """Delete what a training kept of its images and reports: latents, embeddings and pixels.
+
+    Weights, cards and checkpoints stay. A training that goes on encodes its images again.
+    """
+    from generation import clear_work
+
+    folder, deleted = clear_work(out, work)
+    echo(f"Deleted {deleted / 1e6:.1f} MB of encoded images and reports ({folder}).")

@@ -40,12 +40,11 @@ def set_sheet(folder: Path, summary: SetSummary) -> Path:
 def pairs_sheet(report: CopyReport, path: Path) -> Path:
     """The nearest pairs side by side, near copies first: the generated image, then the reference."""
     sections = []
-    for pair in (*report.near_copies, *report.nearest)[:PAIRS]:
-        bits = "not readable" if pair.hash_distance is None else f"{pair.hash_distance} of 256 bits apart"
-        verdict = "Near copy" if pair.near_copy else "Not a near copy"
+    for pair in (*report.near_copies, *report.alarms, *report.nearest)[:PAIRS]:
+        verdict = "Copy" if pair.near_copy else "Alarmingly alike" if pair in report.alarms else "Not flagged"
         sections.append(
             Section(
-                f"{verdict}: similarity {pair.similarity:.3f}, {bits}",
+                f"{verdict}: {pair.words}",
                 f"{pair.image}  ~  {pair.reference}",
                 (
                     Tile(_picture(pair.image_path), "generated", "", SYNTHETIC),

@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 10
 """Skipped rows, and pairs, at most."""
+LOOKED_FOR: Final = (
+    "whole pictures and the squares that a training cuts out of them, in 8 orientations, after JPEG, resizing, changes "
+    "of brightness or stain: by a perceptual hash",
+    "parts down to a quarter of a picture, also turned by any angle, mirrored, enlarged, or beside something else: by "
+    "keypoints and the pixels below them",
+    "images more alike to one reference than real images of other patients are: by the encoder",
+)
 LIMITS: Final = (
-    "What is not flagged is not proven to be new, and nothing here shows that an image is private.",
-    "The hash recognises a whole picture: after JPEG, resizing, mirroring, a quarter turn, a change of brightness or "
-    "stain, a central crop of 5 % (at least 99.7 % of altered copies of 300 real images), but after a crop of 5 % from "
-    "one corner only 23 %. A part of a picture, a single cell, or a style are not recognised.",
+    "Nothing here shows that an image is private. Not looked for: a part that covers less than a fifth of the "
+    "generated picture, a single cell, a style, and what was redrawn so that its details differ. "
+    "docs/synthetic-data.md has the measured rates.",
     "Similarity is the encoder's: it misses what the encoder does not represent.",
     "An image generated from a reference's report is near it by its content: the baseline separates that from copying "
     "only where the references include several patients of each kind.",
@@ -60,7 +66,10 @@ def copy_text(report: CopyReport) -> str:
         wrapped(_counted(report)),
     ]
     if report.near_copies:
-        parts.append("\n".join(["Near copies:", *_pairs(report.near_copies)]))
+        parts.append("\n".join(["Copies:", *_pairs(report.near_copies)]))
+    if report.alarms:
+        parts.append("\n".join(["Alarmingly alike, look at these:", *_pairs(report.alarms)]))
+    parts.append("\n".join(["Looked for:", *(wrapped(f"- {line}", indent="  ") for line in LOOKED_FOR)]))
     parts.append("\n".join(["Nearest of the others:", *_pairs(report.nearest[:SHOWN])]))
     parts.append(_distribution(report))
     notes = []
@@ -73,6 +82,16 @@ def copy_text(report: CopyReport) -> str:
         notes.append(
             f"Not compared, because they cannot be read: {report.unreadable} images, {report.skipped} references."
         )
+    if report.plain or report.plain_references:
+        notes.append(
+            f"{report.plain} images and {report.plain_references} references show too little detail for a copied part "
+            "to be recognised: of these only whole pictures are."
+        )
+    if report.extreme is None:
+        notes.append(
+            "Extreme similarity raises no alarm here: it takes 500 references, and of more than one patient, to know "
+            "how alike images of different patients are."
+        )
     parts += [wrapped(f"Note: {note}") for note in notes]
     parts.append("\n".join(["What this does not show:", *(wrapped(f"- {line}", indent="  ") for line in LIMITS)]))
     return page(parts)
@@ -82,7 +101,8 @@ def copy_record(report: CopyReport) -> dict[str, Any]:
     """The report for programs: files by their names alone, since it may be shared beside the images."""
     record = dataclasses.asdict(report)
     record["folder"] = report.folder.name
-    for pair in (*record["near_copies"], *record["nearest"]):
+    record["clean"], record["looked_for"] = report.clean, LOOKED_FOR
+    for pair in (*record["near_copies"], *record["alarms"], *record["nearest"]):
         del pair["image_path"], pair["reference_path"]
     return record
 
@@ -90,24 +110,26 @@ def copy_record(report: CopyReport) -> dict[str, Any]:
 def _counted(report: CopyReport) -> str:
     copies = len(report.near_copies)
     finding = (
-        f"{copies} of {report.images} generated images ({copies / report.images:.2%}) are near copies of a reference"
+        f"{copies} of {report.images} generated images ({copies / report.images:.2%}) copy a reference or a part of "
+        f"one: at most {report.threshold_bits} of 256 bits of a perceptual hash apart, or with pixels that correlate "
+        f"by {report.threshold_correlation:g} or more."
     )
-    among = f"at most {report.threshold_bits} of 256 bits of a perceptual hash apart, in any of 8 orientations"
+    if report.extreme is not None:
+        finding += (
+            f" {len(report.alarms)} others are alarmingly alike to one: more than {report.extreme:.3f}, which at most "
+            "one in 500 references reaches with another patient's image."
+        )
     if report.baseline is None:
-        return f"{finding}: {among}."
+        return finding
     flagged = report.baseline_near_copies
     return (
-        f"{finding}: {among}. Of the references themselves, {flagged} of {report.references} "
-        f"({flagged / report.references:.2%}) are as near to an image of another patient, in the same orientation."
+        f"{finding} Of the references themselves, {flagged} of {report.references} "
+        f"({flagged / report.references:.2%}) have a hash as near to that of another patient's image."
     )
 
 
 def _pairs(pairs: Sequence[CopyPair]) -> list[str]:
-    lines = [
-        f"  {clean(pair.image)}  ~  {clean(pair.reference)}  "
-        f"(similarity {pair.similarity:.3f}, {pair.hash_distance} bits)"
-        for pair in pairs[:SHOWN]
-    ]
+    lines = [f"  {clean(pair.image)}  ~  {clean(pair.reference)}  ({pair.words})" for pair in pairs[:SHOWN]]
     return [*lines, f"  and {len(pairs) - SHOWN} more (--json names all)"] if len(pairs) > SHOWN else lines
 
 
@@ -128,7 +150,7 @@ def _distribution(report: CopyReport) -> str:
         f"A generated image is nearer to a reference than a reference to one of another patient in "
         f"{report.nearer_than_baseline:.0%} of comparisons (50 % if there were no difference); "
         f"{report.nearer_than_baseline_95:.1%} of them are nearer than 95 % of the references are (5 % if there were "
-        "no difference)."
+        "no difference). This is of the set as a whole: a few copies among many images do not show in it."
     )
     return "\n".join([*lines, wrapped(comparison)])
 

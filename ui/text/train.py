@@ -9,6 +9,8 @@ from ui.text.layout import clean, page, wrapped
 from ui.text.tables import table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from generation import LoraTraining, PairCounts
     from retrieval import Compared, EncoderTuning
 
@@ -30,6 +32,7 @@ def lora_text(training: LoraTraining, skipped: Mapping[str, int], base: str | No
                 "It may reproduce its training images, and is as confidential as they are. Compare its images with the "
                 "training images before any of them is shared."
             ),
+            _kept(training.work, folder),
         ]
     )
 
@@ -48,7 +51,19 @@ def encoder_text(tuning: EncoderTuning, skipped: Mapping[str, int]) -> str:
             f"{100 * tuning.trained_share:.1f} % of the weights were trained.",
             f"The encoder and its card are in {clean(str(tuning.folder))}. Use it for an archive:\n"
             f"  coin reembed --archive ARCHIVE --encoder {clean(str(tuning.folder))}",
+            _kept(tuning.work, tuning.folder),
         ]
+    )
+
+
+def _kept(work: Path, folder: Path) -> str:
+    """Where patients' images are kept, and how they are deleted."""
+    from generation import work_folder
+
+    given = "" if work == work_folder(folder) else f" --work {clean(str(work))}"
+    return (
+        f"What was encoded of the images and reports is in {clean(str(work))}. Delete it:\n"
+        f"  coin train clear --out {clean(str(folder))}{given}"
     )
 
 

@@ -117,7 +117,9 @@ def _show_synthetic(check: GeneratedImageCheck) -> None:
         st.caption(escape(f"shows {check.shown_site}, not {check.asked_site}"))
     if check.near_copy:
         st.badge(
-            "near copy", color="red", help=f"Very like a reference image, of case {escape(check.nearest_case_key)}."
+            "near copy",
+            color="red",
+            help=f"Copies a reference image, or a part of it, of case {escape(check.nearest_case_key)}.",
         )
 
 

@@ -15,8 +15,8 @@ from generation import CoinGenerator
 from generation.phantom import PROFILES, Phantom, write_phantoms
 from index_store import Archive, CaseFilter
 from retrieval import Encoder, GeneratedQuery, add_manifest, generate_query
+from retrieval.copies.picture_hash import NEAR_COPY_BITS
 from retrieval.generated.checked_generation import state_site
-from retrieval.generated.near_duplicate import NEAR_COPY_BITS
 from retrieval.generated.site_check import FEWEST_PATIENTS, SiteCheck
 from tests.retrieval.conftest import speckled
 
@@ -226,7 +226,7 @@ def test_a_planted_copy_is_flagged_even_where_the_query_excludes_it(
     assert (only.near_copy, only.used, only.nearest_case_key) == (True, True, "c0")
     assert only.hash_distance is not None
     assert only.hash_distance <= NEAR_COPY_BITS
-    assert any("seed 3 is nearly the same picture as a reference image of case c0" in note for note in query.notes)
+    assert any("seed 3 copies a reference image of case c0, or a part of it (" in note for note in query.notes)
 
 
 def test_who_is_left_out_of_the_query_does_not_vote(

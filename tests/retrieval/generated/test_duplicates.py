@@ -9,14 +9,8 @@ import PIL.Image
 import pytest
 
 from generation.phantom import phantom_cases
-from retrieval.generated.near_duplicate import (
-    BLOCK,
-    HASH_BITS,
-    ImageHashes,
-    NearestReference,
-    find_duplicates,
-    hash_image,
-)
+from retrieval.copies.picture_hash import HASH_BITS
+from retrieval.generated.near_duplicate import BLOCK, ImageHashes, NearestReference, find_duplicates, hash_image
 from tests.retrieval.conftest import speckled
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from generation.phantom import phantom_cases
 from index_store import Archive
 from retrieval import Encoder, add_manifest
-from retrieval.generated.near_duplicate import NEAR_COPY_BITS, hash_distance, nearest_references, orientation_hashes
+from retrieval.copies.picture_hash import NEAR_COPY_BITS, hash_distance, orientation_hashes
+from retrieval.generated.near_duplicate import nearest_references
 from tests.retrieval.conftest import speckled
 
 

@@ -10,12 +10,17 @@ import PIL.Image
 import pytest
 
 from generation.phantom import phantom_cases, write_phantoms
+from generation.training.data.crops import views
 from index_store import Archive, EncoderMismatchError
 from retrieval import Encoder, EvaluationError, add_manifest, check_copies
-from retrieval.synthetic.memorisation import CopyReport, baseline, images_of
+from retrieval.synthetic import picture_reader
+from retrieval.synthetic.copy_report import CopyReport
+from retrieval.synthetic.memorisation import baseline, extreme_similarity, images_of
+from retrieval.synthetic.picture_reader import read_images
 from retrieval.synthetic.references import References, archive_references, manifest_references
 from tests.clip_model import tiny_clip
 from tests.retrieval.conftest import speckled
+from tests.retrieval.copies.pictures import field
 from tests.retrieval.labelled_archive import unit
 
 
@@ -115,7 +120,8 @@ def test_the_baseline_is_of_other_patients_alone() -> None:
     bits[3, :70] = False
 
     def of(patients: str) -> tuple[np.ndarray | None, int]:
-        return baseline(References("", tuple("abcd"), (Path(),) * 4, tuple(patients), vectors, bits, True))
+        near, flags = baseline(References("", tuple("abcd"), (Path(),) * 4, tuple(patients), vectors, bits, True))
+        return near, int(flags.sum())
 
     near, flagged = of("abcd")
     assert near == pytest.approx([vectors[0] @ vectors[1]] * 2 + [vectors[2] @ vectors[3]] * 2, abs=1e-6)
@@ -150,3 +156,75 @@ def test_what_cannot_be_compared_is_refused(encoder: Encoder, training: Path, tm
     (tmp_path / "bad.csv").write_text("image,report\na.png,Report\n")
     with pytest.raises(EvaluationError, match=r"bad\.csv names no image that can be read"):
         manifest_references(tmp_path / "bad.csv", encoder)
+
+
+def test_copies_of_what_a_training_cut_out_of_a_long_picture_are_found(encoder: Encoder, tmp_path: Path) -> None:
+    """Squares of 4:3 fields: a hash of the whole picture finds none of them."""
+    rows = []
+    for number in range(4):
+        field(number).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,p{number},Report\n")
+    (tmp_path / "m.csv").write_text(f"image,patient,report\n{''.join(rows)}")
+    (tmp_path / "set").mkdir()
+    for number, image in enumerate((field(0), field(3))):
+        *_, view = views(image, "0123456789abcdef" * 4, size=256, count=3, crop="random")
+        view.image.save(tmp_path / "set" / f"cut {number}.png")
+    field(1).crop((100, 60, 380, 270)).save(tmp_path / "set" / "part.png")
+    field(77).crop((0, 0, 300, 300)).save(tmp_path / "set" / "new.png")
+    report = check_copies(images_of(tmp_path / "set"), manifest_references(tmp_path / "m.csv", encoder), encoder)
+    found = {pair.image: pair.reference for pair in report.near_copies}
+    assert found == {"cut 0.png": "0.png", "cut 1.png": "3.png", "part.png": "1.png"}
+    assert (report.plain, report.plain_references) == (0, 0)
+    assert report.extreme is None
+    assert not report.clean
+
+
+def test_a_check_that_was_interrupted_resumes(
+    encoder: Encoder, training: Path, generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    references = manifest_references(training, encoder, work=tmp_path / "work")
+    files = images_of(generated)
+    check_copies((files[0], files[1][:3]), references, encoder)
+    (log,) = (tmp_path / "work" / "copies").glob("*.jsonl")
+    assert log.stat().st_mode & 0o777 == 0o600
+    log.write_text(log.read_text()[:-30])  # killed in the midst of a line
+    seen: list[int] = []
+    encode = Encoder.encode_images
+
+    def watched(self: Encoder, images: Sequence[PIL.Image.Image], **more: object) -> object:
+        seen.append(len(images))
+        return encode(self, images, **more)
+
+    monkeypatch.setattr(Encoder, "encode_images", watched)
+    resumed = check_copies(files, references, encoder)
+    assert sum(seen) == 2  # the one whose line was cut, and the fourth
+    whole = check_copies(files, manifest_references(training, encoder), encoder)
+    assert figures(resumed) == pytest.approx(figures(whole), abs=1e-5)
+    assert [pair.image for pair in resumed.near_copies] == [pair.image for pair in whole.near_copies]
+    speckled(8, size=64).save(files[1][0])  # another picture under the same name
+    assert check_copies(files, references, encoder).images == 4
+    assert sum(seen) == 2 + (12 + 4) + 1  # the references and images of the second check, then the new one
+
+
+def test_what_is_more_alike_than_other_patients_images_is_an_alarm() -> None:
+    base = np.linspace(0, 1, 1001)
+    assert extreme_similarity(base) == pytest.approx(0.998)
+    assert (base > 0.998 + 1e-9).sum() == 2
+    assert extreme_similarity(base[:499]) is None
+
+
+def picture_size(image: PIL.Image.Image) -> tuple[int, int]:
+    return image.size
+
+
+@pytest.mark.slow
+def test_many_images_are_read_by_processes(training: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_reader, "FEW", 0)
+    files = list(enumerate(sorted(training.parent.glob("images/*.png"))))
+    found: list[tuple[int, object]] = []
+
+    def keep(numbers: list[int], images: list[PIL.Image.Image], looked: list[object]) -> None:
+        found.extend(zip(numbers, looked, strict=True))
+
+    read_images(files, keep, None, look=picture_size)
+    assert found == [(number, (64, 64)) for number in range(12)]

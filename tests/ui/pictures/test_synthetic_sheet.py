@@ -58,8 +58,9 @@ def test_pairs_stand_with_near_copies_first(shown: list[Section], tmp_path: Path
     )
     synthetic_sheet.pairs_sheet(report, tmp_path / "pairs.png")
     assert len(shown) == synthetic_sheet.PAIRS
-    assert shown[0].title == "Near copy: similarity 0.890, 3 of 256 bits apart"
-    assert shown[1].title == "Not a near copy: similarity 0.880, 92 of 256 bits apart"
+    assert shown[0].title == "Copy: similarity 0.890, 3 bits, 50% of the picture, mirrored, correlation 0.97"
+    assert shown[1].title == "Alarmingly alike: similarity 0.900, 95 bits"
+    assert shown[2].title == "Not flagged: similarity 0.880, 92 bits"
     assert shown[0].text == "1.png  ~  r1.png"
     generated, reference = shown[0].tiles
     assert (generated.title, generated.mark, reference.title, reference.mark) == (

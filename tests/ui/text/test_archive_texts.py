@@ -26,8 +26,9 @@ from retrieval import (
     Share,
 )
 from retrieval.assessment.novelty import NoveltyCheck
+from retrieval.copies.overlap import Overlap
 from retrieval.generated.site_check import SiteRates
-from retrieval.synthetic.memorisation import Nearness
+from retrieval.synthetic.copy_report import Nearness
 from retrieval.training.before_after import Comparison
 from ui.text.archive import calibration_text, status_text
 from ui.text.generation import generation_text
@@ -167,14 +168,16 @@ def test_skipped_rows_are_counted_and_the_list_is_cut(count: int, more: str | No
         assert f"  {more}\n" in text
 
 
-def pair(number: int, bits: int) -> CopyPair:
-    return CopyPair(f"{number}.png", Path("x"), f"r{number}.png", Path("y"), 0.9 - number / 100, bits)
+def pair(number: int, bits: int, part: Overlap | None = None) -> CopyPair:
+    return CopyPair(f"{number}.png", Path("x"), f"r{number}.png", Path("y"), 0.9 - number / 100, bits, part)
 
 
 COPIES = CopyReport(
     folder=Path("set"),
     images=50,
     unreadable=0,
+    plain=0,
+    plain_references=0,
     source="m.csv",
     references=80,
     patients=60,
@@ -183,7 +186,10 @@ COPIES = CopyReport(
     encoder="tiny",
     fingerprint="abcdef0123456789",
     threshold_bits=20,
-    near_copies=(pair(1, 3),),
+    threshold_correlation=0.65,
+    near_copies=(pair(1, 3, Overlap(30, 0.97, 0.5, True)),),
+    extreme=0.88,
+    alarms=(pair(0, 95),),
     nearest=tuple(pair(number, 90 + number) for number in range(2, 14)),
     generated=Nearness(50, 0.7, {"0.05": 0.51, "0.5": 0.71, "0.95": 0.91}),
     baseline=Nearness(79, 0.6, {"0.05": 0.41, "0.5": 0.61, "0.95": 0.81}),
@@ -197,9 +203,14 @@ def test_a_copy_report_has_each_count_where_it_belongs() -> None:
     text = copy_text(COPIES)
     flat = words(text)
     assert "50 images in set compared with 80 images of 60 patients (m.csv); encoder tiny (abcdef012345)." in flat
-    assert "1 of 50 generated images (2.00%) are near copies of a reference: at most 20 of 256 bits" in flat
-    assert "Of the references themselves, 4 of 80 (5.00%) are as near" in flat
-    assert "Near copies:\n  1.png  ~  r1.png  (similarity 0.890, 3 bits)\n" in text
+    assert "1 of 50 generated images (2.00%) copy a reference or a part of one: at most 20 of 256 bits" in flat
+    assert "1 others are alarmingly alike to one: more than 0.880, which at most one in 500 references reaches" in flat
+    assert "Of the references themselves, 4 of 80 (5.00%) have a hash as near" in flat
+    copied = "similarity 0.890, 3 bits, 50% of the picture, mirrored, correlation 0.97"
+    assert f"Copies:\n  1.png  ~  r1.png  ({copied})\n" in text
+    assert "look at these:\n  0.png  ~  r0.png  (similarity 0.900, 95 bits)\n" in text
+    assert "Looked for: - whole pictures and the squares that a training cuts out of them" in flat
+    assert "This is of the set as a whole: a few copies among many images do not show in it." in flat
     nearest = text.partition("Nearest of the others:\n")[2].split("\n\n")[0].splitlines()
     assert [line.split()[0] for line in nearest] == [f"{number}.png" for number in range(2, 12)]
     head = f"{'':46}     n     5%    50%    95%"
@@ -217,15 +228,20 @@ def test_a_copy_report_without_baseline_says_so() -> None:
         nearer_than_baseline=None,
         nearer_than_baseline_95=None,
         near_copies=(),
+        alarms=(),
+        extreme=None,
         unreadable=5,
         skipped=6,
     )
     flat = words(copy_text(alone))
     assert "0 of 50 generated images (0.00%)" in flat
-    assert "in any of 8 orientations. Nearest" in flat
+    assert "correlate by 0.65 or more. Looked for" in flat
+    assert "Extreme similarity raises no alarm here: it takes 500 references" in flat
     assert "All references are of one patient: there is no baseline" in flat
     assert "Note: Not compared, because they cannot be read: 5 images, 6 references." in flat
-    assert "Near copies:" not in flat
+    assert "Copies:" not in flat
+    assert "look at these" not in flat
+    assert "7 images and 0 references show too little detail" in words(copy_text(dataclasses.replace(alone, plain=7)))
     assert "read: 5 images, 0 references." in words(copy_text(dataclasses.replace(alone, skipped=0)))
     assert "read: 0 images, 6 references." in words(copy_text(dataclasses.replace(alone, unreadable=0)))
     unnamed = words(copy_text(dataclasses.replace(COPIES, patients_named=False)))
@@ -237,14 +253,34 @@ def test_a_copy_record_holds_no_path() -> None:
     record = copy_record(dataclasses.replace(COPIES, folder=Path("/home/somebody/set")))
     assert record["folder"] == "set"
     assert all("image_path" not in each and "reference_path" not in each for each in record["nearest"])
+    assert [each["image"] for each in record["alarms"]] == ["0.png"]
+    assert "image_path" not in record["alarms"][0]
     assert list(record["near_copies"]) == [
-        {"image": "1.png", "reference": "r1.png", "similarity": pytest.approx(0.89), "hash_distance": 3}
+        {
+            "image": "1.png",
+            "reference": "r1.png",
+            "similarity": pytest.approx(0.89),
+            "hash_distance": 3,
+            "part": {"pairs": 30, "correlation": 0.97, "share": 0.5, "mirrored": True},
+        }
     ]
+    assert record["clean"] is False
+
+
+def test_nothing_found_is_clean_only_where_it_could_have_been_found() -> None:
+    """A sentence that reassures needs references enough, and pictures with detail."""
+    none = dataclasses.replace(COPIES, near_copies=(), alarms=())
+    assert none.clean
+    for blind in ({"plain": 1}, {"plain_references": 1}, {"unreadable": 1}, {"skipped": 1}, {"extreme": None}):
+        assert not dataclasses.replace(none, **blind).clean
+    assert not dataclasses.replace(none, alarms=COPIES.alarms).clean
+    assert not dataclasses.replace(none, near_copies=COPIES.near_copies).clean
 
 
 def test_a_trained_lora_says_what_it_was_trained_on_and_how_to_use_it() -> None:
     training = LoraTraining(
         weights=Path("out/lora.safetensors"),
+        work=Path("kept"),
         base="starter",
         base_fingerprint="b",
         data_fingerprint="d",
@@ -302,6 +338,7 @@ def test_a_trained_encoder_is_compared_figure_by_figure() -> None:
 
     tuning = EncoderTuning(
         folder=Path("out"),
+        work=Path("kept"),
         encoder="tiny",
         before_fingerprint="b",
         after_fingerprint="a",
