@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.phantom_slides import compose
 from tests.benchmarks.shared_data import write_shared_data
 from tests.few_steps import few_steps
 from tests.postgres_server import postgres_binaries, postgres_server
@@ -20,6 +21,7 @@ ARGUMENTS = {
     "catalogs": ["--images", "200", "--folder", "{tmp}"],
     "comparability": ["--queries", "44", "--per-class", "3", "--generated", "0"],
     "evaluation": ["--cases", "60", "--dim", "16"],
+    "field_compression": ["{slide}", "--fields", "2"],
     "fusion": ["--queries", "4", "--per-class", "1", "--images", "1"],
     "generate": ["--architecture", "tiny", "--device", "cpu", "--reports", "2", "--repetitions", "1", "--size", "64"],
     "generated_query": ["--data", "{data}", "--queries", "4", "--per-class", "2", "--images", "1", "--folder", "{tmp}"],
@@ -47,7 +49,8 @@ ARGUMENTS = {
     "train lora": ["--data", "{data}", "--work", "{tmp}/lora", "--images", "20", "--steps", "2"],
     "train encoder": ["--data", "{data}", "--work", "{tmp}/encoder", "--steps", "2"],
 }
-"""By benchmark (with its positional argument) the options that make it take seconds. `{data}` holds the stand-ins."""
+"""By benchmark (with its positional argument) the options that make it take seconds. `{data}` holds the
+stand-ins, `{slide}` is a composed slide."""
 
 
 @pytest.fixture(scope="session")
@@ -75,14 +78,24 @@ def test_every_benchmark_is_imported(path: Path) -> None:
     importlib.import_module(f"benchmarks.{path.stem}")
 
 
+@pytest.fixture(scope="session")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compose(0, fields=8).write(tmp_path_factory.mktemp("slide"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_benchmark_runs_at_its_smallest_size(
-    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str,
+    data: Path,
+    slide: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     module, *positional = name.split()
     monkeypatch.chdir(tmp_path)
-    arguments = [argument.format(data=data, tmp=tmp_path) for argument in ARGUMENTS[name]]
+    arguments = [argument.format(data=data, tmp=tmp_path, slide=slide) for argument in ARGUMENTS[name]]
     with few_steps():
         run(module, [*positional, *arguments], monkeypatch)
     out = capsys.readouterr().out

@@ -74,11 +74,11 @@ def test_nothing_but_the_picture_is_stored(kind: str, tmp_path: Path) -> None:
     folder.mkdir()
     (folder / f"{TEXT}.{kind}").write_bytes(source)
     manifest = write_manifest(
-        folder / "manifest.csv", [{"image": f"{TEXT}.{kind}", "case": "case", "report": "Report."}]
+        folder / "manifest.csv", [{"image": f"{TEXT}.{kind}", "case": "case-1", "report": "Report."}]
     )
     with Archive.create(tmp_path / "archive") as archive:
         add_manifest(archive, manifest)
-        (image,) = archive.case("case").images
+        (image,) = archive.case("case-1").images
         with Image.open(image.path) as stored:
             stored.load()
             assert not stored.getexif()

@@ -206,11 +206,11 @@ def test_another_image_with_a_given_category_clears_the_mark(
 
 def test_a_category_shared_by_rows_is_not_derived(archive: Archive, encoder: Encoder, tmp_path: Path) -> None:
     rows = [
-        {"image": "0.png", "case": "case", "report": HSIL, "category": ""},
-        {"image": "1.png", "case": "case", "report": "", "category": "LSIL"},
+        {"image": "0.png", "case": "case-1", "report": HSIL, "category": ""},
+        {"image": "1.png", "case": "case-1", "report": "", "category": "LSIL"},
     ]
     add_manifest(archive, manifest(tmp_path, *rows), encoder)
-    case = archive.case("case")
+    case = archive.case("case-1")
     assert (case.category, case.derived) == ("LSIL", ("site",))
 
 
