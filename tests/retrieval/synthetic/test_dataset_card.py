@@ -69,8 +69,28 @@ def test_every_row_of_a_table_has_its_two_cells() -> None:
 
 def test_what_a_copy_check_found_is_in_it() -> None:
     assert "`coin copy-check` measures" in card()
-    copies = SimpleNamespace(references=12, patients=3, near_copies=(1, 2), images=8, nearer_than_baseline_95=0.1234)
+    copies = SimpleNamespace(
+        references=12,
+        patients=3,
+        near_copies=(1, 2),
+        images=8,
+        nearer_than_baseline_95=0.1234,
+        extreme=0.9,
+        alarms=(3,),
+        plain=0,
+        plain_references=0,
+        unreadable=0,
+        skipped=0,
+    )
     text = card(copies=copies)
-    assert "Compared with 12 images of 3 patients: 2 of 8 are near copies (perceptual hash), and 12.3% lie" in text
-    copies.nearer_than_baseline_95 = None
-    assert "near copies (perceptual hash). The weights' licences apply." in card(copies=copies)
+    assert (
+        "Compared with 12 images of 3 patients: 2 of 8 copy one of them or a part of one (perceptual hash, keypoints), "
+        "1 more are alarmingly alike to one (encoder's space), and 12.3% lie" in text
+    )
+    copies.nearer_than_baseline_95 = copies.extreme = None
+    copies.plain, copies.skipped = 4, 1
+    assert (
+        "keypoints); whether others are alarmingly alike could not be told; of 4 images and 0 references with little "
+        "detail, whole pictures alone could be recognised; 0 images and 1 references could not be read. The weights'"
+        in card(copies=copies)
+    )
