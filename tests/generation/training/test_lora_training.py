@@ -156,7 +156,7 @@ def test_the_card_tells_what_must_be_known(trained: Path, base: Path) -> None:
     described = CoinGenerator(base, trained, device="cpu").describe()
     assert "Research use only. Not for diagnosis." in card
     assert described["base_fingerprint"] in card
-    assert "can memorise" in card and "near copies" in card
+    assert "can memorise" in card and "copies of whole images and of parts" in card
     assert "| site: " in card and "| rank | 2 |" in card and "| 3 | " in card
 
 
