@@ -126,7 +126,8 @@ class Check:
                 print(f"    {rows[row]['image']}")
         plain = sum(self.store.count(key) < LEAST_KEYPOINTS for key in self.keys)
         print(f"\nreferences with fewer than {LEAST_KEYPOINTS} keypoints: {plain} of {len(self.keys)}")
-        print(f"thresholds: {NEAR_COPY_BITS} bits, correlation {COPIED}, similarity {self.extreme or float('nan'):.4f}")
+        known = "not known: too few references" if self.extreme is None else f"{self.extreme:.4f}"
+        print(f"thresholds: {NEAR_COPY_BITS} bits, correlation {COPIED}, similarity {known}")
 
     def flagged(self, pictures: list[Image.Image]) -> list[tuple[bool, bool, bool, bool, bool]]:
         """Of each picture: copy-check, by hash, by part, by similarity alone, and the check of generated queries."""

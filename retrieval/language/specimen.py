@@ -74,8 +74,8 @@ SIDE: Final = re.compile(
 
 
 def read_site(text: str) -> tuple[str, str]:
-    """Name and words of the site, or two empty strings."""
-    text = _ABBREVIATED.sub(r"\1", _STAIN.sub(" ", text))
+    """Name and words of the site, or two empty strings. Time O(length), of 5,000 characters."""
+    text = _ABBREVIATED.sub(r"\1", _STAIN.sub(" ", text[:LONGEST]))
     specimen, certain = _specimen(text)
     found = _named(specimen)
     if not found:

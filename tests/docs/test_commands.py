@@ -48,6 +48,7 @@ NOT_RUN_WITH = {
     "postgresql:": "needs a PostgreSQL server: tests/index_store/test_postgres.py has one",
     "/shared/": "an archive on PostgreSQL and Milvus",
     "--ray": "needs a Ray cluster: make test-cluster",
+    "slides.csv": "needs slides: tests/ui/commands/test_add_slides.py adds drawn ones",
     "--slide": "needs a slide: tests/ui/commands/test_search_slides.py draws small ones",
     "3fa9": "stands for a fingerprint",
     "3f0a": "stands for an event's hash",

@@ -94,7 +94,8 @@ def test_an_engine_that_ignores_the_filter_gets_no_answer_through(
 def test_embeddings_lost_behind_the_logs_back_are_noticed(filled: Archive) -> None:
     with records(filled.path, writing=True) as session:
         session.execute(delete(EmbeddingRow).where(EmbeddingRow.image_id == 3))
-    found = filled.status()
+    with Archive.open(filled.path) as opened:
+        found = opened.status()
     assert found.indexed == 11
     assert found.notes == (
         "The vector index was rebuilt from the archive's records: its number of vectors did not match.",
