@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from index_store.catalog.filters import CaseFilter
 
 
+PAGE = 2_000
+"""Cases that `each_case` reads at once."""
+
+
 class ArchiveQueries(ArchiveColumns):
     """Base of `Archive`, which sets these attributes: searching, and reading records."""
 
@@ -128,6 +132,13 @@ class ArchiveQueries(ArchiveColumns):
         """The cases with these ids. A case that was removed meanwhile is left out."""
         with self._reader() as reader:
             return reader.cases_by_id(case_ids)
+
+    def each_case(self) -> Iterator[Case]:
+        """Every case in the order they were added, read page by page: one page is in memory. A case that is removed
+        meanwhile is left out."""
+        ids = self.case_ids()
+        for start in range(0, len(ids), PAGE):
+            yield from self.cases_by_id(ids[start : start + PAGE].tolist()).values()
 
     def case_labels(self, case_keys: Iterable[str]) -> dict[str, CaseLabels]:
         """Site, system and category of the cases with these keys, and which were derived. Loads neither report nor

@@ -15,6 +15,8 @@ MAX_MPP: Final = 20.0
 """An overview by a 1× objective gives some 10."""
 DISAGREEMENT: Final = 0.1
 """Two statements of one scale that differ by more than this share are noted: a tube lens, or a mistake."""
+UNEVEN: Final = 0.02
+"""Pixels are square: width and height differ by less than this share."""
 BIN_FACTOR: Final = 1.5
 """Scales are counted in bins, each this much wider than the one before: 40×, 20× and 10× lie in three of them."""
 OBJECTIVE_MPP: Final = 10.0
@@ -37,6 +39,11 @@ _OBJECTIVE = re.compile(
 def is_plausible(mpp: float) -> bool:
     """Whether a microscope's image can have this many µm a pixel."""
     return math.isfinite(mpp) and MIN_MPP <= mpp <= MAX_MPP
+
+
+def is_square(x: float, y: float) -> bool:
+    """Whether a pixel of x × y µm is as wide as it is high."""
+    return abs(x - y) <= UNEVEN * max(x, y)
 
 
 def mpp_of_text(text: str) -> float | None:

@@ -15,7 +15,7 @@ class SlidePlace:
     """Where on which slide an image was cut out. Lengths are in pixels of level 0."""
 
     slide: str
-    """The slide's fingerprint (see `slides/fingerprint.py`)."""
+    """The slide's fingerprint (see `slides/readers/fingerprint.py`)."""
     x: int
     """Of the upper left corner."""
     y: int

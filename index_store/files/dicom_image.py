@@ -16,8 +16,7 @@ from PIL import Image
 from index_store.files.decode import MAX_PIXELS, Decoded
 from index_store.files.headers.refusal import CUT_OUT, EXPORT, EXPORT_AGAIN, PictureRefused
 from index_store.files.headers.structure import Structure, check_cost
-from index_store.files.resolution import UNEVEN
-from index_store.scale import DICOM, is_plausible
+from index_store.scale import DICOM, is_plausible, is_square
 
 CLASSES: Final = frozenset(f"1.2.840.10008.5.1.4.1.1.77.1.{number}" for number in (2, 3, 4))
 """VL Microscopic, VL Slide-Coordinates Microscopic, VL Photographic."""
@@ -76,4 +75,4 @@ def _mpp(header: Any) -> float | None:
     if len(spacing) != 2:
         return None
     y, x = (1000.0 * float(millimetres) for millimetres in spacing)
-    return (x + y) / 2 if is_plausible(x) and is_plausible(y) and abs(x - y) <= UNEVEN * max(x, y) else None
+    return (x + y) / 2 if is_plausible(x) and is_plausible(y) and is_square(x, y) else None

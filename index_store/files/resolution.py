@@ -10,16 +10,16 @@ import math
 import re
 from typing import TYPE_CHECKING, Final
 
+from index_store.scale import MIN_MPP, is_square
+
 if TYPE_CHECKING:
     from PIL import Image
 
     from index_store.files.headers.tiff_directories import TiffPage
 
-FINEST: Final = 0.05
+FINEST: Final = MIN_MPP
 COARSEST: Final = 5.0
 """µm a pixel. Above it lies what scanners of documents write (4,800 dpi is 5.3)."""
-UNEVEN: Final = 0.02
-"""Width and height of a pixel differ by less than this share."""
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 _UNITS: Final = {2: 25_400.0, 3: 10_000.0}
 """µm in a TIFF's unit of resolution: inch, centimetre."""
@@ -78,6 +78,6 @@ def _number(value: object) -> float:
 
 
 def _plausible(x: float, y: float) -> float | None:
-    if FINEST <= x <= COARSEST and FINEST <= y <= COARSEST and abs(x - y) <= UNEVEN * max(x, y):
+    if FINEST <= x <= COARSEST and FINEST <= y <= COARSEST and is_square(x, y):
         return (x + y) / 2
     return None

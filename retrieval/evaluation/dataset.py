@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,10 +18,6 @@ from retrieval.language.archive_labels import ArchiveLabels
 
 if TYPE_CHECKING:
     from index_store import Archive, Case
-
-
-PAGE: Final = 2_000
-"""Cases whose records are in memory at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +67,9 @@ class LabelledCases:
 def read_labelled(archive: Archive) -> LabelledCases:
     """The archive's cases that have a category, read page by page: memory holds what is kept of them, not their
     records. Raises EvaluationError where they allow no evaluation."""
-    ids = archive.case_ids()
-    if not len(ids):
+    if not len(archive.case_ids()):
         raise EvaluationError("The archive is empty, so there is nothing to evaluate: add cases with `coin add`.")
-    pages = (ids[start : start + PAGE].tolist() for start in range(0, len(ids), PAGE))
-    return labelled_cases(case for page in pages for case in archive.cases_by_id(page).values())
+    return labelled_cases(archive.each_case())
 
 
 def labelled_cases(cases: Iterable[Case]) -> LabelledCases:

@@ -6,6 +6,7 @@ in another comparison, after an interruption, or with a manifest that grew, only
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,8 +140,12 @@ def archive_references(
             f"The archive was embedded with {known.name} ({known.fingerprint[:12]}), not with {encoder.name} "
             f"({encoder.fingerprint[:12]}). Name the archive's own encoder with --encoder."
         )
-    cases = archive.cases()
-    images = [(case, image) for case in cases for image in case.images]
+    # Of each case what names it, without its report.
+    images = [
+        (dataclasses.replace(case, report="", images=()), image)
+        for case in archive.each_case()
+        for image in case.images
+    ]
     store = open_fingerprints(work)
     every = [fingerprint_key(image.sha256) for _, image in images]
     missing = [place for place, key in enumerate(every) if key not in store]

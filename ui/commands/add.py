@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ui.archive_encoders import image_encoder, note_encoder, text_encoder
-from ui.commands.options import as_json, with_settings, with_wait
+from ui.commands.options import as_json, with_field_choice, with_settings, with_wait
 from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
-from ui.commands.slides import RULES
 from ui.service import open_archive
 from ui.settings import Settings
 from ui.text.archive import add_text
+
+if TYPE_CHECKING:
+    from index_store import FieldChoice
 
 
 @click.command()
@@ -32,28 +35,7 @@ from ui.text.archive import add_text
     metavar="MICROMETRES",
     help="µm a pixel of all images of which neither the manifest nor their file says it.",
 )
-@click.option(
-    "--fields",
-    type=click.IntRange(1, 100_000),
-    default=64,
-    show_default=True,
-    help="Fields of a whole slide.",
-)
-@click.option(
-    "--field-um",
-    type=click.FloatRange(10, 2000),
-    default=128,
-    show_default=True,
-    metavar="MICROMETRES",
-    help="Edge of a field of a whole slide.",
-)
-@click.option(
-    "--field-rule",
-    type=click.Choice(RULES),
-    default="dark",
-    show_default=True,
-    help="Which fields of a whole slide come first (see `coin slides look`).",
-)
+@with_field_choice
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=64, show_default=True, help="Images a batch.")
 @click.option(
     "--derive/--no-derive",
@@ -80,9 +62,7 @@ def add(
     images: Path | None,
     in_place: bool,
     mpp: float | None,
-    fields: int,
-    field_um: float,
-    field_rule: str,
+    choice: FieldChoice,
     batch_size: int,
     derive: bool,
     redact: bool,
@@ -119,7 +99,6 @@ def add(
     if redact and refuse:
         raise click.UsageError("give only one of --redact and --refuse")
     from generation import GenerationCache
-    from index_store import FieldChoice
     from retrieval import RayWorkers, add_manifest, forget_generated
 
     with (
@@ -138,7 +117,7 @@ def add(
                 images=images,
                 in_place=in_place,
                 mpp=mpp,
-                choice=FieldChoice(most=fields, width_um=field_um, rule=field_rule),
+                choice=choice,
                 batch_size=batch_size,
                 derive=derive,
                 identifiers="redact" if redact else "refuse" if refuse else "warn",

@@ -55,6 +55,44 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
     return decorate
 
 
+RULES = ("dark", "mixed", "cells", "varied", "random")
+"""As of `index_store`, which is not imported to print help."""
+
+
+def with_field_choice(command: Command) -> Command:
+    """Give a command the options by which fields of a slide are chosen; it receives one `choice: FieldChoice`."""
+
+    @click.option(
+        "--fields",
+        type=click.IntRange(1, 100_000),
+        default=64,
+        show_default=True,
+        help="Fields of a whole slide, at most.",
+    )
+    @click.option(
+        "--field-um",
+        type=click.FloatRange(10, 2000),
+        default=128,
+        show_default=True,
+        metavar="MICROMETRES",
+        help="Edge of a field of a whole slide.",
+    )
+    @click.option(
+        "--field-rule",
+        type=click.Choice(RULES),
+        default="dark",
+        show_default=True,
+        help="Which fields of a whole slide come first (see `coin slides look`).",
+    )
+    @functools.wraps(command)
+    def run(fields: int, field_um: float, field_rule: str, **given: Any) -> Any:
+        from index_store import FieldChoice
+
+        return command(choice=FieldChoice(most=fields, width_um=field_um, rule=field_rule), **given)
+
+    return run
+
+
 class ScaleRange(click.ParamType):
     """ "0.2:0.3": µm a pixel, from the first to the second; and one number, where the command takes a query image."""
 

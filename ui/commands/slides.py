@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ui.commands.options import as_json
+from ui.commands.options import as_json, with_field_choice
 from ui.commands.output import echo, echo_json, write_file
 from ui.pictures.slide_sheet import slide_pictures
 from ui.text.json_text import json_text
 from ui.text.slides.look import slide_record, slide_text
 
 if TYPE_CHECKING:
-    from index_store import Slide
-
-RULES = ("dark", "mixed", "cells", "varied", "random")
+    from index_store import FieldChoice, Slide
 
 
 @click.group()
@@ -26,16 +24,7 @@ def slides() -> None:
 
 @slides.command()
 @click.argument("slide", type=click.Path(path_type=Path))
-@click.option("--fields", type=click.IntRange(1, 4096), default=64, show_default=True, help="Fields of the slide.")
-@click.option(
-    "--width",
-    type=click.FloatRange(16, 2000),
-    default=128.0,
-    show_default=True,
-    metavar="µm",
-    help="Edge of a field.",
-)
-@click.option("--rule", type=click.Choice(RULES), default="dark", show_default=True, help="What is chosen first.")
+@with_field_choice
 @click.option(
     "--mpp",
     type=click.FloatRange(0.05, 10),
@@ -48,16 +37,15 @@ def slides() -> None:
     help="Also write overview.png, contact-sheet.png and fields.json into this folder.",
 )
 @as_json
-def look(slide: Path, fields: int, width: float, rule: str, mpp: float | None, out: Path | None, as_json: bool) -> None:
+def look(slide: Path, choice: FieldChoice, mpp: float | None, out: Path | None, as_json: bool) -> None:
     """Show which fields of SLIDE would be cut out, and why its other places are left out. Nothing is stored.
 
     SLIDE is a file, or a folder with one DICOM series. Pictures of the slide's label are never opened. Rules: "dark"
     takes places first whose nuclei are dark and fill much of what is stained, "cells" those with the most nuclei,
     "varied" those most different from each other, "mixed" two dark ones for each different one.
     """
-    from index_store import FieldChoice, Slide, choose_fields
+    from index_store import Slide, choose_fields
 
-    choice = FieldChoice(most=fields, width_um=width, rule=rule)
     with Slide(slide) as opened:
         name = _shown_name(opened)
         chosen = choose_fields(opened, choice, mpp=mpp)

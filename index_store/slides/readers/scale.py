@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from index_store.scale import is_plausible
-
-UNEVEN: Final = 0.02
-"""Pixels are square: width and height differ by less than this share."""
+from index_store.scale import is_plausible, is_square
 
 
 def believed_mpp(x: float | None, y: float | None) -> tuple[float | None, str]:
@@ -16,7 +11,7 @@ def believed_mpp(x: float | None, y: float | None) -> tuple[float | None, str]:
         return None, "" if x is None and y is None else "The scale is given for one direction only, and not used."
     if not (is_plausible(x) and is_plausible(y)):
         return None, f"The scale in the file, {x:.4g} × {y:.4g} µm a pixel, is implausible and not used."
-    if abs(x - y) > UNEVEN * max(x, y):
+    if not is_square(x, y):
         return None, f"The pixels are not square ({x:.4g} × {y:.4g} µm): the scale is not used."
     return (x + y) / 2, ""
 

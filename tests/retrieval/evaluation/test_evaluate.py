@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_store import Archive, Case, CaseFilter
+from index_store import Archive, Case, CaseFilter, archive_queries
 from retrieval import EvaluationError, evaluate_archive
-from retrieval.evaluation import dataset, material
+from retrieval.evaluation import material
 from retrieval.evaluation.dataset import labelled_cases, read_labelled
 from retrieval.evaluation.evaluate import evaluate_experiment
 from retrieval.evaluation.experiment import Experiment, Fusion, QueryType
@@ -250,7 +250,7 @@ def test_cases_are_read_page_by_page(archive: Archive, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Archive, "cases_by_id", counted)
     monkeypatch.setattr(Archive, "cases", None)  # never all of them
-    monkeypatch.setattr(dataset, "PAGE", 5)
+    monkeypatch.setattr(archive_queries, "PAGE", 5)
     found = read_labelled(archive)
     assert pages == [5, 5, 4]
     for field in dataclasses.fields(expected):

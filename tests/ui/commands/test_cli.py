@@ -195,6 +195,10 @@ def test_images_generated_from_a_removed_or_replaced_report_leave_the_cache(
     added = coin("add", str(changed), "--images", str(manifest.parent), "--json")
     assert json.loads(added.stdout)["updated"] == 1, added.output
     assert set(cache.iterdir()) == set()
+    assert coin("search", "--text", "Another report.").exit_code == 0
+    drawn = len(set(cache.iterdir()))
+    assert drawn
+    assert f"{drawn} image(s) generated from their reports" in coin("remove", second.key, "--yes").stdout
 
 
 def test_generate_saves_images_that_say_what_they_are(environment: dict[str, str], tmp_path: Path) -> None:

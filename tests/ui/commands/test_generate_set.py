@@ -97,7 +97,7 @@ def test_copies_are_named_drawn_and_counted(
     assert done.exit_code == 0, done.output
     words = " ".join(done.stdout.split())
     assert "1 of 1 generated images (100.00%) copy a reference or a part of one" in words
-    assert f"copied.png ~ images/{original.name} (" in words
+    assert f"copied.png ~ images/{original.name} (similarity 1.000, 0 bits" in words
     assert "Nothing here shows that an image is private" in words
     assert done.stdout.endswith(f"{RESEARCH_USE}\n")
     with Image.open(sheet) as drawn:

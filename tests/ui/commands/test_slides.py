@@ -14,7 +14,7 @@ from benchmarks.pyramid import write_pyramid
 from index_store import RULES
 from tests.index_store.slides.smear import MPP, smear
 from ui.cli import cli
-from ui.commands.slides import RULES as OFFERED
+from ui.commands.options import RULES as OFFERED
 
 SHARED = Path(__file__).parents[3] / "../shared/data/slides"
 LABEL = ("label", "macro")
