@@ -44,7 +44,7 @@ NOT_RUN_WITH = {
     "hf-hub:": "a download",
     "dinov2": "imported from a download: tests/ui/commands/test_role_commands.py has tiny ones",
     "biomedclip": "the same",
-    "mynet:": "an adapter of one's own: tests/retrieval/encoder/test_adapters.py runs one",
+    "mynet:": "an adapter of one's own: tests/retrieval/encoder/formats/test_adapters.py runs one",
     "postgresql:": "needs a PostgreSQL server: tests/index_store/test_postgres.py has one",
     "/shared/": "an archive on PostgreSQL and Milvus",
     "--ray": "needs a Ray cluster: make test-cluster",

@@ -70,7 +70,7 @@ def version_1(tmp_path: Path) -> Path:
     folder.mkdir()
     with contextlib.closing(sqlite3.connect(folder / "archive.sqlite")) as database:
         database.execute("PRAGMA journal_mode = WAL")
-        database.executescript(Path(__file__).parents[1].joinpath("archive_version_1.sql").read_text(encoding="utf-8"))
+        database.executescript(Path(__file__).parents[2].joinpath("archive_version_1.sql").read_text(encoding="utf-8"))
     return folder
 
 

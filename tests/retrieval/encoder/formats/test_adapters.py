@@ -14,7 +14,7 @@ from retrieval import Encoder, EncoderLoadError
 from tests.retrieval.conftest import speckled
 from tests.retrieval.encoder import published
 
-PAGE = Path(__file__).parents[3] / "docs" / "models.md"
+PAGE = Path(__file__).parents[4] / "docs" / "models.md"
 
 
 def install(folder: Path, name: str, code: str) -> None:

@@ -15,7 +15,7 @@ from index_store.slides.readers.dicom_reader import ALLOWED, DicomReader, _level
 from index_store.slides.slide import Slide
 from index_store.slides.survey import SQUARES
 
-SHARED = Path(__file__).parents[3] / "../shared/data/slides"
+SHARED = Path(__file__).parents[4] / "../shared/data/slides"
 SERIES = SHARED / "csf-mgg-dicom"
 pytestmark = [
     pytest.mark.slow,

@@ -33,7 +33,7 @@ def tmp_path(quick_folder: Path) -> Path:
     return quick_folder
 
 
-EARLIER = Path(__file__).parents[1] / "archive_0.1.0.tar.gz"
+EARLIER = Path(__file__).parents[2] / "archive_0.1.0.tar.gz"
 
 
 def are_kept(archive: Archive) -> bool:
