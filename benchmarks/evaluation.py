@@ -38,10 +38,11 @@ from index_store import Archive
 from index_store.records import ManifestRow
 from retrieval.evaluation.dataset import LabelledCases
 from retrieval.evaluation.evaluate import evaluate_archive, evaluate_experiment
-from retrieval.evaluation.experiment import HISTOGRAM, IMAGE, build_experiment
+from retrieval.evaluation.experiment import HISTOGRAM, build_experiment
 from retrieval.evaluation.material import gather
 from retrieval.evaluation.results import QueryTypeResult
 from retrieval.evaluation.tasks import ordinal
+from retrieval.search.channels.own_runs import EvaluationMaterials
 from retrieval.search.fusion import default_rules
 from ui.commands.progress import progress
 
@@ -96,19 +97,24 @@ def _evaluated(archive: Archive) -> tuple[tuple[QueryTypeResult, ...], LabelledC
         progress=progress,
     )
     cases = material.cases
-    by_name = {channel.name: channel for channel in material.experiment.channels}
+    by_name = {scorer.name: scorer for scorer in material.experiment.scorers}
+    images = by_name["image"]
     everyone = np.arange(len(cases.keys))
     # The next steps of `gather`, with vectors instead of generated images.
     experiment = build_experiment(
-        cases,
-        {name: (by_name[name].queries, by_name[name].references) for name in (IMAGE, HISTOGRAM)},
+        EvaluationMaterials(
+            archive=archive,
+            image_ids=cases.image_ids,
+            images=(images.queries, images.references),
+            reports=cases.reports,
+            rules=rules,
+            texts=by_name["joint"].queries,
+            generated=_near(cases, images.references.shape[1], "generated"),
+        ),
         queries=everyone,
         report_queries=everyone,
         left_out=0,
-        texts=by_name["joint"].queries,
-        query_texts=None,
-        generated=_near(cases, by_name[IMAGE].references.shape[1], "generated"),
-        rules=rules,
+        baselines=[by_name[HISTOGRAM]],
     )
     gathered = time.perf_counter()
     with progress("Evaluating", unit="queries") as count:

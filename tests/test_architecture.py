@@ -226,6 +226,69 @@ def test_ui_uses_the_public_names_of_the_other_packages() -> None:
     assert found == []
 
 
+GENERATED_MEANS = {
+    "retrieval.reader_study.create": "an image that a program made, and what a reader may guess",
+    "retrieval.reader_study.ratings": "the same",
+    "retrieval.reader_study.results": "the same",
+    "retrieval.reader_study.study": "the same",
+    "ui.text.reading": "the same",
+    "ui.view.reading.page": "the same",
+    "ui.view.reading.results": "the same",
+    "ui.pictures.synthetic_sheet": "the same",
+    "ui.commands.archive": "a key of JSON: cached images that were deleted",
+    "ui.commands.calibrate": "a key of JSON: how images are generated",
+    "ui.commands.demo": "a folder's name",
+    "ui.settings": "a folder's name",
+}
+"""Modules in which the word is no channel's name."""
+
+
+def names_a_channel(node: ast.AST, names: set[str]) -> bool:
+    """Whether a channel is told from others by its name: compared, looked up, given, or listed with others. (The names
+    "image" and "report" are also columns, roles and keys of JSON.)"""
+
+    def literals(*parts: ast.AST | None) -> set[str]:
+        inside = [each for part in parts if part is not None for each in ast.walk(part)]
+        return {each.value for each in inside if isinstance(each, ast.Constant) and isinstance(each.value, str)} & names
+
+    def of_channels(*parts: ast.expr) -> bool:
+        return any("channel" in ast.unparse(part).lower() for part in parts)
+
+    match node:
+        case ast.Compare(left=left, comparators=others):
+            return of_channels(left, *others) and bool(literals(left, *others))
+        case ast.Subscript(value=value, slice=key):
+            return of_channels(value) and bool(literals(key))
+        case ast.Call(func=ast.Attribute(value=value, attr="get"), args=[key, *_]):
+            return of_channels(value) and bool(literals(key))
+        case ast.keyword(arg="channel" | "channels", value=value):
+            return bool(literals(value))
+        case ast.Dict(keys=keys):
+            return len(literals(*keys)) > 2
+        case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Set(elts=parts):
+            return len(literals(*parts)) > 2
+    return False
+
+
+def test_a_channel_is_named_in_its_own_package_only() -> None:
+    """Others ask the `Channel`, so that a new one is a module and a line of the registry."""
+    names = set(importlib.import_module("retrieval").CHANNELS)
+    for example in ('x.channel == "image"', 'c in ("image",)', 'channels["report"]', 'f(channels=("report",))'):
+        (line,) = ast.parse(example.replace("c in", "channel in")).body
+        assert any(names_a_channel(node, names) for node in ast.walk(line)), example
+    found, generated = [], set()
+    for path in sources("retrieval", "ui"):
+        if path.is_relative_to(ROOT / "retrieval/search/channels"):
+            continue
+        for node in nodes(parse(path)):
+            if names_a_channel(node, names):
+                found.append(f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', '')}")
+            elif isinstance(node, ast.Constant) and node.value in names - {"image", "report"}:
+                generated.add((module_name(path), node.value))
+    assert found == []
+    assert generated == {(module, "generated") for module in GENERATED_MEANS}
+
+
 def test_what_made_the_starter_is_imported_by_nothing_else() -> None:
     """It stays in the checkout and is not in the wheel."""
     found = [

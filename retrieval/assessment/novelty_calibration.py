@@ -14,12 +14,14 @@ from retrieval.assessment.novelty import Calibration, NoveltyCheck
 from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.roles import role_encoders
-from retrieval.generated.batch_generation import GenerationPlan, generated_folder
+from retrieval.generated.batch_generation import GenerationPlan
 from retrieval.generated.site_check import SiteCheck, SiteRates, measure_site_rates
 from retrieval.language.archive_labels import meant_filter
+from retrieval.search.channels.channel import CalibrationMaterials
 from retrieval.search.channels.generated import generated_similarities
 from retrieval.search.channels.image import image_similarities
 from retrieval.search.channels.own_cases import read_own_cases
+from retrieval.search.channels.registry import CHANNELS
 
 if TYPE_CHECKING:
     from index_store import Archive, CaseFilter
@@ -100,22 +102,27 @@ def calibrate_archive(
     Raises EvaluationError where the archive has too few patients, `index_store.EncoderMismatchError`, and what
     generating raises; images generated before are kept in `work`.
     """
-    role_encoders(archive, encoder, text_encoder)  # checked before minutes are spent
-    where, fingerprint = meant_filter(archive, where), encoder.fingerprint
-    calibration = calibrate(archive, fingerprint, where=where)
-    rates = measure_site_rates(archive, fingerprint=fingerprint)
-
-    generated = calibrate_generated(
-        archive,
-        encoder,
-        plan,
-        SiteCheck(archive, fingerprint=fingerprint, where=where, rates=rates),
-        EmbeddingCache(generated_folder(work, archive, encoder), encoder.dim),
-        generate=True,
-        where=where,
-        progress=progress,
-    )
-    return ArchiveCalibration(
-        rates,
-        tuple(each.judge(each.threshold(kind), kind) for each in (calibration, generated) for kind in each.scores),
-    )
+    encoders = role_encoders(archive, encoder, text_encoder)  # checked before minutes are spent
+    where = meant_filter(archive, where)
+    rules = []
+    for channel in CHANNELS.values():
+        of_role = encoders.of(channel.role)
+        if channel.not_judged or of_role is None:
+            continue
+        for kind in channel.query_types:
+            materials = CalibrationMaterials(
+                archive=archive,
+                encoder=of_role,
+                generator=plan.generator,
+                work=work,
+                where=where,
+                query_type=kind,
+                n_images=plan.images,
+                preset=plan.preset,
+                generation=plan,
+                progress=progress,
+            )
+            similarities = channel.own_similarities(materials)
+            calibration = Calibration(of_role.fingerprint, similarities, filtered=where is not None)
+            rules.append(calibration.judge(calibration.threshold(kind), kind))
+    return ArchiveCalibration(measure_site_rates(archive, fingerprint=encoder.fingerprint), tuple(rules))

@@ -36,9 +36,13 @@ class RoleEncoders:
         known = {"image": self.image, "text": self.text}
         return {role: encoder.fingerprint for role, encoder in known.items() if encoder is not None}
 
+    def of(self, role: Role) -> Encoder | None:
+        """A role's encoder; None where it is not at hand."""
+        return self.image if role == "image" else self.text
+
     def fingerprint(self, role: Role) -> str:
         """The fingerprint of a role's encoder. Raises ValueError where it is not at hand."""
-        encoder = self.image if role == "image" else self.text
+        encoder = self.of(role)
         if encoder is None:
             raise ValueError(self.missing)
         return encoder.fingerprint

@@ -10,8 +10,9 @@ import numpy as np
 
 from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.evaluation.dataset import LabelledCases
-from retrieval.evaluation.experiment import Experiment, Fusion, QueryType
+from retrieval.evaluation.experiment import Experiment, QueryType
 from retrieval.search.batch import BatchRanking, Candidates, fused_ranking
+from retrieval.search.channels.own_runs import Fusion
 
 BLOCK_SCORES: Final = 500_000
 """Scores in one block: 2 MB as float32, and with all runs of it some 500 MB, whatever the size of the archive."""
@@ -28,17 +29,17 @@ class Block:
 
 
 class Rankings:
-    """An experiment's channels and fusions over the cases of an archive. Safe for several threads."""
+    """An experiment's scorers and fusions over the cases of an archive. Safe for several threads."""
 
     def __init__(self, cases: LabelledCases, experiment: Experiment) -> None:
         self.cases = cases
-        self.channels = {channel.name: channel for channel in experiment.channels}
+        self.scorers = {scorer.name: scorer for scorer in experiment.scorers}
         self.fusions = {fusion.name: fusion for fusion in experiment.fusions}
         self._candidates: dict[tuple[bytes, int, bool], Candidates] = {}
 
     def scores(self, block: Block) -> dict[str, Vectors]:
-        """By channel, float32[b, images or cases]: computed once a block, whatever the candidates are."""
-        return {name: self.channels[name].scores(block.queries) for name in sorted(self._channels_of(block.runs))}
+        """By scorer, float32[b, images or cases]: computed once a block, whatever the candidates are."""
+        return {name: self.scorers[name].scores(block.queries) for name in sorted(self._scorers_of(block.runs))}
 
     def places(self, block: Block, scores: Mapping[str, Vectors], candidates_of: Ints) -> dict[str, BatchRanking]:
         """By run, how the block's candidates are ranked. `candidates_of`, int[cases], is `Task.candidates_of`."""
@@ -50,7 +51,7 @@ class Rankings:
             if run not in ranked and run in self.fusions:
                 fusion = self.fusions[run]
                 if fusion.by_case:
-                    ways = {name: scores[channel] for name, channel in fusion.of.items()}
+                    ways = {name: scores[part] for name, part in fusion.of.items()}
                     candidates = self.candidates(candidates_of, number, by_case=True)
                     containing = self.first(fusion, block)
                     fused = candidates.fused_reports(fusion.rule, ways, own, containing)
@@ -60,9 +61,9 @@ class Rankings:
                 else:
                     ranked[run] = fused_ranking(fusion.rule, {name: rank(part) for name, part in fusion.of.items()})
             elif run not in ranked:
-                channel = self.channels[run]
-                candidates = self.candidates(candidates_of, number, by_case=channel.by_case)
-                first = channel.first(block.queries)
+                scorer = self.scorers[run]
+                candidates = self.candidates(candidates_of, number, by_case=scorer.by_case)
+                first = scorer.first(block.queries)
                 # Of words alone, a report without one in common is no result, as in a search.
                 found = scores[run] if first is None else np.where(scores[run] > 0, scores[run], np.float32(-np.inf))
                 ranked[run] = candidates.rank(found, own, first)
@@ -72,7 +73,7 @@ class Rankings:
 
     def first(self, fusion: Fusion, block: Block) -> Bools:
         """The cases whose report contains the words of a block's queries, bool[b, cases]."""
-        masks = [self.channels[name].first(block.queries) for name in fusion.of.values()]
+        masks = [self.scorers[name].first(block.queries) for name in fusion.of.values()]
         none = np.zeros((len(block.queries), len(self.cases.keys)), dtype=bool)
         return np.logical_or.reduce([none, *(mask for mask in masks if mask is not None)])
 
@@ -111,9 +112,9 @@ class Rankings:
             self._candidates[key] = candidates
         return self._candidates[key]
 
-    def _channels_of(self, runs: Sequence[str]) -> set[str]:
-        """The channels that these runs are made of."""
-        channels: set[str] = set()
+    def _scorers_of(self, runs: Sequence[str]) -> set[str]:
+        """The scorers that these runs are made of."""
+        scorers: set[str] = set()
         for run in runs:
-            channels |= self._channels_of(tuple(self.fusions[run].of.values())) if run in self.fusions else {run}
-        return channels
+            scorers |= self._scorers_of(tuple(self.fusions[run].of.values())) if run in self.fusions else {run}
+        return scorers

@@ -17,13 +17,14 @@ from retrieval.encoder.roles import role_encoders
 from retrieval.errors import EvaluationError
 from retrieval.evaluation.colour_baseline import BINS, colour_histograms
 from retrieval.evaluation.dataset import LabelledCases, read_labelled
-from retrieval.evaluation.experiment import HISTOGRAM, IMAGE, Experiment, build_experiment, has_report, has_vector
+from retrieval.evaluation.experiment import HISTOGRAM, Experiment, build_experiment
 from retrieval.evaluation.relevance import Relevance
 from retrieval.evaluation.tasks import tasks_for
 from retrieval.generated.batch_generation import GenerationPlan, OwnReport, generated_folder, generated_queries
 from retrieval.generated.site_check import SiteCheck, measure_site_rates
 from retrieval.language.query_text import query_text
 from retrieval.search.batch import mean_queries
+from retrieval.search.channels.own_runs import ByVectors, EvaluationMaterials, has_report, has_vector
 from retrieval.search.fusion import FusionRule
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def gather(
     notes: list[str] = []
     queries = query_cases(cases, sample, seed, notes)
     texts = report_vectors(cases, archive, for_texts.fingerprint, notes)
-    with_text = queries[(has_report(cases) if texts is None else has_vector(texts))[queries]]
+    with_text = queries[(has_report(cases.reports) if texts is None else has_vector(texts))[queries]]
     report_queries = sampled(with_text, generation.reports if generation is not None else None, seed)
     if not _answerable(cases, report_queries):
         report_queries = report_queries[:0]
@@ -104,11 +105,10 @@ def gather(
         )
     folder = None if work is None else work / archive.uuid
     vectors = archive.vectors_of(cases.image_ids.tolist(), known.fingerprint)
-    images = {IMAGE: (mean_queries(vectors, cases.case_of, len(cases.keys)), vectors)}
-    unreadable = 0
+    baselines, unreadable = [], 0
     if _has_colours(len(cases.image_ids), histogram, notes):
         colours, unreadable = _colours(cases, folder, progress)
-        images[HISTOGRAM] = (mean_queries(colours, cases.case_of, len(cases.keys)), colours)
+        baselines.append(ByVectors(HISTOGRAM, mean_queries(colours, cases.case_of, len(cases.keys)), colours))
     query_texts, generated, how = None, None, ""
     if texts is not None:
         query_texts = query_vectors(cases, texts, report_queries, text_encoder, folder, progress, notes)
@@ -118,20 +118,26 @@ def gather(
         notes.append(
             "No run for generated images: `--generate all` makes it, or `--generate 200`, which queries by 200 reports."
         )
+    materials = EvaluationMaterials(
+        archive=archive,
+        image_ids=cases.image_ids,
+        images=(mean_queries(vectors, cases.case_of, len(cases.keys)), vectors),
+        reports=cases.reports,
+        rules=rules,
+        texts=texts,
+        query_texts=query_texts,
+        text_encoder=None if for_texts == known else for_texts,
+        generated=generated,
+    )
     experiment = build_experiment(
-        cases,
-        images,
+        materials,
         queries=queries,
         report_queries=report_queries,
         left_out=len(queries) - len(with_text),
-        texts=texts,
-        query_texts=query_texts,
-        text_references=None if for_texts == known else _text_references(cases, archive, for_texts, notes),
-        generated=generated,
-        rules=rules,
+        baselines=baselines,
     )
-    asked = len(queries) if len(queries) < len(cases.keys) else None
-    return Material(cases, experiment, known, for_texts, asked, unreadable, how, tuple(notes))
+    count = len(queries) if len(queries) < len(cases.keys) else None
+    return Material(cases, experiment, known, for_texts, count, unreadable, how, (*notes, *experiment.notes))
 
 
 def query_cases(cases: LabelledCases, sample: int | None, seed: int, notes: list[str]) -> Ints:
@@ -166,24 +172,11 @@ def _answerable(cases: LabelledCases, queries: Ints) -> bool:
     return all(len(Relevance(task, cases).answerable(queries)) for task in tasks_for(cases))
 
 
-def _text_references(cases: LabelledCases, archive: Archive, encoder: EncoderInfo, notes: list[str]) -> Vectors:
-    """The images' vectors of the encoder that compares texts, float32[images, d]; zeros where an image has none."""
-    ids, stored = archive.known_vectors(cases.image_ids.tolist(), encoder.fingerprint)
-    vectors = np.zeros((len(cases.image_ids), encoder.dim), dtype=np.float32)
-    vectors[np.searchsorted(cases.image_ids, ids)] = stored
-    if lacking := len(vectors) - len(ids):
-        notes.append(
-            f"{lacking} images have no vector of {encoder.name}, which compares texts, and no text finds them: run "
-            "`coin reembed --role text --encoder …`."
-        )
-    return vectors
-
-
 def report_vectors(cases: LabelledCases, archive: Archive, fingerprint: str, notes: list[str]) -> Vectors | None:
     """The stored vectors of the reports, float32[cases, d], zeros where a case has none; None where no case has one."""
     ids, stored = archive.report_vectors(fingerprint)
     known = np.isin(cases.ids, ids)
-    written = has_report(cases)
+    written = has_report(cases.reports)
     lacking = int((written & ~known).sum())
     if not known.any():
         if lacking:

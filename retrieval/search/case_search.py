@@ -191,7 +191,7 @@ class CaseSearch:
                     slide=slide,
                     reports=partial(self._report_index, revision),
                     uncompared=self._count_uncompared,
-                    report_rule=self._rules["report"],
+                    rules=self._rules,
                 )
                 cases = ranked_cases(self._archive, ranked, rule, spelt, slide)
                 types = {channel.name: channel.query_type(understood) for channel in channels}

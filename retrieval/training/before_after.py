@@ -20,10 +20,11 @@ from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.errors import EvaluationError
 from retrieval.evaluation.dataset import LabelledCases, labelled_cases
 from retrieval.evaluation.evaluate import evaluate_experiment
-from retrieval.evaluation.experiment import ByVectors, Experiment, QueryType
+from retrieval.evaluation.experiment import Experiment, QueryType
 from retrieval.evaluation.results import QueryTypeResult
 from retrieval.evaluation.tables import CHANCE
 from retrieval.search.batch import mean_queries
+from retrieval.search.channels.own_runs import ByVectors
 from retrieval.statistics.cluster_bootstrap import MacroBootstrap
 from retrieval.statistics.estimate import Estimate
 

@@ -9,9 +9,10 @@ import numpy as np
 from index_store import Case, Image
 from retrieval.evaluation.dataset import LabelledCases
 from retrieval.evaluation.evaluate import evaluate_experiment
-from retrieval.evaluation.experiment import ByVectors, Experiment, QueryType
+from retrieval.evaluation.experiment import Experiment, QueryType
 from retrieval.evaluation.results import TaskResult
 from retrieval.search.batch import Candidates, mean_queries
+from retrieval.search.channels.own_runs import ByVectors
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -12,16 +12,11 @@ if TYPE_CHECKING:
     from retrieval import Abstention, ConfounderShare, Difference, Estimate, RunResult
 
 COLOURS: Final[Mapping[str, str]] = {
-    "image": "#0b5394",
     "colour histogram": "#d9a441",
-    "generated": "#8d5a97",
-    "joint": "#2f9c95",
-    "report": "#b5533c",
-    "report: words (BM25)": "#e3a48f",
-    "report: meaning (text tower)": "#cf7a5f",
     "fused": "#46515e",
     "fused with image": "#5b8f3b",
 }
+"""Of runs that are no channel's (`Channel.colours`)."""
 INK: Final = "#1c2733"
 GRID: Final = "#e3e8ee"
 PAPER: Final = "#fff"
@@ -37,7 +32,10 @@ LEVELS: Final = (0, 0.25, 0.5, 0.75, 1)
 
 def colour(run: str) -> str:
     """A run has one colour everywhere."""
-    return COLOURS.get(run, INK)
+    from retrieval import CHANNELS
+
+    of_channels = (channel.colours.get(run) for channel in CHANNELS.values())
+    return COLOURS.get(run) or next(filter(None, of_channels), INK)
 
 
 def bars(rows: Sequence[RunResult], metrics: Sequence[str], *, measured: str, width: int = WIDTH) -> Chart:

@@ -78,10 +78,11 @@ def _index_lines(index: IndexStatus | None) -> list[str]:
 
 def calibration_text(calibration: ArchiveCalibration, generated: str) -> str:
     """The thresholds of the novelty check for each query type, and the check of a generated image's site."""
-    names = {"image": "an image", "case": "a case", "joint": "text to image", "generated": "generated images"}
+    from retrieval import query_type_label
+
     rows = [
         (
-            names.get(rule.kind, rule.kind),
+            query_type_label(rule.kind),
             f"comparable from {rule.threshold:.3f} on; false alarms {rule.false_alarm_rate:.1%} "
             f"[{rule.false_alarm_low:.1%}, {rule.false_alarm_high:.1%}] of {rule.n} cases",
         )

@@ -53,9 +53,7 @@ def diagnostics_text(diagnostics: ResultDiagnostics) -> str:
         lines.append(f"{agreement.without_category} of the retrieved cases have no category.")
     for judged in diagnostics.comparability:
         lines.append(f"By {channel_name(judged.channel)}: {judged.words}")
-    # That texts are never judged is documented; the other channels can be calibrated.
-    never = ("joint", "report")
-    lines += [f"Not judged: {missing.reason}" for missing in diagnostics.not_judged if missing.channel not in never]
+    lines += [f"Not judged: {missing.reason}" for missing in diagnostics.not_judged if _is_calibrated(missing.channel)]
     lines += _confounders(diagnostics.nuisance)
     return "\n".join(wrapped(line) for line in lines)
 
@@ -90,6 +88,13 @@ def channel_name(channel: str) -> str:
     from retrieval import channel_label
 
     return channel_label(channel)
+
+
+def _is_calibrated(channel: str) -> bool:
+    """Whether something can be done about a channel that was not judged: that texts never are, is documented."""
+    from retrieval import CHANNELS
+
+    return not CHANNELS[channel].not_judged
 
 
 def rank_text(channel_rank: ChannelRank) -> str:

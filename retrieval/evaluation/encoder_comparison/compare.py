@@ -26,13 +26,14 @@ from retrieval.evaluation.encoder_comparison.results import (
     EncoderComparison,
     RoleVerdict,
 )
-from retrieval.evaluation.experiment import ByVectors, Experiment, QueryType, has_vector
+from retrieval.evaluation.experiment import Experiment, QueryType
 from retrieval.evaluation.identical_reports import IdenticalReports, report_groups
 from retrieval.evaluation.material import ProgressFactory, no_progress, query_cases, query_vectors, report_vectors
 from retrieval.evaluation.relevance import Relevance
 from retrieval.evaluation.runs import Run, measure_runs
 from retrieval.evaluation.tasks import tasks_for
 from retrieval.search.batch import mean_queries
+from retrieval.search.channels.own_runs import ByVectors, has_vector
 from retrieval.statistics.cluster_bootstrap import Average, MacroBootstrap
 from retrieval.statistics.estimate import RESAMPLES, Estimate
 

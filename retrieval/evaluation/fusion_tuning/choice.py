@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from retrieval.search.channels.channel import Need
+from retrieval.search.channels.registry import CHANNELS
 from retrieval.search.fusion import FusionRule, rule_text
 from retrieval.statistics.estimate import Estimate
 
@@ -65,8 +67,8 @@ class FusionChoice:
 
 
 _TO_MEASURE: Final = {
-    "generated": " (--generate N measures it)",
-    "joint": " (it needs an encoder that reads texts)",
+    Need.GENERATOR: " (--generate N measures it)",
+    Need.TEXT_TOWER: " (it needs an encoder that reads texts)",
 }
 
 
@@ -91,10 +93,16 @@ def rules_text(choices: Sequence[FusionChoice], rules: Mapping[str, FusionRule])
                 f"{choice.measured}.",
                 *(f"# {contribution.words}" for contribution in choice.contributions if not contribution.weight),
                 *(
-                    f"# `{channel}` was not measured{_TO_MEASURE.get(channel, '')}, so it has no weight."
+                    f"# `{channel}` was not measured{_to_measure(channel)}, so it has no weight."
                     for channel in unmeasured
                 ),
             ]
         named = {**rule.weights, **dict.fromkeys(unmeasured, 0.0)}
         lines += rule_text(name, FusionRule(rule.method, named, rule.encoders))
     return "\n".join(lines) + "\n"
+
+
+def _to_measure(channel: str) -> str:
+    """What the evaluation would have needed, in brackets."""
+    needs = CHANNELS[channel].needs if channel in CHANNELS else frozenset()  # "words" and "meaning" are none
+    return "".join(words for need, words in _TO_MEASURE.items() if need in needs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
@@ -18,13 +18,14 @@ from retrieval.arrays import Bools, Floats, Ints
 from retrieval.errors import EvaluationError
 from retrieval.evaluation.batched_rankings import Block, Rankings
 from retrieval.evaluation.dataset import LabelledCases
-from retrieval.evaluation.experiment import FUSED, FUSED_BOTH, REPORT, Fusion, QueryType
+from retrieval.evaluation.experiment import QueryType
 from retrieval.evaluation.fusion_tuning.choice import FusionChoice
 from retrieval.evaluation.fusion_tuning.select import Halves, chosen_rule, rule_grid
 from retrieval.evaluation.material import ProgressFactory, gather, no_progress
 from retrieval.evaluation.relevance import DEPTH, Relevance
 from retrieval.evaluation.tasks import tasks_for
 from retrieval.search.batch import BatchRanking, first_of, ranking_of
+from retrieval.search.channels.own_runs import Fusion
 from retrieval.search.fusion import FusionRule, Method, fuse
 from retrieval.statistics.metrics import precision
 
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from index_store import Archive
     from retrieval.encoder.encoder import Encoder
     from retrieval.generated.batch_generation import GenerationPlan
-
-_FUSED_BY: Final = {REPORT: "report", FUSED: "text", FUSED_BOTH: "text and image"}
-"""By run: the name of its rule."""
 
 
 def choose_fusion(
@@ -75,7 +73,7 @@ def choose_fusion(
     )
     cases = material.cases
     fusions = {fusion.name: fusion for fusion in material.experiment.fusions}
-    names = {run: name for run, name in _FUSED_BY.items() if run in fusions and len(fusions[run].of) > 1}
+    names = {run: fusion.rule_name for run, fusion in fusions.items() if fusion.rule_name and len(fusion.of) > 1}
     if not names:
         raise EvaluationError(
             "There is nothing to fuse: the archive has no reports, or none with a vector that another patient shares."

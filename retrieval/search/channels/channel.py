@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from retrieval.arrays import Vectors
 from retrieval.errors import EvaluationError
+from retrieval.search.channels.own_runs import ChannelRun, EvaluationMaterials
 from retrieval.search.fusion import FusionRule
 from retrieval.search.group_by_patient import Ranking, rank_images
 from retrieval.search.understood_query import UnderstoodQuery
@@ -21,8 +22,9 @@ from retrieval.search.understood_query import UnderstoodQuery
 if TYPE_CHECKING:
     from generation import CoinGenerator
     from index_store import Archive, CaseFilter, Role
-    from retrieval.encoder.encoder import Encoder
+    from retrieval.encoder.encoder import Encoder, Progress
     from retrieval.encoder.roles import RoleEncoders
+    from retrieval.generated.batch_generation import GenerationPlan
     from retrieval.generated.checked_generation import GeneratedQuery
     from retrieval.search.reports.report_index import ReportIndex
     from retrieval.search.slides.read_slide import QueriedSlide
@@ -55,8 +57,8 @@ class SearchMaterials:
     uncompared: Callable[[], int]
     """How many of the archive's images the text role's encoder has not embedded, so that no text is compared with
     them."""
-    report_rule: FusionRule
-    """How words and meaning of reports are joined."""
+    rules: Mapping[str, FusionRule]
+    """By name: for a channel that joins several ways to compare."""
     at_least: int
     """Patients that every ranking must hold, exactly in order."""
     pool: int
@@ -96,6 +98,10 @@ class CalibrationMaterials:
     """Images generated a report."""
     preset: str
     """How they are sampled."""
+    generation: GenerationPlan | None = None
+    """Generate by it what `work` lacks, which takes minutes. None: what is there is used."""
+    progress: Progress | None = None
+    """Of what takes minutes."""
 
 
 class Channel(ABC):
@@ -113,6 +119,8 @@ class Channel(ABC):
     """What it uses where it is there."""
     compares_images: ClassVar[bool] = True
     """Whether it compares with the archive's images, for which the encoder must read images."""
+    colours: ClassVar[Mapping[str, str]] = {}
+    """By run of an evaluation (`own_run`), its colour in charts, "#rrggbb". Others share the colour of the ink."""
     not_judged: ClassVar[str] = "The similarities of this channel are not calibrated."
     """Why the novelty of a query is not judged by this channel; empty where it is."""
 
@@ -122,9 +130,10 @@ class Channel(ABC):
         return self.needs & {Need.TEXT, Need.PICTURE}
 
     @property
-    def query_types(self) -> tuple[str, ...]:
-        """The kinds of query that have a scale of similarities of their own, and a calibration each."""
-        return (self.name,)
+    def query_types(self) -> Mapping[str, str]:
+        """The kinds of query that have a scale of similarities of their own, and a calibration each: by name, what
+        readers call them."""
+        return {self.name: self.label}
 
     def query_type(self, query: UnderstoodQuery) -> str:
         """Which of `query_types` this query is."""
@@ -160,9 +169,14 @@ class Channel(ABC):
         return ()
 
     def own_similarities(self, materials: CalibrationMaterials) -> Mapping[str, tuple[float, ...]]:
-        """What the archive's own cases find of other patients, for the query type that is asked for; ascending.
+        """What the archive's own cases find of other patients, for the query type of the materials; ascending.
 
         Raises:
             EvaluationError: there are too few cases to calibrate on, or the channel is not calibrated.
         """
         raise EvaluationError(self.not_judged)
+
+    def own_run(self, materials: EvaluationMaterials) -> ChannelRun | None:
+        """How it ranks the archive's own cases, for `coin evaluate`; None where the material lacks what it needs, or
+        where the channel is not measured."""
+        return None

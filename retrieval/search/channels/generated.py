@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from retrieval.arrays import Vectors
 from retrieval.encoder.embedding_cache import EmbeddingCache
@@ -21,6 +21,7 @@ from retrieval.generated.site_check import SiteCheck, measure_site_rates
 from retrieval.language.query_text import query_text
 from retrieval.search.channels.channel import CalibrationMaterials, Channel, Need, SearchMaterials
 from retrieval.search.channels.own_cases import SAMPLE, OwnCases, read_own_cases
+from retrieval.search.channels.own_runs import ByVectors, ChannelRun, EvaluationMaterials
 from retrieval.search.understood_query import UnderstoodQuery
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class GeneratedChannel(Channel):
 
     name = "generated"
     label = "generated images"
+    colours: ClassVar[Mapping[str, str]] = {name: "#8d5a97"}
     needs = frozenset({Need.TEXT, Need.GENERATOR})
     not_judged = ""
 
@@ -52,23 +54,31 @@ class GeneratedChannel(Channel):
         return weights, materials.n_images, materials.preset, _last_generated(materials)
 
     def own_similarities(self, materials: CalibrationMaterials) -> Mapping[str, tuple[float, ...]]:
-        """Nothing is generated: what an evaluation or `coin calibrate` generated is read."""
+        """What an evaluation or `coin calibrate` generated is read; generated is only where the materials say how."""
         from generation import PRESETS
 
         generator, work = materials.generator, materials.work
         if generator is None or work is None or materials.preset not in PRESETS:
             raise EvaluationError("Generated images are not judged here: nothing says by what they were made.")
         archive, encoder, where = materials.archive, materials.encoder, materials.where
-        folder = generated_folder(work, archive, encoder)
+        folder, plan = generated_folder(work, archive, encoder), materials.generation
         rates = measure_site_rates(archive, fingerprint=encoder.fingerprint)
         return generated_similarities(
             read_own_cases(archive, encoder.fingerprint, where=where),
             encoder,
-            GenerationPlan(generator, images=materials.n_images, preset=materials.preset),
+            plan or GenerationPlan(generator, images=materials.n_images, preset=materials.preset),
             SiteCheck(archive, fingerprint=encoder.fingerprint, where=where, rates=rates),
-            EmbeddingCache(folder if folder.is_dir() else None, encoder.dim),
+            EmbeddingCache(folder if plan is not None or folder.is_dir() else None, encoder.dim),
+            generate=plan is not None,
             filtered=where is not None,
+            progress=materials.progress,
         )
+
+    def own_run(self, materials: EvaluationMaterials) -> ChannelRun | None:
+        """The mean of the images generated from a case's report against all images; None where none were."""
+        if materials.generated is None:
+            return None
+        return ChannelRun((ByVectors(self.name, materials.generated, materials.images[1]),))
 
 
 def generated_similarities(

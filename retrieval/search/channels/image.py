@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from retrieval.search.channels.kept_neighbours import (
     read_neighbours,
 )
 from retrieval.search.channels.own_cases import NEIGHBOURS, OwnCases, hits_as_arrays, read_own_cases
+from retrieval.search.channels.own_runs import ByVectors, ChannelRun, EvaluationMaterials
 from retrieval.search.slides.many_vectors import rank_by_fields
 from retrieval.search.understood_query import UnderstoodQuery
 
@@ -35,12 +37,13 @@ class ImageChannel(Channel):
     name = "image"
     label = "image"
     needs = frozenset({Need.PICTURE})
+    colours: ClassVar[Mapping[str, str]] = {name: "#0b5394"}
     not_judged = ""
 
     @property
-    def query_types(self) -> tuple[str, ...]:
+    def query_types(self) -> Mapping[str, str]:
         """The mean of a case's images, and one image."""
-        return (WHOLE_CASE, ONE_IMAGE)
+        return {WHOLE_CASE: "a case", ONE_IMAGE: "an image"}
 
     def query_type(self, query: UnderstoodQuery) -> str:
         """Whether one image, a whole slide or a whole case is compared."""
@@ -105,6 +108,10 @@ class ImageChannel(Channel):
             )
         own = read_own_cases(materials.archive, materials.encoder.fingerprint, where=materials.where)
         return image_similarities(own, query_types=(materials.query_type,))
+
+    def own_run(self, materials: EvaluationMaterials) -> ChannelRun:
+        """The mean of a case's images against all images."""
+        return ChannelRun((ByVectors(self.name, *materials.images),))
 
 
 def image_similarities(

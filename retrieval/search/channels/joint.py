@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
 from retrieval.arrays import Vectors
 from retrieval.search.channels.channel import Channel, ChannelRanking, Need, SearchMaterials
+from retrieval.search.channels.own_runs import ByVectors, ChannelRun, EvaluationMaterials, has_vector
 from retrieval.search.understood_query import UnderstoodQuery
 
 
@@ -12,6 +18,7 @@ class JointChannel(Channel):
 
     name = "joint"
     label = "text to image"
+    colours: ClassVar[Mapping[str, str]] = {name: "#2f9c95"}
     role = "text"
     needs = frozenset({Need.TEXT, Need.TEXT_TOWER})
     not_judged = (
@@ -40,3 +47,23 @@ class JointChannel(Channel):
                 f"encoder ({text.name}). `coin reembed --role text --encoder …` embeds them.",
             ),
         )
+
+    def own_run(self, materials: EvaluationMaterials) -> ChannelRun | None:
+        """The reports' vectors against the images; where another encoder compares texts, against those images that it
+        has embedded."""
+        if materials.texts is None:
+            return None
+        queries = materials.texts if materials.query_texts is None else materials.query_texts
+        encoder = materials.text_encoder
+        if encoder is None:
+            return ChannelRun((ByVectors(self.name, queries, materials.images[1]),))
+        ids, stored = materials.archive.known_vectors(materials.image_ids.tolist(), encoder.fingerprint)
+        vectors = np.zeros((len(materials.image_ids), encoder.dim), dtype=np.float32)
+        vectors[np.searchsorted(materials.image_ids, ids)] = stored
+        lacking = len(vectors) - len(ids)
+        note = (
+            f"{lacking} images have no vector of {encoder.name}, which compares texts, and no text finds them: run "
+            "`coin reembed --role text --encoder …`."
+        )
+        scorer = ByVectors(self.name, queries, vectors, missing=~has_vector(vectors))
+        return ChannelRun((scorer,), notes=(note,) if lacking else ())

@@ -52,7 +52,7 @@ def rank_channels(
     slide: QueriedSlide | None = None,
     reports: Callable[[], ReportIndex],
     uncompared: Callable[[], int],
-    report_rule: FusionRule,
+    rules: Mapping[str, FusionRule],
 ) -> ChannelRankings:
     """Encode the query by each channel, then rank the archive's patients by each.
 
@@ -63,7 +63,7 @@ def rank_channels(
         slide: the query's slide as it was read; None where there is none, or no channel compares it.
         reports: the index of the archive's reports, called when it is first used.
         uncompared: how many images no text is compared with, called where another encoder compares texts.
-        report_rule: how words and meaning of reports are joined.
+        rules: by name, for a channel that joins several ways to compare.
 
     Raises:
         EncoderLoadError: the query names a channel that needs a text tower, and there is none at hand.
@@ -78,7 +78,7 @@ def rank_channels(
         text_vector=text_vector,
         reports=reports,
         uncompared=uncompared,
-        report_rule=report_rule,
+        rules=rules,
         at_least=at_least,
         pool=POOL if len(channels) > 1 else at_least,
     )

@@ -31,6 +31,11 @@ def usable_channels(*, generator: bool, images: bool, texts: bool) -> dict[str, 
     }
 
 
+def query_type_label(query_type: str) -> str:
+    """What to call a type of query before readers."""
+    return CHANNELS[channel_of_query_type(query_type)].query_types[query_type]
+
+
 def channel_of_query_type(query_type: str) -> str:
     """The name of the channel that this type of query is answered by."""
     return next(name for name, channel in CHANNELS.items() if query_type in channel.query_types)

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
 from retrieval.arrays import Vectors
+from retrieval.language.bm25 import ReportWords
 from retrieval.search.channels.channel import Channel, ChannelRanking, Need, SearchMaterials
+from retrieval.search.channels.own_runs import (
+    ByVectors,
+    ByWords,
+    ChannelRun,
+    EvaluationMaterials,
+    Fusion,
+    has_report,
+    has_vector,
+)
 from retrieval.search.understood_query import UnderstoodQuery
+
+WORDS: Final = "report: words (BM25)"
+MEANING: Final = "report: meaning (text tower)"
+"""Runs of an evaluation."""
+RULE: Final = "report"
+"""Of the file of rules: how words and meaning are joined."""
 
 
 class ReportChannel(Channel):
@@ -12,6 +31,7 @@ class ReportChannel(Channel):
 
     name = "report"
     label = "reports"
+    colours: ClassVar[Mapping[str, str]] = {name: "#b5533c", WORDS: "#e3a48f", MEANING: "#cf7a5f"}
     role = "text"
     needs = frozenset({Need.TEXT})
     compares_images = False
@@ -39,6 +59,20 @@ class ReportChannel(Channel):
                 meaning = query.feedback.move_text(materials.text_vector, reports)
         permitted = None if query.competing is None else materials.archive.case_ids(query.competing)
         ranking = reports.rank(
-            query.text.words, meaning, materials.report_rule, permitted=permitted, contained=query.text.contained
+            query.text.words, meaning, materials.rules[RULE], permitted=permitted, contained=query.text.contained
         )
         return ChannelRanking(ranking, tuple(notes))
+
+    def own_run(self, materials: EvaluationMaterials) -> ChannelRun:
+        """Words and, where reports have vectors, meaning: each alone, and joined report by report."""
+        reports, texts = materials.reports, materials.texts
+        written = has_report(reports)
+        index = ReportWords([report for report, given in zip(reports, written, strict=True) if given])
+        words = ByWords(WORDS, reports, written, index)
+        if texts is None:
+            return ChannelRun((words,))
+        queries = texts if materials.query_texts is None else materials.query_texts
+        meaning = ByVectors(MEANING, queries, texts, by_case=True, missing=~has_vector(texts))
+        rule = materials.rules[RULE]
+        joined = Fusion(self.name, rule, {"words": WORDS, "meaning": MEANING}, by_case=True, rule_name=RULE)
+        return ChannelRun((words, meaning), joined)

@@ -16,11 +16,12 @@ from retrieval import EvaluationError, evaluate_archive
 from retrieval.evaluation import material
 from retrieval.evaluation.dataset import labelled_cases, read_labelled
 from retrieval.evaluation.evaluate import evaluate_experiment
-from retrieval.evaluation.experiment import Experiment, Fusion, QueryType
+from retrieval.evaluation.experiment import Experiment, QueryType
 from retrieval.evaluation.labels import Label
 from retrieval.evaluation.relevance import METRICS
 from retrieval.evaluation.results import TaskResult
 from retrieval.evaluation.tasks import ordinal, tasks_for
+from retrieval.search.channels.own_runs import Fusion
 from retrieval.search.fusion import FusionRule
 from retrieval.search.results_assembly import nearest_cases
 from tests.index_store.archive_builders import FINGERPRINT, add_manifest, write_manifest

@@ -15,10 +15,11 @@ import pytest
 from index_store import Case, Image
 from retrieval.evaluation.dataset import labelled_cases
 from retrieval.evaluation.evaluate import evaluate_experiment
-from retrieval.evaluation.experiment import ByVectors, Experiment, QueryType
+from retrieval.evaluation.experiment import Experiment, QueryType
 from retrieval.evaluation.labels import Label
 from retrieval.evaluation.results import Difference, Part, QueryTypeResult, RunResult, TaskResult
 from retrieval.search.batch import mean_queries
+from retrieval.search.channels.own_runs import ByVectors
 from retrieval.statistics.estimate import Estimate
 from tests.retrieval.evaluation import plain_count as plain
 from tests.retrieval.evaluation.plain_count import PlainCase, PlainTask

@@ -19,12 +19,6 @@ from retrieval.evaluation.evaluate import evaluate_experiment
 from retrieval.evaluation.experiment import (
     FUSED,
     FUSED_BOTH,
-    GENERATED,
-    IMAGE,
-    JOINT,
-    MEANING,
-    REPORT,
-    WORDS,
     Experiment,
     QueryType,
 )
@@ -33,6 +27,8 @@ from retrieval.evaluation.material import gather, no_progress
 from retrieval.evaluation.results import QueryTypeResult
 from retrieval.evaluation.tables import abstention
 from retrieval.language.bm25 import content_words, words_of
+from retrieval.search.channels.registry import CHANNELS
+from retrieval.search.channels.report import MEANING, WORDS
 from retrieval.search.fusion import FusionRule, default_rules
 from retrieval.search.group_by_patient import rank_images
 from retrieval.search.reports.report_index import read_report_index
@@ -40,6 +36,7 @@ from retrieval.search.results_assembly import fused_cases
 from tests.retrieval.labelled_archive import channel, made_cases, unit
 from tests.retrieval.vector_archive import FINGERPRINT, archive_of
 
+IMAGE, GENERATED, JOINT, REPORT = CHANNELS
 SITES = ("cervix", "thyroid")
 WORDING = ("cells in clusters", "cells in sheets", "scattered cells", "no atypical cells")
 CASES = 36

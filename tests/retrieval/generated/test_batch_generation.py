@@ -159,10 +159,8 @@ def test_a_report_asks_without_its_advice_as_in_a_search(encoder: Encoder, tmp_p
         plain = {"sample": None, "seed": 0, "histogram": False, "rules": default_rules(), "progress": no_progress}
         for one, texts in ((encoder, stripped), (None, said)):
             made = gather(archive, encoder=one, generation=None, work=tmp_path / "work", **plain)
-            joint = next(channel for channel in made.experiment.channels if channel.name == "joint")
-            meaning = next(
-                channel for channel in made.experiment.channels if channel.name.startswith("report: meaning")
-            )
+            joint = next(channel for channel in made.experiment.scorers if channel.name == "joint")
+            meaning = next(channel for channel in made.experiment.scorers if channel.name.startswith("report: meaning"))
             np.testing.assert_allclose(joint.queries, encoder.encode_texts(texts), atol=1e-5)
             np.testing.assert_allclose(meaning.references, encoder.encode_texts(said), atol=1e-5)
             assert any("whole text" in note for note in made.notes) == (one is None)

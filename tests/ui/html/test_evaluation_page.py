@@ -214,7 +214,7 @@ def test_bars_are_as_high_as_the_figures(page: str, evaluation: Evaluation) -> N
         (bar,) = group.findall("rect")
         assert value(number(bar, "y")) == pytest.approx(score.mean, abs=2e-3)
         assert number(bar, "y") + number(bar, "height") == pytest.approx(zero, abs=0.1)
-        assert bar.attrib["fill"] == evaluation_charts.COLOURS[run]
+        assert bar.attrib["fill"] == {"image": "#0b5394", "fused": "#46515e"}[run]
         assert [line.get("stroke-width") for line in lines] == ["4", "1.5"], "paper below ink"
         for line in lines:
             assert number(bar, "x") < number(line, "x1") == number(line, "x2") < number(bar, "x") + number(bar, "width")

@@ -14,12 +14,12 @@ from index_store import Archive
 from retrieval import EvaluationError
 from retrieval.evaluation.batched_rankings import Block, Rankings
 from retrieval.evaluation.dataset import labelled_cases, read_labelled
-from retrieval.evaluation.experiment import Fusion
 from retrieval.evaluation.fusion_tuning.choice import rules_text
 from retrieval.evaluation.fusion_tuning.choose import _tuning_half, choose_fusion
 from retrieval.evaluation.fusion_tuning.select import rule_grid
 from retrieval.evaluation.material import Material, gather, no_progress
 from retrieval.evaluation.tasks import Task, tasks_for
+from retrieval.search.channels.own_runs import Fusion
 from retrieval.search.fusion import FusionRule, default_rules, read_rules
 from retrieval.statistics.cluster_bootstrap import MacroBootstrap
 from tests.retrieval.labelled_archive import made_cases, unit
