@@ -16,7 +16,7 @@ from index_store.catalog import orphan_files
 from index_store.catalog.case_reader import added_columns, derived_columns, in_chunks
 from index_store.catalog.change_log import log_changes
 from index_store.catalog.counts.kept import following
-from index_store.catalog.filters import CASE_COLUMNS, IMAGE_COLUMNS
+from index_store.catalog.filters import FIELDS
 from index_store.catalog.models import (
     ADDED,
     PICTURE_NOTE,
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 CASE_FIELDS = ("report", "site", "system", "category", "source", "license")
 IMAGE_FIELDS = ("slide", "kind", "stain", "preparation")
-FILTERED_CASE_COLUMNS = (*CASE_COLUMNS.values(), "phantom")
-FILTERED_IMAGE_COLUMNS = (*IMAGE_COLUMNS.values(), "slide", "mpp")
+FILTERED_CASE_COLUMNS = tuple(column.name for column in FIELDS.values() if column.of == "case")
+FILTERED_IMAGE_COLUMNS = (*(column.name for column in FIELDS.values() if column.of == "image"), "slide")
 """Also what `search/image_table.py` holds: the log says when it has changed."""
 
 

@@ -1,8 +1,9 @@
 """Which images a search may return: `CaseFilter`, its meaning in SQL and on records in memory.
 
-`CASE_COLUMNS` and `IMAGE_COLUMNS` are the one list of what can be filtered by value. The SQL conditions, the methods on
-records, the fields of a vector engine that filters by itself (`index_store.milvus.filter_fields`) and the columns whose
-change must be logged for it (`index_store.catalog.case_writer`) all derive from them.
+`FIELDS` is the one list of what can be filtered by. The SQL conditions, the methods on records, the columns in memory
+(`index_store.search.image_table`), the fields of a vector engine that filters by itself
+(`index_store.milvus.filter_fields`) and the columns whose change must be logged (`index_store.catalog.case_writer`) all
+derive from it: each says once what a kind of column means, and none names a column.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from index_store.errors import FilterError
 
@@ -20,10 +21,44 @@ if TYPE_CHECKING:
 
     from index_store.records import Case, Image
 
-CASE_COLUMNS = {"sites": "site", "systems": "system", "categories": "category", "sources": "source"}
-"""Fields of `CaseFilter` that hold values of the case: field -> column, which is also the attribute of `Case`."""
-IMAGE_COLUMNS = {"stains": "stain", "preparations": "preparation", "kinds": "kind"}
-"""Fields of `CaseFilter` that hold values of the image: field -> column, which is also the attribute of `Image`."""
+
+@dataclass(frozen=True)
+class FilteredColumn:
+    """What a field of `CaseFilter` restricts, and how."""
+
+    name: str
+    """Of the column, and of the attribute of `Case` or `Image`."""
+    of: Literal["case", "image"]
+    kind: Literal["values", "flag", "range"] = "values"
+    """ "values": texts, any of which it may have. "flag": true or false. "range": two numbers between which it lies,
+    both included; where the number is not known, it lies in none."""
+
+    def holds(self, given: Any, value: Any) -> bool:
+        """Whether a record's value passes what the filter gives: a set of values, a flag, or a range."""
+        if self.kind == "values":
+            return value in given
+        if self.kind == "flag":
+            return bool(value == given)
+        return value is not None and given[0] <= value <= given[1]
+
+
+FIELDS: Final[Mapping[str, FilteredColumn]] = {
+    "sites": FilteredColumn("site", "case"),
+    "systems": FilteredColumn("system", "case"),
+    "categories": FilteredColumn("category", "case"),
+    "sources": FilteredColumn("source", "case"),
+    "stains": FilteredColumn("stain", "image"),
+    "preparations": FilteredColumn("preparation", "image"),
+    "kinds": FilteredColumn("kind", "image"),
+    "phantoms": FilteredColumn("phantom", "case", "flag"),
+    "mpp": FilteredColumn("mpp", "image", "range"),
+}
+"""By field of `CaseFilter`, the column that it restricts."""
+CASE_COLUMNS, IMAGE_COLUMNS = (
+    {field: column.name for field, column in FIELDS.items() if column.kind == "values" and column.of == of}
+    for of in ("case", "image")
+)
+"""Field -> column, of those that hold values."""
 LABELS = ("site", "system", "category")
 """Columns of the case that `CaseFilter.labels` holds the values of."""
 EXCLUSIONS = ("exclude_patients", "exclude_cases")
@@ -42,8 +77,8 @@ class CaseFilter:
     category.
 
     Raises:
-        FilterError: a field is a bare string (or anything but a sequence of strings), `mpp` is no range, or there are
-            too many values.
+        FilterError: a field of values is a bare string (or anything but a sequence of strings), one of a range is none,
+            or there are too many values.
     """
 
     sites: tuple[str, ...] = ()
@@ -65,9 +100,11 @@ class CaseFilter:
     def __post_init__(self) -> None:
         total = 0
         for item in fields(self):
-            if item.name in ("phantoms", "labels", "mpp"):
+            values, column = getattr(self, item.name), FIELDS.get(item.name)
+            if column is not None and column.kind == "range" and values is not None:
+                object.__setattr__(self, item.name, _checked_range(item.name, values))
+            if item.name not in EXCLUSIONS and (column is None or column.kind != "values"):
                 continue
-            values = getattr(self, item.name)
             sequence = isinstance(values, (tuple, list, set, frozenset))
             if not sequence or not all(isinstance(value, str) for value in values):
                 raise FilterError(f"{item.name} must be a tuple of strings, as in ('cervix',); got {values!r}.")
@@ -77,16 +114,13 @@ class CaseFilter:
             raise FilterError(f"labels must be triples of site, system and category; got {self.labels!r}.")
         object.__setattr__(self, "labels", tuple(self.labels))
         total += len(self.labels) * len(LABELS)
-        if self.mpp is not None:
-            object.__setattr__(self, "mpp", _checked_range(self.mpp))
         if total > MAX_VALUES:
             raise FilterError(f"The filter names {total} values; {MAX_VALUES} is the most. Use a broader field.")
 
     @property
     def includes(self) -> bool:
         """Whether the filter requires any value (rather than only leaving something out)."""
-        named = any(getattr(self, name) for name in (*CASE_COLUMNS, *IMAGE_COLUMNS))
-        return named or self.phantoms is not None or bool(self.labels) or self.mpp is not None
+        return bool(self.restrictions or self.labels)
 
     @property
     def excludes(self) -> bool:
@@ -100,38 +134,45 @@ class CaseFilter:
     def allows_case(self, case: Case) -> bool:
         """Whether the restrictions on cases hold; the case may still have no permitted image."""
         return (
-            self.phantoms in (None, case.phantom)
-            and case.patient not in self._values["exclude_patients"]
-            and case.key not in self._values["exclude_cases"]
+            case.patient not in self._excluded["exclude_patients"]
+            and case.key not in self._excluded["exclude_cases"]
             and (not self.labels or (case.site, case.system, case.category) in self._labels)
-            and self._holds(case, CASE_COLUMNS)
+            and self._holds(case, "case")
         )
 
     def allows_image(self, image: Image) -> bool:
         """Whether the restrictions on images hold, whatever the case is."""
-        if self.mpp is not None and not (image.mpp is not None and self.mpp[0] <= image.mpp <= self.mpp[1]):
-            return False
-        return self._holds(image, IMAGE_COLUMNS)
+        return self._holds(image, "image")
 
     @cached_property
-    def _values(self) -> dict[str, frozenset[str]]:
-        return {name: frozenset(getattr(self, name)) for name in (*CASE_COLUMNS, *IMAGE_COLUMNS, *EXCLUSIONS)}
+    def restrictions(self) -> Mapping[str, Any]:
+        """By field of `FIELDS`, what it gives: values, a flag or a range. Fields that restrict nothing are left out."""
+        given = {field: getattr(self, field) for field in FIELDS}
+        return {field: value for field, value in given.items() if value not in ((), None)}
+
+    @cached_property
+    def _wanted(self) -> list[tuple[FilteredColumn, Any]]:
+        wanted = ((FIELDS[field], given) for field, given in self.restrictions.items())
+        return [(column, frozenset(given) if column.kind == "values" else given) for column, given in wanted]
+
+    @cached_property
+    def _excluded(self) -> dict[str, frozenset[str]]:
+        return {name: frozenset(getattr(self, name)) for name in EXCLUSIONS}
 
     @cached_property
     def _labels(self) -> frozenset[tuple[str, str, str]]:
         return frozenset(self.labels)
 
-    def _holds(self, record: Case | Image, columns: Mapping[str, str]) -> bool:
-        return all(
-            not (values := self._values[name]) or getattr(record, column) in values for name, column in columns.items()
-        )
+    def _holds(self, record: Case | Image, of: str) -> bool:
+        wanted = ((column, given) for column, given in self._wanted if column.of == of)
+        return all(column.holds(given, getattr(record, column.name)) for column, given in wanted)
 
 
-def _checked_range(bounds: object) -> tuple[float, float]:
+def _checked_range(field: str, bounds: object) -> tuple[float, float]:
     values = list(bounds) if isinstance(bounds, (tuple, list)) else []
     numbers = [float(value) for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
     if len(values) != 2 or len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] < math.inf:
-        raise FilterError(f"mpp must be a range of µm a pixel, as in (0.2, 0.3); got {bounds!r}.")
+        raise FilterError(f"{field} must be a range, the lower number first, as in (0.2, 0.3); got {bounds!r}.")
     return numbers[0], numbers[1]
 
 
@@ -140,7 +181,8 @@ def conditions(where: CaseFilter, *, few_images: bool = False, scaled: bool = Tr
 
     Args:
         where: the filter.
-        scaled: the table has the scale of images (`catalog.has_scale`); otherwise it is not known of any.
+        scaled: the table has the scale of images (`catalog.has_scale`), the one column with ranges; otherwise it is not
+            known of any.
         few_images: the statement looks at few images. The case of each is then looked up; otherwise all permitted
             cases are listed.
     """
@@ -148,19 +190,23 @@ def conditions(where: CaseFilter, *, few_images: bool = False, scaled: bool = Tr
 
     from index_store.catalog.models import CaseRow, ImageRow
 
-    def any_value(table: type[CaseRow] | type[ImageRow], columns: Mapping[str, str]) -> list[ColumnElement[bool]]:
-        return [
-            getattr(table, column).in_(values) for name, column in columns.items() if (values := getattr(where, name))
-        ]
+    def on(table: type[CaseRow] | type[ImageRow], of: str) -> list[ColumnElement[bool]]:
+        wanted = ((FIELDS[field], given) for field, given in where.restrictions.items())
+        return [holds(getattr(table, column.name), column.kind, given) for column, given in wanted if column.of == of]
 
-    on_cases = any_value(CaseRow, CASE_COLUMNS)
-    if where.phantoms is not None:
-        on_cases.append(CaseRow.phantom.is_(where.phantoms))
+    def holds(column: Any, kind: str, given: Any) -> ColumnElement[bool]:
+        if kind == "values":
+            condition = column.in_(given)
+        elif kind == "flag":
+            condition = column.is_(given)
+        else:
+            condition = column.between(*given) if scaled else false()
+        return cast("ColumnElement[bool]", condition)
+
+    on_cases = on(CaseRow, "case")
     if where.labels:
         on_cases.append(tuple_(*(getattr(CaseRow, column) for column in LABELS)).in_(where.labels))
-    on_images = any_value(ImageRow, IMAGE_COLUMNS)
-    if where.mpp is not None:
-        on_images.append(ImageRow.mpp.between(*where.mpp) if scaled else false())
+    on_images = on(ImageRow, "image")
     if on_cases:
         cases = select(CaseRow.id).where(*on_cases)
         looked_up = cases.where(CaseRow.id == ImageRow.case_id).exists()

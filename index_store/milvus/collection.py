@@ -7,13 +7,13 @@ partitions of that site. The collection's index is FLAT, which is exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from index_store.catalog.filters import FIELDS
 from index_store.milvus.connection import STRONG, MilvusServer
-from index_store.milvus.filter_fields import UNKNOWN_MPP, VALUE_LENGTH, VALUES, FilterFields
+from index_store.milvus.filter_fields import NO_FIELDS, VALUE_LENGTH, Fields
 from index_store.vectors import Ids, Selection, Vectors
 
 PARTITIONS = 16
@@ -28,8 +28,6 @@ EXTRA = 16
 TIE = 1e-5
 """Scores closer than this may be equal: sums in float32 differ by about 1e-7 between code paths."""
 METRIC = "IP"
-
-_NO_FIELDS = FilterFields(0, 0, 0, False, UNKNOWN_MPP, *[""] * len(VALUES))
 
 
 class TooManyError(Exception):
@@ -55,10 +53,12 @@ class MilvusIndex:
             schema.add_field("image_id", DataType.INT64, is_primary=True)
             for name in ("case_id", "patient_id", "sequence"):
                 schema.add_field(name, DataType.INT64)
-            schema.add_field("phantom", DataType.BOOL)
-            for name in VALUES:
-                schema.add_field(name, DataType.VARCHAR, max_length=VALUE_LENGTH, is_partition_key=name == "site")
-            schema.add_field("mpp", DataType.DOUBLE)
+            for column in FIELDS.values():
+                if column.kind == "values":
+                    by_site = column.name == "site"
+                    schema.add_field(column.name, DataType.VARCHAR, max_length=VALUE_LENGTH, is_partition_key=by_site)
+                else:
+                    schema.add_field(column.name, DataType.BOOL if column.kind == "flag" else DataType.DOUBLE)
             schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
             index = client.prepare_index_params()
             index.add_index("vector", index_type="FLAT", metric_type=METRIC)
@@ -82,9 +82,7 @@ class MilvusIndex:
             )
         return int(rows[0]["count(*)"])
 
-    def add(
-        self, ids: Ids, vectors: Vectors, *, fields: Sequence[FilterFields] | None = None, sequence: int = 0
-    ) -> None:
+    def add(self, ids: Ids, vectors: Vectors, *, fields: Sequence[Fields] | None = None, sequence: int = 0) -> None:
         """Add images, as `VectorIndex.add`.
 
         Args:
@@ -93,8 +91,8 @@ class MilvusIndex:
             sequence: the position in the change log up to which the fields are those of the catalog.
         """
         rows = [
-            {**asdict(image_fields), "image_id": int(image_id), "sequence": sequence, "vector": vector}
-            for image_id, vector, image_fields in zip(ids, vectors, fields or [_NO_FIELDS] * len(ids), strict=True)
+            {**image_fields, "image_id": int(image_id), "sequence": sequence, "vector": vector}
+            for image_id, vector, image_fields in zip(ids, vectors, fields or [NO_FIELDS] * len(ids), strict=True)
         ]
         with self._server.explained():
             for start in range(0, len(rows), BATCH):

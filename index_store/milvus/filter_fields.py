@@ -8,46 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from index_store.catalog.case_reader import in_chunks
-from index_store.catalog.filters import CASE_COLUMNS, IMAGE_COLUMNS, LABELS, CaseFilter
+from index_store.catalog.filters import FIELDS, LABELS, CaseFilter, FilteredColumn
 from index_store.catalog.models import CaseRow, ImageRow, PatientRow
 
 VALUE_LENGTH = 64
 """Length of a value's field in bytes."""
 _PLAIN = re.compile(rf"[A-Za-z0-9 _.,:()/+&-]{{0,{VALUE_LENGTH}}}")
 
-COLUMNS = {**CASE_COLUMNS, **IMAGE_COLUMNS}
-VALUES = tuple(COLUMNS.values())
-"""Fields that hold the token of a value."""
-
-
-UNKNOWN_MPP = -1.0
-"""Below every range: Milvus has no NULL in the versions that are served."""
-
-
-@dataclass(frozen=True)
-class FilterFields:
-    """The fields of an image in Milvus, under the names of the collection's schema."""
-
-    image_id: int
-    case_id: int
-    patient_id: int
-    phantom: bool
-    mpp: float
-    """µm a pixel; `UNKNOWN_MPP` where it is not known."""
-    site: str
-    system: str
-    category: str
-    source: str
-    stain: str
-    preparation: str
-    kind: str
+UNKNOWN = -1.0
+"""Of a number that is not known, below every range: Milvus has no NULL in the versions that are served."""
+Fields = Mapping[str, int | bool | float | str]
+"""Of an image in Milvus, by the names of the collection's schema."""
 
 
 def token(value: str) -> str:
@@ -55,38 +33,45 @@ def token(value: str) -> str:
     return value if _PLAIN.fullmatch(value) else "#" + hashlib.sha256(value.encode()).hexdigest()[: VALUE_LENGTH - 1]
 
 
-def filter_fields(session: Session, image_ids: Iterable[int]) -> dict[int, FilterFields]:
+def stored(column: FilteredColumn, value: Any) -> bool | float | str:
+    """A value as its field stores it; None: what is not known."""
+    if column.kind == "values":
+        return token(value or "")
+    if column.kind == "flag":
+        return bool(value)
+    return UNKNOWN if value is None else float(value)
+
+
+NO_FIELDS: Final[Fields] = {
+    "case_id": 0,
+    "patient_id": 0,
+    **{each.name: stored(each, None) for each in FIELDS.values()},
+}
+"""Of an image of which nothing is known: no filter finds it."""
+
+
+def filter_fields(session: Session, image_ids: Iterable[int]) -> dict[int, Fields]:
     """The fields of these images, by id. Ids without an image are left out."""
-    of_case = [getattr(CaseRow, name) for name in CASE_COLUMNS.values()]
-    of_image = [getattr(ImageRow, name) for name in IMAGE_COLUMNS.values()]
-    query = select(ImageRow.id, CaseRow.id, CaseRow.patient_id, CaseRow.phantom, *of_case, *of_image, ImageRow.mpp)
-    query = query.join(CaseRow)
-    fields: dict[int, FilterFields] = {}
+    columns = [getattr(CaseRow if each.of == "case" else ImageRow, each.name) for each in FIELDS.values()]
+    query = select(ImageRow.id, CaseRow.id, CaseRow.patient_id, *columns).select_from(ImageRow).join(CaseRow)
+    fields: dict[int, Fields] = {}
     for part in in_chunks(int(image_id) for image_id in image_ids):
-        for image_id, case_id, patient_id, phantom, *values, mpp in session.execute(query.where(ImageRow.id.in_(part))):
-            scale = UNKNOWN_MPP if mpp is None else mpp
-            fields[image_id] = FilterFields(image_id, case_id, patient_id, phantom, scale, *map(token, values))
+        for image_id, case_id, patient_id, *values in session.execute(query.where(ImageRow.id.in_(part))):
+            named = {each.name: stored(each, value) for each, value in zip(FIELDS.values(), values, strict=True)}
+            fields[image_id] = {"case_id": case_id, "patient_id": patient_id, **named}
     return fields
 
 
 def filter_expression(session: Session, where: CaseFilter | None) -> str:
-    """`where` as a boolean expression over `FilterFields`; '' where it permits all.
+    """`where` as a boolean expression over the fields; '' where it permits all.
 
     A patient or case that the catalog does not have excludes nothing, and is left out of the expression.
     """
     if where is None:
         return ""
-    conditions = [
-        f"{column} in [{', '.join(sorted(quoted(token(value)) for value in set(values)))}]"
-        for name, column in COLUMNS.items()
-        if (values := getattr(where, name))
-    ]
+    conditions = [_holds(FIELDS[field], given) for field, given in where.restrictions.items()]
     if where.labels:
         conditions.append(f"({' or '.join(_label(*label) for label in sorted(set(where.labels)))})")
-    if where.mpp is not None:
-        conditions.append(f"mpp >= {where.mpp[0]!r} and mpp <= {where.mpp[1]!r}")
-    if where.phantoms is not None:
-        conditions.append(f"phantom == {str(where.phantoms).lower()}")
     for name, table, keys in (
         ("patient_id", PatientRow, where.exclude_patients),
         ("case_id", CaseRow, where.exclude_cases),
@@ -95,6 +80,14 @@ def filter_expression(session: Session, where: CaseFilter | None) -> str:
         if ids:
             conditions.append(f"{name} not in {sorted(ids)}")
     return " and ".join(conditions)
+
+
+def _holds(column: FilteredColumn, given: Any) -> str:
+    if column.kind == "values":
+        return f"{column.name} in [{', '.join(sorted(quoted(token(value)) for value in set(given)))}]"
+    if column.kind == "flag":
+        return f"{column.name} == {str(given).lower()}"
+    return f"{column.name} >= {given[0]!r} and {column.name} <= {given[1]!r}"
 
 
 def _label(*values: str) -> str:

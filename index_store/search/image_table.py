@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from index_store.catalog.filters import CASE_COLUMNS, IMAGE_COLUMNS, LABELS, CaseFilter
+from index_store.catalog.filters import CASE_COLUMNS, FIELDS, IMAGE_COLUMNS, LABELS, CaseFilter
 from index_store.vectors import Ids, LogPosition
 
 CASE_LABELS = tuple(CASE_COLUMNS.values())
 IMAGE_LABELS = ("slide", *IMAGE_COLUMNS.values())
+SCALARS = {field: column for field, column in FIELDS.items() if column.kind != "values"}
+"""What has no few values to be numbered: flags and numbers, by field of `CaseFilter`."""
 
 
 def distinct(values: Ids) -> Ids:
@@ -60,12 +63,10 @@ class ImageTable:
     """int64[n]: the id of each image's case."""
     patients: Ids
     """int64[n]: the id of each image's patient."""
-    phantoms: npt.NDArray[np.bool_]
-    """bool[n]"""
     columns: Mapping[str, Column]
     """By name: site, system, category and source of the case, slide, stain, preparation and kind of the image."""
-    mpp: npt.NDArray[np.float64]
-    """float64[n]: µm a pixel; NaN where it is not known."""
+    scalars: Mapping[str, npt.NDArray[Any]]
+    """By field of `SCALARS`: bool[n] of a flag; float64[n] of a number, NaN where it is not known."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -159,15 +160,16 @@ class ImageTable:
         if where is None or not (where.includes or where.excludes):
             return self
         permitted = np.ones(len(self.ids), dtype=bool)
-        for field, column in (*CASE_COLUMNS.items(), *IMAGE_COLUMNS.items()):
-            if values := getattr(where, field):
-                permitted &= self.columns[column].has(values)
-        if where.mpp is not None:
-            permitted &= (self.mpp >= where.mpp[0]) & (self.mpp <= where.mpp[1])  # a NaN compares false
+        for field, given in where.restrictions.items():
+            column = FIELDS[field]
+            if column.kind == "values":
+                permitted &= self.columns[column.name].has(given)
+            elif column.kind == "flag":
+                permitted &= self.scalars[field] == given
+            else:
+                permitted &= (self.scalars[field] >= given[0]) & (self.scalars[field] <= given[1])  # a NaN: false
         if where.labels:
             permitted &= self._has_labels(where.labels)
-        if where.phantoms is not None:
-            permitted &= self.phantoms == where.phantoms
         if len(excluded):
             permitted &= ~np.isin(self.ids, excluded)
         return self.taken(np.flatnonzero(permitted))
@@ -187,7 +189,6 @@ class ImageTable:
             ids=self.ids[rows],
             cases=self.cases[rows],
             patients=self.patients[rows],
-            phantoms=self.phantoms[rows],
             columns={name: Column(column.codes[rows], column.values) for name, column in self.columns.items()},
-            mpp=self.mpp[rows],
+            scalars={field: scalar[rows] for field, scalar in self.scalars.items()},
         )

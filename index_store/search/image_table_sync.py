@@ -22,14 +22,15 @@ from index_store.catalog.change_log import CHUNK, is_of_this_log, log_head, remo
 from index_store.catalog.filters import CaseFilter
 from index_store.catalog.models import CaseRow, ChangeRow, ImageRow
 from index_store.search.derived_files import Derived, DerivedFiles, DerivedName
-from index_store.search.image_table import CASE_LABELS, IMAGE_LABELS, Column, ImageTable
+from index_store.search.image_table import CASE_LABELS, IMAGE_LABELS, SCALARS, Column, ImageTable
 from index_store.vectors import Ids, LogPosition
 
 REREAD = 0.25
 """With a larger share of changed images, all are read again: that is one pass over two tables."""
 KEPT = 0.01
 """With a larger share of changes than that since it was kept, the table is kept anew."""
-ARRAYS = ("ids", "cases", "patients", "phantoms", "mpp")
+ARRAYS = ("ids", "cases", "patients")
+_TYPES = {"flag": bool, "range": np.float64}
 TABLE = DerivedName("image-table", format=2)
 
 
@@ -103,7 +104,7 @@ def _followed(session: Session, known: ImageTable | None, head: LogPosition) -> 
 
 def _packed(table: ImageTable) -> Derived:
     """The table as it is kept, without the values that no image has any more."""
-    arrays: dict[str, npt.NDArray[Any]] = {name: getattr(table, name) for name in ARRAYS}
+    arrays: dict[str, npt.NDArray[Any]] = {**{name: getattr(table, name) for name in ARRAYS}, **table.scalars}
     values: dict[str, list[str]] = {}
     for name, column in table.columns.items():
         used, arrays[name] = np.unique(column.codes, return_inverse=True)
@@ -117,7 +118,8 @@ def _unpacked(derived: DerivedFiles, session: Session) -> ImageTable | None:
     if kept is None:
         return None
     columns = {name: Column(kept.arrays[name], tuple(values)) for name, values in kept.values.items()}
-    return ImageTable(kept.position, **{name: kept.arrays[name] for name in ARRAYS}, columns=columns)
+    scalars = {field: kept.arrays[field] for field in SCALARS}
+    return ImageTable(kept.position, **{name: kept.arrays[name] for name in ARRAYS}, columns=columns, scalars=scalars)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +129,8 @@ class _Rows:
     ids: Ids
     cases: Ids
     patients: Ids
-    phantoms: npt.NDArray[np.bool_]
     columns: dict[str, Column]
-    mpp: npt.NDArray[np.float64]
+    scalars: dict[str, npt.NDArray[Any]]
 
 
 def _changed(session: Session, position: LogPosition) -> Ids:
@@ -139,31 +140,45 @@ def _changed(session: Session, position: LogPosition) -> Ids:
 
 def _read(session: Session, image_ids: Ids | None, known: ImageTable | None) -> _Rows:
     """The rows of these images, or of all; codes go on from those of `known`."""
-    of_image = [getattr(ImageRow, name) for name in IMAGE_LABELS]
-    of_image.append(ImageRow.mpp if has_scale(session) else null().label("mpp"))
+    absent = () if has_scale(session) else ("mpp",)
+    of_image, image_scalars = _selected(ImageRow, IMAGE_LABELS, "image", absent)
     images = _fetched(session, select(ImageRow.id, ImageRow.case_id, *of_image), ImageRow.id, image_ids)
     case_ids = np.array(images[1], dtype=np.int64)
     wanted = None if image_ids is None else np.unique(case_ids)
-    of_case = [getattr(CaseRow, name) for name in CASE_LABELS]
-    cases = _fetched(session, select(CaseRow.id, CaseRow.patient_id, CaseRow.phantom, *of_case), CaseRow.id, wanted)
+    of_case, case_scalars = _selected(CaseRow, CASE_LABELS, "case", ())
+    cases = _fetched(session, select(CaseRow.id, CaseRow.patient_id, *of_case), CaseRow.id, wanted)
     order = np.argsort(np.array(cases[0], dtype=np.int64))
     row = order[np.searchsorted(np.array(cases[0], dtype=np.int64)[order], case_ids)]
 
     def column(name: str, values: Sequence[str]) -> Column:
         return _encoded(values, known.columns[name].values if known else ())
 
-    columns = {name: column(name, values) for name, values in zip(IMAGE_LABELS, images[2:-1], strict=True)}
-    for name, values in zip(CASE_LABELS, cases[3:], strict=True):
-        of_cases = column(name, values)
+    image_values = dict(zip((*IMAGE_LABELS, *image_scalars), images[2:], strict=True))
+    case_values = dict(zip((*CASE_LABELS, *case_scalars), cases[2:], strict=True))
+    columns = {name: column(name, image_values[name]) for name in IMAGE_LABELS}
+    for name in CASE_LABELS:
+        of_cases = column(name, case_values[name])
         columns[name] = Column(of_cases.codes[row], of_cases.values)
+    scalars = {field: np.array(image_values[field], _TYPES[SCALARS[field].kind]) for field in image_scalars}
+    for field in case_scalars:
+        scalars[field] = np.array(case_values[field], _TYPES[SCALARS[field].kind])[row]
     return _Rows(
         ids=np.array(images[0], dtype=np.int64),
         cases=case_ids,
         patients=np.array(cases[1], dtype=np.int64)[row],
-        phantoms=np.array(cases[2], dtype=bool)[row],
         columns=columns,
-        mpp=np.array(images[-1], dtype=np.float64),
+        scalars=scalars,
     )
+
+
+def _selected(
+    table: type[CaseRow] | type[ImageRow], labels: Sequence[str], of: str, absent: Sequence[str]
+) -> tuple[list[Any], list[str]]:
+    """The columns to select: the labels, then the flags and numbers of a table; and the fields of these. A column that
+    an archive of an earlier version lacks is NULL."""
+    scalars = {field: column.name for field, column in SCALARS.items() if column.of == of}
+    names = (*labels, *scalars.values())
+    return [null().label(name) if name in absent else getattr(table, name) for name in names], list(scalars)
 
 
 def _fetched(session: Session, query: Any, key: Any, wanted: Ids | None) -> list[tuple[Any, ...]]:
@@ -186,7 +201,7 @@ def _encoded(values: Sequence[str], known: tuple[str, ...]) -> Column:
 
 
 def _sorted(position: LogPosition, rows: _Rows) -> ImageTable:
-    whole = ImageTable(position, rows.ids, rows.cases, rows.patients, rows.phantoms, rows.columns, rows.mpp)
+    whole = ImageTable(position, rows.ids, rows.cases, rows.patients, rows.columns, rows.scalars)
     return whole.taken(np.argsort(rows.ids))
 
 
@@ -204,7 +219,6 @@ def _updated(table: ImageTable, position: LogPosition, changed: Ids, rows: _Rows
         ids[order],
         joined(table.cases, rows.cases),
         joined(table.patients, rows.patients),
-        joined(table.phantoms, rows.phantoms),
         {name: Column(joined(table.columns[name].codes, new.codes), new.values) for name, new in rows.columns.items()},
-        joined(table.mpp, rows.mpp),
+        {field: joined(table.scalars[field], now) for field, now in rows.scalars.items()},
     )

@@ -167,8 +167,8 @@ class ConfounderPool:
         """The labels by name, and the bin of each image's scale."""
         from index_store import Column
 
-        known = np.isfinite(self._table.mpp)
-        different, rows = np.unique(self._table.mpp[known], return_inverse=True)
+        known = np.isfinite(self._table.scalars["mpp"])
+        different, rows = np.unique(self._table.scalars["mpp"][known], return_inverse=True)
         bins = np.array([bin_of(mpp) for mpp in different.tolist()], dtype=np.int32)
         numbers, places = np.unique(bins, return_inverse=True)
         codes = np.zeros(len(known), dtype=np.int32)

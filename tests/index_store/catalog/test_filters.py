@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from index_store import Archive, Case, CaseFilter, FilterError, Image
 from index_store.catalog import case_writer
+from index_store.catalog import filters as filters_of
 from index_store.catalog.filters import CASE_COLUMNS, EXCLUSIONS, IMAGE_COLUMNS
 from index_store.milvus import filter_fields
 from tests.index_store.archive_builders import DIM, FINGERPRINT, add_manifest, write_manifest
@@ -113,7 +115,7 @@ def test_a_range_of_scales_is_two_numbers_in_order() -> None:
     assert CaseFilter(mpp=[0.2, 0.3]).mpp == (0.2, 0.3)  # type: ignore[arg-type]
     assert CaseFilter(mpp=(0.2, 0.3)).includes
     for wrong in (0.25, (0.25,), (0.3, 0.2), (-1, 2), (0.1, float("inf")), (float("nan"), 1.0), ("a", "b"), "ab"):
-        with pytest.raises(FilterError, match="range of µm a pixel"):
+        with pytest.raises(FilterError, match="mpp must be a range"):
             CaseFilter(mpp=wrong)  # type: ignore[arg-type]
 
 
@@ -128,8 +130,13 @@ def test_the_combinations_of_labels_are_counted(archive: Archive) -> None:
     assert archive.labels() == counted
 
 
+def test_every_field_of_a_filter_has_its_column() -> None:
+    """All but keys to leave out and combinations of labels: what the engines and records do follows from the table."""
+    assert set(filters_of.FIELDS) | {*EXCLUSIONS, "labels"} == {each.name for each in fields(CaseFilter)}
+
+
 def test_every_filtered_column_is_a_vector_engines_field_and_logged_when_it_changes() -> None:
     columns = {column for column, _ in FIELDS.values()}
-    assert set(filter_fields.VALUES) == columns
+    assert set(filter_fields.NO_FIELDS) == columns | {"phantom", "mpp", "case_id", "patient_id"}
     logged = {*case_writer.FILTERED_CASE_COLUMNS, *case_writer.FILTERED_IMAGE_COLUMNS}
     assert logged == columns | {"phantom", "slide", "mpp"}

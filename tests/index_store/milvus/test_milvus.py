@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import shutil
@@ -23,7 +22,7 @@ from index_store.maintenance import index_checks
 from index_store.milvus import collection as milvus_index
 from index_store.milvus.collection import MilvusIndex, TooManyError
 from index_store.milvus.connection import STRONG, MilvusServer
-from index_store.milvus.filter_fields import FilterFields, token
+from index_store.milvus.filter_fields import NO_FIELDS, Fields, token
 from index_store.milvus.search import MILVUS, MilvusSearch
 from index_store.milvus.sync import MilvusSync
 from index_store.milvus.sync_position import SyncPosition, SyncPositions
@@ -82,16 +81,16 @@ def sync_of(archive: Archive) -> MilvusSync:
     return archive._index.sync()["image"]
 
 
-def stored_fields(archive: Archive, image_id: int) -> FilterFields | None:
+def stored_fields(archive: Archive, image_id: int) -> Fields | None:
     """The fields by which an image is filtered, as its collection has them; None where it does not hold the image."""
-    names = [field.name for field in dataclasses.fields(FilterFields)]
+    names = list(NO_FIELDS)
     rows = sync_of(archive)._server.client.query(
         position_of(archive).collection,
         filter=f"image_id == {image_id}",
         output_fields=names,
         consistency_level=STRONG,
     )
-    return FilterFields(**{name: rows[0][name] for name in names}) if rows else None
+    return {name: rows[0][name] for name in names} if rows else None
 
 
 def position_of(archive: Archive) -> SyncPosition:
@@ -206,9 +205,15 @@ def test_what_is_filed_anew_is_found_by_its_new_filter(filled: Archive, manifest
 def test_milvus_learns_no_patient_no_case_and_no_report(filled: Archive) -> None:
     (image,) = filled.case("case-3").images
     filed = stored_fields(filled, image.id)
-    assert filed == FilterFields(
-        image.id, filled.case("case-3").id, 2, False, -1.0, "cervix", "", "HSIL", "", "Giemsa", "", ""
-    )
+    case = {"case_id": filled.case("case-3").id, "patient_id": 2, "phantom": False, "site": "cervix", "system": ""}
+    assert filed == case | {
+        "category": "HSIL",
+        "source": "",
+        "mpp": -1.0,
+        "stain": "Giemsa",
+        "preparation": "",
+        "kind": "",
+    }
     assert "patient-" not in str(filed)
     assert "case-" not in str(filed)
     assert stored_fields(filled, 999) is None
@@ -409,10 +414,10 @@ def test_what_the_records_do_not_permit_gets_no_answer_through(filled: Archive, 
     filed = stored_fields(filled, 1)
     assert filed is not None
     if stray == "another site":
-        assert filed.site == "cervix"
+        assert filed["site"] == "cervix"
         vector = index.vectors_of(np.array([1]))
         index.remove(np.array([1]))
-        index.add(np.array([1]), vector, fields=[dataclasses.replace(filed, site="urine")])
+        index.add(np.array([1]), vector, fields=[{**filed, "site": "urine"}])
         where = CaseFilter(sites=("urine",))
     else:
         index.remove(np.array([1]))

@@ -20,7 +20,7 @@ def as_records(table: ImageTable) -> dict[int, tuple[object, ...]]:
     return {
         int(image): (int(case), bool(phantom), None if np.isnan(mpp) else float(mpp), *values)
         for image, case, phantom, mpp, *values in zip(
-            table.ids, table.cases, table.phantoms, table.mpp, *labels, strict=True
+            table.ids, table.cases, table.scalars["phantoms"], table.scalars["mpp"], *labels, strict=True
         )
     }
 

@@ -32,7 +32,7 @@ class Images:
     def image_table(self) -> ImageTable:
         patients = np.array(self.patients)
         ids = np.arange(len(patients))
-        return ImageTable(LogPosition(), ids, 10 * patients, patients, np.zeros(len(ids), dtype=bool), {}, ids + np.nan)
+        return ImageTable(LogPosition(), ids, 10 * patients, patients, {}, {})
 
     def ranked(self, count: int) -> dict[int, PatientHit]:
         """All patients in order, by every image that there is."""
