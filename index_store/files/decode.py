@@ -1,6 +1,6 @@
 """Decode pictures of unknown origin: always to plain 8-bit RGB, or an `ImageProblem`.
 
-Only the formats in `image_kinds.FORMATS` are read, each by its own decoder of Pillow. What decoding costs is taken from
+Only the formats in `kinds.FORMATS` are read, each by its own decoder of Pillow. What decoding costs is taken from
 the headers first (`structure.py`); what a header cannot tell (JPEG 2000) is decoded in a process of its own under a
 limit of memory and time.
 """
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, JpegImagePlugin
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from index_store.errors import ImageProblem
 from index_store.files import decode_process
@@ -23,8 +24,10 @@ from index_store.files.bit_depth import bands, colour_of, grey_of, scale_of
 from index_store.files.headers.kinds import FORMATS, format_of, is_dicom, kind_of
 from index_store.files.headers.refusal import CUT_OUT, EXPORT, EXPORT_AGAIN, PictureRefused
 from index_store.files.headers.structure import MAX_MEMORY, Structure, check_cost, read_structure
-from index_store.files.headers.tiff_directories import COLOR_MAP, PHOTOMETRIC, PLANAR
+from index_store.files.headers.tiff_directories import COLOR_MAP, PHOTOMETRIC, PLANAR, TiffPage, starting_at
+from index_store.files.jpeg_reader import WatchedJpeg
 from index_store.files.plain_colours import gamma_notes, look_notes, profile_notes, to_rgb
+from index_store.files.process_limits import FREE
 from index_store.files.resolution import tagged_mpp
 from index_store.files.source_file import MAX_BYTES, content_hash, read_source, source_name
 from index_store.scale import TAG
@@ -57,6 +60,8 @@ class Decoded:
     """µm a pixel, where the file says so plausibly."""
     mpp_source: str = ""
     """How the file says it, a key of `scale.RANK`."""
+    damage: str = ""
+    """What shows that the file is damaged, though there is a picture; empty for nothing."""
 
 
 def decode_picture(
@@ -69,7 +74,8 @@ def decode_picture(
     profiles are not applied. Wherever the picture may be another than its owner sees elsewhere, a note says so.
 
     Args:
-        expected: the SHA-256 that the bytes must have; empty for any.
+        expected: the SHA-256 that the bytes must have; empty for any. Of a picture that is known by it, damage that a
+            decoder passes over is no reason to refuse it.
 
     Raises:
         ImageProblem: no picture, damaged, cut short, beyond the limits, not what was expected, or one that could only
@@ -94,9 +100,14 @@ def decode_picture(
         check_cost(found, max_pixels)
         if format_name == "JPEG2000" and decode_process.AVAILABLE:
             return Decoded(*decode_process.decode(data, max_pixels=max_pixels, size=(found.width, found.height)))
-        return decode_within(data, found)
+        decoded = decode_within(data, found)
+        if decoded.damage and not expected:  # what was stored before this was looked at is shown as it is
+            raise PictureRefused(decoded.damage, EXPORT_AGAIN)
+        return decoded
     except PictureRefused as refusal:
         raise ImageProblem(f"{name} {refusal.what}. {refusal.advice}") from refusal
+    except MemoryError as error:
+        raise ImageProblem(f"{name} could not be decoded: this machine is out of memory. {FREE}") from error
     except Exception as error:  # decoders raise nearly anything on damaged bytes: all of it means "unreadable"
         raise ImageProblem(f"{name} is damaged or cut short ({error}). {EXPORT_AGAIN}") from error
 
@@ -116,13 +127,15 @@ def decode_within(data: bytes, found: Structure) -> Decoded:
     """
     if found.format == "PPM" and found.maximum > 1 and found.maximum != 255 and data[1:2] in b"56":
         return Decoded(*_wide_ppm(data, found))
-    notes, mpp = list(found.notes), None
+    notes, mpp, damage = list(found.notes), None, found.damage
     if found.planes:
         image = _merged(data, found)
     else:
         image = _open(data, found)
         raw_mode, mpp = _raw_mode(image), tagged_mpp(image, found.tiff)
         image.load()
+        if isinstance(image, WatchedJpeg):
+            damage = image.damage()
         if raw_mode.endswith((";16L", ";16B", ";16N")) and not image.mode.startswith("I"):
             image, more = _deep_colour(image, raw_mode, lambda: _open(data, found), found)
             notes += more
@@ -144,14 +157,15 @@ def decode_within(data: bytes, found: Structure) -> Decoded:
         if 8 * found.width * found.height > MAX_MEMORY:
             raise PictureRefused("is too large to be turned upright", CUT_OUT)
         plain = plain.transpose(_UPRIGHT[orientation])
-    return Decoded(plain, tuple(dict.fromkeys((*notes, *more))), mpp, TAG if mpp else "")
+    return Decoded(plain, tuple(dict.fromkeys((*notes, *more))), mpp, TAG if mpp else "", damage)
 
 
-def _open(data: bytes, found: Structure, page: int | None = None) -> Image.Image:
+def _open(data: bytes, found: Structure, page: TiffPage | None = None) -> Image.Image:
     """The picture opened, not yet decoded, at its page."""
-    file = io.BytesIO(data)
+    page = page or found.tiff
+    file = io.BytesIO(data if page is None else starting_at(data, page.position))
     if found.format == "JPEG":  # not by `Image.open`, which makes another format of a phone's picture with a second one
-        image: Image.Image = JpegImagePlugin.JpegImageFile(file)
+        image: Image.Image = WatchedJpeg(data, found.coded_end) if found.coded_end else JpegImageFile(file)
     else:
         # Pillow only warns between 89 and 179 megapixels; our own limit decides. (`catch_warnings` is not thread-safe;
         # the worst result is that this one warning stays ignored.)
@@ -164,9 +178,6 @@ def _open(data: bytes, found: Structure, page: int | None = None) -> Image.Image
                     raise PictureRefused("is damaged or cut short (its header)", EXPORT_AGAIN) from error
                 layout = f"{found.tiff.samples} channels of {found.tiff.bits} bits"
                 raise PictureRefused(f"is a TIFF of a layout that is not read ({layout})", EXPORT) from error
-    number = found.page if page is None else page
-    if number:
-        image.seek(number)
     size = image.size
     if sorted(size) != sorted((found.width, found.height)):
         raise PictureRefused(

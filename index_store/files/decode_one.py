@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import struct
 import sys
-from typing import BinaryIO
 
 from index_store.files.bit_depth import bands
 from index_store.files.decode import Decoded, decode_within
-from index_store.files.decode_process import MEMORY, SECONDS
+from index_store.files.decode_process import SECONDS
 from index_store.files.dicom_image import decode_dicom
 from index_store.files.headers.kinds import format_of
 from index_store.files.headers.refusal import EXPORT_AGAIN, PictureRefused
 from index_store.files.headers.structure import read_structure
-from index_store.files.process_limits import limit_this_process
+from index_store.files.process_limits import MEMORY, NO_MEMORY, limit_this_process, say
 
 
 def _decoded(data: bytes) -> Decoded:
@@ -29,26 +26,21 @@ def _decoded(data: bytes) -> Decoded:
 
 def main() -> None:
     """Decode what is on the standard input."""
+    out = sys.stdout.buffer
+    say(out, {"started": True})  # what fails from here on is due to the picture
     data = sys.stdin.buffer.read()
     limit_this_process(MEMORY, SECONDS)
-    out = sys.stdout.buffer
     try:
         found = _decoded(data)
     except MemoryError:
-        sys.exit(1)
+        sys.exit(NO_MEMORY)
     except PictureRefused as refusal:
-        _say(out, {"what": refusal.what, "advice": refusal.advice})
+        say(out, {"what": refusal.what, "advice": refusal.advice})
         return
     scale = {"mpp": found.mpp, "mpp_source": found.mpp_source}
-    _say(out, {"size": list(found.image.size), "notes": list(found.notes), **scale})
+    say(out, {"size": list(found.image.size), "notes": list(found.notes), **scale})
     for box in bands(*found.image.size):
         out.write(found.image.crop(box).tobytes())
-    out.flush()
-
-
-def _say(out: BinaryIO, answer: object) -> None:
-    text = json.dumps(answer).encode()
-    out.write(struct.pack(">I", len(text)) + text)
     out.flush()
 
 

@@ -7,20 +7,15 @@ picture's rows.
 
 from __future__ import annotations
 
-import json
-import struct
-import subprocess
+import contextlib
 import sys
-import threading
 
 from PIL import Image
 
 from index_store.files.bit_depth import bands
 from index_store.files.headers.refusal import CUT_OUT, EXPORT, EXPORT_AGAIN, PictureRefused
-from index_store.files.process_limits import single_threaded_environment
+from index_store.files.process_limits import FREE, MEMORY, LimitedProcess, NotStarted
 
-MEMORY = 1024**3
-"""Bytes of address space, of which Python and its libraries take some 200 MB."""
 SECONDS = 60
 AVAILABLE = bool(sys.executable)
 
@@ -37,43 +32,21 @@ def decode(data: bytes, *, max_pixels: int, size: tuple[int, int] | None = None)
     Raises:
         PictureRefused: as of `decode_within`, or it took more memory or time than the limits.
     """
-    command = [sys.executable, "-X", "utf8", "-m", "index_store.files.decode_one"]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=single_threaded_environment(),
-    ) as process:
-        timer = threading.Timer(SECONDS, process.kill)
-        writer = threading.Thread(target=_feed, args=(process, data), daemon=True)
-        timer.start()
-        writer.start()
-        try:
-            return _received(process, max_pixels, size)
-        finally:
-            timer.cancel()
-            process.kill()
-            writer.join()
-
-
-def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:
-    assert process.stdin is not None
     try:
-        process.stdin.write(data)
-        process.stdin.close()
-    except OSError:  # it ended before it had read all: its answer says why
-        pass
+        with contextlib.closing(LimitedProcess("index_store.files.decode_one")) as process, process.within(SECONDS):
+            process.feed(data)
+            return _received(process, max_pixels, size)
+    except NotStarted as reason:
+        what = f"could not be decoded, since no process could be started for it ({reason})"
+        raise PictureRefused(what, FREE) from reason
 
 
-def _received(process: subprocess.Popen[bytes], max_pixels: int, size: tuple[int, int] | None) -> Answer:
-    assert process.stdout is not None
-    head = process.stdout.read(4)
-    if len(head) < 4:
-        raise PictureRefused(
-            f"would take more than {MEMORY // 1024**2} MB or {SECONDS} s to decode", f"{EXPORT} {CUT_OUT}"
-        )
-    answer = json.loads(process.stdout.read(struct.unpack(">I", head)[0]))
+def _received(process: LimitedProcess, max_pixels: int, size: tuple[int, int] | None) -> Answer:
+    process.check_started()
+    answer = process.answer()
+    if answer is None:
+        what, advice = process.why_it_ended(memory=MEMORY, seconds=SECONDS)
+        raise PictureRefused(what, advice or f"{EXPORT} {CUT_OUT}")
     if "what" in answer:
         raise PictureRefused(answer["what"], answer["advice"])
     width, height = answer["size"]
@@ -84,7 +57,7 @@ def _received(process: subprocess.Popen[bytes], max_pixels: int, size: tuple[int
     image = Image.new("RGB", (width, height), None)
     for box in bands(width, height):
         rows = box[3] - box[1]
-        part = process.stdout.read(3 * width * rows)
+        part = process.output.read(3 * width * rows)
         if len(part) < 3 * width * rows:
             raise PictureRefused("is damaged or cut short", EXPORT_AGAIN)
         image.paste(Image.frombytes("RGB", (width, rows), part), box[:2])

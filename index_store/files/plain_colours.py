@@ -19,6 +19,8 @@ _SAMPLE = (64, 64)
 _BLACK = 16
 _DARK = 40
 """A picture of which 95 % are no brighter is noted: transmitted light has a bright background."""
+_EDGE = 8
+"""Rows at an end that are noted where all of them are black: what a copy that broke off leaves of plain rows."""
 _KNOWN_PROFILES = ("Adobe RGB", "Display P3", "ProPhoto", "Rec2020", "Rec. 2020", "DCI-P3", "Apple RGB", "eciRGB")
 
 
@@ -89,8 +91,11 @@ def look_notes(plain: Image.Image) -> list[str]:
     width, height = plain.size
     eighth = max(8, height // 8)
     for name, top in (("upper", 0), ("lower", height - eighth)):
+        edge = height - _EDGE if top else 0
         if _is_even(plain.crop((0, top, width, top + eighth))):
             notes.append(f"its {name} part is of one colour: the file may be damaged or cut short")
+        elif plain.crop((0, edge, width, edge + _EDGE)).getbbox() is None:
+            notes.append(f"its {name} edge is black: the file may be damaged or cut short")
     return notes
 
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import stat
-import struct
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.errors import SlideProblem
-from index_store.files.process_limits import single_threaded_environment
+from index_store.files.process_limits import FREE, MEMORY, LimitedProcess, NotStarted
 from index_store.slides.records import SlideInfo
 
 SECONDS: Final = 60
@@ -27,6 +23,7 @@ Region = tuple[int, int, int, int, int, int]
 """x, y in pixels of level 0; width, height in pixels of the level; level; plane."""
 LARGEST: Final = 16 * 1024**2
 """Pixels of the largest region."""
+KIND: Final = "It is damaged, or of a kind that is not read here. Export it from the scanner's software again."
 ENDED: Final = 3
 """After so many regions at which its process ended or was too slow, a slide is read no more."""
 
@@ -42,7 +39,7 @@ class Slide:
         self.name = path.name
         self._path = path.absolute()
         self._ended = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: LimitedProcess | None = None
         try:
             kind = self._path.stat().st_mode
         except OSError as error:
@@ -63,12 +60,7 @@ class Slide:
         """End the slide's process."""
         if self._process is None:
             return
-        self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):  # it ended before it had read what was written
-                    pipe.close()
-        self._process.wait()
+        self._process.close()
         self._process = None
 
     def read_region(self, x: int, y: int, width: int, height: int, level: int = 0, plane: int = 0) -> NDArray[np.uint8]:
@@ -138,59 +130,56 @@ class Slide:
 
     def _received(self, request: Region) -> NDArray[np.uint8] | SlideProblem:
         width, height = request[2:4]
-        answer, pixels = self._answer(width * height * 3)
+        try:
+            answer, pixels = self._answer(width * height * 3)
+        except NotStarted as reason:
+            return SlideProblem(f"{self._place(request)} ({reason}). {FREE}")
         if answer is None:
+            assert self._process is not None
+            what, advice = self._process.why_it_ended(memory=MEMORY, seconds=SECONDS)
             self._ended += 1
             self.close()
-            return SlideProblem(
-                f"{self._place(request)}: it takes more memory than the limit or more than {SECONDS} s."
-            )
+            return SlideProblem(f"{self._place(request)}: it {what}. {advice}".rstrip())
         if "unreadable" in answer:
             return SlideProblem(f"{self._place(request)}: the file is damaged there ({answer['unreadable']}).")
         return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
 
     def _start(self) -> SlideInfo:
-        command = [sys.executable, "-X", "utf8", "-m", "index_store.slides.readers.slide_main", str(self._path)]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=single_threaded_environment(),
-        )
-        answer, _ = self._answer(0)
-        if answer is None or "info" not in answer:
+        try:
+            self._process = LimitedProcess("index_store.slides.readers.slide_main", [str(self._path)])
+            with self._process.within(SECONDS):
+                self._process.check_started()
+            answer, _ = self._answer(0)
+        except NotStarted as reason:
             self.close()
+            raise SlideProblem(
+                f"{self.name} could not be opened, since no process could be started for it ({reason}). {FREE}"
+            ) from reason
+        if answer is None or "info" not in answer:
             if answer is None:
-                raise SlideProblem(
-                    f"{self.name} takes more memory than the limit or more than {SECONDS} s to open: it is damaged, or "
-                    "of a kind that is not read here. Export it from the scanner's software again."
-                )
+                what, advice = self._process.why_it_ended(memory=MEMORY, seconds=SECONDS)
+                self.close()
+                raise SlideProblem(f"{self.name} {what}. {advice or KIND}")
+            self.close()
             raise SlideProblem(f"{self.name} {answer['what']}. {answer['advice']}")
         return SlideInfo.from_dict(answer["info"])
 
     def _send(self, request: Region) -> None:
-        process = self._process
-        assert process is not None and process.stdin is not None
+        assert self._process is not None
         with contextlib.suppress(OSError):  # it ended: so does its answer
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
+            self._process.input.write(json.dumps(request).encode() + b"\n")
+            self._process.input.flush()
 
     def _answer(self, size: int) -> tuple[dict[str, Any] | None, bytes]:
-        """The process's next answer and its pixels; None where it ends before that."""
+        """The process's next answer and its pixels; None where it ends before that. Raises `NotStarted`."""
         process = self._process
-        assert process is not None and process.stdout is not None
-        timer = threading.Timer(SECONDS, process.kill)
-        timer.start()
-        try:
-            head = process.stdout.read(4)
-            text = process.stdout.read(struct.unpack(">I", head)[0]) if len(head) == 4 else b""
-            answer = json.loads(text) if text else None
-            if answer is None or "bytes" not in answer:
-                return answer, b""
-            pixels = process.stdout.read(size) if answer["bytes"] == size else b""
+        assert process is not None
+        with process.within(SECONDS):
+            try:
+                answer = process.answer()
+                if answer is None or "bytes" not in answer:
+                    return answer, b""
+                pixels = process.output.read(size) if answer["bytes"] == size else b""
+            except (OSError, ValueError):  # its end within an answer
+                return None, b""
             return (answer, pixels) if len(pixels) == size else (None, b"")
-        except (OSError, ValueError):  # its end within an answer
-            return None, b""
-        finally:
-            timer.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
+from index_store.files.headers.jpeg_scans import CodedData, Frame, walk
 from index_store.files.headers.refusal import EXPORT, EXPORT_AGAIN, PictureRefused
 
 MAX_SEGMENTS = 2_000
@@ -34,9 +35,19 @@ class JpegHeader:
     progressive: bool = False
     coefficients: int = 0
     """Numbers that a decoder holds where a picture comes in several scans: 2 bytes each."""
+    arithmetic: bool = False
+    """Coded in a way of which a decoder cannot stop in between."""
+    factors: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Of each component, by its number: samples across and down, in proportion."""
+    interval: int = 0
+    """Units between two restarts."""
+    adobe: bool = False
+    """Whether it says how its colours are meant."""
     exif: bytearray = field(default_factory=bytearray)
     pictures: int = 1
     scans: int = 0
+    start: int = 0
+    """Where its first scan begins."""
 
 
 def read_jpeg(data: bytes) -> JpegHeader:
@@ -71,7 +82,16 @@ def read_jpeg(data: bytes) -> JpegHeader:
         raise PictureRefused("is damaged or cut short (a JPEG without its size)", EXPORT_AGAIN)
     # Within coded data 0xFF is always followed by 0x00 or a restart marker: these two bytes start a scan.
     header.scans = data.count(b"\xff\xda", following)
+    header.start = following
+    if header.components == 4 and not header.adobe:
+        raise PictureRefused("is a JPEG of four colours that does not say which (it has no Adobe marker)", EXPORT)
     return header
+
+
+def coded_data(data: bytes, header: JpegHeader) -> CodedData:
+    """Where the coded data end that follow the headers, and what is missing from them."""
+    frame = Frame(header.width, header.height, header.factors, header.progressive, header.interval)
+    return walk(data, header.start, frame)
 
 
 def _take(header: JpegHeader, marker: int, body: bytes) -> None:
@@ -84,10 +104,18 @@ def _take(header: JpegHeader, marker: int, body: bytes) -> None:
         if precision != 8:
             raise PictureRefused(f"is a {precision}-bit JPEG", EXPORT)
         header.progressive = marker in (0xC2, 0xCA)
-        factors = [(body[at] >> 4 or 1, body[at] & 15 or 1) for at in range(7, 7 + 3 * header.components, 3)]
+        header.arithmetic = marker in (0xC9, 0xCA)
+        header.factors = {
+            body[at - 1]: (body[at] >> 4 or 1, body[at] & 15 or 1) for at in range(7, 7 + 3 * header.components, 3)
+        }
+        factors = header.factors.values()
         highest = max((h for h, _ in factors), default=1) * max((v for _, v in factors), default=1)
         shares = sum(h * v for h, v in factors) / highest
         header.coefficients = int(header.width * header.height * shares)
+    elif marker == 0xDD and len(body) == 2:
+        (header.interval,) = struct.unpack(">H", body)
+    elif marker == 0xEE and body.startswith(b"Adobe"):
+        header.adobe = True
     elif marker == 0xE1 and body.startswith(b"Exif\0\0"):
         header.exif += body[6:]
     elif marker == 0xE2 and body.startswith(b"MPF\0"):

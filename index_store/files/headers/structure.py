@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from dataclasses import dataclass
 
 from index_store.files.headers import jpeg, tiff_pages
@@ -49,20 +50,24 @@ class Structure:
     memory: int
     """Bytes that decoding takes, as an estimate from above."""
     notes: tuple[str, ...] = ()
-    page: int = 0
-    planes: tuple[int, ...] = ()
-    """Pages that are red, green and blue."""
     tiff: TiffPage | None = None
+    """The page that is read."""
+    planes: tuple[TiffPage, ...] = ()
+    """Pages that are red, green and blue."""
     bits: int = 0
     """How many bits of a value are used, where the file says so; else 0."""
     maximum: int = 0
     """The value of white of a PPM."""
     offset: int = 0
     """Where a PPM's values begin."""
+    coded_end: int = 0
+    """Where the coded data of a JPEG of one scan end; 0 where they are not looked at."""
+    damage: str = ""
+    """What shows that it is damaged, though a decoder would give a picture: "is cut short (…)"."""
 
 
 def read_structure(data: bytes, kind: str) -> Structure:
-    """The structure of a picture in one of the formats that are read (`image_kinds.FORMATS`).
+    """The structure of a picture in one of the formats that are read (`kinds.FORMATS`).
 
     Raises:
         PictureRefused: it is damaged, or cannot be decoded rightly or within the limits.
@@ -103,7 +108,10 @@ def _jpeg(data: bytes) -> Structure:
     if header.progressive or header.scans > 1:
         memory += 2 * header.coefficients
     notes = (f"of its {header.pictures} pictures, the first was read",) if header.pictures > 1 else ()
-    return Structure("JPEG", header.width, header.height, memory, notes)
+    coded = jpeg.coded_data(data, header)
+    damage = f"is damaged or cut short ({coded.missing} are missing from a JPEG)" if coded.missing else ""
+    end = 0 if header.arithmetic else coded.end
+    return Structure("JPEG", header.width, header.height, memory, notes, coded_end=end, damage=damage)
 
 
 def _jpeg2000(data: bytes) -> Structure:
@@ -117,8 +125,8 @@ def _jpeg2000(data: bytes) -> Structure:
 def _png(data: bytes) -> Structure:
     notes: tuple[str, ...] = ()
     width = height = depth = colour = 0
-    transparent = False
-    position, chunks = 8, 0
+    transparent, damage = False, "is cut short (a PNG without an end)"
+    position, chunks, view = 8, 0, memoryview(data)
     while position + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, position)
         body = position + 8
@@ -131,18 +139,23 @@ def _png(data: bytes) -> Structure:
         elif name == b"acTL" and length >= 8 and (frames := struct.unpack_from(">I", data, body)[0]) > 1:
             notes = (f"of its {frames} frames, the first was read",)
         elif name == b"IEND":
+            damage = "" if damage.startswith("is cut") else damage
             break
+        if name[:1].isupper() and view[body + length :][:4] != struct.pack(
+            ">I", zlib.crc32(view[position + 4 :][: length + 4])
+        ):
+            damage = "is damaged (a part of a PNG does not fit its checksum)"
         chunks += 1
         if chunks > MAX_CHUNKS:
             raise PictureRefused("is damaged (too many parts of a PNG)", EXPORT_AGAIN)
         position = body + length + 4
     pixels = width * height
     each = 9 if transparent or colour in (4, 6) else 8 if colour == 2 and depth == 16 else 4 if colour == 2 else 5
-    return Structure("PNG", width, height, pixels * each, notes)
+    return Structure("PNG", width, height, pixels * each, notes, damage=damage)
 
 
 def _tiff(data: bytes) -> Structure:
-    _, pages = read_directories(data)
+    pages = tiff_pages.with_inner(read_directories(data)[1])
     kind = tiff_pages.maker(pages)
     choice = tiff_pages.choose_page(pages)
     page = pages[choice.page]
@@ -165,10 +178,11 @@ def _tiff(data: bytes) -> Structure:
         memory = max(memory, 8 * pixels)
     if page.number(COMPRESSION) in (6, 7) and data.count(b"\xff\xda") * page.chunk_pixels > MAX_SCANNED:
         raise PictureRefused("holds too many scans to be decoded", "Export it again.")
-    if choice.planes:
+    planes = tuple(pages[number] for number in choice.planes)
+    if planes:
         memory = 8 * pixels
     bits = tiff_pages.stated_bits(page)
-    return Structure("TIFF", width, height, memory, tuple(notes), choice.page, choice.planes, page, bits)
+    return Structure("TIFF", width, height, memory, tuple(notes), page, planes, bits)
 
 
 def _gif(data: bytes) -> Structure:

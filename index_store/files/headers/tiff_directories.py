@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import mmap
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from index_store.files.headers.refusal import EXPORT_AGAIN, PictureRefused
 
@@ -31,7 +32,7 @@ SUBFILE, OLD_SUBFILE, DESCRIPTION, MAKE, PAGE_NAME, SOFTWARE, SUB_DIRECTORIES, D
 _TEXTS = frozenset({DESCRIPTION, MAKE, PAGE_NAME, SOFTWARE})
 _NUMBERS = frozenset(
     {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, ROWS_PER_STRIP, MAX_VALUE, PLANAR, TILE_WIDTH, TILE_HEIGHT}
-    | {EXTRA_SAMPLES, SAMPLE_FORMAT, SUBFILE, OLD_SUBFILE, COLOR_MAP, ORIENTATION}
+    | {EXTRA_SAMPLES, SAMPLE_FORMAT, SUBFILE, OLD_SUBFILE, COLOR_MAP, ORIENTATION, SUB_DIRECTORIES}
 )
 _POINTERS = frozenset({34665, 34853, 40965})
 """Tags that point to a further directory, which decoders read with the first (EXIF, GPS, interoperability)."""
@@ -46,6 +47,10 @@ class TiffPage:
     tags: frozenset[int]
     chunks: int
     """Strips or tiles."""
+    position: int
+    """Where the directory stands in the file."""
+    inner: tuple[TiffPage, ...] = ()
+    """Pages that it points to (SubIFDs): the whole picture of a thumbnail, or smaller copies of this one."""
 
     def number(self, tag: int, default: int = 0) -> int:
         """The first value of a tag."""
@@ -113,12 +118,30 @@ def read_directories(data: bytes | mmap.mmap) -> tuple[str, list[TiffPage]]:
                 if not pages:
                     raise
                 break  # the first pages can be read all the same
-            pages.append(page)
+            room = MAX_PAGES - sum(1 + len(each.inner) for each in pages)
+            pages.append(replace(page, inner=tuple(_inner(data, page, order, big, room))))
     except struct.error as error:
         raise PictureRefused("is damaged or cut short (its TIFF directory)", EXPORT_AGAIN) from error
     if not pages:
         raise PictureRefused("is damaged (a TIFF without a page)", EXPORT_AGAIN)
     return order, pages
+
+
+def _inner(data: bytes | mmap.mmap, page: TiffPage, order: str, big: bool, most: int) -> Iterator[TiffPage]:
+    for position in page.numbers.get(SUB_DIRECTORIES, ())[: max(0, most)]:
+        try:
+            yield _directory(data, position, order, big)[0]
+        except (struct.error, PictureRefused):  # the page itself can be read all the same
+            continue
+
+
+def starting_at(data: bytes, position: int) -> bytes:
+    """The same file with another first directory: decoders read that one."""
+    order = "<" if data[:2] == b"II" else ">"
+    at, form = (8, order + "Q") if data[2:4] in (b"+\x00", b"\x00+") else (4, order + "I")
+    pointer = struct.pack(form, position)
+    end = at + len(pointer)
+    return data if data[at:end] == pointer else data[:at] + pointer + data[end:]
 
 
 def tag_bytes(data: bytes) -> int:
@@ -183,4 +206,4 @@ def _directory(data: bytes | mmap.mmap, position: int, order: str, big: bool) ->
             text = data[value : value + min(values, _TEXT_BYTES)].split(b"\0")[0].decode("utf-8", "replace")
             texts[tag] = f"{texts[tag]}\n{text}" if tag in texts else text  # some writers give a tag twice
     (following,) = struct.unpack_from(order + ("Q" if big else "I"), data, end)
-    return TiffPage(numbers, texts, frozenset(tag for tag, *_ in entries), chunks), following
+    return TiffPage(numbers, texts, frozenset(tag for tag, *_ in entries), chunks, position), following

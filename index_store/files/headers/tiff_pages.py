@@ -26,7 +26,6 @@ from index_store.files.headers.tiff_directories import (
     PHOTOMETRIC,
     SAMPLE_FORMAT,
     SOFTWARE,
-    SUB_DIRECTORIES,
     SUBFILE,
     TiffPage,
 )
@@ -57,6 +56,8 @@ COMPRESSIONS = {
 _READ = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34676, 34677, 34925, 50000, 50001})
 _ASIDE = re.compile(r"\b(label|macro|thumbnail|overview|barcode|preview|map image)\b", re.I)
 _COLOURS = (("red", "green", "blue"), ("r", "g", "b"))
+_RAW = (32803, 34892)
+"""Kinds of values that a camera's sensor gives."""
 _FORMATS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 
 
@@ -76,7 +77,7 @@ def maker(pages: Sequence[TiffPage]) -> str:
     words = f"{first.description[:4000]} {first.texts.get(SOFTWARE, '')} {first.texts.get(MAKE, '')}"
     if DNG_VERSION in first.tags:
         return "a camera's raw file (DNG)"
-    if first.number(SUBFILE) & 1 and SUB_DIRECTORIES in first.tags:
+    if any(page.number(PHOTOMETRIC, 1) in _RAW for page in pages):
         return "a camera's raw file"
     for mark, name in (
         ("Aperio", "SVS"),
@@ -91,13 +92,30 @@ def maker(pages: Sequence[TiffPage]) -> str:
     return "a whole slide (NDPI)" if {65420, 65421} & first.tags else ""
 
 
+def with_inner(pages: Sequence[TiffPage]) -> list[TiffPage]:
+    """The pages, each followed by those that it points to and that are at least as large: what a thumbnail stands for.
+
+    Smaller ones are copies of the page. (An exporter that flags the thumbnail as such, and one that does not, are read
+    alike.)
+    """
+    found = []
+    for page in pages:
+        found.append(page)
+        found += [each for each in page.inner if math.prod(each.size) >= math.prod(page.size) and not each.reduced]
+    return found
+
+
 def choose_page(pages: Sequence[TiffPage]) -> PageChoice:
     """The page that shows the picture.
 
     Raises:
         PictureRefused: which pages belong together cannot be told.
     """
-    content = [number for number, page in enumerate(pages) if not page.reduced and not _set_aside(page)]
+    content = [
+        number
+        for number, page in enumerate(pages)
+        if not page.reduced and not _set_aside(page) and not any(_smaller_copy(page, each) for each in page.inner)
+    ]
     notes: list[str] = []
     if not content:  # a description may name a label without being one: nothing else is there to be read
         content = list(range(len(pages)))
@@ -138,7 +156,7 @@ def check_page(page: TiffPage, kind: str) -> None:
         raise PictureRefused(f"is {kind}", EXPORT)
     sample_format = page.number(SAMPLE_FORMAT, 1)
     grey = page.samples == 1
-    if sample_format in _FORMATS and not (grey and page.bits in (16, 32) and sample_format in (2, 3)):
+    if sample_format in _FORMATS and (not grey or (sample_format, page.bits) not in ((2, 32), (3, 16), (3, 32))):
         colours = "grey values" if grey else "colours"
         raise PictureRefused(f"is {name} of {page.bits}-bit {_FORMATS[sample_format]} {colours}", EXPORT)
     if page.bits not in (1, 2, 4, 8, 12, 16, 32) or (page.bits in (12, 32) and not grey):
@@ -147,8 +165,6 @@ def check_page(page: TiffPage, kind: str) -> None:
         raise PictureRefused(f"is {name} compressed with {page.bits}-bit JPEG", EXPORT)
     if page.number(PHOTOMETRIC, 1) in (0, 1) and page.samples > 1 + len(page.numbers.get(EXTRA_SAMPLES, ())):
         raise PictureRefused(f"is {name} with {page.samples} grey channels", EXPORT)
-    if page.number(PHOTOMETRIC, 1) in (32803, 34892):
-        raise PictureRefused("is a camera's raw file", EXPORT)
     if page.chunks > MAX_CHUNKS:
         raise PictureRefused(f"is {name} of more than {MAX_CHUNKS} strips or tiles", EXPORT)
 
@@ -172,7 +188,7 @@ def extra_channels(page: TiffPage) -> int:
 
 def _set_aside(page: TiffPage) -> bool:
     """Whether a page says that it is a label, an overview or a mask."""
-    if page.number(SUBFILE) & 4:
+    if page.number(SUBFILE) & 4 or page.number(PHOTOMETRIC, 1) == 4:
         return True
     texts = (page.texts.get(PAGE_NAME, ""), page.description)
     # Scanners' descriptions of a field are long, and name the label among other things; a label's own is short.

@@ -94,6 +94,27 @@ def tiff(*pages: dict[int, tuple[str, object]], order: str = "<") -> bytes:
     return bytes(out)
 
 
+def tiff_with_inner(outer: dict[int, tuple[str, object]], *inner: dict[int, tuple[str, object]]) -> bytes:
+    """A TIFF of one page that points to the others (SubIFDs)."""
+    data = bytearray(tiff(outer | {330: ("I", tuple(range(len(inner))) if len(inner) > 1 else 0)}, *inner))
+    (directory,) = struct.unpack_from("<I", data, 4)
+    positions, at, values = [], directory, 0
+    while at:
+        positions.append(at)
+        (tags,) = struct.unpack_from("<H", data, at)
+        if at == directory:
+            entry = next(
+                at + 2 + 12 * n for n in range(tags) if struct.unpack_from("<H", data, at + 2 + 12 * n)[0] == 330
+            )
+            values = entry + 8 if len(inner) == 1 else struct.unpack_from("<I", data, entry + 8)[0]
+        at += 2 + 12 * tags
+        (following,) = struct.unpack_from("<I", data, at)
+        struct.pack_into("<I", data, at, 0)
+        at = following
+    struct.pack_into(f"<{len(inner)}I", data, values, *positions[1:])
+    return bytes(data)
+
+
 def many_scans(side: int, scans: int, *, phone: bool = False) -> bytes:
     """A progressive JPEG with its last scan repeated; `phone`: within the header of a file of two pictures."""
     buffer = io.BytesIO()

@@ -7,6 +7,7 @@ import json
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,7 +138,10 @@ def progressive() -> bytes:
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "a JPEG 2000 of 99 megapixels in one tile": (lambda: jpeg2000(9_990, 9_990), "MB to decode"),
-    "a JPEG 2000 that claims more than it holds": (lambda: jpeg2000(4_000, 4_000), "damaged|MB or"),
+    "a JPEG 2000 that claims more than it holds": (
+        lambda: jpeg2000(4_000, 4_000),
+        "damaged|MB to decode|broke its decoder",
+    ),
     "a PPM of comments": (ppm_of_comments, "PPM header"),
     "a PPM of words": (ppm_of_words, "written in words"),
     "a BMP of run lengths": (run_lengths, "run lengths"),
@@ -229,3 +233,23 @@ def test_jpeg_2000_is_decoded_in_a_process_of_its_own(monkeypatch: pytest.Monkey
     monkeypatch.setattr(decode_process, "SECONDS", 0.01)
     with pytest.raises(ImageProblem, match="s to decode"):
         decode_picture(data)
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "words"), [("/nowhere/python", "No such file or directory"), ("/bin/false", "ended with status 1")]
+)
+def test_a_process_that_cannot_start_is_not_blamed_on_the_picture(
+    interpreter: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", interpreter)
+    with pytest.raises(ImageProblem, match=f"no process could be started for it .*{words}.*Free processes"):
+        decode_picture(encoded(picture(), "JPEG2000"))
+
+
+def test_a_thread_that_cannot_start_is_not_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(ImageProblem, match=r"no process could be started for it .*can't start new thread"):
+        decode_picture(encoded(picture(), "JPEG2000"))

@@ -12,7 +12,16 @@ from PIL import Image, ImageCms
 
 from index_store import ImageProblem, decode_picture
 from tests.index_store.archive_builders import encoded
-from tests.index_store.files.hostile_pictures import many_scans, phone_jpeg, png, png_chunk, smear, tiff, tiff_page
+from tests.index_store.files.hostile_pictures import (
+    many_scans,
+    phone_jpeg,
+    png,
+    png_chunk,
+    smear,
+    tiff,
+    tiff_page,
+    tiff_with_inner,
+)
 
 FAULTS = Path(__file__).parents[4] / "shared/data/faults"
 SMEAR = smear()
@@ -214,6 +223,34 @@ def test_levels_of_a_pyramid_are_one_picture() -> None:
     assert decode_picture(tiff(page(smear(1, (80, 60))), page(smear(1, (40, 30))))).notes == ()
 
 
+@pytest.mark.parametrize("flag", [0, 1])
+def test_the_picture_behind_a_thumbnail_is_read(flag: int) -> None:
+    thumbnail = tiff_page(SMEAR[::4, ::4], tags={254: ("I", flag)})
+    decoded = decode_picture(tiff_with_inner(thumbnail, tiff_page(SMEAR)))
+    assert close(decoded.image, SMEAR)
+    assert "of its 2 pages, the second was read" in decoded.notes[0]
+    smaller = tiff_page(SMEAR[::2, ::2], tags={254: ("I", 1)})
+    assert close(decode_picture(tiff_with_inner(thumbnail, smaller, tiff_page(SMEAR))).image, SMEAR)
+
+
+def test_another_picture_behind_a_page_is_told() -> None:
+    small = tiff_page(SMEAR[:20, :20])
+    decoded = decode_picture(tiff_with_inner(small, tiff_page(SMEAR)))
+    assert close(decoded.image, SMEAR[:20, :20])
+    assert "another page is larger" in " ".join(decoded.notes)
+
+
+def test_smaller_copies_behind_a_page_are_no_pages() -> None:
+    decoded = decode_picture(tiff_with_inner(tiff_page(SMEAR), tiff_page(SMEAR[::2, ::2]), tiff_page(SMEAR[::4, ::4])))
+    assert close(decoded.image, SMEAR)
+    assert decoded.notes == ()
+
+
+def test_a_raw_picture_behind_a_thumbnail_is_named() -> None:
+    raw = tiff_page(GREY, tags={262: ("H", 32803)})
+    refused(tiff_with_inner(tiff_page(SMEAR[::4, ::4], tags={254: ("I", 1)}), raw), "a camera's raw file")
+
+
 def test_colour_stored_as_grey_pages() -> None:
     planes = [np.ascontiguousarray(SMEAR[..., channel]) for channel in range(3)]
     refused(tiff(*(page(plane) for plane in planes)), "3 grey pages, which may be one colour picture")
@@ -249,13 +286,15 @@ def test_pictures_of_one_colour_are_noted() -> None:
     assert decode_picture(png(dark)).notes == ("it is all but black",)
 
 
-def test_a_picture_whose_end_is_missing_is_noted() -> None:
+@pytest.mark.parametrize(("share", "words"), [(0.5, "part is of one colour"), (0.97, "edge is black")])
+def test_plain_values_whose_end_is_missing_are_noted(share: float, words: str) -> None:
     whole = Image.fromarray(smear(1, (640, 480)))
-    for kind, part in (("JPEG", "lower"), ("TIFF", "lower"), ("BMP", "upper")):  # a BMP begins with its last row
+    for kind, part in (("PPM", "lower"), ("TIFF", "lower"), ("BMP", "upper")):  # a BMP begins with its last row
         data = encoded(whole, kind)
-        rest = b"\xff\xd9" if kind == "JPEG" else bytes(len(data) - len(data) // 2)
+        there = int(share * len(data))
         assert decode_picture(data).notes == ()
-        assert f"its {part} part is of one colour" in decode_picture(data[: len(data) // 2] + rest).notes[0]
+        (note,) = decode_picture(data[:there] + bytes(len(data) - there)).notes
+        assert f"its {part} {words}" in note
 
 
 def test_printing_colours_and_other_profiles_are_noted() -> None:
@@ -326,6 +365,7 @@ def test_a_tiff_that_is_not_read_is_named_by_its_compression(tags: dict[int, tup
 def test_values_of_other_kinds_are_named() -> None:
     refused(tiff(tiff_page(SMEAR.astype(np.float32))), "a TIFF of 32-bit floating-point colours")
     refused(tiff(tiff_page(SMEAR.astype(np.int8))), "a TIFF of 8-bit signed colours")
+    refused(tiff(tiff_page(GREY.astype(np.int16) * 100)), "a TIFF of 16-bit signed grey values")  # half as bright
     refused(tiff(tiff_page(np.dstack([GREY, GREY]), tags={262: ("H", 1)})), "2 grey channels")
     refused(encoded(Image.fromarray(GREY.astype(np.float32) * 100), "TIFF"), "grey values")
     refused(tiff(tiff_page(np.dstack([SMEAR, SMEAR[..., :2]]))), "a layout that is not read \\(5 channels of 8 bits\\)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,9 +151,9 @@ def test_a_process_that_ends_is_started_again_but_not_for_ever(pyramid: Path) ->
         for _ in range(slide_module.ENDED):
             assert slide.read_region(0, 0, 8, 8).shape == (8, 8, 3)
             assert slide._process is not None
-            slide._process.kill()
-            slide._process.wait()
-            with pytest.raises(SlideProblem, match="more memory than the limit"):
+            slide._process.running.kill()
+            slide._process.running.wait()
+            with pytest.raises(SlideProblem, match="its process was ended by the system or by somebody"):
                 slide.read_region(0, 0, 8, 8)
         with pytest.raises(SlideProblem, match="not started again"):
             slide.read_region(0, 0, 8, 8)
@@ -160,7 +161,13 @@ def test_a_process_that_ends_is_started_again_but_not_for_ever(pyramid: Path) ->
 
 def test_a_process_that_is_too_slow_is_ended(pyramid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slide_module, "SECONDS", 0.0)
-    with pytest.raises(SlideProblem, match="more memory than the limit or more than"):
+    with pytest.raises(SlideProblem, match="would take more than 0 s to decode"):
+        Slide(pyramid)
+
+
+def test_a_process_that_cannot_start_is_not_blamed_on_the_slide(pyramid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(SlideProblem, match=r"could be started for it \(No such file or directory\)"):
         Slide(pyramid)
 
 

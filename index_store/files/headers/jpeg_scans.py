@@ -1,0 +1,103 @@
+"""The coded data of a JPEG, walked from marker to marker: where it ends, and what is missing from it.
+
+A decoder fills what is missing with whatever it has, and only warns, which nobody hears. Markers tell it exactly: a
+scan that restarts every so many blocks numbers its restarts (ITU-T T.81, E.1.4), and a progressive picture is whole
+once every coefficient has come to its last bit (G.1.1.1).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+MAX_SCANS = 1_000
+"""Of a picture that is walked: a progressive one has some ten, and each costs a step in Python."""
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.S)
+_RESTART = re.compile(rb"\xff([\xd0-\xd7])")
+_SOS, _DRI, _EOI = 0xDA, 0xDD, 0xD9
+
+
+@dataclass
+class Frame:
+    """How a JPEG divides its picture into blocks."""
+
+    width: int
+    height: int
+    factors: dict[int, tuple[int, int]]
+    """Of each component, by its number: blocks across and down in a unit of all components."""
+    progressive: bool
+    interval: int = 0
+    """Units between two restarts, by the segments before the first scan; 0 for no restarts."""
+    coefficients: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Of each component and coefficient that a progressive scan has brought: the bits still to come."""
+
+    def units(self, components: list[int]) -> int:
+        """Units of a scan of these components."""
+        across, down = (max(each[axis] for each in self.factors.values()) for axis in (0, 1))
+        if len(components) > 1:
+            return math.ceil(self.width / (8 * across)) * math.ceil(self.height / (8 * down))
+        h, v = self.factors[components[0]]
+        return math.ceil(math.ceil(self.width * h / across) / 8) * math.ceil(math.ceil(self.height * v / down) / 8)
+
+
+@dataclass(frozen=True)
+class CodedData:
+    """What follows the headers."""
+
+    end: int
+    """Where the coded data of the only scan end; 0 where there are several, or the walk was lost."""
+    missing: str = ""
+    """What is not there, such as "restart markers"; empty where nothing is found missing."""
+
+
+def walk(data: bytes, position: int, frame: Frame) -> CodedData:
+    """Walk the scans from the first one's marker at `position` to the end of the picture."""
+    count, end = 0, 0
+    try:
+        for body, start in _scans(data, position, frame):
+            end = _end(data, start)
+            count += 1
+            if count > MAX_SCANS:
+                return CodedData(0)
+            components = list(body[1 : 1 + 2 * body[0] : 2])
+            if frame.interval and not _restarts_fit(data[start:end], frame.units(components), frame.interval):
+                return CodedData(0, "restart markers")
+            if frame.progressive:
+                first, last, bits = body[1 + 2 * body[0] : 4 + 2 * body[0]]
+                for component in components:
+                    for number in range(first, last + 1):
+                        frame.coefficients[component, number] = bits & 15
+    except (struct.error, IndexError, KeyError, ValueError):
+        return CodedData(0)  # the decoder says what is wrong with it
+    if frame.progressive and any(
+        frame.coefficients.get((component, number), 1) for component in frame.factors for number in range(64)
+    ):
+        return CodedData(0, "scans")
+    return CodedData(end if count == 1 else 0)
+
+
+def _scans(data: bytes, position: int, frame: Frame) -> Iterator[tuple[bytes, int]]:
+    """The header of each scan, and where its data begin; the frame's interval is kept up to date."""
+    while (found := _MARKER.search(data, position)) and (marker := data[found.end() - 1]) != _EOI:
+        at = found.end()
+        (length,) = struct.unpack_from(">H", data, at)
+        body, position = data[at + 2 : at + length], at + length
+        if marker == _DRI:
+            (frame.interval,) = struct.unpack(">H", body)
+        elif marker == _SOS:
+            yield body, position
+
+
+def _end(data: bytes, start: int) -> int:
+    found = _MARKER.search(data, start)
+    return found.start() if found else len(data)
+
+
+def _restarts_fit(coded: bytes, units: int, interval: int) -> bool:
+    """Whether the restarts are all there and in order. (Some writers put one more at the end.)"""
+    numbers = bytes(match[1][0] & 7 for match in _RESTART.finditer(coded))
+    wanted = math.ceil(units / interval) - 1
+    return wanted <= len(numbers) <= wanted + 1 and numbers == bytes(n & 7 for n in range(len(numbers)))
