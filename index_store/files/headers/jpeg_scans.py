@@ -11,7 +11,7 @@ import math
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 MAX_SCANS = 1_000
 """Of a picture that is walked: a progressive one has some ten, and each costs a step in Python."""
@@ -20,7 +20,7 @@ _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 _SOS, _DRI, _EOI = 0xDA, 0xDD, 0xD9
 
 
-@dataclass
+@dataclass(frozen=True)
 class Frame:
     """How a JPEG divides its picture into blocks."""
 
@@ -31,8 +31,6 @@ class Frame:
     progressive: bool
     interval: int = 0
     """Units between two restarts, by the segments before the first scan; 0 for no restarts."""
-    coefficients: dict[tuple[int, int], int] = field(default_factory=dict)
-    """Of each component and coefficient that a progressive scan has brought: the bits still to come."""
 
     def units(self, components: list[int]) -> int:
         """Units of a scan of these components."""
@@ -56,39 +54,41 @@ class CodedData:
 def walk(data: bytes, position: int, frame: Frame) -> CodedData:
     """Walk the scans from the first one's marker at `position` to the end of the picture."""
     count, end = 0, 0
+    to_come: dict[tuple[int, int], int] = {}  # bits, of each component and coefficient that a scan has brought
     try:
-        for body, start in _scans(data, position, frame):
+        for body, start, interval in _scans(data, position, frame):
             end = _end(data, start)
             count += 1
             if count > MAX_SCANS:
                 return CodedData(0)
             components = list(body[1 : 1 + 2 * body[0] : 2])
-            if frame.interval and not _restarts_fit(data[start:end], frame.units(components), frame.interval):
+            if interval and not _restarts_fit(data[start:end], frame.units(components), interval):
                 return CodedData(0, "restart markers")
             if frame.progressive:
                 first, last, bits = body[1 + 2 * body[0] : 4 + 2 * body[0]]
                 for component in components:
                     for number in range(first, last + 1):
-                        frame.coefficients[component, number] = bits & 15
+                        to_come[component, number] = bits & 15
     except (struct.error, IndexError, KeyError, ValueError):
         return CodedData(0)  # the decoder says what is wrong with it
     if frame.progressive and any(
-        frame.coefficients.get((component, number), 1) for component in frame.factors for number in range(64)
+        to_come.get((component, number), 1) for component in frame.factors for number in range(64)
     ):
         return CodedData(0, "scans")
     return CodedData(end if count == 1 else 0)
 
 
-def _scans(data: bytes, position: int, frame: Frame) -> Iterator[tuple[bytes, int]]:
-    """The header of each scan, and where its data begin; the frame's interval is kept up to date."""
+def _scans(data: bytes, position: int, frame: Frame) -> Iterator[tuple[bytes, int, int]]:
+    """The header of each scan, where its data begin, and the units between its restarts."""
+    interval = frame.interval
     while (found := _MARKER.search(data, position)) and (marker := data[found.end() - 1]) != _EOI:
         at = found.end()
         (length,) = struct.unpack_from(">H", data, at)
         body, position = data[at + 2 : at + length], at + length
         if marker == _DRI:
-            (frame.interval,) = struct.unpack(">H", body)
+            (interval,) = struct.unpack(">H", body)
         elif marker == _SOS:
-            yield body, position
+            yield body, position, interval
 
 
 def _end(data: bytes, start: int) -> int:
