@@ -60,6 +60,8 @@ def test_nothing_wrong_is_read_and_most_is_read(kind: str, share: float) -> None
         ("seventh hard", 0, 0.36),
         ("eighth ordinary", 0, 0.75),
         ("eighth hard", 0, 0.14),
+        ("ninth ordinary", 0, 0.86),
+        ("ninth hard", 0, 0.48),
     ],
 )
 def test_the_sentences_that_were_held_out(kind: str, wrong_at_most: int, share: float) -> None:
