@@ -18,12 +18,13 @@ from generation.prompts.glossary import glossary
 from generation.prompts.prompt import split_chunks
 from index_store.manifest.cells import clean_cell
 from retrieval.ingest.identifiers import find_identifiers
-from retrieval.language.bm25 import content_words, with_meanings
 from retrieval.language.concepts import plain, site_concept
 from retrieval.language.english import is_english
 from retrieval.language.label_extraction import read_report
-from retrieval.language.query_problem import malignancy_in, query_problem
 from retrieval.language.query_text import conclusion_key, query_text
+from retrieval.language.words.bm25 import with_meanings
+from retrieval.language.words.query_problem import malignancy_in, query_problem
+from retrieval.language.words.terms import content_words
 from tests.index_store.thoroughness import thoroughness
 from tests.processor_time import processor_seconds
 from ui.view.escape import escape

@@ -48,8 +48,10 @@ class Category:
     """Numbers of the category, as they follow "Bethesda", "Milan", "category" …"""
     aliases: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
+    synonyms: tuple[str, ...] = ()
+    """Those of `findings` by which a query asks for the category."""
     narrower: tuple[str, ...] = ()
-    """Those of `codes` and `aliases` that name a part of the category only."""
+    """Those of `codes`, `aliases` and `synonyms` that name a part of the category only."""
     any_malignancy: bool = False
     """Every malignancy of the site belongs here, unless another category names it."""
     takes_suspicion: bool = False
@@ -121,6 +123,8 @@ class Vocabulary:
     neoplasia: tuple[str, ...]
     """Words for a neoplasm: negated, they exclude a malignancy; affirmed, the neoplasm may be benign."""
     look_alikes: tuple[LookAlikes, ...] = ()
+    synonyms: tuple[tuple[str, ...], ...] = ()
+    """Diagnoses that have several names, each with its names: a query by one of them finds the others."""
     stains: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Of each stain its other names; so `preparations`, and `kinds` of images."""
     preparations: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -137,6 +141,9 @@ class Vocabulary:
             for wrong in (set(system.sites) - set(sites)) | ({c.tier for c in system.categories} - set(self.tiers)):
                 raise ValueError(f"The system {system.name} names {wrong!r}, which the vocabulary does not have.")
             for category in system.categories:
+                unknown = set(category.synonyms) - set(category.findings)
+                if unknown:
+                    raise ValueError(f"{min(unknown)!r} is a synonym of {category.name} and none of its findings.")
                 for other in (category.if_suspected, category.if_not_excluded):
                     if other and other not in names:
                         raise ValueError(

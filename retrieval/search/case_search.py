@@ -180,7 +180,8 @@ class CaseSearch:
                 revision = self._archive.revision
                 # The labels that the filter names are looked up in every spelling that the archive has of them.
                 spelt = dataclasses.replace(query, where=meant_filter(self._archive, query.where))
-                understood = understand(spelt, text, self._archive, partial(self._is_in_reports, revision=revision))
+                reports = partial(self._report_index, revision)
+                understood = understand(spelt, text, self._archive, reports)
                 ranked = rank_channels(
                     spelt,
                     understood,
@@ -189,7 +190,7 @@ class CaseSearch:
                     encoders,
                     generated=generated,
                     slide=slide,
-                    reports=partial(self._report_index, revision),
+                    reports=reports,
                     uncompared=self._count_uncompared,
                     rules=self._rules,
                 )
@@ -245,7 +246,7 @@ class CaseSearch:
         from retrieval.generated.site_check import SiteCheck
 
         # Before minutes are spent: an unknown case is refused here.
-        understood = understand(query, text, self._archive, self._is_in_reports)
+        understood = understand(query, text, self._archive, self._report_index)
         assert understood.text is not None
         fingerprint = self._encoder.fingerprint
         check = SiteCheck(self._archive, fingerprint=fingerprint, where=query.where, rates=self.site_rates())
@@ -283,9 +284,6 @@ class CaseSearch:
                 by = (self._archive.encoder_of("text") or self._encoder).fingerprint
                 self._reports = read_report_index(self._archive, by, glossary=self._glossary, known=self._reports)
             return self._reports
-
-    def _is_in_reports(self, word: str, revision: int | None = None) -> bool:
-        return self._report_index(revision).words.knows(word)
 
     def _count_uncompared(self) -> int:
         with self._reading:

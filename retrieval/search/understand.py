@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from generation.prompts.glossary import glossary
-from retrieval.language.bm25 import append_meanings, content_words
 from retrieval.language.concepts import known_category
 from retrieval.language.label_extraction import read_report
-from retrieval.language.query_problem import denied_category, opposite_of, query_problem
 from retrieval.language.query_text import query_text
+from retrieval.language.words.bm25 import append_meanings
+from retrieval.language.words.query_problem import denied_category, opposite_of, query_problem
+from retrieval.language.words.terms import content_words
 from retrieval.search.query import Query
 from retrieval.search.relevance_feedback import RelevanceFeedback
 from retrieval.search.understood_query import QueryAttributes, UnderstoodQuery, UnderstoodText
 
 if TYPE_CHECKING:
     from index_store import Archive, Case, CaseFilter
+    from retrieval.search.reports.report_index import ReportIndex
 
 
 def understand_text(
@@ -44,13 +46,13 @@ def understand_text(
 
 
 def understand(
-    query: Query, text: UnderstoodText | None, archive: Archive, is_in_reports: Callable[[str], bool]
+    query: Query, text: UnderstoodText | None, archive: Archive, reports: Callable[[], ReportIndex]
 ) -> UnderstoodQuery:
     """Look up what the query names, as the archive is now.
 
     Args:
         text: what `understand_text` made of the query's text. It does not depend on the archive.
-        is_in_reports: whether a word is one of the archive's reports, asked for words that the vocabulary lacks.
+        reports: gives the index of the archive's reports; called where the query has a text.
 
     Raises:
         index_store.CaseNotFoundError: the query names a case that the archive does not have.
@@ -71,7 +73,7 @@ def understand(
         where=query.where,
         competing=_competing(query, case),
         attributes=_attributes(query, text, case),
-        problem=_problem(query, text, is_in_reports),
+        problem=_problem(text, reports),
     )
 
 
@@ -84,10 +86,10 @@ def not_understood(query: UnderstoodQuery, text: str, found: Iterable[Case]) -> 
     return opposite_of(text, tiers) or denied_category(text, categories)
 
 
-def _problem(query: Query, text: UnderstoodText | None, is_in_reports: Callable[[str], bool]) -> str:
+def _problem(text: UnderstoodText | None, reports: Callable[[], ReportIndex]) -> str:
     if text is None:
         return ""
-    return query_problem(query.text, is_in_reports, is_labelled=text.reading.category is not None)
+    return query_problem(text.words, reports().words, is_labelled=text.reading.category is not None)
 
 
 def _competing(query: Query, case: Case | None) -> CaseFilter | None:

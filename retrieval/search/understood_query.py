@@ -37,8 +37,8 @@ class UnderstoodText:
     words: str
     """For BM25: the whole text, followed by what its machine-translated wordings mean."""
     contained: tuple[str, ...]
-    """The different words of the text, but for function words, machine-translated wordings replaced: a report that
-    holds them all contains the query's words, and comes before those that do not."""
+    """The different terms of the text (`content_words`), machine-translated wordings replaced: a report that holds them
+    all contains the query's words, and comes before those that do not."""
     reading: ReportReading
     """Site, system and category that the text states."""
     replaced: tuple[Replacement, ...] = ()

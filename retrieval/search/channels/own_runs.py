@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from retrieval.arrays import Bools, Ints, Vectors
-from retrieval.language.bm25 import ReportWords, content_words
+from retrieval.language.words.bm25 import ReportWords
+from retrieval.language.words.terms import content_words
 from retrieval.search.fusion import FusionRule
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Final
 
 from retrieval.arrays import Vectors
-from retrieval.language.bm25 import ReportWords
+from retrieval.language.words.bm25 import ReportWords
 from retrieval.search.channels.channel import Channel, ChannelRanking, Need, SearchMaterials
 from retrieval.search.channels.own_runs import (
     ByVectors,

@@ -12,7 +12,8 @@ import numpy as np
 from generation.prompts.glossary import glossary as read_glossary
 from index_store import LogPosition
 from retrieval.arrays import Bools, Ints, Vectors
-from retrieval.language.bm25 import ReportWords, with_meanings
+from retrieval.language.vocabulary import vocabulary
+from retrieval.language.words.bm25 import ReportWords, with_meanings
 from retrieval.search.fusion import Fused, FusionRule, Scores, fuse
 from retrieval.search.group_by_patient import Patients, Ranking, ReportRanking
 from retrieval.search.reports.report_scores import AllScores, ReciprocalRanks, ReportScores
@@ -83,7 +84,7 @@ class ReportIndex:
     ) -> Ranking:
         """The patients by their reports, joined by `rule` over "words" and "meaning"; `vector` is float32[1, d].
 
-        Reports that hold all words of `contained` come before the others, whatever the rule. `permitted` are the case
+        Reports that hold all terms of `contained` come before the others, whatever the rule. `permitted` are the case
         ids that may answer, None: all. O(n d) a query.
         """
         allowed = self.words.present
@@ -169,10 +170,12 @@ def read_report_index(
 
 
 def _name(fingerprint: str, glossary: bool) -> DerivedName:
-    """Of the copy on disk. What the glossary says is a part of the key: another one gives reports other words."""
+    """Of the copy on disk. The vocabulary and what the glossary says are parts of the key: others give reports other
+    words."""
     from index_store import DerivedName
 
-    return DerivedName("report-index", format=1, key=f"{fingerprint} {read_glossary() if glossary else ''}")
+    key = f"{fingerprint} {vocabulary().version} {read_glossary() if glossary else ''}"
+    return DerivedName("report-index", format=2, key=key)
 
 
 def _keep(archive: Archive, index: ReportIndex) -> bool:

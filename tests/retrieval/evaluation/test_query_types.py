@@ -26,7 +26,7 @@ from retrieval.evaluation.identical_reports import IdenticalReports, report_grou
 from retrieval.evaluation.material import gather, no_progress
 from retrieval.evaluation.results import QueryTypeResult
 from retrieval.evaluation.tables import abstention
-from retrieval.language.bm25 import content_words, words_of
+from retrieval.language.words.terms import content_words, words_of
 from retrieval.search.channels.registry import CHANNELS
 from retrieval.search.channels.report import MEANING, WORDS
 from retrieval.search.fusion import FusionRule, default_rules

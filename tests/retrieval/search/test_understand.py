@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from index_store import Case, CaseFilter
 from retrieval import Query, read_report
+from retrieval.language.words.bm25 import ReportWords
 from retrieval.search.understand import understand, understand_text
 from retrieval.search.understood_query import QueryAttributes
 
 TEXT = "(Thyroid) Cue cells and papillary groups. Papillary carcinoma. Follow-up is recommended."
+NO_REPORTS = SimpleNamespace(words=ReportWords([]))
 STRIPPED = "(Thyroid) Cue cells and papillary groups. Papillary carcinoma."
 
 
@@ -25,8 +28,8 @@ class Records:
 
 
 def understood(query: Query, **options: Any) -> Any:
-    text = understand_text(query.text, **options)  # type: ignore[arg-type]
-    return understand(query, text, Records(), lambda word: False)  # type: ignore[arg-type]
+    text = understand_text(query.text, **options)
+    return understand(query, text, Records(), lambda: NO_REPORTS)  # type: ignore[arg-type,return-value]
 
 
 def test_each_reader_gets_its_own_text() -> None:

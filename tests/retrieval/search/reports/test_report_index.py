@@ -11,7 +11,8 @@ import pytest
 
 from index_store import Archive
 from retrieval import CaseSearch, Encoder, add_manifest
-from retrieval.language.bm25 import content_words, with_meanings, words_of
+from retrieval.language.words.bm25 import with_meanings
+from retrieval.language.words.terms import content_words, words_of
 from retrieval.search.fusion import FusionRule
 from retrieval.search.group_by_patient import PatientHit, Ranking
 from retrieval.search.reports.report_index import read_report_index
@@ -134,6 +135,20 @@ def test_reports_that_contain_the_words_come_first_whatever_the_rule(
     assert list(ranking)[: len(holding)] == holding
     for patient in holding:
         assert wanted <= set(words_of(texts[keys[ranking[patient].case_id]]))
+
+
+@pytest.mark.parametrize("text", ["L-SIL", "LGSIL", "low-grade squamous intraepithelial lesion", "CIN 1"])
+def test_another_name_of_what_is_asked_is_the_same_word(archive: Archive, encoder: Encoder, text: str) -> None:
+    result = CaseSearch(archive, encoder, rules={"report": BY_MEANING}).by_report(text, channels=("report",))
+    assert [entry.case.key for entry in result.cases if entry.contains_words] == ["b"]
+    assert result.cases[0].case.key == "b"
+    assert not result.not_understood
+
+
+def test_a_query_without_a_word_of_any_report_says_so(archive: Archive, encoder: Encoder) -> None:
+    result = CaseSearch(archive, encoder).by_report("Eosinophils.")
+    assert result.cases
+    assert "no report of the archive contains any of its words" in result.warning
 
 
 def test_where_all_reports_that_share_a_word_tie_the_words_still_have_a_say(archive: Archive, encoder: Encoder) -> None:

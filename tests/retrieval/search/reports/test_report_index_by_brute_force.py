@@ -18,7 +18,8 @@ from index_store import Archive
 from index_store.catalog.catalog import advance_revision
 from index_store.catalog.change_log import log_changes
 from index_store.catalog.models import ADDED, REMOVED, CaseRow, ImageRow
-from retrieval.language.bm25 import content_words, forms, with_meanings, words_of
+from retrieval.language.words.bm25 import with_meanings
+from retrieval.language.words.terms import content_words, forms, query_terms, terms_of
 from retrieval.search.fusion import FusionRule
 from retrieval.search.group_by_patient import head, scores_of
 from retrieval.search.reports import report_index
@@ -52,7 +53,7 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 def plain_ranking(archive: Archive, text: str, vector: np.ndarray, rule: FusionRule) -> dict[str, tuple[float, bool]]:
     """By patient, best first, the score of the best report and whether it contains the query's words."""
     reports = [report for report in archive.reports() if report.text.strip()]
-    documents = [words_of(with_meanings(report.text)) for report in reports]
+    documents = [terms_of(with_meanings(report.text)) for report in reports]
     ids, vectors = archive.report_vectors(FINGERPRINT)
     cosines = dict(zip(ids.tolist(), (vectors @ vector[0]).tolist(), strict=True))
     mean = sum(map(len, documents)) / len(documents)
@@ -61,10 +62,10 @@ def plain_ranking(archive: Archive, text: str, vector: np.ndarray, rule: FusionR
     containing = set()
     for report, document in zip(reports, documents, strict=True):
         counts, score = Counter(document), 0.0
-        for word in words_of(text):
+        for word, times in query_terms(text).items():
             if count := counts[word]:
                 rarity = math.log(1 + (len(documents) - frequency[word] + 0.5) / (frequency[word] + 0.5))
-                score += rarity * count / (count + 1.5 * (0.25 + 0.75 * len(document) / mean))
+                score += times * rarity * count / (count + 1.5 * (0.25 + 0.75 * len(document) / mean))
         words[report.case_key] = score
         wanted = content_words(text)
         if wanted and all(not forms(word).isdisjoint(counts) for word in wanted):

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.language.concepts import known_category
-from retrieval.language.query_problem import (
+from retrieval.language.words.bm25 import ReportWords
+from retrieval.language.words.query_problem import (
     CONTRADICTION,
     NO_FINDING,
     NO_KNOWN_WORD,
     NOT_ENGLISH,
+    NOT_IN_REPORTS,
     OPPOSITE,
     denied_category,
     opposite_of,
@@ -22,11 +24,8 @@ from retrieval.language.query_problem import (
 )
 from tests.processor_time import processor_seconds
 
-SENTENCES = Path(__file__).with_name("sentences.csv")
-
-
-def nowhere(word: str) -> bool:
-    return False
+SENTENCES = Path(__file__).parents[1] / "sentences.csv"
+NO_REPORTS = ReportWords([])
 
 
 @pytest.mark.parametrize(
@@ -48,10 +47,12 @@ def nowhere(word: str) -> bool:
         "Clue cells, negative for malignancy.",
         "Tumours",
         "N/C < 5, mitoses > 3",
+        "high-grade",
+        "Low grade",
     ],
 )
 def test_a_finding_is_understood(text: str) -> None:
-    assert query_problem(text, nowhere) == ""
+    assert query_problem(text, NO_REPORTS) == ""
 
 
 @pytest.mark.parametrize(
@@ -74,24 +75,43 @@ def test_a_finding_is_understood(text: str) -> None:
     ],
 )
 def test_what_says_nothing_is_not(text: str, problem: str) -> None:
-    assert query_problem(text, nowhere) == problem
+    assert query_problem(text, NO_REPORTS) == problem
 
 
 def test_the_archive_may_know_words_that_the_vocabulary_does_not() -> None:
-    known = {"basilisk", "spotted"}.__contains__
+    known = ReportWords(["A spotted one.", "Basilisks!"])
     assert query_problem("Spotted basilisk cells", known) == ""
     assert query_problem("Spotted yellow unicorns", known) == NO_KNOWN_WORD  # fewer than half
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("eosinophils", NOT_IN_REPORTS),
+        ("Bethesda III", NOT_IN_REPORTS),
+        ("Papillary carcinoma", NOT_IN_REPORTS),
+        ("thyroid, no eosinophils", NOT_IN_REPORTS),
+        ("eosinophils, koilocytes", ""),
+        ("H-SIL", ""),
+        ("high-grade", ""),
+        ("intermediate-grade", NOT_IN_REPORTS),
+    ],
+)
+def test_one_of_the_words_must_be_in_a_report(text: str, problem: str) -> None:
+    held = ReportWords(["Thyroid, no cells.", "Koilocytes.", "High-grade squamous intraepithelial lesion."])
+    assert query_problem(text, held) == problem
+    assert query_problem(text, held.changed([0, 1, 2], [])) == "", "an archive without reports says nothing"
+
+
 def test_a_text_with_a_category_contradicts_itself_in_nothing() -> None:
     text = "Carcinoma of the cervix treated in 2018. Smear: metastatic carcinoma not seen, no malignancy, carcinoma."
-    assert query_problem(text, nowhere, is_labelled=True) == ""
+    assert query_problem(text, NO_REPORTS, is_labelled=True) == ""
 
 
 def test_ordinary_reports_are_understood() -> None:
     with SENTENCES.open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["kind"] == "ordinary"]
-    problems = {row["text"]: query_problem(row["text"], nowhere, is_labelled=bool(row["category"])) for row in rows}
+    problems = {row["text"]: query_problem(row["text"], NO_REPORTS, is_labelled=bool(row["category"])) for row in rows}
     assert {text: problem for text, problem in problems.items() if problem} == {}
     assert len(rows) == 200
 
@@ -138,10 +158,10 @@ def test_cases_of_a_category_that_is_denied_are_no_answer(text: str, denied: str
 
 @given(st.text(max_size=300))
 def test_any_text_has_an_answer(text: str) -> None:
-    assert query_problem(text, nowhere) in ("", NOT_ENGLISH, NO_FINDING, NO_KNOWN_WORD, CONTRADICTION)
+    assert query_problem(text, NO_REPORTS) in ("", NOT_ENGLISH, NO_FINDING, NO_KNOWN_WORD, CONTRADICTION)
 
 
 @pytest.mark.parametrize("text", ["carcinoma ", "no malignant cells, ", "<a ", "&", "x ", "A, "])
 def test_hostile_texts_cost_little(text: str) -> None:
     long = text * (100_000 // len(text))
-    assert processor_seconds(lambda: (query_problem(long, nowhere), opposite_of(long, ["malignant"])), enough=1) < 1
+    assert processor_seconds(lambda: (query_problem(long, NO_REPORTS), opposite_of(long, ["malignant"])), enough=1) < 1

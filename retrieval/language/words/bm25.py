@@ -6,9 +6,6 @@ written in the same words.
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -18,8 +15,8 @@ import numpy.typing as npt
 
 from generation.prompts.glossary import Replacement, glossary
 from retrieval.arrays import Bools
-from retrieval.language.english import function_words
-from retrieval.language.postings import Rows, Segment, indexed, merged, renumbered
+from retrieval.language.words.postings import Rows, Segment, indexed, merged, renumbered
+from retrieval.language.words.terms import forms, query_terms, terms_of, words_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
@@ -34,30 +31,6 @@ COMMON: Final = 16
 """A word that more than one text in so many has is added to all scores at once: ten times faster."""
 COMMON_KEPT: Final = 32
 """Such words whose scores are kept."""
-_WORD: Final = re.compile(r"\w+")
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text in their order: runs of letters and digits, case folded (Unicode NFKC).
-
-    Stop words stay: BM25 gives a word that most reports hold next to no weight, and "no", "not" and "without" are
-    stop words of every list.
-    """
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-
-
-def content_words(text: str) -> tuple[str, ...]:
-    """The different words of a text but for function words, in their order: what a report must hold to contain it."""
-    return tuple(dict.fromkeys(word for word in words_of(text) if word not in function_words()))
-
-
-def forms(word: str) -> set[str]:
-    """A word in the singular and in the plural, where an "s" makes the difference."""
-    return {
-        word,
-        f"{word}s",
-        *([word[:-1]] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else []),
-    }
 
 
 def with_meanings(text: str) -> str:
@@ -89,7 +62,7 @@ class ReportWords:
     def __init__(self, texts: Sequence[str]) -> None:
         """Texts may be empty: they score 0 for every query. O(words of all texts)."""
         self._number: dict[str, int] = {}
-        segment, self._lengths = indexed(map(words_of, texts), len(texts), self._number, 0)
+        segment, self._lengths = indexed(map(terms_of, texts), len(texts), self._number, 0)
         self._segments: tuple[Segment, ...] = (segment,)
         self._present = np.ones(len(texts), dtype=bool)
 
@@ -98,7 +71,7 @@ class ReportWords:
         texts in rows behind the others. O(words of the new texts), beside a copy of one number a text."""
         other = ReportWords.__new__(ReportWords)
         other._number = dict(self._number) if texts else self._number
-        segment, lengths = indexed(map(words_of, texts), len(texts), other._number, len(self))
+        segment, lengths = indexed(map(terms_of, texts), len(texts), other._number, len(self))
         other._lengths = np.concatenate([self._lengths, lengths])
         other._present = np.concatenate([self._present, np.ones(len(texts), dtype=bool)])
         other._present[list(gone)] = False
@@ -154,7 +127,7 @@ class ReportWords:
         """What each of the n texts scores for a query, float32[n]. A word counts as often as the query says it. O(texts
         that have one of the words), beside the n scores themselves."""
         scores = np.zeros(len(self), dtype=np.float32)
-        for word, times in sorted(self._numbers(words_of(text)).items()):
+        for word, times in sorted(self._numbers(text).items()):
             if COMMON * self._frequency(word) > len(self):
                 scores += np.float32(times) * self._of_all(word)
             else:
@@ -182,7 +155,7 @@ class ReportWords:
         """As `scores` for b queries, float32[b, n]. O(occurrences of the queries' words in the n texts)."""
         from scipy.sparse import csc_matrix
 
-        found = [sorted(self._numbers(words_of(text)).items()) for text in texts]
+        found = [sorted(self._numbers(text).items()) for text in texts]
         ends = np.cumsum([0, *map(len, found)])
         rows = np.array([word for words in found for word, _ in words], dtype=np.int64)
         times = np.array([count for words in found for _, count in words], dtype=np.float32)
@@ -220,8 +193,8 @@ class ReportWords:
         """Whether one of the texts holds the word, given as `words_of` gives it, in the singular or the plural."""
         return any(self._frequency(self._number[form]) > 0 for form in forms(word) & self._number.keys())
 
-    def _numbers(self, words: Sequence[str]) -> Counter[int]:
-        return Counter(self._number[word] for word in words if word in self._number)
+    def _numbers(self, text: str) -> dict[int, float]:
+        return {self._number[term]: times for term, times in query_terms(text).items() if term in self._number}
 
     def _frequency(self, word: int) -> int:
         """How many texts have the word."""

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import islice
 from typing import Final
 
-from retrieval.language.bm25 import content_words, forms, words_of
 from retrieval.language.english import is_english, word_list
 from retrieval.language.mentions import Mention, asserted, of_any_malignancy
 from retrieval.language.negation import Assertion
 from retrieval.language.report_scope import LONGEST, current_findings
 from retrieval.language.vocabulary import Category, vocabulary, word_pattern
+from retrieval.language.words.bm25 import ReportWords
+from retrieval.language.words.terms import content_words, forms, names_finding, names_specimen, words_of
 
 _TAG: Final = re.compile(r"</?[a-zA-Z!][^<>]{0,500}>|&\w{1,10};")
 _NUMBER: Final = re.compile(r"[ivx]{1,4}[ab]?|\d[ab]?")
+_GRADE: Final = re.compile(r"\b(?:high|low|intermediate)[\s-]?grade\b", re.I)
 _BEFORE_DIGIT: Final = re.compile(r"(?<=[^\W\d_])(?=\d)")
 
 MENTIONS: Final = 200
@@ -31,19 +33,21 @@ MENTIONS: Final = 200
 NOT_ENGLISH: Final = "it is not in English, the only language that is read here"
 NO_FINDING: Final = "it names no finding, only a specimen or nothing of a report"
 NO_KNOWN_WORD: Final = "neither the vocabulary of cytology nor the archive's reports know its words"
+NOT_IN_REPORTS: Final = "no report of the archive contains any of its words"
 CONTRADICTION: Final = "it denies a malignancy and names one"
 OPPOSITE: Final = "it denies a malignancy, and most of the cases that were found are malignant"
 DENIED: Final = "it denies what most of the cases that were found have"
 
 
-def query_problem(text: str, is_in_reports: Callable[[str], bool], *, is_labelled: bool = False) -> str:
+def query_problem(text: str, reports: ReportWords, *, is_labelled: bool = False) -> str:
     """Why a query in words is not understood, as half a sentence; empty where it is.
 
-    One word for a finding of the vocabulary is enough, or half of the words from the archive's reports. Words of the
+    One word for a finding of the vocabulary is enough, or half of the words from the archive's reports; and where the
+    archive has reports, one of them has to hold one of the words, or another name of what it means. Words of the
     specimen, function words and single letters count for nothing. Time O(length), of which 5,000 characters count.
 
     Args:
-        is_in_reports: whether a report of the archive holds a word; called only where the vocabulary lacks all of them.
+        reports: those of the archive.
         is_labelled: whether a category was read from the text: what it denies is then told from what it names.
     """
     text = _TAG.sub(" ", text[:LONGEST])
@@ -51,11 +55,16 @@ def query_problem(text: str, is_in_reports: Callable[[str], bool], *, is_labelle
         return NOT_ENGLISH
     general = word_list("general") | _words_of_sites()
     words = [word for word in content_words(text) if len(word) > 1 and not word.isdigit()]
-    words = [word for word in words if general.isdisjoint(forms(word))]
-    if not words:
+    telling = [word for word in words if not names_specimen(word) and general.isdisjoint(forms(word))]
+    graded = _GRADE.search(text)
+    if not telling and not graded:
         return NO_FINDING
-    if not (any(map(_is_finding, words)) or _is_numbered(text)) and 2 * sum(map(is_in_reports, words)) < len(words):
+    known = any(map(_is_finding, telling)) or graded or _is_numbered(text)
+    found = [word for word in telling or words if reports.knows(word)]
+    if not known and 2 * len(found) < len(telling):
         return NO_KNOWN_WORD
+    if not found and reports.present.any():
+        return NOT_IN_REPORTS
     denied, named = malignancy_in(text)
     return CONTRADICTION if denied and named and not is_labelled else ""
 
@@ -101,6 +110,8 @@ def malignancy_in(text: str) -> tuple[bool, bool]:
 
 
 def _is_finding(word: str) -> bool:
+    if names_finding(word):
+        return True
     known, beginnings, ends = _finding_words()
     written = {*forms(word), word.rstrip("0123456789")}  # "CIN2", "HPV16"
     return not known.isdisjoint(written) or word.startswith(beginnings) or word.endswith(ends)

@@ -1,0 +1,1 @@
+"""Texts compared and judged by their words."""
