@@ -115,10 +115,10 @@ def _is_date(year: int, month: int, day: int) -> bool:
 
 # Record numbers
 
-_NUMBER = r"(?P<value>[A-Za-z]{0,5}[-/]?\d[\dA-Za-z]*(?:[-/.][\dA-Za-z]+|\s\d{2,}){0,4})"
+_NUMBER = r"(?P<value>\d{4}\s\d{5}\s\d(?!\d)|[A-Za-z]{0,5}[-/]?\d[\dA-Za-z]*(?:[-/.][\dA-Za-z]+|\s\d{2,}){0,4})"
 _NO = r"(?:no\b\.?|nr\b\.?|num\b\.?|number|id\b|identifier|#|№)"
 _RECORD_LABEL = re.compile(
-    rf"(?<![\w-])(?:MRN|NHS|SSN|UHID|CHI|NRIC|HKID|medical\s+record|hosp(?:ital|\.)?|social\s+security|passport|insurance|accession)"
+    rf"(?<![\w-])(?:MRN|NHS|SSN|UHID|CHI|NRIC|HKID|aadhaar|medicare|med(?:ical)?\.?\s+rec(?:ord)?\.?|hosp(?:ital|\.)?|social\s+security|passport|insurance|accession)"
     rf"(?:\s+{_NO})?(?:\s*[:#=]\s*|\s+){_NUMBER}",
     re.I,
 )
@@ -134,7 +134,7 @@ _REFERENCE = re.compile(
     r"(?:[-/.][\dA-Za-z]+){0,4})",
     re.I,
 )
-_ACCESSION = re.compile(r"(?<![\w-])[A-Z]{1,4}[-\s]?(?:\d\d|20\d\d)[-/](?!(?:19|20)\d\d\b)\d{3,7}(?![\w-])")
+_ACCESSION = re.compile(r"(?<![\w-])[A-Z]{1,4}[-\s]?(?:\d\d|20\d\d)[-/](?!(?:19|20)\d\d\b)\d{3,7}(?![\w-]|\s?%)")
 _YEAR_FIRST = re.compile(r"(?<![\w/-])(?:20)?\d\d[-/](?:CY|CN|C|GC|NG|NGC|N|S|FNA|FN|H|P)[-/]\d{3,7}(?![\w/-])")
 _JOINED = re.compile(r"(?<![\w-])(?:MRN|NHS|UHID|SSN)[#:]?(?P<value>\d[\d-]{4,12})(?!\w)")
 _SOCIAL_SECURITY = re.compile(r"(?<![\d-])(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\d-])")
@@ -219,6 +219,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "name before a degree": Rule(NAME, person_names.before_degree),
     "name with carets": Rule(NAME, listed_names.with_carets),
     "name with age, sex or birth": Rule(NAME, listed_names.with_attributes),
+    "name of an owner or before a person's verb": Rule(NAME, listed_names.owning_or_acting),
+    "name in another script": Rule(NAME, listed_names.in_other_scripts),
     **{f"date, {form}": Rule(DATE, partial(_numeric_dates, pattern)) for form, pattern in _NUMERIC_DATES.items()},
     **{f"date, {form}": Rule(DATE, partial(_worded_dates, pattern)) for form, pattern in _WORDED_DATES.items()},
     "record number after its own label": Rule(RECORD, partial(_labelled_numbers, _RECORD_LABEL, 3)),

@@ -33,18 +33,18 @@ _CLINICAL = """
     pericardial peritoneal pleural positive posterior procedure report reporting review right salivary sample scan
     section see service sex site skin smear smears specimen spleen squamous station sternberg stomach suspicious
     system the thyroid tissue tumor tumour ultrasound unknown upper urinary urine vaginal warthin wash washing woman
-    yokohama
+    yokohama unit ward team melanoma centre
     agc ais asc ascus cin copd eus fna hgsil hiv hpv hrt hsil iud lgsil lmp lsil nilm pap tbs
 """
 _NO_NAMES = frozenset(_CLINICAL.split())
 _TITLE = re.compile(
     r"(?<![\w-])(?:(?P<several>Drs)\.?\s+|(?:"
-    r"(?:(?:[Dd]r|[Pp]rof|Mr|Mrs|Ms|Mx)\b(?!['’])\.?|(?P<capitals>DR|PROF|MR|MRS|MS)\.|Professor|Doctor|Miss|Herrn?|"
+    r"(?:(?:[Dd]r|[Pp]rof|Mr|Mrs|Ms|Mx)\b(?!['’])\.?|(?P<capitals>(?:DR|PROF|MR|MRS|MS)\.|DR|PROF|MRS)\b\.?|Professor|Doctor|Miss|Herrn?|"
     r"Frau|Mme|Madame)(?:\s*(?:med|rer|nat|habil|h\.\s?c|phil)\.)*\s+)+)"
 )
 _LABEL = re.compile(
-    r"(?:\b(?:patient(?:['’]s)?|full|first|last|given|family|maiden|mother['’]?s?|father['’]?s?|next\s+of\s+kin)\s+"
-    r"(?:full\s+)?name|\b(?:surname|forename)|(?:^|[\n.;|,(])[ \t]{0,9}name)\s{0,9}[:=]\s{0,9}",
+    r"(?:\b(?:patient(?:['’]s)?|pt|full|first|last|given|family|maiden|mother['’]?s?|father['’]?s?|next\s+of\s+kin)\s+"
+    r"(?:full\s+)?name|\b(?:surname|forename)|(?:^|[\n.;|,(])[ \t]{0,9}name)(?:\s{0,9}[:=]\s{0,9}|\s{1,3}[-–]\s{1,3})",
     re.I,
 )
 _PERSON = re.compile(

@@ -7,6 +7,7 @@ used); the shared sentences were there before.
 from __future__ import annotations
 
 import csv
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,28 @@ def test_the_shared_sentences() -> None:
 )
 def test_the_language_is_told_from_the_words(text: str, english: bool) -> None:
     assert is_english(text) is english
+
+
+def without_accents(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+
+
+def test_short_sentences_of_other_languages_are_told_in_capitals_and_without_accents_too() -> None:
+    sentences = Path(__file__).with_name("other_languages.txt").read_text(encoding="utf-8").splitlines()
+    assert len(sentences) > 170
+    plain = [form for sentence in sentences for form in (sentence, without_accents(sentence))]
+    assert [text for each in plain for text in (each, each.upper(), each.lower()) if is_english(text)] == []
+
+
+def test_no_english_sentence_is_taken_for_another_language() -> None:
+    short = Path(__file__).with_name("short_english.txt").read_text(encoding="utf-8").splitlines()
+    texts = short + [row["text"] for path in (OWN, HELD_OUT) for row in rows(path) if row["category"]]
+    other = ("Citología", "Pleuraerguss", "Schilddrüse", "宫颈", "Aszites", "Liquido pleurico", "Ponction", "胸水")
+    if SHARED.exists():
+        texts += [row["text"] for row in rows(SHARED) if not row["text"].startswith(other)]
+    assert len(texts) > 800
+    assert [text for text in texts if not is_english(text)] == []
+    assert [text for text in short if not (is_english(text.lower()) and is_english(text.upper()))] == []
 
 
 def test_a_report_in_another_language_has_no_category_and_says_why() -> None:
