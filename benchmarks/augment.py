@@ -38,7 +38,7 @@ from retrieval.synthetic.sources import GeneratedImages, manifest_images
 from retrieval.synthetic.utility import AugmentResult, augment_check
 from retrieval.training.starter.smears import is_held_out
 from ui.commands.progress import progress
-from ui.text.augment import augment_text
+from ui.text.evaluation.augment import augment_text
 
 PHANTOM_SEED = 31  # no other benchmark's
 

@@ -31,7 +31,7 @@ from retrieval.generated.near_duplicate import ImageHashes, find_duplicates
 from retrieval.synthetic.memorisation import images_of
 from retrieval.synthetic.references import manifest_references
 from ui.commands.progress import progress
-from ui.text.synthetic import copy_text, set_text
+from ui.text.evaluation.synthetic import copy_text, set_text
 
 SEED = 47  # no other benchmark's
 

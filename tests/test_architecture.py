@@ -231,7 +231,7 @@ GENERATED_MEANS = {
     "retrieval.reader_study.ratings": "the same",
     "retrieval.reader_study.results": "the same",
     "retrieval.reader_study.study": "the same",
-    "ui.text.reading": "the same",
+    "ui.text.evaluation.reading": "the same",
     "ui.view.reading.page": "the same",
     "ui.view.reading.results": "the same",
     "ui.pictures.synthetic_sheet": "the same",
@@ -311,6 +311,27 @@ def test_a_folder_holds_at_most_fifteen_modules() -> None:
     """`ui/commands` may hold more: a module a command."""
     folders = Counter(path.parent.relative_to(ROOT) for path in sources(*PACKAGES) if path.stem != "__init__")
     assert {str(folder): n for folder, n in folders.items() if n > 15 and folder != Path("ui/commands")} == {}
+
+
+def test_tests_stand_where_their_package_does() -> None:
+    """Each folder of tests is a package of the product, and what is named as one module alone stands in its folder."""
+    folders = {
+        path.relative_to(ROOT / "tests") for package in PACKAGES for path in (ROOT / "tests" / package).rglob("*")
+    }
+    tests = {path for path in folders if path.match("test_*.py")}
+    packages = {path.parent.relative_to(ROOT) for path in sources(*PACKAGES) if path.stem == "__init__"}
+    assert {test.parent for test in tests} - packages == set()
+    of_name: dict[str, set[Path]] = {}
+    for path in sources(*PACKAGES):
+        of_name.setdefault(path.stem, set()).add(path.parent.relative_to(ROOT))
+    strays = []
+    for test in tests:
+        name, homes = test.stem.removeprefix("test_"), of_name.get(test.stem.removeprefix("test_"), set())
+        # `ui/view/test_view.py` is of that package.
+        if len(homes) == 1 and test.parent not in homes and name != test.parent.name:
+            strays.append(str(test))
+    assert len(tests) > 100
+    assert strays == []
 
 
 @pytest.mark.parametrize("package", PACKAGES)

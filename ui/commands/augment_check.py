@@ -12,7 +12,7 @@ from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
 from ui.service import Service
 from ui.settings import Settings
-from ui.text.augment import augment_text, verdicts
+from ui.text.evaluation.augment import augment_text, verdicts
 
 if TYPE_CHECKING:
     from retrieval import Encoder, LabelledImages, SyntheticSource, Thumbnails

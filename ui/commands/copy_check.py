@@ -13,7 +13,7 @@ from ui.commands.progress import progress
 from ui.pictures.synthetic_sheet import pairs_sheet
 from ui.service import open_archive
 from ui.settings import Settings
-from ui.text.synthetic import copy_record, copy_text
+from ui.text.evaluation.synthetic import copy_record, copy_text
 
 
 @click.command("copy-check")

@@ -11,8 +11,8 @@ from ui.commands.progress import progress
 from ui.pictures.synthetic_sheet import set_sheet
 from ui.service import make_generator
 from ui.settings import Settings
+from ui.text.evaluation.synthetic import copy_record, copy_text, set_text, share_text
 from ui.text.json_text import json_text
-from ui.text.synthetic import copy_record, copy_text, set_text, share_text
 
 if TYPE_CHECKING:
     from retrieval import CopyReport, Share

@@ -13,8 +13,8 @@ from ui.commands.output import echo, echo_json, write_file
 from ui.commands.progress import progress
 from ui.service import Service
 from ui.settings import Settings
+from ui.text.evaluation.reading import progress_text, results_text, study_text
 from ui.text.layout import clean
-from ui.text.reading import progress_text, results_text, study_text
 
 if TYPE_CHECKING:
     from index_store import CaseFilter

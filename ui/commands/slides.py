@@ -11,7 +11,7 @@ from ui.commands.options import as_json, with_field_choice
 from ui.commands.output import echo, echo_json, write_file
 from ui.pictures.slide_sheet import slide_pictures
 from ui.text.json_text import json_text
-from ui.text.slides.look import slide_record, slide_text
+from ui.text.slides import slide_record, slide_text
 
 if TYPE_CHECKING:
     from index_store import FieldChoice, Slide

@@ -14,7 +14,7 @@ from retrieval import RESEARCH_USE, AugmentResult
 from retrieval.statistics.estimate import Estimate
 from retrieval.synthetic.utility import ClassCount, WayResult
 from tests.ui.conftest import coin
-from ui.text.augment import augment_text, verdicts
+from ui.text.evaluation.augment import augment_text, verdicts
 
 
 @pytest.fixture(scope="module")

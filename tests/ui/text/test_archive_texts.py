@@ -31,9 +31,9 @@ from retrieval.generated.site_check import SiteRates
 from retrieval.synthetic.copy_report import Nearness
 from retrieval.training.before_after import Comparison
 from ui.text.archive import calibration_text, status_text
+from ui.text.evaluation.synthetic import SHOWN, copy_record, copy_text, set_text, share_text
 from ui.text.generation import generation_text
 from ui.text.maintenance import coverage_text, encoders_text, examination_text, reembed_text
-from ui.text.synthetic import SHOWN, copy_record, copy_text, set_text, share_text
 from ui.text.train import encoder_text, lora_text
 
 ENCODER = EncoderInfo("abcdef0123456789", "tiny", 32)

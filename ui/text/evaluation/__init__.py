@@ -1,1 +1,1 @@
-"""An evaluation, and a comparison of encoders, in words and tables."""
+"""Measurements in words and tables: evaluations, comparisons of encoders, reader studies, synthetic sets."""

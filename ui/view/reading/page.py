@@ -8,7 +8,7 @@ import streamlit as st
 
 from retrieval import LONGEST_COMMENT, LONGEST_NAME, Rating
 from ui.settings import Settings
-from ui.text.reading import PHANTOMS
+from ui.text.evaluation.reading import PHANTOMS
 from ui.view.escape import escape
 from ui.view.reading import session
 from ui.view.reading.results import show_closed

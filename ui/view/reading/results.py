@@ -8,15 +8,15 @@ import streamlit as st
 
 from retrieval import Rating
 from ui.image_labels import PHANTOM, SYNTHETIC
+from ui.text.evaluation.reading import LIMITS, agreement_rows, guess_rows, introduction, score_rows
 from ui.text.json_text import json_text
-from ui.text.reading import LIMITS, agreement_rows, guess_rows, introduction, score_rows
 from ui.view.escape import escape
 from ui.view.reading import session
 from ui.view.session import guarded
 
 if TYPE_CHECKING:
     from retrieval import Origin, Picture, Reader, ReaderStudy, ReaderStudyResults
-    from ui.text.reading import Rows
+    from ui.text.evaluation.reading import Rows
 
 AT_ONCE: Final = 12
 TILE: Final = 200  # pixels

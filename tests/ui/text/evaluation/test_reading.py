@@ -10,7 +10,7 @@ import pytest
 
 from retrieval import Agreement, Estimate, Guesses, Origin, ReaderCount, ReaderStudy, ReaderStudyResults, Scores
 from retrieval.reader_study.study import Truth
-from ui.text import reading
+from ui.text.evaluation import reading
 
 SCORES = Scores(
     axis="anatomic",

@@ -1,1 +1,0 @@
-"""What is known of whole slides, as text and JSON."""
