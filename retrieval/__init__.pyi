@@ -72,6 +72,7 @@ from .language.archive_labels import archive_labels as archive_labels
 from .language.archive_labels import meant_filter as meant_filter
 from .language.label_extraction import ReportReading as ReportReading
 from .language.label_extraction import read_report as read_report
+from .language.words.shared_words import shared_words as shared_words
 from .notice import RESEARCH_USE as RESEARCH_USE
 from .reader_study.create import create_reader_study as create_reader_study
 from .reader_study.export import rating_rows as rating_rows

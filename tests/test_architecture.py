@@ -61,9 +61,10 @@ LAYERS = {
         {"errors", "image_labels"},
         {"settings"},
         {"archive_encoders"},
-        {"service", "serving"},
+        {"service"},
         {"model_check"},
         {"pictures", "text"},
+        {"serving"},
         {"html"},
         {"commands", "view"},
         {"cli"},
@@ -458,7 +459,6 @@ OF_DIFFERENT_LENGTH = {
     "retrieval.evaluation.encoder_comparison.compare": "a single site is not shown apart",
     "retrieval.ingest.identifiers": "the last digit of a number is the check digit",
     "retrieval.language.query_text": "a token and the one before it",
-    "ui.view.case_page": "the last row of a page may be short",
 }
 """Modules that join sequences of different length, and why they differ."""
 

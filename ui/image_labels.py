@@ -7,6 +7,8 @@ from typing import Final
 
 SYNTHETIC: Final = "SYNTHETIC"
 PHANTOM: Final = "PHANTOM"
+EXPLAINED: Final = {PHANTOM: "PHANTOM: rendered, no patient", SYNTHETIC: "SYNTHETIC: generated, no patient"}
+"""What each says on the screen."""
 
 # Keywords of the PNG text chunks that `generation` writes.
 _KEYWORDS: Final = {"coin-provenance": SYNTHETIC, "coin-phantom": PHANTOM}

@@ -175,6 +175,11 @@ class Settings:
     readings: str | None = _setting(
         None, "folder of blinded reader studies", default_text="`~/.local/share/coin/readings`"
     )
+    slides: str | None = _setting(
+        None,
+        "folder of whole slides that the view may open: at the places of an archive's fields, and to search by a part",
+        default_text="none: overviews only",
+    )
     reading_only: str = _setting(
         "no",
         "the view shows only reader studies, so that no reader can search for a picture",

@@ -35,7 +35,8 @@ class Region:
 
     def cut(self, image: PIL.Image.Image) -> PIL.Image.Image:
         """This part of the image. Raises QueryError where it has fewer than `SMALLEST` pixels a side."""
-        left, top = int(self.left * image.width), int(self.top * image.height)
+        # A fraction that stands for a whole pixel may lie a hair below it: 0.29 of 100 pixels is 28.999….
+        left, top = (math.floor(side + 1e-6) for side in (self.left * image.width, self.top * image.height))
         right, bottom = round(self.right * image.width), round(self.bottom * image.height)
         if min(right - left, bottom - top) < SMALLEST:
             raise QueryError(

@@ -21,7 +21,7 @@ from ui.settings import Settings
 @click.option("--browser/--no-browser", default=True, help="Open the browser. [default: --browser]")
 @with_settings(
     *("archive", "port", "max_upload_mb", "k", "n_images", "seed", "preset", "rules", "queries"),
-    *("audit", "audit_days", "public_url", "sign_in", "user_header", "readings", "reading_only"),
+    *("audit", "audit_days", "public_url", "sign_in", "user_header", "readings", "reading_only", "slides"),
     *MODEL_SETTINGS,
     "text_encoder",
     *GENERATOR_SETTINGS,

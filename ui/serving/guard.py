@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from typing import Any, Final
 
 from ui.serving.addresses import Addresses
+from ui.serving.pictures.addresses import ROOT as PICTURES
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -27,7 +28,10 @@ _FOREIGN: Final = f"This request comes from a page that is not the view's. {_PRO
 _NOT_SIGNED_IN: Final = "Please sign in first."
 # Pages ask by themselves who signed in. Streamlit answers these to whoever knows an address; and a session, which the
 # page with the button has too, is enough to fill the memory by uploads.
-_CLOSED: Final = ("media/", "component/", "_stcore/upload_file/", "_stcore/bidi-components/", "_stcore/metrics")
+_CLOSED: Final = (
+    f"{PICTURES}/",
+    *("media/", "component/", "_stcore/upload_file/", "_stcore/bidi-components/", "_stcore/metrics"),
+)
 
 
 class _InlineScripts(HTMLParser):

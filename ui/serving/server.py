@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from ui.errors import ViewError
+from ui.service import Service
 from ui.serving.addresses import ADDRESS, Addresses
 from ui.serving.guard import Guard, Message, Receive, Send, content_security_policy, inline_script_hashes
+from ui.serving.pictures.routes import picture_routes
+from ui.serving.pictures.slide_files import slide_files
 from ui.serving.sign_in import SignIn, read_sign_in, user_of_cookies
+from ui.serving.theme import theme_options
 from ui.settings import Settings
 
 APP: Final = Path(__file__).resolve().parents[1] / "view" / "app.py"
@@ -51,14 +55,7 @@ def streamlit_options(settings: Settings, addresses: Addresses) -> dict[str, Any
         "browser.gatherUsageStats": False,
         "client.showErrorDetails": "none",
         "client.toolbarMode": "minimal",
-        "theme.base": "light",
-        "theme.primaryColor": "#0b5394",
-        "theme.backgroundColor": "#ffffff",
-        "theme.secondaryBackgroundColor": "#f3f5f8",
-        "theme.textColor": "#1c2733",
-        "theme.borderColor": "#c3ccd6",
-        "theme.showWidgetBorder": True,
-        "theme.baseFontSize": 14,
+        **theme_options(),
     }
 
 
@@ -82,7 +79,10 @@ def serve(settings: Settings, addresses: Addresses, sign_in: SignIn | None, *, b
         yield
 
     secrets = sign_in.secrets(addresses) if sign_in else None
-    app = GuardedApp(APP, secrets={"auth": secrets} if secrets else None, lifespan=started)
+    service, slides = Service(settings, interface="view"), slide_files(settings.slides)
+    # A reader of a blinded study must not look pictures up.
+    routes = [] if settings.reading_only == "yes" else picture_routes(service, slides, addresses.path)
+    app = GuardedApp(APP, secrets={"auth": secrets} if secrets else None, lifespan=started, routes=routes)
     guard = Guard(super(GuardedApp, app).__call__, addresses, policy, admission(settings.sign_in, secrets))
     os.environ.update(settings.to_env())
     # The websocket's library refuses headers of more than 8 KB, unless told otherwise before it is imported. Cookies of
@@ -91,8 +91,8 @@ def serve(settings: Settings, addresses: Addresses, sign_in: SignIn | None, *, b
     # Streamlit puts the folder of what was started at the head of the path for imports: started as `python -m ui`, that
     # of the package, and `import html` would find `ui/html`.
     sys.argv = [str(APP)]
-    with contextlib.suppress(KeyboardInterrupt):  # the way to stop it, once all answers are given
-        app.run(config=streamlit_options(settings, addresses))
+    with contextlib.closing(service), contextlib.closing(slides), contextlib.suppress(KeyboardInterrupt):
+        app.run(config=streamlit_options(settings, addresses))  # stopped by Ctrl-C, once all answers are given
 
 
 def admission(file: str | None, secrets: Mapping[str, Any] | None) -> Callable[[str], bool] | None:

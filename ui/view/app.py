@@ -54,7 +54,8 @@ def show_user() -> None:
 
 
 st.set_page_config(page_title="COIN retrieval", layout="wide", initial_sidebar_state=SIDEBAR)
-st.html(Path(__file__).with_name("style.css"))
+for styles in ("tokens.css", "style.css"):
+    st.html(Path(__file__).with_name(styles))
 if not admitted():
     st.stop()
 study_only, _ = guarded(lambda: Settings.from_env().reading_only == "yes")
@@ -69,6 +70,8 @@ page = st.navigation(
     else [
         st.Page("search_page.py", title="Search", default=True),
         st.Page("case_page.py", title="Case", url_path="case", visibility="hidden"),
+        st.Page("compare/page.py", title="Compare", url_path="compare", visibility="hidden"),
+        st.Page("slide/page.py", title="Slide", url_path="slide", visibility="hidden"),
         reading,
     ],
     position="hidden",

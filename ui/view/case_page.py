@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from ui.pictures.sizes import PAGE
-from ui.text.case import image_summary, label_text, slide_summary
+from ui.text.case import label_text, slide_summary
 from ui.view.escape import escape
-from ui.view.pictures import show_image
 from ui.view.session import guarded, opened_case, query_by_case
+from ui.view.slide.place import go_to_place, show_place
+from ui.view.viewer.component import Pane, show_viewer
+from ui.view.viewer.region import DRAW, query_by_region
+from ui.view.viewer.shown import case_picture
 
 if TYPE_CHECKING:
     from index_store import Case
@@ -64,16 +67,16 @@ def _show_images(case: Case) -> None:
     if total > IMAGES_AT_ONCE:
         pages = -(-total // IMAGES_AT_ONCE)
         start = (int(st.number_input(f"Page of images, 1 to {pages}", 1, pages)) - 1) * IMAGES_AT_ONCE
-    shown = case.images[start : start + IMAGES_AT_ONCE]
-    columns = min(2, len(shown)) or 1
-    for first in range(0, len(shown), columns):
-        for offset, (column, image) in enumerate(
-            zip(st.columns(columns), shown[first : first + columns], strict=False)
-        ):
-            number = start + first + offset + 1
-            with column:
-                show_image(case, image, at_most=PAGE, alt=f"Image {number} of {total}")
-                st.text(f"Image {number} of {total}. {image_summary(case, image)}")
+    shown = [
+        case_picture(case, image, alt=f"Image {number} of {total}")
+        for number, image in enumerate(case.images[start : start + IMAGES_AT_ONCE], start=start + 1)
+    ]
+    if shown:
+        search, open_slide = partial(query_by_region, case), partial(show_place, [case])
+        show_viewer([Pane(shown, region=DRAW)], key=f"case-{start}", on_region=search, on_place=open_slide)
+    go_to_place()
+    if st.session_state.pop("searched", False):
+        st.switch_page(SEARCH_PAGE)
 
 
 key = st.query_params.get("case", "")

@@ -1,4 +1,4 @@
-"""Images of cases and uploads at the size in which the view shows them.
+"""Images of cases as small pictures, on cards and in rows.
 
 All are decoded under the limits for uploads, and the checksum of an archive's file is compared before it is shown: an
 archive may refer to files in place, and files of its store may have been exchanged. What is shown is kept in memory
@@ -8,19 +8,17 @@ until the file or the archive changes.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ui.image_labels import PHANTOM, SYNTHETIC, image_label
+from ui.image_labels import EXPLAINED, PHANTOM
 from ui.pictures.sizes import CARD, png_bytes, readable
 from ui.view.escape import escape
 from ui.view.session import guarded, service
 
 if TYPE_CHECKING:
     from index_store import Case, Image
-
-_EXPLAINED: Final = {PHANTOM: "PHANTOM: rendered, no patient", SYNTHETIC: "SYNTHETIC: generated, no patient"}
 
 
 def show_image(case: Case, image: Image, *, at_most: int, alt: str) -> None:
@@ -33,16 +31,6 @@ def show_image(case: Case, image: Image, *, at_most: int, alt: str) -> None:
     _show_label(PHANTOM if case.phantom else "")
     if image.note:
         st.text(f"Note: {image.note}.")
-
-
-def show_upload(data: bytes, *, alt: str) -> None:
-    """Show an uploaded image file, labelled where it shows no patient by its metadata."""
-    picture, problem = guarded(lambda: upload_png(data))
-    if picture is None:
-        st.error(escape(problem))
-    else:
-        st.image(picture, alt=alt, width="stretch", output_format="PNG")
-        _show_label(image_label(data))
 
 
 def image_png(image: Image, *, at_most: int = CARD) -> bytes:
@@ -87,7 +75,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 def _show_label(label: str) -> None:
     if label:
-        st.badge(_EXPLAINED[label], color="violet")
+        st.badge(EXPLAINED[label], color="violet")
 
 
 @st.cache_data(max_entries=2000, ttl=3600, show_spinner=False)
@@ -96,11 +84,3 @@ def _file_png(path: str, file_sha256: str, stamp: tuple[int, ...], at_most: int)
     from index_store import decode_image
 
     return png_bytes(readable(decode_image(Path(path), expected=file_sha256), at_most=at_most))
-
-
-@st.cache_data(max_entries=20, show_spinner=False)
-def upload_png(data: bytes) -> bytes:
-    """PNG bytes of an uploaded file, at a card's size. Raises `index_store.ImageProblem`."""
-    from index_store import decode_image
-
-    return png_bytes(readable(decode_image(data), at_most=CARD))

@@ -12,9 +12,11 @@ from ui.pictures.sizes import CARD, png_bytes, readable
 from ui.text.case import case_summary
 from ui.text.generation import prompt_length
 from ui.view.escape import escape
-from ui.view.pictures import show_image, show_upload
-from ui.view.region import show_region
 from ui.view.session import guarded, service, try_query
+from ui.view.slide.search import show_query_slide
+from ui.view.viewer.enlarged import pictures_around
+from ui.view.viewer.region import show_query_picture
+from ui.view.viewer.shown import upload_picture
 
 if TYPE_CHECKING:
     from retrieval import GeneratedImageCheck, GeneratedQuery, Query, SearchResult
@@ -27,11 +29,9 @@ def show_query(query: Query, result: SearchResult) -> None:
     _show_feedback(query)
     if query.image:
         st.subheader("Query image", anchor=False)
-        show_upload(query.image, alt="Query image")
-        st.text(query.label)
-        show_region(query)
+        _show_upload(query)
     elif query.slide:
-        _show_slide(result)
+        show_query_slide(query, result)
     elif query.case:
         _show_case(query)
     if result.generated is not None:
@@ -40,14 +40,12 @@ def show_query(query: Query, result: SearchResult) -> None:
         _show_text(query)
 
 
-def _show_slide(result: SearchResult) -> None:
-    """Name the slide, and say where it was looked at; its pictures stay with it."""
-    if result.slide is None:
-        return
-    st.subheader("Query slide", anchor=False)
-    st.text(result.slide.name)
-    at = result.query.slide.at if result.query.slide else None
-    st.caption(f"Region {at}" if at is not None else f"{len(result.slide.fields)} of its fields")
+def _show_upload(query: Query) -> None:
+    picture, problem = guarded(lambda: upload_picture(query.image, name=query.label, mpp=query.mpp))
+    if picture is None:
+        st.error(escape(problem))
+    else:
+        show_query_picture(query, [picture])
 
 
 def _show_feedback(query: Query) -> None:
@@ -128,8 +126,8 @@ def _show_case(query: Query) -> None:
     if case is None or not case.images:
         return  # removed since; the result beside it is still valid
     st.subheader("Query case", anchor=False)
-    image = next((image for image in case.images if image.id == query.image_id), case.images[0])
-    show_image(case, image, at_most=CARD, alt="Image of the query case")
+    around = pictures_around(case, query.image_id)
+    show_query_picture(query, around.pictures, start=around.start)
     if len(case.images) > 1:
         st.caption(
             f"The query is all {len(case.images)} images of the case."
@@ -137,7 +135,6 @@ def _show_case(query: Query) -> None:
             else "The query is this one of the case's images."
         )
     st.text(f"{case.key}\n{case_summary(case)}")
-    show_region(query, image_id=image.id)
     if not query.text.strip():
         st.text(case.report)
 

@@ -1,4 +1,4 @@
-"""The query panel: a report, an image, or a case; and a report together with one of the two."""
+"""The query panel: a report, an image, a case, or a slide; and a report together with one of these."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import streamlit as st
 from index_store import MAX_MPP, MIN_MPP
 from ui.view.example_reports import EXAMPLE_REPORTS
 from ui.view.session import guarded, service, try_query
+from ui.view.slide.search import show_slide_form
 
 if TYPE_CHECKING:
     from retrieval import Query
@@ -21,14 +22,14 @@ def show_query_panel() -> None:
     """Show the form of the chosen kind of query."""
     kind = st.segmented_control(
         "Search by",
-        ["Report", "Image", "Case"],
+        ["Report", "Image", "Case", *(["Slide"] if service().settings.slides else [])],
         default="Report" if "search_by" not in st.session_state else None,
         required=True,
         key="search_by",
         persist_state="session",
         wrap=True,
     )
-    {"Report": _by_report, "Image": _by_image, "Case": _by_case}[kind or "Report"]()
+    {"Report": _by_report, "Image": _by_image, "Case": _by_case, "Slide": show_slide_form}[kind or "Report"]()
 
 
 def _by_report() -> None:

@@ -15,13 +15,17 @@ from ui.view.escape import escape
 from ui.view.gallery import show_gallery
 from ui.view.pictures import show_image
 from ui.view.session import gallery, guarded, query_by_case, service, try_query
+from ui.view.slide.pairs import show_pairs
+from ui.view.viewer.enlarged import enlarge
 
 if TYPE_CHECKING:
+    from index_store import Case
     from retrieval import Query, RankedCase, SearchResult
 
 CARD_WIDTH: Final = 250  # pixels: three beside the query at 1400, and an image at twice the 128 px of a phantom
 REPORT_LETTERS: Final = 420  # of a report on a card; the case's own page shows all of it
 CASE_PAGE: Final = "case_page.py"
+COMPARE_PAGE: Final = "compare/page.py"
 TABS: Final = ("Ranking", "By category", "Diagnostics")
 
 
@@ -60,7 +64,7 @@ def show_results(result: SearchResult) -> None:
         with st.container(horizontal=True, gap="small"):
             for ranked in result.cases:
                 with st.container(border=True, width=CARD_WIDTH):
-                    _show_card(ranked, result.query)
+                    _show_card(ranked, result)
 
 
 def _show_disagreement(result: SearchResult) -> None:
@@ -100,12 +104,14 @@ def _score_line(result: SearchResult) -> str:
     )
 
 
-def _show_card(ranked: RankedCase, query: Query) -> None:
-    case, rank = ranked.case, ranked.rank
+def _show_card(ranked: RankedCase, result: SearchResult) -> None:
+    case, rank, query = ranked.case, ranked.rank, result.query
     details = case_summary(case, ranked.image)
     similar = "" if ranked.similarity is None else f" · similarity **{ranked.similarity:.3f}**"
     st.markdown(f"**#{rank}**{similar}")
     show_image(case, ranked.image, at_most=CARD, alt=f"Case #{rank}: {details}")
+    if ranked.matches:
+        show_pairs(ranked)
     st.markdown(f"**{escape(details)}**")
     if len(ranked.channel_ranks) > 1:
         st.caption(" · ".join(escape(rank_text(channel_rank)) for channel_rank in ranked.channel_ranks))
@@ -120,23 +126,32 @@ def _show_card(ranked: RankedCase, query: Query) -> None:
     if ranked.other_images:
         st.caption(f"+ {ranked.other_images} more images of this patient")
     with st.container(horizontal=True, gap="xsmall"):
+        if st.button(f"Enlarge #{rank}", key=f"enlarge-{rank}"):
+            enlarge(case, ranked.image)
+        if st.button(f"Compare #{rank}", key=f"compare-{rank}", help="Side by side with the query"):
+            st.switch_page(COMPARE_PAGE, query_params={"case": case.key})
         if st.button(f"Open case #{rank}", key=f"open-{rank}"):
             st.switch_page(CASE_PAGE, query_params={"case": case.key})
-        st.button(f"Find similar to #{rank}", key=f"similar-{rank}", on_click=query_by_case, args=(case.key,))
-        st.button(
-            f"More like #{rank}",
-            key=f"more-{rank}",
-            disabled=case.key in query.more,
-            on_click=try_query,
-            args=(lambda: query.more_like(case.key),),
-        )
-        st.button(
-            f"Less like #{rank}",
-            key=f"less-{rank}",
-            disabled=case.key in query.less,
-            on_click=try_query,
-            args=(lambda: query.less_like(case.key),),
-        )
+        with st.popover(f"More on #{rank}"):
+            _show_more(case, rank, query)
+
+
+def _show_more(case: Case, rank: int, query: Query) -> None:
+    st.button(f"Find similar to #{rank}", key=f"similar-{rank}", on_click=query_by_case, args=(case.key,))
+    st.button(
+        f"More like #{rank}",
+        key=f"more-{rank}",
+        disabled=case.key in query.more,
+        on_click=try_query,
+        args=(lambda: query.more_like(case.key),),
+    )
+    st.button(
+        f"Less like #{rank}",
+        key=f"less-{rank}",
+        disabled=case.key in query.less,
+        on_click=try_query,
+        args=(lambda: query.less_like(case.key),),
+    )
 
 
 def _shortened(report: str) -> str:

@@ -7,7 +7,7 @@ while the user looks at a case and comes back.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -97,6 +97,12 @@ def search(query: Query, progress: Progress) -> Outcome:
     return outcome
 
 
+def current_result() -> SearchResult | None:
+    """The session's last result; None before one, or where the last query had none."""
+    kept: Outcome | None = st.session_state.get("outcome")
+    return None if kept is None else kept.result
+
+
 def gallery(result: SearchResult) -> Gallery | None:
     """The nearest cases of each category, computed and recorded once a result."""
     kept: tuple[SearchResult, Gallery | None] | None = st.session_state.get("gallery")
@@ -116,9 +122,22 @@ def opened_case(key: str) -> Case:
     return case
 
 
+def opened_cases(keys: Sequence[str]) -> list[Case]:
+    """The cases of a comparison, recorded as `opened_case` does."""
+    archive = service().archive
+    known = st.session_state.get("opened_side_by_side", (None, ()))
+    cases = [
+        archive.case(key) if known[0] is archive and key in known[1] else service().case(key, user=user())
+        for key in keys
+    ]
+    st.session_state["opened_side_by_side"] = archive, tuple(keys)
+    return cases
+
+
 def left_case() -> None:
     """Note that another page is shown: the same case, shown again, counts as opened again."""
     st.session_state.pop("opened", None)
+    st.session_state.pop("opened_side_by_side", None)
 
 
 def user() -> str:

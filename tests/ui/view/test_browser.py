@@ -79,7 +79,7 @@ def test_report_to_results_to_case(page: Page, phantoms: list[Phantom]) -> None:
     third = next(phantom for phantom in phantoms if phantom.key == keys[2])
     expect(page.get_by_role("heading", name=f"Case {third.key}")).to_be_visible()
     expect(page.get_by_text(third.report, exact=True)).to_be_visible()
-    expect(page.get_by_alt_text("Image 1 of 1")).to_be_visible()
+    expect(page.get_by_role("application", name="Image 1 of 1")).to_be_visible()
     assert f"case={third.key}" in page.url
 
     page.get_by_role("button", name="Back to the search").click()
@@ -95,12 +95,13 @@ def test_upload_to_results(page: Page, manifest: Path, phantoms: list[Phantom]) 
     page.get_by_role("button", name="Search by image").click()
 
     expect(page.get_by_text("10 nearest cases")).to_be_visible(timeout=FIRST_SEARCH)
-    expect(page.get_by_alt_text("Query image")).to_be_visible()
+    expect(page.get_by_role("application", name="Query image")).to_be_visible()
     first = page.get_by_alt_text("Case #1: ")
     expect(first).to_be_visible()
     assert asked.morphology.site in (first.get_attribute("alt") or "")
     expect(page.get_by_text(asked.report, exact=True)).to_be_visible()
 
+    page.get_by_role("button", name="More on #2").click()
     page.get_by_role("button", name="Find similar to #2", exact=True).click()
     expect(page.get_by_text("Query case")).to_be_visible()
     expect(page.get_by_text("10 nearest cases")).to_be_visible()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
-from streamlit.testing.v1.element_tree import Block, Expander, Slider
+from streamlit.testing.v1.element_tree import Block, NumberInput
 
 from generation import PRESETS
 from generation.phantom import Phantom
@@ -58,13 +59,14 @@ def search_by_report(app: AppTest, report: str) -> AppTest:
     return click(app, "Search by report")
 
 
-def slider_across(app: AppTest) -> Slider:
-    (slider,) = [slider for slider in app.slider if slider.label.startswith("From left")]
-    return slider
+def viewer(app: AppTest, number: int = 0) -> dict[str, Any]:
+    """What the page gives to one of its viewers."""
+    data: dict[str, Any] = json.loads(app.get("bidi_component")[number].proto.json)
+    return data
 
 
-def frame(app: AppTest) -> Expander:
-    (found,) = [expander for expander in app.expander if expander.label == "Search by a part of the image"]
+def region_field(app: AppTest, label: str) -> NumberInput:
+    (found,) = [field for field in app.number_input if field.label == f"{label}, pixels"]
     return found
 
 
@@ -178,7 +180,10 @@ def test_an_uploaded_image_finds_itself(app: AppTest, manifest: Path, phantoms: 
     assert phantoms[2].report in texts(app)
     assert any("#1" in element.value and "1.000" in element.value for element in app.markdown)
     labels = [element.value for element in app.markdown if "PHANTOM" in element.value]
-    assert len(labels) == 11, "the uploaded phantom is not labelled"
+    assert len(labels) == 10
+    (query,) = viewer(app)["panes"][0]["pictures"]
+    assert "PHANTOM" in query["label"], "the uploaded phantom is not labelled"
+    assert (query["width"], query["height"]) == (64, 64), "the picture's own pixels"
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>no image</html>", png_bytes(Image.new("RGB", (64, 64)))[:60]])
@@ -234,7 +239,7 @@ def test_open_case_leads_to_its_page_and_back(app: AppTest, phantoms: list[Phant
     (phantom,) = [phantom for phantom in phantoms if phantom.key == case]
     assert phantom.report in texts(app)
     assert phantom.morphology.system in texts(app)
-    assert len(app.image) == 1
+    assert len(viewer(app)["panes"][0]["pictures"]) == 1
     click(app, "Back to the search")
     assert ranks(app) == 10, "the result was lost on the way"
     assert app.text_area(key="report").value == "Clue cells."
@@ -302,41 +307,28 @@ def test_a_case_page_says_what_was_read_from_the_report(
     st.cache_data.clear()
 
 
-@pytest.mark.parametrize(("images", "columns"), [(1, 1), (2, 2), (3, 2)])
-def test_a_case_page_shows_its_images_two_in_a_row(
-    images: int, columns: int, models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_case_page_shows_all_its_images_in_one_viewer(
+    models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {**models, "COIN_ARCHIVE": str(tmp_path / "archive")}.items():
         monkeypatch.setenv(name, value)
     rows = []
-    for number in range(images):
-        Image.effect_noise((64, 64), 60 + number).convert("RGB").save(tmp_path / f"{number}.png")
-        rows.append(json.dumps({"image": f"{number}.png", "case": "case-1", "report": "Urine."}))
+    for number, mpp in enumerate(("0.25", "", "")):
+        Image.effect_noise((64, 48), 60 + number).convert("RGB").save(tmp_path / f"{number}.png")
+        rows.append(json.dumps({"image": f"{number}.png", "case": "case-1", "report": "Urine.", "mpp": mpp}))
     (tmp_path / "list.jsonl").write_text("\n".join(rows), encoding="utf-8")
     assert coin("init").exit_code == 0
     assert coin("add", tmp_path / "list.jsonl").exit_code == 0
     app = opened()
     app.query_params["case"] = "case-1"
     checked(app.switch_page(CASE_PAGE).run())
-    rows = _rows_of_images(app)
-    assert sorted(caption for row in rows for caption in row) == [
-        f"Image {number} of {images}." for number in range(1, images + 1)
-    ]
-    assert max(map(len, rows)) == columns
+    pictures = viewer(app)["panes"][0]["pictures"]
+    assert [picture["alt"] for picture in pictures] == [f"Image {number} of 3" for number in (1, 2, 3)]
+    assert {(picture["width"], picture["height"]) for picture in pictures} == {(64, 48)}
+    assert [picture["mpp"] for picture in pictures] == [0.25, None, None]
+    assert "scale unknown" in pictures[1]["caption"]
     st.cache_resource.clear()
     st.cache_data.clear()
-
-
-def _rows_of_images(app: AppTest) -> list[list[str]]:
-    """The images' captions, by the row of columns that they stand in."""
-    rows, blocks = [], [app.main]
-    while blocks:
-        children = list(blocks.pop().children.values())
-        blocks += [child for child in children if isinstance(child, Block)]
-        columns = [child for child in children if child.type == "column"]
-        captions = [text.value for column in columns for text in column.children.values() if text.type == "text"]
-        rows.append([caption for caption in captions if caption.startswith("Image ")])
-    return [row for row in rows if row]
 
 
 def marked_up(app: AppTest) -> None:
@@ -398,16 +390,17 @@ def test_a_part_of_an_image_asks(app: AppTest, manifest: Path, phantoms: list[Ph
     app.file_uploader(key="upload").set_value(("field.png", image.read_bytes(), "image/png"))
     click(app, "Search by image")
     whole = [element.value for element in app.markdown if element.value.startswith("**#")]
-    assert not frame(app).proto.expanded
-    checked(slider_across(app).set_range(0, 50).run())
-    assert frame(app).proto.expanded, "it closes while the part is chosen"
+    width = region_field(app, "Width").value
+    region_field(app, "Width").set_value(width // 2)
     click(app, "Search by this part")
     assert any("a part of the image" in caption.value for caption in app.caption)
     assert [element.value for element in app.markdown if element.value.startswith("**#")] != whole
-    assert slider_across(app).value == (0, 50), "the sliders show another part than the one that asked"
+    assert region_field(app, "Width").value == width // 2, "the fields show another part than the one that asked"
+    (mark,) = viewer(app)["panes"][0]["marks"]
+    assert (mark["x"], mark["width"], mark["height"]) == (0, width // 2, region_field(app, "Height").value)
     click(app, "Whole image again")
     assert [element.value for element in app.markdown if element.value.startswith("**#")] == whole
-    slider_across(app).set_range(30, 30)
+    region_field(app, "Width").set_value(1)
     click(app, "Search by this part")
     assert "region" in app.error[0].value
 

@@ -1,0 +1,46 @@
+"""An archive's pictures as files for a browser, read under the limits for uploads and compared with their checksums."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from ui.pictures.sizes import fitted, png_bytes
+
+if TYPE_CHECKING:
+    from index_store import Archive, Image
+
+AT_ONCE: Final = 2
+"""Pictures decoded at the same time: one may have 100 megapixels."""
+_DECODING: Final = threading.BoundedSemaphore(AT_ONCE)
+
+
+def image_file(image: Image, side: int | None = None) -> bytes:
+    """The image as a PNG file of its own pixels, or with its longer side at `side` pixels at most.
+
+    Raises:
+        index_store.ImageProblem: its file is gone, cannot be read, or is not the one that was added.
+    """
+    from index_store import decode_image
+
+    with _DECODING:
+        picture = decode_image(image.path, expected=image.file_sha256)
+        if side is not None and max(picture.size) > side:
+            picture = fitted(picture, side)
+        return png_bytes(picture)
+
+
+def overview_file(archive: Archive, case: str, fingerprint: str) -> bytes | None:
+    """The archive's overview of a case's slide, a JPEG; None where it has none.
+
+    Raises:
+        index_store.CaseNotFoundError: there is no such case.
+        index_store.ImageProblem: as of `image_file`.
+    """
+    from index_store import decode_image, read_source
+
+    for slide in archive.case(case).slides:
+        if slide.fingerprint == fingerprint and slide.overview is not None:
+            decode_image(slide.overview, expected=slide.overview_sha256)
+            return read_source(slide.overview)
+    return None

@@ -1,0 +1,1 @@
+"""The query and cases side by side."""
