@@ -82,6 +82,7 @@ export class Pane {
     let OpenSeadragon;
     try {
       OpenSeadragon = await openSeadragon();
+      await this.styled();
     } catch (error) {
       this.problem(error.message);
       return;
@@ -110,6 +111,13 @@ export class Pane {
     this.viewer.addHandler("tile-load-failed", () => (picture.tiles ? this.explainTile(picture) : this.explain(picture)));
     this.viewer.addHandler("viewport-change", () => this.measure());
     this.viewer.addHandler("resize", () => setTimeout(() => this.isOpen && this.measure(), 60));
+  }
+
+  // The style sheet arrives by itself, and OpenSeadragon measures its frame once: it must not begin before.
+  async styled() {
+    while (!this.gone && getComputedStyle(this.stage).position !== "relative") {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
   }
 
   opened() {
