@@ -62,7 +62,7 @@ def show_file(name: str) -> None:
 def _show_open(fingerprint: str, pane: Pane, mpp: float | None) -> None:
     known = mpp if open_slides().described(fingerprint).mpp is None else None
     st.button("Search by the whole slide", on_click=query_by_slide, args=(fingerprint, known))
-    show_viewer([pane], key="slide", height="72vh", on_region=lambda _, box: query_by_part(fingerprint, box, mpp=known))
+    show_viewer([pane], key="slide", height="62vh", on_region=lambda _, box: query_by_part(fingerprint, box, mpp=known))
     _show_numbers(fingerprint, pane.pictures[0].width, pane.pictures[0].height, known)
     if st.session_state.pop("searched", False):
         st.switch_page(SEARCH_PAGE)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from retrieval import MatchedField, RankedCase
 
 PAIRS: Final = 3
-FIELD: Final = 112  # pixels: two side by side on a card
+FIELD: Final = 100  # pixels: two side by side on a card
 LINE: Final = 3
 
 

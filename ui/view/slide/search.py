@@ -40,6 +40,7 @@ def _query(fingerprint: str, box: Box | None, mpp: float | None, text: str) -> N
         return Query(slide=slide, mpp=mpp, text=text, seeds=service().seeds, preset=settings.preset)
 
     try_query(made)
+    st.session_state["search_by"] = "Slide"
     st.session_state["searched"] = True
 
 

@@ -139,7 +139,7 @@ def _component() -> ComponentRenderer:
 
 @functools.lru_cache(maxsize=1)
 def _renderer() -> ComponentRenderer:
-    return st.components.v2.component(NAME, js="viewer.js", css="viewer.css")
+    return st.components.v2.component(NAME, js="viewer.js")
 
 
 def _declare() -> None:

@@ -82,7 +82,7 @@ export class Pane {
     let OpenSeadragon;
     try {
       OpenSeadragon = await openSeadragon();
-      await this.styled();
+      await this.table.styled;
     } catch (error) {
       this.problem(error.message);
       return;
@@ -96,8 +96,11 @@ export class Pane {
       showNavigationControl: false,
       showNavigator: Boolean(picture.tiles),
       navigatorPosition: "TOP_RIGHT",
-      navigatorSizeRatio: 0.24,
-      navigatorRotate: false,
+      ...overviewSize(picture, this.stage.clientWidth),
+      navigatorAutoFade: false,
+      navigatorBackground: "white",
+      navigatorOpacity: 1,
+      navigatorDisplayRegionColor: token("mark"),
       maxZoomPixelRatio: LARGEST,
       minZoomImageRatio: 0.4,
       visibilityRatio: 0.2,
@@ -111,13 +114,6 @@ export class Pane {
     this.viewer.addHandler("tile-load-failed", () => (picture.tiles ? this.explainTile(picture) : this.explain(picture)));
     this.viewer.addHandler("viewport-change", () => this.measure());
     this.viewer.addHandler("resize", () => setTimeout(() => this.isOpen && this.measure(), 60));
-  }
-
-  // The style sheet arrives by itself, and OpenSeadragon measures its frame once: it must not begin before.
-  async styled() {
-    while (!this.gone && getComputedStyle(this.stage).position !== "relative") {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
   }
 
   opened() {
@@ -310,11 +306,15 @@ export class Pane {
   drawMarks() {
     if (!this.isOpen) return;
     this.viewer.clearOverlays();
+    this.viewer.navigator?.clearOverlays();
     for (const mark of this.marks.filter((each) => each.picture === this.picture.id)) {
       const element = made("div", { class: mark.strong ? "mark" : "mark soft" });
       if (mark.name) element.append(made("span", {}, mark.name));
       const place = this.viewport.imageToViewportRectangle(mark.x, mark.y, mark.width, mark.height);
       this.viewer.addOverlay({ element, location: place });
+      const { navigator } = this.viewer;
+      const dot = made("div", { class: mark.strong ? "dot" : "dot soft" });
+      navigator?.addOverlay({ element: dot, location: place.getCenter(), placement: "CENTER" });
     }
   }
 
@@ -331,6 +331,17 @@ export class Pane {
     this.viewer?.destroy();
     this.viewer = null;
   }
+}
+
+function token(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--coin-${name}`).trim();
+}
+
+// The overview of a slide: as wide as fits, in the slide's own proportions.
+function overviewSize({ width, height }, room) {
+  const edge = Math.min(200, 0.4 * room);
+  const scale = edge / Math.max(width, height);
+  return { navigatorWidth: `${Math.round(width * scale)}px`, navigatorHeight: `${Math.round(height * scale)}px` };
 }
 
 function source(picture) {

@@ -7,6 +7,15 @@ import { made } from "./made.js";
 
 const tables = new WeakMap();
 
+// One style sheet for all viewers of a page. OpenSeadragon measures its frame, and must not begin before it is there.
+let sheet;
+async function style(root) {
+  sheet ??= fetch(new URL("viewer.css", import.meta.url))
+    .then((answer) => answer.text())
+    .then((text) => new CSSStyleSheet().replace(text));
+  root.adoptedStyleSheets = [await sheet];
+}
+
 // Streamlit calls this at every run of the page, with the same element; what it returns runs when the element goes.
 export default function viewer(component) {
   const { parentElement } = component;
@@ -22,7 +31,9 @@ class Table {
   constructor(parent) {
     this.row = made("div", { class: "panes" });
     this.element = made("div", { class: "table" }, this.row);
+    this.element.hidden = true;
     parent.append(this.element);
+    this.styled = style(parent).then(() => (this.element.hidden = false));
     this.panes = [];
     this.shown = "";
   }
