@@ -17,7 +17,7 @@ from generation.errors import WeightsError, WeightsNotFoundError
 from generation.importing.imported import Imported, Importing, finish, importing
 from generation.importing.layout import meta_models, sdxl_folder, tensor_shapes
 from generation.model.files.hub import fetch, split_hub_id
-from generation.model.files.single_file import NOT_WEIGHTS, PREFIXES, single_file_names
+from generation.model.files.single_file import NOT_WEIGHTS, PREFIXES, other_kind, single_file_names
 from generation.model.files.stored_weights import NewTensor, StoredWeights, write_weights
 from generation.model.files.weight_files import check_safetensors, is_pickled
 from generation.model.pickled import HOW_IT_WAS_READ, as_safetensors, convert_pickled
@@ -114,9 +114,11 @@ def _single_file(found: Path, layout: str | Path | None, work: Importing) -> Non
             work.changed(HOW_IT_WAS_READ)
         work.left_out += left_out
         check_safetensors(path)
+        stored = StoredWeights([path])
+        if kind := other_kind(stored.shapes):
+            raise WeightsError(f"{found} is {kind}; COIN needs an SDXL base.")
         described = sdxl_folder(scratch) if layout is None else find_base(layout).folder
         models = meta_models(described)
-        stored = StoredWeights([path])
         used: set[str] = set()
         for component, model in models.items():
             used |= _component(component, model, stored, found, work)

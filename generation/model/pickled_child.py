@@ -9,6 +9,7 @@ a time, and prints one line of JSON: the entries left out, or why there is no fi
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import sys
@@ -16,8 +17,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "weights", "params")
-"""Keys under which a training keeps the weights beside its own state (optimizer, epoch)."""
+_AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
+"""Keys of the moving average of the weights. It is what a training with one evaluates, and what timm loads."""
+_WRAPPERS = (*_AVERAGES, "state_dict", "model_state_dict", "model", "module", "weights", "params")
+"""Keys under which a training keeps the weights beside its own state (optimizer, epoch), by preference."""
 _DTYPES = {
     "float64": "F64",
     "float32": "F32",
@@ -62,14 +65,23 @@ def unwrap(content: Any) -> tuple[Mapping[Any, Any], list[str]]:
 
     left_out: list[str] = []
     while isinstance(content, Mapping) and not any(isinstance(value, torch.Tensor) for value in content.values()):
-        name = next((name for name in _WRAPPERS if isinstance(content.get(name), Mapping)), None)
+        name = next((name for name in _WRAPPERS if _holds_tensors(content.get(name))), None)
         if name is None:
             break
-        left_out += [str(other) for other in content if other != name]
+        for other in content:
+            average = name in _AVERAGES and other in _WRAPPERS and _holds_tensors(content[other])
+            said = f"{other} (its moving average, {name}, was taken)" if average else str(other)
+            left_out += [said] if other != name else []
         content = content[name]
     if not isinstance(content, Mapping):
         raise ValueError(f"it holds a {type(content).__name__}, and no mapping of names to tensors")
     return content, left_out
+
+
+def _holds_tensors(content: Any) -> bool:
+    import torch
+
+    return isinstance(content, Mapping) and any(isinstance(value, torch.Tensor) for _, value in leaves(content))
 
 
 def leaves(content: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -109,15 +121,20 @@ def write(tensors: Mapping[str, Any], target: Path) -> None:
 
 
 def load(source: Path) -> Any:
-    """Whatever is pickled, if it consists of tensors and plain values. Mapped into memory where the format allows."""
+    """Whatever is pickled, if it consists of tensors and plain values. Mapped into memory where the format allows.
+
+    The options of a training (`argparse.Namespace`, as in the checkpoints of DINO and MAE) count as plain values: the
+    class holds attributes and runs nothing.
+    """
     import torch
 
-    try:
-        return torch.load(source, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError as error:
-        if "mmap" not in str(error):
-            raise
-        return torch.load(source, map_location="cpu", weights_only=True)  # PyTorch before 1.6 wrote no zip
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        try:
+            return torch.load(source, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):
+                raise
+            return torch.load(source, map_location="cpu", weights_only=True)  # PyTorch before 1.6 wrote no zip
 
 
 def convert(source: Path, target: Path) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,6 +45,12 @@ def encoder() -> None:
     type=click.FloatRange(0, min_open=True),
     help="Cut images of known scale into fields of this side in µm, and compare their mean. [default: whole images]",
 )
+@click.option(
+    "--model-args",
+    metavar="JSON",
+    help="For a model of timm: arguments that its authors set in code and no file says, as its card has them "
+    "('{\"num_heads\": 24}').",
+)
 @as_json
 def import_(
     source: str,
@@ -52,6 +60,7 @@ def import_(
     pooling: str | None,
     mpp: float | None,
     field_um: float | None,
+    model_args: str | None,
     as_json: bool,
 ) -> None:
     """Bring the encoder SOURCE in as the new folder OUT.
@@ -62,7 +71,16 @@ def import_(
     """
     from retrieval import import_encoder
 
-    done = import_encoder(source, out, arch=arch, text_config=text_config, pooling=pooling, mpp=mpp, field_um=field_um)
+    done = import_encoder(
+        source,
+        out,
+        arch=arch,
+        text_config=text_config,
+        pooling=pooling,
+        mpp=mpp,
+        field_um=field_um,
+        model_args=_arguments(model_args),
+    )
     if as_json:
         files = done.files
         reads = [name for name, can in (("images", files.reads_images), ("texts", files.reads_texts)) if can]
@@ -82,3 +100,13 @@ def import_(
         )
     else:
         echo(imported_encoder_text(done))
+
+
+def _arguments(text: str | None) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise click.BadParameter(f'{text} is no JSON object, such as {{"num_heads": 24}}.', param_hint="--model-args")
+    return found

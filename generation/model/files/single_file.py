@@ -23,6 +23,15 @@ PREFIXES = {
 }
 NOT_WEIGHTS = re.compile(r".*\.(?:position_ids|logit_scale)|denoiser\.sigmas")
 """Tensors of such files that diffusers' layout has no place for and that nothing is computed from."""
+_OTHER_KINDS = {
+    "cond_stage_model.": "a checkpoint of Stable Diffusion 1 or 2",
+    "conditioner.embedders.0.model.": "a checkpoint of SDXL's refiner",
+    ".joint_blocks.": "a checkpoint of Stable Diffusion 3",
+    "double_blocks.": "a checkpoint of Flux",
+    "single_transformer_blocks.": "a checkpoint of Flux",
+    ".lora_": "a LoRA (`coin lora import` brings one in)",
+}
+"""What a file is that has a name with such a part."""
 Taken = Callable[["torch.Tensor"], "torch.Tensor"]
 _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 _CLIP_LAYER = {
@@ -39,6 +48,12 @@ _CLIP_FIXED = {
     "final_layer_norm.bias": "ln_final.bias",
     "text_projection.weight": "text_projection",
 }
+
+
+def other_kind(names: Iterable[str]) -> str:
+    """What a file with tensors of these names is, where it is known and no base of SDXL; "" where it may be one."""
+    known = list(names)
+    return next((kind for part, kind in _OTHER_KINDS.items() if any(part in name for name in known)), "")
 
 
 def single_file_names(component: str, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, str, Taken]]:

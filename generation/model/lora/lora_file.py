@@ -224,7 +224,7 @@ def _nowhere_message(found: _Found, where: str, base: str) -> str:
     if not found.keys:
         return (
             f"{_capital(where)} does not fit: its names are those of no layer of {base}{_first(found.nowhere)}. It is "
-            " in a layout that is not known, or for another kind of model than SDXL."
+            "in a layout that is not known, or for another kind of model than SDXL."
         )
     return (
         f"Only {found.tensors - count} of {found.tensors} tensors of {where} have a place: the others name layers that "

@@ -149,7 +149,10 @@ def vit_arguments(shapes: Shapes, published: Mapping[str, Any]) -> dict[str, Any
     Args:
         published: the model's `pretrained_cfg`, whose image size is kept where it fits.
     """
-    if "patch_embed.proj.weight" not in shapes or "pos_embed" not in shapes:
+    if "patch_embed.proj.weight" not in shapes or len(shapes.get("pos_embed", ())) != 3:
+        return {}
+    widths = {tuple(shape) for key, shape in shapes.items() if key.startswith("blocks.") and "norm1.weight" in key}
+    if len(widths) > 1:  # several stages (Hiera), whose patches overlap
         return {}
     arguments: dict[str, Any] = {}
     if "blocks.0.ls1.gamma" in shapes:
@@ -164,6 +167,8 @@ def vit_arguments(shapes: Shapes, published: Mapping[str, Any]) -> dict[str, Any
     prefixes = [prefix for prefix in (1, 1 + arguments.get("reg_tokens", 0), 0) if prefix < positions]
     edges = {prefix: round((positions - prefix) ** 0.5) for prefix in prefixes}
     sizes = [edge * patch for prefix, edge in edges.items() if edge * edge == positions - prefix]
+    if any(key.startswith("patch_embed.backbone.") for key in shapes):
+        sizes = []  # a patch is one of the feature map that a convolutional network makes, not of the image
     stated = (published.get("input_size") or [0])[-1]
     if sizes:  # more than one can fit: 9 positions are 3 × 3 patches, or 2 × 2 and 5 tokens
         arguments["img_size"] = stated if stated in sizes else sizes[0]
@@ -173,9 +178,10 @@ def vit_arguments(shapes: Shapes, published: Mapping[str, Any]) -> dict[str, Any
 
 
 def has_swiglu(shapes: Shapes) -> bool:
-    """Whether the feed-forward layers are gated with packed weights: their first layer is twice as wide as it gives."""
+    """Whether code gave the feed-forward layers a gate with packed weights: the first is twice as wide as it gives."""
     wide, narrow = shapes.get("blocks.0.mlp.fc1.weight"), shapes.get("blocks.0.mlp.fc2.weight")
-    return bool(wide and narrow and wide[0] == 2 * narrow[1])
+    of_eva = "blocks.0.attn.q_bias" in shapes  # its architecture says by itself whether its layers have a gate
+    return bool(wide and narrow and wide[0] == 2 * narrow[1]) and not of_eva
 
 
 def create_network(architecture: str, arguments: Mapping[str, Any], *, swiglu: bool) -> Any:
@@ -220,7 +226,8 @@ def _load(files: TimmFiles) -> Any:
     except (RuntimeError, KeyError, ValueError) as error:
         raise EncoderLoadError(
             f"{files.path} could not be loaded as timm's '{files.architecture}': {torch_differences(error)} The "
-            f"weights and {CONFIG} may belong to different models."
+            f"weights and {CONFIG} may belong to different models, or their authors set arguments in code: give those "
+            f"once, with coin encoder import {files.path} OUT --model-args JSON."
         ) from error
     return network.float().eval()
 

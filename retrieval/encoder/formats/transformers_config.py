@@ -50,7 +50,7 @@ def pooling_of(folder: Path, config: Mapping[str, Any], *, images: bool, texts: 
 
 def vector_length(folder: Path, config: Mapping[str, Any], *, both: bool) -> int:
     """Numbers in a vector; `both` where the model reads images and texts. Raises EncoderLoadError."""
-    projected = projects(config) or (both and config["model_type"] not in ("siglip", "siglip2"))
+    projected = projects(config) or (both and config["model_type"] != "siglip")
     key = "projection_dim" if projected else "hidden_size"
     if key in config:
         return int(config[key])
@@ -59,7 +59,8 @@ def vector_length(folder: Path, config: Mapping[str, Any], *, both: bool) -> int
     # What equals transformers' default is not written to the file.
     whole = _whole_config(AutoConfig, folder)
     part = whole.vision_config if both and key == "hidden_size" else whole
-    return int(getattr(part, key, None) or part.hidden_sizes[-1])
+    sizes = getattr(part, "hidden_sizes", None) or [getattr(part, "hidden_dim", 0)]  # of networks with several stages
+    return int(getattr(part, key, None) or sizes[-1])
 
 
 def _whole_config(auto: Any, folder: Path) -> Any:

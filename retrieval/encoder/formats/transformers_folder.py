@@ -105,7 +105,7 @@ class LoadedTransformers:
             inputs = self._tokenizer(list(texts), return_tensors="pt", truncation=True, **self._padding())
         inputs = {name: values.to(self.device) for name, values in inputs.items()}
         if self._files.pooling == "features":
-            if self._files.config.get("model_type") in ("siglip", "siglip2"):
+            if self._files.config.get("model_type") == "siglip":
                 inputs = {"input_ids": inputs["input_ids"]}  # trained with its padding attended to
             return _vector(self.network.get_text_features(**inputs))
         output = self.network(**inputs)
@@ -120,11 +120,11 @@ class LoadedTransformers:
 
     def _padding(self) -> dict[str, Any]:
         text = self._files.config.get("text_config", self._files.config)
-        default = {"clip": 77, "siglip": 64, "siglip2": 64}.get(str(self._files.config.get("model_type")), 512)
+        default = {"clip": 77, "siglip": 64}.get(str(self._files.config.get("model_type")), 512)
         length = int(text.get("max_position_embeddings", default))
         length = min(length, self._tokenizer.model_max_length)
         # SigLIP was trained on texts padded to its whole context.
-        whole = self._files.config.get("model_type") in ("siglip", "siglip2")
+        whole = self._files.config.get("model_type") == "siglip"
         return {"padding": "max_length" if whole else True, "max_length": length}
 
 
@@ -142,6 +142,11 @@ def read_transformers(folder: Path, *, name: str) -> TransformersFiles:
         raise EncoderLoadError(
             f"{folder / CONFIG} describes a '{config['model_type']}', which reads neither images nor texts as an "
             "encoder."
+        )
+    if str(config["model_type"]).startswith("siglip2"):
+        raise EncoderLoadError(
+            f"{folder} is a SigLIP 2 that takes images as sequences of patches of their own proportions (NaFlex), "
+            "which is not read here. Take one of a fixed size, such as google/siglip2-base-patch16-224."
         )
     weights = model_weights(folder)
     if len(weights) > 1 and not (folder / f"{SINGLE}.index.json").is_file():

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from retrieval.encoder.formats.files import read_json
+from generation.model.files.stored_weights import StoredWeights
+from retrieval.encoder.formats.files import EncoderFiles, read_json
 from retrieval.encoder.formats.open_clip_folder import CONFIG
-from retrieval.encoder.formats.timm_folder import PREPROCESSING, vit_arguments
+from retrieval.encoder.formats.timm_folder import PREPROCESSING, TimmFiles, create_network, recognises, vit_arguments
 from retrieval.errors import EncoderLoadError
 
+TIMM_CONFIG: Final = "config.json"
 TIMM_PREFIX: Final = "timm:"
-_WRAPPERS: Final = ("module.", "_orig_mod.", "model.", "teacher.", "backbone.", "clip.", "trunk.")
+_WRAPPERS: Final = ("module.", "_orig_mod.", "model.", "net.", "teacher.", "backbone.", "encoder.", "clip.", "trunk.")
 _NO_WEIGHTS: Final = frozenset({"input_resolution", "context_length", "vocab_size"})
 """What OpenAI's state dicts hold beside the weights; open_clip drops them, too."""
 _TRAINING_HEAD: Final = re.compile(r"(?:^|\.)(?:dino_head|ibot_head|head|projection_head|predictor)\.")
@@ -56,6 +59,11 @@ def named_config(arch: str | None, source: str, shapes: Mapping[str, Sequence[in
         return CONFIG, read_json(path), f"The configuration was given ({path.name})."
     known = None if arch.startswith(TIMM_PREFIX) else open_clip.get_model_config(arch)
     if known is not None:
+        if all(name.startswith("visual.") for name in shapes):
+            raise EncoderLoadError(
+                f"{source} holds an image tower alone, and no text tower for --arch {arch}. Import it as an encoder "
+                "that reads images only, by timm's name of it: of ViT-B-16 --arch timm:vit_base_patch16_clip_224."
+            )
         prepared = {"mean": list(open_clip.OPENAI_DATASET_MEAN), "std": list(open_clip.OPENAI_DATASET_STD)}
         return (
             CONFIG,
@@ -86,11 +94,61 @@ def _timm_config(arch: str, shapes: Mapping[str, Sequence[int]]) -> tuple[str, d
     if size:
         prepared["input_size"] = [3, size, size]
     return (
-        "config.json",
+        TIMM_CONFIG,
         config,
         f"The weights came without a configuration: images are prepared as timm prepares them for {name}. If the model "
         "was trained otherwise, correct pretrained_cfg in config.json before you use it.",
     )
+
+
+def as_trained(settings: Mapping[str, str], folder: Path) -> None:
+    """Prepare images as the training did, and use its activation, where its options say so."""
+    path = folder / CONFIG
+    if not path.is_file():
+        return
+    config = read_json(path)
+    for option, key in (("image_mean", "mean"), ("image_std", "std")):
+        values = [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", settings.get(option, ""))]
+        if len(values) == 3:
+            config["preprocess_cfg"][key] = values
+    if settings.get("force_quick_gelu") == "True":
+        config["model_cfg"]["quick_gelu"] = True
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def add_arguments(folder: Path, given: Mapping[str, Any]) -> None:
+    """Write arguments of `timm.create_model` into a folder's configuration. Raises EncoderLoadError without one."""
+    if not recognises(folder):
+        raise EncoderLoadError(f"{folder} is no model of timm: only these take arguments (--model-args).")
+    config = read_json(folder / TIMM_CONFIG)
+    config["model_args"] = {**(config.get("model_args") or {}), **given}
+    (folder / TIMM_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def heads_note(files: EncoderFiles) -> list[str]:
+    """A note where code made a vision transformer otherwise than its files say: its heads show in no tensor."""
+    if not isinstance(files, TimmFiles):
+        return []
+    shapes = StoredWeights(files.weights).shapes
+    stated = read_json(files.path / TIMM_CONFIG).get("model_args") or {}
+    if "num_heads" in stated or not vit_arguments(shapes, {}):
+        return []
+    stated = {key: value for key, value in stated.items() if key != "num_classes"}
+    by_files = create_network(files.architecture, {**stated, "device": "meta"}, swiglu=False).state_dict()
+    if _compared({key: tensor.shape for key, tensor in by_files.items()}) == _compared(shapes):
+        return []
+    made = create_network(files.architecture, {**files.arguments, "device": "meta"}, swiglu=files.swiglu)
+    return [
+        f"The tensors are not those of timm's '{files.architecture}' as config.json describes it: its authors set "
+        "arguments in code. What shows in the tensors was read from them; the number of attention heads shows in none, "
+        f"and {made.blocks[0].attn.num_heads} are taken. Where the model's card says another, import it with "
+        "--model-args '{\"num_heads\": N}'."
+    ]
+
+
+def _compared(shapes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """Without the classifier, which is not used, and the positions, which follow the image's size."""
+    return {key: tuple(shape) for key, shape in shapes.items() if not key.startswith(("pos_embed", "head", "fc."))}
 
 
 def _fitting(shapes: Mapping[str, Sequence[int]]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from generation.model.files.stored_weights import StoredWeights
 from retrieval.encoder.encoder import Encoder
 from retrieval.encoder.formats import open_clip_folder, transformers_folder
 from retrieval.encoder.formats.files import DESCRIPTION, TOKENIZER_FILES, EncoderFiles, read_description, read_json
-from retrieval.encoder.importing.architecture import named_config, unwrapped
+from retrieval.encoder.importing.architecture import add_arguments, as_trained, heads_note, named_config, unwrapped
 from retrieval.encoder.importing.source import EncoderSource, find_source
 from retrieval.encoder.importing.text_tower import text_tower_config
 from retrieval.encoder.model_files import HUB_FILES, read_encoder_folder
@@ -59,6 +58,7 @@ def import_encoder(
     pooling: str | None = None,
     mpp: float | None = None,
     field_um: float | None = None,
+    model_args: Mapping[str, Any] | None = None,
 ) -> ImportedEncoder:
     """Bring an encoder in. The new folder appears whole or not at all, and only if the model loads and encodes.
 
@@ -70,6 +70,7 @@ def import_encoder(
         pooling: how a model that reads images only makes one vector, where its files do not say (`POOLINGS`).
         mpp: the scale that the model wants, in µm a pixel, where its authors state one.
         field_um: cut images whose scale is known into fields of this side in µm, and take the mean of their vectors.
+        model_args: arguments of a model of timm that its authors set in code and no file says.
 
     Raises:
         EncoderLoadError: the source is missing, incomplete, of another kind, or does not load.
@@ -88,9 +89,12 @@ def import_encoder(
             changes, notes = _write(found, folder, arch, text_config)
             if run:
                 notes = [f"The architecture ({arch}) is that of the training run's params.txt.", *notes]
-                _as_trained(found.settings, folder)
+                as_trained(found.settings, folder)
+            if model_args:
+                add_arguments(folder, model_args)
             files = _described(folder, found.name, described)
             files, more = _tried(folder, files)
+            notes += heads_note(files)
         except EncoderLoadError as error:
             message = str(error).replace(str(folder), str(source)).replace(folder.name, found.name)
             if run:
@@ -122,8 +126,9 @@ def _write(
     # A file of its own is taken by itself: what lies beside it may belong to something else.
     alone = arch is not None or not any((source.folder / name).is_file() for name in _NAME_A_FORMAT)
     if alone:
-        stored = _tensors(source.weights, folder)
+        stored, taken = _tensors(source.weights, folder)
         tensors = unwrapped(stored)
+        changes += taken
         changes += [_UNWRAPPED] if tensors.keys() != stored.keys() else []
         own_shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         name, config, note = named_config(arch, source.name, own_shapes)
@@ -160,21 +165,6 @@ def _write(
     return changes, notes
 
 
-def _as_trained(settings: Mapping[str, str], folder: Path) -> None:
-    """Prepare images as the training did, and use its activation, where its options say so."""
-    path = folder / open_clip_folder.CONFIG
-    if not path.is_file():
-        return
-    config = read_json(path)
-    for option, key in (("image_mean", "mean"), ("image_std", "std")):
-        values = [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", settings.get(option, ""))]
-        if len(values) == 3:
-            config["preprocess_cfg"][key] = values
-    if settings.get("force_quick_gelu") == "True":
-        config["model_cfg"]["quick_gelu"] = True
-    _write_json(path, config)
-
-
 def _copy_weights(source: EncoderSource, folder: Path, *, open_clip: bool) -> list[str]:
     """Safetensors are copied byte for byte, so that the fingerprint is that of the published files.
 
@@ -182,14 +172,17 @@ def _copy_weights(source: EncoderSource, folder: Path, *, open_clip: bool) -> li
     """
     target = folder / (open_clip_folder.WEIGHTS[0] if open_clip else "model.safetensors")
     if source.pickled and len(source.weights) == 1:
-        convert_pickled(source.weights[0], target)
+        taken = _averages(convert_pickled(source.weights[0], target))
         names = StoredWeights([target]).shapes
         if unwrapped(names).keys() != names.keys():
-            _save(unwrapped(_tensors((target,), folder)), target)
-            return [_UNWRAPPED]
-    elif source.pickled:
-        _save(_tensors(source.weights, folder), target)
-    elif len(source.weights) == 1:
+            _save(unwrapped(_tensors((target,), folder)[0]), target)
+            taken.append(_UNWRAPPED)
+        return taken
+    if source.pickled:
+        tensors, taken = _tensors(source.weights, folder)
+        _save(tensors, target)
+        return taken
+    if len(source.weights) == 1:
         shutil.copyfile(source.weights[0], target)
     else:
         for path in source.weights:
@@ -200,17 +193,24 @@ def _copy_weights(source: EncoderSource, folder: Path, *, open_clip: bool) -> li
     return []
 
 
-def _tensors(files: Sequence[Path], folder: Path) -> dict[str, Any]:
-    """The tensors of all files; pickled ones are converted in `folder` first."""
+def _averages(left_out: Sequence[str]) -> list[str]:
+    """A sentence where a pickled file held its weights and their moving average."""
+    return [f"Of the file was left out: {name}." for name in left_out if "moving average" in name]
+
+
+def _tensors(files: Sequence[Path], folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """The tensors of all files, and which of several sets they are; pickled files are converted in `folder` first."""
     from safetensors.torch import load_file
 
     from generation import as_safetensors
 
     tensors: dict[str, Any] = {}
+    taken: list[str] = []
     for path in files:
-        with as_safetensors(path, folder) as (readable, _):
+        with as_safetensors(path, folder) as (readable, left_out):
             tensors |= {name: tensor.clone() for name, tensor in load_file(readable).items()}
-    return tensors
+            taken += _averages(left_out)
+    return tensors, taken
 
 
 def _save(tensors: Mapping[str, Any], target: Path) -> None:

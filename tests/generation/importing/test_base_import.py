@@ -101,6 +101,25 @@ def test_a_checkpoint_of_another_kind_is_named_and_nothing_is_left(
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.safetensors"]
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("cond_stage_model.transformer.text_model.embeddings.position_ids", "Stable Diffusion 1 or 2"),
+        ("conditioner.embedders.0.model.ln_final.weight", "SDXL's refiner"),
+        ("model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight", "Stable Diffusion 3"),
+        ("double_blocks.0.img_attn.qkv.weight", "Flux"),
+        ("unet.down_blocks.0.attn1.to_q.lora_A.weight", r"a LoRA \(`coin lora import`"),
+        ("lora_unet_down_blocks_1_attn1_to_q.lora_down.weight", "a LoRA"),
+    ],
+)
+def test_a_file_of_another_model_is_named(name: str, kind: str, tmp_path: Path) -> None:
+    save_file({name: torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(
+        WeightsError, match=rf"other\.safetensors is a .*{kind.removeprefix('a ')}.*; COIN needs an SDXL"
+    ):
+        import_base(tmp_path / "other.safetensors", tmp_path / "out")
+
+
 def test_a_folder_of_pickles_is_converted_and_its_licence_kept(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

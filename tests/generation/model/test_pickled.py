@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pickle
@@ -65,6 +66,24 @@ def test_the_wrapping_of_a_training_is_taken_off_and_named(old: bool, tmp_path: 
     tensors, left_out = written(content, tmp_path, _use_new_zipfile_serialization=not old)
     assert sorted(tensors) == ["a.weight", "nested.b"]
     assert left_out == ["epoch", "optimizer", "word"]
+
+
+@pytest.mark.parametrize(
+    ("content", "left_out"),
+    [
+        ({"model": {"a": -ROW}, "model_ema": {"a": ROW}}, ["model (its moving average, model_ema, was taken)"]),
+        ({"model": {"a": -ROW}, "ema": {"module": {"a": ROW}}}, ["model (its moving average, ema, was taken)"]),
+        ({"model": {"a": ROW}, "ema": {"decay": 0.99}}, ["ema"]),
+        ({"model": "vit_tiny", "state_dict": {"a": ROW}}, ["model"]),
+        ({"model": {"a": ROW}, "args": argparse.Namespace(lr=0.1)}, ["args"]),
+    ],
+)
+def test_of_several_sets_the_one_that_a_training_evaluates_is_taken(
+    content: object, left_out: list[str], tmp_path: Path
+) -> None:
+    tensors, others = written(content, tmp_path)
+    assert torch.equal(tensors["a"], ROW) and tensors.keys() == {"a"}
+    assert others == left_out
 
 
 def test_the_same_tensors_give_the_same_bytes(tmp_path: Path) -> None:
@@ -149,7 +168,7 @@ def test_a_file_without_weights_is_named(content: object, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("reason", "kind", "words"),
     [
-        ("Unsupported global: GLOBAL argparse.Namespace was not", UnsafeWeightsError, r"\(argparse\.Namespace\)"),
+        ("Unsupported global: GLOBAL builtins.getattr was not", UnsafeWeightsError, r"\(builtins\.getattr\)"),
         ("Cannot use weights_only=True with TorchScript archives", UnsafeWeightsError, "a program"),
         ("advice\n\tWeightsUnpickler error: \n\nUnsupported operand 149", WeightsError, r"\(Unsupported operand 149\)"),
     ],

@@ -66,6 +66,13 @@ def test_another_kind_of_pipeline_is_named(copy: Path) -> None:
         find_base(copy)
 
 
+def test_the_refiner_is_named(copy: Path) -> None:
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(json.dumps(index | {"text_encoder": [None, None]}))
+    with pytest.raises(WeightsError, match=r"no text_encoder .*as SDXL's refiner has none; COIN needs an SDXL base\."):
+        find_base(copy)
+
+
 @pytest.mark.parametrize("content", ["{", "[]"])
 def test_a_damaged_index_is_named(content: str, copy: Path) -> None:
     (copy / "model_index.json").write_text(content)

@@ -37,6 +37,17 @@ def test_what_cannot_be_imported_is_one_sentence_and_leaves_nothing(tmp_path: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
+def test_arguments_of_a_model_are_taken_as_json(tmp_path: Path) -> None:
+    arguments = {"img_size": 32, "embed_dim": 48, "depth": 1}
+    published.timm_model(tmp_path / "source", "vit_tiny_patch16_224", arguments, num_heads=6)
+    options = ("encoder", "import", tmp_path / "source", tmp_path / "out", "--model-args")
+    for wrong in ("num_heads=6", "[6]"):
+        refused = coin(*options, wrong)
+        assert refused.exit_code == 2 and f"{wrong} is no JSON object" in refused.stderr
+    assert coin(*options, '{"num_heads": 6}').exit_code == 0
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["model_args"] == {**arguments, "num_heads": 6}
+
+
 def test_an_archive_of_images_only_answers_by_words_and_says_so(
     dinov2: Path, manifest: Path, models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

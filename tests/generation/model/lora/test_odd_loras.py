@@ -118,6 +118,15 @@ def test_a_long_name_is_not_printed_whole(
     assert len(str(refused.value)) < 1_000
 
 
+def test_a_lora_of_another_kind_of_model_is_refused_in_a_sentence(load: Callable[[Path], Any], tmp_path: Path) -> None:
+    name = "transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight"
+    save_file({name: torch.ones(4, 3072)}, tmp_path / "flux.safetensors")
+    with pytest.raises(
+        LoraMismatchError, match=rf"names are those of no layer of .*{name} \(4×3072\)\)\. It is in a layout"
+    ):
+        load(tmp_path / "flux.safetensors")
+
+
 def test_a_pointer_of_git_lfs_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
     with pytest.raises(WeightsError, match="is a Git LFS pointer and not the file itself"):
