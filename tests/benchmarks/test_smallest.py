@@ -19,6 +19,7 @@ ARGUMENTS = {
     "architecture": ["{tmp}/architecture", "--tiny"],
     "augment": ["--data", "{data}", "--phantoms", "88", "--per-class", "1", "--work", "{tmp}"],
     "catalogs": ["--images", "200", "--folder", "{tmp}"],
+    "cold_start": ["--repetitions", "1", "--cases", "44", "--images", "1"],
     "comparability": ["--queries", "44", "--per-class", "3", "--generated", "0"],
     "evaluation": ["--cases", "60", "--dim", "16"],
     "field_compression": ["{slide}", "--fields", "2"],
