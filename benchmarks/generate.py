@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with TemporaryDirectory(dir=options.folder) as folder:
         base, lora, kind = _weights(options, Path(folder), device)
         _start_device(device)
-        reports = [_report(number) for number in range(max(options.reports, 8))]
+        reports = [numbered_report(number) for number in range(max(options.reports, 8))]
         bench = Bench(
             base, lora, device, reports, options.repetitions, options.reports, options.size, started, options.budget_s
         )
@@ -195,7 +195,7 @@ def _run_group(group: Callable[[Bench], None], bench: Bench) -> None:
         torch.cuda.empty_cache()
 
 
-def _report(number: int) -> str:
+def numbered_report(number: int) -> str:
     """The number-th report, in the shape of COIN's; no two of the first 120 are the same text."""
     sites = ("Ascites", "Pleural effusion", "Thyroid", "Urine", "Sputum", "Lymph node", "Breast", "Pancreas")
     cells = ("clustered atypical cells", "papillary clusters", "single large cells", "small round cells", "glands")

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -53,6 +55,20 @@ def no_umask() -> Iterator[None]:
     before = os.umask(0)
     yield
     os.umask(before)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The processes that the test has started so far."""
+    processes: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen.__init__
+
+    def noting(process: subprocess.Popen[bytes], *arguments: Any, **options: Any) -> None:
+        start(process, *arguments, **options)
+        processes.append(process)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", noting)
+    return processes
 
 
 @pytest.fixture

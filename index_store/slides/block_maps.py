@@ -41,7 +41,7 @@ def block_maps(pixels: NDArray[np.uint8], ground: Ground, shape: tuple[int, int]
     """
     found = ground.densities(pixels)
     stained = found.most > STAINED * STEPS
-    near, around = _sums(found.red)
+    near, around = box_sums(found.red)
     peak = near.astype(np.int16) * 9 - around.astype(np.int16)
     nuclei = (peak > NUCLEUS * STEPS * 81) & (near > ground.dark * 0.6 * STEPS * 9)
     nuclei &= peak >= _highest(peak)
@@ -87,8 +87,9 @@ class _Coarse:
         return averaged
 
 
-def _sums(values: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """Sums over the 3 × 3 and the 9 × 9 pixels round each one; the edge's pixels count on beyond it."""
+def box_sums(values: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """uint16[height, width] each: sums of uint8[height, width] over the 3 × 3 and the 9 × 9 pixels round each one; the
+    edge's pixels count on beyond it."""
     padded = np.pad(values, 4, mode="edge").astype(np.uint16)
     high, wide = values.shape
     rows = padded[:-2] + padded[1:-1] + padded[2:]

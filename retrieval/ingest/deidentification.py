@@ -108,12 +108,12 @@ def screen_rows(
         personal = [name for name in KEYS if counts.add_key(row, name)]
         stays = in_place and not row.is_slide
         if row.stands_alone or stays:
-            counts.add(row, "file names", _in_key(row.image))
-        if row.is_slide and row.slide == row.path.stem and (pseudonyms or _in_key(row.slide)):
+            counts.add(row, "file names", identifiers_in_key(row.image))
+        if row.is_slide and row.slide == row.path.stem and (pseudonyms or identifiers_in_key(row.slide)):
             row = dataclasses.replace(row, slide="")
         if pseudonyms is None:
             kept.append(row)
-        elif stays and _in_key(str(row.path)):
+        elif stays and identifiers_in_key(str(row.path)):
             unsafe.append(row)
         else:
             changes |= {name: f"{name}-{pseudonyms(getattr(row, name))}" for name in personal}
@@ -132,7 +132,7 @@ def pseudonyms_of(archive_id: str) -> Callable[[str], str]:
 
 def has_identifier(name: str) -> bool:
     """Whether a file's name (without its ending) or another key holds a direct identifier."""
-    return bool(_in_key(name))
+    return bool(identifiers_in_key(name))
 
 
 def total(counts: Iterable[IdentifierCount]) -> str:
@@ -161,7 +161,7 @@ class _Counts:
             return False
         if name == "slide" and row.is_slide and key == row.path.stem:
             return False  # the file's name, which is not stored where it holds one
-        found = _in_key(key)
+        found = identifiers_in_key(key)
         self.add(row, "keys", found, once=f"{name} {key}")
         return bool(found)
 
@@ -192,7 +192,7 @@ def _in_text(text: str) -> tuple[Identifier, ...]:
     return find_identifiers(text) if text else ()
 
 
-def _in_key(key: str) -> tuple[Identifier, ...]:
+def identifiers_in_key(key: str) -> tuple[Identifier, ...]:
     """As in a text, with underscores between words; a key that is only a long number is a record number, and one that
     is a surname and a given name ("DOE, JANE") a name."""
     if _LONG_NUMBER.fullmatch(key):

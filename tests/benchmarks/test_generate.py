@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.architecture import TINY, write_base
-from benchmarks.generate import _report
+from benchmarks.generate import numbered_report
 from benchmarks.generation_floor import floor
 from benchmarks.generation_rows import PUBLISHED, Bench, Row, row_of, table
 from generation.model.weights import find_base
@@ -59,4 +59,4 @@ def test_a_failed_row_says_so_and_the_next_runs(bench: Bench, capsys: pytest.Cap
 
 
 def test_queued_reports_differ() -> None:
-    assert len({_report(number) for number in range(120)}) == 120
+    assert len({numbered_report(number) for number in range(120)}) == 120

@@ -48,13 +48,13 @@ def test_what_another_thread_has_read_since_is_not_read_back(filled: Archive, mo
         thread.start()
         thread.join()
         assert elsewhere == [len(others)]
-        notes = filled._index.notes
+        notes = filled.notes
         table = filled.image_table()
         assert len(table) == len(others)
         assert table is filled.image_table(), "it was not read again"
         (hits, *_) = filled.search(QUERIES, 20, fingerprint=FINGERPRINT)
         assert {hit.image_id for hit in hits} == {image.id for each in others for image in each.images}
-        assert filled._index.notes == notes, "the index was not built again"
+        assert filled.notes == notes, "the index was not built again"
         assert filled.revision == revision
     assert filled.revision == revision + 1
 

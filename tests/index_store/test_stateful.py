@@ -47,6 +47,7 @@ from tests.index_store.archive_builders import (
     embed_reports,
     encoded,
     picture,
+    records,
     reembed,
     reports_embedded,
     stored_files,
@@ -564,7 +565,7 @@ class ArchiveMachine(RuleBasedStateMachine):
         assert (status.cases, status.sites) == (len(model), sites)
         assert status.derived == {"site": sum(case.derived != () for case in model), "system": 0, "category": 0}
         assert status.embeddings == {name: len(self.model.vectors[name]) for name in self.model.begun}
-        with self.archive._catalog.reading() as session:
+        with records(self.archive.path) as session:
             kept = stored(session)
             assert kept is not None, "the rows were counted"
             assert dict(kept) == dict(whole_tally(session)), "a count is wrong, or left at 0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,15 +117,28 @@ def environment(
     return settings
 
 
-@pytest.fixture
-def study(
-    environment: dict[str, str], phantoms: list[Phantom], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ReaderStudy]:
-    """A blinded reading, in the folder that the view looks into."""
+@pytest.fixture(scope="session")
+def prepared_study(
+    models: dict[str, str], archive: Path, phantoms: list[Phantom], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """What `study` copies: four commands make it."""
     from tests.ui.reading_parts import run_reading_new  # which uses `coin` of this module
 
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch, few_steps():
+        settings = {**models, "COIN_ARCHIVE": str(archive), "COIN_READINGS": str(folder / "readings")}
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        return run_reading_new(folder, phantoms)
+
+
+@pytest.fixture
+def study(
+    environment: dict[str, str], prepared_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ReaderStudy]:
+    """A blinded reading, in the folder that the view looks into."""
     monkeypatch.setenv("COIN_READINGS", str(tmp_path / "readings"))
-    study = ReaderStudy(run_reading_new(tmp_path, phantoms))
+    study = ReaderStudy(Path(shutil.copytree(prepared_study, tmp_path / "readings" / prepared_study.name)))
     yield study
     study.close()
     st.cache_resource.clear()

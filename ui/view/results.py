@@ -38,7 +38,7 @@ def show_results(result: SearchResult) -> None:
         st.download_button(
             "Download as JSON", to_json(result, diagnostics), "coin-result.json", "application/json", on_click="ignore"
         )
-    st.caption(_query_line(result))
+    st.caption(query_line(result))
     if result.warning:
         st.warning(escape(result.warning), icon=":material/contact_support:")
     for note in result.notes:
@@ -77,7 +77,8 @@ def _show_disagreement(result: SearchResult) -> None:
             )
 
 
-def _query_line(result: SearchResult) -> str:
+def query_line(result: SearchResult) -> str:
+    """What was asked and how long it took, as Markdown."""
     query, timing = result.query, result.timing
     name = query.label or query.case
     label = f" {escape(name)}" if name else ""
@@ -87,11 +88,12 @@ def _query_line(result: SearchResult) -> str:
     return (
         f"Query by {query.kind}{label}{part}{refined}. {timing.total_s:.2f} s: generate {timing.generate_s:.2f}, "
         f"embed {timing.embed_s:.2f}, search {timing.search_s:.3f}. "
-        f"{_score_line(result)}"
+        f"{score_line(result)}"
     )
 
 
-def _score_line(result: SearchResult) -> str:
+def score_line(result: SearchResult) -> str:
+    """What the scores on the cards are; the empty string where no channel answered."""
     if not result.channels:
         return ""
     primary = channel_name(result.channels[0].channel)
@@ -122,7 +124,7 @@ def _show_card(ranked: RankedCase, result: SearchResult) -> None:
             help="No other channel ranks it among its first.",
         )
     st.caption(escape(case.key))
-    st.text(_shortened(case.report))
+    st.text(shortened(case.report))
     if ranked.other_images:
         st.caption(f"+ {ranked.other_images} more images of this patient")
     with st.container(horizontal=True, gap="xsmall"):
@@ -154,7 +156,8 @@ def _show_more(case: Case, rank: int, query: Query) -> None:
     )
 
 
-def _shortened(report: str) -> str:
+def shortened(report: str) -> str:
+    """A report in one line, cut at a word where it is long."""
     report = " ".join(report.split())
     if len(report) <= REPORT_LETTERS:
         return report

@@ -81,7 +81,7 @@ def choose_fusion(
     by_report = material.experiment.query_types[1]
     relevance = next(Relevance(task, cases) for task in tasks_for(cases) if task.name.startswith("category"))
     queries = relevance.answerable(by_report.queries)
-    tuning = _tuning_half(cases, seed)[cases.patient_of[queries]]
+    tuning = tuning_half(cases, seed)[cases.patient_of[queries]]
     if tuning.all() or not tuning.any():
         raise EvaluationError("All queries are of one half of the patients: query with more of them.")
     halves = Halves(relevance, cases, queries, tuning, seed)
@@ -144,7 +144,7 @@ def _ranked(
                     yield number, ranking_of(weighted, channels, shares)
 
 
-def _tuning_half(cases: LabelledCases, seed: int) -> Bools:
+def tuning_half(cases: LabelledCases, seed: int) -> Bools:
     """bool[patients], by the key of a patient's first case: one more patient leaves the others where they are."""
     first_case = np.unique(cases.patient_of, return_index=True)[1]
     digests = (hashlib.sha256(f"{seed}\n{cases.keys[i]}".encode()).digest() for i in first_case)

@@ -17,17 +17,19 @@ import numpy as np
 import pytest
 
 from index_store import Archive, CaseFilter, IndexDriftError, StorageError
+from index_store.catalog.case_reader import CaseReader
 from index_store.catalog.case_writer import remove_case
+from index_store.files.image_store import ImageStore
 from index_store.maintenance import index_checks
 from index_store.milvus import collection as milvus_index
 from index_store.milvus.collection import MilvusIndex, TooManyError
 from index_store.milvus.connection import STRONG, MilvusServer
 from index_store.milvus.filter_fields import NO_FIELDS, Fields, token
-from index_store.milvus.search import MILVUS, MilvusSearch
+from index_store.milvus.search import MILVUS
 from index_store.milvus.sync import MilvusSync
 from index_store.milvus.sync_position import SyncPosition, SyncPositions
 from index_store.vector_engines import engine_for
-from index_store.vectors import LogPosition, Selection, VectorIndex
+from index_store.vectors import IndexIdentity, LogPosition, Selection, VectorIndex
 from tests.index_store.archive_builders import (
     DIM,
     FINGERPRINT,
@@ -35,6 +37,7 @@ from tests.index_store.archive_builders import (
     add_manifest,
     embed_reports,
     found_by_itself,
+    records,
     reembed,
     simple_rows,
     unit,
@@ -56,6 +59,8 @@ with Archive.open(sys.argv[1], read_only=True) as archive:
     except StorageError as error:
         print(error)
 """
+ENCODER = 1
+"""The id of an archive's first encoder."""
 KILLED = -9
 BATCH = 3
 
@@ -68,24 +73,33 @@ def archive(tmp_path: Path, milvus: str) -> Iterator[Archive]:
 
 
 @pytest.fixture
-def collection(milvus: str, tmp_path: Path) -> Iterator[MilvusIndex]:
+def server(milvus: str, tmp_path: Path) -> Iterator[MilvusServer]:
+    """A connection beside that of the archive."""
     server = MilvusServer(milvus, tmp_path)
-    index = MilvusIndex.create(server, f"contract_{tmp_path.name}", 8)
-    yield index
-    index.drop()
+    yield server
     server.close()
 
 
-def sync_of(archive: Archive) -> MilvusSync:
-    assert isinstance(archive._index, MilvusSearch)
-    return archive._index.sync()["image"]
+@pytest.fixture
+def collection(server: MilvusServer, tmp_path: Path) -> Iterator[MilvusIndex]:
+    index = MilvusIndex.create(server, f"contract_{tmp_path.name}", 8)
+    yield index
+    index.drop()
 
 
-def stored_fields(archive: Archive, image_id: int) -> Fields | None:
+def sync_of(archive: Archive, server: MilvusServer, notes: list[str] | None = None) -> MilvusSync:
+    """The archive's collection of images, as another process would follow it."""
+    identity = IndexIdentity(archive.uuid, FINGERPRINT, DIM)
+    synced = MilvusSync(server, identity, ENCODER, [] if notes is None else notes)
+    synced.refresh()
+    return synced
+
+
+def stored_fields(archive: Archive, server: MilvusServer, image_id: int) -> Fields | None:
     """The fields by which an image is filtered, as its collection has them; None where it does not hold the image."""
     names = list(NO_FIELDS)
-    rows = sync_of(archive)._server.client.query(
-        position_of(archive).collection,
+    rows = server.client.query(
+        position_of(archive, server).collection,
         filter=f"image_id == {image_id}",
         output_fields=names,
         consistency_level=STRONG,
@@ -93,8 +107,8 @@ def stored_fields(archive: Archive, image_id: int) -> Fields | None:
     return {name: rows[0][name] for name in names} if rows else None
 
 
-def position_of(archive: Archive) -> SyncPosition:
-    position = sync_of(archive).positions.read(1)
+def position_of(archive: Archive, server: MilvusServer) -> SyncPosition:
+    position = SyncPositions(server, archive.uuid).read(ENCODER)
     assert position is not None
     return position
 
@@ -202,9 +216,9 @@ def test_what_is_filed_anew_is_found_by_its_new_filter(filled: Archive, manifest
     assert len(hits) == 9
 
 
-def test_milvus_learns_no_patient_no_case_and_no_report(filled: Archive) -> None:
+def test_milvus_learns_no_patient_no_case_and_no_report(filled: Archive, server: MilvusServer) -> None:
     (image,) = filled.case("case-3").images
-    filed = stored_fields(filled, image.id)
+    filed = stored_fields(filled, server, image.id)
     case = {"case_id": filled.case("case-3").id, "patient_id": 2, "phantom": False, "site": "cervix", "system": ""}
     assert filed == case | {
         "category": "HSIL",
@@ -216,7 +230,7 @@ def test_milvus_learns_no_patient_no_case_and_no_report(filled: Archive) -> None
     }
     assert "patient-" not in str(filed)
     assert "case-" not in str(filed)
-    assert stored_fields(filled, 999) is None
+    assert stored_fields(filled, server, 999) is None
 
 
 def test_tokens_are_short_plain_and_apart() -> None:
@@ -263,9 +277,12 @@ def test_a_writer_killed_at_any_call_to_milvus(tmp_path: Path, milvus_on_a_port:
     assert call > 8
 
 
-def test_a_reader_whose_transaction_is_older_than_the_collection_looks_again(filled: Archive) -> None:
-    synced = sync_of(filled)
-    with filled._catalog.reading() as session, filled._reader() as reader:
+def test_a_reader_whose_transaction_is_older_than_the_collection_looks_again(
+    filled: Archive, server: MilvusServer
+) -> None:
+    synced = sync_of(filled, server)
+    with records(filled.path) as session:
+        reader = CaseReader(session, ImageStore(filled.path / "images"))
         synced.search(session, reader, QUERIES, 5, None, last=False)  # its snapshot begins
         before = expected(filled, QUERIES[0], 5, lambda case, image: True)
         with Archive.open(filled.path) as writer:
@@ -278,10 +295,12 @@ def test_a_reader_whose_transaction_is_older_than_the_collection_looks_again(fil
 
 
 def test_a_writer_that_moves_the_collection_during_a_search_is_noticed(
-    filled: Archive, monkeypatch: pytest.MonkeyPatch
+    filled: Archive, server: MilvusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its candidates may be of two states: the search is repeated, or, at the last attempt, ranked from the records."""
-    synced, candidates, keys = sync_of(filled), MilvusIndex.candidates, iter(["case-2", "case-7"])
+    notes: list[str] = []
+    synced, images = sync_of(filled, server, notes), ImageStore(filled.path / "images")
+    candidates, keys = MilvusIndex.candidates, iter(["case-2", "case-7"])
 
     def meanwhile(index: MilvusIndex, *arguments: Any) -> list[Any]:
         with Archive.open(filled.path) as writer:
@@ -289,13 +308,13 @@ def test_a_writer_that_moves_the_collection_during_a_search_is_noticed(
         return candidates(index, *arguments)
 
     monkeypatch.setattr(MilvusIndex, "candidates", meanwhile)
-    with filled._catalog.reading() as session, filled._reader() as reader:
-        assert synced.search(session, reader, QUERIES[:1], 12, None, last=False) is None
+    with records(filled.path) as session:
+        assert synced.search(session, CaseReader(session, images), QUERIES[:1], 12, None, last=False) is None
     without_case_2 = expected(filled, QUERIES[0], 12, lambda case, image: True)
-    with filled._catalog.reading() as session, filled._reader() as reader:
-        rankings = synced.search(session, reader, QUERIES[:1], 12, None, last=True)
+    with records(filled.path) as session:
+        rankings = synced.search(session, CaseReader(session, images), QUERIES[:1], 12, None, last=True)
     assert rankings == [[(hit.image_id, hit.score) for hit in without_case_2]]
-    assert "the records answered" in filled.notes[-1]
+    assert "the records answered" in notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -321,7 +340,7 @@ def test_what_a_writer_left_half_applied_is_ranked_from_the_records(
 
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, fails)
-        with filled._catalog.writing() as session:
+        with records(filled.path, writing=True) as session:
             remove_case(session, "case-4")
         add_manifest(filled, write_manifest(manifest, rows))
         assert filled.notes == ("no answer",)
@@ -343,18 +362,20 @@ def test_what_a_writer_left_half_applied_is_ranked_from_the_records(
         pytest.param("history", marks=pytest.mark.slow),
     ],
 )
-def test_what_does_not_fit_is_rebuilt_by_a_writer_and_avoided_by_a_reader(filled: Archive, lost: str) -> None:
-    synced, position = sync_of(filled), position_of(filled)
-    index = MilvusIndex(synced._server, position.collection, DIM)
+def test_what_does_not_fit_is_rebuilt_by_a_writer_and_avoided_by_a_reader(
+    filled: Archive, server: MilvusServer, lost: str
+) -> None:
+    positions, position = SyncPositions(server, filled.uuid), position_of(filled, server)
+    index = MilvusIndex(server, position.collection, DIM)
     if lost == "the collection":
         index.drop()
     elif lost == "its position":
-        synced._server.client.drop_collection(f"{synced.positions.prefix}_standing")
+        server.client.drop_collection(positions.collection)
     elif lost == "vectors":
         index.remove(np.array([3], dtype=np.int64))
     else:
         elsewhere = LogPosition(position.low.sequence - 1, 1)
-        synced.positions.write(1, SyncPosition(position.collection, elsewhere, elsewhere))
+        positions.write(ENCODER, SyncPosition(position.collection, elsewhere, elsewhere))
     filled.close()
     with Archive.open(filled.path, read_only=True) as reader:
         answers_are_true(reader)
@@ -363,19 +384,18 @@ def test_what_does_not_fit_is_rebuilt_by_a_writer_and_avoided_by_a_reader(filled
         assert "was rebuilt from the archive's records" in archive.notes[0]
         found_by_itself(archive)
         answers_are_true(archive)
-        names = sync_of(archive)._server.client.list_collections()
-        family = [name for name in names if name.startswith(f"{synced.positions.prefix}_1_")]
-        assert family == [position_of(archive).collection]
+        family = [name for name in collections(archive, server) if name.startswith(f"{positions.prefix}_{ENCODER}_")]
+        assert family == [position_of(archive, server).collection]
 
 
 @pytest.mark.slow
 def test_a_collection_from_before_images_had_a_scale_is_not_filtered_by_it_and_made_anew_by_a_writer(
-    filled: Archive,
+    filled: Archive, server: MilvusServer
 ) -> None:
-    synced, position = sync_of(filled), position_of(filled)
-    former = f"{synced.positions.prefix}_1_0123abcd"
-    MilvusIndex.create(synced._server, former, DIM)
-    synced.positions.write(1, SyncPosition(former, position.low, position.high))
+    positions, position = SyncPositions(server, filled.uuid), position_of(filled, server)
+    former = f"{positions.prefix}_{ENCODER}_0123abcd"
+    MilvusIndex.create(server, former, DIM)
+    positions.write(ENCODER, SyncPosition(former, position.low, position.high))
     filled.close()
     with Archive.open(filled.path, read_only=True) as reader:
         (hits,) = reader.search(
@@ -409,9 +429,11 @@ def test_records_restored_from_an_older_dump_are_noticed(filled: Archive, tmp_pa
 
 
 @pytest.mark.parametrize("stray", ["an image that is gone", "another site"])
-def test_what_the_records_do_not_permit_gets_no_answer_through(filled: Archive, stray: str) -> None:
-    index = MilvusIndex(sync_of(filled)._server, position_of(filled).collection, DIM)
-    filed = stored_fields(filled, 1)
+def test_what_the_records_do_not_permit_gets_no_answer_through(
+    filled: Archive, server: MilvusServer, stray: str
+) -> None:
+    index = MilvusIndex(server, position_of(filled, server).collection, DIM)
+    filed = stored_fields(filled, server, 1)
     assert filed is not None
     if stray == "another site":
         assert filed["site"] == "cervix"
@@ -450,25 +472,27 @@ def test_a_server_that_does_not_answer_stops_searches_and_no_writer(tmp_path: Pa
             assert archive.notes == ()
 
 
-def test_another_encoder_takes_over_and_the_former_ones_collection_is_dropped(filled: Archive) -> None:
+def test_another_encoder_takes_over_and_the_former_ones_collection_is_dropped(
+    filled: Archive, server: MilvusServer
+) -> None:
     embed_reports(filled)
-    before = collections(filled)
+    before = collections(filled, server)
     reembed(filled, OTHER)
-    assert len(collections(filled)) == len(before) + 1
+    assert len(collections(filled, server)) == len(before) + 1
     found_by_itself(filled)
     assert filled.drop_encoder(FINGERPRINT) == 12
-    assert len(collections(filled)) == len(before)
-    assert not set(collections(filled)) & {name for name in before if not name.endswith("_standing")}
+    assert len(collections(filled, server)) == len(before)
+    assert not set(collections(filled, server)) & {name for name in before if not name.endswith("_standing")}
     found_by_itself(filled)
     assert filled.notes == ()
 
 
-def test_an_examination_finds_what_the_collection_lacks_and_has_beyond(filled: Archive) -> None:
+def test_an_examination_finds_what_the_collection_lacks_and_has_beyond(filled: Archive, server: MilvusServer) -> None:
     embed_reports(filled)
     with Archive.open(filled.path, read_only=True) as reader:
         found = reader.examine()
         assert (found.findings, found.recalled) == ((), 12)
-    index = sync_of(filled).index
+    index = sync_of(filled, server).index
     vectors = index.vectors_of(np.array([3, 5, 8], dtype=np.int64))
     index.remove(np.array([3, 5], dtype=np.int64))
     index.add(np.array([5, 99], dtype=np.int64), vectors[[2, 0]])  # the number is right, and nothing else
@@ -484,9 +508,9 @@ def test_an_examination_finds_what_the_collection_lacks_and_has_beyond(filled: A
     answers_are_true(filled)
 
 
-def test_an_examination_names_a_collection_that_is_gone(filled: Archive) -> None:
+def test_an_examination_names_a_collection_that_is_gone(filled: Archive, server: MilvusServer) -> None:
     embed_reports(filled)
-    sync_of(filled).index.drop()
+    sync_of(filled, server).index.drop()
     with Archive.open(filled.path, read_only=True) as reader:
         whats = [finding.what for finding in reader.examine().findings]
     assert whats == ["the index is behind the change log", "index and records differ in number"]
@@ -498,23 +522,22 @@ def test_an_examination_names_a_collection_that_is_gone(filled: Archive) -> None
 def test_an_examination_says_where_somebody_wrote_meanwhile(filled: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between its two looks at the collection."""
     embed_reports(filled)
-    not_found = index_checks._not_found
+    as_ever = index_checks.stored_vectors
 
-    def change_and_look(*arguments: object) -> list[int]:
+    def change_and_look(*arguments: Any) -> Any:
         filled.remove("case-4")
-        return not_found(*arguments)
+        return as_ever(*arguments)
 
-    monkeypatch.setattr(index_checks, "_not_found", change_and_look)
+    monkeypatch.setattr(index_checks, "stored_vectors", change_and_look)
     with Archive.open(filled.path, read_only=True) as reader:
         (finding,) = (finding for finding in reader.examine().findings if finding.check == "index")
     assert finding.what == "the index could not be examined"
     assert "were changed meanwhile" in finding.examples[0]
 
 
-def collections(archive: Archive) -> list[str]:
-    synced = sync_of(archive)
-    names = synced._server.client.list_collections()
-    return sorted(name for name in names if name.startswith(synced.positions.prefix))
+def collections(archive: Archive, server: MilvusServer) -> list[str]:
+    prefix = SyncPositions(server, archive.uuid).prefix
+    return sorted(name for name in server.client.list_collections() if name.startswith(prefix))
 
 
 def test_milvus_lite_in_the_folder_is_enough_to_try_it(tmp_path: Path) -> None:

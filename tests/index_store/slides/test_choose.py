@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 from benchmarks.pyramid import write_pyramid
 from index_store import RULES, ChosenFields, FieldChoice, Slide, SlideProblem, choose_fields
-from index_store.slides.block_maps import _sums
+from index_store.slides.block_maps import box_sums
 from index_store.slides.field import BUBBLE, DAMAGED, EMPTY, INK, NO_NUCLEI, OUT_OF_FOCUS, THICK
 from index_store.slides.focus import sharpness
 from index_store.slides.ground import Ground
@@ -178,7 +178,7 @@ def test_sums_over_pixels_are_those_of_scipy() -> None:
     from scipy import ndimage
 
     values = np.random.default_rng(0).integers(0, 256, (40, 31), dtype=np.uint8)
-    near, around = _sums(values)
+    near, around = box_sums(values)
     for found, size in ((near, 3), (around, 9)):
         expected = ndimage.uniform_filter(values.astype(np.float64), size, mode="nearest") * size**2
         assert np.abs(found - expected).max() < 1e-6

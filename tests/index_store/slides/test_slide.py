@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -146,13 +147,14 @@ def test_pages_of_one_size_are_focal_planes(tmp_path: Path) -> None:
         assert [int(slide.read_region(5, 5, 8, 8, plane=plane)[0, 0, 0]) for plane in (2, 0, 1)] == [230, 10, 120]
 
 
-def test_a_process_that_ends_is_started_again_but_not_for_ever(pyramid: Path) -> None:
+def test_a_process_that_ends_is_started_again_but_not_for_ever(
+    pyramid: Path, started: list[subprocess.Popen[bytes]]
+) -> None:
     with Slide(pyramid) as slide:
         for _ in range(slide_module.ENDED):
             assert slide.read_region(0, 0, 8, 8).shape == (8, 8, 3)
-            assert slide._process is not None
-            slide._process.running.kill()
-            slide._process.running.wait()
+            started[-1].kill()
+            started[-1].wait()
             with pytest.raises(SlideProblem, match="its process was ended by the system or by somebody"):
                 slide.read_region(0, 0, 8, 8)
         with pytest.raises(SlideProblem, match="not started again"):

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.identifiers import is_found
 from generation.phantom import phantom_cases
-from retrieval.ingest.deidentification import _in_key
+from retrieval.ingest.deidentification import identifiers_in_key
 from retrieval.ingest.identifiers import KINDS, RULES, find_identifiers, redact
 
 SET = tomllib.loads((Path(__file__).parent / "planted_identifiers.toml").read_text(encoding="utf-8"))
@@ -155,9 +155,9 @@ def test_what_is_said_of_a_name_is_none(text: str) -> None:
 
 @pytest.mark.parametrize("key", ["DOE, JANE", "Doe, Jane", "DOE^JANE", "van der Berg, Anna", "O'Neill, Mary-Ann M."])
 def test_a_key_that_is_a_name_is_one(key: str) -> None:
-    assert [item.kind for item in _in_key(key)] == ["name"]
+    assert [item.kind for item in identifiers_in_key(key)] == ["name"]
 
 
 @pytest.mark.parametrize("key", ["Case, Two", "Slide A, Level B", "P-17", "Breast, Left", "HSIL, CIN", "S1, S2"])
 def test_a_key_that_is_no_name_is_none(key: str) -> None:
-    assert _in_key(key) == ()
+    assert identifiers_in_key(key) == ()

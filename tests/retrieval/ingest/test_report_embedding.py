@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from index_store import Archive
 from retrieval import Encoder, EncoderLoadError, add_manifest
 from retrieval.arrays import Vectors
+from tests.index_store.archive_builders import records
 from tests.retrieval.conftest import speckled
 
 WEIGHTS = "open_clip_model.safetensors"
@@ -113,7 +114,7 @@ def test_only_what_lacks_a_vector_is_embedded(archive: Archive, counting: Counti
 def test_an_archive_made_before_gets_its_vectors(archive: Archive, counting: CountingEncoder, tmp_path: Path) -> None:
     path = manifest(tmp_path, REPORTS)
     add_manifest(archive, path, counting)
-    with archive._catalog.writing() as session:
+    with records(archive.path, writing=True) as session:
         session.connection().exec_driver_sql("DELETE FROM report_embeddings")
     summary = add_manifest(archive, path, counting)
     assert (summary.added, summary.updated, summary.reports) == (0, 0, 7)

@@ -349,21 +349,17 @@ def test_the_settings_of_a_choice_outlive_settings_that_come_later(monkeypatch: 
 
 
 def test_a_break_ends_the_slides_processes(
-    archive: Archive, encoder: Encoder, slide: Path, monkeypatch: pytest.MonkeyPatch
+    archive: Archive,
+    encoder: Encoder,
+    slide: Path,
+    started: list[subprocess.Popen[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    opened: list[Slide] = []
-    start = Slide._start
-
-    def noted(slide: Slide) -> Any:
-        opened.append(slide)
-        return start(slide)
-
     def broken(*_: object, **__: object) -> Any:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Slide, "_start", noted)
     monkeypatch.setattr(ingest.SlideFields, "take", broken)
     with contextlib.suppress(RuntimeError):
         add_manifest(archive, one(slide), encoder, choice=CHOICE, batch_size=2)
-    assert opened
-    assert all(slide._process is None for slide in opened)
+    assert started
+    assert all(process.poll() is not None for process in started)

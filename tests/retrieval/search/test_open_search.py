@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import retrieval
 from index_store import Archive, ArchiveError, EncoderMismatchError
 from retrieval import Encoder, FusionRule, QueryError, open_search
+from retrieval.encoder.formats.open_clip_folder import OpenClipFiles
 from tests.clip_model import tiny_clip
 from tests.retrieval.conftest import speckled
 
@@ -34,7 +36,7 @@ def test_an_image_query_loads_no_generator(folder: Path, clip_folder: Path, tmp_
 
 
 def test_a_case_query_loads_no_model(folder: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Encoder, "_model", lambda _: pytest.fail("the encoder was loaded"))
+    monkeypatch.setattr(OpenClipFiles, "load", lambda *_: pytest.fail("the encoder was loaded"))
     with open_search(folder, encoder=clip_folder) as search:
         assert {entry.case.key for entry in search.by_case("case 0").cases} == {"case 1", "case 2"}
 
@@ -60,12 +62,20 @@ def test_the_archive_is_closed_afterwards_and_read_only_meanwhile(
     closed: list[Archive] = []
     close = Archive.close
     monkeypatch.setattr(Archive, "close", lambda archive: (closed.append(archive), close(archive)))
+    opened: list[Archive] = []
+    open_archive = Archive.open
+
+    def noted(*arguments: Any, **options: Any) -> Archive:
+        opened.append(open_archive(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(Archive, "open", noted)
     with open_search(folder, encoder=clip_folder, rules={"image": FusionRule("rrf")}) as search:
-        opened = search._archive
+        assert search.by_case("case 0").cases
         with pytest.raises(ArchiveError):
-            opened.remove("case 0")
+            opened[0].remove("case 0")
         assert closed == []
-    assert closed == [opened]
+    assert closed == opened[:1] == opened
 
 
 def test_what_cannot_be_opened_is_named(folder: Path, clip_folder: Path, tmp_path: Path) -> None:

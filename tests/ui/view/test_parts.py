@@ -18,34 +18,34 @@ def result() -> SearchResult:
 
 
 def test_the_line_over_the_results_names_query_and_times(result: SearchResult) -> None:
-    line = results._query_line(result)
+    line = results.query_line(result)
     assert line.startswith(
         "Query by report and case asked, relevance feedback on 1 case. 0.75 s: generate 0.00, embed 0.50, "
         "search 0.250. "
     )
     query = Query(image=b"x", label="a_b.png", more=("liked",), less=("other",))
-    line = results._query_line(dataclasses.replace(result, query=query))
+    line = results.query_line(dataclasses.replace(result, query=query))
     assert line.startswith("Query by image a\\_b\\.png, relevance feedback on 2 cases. ")
-    assert "relevance" not in results._query_line(dataclasses.replace(result, query=Query(case="asked")))
+    assert "relevance" not in results.query_line(dataclasses.replace(result, query=Query(case="asked")))
 
 
 def test_the_score_names_its_channel(result: SearchResult) -> None:
-    assert results._score_line(result) == (
+    assert results.score_line(result) == (
         "The ranking fuses the channels by their ranks (image 75%, reports 25%). Similarity is the cosine in the "
         "channel “image”."
     )
     alone = dataclasses.replace(result, channels=result.channels[1:])
-    assert results._score_line(alone) == "Similarity is the cosine in the channel “reports”: 1 is identical."
-    assert results._score_line(dataclasses.replace(result, channels=())) == ""
+    assert results.score_line(alone) == "Similarity is the cosine in the channel “reports”: 1 is identical."
+    assert results.score_line(dataclasses.replace(result, channels=())) == ""
 
 
 def test_a_report_on_a_card_is_cut_at_a_word() -> None:
     limit = results.REPORT_LETTERS
     whole = "a" * limit
-    assert results._shortened(whole) == whole
-    assert results._shortened("one \n two") == "one two"
+    assert results.shortened(whole) == whole
+    assert results.shortened("one \n two") == "one two"
     words = "word " * limit
-    cut = results._shortened(words)
+    cut = results.shortened(words)
     assert cut.endswith("word …")
     assert limit - 5 <= len(cut) <= limit + 2
 

@@ -26,12 +26,27 @@ CASE_PAGE = "case_page.py"
 HOSTILE = "**bold** <script>alert(1)</script> :red[x] $y$ [l](javascript:1) https://evil.example :smile:"
 
 
-@pytest.fixture
-def app(environment: dict[str, str]) -> Iterator[AppTest]:
-    """The view on the shared archive, just opened."""
-    yield opened()
+@pytest.fixture(scope="module", autouse=True)
+def one_service() -> Iterator[None]:
+    """What sessions share (open archives, models, pictures) is shared by the tests, too: each is a session."""
+    yield
     st.cache_resource.clear()
     st.cache_data.clear()
+
+
+@pytest.fixture
+def app(environment: dict[str, str]) -> AppTest:
+    """The view on the shared archive, just opened."""
+    return opened()
+
+
+@pytest.fixture(scope="module")
+def answered(models: dict[str, str], archive: Path) -> AppTest:
+    """The view after a search by report, for tests that only look at it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**models, "COIN_ARCHIVE": str(archive)}.items():
+            patch.setenv(name, value)
+        return search_by_report(opened(), "Clue cells.")
 
 
 def opened() -> AppTest:
@@ -90,22 +105,21 @@ def test_the_start_page_invites_and_searches_nothing(app: AppTest) -> None:
     assert any("phantoms" in text and f"{CASES} cases" in text for text in texts(app))
 
 
-def test_a_report_shows_synthetic_images_and_cases(app: AppTest, phantoms: list[Phantom]) -> None:
-    search_by_report(app, "Clue cells.")
-    assert ranks(app) == 10
-    captions = [caption.value for caption in app.caption]
+def test_a_report_shows_synthetic_images_and_cases(answered: AppTest, phantoms: list[Phantom]) -> None:
+    assert ranks(answered) == 10
+    captions = [caption.value for caption in answered.caption]
     assert [caption for caption in captions if "SYNTHETIC" in caption] == [
         "**SYNTHETIC**, seed 0",
         "**SYNTHETIC**, seed 1",
     ]
     assert any(caption.startswith(f"Preset draft: {PRESETS['draft'].steps} steps") for caption in captions)
     assert any("generate" in caption and "embed" in caption and "search" in caption for caption in captions)
-    assert "Clue cells." in texts(app), "the prompt is not shown"
+    assert "Clue cells." in texts(answered), "the prompt is not shown"
     assert "Negative prompt:" not in captions, "there is none"
     reports = {phantom.report for phantom in phantoms}
-    assert len([text for text in texts(app) if text in reports]) == 10
-    assert len(app.image) == 12
-    beside = [[caption.value for caption in row.get("caption")] for row in rows_of(app.main)]
+    assert len([text for text in texts(answered) if text in reports]) == 10
+    assert len(answered.image) == 12
+    beside = [[caption.value for caption in row.get("caption")] for row in rows_of(answered.main)]
     assert ["**SYNTHETIC**, seed 0", "**SYNTHETIC**, seed 1"] in beside, "the images of a report stand side by side"
 
 
@@ -130,15 +144,13 @@ def test_a_query_that_is_not_understood_says_so_and_shows_no_agreement(app: AppT
     assert not any("Agreement among" in caption.value for caption in app.caption)
 
 
-def test_every_phantom_on_screen_is_labelled(app: AppTest) -> None:
-    search_by_report(app, "Clue cells.")
-    labels = [element.value for element in app.markdown if "PHANTOM" in element.value]
+def test_every_phantom_on_screen_is_labelled(answered: AppTest) -> None:
+    labels = [element.value for element in answered.markdown if "PHANTOM" in element.value]
     assert len(labels) == 10
 
 
-def test_buttons_have_labels_of_their_own(app: AppTest) -> None:
-    search_by_report(app, "Clue cells.")
-    labels = [button.label for button in app.button]
+def test_buttons_have_labels_of_their_own(answered: AppTest) -> None:
+    labels = [button.label for button in answered.button]
     assert len(labels) == len(set(labels))
 
 
@@ -285,8 +297,6 @@ def test_text_of_others_is_never_markup(
     checked(app.run())
     assert app.error
     marked_up(app)
-    st.cache_resource.clear()
-    st.cache_data.clear()
 
 
 def test_a_case_page_says_what_was_read_from_the_report(
@@ -303,8 +313,6 @@ def test_a_case_page_says_what_was_read_from_the_report(
     app.query_params["case"] = "case-1"
     checked(app.switch_page(CASE_PAGE).run())
     assert {"urine", "Paris 2.0 (extracted from the report)", "NHGUC (extracted from the report)"} <= set(texts(app))
-    st.cache_resource.clear()
-    st.cache_data.clear()
 
 
 def test_a_case_page_shows_all_its_images_in_one_viewer(
@@ -327,8 +335,6 @@ def test_a_case_page_shows_all_its_images_in_one_viewer(
     assert {(picture["width"], picture["height"]) for picture in pictures} == {(64, 48)}
     assert [picture["mpp"] for picture in pictures] == [0.25, None, None]
     assert "scale unknown" in pictures[1]["caption"]
-    st.cache_resource.clear()
-    st.cache_data.clear()
 
 
 def marked_up(app: AppTest) -> None:
@@ -354,12 +360,13 @@ def test_what_is_missing_is_named(environment: dict[str, str], monkeypatch: pyte
 # Channels and refinement
 
 
-def test_each_card_says_which_channel_put_it_there(app: AppTest) -> None:
-    search_by_report(app, "Clue cells.")
-    places = [caption.value for caption in app.caption if "generated images" in caption.value and "·" in caption.value]
+def test_each_card_says_which_channel_put_it_there(answered: AppTest) -> None:
+    places = [
+        caption.value for caption in answered.caption if "generated images" in caption.value and "·" in caption.value
+    ]
     assert len(places) == 10
     assert all("text to image" in place and "reports" in place for place in places)
-    assert any("The ranking fuses the channels by" in caption.value for caption in app.caption)
+    assert any("The ranking fuses the channels by" in caption.value for caption in answered.caption)
 
 
 def test_more_and_less_like_refine_the_query_and_can_be_taken_back(app: AppTest) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, delete, event, update
+from sqlalchemy import Engine, delete, event, inspect, update
 
 from index_store import Archive, CaseNotFoundError
 from index_store.catalog.counts.kept import recount, stored
@@ -19,6 +19,7 @@ from tests.index_store.archive_builders import (
     OTHER,
     add_manifest,
     embed_reports,
+    records,
     reembed,
     simple_rows,
     vector_of,
@@ -38,13 +39,13 @@ EARLIER = Path(__file__).parents[2] / "archive_0.1.0.tar.gz"
 
 def are_kept(archive: Archive) -> bool:
     """Whether the table is kept, and says what the rows say."""
-    with archive._catalog.reading() as session:
+    with records(archive.path) as session:
         kept = stored(session)
         return kept is not None and dict(kept) == dict(whole_tally(session))
 
 
 def spoil(archive: Archive, statement: object) -> None:
-    with archive._catalog.writing() as session:
+    with records(archive.path, writing=True) as session:
         session.execute(statement)  # type: ignore[call-overload]
 
 
@@ -163,8 +164,8 @@ def test_an_archive_of_a_version_without_counts(tmp_path: Path) -> None:
         archive_file.extractall(tmp_path, filter="data")
     folder = tmp_path / "archive"
     with Archive.open(folder, read_only=True) as archive:
-        with archive._catalog.reading() as session:
-            assert stored(session) is None
+        with records(folder) as session:
+            assert not inspect(session.connection()).has_table(CountRow.__tablename__)
         before = (archive.facets(), archive.labels(), archive.encoders(), archive.status().derived)
         assert before[0]["site"]
     Archive.migrate(folder)
@@ -202,12 +203,12 @@ def test_what_is_kept_is_read_in_two_statements_whatever_the_size(filled: Archiv
 
 
 def test_counting_anew_changes_nothing_where_all_is_right(filled: Archive) -> None:
-    with filled._catalog.reading() as session:
+    with records(filled.path) as session:
         before = stored(session)
     revision = filled.revision
     filled.recount()
-    with filled._catalog.writing() as session:
+    with records(filled.path, writing=True) as session:
         recount(session)
-    with filled._catalog.reading() as session:
+    with records(filled.path) as session:
         assert stored(session) == before
     assert filled.revision == revision

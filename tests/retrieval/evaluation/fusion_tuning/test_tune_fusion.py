@@ -15,7 +15,7 @@ from retrieval import EvaluationError
 from retrieval.evaluation.batched_rankings import Block, Rankings
 from retrieval.evaluation.dataset import labelled_cases, read_labelled
 from retrieval.evaluation.fusion_tuning.choice import rules_text
-from retrieval.evaluation.fusion_tuning.choose import _tuning_half, choose_fusion
+from retrieval.evaluation.fusion_tuning.choose import choose_fusion, tuning_half
 from retrieval.evaluation.fusion_tuning.select import rule_grid
 from retrieval.evaluation.material import Material, gather, no_progress
 from retrieval.evaluation.tasks import Task, tasks_for
@@ -260,10 +260,10 @@ def test_queries_of_one_half_cannot_choose(tmp_path: Path) -> None:
 
 def test_half_of_the_patients_choose_whoever_else_comes() -> None:
     few, more = labelled_cases(made_cases(200)), labelled_cases(made_cases(260))
-    half = _tuning_half(few, 3)
+    half = tuning_half(few, 3)
     assert 0.35 < half.mean() < 0.65
-    np.testing.assert_array_equal(_tuning_half(more, 3)[: len(half)], half)
-    assert (_tuning_half(few, 4) != half).any()
+    np.testing.assert_array_equal(tuning_half(more, 3)[: len(half)], half)
+    assert (tuning_half(few, 4) != half).any()
 
 
 def test_the_grid_has_each_ratio_once() -> None:

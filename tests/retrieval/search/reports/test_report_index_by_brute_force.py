@@ -24,6 +24,7 @@ from retrieval.search.fusion import FusionRule
 from retrieval.search.group_by_patient import head, scores_of
 from retrieval.search.reports import report_index
 from retrieval.search.reports.report_index import ReportIndex, read_report_index
+from tests.index_store.archive_builders import records
 from tests.retrieval.search.plain_fusion import plain_fusion
 
 FINGERPRINT = "synthetic"
@@ -106,7 +107,7 @@ def assert_as_plain(archive: Archive, index: ReportIndex, *, queries: Sequence[s
 
 
 def change_report(archive: Archive, case: str, text: str) -> None:
-    with archive.writer(), archive._catalog.writing() as session:
+    with archive.writer(), records(archive.path, writing=True) as session:
         session.execute(update(CaseRow).where(CaseRow.key == case).values(report=text))
         images = session.scalars(select(ImageRow.id).join(CaseRow).where(CaseRow.key == case)).all()
         for operation in (REMOVED, ADDED):
