@@ -32,10 +32,11 @@ ui: env ## Open the view on the demo archive
 	test -d $(DEMO)/archive || $(BIN)/coin demo --out $(DEMO)
 	$(BIN)/coin ui --archive $(DEMO)/archive
 
-# One thread: torch with two was measured 10 to 25 times slower than with one beside other busy processes. Files are dealt
-# to a process a core, each file whole, so that what its tests share is made once. Bytecode is written even where the shell
-# forbids it: each process, and each that a test starts, would compile the tests and what they import anew.
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+# One thread: torch with two was measured 10 to 25 times slower than with one beside other busy processes. Each process
+# gets an unbroken stretch of the tests, and at its end half of what another has left: so what the tests of a file or a
+# package share is made once (models, archives, servers), and no process waits for the last file. Bytecode is written even
+# where the shell forbids it: each process, and each that a test starts, would compile the tests and what they import anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 test: env ## Run the tests (minutes; make test-slow runs the slow ones)
 	$(PYTEST)

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-SECONDS = 60.0
+SECONDS = 600.0
 
 
 @contextlib.contextmanager

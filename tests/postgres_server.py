@@ -24,7 +24,7 @@ from sqlalchemy import Engine, create_engine, text
 ACCOUNT = "postgres"
 USER = "coin"
 DATABASE = "cytology"
-SECONDS = "60"
+SECONDS = "600"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -17,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from generation import (
+    PRESETS,
     BlankImageError,
     CoinGenerator,
     DeviceError,
@@ -110,9 +112,16 @@ class TestImages:
         assert (draft.provenance.steps, draft.provenance.scheduler) == (20, "DPMSolverMultistepScheduler")
         assert (before.provenance.steps, before.provenance.guidance) == (50, 7.5)
 
-    @pytest.mark.parametrize(("fused", "tolerance"), [(True, 0), pytest.param(False, 8, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize(
+        ("fused", "tolerance", "steps"),
+        [
+            (True, 0, 4),
+            pytest.param(True, 0, 50, marks=pytest.mark.slow),
+            pytest.param(False, 8, 50, marks=pytest.mark.slow),
+        ],
+    )
     def test_it_draws_what_coins_readme_draws(
-        self, fused: bool, tolerance: int, generator: CoinGenerator, base: Path, lora: Path
+        self, fused: bool, tolerance: int, steps: int, generator: CoinGenerator, base: Path, lora: Path
     ) -> None:
         """Exactly with fused weights. The README leaves the LoRA beside them: measured, up to 4 of 255 levels."""
         from diffusers import DiffusionPipeline
@@ -123,8 +132,10 @@ class TestImages:
         if fused:
             published.fuse_lora()
         noise = torch.Generator().manual_seed(5)
-        expected = published(REPORT, num_inference_steps=50, guidance_scale=7.5, generator=noise).images[0]
-        ours = generator.generate(REPORT, seeds=[5], preset="reference").images[0]
+        expected = published(REPORT, num_inference_steps=steps, guidance_scale=7.5, generator=noise).images[0]
+        assert PRESETS["reference"].steps == 50
+        preset = dataclasses.replace(PRESETS["reference"], steps=steps)
+        ours = generator.generate(REPORT, seeds=[5], preset=preset).images[0]
         assert np.abs(pixels(ours) - np.asarray(expected, dtype=np.int16)).max() <= tolerance
 
     def test_a_vae_that_normalises_its_latents_is_decoded_as_diffusers_does(self, copy: Path) -> None:

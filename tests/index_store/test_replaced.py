@@ -127,7 +127,7 @@ def test_the_lock_cannot_be_deleted_from_under_its_holder(folder: Path, tmp_path
                 add_manifest(archive, manifest)
             with pytest.raises(ArchiveBusyError), archive.writer(timeout=0.2):
                 pass
-            holder.communicate(b"\n", timeout=120)
+            holder.communicate(b"\n", timeout=600)
             add_manifest(archive, manifest)
             assert archive.status().cases == 15
     finally:

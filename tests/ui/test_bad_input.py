@@ -314,7 +314,7 @@ def test_a_full_disk(environment: dict[str, str], tmp_path: Path, monkeypatch: p
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     with coin_process("add", manifest, preexec=no_room) as process:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=600)
     assert process.returncode == 1, err
     assert "Traceback" not in err
     assert "Error: " in err
@@ -349,7 +349,7 @@ def test_killed_in_the_middle_of_add(
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(timeout=0.02)
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
     before = count()
     assert before < total, "the process was killed too late to show anything"
     status = json.loads(coin("status", "--json").stdout)

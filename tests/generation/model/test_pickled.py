@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from safetensors.torch import load_file
 from generation import PickledLimits, UnsafeWeightsError, WeightsError, as_safetensors, convert_pickled, read_pickled
 from generation.model.pickled import _result
 from generation.model.pickled_child import convert
+from tests.pickled_here import pickled_here
 
 ROW = torch.arange(6.0)
 TENSORS = {
@@ -104,10 +107,13 @@ class Malicious:
         return os.system, (f"touch {self.mark}",)
 
 
-def test_code_in_a_pickle_is_refused_and_does_not_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reader", [pickled_here, pytest.param(nullcontext, marks=pytest.mark.slow, id="process")])
+def test_code_in_a_pickle_is_refused_and_does_not_run(
+    reader: Callable[[], AbstractContextManager[None]], tmp_path: Path
+) -> None:
     mark = tmp_path / "it-ran"
     torch.save({"weight": ROW, "more": Malicious(mark)}, tmp_path / "zip.bin")
-    with pytest.raises(UnsafeWeightsError, match=r"other things than tensors .*\(posix\.system\).*refused"):
+    with reader(), pytest.raises(UnsafeWeightsError, match=r"other things than tensors .*\(posix\.system\).*refused"):
         convert_pickled(tmp_path / "zip.bin", tmp_path / "out.safetensors")
     (tmp_path / "plain.bin").write_bytes(pickle.dumps({"more": Malicious(mark)}, protocol=2))
     with pytest.raises(pickle.UnpicklingError):

@@ -60,7 +60,7 @@ def measured(data: bytes, folder: Path) -> tuple[str, int, float]:
     """What came of decoding these bytes, the peak of memory beyond an idle process, and the processor's seconds."""
     (folder / "picture").write_bytes(data)
     ran = subprocess.run(
-        [sys.executable, "-c", _MEASURE, folder / "picture"], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", _MEASURE, folder / "picture"], capture_output=True, text=True, timeout=600, check=True
     )
     outcome, peak, seconds = json.loads(ran.stdout)
     return outcome, peak, seconds

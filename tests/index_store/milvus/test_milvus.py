@@ -572,7 +572,7 @@ def test_a_second_process_on_a_milvus_lite_file_gets_a_sentence(tmp_path: Path) 
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
     assert other.stderr == ""

@@ -12,7 +12,7 @@ import pytest
 
 from index_store.search.readers_writer_lock import ReadersWriterLock
 
-DEADLOCK = 120
+DEADLOCK = 600
 """Seconds after which a test fails that would hang otherwise. No passing test waits for it."""
 
 

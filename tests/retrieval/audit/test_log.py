@@ -272,7 +272,7 @@ def test_threads_and_processes_make_one_chain(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [other.wait(60) for other in others] == [0, 0, 0]
+    assert [other.wait(600) for other in others] == [0, 0, 0]
     state = log.verify()
     assert (state.problem, state.events) == ("", 60)
     assert {event["user"] for event in log.events()} == {

@@ -110,7 +110,7 @@ def test_the_keeper_sees_checks_and_prunes(folder: Path) -> None:
 
 @pytest.fixture
 def view(folder: Path) -> Iterator[AppTest]:
-    yield AppTest.from_file(str(APP), default_timeout=300).run()
+    yield AppTest.from_file(str(APP), default_timeout=600).run()
     st.cache_resource.clear()
     st.cache_data.clear()
 

@@ -165,17 +165,17 @@ def test_a_second_writer_is_refused_by_name_or_waits(own_archive: Path, phantoms
     def hold() -> None:
         with Archive.open(own_archive) as archive, archive.writer():
             holding.set()
-            release.wait(60)
+            release.wait(600)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert holding.wait(60)
+    assert holding.wait(600)
     refused = coin("remove", "--yes", phantoms[0].key)
     assert refused.exit_code == 1
     assert "process" in refused.stderr
     threading.Timer(0.2, release.set).start()
     assert coin("remove", "--yes", phantoms[0].key, "--wait", "60").exit_code == 0
-    holder.join(60)
+    holder.join(600)
 
 
 @pytest.mark.slow

@@ -125,7 +125,7 @@ def test_sign_in_search_and_open_a_case(page: Page, site: Site, archive: Path, p
     box.fill(phantoms[0].key)
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Search by case").click()
-    expect(page.get_by_text("10 nearest cases")).to_be_visible(timeout=300_000)
+    expect(page.get_by_text("10 nearest cases")).to_be_visible(timeout=600_000)
     pictures = page.get_by_alt_text("Case #1: ")
     expect(pictures).to_be_visible()
     picture = str(pictures.get_attribute("src"))
@@ -172,7 +172,7 @@ def test_a_large_picture_is_uploaded_through_the_proxy(page: Page, site: Site, t
     page.locator("input[type=file]").set_input_files(tmp_path / "noise.png")
     expect(page.get_by_role("button", name="Remove noise.png")).to_be_visible()
     page.get_by_role("button", name="Search by image").click()
-    expect(page.get_by_text("10 nearest cases")).to_be_visible(timeout=300_000)
+    expect(page.get_by_text("10 nearest cases")).to_be_visible(timeout=600_000)
     expect(page.get_by_alt_text("Query image")).to_be_visible()
 
 

@@ -49,7 +49,7 @@ class View:
 
     def ask(self, path: str, host: str | None = "", method: str = "GET", body: bytes = b"", **headers: str) -> Answer:
         """Send one request; `host` None leaves the header out, and empty is the view's own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         with contextlib.closing(connection):
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             if host is not None:
@@ -69,7 +69,7 @@ class View:
         """Status and head of the answer to a websocket's handshake."""
         sent = [f"Host: {host}", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
         sent += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="] + ([] if origin is None else [f"Origin: {origin}"])
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=300) as connection:
             connection.sendall("\r\n".join(["GET /_stcore/stream HTTP/1.1", *sent, "", ""]).encode())
             head = b""
             while b"\r\n\r\n" not in head and (more := connection.recv(4096)):

@@ -29,7 +29,7 @@ def file(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Monkey
 def opened(monkeypatch: pytest.MonkeyPatch, **claims: Any) -> AppTest:
     """The view as the browser of somebody shows it who signed in with these claims; without any, nobody did."""
     monkeypatch.setattr(type(st.user), "to_dict", lambda _: claims)
-    app = AppTest.from_file(str(APP), default_timeout=300)
+    app = AppTest.from_file(str(APP), default_timeout=600)
     app.query_params["case"] = "phantom-1"
     app.run()
     assert not app.exception

@@ -50,7 +50,7 @@ def answered(models: dict[str, str], archive: Path) -> AppTest:
 
 
 def opened() -> AppTest:
-    return checked(AppTest.from_file(str(APP), default_timeout=300).run())
+    return checked(AppTest.from_file(str(APP), default_timeout=600).run())
 
 
 def checked(app: AppTest) -> AppTest:

@@ -18,7 +18,7 @@ TOTAL = 2 * PAIRS
 
 
 def opened() -> AppTest:
-    app = checked(AppTest.from_file(str(APP), default_timeout=300).run())
+    app = checked(AppTest.from_file(str(APP), default_timeout=600).run())
     return checked(app.switch_page(PAGE).run())
 
 
@@ -217,7 +217,7 @@ def test_the_page_is_linked_only_where_there_is_a_reading(
 def test_a_view_of_readings_alone_has_no_search(study: ReaderStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COIN_READING_ONLY", "yes")
     monkeypatch.setenv("COIN_ARCHIVE", "not there")
-    app = AppTest.from_file(str(APP), default_timeout=300).run()
+    app = AppTest.from_file(str(APP), default_timeout=600).run()
     assert not app.exception
     assert RESEARCH_USE in app.warning[0].value
     assert "Blinded reader study" in heading(app)
