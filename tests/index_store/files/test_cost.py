@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ BEYOND = 64 * 1024**2
 """Python's own memory, the file's bytes and what a band of pixels takes, beside the decoded picture."""
 
 _MEASURE = """
-import json, resource, sys, time
+import json, os, resource, signal, sys, time
 from pathlib import Path
 from index_store import ImageProblem, decode_picture
 import numpy, PIL.Image, PIL.PngImagePlugin
@@ -44,26 +44,46 @@ from index_store.files import decode
 def peak():
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return 1024 * max(own, children)
-before, started = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-try:
-    decoded = decode_picture(Path(sys.argv[1]))
-    outcome = str(decoded.image.size)
-except ImageProblem as problem:
-    outcome = str(problem)
-spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-seconds = time.process_time() - started + spent.ru_utime + spent.ru_stime
-print(json.dumps([outcome, peak() - before, seconds]))
+def measured(path):
+    before, started = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    try:
+        decoded = decode_picture(path)
+        outcome = str(decoded.image.size)
+    except ImageProblem as problem:
+        outcome = str(problem)
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = time.process_time() - started + spent.ru_utime + spent.ru_stime
+    return outcome, peak() - before, seconds
+for line in sys.stdin:
+    if os.fork() == 0:
+        signal.alarm(600)
+        print(json.dumps(measured(Path(line.rstrip()))), flush=True)
+        os._exit(0)
+    _, status = os.wait()
+    if status:
+        print(json.dumps([f"ended with {status}", 1 << 60, 1e9]), flush=True)
 """
+Measured = Callable[[bytes, Path], tuple[str, int, float]]
 
 
-def measured(data: bytes, folder: Path) -> tuple[str, int, float]:
-    """What came of decoding these bytes, the peak of memory beyond an idle process, and the processor's seconds."""
-    (folder / "picture").write_bytes(data)
-    ran = subprocess.run(
-        [sys.executable, "-c", _MEASURE, folder / "picture"], capture_output=True, text=True, timeout=600, check=True
-    )
-    outcome, peak, seconds = json.loads(ran.stdout)
-    return outcome, peak, seconds
+@pytest.fixture(scope="module")
+def measured() -> Iterator[Measured]:
+    """What came of decoding these bytes, the peak of memory beyond an idle process, and the processor's seconds. One
+    process imports what is needed, and is forked for each picture."""
+    command = [sys.executable, "-c", _MEASURE]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        asked, told = process.stdin, process.stdout
+        assert asked is not None
+        assert told is not None
+
+        def measure(data: bytes, folder: Path) -> tuple[str, int, float]:
+            (folder / "picture").write_bytes(data)
+            asked.write(f"{folder / 'picture'}\n")
+            asked.flush()
+            outcome, peak, seconds = json.loads(told.readline())
+            return outcome, peak, seconds
+
+        yield measure
 
 
 def jpeg2000(width: int, height: int) -> bytes:
@@ -162,7 +182,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "name",  # the picture of 64 megapixels takes seconds to make
     [pytest.param(name, marks=pytest.mark.slow if "64 megapixels" in name else ()) for name in REFUSED],
 )
-def test_what_costs_too_much_is_refused_by_its_headers(name: str, tmp_path: Path) -> None:
+def test_what_costs_too_much_is_refused_by_its_headers(name: str, measured: Measured, tmp_path: Path) -> None:
     make, words = REFUSED[name]
     data = make()
     outcome, peak, seconds = measured(data, tmp_path)
@@ -190,7 +210,9 @@ def test_what_costs_too_much_is_refused_by_its_headers(name: str, tmp_path: Path
         lambda: many_scans(3_000, 200),
     ],
 )
-def test_the_worst_that_is_decoded_stays_within_the_limits(make: Callable[[], bytes], tmp_path: Path) -> None:
+def test_the_worst_that_is_decoded_stays_within_the_limits(
+    make: Callable[[], bytes], measured: Measured, tmp_path: Path
+) -> None:
     data = make()
     outcome, peak, seconds = measured(data, tmp_path)
     assert peak < MAX_MEMORY + BEYOND + 2 * len(data), outcome
@@ -198,7 +220,7 @@ def test_the_worst_that_is_decoded_stays_within_the_limits(make: Callable[[], by
 
 
 @pytest.mark.parametrize("name", ["grey16_99Mpx.png", "rgb_99Mpx.jp2"])
-def test_the_shared_inputs_cost_no_more(name: str, tmp_path: Path) -> None:
+def test_the_shared_inputs_cost_no_more(name: str, measured: Measured, tmp_path: Path) -> None:
     path = FAULTS / "cost" / name
     if not path.is_file():
         pytest.skip(f"the shared data are not here: {name}")
