@@ -46,6 +46,22 @@ def restored_over(folder: Path) -> None:
     Archive.restore(folder.with_name("backup"), folder)
 
 
+def overwritten(folder: Path) -> None:
+    """Another archive's database is copied onto this one's: the same file, with another content."""
+    manifest = write_manifest(folder.with_name("other") / "manifest.csv", simple_rows(12))
+    with Archive.create(folder.with_name("third")) as archive:
+        add_manifest(archive, manifest)
+    (folder / "archive.sqlite").write_bytes((folder.with_name("third") / "archive.sqlite").read_bytes())
+
+
+def exchanged(folder: Path) -> None:
+    """The same by another file under the same name."""
+    overwritten(folder)
+    copy = folder / "copy"
+    copy.write_bytes((folder / "archive.sqlite").read_bytes())
+    copy.replace(folder / "archive.sqlite")
+
+
 def moved(folder: Path) -> None:
     folder.rename(folder.with_name("away"))
 
@@ -67,7 +83,7 @@ QUESTIONS: dict[str, Callable[[Archive], object]] = {
 }
 
 
-@pytest.mark.parametrize("change", [another, restored_over, moved])
+@pytest.mark.parametrize("change", [another, restored_over, moved, overwritten, exchanged])
 def test_a_reader_notices_it_whatever_it_is_asked(
     reader: Archive, folder: Path, change: Callable[[Path], None]
 ) -> None:
@@ -91,6 +107,26 @@ def test_a_writer_writes_into_nothing_else(folder: Path, change: Callable[[Path]
     with Archive.open(folder) as archive:
         assert archive.status().cases == 12
         assert archive.examine().findings == ()
+
+
+def test_an_older_copy_that_is_written_over_it_is_noticed(reader: Archive, folder: Path) -> None:
+    database = folder / "archive.sqlite"
+    older = database.read_bytes()
+    with Archive.open(folder) as archive:
+        archive.remove("case-5")
+    everything(reader)
+    database.write_bytes(older)
+    with pytest.raises(ArchiveReplacedError, match=r"since it was opened"):
+        everything(reader)
+
+
+def test_a_writer_beside_is_no_other_archive(reader: Archive, folder: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        rows = simple_rows(2, prefix=f"more-{number}-")
+        with Archive.open(folder) as writer:
+            add_manifest(writer, write_manifest(tmp_path / f"more-{number}" / "manifest.csv", rows))
+        everything(reader)
+    assert reader.status().cases == 18
 
 
 def test_a_reader_that_opens_it_again_reads_the_other_one(reader: Archive, folder: Path) -> None:
