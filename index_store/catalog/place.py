@@ -48,7 +48,7 @@ class Place:
         )
 
     def _still_holds(self, written: tuple[int, int]) -> bool:
-        """Whether a database that was written to since is still the same: `cp` keeps the file and changes what is in it.
+        """Whether a database that was written to is still the same: `cp` keeps the file and changes what is in it.
 
         A copy of the same archive is known by its revision, which never goes back.
         """

@@ -67,7 +67,8 @@ _MADE_A_DATE = re.compile(
     ),
     re.I,
 )
-_UNSEEN = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00ad"))
+UNSEEN = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00ad"))
+"""Characters that show nothing, for `str.translate`."""
 
 
 def clean_cell(column: str, value: str) -> str:
@@ -87,7 +88,7 @@ def clean_cell(column: str, value: str) -> str:
         value = found[1].replace('""', '"').strip()
     if column in KEYS or column in LABELS:
         value = value if guarded or not _APOSTROPHE.match(value) else value[1:]
-        value = value if value.isascii() else unicodedata.normalize("NFC", value.translate(_UNSEEN))
+        value = value if value.isascii() else unicodedata.normalize("NFC", value.translate(UNSEEN))
         value = " ".join(value.split())
     elif not guarded and column == "image" and _APOSTROPHE.match(value):
         value = value[1:]

@@ -9,12 +9,30 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 
 from index_store.manifest.cells import KEYS
 from index_store.manifest.table import Record, Table
 from index_store.records import lines_text
 
 _OTHER_NAME = re.compile(r"(case|patient|slide)(?:id|identifier|no|nr|num|number|key|code)")
+_MEANT = {
+    name: column
+    for column, names in {
+        "image": "file filename filepath path imagepath imagefile imagename img picture photo",
+        "report": "text reporttext fullreport narrative microscopy reportbody freetext",
+        "category": "diagnosis diagnoses finding findings result results label class classification conclusion "
+        "interpretation impression categoryofdiagnosis diagnosticcategory dx",
+        "site": "organ specimensite anatomicsite anatomicalsite bodysite location",
+        "stain": "staining stainingmethod",
+        "preparation": "preparationmethod prep",
+        "mpp": "resolution pixelsize scale",
+    }.items()
+    for name in names.split()
+}
+"""Names under which tables hold what a known column is for. They are kept as what they say, and noted."""
+_ALIKE = 0.8
+"""Of two names that may be one with a slip of the pen (`difflib`)."""
 _PADDING = re.compile(r"(?<!\d)0+(?=\d)")
 _MANY = 5
 """Cases of one patient, and times as many as any other has, from which that is noted."""
@@ -37,6 +55,29 @@ def read_other_names(table: Table) -> None:
             Record(row.line, {key if name == named[0] else name: value for name, value in row.cells.items()})
             for row in table.records
         ]
+
+
+def meant_columns(table: Table, known: Sequence[str]) -> dict[str, str]:
+    """Columns that are not known, each with the known one that it may be meant for, and that the table lacks."""
+    found = {}
+    for name in table.columns:
+        squeezed = _squeezed(name)
+        slips = get_close_matches(squeezed, known, 1, _ALIKE)
+        column = _MEANT.get(squeezed) or (slips[0] if slips else "")
+        if column and name not in known and column not in table.columns and (column != "mpp" or column not in known):
+            found[name] = column
+    return found
+
+
+def meant_notes(table: Table, known: Sequence[str]) -> Iterator[str]:
+    """Notes on columns that are not read: what stands there takes no part in filters, agreement and evaluation."""
+    if table.nameless:
+        yield f"a column without a name was left out ({lines_text(table.nameless)}): give it one to keep it."
+    meant = meant_columns(table, known)
+    for column in dict.fromkeys(meant.values()):
+        names = [name[:40] for name in meant if meant[name] == column]
+        what = f"the column {names[0]} was" if len(names) == 1 else f"the columns {', '.join(names)} were"
+        yield f"{what} kept with the case and not read as `{column}`: if that is meant, rename it and add again."
 
 
 def keys_alike(column: str, rows: Sequence[tuple[int, Mapping[str, str]]]) -> Iterator[str]:

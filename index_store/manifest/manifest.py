@@ -28,7 +28,7 @@ from typing import Any
 from index_store.errors import ManifestError
 from index_store.files.headers.slides import is_slide
 from index_store.manifest.cells import CellNotes
-from index_store.manifest.keys import keys_alike, one_for_many, read_other_names
+from index_store.manifest.keys import keys_alike, meant_columns, meant_notes, one_for_many, read_other_names
 from index_store.manifest.scale_cells import ScaleCells
 from index_store.manifest.table import Record, Table
 from index_store.manifest.table_file import read_table
@@ -76,8 +76,11 @@ def read_manifest(path: Path | str, *, images: Path | str | None = None, max_row
     read_other_names(table)
     missing = [column for column in REQUIRED if column not in table.columns]
     if missing:
+        meant = meant_columns(table, COLUMNS)
+        named = "; ".join(f"`{name[:40]}` may be meant as `{meant[name]}`" for name in meant if meant[name] in missing)
         raise ManifestError(
             f"{path.name} has no column {' and no column '.join(missing)}. Columns found: {columns_found(table)}. "
+            f"{f'{named}: rename it. ' if named else ''}"
             f"Required: {', '.join(REQUIRED)}; known besides: {', '.join(c for c in COLUMNS if c not in REQUIRED)}."
         )
     root = Path(images) if images is not None else path.parent
@@ -87,7 +90,8 @@ def read_manifest(path: Path | str, *, images: Path | str | None = None, max_row
     for record in table.records:
         reader.take(record)
     rows = reader.finish()
-    return Manifest(path, rows, (*table.problems, *reader.problems), (*table.notes, *reader.notes))
+    notes = (*table.notes, *meant_notes(table, (*COLUMNS, *reader.scale_columns)), *reader.notes)
+    return Manifest(path, rows, (*table.problems, *reader.problems), notes)
 
 
 def columns_found(table: Table) -> str:
@@ -146,6 +150,11 @@ class _RowReader:
         return tuple(rows)
 
     @property
+    def scale_columns(self) -> tuple[str, ...]:
+        """Columns that give a scale, however they are spelt; `mpp`, where there is one."""
+        return (*self._scales.columns, *(["mpp"] if self._scales.columns else []))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was taken for something else than it says."""
         given = [(draft.line, draft.cells) for draft in self._drafts]
@@ -192,6 +201,10 @@ class _RowReader:
                 "names an image outside the images' folder", "Copy it there, or name the folder that holds all."
             )
         if not is_file and not is_slide(path):
+            if path.is_dir():
+                raise Refusal("names a folder and no image", "Write a row for each picture in it.")
+            if "://" in image:
+                raise Refusal("names an address, and nothing is fetched", "Download it below the images' folder.")
             raise Refusal("names an image that is not there", "Check the path, or name the images' folder.")
         return path
 

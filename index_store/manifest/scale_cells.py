@@ -24,6 +24,8 @@ class ScaleCells:
         self.mpp_columns = tuple(column for column in columns if _MPP.fullmatch(_squeezed(column)))
         """Those that give µm a pixel, however they are spelt."""
         self._objectives = tuple(column for column in columns if _OBJECTIVE.fullmatch(_squeezed(column)))
+        self.columns = (*self.mpp_columns, *self._objectives)
+        """All that give a scale."""
         self._unread: list[int] = []
 
     def scale(self, line: int, cells: Mapping[str, str]) -> tuple[float | None, str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from index_store.errors import ManifestError
-from index_store.manifest.cells import without_guard
+from index_store.manifest.cells import UNSEEN, without_guard
 from index_store.records import Problem
 
 
@@ -30,6 +30,8 @@ class Table:
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What is to be said of the whole file, such as worksheets that were not read."""
+    nameless: list[int] = field(default_factory=list)
+    """Lines that hold something in a column without a name."""
     doubtful: list[tuple[int, str, str]] = field(default_factory=list)
     """Lines that cannot be taken as they stand, with what is wrong and advice, before their numbers are final."""
 
@@ -51,7 +53,9 @@ class Table:
         """Add a row. Raises ManifestError where there are `max_rows` already."""
         if len(self.records) >= max_rows:
             raise ManifestError(f"{self.name} has more than {max_rows} rows. Split it.")
-        cells.pop("", None)  # columns without a name, such as a table's row numbers
+        left_out = cells.pop("", "").strip()
+        if left_out and not left_out.isdecimal():  # a table's row numbers have no name either
+            self.nameless.append(line)
         self.records.append(Record(line, cells))
 
 
@@ -61,8 +65,10 @@ def known_columns(columns: Sequence[str], wanted: Sequence[str]) -> set[str]:
 
 
 def fold(column: str, wanted: Sequence[str]) -> str:
-    """The column's name: in lower case where it is one of `wanted`, else as it stands."""
-    return column.lower() if column.lower() in wanted else column
+    """The column's name: in lower case, and without what shows nothing, where it is one of `wanted`; else as it
+    stands."""
+    plain = column.translate(UNSEEN).strip().lower()
+    return plain if plain in wanted else column
 
 
 def cell_text(value: object) -> str:

@@ -199,6 +199,12 @@ def _read_json_lines(table: Table, text: str, wanted: Sequence[str], max_rows: i
             table.report(line, "gives one column twice", "Remove one of the two.")
             continue
         columns.update(dict.fromkeys(cells))
+        nested = [
+            name for name, value in values.items() if fold(name, wanted) in wanted and isinstance(value, dict | list)
+        ]
+        if nested:
+            table.report(line, f"holds several values in column {nested[0][:40]}", "Write one text.")
+            continue
         table.keep(line, cells, max_rows)
     table.columns = tuple(columns)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from index_store import Manifest, read_manifest, read_report_table
+from index_store import Manifest, ManifestError, read_manifest, read_report_table
 from index_store.manifest.cells import clean_cell, is_placeholder
 from index_store.manifest.workbook_cells import peculiar_cells, shown_number
 from tests.index_store.archive_builders import picture
@@ -70,6 +70,62 @@ def test_where_two_columns_may_be_the_key_none_is(folder: Path) -> None:
     assert "several columns may be `patient` (patient id, patient no)" in read.notes[0]
     read = written(folder, [["image", "report", "patient id", "patient"], ["1.png", REPORT, "p", "q"]])
     assert (read.rows[0].patient, read.notes) == ("q", ())
+
+
+MEANT = [
+    *(("diagnosis", "category"), ("Finding", "category"), ("result", "category"), ("label", "category")),
+    *(("class", "category"), ("Conclusion", "category"), ("interpretation", "category"), ("categroy", "category")),
+    *(("Specimen Site", "site"), ("staining", "stain"), ("pixel size", "mpp"), ("patinet", "patient")),
+]
+
+
+@pytest.mark.parametrize(("name", "column"), MEANT)
+def test_a_column_that_may_be_meant_for_a_known_one_is_noted(folder: Path, name: str, column: str) -> None:
+    read = written(folder, [["image", "report", name], ["1.png", REPORT, "HSIL"]])
+    assert read.rows[0].attributes == {name: "HSIL"}
+    (note,) = read.notes
+    assert note.startswith(f"the column {name} was kept with the case and not read as `{column}`")
+    known = written(folder, [["image", "report", name, column], ["1.png", REPORT, "HSIL", "0.5"]])
+    assert known.notes == (), "the table has that column"
+
+
+def test_columns_of_their_own_are_not_noted(folder: Path) -> None:
+    names = ["scanner", "age", "sex", "year", "hospital", "comment", "magnification", "um_per_pixel", "stained by"]
+    assert written(folder, [["image", "report", *names], ["1.png", REPORT, *"abcdef", "40x", "0.25", "x"]]).notes == ()
+
+
+def test_where_a_needed_column_is_missing_the_one_that_may_be_meant_is_named(folder: Path) -> None:
+    with pytest.raises(
+        ManifestError, match="`image_path` may be meant as `image`; `Report Text` may be meant as `report`"
+    ):
+        written(folder, [["image_path", "Report Text", "case"], ["1.png", REPORT, "a"]])
+
+
+def test_a_column_whose_name_holds_what_shows_nothing_is_read(folder: Path) -> None:
+    read = written(folder, [["image\u00a0", "\u200breport", "case\u200b"], ["1.png", REPORT, "a"]])
+    assert (read.rows[0].case, read.rows[0].attributes) == ("a", {})
+
+
+def test_a_column_without_a_name_is_not_left_out_in_silence(folder: Path) -> None:
+    read = written(folder, [["image", "report", ""], ["1.png", REPORT, "HSIL"]])
+    assert "a column without a name was left out (line 2)" in read.notes[0]
+    assert written(folder, [["", "image", "report"], ["0", "1.png", REPORT]]).notes == (), "numbers of rows"
+
+
+def test_folders_and_addresses_are_named_as_such(folder: Path) -> None:
+    (folder / "fields").mkdir()
+    read = written(folder, [["image", "report"], ["fields", REPORT], ["https://a.example/1.png", REPORT]])
+    assert [problem.what for problem in read.problems] == [
+        "names a folder and no image",
+        "names an address, and nothing is fetched",
+    ]
+
+
+def test_a_json_value_that_is_no_text_is_no_report(folder: Path) -> None:
+    (folder / "manifest.jsonl").write_text('{"image": "1.png", "report": {"text": "NILM."}}\n')
+    read = read_manifest(folder / "manifest.jsonl")
+    assert not read.rows
+    assert "several values in column report" in read.problems[0].what
 
 
 def test_keys_with_other_spaces_are_the_same(folder: Path) -> None:

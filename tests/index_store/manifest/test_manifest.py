@@ -143,7 +143,7 @@ def test_a_workbook_in_coins_layout(folder: Path) -> None:
     ("row", "what"),
     [
         ("absent.png,r", "names an image that is not there"),
-        ("sub,r", "names an image that is not there"),
+        ("sub,r", "names a folder and no image"),
         (",r", "has no image"),
         ("a.png,", "has no report"),
         ("a.png,one,two", "has 3 cells, the header has 2"),
