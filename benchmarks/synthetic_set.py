@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with progress("Generating", unit="images") as update:
                 generated = dataset.generate(progress=update)
             seconds = time.perf_counter() - started
-            summary = finish_set(dataset, drawn=generated, seconds=seconds)
+            summary = finish_set(dataset, generated=generated, seconds=seconds)
             ended = time.perf_counter() - started - seconds
             print(f"\n{set_text(summary)}\n{seconds:.1f} s to generate, {ended:.1f} s to finish the set", flush=True)
         for split, seed in (("train", TRAINING_SEED), ("held-out", SEED + 1)):

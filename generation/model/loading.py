@@ -86,12 +86,12 @@ def _fill(unet: Any, base: Base, dtype: torch.dtype) -> None:
     wrong += [name for name in stored.shapes if name not in wanted]
     if wrong:
         first = wrong[0]
-        there, asked = stored.shapes.get(first, "missing"), wanted.get(first, "unknown")
+        there, expected = stored.shapes.get(first, "missing"), wanted.get(first, "unknown")
         raise _not_loaded(
             base,
             ValueError(
                 f"{len(wrong)} tensors of the UNet differ from its config.json, the first {first}: in the "
-                f"file {there}, by the configuration {asked}"
+                f"file {there}, by the configuration {expected}"
             ),
         )
     for name in wanted:

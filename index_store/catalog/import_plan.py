@@ -118,12 +118,12 @@ def make_plan(
                         to_cut.append(slide)
                     continue
                 # What is said of the slide's scale is not the fields'.
-                said = replace(slide.row, mpp=None, mpp_source="")
+                unscaled = replace(slide.row, mpp=None, mpp_source="")
                 stored = [image for image in case.images if image.slide_id == row.id]
                 for image in stored:
-                    emptied.compare(said, case, image)
-                    differs = is_changed(case, image, said)
-                    (changed if differs else unchanged).append(PlannedImage(said, image.sha256))
+                    emptied.compare(unscaled, case, image)
+                    differs = is_changed(case, image, unscaled)
+                    (changed if differs else unchanged).append(PlannedImage(unscaled, image.sha256))
                 pending = pending_places(row, slide.settings)
                 if pending is None:
                     notes.append(_other_settings(slide.row, len(stored)))

@@ -101,7 +101,7 @@ class Diagnostics:
 
     def describe(self, result: SearchResult) -> ResultDiagnostics:
         """Diagnose a result: agreement among its cases, confounders among the images shown of them."""
-        told = result.attributes
+        attributes = result.attributes
         with self._archive.one_view():
             query_case = self._archive.case(result.query.case) if result.query.case else None
             where = meant_filter(self._archive, result.where)
@@ -110,10 +110,12 @@ class Diagnostics:
                 result.cases, query=query_case, include_own_patient=result.query.include_own_patient
             )
         return ResultDiagnostics(
-            told=told,
+            told=attributes,
             # Cases that a text found by accident agree by accident.
             agreement=(
-                agreement(()) if result.not_understood else agreement(result.cases, system=told.system, site=told.site)
+                agreement(())
+                if result.not_understood
+                else agreement(result.cases, system=attributes.system, site=attributes.site)
             ),
             understood=not result.not_understood,
             comparability=comparability,
@@ -129,8 +131,8 @@ class Diagnostics:
         """
         from index_store import CaseFilter
 
-        told = result.attributes
-        leading = agreement(result.cases, system=told.system, site=told.site).leading
+        attributes = result.attributes
+        leading = agreement(result.cases, system=attributes.system, site=attributes.site).leading
         chosen = system or (leading.system if leading else "")
         if not chosen or result.vector is None:
             return None
@@ -145,7 +147,7 @@ class Diagnostics:
             result.vector,
             fingerprint=result.vector_fingerprint or self._encoder.fingerprint,
             system=chosen,
-            category=told.category if chosen == system_concept(told.system, told.site) else "",
+            category=attributes.category if chosen == system_concept(attributes.system, attributes.site) else "",
             m=m,
             where=where if where.includes or where.excludes else None,
         )

@@ -78,13 +78,13 @@ def _generated(generated: GeneratedQuery) -> dict[str, Any]:
         "prompt": dataclasses.asdict(generated.generation.prompt),
         "images": [
             {
-                "path": None if check.drawn.path is None else str(check.drawn.path),
-                "cached": check.drawn.cached,
-                "provenance": dataclasses.asdict(check.drawn.provenance),
+                "path": None if check.generated.path is None else str(check.generated.path),
+                "cached": check.generated.cached,
+                "provenance": dataclasses.asdict(check.generated.provenance),
                 **{
                     field.name: getattr(check, field.name)
                     for field in dataclasses.fields(check)
-                    if field.name != "drawn"
+                    if field.name != "generated"
                 },
             }
             for check in generated.images

@@ -98,8 +98,8 @@ class FingerprintStore:
 
     def put(self, keys: Sequence[str], made: Sequence[Fingerprint]) -> None:
         """Keep fingerprints, durably where there is a folder. Raises `OSError`."""
-        small = [packed(one.keypoints) for one in made]
-        self._windows.update((key, one.windows) for key, one in zip(keys, made, strict=True))
+        small = [packed(each.keypoints) for each in made]
+        self._windows.update((key, each.windows) for key, each in zip(keys, made, strict=True))
         if self._folder is None:
             self._held.update(zip(keys, small, strict=True))
             return
@@ -109,9 +109,9 @@ class FingerprintStore:
         path = self._folder / f"{hashlib.sha256(digits.tobytes()).hexdigest()[:32]}.safetensors"
         data = {
             "keys": digits,
-            "windows": np.packbits(np.concatenate([one.windows for one in made]), axis=1),
-            "window_counts": np.array([len(one.windows) for one in made], dtype=np.int32),
-            "keypoint_counts": np.array([len(one.keypoints) for one in made], dtype=np.int32),
+            "windows": np.packbits(np.concatenate([each.windows for each in made]), axis=1),
+            "window_counts": np.array([len(each.windows) for each in made], dtype=np.int32),
+            "keypoint_counts": np.array([len(each.keypoints) for each in made], dtype=np.int32),
             "places": np.concatenate([places for places, _ in small]),
             "descriptors": np.concatenate([descriptors for _, descriptors in small]),
         }

@@ -60,7 +60,7 @@ class ReferenceSearch:
 
         self._store, self._keys, self._paths = store, keys, paths
         windows = [store.windows(key) for key in keys]
-        self._owner = np.repeat(np.arange(len(keys)), [len(one) for one in windows])
+        self._owner = np.repeat(np.arange(len(keys)), [len(each) for each in windows])
         bits = np.packbits(np.concatenate(windows), axis=1)
         self._hashes: Any = faiss.IndexBinaryFlat(bits.shape[1] * 8)
         self._hashes.add(bits)
@@ -72,12 +72,12 @@ class ReferenceSearch:
         Args:
             alike: a reference for each picture that is looked at besides.
         """
-        codes = np.packbits(np.concatenate([one.orientations for one in pictures]), axis=1)
+        codes = np.packbits(np.concatenate([picture.orientations for picture in pictures]), axis=1)
         bits, rows = (found.reshape(len(pictures), -1) for found in self._hashes.search(codes, 1))
         way = bits.argmin(axis=1)
         nearest = self._owner[rows[np.arange(len(pictures)), way]].tolist()
         distances = bits.min(axis=1).tolist()
-        proposed = self._keypoints.proposals([one.keypoints for one in pictures])
+        proposed = self._keypoints.proposals([picture.keypoints for picture in pictures])
         tasks, chosen = [], []
         for picture, *others in zip(pictures, nearest, alike, proposed, strict=True):
             candidates = list(dict.fromkeys([others[0], others[1], *others[2]]))
@@ -86,7 +86,7 @@ class ReferenceSearch:
                 (
                     packed(picture.keypoints),
                     picture.grey,
-                    [(self._store.packed(self._keys[one]), self._paths[one]) for one in candidates],
+                    [(self._store.packed(self._keys[row]), self._paths[row]) for row in candidates],
                 )
             )
         matches = []
@@ -112,7 +112,7 @@ def _parts(task: tuple[Packed, Array, list[tuple[Packed, Path]]]) -> list[Overla
     """The part that a picture shares with each of its candidates."""
     kept, grey, references = task
     points = unpacked(kept)
-    return [shared_part(points, grey, unpacked(one), partial(_grey, path)) for one, path in references]
+    return [shared_part(points, grey, unpacked(known), partial(_grey, path)) for known, path in references]
 
 
 @lru_cache(maxsize=128)

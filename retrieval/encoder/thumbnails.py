@@ -29,5 +29,7 @@ class Thumbnails:
         from PIL import Image, ImageOps
 
         small = [ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.LANCZOS) for image in images]
-        rows = np.array([np.asarray(one, dtype=np.float32).ravel() / 255 for one in small], dtype=np.float32)
+        rows = np.array(
+            [np.asarray(thumbnail, dtype=np.float32).ravel() / 255 for thumbnail in small], dtype=np.float32
+        )
         return rows.reshape(len(images), self.dim)

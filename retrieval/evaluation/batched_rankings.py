@@ -41,7 +41,7 @@ class Rankings:
         """By scorer, float32[b, images or cases]: computed once a block, whatever the candidates are."""
         return {name: self.scorers[name].scores(block.queries) for name in sorted(self._scorers_of(block.runs))}
 
-    def places(self, block: Block, scores: Mapping[str, Vectors], candidates_of: Ints) -> dict[str, BatchRanking]:
+    def ranked(self, block: Block, scores: Mapping[str, Vectors], candidates_of: Ints) -> dict[str, BatchRanking]:
         """By run, how the block's candidates are ranked. `candidates_of`, int[cases], is `Task.candidates_of`."""
         ranked: dict[str, BatchRanking] = {}
         own = self.cases.patient_of[block.queries]
@@ -85,14 +85,14 @@ class Rankings:
         `candidate_sets` are the different `Task.candidates_of`, int[cases] each.
         """
         size = max(1, scores // len(self.cases.image_ids))
-        is_query = np.stack([np.isin(np.arange(len(self.cases.keys)), of.queries) for of in query_types])
+        is_query = np.stack([np.isin(np.arange(len(self.cases.keys)), each.queries) for each in query_types])
         # A column a query: of which types it is, and its candidates in each task. Equal columns make a block.
         kinds = np.concatenate([is_query, np.stack(candidate_sets)])[:, is_query.any(axis=0)]
         queries = np.flatnonzero(is_query.any(axis=0))
         for kind in np.unique(kinds, axis=1).T:
             alike = queries[(kinds == kind[:, None]).all(axis=0)]
             flags = kind[: len(query_types)]
-            runs = [run for of, included in zip(query_types, flags, strict=True) if included for run in of.runs]
+            runs = [run for each, included in zip(query_types, flags, strict=True) if included for run in each.runs]
             for start in range(0, len(alike), size):
                 yield Block(alike[start : start + size], tuple(dict.fromkeys(runs)))
 

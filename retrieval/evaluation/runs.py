@@ -66,10 +66,10 @@ class Run:
         for metric, values in identical.judge(answerable, ranked[np.isin(queries, answerable)]).items():
             self._put(self.identical, metric, answerable, values)
 
-    def keep_heads(self, queries: Ints, places: BatchRanking) -> None:
+    def keep_heads(self, queries: Ints, ranking: BatchRanking) -> None:
         """Keep the first ranks of the queries int[b] in rankings of the whole archive."""
-        self._put(self._heads, "images", queries, places.ranked_images[:, :DEPTH])
-        self._put(self._heads, "scores", queries, places.top.astype(np.float64))
+        self._put(self._heads, "images", queries, ranking.ranked_images[:, :DEPTH])
+        self._put(self._heads, "scores", queries, ranking.top.astype(np.float64))
 
     def _put(self, into: dict[str, npt.NDArray], name: str, queries: Ints, values: npt.NDArray) -> None:
         with self._allocating:
@@ -88,7 +88,7 @@ def measure_runs(
     progress: Progress | None = None,
 ) -> Mapping[str, Run]:
     """Rank for all queries and judge the rankings: the runs by name. `progress` counts queries."""
-    candidate_sets = {of.task.candidates_of.tobytes(): of.task.candidates_of for of in relevances}
+    candidate_sets = {each.task.candidates_of.tobytes(): each.task.candidates_of for each in relevances}
     whole_archive = relevances[0].task.candidates_of.tobytes()  # of the first task all patients are candidates
     by_report = {run for query_type in query_types if query_type.by_report for run in query_type.runs}
     runs = {run: Run(len(rankings.cases.keys)) for query_type in query_types for run in query_type.runs}
@@ -97,14 +97,14 @@ def measure_runs(
     def measure(block: Block) -> int:
         scores = rankings.scores(block)
         for key, candidates_of in candidate_sets.items():
-            for name, places in rankings.places(block, scores, candidates_of).items():
+            for name, ranking in rankings.ranked(block, scores, candidates_of).items():
                 for relevance in relevances:
                     if relevance.task.candidates_of.tobytes() == key:
-                        runs[name].judge(relevance, block.queries, places.ranked_images)
+                        runs[name].judge(relevance, block.queries, ranking.ranked_images)
                 if key == whole_archive:
-                    runs[name].keep_heads(block.queries, places)
+                    runs[name].keep_heads(block.queries, ranking)
                     if name in by_report:
-                        runs[name].judge_identical(identical, block.queries, places.ranked_images)
+                        runs[name].judge_identical(identical, block.queries, ranking.ranked_images)
         return len(block.queries)
 
     done = 0

@@ -172,7 +172,7 @@ class Tables:
 
     def _abstention(self, query_type: QueryType, runs: Mapping[str, Run]) -> list[Abstention]:
         # The category in the whole archive, whose candidates the top scores are of.
-        relevance = next(of for of in self._relevances if of.task.name.startswith("category"))
+        relevance = next(each for each in self._relevances if each.task.name.startswith("category"))
         queries = self._queries_of(relevance, query_type).queries
         classes = relevance.task.class_of[queries]
         results = []

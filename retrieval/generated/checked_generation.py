@@ -51,7 +51,7 @@ bits, which are all that torch's generator on the CPU reads.
 class GeneratedImageCheck:
     """One generated image, used or dropped, and the outcome of its checks."""
 
-    drawn: GeneratedImage
+    generated: GeneratedImage
     asked_seed: int
     """The query's seed that it was generated for. `seed` may be another: that of a second attempt."""
     attempt: Literal[1, 2]
@@ -84,7 +84,7 @@ class GeneratedImageCheck:
     @property
     def seed(self) -> int:
         """The seed that it was generated from."""
-        return self.drawn.provenance.seed
+        return self.generated.provenance.seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +167,7 @@ def generate_query(
             images.append(dataclasses.replace(retries[position], used=position in kept))
     return GeneratedQuery(
         generation=dataclasses.replace(
-            first, images=tuple(image.drawn for image in images if image.used), seconds=seconds
+            first, images=tuple(image.generated for image in images if image.used), seconds=seconds
         ),
         images=tuple(images),
         vectors=np.stack([chosen[position][1] for position in kept]),
@@ -225,13 +225,13 @@ def _check_images(
     *,
     attempt: Literal[1, 2],
 ) -> tuple[list[GeneratedImageCheck], Vectors]:
-    pictures = [drawn.image for drawn in generation.images]
+    pictures = [generated.image for generated in generation.images]
     vectors = encoder.encode_images(pictures)
     sites = check.judge(vectors, wanted)
     nearest = nearest_references(archive, pictures, vectors, fingerprint=encoder.fingerprint)
     checks = [
         GeneratedImageCheck(
-            drawn=drawn,
+            generated=generated,
             asked_seed=seed,
             attempt=attempt,
             used=False,
@@ -247,7 +247,7 @@ def _check_images(
             near_copy=reference is not None and reference.near_copy,
             part=reference.part if reference else None,
         )
-        for drawn, seed, shown, reference in zip(generation.images, seeds, sites, nearest, strict=True)
+        for generated, seed, shown, reference in zip(generation.images, seeds, sites, nearest, strict=True)
     ]
     return checks, vectors
 

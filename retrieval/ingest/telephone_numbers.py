@@ -152,7 +152,7 @@ def _is_valid(words: str, region: str) -> bool:
     from phonenumbers import Leniency, PhoneNumberMatcher
 
     found = PhoneNumberMatcher(words, region, leniency=Leniency.STRICT_GROUPING, max_tries=1)
-    return any(_digits(one.raw_string) == _digits(words) for one in found)
+    return any(_digits(number.raw_string) == _digits(words) for number in found)
 
 
 def _counts_up(words: str) -> bool:

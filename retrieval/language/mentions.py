@@ -76,13 +76,13 @@ def find_mentions(text: str, system: ReportingSystem) -> Iterator[Mention]:
     benign = list(word_pattern(vocabulary().not_malignancy).finditer(text))
     taken: list[re.Match[str]] = []
     found.sort(key=lambda item: (item[0].start() - item[0].end(), not item[2], item[1] is malignant))
-    for match, of, explicit, numbered in found:
-        named = of is not None and match.group() in of.findings
+    for match, mentioned, explicit, numbered in found:
+        named = mentioned is not None and match.group() in mentioned.findings
         others = taken if named else (*taken, *benign)
         if any(other.start() < match.end() and match.start() < other.end() for other in others):
             continue
         taken.append(match)
-        yield Mention(of, text, match.start(), match.end(), explicit, numbered)
+        yield Mention(mentioned, text, match.start(), match.end(), explicit, numbered)
 
 
 def _is_denied_outright(match: re.Match[str], text: str) -> bool:

@@ -171,7 +171,7 @@ class _Chooser:
             fit = [self._load(candidate, len(chosen)) for candidate in chosen]
             if all(fit) and not self._repeats(chosen):
                 kept = {candidate.sha256 for candidate in chosen}
-                self.compression = {key: one for key, one in self.compression.items() if key in kept}
+                self.compression = {key: compression for key, compression in self.compression.items() if key in kept}
                 return selection
 
     def _large_enough(self, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -230,8 +230,8 @@ class _Chooser:
         )
 
 
-def _how_many(count: int, of: int) -> str:
-    return "none" if not count else "all" if count == of else "some"
+def _how_many(count: int, total: int) -> str:
+    return "none" if not count else "all" if count == total else "some"
 
 
 def _usual_side(candidates: Sequence[Candidate]) -> int:

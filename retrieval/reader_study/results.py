@@ -109,7 +109,7 @@ def progress_of(study: ReaderStudy) -> tuple[ReaderCount, ...]:
     counts = []
     for reader in study.ratings.readers():
         ratings = study.ratings.of(reader.name).values()
-        complete, guessed = sum(one.is_complete for one in ratings), sum(one.guess is not None for one in ratings)
+        complete, guessed = sum(each.is_complete for each in ratings), sum(each.guess is not None for each in ratings)
         counts.append(ReaderCount(reader.name, reader.pseudonym, reader.closed, complete, guessed, total))
     return tuple(counts)
 
@@ -131,7 +131,9 @@ def evaluate_reader_study(study: ReaderStudy, *, seed: int = 0) -> ReaderStudyRe
     is_generated = np.array([truth.origins[key].generated for key in pictures])
 
     def answers(question: str) -> Ints:
-        given = [[_number(getattr(one.get(key, Rating()), question)) for key in pictures] for one in ratings]
+        given = [
+            [_number(getattr(of_reader.get(key, Rating()), question)) for key in pictures] for of_reader in ratings
+        ]
         return np.array(given, dtype=np.int64)
 
     tables = {question: answers(question) for question in (*AXES, "guess")}

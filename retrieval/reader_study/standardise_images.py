@@ -68,15 +68,15 @@ def compression_of(data: bytes) -> Compression | None:
 
 def coarsest(found: Iterable[Compression | None]) -> Compression:
     """A compression whose every step is at least as coarse as in all of those found and in `FINEST`."""
-    known = [_of_quality(FINEST), *(one for one in found if one is not None)]
+    known = [_of_quality(FINEST), *(each for each in found if each is not None)]
 
     def steps(tables: list[tuple[int, ...]]) -> tuple[int, ...]:
         return tuple(int(step) for step in np.minimum(np.max(tables, axis=0), _LARGEST_STEP))
 
     return Compression(
-        steps([one.luminance for one in known]),
-        steps([one.chrominance for one in known]),
-        max(one.subsampling for one in known),
+        steps([each.luminance for each in known]),
+        steps([each.chrominance for each in known]),
+        max(each.subsampling for each in known),
     )
 
 

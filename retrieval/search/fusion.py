@@ -30,7 +30,7 @@ RRF_CONSTANT: Final = 60
 """Cormack, Clarke and Büttcher, SIGIR 2009: the constant found there, and the field's default since."""
 POOL: Final = 500
 """Ranks of each channel that count. Fixed, so that the best 10 are the first of the best 20."""
-LEAD: Final = 1e-3
+MARGIN: Final = 1e-3
 """How far what comes first is raised above the rest, in parts of the range of the scores."""
 _RULES: Final = Path(__file__).with_name("fusion_rules.toml")
 
@@ -140,7 +140,7 @@ def fuse(
 
 def raised(scores: Scores, first: Bools) -> Scores:
     """Scores float[b, p] with those of `first`, bool[b, p], raised above all others (`_lead`)."""
-    return scores + np.where(first & np.isfinite(scores), _lead(scores, first), 0.0).astype(scores.dtype)
+    return scores + np.where(first & np.isfinite(scores), _rise_above(scores, first), 0.0).astype(scores.dtype)
 
 
 def _summed(
@@ -156,13 +156,13 @@ def _summed(
     leading = [name for name in first if shares[name] > 0]
     if leading:
         ahead = np.logical_or.reduce([first[name] for name in leading]) & result
-        lead = np.where(ahead, _lead(total, ahead), 0.0)
-        raised_parts[leading[0]] = parts[leading[0]] + lead
+        rise = np.where(ahead, _rise_above(total, ahead), 0.0)
+        raised_parts[leading[0]] = parts[leading[0]] + rise
         total = np.where(result, sum(raised_parts.values()), -np.inf)
     return Fused(total, raised_parts, ranks, found, first, parts)
 
 
-def _lead(scores: Scores, first: Bools) -> Scores:
+def _rise_above(scores: Scores, first: Bools) -> Scores:
     """By how much the scores float[b, p] of `first`, bool[b, p], must rise to be above all others: float[b, 1].
 
     0 where they are already. Relative to the range of the scores, so that their unit makes no difference.
@@ -174,7 +174,7 @@ def _lead(scores: Scores, first: Bools) -> Scores:
     both = np.isfinite(lowest) & np.isfinite(highest)
     behind = np.subtract(highest, lowest, out=np.full(lowest.shape, -1.0), where=both)
     span = np.subtract(high.max(axis=1, keepdims=True, initial=-np.inf), low.min(axis=1, keepdims=True, initial=np.inf))
-    margin = LEAD * np.where(np.isfinite(span) & (span > 0), span, 1.0)
+    margin = MARGIN * np.where(np.isfinite(span) & (span > 0), span, 1.0)
     return np.where(behind >= 0, behind + margin, 0.0)
 
 

@@ -227,14 +227,14 @@ class ReportRanking(Mapping[int, PatientHit]):
 
     def _best(self, patients: Sequence[int]) -> Ints:
         """The row of each patient's best report, int64[m]; -1 where it has none that competes."""
-        rows, of = self._patients.rows(np.array(patients, dtype=np.int64))
+        rows, owners = self._patients.rows(np.array(patients, dtype=np.int64))
         scores = self._scores.of(rows)
-        order = np.lexsort((self._case_ids[rows], -scores, of))
-        rows, of, scores = rows[order], of[order], scores[order]
-        _, first = np.unique(of, return_index=True)
+        order = np.lexsort((self._case_ids[rows], -scores, owners))
+        rows, owners, scores = rows[order], owners[order], scores[order]
+        _, first = np.unique(owners, return_index=True)
         first = first[np.isfinite(scores[first])]
         best = np.full(len(patients), -1, dtype=np.int64)
-        best[of[first]] = rows[first]
+        best[owners[first]] = rows[first]
         return best
 
     def _first(self, wanted: int) -> tuple[Ints, npt.NDArray[np.floating]]:

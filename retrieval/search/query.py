@@ -152,7 +152,7 @@ class Query:
             raise QueryError(
                 f"The query has no generated image of seed {seed}: it has {', '.join(map(str, self.seeds))}."
             )
-        return dataclasses.replace(self, seeds=tuple(one for one in self.seeds if one != seed))
+        return dataclasses.replace(self, seeds=tuple(other for other in self.seeds if other != seed))
 
     def with_text(self, text: str) -> Query:
         """Another report text; the generated images keep their seeds."""

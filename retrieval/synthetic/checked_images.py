@@ -65,7 +65,9 @@ class CheckedImages:
         """Keep results. Raises `EvaluationError`: the folder cannot be written."""
         if self._path is None:
             return
-        lines = [json.dumps({"file": _identity(path), **asdict(one)}) for path, one in zip(paths, results, strict=True)]
+        lines = [
+            json.dumps({"file": _identity(path), **asdict(result)}) for path, result in zip(paths, results, strict=True)
+        ]
         try:
             self._path.touch(0o600)
             with self._path.open("a", encoding="utf-8") as file:

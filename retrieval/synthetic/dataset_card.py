@@ -43,7 +43,7 @@ def card_text(made: SyntheticSet, summary: SetSummary, copies: CopyReport | None
         copies=copies,
         per_report=made.per_report,
         recipe=made.recipe,
-        lora_fingerprints=[one[:16] for one in made.recipe["lora_fingerprint"].split(" + ")],
+        lora_fingerprints=[fingerprint[:16] for fingerprint in made.recipe["lora_fingerprint"].split(" + ")],
         preset=preset,
         steps=steps,
         guidance=f"{guidance:g}",

@@ -25,14 +25,14 @@ OURS: Final = ("image", "report", "class", "seed", "report_sha256", "prompt", "s
 WORKERS: Final = 8
 
 
-def finish_set(made: SyntheticSet, *, drawn: int, seconds: float, progress: Progress | None = None) -> SetSummary:
+def finish_set(made: SyntheticSet, *, generated: int, seconds: float, progress: Progress | None = None) -> SetSummary:
     """Find duplicates, move every image into its class's folder, and write the tables and the dataset card.
 
     All images must be generated. If the process is killed, the next run does it again: the images themselves are never
     rewritten.
 
     Args:
-        drawn: images that this run generated, for the summary.
+        generated: images that this run generated, for the summary.
         seconds: how long that took.
         progress: counts images that were hashed.
 
@@ -53,7 +53,7 @@ def finish_set(made: SyntheticSet, *, drawn: int, seconds: float, progress: Prog
         summary = SetSummary(
             folder=made.folder,
             images=len(kept),
-            drawn=drawn,
+            drawn=generated,
             reports=len({image.row.line for image in made.images}),
             distinct_reports=len({image.report_sha256 for image in made.images}),
             classes=dict(sorted(Counter(made.images[place].folder for place in kept).items())),

@@ -93,8 +93,8 @@ def check_copies(
     if references.prints is None:
         raise EvaluationError("The references were read without fingerprints: read them with prints=True.")
     kept = CheckedImages(references.work, (METHOD, KIND, encoder.fingerprint, *references.keys))
-    found = {place: one for place, path in enumerate(files) if (one := kept.get(path)) is not None}
-    missing = [(place, path) for place, path in enumerate(files) if place not in found]
+    found = {position: result for position, path in enumerate(files) if (result := kept.get(path)) is not None}
+    missing = [(position, path) for position, path in enumerate(files) if position not in found]
     if missing:
         search = ReferenceSearch(references.prints, references.keys, references.paths)
         with workers(len(missing)) as pool:
@@ -102,12 +102,12 @@ def check_copies(
             def compare(places: list[int], pictures: list[PIL.Image.Image], looked: list[Searched]) -> None:
                 similar = encoder.encode_images(pictures) @ references.vectors.T
                 results = [
-                    _checked(row, one, match, search)
-                    for row, one, match in zip(
+                    _checked(row, result, match, search)
+                    for row, result, match in zip(
                         similar, looked, search.match(looked, similar.argmax(axis=1).tolist(), pool), strict=True
                     )
                 ]
-                kept.add([files[place] for place in places], results)
+                kept.add([files[position] for position in places], results)
                 found.update(zip(places, results, strict=True))
 
             read_images(missing, compare, progress, look=searched, pool=pool)
@@ -115,27 +115,27 @@ def check_copies(
         raise EvaluationError(f"Not one image in {folder} can be read. Check that these are images.")
     pairs = [
         CopyPair(
-            str(files[place].relative_to(folder)),
-            files[place],
-            references.names[one.reference],
-            references.paths[one.reference],
-            one.similarity,
-            one.hash_distance,
-            one.part,
+            str(files[position].relative_to(folder)),
+            files[position],
+            references.names[result.reference],
+            references.paths[result.reference],
+            result.similarity,
+            result.hash_distance,
+            result.part,
         )
-        for place, one in sorted(found.items())
+        for position, result in sorted(found.items())
     ]
     base, flagged = baseline(references)
     extreme = None if base is None else extreme_similarity(base[~flagged])
     copies = sorted((pair for pair in pairs if pair.near_copy), key=lambda pair: (pair.hash_distance, pair.image))
     others = sorted((pair for pair in pairs if not pair.near_copy), key=lambda pair: (-pair.similarity, pair.image))
     alarms = [pair for pair in others if extreme is not None and pair.similarity > extreme]
-    own = np.array([one.nearest for _, one in sorted(found.items())])
+    own = np.array([result.nearest for _, result in sorted(found.items())])
     return CopyReport(
         folder=folder,
         images=len(found),
         unreadable=len(files) - len(found),
-        plain=sum(one.keypoints < LEAST_KEYPOINTS for one in found.values()),
+        plain=sum(result.keypoints < LEAST_KEYPOINTS for result in found.values()),
         plain_references=sum(references.prints.count(key) < LEAST_KEYPOINTS for key in references.keys),
         source=references.source,
         references=len(references.names),

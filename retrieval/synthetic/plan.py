@@ -72,7 +72,7 @@ def plan_images(rows: Sequence[ReportRow], *, per_report: int, seed: int) -> tup
         first = seed + first_seed(sha256) + turn[sha256] * per_report
         turn[sha256] += 1
         folder = folders[class_of(row)]
-        images += [SetImage(row, sha256, one, folder) for one in range(first, first + per_report)]
+        images += [SetImage(row, sha256, seed, folder) for seed in range(first, first + per_report)]
     return tuple(images)
 
 

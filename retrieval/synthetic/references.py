@@ -95,22 +95,22 @@ def manifest_references(
             problems.append(Problem(f"line {row.line}", "its image cannot be read", "Check the file."))
     store = open_fingerprints(work) if prints else None
     vectors, readable = describe_images(named, encoder, work, progress, prints=store)
-    for place in np.flatnonzero(~readable):
-        problems.append(Problem(f"line {kept[place].line}", "its image cannot be decoded", "Export it again."))
+    for position in np.flatnonzero(~readable):
+        problems.append(Problem(f"line {kept[position].line}", "its image cannot be decoded", "Export it again."))
     where = np.flatnonzero(readable)
-    keys = tuple(fingerprint_key(named[place][2]) for place in where)
+    keys = tuple(fingerprint_key(named[position][2]) for position in where)
     if not len(where):
         raise EvaluationError(f"{read.path.name} names no image that can be read: there is nothing to compare with.")
     return References(
         source=read.path.name,
-        names=tuple(named[place][0] for place in where),
-        paths=tuple(named[place][1] for place in where),
-        patients=tuple(patients[place] for place in where),
+        names=tuple(named[position][0] for position in where),
+        paths=tuple(named[position][1] for position in where),
+        patients=tuple(patients[position] for position in where),
         vectors=vectors,
         hashes=_whole_hashes(store, keys),
         patients_named=all(row.names_patient or row.phantom for row in kept),
         skipped=tuple(problems),
-        rows=tuple(kept[place] for place in where),
+        rows=tuple(kept[position] for position in where),
         keys=keys if store is not None else (),
         prints=store,
         work=work,
@@ -148,23 +148,23 @@ def archive_references(
     ]
     store = open_fingerprints(work)
     every = [fingerprint_key(image.sha256) for _, image in images]
-    missing = [place for place, key in enumerate(every) if key not in store]
+    missing = [position for position, key in enumerate(every) if key not in store]
 
-    def keep(places: list[int], _: list[PIL.Image.Image], made: list[Any]) -> None:
-        _put(store, [every[place] for place in places], made)
+    def keep(positions: list[int], _: list[PIL.Image.Image], made: list[Any]) -> None:
+        _put(store, [every[position] for position in positions], made)
 
     read_images(
-        [(place, images[place][1].path) for place in missing],
+        [(position, images[position][1].path) for position in missing],
         keep,
         progress,
         look=fingerprint,
-        checksums=[images[place][1].file_sha256 for place in missing],
+        checksums=[images[position][1].file_sha256 for position in missing],
     )
     readable = np.array([key in store for key in every], dtype=bool)
     where = np.flatnonzero(readable)
-    lost = [images[place] for place in np.flatnonzero(~readable)]
-    kept = [images[place] for place in where]
-    keys = tuple(every[place] for place in where)
+    lost = [images[position] for position in np.flatnonzero(~readable)]
+    kept = [images[position] for position in where]
+    keys = tuple(every[position] for position in where)
     if not kept:
         raise EvaluationError("Not one image of the archive can be read: run `coin doctor`.")
     return References(
@@ -207,24 +207,24 @@ def describe_images(
     keys = [embedding_key({"image": sha256, "encoder": encoder.fingerprint}) for _, _, sha256 in named]
     print_keys = [fingerprint_key(sha256) for _, _, sha256 in named] if prints is not None else []
 
-    def known(place: int) -> bool:
-        return keys[place] in cache and (prints is None or print_keys[place] in prints)
+    def known(position: int) -> bool:
+        return keys[position] in cache and (prints is None or print_keys[position] in prints)
 
-    def keep(places: list[int], images: list[PIL.Image.Image], made: list[Any]) -> None:
-        cache.put([keys[place] for place in places], encoder.encode_images(images))
+    def keep(positions: list[int], images: list[PIL.Image.Image], made: list[Any]) -> None:
+        cache.put([keys[position] for position in positions], encoder.encode_images(images))
         if prints is not None:
-            _put(prints, [print_keys[place] for place in places], made)
+            _put(prints, [print_keys[position] for position in positions], made)
 
-    missing = [place for place in range(len(named)) if not known(place)]
+    missing = [position for position in range(len(named)) if not known(position)]
     read_images(
-        [(place, named[place][1]) for place in missing],
+        [(position, named[position][1]) for position in missing],
         keep,
         progress,
         look=None if prints is None else fingerprint,
-        checksums=[checksums[place] for place in missing] if checksums else (),
+        checksums=[checksums[position] for position in missing] if checksums else (),
     )
-    readable = np.array([known(place) for place in range(len(named))], dtype=bool)
-    return cache.take([keys[place] for place in np.flatnonzero(readable)]), readable
+    readable = np.array([known(position) for position in range(len(named))], dtype=bool)
+    return cache.take([keys[position] for position in np.flatnonzero(readable)]), readable
 
 
 def open_fingerprints(work: Path | None) -> FingerprintStore:

@@ -122,7 +122,11 @@ def _categories(pairs: Sequence[TrainingPair], held_out: Bools, before: Seen, af
         )
     ]
     results = evaluate_experiment(cases, Experiment(channels, query_types), seed=seed)
-    return [figure for of, result in zip(query_types, results, strict=True) for figure in _figures(of, result)]
+    return [
+        figure
+        for query_type, result in zip(query_types, results, strict=True)
+        for figure in _figures(query_type, result)
+    ]
 
 
 def _figures(query_type: QueryType, result: QueryTypeResult) -> list[Compared]:

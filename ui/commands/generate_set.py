@@ -53,7 +53,7 @@ def generate_set(
             echo(share_text(share, generated, seconds, dataset.problems))
         return
     with progress("Comparing", unit="images") as update:
-        summary = finish_set(dataset, drawn=generated, seconds=seconds, progress=update)
+        summary = finish_set(dataset, generated=generated, seconds=seconds, progress=update)
     set_sheet(out, summary)
     copies = None if against is None else _copies(settings, out, against)
     if copies is not None:

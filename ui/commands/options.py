@@ -96,9 +96,9 @@ def with_field_choice(command: Command) -> Command:
 class ScaleRange(click.ParamType):
     """ "0.2:0.3": µm a pixel, from the first to the second; and one number, where the command takes a query image."""
 
-    def __init__(self, *, one: bool) -> None:
-        self.name = "LOW:HIGH|MICROMETRES" if one else "LOW:HIGH"
-        self._one = one
+    def __init__(self, *, with_number: bool) -> None:
+        self.name = "LOW:HIGH|MICROMETRES" if with_number else "LOW:HIGH"
+        self._with_number = with_number
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """What was typed, as (low, high) in µm a pixel, or as one number; what is converted already stays."""
@@ -107,12 +107,12 @@ class ScaleRange(click.ParamType):
         if isinstance(value, (tuple, float)):
             return value
         try:
-            if self._one and ":" not in str(value):
+            if self._with_number and ":" not in str(value):
                 return float(str(value).replace(",", "."))
             low, high = map(float, str(value).replace(",", ".").split(":"))
             return CaseFilter(mpp=(low, high)).mpp
         except (ValueError, FilterError):
-            or_one = ", nor one number" if self._one else ""
+            or_one = ", nor one number" if self._with_number else ""
             self.fail(f"'{value}' is no range of µm a pixel, such as 0.2:0.3{or_one}", param, ctx)
 
 
@@ -120,7 +120,7 @@ def with_filters(command: Command) -> Command:
     """Give a command the repeatable filter options; it receives them as one `where: CaseFilter | None`."""
     scale = click.option(
         "--mpp",
-        type=ScaleRange(one=False),
+        type=ScaleRange(with_number=False),
         help="Only images of a scale in this range of µm a pixel, such as 0.2:0.3.",
     )
     return scale(_filtered(command))
@@ -141,7 +141,7 @@ def with_filters_and_scale(command: Command) -> Command:
     run.__dict__["__click_params__"] = filtered.__dict__["__click_params__"]
     return click.option(
         "--mpp",
-        type=ScaleRange(one=True),
+        type=ScaleRange(with_number=True),
         multiple=True,
         help="A range (0.2:0.3): only images of such a scale in µm a pixel. One number (0.25): the scale of --image "
         "or --slide.",

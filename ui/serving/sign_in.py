@@ -47,7 +47,9 @@ class SignIn:
     def admits(self, user: str) -> bool:
         """Whether a signed-in user may enter."""
         name = user.casefold()
-        return bool(user) and (not self.users or any(fnmatch.fnmatchcase(name, one.casefold()) for one in self.users))
+        return bool(user) and (
+            not self.users or any(fnmatch.fnmatchcase(name, pattern.casefold()) for pattern in self.users)
+        )
 
 
 def user_name(claims: Mapping[str, Any]) -> str:
@@ -116,7 +118,7 @@ def _checked(path: Path, values: dict[str, Any]) -> SignIn:
     if metadata.scheme != "https" and not (metadata.scheme == "http" and metadata.hostname in LOOPBACK_NAMES):
         raise ViewError(f"the sign-in file '{path}': server_metadata_url does not begin with https://")
     users = values.pop("users", [])
-    if not all(isinstance(one, str) and one for one in users):
+    if not all(isinstance(user, str) and user for user in users):
         raise ViewError(f"the sign-in file '{path}': users holds something other than names and patterns")
     return SignIn(**values, users=tuple(users))
 

@@ -107,7 +107,7 @@ def _show_generated(query: Query, generated: GeneratedQuery) -> None:
 
 
 def _show_synthetic(check: GeneratedImageCheck) -> None:
-    picture = png_bytes(readable(check.drawn.image, at_most=CARD))
+    picture = png_bytes(readable(check.generated.image, at_most=CARD))
     st.image(picture, alt=f"Synthetic image, seed {check.seed}", width="stretch", output_format="PNG")
     retry = ", generated again" if check.attempt == 2 else ""
     st.caption(f"**SYNTHETIC**, seed {check.seed}{retry}")

@@ -42,8 +42,8 @@ class PlannedSlide:
         """By which fields are chosen, as JSON. Those that are as by default are not in it, so that a setting that a
         later version adds changes nothing."""
         given, usual = dataclasses.asdict(self.choice), dataclasses.asdict(FieldChoice())
-        said = {name: value for name, value in given.items() if name in ALWAYS_SAID or value != usual[name]}
-        return json.dumps({**said, "mpp": round(self.mpp, 6)}, sort_keys=True)
+        stated = {name: value for name, value in given.items() if name in ALWAYS_SAID or value != usual[name]}
+        return json.dumps({**stated, "mpp": round(self.mpp, 6)}, sort_keys=True)
 
 
 def plan_slide(row: ManifestRow, choice: FieldChoice) -> PlannedSlide:

@@ -118,8 +118,8 @@ def read_directories(data: bytes | mmap.mmap) -> tuple[str, list[TiffPage]]:
                 if not pages:
                     raise
                 break  # the first pages can be read all the same
-            room = MAX_PAGES - sum(1 + len(each.inner) for each in pages)
-            pages.append(replace(page, inner=tuple(_inner(data, page, order, big, room))))
+            remaining = MAX_PAGES - sum(1 + len(each.inner) for each in pages)
+            pages.append(replace(page, inner=tuple(_inner(data, page, order, big, remaining))))
     except struct.error as error:
         raise PictureRefused("is damaged or cut short (its TIFF directory)", EXPORT_AGAIN) from error
     if not pages:

@@ -173,9 +173,9 @@ def stated_bits(page: TiffPage) -> int:
     """How many bits of a 16-bit (or wider) value are used, where the file says so; else 0."""
     if page.bits == 12:
         return 12
-    said = re.search(r'SignificantBits="(\d+)"', page.description)
-    if said and 8 <= int(said[1]) <= 16:
-        return int(said[1])
+    stated = re.search(r'SignificantBits="(\d+)"', page.description)
+    if stated and 8 <= int(stated[1]) <= 16:
+        return int(stated[1])
     highest = page.number(MAX_VALUE)
     return highest.bit_length() if page.bits > 8 and highest >= 255 and not highest & (highest + 1) else 0
 
@@ -224,17 +224,17 @@ def _named_planes(pages: Sequence[TiffPage], grey: Sequence[int]) -> tuple[int, 
 
 def _stated_channels(page: TiffPage) -> int:
     """Channels of a picture by OME's or ImageJ's description; 0 where it does not say."""
-    said = re.search(r'\bSizeC="(\d{1,6})"', page.description) or re.search(
+    stated = re.search(r'\bSizeC="(\d{1,6})"', page.description) or re.search(
         r"^channels=(\d{1,6})\s*$", page.description, re.M
     )
-    return int(said[1]) if said else 0
+    return int(stated[1]) if stated else 0
 
 
 def _stated_pictures(page: TiffPage) -> int:
     """Pictures in the file by ImageJ's or tifffile's description, which may have fewer directories; 0 where unsaid."""
     if page.description.startswith("ImageJ="):
-        said = re.search(r"^images=(\d{1,9})\s*$", page.description, re.M)
-        return int(said[1]) if said else 0
+        stated = re.search(r"^images=(\d{1,9})\s*$", page.description, re.M)
+        return int(stated[1]) if stated else 0
     shape = next((line for line in page.description[:2000].split("\n") if line.startswith('{"shape"')), "")
     if shape:
         try:

@@ -45,8 +45,8 @@ def torch_differences(error: Exception) -> str:
     """`differences` read from what torch's strict `load_state_dict` says; its first line where it says none."""
     text = str(error)
     shapes = [(name, _sizes(found), _sizes(wanted)) for name, found, wanted in _SHAPE.findall(text)]
-    said = differences(_keys(_MISSING, text), _keys(_UNEXPECTED, text), shapes)
-    return said or first_line(error)
+    problems = differences(_keys(_MISSING, text), _keys(_UNEXPECTED, text), shapes)
+    return problems or first_line(error)
 
 
 def _keys(pattern: re.Pattern[str], text: str) -> list[str]:

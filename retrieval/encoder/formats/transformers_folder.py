@@ -219,11 +219,11 @@ def _load(files: TransformersFiles) -> Any:
     shapes = [(str(name), tuple(found), tuple(wanted)) for name, found, wanted in sorted(report["mismatched_keys"])]
     # A classifier's weights may stay unused; a projection that stays unused would change what is compared.
     unused = sorted(key for key in report["unexpected_keys"] if "projection" in key)
-    said = differences(missing, unused, shapes)
-    if said:
+    problems = differences(missing, unused, shapes)
+    if problems:
         raise EncoderLoadError(
-            f"{files.path} could not be loaded as a model of transformers: {said} The weights and {CONFIG} may belong "
-            "to different models: fetch both again."
+            f"{files.path} could not be loaded as a model of transformers: {problems} The weights and {CONFIG} may "
+            "belong to different models: fetch both again."
         )
     return network.eval()
 

@@ -150,10 +150,10 @@ def _write(
         text = read_json(folder / open_clip_folder.CONFIG).get("model_cfg", {}).get("text_cfg", {})
         if text.get("hf_model_name"):
             shapes = StoredWeights([folder / open_clip_folder.WEIGHTS[0]]).shapes
-            config, said = text_tower_config(source.folder, text, shapes, text_config)
+            config, note = text_tower_config(source.folder, text, shapes, text_config)
             (folder / open_clip_folder.TEXT_TOWER).mkdir(exist_ok=True)
             _write_json(folder / open_clip_folder.TEXT_TOWER / "config.json", config)
-            changes += [said] if said else []
+            changes += [note] if note else []
         if text.get("hf_tokenizer_name") and not any((folder / name).is_file() for name in TOKENIZER_FILES):
             notes += _fetch_tokenizer(str(text["hf_tokenizer_name"]), folder)
     elif transformers_folder.recognises(folder) and "auto_map" in read_json(folder / "config.json"):

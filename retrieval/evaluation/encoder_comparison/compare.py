@@ -88,16 +88,18 @@ def compare_encoders(
             by_texts = False
             continue
         text_queries = text_queries[has_vector(texts)[text_queries]]
-        asked = query_vectors(cases, texts, text_queries, encoder, folder, progress, notes)
-        channels.append(ByVectors(_run(JOINT, encoder), asked, images))
-        channels.append(ByVectors(_run(REPORTS, encoder), asked, texts, by_case=True, missing=~has_vector(texts)))
+        text_vectors = query_vectors(cases, texts, text_queries, encoder, folder, progress, notes)
+        channels.append(ByVectors(_run(JOINT, encoder), text_vectors, images))
+        channels.append(
+            ByVectors(_run(REPORTS, encoder), text_vectors, texts, by_case=True, missing=~has_vector(texts))
+        )
     by_texts = by_texts and len(relevance.answerable(text_queries)) > 0
     searches: list[tuple[Role, str, Ints]] = [("image", IMAGES, queries)]
     if by_texts:
         searches += [("text", JOINT, text_queries), ("text", REPORTS, text_queries)]
     runs = _measure(cases, channels, searches, (first, second), relevance, progress)
     compared = tuple(
-        _compared(role, name, of, runs, (first, second), cases, relevance, seed) for role, name, of in searches
+        _compared(role, name, chosen, runs, (first, second), cases, relevance, seed) for role, name, chosen in searches
     )
     roles = {role: archive.encoder_of(role) for role in ("image", "text")}
     return EncoderComparison(
@@ -129,10 +131,10 @@ def _require_embedded(archive: Archive, encoder: Encoder) -> EncoderInfo:
     images = 0 if known is None else known.vectors
     reports = 0 if known is None else known.report_vectors
     if known is None or images < known.images or (encoder.reads_texts and reports < known.reports):
-        of = "" if known is None else f" of {known.images} images and {reports} of {known.reports} reports"
+        counted = "" if known is None else f" of {known.images} images and {reports} of {known.reports} reports"
         raise EvaluationError(
-            f"{encoder.name} ({encoder.fingerprint[:12]}) has not embedded this archive ({images}{of or ' images'}), "
-            "so it cannot be compared: `coin reembed --no-switch --encoder …` embeds it beside the encoder in use."
+            f"{encoder.name} ({encoder.fingerprint[:12]}) has not embedded this archive ({images}{counted or ' images'}"
+            "), so it cannot be compared: `coin reembed --no-switch --encoder …` embeds it beside the encoder in use."
         )
     return known.encoder
 

@@ -112,8 +112,8 @@ def _precisions(
     for block in rankings.blocks([query_type], [task.candidates_of]):
         at = np.searchsorted(queries, block.queries)
         wanted = task.class_of[block.queries][:, None]
-        for number, places in _ranked(rankings, fusion, block, task.candidates_of, grid):
-            yield at, number, precision(task.class_of[case_of[places.ranked_images[:, :DEPTH]]] == wanted, DEPTH)
+        for number, ranking in _ranked(rankings, fusion, block, task.candidates_of, grid):
+            yield at, number, precision(task.class_of[case_of[ranking.ranked_images[:, :DEPTH]]] == wanted, DEPTH)
 
 
 def _ranked(
@@ -123,8 +123,8 @@ def _ranked(
     scores = rankings.scores(block)
     own = rankings.cases.patient_of[block.queries]
     candidates = rankings.candidates(candidates_of, int(candidates_of[block.queries[0]]), by_case=True)
-    places = {} if fusion.by_case else rankings.places(block, scores, candidates_of)
-    channels = {name: places[run] for name, run in fusion.of.items()} if places else {}
+    by_run = {} if fusion.by_case else rankings.ranked(block, scores, candidates_of)
+    channels = {name: by_run[run] for name, run in fusion.of.items()} if by_run else {}
     first = rankings.first(fusion, block) if fusion.by_case else np.zeros((0, 0), dtype=bool)
     for method in get_args(Method):
         equal = FusionRule(method, dict.fromkeys(fusion.of, 1.0))

@@ -66,8 +66,8 @@ def query_terms(text: str) -> dict[str, float]:
     split: set[int] = set()
     for start, end, phrase in _found_in_query(words):
         split |= {*range(start, end)} if phrase.is_code and end - start > 1 else set()
-        for concept in phrase.asked:
-            terms[concept] += 1 / len(phrase.asked)
+        for concept in phrase.queried:
+            terms[concept] += 1 / len(phrase.queried)
     for at, word in enumerate(words):
         if at not in split:
             terms[word] += 1
@@ -94,7 +94,7 @@ def forms(term: str) -> frozenset[str]:
     """What a text may hold in the place of a term of `content_words`: the word in the singular or the plural, where an
     "s" makes the difference, and the concepts that word or phrase name."""
     key = tuple(term[len(PHRASE) :].split()) if term.startswith(PHRASE) else (_key(term),)
-    named = frozenset(concept for lexicon in _lexicons() for concept in lexicon.asked(key))
+    named = frozenset(concept for lexicon in _lexicons() for concept in lexicon.queried(key))
     if term.startswith(PHRASE):
         return named
     singular = [term[:-1]] if len(term) > 3 and term.endswith("s") and not term.endswith("ss") else []
@@ -104,7 +104,7 @@ def forms(term: str) -> frozenset[str]:
 def names_finding(term: str) -> bool:
     """Whether a term of `content_words` names a category or a diagnosis of the vocabulary."""
     key = tuple(term[len(PHRASE) :].split()) if term.startswith(PHRASE) else (_key(term),)
-    return bool(_lexicons()[0].asked(key))
+    return bool(_lexicons()[0].queried(key))
 
 
 def names_specimen(term: str) -> bool:
@@ -116,7 +116,7 @@ def names_specimen(term: str) -> bool:
 class _Phrase:
     indexed: tuple[str, ...]
     """The concepts of a text that holds it."""
-    asked: tuple[str, ...]
+    queried: tuple[str, ...]
     """The concepts that a query with it asks for."""
     is_code: bool
 
@@ -131,10 +131,10 @@ class _Lexicon:
             lengths[key[0]].add(len(key))
         self._lengths = {first: sorted(of_first, reverse=True) for first, of_first in lengths.items()}
 
-    def asked(self, key: Key) -> tuple[str, ...]:
+    def queried(self, key: Key) -> tuple[str, ...]:
         """The concepts that a query with this phrase asks for."""
         phrase = self._phrases.get(key)
-        return () if phrase is None else phrase.asked
+        return () if phrase is None else phrase.queried
 
     def phrases(self, words: Sequence[str]) -> Iterator[tuple[int, int, _Phrase]]:
         """The phrases in a text's words, each with its [start, end): from the left, and of several the longest."""
@@ -158,7 +158,7 @@ def _found_in_query(words: Sequence[str]) -> list[tuple[int, int, _Phrase]]:
     taken: set[int] = set()
     for lexicon in _lexicons():
         for start, end, phrase in lexicon.phrases(words):
-            if phrase.asked and taken.isdisjoint(range(start, end)):
+            if phrase.queried and taken.isdisjoint(range(start, end)):
                 found.append((start, end, phrase))
                 taken |= {*range(start, end)}
     return found

@@ -74,12 +74,12 @@ def keep_neighbours(
     full = np.array([len(each) == DEPTH for each in hits], dtype=bool)
     if not full.any():
         return
-    of = [table.images_of(case) for case in cases[full].tolist()]
+    images = [table.images_of(case) for case in cases[full].tolist()]
     lists = np.array([each for each, is_full in zip(hits, full, strict=True) if is_full], dtype=np.float64)
     arrays = {
         "cases": cases[full],
         "singles": singles[full],
-        "sizes": np.array([len(each) for each in of], dtype=np.int64),
+        "sizes": np.array([len(each) for each in images], dtype=np.int64),
         "images": lists[..., 0].astype(np.int64),  # ids are below 2 ** 53
         "scores": lists[..., 1],
     }

@@ -84,19 +84,19 @@ class OwnCases:
         patients = self.patient_of[order]
         starts = np.flatnonzero(np.append(True, patients[1:] != patients[:-1]))
         counts = np.diff(np.append(starts, len(patients)))
-        drawn = rng.permutation(len(starts))
+        sequence = rng.permutation(len(starts))
         rows = order[starts + (rng.random(len(starts)) * counts).astype(np.int64)]
         if known is not None:
             of_known, is_here = self.archive.image_table().patients_of(known.cases)
-            places = np.searchsorted(patients[starts], of_known)
-            is_here &= places < len(starts)
-            is_here[is_here] = patients[starts[places[is_here]]] == of_known[is_here]
-            theirs, cases = places[is_here], np.searchsorted(self.case_ids, known.cases[is_here])
+            positions = np.searchsorted(patients[starts], of_known)
+            is_here &= positions < len(starts)
+            is_here[is_here] = patients[starts[positions[is_here]]] == of_known[is_here]
+            theirs, cases = positions[is_here], np.searchsorted(self.case_ids, known.cases[is_here])
             permitted = cases < len(self.case_ids)
             permitted[permitted] = self.case_ids[cases[permitted]] == known.cases[is_here][permitted]
             rows[theirs[permitted]] = cases[permitted]
-            drawn = np.concatenate([rng.permutation(theirs), drawn[~np.isin(drawn, theirs)]])
-        return np.sort(rows[drawn[:sample]])
+            sequence = np.concatenate([rng.permutation(theirs), sequence[~np.isin(sequence, theirs)]])
+        return np.sort(rows[sequence[:sample]])
 
     def images_of(self, case: int) -> Ints:
         """The ids of the images of the case in this row, int64[n], ascending."""

@@ -158,10 +158,12 @@ def read_report_index(
         stays = np.isin(known.case_ids, table.cases) & ~np.isin(known.case_ids, changed)
         gone = np.flatnonzero(known.words.present & ~stays)
     written = [report for report in reports if report.text.strip()]
-    of, known_case = table.patients_of(np.array([report.case_id for report in written], dtype=np.int64))
+    patients, known_case = table.patients_of(np.array([report.case_id for report in written], dtype=np.int64))
     reports = [report for report, is_known in zip(written, known_case.tolist(), strict=True) if is_known]
     texts = [with_meanings(report.text) if glossary else report.text for report in reports]
-    index = _with_vectors(archive, _extended(known, gone, reports, of[known_case], texts, revision, table.position))
+    index = _with_vectors(
+        archive, _extended(known, gone, reports, patients[known_case], texts, revision, table.position)
+    )
     if index.count < FULL_AT_LEAST * len(index.case_ids):
         index = _without_gaps(index)
     if index.count >= WORTH_KEEPING and index.unkept > KEPT * index.count:
@@ -221,12 +223,12 @@ def _extended(
     known: ReportIndex,
     gone: Ints,
     reports: Sequence[StoredReport],
-    of: Ints,
+    owners: Ints,
     texts: Sequence[str],
     revision: int,
     position: LogPosition,
 ) -> ReportIndex:
-    """The index without the rows `gone` and with further reports behind them, of the patients `of`, int64[reports],
+    """The index without the rows `gone` and with further reports behind them, of the patients `owners`, int64[reports],
     which have no vector yet."""
     if not reports and not len(gone):
         return dataclasses.replace(known, revision=revision, position=position)
@@ -238,7 +240,7 @@ def _extended(
         revision=revision,
         position=position,
         case_ids=np.concatenate([known.case_ids, np.array([r.case_id for r in reports], dtype=np.int64)]),
-        patients=Patients(np.concatenate([known.patients.of, of])),
+        patients=Patients(np.concatenate([known.patients.of, owners])),
         words=known.words.changed(gone.tolist(), texts),
         vectors=vectors,
         embedded=np.concatenate([known.embedded, np.zeros(len(reports), dtype=bool)]),

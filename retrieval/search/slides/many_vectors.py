@@ -96,7 +96,9 @@ def rank_by_fields(
     """
     candidates = _candidates(archive, queries, at_least, pool, where, fingerprint)
     table = archive.image_table(where)
-    order = sorted(candidates.values(), key=lambda one: (-joined(one.bound[:, None], match), one.patient))
+    order = sorted(
+        candidates.values(), key=lambda candidate: (-joined(candidate.bound[:, None], match), candidate.patient)
+    )
     ranked: dict[int, PatientHit] = {}
     compared = 0
     for found in _by_images(archive, order[: max(CANDIDATES, at_least)], table, queries, fingerprint, match):
@@ -152,7 +154,9 @@ def _candidates(
     others, rounds = where, 0
     while len(found) < min(at_least, MOST_EXCLUDED) or (rounds < ROUNDS and len(found) < wanted):
         hits = archive.search(queries, DEPTH, where=others, fingerprint=fingerprint)
-        new = {patient: one for patient, one in _new_candidates(archive, hits).items() if patient not in found}
+        new = {
+            patient: candidate for patient, candidate in _new_candidates(archive, hits).items() if patient not in found
+        }
         found |= new
         rounds += 1
         if not new or all(len(of_field) < DEPTH for of_field in hits):

@@ -110,8 +110,8 @@ def _queried(
 ) -> QueriedSlide:
     info = slide.info
     name = _name(slide)
-    said = tuple(f"The query's slide: {note}" for note in notes)
-    return QueriedSlide(name, info.fingerprint, info.width, info.height, mpp, fields, vectors, said)
+    notes = tuple(f"The query's slide: {note}" for note in notes)
+    return QueriedSlide(name, info.fingerprint, info.width, info.height, mpp, fields, vectors, notes)
 
 
 def _name(slide: Slide) -> str:

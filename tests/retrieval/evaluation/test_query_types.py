@@ -122,7 +122,7 @@ def test_every_row_ranks_as_the_search_does(archive: Archive) -> None:
     index = read_report_index(archive, FINGERPRINT)
     checked = 0
     for block in rankings.blocks(experiment.query_types[1:], [everywhere]):
-        places = rankings.places(block, rankings.scores(block), everywhere)
+        ranked_by = rankings.ranked(block, rankings.scores(block), everywhere)
         for i, query in enumerate(block.queries):
             own = archive.case(cases.keys[query])
             others = CaseFilter(exclude_patients=(own.patient,))
@@ -151,11 +151,11 @@ def test_every_row_ranks_as_the_search_does(archive: Archive) -> None:
                     where=others,
                     fingerprint=FINGERPRINT,
                 )
-                leads = places[FUSED if name == "text" else FUSED_BOTH].ranked_images[i][:12]
-                assert [cases.keys[cases.case_of[lead]] for lead in leads] == [entry.case.key for entry in expected]
+                images = ranked_by[FUSED if name == "text" else FUSED_BOTH].ranked_images[i][:12]
+                assert [cases.keys[cases.case_of[lead]] for lead in images] == [entry.case.key for entry in expected]
             by_report = [place.case_id for place in found["report"].values()]
-            leads = places[REPORT].ranked_images[i][: len(by_report)]
-            assert cases.ids[cases.case_of[leads]].tolist() == by_report
+            images = ranked_by[REPORT].ranked_images[i][: len(by_report)]
+            assert cases.ids[cases.case_of[images]].tolist() == by_report
             checked += 1
     assert checked == CASES - 3
 
@@ -232,8 +232,8 @@ def test_chance_of_a_report_family_is_that_of_random_orders(archive: Archive) ->
     totals: dict[str, list[float]] = {}
     for _ in range(800):
         order = rng.permutation(cases.patients)
-        leads = np.array([rng.choice(images[p]) for p in order])
-        rows = np.stack([leads[order != own] for own in cases.patient_of[queries]])
+        chosen = np.array([rng.choice(images[p]) for p in order])
+        rows = np.stack([chosen[order != own] for own in cases.patient_of[queries]])
         for metric, values in same.judge(queries, rows).items():
             totals.setdefault(metric, []).append(float(values.mean()))
     for metric, values in totals.items():

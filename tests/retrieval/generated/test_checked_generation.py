@@ -84,7 +84,7 @@ def test_images_of_the_asked_site_are_all_used(
         ("Vagina", "cervix", 1.0, 1.0)
     }
     np.testing.assert_array_equal(query.vectors, encoder.encode_images([first, second]))
-    assert query.generation.images == tuple(i.drawn for i in query.images)
+    assert query.generation.images == tuple(i.generated for i in query.images)
 
 
 def test_a_wrong_image_is_dropped_and_drawn_again_with_the_site_stated(
@@ -102,10 +102,10 @@ def test_a_wrong_image_is_dropped_and_drawn_again_with_the_site_stated(
         (4, 2, False, "wrong"),
     ]
     assert query.images[1].shown_site == "urine"
-    assert query.images[2].drawn.provenance.prompt == f"(Thyroid) {REPORT}"
+    assert query.images[2].generated.provenance.prompt == f"(Thyroid) {REPORT}"
     assert (query.generation.report, query.generation.prompt.text) == (REPORT, REPORT)
     assert query.vectors.shape == (1, encoder.dim)
-    assert query.generation.images == (query.images[0].drawn,)
+    assert query.generation.images == (query.images[0].generated,)
     assert any("1 of 2 generated images showed another site (urine) than 'thyroid'" in note for note in query.notes)
     assert any("1 of the images generated again" in note for note in query.notes)
 
@@ -131,7 +131,7 @@ def test_a_site_hint_states_the_asked_site_where_the_report_does_not(
         query = generate_query(
             generator, encoder, archive, report, seeds=[3], preset="draft", site=site, site_hint=True
         )
-    assert query.images[0].drawn.provenance.prompt == prompt
+    assert query.images[0].generated.provenance.prompt == prompt
 
 
 def test_after_a_site_hint_another_seed_is_tried(

@@ -59,7 +59,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> ReportTable:
 def whole(generator: CoinGenerator, table: ReportTable, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished set of two images a report. Shared: tests that change one copy it."""
     made = SyntheticSet(tmp_path_factory.mktemp("set") / "set", table, generator, preset="draft", per_report=2)
-    finish_set(made, drawn=made.generate(), seconds=1.0)
+    finish_set(made, generated=made.generate(), seconds=1.0)
     return made.folder
 
 
@@ -161,7 +161,7 @@ def test_existing_images_are_not_generated_again(
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
     made = opened(folder, table, generator)
     assert made.generate() == 0
-    summary = finish_set(made, drawn=0, seconds=0.0)
+    summary = finish_set(made, generated=0, seconds=0.0)
     assert (summary.images, summary.drawn, summary.set_aside) == (8, 0, 0)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")} == before
     assert [str(problem) for problem in summary.skipped] == [
@@ -173,7 +173,7 @@ def test_existing_images_are_not_generated_again(
     damaged.write_bytes(damaged.read_bytes()[:60])
     bare.write_bytes(b"not a picture")
     assert made.generate() == 3
-    assert finish_set(made, drawn=3, seconds=1.0).images == 8
+    assert finish_set(made, generated=3, seconds=1.0).images == 8
 
 
 def test_damaged_pixels_are_removed_and_generated_by_the_next_run(
@@ -187,9 +187,9 @@ def test_damaged_pixels_are_removed_and_generated_by_the_next_run(
     made = opened(folder, table, generator)
     assert made.generate() == 0
     with pytest.raises(SyntheticSetError, match="1 images of the set were damaged"):
-        finish_set(made, drawn=0, seconds=0.0)
+        finish_set(made, generated=0, seconds=0.0)
     assert made.generate() == 1
-    assert finish_set(made, drawn=1, seconds=1.0).images == 8
+    assert finish_set(made, generated=1, seconds=1.0).images == 8
 
 
 def test_a_table_that_grew_costs_what_is_new_and_one_that_shrank_loses_nothing(
@@ -199,17 +199,17 @@ def test_a_table_that_grew_costs_what_is_new_and_one_that_shrank_loses_nothing(
     (tmp_path / "more.csv").write_text(REPORTS + "f.jpg,Small cells in groups.,SCC,cervix,,\n")
     grown = opened(folder, read_report_table(tmp_path / "more.csv"), generator)
     assert grown.generate() == 2
-    assert finish_set(grown, drawn=2, seconds=1.0).images == 10
+    assert finish_set(grown, generated=2, seconds=1.0).images == 10
     (tmp_path / "fewer.csv").write_text("".join(REPORTS.splitlines(keepends=True)[:3]).replace(",NILM,", ",ASC-US,"))
     fewer = opened(folder, read_report_table(tmp_path / "fewer.csv"), generator)
     assert fewer.generate() == 0
-    summary = finish_set(fewer, drawn=0, seconds=0.0)
+    summary = finish_set(fewer, generated=0, seconds=0.0)
     assert (summary.images, summary.set_aside) == (4, 6)
     assert summary.classes == {"cervix_ASC-US": 2, "cervix_HSIL": 2}  # the other label moved its images
     assert ImageFolder(str(folder / "train")).classes == ["cervix_ASC-US", "cervix_HSIL"]  # and left no empty class
     again = opened(folder, read_report_table(tmp_path / "more.csv"), generator)
     assert again.generate() == 0
-    assert finish_set(again, drawn=0, seconds=0.0).images == 10
+    assert finish_set(again, generated=0, seconds=0.0).images == 10
 
 
 def test_other_settings_are_refused(
@@ -261,7 +261,7 @@ def test_an_unfinished_set_is_not_described(generator: CoinGenerator, table: Rep
     drawn = len(names(made.folder))
     assert 0 < drawn < 8
     with pytest.raises(SyntheticSetError, match=f"{8 - drawn} images of the set are not generated yet"):
-        finish_set(made, drawn=0, seconds=0.0)
+        finish_set(made, generated=0, seconds=0.0)
     assert not (made.folder / "manifest.csv").exists()
 
 
@@ -277,7 +277,7 @@ def test_the_same_pixels_are_dropped_and_stay_dropped(
         save_png(image.convert("RGB"), second, provenance)  # as if both seeds had drawn one picture
     for _ in range(2):
         assert made.generate() == 0
-        summary = finish_set(made, drawn=0, seconds=0.0)
+        summary = finish_set(made, generated=0, seconds=0.0)
         assert (summary.images, summary.exact_duplicates) == (7, 1)
         assert [path.name for path in (folder / "dropped").iterdir()] == [second.name]
         assert second.name not in (folder / "manifest.csv").read_text()
@@ -357,7 +357,7 @@ def test_processes_share_the_work_one_is_killed_and_the_last_one_ends_it(
     unfinished = next((folder / "train").iterdir()) / f"{'0' * 16}-0.png.{'0' * 32}.tmp"
     unfinished.write_bytes(b"half")
     os.utime(unfinished, (0, 0))
-    finish_set(made, drawn=0, seconds=0.0)
+    finish_set(made, generated=0, seconds=0.0)
     assert not unfinished.exists()
     assert names(folder) == names(whole)
     assert (folder / "manifest.csv").read_text() == (whole / "manifest.csv").read_text()

@@ -268,7 +268,7 @@ def test_an_archive_a_manifest_and_a_set_give_one_answer(
     made = SyntheticSet(tmp_path / "set", read_report_table(manifest), generator, preset="draft", per_report=1)
     with pytest.raises(SyntheticSetError, match="not finished"):
         SetImages(made.folder, encoder)
-    finish_set(made, drawn=made.generate(), seconds=1.0)
+    finish_set(made, generated=made.generate(), seconds=1.0)
     source = SetImages(made.folder, encoder, work=tmp_path / "work")
     some = dict.fromkeys(list(dict.fromkeys(of_manifest.reports))[:4], 1)
     assert len(source.images(some, None).vectors) == sum(report in some for report in of_manifest.reports)

@@ -46,7 +46,7 @@ def query_side(query: Query, result: SearchResult | None, case: str) -> QuerySid
         slide, problem = guarded(lambda: query_slide_picture(result, case))
         return QuerySide((), query.text, (), problem) if slide is None else QuerySide((slide[0],), query.text, slide[1])
     generated = () if result is None or result.generated is None else result.generated.images
-    drawn = [check.drawn for check in generated if check.used]
+    drawn = [check.generated for check in generated if check.used]
     return QuerySide(tuple(_synthetic(number, each.image) for number, each in enumerate(drawn[:MOST], 1)), query.text)
 
 

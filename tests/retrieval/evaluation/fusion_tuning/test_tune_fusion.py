@@ -121,7 +121,7 @@ def plain_precisions(
     )
     rankings = Rankings(material.cases, experiment)
     block = Block(np.array(queries), (fusion.name,))
-    ranked = rankings.places(block, rankings.scores(block), task.candidates_of)[fusion.name].ranked_images[:, :10]
+    ranked = rankings.ranked(block, rankings.scores(block), task.candidates_of)[fusion.name].ranked_images[:, :10]
     found = []
     for query, images in zip(queries, ranked.tolist(), strict=True):
         classes = [task.class_of[material.cases.case_of[image]] for image in images]
