@@ -238,7 +238,7 @@ class ArchiveQueries(ArchiveColumns):
         return decode_image(self.image_path(image_id), expected=image.file_sha256)
 
     def vectors_of(self, image_ids: Sequence[int], fingerprint: str) -> Vectors:
-        """The stored vectors, float32[len(image_ids), dim], in the order asked for.
+        """The stored vectors, float32[len(image_ids), dim], in the order given.
 
         Raises:
             ImageNotFoundError: one of them has no vector.

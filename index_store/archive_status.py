@@ -71,7 +71,7 @@ class ArchiveStatus:
     notes: tuple[str, ...]
     """What happened to the index since the archive was opened, such as that it was rebuilt, and why."""
     roles: Mapping[Role, RoleStatus] = field(default_factory=dict)
-    """By role; empty before the first image, and where they were not asked for. Where one encoder has both, both say
+    """By role; empty before the first image, and where they were not requested. Where one encoder has both, both say
     the same."""
     derived: Mapping[str, int] = field(default_factory=dict)
     """Cases whose site, reporting system and category were extracted from their report, by the name of the column."""

@@ -184,9 +184,9 @@ class NewImage:
     image: PIL.Image.Image
     """`source` decoded: RGB, upright, without metadata."""
     notes: tuple[str, ...] = ()
-    """What is to be said about how it was read, such as "of its 5 pages, the first was read"."""
+    """Notes on how it was read, such as "of its 5 pages, the first was read"."""
     mpp: float | None = None
-    """µm a pixel, by the row, the file, or what was said of all images; None where it is not known."""
+    """µm a pixel, by the row, the file, or an option for all images; None where it is not known."""
     mpp_source: str = ""
     """How that is known, as of `Image`."""
     place: SlidePlace | None = None
@@ -220,7 +220,7 @@ class ManifestRow:
     mpp: float | None = None
     """µm a pixel; None where the manifest does not say."""
     mpp_source: str = ""
-    """Where the manifest says it: "manifest" (the number itself) or "objective"; "option" where it was said of all
+    """Where the manifest says it: "manifest" (the number itself) or "objective"; "option" where it was given for all
     rows at once."""
     derived: tuple[str, ...] | None = None
     """Which of `site`, `system` and `category` were inferred from the report. None where the report was not read:

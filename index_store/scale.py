@@ -24,8 +24,8 @@ OBJECTIVE_MPP: Final = 10.0
 
 OPTION, TAG, DICOM, SLIDE, OBJECTIVE, MANIFEST = "option", "resolution tag", "DICOM", "slide", "objective", "manifest"
 RANK: Final = {"": 0, OPTION: 1, TAG: 2, DICOM: 2, SLIDE: 2, OBJECTIVE: 3, MANIFEST: 3}
-"""How a scale is known, and which source wins: what is said of one image over what its file says, and that over what
-is said of all images at once."""
+"""How a scale is known, and which source wins: what is stated of one image over its file, and the file over what
+is stated of all images at once."""
 
 _UNIT = re.compile(r"\s*(?:[µμu]m|microns?|micromet(?:er|re)s?)?\s*(?:/|per|a)?\s*(?:px|pixels?)?", re.I)
 _NUMBER = re.compile(r"\d{1,6}(?:[.,]\d{1,9})?|[.,]\d{1,9}")

@@ -3,7 +3,7 @@
     <archive>/encoders.json     {"<fingerprint>": "<folder, hub id or adapter>", …}
 
 The records name an encoder by its fingerprint; where its files lie is a matter of this machine, and noted by the
-commands that were told (`coin add`, `coin reembed`). What is found there counts only if its fingerprint is the
+commands that were given them (`coin add`, `coin reembed`). What is found there counts only if its fingerprint is the
 archive's.
 """
 

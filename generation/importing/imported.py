@@ -1,4 +1,4 @@
-"""What an import is told and what it made; and the parts that imports share."""
+"""The settings and the outcome of an import, and the parts that imports share."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ def _classify(text: str, sentence: str, first: bool) -> _Part:
 
 @functools.lru_cache(maxsize=4)
 def _describes(sentence: str) -> bool:
-    """Whether a sentence describes cells. Asked for each of its clauses, of which a long one has thousands."""
+    """Whether a sentence describes cells. Called for each of its clauses, of which a long one has thousands."""
     return bool(_MORPHOLOGY.search(sentence))
 
 

@@ -40,7 +40,7 @@ T = TypeVar("T")
 READS = "reads"
 """In `Session.info`: that the session only reads."""
 HAS_ROLES = "has_roles"
-"""In `Session.info`: whether the archive's row has the column `text_encoder_id`. True where it is not said."""
+"""In `Session.info`: whether the archive's row has the column `text_encoder_id`. True where it is not set."""
 HAS_COUNTS = "has_counts"
 """Likewise whether it has the table of counts."""
 HAS_SCALE = "has_scale"

@@ -29,7 +29,7 @@ _KNOWN = select(_ENCODERS.id, _ENCODERS.dim).where(_ENCODERS.fingerprint == bind
 
 
 def encoder_info_of(session: Session, role: Role) -> EncoderInfo | None:
-    """`encoder_of` as a record of the API, without the object mapper: every search asks for it."""
+    """`encoder_of` as a record of the API, without the object mapper: every search reads it."""
     _check_role(role)
 
     def read(role: Role) -> Any:

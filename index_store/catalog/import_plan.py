@@ -117,7 +117,7 @@ def make_plan(
                     else:
                         to_cut.append(slide)
                     continue
-                # What is said of the slide's scale is not the fields'.
+                # The scale stated for the slide is not that of its fields.
                 unscaled = replace(slide.row, mpp=None, mpp_source="")
                 stored = [image for image in case.images if image.slide_id == row.id]
                 for image in stored:

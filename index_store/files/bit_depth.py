@@ -26,7 +26,7 @@ _EXPORT = "Export it with 8 bits a channel."
 
 @dataclass(frozen=True)
 class Scale:
-    """Which value is white, and what is to be said about it."""
+    """Which value is white, and a note on it."""
 
     top: float
     notes: tuple[str, ...] = ()

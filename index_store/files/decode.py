@@ -50,7 +50,7 @@ _UPRIGHT = {
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture, and what is to be said about how it was read."""
+    """A picture, and notes on how it was read."""
 
     image: Image.Image
     """RGB, uint8[height, width, 3], upright, without metadata."""

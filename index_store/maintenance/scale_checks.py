@@ -13,7 +13,7 @@ from index_store.scale import MAX_MPP, MIN_MPP
 
 
 def check_scales(session: Session) -> list[Diagnosis]:
-    """Check for scales that no microscope's image has, and for ones of which it is not said how they are known."""
+    """Check for scales that no microscope's image has, and for ones without a source."""
     if not has_scale(session):
         return []
     # Spelled out for NULL, of which no comparison is true and none false.

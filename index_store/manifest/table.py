@@ -29,7 +29,7 @@ class Table:
     records: list[Record] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What is to be said of the whole file, such as worksheets that were not read."""
+    """Notes on the whole file, such as worksheets that were not read."""
     nameless: list[int] = field(default_factory=list)
     """Lines that hold something in a column without a name."""
     doubtful: list[tuple[int, str, str]] = field(default_factory=list)

@@ -1,1 +1,1 @@
-"""What an archive asks of a vector engine, and the engine within the process."""
+"""What an archive requires of a vector engine, and the engine within the process."""

@@ -65,7 +65,7 @@ class ImageTableSync:
             return self._table
 
     def only(self, table: ImageTable, where: CaseFilter | None, excluded: Ids) -> ImageTable:
-        """`ImageTable.only`, with the images to leave out, int64[m]; the last one by values is kept: a search asks for
+        """`ImageTable.only`, with the images to leave out, int64[m]; the last one by values is kept: a search needs
         it several times."""
         if where is None or where.excludes:
             return table.only(where, excluded)

@@ -170,9 +170,9 @@ class ConfounderPool:
         known = np.isfinite(self._table.scalars["mpp"])
         different, rows = np.unique(self._table.scalars["mpp"][known], return_inverse=True)
         bins = np.array([bin_of(mpp) for mpp in different.tolist()], dtype=np.int32)
-        numbers, places = np.unique(bins, return_inverse=True)
+        numbers, indices = np.unique(bins, return_inverse=True)
         codes = np.zeros(len(known), dtype=np.int32)
-        codes[known] = 1 + places[rows]
+        codes[known] = 1 + indices[rows]
         names = ("", *map(bin_name, numbers.tolist()))
         return {**self._table.columns, "scale": Column(codes, names)}
 

@@ -1,4 +1,4 @@
-"""The calibrations that searches are judged by: made when first asked for, and kept for the next process.
+"""The calibrations that searches are judged by: made when first needed, and kept for the next process.
 
 A calibration belongs to a channel, a type of query, an encoder and a filter. It is made anew when more than `OUTDATED`
 of its images have changed, and says how many have until then.

@@ -46,7 +46,7 @@ class KeypointIndex:
             self._index.cp.seed = 0
             sample = np.random.default_rng(0).permutation(len(keys))
             enough = np.searchsorted(np.cumsum(counts[sample]), lists * _TRAINED) + 1
-            self._index.train(_descriptors(store, [keys[place] for place in sorted(sample[:enough])]))
+            self._index.train(_descriptors(store, [keys[row] for row in sorted(sample[:enough])]))
             self._index.nprobe = _PROBES
         for start in range(0, len(keys), _BLOCK):
             self._index.add(_descriptors(store, keys[start : start + _BLOCK]))

@@ -92,11 +92,13 @@ class ReferenceSearch:
         matches = []
         for number, parts in enumerate(pool.map(_parts, tasks, chunksize=8)):
             copied = [
-                (part.correlation, -place, part) for place, part in enumerate(parts) if part is not None and part.copied
+                (part.correlation, -position, part)
+                for position, part in enumerate(parts)
+                if part is not None and part.copied
             ]
             if copied:
-                _, place, part = max(copied)
-                reference = chosen[number][-place]
+                _, position, part = max(copied)
+                reference = chosen[number][-position]
                 matches.append(Match(reference, self.distance(pictures[number], reference), part))
             else:
                 matches.append(Match(nearest[number], distances[number], parts[0]))

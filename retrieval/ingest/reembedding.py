@@ -40,7 +40,7 @@ class ReembedSummary:
     skipped: tuple[Problem, ...]
     """Every image that could not be embedded, and why."""
     switched: bool
-    """Whether this encoder serves searches now, in the role asked for (also where it did before)."""
+    """Whether this encoder serves searches now, in the role requested (also where it did before)."""
     seconds: float
     notes: tuple[str, ...] = ()
 

@@ -28,7 +28,7 @@ SILENT_SECONDS: Final = 900.0
 Worker: TypeAlias = Any
 """A handle of the cluster's."""
 Task: TypeAlias = Any
-"""A hashable handle of the cluster's: something that a worker was told to do."""
+"""A hashable handle of the cluster's: a task of a worker."""
 
 
 class WorkerLostError(Exception):

@@ -66,7 +66,7 @@ class SlideFields:
 
     @property
     def expected(self) -> int:
-        """How many fields there are in all: of slides whose fields are not chosen yet, as many as were asked for."""
+        """How many fields there are in all: of slides whose fields are not chosen yet, as many as were requested."""
         return self._chosen + self._to_choose
 
     @property

@@ -79,7 +79,7 @@ def morphology_and_diagnosis(report: str, *, headings: bool = False) -> str:
 
 
 def query_text(report: str) -> str:
-    """What the generator and the text tower read of a report that asks. Both were measured to suffer from advice,
+    """What the generator and the text tower read of a report that queries. Both were measured to suffer from advice,
     signatures and the like, and the text tower from losing its headings (`benchmarks.report_text`); BM25 was not, and
     reads reports whole.
     """

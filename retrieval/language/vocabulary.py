@@ -49,7 +49,7 @@ class Category:
     aliases: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     synonyms: tuple[str, ...] = ()
-    """Those of `findings` by which a query asks for the category."""
+    """Those of `findings` by which a query means the category."""
     narrower: tuple[str, ...] = ()
     """Those of `codes`, `aliases` and `synonyms` that name a part of the category only."""
     any_malignancy: bool = False

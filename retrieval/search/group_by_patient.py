@@ -142,9 +142,9 @@ class Patients:
         the patients each belongs to."""
         starts, ends = (np.searchsorted(self._in_order, patients, side=side) for side in ("left", "right"))
         counts = ends - starts
-        place = np.repeat(np.arange(len(patients)), counts)
+        owner = np.repeat(np.arange(len(patients)), counts)
         before = np.cumsum(counts) - counts
-        return self._order[starts[place] + np.arange(len(place)) - before[place]], place
+        return self._order[starts[owner] + np.arange(len(owner)) - before[owner]], owner
 
     @cached_property
     def _order(self) -> Ints:
@@ -263,9 +263,9 @@ class _Grouped:
     first: Ints
     """int64[p], ascending: the best image of each patient."""
 
-    def best(self, place: int) -> float:
-        """The score of the patient in this place, from 1."""
-        return float(self.scores[self.first[place - 1]])
+    def best(self, rank: int) -> float:
+        """The score of the patient at this rank, from 1."""
+        return float(self.scores[self.first[rank - 1]])
 
     def ranking(self, wanted: int) -> Ranking:
         """The first so many patients."""

@@ -150,7 +150,7 @@ def overlaps(answers: Sequence[ChannelAnswer]) -> tuple[Overlap, ...]:
 
 
 def count_notes(archive: Archive, query: Query, found: int) -> tuple[str, ...]:
-    """What to know of the number of cases: why there are fewer than asked for, and what could not be left out."""
+    """What to know of the number of cases: why there are fewer than requested, and what could not be left out."""
     where = query.where
     unknown = archive.unknown_exclusions(where) if where is not None and where.excludes else ()
     if not unknown:

@@ -48,7 +48,7 @@ def finish_set(made: SyntheticSet, *, generated: int, seconds: float, progress: 
         duplicates = find_duplicates(hashes)
         set_aside = _arrange(made, duplicates, existing)
         made.clear_unfinished()
-        kept = [place for place in range(len(made.images)) if place not in duplicates.exact]
+        kept = [position for position in range(len(made.images)) if position not in duplicates.exact]
         _write_tables(made, kept, duplicates)
         summary = SetSummary(
             folder=made.folder,
@@ -56,7 +56,7 @@ def finish_set(made: SyntheticSet, *, generated: int, seconds: float, progress: 
             drawn=generated,
             reports=len({image.row.line for image in made.images}),
             distinct_reports=len({image.report_sha256 for image in made.images}),
-            classes=dict(sorted(Counter(made.images[place].folder for place in kept).items())),
+            classes=dict(sorted(Counter(made.images[position].folder for position in kept).items())),
             exact_duplicates=len(duplicates.exact),
             near_duplicates=len(duplicates.near),
             set_aside=set_aside,
@@ -105,8 +105,8 @@ def _hash_all(paths: Sequence[Path], progress: Progress | None) -> list[ImageHas
 def _arrange(made: SyntheticSet, duplicates: Duplicates, existing: Mapping[str, Path]) -> int:
     """Move each image into its folder. Returns how many were set aside because the table has no such row any more."""
     wanted = {}
-    for place, image in enumerate(made.images):
-        at = f"{DROPPED}/{image.name}" if place in duplicates.exact else image.path
+    for position, image in enumerate(made.images):
+        at = f"{DROPPED}/{image.name}" if position in duplicates.exact else image.path
         wanted[image.name] = made.folder / at
     set_aside = 0
     for path in made.files():
@@ -129,9 +129,9 @@ def _arrange(made: SyntheticSet, duplicates: Duplicates, existing: Mapping[str, 
 def _write_tables(made: SyntheticSet, kept: Sequence[int], duplicates: Duplicates) -> None:
     columns = carried_columns(column for column in made.table.columns if column != "report")
     records = []
-    for place in kept:
-        image = made.images[place]
-        like = duplicates.near.get(place)
+    for position in kept:
+        image = made.images[position]
+        like = duplicates.near.get(position)
         records.append(
             {
                 "image": image.path,

@@ -99,7 +99,7 @@ def check_copies(
         search = ReferenceSearch(references.prints, references.keys, references.paths)
         with workers(len(missing)) as pool:
 
-            def compare(places: list[int], pictures: list[PIL.Image.Image], looked: list[Searched]) -> None:
+            def compare(positions: list[int], pictures: list[PIL.Image.Image], looked: list[Searched]) -> None:
                 similar = encoder.encode_images(pictures) @ references.vectors.T
                 results = [
                     _checked(row, result, match, search)
@@ -107,8 +107,8 @@ def check_copies(
                         similar, looked, search.match(looked, similar.argmax(axis=1).tolist(), pool), strict=True
                     )
                 ]
-                kept.add([files[position] for position in places], results)
-                found.update(zip(places, results, strict=True))
+                kept.add([files[position] for position in positions], results)
+                found.update(zip(positions, results, strict=True))
 
             read_images(missing, compare, progress, look=searched, pool=pool)
     if not found:

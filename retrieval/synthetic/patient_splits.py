@@ -68,8 +68,8 @@ class PatientSplits:
             classes=classes,
             patients=patients,
             patient_names=tuple(people.tolist()),
-            slides=tuple(images.slides[place] for place in keep),
-            reports=tuple(images.reports[place] for place in keep),
+            slides=tuple(images.slides[position] for position in keep),
+            reports=tuple(images.reports[position] for position in keep),
             left_out=images.left_out + len(images.classes) - len(keep),
         )
 

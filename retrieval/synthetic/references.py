@@ -52,7 +52,7 @@ class References:
     keys: tuple[str, ...] = ()
     """One an image: its fingerprint's in `prints`."""
     prints: FingerprintStore | None = None
-    """What parts of an image are recognised by; None: they were not asked for."""
+    """What parts of an image are recognised by; None: they were not requested."""
     work: Path | None = None
     """The folder that keeps what was made of them."""
 

@@ -30,7 +30,7 @@ def fetch(hub_id: str, what: str, wanted: Callable[[list[str]], Iterable[str]]) 
 
     Args:
         what: what is fetched, for the message.
-        wanted: chooses from the names of all files. It is not asked offline: then what is in the cache is all.
+        wanted: chooses from the names of all files. It is not called offline: then what is in the cache is all.
 
     Raises:
         WeightsNotFoundError: the repository can be neither reached nor found in the cache.

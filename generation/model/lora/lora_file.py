@@ -167,7 +167,7 @@ def _stated_strength(found: _Found, path: Path, part: str, layer: str) -> float 
     by_layer = settings.get("alpha_pattern") or {}
     alpha = _by_pattern(by_layer, layer, settings.get("lora_alpha", settings.get("alpha")))
     size = rank(found.sizes[path, part, layer])
-    if size is None:  # LoKr of two whole factors; peft divides by the rank that was asked for
+    if size is None:  # LoKr of two whole factors; peft divides by the rank that was requested
         size = int(_by_pattern(settings.get("rank_pattern") or {}, layer, settings.get("r", 1)))
     return float(alpha) / (math.sqrt(size) if settings.get("use_rslora") is True else size)
 

@@ -167,7 +167,7 @@ def cut_slide(planned: PlannedSlide) -> CutSlide:
     )
     fields = tuple(
         PlannedField(
-            # What is said of the slide's scale is not the field's.
+            # The scale stated for the slide is not that of its field.
             replace(row, mpp=None, mpp_source=""),
             source,
             place,

@@ -13,7 +13,7 @@ from retrieval.encoder.formats.files import EncoderFiles
 
 @dataclass(frozen=True)
 class EncoderFormat:
-    """How a layout is told by its files, and read."""
+    """How a layout is recognised by its files, and read."""
 
     name: str
     recognises: Callable[[Path], bool]

@@ -179,9 +179,9 @@ class ReportWords:
         sizes = [sum(map(len, of_word)) for of_word in postings]
         rarest = int(np.argmin(sizes))
         rows = np.concatenate([np.empty(0, dtype=np.int32), *postings[rarest]])
-        for place in np.argsort(sizes).tolist():
-            if place != rarest and len(rows):
-                held = [each.holding(n, rows) for each in self._segments for n in numbers[place]]
+        for position in np.argsort(sizes).tolist():
+            if position != rarest and len(rows):
+                held = [each.holding(n, rows) for each in self._segments for n in numbers[position]]
                 rows = rows[np.logical_or.reduce(held)]
         return rows
 

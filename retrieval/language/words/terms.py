@@ -117,7 +117,7 @@ class _Phrase:
     indexed: tuple[str, ...]
     """The concepts of a text that holds it."""
     queried: tuple[str, ...]
-    """The concepts that a query with it asks for."""
+    """The concepts that a query with it means."""
     is_code: bool
 
 
@@ -132,14 +132,14 @@ class _Lexicon:
         self._lengths = {first: sorted(of_first, reverse=True) for first, of_first in lengths.items()}
 
     def queried(self, key: Key) -> tuple[str, ...]:
-        """The concepts that a query with this phrase asks for."""
+        """The concepts that a query with this phrase means."""
         phrase = self._phrases.get(key)
         return () if phrase is None else phrase.queried
 
     def phrases(self, words: Sequence[str]) -> Iterator[tuple[int, int, _Phrase]]:
         """The phrases in a text's words, each with its [start, end): from the left, and of several the longest."""
-        places = [at for at, word in enumerate(words) if word not in _ARTICLES]
-        keys = [_key(words[at]) for at in places]
+        positions = [at for at, word in enumerate(words) if word not in _ARTICLES]
+        keys = [_key(words[at]) for at in positions]
         free = 0
         for at, first in enumerate(keys):
             if at < free or first not in self._lengths:
@@ -147,7 +147,7 @@ class _Lexicon:
             for length in self._lengths[first]:
                 phrase = self._phrases.get(tuple(keys[at : at + length]))
                 if phrase is not None and at + length <= len(keys):
-                    yield places[at], places[at + length - 1] + 1, phrase
+                    yield positions[at], positions[at + length - 1] + 1, phrase
                     free = at + length
                     break
 

@@ -1,1 +1,1 @@
-"""A whole slide as a query: what is asked of it, how it is read, and how many vectors rank patients."""
+"""A whole slide as a query: its options, how it is read, and how many vectors rank patients."""
