@@ -29,13 +29,18 @@ from benchmarks.machine import describe_machine
 from benchmarks.real_input import SHARED
 from generation import CoinGenerator
 from generation.phantom import phantom_cases, write_phantoms
-from retrieval import Encoder, GenerationPlan
-from retrieval.encoder.thumbnails import Thumbnails
-from retrieval.synthetic.linear_probe import train_probe
-from retrieval.synthetic.patient_splits import LabelledImages
-from retrieval.synthetic.small_network import train_network
-from retrieval.synthetic.sources import GeneratedImages, manifest_images
-from retrieval.synthetic.utility import AugmentResult, augment_check
+from retrieval import (
+    AugmentResult,
+    Encoder,
+    GeneratedImages,
+    GenerationPlan,
+    LabelledImages,
+    Thumbnails,
+    augment_check,
+    manifest_images,
+    train_network,
+    train_probe,
+)
 from retrieval.training.starter.smears import is_held_out
 from ui.commands.progress import progress
 from ui.text.evaluation.augment import augment_text

@@ -28,11 +28,11 @@ from benchmarks.text_calibration import calibrate_texts
 from generation import CoinGenerator
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
 from index_store import Archive, CaseFilter
-from retrieval import Encoder, add_manifest
+from retrieval import Encoder, GenerationPlan, add_manifest
 from retrieval.assessment.novelty import Calibration
 from retrieval.assessment.novelty_calibration import calibrate, calibrate_generated
 from retrieval.encoder.embedding_cache import EmbeddingCache
-from retrieval.generated.batch_generation import GenerationPlan, OwnReport, generated_queries
+from retrieval.generated.batch_generation import OwnReport, generated_queries
 from retrieval.generated.site_check import SiteCheck, measure_site_rates
 from retrieval.language.query_text import query_text
 from retrieval.statistics.selective_prediction import abstention_curve, risk_coverage

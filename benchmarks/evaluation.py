@@ -34,16 +34,13 @@ from benchmarks.bulk_archive import CASES, build_archive
 from benchmarks.machine import describe_machine
 from benchmarks.synthetic_vectors import SyntheticVectors
 from generation.phantom import phantom_cases
-from index_store import Archive
-from index_store.records import ManifestRow
+from index_store import Archive, ManifestRow
+from retrieval import QueryTypeResult, default_rules, evaluate_archive, ordinal
 from retrieval.evaluation.dataset import LabelledCases
-from retrieval.evaluation.evaluate import evaluate_archive, evaluate_experiment
+from retrieval.evaluation.evaluate import evaluate_experiment
 from retrieval.evaluation.experiment import HISTOGRAM, build_experiment
 from retrieval.evaluation.material import gather
-from retrieval.evaluation.results import QueryTypeResult
-from retrieval.evaluation.tasks import ordinal
 from retrieval.search.channels.own_runs import EvaluationMaterials
-from retrieval.search.fusion import default_rules
 from ui.commands.progress import progress
 
 FINGERPRINT = "vectors of the benchmark"

@@ -27,10 +27,8 @@ from benchmarks.machine import describe_machine
 from generation import CoinGenerator, GenerationCache
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
 from index_store import Archive
-from retrieval import CaseSearch, Encoder, add_manifest
-from retrieval.search.channels.registry import CHANNELS
-from retrieval.search.fusion import POOL, FusionRule, fuse
-from retrieval.search.query import Query
+from retrieval import CHANNELS, CaseSearch, Encoder, FusionRule, Query, add_manifest
+from retrieval.search.fusion import POOL, fuse
 
 K = 10
 QUERY_SEED = 77

@@ -34,8 +34,8 @@ from benchmarks.machine import describe_machine
 from generation import CoinGenerator, GenerationCache
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
 from index_store import Archive
-from retrieval import Encoder, Label, add_manifest, precision_at_k
-from retrieval.generated.checked_generation import GeneratedQuery, generate_query, state_site
+from retrieval import Encoder, GeneratedQuery, Label, add_manifest, generate_query, precision_at_k
+from retrieval.generated.checked_generation import state_site
 from retrieval.generated.site_check import NEAREST, SiteCheck
 from retrieval.language.vocabulary import vocabulary, word_pattern
 from retrieval.search.results_assembly import nearest_cases

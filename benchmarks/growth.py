@@ -41,8 +41,7 @@ from benchmarks.synthetic_vectors import IMAGES_PER_CASE, SITES, SyntheticVector
 from index_store import Archive, CaseFilter, ManifestRow, NewImage, decode_image
 from index_store.catalog.counts.kept import recount
 from index_store.catalog.models import CaseRow
-from retrieval import CaseSearch, Encoder, Query, SavedQueries
-from retrieval.assessment.diagnostics import Diagnostics
+from retrieval import CaseSearch, Diagnostics, Encoder, Query, SavedQueries
 from retrieval.generated.near_duplicate import nearest_references
 from retrieval.language.vocabulary import vocabulary
 from retrieval.search.by_category import gallery

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from retrieval import EvaluationError
 from retrieval.arrays import Floats, Ints, Vectors
-from retrieval.errors import EvaluationError
 from retrieval.search.channels.own_cases import NEIGHBOURS
 
 BLOCK_SCORES: Final = 4_000_000

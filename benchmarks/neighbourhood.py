@@ -20,7 +20,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.text_calibration import calibrate_texts
 from generation.phantom import PROFILES, phantom_cases, write_phantoms
 from index_store import Archive, Case, CaseFilter
-from retrieval import Encoder, add_manifest
+from retrieval import Encoder, Gallery, RankedCase, add_manifest
 from retrieval.assessment.confounder_pool import ConfounderPool
 from retrieval.assessment.confounders import confounder_codes, shared_with_query
 from retrieval.assessment.label_agreement import agreement
@@ -28,8 +28,7 @@ from retrieval.assessment.novelty import nearest_similarity
 from retrieval.assessment.novelty_calibration import calibrate
 from retrieval.language.query_text import conclusion_key, morphology_and_diagnosis
 from retrieval.search.batch import Candidates
-from retrieval.search.by_category import Gallery, gallery
-from retrieval.search.results import RankedCase
+from retrieval.search.by_category import gallery
 from retrieval.search.results_assembly import nearest_cases
 
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.pyramid import write_pyramid
+from generation import PROFILES, Phantom
 from generation.phantom.background import BACKGROUNDS
 from generation.phantom.canvas import DENSEST, FIELD_UM, Canvas
 from generation.phantom.palette import STAINS
-from generation.phantom.phantom import Phantom
-from generation.phantom.profiles import PROFILES, Profile
+from generation.phantom.profiles import Profile
 
 SITES = (
     ("cervix", "normal squamous cells", "high-grade squamous lesion", "Papanicolaou"),

@@ -16,7 +16,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from retrieval.language.label_extraction import read_report
+from retrieval import read_report
 
 ROOT = Path(__file__).parents[1]
 OWN = ROOT / "tests" / "retrieval" / "language" / "sentences.csv"

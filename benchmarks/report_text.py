@@ -23,9 +23,8 @@ from benchmarks.machine import describe_machine
 from generation import CoinGenerator, GenerationCache
 from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
 from index_store import Archive, Case
-from retrieval import CaseSearch, Encoder, Label, add_manifest, precision_at_k
+from retrieval import CaseSearch, Encoder, Label, Query, add_manifest, precision_at_k
 from retrieval.language.query_text import morphology_and_diagnosis
-from retrieval.search.query import Query
 
 K = 10
 QUERY_SEED = 77  # not those that `benchmarks.starter` reports on

@@ -23,9 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import describe_machine
 from benchmarks.phantom_slides import ABNORMAL, MPP, PhantomSlide, compose
-from index_store import Slide
-from index_store.slides.choose import choose_fields
-from index_store.slides.field import RULES, FieldChoice
+from index_store import RULES, FieldChoice, Slide, choose_fields
 from index_store.slides.slide import Region
 from index_store.slides.survey import SQUARES, survey
 from retrieval.statistics.estimate import bootstrap_mean

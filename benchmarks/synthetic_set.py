@@ -26,10 +26,8 @@ from generation import CoinGenerator
 from generation.phantom import phantom_cases, write_phantoms
 from generation.training.starter.dataset import TRAINING_SEED
 from index_store import read_report_table
-from retrieval import Encoder, SyntheticSet, check_copies, finish_set
+from retrieval import Encoder, SyntheticSet, check_copies, finish_set, images_of, manifest_references
 from retrieval.generated.near_duplicate import ImageHashes, find_duplicates
-from retrieval.synthetic.memorisation import images_of
-from retrieval.synthetic.references import manifest_references
 from ui.commands.progress import progress
 from ui.text.evaluation.synthetic import copy_text, set_text
 

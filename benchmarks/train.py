@@ -28,16 +28,10 @@ import numpy as np
 
 from benchmarks.machine import describe_machine
 from benchmarks.real_input import SHARED
-from generation import CoinGenerator
-from generation.training.data.pairs import TrainingPair
-from generation.training.lora import train_lora
-from generation.training.lora_settings import LoraSettings
+from generation import CoinGenerator, LoraSettings, TrainingPair, train_lora
 from generation.training.validation import choose_spread
-from retrieval import Encoder
-from retrieval.training.encoder_settings import EncoderSettings
-from retrieval.training.encoder_tuning import train_encoder
+from retrieval import Encoder, EncoderSettings, manifest_pairs, train_encoder
 from retrieval.training.model_card import comparison_table
-from retrieval.training.pairs import manifest_pairs
 from ui.commands.progress import progress
 
 NEAREST = 5

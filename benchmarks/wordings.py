@@ -32,12 +32,12 @@ from benchmarks.wording_archives import QUERY_SEED, Label, archives, read_querie
 from generation import CoinGenerator, GenerationCache
 from generation.phantom import phantom_cases
 from index_store import Archive
-from retrieval import CaseSearch, Encoder, Query
+from retrieval import CaseSearch, Encoder, FusionRule, Query, default_rules
 from retrieval.arrays import Vectors
 from retrieval.assessment.novelty import nearest_similarity
 from retrieval.language.query_text import query_text
 from retrieval.search.channels.own_cases import NEIGHBOURS
-from retrieval.search.fusion import POOL, FusionRule, default_rules, fuse
+from retrieval.search.fusion import POOL, fuse
 from retrieval.search.group_by_patient import Ranking, rank_images
 from retrieval.search.reports.report_index import ReportIndex, read_report_index
 from retrieval.search.understand import understand_text

@@ -290,6 +290,28 @@ def test_a_channel_is_named_in_its_own_package_only() -> None:
     assert generated == {(module, "generated") for module in GENERATED_MEANS}
 
 
+def test_benchmarks_use_the_public_names_where_there_are_any() -> None:
+    """What they measure inside of a package has none."""
+    public = {
+        (package, f"{package}.{node.module}", alias.asname or alias.name)
+        for package in PACKAGES
+        if (stub := ROOT / package / "__init__.pyi").is_file()
+        for node in ast.walk(ast.parse(stub.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+    }
+    assert len(public) > 100
+    found = [
+        f"{where(path, node)} imports {alias.name} of {node.module}"
+        for path in sources("benchmarks")
+        for node in nodes(parse(path))
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+        if (node.module.partition(".")[0], node.module, alias.name) in public
+    ]
+    assert found == []
+
+
 def test_what_made_the_starter_is_imported_by_nothing_else() -> None:
     """It stays in the checkout and is not in the wheel."""
     found = [
