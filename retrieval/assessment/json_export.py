@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 def to_json(
     result: SearchResult,
-    neighbourhood: ResultDiagnostics | None = None,
+    diagnostics: ResultDiagnostics | None = None,
     gallery: Gallery | None = None,
     *,
     indent: int | None = 2,
 ) -> str:
     """The result as JSON text, with the research-use notice first. Non-ASCII text is kept as it is."""
-    return json.dumps(to_dict(result, neighbourhood, gallery), indent=indent, ensure_ascii=False)
+    return json.dumps(to_dict(result, diagnostics, gallery), indent=indent, ensure_ascii=False)
 
 
 def to_dict(
-    result: SearchResult, neighbourhood: ResultDiagnostics | None = None, gallery: Gallery | None = None
+    result: SearchResult, diagnostics: ResultDiagnostics | None = None, gallery: Gallery | None = None
 ) -> dict[str, Any]:
     """The result as plain dicts, lists, strings and numbers, in a stable order of keys."""
     return {
@@ -49,7 +49,7 @@ def to_dict(
         "fusion": {"method": result.rule.method, "weights": {a.channel: a.weight for a in result.channels}},
         "overlaps": [{**dataclasses.asdict(overlap), "disagree": overlap.disagree} for overlap in result.overlaps],
         "generation": None if result.generated is None else _generated(result.generated),
-        "neighbourhood": None if neighbourhood is None else dataclasses.asdict(neighbourhood),
+        "neighbourhood": None if diagnostics is None else dataclasses.asdict(diagnostics),
         "gallery": None if gallery is None else _gallery(gallery),
         "cases": [_case(entry) for entry in result.cases],
         "timing": {**dataclasses.asdict(result.timing), "total_s": result.timing.total_s},

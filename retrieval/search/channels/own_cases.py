@@ -160,7 +160,7 @@ def read_own_cases(archive: Archive, fingerprint: str, *, where: CaseFilter | No
     own = OwnCases(archive, fingerprint, where, archive.image_table(where))
     if len(distinct(own.patient_of)) < 2:
         raise EvaluationError(
-            "Comparability is calibrated on the archive's own cases: at least two patients are needed, with images "
+            "The novelty check is calibrated on the archive's own cases: at least two patients are needed, with images "
             "that the filter permits."
         )
     return own
