@@ -228,6 +228,7 @@ def test_ui_uses_the_public_names_of_the_other_packages() -> None:
 
 
 GENERATED_MEANS = {
+    "retrieval.assessment.json_export": "a field of `GeneratedImageCheck`",
     "retrieval.reader_study.create": "an image that a program made, and what a reader may guess",
     "retrieval.reader_study.ratings": "the same",
     "retrieval.reader_study.results": "the same",
