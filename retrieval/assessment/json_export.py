@@ -84,8 +84,9 @@ def _generated(generated: GeneratedQuery) -> dict[str, Any]:
                 **{
                     field.name: getattr(check, field.name)
                     for field in dataclasses.fields(check)
-                    if field.name != "generated"
+                    if field.name not in ("generated", "part")
                 },
+                "part": None if check.part is None else dataclasses.asdict(check.part),
             }
             for check in generated.images
         ],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 from generation import CoinGenerator, GenerationCache
 from index_store import Archive, CaseFilter
 from retrieval import RESEARCH_USE, CaseSearch, Encoder, add_manifest, to_dict, to_json
+from retrieval.copies.overlap import Overlap
 from tests.models import tiny_sdxl
 from tests.retrieval.conftest import speckled
 
@@ -42,6 +44,13 @@ def test_a_result_by_report_says_where_everything_came_from(encoder: Encoder, tm
     assert [drawn["provenance"]["seed"] for drawn in written["generation"]["images"]] == [0, 1]
     assert all(drawn["provenance"]["synthetic"] is True for drawn in written["generation"]["images"])
     assert all(Path(drawn["path"]).is_file() for drawn in written["generation"]["images"])
+    assert all(drawn["part"] is None for drawn in written["generation"]["images"])
+    assert result.generated is not None
+    first, *rest = result.generated.images
+    copied = dataclasses.replace(first, part=Overlap(40, 0.9, 0.5, mirrored=True))
+    generated = dataclasses.replace(result.generated, images=(copied, *rest))
+    part = json.loads(to_json(dataclasses.replace(result, generated=generated)))["generation"]["images"][0]["part"]
+    assert part == {"pairs": 40, "correlation": 0.9, "share": 0.5, "mirrored": True}
     by_key = {entry["case"]: entry for entry in written["cases"]}
     assert set(by_key) == {"case-0", "case-1"}
     assert [entry["rank"] for entry in written["cases"]] == [1, 2]

@@ -22,26 +22,31 @@ if TYPE_CHECKING:
 SEARCH_PAGE: Final = "search_page.py"
 CASE_PAGE: Final = "case_page.py"
 MOST_CASES: Final = 3
-WHY_MARKED: Final = "Marked: words that a report shares with the first text."
 
 
 def show_comparison(cases: list[Case], result: SearchResult | None) -> None:
     """Show the query of the session, where there is one, and the cases beside it."""
     query = current_query()
     side = None if query is None else query_side(query, result, cases[0].key)
-    first = side.text if side is not None and side.text.strip() else cases[0].report
-    panes = [_case_pane(case, result, first) for case in cases]
+    asked = "" if side is None else side.text
+    panes = [_case_pane(case, result, asked or _others(cases, case)) for case in cases]
     if side is not None:
         panes.insert(0, _query_pane(side, cases))
     if side is not None and side.problem:
         st.info(escape(side.problem))
-    st.caption(WHY_MARKED)
+    if len(cases) > 1 or asked.strip():
+        st.caption(f"Marked: words that a report shares with {'the query' if asked.strip() else 'another'}.")
     show_viewer(panes, key="compare", height="54vh", note=_note(panes), on_place=partial(show_place, cases))
     go_to_place()
     with st.container(horizontal=True, gap="xsmall"):
         for case in cases:
             if st.button(f"Open case {escape(case.key)}", key=f"open-{case.key}"):
                 st.switch_page(CASE_PAGE, query_params={"case": case.key})
+
+
+def _others(cases: list[Case], case: Case) -> str:
+    """What a report is compared with where the query has no text: the first case's, and that with all others."""
+    return cases[0].report if case is not cases[0] else " ".join(other.report for other in cases[1:])
 
 
 def _query_pane(side: QuerySide, cases: list[Case]) -> Pane:
@@ -51,13 +56,13 @@ def _query_pane(side: QuerySide, cases: list[Case]) -> Pane:
     return Pane(side.pictures, "Query", report=shared_words(side.text, others), marks=side.marks)
 
 
-def _case_pane(case: Case, result: SearchResult | None, first: str) -> Pane:
+def _case_pane(case: Case, result: SearchResult | None, text: str) -> Pane:
     from retrieval import shared_words
 
     found = next((ranked for ranked in result.cases if ranked.case.key == case.key), None) if result else None
     around = pictures_around(case, None if found is None else found.image.id)
     title = f"{'' if found is None else f'#{found.rank} '}{case.key}"
-    report = ((f"{case_summary(case)}\n", False), *shared_words(case.report, first))
+    report = ((f"{case_summary(case)}\n", False), *shared_words(case.report, text))
     return Pane(around.pictures, title, around.start, report)
 
 
