@@ -35,7 +35,7 @@ def difference(one: GeneratedImage, other: GeneratedImage) -> float:
     return float(np.abs(pixels(one) - pixels(other)).mean())
 
 
-def test_chunks_are_drawn_and_told_in_the_provenance(base: Path, lora: Path, chunking: CoinGenerator) -> None:
+def test_chunks_are_generated_and_reported_in_the_provenance(base: Path, lora: Path, chunking: CoinGenerator) -> None:
     made = chunking.generate(LONG, n=1, preset=QUICK)
     condensed = CoinGenerator(base, lora, device="cpu").generate(LONG, n=1, preset=QUICK)
     assert (made.prompt.text, made.prompt.dropped) == (" ".join(LONG.split()), ())
@@ -47,7 +47,7 @@ def test_chunks_are_drawn_and_told_in_the_provenance(base: Path, lora: Path, chu
     assert difference(made.images[0], condensed.images[0]) > 0.1
 
 
-def test_what_stands_in_the_last_chunk_is_drawn(chunking: CoinGenerator) -> None:
+def test_what_stands_in_the_last_chunk_is_generated(chunking: CoinGenerator) -> None:
     """Truncation would draw the same image of both."""
     other = LONG.replace("papillary thyroid carcinoma", "a benign follicular nodule")
     first, second = (chunking.generate(report, n=1, preset=QUICK).images[0] for report in (LONG, other))
@@ -126,7 +126,7 @@ def test_a_queue_of_mixed_lengths_holds_few_reports_back(base: Path, lora: Path,
 
 
 class TestNegativePromptAndGuidance:
-    def test_a_negative_prompt_changes_the_image_and_is_told(self, base: Path, lora: Path, tmp_path: Path) -> None:
+    def test_a_negative_prompt_changes_the_image_and_is_reported(self, base: Path, lora: Path, tmp_path: Path) -> None:
         cache = GenerationCache(tmp_path)
         plain = CoinGenerator(base, lora, device="cpu", cache=cache).generate(SHORT, n=1, preset=QUICK).images[0]
         other = CoinGenerator(base, lora, device="cpu", cache=cache, negative_prompt=" blurred\n text ")

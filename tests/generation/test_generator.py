@@ -98,7 +98,7 @@ class TestImages:
         assert far_apart(first, second)
         assert not np.array_equal(pixels(first), pixels(other))
 
-    def test_given_seeds_are_drawn_in_their_order(self, generator: CoinGenerator) -> None:
+    def test_given_seeds_are_generated_in_their_order(self, generator: CoinGenerator) -> None:
         images = generator.generate(REPORT, seeds=[9, 0], preset=QUICK).images
         assert [image.provenance.seed for image in images] == [9, 0]
 
@@ -217,7 +217,7 @@ class TestImages:
 
 
 class TestCache:
-    def test_an_image_is_drawn_once_and_then_read(self, base: Path, lora: Path, tmp_path: Path) -> None:
+    def test_an_image_is_generated_once_and_then_read(self, base: Path, lora: Path, tmp_path: Path) -> None:
         first = CoinGenerator(base, lora, device="cpu", cache=GenerationCache(tmp_path))
         drawn = first.generate(REPORT, n=2, preset=QUICK)
         calls: list[tuple[int, int]] = []
@@ -230,7 +230,7 @@ class TestCache:
             assert b.path is not None
             assert read_provenance(b.path) == a.provenance
 
-    def test_only_what_is_missing_is_drawn(self, base: Path, lora: Path, tmp_path: Path) -> None:
+    def test_only_what_is_missing_is_generated(self, base: Path, lora: Path, tmp_path: Path) -> None:
         generator = CoinGenerator(base, lora, device="cpu", cache=GenerationCache(tmp_path))
         generator.generate(REPORT, seeds=[1], preset=QUICK)
         images = generator.generate(REPORT, n=3, preset=QUICK).images
@@ -253,7 +253,7 @@ class TestCache:
         assert [generation.images[0].cached for generation in images] == [False] * len(images)
         assert len(list(tmp_path.iterdir())) == len(images)
 
-    def test_a_damaged_entry_is_drawn_again(self, base: Path, lora: Path, tmp_path: Path) -> None:
+    def test_a_damaged_entry_is_generated_again(self, base: Path, lora: Path, tmp_path: Path) -> None:
         generator = CoinGenerator(base, lora, device="cpu", cache=GenerationCache(tmp_path))
         first = generator.generate(REPORT, n=1, preset=QUICK).images[0]
         assert first.path is not None
@@ -286,7 +286,7 @@ class TestCache:
 
 
 class TestModels:
-    def test_the_lora_changes_what_is_drawn(self, base: Path, generator: CoinGenerator) -> None:
+    def test_the_lora_changes_what_is_generated(self, base: Path, generator: CoinGenerator) -> None:
         plain = CoinGenerator(base, device="cpu")
         assert (plain.describe()["lora"], plain.describe()["lora_fingerprint"]) == ("", "")
         assert plain.fingerprint != generator.fingerprint

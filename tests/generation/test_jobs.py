@@ -54,7 +54,7 @@ def test_reports_share_batches_and_come_in_their_order(
             assert np.abs(difference).max() <= 1
 
 
-def test_a_report_is_handed_on_before_the_next_batch_is_drawn(
+def test_a_report_is_handed_on_before_the_next_batch_is_generated(
     generator: CoinGenerator, batches: list[list[tuple[str, int]]]
 ) -> None:
     queue = generator.generate_queue([(report, [0]) for report in REPORTS], preset=QUICK, batch_size=1)
@@ -62,7 +62,7 @@ def test_a_report_is_handed_on_before_the_next_batch_is_drawn(
     assert len(batches) == 1
 
 
-def test_what_is_in_the_cache_is_not_drawn_and_does_not_pile_up(
+def test_what_is_in_the_cache_is_not_generated_and_does_not_pile_up(
     base: Path, lora: Path, tmp_path: Path, batches: list[list[tuple[str, int]]]
 ) -> None:
     generator = CoinGenerator(base, lora, device="cpu", cache=GenerationCache(tmp_path))
@@ -80,7 +80,7 @@ def test_what_is_in_the_cache_is_not_drawn_and_does_not_pile_up(
     assert [one.images[0].cached for one in rest] == [True] * 40 + [False]
 
 
-def test_every_request_is_checked_before_anything_is_drawn(
+def test_every_request_is_checked_before_anything_is_generated(
     generator: CoinGenerator, batches: list[list[tuple[str, int]]]
 ) -> None:
     with pytest.raises(EmptyReportError):

@@ -177,7 +177,7 @@ def test_a_stored_file_that_is_gone_is_written_again_with_the_next_case_of_its_c
     assert image.path.read_bytes() == content
 
 
-def test_the_same_content_twice_in_a_case_is_skipped_and_said(archive: Archive, tmp_path: Path) -> None:
+def test_the_same_content_twice_in_a_case_is_skipped_and_reported(archive: Archive, tmp_path: Path) -> None:
     rows = [{"image": f"{name}.png", "case": "one", "report": "r"} for name in "ab"]
     for name in "ab":
         picture(0).save(tmp_path / f"{name}.png")
@@ -214,7 +214,7 @@ def test_a_file_that_vanishes_or_changes_is_skipped(archive: Archive, manifest: 
 
 
 @in_a_file_first
-def test_progress_is_told(archive: Archive, manifest: Path) -> None:
+def test_progress_is_reported(archive: Archive, manifest: Path) -> None:
     seen: list[tuple[int, int]] = []
     archive.pending(read_manifest(manifest).rows, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 12) for done in range(1, 13)]

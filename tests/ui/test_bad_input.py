@@ -225,7 +225,7 @@ def test_init_never_touches_what_is_there(environment: dict[str, str]) -> None:
     assert count() == CASES
 
 
-def test_an_unknown_case_is_told_with_near_names(environment: dict[str, str]) -> None:
+def test_an_unknown_case_is_reported_with_near_names(environment: dict[str, str]) -> None:
     key = phantom_cases(1)[0].key
     refused(coin("show", key[:-1] + "x"), key)
     refused(coin("search", "--case", key + "x"), key)

@@ -238,7 +238,7 @@ def test_a_report_and_a_case_ask_together_and_channels_are_named(
     assert "image #" in shown
 
 
-def test_a_saved_query_is_asked_again_refined_and_deleted(
+def test_a_saved_query_is_run_again_refined_and_deleted(
     environment: dict[str, str], phantoms: list[Phantom], tmp_path: Path
 ) -> None:
     kept = ("--queries", tmp_path)

@@ -37,7 +37,7 @@ def test_sites_and_systems() -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: f"{profile.site}-{profile.finding}")
-def test_every_finding_is_drawn_and_reported(profile) -> None:
+def test_every_finding_is_rendered_and_reported(profile) -> None:
     phantom = Phantom(profile, seed=3)
     field = np.asarray(phantom.render(128))
     assert field.shape == (128, 128, 3)

@@ -36,7 +36,7 @@ def test_other_words_stay(text: str) -> None:
     assert glossary().apply(text) == (text, ())
 
 
-def test_what_was_replaced_is_said_once() -> None:
+def test_what_was_replaced_is_reported_once() -> None:
     text, replaced = glossary().apply("Cue cells. cue  cells, cue cells; nuclear shift.")
     assert text == "Clue cells. clue cells, clue cells; eccentric nuclei."
     assert replaced == (

@@ -190,7 +190,7 @@ def test_another_strength_than_one_is_in_the_weights(
         pytest.param("square", [64, 64, 0, 0, 64, 64], marks=pytest.mark.slow),
     ],
 )
-def test_the_model_is_told_of_the_cut_as_asked(
+def test_the_model_is_told_of_the_cut_as_requested(
     asked: str, told: list[int], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from diffusers import UNet2DConditionModel

@@ -140,7 +140,7 @@ class TestDraws:
         for name in ("items", "views", "has_text", "timesteps", "noise_seeds"):
             assert np.array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(whole, name))
 
-    def test_text_is_left_out_as_often_as_asked(self) -> None:
+    def test_text_is_left_out_as_often_as_requested(self) -> None:
         told = np.concatenate([sample_step(s, items=9, count=50, seed=0, text_dropout=0.3).has_text for s in range(40)])
         assert 0.66 < told.mean() < 0.74
         assert sample_step(0, items=9, count=50, seed=0).has_text.all()
@@ -226,7 +226,7 @@ class TestValidation:
         assert chosen == choose_spread(pairs[::-1], 9)
         assert len(choose_spread(pairs, 1000)) == 90
 
-    def test_a_change_is_told_with_its_interval(self) -> None:
+    def test_a_change_is_reported_with_its_interval(self) -> None:
         patients = [f"p{i // 4}" for i in range(40)]
         before = np.linspace(1, 2, 40).tolist()
         better = change(before, [value - 0.1 for value in before], patients)

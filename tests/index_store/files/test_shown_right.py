@@ -214,7 +214,7 @@ def test_a_label_page_is_passed_over(word: str) -> None:
     assert alone.notes == ("it calls itself a label, an overview or a reduced copy",)
 
 
-def test_a_page_that_is_larger_than_the_first_is_told() -> None:
+def test_a_page_that_is_larger_than_the_first_is_reported() -> None:
     decoded = decode_picture(tiff(page(np.full((16, 40, 3), 200, np.uint8)), page(smear(1, (200, 180)))))
     assert "another page is larger than the one that was read" in decoded.notes
 
@@ -233,7 +233,7 @@ def test_the_picture_behind_a_thumbnail_is_read(flag: int) -> None:
     assert close(decode_picture(tiff_with_inner(thumbnail, smaller, tiff_page(SMEAR))).image, SMEAR)
 
 
-def test_another_picture_behind_a_page_is_told() -> None:
+def test_another_picture_behind_a_page_is_reported() -> None:
     small = tiff_page(SMEAR[:20, :20])
     decoded = decode_picture(tiff_with_inner(small, tiff_page(SMEAR)))
     assert close(decoded.image, SMEAR[:20, :20])
@@ -262,7 +262,7 @@ def test_colour_stored_as_grey_pages() -> None:
     refused(tiff(page(planes[0], description=ome), *(page(plane) for plane in planes * 2)), "grey pages")
 
 
-def test_frames_and_pictures_beside_the_first_are_told() -> None:
+def test_frames_and_pictures_beside_the_first_are_reported() -> None:
     pictures = [Image.fromarray(smear(seed)) for seed in range(3)]
     for kind, options in (("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {})):
         data = encoded(pictures[0], kind, save_all=True, append_images=pictures[1:], **options)

@@ -387,7 +387,7 @@ def test_one_worksheet_and_an_empty_one_need_no_note(folder: Path) -> None:
     assert saved(workbook(folder, [["image", "report"], ["1.png", REPORT]], []), folder).notes == ()
 
 
-def test_merged_cells_and_formulas_without_a_value_are_told(folder: Path) -> None:
+def test_merged_cells_and_formulas_without_a_value_are_reported(folder: Path) -> None:
     head = ["image", "case", "patient", "report"]
     rows = [[f"{n}.png", f"c{n}", f"p{n}" if n in (1, 4) else None, REPORT] for n in range(1, 6)]
     rows[4][1] = "=A6"

@@ -101,7 +101,7 @@ def test_encodings(folder: Path, encoding: str) -> None:
     assert manifest.problems == ()
 
 
-def test_windows_1252_is_read_and_said(folder: Path) -> None:
+def test_windows_1252_is_read_and_reported(folder: Path) -> None:
     manifest = read_manifest(write(folder, "image,report\na.png,Größe „klein“\n", encoding="cp1252"))
     assert manifest.rows[0].report == "Größe „klein“"
     assert whats(manifest.problems) == ["manifest.csv: is not UTF-8 and was read as Windows-1252"]

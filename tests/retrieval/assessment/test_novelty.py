@@ -190,7 +190,7 @@ def test_nearest_mean_agrees_with_counting(seed: int, patients: int, neighbours:
         assert found[i] == pytest.approx(np.mean(sorted(best, reverse=True)[:neighbours]), abs=1e-6)
 
 
-def test_too_few_to_compare_with_is_said(tmp_path: Path) -> None:
+def test_too_few_to_compare_with_is_reported(tmp_path: Path) -> None:
     vectors = np.eye(2, dtype=np.float32)
     with pytest.raises(EvaluationError, match="no other patient"):
         nearest_mean(vectors, vectors, np.array([3, 3]), own=np.array([3, 3]))

@@ -210,7 +210,7 @@ def test_the_figures_are_the_same_again_and_a_rule_changes_fused_rows_alone(
     assert scores(before, FUSED)["mAP"] != scores(other, FUSED)["mAP"]
 
 
-def test_reports_of_a_family_find_each_other(archive: Archive, evaluation: Evaluation) -> None:
+def test_identical_reports_find_each_other(archive: Archive, evaluation: Evaluation) -> None:
     same = family(evaluation, "queries by report").same_report
     assert same is not None
     assert same.queries + same.unanswerable == CASES - 3

@@ -67,7 +67,7 @@ def drawn(generator: CoinGenerator, report: str, *seeds: int) -> list[PIL.Image.
     return [one.image for one in generator.generate(report, seeds=seeds, preset="draft").images]
 
 
-def test_images_of_the_asked_site_are_all_used(
+def test_images_of_the_requested_site_are_all_used(
     generator: CoinGenerator, encoder: Encoder, archive_of: Callable[..., AbstractContextManager[Archive]]
 ) -> None:
     first, second = drawn(generator, REPORT, 3, 4)
@@ -87,7 +87,7 @@ def test_images_of_the_asked_site_are_all_used(
     assert query.generation.images == tuple(i.generated for i in query.images)
 
 
-def test_a_wrong_image_is_dropped_and_drawn_again_with_the_site_stated(
+def test_a_wrong_image_is_dropped_and_generated_again_with_the_site_stated(
     generator: CoinGenerator, encoder: Encoder, archive_of: Callable[..., AbstractContextManager[Archive]]
 ) -> None:
     right, wrong = drawn(generator, REPORT, 3, 4)
@@ -119,7 +119,7 @@ def test_a_wrong_image_is_dropped_and_drawn_again_with_the_site_stated(
         ("No intraepithelial lesion (NILM).", "cervix", "No intraepithelial lesion (NILM)."),  # COIN's own shape
     ],
 )
-def test_a_site_hint_states_the_asked_site_where_the_report_does_not(
+def test_a_site_hint_states_the_requested_site_where_the_report_does_not(
     report: str,
     site: str,
     prompt: str,

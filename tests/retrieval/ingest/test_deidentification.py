@@ -54,7 +54,7 @@ def leaked(folder: Path) -> list[str]:
     return [secret for secret in SECRETS if secret.encode() in stored]
 
 
-def test_by_default_they_are_counted_and_never_said(manifest: Path, tmp_path: Path, encoder: Encoder) -> None:
+def test_by_default_they_are_counted_and_never_shown(manifest: Path, tmp_path: Path, encoder: Encoder) -> None:
     with Archive.create(tmp_path / "archive") as archive:
         summary = add_manifest(archive, manifest, encoder)
         assert summary.added == 4

@@ -124,7 +124,7 @@ def test_a_machine_lost_in_the_middle(cluster: Any, archive: Archive, manifest: 
     check_nothing_is_lost_or_twice(archive, encoder, manifest, workers, repeated=range(3))
 
 
-def test_bad_images_and_other_encoders_are_said(
+def test_bad_images_and_other_encoders_are_reported(
     cluster: Any, archive: Archive, manifest: Path, clip_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "3.png").write_bytes(b"no picture")
@@ -142,7 +142,7 @@ def test_bad_images_and_other_encoders_are_said(
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "auto", "ray://127.0.0.1:10001", "nowhere"])
-def test_a_cluster_that_is_not_there_is_said(address: str) -> None:
+def test_a_cluster_that_is_not_there_is_reported(address: str) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: `make test-cluster` installs it")
     with pytest.raises(WorkerError, match=r"No Ray cluster answers at .*ray start"), RayWorkers(address):
         pass

@@ -121,7 +121,7 @@ def test_an_archive_made_before_gets_its_vectors(archive: Archive, counting: Cou
     assert check_vectors(archive, counting) == 7
 
 
-def test_without_a_tokenizer_the_images_are_added_and_it_is_said(
+def test_without_a_tokenizer_the_images_are_added_and_it_is_reported(
     archive: Archive, without_tokenizer: Path, tmp_path: Path
 ) -> None:
     encoder = Encoder(without_tokenizer, device="cpu")
@@ -144,7 +144,7 @@ def test_a_broken_tokenizer_is_said_as_well(archive: Archive, without_tokenizer:
     assert "could not be loaded" in summary.notes[0]
 
 
-def test_a_text_tower_that_gives_no_vectors_is_said(archive: Archive, clip_folder: Path, tmp_path: Path) -> None:
+def test_a_text_tower_that_gives_no_vectors_is_reported(archive: Archive, clip_folder: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(clip_folder, tmp_path / "broken")
     weights = load_file(broken / WEIGHTS)
     weights["text_projection"][:] = float("nan")

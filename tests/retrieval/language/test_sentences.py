@@ -119,7 +119,7 @@ def without_accents(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
 
 
-def test_short_sentences_of_other_languages_are_told_in_capitals_and_without_accents_too() -> None:
+def test_short_sentences_of_other_languages_are_recognised_in_capitals_and_without_accents_too() -> None:
     sentences = Path(__file__).with_name("other_languages.txt").read_text(encoding="utf-8").splitlines()
     assert len(sentences) > 170
     plain = [form for sentence in sentences for form in (sentence, without_accents(sentence))]

@@ -107,7 +107,7 @@ def test_systems_are_never_mixed(archive: Archive) -> None:
     assert cases("Paris 2.0") == []
 
 
-def test_what_cannot_be_asked_is_said(archive: Archive) -> None:
+def test_what_cannot_be_queried_is_reported(archive: Archive) -> None:
     with pytest.raises(QueryError, match="choose one of Bethesda cervical 2014"):
         gallery(archive, QUERY, fingerprint=FINGERPRINT, system="moon")
     with pytest.raises(QueryError, match="is reported in Yokohama, not in Paris"):

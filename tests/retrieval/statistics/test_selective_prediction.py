@@ -44,7 +44,7 @@ def test_abstention_by_chance_keeps_the_risk_and_a_perfect_one_lowers_it() -> No
     assert risk_coverage(np.array([0.9, 0.8, 0.7, 0.1]), losses).aurc == pytest.approx(0.25 / 4)
 
 
-def test_nothing_to_draw_is_said() -> None:
+def test_nothing_to_draw_is_reported() -> None:
     with pytest.raises(ValueError, match="at least one of each"):
         abstention_curve(np.array([]), np.array([0.5]))
     with pytest.raises(ValueError, match="give one of each a query"):

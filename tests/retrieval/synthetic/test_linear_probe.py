@@ -32,7 +32,7 @@ def test_every_class_weighs_alike() -> None:
     assert (once.probabilities(others).argmax(axis=1) == blobs(50, 1)[1]).mean() > 0.6
 
 
-def test_a_class_that_was_not_trained_on_is_never_said() -> None:
+def test_a_class_that_was_not_trained_on_is_never_predicted() -> None:
     vectors, classes = blobs(60, 2)
     probe = train_probe(vectors, classes * 2, np.arange(60), 6)
     made = probe.probabilities(vectors)

@@ -46,7 +46,7 @@ def test_both_experiments_are_made_of_a_manifest(environment: dict[str, str], la
     assert (tested["folds"], tested["tested_patients"]) == (1, 2)
 
 
-def test_what_cannot_be_meant_is_said(environment: dict[str, str], labelled: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_meant_is_reported(environment: dict[str, str], labelled: Path, tmp_path: Path) -> None:
     done = coin("augment-check", "--kind", "cell")
     assert (done.exit_code, "--kind goes with --manifest" in done.stderr) == (2, True)
     done = coin("augment-check", "--manifest", labelled, "--synthetic", tmp_path)
@@ -109,7 +109,7 @@ def test_the_table_has_a_row_for_each_training_set() -> None:
         assert line[: head.index("synthetic") + len("synthetic")].endswith(synthetic)
 
 
-def test_doubts_are_said_and_long_tables_cut() -> None:
+def test_doubts_are_reported_and_long_tables_cut() -> None:
     told = " ".join(augment_text(result(0, 0.1)).split())
     assert "and 8 more (--json names all)" in told
     assert "Note:" not in told
@@ -124,7 +124,7 @@ def test_doubts_are_said_and_long_tables_cut() -> None:
 
 
 @pytest.mark.slow
-def test_a_network_is_trained_from_scratch_where_it_is_asked_for(
+def test_a_network_is_trained_from_scratch_where_it_is_requested(
     environment: dict[str, str], labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COIN_ARCHIVE", str(tmp_path / "archive"))

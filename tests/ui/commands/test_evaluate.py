@@ -183,7 +183,7 @@ def test_without_the_histogram_there_is_one_channel_fewer(tmp_path: Path) -> Non
     assert [row["channel"] for row in task["parts"][0]["rows"]] == ["image", "chance"]
 
 
-def test_derived_categories_are_counted_and_said(tmp_path: Path) -> None:
+def test_derived_categories_are_counted_and_reported(tmp_path: Path) -> None:
     folder = filled(tmp_path, rows(12))
     with Archive.open(folder) as archive:
         plan = archive.pending(read_manifest(tmp_path / "manifest.csv").rows)
@@ -204,7 +204,9 @@ def test_derived_categories_are_counted_and_said(tmp_path: Path) -> None:
         ([{**row, "patient": "one"} for row in rows(4)], "all of one patient"),
     ],
 )
-def test_what_cannot_be_evaluated_is_said_in_one_line(tmp_path: Path, made: list[dict[str, str]], message: str) -> None:
+def test_what_cannot_be_evaluated_is_reported_in_one_line(
+    tmp_path: Path, made: list[dict[str, str]], message: str
+) -> None:
     run = coin("evaluate", "--archive", filled(tmp_path, made))
     assert run.exit_code == 1
     assert run.stdout == ""

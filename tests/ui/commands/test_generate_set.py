@@ -72,7 +72,7 @@ def test_shares_draw_and_the_last_run_describes(environment: dict[str, str], rep
         (("--manifest", "{full}/notes.txt", "--out", "{new}"), "no column report"),
     ],
 )
-def test_what_cannot_be_meant_is_said(
+def test_what_cannot_be_meant_is_reported(
     environment: dict[str, str], reports: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     full, new = tmp_path / "full", tmp_path / "new"
@@ -85,7 +85,7 @@ def test_what_cannot_be_meant_is_said(
     assert (full / "notes.txt").read_text() == "mine\n"
 
 
-def test_copies_are_named_drawn_and_counted(
+def test_copies_are_named_generated_and_counted(
     environment: dict[str, str], archive: Path, manifest: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "images"

@@ -75,7 +75,7 @@ def test_a_lora_that_does_not_fit_is_named_before_anything_is_loaded(settings: d
     assert not found["channels"]["generated"] and len(found["problems"]) == 1
 
 
-def test_what_would_be_fetched_is_said_and_not_fetched(settings: dict[str, str], tmp_path: Path) -> None:
+def test_what_would_be_fetched_is_reported_and_not_fetched(settings: dict[str, str], tmp_path: Path) -> None:
     result = coin("models", "check", "--base", "stabilityai/stable-diffusion-xl-base-1.0")
     assert result.exit_code == 1
     text = " ".join(result.stdout.split())
@@ -83,7 +83,7 @@ def test_what_would_be_fetched_is_said_and_not_fetched(settings: dict[str, str],
     assert "absent generated images" in text
 
 
-def test_memory_that_does_not_suffice_is_said(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_does_not_suffice_is_reported(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("generation.available_memory", lambda: 10**9, raising=False)
     result = coin("models", "check")
     assert result.exit_code == 1 and "NOT ENOUGH" in result.stdout

@@ -79,7 +79,7 @@ def test_decimals_round_trip() -> None:
     assert Settings.from_env(settings.to_env()) == settings
 
 
-def test_an_asked_site_is_stated_where_that_is_wanted(environment: dict[str, str]) -> None:
+def test_a_requested_site_is_stated_where_that_is_wanted(environment: dict[str, str]) -> None:
     asked = ("search", "--text", "Clusters of atypical cells.", "--asked-site", "thyroid", "--json")
     stated = json.loads(coin(*asked).stdout)
     assert stated["generation"]["prompt"]["text"] == "(Thyroid) Clusters of atypical cells."

@@ -59,7 +59,7 @@ def test_one_number_is_the_scale_of_the_query_image(scaled: Path, manifest: Path
         (["reports", "--mpp", "0.25"], "no range of µm a pixel"),
     ],
 )
-def test_what_is_no_scale_is_said_so(scaled: Path, arguments: list[str], message: str) -> None:
+def test_what_is_no_scale_is_reported(scaled: Path, arguments: list[str], message: str) -> None:
     result = coin(*arguments)
     assert result.exit_code != 0
     assert message in " ".join(result.output.split())

@@ -153,7 +153,7 @@ def test_a_report_goes_with_a_slide(slides: Path) -> None:
         (("--slide", "{slide}.gone"), "alpha.svs.gone cannot be read"),
     ],
 )
-def test_what_cannot_query_is_said_in_a_sentence(slides: Path, options: tuple[str, ...], message: str) -> None:
+def test_what_cannot_query_is_reported_in_a_sentence(slides: Path, options: tuple[str, ...], message: str) -> None:
     named = [option.replace("{slide}", str(slides / "alpha.svs")) for option in options]
     refused = coin("search", *named)
     assert refused.exit_code != 0

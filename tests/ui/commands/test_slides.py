@@ -70,7 +70,7 @@ def test_a_name_that_may_be_a_patients_is_not_shown(path: Path, tmp_path: Path) 
         assert word not in kept.replace(str(tmp_path), "")
 
 
-def test_what_is_no_slide_is_said(tmp_path: Path) -> None:
+def test_what_is_no_slide_is_reported(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no slide")
     result = look(tmp_path / "notes.txt")
     assert result.exit_code == 1

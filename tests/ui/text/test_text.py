@@ -77,7 +77,7 @@ def test_a_case_is_shown_whole() -> None:
     assert REPORT.strip() in " ".join(text.split())
 
 
-def test_what_was_read_from_the_report_is_said() -> None:
+def test_what_was_read_from_the_report_is_reported() -> None:
     text = case_text(dataclasses.replace(case_of(), derived=("site", "category")))
     assert "site      cervix (extracted from the report)" in text
     assert "category  HSIL (extracted from the report)" in text

@@ -38,7 +38,7 @@ def test_every_report_can_be_written_in_the_vocabulary(tmp_path: Path) -> None:
     assert len(padded) == CONTEXT
 
 
-def test_drawn_training_phantoms_are_kept(tmp_path: Path) -> None:
+def test_rendered_training_phantoms_are_kept(tmp_path: Path) -> None:
     first = render_training_set(tmp_path, 5, size=32)
     file = next(tmp_path.glob("*.npy"))
     written = file.stat().st_mtime_ns

@@ -379,7 +379,7 @@ def test_an_existing_folder_is_not_replaced(tmp_path: Path) -> None:
         import_encoder(tmp_path / "dinov2", tmp_path / "out")
 
 
-def test_what_is_no_encoder_is_said(tmp_path: Path) -> None:
+def test_what_is_no_encoder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(EncoderLoadError, match="no file or folder"):
         import_encoder(tmp_path / "nothing", tmp_path / "out")
     (tmp_path / "empty").mkdir()

@@ -160,7 +160,7 @@ def test_the_folder_of_a_training_run_gives_its_last_state(run: Path, tmp_path: 
     )
 
 
-def test_what_a_training_lacks_is_said(run: Path, tmp_path: Path) -> None:
+def test_what_a_training_lacks_is_reported(run: Path, tmp_path: Path) -> None:
     with pytest.raises(
         EncoderLoadError, match=r"states of a training \(epoch_10\.pt\).* coin encoder import .*run OUT"
     ):
