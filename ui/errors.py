@@ -48,6 +48,8 @@ def user_message(error: BaseException) -> str | None:
         return _os_message(error)
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
         return "a value holds bytes that are no text in UTF-8: give it in UTF-8"
+    if isinstance(error, ValueError) and "null byte" in str(error):  # a file's name; no shell can give one
+        return "a file's name holds a NUL character: give it without"
     return None
 
 

@@ -378,3 +378,11 @@ def test_a_value_that_is_no_text_is_named(environment: dict[str, str], option: s
     asked = coin("search", *query, option, "\udcff")
     assert asked.exit_code in (0, 1)
     assert "defect" not in asked.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["search", "--image", "a\0b.png"], ["add", "a\0b.csv"], ["backup", "a\0b"], ["init", "--archive", "a\0b"]],
+)
+def test_a_files_name_with_nul(environment: dict[str, str], arguments: list[str]) -> None:
+    refused(coin(*arguments), "NUL character")

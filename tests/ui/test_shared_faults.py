@@ -31,11 +31,12 @@ def add(models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def add(name: str, *, pictures: bool = False) -> SimpleNamespace:
         source = tmp_path / name
         shutil.copytree(FAULTS / name, source)
-        (manifest,) = source.glob("manifest.*")
+        (manifest,) = source.glob("*manifest.*")
         if pictures:  # the folder holds none
             (source / "img").mkdir(exist_ok=True)
-            for number in range(1, 20):
-                Image.effect_noise((64, 64), 10 + number).convert("RGB").save(source / "img" / f"{number:02}.png")
+            for number in range(28):
+                for name in {f"{number:02}.png", f"{number}.png"}:
+                    Image.effect_noise((64, 64), 10 + number).convert("RGB").save(source / "img" / name)
         assert coin("init").exit_code == 0
         result = coin("add", manifest)
         with Archive.open(tmp_path / "archive") as archive:
@@ -79,7 +80,11 @@ def category_spellings(add: Add) -> None:
 def cost(add: Add) -> None:
     text = (FAULTS / "cost" / "blank_lines_24k.txt").read_text(encoding="utf-8")
     assert processor_seconds(lambda: read_report(text), enough=1) < 1
-    add("sep_line")
+    found = add("cost", pictures=True)
+    assert len(found.cases) == 28, found.printed
+    table = coin("evaluate", "--seed", "0")
+    assert "unexpected error" not in table.stderr
+    assert table.exit_code == 0 and "Research use only" in table.stdout, table.stderr
     dots = coin("search", "--text-file", FAULTS / "cost" / "dots.txt")
     assert dots.exit_code == 1
     assert "empty" in dots.stderr, dots.output
