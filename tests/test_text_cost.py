@@ -22,15 +22,18 @@ from retrieval.language.concepts import plain, site_concept
 from retrieval.language.english import is_english
 from retrieval.language.label_extraction import read_report
 from retrieval.language.query_text import conclusion_key, query_text
-from retrieval.language.words.bm25 import with_meanings
+from retrieval.language.words.bm25 import ReportWords, with_meanings
 from retrieval.language.words.query_problem import malignancy_in, query_problem
-from retrieval.language.words.terms import content_words
+from retrieval.language.words.terms import content_words, query_terms, terms_of
 from tests.index_store.thoroughness import thoroughness
 from tests.processor_time import processor_seconds
 from ui.view.escape import escape
 
 CHARACTERS = 100_000
 SECONDS = 1.0
+
+
+REPORTS = ReportWords(["Cervical smear: HSIL."])
 
 
 def words(text: str) -> int:
@@ -48,11 +51,13 @@ FUNCTIONS: dict[str, Callable[[str], Any]] = {
     "is_english": is_english,
     "malignancy_in": malignancy_in,
     "plain": plain,
-    "query_problem": lambda text: query_problem(text, lambda word: False),
+    "query_problem": lambda text: query_problem(text, REPORTS),
     "query_text": query_text,
     "read_report": read_report,
     "site_concept": site_concept,
+    "query_terms": query_terms,
     "split_chunks": lambda text: split_chunks(text, count_tokens=words, limit=75),
+    "terms_of": terms_of,
     "with_meanings": with_meanings,
 }
 # fmt: off
@@ -63,7 +68,8 @@ PIECES = st.sampled_from((
     "1. ", "2019: ", "no ", "not ", "without ", "negative for ", "or ", "versus ", "and ", "history of ", "final ",
     "preliminary: ", "carcinoma ", "HSIL ", "benign ", "cells ", "cue cell ", "left ", "lymph node ",
     "Bethesda III-", "Pap class ", "Diagnosis: ", "Comment: ", "Patient: ", "Dr. ", "DOE^", "DOE, JANE ", "Mrs ",
-    "MRN ", "www.", "http://a.b",
+    "MRN ", "www.", "http://a.b", "CIN 2-", "non-neoplastic", "liver", "LN ", "Thy3a", "C1/", "insufficient ", "H-SIL",
+    "姓名:", "NAME ", "smear of ", "maligno ",
 ))
 # fmt: on
 HOSTILE = st.lists(PIECES, min_size=1, max_size=6).map("".join)
@@ -89,7 +95,8 @@ ONCE_SLOW = (
     "a, ", "[ ] ", "[x] ", ". ", "carcinoma or ", "? ", "\n", "not ", "Bethesda III-", "A. benign ", "(",
     "history of ", "2019: HSIL; ", "x", "carcinoma ", "- ", "é", "宫", "no carcinoma, ", "{", "C1 C2 C3 C4 ",
     "versus ", "/ ", "____ ", "Cancer Centre ", "final ", "preliminary: ", "risk of ", "left: ", "1. ",
-    "Comment: ", "DIAGNOSIS: ", "\t", "\x00", "0 ",
+    "Comment: ", "DIAGNOSIS: ", "\t", "\x00", "0 ", "CIN 2-", "CIN 2/", "00 ", "02 93 74 40 ",
+    "non-neoplastic", "liver, ",
 )
 # fmt: on
 """Texts of these were slow once, or stand for a rule of the labels."""

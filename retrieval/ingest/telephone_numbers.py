@@ -33,7 +33,7 @@ _COUNTRY_AND_TRUNK = re.compile(r"(?<!\w)\+\d{1,3}\s?\(0\)\s?\d[\d ./-]{4,14}\d\
 _SEVEN_DIGITS = re.compile(r"\d(?:[\s().\/-]*\d){6}")
 _BEFORE, _AFTER = r"(?<![\w+.,:/-])", r"(?![\w%]|[.,:/-]\d)"
 _TRUNK_PREFIX = re.compile(
-    _BEFORE + r"(?:\(\d{2,6}\)[-./ ]{0,2}|0\d{1,5}[-./ ]{1,2})\d{2,8}(?:[-./ ]{1,2}\d{2,8}){0,3}" + _AFTER
+    _BEFORE + r"(?:\(\d{2,6}\)[-./ ]{0,2}|0[1-9]\d{0,4}[-./ ]{1,2})\d{2,8}(?:[-./ ]{1,2}\d{2,8}){0,3}" + _AFTER
 )
 _SPECIMEN_LIKE = re.compile(r"\d\d[-/]\d+")
 """Year and number, as laboratories count their specimens."""
@@ -149,8 +149,13 @@ def _after_international_prefix(text: str) -> Iterator[Span]:
 
 def _is_valid(words: str, region: str) -> bool:
     """Whether these words as a whole are a number of the region, grouped in a way that is usual there."""
-    from phonenumbers import Leniency, PhoneNumberMatcher
+    from phonenumbers import Leniency, NumberParseException, PhoneNumberMatcher, is_valid_number, parse
 
+    try:  # what is no number of the region is told five times as fast so
+        if not is_valid_number(parse(words, region)):
+            return False
+    except NumberParseException:
+        return False
     found = PhoneNumberMatcher(words, region, leniency=Leniency.STRICT_GROUPING, max_tries=1)
     return any(_digits(number.raw_string) == _digits(words) for number in found)
 

@@ -19,7 +19,8 @@ def _pattern(expression: str) -> re.Pattern[str]:
 
 
 _DISEASE: Final = (
-    r"(?:cancer|\w*carcinoma|lymphoma|melanoma|malignan\w+|tumou?r|leuk\w+|sarcoma|mesothelioma|neoplas\w+|dysplasia|"
+    r"(?:cancer|\w{0,20}carcinoma|lymphoma|melanoma|malignan\w{1,9}|tumou?r|leuk\w{1,9}|sarcoma|mesothelioma|"
+    r"neoplas\w{1,9}|dysplasia|"
     r"oncology|HSIL|LSIL|CIN)"
 )
 _ORGAN: Final = (
@@ -46,8 +47,9 @@ _TITLE: Final = re.compile(
 )
 # Names that hold a disease's word and say nothing of the specimen.
 _NAMES: Final = _pattern(
-    rf"\b(?:suspected\s+(?:[\w&]+\s+){{0,3}})?(?:{_ORGAN}\s+)?{_DISEASE}(?:['’]s)?[\s-]+(?:[\w-]+[\s-]+){{0,2}}?{_INSTITUTION}\b"
-    rf"| \b(?:anti[\s-]?)?{_DISEASE}[\s-]+(?:associated[\s-]+|specific[\s-]+|related[\s-]+)?{_MARKER}"
+    rf"\b(?:suspected\s{{1,9}}(?:[\w&]{{1,25}}\s{{1,9}}){{0,3}})?(?:{_ORGAN}\s{{1,9}})?{_DISEASE}(?:['’]s)?[\s-]{{1,9}}"
+    rf"(?:[\w-]{{1,25}}[\s-]{{1,9}}){{0,2}}?{_INSTITUTION}\b"
+    rf"| \b(?:anti[\s-]?)?{_DISEASE}[\s-]{{1,9}}(?:(?:associated|specific|related)[\s-]{{1,9}})?{_MARKER}"
     r"(?:\s*[:=-]?\s*(?:is\s+|was\s+|were\s+)?(?:negative|positive|not\s+detected|pending|weak\w*|strong\w*))?"
 )
 _RELATIVE: Final = (
@@ -89,7 +91,7 @@ _PROVISIONAL: Final = _pattern(
 _FOOTER: Final = _pattern(
     r"\brisks?\s+of\s+(?:malignan\w+|cancer|neoplas\w+) | \bROM\b | \bmalignancy\s+(?:risk|rate)s? | \bimplied\s+risk"
     r"| \bestimated\s+risk | \bfalse[\s-](?:negative|positive)s? | \bsensitivity\b | \bscreening\s+test\b"
-    r"| \bdisclaimer\b"
+    r"| \bdisclaimer\b | \bmay\s+be\s+(?:of\s+(?:value|help|use)|helpful|useful|warranted|indicated|advisable)\b"
     r"| \bthis\s+(?:assay|test|method|examination|technique|procedure)\s+(?:does|do|is|can|cannot|should|may|was)\b"
     r"| \b(?:cytology|cytological\s+examination|a\s+negative\s+(?:result|report|smear|test|cytology))\s+"
     r"(?:does|do|can|cannot|should|may)\b"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
+from itertools import pairwise
 from typing import Final
 
 from generation.prompts.cues import alternatives
@@ -149,7 +150,18 @@ def _named(words: str, *, of_diseases: bool = False) -> list[tuple[Site, re.Matc
             if (of_diseases or not of_disease) and not _BESIDE.search(words, 0, match.start()):
                 found.append((site, match))
     # "cervical/vaginal" contains no "vaginal smear".
-    return [(s, m) for s, m in found if not any(_covers(other, m) for _, other in found)]
+    reach: dict[int, int] = {}  # by place, how far the words reach that begin there or before
+    for _, match in found:
+        reach[match.start()] = max(match.end(), reach.get(match.start(), 0))
+    starts = sorted(reach)
+    for before, start in pairwise(starts):
+        reach[start] = max(reach[start], reach[before])
+    covered = {start: reach[before] for before, start in pairwise(starts)}
+    return [
+        (site, match)
+        for site, match in found
+        if covered.get(match.start(), 0) < match.end() and reach[match.start()] == match.end()
+    ]
 
 
 def _of_highest_rank(found: list[tuple[Site, re.Match[str]]], specimen: str) -> tuple[str, str]:
@@ -218,12 +230,3 @@ def _specimen(text: str) -> tuple[str, bool]:
         return sentence[: begins.start()], False
     diagnosis = word_pattern(vocabulary().malignancy).search(sentence)
     return (sentence[: diagnosis.start()] if diagnosis else sentence), False
-
-
-def _covers(outer: re.Match[str], inner: re.Match[str]) -> bool:
-    return (
-        outer is not inner
-        and outer.start() <= inner.start()
-        and inner.end() <= outer.end()
-        and len(outer.group()) > len(inner.group())
-    )

@@ -36,7 +36,7 @@ _SPLIT_CODE: Final = re.compile(r"[A-Za-z]{1,4}(?:-[A-Za-z]{1,4})+")
 _ARTICLES: Final = frozenset({"a", "an", "the"})
 """Of which a phrase may have more or fewer."""
 _BEFORE_NUMBER: Final = ("", "category", "cat", "class")
-_ADJECTIVE: Final = re.compile(r"\w+(?:al|ic|ary|ar)")
+_ADJECTIVE: Final = re.compile(r"\w{1,30}(?:al|ic|ary|ar)")
 """Of a place that may be another's: "cervical lymph node"."""
 
 Key = tuple[str, ...]
