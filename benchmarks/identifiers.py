@@ -92,7 +92,10 @@ def _made_up(each: int, seed: int) -> list[Case]:
               "Reported by Dr. {}.", "Seen by Prof. {}, malignant cells.", "Mr {} was informed.")  # fmt: skip
         plant(f"{NAME} after a label", full, "Patient name: {}. Urine, negative.", "Pathologist: {}. NILM.",
               "NILM. Screened by {}.", "Signed by: {}")  # fmt: skip
-        plant(f"{NAME} alone in a sentence", full, "{} was seen again with bloody discharge.")
+        plant(f'{NAME} before what people do ("… was seen again")', full, "{} was seen again with bloody discharge.")
+        plant(
+            f"{NAME} alone in a sentence", full, "The slides of {} are old.", "Discharge in {}, bloody.", "Spoke to {}."
+        )
         plant(DATE, anyone.date_time_this_century().strftime(rng.choice(DATE_FORMS)), "Taken {}. Ascites, negative.",
               "Compared with the smear of {}, unchanged.", "Received on {}; adequate.")  # fmt: skip
         form = english.bothify(rng.choice(RECORD_FORMS), letters="ABCHLNPSTU")

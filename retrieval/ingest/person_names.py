@@ -33,7 +33,7 @@ _CLINICAL = """
     pericardial peritoneal pleural positive posterior procedure report reporting review right salivary sample scan
     section see service sex site skin smear smears specimen spleen squamous station sternberg stomach suspicious
     system the thyroid tissue tumor tumour ultrasound unknown upper urinary urine vaginal warthin wash washing woman
-    yokohama unit ward team melanoma centre
+    yokohama unit team melanoma
     agc ais asc ascus cin copd eus fna hgsil hiv hpv hrt hsil iud lgsil lmp lsil nilm pap tbs
 """
 _NO_NAMES = frozenset(_CLINICAL.split())
