@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 from PIL import Image
 
@@ -21,6 +23,12 @@ _DARK = 40
 """A picture of which 95 % are no brighter is noted: transmitted light has a bright background."""
 _EDGE = 8
 """Rows at an end that are noted where all of them are black: what a copy that broke off leaves of plain rows."""
+_PRIMARIES = {
+    b"rXYZ": (0.4361, 0.2225, 0.0139),
+    b"gXYZ": (0.3851, 0.7169, 0.0971),
+    b"bXYZ": (0.1431, 0.0606, 0.7139),
+}
+"""Of sRGB."""
 _KNOWN_PROFILES = ("Adobe RGB", "Display P3", "ProPhoto", "Rec2020", "Rec. 2020", "DCI-P3", "Apple RGB", "eciRGB")
 
 
@@ -114,10 +122,28 @@ def profile_notes(profile: object) -> tuple[str, ...]:
     if not isinstance(profile, bytes) or profile[16:20] != b"RGB ":
         return ()
     words = profile[:65536].replace(b"\0", b"")
-    if b"sRGB" in words or b"IEC61966" in words or b"IEC 61966" in words:
+    named_srgb = b"sRGB" in words or b"IEC61966" in words or b"IEC 61966" in words
+    if named_srgb and not _has_other_primaries(profile):
         return ()
     named = next((name for name in _KNOWN_PROFILES if name.encode() in words), "")
     return (f"its colour profile{f' ({named})' if named else ''} was not applied, so that colours may differ slightly",)
+
+
+def _has_other_primaries(profile: bytes) -> bool:
+    """Whether its red, green or blue is not that of sRGB (ICC.1, 9.2: `rXYZ` and the others, relative to D50)."""
+    try:
+        (count,) = struct.unpack_from(">I", profile, 128)
+        for number in range(min(count, 100)):
+            name, at, _ = struct.unpack_from(">4sII", profile, 132 + 12 * number)
+            if name in _PRIMARIES:
+                values = struct.unpack_from(">3i", profile, at + 8)
+                if any(
+                    abs(value / 65536 - of_srgb) > 0.02 for value, of_srgb in zip(values, _PRIMARIES[name], strict=True)
+                ):
+                    return True
+    except struct.error:
+        pass
+    return False
 
 
 def gamma_notes(gamma: object) -> tuple[str, ...]:

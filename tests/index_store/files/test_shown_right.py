@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from pathlib import Path
 
@@ -369,6 +370,15 @@ def test_values_of_other_kinds_are_named() -> None:
     refused(tiff(tiff_page(np.dstack([GREY, GREY]), tags={262: ("H", 1)})), "2 grey channels")
     refused(encoded(Image.fromarray(GREY.astype(np.float32) * 100), "TIFF"), "grey values")
     refused(tiff(tiff_page(np.dstack([SMEAR, SMEAR[..., :2]]))), "a layout that is not read \\(5 channels of 8 bits\\)")
+
+
+def test_a_profile_of_wider_colours_is_noted_whatever_it_is_called() -> None:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    assert decode_picture(encoded(Image.fromarray(SMEAR), "PNG", icc_profile=bytes(profile))).notes == ()
+    (at,) = struct.unpack_from(">I", profile, profile.index(b"gXYZ") + 4)
+    struct.pack_into(">3i", profile, at + 8, *(int(65536 * value) for value in (0.2053, 0.6257, 0.0609)))  # Adobe RGB
+    (note,) = decode_picture(encoded(Image.fromarray(SMEAR), "PNG", icc_profile=bytes(profile))).notes
+    assert "colour profile" in note
 
 
 @pytest.mark.parametrize(("marker", "words"), [(0xC3, "a lossless JPEG"), (0xF7, "a JPEG-LS picture")])
