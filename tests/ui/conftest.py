@@ -16,6 +16,7 @@ from retrieval import ReaderStudy
 from tests.clip_model import tiny_clip
 from tests.few_steps import few_steps
 from tests.models import tiny_lora, tiny_sdxl
+from tests.small_slides import small_slide
 from tests.ui.served_view import CHROMIUM
 from ui.cli import cli
 from ui.settings import SETTINGS
@@ -82,6 +83,21 @@ def archive(models: dict[str, str], manifest: Path, tmp_path_factory: pytest.Tem
             patch.setenv(name, value)
         assert coin("init", "--archive", folder).exit_code == 0
         added = coin("add", manifest, "--archive", folder)
+        assert added.exit_code == 0, added.output
+    return folder
+
+
+@pytest.fixture(scope="session")
+def slide_and_archive(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the slide alpha.svs, and an archive of four of its fields, of the case case-1. Shared."""
+    folder = tmp_path_factory.mktemp("slide")
+    small_slide(folder / "alpha.svs")
+    (folder / "list.csv").write_text("image,case,report\nalpha.svs,case-1,Smear.\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in models.items():
+            patch.setenv(name, value)
+        assert coin("init", "--archive", folder / "archive").exit_code == 0
+        added = coin("add", folder / "list.csv", "--archive", folder / "archive", "--fields", "4")
         assert added.exit_code == 0, added.output
     return folder
 

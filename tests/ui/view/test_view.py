@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import streamlit as st
@@ -15,13 +14,12 @@ from streamlit.testing.v1.element_tree import Block, NumberInput
 
 from generation import PRESETS
 from generation.phantom import Phantom
-from retrieval import RESEARCH_USE
 from tests.ui.conftest import CASES, coin
+from tests.ui.view.pages import checked, click, opened, viewer
 from ui.pictures.sizes import png_bytes
 from ui.view import query_panel
 from ui.view.example_reports import EXAMPLE_REPORTS
 
-APP = Path(__file__).parents[3] / "ui" / "view" / "app.py"
 CASE_PAGE = "case_page.py"
 HOSTILE = "**bold** <script>alert(1)</script> :red[x] $y$ [l](javascript:1) https://evil.example :smile:"
 
@@ -49,35 +47,13 @@ def answered(models: dict[str, str], archive: Path) -> AppTest:
         return search_by_report(opened(), "Clue cells.")
 
 
-def opened() -> AppTest:
-    return checked(AppTest.from_file(str(APP), default_timeout=600).run())
-
-
-def checked(app: AppTest) -> AppTest:
-    """Every page, whatever it shows, has the banner and no traceback."""
-    assert not app.exception, app.exception
-    assert RESEARCH_USE in app.warning[0].value
-    return app
-
-
 def texts(app: AppTest) -> list[str]:
     return [element.value for element in app.text]
-
-
-def click(app: AppTest, label: str) -> AppTest:
-    (button,) = [button for button in app.button if button.label == label]
-    return checked(button.click().run())
 
 
 def search_by_report(app: AppTest, report: str) -> AppTest:
     app.text_area(key="report").set_value(report)
     return click(app, "Search by report")
-
-
-def viewer(app: AppTest, number: int = 0) -> dict[str, Any]:
-    """What the page gives to one of its viewers."""
-    data: dict[str, Any] = json.loads(app.get("bidi_component")[number].proto.json)
-    return data
 
 
 def region_field(app: AppTest, label: str) -> NumberInput:

@@ -16,8 +16,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from index_store import Archive, Slide
-from tests.small_slides import glass, small_slide
-from tests.ui.conftest import coin
+from tests.small_slides import glass
 from ui.service import Service
 from ui.serving.addresses import Addresses
 from ui.serving.guard import Guard, content_security_policy
@@ -52,21 +51,6 @@ def client() -> Iterator[Callable[..., TestClient]]:
 def copied(archive: Path, tmp_path: Path) -> Path:
     """A copy of the shared archive that may be changed."""
     return Path(shutil.copytree(archive, tmp_path / "archive"))
-
-
-@pytest.fixture(scope="module")
-def sliced(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """An archive with the fields of a small slide, and the folder where the slide lies."""
-    folder = tmp_path_factory.mktemp("slides")
-    small_slide(folder / "alpha.svs")
-    (folder / "list.csv").write_text("image,case,report\nalpha.svs,case-1,Smear.\n", encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in models.items():
-            patch.setenv(name, value)
-        assert coin("init", "--archive", folder / "archive").exit_code == 0
-        added = coin("add", folder / "list.csv", "--archive", folder / "archive", "--fields", "2")
-        assert added.exit_code == 0, added.output
-    yield folder / "archive", folder
 
 
 def pixels(data: bytes) -> np.ndarray:  # type: ignore[type-arg]
@@ -131,8 +115,8 @@ def test_an_upload_is_served_while_a_session_holds_it(client: Client, archive: P
     assert (gone.status_code, "choose its file again" in gone.text) == (404, True)
 
 
-def test_tiles_show_the_slides_own_pixels_and_each_half(client: Client, sliced: tuple[Path, Path]) -> None:
-    archive, folder = sliced
+def test_tiles_show_the_slides_own_pixels_and_each_half(client: Client, slide_and_archive: Path) -> None:
+    archive, folder = slide_and_archive / "archive", slide_and_archive
     with Slide(folder / "alpha.svs") as slide:
         info = slide.info
     first, last = zoom_levels(info)
@@ -153,9 +137,9 @@ def test_tiles_show_the_slides_own_pixels_and_each_half(client: Client, sliced: 
 
 
 def test_a_slide_that_is_not_there_is_answered_by_a_sentence(
-    client: Client, sliced: tuple[Path, Path], tmp_path: Path
+    client: Client, slide_and_archive: Path, tmp_path: Path
 ) -> None:
-    archive, _ = sliced
+    archive = slide_and_archive / "archive"
     with Archive.open(archive, read_only=True) as opened:
         case = opened.case("case-1")
     (slide,) = case.slides
@@ -169,8 +153,8 @@ def test_a_slide_that_is_not_there_is_answered_by_a_sentence(
     assert client(archive).get(overview_url("", "nobody", slide)).status_code == 404
 
 
-def test_slides_are_found_by_content_whatever_they_are_called(sliced: tuple[Path, Path], tmp_path: Path) -> None:
-    _, folder = sliced
+def test_slides_are_found_by_content_whatever_they_are_called(slide_and_archive: Path, tmp_path: Path) -> None:
+    folder = slide_and_archive
     (tmp_path / "deep").mkdir()
     shutil.copy(folder / "alpha.svs", tmp_path / "deep" / "renamed.svs")
     (tmp_path / "notes.txt").write_text("no slide", encoding="utf-8")
