@@ -1,6 +1,7 @@
 """The approximate part of an index, quick and small: it names candidates, the rows that are worth ranking exactly.
 
-    half precision    every row in float16; how far a score can be off is known, so that the ranking stays exact
+    half precision    every row in float16 (`half_precision.py`); how far a score can be off is known, so that the
+                      ranking stays exact
     fast scan         4-bit product quantizer, scanned in registers (64 B a row of 512 dimensions)
     inverted lists    the same codes in lists by nearest centre, of which a search reads some
 
@@ -24,7 +25,6 @@ from index_store.index.faiss_bindings import (
     write_index,
     zero_fast_scan_codes,
     zero_list_codes,
-    zero_scalar_codes,
 )
 from index_store.index.vector_file import VectorRows
 from index_store.vectors import Ids, Vectors
@@ -70,49 +70,6 @@ class CandidateIndex(Protocol):
 
     def memory_bytes(self) -> int:
         """Bytes held in memory."""
-
-
-class HalfPrecision:
-    """All rows as float16, scanned whole."""
-
-    mode = EXACT
-
-    def __init__(self, dim: int) -> None:
-        faiss = load_faiss()
-        # |q·v - q·half(v)| is at most |q| |v - half(v)|, and |q| and |v| are 1. A number is rounded by at most one part
-        # in 2 ** 11 of it; by 2 ** -25 where it is below 2 ** -14. Measuring it takes longer than adding the vectors.
-        self.max_error: float | None = 1.005 * (2**-11 + dim**0.5 * 2**-25) + SUM_ERROR
-        self.index: Any = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-
-    @classmethod
-    def build(cls, rows: VectorRows) -> HalfPrecision:
-        """Filled with all rows."""
-        index = cls(rows.dim)
-        for _, block in rows.blocks():
-            index.add(block)
-        return index
-
-    @property
-    def count(self) -> int:
-        """Number of rows, removed ones included."""
-        return int(self.index.ntotal)
-
-    def add(self, vectors: Vectors) -> None:
-        """Add rows, float32[n, dim], at the end."""
-        self.index.add(vectors)
-
-    def zero(self, rows: Rows, vectors: Vectors) -> None:
-        """Zero the codes of removed rows; `vectors` float32[len(rows), dim]."""
-        zero_scalar_codes(self.index, rows)
-
-    def search(self, queries: Vectors, fetch: int, margin: float = 0.0) -> tuple[Vectors, Rows]:
-        """Scores and rows, float32 and int64[n, fetch]: see `CandidateIndex.search`."""
-        scores, rows = self.index.search(queries, fetch)
-        return scores, rows
-
-    def memory_bytes(self) -> int:
-        """Bytes held in memory."""
-        return int(self.index.codes.size())
 
 
 class FastScan:

@@ -6,7 +6,9 @@ These work on FAISS's own memory, by SWIG pointers, and nothing outside this mod
   FAISS's `remove_ids` is no substitute: it moves the other rows of a flat index, and what FAISS 1.15 adds to an
   inverted list afterwards gets wrong codes (627 of 1,000 in a trial);
 - each query reads inverted lists of its own choice, which FAISS's Python function for it does not take parameters for;
-- inner products with some rows of a mapped file are computed without copying the rows.
+- inner products with some rows of a mapped file are computed without copying the rows;
+- an index scans half-precision rows in a mapped file. FAISS's own reader maps files, too, but only with its header, to
+  which no row can be added.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from index_store.vectors import Vectors
 
 Rows = NDArray[np.int64]
 """int64[n]: row numbers, in the order of addition."""
+Halves = NDArray[np.float16]
 SHARED_ROWS = 16_384
 """Rows from which on the inner products of one query are shared out among threads."""
 
@@ -68,10 +71,31 @@ def inner_products(query: Vectors, block: Vectors, rows: Rows) -> Vectors:
     return products
 
 
-def zero_scalar_codes(index: Any, rows: Rows) -> None:
-    """Zero the codes of these rows, int64[m], of an `IndexScalarQuantizer`, which stores them row by row."""
-    codes = load_faiss().rev_swig_ptr(index.codes.data(), index.codes.size())
-    codes.reshape(index.ntotal, -1)[rows] = 0
+def half_index(dim: int) -> Any:
+    """An `IndexScalarQuantizer` of half precision, without rows."""
+    faiss = load_faiss()
+    return faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+
+
+def half_view(halves: Halves) -> Any:
+    """An index of these rows, float16[n, d], contiguous, read where they are. Nothing can be added to it."""
+    index = half_index(halves.shape[1])
+    if len(halves):
+        codes, data = index.codes, load_faiss().swig_ptr(halves.view(np.uint8))
+        codes.is_owned = False
+        codes.view_data = codes.c_ptr = data
+        codes.view_size = codes.c_size = halves.nbytes
+        index.ntotal = len(halves)
+        index.referenced_objects = [halves]  # for as long as the index lives
+    return index
+
+
+def half_codes(index: Any) -> Halves:
+    """The rows that such an index holds: float16[n, d], a view that lives as long as the index."""
+    if not index.ntotal:
+        return np.empty((0, index.d), np.float16)
+    codes: Halves = load_faiss().rev_swig_ptr(index.codes.data(), index.codes.size()).view(np.float16)
+    return codes.reshape(-1, index.d)
 
 
 def zero_fast_scan_codes(index: Any, rows: Rows) -> None:

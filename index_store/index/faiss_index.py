@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from index_store.index.candidate_index import EXACT, FastScan, HalfPrecision
+from index_store.index.candidate_index import EXACT, FastScan
 from index_store.index.faiss_bindings import Rows
 from index_store.index.gpu_flat import FlatOnDevice, gpu_index
+from index_store.index.half_precision import HalfPrecision
 from index_store.index.recall_tuning import DEPTHS, IndexSizes, build, tune
 from index_store.index.rerank import Ranking, rank_all, rank_subset
 from index_store.index.searcher import Searcher

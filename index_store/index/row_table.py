@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.index.faiss_bindings import Rows
-from index_store.vectors import Ids, Vectors
+from index_store.vectors import Ids
 
 Checksums = NDArray[np.uint64]
 Entry = TypeVar("Entry", bound=np.generic)
@@ -130,14 +130,16 @@ class RowTable:
         return by_id
 
 
-def row_checksums(ids: Ids, vectors: Vectors) -> Checksums:
+def row_checksums(ids: Ids, vectors: NDArray[np.floating]) -> Checksums:
     """A checksum of each row and its id: uint64[n]. A row of which one word is changed never keeps its checksum: every
     factor is odd, so that no difference below 2**64 is lost.
 
     Args:
-        vectors: float32[n, d].
+        vectors: float32[n, d], or float16[n, d].
     """
-    words: NDArray[Any] = np.ascontiguousarray(vectors).view(np.uint64 if vectors.shape[1] % 2 == 0 else np.uint32)
+    row_bytes = vectors.shape[1] * vectors.itemsize
+    kind = next(word for word in (np.uint64, np.uint32, np.uint16) if row_bytes % np.dtype(word).itemsize == 0)
+    words: NDArray[Any] = np.ascontiguousarray(vectors).view(kind)
     factors = np.random.default_rng(0).integers(0, 2**63, words.shape[1] + 1, np.uint64) * np.uint64(2) + np.uint64(1)
     # Modulo 2**64, whatever the order. `einsum` makes no array of the products, which took longer than the rows.
     checksums: Checksums = ids.astype(np.uint64) * factors[-1] + np.einsum("ij,j->i", words, factors[:-1])

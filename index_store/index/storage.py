@@ -3,12 +3,14 @@
     <encoder>.json                the metadata: what the index is, and the names of the other files
     <encoder>-<random>.vectors    the vectors, float32, mapped and not read; rows are only added at its end
     <encoder>-<checksum>.rows     id, checksum and tombstone of every row
-    <encoder>-<checksum>.faiss    the candidate index, where it is not of half precision (that one is made anew)
+    <encoder>-<random>.half       the candidate index of half precision, mapped; rows are only added at its end
+    <encoder>-<checksum>.faiss    or another candidate index
     <encoder>-<random>.fine       and its refinement codes; rows are added at its end, a removal makes a new file
 
 Replacing the metadata is the moment of saving, so that a process killed in between leaves the older index, whole: rows
 that the metadata does not count do not exist. Metadata, rows and both codes are compared with their SHA-256 when they
-are read, the vectors row by row when each is read first (`vector_file.py`): opening does not read gigabytes.
+are read, half precision with its own checksum (`half_precision.py`), the vectors row by row when each is read first
+(`vector_file.py`): opening does not read gigabytes.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from index_store.atomic_write import private_folder, sync_folder, write_durably
-from index_store.index.candidate_index import LISTS, SCAN, FastScan, HalfPrecision, InvertedLists
+from index_store.index.candidate_index import LISTS, SCAN, FastScan, InvertedLists
 from index_store.index.faiss_index import FaissIndex
+from index_store.index.half_precision import HalfPrecision
 from index_store.index.recall_tuning import IndexSizes, Tuning
 from index_store.index.refinement_codes import RefinementCodes, code_size, header_bytes
 from index_store.index.row_table import ROW_BYTES, RowTable
@@ -36,7 +39,7 @@ from index_store.index.searcher import Searcher
 from index_store.index.vector_file import DamagedRowsError, VectorRows
 from index_store.vectors import IndexIdentity, LogPosition
 
-FORMAT = 4
+FORMAT = 5
 ATTEMPTS = 5
 """To read while another process writes."""
 
@@ -69,6 +72,8 @@ class IndexFile:
         self._metadata = folder / f"{self._stem}.json"
         self._appendable: tuple[Path | None, int] = None, 0
         """The file of vectors that was read or saved, and its number of rows."""
+        self._halves: tuple[HalfPrecision, Path] | None = None
+        """The rows of half precision that were read or saved, and their file."""
         self._codes: tuple[RefinementCodes, Path, int] | None = None
         """The refinement codes that were read or saved, their file, and its number of rows."""
 
@@ -123,11 +128,22 @@ class IndexFile:
     def _searcher(self, metadata: dict[str, Any], rows: VectorRows) -> Searcher:
         stored = metadata["codes"]
         if stored is None:
-            return Searcher(rows, HalfPrecision.build(rows), refused=int(metadata["refused"]))
+            return Searcher(rows, self._read_halves(metadata["halves"], rows), refused=int(metadata["refused"]))
         file, tuning = io.BytesIO(self._checked(stored)), Tuning.from_dict(stored["tuning"])
         candidates: FastScan = {SCAN: FastScan, LISTS: InvertedLists}[stored["mode"]].read(file)
         codes = self._read_refinement_codes(stored["fine"], len(rows))
         return Searcher(rows, candidates, tuning, codes, trained=int(stored["trained"]))
+
+    def _read_halves(self, named: dict[str, Any] | None, rows: VectorRows) -> HalfPrecision:
+        if named is None:  # saved by a process that searched on a GPU
+            return HalfPrecision.build(rows)
+        path = self._folder / Path(named["file"]).name
+        try:
+            halves = HalfPrecision.stored(path, rows, int(named["checksum"]))
+        except ValueError as error:
+            raise IndexFileProblem(WRONG) from error
+        self._halves = halves, path
+        return halves
 
     def _read_refinement_codes(self, named: dict[str, str], count: int) -> RefinementCodes:
         dim = self._identity.dim
@@ -156,6 +172,7 @@ class IndexFile:
         vectors = self._write_vectors(searcher.rows)
         rows = self._write_named(".rows", searcher.rows.table.write)
         codes: dict[str, Any] | None = None
+        halves = self._write_halves(searcher.candidates) if isinstance(searcher.candidates, HalfPrecision) else None
         if searcher.tuning is not None and isinstance(searcher.candidates, FastScan) and searcher.codes is not None:
             codes = {
                 **self._write_named(".faiss", searcher.candidates.write),
@@ -173,13 +190,18 @@ class IndexFile:
             "vectors": vectors.name,
             "rows": rows,
             "codes": codes,
+            "halves": halves,
         }
         write_durably(self._metadata, lambda file: file.write(json.dumps(metadata, indent=1).encode()))
         sync_folder(self._folder)
         self._appendable = vectors, len(searcher.rows)
         searcher.rows.use_file(vectors)
         searcher.rows.zero_removed(vectors)
+        if halves is not None and self._halves is not None:
+            self._halves[0].use_file(self._halves[1])
+            self._halves[0].zero_removed(self._halves[1])
         keep = {vectors.name, rows["file"], *((codes["file"], codes["fine"]["file"]) if codes else ())}
+        keep |= {halves["file"]} if halves else set()
         for old in self._folder.glob(f"{self._stem}*"):
             if old != self._metadata and old.name not in keep:
                 # A reader on Windows may hold it open; the next saving deletes it.
@@ -204,6 +226,18 @@ class IndexFile:
         write_durably(path, rows.write)
         return path
 
+    def _write_halves(self, halves: HalfPrecision) -> dict[str, Any]:
+        """As `_write_vectors`. Returns name and checksum."""
+        known, path = self._halves or (None, None)
+        if path is not None and known is halves and self._saved_rows(path) == halves.in_file > 0:
+            if halves.count > halves.in_file:
+                halves.append_to(path)
+        else:
+            path = self._folder / f"{self._stem}-{secrets.token_hex(8)}.half"
+            write_durably(path, halves.write)
+        self._halves = halves, path
+        return {"file": path.name, "checksum": halves.checksum % 2**64}
+
     def _write_refinement_codes(self, codes: RefinementCodes) -> dict[str, str]:
         """As `_write_vectors`; a file that holds codes of removed rows is not kept. Returns its name and checksum."""
         known, path, count = self._codes or (None, None, 0)
@@ -225,12 +259,13 @@ class IndexFile:
         return {"file": path.name, "sha256": checksum.hexdigest()}
 
     def _saved_rows(self, path: Path) -> int:
-        """How many rows of this file, of vectors or refinement codes, the metadata on disk counts; 0 where it names
-        another file, or cannot be read."""
+        """How many rows of this file, of vectors, half precision or refinement codes, the metadata on disk counts; 0
+        where it names another file, or cannot be read."""
         try:
             metadata = json.loads(self._metadata.read_text("utf-8"))
-            named = metadata["vectors"] if path.suffix == ".vectors" else metadata["codes"]["fine"]["file"]
-            if named != path.name or not path.is_file():
+            codes, halves = metadata["codes"], metadata["halves"]
+            named = {metadata["vectors"], halves and halves["file"], codes and codes["fine"]["file"]}
+            if path.name not in named or not path.is_file():
                 return 0
             return (self._folder / Path(metadata["rows"]["file"]).name).stat().st_size // ROW_BYTES
         except (OSError, ValueError, KeyError, TypeError):

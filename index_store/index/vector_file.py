@@ -9,6 +9,7 @@ first time: opening a file of gigabytes then costs nothing, and a damaged row is
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 import weakref
@@ -141,6 +142,8 @@ class VectorRows:
             block = self.vectors(rows) if more else part[rows_of_part[0] : rows_of_part[-1] + 1]
             self._check_not_zeroed(rows[block[:, 0] == 0])
             yield start, block
+        for part in self._parts:
+            _give_back(part)
 
     def verify_all(self) -> None:
         """Read every row and compare it with its checksum. Raises `DamagedRowsError`."""
@@ -264,6 +267,14 @@ class VectorRows:
         suspects = rows[self.table.alive[rows]]
         if suspects.size and not self.vectors(suspects).any(axis=1).all():
             raise DamagedRowsError
+
+
+def _give_back(part: Vectors) -> None:
+    """Let the system have the memory of a mapped file that was read whole: rankings read a few rows of it, and who
+    needs more finds them in the system's own memory for files."""
+    mapped = getattr(part, "_mmap", None)
+    if mapped is not None and hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _mapped(path: Path, count: int, dim: int) -> Vectors:

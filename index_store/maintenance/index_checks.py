@@ -42,6 +42,7 @@ def check_index(index: VectorSearch, role: Role, *, recalled: int, reported: int
         if held is None:
             return 0, []
         session, encoder, synced = held
+        synced.verify(session)
         anew = [note for note in index.notes[reported:] if note.startswith(REBUILT_NOTE)]
         missing = [note for note in anew if note.endswith(f"{MISSING}.")]
         found = diagnosis(

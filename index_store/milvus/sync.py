@@ -88,6 +88,9 @@ class MilvusSync:
         assert self._collection is not None
         return self._collection
 
+    def verify(self, session: Session) -> None:
+        """Nothing is read of files."""
+
     def status(self) -> None:
         """None: the server holds the index, and this process does not measure it."""
         return None

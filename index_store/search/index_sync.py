@@ -34,6 +34,9 @@ from index_store.search.protocols import REBUILT_NOTE
 from index_store.vectors import Ids, IndexIdentity, LogPosition, Vectors
 
 DAMAGED = "its checksum did not match"
+UNSAVED = 0.01
+"""The share of additions that a saved index may lack: the next process reads these vectors from the records. To save an
+index takes as long as it is large, so that a few images would be added the more slowly the larger the archive."""
 
 
 class IndexSync:
@@ -59,6 +62,10 @@ class IndexSync:
         self._dim = identity.dim
         self._notes = notes
         self._saved_position: LogPosition | None = None
+        self._unsaved = 0
+        """Additions since it was saved."""
+        self._removed = False
+        """Whether anything was removed since: then it is saved at once, since nothing of that may stay on disk."""
 
     def load(self, session: Session) -> None:
         """Read the saved index, and apply what the log holds beyond it."""
@@ -109,9 +116,16 @@ class IndexSync:
             self._dim, self._all_vectors(session), spill=self._spill, reports=lambda: self._sample_reports(session)
         )
         self.position = log_head(session)
-        self._saved_position = None
+        self._saved_position, self._unsaved, self._removed = None, 0, False
         if self.index.count != stored_count(session, self._encoder_id):
             raise IndexDriftError("The index does not match the records even when rebuilt. Report this.")
+
+    def verify(self, session: Session) -> None:
+        """Read every vector of the saved index; build it anew where one is not what was saved."""
+        try:
+            self.index.check()
+        except DamagedRowsError:
+            self.rebuild(session, DAMAGED)
 
     def status(self) -> IndexStatus:
         """Mode, recall and memory of the index."""
@@ -130,18 +144,21 @@ class IndexSync:
 
     @property
     def is_worth_saving(self) -> bool:
-        """Whether the next process to open the archive would have to repeat what this one did."""
-        return self.position not in (self._saved_position, LogPosition())
+        """Whether the next process to open the archive would have to repeat much of what this one did, or would find
+        what was removed."""
+        if self.position in (self._saved_position, LogPosition()):
+            return False
+        return self._saved_position is None or self._removed or self._unsaved > UNSAVED * self.index.count
 
     def save(self, session: Session | None = None) -> None:
-        """Write the index file, unless it is up to date, after fitting the index's mode to its size.
+        """Write the index file, unless it lacks little, after fitting the index's mode to its size.
 
         A file that cannot be written is noted and is no loss: the log is the truth.
 
         Args:
             session: with it, the recall of an index that is not exact is measured for the reports' vectors too.
         """
-        if self._saved_position == self.position:
+        if not self.is_worth_saving:
             return
         try:
             self._save(session)
@@ -155,7 +172,7 @@ class IndexSync:
         self.index.settle(no_reports if session is None else lambda: self._sample_reports(session))
         try:
             self._file.write(self.index, self.position)
-            self._saved_position = self.position
+            self._saved_position, self._unsaved, self._removed = self.position, 0, False
         except OSError as error:
             self._notes.append(
                 f"The vector index could not be saved ({error.strerror}); it will be brought up to date when the "
@@ -181,10 +198,12 @@ class IndexSync:
                 removed.add(image_id)
         if removed:
             self.index.remove(np.array(sorted(removed), dtype=np.int64))
+            self._removed = True
         added = np.array(sorted(i for i, operation in last_operation.items() if operation == ADDED), dtype=np.int64)
         for start in range(0, len(added), CHUNK):
             part = added[start : start + CHUNK]
             self.index.add(*stored_vectors(session, self._encoder_id, part, self._dim))
+        self._unsaved += len(added)
         return bool(last_operation)
 
     def _sample_reports(self, session: Session) -> Vectors:

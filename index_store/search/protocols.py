@@ -45,6 +45,9 @@ class SyncedIndex(Protocol):
     def rebuild(self, session: Session, reason: str) -> None:
         """Build it anew from the stored vectors, and note the reason."""
 
+    def verify(self, session: Session) -> None:
+        """Compare what this process reads of files with its checksums, all of it; build anew what is damaged."""
+
     def status(self) -> IndexStatus | None:
         """Mode, recall and memory of an index that this process holds; None where a server holds it."""
 

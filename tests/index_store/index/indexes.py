@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_store.index.candidate_index import EXACT, LISTS, SCAN, CandidateIndex, FastScan, HalfPrecision
+from index_store.index.candidate_index import EXACT, LISTS, SCAN, CandidateIndex, FastScan
 from index_store.index.faiss_index import FaissIndex
+from index_store.index.half_precision import HalfPrecision
 from index_store.index.recall_tuning import IndexSizes
 from index_store.index.refinement_codes import RefinementCodes
 from index_store.index.searcher import Searcher

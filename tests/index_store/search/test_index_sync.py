@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from index_store import Archive
+from index_store.search import index_sync
 from tests.index_store.archive_builders import (
     DIM,
     DIMS,
@@ -34,6 +35,11 @@ def card(folder: Path) -> Path:
 
 def vectors(folder: Path) -> Path:
     (path,) = (folder / "index").glob("*.vectors")
+    return path
+
+
+def halves(folder: Path) -> Path:
+    (path,) = (folder / "index").glob("*.half")
     return path
 
 
@@ -116,7 +122,8 @@ def test_an_older_index_catches_up_without_a_word(filled: Archive, manifest: Pat
         (lambda folder: card(folder).unlink(), "it was missing"),
         (lambda folder: vectors(folder).unlink(), "it was missing"),
         (lambda folder: row_table(folder).unlink(), "it was missing"),
-        (lambda folder: flip_a_bit(vectors(folder)), "its checksum did not match"),
+        (lambda folder: halves(folder).unlink(), "it was missing"),
+        (lambda folder: flip_a_bit(halves(folder)), "its checksum did not match"),
         (lambda folder: flip_a_bit(row_table(folder)), "its checksum did not match"),
         (lambda folder: vectors(folder).write_bytes(vectors(folder).read_bytes()[:-40]), "its vectors were cut short"),
         (lambda folder: vectors(folder).write_bytes(b""), "its vectors were cut short"),
@@ -144,6 +151,45 @@ def test_an_index_that_does_not_fit_is_rebuilt_and_reported(
         found_by_itself(archive)
     with Archive.open(filled.path) as archive:  # and was saved
         assert archive.notes == ()
+
+
+@in_a_file
+def test_a_damaged_vector_is_noticed_when_it_is_read(filled: Archive) -> None:
+    """Opening reads half precision alone."""
+    filled.close()
+    flip_a_bit(vectors(filled.path))
+    with Archive.open(filled.path, read_only=True) as archive:
+        assert archive.notes == ()
+        found_by_itself(archive)
+        assert "its checksum did not match" in archive.notes[0]
+    with Archive.open(filled.path) as archive:
+        (finding,) = [each for each in archive.examine(checksums=False).findings if each.check == "index"]
+        assert finding.examples == (
+            "The vector index was rebuilt from the archive's records: its checksum did not match.",
+        )
+        found_by_itself(archive)
+
+
+@in_a_file
+def test_few_additions_are_read_from_the_records_and_a_removal_is_saved_at_once(
+    filled: Archive, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_sync, "UNSAVED", 0.5)
+    saved, before = vectors(filled.path), vectors(filled.path).read_bytes()
+    add_manifest(filled, write_manifest(manifest, simple_rows(20)))
+    assert saved.read_bytes() == before, "8 of 20"
+    with Archive.open(filled.path) as archive:
+        assert archive.status().indexed == 20
+        found_by_itself(archive)
+        assert archive.notes == ()
+    assert saved.read_bytes() == before, "it was not worth saving"
+    add_manifest(filled, write_manifest(manifest, simple_rows(30)))
+    assert len(saved.read_bytes()) == 30 * 4 * DIM, "18 of 30"
+    add_manifest(filled, write_manifest(manifest, simple_rows(31)))
+    filled.remove("case-1")
+    assert len(saved.read_bytes()) == 31 * 4 * DIM
+    rows = np.frombuffer(saved.read_bytes(), np.float32).reshape(-1, DIM)
+    assert rows.any(axis=1).sum() == 30, "what was removed is on no disk"
 
 
 @in_a_file_first
@@ -192,7 +238,7 @@ def test_two_histories_of_the_same_length_are_told_apart(filled: Archive, tmp_pa
 def test_old_index_files_are_taken_away(filled: Archive) -> None:
     for i in range(4):
         filled.remove(f"case-{i}")
-    assert len(list((filled.path / "index").iterdir())) == 3
+    assert len(list((filled.path / "index").iterdir())) == 4
 
 
 @in_a_file_first
