@@ -41,6 +41,7 @@ from benchmarks.synthetic_vectors import IMAGES_PER_CASE, SITES, SyntheticVector
 from index_store import Archive, CaseFilter, ManifestRow, NewImage, decode_image
 from index_store.catalog.counts.kept import recount
 from index_store.catalog.models import CaseRow
+from index_store.vectors import Vectors
 from retrieval import CaseSearch, Diagnostics, Encoder, Query, SavedQueries
 from retrieval.generated.near_duplicate import nearest_references
 from retrieval.language.vocabulary import vocabulary
@@ -105,41 +106,42 @@ def measure(
         for number in range(3):
             archive = Archive.open(path)
             search, diagnostics = CaseSearch(archive, encoder), Diagnostics(archive, encoder)
-            first += times(1, partial(_by_case, search, diagnostics, number))
+            first += times(1, partial(by_case, search, diagnostics, number))
             if number < 2:
                 archive.close()
         found["first answer of a new process, by a case"] = first
-        found["first answer of a new process, by words as well"] = times(1, partial(_by_words, search, diagnostics, 0))
+        found["first answer of a new process, by words as well"] = times(1, partial(by_words, search, diagnostics, 0))
         numbers = count(1)
         pairs = combinations(range(SITES), 2)
         more = vectors.queries(ADDED * repetitions, seed=9)
+        single = vectors.queries(2 * (repetitions + 1), seed=10)  # drawing them takes the longer the larger the archive
 
-        _by_words(search, diagnostics, 1)  # what it took to keep for the next process is done
+        by_words(search, diagnostics, 1)  # what it took to keep for the next process is done
         archive.close()
         archive = Archive.open(path)
         search, diagnostics = CaseSearch(archive, encoder), Diagnostics(archive, encoder)
-        found["first answer of a later process, by words"] = times(1, partial(_by_words, search, diagnostics, 0))
+        found["first answer of a later process, by words"] = times(1, partial(by_words, search, diagnostics, 0))
 
         def filtered(query: Callable[..., None]) -> None:
             where = CaseFilter(sites=tuple(f"site-{site}" for site in next(pairs)))
             query(search, diagnostics, next(numbers) * 7 % cases, where)
 
         steps: dict[str, Callable[[], object]] = {
-            "by a case, with diagnostics": lambda: _by_case(search, diagnostics, next(numbers) * 7 % cases),
-            "by words, with diagnostics": lambda: _by_words(search, diagnostics, next(numbers) * 7 % cases),
-            "by a case, under a filter that is new": lambda: filtered(_by_case),
-            "by words, under a filter that is new": lambda: filtered(_by_words),
+            "by a case, with diagnostics": lambda: by_case(search, diagnostics, next(numbers) * 7 % cases),
+            "by words, with diagnostics": lambda: by_words(search, diagnostics, next(numbers) * 7 % cases),
+            "by a case, under a filter that is new": lambda: filtered(by_case),
+            "by words, under a filter that is new": lambda: filtered(by_words),
             "facets": archive.facets,
             "status": archive.status,
             "gallery": lambda: gallery(
                 archive,
-                vectors.queries(1, seed=next(numbers)),
+                single[next(numbers) % len(single)][None],
                 fingerprint=encoder.fingerprint,
                 system=vocabulary().systems[0].name,
             ),
             "saved query, kept and read": lambda: _save(SavedQueries(Path(work) / "queries"), f"q{next(numbers)}"),
             "copy check of a picture": lambda: nearest_references(
-                archive, [PICTURE], vectors.queries(1, seed=next(numbers)), fingerprint=encoder.fingerprint
+                archive, [PICTURE], single[next(numbers) % len(single)][None], fingerprint=encoder.fingerprint
             ),
         }
         for name, step in steps.items():
@@ -149,13 +151,13 @@ def measure(
         with Archive.open(path) as other:
             for number in range(min(5, repetitions)):
                 add_images(other, more[number * ADDED : (number + 1) * ADDED], size + 1 + number * ADDED, shape)
-                after += times(1, lambda: _by_words(search, diagnostics, next(numbers) * 7 % cases))
+                after += times(1, lambda: by_words(search, diagnostics, next(numbers) * 7 % cases))
         found[f"by words, after {ADDED} images by another process"] = after
         found["remove a case"] = times(
             min(5, repetitions), lambda: archive.remove(f"case-{cases - 1 - next(numbers) % (cases // 2)}")
         )
         found[ADDING] = times(
-            min(5, repetitions), lambda: _add_pictures(archive, next(numbers), vectors, encoder.fingerprint)
+            min(5, repetitions), lambda: add_pictures(archive, next(numbers), more[:ADDED], encoder.fingerprint)
         )
         archive.close()
         with Archive.open(path, read_only=True) as reader:
@@ -174,8 +176,8 @@ def memory(path: Path) -> float:
     before = psutil.Process().memory_info().rss
     with Archive.open(path, read_only=True) as archive:
         search, diagnostics = CaseSearch(archive, encoder), Diagnostics(archive, encoder)
-        _by_case(search, diagnostics, 0)
-        _by_words(search, diagnostics, 0)
+        by_case(search, diagnostics, 0)
+        by_words(search, diagnostics, 0)
         return float(round((psutil.Process().memory_info().rss - before) / 1024**2, 1))
 
 
@@ -194,22 +196,23 @@ def _save(queries: SavedQueries, name: str) -> None:
     queries.load(name)
 
 
-def _add_pictures(archive: Archive, number: int, vectors: SyntheticVectors, fingerprint: str) -> None:
-    """As `coin add` does once they are embedded: `ADDED` images of 25 new cases."""
+def add_pictures(archive: Archive, number: int, vectors: Vectors, fingerprint: str) -> None:
+    """As `coin add` does once they are embedded: `ADDED` images of 25 new cases, with these vectors, float32[ADDED, d].
+    `number` is another one each time."""
     items = []
     for i in range(ADDED):
         data = f"{number} {i}".encode()
         case = f"added-{number}-{i // IMAGES_PER_CASE}"
         row = ManifestRow(2, "x.png", Path("x.png"), case, case, "Scattered cells, some enlarged.", site="site-1")
         items.append(NewImage(row, hashlib.sha256(data).hexdigest(), PICTURE_BYTES, decode_image(PICTURE_BYTES)))
-    archive.add(items, vectors.queries(ADDED, seed=number), fingerprint=fingerprint)
+    archive.add(items, vectors, fingerprint=fingerprint)
 
 
-def _by_case(search: CaseSearch, diagnostics: Diagnostics, case: int, where: CaseFilter | None = None) -> None:
+def by_case(search: CaseSearch, diagnostics: Diagnostics, case: int, where: CaseFilter | None = None) -> None:
     diagnostics.describe(search.by_case(f"case-{case}", where=where))
 
 
-def _by_words(search: CaseSearch, diagnostics: Diagnostics, case: int, where: CaseFilter | None = None) -> None:
+def by_words(search: CaseSearch, diagnostics: Diagnostics, case: int, where: CaseFilter | None = None) -> None:
     text = f"Smear {case}, groups of cells with enlarged nuclei; squamous carcinoma is suspected."
     diagnostics.describe(search.by_report(text, where=where, channels=("joint", "report")))
 

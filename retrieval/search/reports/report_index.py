@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from generation.prompts.glossary import glossary as read_glossary
-from index_store import LogPosition
+from index_store import LogPosition, distinct
 from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.language.vocabulary import vocabulary
 from retrieval.language.words.bm25 import ReportWords, with_meanings
@@ -29,6 +29,8 @@ KEPT: Final = 0.01
 """With a larger share of reports that the copy on disk lacks, it is written anew."""
 WORTH_KEEPING: Final = 2_000
 """Fewer reports are read anew in a tenth of a second."""
+PART: Final = 10_000
+"""Reports, or vectors of them, that are read at a time: as objects they take several times what the index does."""
 FULL_AT_LEAST: Final = 0.8
 """With a smaller share of rows that are not gone, the rows are numbered anew."""
 
@@ -149,21 +151,19 @@ def read_report_index(
     revision, table = archive.revision, archive.image_table()
     if known is None or (known.fingerprint, known.glossary) != (fingerprint, glossary):
         known = _read_kept(archive, fingerprint, glossary)
-    changed = archive.changed_cases(known.position) if known.position != LogPosition() else None
-    if changed is None:
-        known, reports = _no_reports(fingerprint, glossary), archive.reports()
-        gone = np.empty(0, dtype=np.int64)
-    else:
-        reports = archive.reports_of(changed.tolist())
-        stays = np.isin(known.case_ids, table.cases) & ~np.isin(known.case_ids, changed)
-        gone = np.flatnonzero(known.words.present & ~stays)
-    written = [report for report in reports if report.text.strip()]
-    patients, known_case = table.patients_of(np.array([report.case_id for report in written], dtype=np.int64))
-    reports = [report for report, is_known in zip(written, known_case.tolist(), strict=True) if is_known]
-    texts = [with_meanings(report.text) if glossary else report.text for report in reports]
-    index = _with_vectors(
-        archive, _extended(known, gone, reports, patients[known_case], texts, revision, table.position)
-    )
+    wanted = archive.changed_cases(known.position) if known.position != LogPosition() else None
+    if wanted is None:
+        known, wanted = _no_reports(fingerprint, glossary), distinct(table.cases)
+    stays = np.isin(known.case_ids, table.cases) & ~np.isin(known.case_ids, wanted)
+    gone, index = np.flatnonzero(known.words.present & ~stays), known
+    for part in _parts(wanted):
+        written = [report for report in archive.reports_of(part.tolist()) if report.text.strip()]
+        patients, known_case = table.patients_of(np.array([report.case_id for report in written], dtype=np.int64))
+        reports = [report for report, is_known in zip(written, known_case.tolist(), strict=True) if is_known]
+        texts = [with_meanings(report.text) if glossary else report.text for report in reports]
+        index = _extended(index, gone, reports, patients[known_case], texts, revision, table.position)
+        gone = gone[:0]
+    index = _with_vectors(archive, index)
     if index.count < FULL_AT_LEAST * len(index.case_ids):
         index = _without_gaps(index)
     if index.count >= WORTH_KEEPING and index.unkept > KEPT * index.count:
@@ -254,16 +254,24 @@ def _with_vectors(archive: Archive, index: ReportIndex) -> ReportIndex:
     lacking = np.flatnonzero(index.words.present & ~index.embedded)
     if not len(lacking):
         return index
-    wanted = None if len(lacking) == len(index.case_ids) else index.case_ids[lacking].tolist()
-    ids, stored = archive.report_vectors(index.fingerprint, wanted)
-    order = lacking[np.argsort(index.case_ids[lacking])]
-    rows, given = order[np.isin(index.case_ids[order], ids)], np.isin(ids, index.case_ids[order])
-    if not len(rows):
-        return index
     vectors, embedded = index.vectors, index.embedded.copy()
-    vectors = np.zeros((len(embedded), stored.shape[1]), dtype=np.float32) if vectors is None else vectors.copy()
-    vectors[rows], embedded[rows] = stored[given], True
-    return dataclasses.replace(index, vectors=vectors, embedded=embedded, unkept=index.unkept + len(rows))
+    for part in _parts(lacking):
+        ids, stored = archive.report_vectors(index.fingerprint, index.case_ids[part].tolist())
+        order = part[np.argsort(index.case_ids[part])]
+        rows, given = order[np.isin(index.case_ids[order], ids)], np.isin(ids, index.case_ids[order])
+        if len(rows):
+            if vectors is None:
+                vectors = np.zeros((len(embedded), stored.shape[1]), dtype=np.float32)
+            elif vectors is index.vectors:
+                vectors = vectors.copy()
+            vectors[rows], embedded[rows] = stored[given], True
+    found = int(embedded.sum() - index.embedded.sum())
+    return dataclasses.replace(index, vectors=vectors, embedded=embedded, unkept=index.unkept + found)
+
+
+def _parts(values: Ints) -> list[Ints]:
+    """int64[n] in parts of `PART` at most, at least one."""
+    return np.array_split(values, max(1, -(-len(values) // PART)))
 
 
 def _without_gaps(index: ReportIndex) -> ReportIndex:

@@ -185,6 +185,7 @@ def test_an_index_that_follows_is_as_one_read_anew(
         add_manifest(archive, tmp_path / "list.tsv", encoder)
 
     read: list[int] = []
+    most: list[int] = []
     with Archive.create(tmp_path / "archive") as archive:
         reports_of = archive.reports_of
         monkeypatch.setattr(archive, "reports_of", lambda ids: (read.append(len(list(ids))), reports_of(ids))[1])
@@ -200,7 +201,9 @@ def test_an_index_that_follows_is_as_one_read_anew(
             speckled(number).save(tmp_path / f"{number}.png")
         for step in [*steps, "c0", "c5", *[f"c{i}" for i in range(6, 12)]]:
             archive.remove(step) if isinstance(step, str) else add(archive, step)
+            read.clear()
             known = read_report_index(archive, encoder.fingerprint, glossary=True, known=known)
+            most.append(max(read))
             anew = read_report_index(archive, encoder.fingerprint, glossary=True)
             assert (known.count, known.without_vector) == (anew.count, anew.without_vector) == (anew.count, 0)
             for text in ("clue cells", "koilocytes", "finding 4", "altogether"):
@@ -214,5 +217,6 @@ def test_an_index_that_follows_is_as_one_read_anew(
                     assert [h.score for h in found.values()] == pytest.approx(
                         [h.score for h in expected.values()], rel=1e-4
                     )
-        assert max(read) == 1, "only what has changed is read again"
+        assert most[0] == 12
+        assert max(most[1:]) == 1, "only what has changed is read again"
         assert len(known.case_ids) < 14, "rows of what is gone are given back"

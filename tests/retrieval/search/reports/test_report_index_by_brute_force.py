@@ -18,6 +18,7 @@ from index_store import Archive
 from index_store.catalog.catalog import advance_revision
 from index_store.catalog.change_log import log_changes
 from index_store.catalog.models import ADDED, REMOVED, CaseRow, ImageRow
+from retrieval.language.words import bm25
 from retrieval.language.words.bm25 import with_meanings
 from retrieval.language.words.terms import content_words, forms, query_terms, terms_of
 from retrieval.search.fusion import FusionRule
@@ -115,6 +116,19 @@ def change_report(archive: Archive, case: str, text: str) -> None:
         advance_revision(session)
 
 
+def test_reports_that_are_read_in_parts_are_all_there(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = read_report_index(archive, FINGERPRINT, glossary=True)
+    monkeypatch.setattr(report_index, "PART", 70)
+    monkeypatch.setattr(bm25, "MOST_SEGMENTS", 4)
+    parts = read_report_index(archive, FINGERPRINT, glossary=True)
+    assert (parts.count, parts.without_vector) == (whole.count, whole.without_vector) == (CASES, 40)
+    assert np.array_equal(parts.case_ids, whole.case_ids)
+    assert parts.vectors is not None
+    assert np.array_equal(parts.vectors, whole.vectors)
+    for text in QUERIES:
+        assert np.array_equal(parts.words.scores(text), whole.words.scores(text))
+
+
 @pytest.mark.slow
 def test_rankings_are_those_of_every_report_compared(archive: Archive) -> None:
     known = read_report_index(archive, FINGERPRINT, glossary=True)
@@ -135,9 +149,12 @@ def test_another_process_reads_what_was_kept(archive: Archive, monkeypatch: pyte
     change_report(archive, "case-77", "Zyxoma of Mrs Quux.")
     first = read_report_index(archive, FINGERPRINT, glossary=True)
     add_images(archive, VECTORS.queries(3), CASES + 1, SHAPE)
+    read: list[int] = []
     with Archive.open(archive.path) as opened, monkeypatch.context() as patch:
-        patch.setattr(opened, "reports", lambda: pytest.fail("all reports are read"))
+        reports_of = opened.reports_of
+        patch.setattr(opened, "reports_of", lambda ids: reports_of(read.extend(ids) or read))
         kept = read_report_index(opened, FINGERPRINT, glossary=True)
+    assert read == [CASES + 1, CASES + 2, CASES + 3]
     assert (kept.count, kept.without_vector) == (CASES + 3, 43 + 1)
     anew = read_report_index(archive, FINGERPRINT, glossary=True, known=first)
     for text in (*QUERIES, "zyxoma"):
