@@ -9,7 +9,8 @@ report of its own, in varied words. Each size runs in a process of its own. The 
 size, both as logarithms, between the last two sizes: 0 where the cost stays, 1 where it is as the archive. The
 encoder's own time is in a query by words. `--large` adds 300,000 and 1,000,000 images; `--write` makes a page and a
 picture in a folder. Memory is what a process has more after its answers than after loading its models, measured in one
-of its own. On a machine that others fill, `--clock processor` measures the processor's time in place of the clock's.
+of its own, with mapped files and without them. On a machine that others fill, `--clock processor` measures the
+processor's time in place of the clock's.
 
 A new process is timed three times: what the first derives of the records, the others read from the disk.
 """
@@ -35,7 +36,7 @@ from sqlalchemy import update
 
 from benchmarks import growth_report
 from benchmarks.bulk_archive import CASES, PAIRS, Shape, add_images, build_archive
-from benchmarks.growth_report import ADDED, ADDING, MEMORY
+from benchmarks.growth_report import ADDED, ADDING, MEMORY, OWN_MEMORY
 from benchmarks.machine import describe_machine
 from benchmarks.synthetic_vectors import IMAGES_PER_CASE, SITES, SyntheticVectors
 from index_store import Archive, CaseFilter, ManifestRow, NewImage, decode_image
@@ -58,7 +59,7 @@ with io.BytesIO() as _file:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     if options.memory:
-        print(memory(options.memory))
+        print(json.dumps(memory(options.memory)))
         return 0
     if options.one:
         shape, clock = PAIRS if options.pairs else CASES, CLOCKS[options.clock]
@@ -96,7 +97,7 @@ def measure(
     with tempfile.TemporaryDirectory(dir=folder) as work:
         path = Path(work) / "archive"
         build_archive(path, vectors, vectors.array(), fingerprint=encoder.fingerprint, reports=size, shape=shape)
-        _give_categories(path)
+        give_categories(path)
         with Archive.open(path) as archive:  # the index is built and saved once
             archive.search(vectors.queries(1), 1, fingerprint=encoder.fingerprint)
             with archive.writer():
@@ -165,23 +166,26 @@ def measure(
             found["coin backup"] = times(1, lambda: reader.back_up(Path(work) / "backup", allow_damaged=True))
         command = [sys.executable, "-m", "benchmarks.growth", "--memory", str(path)]
         made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
-        found[MEMORY] = [float(made.stdout)]
+        found |= {name: [megabytes] for name, megabytes in json.loads(made.stdout).items()}
     return found
 
 
-def memory(path: Path) -> float:
-    """Megabytes that this process has more after a query by a case and one by words than with its models alone."""
+def memory(path: Path) -> dict[str, float]:
+    """Megabytes that this process has more after a query by a case and one by words than with its models alone; and
+    without mapped files, whose pages processes share and the system takes back when it needs them."""
     encoder = Encoder(None).load()
     encoder.encode_texts(["warm"])
-    before = psutil.Process().memory_info().rss
+    before = psutil.Process().memory_info()
     with Archive.open(path, read_only=True) as archive:
         search, diagnostics = CaseSearch(archive, encoder), Diagnostics(archive, encoder)
         by_case(search, diagnostics, 0)
         by_words(search, diagnostics, 0)
-        return float(round((psutil.Process().memory_info().rss - before) / 1024**2, 1))
+        after = psutil.Process().memory_info()
+    taken, shared = after.rss - before.rss, getattr(after, "shared", 0) - getattr(before, "shared", 0)
+    return {MEMORY: round(taken / 1024**2, 1), OWN_MEMORY: round((taken - shared) / 1024**2, 1)}
 
 
-def _give_categories(path: Path) -> None:
+def give_categories(path: Path) -> None:
     """Every eighth case gets one of three categories that a gallery shows."""
     system = vocabulary().systems[0]
     with Archive.open(path) as archive, archive.writer(), archive._catalog.writing() as session:

@@ -12,6 +12,8 @@ Measured = Mapping[int, Mapping[str, Sequence[float]]]
 """By size and step: seconds of each repetition, or megabytes."""
 
 MEMORY = "memory of a process over its models, MB"
+OWN_MEMORY = "of it, not mapped from files, MB"
+MEMORIES = (MEMORY, OWN_MEMORY)
 ADDED = 100
 """Images that another process adds."""
 ADDING = f"add {ADDED} images"
@@ -23,6 +25,7 @@ WORK = {
     "coin doctor --quick": 1.0,
     "coin backup": 1.0,
     MEMORY: 1.0,
+    OWN_MEMORY: 1.0,
 }
 """Steps whose work is proportional to the archive (1). That of the others is the same at every size (0)."""
 LIMITS = {
@@ -62,7 +65,7 @@ def table(found: Measured) -> str:
         "|---|" + "---|" * (len(sizes) + 1),
     ]
     for name in found[sizes[0]]:
-        cells = [_cell(found[size][name], 1 if name == MEMORY else 1e3) for size in sizes]
+        cells = [_cell(found[size][name], 1 if name in MEMORIES else 1e3) for size in sizes]
         lines.append(f"| {name} | {' | '.join(cells)} | {_shown_slope(found, name)} |")
     return "\n".join(lines)
 
@@ -96,7 +99,7 @@ def beyond_limits(found: Measured) -> list[str]:
     named = []
     for name, of_size in LIMITS.items():
         for size in sorted(of_size.keys() & found.keys()):
-            value, factor = statistics.median(found[size].get(name, [0.0])), 1 if name == MEMORY else 1e3
+            value, factor = statistics.median(found[size].get(name, [0.0])), 1 if name in MEMORIES else 1e3
             if value > of_size[size]:
                 named.append(f"{name}, {size:,} images: {value * factor:.1f}, {of_size[size] * factor:g} were wanted")
     return named
@@ -105,7 +108,7 @@ def beyond_limits(found: Measured) -> list[str]:
 def picture(found: Measured) -> str:
     """Medians over the size, both as logarithms, a line a step, as SVG that loads nothing."""
     sizes = sorted(found)
-    names = [name for name in found[sizes[0]] if name != MEMORY]
+    names = [name for name in found[sizes[0]] if name not in MEMORIES]
     medians = {name: [max(1e-5, statistics.median(found[size][name])) for size in sizes] for name in names}
     low = math.floor(math.log10(min(min(values) for values in medians.values())))
     high = math.ceil(math.log10(max(max(values) for values in medians.values())))

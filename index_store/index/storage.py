@@ -208,6 +208,18 @@ class IndexFile:
                 with contextlib.suppress(PermissionError):
                     old.unlink(missing_ok=True)
 
+    def wipe(self, index: FaissIndex) -> None:
+        """Overwrite what a killed writer left of rows that were removed before the saving. Needs the writer's lock.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        path, count = self._appendable
+        if path is not None and self._saved_rows(path) == count:  # no other process has saved it since
+            index.searcher.rows.zero_removed(path)
+            if self._halves is not None:
+                self._halves[0].zero_removed(self._halves[1])
+
     def discard(self) -> None:
         """Delete what was saved. A file that cannot be deleted does no harm: it is used only where it fits."""
         for path in self._folder.glob(f"{self._stem}*"):

@@ -7,6 +7,7 @@ number of vectors), the index is rebuilt from SQL, and `notes` says so.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,6 +160,8 @@ class IndexSync:
             session: with it, the recall of an index that is not exact is measured for the reports' vectors too.
         """
         if not self.is_worth_saving:
+            with contextlib.suppress(OSError):
+                self._file.wipe(self.index)
             return
         try:
             self._save(session)

@@ -106,8 +106,9 @@ def test_a_writer_that_wipes_while_the_index_is_read_is_no_damage(
     assert len(saved) == 1
 
 
+@pytest.mark.parametrize("changes", [True, False])
 def test_what_a_killed_writer_did_not_zero_is_zeroed_by_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after it saved that rows are removed, and before it overwrote them."""
 
@@ -121,14 +122,20 @@ def test_what_a_killed_writer_did_not_zero_is_zeroed_by_the_next(
         patched.setattr(VectorRows, "zero_removed", killed)
         file.write(index, LogPosition(2, 2))
     (vectors,) = tmp_path.glob("*.vectors")
+    (halves,) = tmp_path.glob("*.half")
     assert np.fromfile(vectors, np.float32).reshape(-1, WIDTH)[10:13].any()
     writer = IndexFile(tmp_path, IDENTITY)
     again, _ = writer.read()
-    again.add(MORE_IDS[:1], MORE_VECTORS[:1])
-    writer.write(again, LogPosition(3, 3))
-    stored = np.fromfile(vectors, np.float32).reshape(-1, WIDTH)
-    assert not stored[10:13].any()
-    assert stored[[9, 13]].any(axis=1).all()
+    if changes:
+        again.add(MORE_IDS[:1], MORE_VECTORS[:1])
+        writer.write(again, LogPosition(3, 3))
+    else:
+        writer.wipe(again)
+    for path, kind in ((vectors, np.float32), (halves, np.float16)):
+        stored = np.fromfile(path, kind).reshape(-1, WIDTH)
+        assert not stored[10:13].any()
+        assert stored[[9, 13]].any(axis=1).all()
+    IndexFile(tmp_path, IDENTITY).read()
 
 
 def test_what_a_killed_writer_appended_does_not_count(tmp_path: Path) -> None:

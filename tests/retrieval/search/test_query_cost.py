@@ -5,6 +5,7 @@ Time is not: it would say more of the machine. The numbers of vectors that the i
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,21 +13,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import PIL.Image
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from benchmarks.bulk_archive import build_archive
+from benchmarks.growth import give_categories
 from benchmarks.synthetic_vectors import SITES, SyntheticVectors
-from index_store import Archive, CaseFilter
+from index_store import Archive, CaseFilter, ManifestRow, NewImage, decode_image
 from index_store.catalog.case_reader import CaseReader
-from retrieval import CaseSearch, Encoder
+from retrieval import CaseSearch, Encoder, Query, SavedQueries
 from retrieval.assessment.diagnostics import Diagnostics
+from retrieval.language.vocabulary import vocabulary
+from retrieval.search.by_category import gallery
 from retrieval.search.channels.own_cases import FILTERED_SAMPLE
+from retrieval.search.query import png_bytes
 from tests.clip_model import tiny_clip
 
 IMAGES = (8_000, 16_000)
 """Four a case and eight a patient: a search looks at most at the nearest 8,000."""
+PICTURE = PIL.Image.effect_noise((48, 48), 60).convert("RGB")
 FILTER = CaseFilter(sites=tuple(f"site-{number}" for number in range(1, SITES)))
 
 
@@ -42,6 +49,7 @@ def archives(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Iter
     for size in IMAGES:
         vectors = SyntheticVectors(size, encoder.dim)
         build_archive(folder / str(size), vectors, vectors.array(), fingerprint=encoder.fingerprint)
+        give_categories(folder / str(size))
         opened.append(Archive.open(folder / str(size)))
     yield opened
     for archive in opened:
@@ -191,6 +199,63 @@ def test_a_query_by_words_makes_no_object_for_each_report(archives: list[Archive
     small, large = found
     assert small
     assert large <= small + 2_000, "4,000 more reports"
+
+
+def by_image(archive: Archive, encoder: Encoder, folder: Path) -> object:
+    result = CaseSearch(archive, encoder).by_image(PICTURE)
+    return Diagnostics(archive, encoder).describe(result)
+
+
+def a_gallery(archive: Archive, encoder: Encoder, folder: Path) -> object:
+    query = SyntheticVectors(IMAGES[0], encoder.dim).queries(1)
+    found = gallery(archive, query, fingerprint=encoder.fingerprint, system=vocabulary().systems[0].name)
+    assert sum(row.available > 0 for row in found.rows) == 3
+    return found
+
+
+def a_saved_query(archive: Archive, encoder: Encoder, folder: Path) -> object:
+    queries = SavedQueries(folder)
+    queries.save("mine", Query(case="case-40"))
+    found = CaseSearch(archive, encoder).run(queries.load("mine"))
+    queries.delete("mine")
+    return found
+
+
+def add_an_image(archive: Archive, encoder: Encoder, folder: Path) -> object:
+    data = png_bytes(PICTURE)
+    key = f"added-{archive.status().images}"
+    row = ManifestRow(2, "x.png", Path("x.png"), key, key, "Scattered cells, some enlarged.", site="site-1")
+    item = NewImage(row, hashlib.sha256(key.encode()).hexdigest(), data, decode_image(data))
+    added = archive.add([item], SyntheticVectors(8, encoder.dim).queries(1), fingerprint=encoder.fingerprint)
+    assert added == 1
+    return added
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [by_image, a_gallery, a_saved_query, add_an_image, lambda archive, *_: archive.status(), lambda a, *_: a.facets()],
+    ids=["by image", "gallery", "saved query", "addition", "status", "facets"],
+)
+def test_an_operation_reads_and_makes_no_more_of_a_larger_archive(
+    operation: Callable[[Archive, Encoder, Path], object],
+    archives: list[Archive],
+    encoder: Encoder,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    found, made = [], []
+    for archive in archives:
+        for _ in range(2):  # what is kept is read once; an addition changes how the next one is planned
+            operation(archive, encoder, tmp_path)
+        with counting(monkeypatch) as counted:
+            assert operation(archive, encoder, tmp_path) is not None
+        found.append(counted)
+        made.append(min(objects_made(lambda: operation(archive, encoder, tmp_path)) for _ in range(2)))  # noqa: B023
+    small, large = found
+    assert small["statements"]
+    for what in ("statements", "rows", "cases", "images"):
+        assert large[what] <= 1.2 * small[what] + 5, (what, small, large)
+    assert made[1] <= made[0] + 2_000, "8,000 more images"
 
 
 def test_what_was_added_is_all_that_is_read_anew(
