@@ -28,7 +28,7 @@ FEW: Final = 4
 KEPT: Final = 0.01
 """With a larger share of reports that the copy on disk lacks, it is written anew."""
 WORTH_KEEPING: Final = 2_000
-"""Fewer reports are read anew in a tenth of a second."""
+"""Fewer reports are read anew in a fifth of a second."""
 PART: Final = 10_000
 """Reports, or vectors of them, that are read at a time: as objects they take several times what the index does."""
 FULL_AT_LEAST: Final = 0.8
