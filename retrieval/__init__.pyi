@@ -117,6 +117,7 @@ from .search.saved_queries import SavedQueries as SavedQueries
 from .search.slides.read_slide import QueriedSlide as QueriedSlide
 from .search.slides.slide_query import SlideArea as SlideArea
 from .search.slides.slide_query import SlideQuery as SlideQuery
+from .statistics.estimate import FEWEST_CLUSTERS as FEWEST_CLUSTERS
 from .statistics.estimate import Estimate as Estimate
 from .synthetic.copy_report import CopyPair as CopyPair
 from .synthetic.copy_report import CopyReport as CopyReport
@@ -136,6 +137,7 @@ from .synthetic.sources import GeneratedImages as GeneratedImages
 from .synthetic.sources import SetImages as SetImages
 from .synthetic.sources import archive_images as archive_images
 from .synthetic.sources import manifest_images as manifest_images
+from .synthetic.sources import require_maker as require_maker
 from .synthetic.utility import AugmentResult as AugmentResult
 from .synthetic.utility import SyntheticSource as SyntheticSource
 from .synthetic.utility import WayResult as WayResult

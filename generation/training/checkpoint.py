@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import torch
 
 KEPT = 2
+TRAINING = "training.json"
+"""The settings and fingerprints of a training, in its folder."""
 _FOLDER = re.compile(r"step-(\d{8})")
 _PARTS = ("weights", "optimizer", "average")
 _STATE = "state.json"
@@ -79,6 +81,11 @@ class Checkpoints:
                 f"The checkpoint {folder} is damaged. Delete that folder, and the training resumes from the one before."
             ) from error
         return Checkpoint(step=state.pop("step"), **parts, state=state)
+
+    @property
+    def reached(self) -> int:
+        """The step of the last checkpoint; 0 before the first."""
+        return max(self._steps(), default=0)
 
     def _steps(self) -> list[int]:
         if not self._folder.is_dir():
@@ -132,10 +139,10 @@ def locked(folder: Path) -> Iterator[None]:
 def require_same_training(folder: Path, metadata: Mapping[str, Any], *, may_differ: tuple[str, ...] = ()) -> None:
     """Write `metadata` (settings, fingerprints) into the folder's training.json, compared with an earlier one.
 
-    Raises `TrainingError` if they differ in more than `may_differ`, or if the folder holds other files than those of a
-    training: nothing that somebody made is overwritten.
+    Raises `TrainingError` if they differ in more than `may_differ`, if more than the `steps` were taken already, or if
+    the folder holds other files than those of a training: nothing that somebody made is overwritten.
     """
-    path = folder / "training.json"
+    path = folder / TRAINING
     made = json.loads(json.dumps(metadata))
     if path.is_file():
         try:
@@ -151,6 +158,11 @@ def require_same_training(folder: Path, metadata: Mapping[str, Any], *, may_diff
             raise TrainingError(
                 f"{folder} holds a training that was begun with another {', '.join(differing).replace('_', ' ')}. "
                 "Repeat what it was begun with, to resume it; or name another folder."
+            )
+        if (reached := Checkpoints(folder).reached) > made["steps"]:
+            raise TrainingError(
+                f"{folder} holds a training of {reached} steps, and {made['steps']} are asked for: steps are not "
+                f"undone. Give --steps {reached} or more, or name another folder."
             )
     elif any(file.name != ".training.lock" for file in folder.iterdir()):
         raise TrainingError(f"{folder} holds files that are no training's. Name a new folder.")

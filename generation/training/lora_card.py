@@ -10,7 +10,14 @@ from pathlib import Path
 from generation.atomic_write import write_atomic
 from generation.training.data.pairs import PairCounts
 from generation.training.lora_settings import LoraSettings
-from generation.training.model_card import counts_table, page, settings_table, skipped_list, table
+from generation.training.model_card import (
+    counts_table,
+    held_out_words,
+    page,
+    settings_table,
+    skipped_list,
+    table,
+)
 from generation.training.validation import Change
 
 _CONDITIONING = {
@@ -49,6 +56,13 @@ class LoraTraining:
     validation: Sequence[tuple[int, float]]
     """Steps and losses."""
     change: Change
+    notes: Sequence[str]
+    """What was done otherwise than the settings say by themselves."""
+
+    @property
+    def patients_named(self) -> bool:
+        """Whether every image's patient was named."""
+        return self.trained.patients_named and self.held_out.patients_named
 
     @property
     def lowest(self) -> tuple[int, float]:
@@ -87,8 +101,8 @@ def write_card(training: LoraTraining) -> Path:
             ],
             "Data": [
                 counts_table({"trained on": training.trained, "held out": training.held_out}),
-                f"Held out are whole patients, one in {training.settings.hold_out} by a hash of their name; nothing "
-                f"was learned from them, and the validation loss is of {training.measured} of their images.",
+                held_out_words(training.settings.hold_out, patients_named=training.patients_named),
+                f"The validation loss is of {training.measured} held-out images.",
                 skipped_list(training.skipped),
             ],
             "Validation": [
@@ -100,6 +114,7 @@ def write_card(training: LoraTraining) -> Path:
             ],
             "Settings": [
                 settings_table(settings),
+                *training.notes,
                 f"Images: the short side scaled to {training.size} pixels, a square cut out ({training.settings.crop}"
                 f"). {_CONDITIONING[training.settings.conditioning]} Text and latents were encoded once, by the base's "
                 "own encoders.",

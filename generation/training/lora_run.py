@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from generation.model.weights import Base
 from generation.training.adapter import add_lora, save_lora, trained_parameters
+from generation.training.data.holdout import write_held_out
 from generation.training.data.lora_material import LoraMaterial
-from generation.training.data.pairs import count_pairs
+from generation.training.data.pairs import count_pairs, patients_named
 from generation.training.lora_card import LoraTraining, write_card
 from generation.training.lora_settings import LoraSettings
 from generation.training.loss import Denoising
@@ -107,8 +108,16 @@ class LoraRun(TrainingRun):
             skipped=material.skipped,
             settings=self._settings,
             validation=self.validation_losses(),
-            change=change(self._errors_before, self._errors_now, [pair.patient for pair in material.measured]),
+            change=change(
+                self._errors_before,
+                self._errors_now,
+                [pair.patient for pair in material.measured],
+                patients_named=patients_named([*material.training, *material.held_out]),
+            ),
+            notes=self.notes(self._settings.images_a_step * self._accelerator.num_processes, of=len(material.training)),
         )
+        if result.patients_named:
+            write_held_out(self._folder, (pair.patient for pair in material.held_out))
         write_card(result)
         return result
 

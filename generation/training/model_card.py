@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 
+from generation.training.data.holdout import HELD_OUT
 from generation.training.data.pairs import PairCounts
 
 RESEARCH_USE = "**Research use only. Not for diagnosis.**"
@@ -28,7 +29,10 @@ def page(title: str, *, sections: Mapping[str, Sequence[str]]) -> str:
 def counts_table(sets: Mapping[str, PairCounts]) -> str:
     """A table of images, patients and different reports of each set, then of images by value of each attribute."""
     names = list(sets)
-    rows = [[what, *(str(getattr(sets[name], what)) for name in names)] for what in ("images", "patients", "reports")]
+    shown = ["images", "patients", "reports"]
+    if not all(counts.patients_named for counts in sets.values()):
+        shown.remove("patients")
+    rows = [[what, *(str(getattr(sets[name], what)) for name in names)] for what in shown]
     attributes = dict.fromkeys(what for counts in sets.values() for what in counts.values)
     for what in attributes:
         values = dict.fromkeys(value for counts in sets.values() for value in counts.values.get(what, {}))
@@ -39,6 +43,21 @@ def counts_table(sets: Mapping[str, PairCounts]) -> str:
             images = [str(counts.values.get(what, {}).get(value, 0)) for counts in sets.values()]
             rows.append([f"{what}: {value or 'not given'}", *images])
     return table(["", *names], rows)
+
+
+def held_out_words(one_in: int, *, patients_named: bool) -> str:
+    """What was held out, and by what."""
+    if patients_named:
+        return (
+            f"Held out are whole patients, one in {one_in} by a hash of their name; nothing was learned from them. "
+            f"`{HELD_OUT}` lists them as hashes: `coin augment-check` tests on no other patient of this data."
+        )
+    return (
+        "**Patients are not named, and nothing is held out by patient.** Held out are images, one in "
+        f"{one_in} (with the others of its case, where cases are named): images of one patient may be among those "
+        "learned from and those held out, so that all figures of held-out images may be too good. Name patients in the "
+        "manifest's column `patient`."
+    )
 
 
 def settings_table(settings: Mapping[str, object]) -> str:

@@ -32,6 +32,10 @@ class RunSettings(Protocol):
         """Steps between checkpoints."""
 
     @property
+    def schedule(self) -> str:
+        """How the learning rate goes on after the warm-up."""
+
+    @property
     def seed(self) -> int:
         """Of everything that is random."""
 

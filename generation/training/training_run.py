@@ -53,6 +53,8 @@ class TrainingRun:
         self.step, self.seconds = 0, 0.0
         self._run_settings, self._optimizer_names = settings, optimizer_names
         self._checkpoints = Checkpoints(folder)
+        self._planned = {0: settings.steps}
+        """By the step from which on it was so: how many steps the training was to take."""
         if (checkpoint := self._checkpoints.newest()) is not None:
             self._restore(checkpoint)
         self._log = TrainingLog(folder, step=self.step) if is_main else None
@@ -99,6 +101,24 @@ class TrainingRun:
     def validation_losses(self) -> tuple[tuple[int, float], ...]:
         """Steps and validation losses so far, those before an interruption too."""
         return () if self._log is None else tuple(self._log.curve("validation_loss"))
+
+    def notes(self, batch: int, *, of: int) -> list[str]:
+        """What the settings alone do not say: a learning rate that was planned anew, a batch larger than the data.
+
+        Args:
+            batch: images a step.
+            of: images that are learned from.
+        """
+        notes = []
+        if len(set(self._planned.values())) > 1 and self._run_settings.schedule == "cosine":
+            parts = ", ".join(f"for {steps} from step {begin}" for begin, steps in sorted(self._planned.items()))
+            notes.append(
+                f"The steps were planned more than once ({parts}), and the learning rate's cosine with them: it is not "
+                "the schedule of one training of as many steps."
+            )
+        if batch > of:
+            notes.append(f"A step takes {batch} images, and there are {of} to learn from.")
+        return notes
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -148,7 +168,8 @@ class TrainingRun:
     def _save(self) -> None:
         average = {} if self.average is None else dict(zip(self.weights, self.average.shadow_params, strict=True))
         optimizer = optimizer_tensors(self.optimizer, self._optimizer_names)
-        state = {"seed": self._run_settings.seed, "seconds": self.seconds, **self.state()}
+        planned = {str(step): steps for step, steps in self._planned.items()}
+        state = {"seed": self._run_settings.seed, "seconds": self.seconds, "planned": planned, **self.state()}
         if self.average is not None:
             state["averaged"] = self.average.optimization_step
         self._checkpoints.save(Checkpoint(self.step, self.weights, optimizer, average, state))
@@ -157,6 +178,10 @@ class TrainingRun:
         import torch
 
         self.step, self.seconds = checkpoint.step, checkpoint.state["seconds"]
+        planned = {int(step): steps for step, steps in checkpoint.state.get("planned", {}).items()}
+        if planned and planned[max(planned)] != self._run_settings.steps:
+            planned[self.step] = self._run_settings.steps
+        self._planned = planned or self._planned
         with torch.no_grad():
             for name, parameter in self.weights.items():
                 parameter.copy_(checkpoint.weights[name])

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from generation.cluster_interval import FEWEST_CLUSTERS, cluster_interval
 from generation.training.data.pairs import TrainingPair
 
 TIMESTEPS = 4
-RESAMPLES = 2000
 _GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly however many there are
 
 
 @dataclass(frozen=True)
 class Change:
-    """The mean error at two times, and their difference with its 95 % interval from resampled patients."""
+    """The mean error at two times, and their difference with its 95 % interval over patients (`cluster_interval`)."""
 
     before: float
     after: float
@@ -30,13 +30,19 @@ class Change:
     low: float
     high: float
     patients: int
+    patients_named: bool = True
+    """Whether each image's patient was named. If not, images that count as independent may be of one patient."""
 
     @property
     def words(self) -> str:
-        """The change in one sentence."""
+        """The change in one sentence, and how sure it is."""
         change = f"from {self.before:.4f} to {self.after:.4f}, by {self.difference:+.4f}"
-        if self.patients == 1:
-            return f"The validation loss went {change}. It is of one patient, so that nothing says how sure this is."
+        if not self.patients_named:
+            return f"The validation loss went {change}. Patients are not named, so that nothing says how sure this is."
+        if self.patients < FEWEST_CLUSTERS:
+            patients = f"{self.patients} patient{'s' if self.patients > 1 else ''}"
+            needed = f"{FEWEST_CLUSTERS} are needed to say how sure this is"
+            return f"The validation loss went {change}. It is of {patients}: {needed}."
         verdict = "fell" if self.high < 0 else "rose" if self.low > 0 else "did not change surely"
         return (
             f"The validation loss {verdict}: {change} [{self.low:+.4f}, {self.high:+.4f}] (95 % interval over "
@@ -68,16 +74,15 @@ def _in_turns(queues: Sequence[Sequence[TrainingPair]]) -> list[TrainingPair]:
     return [queue[i] for i in range(longest) for queue in queues if i < len(queue)]
 
 
-def change(before: Sequence[float], after: Sequence[float], patients: Sequence[str], *, seed: int = 0) -> Change:
-    """Compare the errors of the same images at two times; patients are resampled, since their images are dependent."""
+def change(
+    before: Sequence[float], after: Sequence[float], patients: Sequence[str], *, patients_named: bool = True
+) -> Change:
+    """Compare the errors of the same images at two times, over patients, since their images are dependent."""
     number = {patient: i for i, patient in enumerate(sorted(set(patients)))}
     whose = np.array([number[patient] for patient in patients])
     difference: NDArray[np.float64] = np.array(after) - np.array(before)
-    sums = np.bincount(whose, difference, len(number))
-    counts = np.bincount(whose, minlength=len(number))
-    resampled = np.random.default_rng(seed).integers(len(number), size=(RESAMPLES, len(number)))
-    means = sums[resampled].sum(1) / counts[resampled].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    sums = np.bincount(whose, difference, len(number)).astype(np.float64)
+    low, high = cluster_interval(sums, np.bincount(whose, minlength=len(number)).astype(np.float64))
     return Change(
         before=float(np.mean(before)),
         after=float(np.mean(after)),
@@ -85,4 +90,5 @@ def change(before: Sequence[float], after: Sequence[float], patients: Sequence[s
         low=float(low),
         high=float(high),
         patients=len(number),
+        patients_named=patients_named,
     )

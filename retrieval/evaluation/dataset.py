@@ -57,6 +57,8 @@ class LabelledCases:
     """Cases of the archive that have no category: neither queries nor candidates."""
     derived: int = 0
     """How many of the cases have a category that was extracted from their report."""
+    patients_named: bool = True
+    """Whether every case's patient was named, or it is a phantom. If not, a case counts as a patient."""
 
     @property
     def patients(self) -> int:
@@ -129,6 +131,7 @@ def labelled_cases(cases: Iterable[Case]) -> LabelledCases:
         phantoms=sum(case.phantom for case in known),
         unlabelled=given - len(known),
         derived=sum(case.derived for case in known),
+        patients_named=all(case.phantom or case.patient != case.key for case in known),
     )
 
 

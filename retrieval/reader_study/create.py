@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import tempfile
 import uuid
@@ -25,6 +26,7 @@ from retrieval.reader_study.standardise_images import (
     FITS,
     Compression,
     Fit,
+    alike,
     coarsest,
     compressed,
     compression_of,
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
     from index_store import Archive, CaseFilter
 
 Progress = Callable[[int, int], None]
+WRITTEN: Final = 315_532_800
+"""When every picture's file was written, as its dates say: 1980-01-01, the earliest that every archive format has."""
 SMALLEST: Final = 32
 """Pixels; smaller pictures cannot be rated."""
 
@@ -99,8 +103,9 @@ def create_reader_study(
     compression = coarsest(chosen.compression.values())
     files: dict[str, bytes] = {}
     origins: dict[str, Origin] = {}
-    for candidate in (*selection.real, *selection.generated):
-        data = compressed(chosen.squares[candidate.sha256], compression)
+    candidates = (*selection.real, *selection.generated)
+    made_files = alike([compressed(chosen.squares[candidate.sha256], compression) for candidate in candidates])
+    for candidate, data in zip(candidates, made_files, strict=True):
         files[key := hashlib.sha256(data).hexdigest()] = data
         origins[key] = Origin(
             candidate.generated,
@@ -110,6 +115,7 @@ def create_reader_study(
             candidate.category,
             candidate.case,
             candidate.provenance,
+            "" if candidate.generated else candidate.owner,
         )
     shows_labels = labels and selection.all_matched
     # In the order of their hashes, which does not depend on real or generated.
@@ -261,8 +267,9 @@ def _write(path: Path, card: dict[str, Any], truth: Truth, files: dict[str, byte
     building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         private_folder(building / PICTURES)
-        for key, data in files.items():
+        for key, data in sorted(files.items()):  # by their hashes: no order tells real from generated
             put(building / PICTURES / f"{key}.jpg", data)
+            os.utime(building / PICTURES / f"{key}.jpg", (WRITTEN, WRITTEN))
         document = _json_bytes(asdict(replace(truth, left_out=dict(truth.left_out))))
         put(building / TRUTH, document)
         put(building / CARD, _json_bytes({**card, "truth_sha256": hashlib.sha256(document).hexdigest()}))

@@ -1,8 +1,8 @@
 """Results of a blinded reader study: authenticity of real and generated images, guesses, and agreement.
 
-Only readers who have closed are counted: their ratings are frozen, and they already know the origins. Intervals come
-from 2000 resamples of images, real and generated ones apart; the readers are fixed, so that the intervals do not extend
-to other readers.
+Only readers who have closed are counted: their ratings are frozen, and they already know the origins. Images of one
+patient, or generated from one report, are no independent evidence and count as one cluster. Of fewer than six clusters
+there is no interval. The readers are fixed, so that the intervals do not extend to other readers.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from retrieval.arrays import Bools, Floats, Ints
 from retrieval.errors import ReaderStudyError
 from retrieval.reader_study.kappa import MISSING, Agreement, agreements
 from retrieval.reader_study.ratings import AXES, GUESSES, SCORES, Rating
-from retrieval.statistics.cluster_bootstrap import Average
-from retrieval.statistics.estimate import CONFIDENCE, RESAMPLES, Estimate
+from retrieval.statistics.estimate import CONFIDENCE, FEWEST_CLUSTERS, Estimate, exact_interval
 
 if TYPE_CHECKING:
     from retrieval.reader_study.study import ReaderStudy
 
-_FEWEST: Final = 2  # images of which an interval can be made
+_FEWEST: Final = 2  # clusters that a mean is taken of
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,15 @@ class ReaderCount:
 
 @dataclass(frozen=True)
 class Scores:
-    """One axis: an image's score is the mean over the readers who rated it, a half's score the mean over its images."""
+    """One axis: an image's score is the mean over the readers who rated it. A half's score is the mean over its
+    patients, or reports, of the mean over the images of each, with Student's interval."""
 
     axis: str
     real: Estimate | None
-    """None where fewer than two images were rated."""
+    """None where images of fewer than two patients were rated."""
     generated: Estimate | None
     difference: Estimate | None
-    """Generated minus real."""
+    """Generated minus real, with Welch's interval."""
     images_real: int
     """Images with a rating."""
     images_generated: int
@@ -66,7 +66,8 @@ class Guesses:
     missing: int
     right: int
     accuracy: Estimate | None
-    """With its exact binomial interval (Clopper and Pearson 1934); None without a guess."""
+    """With its exact binomial interval (Clopper and Pearson 1934), of as many guesses as there are patients and
+    reports: further images of one are no further evidence. None without a guess."""
     chance: float | None
     """The accuracy of as many guesses of each kind, assigned to the same images at random."""
     generated: int
@@ -97,9 +98,9 @@ class ReaderStudyResults:
     scores: tuple[Scores, ...]
     guesses: tuple[Guesses, ...]
     accuracy: Estimate | None
-    """Of all readers' guesses, with an interval from resampled images; None for one reader."""
+    """Of all readers' guesses, with an interval of as many guesses as there are patients and reports; None for one
+    reader."""
     agreement: tuple[Agreement, ...]
-    resamples: int = RESAMPLES
     confidence: float = CONFIDENCE
 
 
@@ -114,8 +115,8 @@ def progress_of(study: ReaderStudy) -> tuple[ReaderCount, ...]:
     return tuple(counts)
 
 
-def evaluate_reader_study(study: ReaderStudy, *, seed: int = 0) -> ReaderStudyResults:
-    """Compute the results: the same for the same ratings and seed. Raises ReaderStudyError where nobody has closed."""
+def evaluate_reader_study(study: ReaderStudy) -> ReaderStudyResults:
+    """Compute the results: the same for the same ratings. Raises ReaderStudyError where nobody has closed."""
     everybody = progress_of(study)
     counted = tuple(reader for reader in everybody if reader.closed)
     if not counted:
@@ -129,6 +130,7 @@ def evaluate_reader_study(study: ReaderStudy, *, seed: int = 0) -> ReaderStudyRe
     names = [reader.name for reader in counted]
     ratings = [study.ratings.of(name) for name in names]
     is_generated = np.array([truth.origins[key].generated for key in pictures])
+    clusters = np.unique([truth.origins[key].cluster or key for key in pictures], return_inverse=True)[1]
 
     def answers(question: str) -> Ints:
         given = [
@@ -144,9 +146,9 @@ def evaluate_reader_study(study: ReaderStudy, *, seed: int = 0) -> ReaderStudyRe
             question,
             names,
             table,
+            clusters=clusters,
             categories=len(SCORES) if question in AXES else len(GUESSES),
             ordinal=question in AXES,
-            seed=seed,
         )
     ]
     return ReaderStudyResults(
@@ -162,9 +164,9 @@ def evaluate_reader_study(study: ReaderStudy, *, seed: int = 0) -> ReaderStudyRe
         study.compression,
         counted,
         tuple(reader for reader in everybody if not reader.closed),
-        tuple(_scores(axis, tables[axis], is_generated, seed) for axis in AXES),
-        tuple(_guesses(name, row, is_generated) for name, row in zip(names, tables["guess"], strict=True)),
-        _pooled(tables["guess"], is_generated, seed),
+        tuple(scores_of(axis, tables[axis], is_generated, clusters) for axis in AXES),
+        tuple(guesses_of(name, row, is_generated, clusters) for name, row in zip(names, tables["guess"], strict=True)),
+        _pooled(tables["guess"], is_generated, clusters),
         tuple(agreement),
     )
 
@@ -176,37 +178,73 @@ def _number(answer: int | str | None) -> int:
     return answer - SCORES[0] if isinstance(answer, int) else GUESSES.index(answer)
 
 
-def _scores(axis: str, answers: Ints, is_generated: Bools, seed: int) -> Scores:
+def scores_of(axis: str, answers: Ints, is_generated: Bools, clusters: Ints) -> Scores:
+    """The scores of one axis, of answers int[readers, images] from 0 or MISSING, and clusters int[images]."""
     given = answers != MISSING
-    per_image = _image_means(np.where(given, answers + SCORES[0], 0), given)
-    rated = given.any(axis=0)
-    halves = [per_image[rated & ~is_generated], per_image[rated & is_generated]]
-    rng = np.random.default_rng(seed)
-    real, generated = (
-        Average(float(half.mean()), _resampled_means(half, rng)) if len(half) >= _FEWEST else None for half in halves
-    )
+    sums: Floats = np.where(given, answers + SCORES[0], 0).sum(axis=0).astype(np.float64)
+    per_image = _means(sums, given.sum(axis=0))
+    halves = [given.any(axis=0) & half for half in (~is_generated, is_generated)]
+    means = [_cluster_means(per_image[half], clusters[half]) for half in halves]
+    real, generated = (_mean(half) for half in means)
     return Scores(
         axis,
-        real.estimate if real else None,
-        generated.estimate if generated else None,
-        generated.minus(real) if real and generated else None,
-        len(halves[0]),
-        len(halves[1]),
+        real,
+        generated,
+        _difference(means[1], means[0]) if real and generated else None,
+        int(halves[0].sum()),
+        int(halves[1].sum()),
         int(given.sum()),
         int((~given).sum()),
     )
 
 
-def _guesses(reader: str, answers: Ints, is_generated: Bools) -> Guesses:
+def _cluster_means(values: Floats, clusters: Ints) -> Floats:
+    """The mean of each cluster, float[c], of float[n]."""
+    counts = np.bincount(clusters)
+    sums: Floats = np.bincount(clusters, values).astype(np.float64)
+    return _means(sums, counts)[counts > 0]
+
+
+def _means(sums: Floats, counts: Ints) -> Floats:
+    means: Floats = sums / np.maximum(counts, 1)
+    return means
+
+
+def _mean(values: Floats) -> Estimate | None:
+    """With Student's interval, within the scale."""
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    if len(values) < _FEWEST:
+        return None
+    mean = float(values.mean())
+    if len(values) < FEWEST_CLUSTERS:
+        return Estimate(mean, -np.inf, np.inf)
+    low, high = DescrStatsW(values).tconfint_mean(1 - CONFIDENCE)
+    return Estimate(mean, max(float(low), SCORES[0]), min(float(high), SCORES[-1]))
+
+
+def _difference(generated: Floats, real: Floats) -> Estimate:
+    """With Welch's interval, of independent halves of unequal variance."""
+    from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
+
+    difference = float(generated.mean() - real.mean())
+    if min(len(generated), len(real)) < FEWEST_CLUSTERS:
+        return Estimate(difference, -np.inf, np.inf)
+    if not (np.ptp(generated) or np.ptp(real)):  # all alike: it has no degrees of freedom
+        return Estimate(difference, difference, difference)
+    compared = CompareMeans(DescrStatsW(generated), DescrStatsW(real))
+    low, high = compared.tconfint_diff(1 - CONFIDENCE, usevar="unequal")
+    return Estimate(difference, float(low), float(high))
+
+
+def guesses_of(reader: str, answers: Ints, is_generated: Bools, clusters: Ints) -> Guesses:
+    """A reader's guesses, of answers int[images], positions in GUESSES or MISSING, and clusters int[images]."""
     given = answers != MISSING
     right = given & ((answers == GUESSES.index("generated")) == is_generated)
     n, k = int(given.sum()), int(right.sum())
     accuracy = chance = None
     if n:
-        from statsmodels.stats.proportion import proportion_confint
-
-        low, high = proportion_confint(k, n, alpha=1 - CONFIDENCE, method="beta")
-        accuracy = Estimate(k / n, float(low), float(high))
+        accuracy = _share(k, n, len(np.unique(clusters[given])))
         guessed_generated = float((answers[given] == GUESSES.index("generated")).mean())
         truly_generated = float(is_generated[given].mean())
         chance = guessed_generated * truly_generated + (1 - guessed_generated) * (1 - truly_generated)
@@ -224,25 +262,15 @@ def _guesses(reader: str, answers: Ints, is_generated: Bools) -> Guesses:
     )
 
 
-def _pooled(answers: Ints, is_generated: Bools, seed: int) -> Estimate | None:
-    """Accuracy of all readers' guesses. Those on one image are not independent, so that whole images are resampled."""
+def _pooled(answers: Ints, is_generated: Bools, clusters: Ints) -> Estimate | None:
+    """Accuracy of all readers' guesses, of which those on one image are not independent either."""
     given = answers != MISSING
     if len(answers) < 2 or not given.any():
         return None
-    right = (given & ((answers == GUESSES.index("generated")) == is_generated)).sum(axis=0)
-    counts = given.sum(axis=0)
-    rng = np.random.default_rng(seed)
-    halves = [np.flatnonzero(half) for half in (~is_generated, is_generated)]
-    resamples = np.concatenate([half[rng.integers(len(half), size=(RESAMPLES, len(half)))] for half in halves], axis=1)
-    resampled = counts[resamples].sum(axis=1)
-    share = right[resamples].sum(axis=1)[resampled > 0] / resampled[resampled > 0]
-    return Average(float(right.sum() / counts.sum()), share).estimate
+    right = given & ((answers == GUESSES.index("generated")) == is_generated)
+    return _share(int(right.sum()), int(given.sum()), len(np.unique(clusters[given.any(axis=0)])))
 
 
-def _image_means(values: Ints, given: Bools) -> Floats:
-    return values.sum(axis=0) / np.maximum(given.sum(axis=0), 1)
-
-
-def _resampled_means(values: Floats, rng: np.random.Generator) -> Floats:
-    means: Floats = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
-    return means
+def _share(times: int, n: int, clusters: int) -> Estimate:
+    """`times` of n, with the exact interval of the same share of as many answers as there are clusters."""
+    return Estimate(times / n, *exact_interval(times / n * clusters, clusters))

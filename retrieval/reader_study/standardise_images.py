@@ -2,7 +2,9 @@
 
 A picture may be recognised by more than its content. These are removed or made equal:
 
-    name, date, metadata, marks     only pixels are taken over; the file is named by the hash of its own bytes
+    name, date, metadata, marks     only pixels are taken over; the file is named by the hash of its own bytes, and
+                                    files are written in the order of these names, with one date
+    size of the file                all are filled up to the largest
     size and proportions            the central square, reduced to one side; nothing is ever enlarged, which blurs
     format and compression          every picture becomes a JPEG as coarse as the coarsest JPEG among the sources, so
                                     that blocks and ringing are no sign of a camera, nor their absence one of a model
@@ -13,7 +15,7 @@ A PNG that was a JPEG once keeps traces of it that cannot be read from the file:
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -103,9 +105,16 @@ def compressed(square: Image.Image, compression: Compression) -> bytes:
         "JPEG",
         qtables=[list(compression.luminance), list(compression.chrominance)],
         subsampling=compression.subsampling,
-        optimize=True,
+        optimize=False,  # the standard Huffman tables: with tables of its own every header would differ
     )
     return file.getvalue()
+
+
+def alike(files: Sequence[bytes]) -> list[bytes]:
+    """JPEG files of one length, filled with zeros after their end, which decoders do not read: what a generator made is
+    smoother, and its files are smaller."""
+    longest = max(len(data) for data in files)
+    return [data.ljust(longest, b"\0") for data in files]
 
 
 @lru_cache(maxsize=101)

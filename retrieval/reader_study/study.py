@@ -90,6 +90,16 @@ class Origin:
     """The archive's case that a real one belongs to."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """How a generated one was made. Its prompt is the report's text, or an extract of it."""
+    patient: str = ""
+    """The patient of a real one; empty in studies of earlier versions."""
+
+    @property
+    def cluster(self) -> str:
+        """What it shares with others that are not independent of it: the patient, or the report it was generated from.
+        Empty: nothing is known of it."""
+        if self.generated:
+            return f"report {report}" if (report := self.provenance.get("report_sha256")) else ""
+        return f"patient {self.patient}" if self.patient else f"case {self.case}" if self.case else ""
 
     @property
     def kind(self) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from retrieval.arrays import Bools, Floats, Ints
 from retrieval.statistics.cluster_bootstrap import Average
+from retrieval.statistics.contributions import Shares
 
 RESAMPLES: Final = 500
 """Fewer than of other figures: each costs a cumulative sum over all images for every class."""
@@ -37,19 +38,26 @@ def macro_auroc(scores: Floats, classes: Ints, groups: Ints, rounds: Ints, *, se
     """
     known, group = np.unique(groups, return_inverse=True)
     rng = np.random.default_rng(seed)
-    weights = np.ones((RESAMPLES + 1, len(known)))  # how often each group occurs; the first is the sample itself
-    for resample in weights[1:]:
-        resample[:] = np.bincount(rng.integers(len(known), size=len(known)), minlength=len(known))
-    total, counted = np.zeros(RESAMPLES + 1), np.zeros(RESAMPLES + 1)
+    n = len(known)
+    # How often each group occurs: in the sample itself, in resamples, and in the sample without one group each.
+    weights = np.concatenate([np.ones((RESAMPLES + 1, n)), 1 - np.eye(n)])
+    for resample in weights[1 : RESAMPLES + 1]:
+        resample[:] = np.bincount(rng.integers(n, size=n), minlength=n)
+    total, counted = np.zeros(len(weights)), np.zeros(len(weights))
     for label in np.unique(classes):
         areas = _areas(scores[:, label], classes == label, group, rounds, weights)
         defined = np.isfinite(areas)
         total[defined] += areas[defined]
         counted[defined] += 1
-    means = total[counted > 0] / counted[counted > 0]
     if not counted[0]:
         raise ValueError("All images are of one class: there is nothing that an area could tell apart.")
-    return Average(float(means[0]), means[1:])
+    means = np.divide(total, counted, out=np.full(len(total), np.nan), where=counted > 0)
+    resampled, without = np.split(means[1:], [RESAMPLES])
+    # What a group contributes is its pseudo-value (the jackknife; Tukey 1958), which only approximates what holds for
+    # few: no sentence rests on a difference of areas. A group without which nothing is told apart has no part in it.
+    pseudo_values = np.where(np.isnan(without), 0.0, n * means[0] - (n - 1) * without)
+    shares = Shares(pseudo_values, (~np.isnan(without)).astype(np.float64))
+    return Average(float(means[0]), resampled[~np.isnan(resampled)], shares)
 
 
 def _areas(scores: Floats, positive: Bools, group: Ints, rounds: Ints, weights: Floats) -> Floats:

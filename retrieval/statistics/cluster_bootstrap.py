@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.arrays import Floats, Ints
+from retrieval.statistics.contributions import Ratios, Shares
 from retrieval.statistics.estimate import RESAMPLES, Estimate, percentile_estimate
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ PORTIONS: Final = 10
 
 @dataclass(frozen=True, eq=False)
 class Average:
-    """An average, and its value in each resample."""
+    """An average, its value in each resample, and what each patient contributes to it."""
 
     mean: float
     resamples: Floats
+    contributions: Shares | Ratios
 
     @property
     def estimate(self) -> Estimate:
@@ -34,10 +36,17 @@ class Average:
         return percentile_estimate(self.mean, self.resamples)
 
     def minus(self, other: Average) -> Estimate:
-        """The difference from another average of the same bootstrap, in the same resamples: a paired comparison, whose
-        interval is the narrower the more the two agree on which queries are hard.
+        """The difference from another average of the same kind and queries: a paired comparison, whose interval is the
+        narrower the more the two agree on which queries are hard. It holds for few patients; of fewer than six there is
+        none.
         """
-        return percentile_estimate(self.mean - other.mean, self.resamples - other.resamples)
+        mine, theirs = self.contributions, other.contributions
+        difference = self.mean - other.mean
+        if isinstance(mine, Ratios) and isinstance(theirs, Ratios):
+            return Estimate(difference, *mine.interval(theirs))
+        if isinstance(mine, Shares) and isinstance(theirs, Shares):
+            return Estimate(difference, *mine.interval(theirs))
+        raise TypeError("A mean and a ratio have no difference.")
 
 
 class MacroBootstrap:
@@ -46,6 +55,9 @@ class MacroBootstrap:
     Cases of one patient are no independent evidence, so whole patients are resampled with replacement (the cluster
     bootstrap; Field and Welsh 2007), 2000 times, and the percentiles taken (Efron 1979). Every average made by one
     instance sees the same resamples. A category that has no query in a resample has no part in that resample's average.
+
+    For differences of two averages, percentiles of resamples are too narrow where there are few patients. Their
+    intervals are of what each patient contributes (`retrieval.statistics.contributions`).
 
     All averages here are of ratios whose numerator and denominator add up over patients, so that resampling is a
     product of how often each patient occurs with a table of patients by categories: O(2000 q) an average.
@@ -68,7 +80,7 @@ class MacroBootstrap:
         """
         queries = self._table(self._class, np.ones(len(self._class)))
         sums = {name: self._table(self._class, value) for name, value in values.items()}
-        return self._averages(sums, dict.fromkeys(sums, queries), parts)
+        return self._averages(sums, dict.fromkeys(sums, queries), parts, _shares)
 
     def f1(self, predicted: Mapping[str, Ints], parts: Sequence[Ints]) -> dict[str, list[Average]]:
         """Macro-F1 of predicted categories int[q] by name: for each part the mean over its categories of
@@ -79,7 +91,7 @@ class MacroBootstrap:
         for name, guess in predicted.items():
             numerators[name] = self._table(self._class, 2.0 * (guess == self._class))
             denominators[name] = self._table(np.concatenate([self._class, guess]), np.ones(len(twice)), twice)
-        return self._averages(numerators, denominators, parts)
+        return self._averages(numerators, denominators, parts, Ratios)
 
     def expected_mean(self, values: Floats, parts: Sequence[Ints]) -> list[Estimate]:
         """As `mean`, of expectations float[q]: they are no sample, and have no interval."""
@@ -103,7 +115,11 @@ class MacroBootstrap:
         return csr_array((values, (classes, columns)), shape=self._shape)
 
     def _averages(
-        self, numerators: Mapping[str, csr_array], denominators: Mapping[str, csr_array], parts: Sequence[Ints]
+        self,
+        numerators: Mapping[str, csr_array],
+        denominators: Mapping[str, csr_array],
+        parts: Sequence[Ints],
+        contributions: Callable[[csr_array, csr_array], Shares | Ratios],
     ) -> dict[str, list[Average]]:
         occurs = self._resampled([self._table(self._class, np.ones(len(self._class)))])[0] > 0
         resampled = zip(
@@ -117,7 +133,8 @@ class MacroBootstrap:
                 # The ratio of a category without a query is 0: its numerator sums over queries.
                 means = ratios[part].sum(axis=0)[counted > 0] / counted[counted > 0]
                 mean = _exact(numerators[name].sum(axis=1), denominators[name].sum(axis=1), part).mean
-                averages[name].append(Average(mean, means))
+                own = contributions(numerators[name][part], denominators[name][part])
+                averages[name].append(Average(mean, means, own))
         return averages
 
     def _resampled(self, tables: Sequence[csr_array]) -> Numbers:
@@ -138,6 +155,13 @@ class MacroBootstrap:
 def _exact(numerators: Numbers, denominators: Numbers, part: Ints) -> Estimate:
     mean = float(_divided(numerators[part], denominators[part]).mean())
     return Estimate(mean, mean, mean)
+
+
+def _shares(sums: csr_array, queries: csr_array) -> Shares:
+    """Each patient's share of the macro mean, in which every category, a row, weighs the same."""
+    in_category = queries.sum(axis=1)
+    weight = np.divide(1 / len(in_category), in_category, out=np.zeros(len(in_category)), where=in_category > 0)
+    return Shares(weight @ sums, weight @ queries)
 
 
 def _divided(numerators: Numbers, denominators: Numbers) -> Floats:

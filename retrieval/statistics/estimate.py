@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from generation.cluster_interval import CONFIDENCE as CONFIDENCE
+from generation.cluster_interval import FEWEST_CLUSTERS as FEWEST_CLUSTERS
 from retrieval.arrays import Floats
 
 RESAMPLES: Final = 2000
-CONFIDENCE: Final = 0.95
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95 % bootstrap interval."""
+    """A mean with its 95 % interval; without one, its ends are infinite."""
 
     mean: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return self.text()
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there were enough patients to say how sure it is."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def text(self, *, digits: int = 3, sign: str = "") -> str:
+        """The mean and its interval in digits; `sign` is "+" for differences. What rounds to zero has no minus."""
+        mean, low, high = (
+            f"{round(value, digits) + 0.0:{sign}.{digits}f}" for value in (self.mean, self.low, self.high)
+        )
+        return f"{mean} [{low}, {high}]" if self.has_interval else f"{mean} [no interval]"
 
 
 def percentile_estimate(mean: float, resamples: Floats) -> Estimate:
@@ -38,8 +52,11 @@ def bootstrap_mean(values: Floats, *, seed: int = 0) -> Estimate:
     return percentile_estimate(float(values.mean()), values[rows].mean(axis=1))
 
 
-def exact_interval(times: int, n: int) -> tuple[float, float]:
-    """The exact 95 % interval of a share, `times` of n (Clopper and Pearson, Biometrika 1934)."""
+def exact_interval(times: float, n: int) -> tuple[float, float]:
+    """The exact 95 % interval of a share, `times` of n (Clopper and Pearson, Biometrika 1934).
+
+    Where several answers were pooled to one, `times` need not be whole.
+    """
     from scipy.special import betaincinv
 
     tail = (1 - CONFIDENCE) / 2

@@ -66,6 +66,7 @@ class CopyReport:
     source: str
     references: int
     patients: int
+    """Different ones. Without `patients_named` these are cases, or images that belong to none."""
     patients_named: bool
     skipped: int
     """References that could not be used."""
@@ -96,7 +97,12 @@ class CopyReport:
     patient; 0.5 were they alike."""
 
     @property
+    def others(self) -> str:
+        """Whose images a reference is compared with, in words."""
+        return "another patient's image" if self.patients_named else "another image"
+
+    @property
     def clean(self) -> bool:
         """Whether nothing was found where everything that is looked for could have been."""
-        whole = not (self.plain or self.plain_references or self.unreadable or self.skipped)
+        whole = self.patients_named and not (self.plain or self.plain_references or self.unreadable or self.skipped)
         return whole and self.extreme is not None and not self.near_copies and not self.alarms

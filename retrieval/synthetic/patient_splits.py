@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from generation import text_sha256
+from generation.training.checkpoint import TRAINING
+from generation.training.data.holdout import HELD_OUT, read_held_out
 from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.errors import EvaluationError
 
@@ -27,6 +31,32 @@ class LabelledImages:
     reports: tuple[str, ...]
     left_out: int = 0
     """Images without a category."""
+    patients_named: bool = True
+    """Whether every image's patient was named. If not, `patients` are cases, or images that belong to none."""
+
+
+def trained_patients(patients: Collection[str], model: Path | str) -> frozenset[str]:
+    """Of these patients, those that a model may have been trained on: none where `coin train` did not make it, and all
+    but those that it held out where it did.
+
+    Args:
+        model: the folder of a LoRA or an encoder, or a file in it.
+
+    Raises:
+        EvaluationError: which patients the training held out is not known.
+    """
+    path = Path(model).expanduser()
+    folder = path.parent if path.is_file() else path
+    if not (folder / TRAINING).is_file():
+        return frozenset()
+    held_out = read_held_out(folder)
+    if held_out is None:
+        raise EvaluationError(
+            f"Which patients {folder.name} was trained on is not known: its folder has no {HELD_OUT}, since its "
+            "training named no patients, or an earlier version made it. Run the training's command once more with a "
+            "manifest that names patients."
+        )
+    return frozenset(patient for patient in patients if text_sha256(patient) not in held_out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +102,32 @@ class PatientSplits:
             reports=tuple(images.reports[position] for position in keep),
             left_out=images.left_out + len(images.classes) - len(keep),
         )
+
+    def trained_on(self, models: Sequence[Path | str]) -> frozenset[str]:
+        """Names of the patients that any of the models may have been trained on. Raises as `trained_patients`."""
+        return frozenset().union(*(trained_patients(self.patient_names, model) for model in models))
+
+    def untrained(self, test_patients: Collection[str], trained_on: Collection[str]) -> Collection[str]:
+        """The patients to test on by name, none of which a model was trained on; empty: all take turns.
+
+        Raises:
+            EvaluationError: one that is named was trained on, or all were.
+        """
+        trained = set(trained_on)
+        if named := trained & set(test_patients):
+            raise EvaluationError(
+                f"{len(named)} of the test patients named may be among those that a model was trained on. Leave them "
+                f"out; {HELD_OUT} beside the model says who was held out."
+            )
+        if not trained or test_patients:
+            return test_patients
+        free = set(self.patient_names) - trained
+        if not free:
+            raise EvaluationError(
+                "A model may have been trained on each of these patients, so that none is left to test on. Add "
+                f"patients that its training held out ({HELD_OUT} beside the model)."
+            )
+        return free
 
     def rounds(
         self, folds: int, repeats: int, test_patients: Collection[str]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from generation import read_csv, text_sha256
+from generation.model.files.weight_files import STARTER
+from generation.model.lora.find import find_lora
 from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.thumbnails import Thumbnails
@@ -66,6 +68,7 @@ def archive_images(
         slides=tuple(slide.values[code] for code in slide.codes[table.rows_of(ids)]),
         reports=tuple(cases.reports[case] for case in cases.case_of),
         left_out=len(table) - len(ids),
+        patients_named=cases.patients_named,
     )
 
 
@@ -99,6 +102,7 @@ def manifest_images(
         slides=tuple(row.slide for row in rows),
         reports=tuple(row.report for row in rows),
         left_out=len(wanted) - len(keep),
+        patients_named=all(row.names_patient or row.phantom for row in rows),
     )
 
 
@@ -160,6 +164,23 @@ class GeneratedImages:
                 done += len(seeds)
                 if progress is not None:
                     progress(done, len(missing))
+
+
+def require_maker(folder: Path, lora: str | None) -> None:
+    """Check that it is known which patients the LoRA of a set was trained on: it is the starter's, or `lora`, where
+    `coin train` leaves the held-out ones.
+
+    Raises:
+        SyntheticSetError: the set was made with another LoRA.
+        generation.GenerationError: as `find_lora` raises.
+    """
+    recipe = read_recipe(folder)
+    known = [find_lora(source).fingerprint for source in (STARTER / "lora", lora) if source is not None]
+    if recipe["lora"] and recipe["lora_fingerprint"].split(" + ")[0] not in known:
+        raise SyntheticSetError(
+            f"The set in {folder.name} was made with the LoRA {recipe['lora']}: name its folder with --lora, so that "
+            "no patient is tested that it was trained on."
+        )
 
 
 class SetImages:

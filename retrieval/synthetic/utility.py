@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, Protocol
 
 import numpy as np
@@ -113,6 +114,11 @@ class AugmentResult:
     patients: int
     tested_images: int
     tested_patients: int
+    patients_named: bool
+    """Whether every image's patient was named. If not, images or cases count as patients, and nothing is said of
+    patients."""
+    trained_patients: int
+    """Patients that were not tested, since a model that took part may have been trained on them."""
     drawn_by: str
     """What is resampled for the intervals: "patients" or, of a single test patient, "slides" or "images"."""
     folds: int
@@ -137,6 +143,7 @@ def augment_check(
     repeats: int = 3,
     fractions: Sequence[float] = (1.0,),
     test_patients: Collection[str] = (),
+    models: Sequence[Path | str] = (),
     train: Trainer = train_probe,
     progress: Progress | None = None,
 ) -> AugmentResult:
@@ -149,6 +156,7 @@ def augment_check(
         fractions: of the training patients whose real images are used, each above 0 and at most 1.
         train: `train_probe` for vectors, `small_network.train_network` for thumbnails.
         test_patients: test on these alone, and train on all others, instead of folds.
+        models: folders of the weights that take part. Patients that `coin train` trained one of them on are not tested.
         progress: counts the synthetic images of each fold as they are generated.
 
     Raises:
@@ -157,7 +165,15 @@ def augment_check(
     if not all(0 < fraction <= 1 for fraction in fractions):
         raise EvaluationError("A fraction of the real images is above 0 and at most 1.")
     data = PatientSplits.from_images(images)
-    rounds = list(data.rounds(folds, repeats, test_patients))
+    if test_patients and not images.patients_named:
+        raise EvaluationError(f"{images.source} does not name each image's patient: no patient can be held out.")
+    trained_on = data.trained_on(models)
+    if trained_on and not images.patients_named:
+        raise EvaluationError(
+            f"{images.source} does not name each image's patient, so that nobody can say which of them a model was "
+            "trained on. Name them in the manifest's column `patient`, as they were named to the training."
+        )
+    rounds = list(data.rounds(folds, repeats, data.untrained(test_patients, trained_on)))
     used = sorted(set(fractions))
     trained = [
         _train(data, test, source, used, train, rng=rng, seed=number, progress=progress)
@@ -182,6 +198,8 @@ def augment_check(
         patients=len(data.patient_names),
         tested_images=len(np.unique(tested)),
         tested_patients=len(np.unique(data.patients[tested])),
+        patients_named=images.patients_named,
+        trained_patients=len(trained_on),
         drawn_by=drawn_by,
         folds=len(rounds) // repeats,
         repeats=repeats,

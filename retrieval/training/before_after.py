@@ -8,6 +8,7 @@ encoders get the same queries, and their differences are resampled together, by 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from generation.training.data.pairs import TrainingPair
+from generation.training.data.pairs import TrainingPair, patients_named
 from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.errors import EvaluationError
 from retrieval.evaluation.dataset import LabelledCases, labelled_cases
@@ -26,13 +27,14 @@ from retrieval.evaluation.tables import CHANCE
 from retrieval.search.batch import mean_queries
 from retrieval.search.channels.own_runs import ByVectors
 from retrieval.statistics.cluster_bootstrap import MacroBootstrap
-from retrieval.statistics.estimate import Estimate
+from retrieval.statistics.estimate import FEWEST_CLUSTERS, Estimate
 
 BEFORE: Final = "before"
 AFTER: Final = "after"
 METRICS: Final = ("P@5", "P@10", "mAP", "R@10")
 RECALLS: Final = (1, 5, 10)
-NOT_SURE: Final = "one patient"
+TOO_FEW: Final = "too few patients"
+NOT_NAMED: Final = "patients not named"
 BY_IMAGE: Final = "image finds its category"
 BY_REPORT: Final = "report finds its category"
 OWN: Final = "report finds its image"
@@ -50,12 +52,16 @@ class Compared:
     after: Estimate
     difference: Estimate
     chance: float | None = None
+    patients_named: bool = True
+    """Whether each image's patient was named. If not, cases that count as independent may be of one patient."""
 
     @property
     def verdict(self) -> str:
-        """better, worse, no sure difference (its interval includes 0), or one patient (no interval)."""
-        if self.patients < 2:
-            return NOT_SURE
+        """better, worse, no sure difference (its interval includes 0), or why nothing is said."""
+        if not self.patients_named:
+            return NOT_NAMED
+        if not self.difference.has_interval:
+            return TOO_FEW
         if self.difference.low > 0:
             return "better"
         return "worse" if self.difference.high < 0 else "no sure difference"
@@ -75,8 +81,11 @@ class Comparison:
         for asked in dict.fromkeys(figure.asked for figure in self.figures):
             group = [figure for figure in self.figures if figure.asked == asked]
             parts = [f"{figure.metric} {figure.difference.mean:+.3f}" for figure in group]
-            if group[0].patients < 2:
-                parts[-1] += " (all of one patient, so that nothing says how sure)"
+            if not group[0].patients_named:
+                parts[-1] += " (patients are not named, so that nothing says how sure)"
+            elif not group[0].difference.has_interval:
+                of = "one patient" if group[0].patients == 1 else f"{group[0].patients} patients"
+                parts[-1] += f" (of {of}, and {FEWEST_CLUSTERS} are needed to say how sure)"
             else:
                 parts = [f"{part} ({figure.verdict})" for part, figure in zip(parts, group, strict=True)]
             made.append(f"{asked[0].upper()}{asked[1:]}: {', '.join(parts)}.")
@@ -99,6 +108,8 @@ def compare(pairs: Sequence[TrainingPair], held_out: Bools, before: Seen, after:
         figures = [*_categories(pairs, held_out, before, after, seed), *figures]
     except EvaluationError as error:
         notes.append(f"Finding categories was not measured. {error}")
+    if not patients_named(pairs):
+        figures = [dataclasses.replace(figure, patients_named=False) for figure in figures]
     return Comparison(tuple(figures), tuple(notes))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from generation.errors import TrainingDataError
 from generation.training.checkpoint import locked, require_same_training
-from generation.training.data.holdout import held_out_patients
+from generation.training.data.holdout import held_out_patients, write_held_out
 from generation.training.data.latent_cache import ProgressFactory, no_progress
 from generation.training.data.pairs import TrainingPair, count_pairs, data_fingerprint
 from generation.training.data.work_folder import work_folder
@@ -113,7 +113,10 @@ def train_encoder(
             settings=settings,
             validation=run.validation_losses(),
             comparison=comparison,
+            notes=run.notes(settings.batch_size, of=len(training)),
         )
+        if result.patients_named:
+            write_held_out(folder, (pair.patient for pair in held_out))
         write_card(result)
         return result
 

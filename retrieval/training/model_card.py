@@ -9,7 +9,14 @@ from pathlib import Path
 
 from generation.atomic_write import write_atomic
 from generation.training.data.pairs import PairCounts
-from generation.training.model_card import counts_table, page, settings_table, skipped_list, table
+from generation.training.model_card import (
+    counts_table,
+    held_out_words,
+    page,
+    settings_table,
+    skipped_list,
+    table,
+)
 from retrieval.training.before_after import Comparison
 from retrieval.training.encoder_settings import EncoderSettings
 
@@ -37,6 +44,13 @@ class EncoderTuning:
     settings: EncoderSettings
     validation: Sequence[tuple[int, float]]
     comparison: Comparison
+    notes: Sequence[str]
+    """What was done otherwise than the settings say by themselves."""
+
+    @property
+    def patients_named(self) -> bool:
+        """Whether every image's patient was named."""
+        return self.trained.patients_named and self.held_out.patients_named
 
 
 def write_card(tuning: EncoderTuning) -> Path:
@@ -66,15 +80,16 @@ def write_card(tuning: EncoderTuning) -> Path:
             "Before and after": [
                 tuning.comparison.words,
                 comparison_table(tuning.comparison),
-                "On held-out patients' cases, found among the images of all other patients (categories) or among the "
-                "held-out images (own image; one with the same report counts). 95 % intervals from resampled "
-                "patients; differences are paired. An interval that holds 0 shows no sure difference.",
+                "On held-out cases, found among the images of all other patients (categories) or among the held-out "
+                "images (own image; one with the same report counts). Intervals are of 95 %: of a figure from "
+                "resampled patients, of a difference, which is paired, by sign flips of patients. An interval that "
+                "holds 0 shows no sure difference.",
                 *tuning.comparison.notes,
             ],
             "Data": [
                 counts_table({"trained on": tuning.trained, "held out": tuning.held_out}),
-                f"Held out are whole patients, one in {tuning.settings.hold_out} by a hash of their name; nothing was "
-                "learned from them. Whether the encoder before saw them elsewhere is not known here.",
+                held_out_words(tuning.settings.hold_out, patients_named=tuning.patients_named),
+                "Whether the encoder before saw them elsewhere is not known here.",
                 skipped_list(tuning.skipped),
                 "An encoder can give away whether an image was among those it learned from: it is as confidential as "
                 "they are.",
@@ -83,7 +98,7 @@ def write_card(tuning: EncoderTuning) -> Path:
                 table(["step", "validation loss"], curve),
                 "The contrastive loss of held-out pairs, always the same ones.",
             ],
-            "Settings": [settings_table(settings)],
+            "Settings": [settings_table(settings), *tuning.notes],
             "Made with": [table(["", ""], [[name, value] for name, value in made.items()])],
         },
     )
@@ -96,7 +111,7 @@ def comparison_table(comparison: Comparison) -> str:
         [
             figure.asked,
             figure.metric,
-            f"{figure.queries} of {figure.patients}",
+            f"{figure.queries} of {figure.patients}" if figure.patients_named else str(figure.queries),
             str(figure.before),
             str(figure.after),
             str(figure.difference),
@@ -105,4 +120,4 @@ def comparison_table(comparison: Comparison) -> str:
         ]
         for figure in comparison.figures
     ]
-    return table(["", "metric", "queries of patients", "before", "after", "difference", "chance", ""], rows)
+    return table(["", "metric", "queries (of patients)", "before", "after", "difference", "chance", ""], rows)

@@ -58,6 +58,7 @@ def manifest_pairs(
                     report=row.report,
                     load=partial(_load_planned, PlannedImage(row, content)),
                     case=row.case,
+                    patient_named=bool(row.names_patient or row.phantom),
                     attributes=_attributes(row, row),
                 )
             )
@@ -80,6 +81,7 @@ def archive_pairs(archive: Archive, where: CaseFilter | None = None) -> OwnPairs
                 report=case.report,
                 load=partial(_load_stored, archive.picture, image.id),
                 case=case.key,
+                patient_named=case.phantom or case.patient != case.key,
                 attributes=_attributes(case, image),
             )
             for image in case.images

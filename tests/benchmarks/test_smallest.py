@@ -35,6 +35,7 @@ ARGUMENTS = {
     "near_copies": ["--manifest", "{data}/cytology/manifest.csv", "--altered", "2"],
     "neighbourhood": ["--per-class", "3", "--repetitions", "1"],
     "open_view": ["--images", "400", "--seconds", "2", "--pause", "0.1"],
+    "no_effect": ["--rounds", "2"],
     "presets": ["--queries", "2", "--images", "1"],
     "prompts": ["--queries", "2", "--images", "1"],
     "real_cells": ["--data", "{data}", "--phantoms", "20"],

@@ -90,11 +90,12 @@ def augment_check(
 
     The classifier is a linear probe on the encoder's vectors, or a small network trained from scratch. Synthetic images
     are generated from the training patients' reports only; they are kept beside --cache, so that an interrupted check
-    resumes. Figures have 95 % intervals from resampled patients; differences from real images alone are paired.
+    resumes. Figures have 95 % intervals over patients; differences from real images alone are paired. Patients that the
+    LoRA or the encoder was trained on (`coin train`) are not tested.
     """
     if kinds and manifest is None:
         raise click.UsageError("--kind goes with --manifest")
-    from retrieval import Encoder, Thumbnails, train_network, train_probe
+    from retrieval import Encoder, Thumbnails, require_maker, train_network, train_probe
     from retrieval import augment_check as check
 
     named = () if test_patients is None else _names(test_patients)
@@ -108,6 +109,8 @@ def augment_check(
         if manifest is None
         else Encoder(settings.encoder, device=settings.device)  # no archive takes part
     )
+    if synthetic is not None:
+        require_maker(synthetic, settings.lora)
     images = _images(service, encoder, manifest, kinds)
     source = _source(service, encoder, synthetic, per_class)
     with progress("Generating", unit="images") as update:
@@ -119,6 +122,7 @@ def augment_check(
             repeats=repeats,
             fractions=fractions or (1.0,),
             test_patients=named,
+            models=_models(settings, network=network),
             train=train_network if network else train_probe,
             progress=update,
         )
@@ -137,6 +141,11 @@ def _images(
         if manifest is None:
             return archive_images(service.archive, encoder, work=service.settings.work_folder, progress=update)
         return manifest_images(manifest, encoder, kinds=kinds, work=service.settings.work_folder, progress=update)
+
+
+def _models(settings: Settings, *, network: bool) -> list[str]:
+    """Weights that take part and may have been trained on the images' patients."""
+    return [path for path in (settings.lora, None if network else settings.encoder) if path]
 
 
 def _source(service: Service, encoder: Encoder | Thumbnails, synthetic: Path | None, per_class: int) -> SyntheticSource:

@@ -41,7 +41,7 @@ def copy_check(settings: Settings, images: Path, against: Path | None, sheet: Pa
 
     Looked for, against every reference: whole pictures and the squares that a training cuts out of them (perceptual
     hash, in any orientation); parts, turned, mirrored or enlarged (keypoints and pixels); and images more alike to one
-    reference than real images of other patients are. The similarity of the set as a whole is reported beside that of
+    reference than references are to one another. The similarity of the set as a whole is reported beside that of
     the references to other patients' images. Fingerprints, vectors and results are kept beside --cache: a check that
     was interrupted resumes. This is a measurement: it does not prove that an image is private.
     """

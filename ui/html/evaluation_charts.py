@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -106,8 +107,10 @@ def differences(pairs: Sequence[Difference], metric: str) -> Chart:
 
 
 def difference_points(rows: Sequence[tuple[str, Estimate]], label: str, colours: Sequence[str] = ()) -> Chart:
-    """A line for each difference: its name, point and interval, about a line at zero. `colours`: of the points."""
-    widest = max(max(abs(score.low), abs(score.high)) for _, score in rows)
+    """A line for each difference: its name, point and interval, if it has one, about a line at zero. `colours`: of the
+    points."""
+    ends = [value for _, score in rows for value in (score.mean, score.low, score.high) if math.isfinite(value)]
+    widest = max(abs(value) for value in ends)
     reach = next((level for level in REACHES if level >= widest), 1.0)
 
     def x(value: float) -> float:
@@ -187,7 +190,7 @@ def _outlined(x1: float, y1: float, x2: float, y2: float) -> list[Line]:
 
 
 def _interval(score: Estimate, y: float, x: Callable[[float], float]) -> list[Line]:
-    return _outlined(x(score.low), y, x(score.high), y)
+    return _outlined(x(score.low), y, x(score.high), y) if score.has_interval else []
 
 
 def _scale(

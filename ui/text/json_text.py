@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,8 @@ from retrieval import RESEARCH_USE
 
 
 def json_text(record: Any) -> str:
-    """A dataclass or a mapping as the text of one JSON object. Paths become strings."""
+    """A dataclass or a mapping as the text of one JSON object. Paths become strings, and ends of an interval that are
+    infinite, which JSON has no number for, null."""
     return json.dumps({"notice": RESEARCH_USE, **_plain(record)}, indent=2, ensure_ascii=False, default=str)
 
 
@@ -23,4 +25,6 @@ def _plain(record: Any) -> Any:
         return {str(key): _plain(value) for key, value in record.items()}
     if isinstance(record, list | tuple):
         return [_plain(value) for value in record]
+    if isinstance(record, float) and math.isinf(record):
+        return None
     return record

@@ -25,6 +25,7 @@ def lora_text(training: LoraTraining, skipped: Mapping[str, int], base: str | No
             _data(training.trained, training.held_out),
             _skipped({**training.skipped, **skipped}),
             wrapped(f"{training.change.words} The lowest was {loss:.4f}, at step {step}."),
+            *(wrapped(f"Note: {note}") for note in training.notes),
             f"{training.steps} steps, {training.seconds_a_step:.2f} s each on {training.device} in {training.dtype}.",
             f"The LoRA, its card and its sample sheets are in {clean(str(folder))}. Generate with it:\n"
             f"  coin generate {clean(with_base)}--lora {clean(str(folder))} --text REPORT",
@@ -46,7 +47,7 @@ def encoder_text(tuning: EncoderTuning, skipped: Mapping[str, int]) -> str:
             _skipped({**tuning.skipped, **skipped}),
             _table(comparison.figures),
             wrapped(comparison.words),
-            *(wrapped(note) for note in comparison.notes),
+            *(wrapped(note) for note in (*comparison.notes, *tuning.notes)),
             f"{tuning.steps} steps, {tuning.seconds_a_step:.2f} s each on {tuning.device}; "
             f"{100 * tuning.trained_share:.1f} % of the weights were trained.",
             f"The encoder and its card are in {clean(str(tuning.folder))}. Use it for an archive:\n"
@@ -68,6 +69,12 @@ def _kept(work: Path, folder: Path) -> str:
 
 
 def _data(trained: PairCounts, held_out: PairCounts) -> str:
+    if not (trained.patients_named and held_out.patients_named):
+        return wrapped(
+            f"Trained on {trained.images} images with {trained.reports} different reports; held out: {held_out.images} "
+            "images. Patients are not named, so that nothing is held out by patient: images of one patient may be in "
+            "both, and figures too good. Name patients in the manifest's column `patient`."
+        )
     return (
         f"Trained on {trained.images} images of {trained.patients} patients with {trained.reports} different "
         f"reports;\nheld out: {held_out.images} images of {held_out.patients} patients."
@@ -79,7 +86,7 @@ def _skipped(skipped: Mapping[str, int]) -> str:
 
 
 def _table(figures: tuple[Compared, ...]) -> str:
-    """Retrieval on held-out patients, with 95 % intervals over patients."""
+    """Retrieval on held-out cases, with 95 % intervals over patients."""
     rows = [["", "", "before", "after", "difference", "chance"]]
     rows += [
         [

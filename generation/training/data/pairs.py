@@ -27,6 +27,8 @@ class TrainingPair:
     load: Callable[[], Image.Image] = field(repr=False)
     case: str = ""
     """The specimen that several images share; empty for an image of its own specimen."""
+    patient_named: bool = True
+    """Whether somebody named the patient. If not, `patient` stands for the case or the image alone."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     """The known ones of ATTRIBUTES, by name."""
 
@@ -42,6 +44,9 @@ class PairCounts:
 
     images: int
     patients: int
+    """Different ones. Without `patients_named` these are cases, or images that belong to none."""
+    patients_named: bool
+    """Whether every image's patient was named."""
     reports: int
     """Different ones."""
     values: Mapping[str, Mapping[str, int]]
@@ -58,9 +63,15 @@ def count_pairs(pairs: Sequence[TrainingPair]) -> PairCounts:
     return PairCounts(
         images=len(pairs),
         patients=len({pair.patient for pair in pairs}),
+        patients_named=patients_named(pairs),
         reports=len({pair.report for pair in pairs}),
         values=values,
     )
+
+
+def patients_named(pairs: Iterable[TrainingPair]) -> bool:
+    """Whether every image's patient was named: only then is anything said of patients."""
+    return all(pair.patient_named for pair in pairs)
 
 
 def data_fingerprint(pairs: Iterable[TrainingPair]) -> str:

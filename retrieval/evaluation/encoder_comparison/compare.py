@@ -35,7 +35,7 @@ from retrieval.evaluation.tasks import tasks_for
 from retrieval.search.batch import mean_queries
 from retrieval.search.channels.own_runs import ByVectors, has_vector
 from retrieval.statistics.cluster_bootstrap import Average, MacroBootstrap
-from retrieval.statistics.estimate import RESAMPLES, Estimate
+from retrieval.statistics.estimate import FEWEST_CLUSTERS, RESAMPLES
 
 if TYPE_CHECKING:
     from index_store import Archive, EncoderCoverage, EncoderInfo, Role
@@ -224,15 +224,19 @@ def _verdict(role: Role, searches: Sequence[ComparedSearch], encoders: tuple[Enc
         words = f"Only {able[0].name} can have the role {role}." if len(able) == 1 else "They were not compared."
         return RoleVerdict(role, "", words)
     better = {search.better for search in of_role if search.better}
-    figures = "; ".join(f"{search.name} {_signed(search.parts[0].difference[DECIDED_BY])}" for search in of_role)
+    figures = "; ".join(f"{search.name} {search.parts[0].difference[DECIDED_BY].text(sign='+')}" for search in of_role)
     difference = f"difference in {DECIDED_BY}, second minus first: {figures}"
     if len(better) == 1:
         (fingerprint,) = better
         name = next(encoder.name for encoder in encoders if encoder.fingerprint == fingerprint)
         return RoleVerdict(role, fingerprint, f"{name} ({fingerprint[:12]}) is better ({difference}).")
-    why = "each is better in one search" if better else "the interval holds 0"
+    whole = of_role[0].parts[0]
+    few = f"{whole.patients} patients are too few to say, {FEWEST_CLUSTERS} are needed"
+    why = (
+        "each is better in one search"
+        if better
+        else "the interval holds 0"
+        if whole.difference[DECIDED_BY].has_interval
+        else few
+    )
     return RoleVerdict(role, "", f"Neither is better: {why} ({difference}).")
-
-
-def _signed(estimate: Estimate) -> str:
-    return f"{estimate.mean:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"

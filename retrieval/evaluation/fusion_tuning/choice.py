@@ -36,7 +36,7 @@ class Contribution:
     @property
     def words(self) -> str:
         """In one sentence."""
-        gain = f"{self.gain.mean:+.3f} [{self.gain.low:+.3f}, {self.gain.high:+.3f}]"
+        gain = self.gain.text(sign="+")
         if self.weight:
             return f"`{self.channel}` adds {gain}."
         return f"`{self.channel}` earns nothing on this archive and has weight 0: with it {gain}."

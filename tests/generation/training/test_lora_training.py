@@ -17,12 +17,14 @@ from safetensors.torch import load_file
 
 from generation import CoinGenerator, SettingsError, TrainingDataError, TrainingError, WeightsNotFoundError
 from generation.phantom import phantom_cases, write_phantoms
-from generation.provenance import read_provenance
+from generation.provenance import read_provenance, text_sha256
 from generation.training.checkpoint import Checkpoint, Checkpoints, locked
 from generation.training.data.pairs import TrainingPair
 from generation.training.lora import train_lora
 from generation.training.lora_card import LoraTraining
 from generation.training.lora_settings import LoraSettings
+from retrieval import EvaluationError
+from retrieval.synthetic.patient_splits import trained_patients
 from tests.full_disk import full_disk
 from tests.training_pairs import Interrupt, phantom_pairs, stop
 
@@ -127,8 +129,13 @@ def test_a_finished_training_takes_more_steps(
 @pytest.mark.slow
 def test_the_loss_of_held_out_patients_falls(base: Path, work: Path, tmp_path: Path) -> None:
     """All images alike, so that what is learned of some is true of the others; the same figures each time."""
-    pairs = [dataclasses.replace(pair, load=phantom_pairs(1)[0].load) for pair in phantom_pairs(12, seed=6)]
-    made = run(pairs, tmp_path, base, None, steps=40, batch_size=4, warmup=5, rank=8, validate_every=20, views=1)
+    alone = phantom_pairs(16, seed=6, per_patient=1)
+    pairs = [dataclasses.replace(pair, load=phantom_pairs(1)[0].load) for pair in alone]
+    made = run(
+        pairs, tmp_path, base, None, steps=40, batch_size=4, warmup=5, rank=8, validate_every=20, views=1, hold_out=2,
+        validation_images=10,
+    )  # fmt: skip
+    assert made.change.patients >= 6
     losses = [loss for _, loss in made.validation]
     assert losses[0] > losses[1] > losses[2]
     assert made.change.high < 0 and "fell" in made.change.words
@@ -140,6 +147,34 @@ def test_patients_are_held_out_whole(pairs: list[TrainingPair], trained: Path) -
     begun = json.loads((trained / "training.json").read_text(encoding="utf-8"))
     assert "| images | 8 | 4 |" in card and "| patients | 4 | 2 |" in card
     assert begun["hold_out"] == 5
+    lines = (trained / "held-out.txt").read_text(encoding="utf-8").splitlines()
+    assert {line for line in lines if not line.startswith("#")} == {text_sha256(name) for name in held_out(pairs)}
+    assert "`held-out.txt` lists them" in card and "Held out are whole patients, one in 5" in card
+    assert trained_patients({pair.patient for pair in pairs}, trained) == {p.patient for p in pairs} - held_out(pairs)
+    assert trained_patients({"patient 1"}, trained / "pytorch_lora_weights.safetensors") <= {"patient 1"}
+
+
+def test_where_patients_are_not_named_nothing_is_said_of_them(
+    pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path
+) -> None:
+    nameless = [dataclasses.replace(pair, patient_named=number > 0) for number, pair in enumerate(pairs)]
+    made = run(nameless, tmp_path / "a", base, work, steps=1, batch_size=9)
+    card = (tmp_path / "a" / "README.md").read_text(encoding="utf-8")
+    assert "**Patients are not named, and nothing is held out by patient.**" in card
+    assert "| patients |" not in card and "whole patients" not in card and "held-out patients" not in card
+    assert made.change.words in card and "nothing says how sure" in made.change.words
+    assert not (tmp_path / "a" / "held-out.txt").exists()
+    assert made.notes == ["A step takes 9 images, and there are 8 to learn from."] and made.notes[0] in card
+    with pytest.raises(EvaluationError, match=r"Which patients a was trained on is not known.*names patients"):
+        trained_patients({"patient 1"}, tmp_path / "a")
+    assert trained_patients({"patient 1"}, base) == frozenset(), "nobody trained it here"
+
+
+def test_a_training_is_not_taken_back(pairs: list[TrainingPair], base: Path, work: Path, trained: Path) -> None:
+    before = (trained / "training.json").read_bytes()
+    with pytest.raises(TrainingError, match=r"holds a training of 6 steps, and 4 are asked for: .*Give --steps 6"):
+        run(pairs, trained, base, work, steps=4, sample_every=3, sample_reports=2, sample_seeds=2)
+    assert (trained / "training.json").read_bytes() == before
 
 
 def test_no_file_tells_a_report_or_a_patient(pairs: list[TrainingPair], trained: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -235,7 +236,9 @@ class TestValidation:
         unsure = change(before, (np.array(before) + noise - noise.mean()).tolist(), patients)
         assert unsure.low < 0 < unsure.high and "did not change surely" in unsure.words
         alone = change(before, before, ["p"] * 40)
-        assert "one patient" in alone.words
+        assert "It is of 1 patient: 6 are needed" in alone.words and math.isinf(alone.high)
+        unnamed = change(before, [value - 0.1 for value in before], patients, patients_named=False)
+        assert "Patients are not named" in unnamed.words and "fell" not in unnamed.words
 
 
 def test_a_fingerprint_is_of_the_data_and_not_of_their_order() -> None:

@@ -25,6 +25,7 @@ class Settings:
     validate_every: int = 4
     checkpoint_every: int = 2
     seed: int = 7
+    schedule: str = "cosine"
 
     def rate(self, step: int) -> float:
         return 0.5 / (step + 1)
@@ -87,9 +88,32 @@ def test_every_step_has_its_own_rate_and_is_measured_and_saved_when_due(tmp_path
     folders = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert folders == ["step-00000004", "step-00000006"]
     state = json.loads((tmp_path / "checkpoints" / folders[1] / "state.json").read_text())
-    assert {**state, "seconds": 0} == {"step": 6, "seed": 7, "seconds": 0, "note": "kept"} and state["seconds"] > 0
+    assert {**state, "seconds": 0} == {
+        "step": 6,
+        "seed": 7,
+        "seconds": 0,
+        "planned": {"0": 6},
+        "note": "kept",
+    } and state["seconds"] > 0
     assert [done for done, _, _ in shown] == list(range(7)) and {total for _, total, _ in shown} == {6}
     assert (shown[0][2], shown[2][2]) == ("", "loss 1.0000, rate 2.5e-01")
+
+
+def test_a_schedule_that_was_planned_anew_and_a_batch_larger_than_the_data_are_said(tmp_path: Path) -> None:
+    def notes(folder: str, **changed: Any) -> list[str]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        run = Descent(tmp_path / folder, Settings(**changed))
+        run.run(lambda *_shown: None)
+        return run.notes(4, of=4)
+
+    assert notes("a", steps=4) == []
+    assert notes("a", steps=4) == [], "nothing was planned anew"
+    (said,) = notes("a", steps=6)
+    assert "for 4 from step 0, for 6 from step 4" in said and "not the schedule of one training" in said
+    assert notes("a", steps=6) == [said], "it is still so when the same command is given once more"
+    assert notes("b", steps=4, schedule="constant") == notes("b", steps=6, schedule="constant") == []
+    run = Descent(tmp_path, Settings())
+    assert run.notes(5, of=4) == ["A step takes 5 images, and there are 4 to learn from."]
 
 
 def test_the_first_step_and_every_tenth_are_logged(tmp_path: Path) -> None:

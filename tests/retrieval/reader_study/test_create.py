@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -47,6 +48,34 @@ def test_no_file_reveals_its_picture_s_origin(study: ReaderStudy) -> None:
     assert {name for name, _ in info} == {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
     assert compression is not None
     assert compression.quality == 70, "not as coarse as the JPEGs of the archive"
+
+
+def test_no_field_of_a_file_s_entry_or_byte_of_its_header_tells_real_from_generated(study: ReaderStudy) -> None:
+    """Every field of `stat` is the same for all, or goes with the name, which is a hash; so is every byte up to the
+    picture's own data."""
+    paths = sorted((study.folder / "pictures").iterdir())
+    entries = [path.stat() for path in paths]
+    for field_name in (name for name in dir(entries[0]) if name.startswith("st_")):
+        values = [getattr(entry, field_name) for entry in entries]
+        if field_name.startswith(("st_ctime", "st_birthtime")):
+            assert values == sorted(values), "files were not written in the order of their names"
+        elif field_name == "st_atime" or field_name == "st_atime_ns" or field_name == "st_ino":
+            continue  # changed by whoever reads them; the file system's own numbers, in the order of writing
+        else:
+            assert len(set(values)) == 1, field_name
+    contents = [path.read_bytes() for path in paths]
+    headers = {data[: data.index(b"\xff\xda") + 14] for data in contents}  # up to the end of the marker of the scan
+    assert len(headers) == 1, "a header tells of its picture"
+    assert all(data.rstrip(b"\0").endswith(b"\xff\xd9") for data in contents)
+
+
+def test_a_patient_s_images_are_one_cluster_and_a_report_s_are_another(study: ReaderStudy) -> None:
+    for origin in study.truth().origins.values():
+        if origin.generated:
+            assert origin.cluster == f"report {origin.provenance['report_sha256']}" and not origin.patient
+        else:
+            assert origin.cluster == f"patient {origin.patient}" and origin.patient
+            assert dataclasses.replace(origin, patient="").cluster == f"case {origin.case}", "as earlier versions wrote"
 
 
 def test_names_and_order_of_the_files_reveal_nothing(study: ReaderStudy) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_1samp, ttest_ind
 
 from retrieval import RESEARCH_USE, ReaderStudy, ReaderStudyError, evaluate_reader_study, rating_rows
 from retrieval.reader_study.export import COLUMNS, rows_csv
@@ -131,13 +132,74 @@ def test_agreement_of_readers_is_among_the_figures(study: ReaderStudy) -> None:
     assert results.accuracy.mean == 1
     read(study, "P3", real=5, generated=4)
     kinds = [found.statistic for found in evaluate_reader_study(study).agreement if found.question == "anatomic"]
-    assert kinds == ["Fleiss' kappa", *["Cohen's kappa, quadratic weights"] * 3]
+    assert kinds == [
+        "Krippendorff's alpha, ordinal",
+        "Fleiss' kappa",
+        *["Cohen's kappa, quadratic weights"] * 3,
+    ]
+
+
+def in_clusters(study: ReaderStudy, images: int) -> ReaderStudy:
+    """The study as if `images` real pictures each were of one patient, and as many generated ones of one report."""
+    origins = {}
+    for generated in (False, True):
+        half = [(key, origin) for key, origin in study.truth().origins.items() if origin.generated == generated]
+        for number, (key, origin) in enumerate(half):
+            name = f"{generated} {number // images}"
+            origins[key] = dataclasses.replace(origin, patient=name, provenance={"report_sha256": name})
+    truth = dataclasses.replace(study.truth(), origins=origins)
+    study.truth = lambda: truth  # type: ignore[method-assign]
+    return study
+
+
+def test_images_of_one_patient_are_one_piece_of_evidence(study: ReaderStudy) -> None:
+    study.ratings.begin("P1", pseudonym=True)
+    study.ratings.begin("P2", pseudonym=True)
+    for number, picture in enumerate(study.pictures):
+        for reader in ("P1", "P2"):
+            study.ratings.rate(reader, picture.id, "anatomic", 1 + (number + (reader == "P2")) % 5)
+            study.ratings.rate(reader, picture.id, "guess", "real")
+    for reader in ("P1", "P2"):
+        study.ratings.close_reader(reader)
+    alone = evaluate_reader_study(study)
+    pairs = evaluate_reader_study(in_clusters(study, 2))
+    for scores in (alone.scores[0], pairs.scores[0]):
+        assert scores.real is not None and scores.difference is not None
+        assert scores.real.has_interval == scores.difference.has_interval == (scores is alone.scores[0])
+    first, second = alone.guesses[0].accuracy, pairs.guesses[0].accuracy
+    assert first is not None and second is not None and alone.accuracy is not None and pairs.accuracy is not None
+    assert first.mean == second.mean == 0.5
+    exact = binomtest(6, 12).proportion_ci(method="exact")
+    assert (first.low, first.high) == pytest.approx((exact.low, exact.high))
+    exact = binomtest(3, 6).proportion_ci(method="exact")
+    assert (second.low, second.high) == pytest.approx((exact.low, exact.high))
+    assert (pairs.accuracy.low, pairs.accuracy.high) == pytest.approx((exact.low, exact.high))
+    assert (alone.accuracy.low, alone.accuracy.high) == (first.low, first.high), "two readers saw the same images"
+
+
+def test_means_have_student_s_and_welch_s_intervals(study: ReaderStudy) -> None:
+    study.ratings.begin("P1", pseudonym=True)
+    truth = study.truth().origins
+    given: dict[bool, list[int]] = {False: [], True: []}
+    for number, picture in enumerate(study.pictures):
+        score = 1 + (number * 7) % 5
+        study.ratings.rate("P1", picture.id, "anatomic", score)
+        given[truth[picture.id].generated].append(score)
+    study.ratings.close_reader("P1")
+    scores = evaluate_reader_study(study).scores[0]
+    for found, values in ((scores.real, given[False]), (scores.generated, given[True])):
+        expected = ttest_1samp(values, 0).confidence_interval(0.95)
+        assert found is not None
+        assert found.low == pytest.approx(max(1, expected.low)) and found.high == pytest.approx(min(5, expected.high))
+    expected = ttest_ind(given[True], given[False], equal_var=False).confidence_interval(0.95)
+    assert scores.difference is not None
+    assert (scores.difference.low, scores.difference.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_the_same_ratings_give_the_same_figures(study: ReaderStudy) -> None:
     read(study, "P1", real=5, generated=2)
     read(study, "P2", real=3, generated=3)
-    assert evaluate_reader_study(study, seed=1) == evaluate_reader_study(study, seed=1)
+    assert evaluate_reader_study(study) == evaluate_reader_study(study)
 
 
 def test_the_export_holds_the_truth_and_no_report(study: ReaderStudy) -> None:

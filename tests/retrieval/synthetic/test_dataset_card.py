@@ -72,6 +72,8 @@ def test_what_a_copy_check_found_is_in_it() -> None:
     copies = SimpleNamespace(
         references=12,
         patients=3,
+        patients_named=True,
+        others="another patient's image",
         near_copies=(1, 2),
         images=8,
         nearer_than_baseline_95=0.1234,
@@ -87,6 +89,10 @@ def test_what_a_copy_check_found_is_in_it() -> None:
         "Compared with 12 images of 3 patients: 2 of 8 copy one of them or a part of one (perceptual hash, keypoints), "
         "1 more are alarmingly alike to one (encoder's space), and 12.3% lie" in text
     )
+    copies.patients_named, copies.others = False, "another image"
+    unnamed = card(copies=copies)
+    assert "with 12 images (**their patients are not all named**, so that nothing is said of" in unnamed
+    assert "of them lie to another image (encoder" in unnamed and "3 patients" not in unnamed
     copies.nearer_than_baseline_95 = copies.extreme = None
     copies.plain, copies.skipped = 4, 1
     assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from generation import CoinGenerator
 from generation.phantom import phantom_cases, write_phantoms
+from generation.training.data.holdout import write_held_out
 from index_store import Archive, EncoderMismatchError, read_report_table
 from retrieval import (
     Encoder,
@@ -172,6 +174,34 @@ def test_named_patients_are_tested_and_a_single_one_by_slides() -> None:
     for named in (("nobody",), tuple(set(images.patients))):
         with pytest.raises(EvaluationError, match="named as test patients"):
             check(images, Made(), test_patients=named)
+
+
+def test_patients_that_a_model_was_trained_on_are_not_tested(tmp_path: Path) -> None:
+    images = real_images()
+    write_held_out(tmp_path, [f"patient {number}" for number in range(9)])
+    (tmp_path / "training.json").write_text("{}")
+    found = check(images, Made(), models=[tmp_path])
+    assert (found.tested_patients, found.trained_patients, found.folds) == (9, 15, 1)
+    free = check(images, Made(), models=[tmp_path], test_patients=("patient 0", "patient 1"))
+    assert free.tested_patients == 2
+    with pytest.raises(EvaluationError, match="1 of the test patients named may be among those"):
+        check(images, Made(), models=[tmp_path], test_patients=("patient 0", "patient 9"))
+    write_held_out(tmp_path, ["somebody else"])
+    with pytest.raises(EvaluationError, match="none is left to test on"):
+        check(images, Made(), models=[tmp_path])
+    write_held_out(tmp_path, set(images.patients))
+    assert check(images, Made(), models=[tmp_path]).folds == 3, "none of them was trained on: all take turns"
+
+
+def test_without_names_no_patient_is_held_out(tmp_path: Path) -> None:
+    unnamed = dataclasses.replace(real_images(), patients_named=False)
+    assert not check(unnamed, Made()).patients_named
+    with pytest.raises(EvaluationError, match="does not name each image's patient: no patient can be held out"):
+        check(unnamed, Made(), test_patients=("patient 0",))
+    write_held_out(tmp_path, ["patient 1"])
+    (tmp_path / "training.json").write_text("{}")
+    with pytest.raises(EvaluationError, match="nobody can say which of them a model was trained on"):
+        check(unnamed, Made(), models=[tmp_path])
 
 
 def test_reports_of_several_classes_are_not_used() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import hypergeom
 
 from generation import SettingsError, TrainingDataError, TrainingError
 from generation.training.data.pairs import TrainingPair
@@ -61,7 +62,9 @@ def run(pairs: list[TrainingPair], folder: Path, encoder: Path | None, **changed
 @pytest.fixture(scope="module")
 def tuned(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> EncoderTuning:
     folder = tmp_path_factory.mktemp("tuned") / "clip"
-    return run(striped_pairs(), folder, clip_folder, steps=30, batch_size=16, learning_rate=2e-2, validate_every=15)
+    return run(
+        striped_pairs(), folder, clip_folder, steps=30, batch_size=16, learning_rate=2e-2, validate_every=15, hold_out=3
+    )
 
 
 def test_it_learns_what_held_out_patients_show(tuned: EncoderTuning) -> None:
@@ -188,7 +191,7 @@ class TestBadInput:
         with pytest.raises(EncoderLoadError, match="no encoder folder"):
             run(striped_pairs(), tmp_path, tmp_path / "gone")
         with pytest.raises(
-            TrainingError, match=r"begun with another batch size, learning rate, rank, validate every\."
+            TrainingError, match=r"begun with another batch size, hold out, learning rate, rank, validate every\."
         ):
             run(striped_pairs(), tuned.folder, clip_folder, rank=8)
 
@@ -228,8 +231,42 @@ class TestComparison:
         pairs = striped_pairs(10)
         held = np.array([pair.patient == "patient 3" for pair in pairs])
         made = compare(pairs, held, self.seen(pairs, 0.2), self.seen(pairs, 2.0))
-        assert {figure.verdict for figure in made.figures} == {"one patient"}
-        assert made.words.count("nothing says how sure") == 3 and "better" not in made.words
+        assert {figure.verdict for figure in made.figures} == {"too few patients"}
+        assert made.words.count("(of one patient, and 6 are needed to say how sure)") == 3
+        assert "better" not in made.words
+
+    @pytest.mark.parametrize("named", [True, False])
+    def test_of_five_patients_or_of_nameless_ones_nothing_is_called_better(self, named: bool) -> None:
+        pairs = [dataclasses.replace(pair, patient_named=named) for pair in striped_pairs(20)]
+        held = np.array([int(pair.patient.split()[1]) < (5 if named else 9) for pair in pairs])
+        made = compare(pairs, held, self.seen(pairs, 0.2), self.seen(pairs, 2.0))
+        assert {figure.verdict for figure in made.figures} == {"too few patients" if named else "patients not named"}
+        assert "better" not in made.words and ("5 patients" in made.words) == named
+
+    def test_recall_counts_ranks_below_k_and_chance_is_hypergeometric(self) -> None:
+        """Eight held-out images of four reports. The own images of the reports stand on the ranks 0, 1, 4 and 5: one
+        within the first, two within five, all within ten, of which there are eight."""
+        reports = [f"Report {number}." for number in range(4)]
+        pairs = [
+            dataclasses.replace(pair, report=reports[number % 4], attributes={})
+            for number, pair in enumerate(striped_pairs(5))
+        ]
+        held = np.array([number < 8 for number in range(10)])
+        images = np.eye(10, dtype=np.float32)
+        first_own = {0: 0, 1: 1, 2: 4, 3: 5}
+        read = {}
+        for number, rank in first_own.items():
+            others = [image for image in range(8) if image % 4 != number]
+            order = [*others[:rank], number, number + 4, *others[rank:]]
+            row = np.zeros(10, dtype=np.float32)
+            row[order] = np.linspace(1, 0.1, 8)
+            read[reports[number]] = row
+        seen = Seen(images, read)
+        figures = {figure.metric: figure for figure in compare(pairs, held, seen, seen).figures}
+        assert [figures[f"R@{k}"].after.mean for k in (1, 5, 10)] == [0.25, 0.75, 1.0]
+        for k in (1, 5, 10):
+            missed = hypergeom(8, 2, min(k, 8)).pmf(0)
+            assert figures[f"R@{k}"].chance == pytest.approx(1 - missed), k
 
     def test_a_report_that_says_the_same_counts_as_its_own(self) -> None:
         figure = self.figures(2.0, 2.0)[OWN, "R@1"]

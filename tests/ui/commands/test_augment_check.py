@@ -63,7 +63,8 @@ def result(low: float, high: float) -> AugmentResult:
     change = {name: Estimate((low + high) / 2, low, high) for name in values(0)}
     return AugmentResult(
         source="m.csv", encoder="starter", fingerprint="a" * 64, synthetic="20 images a class", images=40, patients=9,
-        tested_images=40, tested_patients=9, drawn_by="patients", folds=3, repeats=2,
+        tested_images=40, tested_patients=9, patients_named=True, trained_patients=0, drawn_by="patients",
+        folds=3, repeats=2,
         classes=tuple(ClassCount(f"class {number:02}", 2, 2, 20.0) for number in range(20)),
         left_out=0, ambiguous=0, commonest=dict.fromkeys(values(0), 0.1),
         classifier="linear probe",
@@ -120,7 +121,29 @@ def test_doubts_are_reported_and_long_tables_cut() -> None:
     assert "3 images have no category" in told
     assert "2 reports belong to several classes" in told
     assert "One patient was tested" in told
+    assert "of fewer than 6 patients nothing says how sure this is" in told and "raise" not in told
     assert "40 held-out images of 1 patient: those named, 2 times" in told
+
+
+def test_without_names_nothing_is_said_of_patients() -> None:
+    unnamed = dataclasses.replace(result(0.02, 0.1), patients_named=False, left_out=3)
+    told = " ".join(augment_text(unnamed).split())
+    assert "40 images whose patients are not all named in 20 classes" in told
+    assert "9 patients" not in told and "training patients" not in told
+    assert "3 folds of images and cases" in told and "held-out" not in told
+    assert "Note: Patients are not named, so that nothing is held out by patient" in told
+    assert "patients are not named, so that nothing says how sure this is" in told and " raise " not in told
+
+
+def test_patients_that_a_model_was_trained_on_are_said_to_be_left_out() -> None:
+    told = " ".join(augment_text(dataclasses.replace(result(0, 0.1), trained_patients=4, folds=1)).split())
+    assert "40 held-out images of 9 patients: those that no model was trained on, 2 times." in told
+    assert "4 patients were not tested: a model that took part may have been trained on them." in told
+
+
+def test_of_few_patients_nothing_is_called_sure() -> None:
+    for sentence in verdicts(result(float("-inf"), float("inf"))):
+        assert sentence.endswith("[no interval]; of fewer than 6 patients nothing says how sure this is.")
 
 
 @pytest.mark.slow

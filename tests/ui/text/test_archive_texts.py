@@ -267,11 +267,28 @@ def test_a_copy_record_holds_no_path() -> None:
     assert record["clean"] is False
 
 
+def test_without_names_nothing_is_said_of_patients() -> None:
+    """But that they are not named, and that nothing is known of them therefore."""
+    flat = words(copy_text(dataclasses.replace(COPIES, patients_named=False)))
+    assert "80 images whose patients are not all named (m.csv)" in flat
+    assert "60 patients" not in flat
+    assert "reaches with another image." in flat and "as near to that of another image." in flat
+    assert "Not every reference names its patient, so that nothing is said of patients" in flat
+    assert "another patient" not in flat and "of another patient" not in flat
+
+
 def test_nothing_found_is_clean_only_where_it_could_have_been_found() -> None:
     """A sentence that reassures needs references enough, and pictures with detail."""
     none = dataclasses.replace(COPIES, near_copies=(), alarms=())
     assert none.clean
-    for blind in ({"plain": 1}, {"plain_references": 1}, {"unreadable": 1}, {"skipped": 1}, {"extreme": None}):
+    for blind in (
+        {"plain": 1},
+        {"plain_references": 1},
+        {"unreadable": 1},
+        {"skipped": 1},
+        {"extreme": None},
+        {"patients_named": False},
+    ):
         assert not dataclasses.replace(none, **blind).clean
     assert not dataclasses.replace(none, alarms=COPIES.alarms).clean
     assert not dataclasses.replace(none, near_copies=COPIES.near_copies).clean
@@ -291,22 +308,28 @@ def test_a_trained_lora_says_what_it_was_trained_on_and_how_to_use_it() -> None:
         processes=1,
         steps=120,
         seconds_a_step=0.25,
-        trained=PairCounts(31, 21, 11, {}),
-        held_out=PairCounts(9, 7, 5, {}),
+        trained=PairCounts(31, 21, True, 11, {}),
+        held_out=PairCounts(9, 7, True, 5, {}),
         measured=9,
         skipped={"no report": 3},
         settings=LoraSettings(),
         validation=((0, 0.5), (60, 0.4), (120, 0.45)),
         change=Change(0.5, 0.45, -0.05, -0.1, -0.01, 7),
+        notes=("A step takes 64 images, and there are 31 to learn from.",),
     )
     text = lora_text(training, {"no image": 2}, None)
     flat = words(text)
     assert "Trained on 31 images of 21 patients with 11 different reports; held out: 9 images of 7 patients." in flat
     assert "Left out: 2 × no image\nLeft out: 3 × no report" in text
     assert "The lowest was 0.4000, at step 60." in flat
+    assert "Note: A step takes 64 images" in flat
     assert "120 steps, 0.25 s each on cpu in float32." in flat
     assert "  coin generate --lora out --text REPORT\n" in text
     assert "coin generate --base mine --lora out" in lora_text(training, {}, "mine")
+    nameless = dataclasses.replace(training, trained=PairCounts(31, 21, False, 11, {}))
+    flat = words(lora_text(nameless, {}, None))
+    assert "Trained on 31 images with 11 different reports; held out: 9 images. Patients are not named" in flat
+    assert "21" not in flat and "7 patients." not in flat
 
 
 def test_generated_images_are_labelled_and_counted() -> None:
@@ -347,14 +370,15 @@ def test_a_trained_encoder_is_compared_figure_by_figure() -> None:
         steps=80,
         seconds_a_step=0.5,
         trained_share=0.0625,
-        trained=PairCounts(31, 21, 11, {}),
-        held_out=PairCounts(9, 7, 5, {}),
+        trained=PairCounts(31, 21, True, 11, {}),
+        held_out=PairCounts(9, 7, True, 5, {}),
         skipped={},
         settings=EncoderSettings(),
         validation=((0, 1.0),),
         comparison=Comparison(
             (figure("image finds its category", "P@10", 0.4, 0.125), figure("x", "MRR", 0.3, None)), ()
         ),
+        notes=("A step takes 64 images, and there are 31 to learn from.",),
     )
     text = encoder_text(tuning, {"no image": 2})
     assert "80 steps, 0.50 s each on cpu; 6.2 % of the weights were trained." in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from retrieval import FEWEST_CLUSTERS
 from ui.text.layout import clean, page, wrapped
 from ui.text.tables import table
 
@@ -34,16 +35,25 @@ def augment_text(result: AugmentResult) -> str:
     probed = result.classifier == "linear probe"
     seen = f"encoder {result.encoder} ({result.fingerprint[:12]})" if probed else result.encoder
     limits = (*(PROBE_LIMITS if probed else NETWORK_LIMITS), *LIMITS)
+    named = result.patients_named
+    of = f"of {result.patients} patients" if named else "whose patients are not all named"
     patients = "1 patient" if result.tested_patients == 1 else f"{result.tested_patients} patients"
-    split = f"{result.folds} folds of patients" if result.folds > 1 else "those named"
+    tested = f"held-out images of {patients}" if named else "images, each left out of the training in its turn"
+    split = (
+        f"{result.folds} folds of {'patients' if named else 'images and cases'}"
+        if result.folds > 1
+        else "those that no model was trained on"
+        if result.trained_patients
+        else "those named"
+    )
     parts = [
         wrapped(
-            f"{clean(result.source)}: {result.images} images of {result.patients} patients in {len(result.classes)} "
-            f"classes. Classifier: {result.classifier}; {seen}. Synthetic: {clean(result.synthetic)}."
+            f"{clean(result.source)}: {result.images} images {of} in {len(result.classes)} classes. Classifier: "
+            f"{result.classifier}; {seen}. Synthetic: {clean(result.synthetic)}."
         ),
         wrapped(
-            f"Tested on {result.tested_images} held-out images of {patients}: {split}, "
-            f"{result.repeats} times. 95 % intervals from resampled {result.drawn_by}."
+            f"Tested on {result.tested_images} {tested}: {split}, {result.repeats} times. 95 % intervals from "
+            f"resampled {result.drawn_by if named else 'images and cases'}; those of differences are of sign flips."
         ),
         _table(result),
         _classes(result),
@@ -51,10 +61,20 @@ def augment_text(result: AugmentResult) -> str:
     ]
     notes = []
     if result.left_out:
-        notes.append(f"{result.left_out} images have no category, or one of a single patient: left out.")
+        single = "patient" if named else "image or case"
+        notes.append(f"{result.left_out} images have no category, or one of a single {single}: left out.")
+    if not named:
+        notes.append(
+            "Patients are not named, so that nothing is held out by patient: images of one patient may be trained on "
+            "and tested, and all figures too good. Name patients in the manifest's column `patient`."
+        )
+    if result.trained_patients:
+        notes.append(
+            f"{result.trained_patients} patients were not tested: a model that took part may have been trained on them."
+        )
     if result.ambiguous:
         notes.append(f"{result.ambiguous} reports belong to several classes: no image was generated from them.")
-    if result.drawn_by != "patients":
+    if named and result.drawn_by != "patients":
         notes.append(
             f"One patient was tested: intervals from resampled {result.drawn_by} do not extend to other patients."
         )
@@ -71,11 +91,17 @@ def verdicts(result: AugmentResult) -> list[str]:
 def _verdict(way: WayResult, result: AugmentResult) -> str:
     difference = way.minus_real[JUDGED]
     real = next(each for each in result.ways if each.way == "real" and each.fraction == way.fraction)
-    base = f"the real images of {way.fraction:.0%} of the training patients ({real.real:.0f} images)"
+    units = "patients" if result.patients_named else "images and cases"
+    base = f"the real images of {way.fraction:.0%} of the training {units} ({real.real:.0f} images)"
     subject = (
         f"Synthetic images added to {base}" if way.way == "both" else f"Synthetic images alone, instead of {base},"
     )
-    size = f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+    size = difference.text(sign="+")
+    if not result.patients_named:
+        return f"{subject} change {JUDGED} by {size}; patients are not named, so that nothing says how sure this is."
+    if result.drawn_by != "patients" or not difference.has_interval:
+        few = f"of fewer than {FEWEST_CLUSTERS} patients nothing says how sure this is"
+        return f"{subject} change {JUDGED} by {size}; {few}."
     if round(difference.low, 3) > 0:  # rounded as printed
         return f"{subject} raise {JUDGED} by {size}."
     if round(difference.high, 3) < 0:
@@ -97,7 +123,7 @@ def _table(result: AugmentResult) -> str:
 
 
 def _classes(result: AugmentResult) -> str:
-    rows = [["class", "images", "patients", "synthetic"]]
+    rows = [["class", "images", "patients" if result.patients_named else "cases", "synthetic"]]
     rows += [
         [clean(each.name)[:43], str(each.images), str(each.patients), f"{each.synthetic:.0f}"]
         for each in result.classes[:CLASSES]

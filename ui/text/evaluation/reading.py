@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from retrieval import FEWEST_CLUSTERS
 from ui.text.layout import clean, page, wrapped
 from ui.text.tables import table
 
@@ -102,8 +103,9 @@ def introduction(results: ReaderStudyResults) -> list[str]:
         unfinished = ", ".join(f"{_named(reader)} ({reader.complete})" for reader in results.still_reading)
         lines.append(f"Still reading, and not counted: {unfinished}.")
     lines.append(
-        f"Intervals are of {100 * results.confidence:.0f} %: from {results.resamples} resamples of images, and exact "
-        "binomial for one reader's guesses. An answer that was not given is left out, and counted as missing."
+        f"Intervals are of {100 * results.confidence:.0f} %. Images of one patient, or generated from one report, are "
+        f"one piece of evidence; means of fewer than {FEWEST_CLUSTERS} have no interval. An answer that was not given "
+        "is left out, and counted as missing."
     )
     return lines
 
@@ -140,7 +142,7 @@ def guess_rows(results: ReaderStudyResults) -> Rows:
         rows.append(
             {
                 **dict.fromkeys(rows[0], ""),
-                "reader": "all (images resampled)",
+                "reader": "all",
                 "right": f"{right} of {guessed}",
                 "accuracy": _estimate(results.accuracy),
                 "missing": str(missing),
@@ -169,7 +171,7 @@ def _within(guesses: Guesses) -> str:
 
 
 def agreement_rows(results: ReaderStudyResults) -> Rows:
-    """A row for each kappa."""
+    """A row for each coefficient."""
     everybody = len(results.readers)
     return [_agreement_row(agreement, everybody) for agreement in results.agreement]
 
@@ -177,13 +179,11 @@ def agreement_rows(results: ReaderStudyResults) -> Rows:
 def _agreement_row(agreement: Agreement, everybody: int) -> dict[str, str]:
     whole = len(agreement.readers) == everybody > 2
     kappa = _estimate(agreement.kappa) if agreement.kappa else f"undefined: {agreement.undefined}"
-    if agreement.resamples_left_out:
-        kappa += f" (without {agreement.resamples_left_out} resamples, where it is undefined)"
     return {
         "of": QUESTIONS[agreement.question],
         "readers": "all" if whole else clean(" and ".join(agreement.readers)),
         "statistic": agreement.statistic,
-        "kappa": kappa,
+        "value": kappa,
         "the same answer": "–" if agreement.observed is None else f"{100 * agreement.observed:.0f} %",
         "images": str(agreement.images),
     }
@@ -196,7 +196,7 @@ def _named(reader: ReaderCount) -> str:
 def _estimate(estimate: Estimate | None, *, sign: str = "") -> str:
     if estimate is None:
         return "too few"
-    return f"{estimate.mean:{sign}.2f} [{estimate.low:{sign}.2f}, {estimate.high:{sign}.2f}]"
+    return estimate.text(digits=2, sign=sign)
 
 
 def _grid(rows: Rows) -> str:

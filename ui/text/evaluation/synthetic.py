@@ -20,7 +20,7 @@ LOOKED_FOR: Final = (
     "of brightness or stain: by a perceptual hash",
     "parts down to a quarter of a picture, also turned by any angle, mirrored, enlarged, or beside something else: by "
     "keypoints and the pixels below them",
-    "images more alike to one reference than real images of other patients are: by the encoder",
+    "images more alike to one reference than references are to one another: by the encoder",
 )
 LIMITS: Final = (
     "Nothing here shows that an image is private. Not looked for: a part that covers less than a fifth of the "
@@ -60,8 +60,8 @@ def copy_text(report: CopyReport) -> str:
     """Near copies, the nearest pairs, and the similarity of the set to the references."""
     parts = [
         wrapped(
-            f"{report.images} images in {report.folder} compared with {report.references} images of {report.patients} "
-            f"patients ({report.source}); encoder {report.encoder} ({report.fingerprint[:12]})."
+            f"{report.images} images in {report.folder} compared with {report.references} images {_whose(report)} "
+            f"({report.source}); encoder {report.encoder} ({report.fingerprint[:12]})."
         ),
         wrapped(_counted(report)),
     ]
@@ -75,8 +75,9 @@ def copy_text(report: CopyReport) -> str:
     notes = []
     if not report.patients_named and report.baseline is not None:
         notes.append(
-            "Not every reference names its patient: a case or an image counts as a patient where it does not, so "
-            "that the baseline may compare images of one patient, and be too high."
+            "Not every reference names its patient, so that nothing is said of patients: the baseline may compare "
+            "images of one patient and be too high, and what lies below it is not shown to be no copy. Name patients "
+            "in the manifest's column `patient`."
         )
     if report.unreadable or report.skipped:
         notes.append(
@@ -117,15 +118,19 @@ def _counted(report: CopyReport) -> str:
     if report.extreme is not None:
         finding += (
             f" {len(report.alarms)} others are alarmingly alike to one: more than {report.extreme:.3f}, which at most "
-            "one in 500 references reaches with another patient's image."
+            f"one in 500 references reaches with {report.others}."
         )
     if report.baseline is None:
         return finding
     flagged = report.baseline_near_copies
     return (
         f"{finding} Of the references themselves, {flagged} of {report.references} "
-        f"({flagged / report.references:.2%}) have a hash as near to that of another patient's image."
+        f"({flagged / report.references:.2%}) have a hash as near to that of {report.others}."
     )
+
+
+def _whose(report: CopyReport) -> str:
+    return f"of {report.patients} patients" if report.patients_named else "whose patients are not all named"
 
 
 def _pairs(pairs: Sequence[CopyPair]) -> list[str]:
@@ -136,7 +141,8 @@ def _pairs(pairs: Sequence[CopyPair]) -> list[str]:
 def _distribution(report: CopyReport) -> str:
     rows = [("generated, to the nearest reference", report.generated)]
     if report.baseline is not None:
-        rows.append(("reference, to the nearest of another patient", report.baseline))
+        whose = "of another patient" if report.patients_named else "other"
+        rows.append((f"reference, to the nearest {whose}", report.baseline))
     cells = [["", "n", *(f"{float(share):.0%}" for share in report.generated.quantiles)]]
     cells += [[name, str(nearest.images), *(f"{v:.3f}" for v in nearest.quantiles.values())] for name, nearest in rows]
     widths = (46, 6, *([7] * len(report.generated.quantiles)))
@@ -145,9 +151,10 @@ def _distribution(report: CopyReport) -> str:
         *table(cells, align="<".ljust(len(widths), ">"), widths=widths, indent="", gap=""),
     ]
     if report.nearer_than_baseline is None or report.nearer_than_baseline_95 is None:
-        return "\n".join([*lines, "All references are of one patient: there is no baseline to read this beside."])
+        one = "patient" if report.patients_named else "case"
+        return "\n".join([*lines, f"All references are of one {one}: there is no baseline to read this beside."])
     comparison = (
-        f"A generated image is nearer to a reference than a reference to one of another patient in "
+        f"A generated image is nearer to a reference than a reference to {report.others} in "
         f"{report.nearer_than_baseline:.0%} of comparisons (50 % if there were no difference); "
         f"{report.nearer_than_baseline_95:.1%} of them are nearer than 95 % of the references are (5 % if there were "
         "no difference). This is of the set as a whole: a few copies among many images do not show in it."

@@ -213,9 +213,8 @@ def _differences(differences: Sequence[Difference], metrics: Sequence[str]) -> l
 
 def signed(estimate: Estimate, *, star: bool = True) -> str:
     """A difference with its interval, and with a star where the interval, as it is shown, excludes zero."""
-    mean, low, high = (round(value, 3) + 0.0 for value in (estimate.mean, estimate.low, estimate.high))  # no "-0.000"
-    mark = " *" if star and (low > 0 or high < 0) else ""
-    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]{mark}"
+    mark = " *" if star and (round(estimate.low, 3) > 0 or round(estimate.high, 3) < 0) else ""
+    return f"{estimate.text(sign='+')}{mark}"
 
 
 def _same_report(same: SameReport) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from types import SimpleNamespace
 from typing import cast
 
@@ -45,7 +46,6 @@ AGREEMENT = Agreement(
     observed=0.83,
     kappa=Estimate(0.61, 0.4, 0.8),
     undefined="",
-    resamples_left_out=0,
 )
 RESULTS = ReaderStudyResults(
     reading="pilot",
@@ -67,7 +67,6 @@ RESULTS = ReaderStudyResults(
     guesses=(GUESSES, OTHER),
     accuracy=Estimate(0.59, 0.5, 0.68),
     agreement=(AGREEMENT,),
-    resamples=1000,
     confidence=0.95,
 )
 
@@ -107,7 +106,7 @@ def test_guesses_stand_in_their_columns_and_are_summed_over_readers() -> None:
     }
     assert (second["chance"], second["chance within"], second["missing"]) == ("0.70", "no", "20")
     assert {name: value for name, value in total.items() if value} == {
-        "reader": "all (images resampled)",
+        "reader": "all",
         "right": "58 of 98",
         "accuracy": "0.59 [0.50, 0.68]",
         "missing": "22",
@@ -138,20 +137,17 @@ def test_agreement_names_its_readers_and_why_it_is_undefined() -> None:
         "of": "the guess",
         "readers": "P1 and P2",
         "statistic": "Cohen's kappa",
-        "kappa": "0.61 [0.40, 0.80]",
+        "value": "0.61 [0.40, 0.80]",
         "the same answer": "83 %",
         "images": "37",
     }
     three = dataclasses.replace(RESULTS, readers=(*RESULTS.readers, RESULTS.readers[0]))
-    of_all = dataclasses.replace(AGREEMENT, readers=("P1", "P2", "P3"), resamples_left_out=4)
+    of_all = dataclasses.replace(AGREEMENT, readers=("P1", "P2", "P3"), kappa=Estimate(0.61, -math.inf, math.inf))
     (row,) = reading.agreement_rows(dataclasses.replace(three, agreement=(of_all,)))
-    assert (row["readers"], row["kappa"]) == (
-        "all",
-        "0.61 [0.40, 0.80] (without 4 resamples, where it is undefined)",
-    )
+    assert (row["readers"], row["value"]) == ("all", "0.61 [no interval]")
     undefined = dataclasses.replace(AGREEMENT, kappa=None, undefined="every answer is the same", observed=None)
     (row,) = reading.agreement_rows(dataclasses.replace(three, agreement=(undefined,)))
-    assert (row["readers"], row["kappa"], row["the same answer"]) == (
+    assert (row["readers"], row["value"], row["the same answer"]) == (
         "P1 and P2",
         "undefined: every answer is the same",
         "–",
@@ -164,8 +160,8 @@ def test_the_introduction_counts_images_pairs_and_readers() -> None:
         "site. Pictures of 256 × 256 pixels, JPEG quality 95.",
         "Readers counted, all of them closed: P1 (a pseudonym), Dr. B (a name).",
         "Still reading, and not counted: P3 (a pseudonym) (12).",
-        "Intervals are of 95 %: from 1000 resamples of images, and exact binomial for one reader's guesses. An answer "
-        "that was not given is left out, and counted as missing.",
+        "Intervals are of 95 %. Images of one patient, or generated from one report, are one piece of evidence; means "
+        "of fewer than 6 have no interval. An answer that was not given is left out, and counted as missing.",
     ]
 
 
