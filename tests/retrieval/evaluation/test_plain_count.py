@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from generation.cluster_interval import subsets
 from index_store import Case, Image
 from retrieval.evaluation.dataset import labelled_cases
 from retrieval.evaluation.evaluate import evaluate_experiment
 from retrieval.evaluation.experiment import Experiment, QueryType
 from retrieval.evaluation.labels import Label
-from retrieval.evaluation.results import Difference, Part, QueryTypeResult, RunResult, TaskResult
+from retrieval.evaluation.results import Part, QueryTypeResult, RunResult, TaskResult
 from retrieval.search.batch import mean_queries
 from retrieval.search.channels.own_runs import ByVectors
 from retrieval.statistics.estimate import Estimate
@@ -370,22 +371,51 @@ def test_every_interval_is_that_of_resampled_patients() -> None:
     classes = [task.label(archive.cases[query]) for query in queries]
     resamples = plain.resampled_weights([archive.cases[query].patient for query in queries], SEED)
     labels = parts_of(archive, task, queries)
-    measured: list[tuple[Part | Difference, Mapping[str, Estimate], Mapping[str, Callable]]] = []
+    measured: list[tuple[Part, Mapping[str, Estimate], Mapping[str, Callable]]] = []
     of = {row: statistics(counted(archive, row, task, queries), classes, labels[None]) for row in ROWS}
     parts = result.tasks[1].parts
     measured.append((parts[0], row_of(parts[0].rows, "image"), of["image"]))
     thyroid = statistics(counted(archive, "report", task, queries), classes, labels["thyroid"])
     measured.append((parts[2], row_of(parts[2].rows, "report"), thyroid))
-    difference = result.tasks[1].differences[0]
-    minus = {
-        name: lambda weights, name=name: of["image"][name](weights) - of["report"][name](weights)
-        for name in of["image"]
-    }
-    measured.append((difference, difference.scores, minus))
     assert parts[2].site == "thyroid"
     for _, estimates, counts in measured:
         for name in ("mMV@3", "P@5", "mAP", "nDCG@10"):
             assert_interval(estimates[name], plain.interval(counts[name], resamples))
+
+
+def test_the_interval_of_a_difference_is_that_of_sign_flips_of_patients() -> None:
+    archive, asking = archive_and_queries(1)
+    difference = evaluated(archive, asking, SEED).tasks[1].differences[0]
+    task = tasks_of(archive)[1]
+    queries = answerable(archive, asking, task)
+    classes = [task.label(archive.cases[query]) for query in queries]
+    whose = [archive.cases[query].patient for query in queries]
+    patients = sorted(set(whose))
+    chosen = [
+        {patient for patient, taken in zip(patients, row, strict=True) if taken} for row in subsets(len(patients))
+    ]
+    image, report = (counted(archive, row, task, queries) for row in ("image", "report"))
+    assert (difference.channel, difference.minus) == ("image", "report") and len(patients) > 6
+    for name in ("P@5", "mAP", "nDCG@10"):
+        minus = [a - b for a, b in zip(image.values[name], report.values[name], strict=True)]
+        share = [1 / classes.count(label) for label in classes]
+        ratios = sorted(
+            sum(s * d for s, d, patient in zip(share, minus, whose, strict=True) if patient in some)
+            / sum(s for s, patient in zip(share, whose, strict=True) if patient in some)
+            for some in chosen
+        )
+        beyond = int(0.025 * (len(ratios) + 1))
+        assert_interval(difference.scores[name], (ratios[beyond - 1], ratios[-beyond]))
+    votes, part = (image.votes["mMV@3"], report.votes["mMV@3"]), sorted(set(classes))
+    even = [1] * len(queries)
+    far = []
+    for some in (set(), set(patients), *chosen):
+        pairs = [(b, a) if patient in some else (a, b) for a, b, patient in zip(*votes, whose, strict=True)]
+        mine, theirs = (plain.macro_f1([pair[side] for pair in pairs], classes, part, even) for side in (0, 1))
+        far.append(abs(mine - theirs))
+    reach = sorted(far, reverse=True)[int(0.05 * len(far))]
+    mean = difference.scores["mMV@3"].mean
+    assert_interval(difference.scores["mMV@3"], (mean - reach, mean + reach))
 
 
 def test_intervals_of_confounders_and_same_reports_are_those_of_resampled_patients() -> None:
