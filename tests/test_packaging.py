@@ -72,7 +72,9 @@ def test_the_wheel_holds_the_licences_of_code_and_weights(wheel: Path) -> None:
         if ".dist-info/licenses/" in name
     }
     weights = {f"{folder}/LICENSE" for folder in STARTERS}
-    assert set(texts) == {"LICENSE", "retrieval/starter/ATTRIBUTION.md", *weights}
+    viewer = "ui/view/viewer/assets/openseadragon.LICENSE.txt"
+    assert set(texts) == {"LICENSE", "retrieval/starter/ATTRIBUTION.md", viewer, *weights}
+    assert "OpenSeadragon contributors" in texts[viewer]
     assert all("Apache License" in text for name, text in texts.items() if name.endswith("LICENSE"))
     notices = texts["retrieval/starter/LICENSE"]
     assert "Copyright (c) 2017 shenggan" in notices and "Permission is hereby granted" in notices

@@ -126,7 +126,8 @@ def _show_card(ranked: RankedCase, result: SearchResult) -> None:
     st.caption(escape(case.key))
     st.text(shortened(case.report))
     if ranked.other_images:
-        st.caption(f"+ {ranked.other_images} more images of this patient")
+        more = "1 more image" if ranked.other_images == 1 else f"{ranked.other_images} more images"
+        st.caption(f"{more} of this patient")
     with st.container(horizontal=True, gap="xsmall"):
         if st.button(f"Enlarge #{rank}", key=f"enlarge-{rank}"):
             enlarge(case, ranked.image)

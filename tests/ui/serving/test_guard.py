@@ -113,7 +113,13 @@ def test_with_sign_in_pictures_and_uploads_are_for_who_signed_in() -> None:
         return cookies == "user=ada"
 
     for base, addresses in (("", LOCAL), ("/a", PUBLIC)):
-        for path in ("/media/x.png", "/component/x", "/_stcore/upload_file/a/b", "/_stcore/metrics"):
+        for path in (
+            "/pictures/images/1.png",
+            "/media/x.png",
+            "/component/x",
+            "/_stcore/upload_file/a/b",
+            "/_stcore/metrics",
+        ):
             for name, expected in (("eve", 401), ("ada", 200)):
                 headers = HERE | {"cookie": f"user={name}"}
                 assert status(headers, addresses=addresses, admits=admits, path=base + path) == expected, path

@@ -23,6 +23,7 @@ PUBLIC = "https://cases.example"
 SCRIPT = next((Path(streamlit.__file__).parent / "static" / "static" / "js").glob("index.*.js")).name
 PATHS = (
     *("/", "/case", "/nowhere", f"/static/js/{SCRIPT}", "/favicon.png", "/media/x.png", "/component/x", "/auth/login"),
+    *("/pictures/images/1.png", "/pictures/kept/x.png", "/pictures/slides/x/0/1/0_0.jpg"),
     *("/_stcore/health", "/_stcore/host-config", "/_stcore/metrics", "/_stcore/agent/openapi.json", "/oauth2callback"),
     *("/_stcore/upload_file/a/b", "//", "/..%2f", "/%00", "/_stcore/stream"),
 )

@@ -339,7 +339,7 @@ function token(name) {
 
 // The overview of a slide: as wide as fits, in the slide's own proportions.
 function overviewSize({ width, height }, room) {
-  const edge = Math.min(200, 0.4 * room);
+  const edge = Math.min(200, 0.3 * room);
   const scale = edge / Math.max(width, height);
   return { navigatorWidth: `${Math.round(width * scale)}px`, navigatorHeight: `${Math.round(height * scale)}px` };
 }
