@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
+from retrieval import RESEARCH_USE
+
 if TYPE_CHECKING:
     from streamlit.components.v2.types import ComponentRenderer
 
@@ -122,7 +124,13 @@ def show_viewer(
         if picture is not None and on_place is not None:
             on_place(str(picture))
 
-    data = {"panes": [_pane(pane) for pane in panes], "height": height, "note": note, "places": on_place is not None}
+    data = {
+        "panes": [_pane(pane) for pane in panes],
+        "height": height,
+        "note": note,
+        "places": on_place is not None,
+        "notice": RESEARCH_USE,
+    }
     _component()(key=key, data=data, on_region_change=drawn, on_place_change=asked)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from retrieval import RESEARCH_USE
 from tests.small_slides import small_slide
 from tests.ui.conftest import coin
 from tests.ui.served_view import IN_A_BROWSER, PATIENCE, served
@@ -138,6 +139,12 @@ def test_one_to_one_shows_the_pictures_own_pixels(page: Page, address: str, squa
     places = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
     assert max(alike(shown, middle(np.roll(squares, place, (0, 1)), 200)) for place in places) > 0.8
     expect(viewer.locator(".scale")).to_have_text("20 µm")
+    notice = viewer.get_by_text(RESEARCH_USE)
+    expect(notice).to_be_hidden()
+    page.keyboard.press("f")
+    expect(notice).to_be_visible()
+    page.keyboard.press("f")
+    expect(notice).to_be_hidden()
     assert viewer.locator(".scale .bar").evaluate("bar => bar.getBoundingClientRect().width") == pytest.approx(
         80, abs=1
     )

@@ -31,7 +31,7 @@ export class Pane {
     this.glass = made("div", { class: "glass" });
     this.scale = made("div", { class: "scale" });
     this.zoom = made("div", { class: "zoom" });
-    this.stage.append(this.glass, this.scale, this.zoom);
+    this.stage.append(this.glass, this.scale, this.zoom, made("div", { class: "notice" }, table.notice));
     this.strip = made("div", { class: "strip" });
     this.label = made("p", { class: "label" });
     this.caption = made("p", { class: "soft" });

@@ -40,7 +40,8 @@ class Table {
 
   update(component) {
     this.send = component.setTriggerValue;
-    const { panes, note, height, places } = component.data;
+    const { panes, note, height, places, notice } = component.data;
+    this.notice = notice;
     this.places = places;
     this.element.style.setProperty("--stage-height", height);
     // A picture stays at its zoom while what is said of it, or its marks, change.
