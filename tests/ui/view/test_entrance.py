@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from retrieval import RESEARCH_USE
 from tests.ui.serving.test_sign_in import GOOD, written
-from tests.ui.view.test_view import APP
+from tests.ui.view.pages import APP
 
 USERS = f'[auth]\n{GOOD}users = ["*@hospital.example"]\n'
 

@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from retrieval import RESEARCH_USE, ReaderStudy, open_reader_study
 from tests.ui.reading_parts import PAIRS
-from tests.ui.view.test_view import APP, HOSTILE, checked, click, marked_up, texts
+from tests.ui.view.pages import APP, checked, click
+from tests.ui.view.test_view import HOSTILE, marked_up, texts
 
 PAGE = "reading/page.py"
 HIDDEN = "Real or generated: hidden until you close your reading."
