@@ -1,8 +1,7 @@
 """Keeps a collection in Milvus in step with the change log, and searches it as of one position in the log.
 
-The collection is shared: one writer applies the log to it, and readers on any host search it, each for the state of the
-catalog that its transaction reads. Changes that the collection may or may not hold (it works, or was killed) are
-excluded from the search in Milvus, and a reader ranks those images from the stored vectors:
+One writer applies the log to it, and readers on any host search it, each for the state of the catalog that its
+transaction reads. Changes that the collection may or may not hold are ranked from the stored vectors instead:
 
     applied: up to low │ perhaps applied: low … high │ not applied: high … the reader's head
     searched in Milvus │ excluded there, and ranked from the stored vectors
@@ -35,7 +34,6 @@ from index_store.vectors import Ids, IndexIdentity, LogPosition, Vectors
 
 OTHER_LOG = "the records are not those it had followed (restored from a backup?)"
 Ranking = list[tuple[int, float]]
-
 MAX_EXCLUDED = 100_000
 """Ids that a search excludes by name: 1 MB of expression."""
 LAYOUT = "m"  # begins the last part of a collection's name since it has the field `mpp`; before, that was hexadecimal
@@ -93,7 +91,6 @@ class MilvusSync:
 
     def status(self) -> None:
         """None: the server holds the index, and this process does not measure it."""
-        return None
 
     def is_unchanged(self) -> bool:
         """Whether the collection is where `refresh` saw it, and nobody was changing it then."""

@@ -5,14 +5,12 @@
                                                └─► images generated from training patients' reports ──┘       │
                          held-out patients' real images ─► predictions ─► macro-F1, accuracy, AUROC ◄─────────┘
 
-Data augmentation: real images alone against real and synthetic ones together. Scarcity: synthetic images alone, and
-both experiments with a fraction of the training patients' real images. The classifier is a linear probe on the frozen
-encoder (`linear_probe`), which synthetic images cannot improve, or a small network trained from scratch on pixels
-(`small_network`), which no encoder's training data can favour.
+Data augmentation: real images against real and synthetic ones. Scarcity: synthetic images alone, and both with a
+fraction of the training patients' real images. The classifier is a linear probe on the frozen encoder, which synthetic
+images cannot improve, or a small network trained from scratch on pixels, which no encoder's data can favour.
 
-No image is generated from a test patient's report, and no image of a test patient is trained on. Equal reports of
-several patients are one text, which is used where one of them is a training patient. Reports are assumed to be
-available where images are scarce: the synthetic images of a fold are the same whatever the fraction.
+No test patient's image is trained on, nor one generated from their reports. Reports that patients share are used
+where one of them is a training patient. A fold's synthetic images are the same for every fraction of real images.
 """
 
 from __future__ import annotations
@@ -115,10 +113,9 @@ class AugmentResult:
     tested_images: int
     tested_patients: int
     patients_named: bool
-    """Whether every image's patient was named. If not, images or cases count as patients, and nothing is said of
-    patients."""
+    """Whether every image's patient was named; otherwise images or cases count as patients."""
     trained_patients: int
-    """Patients that were not tested, since a model that took part may have been trained on them."""
+    """Not tested, since a model that took part may have been trained on them."""
     drawn_by: str
     """What is resampled for the intervals: "patients" or, of a single test patient, "slides" or "images"."""
     folds: int
