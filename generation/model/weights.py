@@ -191,11 +191,8 @@ def components_of(folder: Path) -> list[str]:
     kind = str(listed.get("_class_name", ""))
     if not kind.startswith("StableDiffusionXL"):
         raise WeightsError(f"The base in {folder} is a {kind or 'pipeline without a name'}; COIN needs an SDXL base.")
-    if isinstance(listed.get("text_encoder"), list) and listed["text_encoder"][:1] == [None]:
-        raise WeightsError(
-            f"The base in {folder} has no text_encoder by its model_index.json, as SDXL's refiner has none; COIN "
-            "needs an SDXL base."
-        )
+    if listed.get("requires_aesthetics_score"):
+        raise WeightsError(f"The base in {folder} is SDXL's refiner by its model_index.json; COIN needs an SDXL base.")
     components = sorted(name for name, value in listed.items() if isinstance(value, list) and value[0] is not None)
     missing = [name for name in {*components, *_REQUIRED} if not (folder / name).is_dir()]
     if missing:

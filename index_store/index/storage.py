@@ -40,6 +40,8 @@ from index_store.index.vector_file import DamagedRowsError, VectorRows
 from index_store.vectors import IndexIdentity, LogPosition
 
 FORMAT = 5
+EARLIER = 4
+"""Without `.half`. It is read, too: rows of half precision are made anew in memory until the index is saved."""
 ATTEMPTS = 5
 """To read while another process writes."""
 
@@ -112,7 +114,7 @@ class IndexFile:
     def _read(self) -> tuple[FaissIndex, LogPosition]:
         metadata = json.loads(self._metadata.read_text("utf-8"))
         for name, value in self._expected().items():
-            if metadata[name] != value:
+            if metadata[name] != value and (name, metadata[name]) != ("format", EARLIER):
                 raise IndexFileProblem(f"it was made for another {name}")
         table = RowTable.from_bytes(self._checked(metadata["rows"]))
         vectors = self._folder / Path(metadata["vectors"]).name
@@ -128,7 +130,7 @@ class IndexFile:
     def _searcher(self, metadata: dict[str, Any], rows: VectorRows) -> Searcher:
         stored = metadata["codes"]
         if stored is None:
-            return Searcher(rows, self._read_halves(metadata["halves"], rows), refused=int(metadata["refused"]))
+            return Searcher(rows, self._read_halves(metadata.get("halves"), rows), refused=int(metadata["refused"]))
         file, tuning = io.BytesIO(self._checked(stored)), Tuning.from_dict(stored["tuning"])
         candidates: FastScan = {SCAN: FastScan, LISTS: InvertedLists}[stored["mode"]].read(file)
         codes = self._read_refinement_codes(stored["fine"], len(rows))
@@ -275,7 +277,7 @@ class IndexFile:
         where it names another file, or cannot be read."""
         try:
             metadata = json.loads(self._metadata.read_text("utf-8"))
-            codes, halves = metadata["codes"], metadata["halves"]
+            codes, halves = metadata["codes"], metadata.get("halves")
             named = {metadata["vectors"], halves and halves["file"], codes and codes["fine"]["file"]}
             if path.name not in named or not path.is_file():
                 return 0

@@ -119,7 +119,7 @@ def test_the_records_keep_a_scale_and_take_another(archive: Archive, tmp_path: P
     assert len(add_manifest(archive, write_manifest(manifest, rows)).changed) == 2
     assert scales(archive) == [(0.5, "manifest"), (0.25, "objective"), (1.0, "manifest")]
     assert archive.image_table().position.sequence > before.position.sequence  # an index that filters has to know
-    assert archive.image_table().mpp.tolist() == [0.5, 0.25, 1.0]
+    assert archive.image_table().scalars["mpp"].tolist() == [0.5, 0.25, 1.0]
     assert [case.key for case in archive.cases(CaseFilter(mpp=(0.4, 0.6)))] == ["c"]
     assert [case.key for case in archive.cases(CaseFilter(mpp=(2, 3)))] == []
 

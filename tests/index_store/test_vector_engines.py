@@ -98,6 +98,9 @@ class BruteForceIndex:
         self.ids, self.vectors = stored_vectors(session, encoder.id, np.array(ids, np.int64), encoder.dim)
         self.position = log_head(session)
 
+    def verify(self, session: Session) -> None:
+        """It reads no file."""
+
     def status(self) -> None:
         return None
 

@@ -68,8 +68,8 @@ def test_another_kind_of_pipeline_is_named(copy: Path) -> None:
 
 def test_the_refiner_is_named(copy: Path) -> None:
     index = json.loads((copy / "model_index.json").read_text())
-    (copy / "model_index.json").write_text(json.dumps(index | {"text_encoder": [None, None]}))
-    with pytest.raises(WeightsError, match=r"no text_encoder .*as SDXL's refiner has none; COIN needs an SDXL base\."):
+    (copy / "model_index.json").write_text(json.dumps(index | {"requires_aesthetics_score": True}))
+    with pytest.raises(WeightsError, match=r"is SDXL's refiner by its model_index\.json; COIN needs an SDXL base\."):
         find_base(copy)
 
 

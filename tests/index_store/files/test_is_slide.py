@@ -62,4 +62,4 @@ def test_a_row_may_be_a_slide_or_a_folder_of_one(tmp_path: Path) -> None:
     read = read_manifest(write_manifest(tmp_path / "manifest.csv", rows))
     assert [(row.is_slide, row.slide) for row in read.rows] == [(True, "series 7"), (True, "second"), (False, "")]
     (problem,) = read.problems
-    assert "names an image that is not there" in problem.what
+    assert "names a folder and no image" in problem.what

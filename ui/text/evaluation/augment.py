@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from retrieval import FEWEST_CLUSTERS
+import retrieval
 from ui.text.layout import clean, page, wrapped
 from ui.text.tables import table
 
@@ -100,7 +100,7 @@ def _verdict(way: WayResult, result: AugmentResult) -> str:
     if not result.patients_named:
         return f"{subject} change {JUDGED} by {size}; patients are not named, so that nothing says how sure this is."
     if result.drawn_by != "patients" or not difference.has_interval:
-        few = f"of fewer than {FEWEST_CLUSTERS} patients nothing says how sure this is"
+        few = f"of fewer than {retrieval.FEWEST_CLUSTERS} patients nothing says how sure this is"
         return f"{subject} change {JUDGED} by {size}; {few}."
     if round(difference.low, 3) > 0:  # rounded as printed
         return f"{subject} raise {JUDGED} by {size}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from retrieval import FEWEST_CLUSTERS
+import retrieval
 from ui.text.layout import clean, page, wrapped
 from ui.text.tables import table
 
@@ -104,8 +104,8 @@ def introduction(results: ReaderStudyResults) -> list[str]:
         lines.append(f"Still reading, and not counted: {unfinished}.")
     lines.append(
         f"Intervals are of {100 * results.confidence:.0f} %. Images of one patient, or generated from one report, are "
-        f"one piece of evidence; means of fewer than {FEWEST_CLUSTERS} have no interval. An answer that was not given "
-        "is left out, and counted as missing."
+        f"one piece of evidence; means of fewer than {retrieval.FEWEST_CLUSTERS} have no interval. An answer that was "
+        "not given is left out, and counted as missing."
     )
     return lines
 
