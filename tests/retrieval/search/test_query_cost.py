@@ -190,7 +190,7 @@ def test_a_filter_that_is_new_reads_no_more_of_a_larger_archive(
 
 
 def test_a_query_by_words_makes_no_object_for_each_report(archives: list[Archive], encoder: Encoder) -> None:
-    """Six and two thousand reports, and in each the query's words."""
+    """Two and four thousand reports, and in each the query's words."""
     found = []
     for archive in archives:
         search, diagnostics = CaseSearch(archive, encoder), Diagnostics(archive, encoder)
@@ -202,7 +202,7 @@ def test_a_query_by_words_makes_no_object_for_each_report(archives: list[Archive
         found.append(min(objects_made(query) for _ in range(2)))
     small, large = found
     assert small
-    assert large <= small + 2_000, "4,000 more reports"
+    assert large <= small + 1_000, "2,000 more reports"
 
 
 def by_image(archive: Archive, encoder: Encoder, folder: Path) -> object:
@@ -259,7 +259,7 @@ def test_an_operation_reads_and_makes_no_more_of_a_larger_archive(
     assert small["statements"]
     for what in ("statements", "rows", "cases", "images"):
         assert large[what] <= 1.2 * small[what] + 5, (what, small, large)
-    assert made[1] <= made[0] + 2_000, "8,000 more images"
+    assert made[1] <= made[0] + 1_000, "8,000 more images of 2,000 cases"
 
 
 def test_what_was_added_is_all_that_is_read_anew(
