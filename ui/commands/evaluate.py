@@ -135,7 +135,7 @@ def evaluate(
         _compare(service, encoders[1], json_file, html_file, sample, seed, work or settings.work_folder)
         return
     rules = service.rules
-    encoder, generation = _generation(service, generate)
+    encoder, generation = _generation(service, generate, named=bool(encoders))
     work = work or settings.work_folder
     if choice_file is not None:
         choices = choose_fusion(
@@ -208,7 +208,10 @@ def _compare(
     echo(comparison_text(comparison))
 
 
-def _generation(service: Service, generate: int | str | None) -> tuple[Encoder | None, GenerationPlan | None]:
+def _generation(
+    service: Service, generate: int | str | None, *, named: bool
+) -> tuple[Encoder | None, GenerationPlan | None]:
+    """`named`: whether --encoder was given. One that is not there is refused then; else the evaluation does without."""
     from index_store import EncoderMismatchError
     from retrieval import EncoderLoadError, GenerationPlan
 
@@ -217,6 +220,8 @@ def _generation(service: Service, generate: int | str | None) -> tuple[Encoder |
             known = service.archive.encoder
             same = known is not None and service.encoder.fingerprint == known.fingerprint
         except (EncoderLoadError, EncoderMismatchError):  # the evaluation notes what is missing without it
+            if named:
+                raise
             return None, None
         return (service.encoder if same else None), None
 

@@ -48,6 +48,17 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return filled(tmp_path_factory.mktemp("evaluated"), rows(), name=HOSTILE)
 
 
+def test_an_encoder_that_is_named_and_not_there_is_refused(
+    evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is set is not missed: the archive has the vectors."""
+    refused = coin("evaluate", "--archive", evaluated, "--encoder", tmp_path / "gone")
+    assert refused.exit_code == 1
+    assert f"There is no encoder folder {tmp_path / 'gone'}" in refused.output
+    monkeypatch.setenv("COIN_ENCODER", str(tmp_path / "gone"))
+    assert coin("evaluate", "--archive", evaluated).exit_code == 0
+
+
 @pytest.fixture(scope="module")
 def phantoms_of_two(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An archive of 16 phantoms of two findings, embedded by the tiny models."""
