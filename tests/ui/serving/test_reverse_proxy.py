@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import urllib.error
 import urllib.request
@@ -173,7 +174,8 @@ def test_a_large_picture_is_uploaded_through_the_proxy(page: Page, site: Site, t
     expect(page.get_by_role("button", name="Remove noise.png")).to_be_visible()
     page.get_by_role("button", name="Search by image").click()
     expect(page.get_by_text("10 nearest cases")).to_be_visible(timeout=600_000)
-    expect(page.get_by_alt_text("Query image")).to_be_visible()
+    expect(page.get_by_label("Query image").first).to_be_visible()
+    expect(page.locator(".zoom").first).to_have_text(re.compile(r"^\d+ %$"))  # it came through the proxy, too
 
 
 def test_a_user_in_many_groups_has_many_cookies_and_enters(page: Page, site: Site) -> None:
