@@ -44,7 +44,7 @@ def page(browser, address: str) -> Iterator[Page]:  # type: ignore[no-untyped-de
     expect(page.get_by_text("Which cases look like this one?")).to_be_visible()
     expect(page.get_by_text(RESEARCH_USE)).to_be_visible()
     yield page
-    expect(page.get_by_text(RESEARCH_USE)).to_be_visible()
+    expect(page.get_by_test_id("stAlertContentWarning").get_by_text(RESEARCH_USE)).to_be_visible()
     assert strangers == [], "the view asked another host for something"
     assert forbidden == [], "the view needs what its own policy forbids"
     page.close()
