@@ -131,7 +131,7 @@ def prepared(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     _manifest(folder / "training" / "manifest.csv", phantoms[:8])
     phantoms[0].render(256).save(folder / "field.png")
     (folder / "report.txt").write_text(phantoms[1].report, encoding="utf-8")
-    (folder / "held-out.txt").write_text("\n".join(f"patient-{n:04}" for n in range(0, len(phantoms), 3)), "utf-8")
+    (folder / "test.txt").write_text("\n".join(f"patient-{n:04}" for n in range(0, len(phantoms), 3)), "utf-8")
     workbook = Workbook()
     for row in [("image", "report"), *((f"{i}.jpg", one.report) for i, one in enumerate(phantoms[2:5]))]:
         workbook.active.append(row)
