@@ -62,8 +62,8 @@ class ArchiveMaintenance(ArchiveQueries):
                 stack.enter_context(self._writer_lock.hold(timeout=timeout))
                 if outermost:
                     orphan_files.collect(self._catalog, self._images)
-                    self._derived.sweep()
                     with self._catalog.reading() as session:
+                        self._derived.sweep(session)
                         before = log_head(session)
             try:
                 yield

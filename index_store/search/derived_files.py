@@ -154,10 +154,12 @@ class DerivedFiles:
         with contextlib.suppress(OSError):
             _unlink(path for path in self._folder.glob(f"*{SUFFIX}") if path.name not in kept)
 
-    def sweep(self) -> None:
-        """Delete what killed processes have left. One that is at work meanwhile keeps nothing, and lives on."""
+    def sweep(self, session: Session) -> None:
+        """Delete what killed processes have left, and what no process will use. One that is at work meanwhile keeps
+        nothing, and lives on."""
         with contextlib.suppress(OSError):
             _unlink(self._folder.glob(f"*{BUILDING}*"))
+            _unlink(path for path, _ in unfit_files(session, self._folder, self._archive))
 
     def _header(self, name: DerivedName) -> dict[str, object]:
         return {"archive": self._archive, "kind": name.kind, "format": name.format, "key": name.key_hash}
