@@ -30,11 +30,13 @@ from generation.phantom import PROFILES, Phantom, phantom_cases, write_phantoms
 from index_store import Archive, CaseFilter
 from retrieval import Encoder, GenerationPlan, add_manifest
 from retrieval.assessment.novelty import Calibration
-from retrieval.assessment.novelty_calibration import calibrate, calibrate_generated
+from retrieval.assessment.novelty_calibration import calibrate
 from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.generated.batch_generation import OwnReport, generated_queries
 from retrieval.generated.site_check import SiteCheck, measure_site_rates
 from retrieval.language.query_text import query_text
+from retrieval.search.channels.generated import generated_similarities
+from retrieval.search.channels.own_cases import read_own_cases
 from retrieval.statistics.selective_prediction import abstention_curve, risk_coverage
 
 REFERENCE_SEED = 1
@@ -85,8 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             scores = {**calibration.scores, **calibrate_texts(archive, encoder.fingerprint, encode, where=where).scores}
             if plan is not None:
                 without, check = lacking(site)
-                generated = calibrate_generated(archive, encoder, plan, check, cache, generate=True, where=without)
-                scores |= generated.scores
+                own = read_own_cases(archive, encoder.fingerprint, where=without)
+                scores |= generated_similarities(own, encoder, plan, check, cache, generate=True, filtered=True)
             return dataclasses.replace(calibration, scores=scores)
 
         rates = measure_site_rates(archive, fingerprint=encoder.fingerprint)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from index_store.archive_queries import ArchiveQueries
 from index_store.catalog import orphan_files, reembedding, report_vectors
 from index_store.catalog.catalog import advance_revision
-from index_store.catalog.change_log import log_head, removed_since
 from index_store.catalog.counts.kept import following, recount_rows
 from index_store.catalog.databases.database import Lock
 from index_store.catalog.encoders import (
@@ -34,7 +33,7 @@ from index_store.maintenance.findings import Examination
 from index_store.maintenance.index_checks import RECALLED
 from index_store.records import ROLES, EncoderInfo, Role
 from index_store.search.image_table_sync import TABLE
-from index_store.vectors import LogPosition, checked_vectors
+from index_store.vectors import checked_vectors
 
 if TYPE_CHECKING:
     from index_store.catalog.import_plan import Progress
@@ -56,29 +55,25 @@ class ArchiveMaintenance(ArchiveQueries):
             ReadOnlyArchiveError: the archive was opened read-only.
         """
         self._require_writable()
-        outermost, before = not self._writer_lock.held, LogPosition()
+        outermost = not self._writer_lock.held
         with contextlib.ExitStack() as stack:
             with explained(self.path):
                 stack.enter_context(self._writer_lock.hold(timeout=timeout))
                 if outermost:
                     orphan_files.collect(self._catalog, self._images)
-                    with self._catalog.reading() as session:
-                        self._derived.sweep(session)
-                        before = log_head(session)
+                    self._derived.sweep()
             try:
                 yield
             finally:
                 if outermost:
                     self._index.save()
-                    self._erase_derived(before)
+                    self._erase_derived()
 
-    def _erase_derived(self, before: LogPosition) -> None:
-        """Where something was removed or changed since, leave no trace of it in what is derived."""
+    def _erase_derived(self) -> None:
+        """Leave no trace in what is derived of what was removed or changed, by this writer or by a killed one."""
         with self._catalog.reading() as session:
-            if removed_since(session, before):
-                self._derived.erase(but=[TABLE])
-                if self._derived.has(TABLE):
-                    self._image_table.table(session)
+            if self._derived.erase(session, but=TABLE):
+                self._image_table.table(session)
 
     def finish_slide(self, case: str, fingerprint: str, settings: str, notes: Sequence[str] = ()) -> bool:
         """Note that all fields of a slide that these settings chose and that can be read are stored (`add`), so that

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,6 +63,26 @@ def write_durably(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def append_durably(path: Path, offset: int, blocks: Iterable[memoryview]) -> None:
+    """Write blocks into a file from `offset` on, in place of what a killed writer left there. Durable on return."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.truncate()
+        file.writelines(blocks)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def zero_durably(path: Path, offsets: Iterable[int], size: int) -> None:
+    """Overwrite `size` bytes at each offset of a file with zeros. Durable on return."""
+    with path.open("r+b") as file:
+        for offset in offsets:
+            file.seek(offset)
+            file.write(bytes(size))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sync_file(path: Path) -> None:

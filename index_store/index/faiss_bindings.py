@@ -78,16 +78,25 @@ def half_index(dim: int) -> Any:
 
 
 def half_view(halves: Halves) -> Any:
-    """An index of these rows, float16[n, d], contiguous, read where they are. Nothing can be added to it."""
+    """An index of these rows, float16[n, d], contiguous, read where they are; FAISS before 1.11 can only copy them.
+    Nothing can be added to it."""
     index = half_index(halves.shape[1])
-    if len(halves):
-        codes, data = index.codes, load_faiss().swig_ptr(halves.view(np.uint8))
+    codes = index.codes
+    if not is_viewable(codes):
+        index.add_sa_codes(halves.view(np.uint8))
+    elif len(halves):
+        data = load_faiss().swig_ptr(halves.view(np.uint8))
         codes.is_owned = False
         codes.view_data = codes.c_ptr = data
         codes.view_size = codes.c_size = halves.nbytes
         index.ntotal = len(halves)
         index.referenced_objects = [halves]  # for as long as the index lives
     return index
+
+
+def is_viewable(codes: Any) -> bool:
+    """Whether the codes of an index may lie in memory that FAISS does not own."""
+    return hasattr(codes, "view_data")
 
 
 def half_codes(index: Any) -> Halves:

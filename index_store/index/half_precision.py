@@ -7,12 +7,12 @@ those of its rows, so that a change of some rows changes it without reading the 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from index_store.atomic_write import append_durably, zero_durably
 from index_store.index.candidate_index import EXACT, SUM_ERROR
 from index_store.index.faiss_bindings import Halves, Rows, half_codes, half_index, half_view
 from index_store.index.row_table import row_checksums
@@ -114,24 +114,14 @@ class HalfPrecision:
 
     def append_to(self, path: Path) -> None:
         """Add the rows that the file lacks at its end. Durable on return."""
-        with path.open("r+b") as file:
-            file.seek(self.in_file * self.row_bytes)
-            file.truncate()  # what a killed writer left beyond
-            file.write(half_codes(self._parts[1]).astype("<f2").data)
-            file.flush()
-            os.fsync(file.fileno())
+        append_durably(path, self.in_file * self.row_bytes, [half_codes(self._parts[1]).astype("<f2").data])
 
     def zero_removed(self, path: Path) -> None:
         """Overwrite removed rows of the file with zeros. Durable on return."""
         removed = np.concatenate([np.empty(0, np.int64), *self._not_zeroed])
         left = removed[self._codes(removed).any(axis=1)].tolist()
         if left:
-            with path.open("r+b") as file:
-                for row in left:
-                    file.seek(row * self.row_bytes)
-                    file.write(bytes(self.row_bytes))
-                file.flush()
-                os.fsync(file.fileno())
+            zero_durably(path, [row * self.row_bytes for row in left], self.row_bytes)
         self._not_zeroed = []
 
     def use_file(self, path: Path) -> None:

@@ -19,7 +19,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict
@@ -28,7 +27,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from index_store.atomic_write import private_folder, sync_folder, write_durably
+from index_store.atomic_write import append_durably, private_folder, sync_folder, write_durably
 from index_store.index.candidate_index import LISTS, SCAN, FastScan, InvertedLists
 from index_store.index.faiss_index import FaissIndex
 from index_store.index.half_precision import HalfPrecision
@@ -257,12 +256,8 @@ class IndexFile:
         known, path, count = self._codes or (None, None, 0)
         if path is not None and known is codes and not codes.zeroed and self._saved_rows(path) == count > 0:
             if len(codes.codes) > count:
-                with path.open("r+b") as file:
-                    file.seek(header_bytes(self._identity.dim) + count * code_size(self._identity.dim))
-                    file.truncate()  # what a killed writer left beyond
-                    file.write(codes.codes[count:].data)
-                    file.flush()
-                    os.fsync(file.fileno())
+                dim = self._identity.dim
+                append_durably(path, header_bytes(dim) + count * code_size(dim), [codes.codes[count:].data])
         else:
             path = self._folder / f"{self._stem}-{secrets.token_hex(8)}.fine"
             write_durably(path, codes.write)

@@ -10,7 +10,6 @@ first time: opening a file of gigabytes then costs nothing, and a damaged row is
 from __future__ import annotations
 
 import mmap
-import os
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from index_store.atomic_write import private_folder
+from index_store.atomic_write import append_durably, private_folder, zero_durably
 from index_store.errors import IndexDriftError
 from index_store.index.faiss_bindings import Rows, inner_products
 from index_store.index.row_table import GrowableArray, RowTable, row_checksums
@@ -186,28 +185,22 @@ class VectorRows:
 
         A row that the index's metadata (`storage.py`) counts is never changed except to be zeroed.
         """
-        with path.open("r+b") as file:
-            file.seek(self.in_file * self.row_bytes)
-            file.truncate()  # what a killed writer left beyond
+
+        def lacking() -> Iterator[memoryview]:
             for start in range(self.in_file, len(self), BLOCK):
                 rows = np.arange(start, min(start + BLOCK, len(self)))
                 vectors = self.vectors(rows)
                 vectors[~self.table.alive[rows]] = 0
-                file.write(vectors.astype("<f4").data)
-            file.flush()
-            os.fsync(file.fileno())
+                yield vectors.astype("<f4").data
+
+        append_durably(path, self.in_file * self.row_bytes, lacking())
 
     def zero_removed(self, path: Path) -> None:
         """Overwrite removed rows of the file with zeros. Durable on return."""
         removed = np.concatenate([np.empty(0, np.int64), *self._not_zeroed])
         left = [row for row in removed[removed < self.in_file].tolist() if self._parts[0][row].any()]
         if left:
-            with path.open("r+b") as file:
-                for row in left:
-                    file.seek(row * self.row_bytes)
-                    file.write(bytes(self.row_bytes))
-                file.flush()
-                os.fsync(file.fileno())
+            zero_durably(path, [row * self.row_bytes for row in left], self.row_bytes)
         self._not_zeroed = []
 
     def use_file(self, path: Path) -> None:

@@ -144,22 +144,17 @@ class DerivedFiles:
             return False
         return True
 
-    def has(self, name: DerivedName) -> bool:
-        """Whether there is a file of this name, of whatever content."""
-        return (self._folder / name.file).is_file()
+    def erase(self, session: Session, *, but: DerivedName) -> bool:
+        """Delete the files that were made before something was removed or changed, but not the one of this name.
+        Returns whether that is one of them. What cannot be deleted is not read any more: the log has moved on."""
+        outdated = [path for path in self._folder.glob(f"*{SUFFIX}") if _is_outdated(path, session)]
+        _unlink(path for path in outdated if path.name != but.file)
+        return any(path.name == but.file for path in outdated)
 
-    def erase(self, *, but: Collection[DerivedName] = ()) -> None:
-        """Delete all files but these. What cannot be deleted is not read any more, since the log has moved on."""
-        kept = {name.file for name in but}
-        with contextlib.suppress(OSError):
-            _unlink(path for path in self._folder.glob(f"*{SUFFIX}") if path.name not in kept)
-
-    def sweep(self, session: Session) -> None:
-        """Delete what killed processes have left, and what no process will use. One that is at work meanwhile keeps
-        nothing, and lives on."""
+    def sweep(self) -> None:
+        """Delete what killed processes have left. One that is at work meanwhile keeps nothing, and lives on."""
         with contextlib.suppress(OSError):
             _unlink(self._folder.glob(f"*{BUILDING}*"))
-            _unlink(path for path, _ in unfit_files(session, self._folder, self._archive))
 
     def _header(self, name: DerivedName) -> dict[str, object]:
         return {"archive": self._archive, "kind": name.kind, "format": name.format, "key": name.key_hash}
@@ -182,6 +177,22 @@ def unfit_files(session: Session, folder: Path, archive: str) -> Iterator[tuple[
             yield path, f"it cannot be read ({type(error).__name__})"
         except UnfitFile as reason:
             yield path, str(reason)
+
+
+def _is_outdated(path: Path, session: Session) -> bool:
+    """Whether a file was made before a removal, or does not say when it was made. Reads its description alone."""
+    try:
+        with path.open("rb") as file:
+            file.seek(_DIGEST)
+            length = int.from_bytes(file.read(8), "little")
+            first, last = json.loads(file.read(length))[_HEADER]["data_offsets"]
+            file.seek(_DIGEST + 8 + length + first)
+            position = json.loads(file.read(last - first))["position"]
+        return removed_since(session, LogPosition(**position))
+    except FileNotFoundError:  # replaced meanwhile
+        return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def _packed(header: Mapping[str, object], derived: Derived) -> tuple[bytes, bytes]:

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.assessment.novelty import Calibration, NoveltyCheck
-from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.roles import role_encoders
 from retrieval.generated.batch_generation import GenerationPlan
-from retrieval.generated.site_check import SiteCheck, SiteRates, measure_site_rates
+from retrieval.generated.site_check import SiteRates, measure_site_rates
 from retrieval.language.archive_labels import meant_filter
 from retrieval.search.channels.channel import CalibrationMaterials
-from retrieval.search.channels.generated import generated_similarities
 from retrieval.search.channels.image import image_similarities
 from retrieval.search.channels.own_cases import read_own_cases
 from retrieval.search.channels.registry import CHANNELS
@@ -47,34 +45,6 @@ def calibrate(
     """
     own = read_own_cases(archive, fingerprint, where=where)
     return Calibration(fingerprint, image_similarities(own, sample=sample, seed=seed), filtered=where is not None)
-
-
-def calibrate_generated(
-    archive: Archive,
-    encoder: Encoder,
-    plan: GenerationPlan,
-    check: SiteCheck,
-    cache: EmbeddingCache,
-    *,
-    generate: bool = False,
-    seed: int = 0,
-    where: CaseFilter | None = None,
-    progress: Progress | None = None,
-) -> Calibration:
-    """Calibrate "generated": images of the archive's own reports, checked as a search checks them.
-
-    See `generated_similarities` for the arguments; `check` was made with `where`.
-
-    Raises:
-        EvaluationError: there are fewer than two patients, or images of fewer than 20 patients' reports. What
-            generating raises.
-    """
-    own = read_own_cases(archive, encoder.fingerprint, where=where)
-    filtered = where is not None
-    similarities = generated_similarities(
-        own, encoder, plan, check, cache, generate=generate, seed=seed, filtered=filtered, progress=progress
-    )
-    return Calibration(encoder.fingerprint, similarities, filtered=filtered)
 
 
 @dataclass(frozen=True)

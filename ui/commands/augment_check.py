@@ -98,6 +98,8 @@ def augment_check(
     from retrieval import Encoder, Thumbnails, require_maker, train_network, train_probe
     from retrieval import augment_check as check
 
+    if synthetic is not None:  # before models are loaded
+        require_maker(synthetic, settings.lora)
     named = () if test_patients is None else _names(test_patients)
     service = Service(settings)
     click.get_current_context().call_on_close(service.close)
@@ -109,8 +111,6 @@ def augment_check(
         if manifest is None
         else Encoder(settings.encoder, device=settings.device)  # no archive takes part
     )
-    if synthetic is not None:
-        require_maker(synthetic, settings.lora)
     images = _images(service, encoder, manifest, kinds)
     source = _source(service, encoder, synthetic, per_class)
     with progress("Generating", unit="images") as update:

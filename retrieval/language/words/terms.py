@@ -18,7 +18,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from retrieval.language.english import function_words
@@ -164,7 +164,7 @@ def _found_in_query(words: Sequence[str]) -> list[tuple[int, int, _Phrase]]:
     return found
 
 
-@cache
+@lru_cache(maxsize=65_536)  # the words of reports are not a closed list
 def _key(word: str) -> str:
     """A word without what makes no difference within a phrase: the plural, the British spelling."""
     word = word.replace("tumour", "tumor").replace("favour", "favor").replace("aemia", "emia").replace("haem", "hem")
@@ -213,25 +213,25 @@ class _Collected:
 
     def __init__(self) -> None:
         self._indexed: dict[Key, dict[str, None]] = defaultdict(dict)
-        self._asked: dict[Key, dict[str, None]] = defaultdict(dict)
+        self._queried: dict[Key, dict[str, None]] = defaultdict(dict)
         self._codes: set[Key] = set()
 
     def add(self, name: str, concept: str, *, is_part: bool = False) -> None:
-        """`is_part`: the name is of a part of the concept, which a query with it does not ask for."""
+        """`is_part`: the name is of a part of the concept, which a query with it does not mean."""
         if "*" in name:
             return
         for written in {name, name.replace("-", "")} if _SPLIT_CODE.fullmatch(name) else {name}:
             key = _key_of(words_of(written))
             self._indexed[key][_CONCEPT + concept] = None
             if not is_part:
-                self._asked[key][_CONCEPT + concept] = None
+                self._queried[key][_CONCEPT + concept] = None
             if _SPLIT_CODE.fullmatch(name):
                 self._codes.add(key)
 
     def lexicon(self) -> _Lexicon:
         return _Lexicon(
             {
-                key: _Phrase(tuple(indexed), tuple(self._asked.get(key, ())), key in self._codes)
+                key: _Phrase(tuple(indexed), tuple(self._queried.get(key, ())), key in self._codes)
                 for key, indexed in self._indexed.items()
             }
         )

@@ -36,10 +36,5 @@ def slide_url(base: str, fingerprint: str, plane: int = 0) -> str:
     return f"{_root(base)}/slides/{quote(fingerprint)}/{plane}"
 
 
-def region_url(base: str, fingerprint: str, box: tuple[int, int, int, int], plane: int = 0) -> str:
-    """Of a part of a slide, x, y, width and height in pixels of level 0, as one small picture."""
-    return f"{slide_url(base, fingerprint, plane)}/at/{'_'.join(map(str, box))}.jpg"
-
-
 def _root(base: str) -> str:
     return f"/{base}/{ROOT}" if base else f"/{ROOT}"

@@ -41,6 +41,7 @@ def overview_file(archive: Archive, case: str, fingerprint: str) -> bytes | None
 
     for slide in archive.case(case).slides:
         if slide.fingerprint == fingerprint and slide.overview is not None:
-            decode_image(slide.overview, expected=slide.overview_sha256)
-            return read_source(slide.overview)
+            data = read_source(slide.overview)
+            decode_image(data, expected=slide.overview_sha256)
+            return data
     return None

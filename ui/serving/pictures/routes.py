@@ -61,11 +61,6 @@ def picture_routes(service: Service, slides: SlideFiles, base: str = "") -> list
         data = slides.tile(asked["slide"], asked["plane"], asked["level"], asked["x"], asked["y"])
         return _answer(request, data, "image/jpeg", FOREVER)
 
-    def region(request: Request) -> Response:
-        asked = request.path_params
-        box = (asked["x"], asked["y"], asked["width"], asked["height"])
-        return _answer(request, slides.region(asked["slide"], asked["plane"], box), "image/jpeg", FOREVER)
-
     def whole(request: Request) -> Response:
         slides.described(request.path_params["slide"])
         raise _NoPicture("A slide is shown as tiles.")
@@ -78,7 +73,6 @@ def picture_routes(service: Service, slides: SlideFiles, base: str = "") -> list
         Route(f"{root}/overviews/{{slide}}.jpg", _explained(overview)),
         Route(slide, _explained(whole)),
         Route(f"{slide}/{{level:int}}/{{x:int}}_{{y:int}}.jpg", _explained(tile)),
-        Route(f"{slide}/at/{{x:int}}_{{y:int}}_{{width:int}}_{{height:int}}.jpg", _explained(region)),
     ]
 
 

@@ -52,20 +52,31 @@ class SlideFiles:
         self._folder = None if folder is None else Path(folder).resolve()
         self._lock = threading.Lock()
         self._known: dict[tuple[Path, _Stamp], str] = {}
+        self._is_slide: dict[tuple[Path, _Stamp], bool] = {}
         self._open: OrderedDict[str, _Open] = OrderedDict()
 
     def names(self) -> dict[str, Path]:
         """The slides that are there, by their paths within the folder."""
-        from index_store import is_slide
-
         if self._folder is None or not self._folder.is_dir():
             return {}
         found: dict[Path, str] = {}
         for path in sorted(islice(self._folder.rglob("*"), MOST_FILES)):
             # A DICOM series is its folder; its files are none of their own.
-            if not path.is_symlink() and found.keys().isdisjoint(path.parents) and is_slide(path):
+            if not path.is_symlink() and found.keys().isdisjoint(path.parents) and self._is_a_slide(path):
                 found[path] = path.relative_to(self._folder).as_posix()
         return {name: path for path, name in found.items()}
+
+    def _is_a_slide(self, path: Path) -> bool:
+        """Each file is opened for it once: the pages ask at every run."""
+        from index_store import SlideProblem, is_slide
+
+        try:
+            key = path, _stamp(path)
+        except SlideProblem:  # gone meanwhile
+            return False
+        if key not in self._is_slide:
+            self._is_slide[key] = is_slide(path)
+        return self._is_slide[key]
 
     def fingerprint_of(self, path: Path) -> str:
         """The fingerprint of a slide of the folder.

@@ -113,13 +113,13 @@ def show_viewer(
         on_place: called with the id of a field whose place on its slide is wanted; likewise.
     """
 
-    def drawn() -> None:
+    def region_changed() -> None:
         region = getattr(st.session_state[key], "region", None)
         if region is not None and on_region is not None:
             sides = (int(region[side]) for side in ("x", "y", "width", "height"))
             on_region(str(region["picture"]), Box(*sides))
 
-    def asked() -> None:
+    def place_changed() -> None:
         picture = getattr(st.session_state[key], "place", None)
         if picture is not None and on_place is not None:
             on_place(str(picture))
@@ -131,7 +131,7 @@ def show_viewer(
         "places": on_place is not None,
         "notice": RESEARCH_USE,
     }
-    _component()(key=key, data=data, on_region_change=drawn, on_place_change=asked)
+    _component()(key=key, data=data, on_region_change=region_changed, on_place_change=place_changed)
 
 
 def _pane(pane: Pane) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tests.small_slides import glass
 from ui.service import Service
 from ui.serving.addresses import Addresses
 from ui.serving.guard import Guard, content_security_policy
-from ui.serving.pictures.addresses import image_url, kept_url, overview_url, region_url, slide_url
+from ui.serving.pictures.addresses import image_url, kept_url, overview_url, slide_url
 from ui.serving.pictures.deep_zoom import TILE, zoom_levels
 from ui.serving.pictures.kept import KeptPicture
 from ui.serving.pictures.routes import picture_routes
@@ -132,8 +132,9 @@ def test_tiles_show_the_slides_own_pixels_and_each_half(client: Client, slide_an
     for place in (f"{last + 1}/0_0", f"{first - 1}/0_0", f"{last}/9_0", f"{last}/0_-1"):
         assert view.get(f"{slide_url('', info.fingerprint)}/{place}.jpg").status_code == 404, place
     assert view.get(f"{slide_url('', info.fingerprint, plane=3)}/{last}/0_0.jpg").status_code == 404
-    part = view.get(region_url("", info.fingerprint, (256, 0, 128, 64)))
-    assert np.abs(pixels(part.content).astype(int) - glass()[:64, 256:384]).mean() < 4
+    with contextlib.closing(SlideFiles(str(folder))) as files:
+        part = files.region(info.fingerprint, 0, (256, 0, 128, 64))
+    assert np.abs(pixels(part).astype(int) - glass()[:64, 256:384]).mean() < 4
 
 
 def test_a_slide_that_is_not_there_is_answered_by_a_sentence(
