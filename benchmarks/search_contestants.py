@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from index_store.index.candidate_index import InvertedLists
-from index_store.index.faiss_bindings import load_faiss
+from index_store.index.faiss_bindings import half_index, load_faiss
 from index_store.index.faiss_index import FaissIndex
+from index_store.index.half_precision import HalfPrecision
 from index_store.vectors import Selection
 
 K = 10
@@ -51,7 +52,11 @@ def by_faiss(index: FaissIndex, vectors: np.ndarray, queries: np.ndarray) -> dic
     searcher = index.searcher
     flat = faiss.IndexFlatIP(vectors.shape[1])
     flat.add(vectors)
-    codes = searcher.candidates.index  # type: ignore[attr-defined]  # FAISS's own
+    if isinstance(searcher.candidates, HalfPrecision):  # whose rows lie partly in a mapped file
+        codes = half_index(vectors.shape[1])
+        codes.add(vectors)
+    else:
+        codes = searcher.candidates.index  # type: ignore[attr-defined]  # FAISS's own
     raw = codes
     if searcher.tuning is not None:
         setting = searcher.tuning.setting(K)

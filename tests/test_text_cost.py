@@ -79,7 +79,7 @@ def check(name: str, unit: str) -> None:
     """Run a function on a text that repeats `unit`."""
     text = (unit * (CHARACTERS // len(unit) + 1))[:CHARACTERS]
     function = FUNCTIONS[name]
-    function("warm up: Cervical smear, no malignant cells.")
+    function("warm up: Cervical smear, no malignant cells. 02 93 74 40 00")  # a number loads the plans of all regions
     assert processor_seconds(lambda: function(text), enough=SECONDS) < SECONDS, repr(unit)
 
 

@@ -72,7 +72,7 @@ def _opaque(image: Image.Image) -> tuple[Image.Image, list[str]]:
             band = ground
         plain.paste(band.convert("RGB"), box[:2])
     if hidden:
-        if all(low == high for low, high in plain.getextrema()):  # type: ignore[misc]  # pairs, as it has bands
+        if _is_even(_ranges_of(plain)):
             raise PictureRefused("is wholly transparent, and shows nothing", "Export it without transparency.")
         return plain, ["all of it is transparent: its colours were read, and its transparency was left out"]
     share = opacity[:128].sum() / opacity.sum()
@@ -91,30 +91,43 @@ def _percent(share: float) -> str:
 def look_notes(plain: Image.Image) -> list[str]:
     """What a picture is that shows nothing, or that looks damaged or too dark. A sample decides where it can."""
     sample = plain.resize(_SAMPLE, Image.Resampling.NEAREST)
-    if not _shows_something(sample) and not _shows_something(plain):
-        return ["all of it is of one colour" if _is_even(plain) else "it is all but black"]
+    if not _shows_something(_ranges_of(sample)):
+        ranges = _ranges_of(plain)
+        if not _shows_something(ranges):
+            return ["all of it is of one colour" if _is_even(ranges) else "it is all but black"]
     notes = []
     if np.percentile(np.asarray(sample).max(axis=2), 95) < _DARK:
         notes.append("nearly all of it is dark: the brightest values may be a scale bar or damaged")
     width, height = plain.size
-    eighth = max(8, height // 8)
+    eighth = min(max(8, height // 8), height)
     for name, top in (("upper", 0), ("lower", height - eighth)):
         edge = height - _EDGE if top else 0
-        if _is_even(plain.crop((0, top, width, top + eighth))):
+        if _is_even(_ranges_of(plain, top, top + eighth)):
             notes.append(f"its {name} part is of one colour: the file may be damaged or cut short")
         elif plain.crop((0, edge, width, edge + _EDGE)).getbbox() is None:
             notes.append(f"its {name} edge is black: the file may be damaged or cut short")
     return notes
 
 
-def _is_even(image: Image.Image) -> bool:
-    ranges: tuple[tuple[int, int], ...] = image.getextrema()  # type: ignore[assignment]
+_Ranges = tuple[tuple[int, int], ...]
+
+
+def _ranges_of(plain: Image.Image, top: int = 0, bottom: int | None = None) -> _Ranges:
+    """Lowest and highest value of each channel in these rows, band by band: Pillow copies what it is asked for."""
+    rows = (plain.height if bottom is None else bottom) - top
+    of_bands = [
+        plain.crop((left, top + upper, right, top + lower)).getextrema()
+        for left, upper, right, lower in bands(plain.width, rows)
+    ]
+    return tuple((min(low for low, _ in each), max(high for _, high in each)) for each in zip(*of_bands, strict=True))  # type: ignore[misc]
+
+
+def _is_even(ranges: _Ranges) -> bool:
     return all(low == high for low, high in ranges)
 
 
-def _shows_something(image: Image.Image) -> bool:
-    ranges: tuple[tuple[int, int], ...] = image.getextrema()  # type: ignore[assignment]
-    return any(low != high for low, high in ranges) and max(high for _, high in ranges) >= _BLACK
+def _shows_something(ranges: _Ranges) -> bool:
+    return not _is_even(ranges) and max(high for _, high in ranges) >= _BLACK
 
 
 def profile_notes(profile: object) -> tuple[str, ...]:

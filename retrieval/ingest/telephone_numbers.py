@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice, pairwise
 from typing import Final
 
@@ -100,11 +101,15 @@ def grouped(text: str) -> Iterator[Span]:
 
 def with_trunk_prefix(text: str) -> Iterator[Span]:
     """Numbers of nine or more digits that begin with 0 or have their area code in brackets ("(02) 9374 4000")."""
-    for match in islice(_TRUNK_PREFIX.finditer(text), MAX_CANDIDATES):
-        words = match.group()
+
+    @cache  # a text that repeats one number asks the plans of all regions once
+    def is_number(words: str) -> bool:
         if _digits(words) < 9 or _SPECIMEN_LIKE.fullmatch(words) or _DATED.match(words) or _counts_up(words):
-            continue
-        if any(_is_valid(words, region) for region in _TRUNK_REGIONS):
+            return False
+        return any(_is_valid(words, region) for region in _TRUNK_REGIONS)
+
+    for match in islice(_TRUNK_PREFIX.finditer(text), MAX_CANDIDATES):
+        if is_number(match.group()):
             yield match.span()
 
 

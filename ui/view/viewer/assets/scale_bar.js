@@ -12,8 +12,12 @@ export function scaleBar(element, mpp, zoom) {
   const most = (LONGEST / zoom) * mpp; // µm
   const power = 10 ** Math.floor(Math.log10(most));
   const length = power * [5, 2, 1].find((step) => step * power <= most);
-  const bar = made("span", { class: "bar" });
+  let bar = element.querySelector(".bar");
+  if (!bar) {
+    bar = made("span", { class: "bar" });
+    element.replaceChildren(bar, "");
+  }
   bar.style.width = `${(length / mpp) * zoom}px`;
   const words = length >= 1000 ? `${length / 1000} mm` : `${Number(length.toPrecision(1))} µm`;
-  element.replaceChildren(bar, words);
+  bar.nextSibling.textContent = words;
 }
