@@ -59,6 +59,7 @@ from .records import NewImage as NewImage
 from .records import Problem as Problem
 from .records import Role as Role
 from .records import StoredReport as StoredReport
+from .records import count_reasons as count_reasons
 from .records import lines_text as lines_text
 from .scale import MAX_MPP as MAX_MPP
 from .scale import MIN_MPP as MIN_MPP

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +32,12 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}. {self.advice}"
+
+
+def count_reasons(problems: Iterable[Problem]) -> Counter[str]:
+    """How many of the problems have each reason, as sentences that name no file and no line."""
+    whats = (re.sub(r"\bline \d+", "an earlier line", problem.what) for problem in problems)
+    return Counter(f"{what[:1].upper()}{what[1:]}." for what in whats)
 
 
 def lines_text(lines: Sequence[int], *, most: int = 10) -> str:

@@ -55,8 +55,8 @@ class LabelledCases:
     """How many of the cases are rendered phantoms, which have no patient."""
     unlabelled: int
     """Cases of the archive that have no category: neither queries nor candidates."""
-    derived: int = 0
-    """How many of the cases have a category that was extracted from their report."""
+    derived_cases: tuple[bool, ...] = ()
+    """One a case: whether its category was extracted from its report."""
     patients_named: bool = True
     """Whether every case's patient was named, or it is a phantom. If not, a case counts as a patient."""
 
@@ -64,6 +64,11 @@ class LabelledCases:
     def patients(self) -> int:
         """How many there are."""
         return int(self.patient_of.max()) + 1
+
+    @property
+    def derived(self) -> int:
+        """How many of the cases have a category that was extracted from their report."""
+        return sum(self.derived_cases)
 
 
 def read_labelled(archive: Archive) -> LabelledCases:
@@ -130,7 +135,7 @@ def labelled_cases(cases: Iterable[Case]) -> LabelledCases:
         confounders=confounders.codes(by_id),
         phantoms=sum(case.phantom for case in known),
         unlabelled=given - len(known),
-        derived=sum(case.derived for case in known),
+        derived_cases=tuple(case.derived for case in known),
         patients_named=all(case.phantom or case.patient != case.key for case in known),
     )
 

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 LABELS = ("site", "system", "category")
 
 
-def infer_labels(archive: Archive, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+def infer_labels(archive: Archive | None, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
     """The rows in their order, with empty sites, systems and categories filled from their reports where possible.
 
-    `ManifestRow.derived` of each names what was filled; it is empty where nothing was.
+    `ManifestRow.derived` of each names what was filled; it is empty where nothing was. Without an archive nothing is
+    known but the rows.
     """
-    stored = archive.case_labels({row.case for row in rows})
-    reader = _Reader()
+    stored = {} if archive is None else archive.case_labels({row.case for row in rows})
+    reader = LabelReader()
     return [_derived(row, stored.get(row.case), reader) for row in rows]
 
 
@@ -52,25 +53,43 @@ def not_english(rows: Sequence[ManifestRow]) -> tuple[str, ...]:
     )
 
 
-class _Reader:
-    """`read_report`, called once for equal reports."""
+class LabelReader:
+    """Reads site, system and category from reports, equal reports once."""
 
     def __init__(self) -> None:
         self._readings: dict[tuple[str, str, str], ReportReading] = {}
 
-    def read(self, report: str, site: str, system: str) -> ReportReading:
+    def missing(self, report: str, *, site: str, system: str, category: str) -> dict[str, str]:
+        """The values that are not given and can be extracted from the report, given the others."""
+        if site and category:  # a system is derived with its category only
+            return {}
+        known = vocabulary()
+        known_site, known_system = known.site(site) if site else None, known.system(system) if system else None
+        reading = self._read(report, known_site.name if known_site else site, system)
+        if known_system is not None and reading.site and reading.site not in known_system.sites:
+            return {}  # the report is of another site than the system: one of the two is wrong
+        read: dict[str, str] = {}
+        if not site and reading.site:
+            read["site"] = reading.site
+        if not category and reading.category and reading.system:
+            if not system:
+                read["system"] = reading.system
+            read["category"] = reading.category
+        return read
+
+    def _read(self, report: str, site: str, system: str) -> ReportReading:
         key = report, site, system
         if key not in self._readings:
             self._readings[key] = read_report(report, site=site, system=system)
         return self._readings[key]
 
 
-def _derived(row: ManifestRow, stored: CaseLabels | None, reader: _Reader) -> ManifestRow:
+def _derived(row: ManifestRow, stored: CaseLabels | None, reader: LabelReader) -> ManifestRow:
     given = {name: getattr(row, name) for name in LABELS}
     if stored is not None:
         kept = {name: getattr(stored, name) for name in LABELS if name not in stored.derived}
         given = {name: value or kept.get(name, "") for name, value in given.items()}
-    read = _readable(row.report, given["site"], given["system"], given["category"], reader)
+    read = reader.missing(row.report, **given)
     return dataclasses.replace(
         row,
         site=read.get("site", row.site),
@@ -78,22 +97,3 @@ def _derived(row: ManifestRow, stored: CaseLabels | None, reader: _Reader) -> Ma
         category=read.get("category", row.category),
         derived=tuple(read),
     )
-
-
-def _readable(report: str, site: str, system: str, category: str, reader: _Reader) -> dict[str, str]:
-    """The values that are not given and can be extracted from the report, given the others."""
-    if site and category:  # a system is derived with its category only
-        return {}
-    known = vocabulary()
-    known_site, known_system = known.site(site) if site else None, known.system(system) if system else None
-    reading = reader.read(report, known_site.name if known_site else site, system)
-    if known_system is not None and reading.site and reading.site not in known_system.sites:
-        return {}  # the report is of another site than the system: one of the two is wrong
-    read: dict[str, str] = {}
-    if not site and reading.site:
-        read["site"] = reading.site
-    if not category and reading.category and reading.system:
-        if not system:
-            read["system"] = reading.system
-        read["category"] = reading.category
-    return read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +69,8 @@ class CopyReport:
     patients: int
     """Different ones. Without `patients_named` these are cases, or images that belong to none."""
     patients_named: bool
-    skipped: int
-    """References that could not be used."""
+    skipped: Mapping[str, int]
+    """References that could not be used, by reason."""
     encoder: str
     fingerprint: str
     threshold_bits: int

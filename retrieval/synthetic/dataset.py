@@ -33,7 +33,7 @@ from filelock import FileLock
 from generation.atomic_write import private_folder, remove_if_abandoned, unfinished_target, write_atomic
 from retrieval.encoder.encoder import Progress
 from retrieval.errors import SyntheticSetError
-from retrieval.synthetic.plan import SPLIT, SetImage, Share, plan_images
+from retrieval.synthetic.plan import SPLIT, SetImage, Share, plan_images, with_labels
 
 if TYPE_CHECKING:
     from generation import CoinGenerator, Preset, Provenance
@@ -73,7 +73,7 @@ class SyntheticSet:
         size: int | None = None,
     ) -> None:
         self.folder = Path(folder)
-        self.table = table
+        self.table = table = with_labels(table)
         self.per_report = per_report
         self._generator = generator
         self._preset: Preset = generator.sampling(preset)

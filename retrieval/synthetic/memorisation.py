@@ -89,6 +89,8 @@ def check_copies(
         EvaluationError: not one image can be read, or the references have no fingerprints.
         EncoderLoadError, EncodingError: as the encoder raises.
     """
+    from index_store import count_reasons
+
     folder, files = images
     if references.prints is None:
         raise EvaluationError("The references were read without fingerprints: read them with prints=True.")
@@ -141,7 +143,7 @@ def check_copies(
         references=len(references.names),
         patients=len(set(references.patients)),
         patients_named=references.patients_named,
-        skipped=len(references.skipped),
+        skipped=count_reasons(references.skipped),
         encoder=encoder.name,
         fingerprint=encoder.fingerprint,
         threshold_bits=NEAR_COPY_BITS,

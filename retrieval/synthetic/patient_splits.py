@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,9 @@ from generation.training.checkpoint import TRAINING
 from generation.training.data.holdout import HELD_OUT, read_held_out
 from retrieval.arrays import Bools, Ints, Vectors
 from retrieval.errors import EvaluationError
+
+NO_CATEGORY = "Has no category."
+ONE_PATIENT = "Is of a category that only one patient has."
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +32,10 @@ class LabelledImages:
     slides: tuple[str, ...]
     """Empty where not known; resampled for intervals where there is one test patient."""
     reports: tuple[str, ...]
-    left_out: int = 0
-    """Images without a category."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Images or rows that are not among them, by reason."""
+    derived: int = 0
+    """Images whose category was read from their report."""
     patients_named: bool = True
     """Whether every image's patient was named. If not, `patients` are cases, or images that belong to none."""
 
@@ -74,8 +79,8 @@ class PatientSplits:
     patient_names: tuple[str, ...]
     slides: tuple[str, ...]
     reports: tuple[str, ...]
-    left_out: int
-    """Images of other classes, or without one."""
+    left_out: Counter[str]
+    """Images and rows that are not among them, by reason."""
 
     @classmethod
     def from_images(cls, images: LabelledImages) -> PatientSplits:
@@ -100,7 +105,7 @@ class PatientSplits:
             patient_names=tuple(people.tolist()),
             slides=tuple(images.slides[position] for position in keep),
             reports=tuple(images.reports[position] for position in keep),
-            left_out=images.left_out + len(images.classes) - len(keep),
+            left_out=images.left_out + Counter({ONE_PATIENT: len(images.classes) - len(keep)}),
         )
 
     def trained_on(self, models: Sequence[Path | str]) -> frozenset[str]:

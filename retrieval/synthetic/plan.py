@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections import Counter
@@ -11,16 +12,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from generation import text_sha256
+from index_store.manifest.cells import is_placeholder
 from index_store.records import Problem
 from retrieval.errors import SyntheticSetError
+from retrieval.ingest.infer_labels import LABELS, LabelReader
 
 if TYPE_CHECKING:
-    from index_store import ReportRow
+    from index_store import ReportRow, ReportTable
 
 SPLIT: Final = "train"
 UNLABELLED: Final = "unlabelled"
 """The class folder of rows without a category."""
+DERIVED: Final = "labels_from_report"
+"""Column that names what was read from the row's report."""
 _LONGEST: Final = 80
+
+
+def with_labels(table: ReportTable) -> ReportTable:
+    """The table with site, system and category read from the reports of rows that do not give them, as `coin add` does
+    it; the column `labels_from_report` says which. A placeholder ("N/A") is an empty cell."""
+    reader, rows = LabelReader(), []
+    for row in table.rows:
+        cells = {name: cell for name, cell in row.cells.items() if name not in LABELS or not is_placeholder(cell)}
+        read = reader.missing(row.report, **{name: cells.get(name, "") for name in LABELS})
+        rows.append(dataclasses.replace(row, cells={**cells, **read, **({DERIVED: " ".join(read)} if read else {})}))
+    new = [name for name in (*LABELS, DERIVED) if any(name in row.cells for row in rows)]
+    columns = (*table.columns, *(name for name in new if name not in table.columns))
+    return dataclasses.replace(table, columns=columns, rows=tuple(rows))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from retrieval.encoder.embedding_cache import EmbeddingCache, embedding_key
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.thumbnails import Thumbnails
 from retrieval.errors import EvaluationError
+from retrieval.ingest.infer_labels import infer_labels
 from retrieval.synthetic.picture_reader import read_images
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class References:
     """Whether every image's patient was named. If not, an image or a case counts as a patient of its own."""
     skipped: tuple[Problem, ...] = ()
     rows: tuple[ManifestRow, ...] = ()
-    """One an image, where they are of a manifest."""
+    """One an image, where they are of a manifest; site and category that it does not give are read from the report."""
     keys: tuple[str, ...] = ()
     """One an image: its fingerprint's in `prints`."""
     prints: FingerprintStore | None = None
@@ -79,10 +80,10 @@ def manifest_references(
         EvaluationError: not one image can be read.
         EncoderLoadError, EncodingError: as the encoder raises.
     """
-    from index_store import ImageProblem, Problem, content_hash, read_manifest
+    from index_store import ImageProblem, Problem, content_hash, count_reasons, read_manifest
 
     read = read_manifest(manifest, images=images)
-    rows = list({row.path: row for row in read.rows}.values())
+    rows = infer_labels(None, list({row.path: row for row in read.rows}.values()))
     problems = list(read.problems)
     named: list[tuple[str, Path, str]] = []
     patients, kept = [], []
@@ -100,7 +101,8 @@ def manifest_references(
     where = np.flatnonzero(readable)
     keys = tuple(fingerprint_key(named[position][2]) for position in where)
     if not len(where):
-        raise EvaluationError(f"{read.path.name} names no image that can be read: there is nothing to compare with.")
+        reasons = "".join(f" Left out: {n} × {reason}" for reason, n in sorted(count_reasons(problems).items()))
+        raise EvaluationError(f"{read.path.name} names no image that can be read.{reasons}")
     return References(
         source=read.path.name,
         names=tuple(named[position][0] for position in where),

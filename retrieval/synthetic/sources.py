@@ -21,7 +21,7 @@ from retrieval.evaluation.dataset import read_labelled
 from retrieval.generated.batch_generation import GeneratedVectors, GenerationPlan
 from retrieval.language.archive_labels import ArchiveLabels
 from retrieval.synthetic.dataset import read_recipe
-from retrieval.synthetic.patient_splits import LabelledImages
+from retrieval.synthetic.patient_splits import NO_CATEGORY, LabelledImages
 from retrieval.synthetic.plan import class_name, first_seed
 from retrieval.synthetic.references import describe_images, manifest_references
 from retrieval.synthetic.utility import SyntheticImages
@@ -67,7 +67,8 @@ def archive_images(
         patients=tuple(cases.patient_names[case] for case in cases.case_of),
         slides=tuple(slide.values[code] for code in slide.codes[table.rows_of(ids)]),
         reports=tuple(cases.reports[case] for case in cases.case_of),
-        left_out=len(table) - len(ids),
+        left_out=Counter({NO_CATEGORY: len(table) - len(ids)}),
+        derived=sum(cases.derived_cases[case] for case in cases.case_of),
         patients_named=cases.patients_named,
     )
 
@@ -81,16 +82,21 @@ def manifest_images(
     work: Path | None = None,
     progress: Progress | None = None,
 ) -> LabelledImages:
-    """A manifest's images whose row has a category, read where they lie; of certain `kinds` (field, cell …) alone.
+    """A manifest's images whose row or report has a category, read where they lie; of certain `kinds` (field, cell …)
+    alone.
 
     Args and Raises are those of `references.manifest_references`; besides, `EvaluationError` where no row has a
     category.
     """
+    from index_store import count_reasons
+
     read = manifest_references(manifest, encoder, images=images, work=work, progress=progress, prints=False)
     wanted = [index for index, row in enumerate(read.rows) if not kinds or row.kind in kinds]
     keep = [index for index in wanted if read.rows[index].category]
     if not keep:
-        raise EvaluationError(f"{read.source} gives no image a category: put a column `category` into it.")
+        raise EvaluationError(
+            f"{read.source} gives no image a category, nor does a report state one: put a column `category` into it."
+        )
     rows = [read.rows[index] for index in keep]
     labels = ArchiveLabels(Counter((row.site, row.system, row.category) for row in rows))
     shown = [labels.shown(row.site, row.system, row.category) for row in rows]
@@ -101,7 +107,8 @@ def manifest_images(
         patients=tuple(row.patient for row in rows),
         slides=tuple(row.slide for row in rows),
         reports=tuple(row.report for row in rows),
-        left_out=len(wanted) - len(keep),
+        left_out=count_reasons(read.skipped) + Counter({NO_CATEGORY: len(wanted) - len(keep)}),
+        derived=sum("category" in (row.derived or ()) for row in rows),
         patients_named=all(row.names_patient or row.phantom for row in rows),
     )
 

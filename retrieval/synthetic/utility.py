@@ -31,7 +31,6 @@ from retrieval.synthetic.patient_splits import LabelledImages, PatientSplits
 from retrieval.synthetic.prediction_metrics import PredictionMetrics
 
 Way = Literal["real", "synthetic", "both"]
-
 WAYS: Final[tuple[Way, ...]] = ("real", "synthetic", "both")
 
 
@@ -121,8 +120,10 @@ class AugmentResult:
     folds: int
     repeats: int
     classes: tuple[ClassCount, ...]
-    left_out: int
-    """Images without a category, or of a class that only one patient has."""
+    left_out: Mapping[str, int]
+    """Images and rows that took no part, by reason."""
+    derived: int
+    """Images whose category was read from their report."""
     ambiguous: int
     """Reports that belong to several classes and were not used."""
     commonest: Mapping[str, float]
@@ -202,6 +203,7 @@ def augment_check(
         repeats=repeats,
         classes=_counts(data, np.mean([fold.synthetic for fold in trained], axis=0)),
         left_out=data.left_out,
+        derived=images.derived,
         ambiguous=max(fold.ambiguous for fold in trained),
         commonest=measure.commonest(),
         classifier="linear probe" if train is train_probe else "small network, from scratch",
@@ -255,8 +257,7 @@ def _train(
     made = source.images(texts, progress)
     if not len(made.vectors):
         raise EvaluationError(
-            "There is no synthetic image of a training patient's report. Generate some, or name a set that was "
-            "generated from these reports."
+            "There is no synthetic image of a training patient's report. Generate some, or name a set of these reports."
         )
     order = data.order_patients(np.unique(data.patients[training]), rng)
     predicted: dict[tuple[Way, float], Floats] = {}
@@ -294,7 +295,6 @@ def _training_set(way: Way, data: PatientSplits, real: Ints, made: SyntheticImag
 
 
 def _synthetic_groups(made: SyntheticImages) -> Ints:
-    """The groups of synthetic images in cross-validation: reports, or single images where some class has only one
-    report and would vanish with it."""
+    """The groups in cross-validation: reports, or single images where some class would vanish with its one report."""
     reports = [len(np.unique(made.reports[made.classes == label])) for label in np.unique(made.classes)]
     return made.reports if min(reports) > 1 else np.arange(len(made.classes))

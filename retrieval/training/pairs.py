@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from generation.errors import TrainingDataError
 from generation.training.data.latent_cache import ProgressFactory, no_progress
 from generation.training.data.pairs import ATTRIBUTES, TrainingPair
+from retrieval.ingest.infer_labels import infer_labels
 from retrieval.language.archive_labels import meant_filter
 
 if TYPE_CHECKING:
@@ -36,16 +37,20 @@ def manifest_pairs(
 ) -> OwnPairs:
     """The pairs of a manifest, read as `coin add` reads it, with the same limits.
 
-    Files are hashed now, and decoded when a pair is loaded. Raises `index_store.ManifestError` if the manifest as a
-    whole cannot be read.
+    Site and category that it does not give are read from the reports. Files are hashed now, and decoded when a pair is
+    loaded.
+
+    Raises:
+        index_store.ManifestError: the manifest as a whole cannot be read.
+        TrainingDataError: not one row gives a pair.
     """
-    from index_store import ImageProblem, PlannedImage, content_hash, read_manifest
+    from index_store import ImageProblem, PlannedImage, content_hash, count_reasons, read_manifest
 
     read = read_manifest(manifest, images=images)
-    skipped = Counter(problem.what[0].upper() + problem.what[1:] + "." for problem in read.problems)
+    skipped = count_reasons(read.problems)
     pairs = []
     with progress("Reading images", unit="images") as show:
-        for done, row in enumerate(read.rows, start=1):
+        for done, row in enumerate(infer_labels(None, read.rows), start=1):
             try:
                 content = content_hash(row.path)
             except (ImageProblem, OSError) as error:
@@ -63,11 +68,14 @@ def manifest_pairs(
                 )
             )
             show(done, len(read.rows))
-    return OwnPairs(tuple(pairs), skipped)
+    return _own(pairs, skipped)
 
 
 def archive_pairs(archive: Archive, where: CaseFilter | None = None) -> OwnPairs:
-    """The pairs of an archive, which must stay open while pairs are loaded; `where` filters cases and images."""
+    """The pairs of an archive, which must stay open while pairs are loaded; `where` filters cases and images.
+
+    Raises `TrainingDataError` if there is none.
+    """
     skipped: Counter[str] = Counter()
     pairs = []
     for case in archive.cases(meant_filter(archive, where)):
@@ -86,6 +94,16 @@ def archive_pairs(archive: Archive, where: CaseFilter | None = None) -> OwnPairs
             )
             for image in case.images
         ]
+    return _own(pairs, skipped)
+
+
+def _own(pairs: Sequence[TrainingPair], skipped: Mapping[str, int]) -> OwnPairs:
+    if not pairs:
+        reasons = "".join(f" Left out: {count} × {reason}" for reason, count in sorted(skipped.items()))
+        raise TrainingDataError(
+            f"There are no images with reports to learn from.{reasons} Name a manifest or archive with some; --images "
+            "names the folder that a manifest's image names start from."
+        )
     return OwnPairs(tuple(pairs), skipped)
 
 

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     help="Use the labelled images of this manifest. [default: those of --archive]",
 )
 @click.option(
+    "--images",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder that the manifest's image names start from. [default: the manifest's own]",
+)
+@click.option(
     "--kind", "kinds", multiple=True, metavar="NAME", help="Only the manifest's images of this kind; may be repeated."
 )
 @click.option(
@@ -76,6 +82,7 @@ if TYPE_CHECKING:
 def augment_check(
     settings: Settings,
     manifest: Path | None,
+    folder: Path | None,
     kinds: tuple[str, ...],
     synthetic: Path | None,
     per_class: int,
@@ -93,8 +100,8 @@ def augment_check(
     resumes. Figures have 95 % intervals over patients; differences from real images alone are paired. Patients that the
     LoRA or the encoder was trained on (`coin train`) are not tested.
     """
-    if kinds and manifest is None:
-        raise click.UsageError("--kind goes with --manifest")
+    if (kinds or folder is not None) and manifest is None:
+        raise click.UsageError("--kind and --images go with --manifest")
     from retrieval import Encoder, Thumbnails, require_maker, train_network, train_probe
     from retrieval import augment_check as check
 
@@ -111,7 +118,7 @@ def augment_check(
         if manifest is None
         else Encoder(settings.encoder, device=settings.device)  # no archive takes part
     )
-    images = _images(service, encoder, manifest, kinds)
+    images = _images(service, encoder, manifest, folder, kinds)
     source = _source(service, encoder, synthetic, per_class)
     with progress("Generating", unit="images") as update:
         result = check(
@@ -133,14 +140,19 @@ def augment_check(
 
 
 def _images(
-    service: Service, encoder: Encoder | Thumbnails, manifest: Path | None, kinds: tuple[str, ...]
+    service: Service,
+    encoder: Encoder | Thumbnails,
+    manifest: Path | None,
+    folder: Path | None,
+    kinds: tuple[str, ...],
 ) -> LabelledImages:
     from retrieval import archive_images, manifest_images
 
     with progress("Reading the images", unit="images") as update:
         if manifest is None:
             return archive_images(service.archive, encoder, work=service.settings.work_folder, progress=update)
-        return manifest_images(manifest, encoder, kinds=kinds, work=service.settings.work_folder, progress=update)
+        work = service.settings.work_folder
+        return manifest_images(manifest, encoder, images=folder, kinds=kinds, work=work, progress=update)
 
 
 def _models(settings: Settings, *, network: bool) -> list[str]:

@@ -30,13 +30,25 @@ from ui.text.evaluation.synthetic import copy_record, copy_text
     help="Compare with the images of this manifest. [default: with those of --archive]",
 )
 @click.option(
+    "--against-images",
+    type=click.Path(path_type=Path),
+    help="Folder that the image names of --against start from. [default: the manifest's own]",
+)
+@click.option(
     "--sheet",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also save the nearest pairs side by side as this PNG file. It shows reference images.",
 )
 @as_json
 @with_settings("archive", "encoder", "device", "cache")
-def copy_check(settings: Settings, images: Path, against: Path | None, sheet: Path | None, as_json: bool) -> None:
+def copy_check(
+    settings: Settings,
+    images: Path,
+    against: Path | None,
+    against_images: Path | None,
+    sheet: Path | None,
+    as_json: bool,
+) -> None:
     """Report copies among generated images, and their similarity to reference images in general.
 
     Looked for, against every reference: whole pictures and the squares that a training cuts out of them (perceptual
@@ -49,13 +61,17 @@ def copy_check(settings: Settings, images: Path, against: Path | None, sheet: Pa
         raise click.BadParameter(
             f"there is no folder '{sheet.parent}': make it, or name another.", param_hint="--sheet"
         )
+    if against_images is not None and against is None:
+        raise click.UsageError("--against-images goes with --against")
     from retrieval import Encoder, archive_references, check_copies, images_of, manifest_references
 
     files = images_of(images)
     with progress("Reading the references", unit="images") as update:
         if against is not None:
             encoder = Encoder(settings.encoder, device=settings.device)
-            references = manifest_references(against, encoder, work=settings.work_folder, progress=update)
+            references = manifest_references(
+                against, encoder, images=against_images, work=settings.work_folder, progress=update
+            )
         else:
             with open_archive(settings.archive, read_only=True) as archive:
                 encoder = image_encoder(archive, settings)

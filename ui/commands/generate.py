@@ -66,6 +66,11 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
     metavar="MANIFEST",
     help="Then compare the set with this manifest's images, the training images of the weights: copy-report.json.",
 )
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Folder that the image names of --copy-check start from. [default: the manifest's own]",
+)
 @click.option("--size", type=click.IntRange(64, 2048), help="Pixels a side. [default: as the base was trained]")
 @as_json
 @with_settings("n_images", "seed", "preset", *MODEL_SETTINGS, *GENERATOR_SETTINGS)
@@ -79,6 +84,7 @@ def generate(
     shard: Share | None,
     batch_size: int,
     against: Path | None,
+    images: Path | None,
     size: int | None,
     as_json: bool,
 ) -> None:
@@ -89,8 +95,10 @@ def generate(
     With --manifest, the folder becomes a data set: train/CLASS/ for torchvision's ImageFolder, train/metadata.jsonl for
     Hugging Face's `datasets`, manifest.csv with every column of the table, a dataset card and a contact sheet. Images
     that exist are not generated again, so the same command resumes an interrupted run, or adds new rows of the table.
-    Exact duplicates are dropped.
+    Where the table gives no category, it is read from the report, as `coin add` does. Exact duplicates are dropped.
     """
+    if images is not None and against is None:
+        raise click.UsageError("--images goes with --copy-check")
     if sum(given is not None for given in (text, text_file, manifest)) != 1:
         raise click.UsageError("give exactly one of --text, --text-file and --manifest")
     if manifest is not None:
@@ -106,6 +114,7 @@ def generate(
             share=shard,
             batch_size=batch_size,
             against=against,
+            images=images,
             size=size,
             as_json=as_json,
         )

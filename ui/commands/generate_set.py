@@ -27,6 +27,7 @@ def generate_set(
     share: Share | None,
     batch_size: int,
     against: Path | None,
+    images: Path | None,
     size: int | None,
     as_json: bool,
 ) -> None:
@@ -37,7 +38,7 @@ def generate_set(
 
     table = read_report_table(manifest)
     if against is not None:  # hours of generating must not be lost to a mistyped name
-        read_manifest(against)
+        read_manifest(against, images=images)
     generator = make_generator(settings, cached=False)
     dataset = SyntheticSet(
         out, table, generator, preset=settings.preset, per_report=per_report, seed=settings.seed, size=size
@@ -55,7 +56,7 @@ def generate_set(
     with progress("Comparing", unit="images") as update:
         summary = finish_set(dataset, generated=generated, seconds=seconds, progress=update)
     set_sheet(out, summary)
-    copies = None if against is None else _copies(settings, out, against)
+    copies = None if against is None else _copies(settings, out, against, images)
     if copies is not None:
         write_atomic(out / "README.md", card_text(dataset, summary, copies).encode())
     if as_json:
@@ -65,13 +66,13 @@ def generate_set(
         echo(set_text(summary) + ("" if copies is None else f"\n\n{copy_text(copies)}"))
 
 
-def _copies(settings: Settings, out: Path, against: Path) -> CopyReport:
+def _copies(settings: Settings, out: Path, against: Path, images: Path | None) -> CopyReport:
     from generation import write_atomic
     from retrieval import Encoder, check_copies, images_of, manifest_references
 
     encoder = Encoder(settings.encoder, device=settings.device)
     with progress("Reading the training images", unit="images") as update:
-        references = manifest_references(against, encoder, work=settings.work_folder, progress=update)
+        references = manifest_references(against, encoder, images=images, work=settings.work_folder, progress=update)
     with progress("Checking for copies", unit="images") as update:
         report = check_copies(images_of(out), references, encoder, progress=update)
     write_atomic(out / "copy-report.json", f"{json_text(copy_record(report))}\n".encode())

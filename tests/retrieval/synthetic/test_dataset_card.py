@@ -82,7 +82,7 @@ def test_what_a_copy_check_found_is_in_it() -> None:
         plain=0,
         plain_references=0,
         unreadable=0,
-        skipped=0,
+        skipped={},
     )
     text = card(copies=copies)
     assert (
@@ -94,7 +94,7 @@ def test_what_a_copy_check_found_is_in_it() -> None:
     assert "with 12 images (**their patients are not all named**, so that nothing is said of" in unnamed
     assert "of them lie to another image (encoder" in unnamed and "3 patients" not in unnamed
     copies.nearer_than_baseline_95 = copies.extreme = None
-    copies.plain, copies.skipped = 4, 1
+    copies.plain, copies.skipped = 4, {"Has no report.": 1}
     assert (
         "keypoints); whether others are alarmingly alike could not be told; of 4 images and 0 references with little "
         "detail, whole pictures alone could be recognised; 0 images and 1 references could not be read. The weights'"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def images(
         tuple(patients),
         slides or ("",) * count,
         reports or ("Report.",) * count,
-        left_out=2,
+        left_out=Counter({"Has no category.": 2}),
     )
 
 
@@ -33,7 +35,7 @@ def test_only_classes_of_two_patients_are_kept() -> None:
     assert data.patients.tolist() == [0, 1, 0, 1]
     assert data.reports == tuple("abcd")
     assert (data.vectors == np.eye(6)[:4]).all()
-    assert data.left_out == 2 + 2
+    assert data.left_out == {"Has no category.": 2, "Is of a category that only one patient has.": 2}
     with pytest.raises(EvaluationError, match=r"m\.csv has 1 classes"):
         PatientSplits.from_images(images("AAB", "123"))
 

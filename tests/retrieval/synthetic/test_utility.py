@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -147,10 +148,12 @@ def test_counts_say_what_was_used() -> None:
         patients=(*images.patients, "another", "another"),
         slides=(*images.slides, "", ""),
         reports=(*images.reports, "One.", "One."),
-        left_out=4,
+        left_out=Counter({"Has no category.": 4}),
+        derived=3,
     )
     result = check(lone, Made(), folds=4, repeats=1)
-    assert (result.images, result.patients, result.left_out) == (72, 24, 6)  # one patient's class cannot be tested
+    assert (result.images, result.patients, result.derived) == (72, 24, 3)
+    assert result.left_out == {"Has no category.": 4, "Is of a category that only one patient has.": 2}
     assert [(one.name, one.images, one.patients) for one in result.classes] == [(name, 24, 8) for name in CLASSES]
     assert (result.folds, result.repeats, result.tested_images, result.drawn_by) == (4, 1, 72, "patients")
     assert row(result, "real").real == 54

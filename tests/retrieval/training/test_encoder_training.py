@@ -299,6 +299,19 @@ class TestOwnPairs:
         assert "anna" not in str(told.value)
         assert "Report" not in repr(own.pairs[0])
 
+    def test_categories_are_read_from_reports_and_rows_left_out_say_why(self, manifest: Path, tmp_path: Path) -> None:
+        """COIN's spreadsheet has image and report alone."""
+        rows = ["anna-0.png,(Cervical smear) no intraepithelial lesion or malignancy (NILM).", "anna-1.png,"]
+        rows += [f"{Path('/elsewhere/anna-3.png')},Report."]
+        table = tmp_path / "below" / "coin.csv"
+        table.parent.mkdir()
+        table.write_text("\n".join(["image,report", *rows]), encoding="utf-8")
+        own = manifest_pairs(table, images=tmp_path)
+        assert [pair.title for pair in own.pairs] == ["cervix · NILM"]
+        assert own.skipped == {"Has no report.": 1, "Names an image outside the images' folder.": 1}
+        with pytest.raises(TrainingDataError, match=r"Left out: 2 × Names an image that is not there\. .*--images"):
+            manifest_pairs(table)
+
     def test_an_archive_gives_the_same(self, manifest: Path, encoder: Encoder, tmp_path: Path) -> None:
         with Archive.create(tmp_path / "archive") as archive:
             add_manifest(archive, manifest, encoder)

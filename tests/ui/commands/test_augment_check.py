@@ -48,7 +48,7 @@ def test_both_experiments_are_made_of_a_manifest(environment: dict[str, str], la
 
 def test_what_cannot_be_meant_is_reported(environment: dict[str, str], labelled: Path, tmp_path: Path) -> None:
     done = coin("augment-check", "--kind", "cell")
-    assert (done.exit_code, "--kind goes with --manifest" in done.stderr) == (2, True)
+    assert (done.exit_code, "--kind and --images go with --manifest" in done.stderr) == (2, True)
     done = coin("augment-check", "--manifest", labelled, "--synthetic", tmp_path)
     assert (done.exit_code, "holds no set of generated images" in done.stderr) == (1, True)
     (tmp_path / "none.txt").write_text("\n")
@@ -66,7 +66,7 @@ def result(low: float, high: float) -> AugmentResult:
         tested_images=40, tested_patients=9, patients_named=True, trained_patients=0, drawn_by="patients",
         folds=3, repeats=2,
         classes=tuple(ClassCount(f"class {number:02}", 2, 2, 20.0) for number in range(20)),
-        left_out=0, ambiguous=0, commonest=dict.fromkeys(values(0), 0.1),
+        left_out={}, derived=0, ambiguous=0, commonest=dict.fromkeys(values(0), 0.1),
         classifier="linear probe",
         ways=(
             WayResult("real", 1.0, 30, 0, values(0.5), {}),
@@ -115,10 +115,17 @@ def test_doubts_are_reported_and_long_tables_cut() -> None:
     assert "and 8 more (--json names all)" in told
     assert "Note:" not in told
     doubtful = dataclasses.replace(
-        result(0, 0.1), left_out=3, ambiguous=2, drawn_by="slides", folds=1, tested_patients=1
+        result(0, 0.1),
+        left_out={"Has no report.": 3},
+        derived=8,
+        ambiguous=2,
+        drawn_by="slides",
+        folds=1,
+        tested_patients=1,
     )
     told = " ".join(augment_text(doubtful).split())
-    assert "3 images have no category" in told
+    assert "Note: 3 × left out: Has no report." in told
+    assert "The category of 8 images was read from their reports, and may be misread." in told
     assert "2 reports belong to several classes" in told
     assert "One patient was tested" in told
     assert "of fewer than 6 patients nothing says how sure this is" in told and "raise" not in told
@@ -126,7 +133,7 @@ def test_doubts_are_reported_and_long_tables_cut() -> None:
 
 
 def test_without_names_nothing_is_said_of_patients() -> None:
-    unnamed = dataclasses.replace(result(0.02, 0.1), patients_named=False, left_out=3)
+    unnamed = dataclasses.replace(result(0.02, 0.1), patients_named=False, left_out={"Has no report.": 3})
     told = " ".join(augment_text(unnamed).split())
     assert "40 images whose patients are not all named in 20 classes" in told
     assert "9 patients" not in told and "training patients" not in told

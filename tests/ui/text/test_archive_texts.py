@@ -182,7 +182,7 @@ COPIES = CopyReport(
     references=80,
     patients=60,
     patients_named=True,
-    skipped=0,
+    skipped={},
     encoder="tiny",
     fingerprint="abcdef0123456789",
     threshold_bits=20,
@@ -231,19 +231,19 @@ def test_a_copy_report_without_baseline_says_so() -> None:
         alarms=(),
         extreme=None,
         unreadable=5,
-        skipped=6,
+        skipped={"Has no report.": 6},
     )
     flat = words(copy_text(alone))
     assert "0 of 50 generated images (0.00%)" in flat
     assert "correlate by 0.65 or more. Looked for" in flat
     assert "Extreme similarity raises no alarm here: it takes 500 references" in flat
     assert "All references are of one patient: there is no baseline" in flat
-    assert "Note: Not compared, because they cannot be read: 5 images, 6 references." in flat
+    assert "Note: 5 images cannot be read, and were not compared." in flat
+    assert "Note: 6 references were not compared: Has no report." in flat
     assert "Copies:" not in flat
     assert "look at these" not in flat
     assert "7 images and 0 references show too little detail" in words(copy_text(dataclasses.replace(alone, plain=7)))
-    assert "read: 5 images, 0 references." in words(copy_text(dataclasses.replace(alone, skipped=0)))
-    assert "read: 0 images, 6 references." in words(copy_text(dataclasses.replace(alone, unreadable=0)))
+    assert "not compared" not in words(copy_text(dataclasses.replace(alone, skipped={}, unreadable=0)))
     unnamed = words(copy_text(dataclasses.replace(COPIES, patients_named=False)))
     assert "Note: Not every reference names its patient" in unnamed
     assert "names its patient" not in words(copy_text(dataclasses.replace(alone, patients_named=False)))

@@ -60,9 +60,9 @@ def augment_text(result: AugmentResult) -> str:
         *(wrapped(line) for line in verdicts(result)),
     ]
     notes = []
-    if result.left_out:
-        single = "patient" if named else "image or case"
-        notes.append(f"{result.left_out} images have no category, or one of a single {single}: left out.")
+    notes += [f"{count} × left out: {reason}" for reason, count in sorted(result.left_out.items())]
+    if result.derived:
+        notes.append(f"The category of {result.derived} images was read from their reports, and may be misread.")
     if not named:
         notes.append(
             "Patients are not named, so that nothing is held out by patient: images of one patient may be trained on "

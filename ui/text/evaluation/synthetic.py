@@ -79,10 +79,9 @@ def copy_text(report: CopyReport) -> str:
             "images of one patient and be too high, and what lies below it is not shown to be no copy. Name patients "
             "in the manifest's column `patient`."
         )
-    if report.unreadable or report.skipped:
-        notes.append(
-            f"Not compared, because they cannot be read: {report.unreadable} images, {report.skipped} references."
-        )
+    if report.unreadable:
+        notes.append(f"{report.unreadable} images cannot be read, and were not compared.")
+    notes += [f"{count} references were not compared: {reason}" for reason, count in sorted(report.skipped.items())]
     if report.plain or report.plain_references:
         notes.append(
             f"{report.plain} images and {report.plain_references} references show too little detail for a copied part "
