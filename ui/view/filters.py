@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
 from ui.view.escape import escape
-from ui.view.session import service
+from ui.view.session import service, set_query
 
 if TYPE_CHECKING:
     from index_store import CaseFilter
-    from retrieval import Facet
+    from retrieval import Facet, Query
 
 # facet -> (label, field of CaseFilter)
 _FACETS: Final[Mapping[str, tuple[str, str]]] = {
@@ -28,13 +29,33 @@ MOST_SPELLINGS: Final = 20
 _PHANTOMS: Final = {"With phantoms": None, "Without phantoms": False, "Phantoms only": True}
 
 
-def show_filters() -> tuple[CaseFilter | None, int]:
-    """Show the filters; returns the filter that they make (None: no restriction) and the number of cases to return."""
-    from index_store import CaseFilter
+@dataclass(frozen=True)
+class Filters:
+    """What the sidebar says."""
+
+    chosen: Mapping[str, Any]
+    """By field of `CaseFilter` that is shown."""
+    k: int
+    """Cases to return."""
+    problem: str = ""
+    """Why they are none: nothing can be searched then."""
+
+    def applied(self, query: Query) -> Query:
+        """The query with these filters. What it restricts and no field shows, as a saved query can, stays."""
+        from index_store import CaseFilter
+
+        where = replace(query.where or CaseFilter(), **self.chosen)
+        return replace(query, where=where if where.includes or where.excludes else None, k=self.k)
+
+
+def show_filters() -> Filters:
+    """Show the filters."""
+    from index_store import FilterError
     from retrieval import archive_labels
 
     labels = archive_labels(service().archive).facets()
     facets = {**service().archive.facets(), **{name: _counts(found) for name, found in labels.items()}}
+    problem = ""
     with st.sidebar:
         st.subheader("Filters", anchor=False)
         chosen: dict[str, Any] = {}
@@ -42,11 +63,20 @@ def show_filters() -> tuple[CaseFilter | None, int]:
             counts = {name: count for name, count in facets.get(facet, {}).items() if name}
             if len(counts) > 1:  # a filter with one choice filters nothing
                 chosen[field] = tuple(_multiselect(label, counts, _spellings(labels.get(facet, ()))))
-        mpp = _scale_range()
+        if set(service().archive.status().scales) - {"unknown"}:
+            try:
+                chosen["mpp"] = _scale_range()
+            except (ValueError, FilterError):
+                problem = "Write the scale as a range of µm a pixel, such as 0.2:0.3, or leave the field empty."
         phantoms = st.selectbox("Phantoms", _PHANTOMS, key="filter_phantoms", persist_state="session")
         k = st.number_input("Cases to show", 1, MOST_CASES, service().settings.k, key="k", persist_state="session")
-    where = CaseFilter(phantoms=_PHANTOMS[phantoms], mpp=mpp, **chosen)
-    return (where if where.includes else None), int(k)
+    return Filters({**chosen, "phantoms": _PHANTOMS[phantoms]}, int(k), problem)
+
+
+def reset_filters(query: Query) -> None:
+    """Take all filters off a query. Only in a callback, as `set_filters`."""
+    set_filters(None, query.k)
+    set_query(replace(query, where=None))
 
 
 def set_filters(where: CaseFilter | None, k: int) -> None:
@@ -66,22 +96,16 @@ def set_filters(where: CaseFilter | None, k: int) -> None:
 
 
 def _scale_range() -> tuple[float, float] | None:
-    """The range of µm a pixel that is entered; None where there is none, or no image's scale is known."""
-    from index_store import CaseFilter, FilterError
+    """The range of µm a pixel that is entered; None where there is none. Raises ValueError and FilterError."""
+    from index_store import CaseFilter
 
-    if not set(service().archive.status().scales) - {"unknown"}:
-        return None
     entered = st.text_input(
         "Scale, µm a pixel", key="filter_mpp", placeholder="All, or such as 0.2:0.3", persist_state="session"
     )
     if not entered.strip():
         return None
-    try:
-        low, high = map(float, entered.replace(",", ".").split(":"))
-        return CaseFilter(mpp=(low, high)).mpp
-    except (ValueError, FilterError):
-        st.warning("Write a range of µm a pixel, such as 0.2:0.3.")
-        return None
+    low, high = map(float, entered.replace(",", ".").split(":"))
+    return CaseFilter(mpp=(low, high)).mpp
 
 
 def _counts(facets: Sequence[Facet]) -> dict[str, int]:

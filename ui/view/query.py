@@ -26,7 +26,6 @@ THUMBNAIL: Final = 124  # pixels: two side by side in the column of the query, a
 
 def show_query(query: Query, result: SearchResult) -> None:
     """Show the query of `result`, with the buttons that refine it."""
-    _show_feedback(query)
     if query.image:
         st.subheader("Query image", anchor=False)
         _show_upload(query)
@@ -46,23 +45,6 @@ def _show_upload(query: Query) -> None:
         st.error(escape(problem))
     else:
         show_query_picture(query, [picture])
-
-
-def _show_feedback(query: Query) -> None:
-    if not (query.more or query.less):
-        return
-    st.subheader("Relevance feedback", anchor=False)
-    with st.container(horizontal=True, gap="xsmall"):
-        for word, keys in (("More like", query.more), ("Less like", query.less)):
-            for key in keys:
-                st.button(
-                    f"{word} {escape(key)}",
-                    key=f"unmark-{key}",
-                    icon=":material/close:",
-                    help="Remove this feedback",
-                    on_click=try_query,
-                    args=(lambda key=key: query.unmarked(key),),
-                )
 
 
 def _show_generated(query: Query, generated: GeneratedQuery) -> None:

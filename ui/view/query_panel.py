@@ -8,7 +8,7 @@ import streamlit as st
 
 from index_store import MAX_MPP, MIN_MPP
 from ui.view.example_reports import EXAMPLE_REPORTS
-from ui.view.session import guarded, service, try_query
+from ui.view.session import guarded, refuse, service, try_query
 from ui.view.slide.search import show_slide_form
 
 if TYPE_CHECKING:
@@ -30,6 +30,19 @@ def show_query_panel() -> None:
         wrap=True,
     )
     {"Report": _by_report, "Image": _by_image, "Case": _by_case, "Slide": show_slide_form}[kind or "Report"]()
+
+
+def fill_panel(query: Query) -> None:
+    """Fill the form with a query from elsewhere: what stands there is what was searched. Only in a callback."""
+    if query.image:
+        kind, values = "Image", {"image_report": query.text, "image_mpp": query.mpp}
+    elif query.slide is not None:
+        kind, values = "Slide", {"slide_report": query.text, "slide_mpp": query.mpp}
+    elif query.case:
+        kind, values = "Case", {"case_key": query.case, "case_report": bool(query.text)}
+    else:
+        kind, values = "Report", {"report": query.text}
+    st.session_state.update({"search_by": kind, **values})
 
 
 def _by_report() -> None:
@@ -73,7 +86,7 @@ def _by_image() -> None:
         text = st.text_area("Its report, if there is one", height=100, key="image_report", persist_state="session")
         if st.form_submit_button("Search by image", type="primary"):
             if upload is None:
-                st.warning("Choose an image file first.")
+                refuse("Choose an image file first.")
             else:
                 data, name = upload.getvalue(), upload.name
                 try_query(lambda: _query(image=data, label=name, text=text or "", mpp=mpp))
@@ -96,7 +109,7 @@ def _by_case() -> None:
             if key:
                 try_query(lambda: _case_query(key, with_report=with_report))
             else:
-                st.warning("Choose a case first.")
+                refuse("Choose a case first.")
 
 
 def _case_query(key: str, *, with_report: bool) -> Query:

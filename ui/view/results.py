@@ -14,6 +14,7 @@ from ui.view.diagnostics import show_diagnostics, show_summary
 from ui.view.escape import escape
 from ui.view.gallery import show_gallery
 from ui.view.pictures import show_image
+from ui.view.question import shortened
 from ui.view.session import gallery, guarded, query_by_case, service, try_query
 from ui.view.slide.pairs import show_pairs
 from ui.view.viewer.enlarged import enlarge
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from retrieval import Query, RankedCase, SearchResult
 
 CARD_WIDTH: Final = 250  # pixels: three beside the query at 1400, and an image at twice the 128 px of a phantom
-REPORT_LETTERS: Final = 420  # of a report on a card; the case's own page shows all of it
 CASE_PAGE: Final = "case_page.py"
 COMPARE_PAGE: Final = "compare/page.py"
 TABS: Final = ("Ranking", "By category", "Diagnostics")
@@ -38,7 +38,7 @@ def show_results(result: SearchResult) -> None:
         st.download_button(
             "Download as JSON", to_json(result, diagnostics), "coin-result.json", "application/json", on_click="ignore"
         )
-    st.caption(query_line(result))
+    st.caption(time_line(result))
     if result.warning:
         st.warning(escape(result.warning), icon=":material/contact_support:")
     for note in result.notes:
@@ -77,18 +77,12 @@ def _show_disagreement(result: SearchResult) -> None:
             )
 
 
-def query_line(result: SearchResult) -> str:
-    """What was asked and how long it took, as Markdown."""
-    query, timing = result.query, result.timing
-    name = query.label or query.case
-    label = f" {escape(name)}" if name else ""
-    feedback = len(query.more) + len(query.less)
-    refined = f", relevance feedback on {feedback} case{'s' if feedback > 1 else ''}" if feedback else ""
-    part = ", a part of the image" if query.region else ""
+def time_line(result: SearchResult) -> str:
+    """How long the search took, and what the scores are, as Markdown."""
+    timing = result.timing
     return (
-        f"Query by {query.kind}{label}{part}{refined}. {timing.total_s:.2f} s: generate {timing.generate_s:.2f}, "
-        f"embed {timing.embed_s:.2f}, search {timing.search_s:.3f}. "
-        f"{score_line(result)}"
+        f"{timing.total_s:.2f} s: generate {timing.generate_s:.2f}, embed {timing.embed_s:.2f}, "
+        f"search {timing.search_s:.3f}. {score_line(result)}"
     )
 
 
@@ -155,11 +149,3 @@ def _show_more(case: Case, rank: int, query: Query) -> None:
         on_click=try_query,
         args=(lambda: query.less_like(case.key),),
     )
-
-
-def shortened(report: str) -> str:
-    """A report in one line, cut at a word where it is long."""
-    report = " ".join(report.split())
-    if len(report) <= REPORT_LETTERS:
-        return report
-    return f"{report[:REPORT_LETTERS].rsplit(' ', 1)[0]} …"

@@ -8,6 +8,7 @@ import streamlit as st
 
 from ui.view.escape import escape
 from ui.view.filters import set_filters
+from ui.view.query_panel import fill_panel
 from ui.view.session import guarded, service, try_query
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def _run_again(name: str) -> None:
     def load() -> Query:
         query = service().queries.load(name)
         set_filters(query.where, query.k)
+        fill_panel(query)
         return query
 
     try_query(load)

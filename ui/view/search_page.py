@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import streamlit as st
 
 from retrieval import archive_labels
@@ -11,9 +9,10 @@ from ui.view.escape import escape
 from ui.view.filters import show_filters
 from ui.view.query import show_query
 from ui.view.query_panel import show_query_panel
+from ui.view.question import show_question, show_refused
 from ui.view.results import show_results
 from ui.view.saved_queries import show_saved_queries
-from ui.view.session import current_query, left_case, query_error, search, service
+from ui.view.session import Refused, current_query, left_case, refused, search, service
 
 
 def show_welcome() -> None:
@@ -30,24 +29,32 @@ def show_welcome() -> None:
 
 
 left_case()
-where, k = show_filters()
+filters = show_filters()
 left, right = st.columns([1, 2.7], gap="medium")
 with left, st.container(key="narrow"):
     show_query_panel()
     beside = st.empty()
-query = current_query()
+query, nothing = current_query(), refused()
 if query is not None:
-    query = dataclasses.replace(query, where=where, k=k)
+    query = filters.applied(query)
 show_saved_queries(query)
 with right, st.container(key="wide"):
-    if problem := query_error():
-        st.error(escape(problem))
-    if query is None:
-        show_welcome()
+    # Emptied before the search begins: cases of the last query must not be shown beside the new one.
+    place = st.empty()
+    if nothing is not None:
+        with place.container():
+            show_refused(nothing)
+    elif query is None:
+        with place.container():
+            show_welcome()
+    elif filters.problem:
+        with place.container():
+            show_refused(Refused(filters.problem, None))
     else:
-        bar = st.progress(0.0, text="Searching; the first search loads the models")
-        # Emptied before the search begins: cases of the last query must not be shown beside the new one.
-        below = st.empty()
+        with place.container():
+            show_question(query)
+            bar = st.progress(0.0, text="Searching; the first search loads the models")
+            below = st.empty()
 
         def show_progress(done: int, total: int) -> None:
             bar.progress(done / total, text=f"Generating synthetic images: step {done} of {total}")

@@ -27,6 +27,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Refused:
+    """A query that could not be made. It takes the place of the last one: no cases stand beside it."""
+
+    problem: str
+    last: Query | None
+    """The last query that could be made."""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A query with its result, or with the reason why there is none."""
 
@@ -48,30 +57,43 @@ def service() -> Service:
 
 
 def current_query() -> Query | None:
-    """The last query; its filters and k are replaced by the sidebar's."""
-    query: Query | None = st.session_state.get("query")
-    return query
+    """The last query; its filters and k are replaced by the sidebar's. None where what was asked last is refused."""
+    asked: Query | Refused | None = st.session_state.get("query")
+    return None if isinstance(asked, Refused) else asked
+
+
+def refused() -> Refused | None:
+    """Why there is nothing to show for what was asked last; None where there is."""
+    asked: Query | Refused | None = st.session_state.get("query")
+    return asked if isinstance(asked, Refused) else None
 
 
 def set_query(query: Query) -> None:
     """Make this the current query: the search page runs it when it is shown next."""
     st.session_state["query"] = query
     st.session_state.pop("outcome", None)  # the same query may be repeated, for instance after an error
-    st.session_state.pop("query_error", None)
 
 
 def try_query(make: Callable[[], Query]) -> None:
-    """Make the result of `make` the current query; where it raises, it shows the error and keeps the last query."""
+    """Make the result of `make` the current query; where it raises, what was asked is refused."""
     query, problem = guarded(make)
     if query is None:
-        st.session_state["query_error"] = problem
+        refuse(problem)
     else:
         set_query(query)
 
 
-def query_error() -> str:
-    """Why the last query could not be made; returned once."""
-    return str(st.session_state.pop("query_error", ""))
+def refuse(problem: str) -> None:
+    """Show this in the place of cases: what was asked is no query."""
+    before = refused()
+    st.session_state["query"] = Refused(problem, current_query() if before is None else before.last)
+
+
+def ask_last() -> None:
+    """Return to the last query that could be made, and to its cases."""
+    before = refused()
+    if before is not None and before.last is not None:
+        st.session_state["query"] = before.last
 
 
 def query_by_case(key: str) -> None:
@@ -98,9 +120,9 @@ def search(query: Query, progress: Progress) -> Outcome:
 
 
 def current_result() -> SearchResult | None:
-    """The session's last result; None before one, or where the last query had none."""
+    """The result of the current query; None before one, or where it has none."""
     kept: Outcome | None = st.session_state.get("outcome")
-    return None if kept is None else kept.result
+    return None if kept is None or current_query() is None else kept.result
 
 
 def gallery(result: SearchResult) -> Gallery | None:

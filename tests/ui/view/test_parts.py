@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from retrieval import Query, SearchResult
+from retrieval import SearchResult
 from tests.ui.text.test_text import case_of, result_of
-from ui.view import results
+from ui.view import question, results
 from ui.view.escape import WORD_JOINER, escape
 
 
@@ -17,16 +17,8 @@ def result() -> SearchResult:
     return result_of(case_of())
 
 
-def test_the_line_over_the_results_names_query_and_times(result: SearchResult) -> None:
-    line = results.query_line(result)
-    assert line.startswith(
-        "Query by report and case asked, relevance feedback on 1 case. 0.75 s: generate 0.00, embed 0.50, "
-        "search 0.250. "
-    )
-    query = Query(image=b"x", label="a_b.png", more=("liked",), less=("other",))
-    line = results.query_line(dataclasses.replace(result, query=query))
-    assert line.startswith("Query by image a\\_b\\.png, relevance feedback on 2 cases. ")
-    assert "relevance" not in results.query_line(dataclasses.replace(result, query=Query(case="asked")))
+def test_the_line_over_the_results_names_times(result: SearchResult) -> None:
+    assert results.time_line(result).startswith("0.75 s: generate 0.00, embed 0.50, search 0.250. ")
 
 
 def test_the_score_names_its_channel(result: SearchResult) -> None:
@@ -40,12 +32,12 @@ def test_the_score_names_its_channel(result: SearchResult) -> None:
 
 
 def test_a_report_on_a_card_is_cut_at_a_word() -> None:
-    limit = results.REPORT_LETTERS
+    limit = question.LETTERS
     whole = "a" * limit
-    assert results.shortened(whole) == whole
-    assert results.shortened("one \n two") == "one two"
+    assert question.shortened(whole) == whole
+    assert question.shortened("one \n two") == "one two"
     words = "word " * limit
-    cut = results.shortened(words)
+    cut = question.shortened(words)
     assert cut.endswith("word …")
     assert limit - 5 <= len(cut) <= limit + 2
 

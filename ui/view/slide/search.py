@@ -8,7 +8,7 @@ import streamlit as st
 
 from index_store import MAX_MPP, MIN_MPP
 from ui.view.escape import escape
-from ui.view.session import guarded, service, try_query
+from ui.view.session import guarded, refuse, service, try_query
 from ui.view.slide.shown import open_slides, query_slide_picture
 from ui.view.viewer.component import BESIDE, Box, Pane, show_viewer
 
@@ -69,7 +69,7 @@ def show_slide_form() -> None:
     if searched:
         fingerprint, problem = guarded(lambda: open_slides().fingerprint_of(names[name]))
         if fingerprint is None:
-            st.error(escape(problem))
+            refuse(problem)
         else:
             query_by_slide(fingerprint, mpp, text or "")
             st.session_state.pop("searched", None)  # this is the page of the search
