@@ -169,7 +169,7 @@ class SearchResult:
         if not self.not_understood:
             return ""
         return (
-            f"The query is not understood: {self.not_understood}. The cases below are the nearest by numbers alone; "
+            f"The query is not understood: {self.not_understood}. The cases below are ordered by numbers alone; "
             "what they have in common says nothing."
         )
 

@@ -48,11 +48,12 @@ def search_text(result: SearchResult, diagnostics: ResultDiagnostics | None = No
 def diagnostics_text(diagnostics: ResultDiagnostics) -> str:
     """Label agreement, the novelty check and possible confounders, a paragraph each."""
     agreement = diagnostics.agreement
-    lines = [f"{system.words}{_spread(system)}" for system in agreement.systems]
+    agreeing = [f"{system.words}{_spread(system)}" for system in agreement.systems]
     if agreement.without_category:
-        lines.append(f"{agreement.without_category} of the retrieved cases have no category.")
-    for judged in diagnostics.comparability:
-        lines.append(f"By {channel_name(judged.channel)}: {judged.words}")
+        agreeing.append(f"{agreement.without_category} of the retrieved cases have no category.")
+    judgements = [f"By {channel_name(judged.channel)}: {judged.words}" for judged in diagnostics.comparability]
+    # Cases that are not comparable agree by accident.
+    lines = judgements if diagnostics.comparable is False else agreeing + judgements
     lines += [f"Not judged: {missing.reason}" for missing in diagnostics.not_judged if _is_calibrated(missing.channel)]
     lines += _confounders(diagnostics.nuisance)
     return "\n".join(wrapped(line) for line in lines)

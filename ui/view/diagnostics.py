@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 NOT_A_DIAGNOSIS: Final = "This describes the retrieved cases. It is no finding about the query."
 
 
-def show_summary(diagnostics: ResultDiagnostics) -> None:
-    """Show what must not be missed: that nothing comparable was found, and in one line how far the cases agree."""
+def show_warnings(diagnostics: ResultDiagnostics) -> None:
+    """Show what must be read before the cases: that nothing comparable was found."""
     for judged in diagnostics.comparability:
         if not judged.comparable:
             st.warning(f"**By {channel_name(judged.channel)}.** {escape(judged.words)}", icon=":material/search_off:")
-    if leading := diagnostics.agreement.leading:
-        st.caption(escape(leading.words))
+
+
+def agreement_words(diagnostics: ResultDiagnostics) -> str:
+    """How far the cases agree, in one line; empty where that says nothing, since none is comparable."""
+    leading = diagnostics.agreement.leading
+    return "" if leading is None or diagnostics.comparable is False else leading.words
 
 
 def show_diagnostics(diagnostics: ResultDiagnostics) -> None:
@@ -46,6 +50,9 @@ def _show_agreement(diagnostics: ResultDiagnostics) -> None:
     st.subheader("Agreement among the retrieved cases", anchor=False)
     if not diagnostics.understood:
         st.text("Not shown: the query is not understood.")
+        return
+    if diagnostics.comparable is False:
+        st.text("Not shown: no case of the archive is comparable to the query.")
         return
     if not agreement.systems:
         st.text("None of the retrieved cases has a category of a known reporting system.")

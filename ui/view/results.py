@@ -1,4 +1,4 @@
-"""The grid of the nearest cases, each with its rank in every channel."""
+"""The grid of the cases found, each with its rank in every channel."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import streamlit as st
 from retrieval import to_json
 from ui.pictures.sizes import CARD
 from ui.text.case import case_summary
+from ui.text.score import lead, score_parts, score_scale
 from ui.text.search import channel_name, rank_text
-from ui.view.diagnostics import show_diagnostics, show_summary
+from ui.view.diagnostics import agreement_words, show_diagnostics, show_warnings
 from ui.view.escape import escape
 from ui.view.gallery import show_gallery
 from ui.view.pictures import show_image
@@ -22,6 +23,7 @@ from ui.view.viewer.enlarged import enlarge
 if TYPE_CHECKING:
     from index_store import Case
     from retrieval import Query, RankedCase, SearchResult
+    from ui.text.score import ScoreScale
 
 CARD_WIDTH: Final = 250  # pixels: three beside the query at 1400, and an image at twice the 128 px of a phantom
 CASE_PAGE: Final = "case_page.py"
@@ -30,26 +32,29 @@ TABS: Final = ("Ranking", "By category", "Diagnostics")
 
 
 def show_results(result: SearchResult) -> None:
-    """Show the nearest cases by rank or by category, or the diagnostics of the result; notes, time, download."""
-    diagnostics, problem = guarded(lambda: service().diagnose(result)) if result.cases else (None, "")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        heading = f"{len(result.cases)} nearest cases" if result.cases else "No case found"
-        st.subheader(heading, width="stretch", anchor=False)
-        st.download_button(
-            "Download as JSON", to_json(result, diagnostics), "coin-result.json", "application/json", on_click="ignore"
-        )
-    st.caption(time_line(result))
+    """Show what must be read first, then the cases by rank or by category, or the diagnostics; notes, download."""
     if result.warning:
         st.warning(escape(result.warning), icon=":material/contact_support:")
-    for note in result.notes:
-        st.info(escape(note))
+    diagnostics, problem = guarded(lambda: service().diagnose(result)) if result.cases else (None, "")
     if problem:
         st.error(escape(problem))
     if diagnostics is not None:
-        show_summary(diagnostics)
+        show_warnings(diagnostics)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(heading(result), width="stretch", anchor=False)
+        st.download_button(
+            "Download as JSON", to_json(result, diagnostics), "coin-result.json", "application/json", on_click="ignore"
+        )
+    scale = score_scale(result, service().rules["report"])
+    if result.cases:
+        st.caption(scale.words)
+    for note in result.notes:
+        st.info(escape(note))
     _show_disagreement(result)
     if not result.cases:
         return
+    if diagnostics is not None and (words := agreement_words(diagnostics)):
+        st.caption(escape(words))
     tab = st.segmented_control("Show", TABS, default=TABS[0], required=True, key="tab", label_visibility="collapsed")
     if tab == "By category":
         rows, problem = guarded(lambda: gallery(result))
@@ -64,7 +69,17 @@ def show_results(result: SearchResult) -> None:
         with st.container(horizontal=True, gap="small"):
             for ranked in result.cases:
                 with st.container(border=True, width=CARD_WIDTH):
-                    _show_card(ranked, result)
+                    _show_card(ranked, result, scale)
+    st.caption(time_line(result))
+
+
+def heading(result: SearchResult) -> str:
+    """The number of cases. "Nearest" is said where pictures alone were compared: words have no distance to look at."""
+    count = len(result.cases)
+    if not count:
+        return "No case found"
+    nearest = "" if result.query.text.strip() else "nearest "
+    return f"{count} {nearest}{'case' if count == 1 else 'cases'}{'' if nearest or count == 1 else ', best first'}"
 
 
 def _show_disagreement(result: SearchResult) -> None:
@@ -78,33 +93,18 @@ def _show_disagreement(result: SearchResult) -> None:
 
 
 def time_line(result: SearchResult) -> str:
-    """How long the search took, and what the scores are, as Markdown."""
+    """How long the search took."""
     timing = result.timing
     return (
-        f"{timing.total_s:.2f} s: generate {timing.generate_s:.2f}, embed {timing.embed_s:.2f}, "
-        f"search {timing.search_s:.3f}. {score_line(result)}"
+        f"Searched in {timing.total_s:.2f} s: generate {timing.generate_s:.2f}, embed {timing.embed_s:.2f}, "
+        f"search {timing.search_s:.3f}."
     )
 
 
-def score_line(result: SearchResult) -> str:
-    """What the scores on the cards are; the empty string where no channel answered."""
-    if not result.channels:
-        return ""
-    primary = channel_name(result.channels[0].channel)
-    if len(result.channels) == 1:
-        return f"Similarity is the cosine in the channel “{primary}”: 1 is identical."
-    method = {"rrf": "their ranks", "score": "their normalised scores"}[result.rule.method]
-    shares = ", ".join(f"{channel_name(a.channel)} {a.weight:.0%}" for a in result.channels)
-    return (
-        f"The ranking fuses the channels by {method} ({shares}). Similarity is the cosine in the channel “{primary}”."
-    )
-
-
-def _show_card(ranked: RankedCase, result: SearchResult) -> None:
+def _show_card(ranked: RankedCase, result: SearchResult, scale: ScoreScale) -> None:
     case, rank, query = ranked.case, ranked.rank, result.query
     details = case_summary(case, ranked.image)
-    similar = "" if ranked.similarity is None else f" · similarity **{ranked.similarity:.3f}**"
-    st.markdown(f"**#{rank}**{similar}")
+    st.markdown(f"**#{rank}** · {scale.text(ranked.score)}")
     show_image(case, ranked.image, at_most=CARD, alt=f"Case #{rank}: {details}")
     if ranked.matches:
         show_pairs(ranked)
@@ -131,6 +131,23 @@ def _show_card(ranked: RankedCase, result: SearchResult) -> None:
             st.switch_page(CASE_PAGE, query_params={"case": case.key})
         with st.popover(f"More on #{rank}"):
             _show_more(case, rank, query)
+            _show_score(ranked, result, scale)
+
+
+def _show_score(ranked: RankedCase, result: SearchResult, scale: ScoreScale) -> None:
+    """What the number on the card is made of."""
+    parts = score_parts(ranked, result, scale)
+    if parts:
+        st.markdown(f"**What {scale.text(ranked.score)} are made of**")
+        for part in parts:
+            of = f" of {part.of}" if part.of else ""
+            st.text(f"{part.channel}: {part.added}{of}, place {part.place}")
+    if words := lead(ranked, result):
+        st.text(words)
+    if parts and ranked.similarity is not None:
+        st.text(
+            f"Cosine similarity in the channel “{channel_name(result.channels[0].channel)}”: {ranked.similarity:.3f}"
+        )
 
 
 def _show_more(case: Case, rank: int, query: Query) -> None:

@@ -1,4 +1,4 @@
-"""The search page: the query on the left, the nearest cases on the right."""
+"""The search page: the query on the left, the cases found on the right."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def show_welcome() -> None:
     with st.container():
         st.subheader("Which cases look like this one?", anchor=False)
         st.text(
-            "Give a report, an image or a case. The nearest reference cases appear here, each with its report. "
+            "Give a report, an image or a case. Reference cases appear here, best first, each with its report. "
             "A report is compared with the archive's reports, and turned into synthetic images, which are compared "
             "with the archive's images."
         )

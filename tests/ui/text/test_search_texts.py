@@ -15,6 +15,7 @@ from retrieval.search.results import ChannelRank
 from tests.ui.text.test_text import case_of, result_of
 from ui.text.gallery import gallery_text
 from ui.text.search import diagnostics_text, exceeds_chance, rank_text, search_text
+from ui.view.diagnostics import agreement_words
 
 SYSTEM = SystemAgreement(
     system="Bethesda",
@@ -63,6 +64,18 @@ def test_agreement_novelty_and_confounders_follow_each_other() -> None:
     assert SHARE.words not in flat
     order = [flat.index(part) for part in (SYSTEM.words, "have no category", "By image", "Not judged", "Shared with")]
     assert order == sorted(order)
+
+
+def test_cases_that_are_not_comparable_are_not_said_to_agree() -> None:
+    agreeing = diagnostics(ConfounderAudit(True, (SHARE,), (), 30))
+    assert agreement_words(agreeing) == SYSTEM.words
+    rejected = dataclasses.replace(JUDGED, comparable=False)
+    none = dataclasses.replace(agreeing, comparability=(JUDGED, rejected))
+    assert agreement_words(none) == ""
+    text = " ".join(diagnostics_text(none).split())
+    assert text.startswith(f"By image: {JUDGED.words} By image: {rejected.words}")
+    assert SYSTEM.words not in text
+    assert "have no category" not in text
 
 
 def test_values_that_are_not_the_query_s_are_called_the_most_frequent() -> None:

@@ -62,7 +62,7 @@ def test_report_to_results_to_case(page: Page, phantoms: list[Phantom]) -> None:
     page.keyboard.type("Squamous intraepithelial lesion (HSIL).")
     page.keyboard.press("Control+Enter")
 
-    expect(page.get_by_text("10 nearest cases")).to_be_visible(timeout=FIRST_SEARCH)
+    expect(page.get_by_text("10 cases, best first")).to_be_visible(timeout=FIRST_SEARCH)
     expect(page.get_by_text("SYNTHETIC", exact=True)).to_have_count(2)
     expect(page.get_by_alt_text("Synthetic image, seed 1")).to_be_visible()
     expect(page.get_by_text("PHANTOM: rendered, no patient")).to_have_count(10)
@@ -83,7 +83,7 @@ def test_report_to_results_to_case(page: Page, phantoms: list[Phantom]) -> None:
     assert f"case={third.key}" in page.url
 
     page.get_by_role("button", name="Back to the search").click()
-    expect(page.get_by_text("10 nearest cases")).to_be_visible()
+    expect(page.get_by_text("10 cases, best first")).to_be_visible()
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from retrieval import SearchResult
+from retrieval import Query, SearchResult
 from tests.ui.text.test_text import case_of, result_of
 from ui.view import question, results
 from ui.view.escape import WORD_JOINER, escape
@@ -18,17 +18,16 @@ def result() -> SearchResult:
 
 
 def test_the_line_over_the_results_names_times(result: SearchResult) -> None:
-    assert results.time_line(result).startswith("0.75 s: generate 0.00, embed 0.50, search 0.250. ")
+    assert results.time_line(result).startswith("Searched in 0.75 s: generate 0.00, embed 0.50, search 0.250.")
 
 
-def test_the_score_names_its_channel(result: SearchResult) -> None:
-    assert results.score_line(result) == (
-        "The ranking fuses the channels by their ranks (image 75%, reports 25%). Similarity is the cosine in the "
-        "channel “image”."
-    )
-    alone = dataclasses.replace(result, channels=result.channels[1:])
-    assert results.score_line(alone) == "Similarity is the cosine in the channel “reports”: 1 is identical."
-    assert results.score_line(dataclasses.replace(result, channels=())) == ""
+def test_nearest_is_said_of_pictures_alone(result: SearchResult) -> None:
+    assert results.heading(result) == "1 case"
+    pictures = dataclasses.replace(result, query=Query(case="asked"))
+    assert results.heading(pictures) == "1 nearest case"
+    assert results.heading(dataclasses.replace(pictures, cases=result.cases * 2)) == "2 nearest cases"
+    assert results.heading(dataclasses.replace(result, cases=result.cases * 2)) == "2 cases, best first"
+    assert results.heading(dataclasses.replace(result, cases=())) == "No case found"
 
 
 def test_a_report_on_a_card_is_cut_at_a_word() -> None:

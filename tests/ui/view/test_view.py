@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -422,7 +423,20 @@ def test_each_card_says_which_channel_put_it_there(answered: AppTest) -> None:
     ]
     assert len(places) == 10
     assert all("text to image" in place and "reports" in place for place in places)
-    assert any("The ranking fuses the channels by" in caption.value for caption in answered.caption)
+
+
+def test_the_number_on_a_card_is_the_one_that_ranks(answered: AppTest) -> None:
+    """It was the cosine similarity of one channel: 0.912 on the first card and 0.931 on the second."""
+    heads = [element.value.replace("\\", "") for element in answered.markdown if element.value.startswith("**#")]
+    numbers = [float(re.findall(r"· ([0-9.]+) points", head)[0]) for head in heads]
+    assert len(numbers) == 10
+    assert numbers == sorted(numbers, reverse=True)
+    assert 0 < numbers[-1] < numbers[0] <= 100
+    assert any("Ordered by points" in caption.value for caption in answered.caption)
+    parts = [text for text in texts(answered) if re.search(r" of \d+, place ", text)]
+    assert len(parts) == 30, "each card says what each of the three channels added"
+    added = [float(re.findall(r": ([0-9.]+) of", part)[0]) for part in parts[:3]]
+    assert sum(added) == pytest.approx(numbers[0], abs=0.2)
 
 
 def test_more_and_less_like_refine_the_query_and_can_be_taken_back(app: AppTest) -> None:

@@ -1,0 +1,104 @@
+"""The score that a result is ordered by, on a scale for readers, and what it is made of.
+
+Scores joined by ranks are sums of weight / (60 + rank), at most 1 / 61: shown as points, of which 100 are the first
+place by every channel. Normalised scores are standard deviations, and one channel that compares pictures gives a
+cosine: both are shown as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ui.text.search import channel_name
+
+if TYPE_CHECKING:
+    from retrieval import ChannelRank, FusionRule, RankedCase, SearchResult
+
+_POINTS: Final = 100 * 61  # retrieval/search/fusion.py: RRF_CONSTANT, and the first place
+
+
+@dataclass(frozen=True)
+class ScoreScale:
+    """The unit of a result's scores."""
+
+    unit: str
+    """ "points", "SD" (standard deviations) or "similarity"."""
+    words: str
+    """What the cases are ordered by, as a sentence."""
+
+    def text(self, score: float) -> str:
+        """A score with its unit: "96.4 points", "+2.31 SD", "similarity 0.912"."""
+        if self.unit == "points":
+            return f"{score * _POINTS:.1f} points"
+        return f"{score:+.2f} SD" if self.unit == "SD" else f"similarity {score:.3f}"
+
+    def part(self, score: float) -> str:
+        """A part of a score, without its unit."""
+        return self.text(score).removeprefix("similarity ").partition(" ")[0]
+
+
+@dataclass(frozen=True)
+class ScorePart:
+    """What one channel added to a score."""
+
+    channel: str
+    place: str
+    """By this channel alone, as "#3"; "–" beyond those that count."""
+    added: str
+    of: str
+    """The most it can add, where there is such a limit."""
+
+
+def score_scale(result: SearchResult, report_rule: FusionRule) -> ScoreScale:
+    """The scale of a result's scores. `report_rule`: by which the two ways to compare reports are joined."""
+    names = {answer.channel: channel_name(answer.channel) for answer in result.channels}
+    if len(names) == 1:
+        ((channel, name),) = names.items()
+        if _compares_images(channel):
+            return ScoreScale(
+                "similarity", f"Ordered by the cosine similarity of the channel “{name}”: 1 is identical."
+            )
+        if report_rule.method == "rrf":
+            return ScoreScale(
+                "points", "Ordered by points for the places by words and by meaning: 100 is first by both."
+            )
+        return ScoreScale("SD", "Ordered by standard deviations above the mean of the archive's reports.")
+    shares = ", ".join(f"{names[answer.channel]} {answer.weight:.0%}" for answer in result.channels)
+    if result.rule.method == "rrf":
+        return ScoreScale(
+            "points",
+            f"Ordered by points for the place in each channel: 100 is first in all of them ({shares}); place 62 gets "
+            "half as many.",
+        )
+    return ScoreScale(
+        "SD", f"Ordered by standard deviations (SD) above the mean of each channel's first 500 patients ({shares})."
+    )
+
+
+def score_parts(ranked: RankedCase, result: SearchResult, scale: ScoreScale) -> list[ScorePart]:
+    """What each channel added to the score of a case; they sum to it. Empty where one channel alone answered."""
+    if len(ranked.channel_ranks) < 2:
+        return []
+    weights = {answer.channel: answer.weight for answer in result.channels}
+    return [_part(rank, weights[rank.channel], scale) for rank in ranked.channel_ranks]
+
+
+def _part(rank: ChannelRank, weight: float, scale: ScoreScale) -> ScorePart:
+    place = "–" if rank.rank is None else f"#{rank.rank}"
+    of = f"{weight * 100:.0f}" if scale.unit == "points" else ""
+    return ScorePart(channel_name(rank.channel), place, scale.part(rank.part), of)
+
+
+def lead(ranked: RankedCase, result: SearchResult) -> str:
+    """Why a case stands before others whatever their scores: its report contains the query's words. Else empty."""
+    weighs = any(answer.weight and not _compares_images(answer.channel) for answer in result.channels)
+    if not (ranked.contains_words and weighs):
+        return ""
+    return "Its report contains the query's words: such cases come before all others, and their score is raised for it."
+
+
+def _compares_images(channel: str) -> bool:
+    from retrieval import CHANNELS
+
+    return CHANNELS[channel].compares_images
