@@ -65,6 +65,7 @@ LAYERS = {
         {"model_check"},
         {"pictures", "text"},
         {"serving"},
+        {"review"},
         {"html"},
         {"commands", "view"},
         {"cli"},

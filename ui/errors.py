@@ -2,6 +2,7 @@
 
     CoinCliError
     ├── NoArchiveError     there is no archive where one was expected
+    ├── ReviewError        a review cannot be read or changed
     ├── SettingError       a setting (an environment variable) has a value that cannot be used
     ├── UnreadableInput    a report file or an uploaded picture cannot be read
     └── ViewError          the view's server cannot be started
@@ -22,6 +23,10 @@ class CoinCliError(Exception):
 
 class NoArchiveError(CoinCliError):
     """There is no archive where one was expected."""
+
+
+class ReviewError(CoinCliError):
+    """A review cannot be read or changed."""
 
 
 class SettingError(CoinCliError):

@@ -111,6 +111,11 @@ class Service:
 
         return SavedQueries(self.settings.queries_folder / self.archive.uuid)
 
+    @property
+    def reviews_folder(self) -> Path:
+        """Where the reviews of this archive's cases are kept, a folder a user: beside its named queries."""
+        return self.settings.queries_folder / self.archive.uuid / "reviews"
+
     def search(self, query: Query, *, progress: Progress | None = None, user: str = "") -> SearchResult:
         """The result of a query. `progress` counts the steps of generating images."""
         from retrieval import query_event, result_event

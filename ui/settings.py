@@ -152,7 +152,9 @@ class Settings:
     rules: str | None = _setting(
         None, "TOML file of fusion rules, such as `coin evaluate --choose-fusion` writes", default_text="as shipped"
     )
-    queries: str | None = _setting(None, "folder of saved queries", default_text="`~/.local/share/coin/queries`")
+    queries: str | None = _setting(
+        None, "folder of saved queries and of reviews", default_text="`~/.local/share/coin/queries`"
+    )
     audit: str | None = _setting(
         None, "folder of the audit log: who queried what, which cases were shown", default_text="none: no log"
     )

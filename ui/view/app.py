@@ -14,6 +14,7 @@ from ui.serving.sign_in import read_sign_in
 from ui.settings import Settings
 from ui.view.escape import escape
 from ui.view.reading.session import studies
+from ui.view.review.tray import show_tray
 from ui.view.session import guarded, service, user
 
 SIDEBAR: Final = 240  # pixels
@@ -71,6 +72,7 @@ page = st.navigation(
         st.Page("search_page.py", title="Search", default=True),
         st.Page("case_page.py", title="Case", url_path="case", visibility="hidden"),
         st.Page("compare/page.py", title="Compare", url_path="compare", visibility="hidden"),
+        st.Page("review/page.py", title="Review", url_path="review", visibility="hidden"),
         st.Page("slide/page.py", title="Slide", url_path="slide", visibility="hidden"),
         reading,
     ],
@@ -90,6 +92,7 @@ else:
         st.subheader("COIN retrieval", anchor=False)
         st.text(f"{status.name or status.path.name}\n{status.cases} cases, {status.images} images")
         show_user()
+        show_tray()
         if studies():
             st.page_link("search_page.py", label="Search")
             st.page_link(READING_PAGE, label="Blinded reader study")

@@ -9,6 +9,7 @@ import streamlit as st
 
 from ui.text.case import label_text, slide_summary
 from ui.view.escape import escape
+from ui.view.review.tray import show_case_pin
 from ui.view.session import guarded, opened_case, query_by_case
 from ui.view.slide.place import go_to_place, show_place
 from ui.view.viewer.component import Pane, show_viewer
@@ -32,6 +33,7 @@ def show_case(case: Case) -> None:
         with st.container(horizontal=True):
             if st.button("Find similar cases", type="primary", on_click=query_by_case, args=(case.key,)):
                 st.switch_page(SEARCH_PAGE)
+            show_case_pin(case.key)
             if st.button("Back to the search"):
                 st.switch_page(SEARCH_PAGE)
         st.markdown("**Report**")

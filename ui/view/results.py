@@ -16,6 +16,7 @@ from ui.view.escape import escape
 from ui.view.gallery import show_gallery
 from ui.view.pictures import show_image
 from ui.view.question import shortened
+from ui.view.review.tray import show_result_pin
 from ui.view.session import gallery, guarded, query_by_case, service, try_query
 from ui.view.slide.pairs import show_pairs
 from ui.view.viewer.enlarged import enlarge
@@ -129,6 +130,7 @@ def _show_card(ranked: RankedCase, result: SearchResult, scale: ScoreScale) -> N
             st.switch_page(COMPARE_PAGE, query_params={"case": case.key})
         if st.button(f"Open case #{rank}", key=f"open-{rank}"):
             st.switch_page(CASE_PAGE, query_params={"case": case.key})
+        show_result_pin(result, ranked)
         with st.popover(f"More on #{rank}"):
             _show_more(case, rank, query)
             _show_score(ranked, result, scale)

@@ -1,0 +1,1 @@
+"""Reviews in the view: the tray beside the search, and the page of one review."""

@@ -1,0 +1,188 @@
+"""The page of a review: its cases in the user's order, with pictures, reports, ticks and notes."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from ui.pictures.sizes import CARD
+from ui.review.records import TICKS
+from ui.text.case import case_summary
+from ui.text.search import rank_text
+from ui.view.escape import escape
+from ui.view.pictures import show_image
+from ui.view.review.session import (
+    change,
+    create_review,
+    current_review,
+    open_review,
+    reviewed_case,
+    reviews,
+)
+from ui.view.session import guarded, left_case
+from ui.view.viewer.enlarged import enlarge
+
+if TYPE_CHECKING:
+    from index_store import Case, Image
+    from ui.review.records import Found, Pin, Review
+
+SEARCH_PAGE: Final = "search_page.py"
+CASE_PAGE: Final = "case_page.py"
+COMPARE_PAGE: Final = "compare/page.py"
+NOTE_LINES: Final = 110
+"""Height of a note's field in pixels."""
+
+
+def show_choice(review: Review | None) -> None:
+    """Show which review is open, and how to begin and delete one."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if review is not None:
+            names = reviews().names()
+            st.session_state["review_chosen"] = review.name
+            st.selectbox("Review", names, key="review_chosen", on_change=_open_chosen)
+        with st.popover("New review"), st.form("new_review", border=False, clear_on_submit=True):
+            st.text_input("Name of the review", key="new_review_name")
+            st.form_submit_button("Begin", on_click=_create)
+        if review is not None:
+            with st.popover("Delete"):
+                st.text(f"Delete “{review.name}” with its notes? The archive's cases stay as they are.")
+                st.button("Delete this review", on_click=change, args=(lambda: reviews().delete(review.name),))
+        if st.button("Back to the search"):
+            st.switch_page(SEARCH_PAGE)
+
+
+def _open_chosen() -> None:
+    open_review(st.session_state["review_chosen"])
+
+
+def _create() -> None:
+    create_review(st.session_state["new_review_name"] or "")
+
+
+def show_review(review: Review) -> None:
+    """Show the note on the whole, and the cases."""
+    _show_note(review, "Note on the whole", review.note)
+    if not review.pins:
+        st.text("No case is pinned. Pin cases on the cards of a result, or on a case's own page.")
+    for number, pin in enumerate(review.pins, start=1):
+        with st.container(border=True):
+            _show_pin(review, number, pin)
+    if review.unpinned:
+        with st.expander(f"Taken from this review: {len(review.unpinned)}"):
+            st.text("Their notes are kept. A case that is pinned again has its note and ticks again.")
+            for pin in review.unpinned:
+                st.button(
+                    f"Pin {escape(pin.case)} again",
+                    key=f"again-{pin.case}",
+                    on_click=change,
+                    args=(partial(reviews().pin, review.name, pin.case),),
+                )
+                if pin.note:
+                    st.text(pin.note)
+
+
+def _show_pin(review: Review, number: int, pin: Pin) -> None:
+    case, problem = guarded(lambda: reviewed_case(pin.case))
+    left, right = st.columns([1, 2.2], gap="medium")
+    with left:
+        if case is None:
+            st.error(escape(problem))
+            st.text("Nothing of it is kept here but your note and ticks.")
+        elif case.images:
+            image = _image_of(case, pin)
+            show_image(case, image, at_most=CARD, alt=f"Case {number}: {case_summary(case, image)}")
+            if st.button(f"Enlarge {number}", key=f"enlarge-{pin.case}"):
+                enlarge(case, image)
+    with right:
+        st.markdown(f"**{number}. {escape(pin.case)}**")
+        if case is not None:
+            st.markdown(escape(case_summary(case)))
+        if pin.found is not None:
+            st.caption(escape(found_text(pin.found)))
+        _show_ticks(review, number, pin)
+        _show_note(review, f"Note on {number}", pin.note, case=pin.case)
+        if case is not None:
+            with st.expander("Report", expanded=True):
+                st.text(case.report)
+        _show_buttons(review, number, pin, known=case is not None)
+
+
+def _show_buttons(review: Review, number: int, pin: Pin, *, known: bool) -> None:
+    store = reviews()
+    with st.container(horizontal=True, gap="xsmall"):
+        if known:
+            for label, page in (("Open case", CASE_PAGE), ("Compare", COMPARE_PAGE)):
+                if st.button(f"{label} {number}", key=f"{label}-{pin.case}"):
+                    st.switch_page(page, query_params={"case": pin.case})
+        for label, by, useless in (("Up", -1, number == 1), ("Down", 1, number == len(review.pins))):
+            st.button(
+                f"{label} {number}",
+                key=f"{label}-{pin.case}",
+                disabled=useless,
+                on_click=change,
+                args=(partial(store.move, review.name, pin.case, by),),
+            )
+        st.button(
+            f"Unpin {number}",
+            key=f"unpin-{pin.case}",
+            on_click=change,
+            args=(partial(store.unpin, review.name, pin.case),),
+        )
+
+
+def found_text(found: Found) -> str:
+    """How a search had found a case, in a line."""
+    similarity = "" if found.similarity is None else f", similarity {found.similarity:.3f}"
+    ranks = [rank_text(rank) for rank in found.channels]
+    channels = f" ({' · '.join(ranks)})" if len(ranks) > 1 else ""
+    return f"Found as #{found.rank}{similarity}{channels}"
+
+
+def _image_of(case: Case, pin: Pin) -> Image:
+    wanted = None if pin.found is None else pin.found.image_id
+    return next((image for image in case.images if image.id == wanted), case.images[0])
+
+
+def _show_ticks(review: Review, number: int, pin: Pin) -> None:
+    key = f"ticks-{review.name}-{pin.case}"
+    st.session_state[key] = list(pin.ticks)
+
+    def store() -> None:
+        change(lambda: reviews().tick(review.name, pin.case, tuple(st.session_state[key] or ())))
+
+    st.pills(f"Case {number} is", TICKS, selection_mode="multi", key=key, on_change=store)
+
+
+def _show_note(review: Review, label: str, note: str, *, case: str = "") -> None:
+    """A note's field. `written` is what was stored when the field showed it last: where it is another by now, and
+    nothing was typed here, the field shows that."""
+    key, written = f"note-{review.name}-{case}", f"written-{review.name}-{case}"
+    if key not in st.session_state or st.session_state[key] == st.session_state.get(written):
+        st.session_state[key] = st.session_state[written] = note
+
+    def store() -> None:
+        def stored() -> None:
+            typed, base = st.session_state[key] or "", st.session_state[written]
+            kept = reviews().write_note(review.name, typed, case=case, base=base)
+            st.session_state[key] = st.session_state[written] = kept
+            if kept != typed:
+                st.session_state["review_problem"] = "A note was changed in another tab meanwhile: both are kept."
+
+        change(stored)
+
+    st.text_area(label, key=key, height=NOTE_LINES, on_change=store, placeholder="Kept when you leave the field")
+
+
+left_case()
+st.subheader("Review", anchor=False)
+review, problem = guarded(current_review)
+if problem:
+    st.error(escape(problem))
+else:
+    show_choice(review)
+    if review is None:
+        st.text("Pin cases on the cards of a result, or on a case's own page; or begin a review under a name.")
+    else:
+        show_review(review)
