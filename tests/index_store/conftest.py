@@ -42,29 +42,45 @@ def catalog(request: pytest.FixtureRequest) -> Iterator[str]:
         yield url
 
 
+def mixed_rows() -> list[dict[str, str]]:
+    """Forty cases with every combination of values, some of them phantoms, some of two images."""
+    rows = simple_rows(40)
+    for i, row in enumerate(rows):
+        row |= {
+            "system": ("Bethesda", "")[i % 2],
+            "preparation": ("smear", "cytospin", "")[i % 3],
+            "kind": ("field", "cell")[i // 7 % 2],
+            "source": f"source-{i // 10}",
+            "phantom": ("true", "false", "")[i % 3],
+        }
+    return rows + [{**rows[i], "image": f"extra-{i}.png", "stain": "Diff-Quik"} for i in range(0, 40, 5)]
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What tests copy instead of building it: the archives `empty` and `filled`, and the folder `source` of the
-    manifest that `filled` was filled from. A copy of an archive's folder is that archive: they share its id."""
+    """What tests copy instead of building it: the archives `empty`, `filled` and `mixed`, and the folder `source` of
+    the manifest that `filled` was filled from. A copy of an archive's folder is that archive: they share its id."""
     folder = tmp_path_factory.mktemp("prepared")
     with Archive.create(folder / "empty", name="archive"):
         pass
-    shutil.copytree(folder / "empty", folder / "filled")
-    (folder / "source").mkdir()
-    manifest = write_manifest(folder / "source" / "manifest.csv", simple_rows(12))
-    with Archive.open(folder / "filled") as archive:
-        add_manifest(archive, manifest)
+    for name, rows in {"filled": simple_rows(12), "mixed": mixed_rows()}.items():
+        shutil.copytree(folder / "empty", folder / name)
+        source = folder / ("source" if name == "filled" else "source of mixed")
+        source.mkdir()
+        with Archive.open(folder / name) as archive:
+            add_manifest(archive, write_manifest(source / "manifest.csv", rows))
     return folder
 
 
 @pytest.fixture
 def archive(request: pytest.FixtureRequest, tmp_path: Path, catalog: str, prepared: Path) -> Iterator[Archive]:
-    """An empty archive, or that of the fixture `filled` where the test uses it."""
+    """An empty archive, or that of the fixture `filled` or `mixed` where the test uses it."""
     if catalog:
         with Archive.create(tmp_path / "archive", catalog=catalog) as archive:
             yield archive
         return
-    shutil.copytree(prepared / ("filled" if "filled" in request.fixturenames else "empty"), tmp_path / "archive")
+    contents = [name for name in ("filled", "mixed") if name in request.fixturenames] or ["empty"]
+    shutil.copytree(prepared / contents[0], tmp_path / "archive")
     with Archive.open(tmp_path / "archive") as archive:
         yield archive
 
@@ -86,18 +102,9 @@ def filled(archive: Archive, manifest: Path) -> Archive:
 
 @pytest.fixture
 def mixed(archive: Archive, tmp_path: Path) -> Archive:
-    """Forty cases with every combination of values, some of them phantoms, some of two images."""
-    rows = simple_rows(40)
-    for i, row in enumerate(rows):
-        row |= {
-            "system": ("Bethesda", "")[i % 2],
-            "preparation": ("smear", "cytospin", "")[i % 3],
-            "kind": ("field", "cell")[i // 7 % 2],
-            "source": f"source-{i // 10}",
-            "phantom": ("true", "false", "")[i % 3],
-        }
-    extra = [{**rows[i], "image": f"extra-{i}.png", "stain": "Diff-Quik"} for i in range(0, 40, 5)]
-    add_manifest(archive, write_manifest(tmp_path / "manifest.csv", rows + extra))
+    """The cases of `mixed_rows`, added."""
+    if not archive.cases(limit=1):  # not a copy
+        add_manifest(archive, write_manifest(tmp_path / "manifest.csv", mixed_rows()))
     return archive
 
 
