@@ -160,8 +160,8 @@ class CoinGenerator:
             seeds: one image for each of these; `n` and `seed` are then ignored.
             size: edge in pixels; None is the base's own.
             batch_size: most images that are generated at once.
-            progress: `progress(done, total)` is called after each denoising step of each batch; images from the cache
-                need none.
+            progress: `progress(done, total)` is called once before the model is needed, with 0, and after each
+                denoising step of each batch; images from the cache need none. What it raises ends the generation.
 
         Raises:
             EmptyReportError, SettingsError, WeightsError, DeviceError, BlankImageError: see `generation.errors`.
@@ -174,6 +174,8 @@ class CoinGenerator:
         missing = list(jobs[0].images.values()).count(None)
         total = -(-missing // batch_size) * options.preset.steps
         before = 0
+        if missing and progress is not None:
+            progress(0, total)
 
         def on_step(done: int) -> None:
             nonlocal before

@@ -7,6 +7,8 @@ from .assessment.json_export import to_json as to_json
 from .assessment.label_agreement import SystemAgreement as SystemAgreement
 from .assessment.novelty_calibration import ArchiveCalibration as ArchiveCalibration
 from .assessment.novelty_calibration import calibrate_archive as calibrate_archive
+from .assessment.rank_changes import RankChanges as RankChanges
+from .assessment.rank_changes import rank_changes as rank_changes
 from .audit.chain import AuditState as AuditState
 from .audit.chain import Event as Event
 from .audit.events import cases_event as cases_event

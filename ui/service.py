@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ui.archive_encoders import image_encoder, text_encoder
 from ui.errors import NoArchiveError
+from ui.generation_queue import GenerationQueue, GenerationStopped
 from ui.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,9 +49,15 @@ class Service:
         self._interface = interface
         # cached_property takes no lock of its own: two sessions must not load a model twice.
         self._opening = threading.RLock()
+        self.queue = GenerationQueue(self.search)
+        """Queries of sessions that wait for images."""
 
     def close(self) -> None:
-        """Close the archive, and with it connections to servers."""
+        """Stop what is generated, and close the archive, and with it connections to servers."""
+        self.queue.close()
+        self._close_archive()
+
+    def _close_archive(self) -> None:
         with self._opening:
             archive = self.__dict__.pop("_archive", None)
             if archive is not None:
@@ -67,7 +74,7 @@ class Service:
         """Forget an archive that was moved or replaced, with all that was made of it."""
         opened: Archive | None = self.__dict__.get("_archive")
         if opened is not None and opened.is_replaced:
-            self.close()
+            self._close_archive()
             for of_it in ("_search", "_diagnostics", "_audit_log", "_encoder", "_text_encoder"):
                 self.__dict__.pop(of_it, None)
 
@@ -116,17 +123,34 @@ class Service:
         """Where the reviews of this archive's cases are kept, a folder a user: beside its named queries."""
         return self.settings.queries_folder / self.archive.uuid / "reviews"
 
-    def search(self, query: Query, *, progress: Progress | None = None, user: str = "") -> SearchResult:
-        """The result of a query. `progress` counts the steps of generating images."""
+    def search(
+        self, query: Query, *, progress: Progress | None = None, user: str = "", generate: bool = True
+    ) -> SearchResult:
+        """The result of a query. `progress` counts the steps of generating images; `generate=False`: without them."""
         from retrieval import query_event, result_event
 
         archive = self.archive
         try:
-            result = self.cases.run(query, progress=progress)
+            result = self.cases.run(query, progress=progress, generate=generate)
         except Exception as error:
             refused = {"refused": type(error).__name__}
             self._record("query", user, lambda: query_event(query) | refused)
             raise
+        self._record("query", user, lambda: query_event(query) | result_event(archive, result))
+        return result
+
+    def search_at_hand(self, query: Query, *, user: str = "") -> SearchResult | None:
+        """The result of a query, where all its images are in the cache; None, and nothing generated, where not."""
+        from retrieval import query_event, result_event
+
+        def refuse(_done: int, _total: int) -> None:
+            raise GenerationStopped("An image is missing.")
+
+        archive = self.archive
+        try:
+            result = self.cases.run(query, progress=refuse)
+        except GenerationStopped:
+            return None
         self._record("query", user, lambda: query_event(query) | result_event(archive, result))
         return result
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -15,12 +14,12 @@ from retrieval.encoder.roles import RoleEncoders, role_encoders
 from retrieval.errors import QueryError
 from retrieval.language.archive_labels import meant_filter
 from retrieval.language.query_text import query_text
+from retrieval.search.archive_readings import ArchiveReadings
 from retrieval.search.channels.channel import Channel, Need
 from retrieval.search.channels.ranking import rank_channels
-from retrieval.search.channels.selection import select_channels
+from retrieval.search.channels.selection import Selection, select_channels
 from retrieval.search.fusion import FusionRule, default_rules
 from retrieval.search.query import Query, png_bytes
-from retrieval.search.reports.report_index import ReportIndex, read_report_index
 from retrieval.search.results import SearchResult, Timing
 from retrieval.search.results_assembly import channel_answers, count_notes, overlaps, ranked_cases
 from retrieval.search.slides.slide_search import own_slide_notes, query_slide
@@ -82,10 +81,7 @@ class CaseSearch:
         self._site_hint = site_hint
         self._glossary = glossary
         self._strip = strip
-        self._reports: ReportIndex | None = None
-        self._site_rates: tuple[int, SiteRates] | None = None
-        self._uncompared: tuple[int, int] | None = None
-        self._reading = threading.Lock()
+        self._readings = ArchiveReadings(archive, encoder, glossary=glossary)
         self._encoders()
 
     def by_report(
@@ -148,12 +144,18 @@ class CaseSearch:
         return self.run(Query(case=case_key, k=k, where=where, include_own_patient=include_own_patient))
 
     def run(
-        self, query: Query, *, preset: Preset | str | None = None, progress: Progress | None = None
+        self,
+        query: Query,
+        *,
+        preset: Preset | str | None = None,
+        progress: Progress | None = None,
+        generate: bool = True,
     ) -> SearchResult:
         """Answer a query by the channels that it names, or by all that it allows and that the rule weights.
 
         Args:
             preset: how images are sampled, in the place of the query's preset: one without a name.
+            generate: False: by the other channels alone, without images made of the query's text.
 
         Raises:
             QueryError: a channel that the query names cannot answer.
@@ -162,13 +164,7 @@ class CaseSearch:
         started = time.perf_counter()
         text = understand_text(query.text, use_glossary=self._glossary, strip=self._strip)
         encoders = self._encoders()
-        selection = select_channels(
-            query,
-            self._rules,
-            has_generator=self._generator is not None,
-            encoder_is_starter=self._encoder.is_starter and (encoders.text is None or encoders.text.is_starter),
-            fingerprints=encoders.fingerprints,
-        )
+        selection = self._select(query, encoders, generate=generate)
         channels, rule = selection.channels, selection.rule
         slide = query_slide(query, channels, self._encoder)
         generated = self._generate(query, text, channels, preset or query.preset, progress)
@@ -180,7 +176,7 @@ class CaseSearch:
                 revision = self._archive.revision
                 # The labels that the filter names are looked up in every spelling that the archive has of them.
                 spelt = dataclasses.replace(query, where=meant_filter(self._archive, query.where))
-                reports = partial(self._report_index, revision)
+                reports = partial(self._readings.report_index, revision)
                 understood = understand(spelt, text, self._archive, reports)
                 ranked = rank_channels(
                     spelt,
@@ -191,7 +187,7 @@ class CaseSearch:
                     generated=generated,
                     slide=slide,
                     reports=reports,
-                    uncompared=self._count_uncompared,
+                    uncompared=self._readings.uncompared_images,
                     rules=self._rules,
                 )
                 cases = ranked_cases(self._archive, ranked, rule, spelt, slide)
@@ -229,7 +225,21 @@ class CaseSearch:
             not_understood=not_understood(understood, query.text, (entry.case for entry in cases)),
         )
 
+    def channels_for(self, query: Query, *, generate: bool = True) -> tuple[str, ...]:
+        """The names of the channels that `run` would answer by."""
+        return tuple(channel.name for channel in self._select(query, self._encoders(), generate=generate).channels)
+
     # The steps of `run`
+
+    def _select(self, query: Query, encoders: RoleEncoders, *, generate: bool) -> Selection:
+        return select_channels(
+            query,
+            self._rules,
+            has_generator=self._generator is not None,
+            encoder_is_starter=self._encoder.is_starter and (encoders.text is None or encoders.text.is_starter),
+            fingerprints=encoders.fingerprints,
+            generate=generate,
+        )
 
     def _generate(
         self,
@@ -246,7 +256,7 @@ class CaseSearch:
         from retrieval.generated.site_check import SiteCheck
 
         # Before minutes are spent: an unknown case is refused here.
-        understood = understand(query, text, self._archive, self._report_index)
+        understood = understand(query, text, self._archive, self._readings.report_index)
         assert understood.text is not None
         fingerprint = self._encoder.fingerprint
         check = SiteCheck(self._archive, fingerprint=fingerprint, where=query.where, rates=self.site_rates())
@@ -265,32 +275,9 @@ class CaseSearch:
             progress=progress,
         )
 
-    # What is read of the archive once, and again when it has changed
-
     def site_rates(self) -> SiteRates:
         """How the check of a generated image's site does on the archive's own images, as the archive is now."""
-        from retrieval.generated.site_check import measure_site_rates
-
-        with self._reading:
-            revision = self._archive.revision
-            if self._site_rates is None or self._site_rates[0] != revision:
-                self._site_rates = revision, measure_site_rates(self._archive, fingerprint=self._encoder.fingerprint)
-            return self._site_rates[1]
-
-    def _report_index(self, revision: int | None = None) -> ReportIndex:
-        revision = self._archive.revision if revision is None else revision
-        with self._reading:
-            if self._reports is None or self._reports.revision != revision:
-                by = (self._archive.encoder_of("text") or self._encoder).fingerprint
-                self._reports = read_report_index(self._archive, by, glossary=self._glossary, known=self._reports)
-            return self._reports
-
-    def _count_uncompared(self) -> int:
-        with self._reading:
-            revision, known = self._archive.revision, self._archive.encoder_of("text")
-            if known is not None and (self._uncompared is None or self._uncompared[0] != revision):
-                self._uncompared = revision, self._archive.count_images_without_vector(known.fingerprint)
-            return 0 if self._uncompared is None else self._uncompared[1]
+        return self._readings.site_rates()
 
     def _encoders(self) -> RoleEncoders:
         # At every search, not only the first: another process may have embedded the archive anew meanwhile.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from retrieval import archive_labels
+from ui.view.answer.images import show_images
+from ui.view.answer.search import search
 from ui.view.escape import escape
 from ui.view.filters import show_filters
 from ui.view.query import show_query
@@ -12,7 +14,7 @@ from ui.view.query_panel import show_query_panel
 from ui.view.question import show_question, show_refused
 from ui.view.results import show_results
 from ui.view.saved_queries import show_saved_queries
-from ui.view.session import Refused, current_query, left_case, refused, search, service
+from ui.view.session import Refused, current_query, left_case, refused, service
 
 
 def show_welcome() -> None:
@@ -53,19 +55,19 @@ with right, st.container(key="wide"):
     else:
         with place.container():
             show_question(query)
-            bar = st.progress(0.0, text="Searching; the first search loads the models")
-            below = st.empty()
-
-        def show_progress(done: int, total: int) -> None:
-            bar.progress(done / total, text=f"Generating synthetic images: step {done} of {total}")
-
-        outcome = search(query, show_progress)
+            bar, below = st.empty(), st.empty()
+        with bar:
+            st.caption("Searching; the first search loads the models")
+        outcome = search(query)
         bar.empty()
         with below.container():
-            if outcome.result is None:
-                st.error(escape(outcome.problem))
-            else:
+            show_images(outcome)
+            if outcome.result is not None:
                 show_results(outcome.result)
+            elif outcome.problem:
+                st.error(escape(outcome.problem))
+            elif not outcome.images_problem:
+                st.text("This query is answered by generated images alone: its cases appear when they are there.")
         if outcome.result is not None:
             with beside.container():
                 show_query(query, outcome.result)

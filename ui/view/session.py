@@ -1,7 +1,7 @@
 """The state of one session of the view: the current query and its result.
 
-The result is a function of the query, filters and k included. It is computed anew when one of them changes, and kept
-while the user looks at a case and comes back.
+The result is a function of the query, filters and k included. It is computed anew when one of them changes
+(`ui.view.answer`), and kept while the user looks at a case and comes back.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, TypeVar
 import streamlit as st
 
 from ui.errors import user_message
-from ui.service import Progress, Service
+from ui.service import Service
 from ui.serving.sign_in import user_name
 from ui.settings import Settings
 
 if TYPE_CHECKING:
     from index_store import Case
     from retrieval import Gallery, Query, SearchResult
+    from ui.generation_queue import QueuedQuery
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -44,6 +45,14 @@ class Outcome:
     problem: str = ""
     archive: object = None
     """The open archive that was asked: another object where the folder holds another archive by now."""
+    needs_images: bool = False
+    """Whether generated images would join the answer and have not."""
+    images: QueuedQuery | None = None
+    """The query on its way to the answer with images; None where they are not wanted."""
+    by_words: SearchResult | None = None
+    """The answer without images, which `result` took the place of."""
+    images_problem: str = ""
+    """Why there are no images."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -71,7 +80,9 @@ def refused() -> Refused | None:
 def set_query(query: Query) -> None:
     """Make this the current query: the search page runs it when it is shown next."""
     st.session_state["query"] = query
-    st.session_state.pop("outcome", None)  # the same query may be repeated, for instance after an error
+    # The same query may be repeated, for instance after an error. What is generated for the last may serve this one.
+    if (left := st.session_state.pop("outcome", None)) is not None:
+        st.session_state["outcome_before"] = left
 
 
 def try_query(make: Callable[[], Query]) -> None:
@@ -103,20 +114,6 @@ def query_by_case(key: str) -> None:
     set_query(Query(case=key))
     st.session_state["search_by"] = "Case"
     st.session_state["case_key"] = key
-
-
-def search(query: Query, progress: Progress) -> Outcome:
-    """The outcome of the query: the session's, or that of a new search."""
-    kept: Outcome | None = st.session_state.get("outcome")
-    archive, unopened = guarded(lambda: service().archive)
-    if kept is not None and kept.query == query and kept.archive is archive:
-        return kept
-    if archive is None:
-        return Outcome(query, None, unopened)
-    result, problem = guarded(lambda: service().search(query, progress=progress, user=user()))
-    outcome = Outcome(query, result, problem, archive)
-    st.session_state["outcome"] = outcome
-    return outcome
 
 
 def current_result() -> SearchResult | None:

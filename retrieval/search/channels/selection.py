@@ -29,6 +29,7 @@ def select_channels(
     has_generator: bool,
     encoder_is_starter: bool,
     fingerprints: Mapping[str, str] | None = None,
+    generate: bool = True,
 ) -> Selection:
     """The channels that the query names; where it names none, those that it allows and that the rule weights.
 
@@ -38,6 +39,7 @@ def select_channels(
         encoder_is_starter: whether the archive's encoder, of each role, is the one that the shipped weights were
             measured with.
         fingerprints: of the encoders at hand, by role. None: whether the rules were measured with them is not checked.
+        generate: False leaves out what needs generated images, also where the query names it.
 
     Raises:
         QueryError: a channel that the query names cannot answer.
@@ -48,6 +50,8 @@ def select_channels(
         for name in query.possible_channels
         if (name in query.channels if query.channels else rule.weights.get(name, 1.0) > 0)
     ]
+    if not generate:
+        wanted = [channel for channel in wanted if Need.GENERATOR not in channel.needs]
     notes: tuple[str, ...] = ()
     without = [channel for channel in wanted if Need.GENERATOR in channel.needs and not has_generator]
     if without and query.channels:

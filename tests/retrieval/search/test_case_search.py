@@ -477,3 +477,18 @@ def test_another_encoder_is_refused_with_the_way_out(
     with pytest.raises(EncoderMismatchError):
         add_manifest(archive, manifest, other)
     assert archive.status() == before
+
+
+def test_without_generating_the_other_channels_answer(
+    archive: Archive, encoder: Encoder, generator: CoinGenerator
+) -> None:
+    search, query = CaseSearch(archive, encoder, generator), Query(text=REPORT, seeds=(0, 1))
+    assert search.channels_for(query) == ("generated", "joint", "report")
+    assert search.channels_for(query, generate=False) == ("joint", "report")
+    words = search.run(query, generate=False)
+    named = search.run(dataclasses.replace(query, channels=("joint", "report")))
+    assert [(entry.case.key, entry.score) for entry in words.cases] == [(e.case.key, e.score) for e in named.cases]
+    assert words.generated is None
+    assert words.query == query, "refined, it is a query of all channels"
+    alone = dataclasses.replace(query, channels=("generated",))
+    assert search.channels_for(alone, generate=False) == ()

@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from generation.phantom import PROFILES, Phantom, write_phantoms
 from tests.ui.conftest import coin
+from tests.ui.view.pages import joined
 from ui.service import Service
 from ui.settings import Settings
 from ui.view import session as state
@@ -118,6 +119,7 @@ def view(folder: Path) -> Iterator[AppTest]:
 def test_the_view_records_once_what_it_shows(view: AppTest, folder: Path, phantoms: list[Phantom]) -> None:
     view.text_area(key="report").set_value("Clue cells.")
     next(button for button in view.button if button.label == "Search by report").click().run()
+    joined(view)
     view.run()  # drawn again: not asked again
     view.switch_page("case_page.py")
     view.query_params["case"] = phantoms[0].key
@@ -128,7 +130,7 @@ def test_the_view_records_once_what_it_shows(view: AppTest, folder: Path, phanto
     view.run()
     assert not view.exception
     assert [(event["event"], event["place"]) for event in events(folder)] == [
-        ("query", "view"), ("case", "view"), ("case", "view"),
+        ("query", "view"), ("query", "view"), ("case", "view"), ("case", "view"),
     ]  # fmt: skip
     assert {event["user"] for event in events(folder)} == {getpass.getuser()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from retrieval import RESEARCH_USE
 
+PATIENCE = 600.0  # seconds: generous, for a busy machine
 APP = Path(__file__).parents[3] / "ui" / "view" / "app.py"
 
 
@@ -31,6 +33,15 @@ def checked(app: AppTest) -> AppTest:
     assert not app.exception, app.exception
     assert RESEARCH_USE in app.warning[0].value
     return app
+
+
+def joined(app: AppTest) -> AppTest:
+    """The page once the generated images have joined the answer, where they do."""
+    outcome = app.session_state.get("outcome", None)
+    if outcome is None or outcome.images is None:
+        return app
+    concurrent.futures.wait([outcome.images.answer], timeout=PATIENCE)
+    return checked(app.run())
 
 
 def click(app: AppTest, label: str) -> AppTest:

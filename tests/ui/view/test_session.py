@@ -8,12 +8,14 @@ import pytest
 
 from retrieval import Query
 from ui.view import session
+from ui.view.answer import search as answer
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A service that counts what it is asked, and the state of one session."""
     service = SimpleNamespace(archive=SimpleNamespace(case=lambda key: f"{key} again"), searched=0, recorded=0)
+    service.cases = SimpleNamespace(channels_for=lambda *_, **__: ("image",))
 
     def search(query: Query, **_: object) -> str:
         service.searched += 1
@@ -24,17 +26,18 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         return f"{key} opened"
 
     service.search, service.case = search, case
-    monkeypatch.setattr(session, "service", lambda: service)
-    monkeypatch.setattr(session, "user", lambda: "Ada")
+    for module in (session, answer):
+        monkeypatch.setattr(module, "service", lambda: service)
+        monkeypatch.setattr(module, "user", lambda: "Ada")
     monkeypatch.setattr(session.st, "session_state", {})
     return service
 
 
 def test_a_result_is_kept_while_the_archive_is_the_same(asked: SimpleNamespace) -> None:
-    first = session.search(Query(case="a"), lambda *_: None)
-    assert session.search(Query(case="a"), lambda *_: None) is first
+    first = answer.search(Query(case="a"))
+    assert answer.search(Query(case="a")) is first
     asked.archive = SimpleNamespace()  # the folder holds another one by now
-    assert session.search(Query(case="a"), lambda *_: None).result == "result 2"
+    assert answer.search(Query(case="a")).result == "result 2"
 
 
 def test_a_case_of_another_archive_is_opened_anew(asked: SimpleNamespace) -> None:

@@ -20,7 +20,7 @@ from generation.phantom import Phantom
 from index_store import CaseFilter
 from retrieval import Query
 from tests.ui.conftest import CASES, coin
-from tests.ui.view.pages import checked, click, opened, viewer
+from tests.ui.view.pages import checked, click, joined, opened, viewer
 from ui.pictures.sizes import png_bytes
 from ui.service import Service
 from ui.settings import Settings
@@ -60,7 +60,7 @@ def texts(app: AppTest) -> list[str]:
 
 def search_by_report(app: AppTest, report: str) -> AppTest:
     app.text_area(key="report").set_value(report)
-    return click(app, "Search by report")
+    return joined(click(app, "Search by report"))
 
 
 def region_field(app: AppTest, label: str) -> NumberInput:
@@ -455,7 +455,7 @@ def test_a_generated_image_can_be_dropped_and_the_text_edited(app: AppTest) -> N
     assert [c.value for c in app.caption if "SYNTHETIC" in c.value] == ["**SYNTHETIC**, seed 1"]
     assert not any(button.label.startswith("Drop") for button in app.button), "the last image can be dropped"
     app.text_area(key="edited_text").set_value("Trichomonas.")
-    click(app, "Search with this text")
+    joined(click(app, "Search with this text"))
     assert [c.value for c in app.caption if "SYNTHETIC" in c.value] == ["**SYNTHETIC**, seed 1"]
     assert "Trichomonas." in texts(app)
 

@@ -9,7 +9,7 @@ import pytest
 import streamlit as st
 
 from generation.phantom import Phantom
-from tests.ui.view.pages import checked, click, opened, page, viewer
+from tests.ui.view.pages import checked, click, joined, opened, page, viewer
 
 COMPARE = "compare/page.py"
 
@@ -30,7 +30,7 @@ def marked(pane: dict[str, object]) -> list[str]:
 def test_a_card_leads_to_the_query_beside_its_case(phantoms: list[Phantom]) -> None:
     app = opened()
     app.text_area(key="report").set_value("Clue cells.")
-    click(app, "Search by report")
+    joined(click(app, "Search by report"))
     click(app, "Compare #2")
     query, case = viewer(app)["panes"]
     assert query["title"] == "Query"

@@ -1,0 +1,97 @@
+"""The line above the cases that says how far the generated images are, and what they changed; stop, and switch off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from ui.view.answer.search import needs_redrawing, resume_images, stop_images
+from ui.view.escape import escape
+from ui.view.session import Outcome, service
+
+if TYPE_CHECKING:
+    from retrieval import RankChanges, SearchResult
+    from ui.generation_queue import QueuedQuery
+
+EVERY: Final = 1.0  # seconds between two looks at the queue
+
+
+def show_images(outcome: Outcome) -> None:
+    """Show what becomes of the query's generated images; nothing where it has none. While they are on their way, the
+    line is drawn anew by itself, and the page when they are there."""
+    if outcome.images_problem:
+        st.error(escape(outcome.images_problem))
+    if outcome.by_words is not None and outcome.result is not None:
+        _show_changes(outcome.by_words, outcome.result)
+    if outcome.needs_images:
+        st.fragment(_show_way, run_every=EVERY if outcome.images else None)(outcome)
+    elif outcome.result is not None and outcome.result.generated is not None:
+        _switch()
+
+
+def _show_way(outcome: Outcome) -> None:
+    queued = outcome.images
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if queued is None:
+            st.markdown("By report and text alone, without generated images.", width="stretch")
+            if st.session_state.get("with_images", True):
+                st.button("Generate images", on_click=resume_images)
+        else:
+            _show_progress(queued)
+            st.button("Stop", on_click=stop_images, help="The cases stay as they are")
+        _switch()
+    if needs_redrawing(outcome):
+        st.rerun()
+
+
+def _show_progress(queued: QueuedQuery) -> None:
+    before = service().queue.before(queued)
+    if before:
+        st.markdown(f"By report and text; images wait for their turn: **{before} before you**.", width="stretch")
+        return
+    done, total = queued.steps or (0, 0)
+    words = f"step {done} of {total}" if done else "the model is prepared"
+    st.progress(done / total if done else 0.0, f"By report and text; images are generated: {words}", width="stretch")
+
+
+def _switch() -> None:
+    st.toggle(
+        "Generated images",
+        True,
+        key="with_images",
+        persist_state="session",
+        help="Compare reports by synthetic images made of them, too. Off: by report and text alone, for all queries.",
+    )
+
+
+def _show_changes(before: SearchResult, after: SearchResult) -> None:
+    from retrieval import rank_changes
+
+    changes = rank_changes(before, after)
+    st.markdown(changes_line(changes))
+    lines = changes_list(changes)
+    if lines:
+        with st.expander("Which cases"):
+            st.text("\n".join(lines))
+
+
+def changes_line(changes: RankChanges) -> str:
+    """In a sentence, how many cases the generated images brought, took and moved."""
+    parts = [
+        f"{len(cases)} {word}"
+        for cases, word in ((changes.came, "came"), (changes.went, "went"), (changes.moved, "moved"))
+        if cases
+    ]
+    if not parts:
+        return "The generated images have joined: the cases and their order are the same."
+    return f"The generated images have joined. Of the cases, {', '.join(parts)}; {changes.kept} kept their place."
+
+
+def changes_list(changes: RankChanges) -> list[str]:
+    """The cases of `changes_line`, a line each."""
+    return [
+        *(f"#{change.after} {change.case} came" for change in changes.came),
+        *(f"{change.case} went, it was #{change.before}" for change in changes.went),
+        *(f"#{change.after} {change.case} was #{change.before}" for change in changes.moved),
+    ]
