@@ -60,7 +60,7 @@ LAYERS = {
     "ui": [
         {"errors", "image_labels"},
         {"settings"},
-        {"archive_encoders"},
+        {"archive_encoders", "generation_queue"},
         {"service"},
         {"model_check"},
         {"pictures", "text"},

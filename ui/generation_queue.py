@@ -6,6 +6,7 @@ The images are generated on one device: sessions take turns, and see how many ar
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +14,8 @@ from ui.errors import CoinCliError
 
 if TYPE_CHECKING:
     from retrieval import Query, SearchResult
-    from ui.service import Progress
+
+Progress = Callable[[int, int], None]
 
 
 class GenerationStopped(CoinCliError):

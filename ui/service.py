@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ui.archive_encoders import image_encoder, text_encoder
 from ui.errors import NoArchiveError
-from ui.generation_queue import GenerationQueue, GenerationStopped
+from ui.generation_queue import GenerationQueue, GenerationStopped, Progress
 from ui.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
         SavedQueries,
         SearchResult,
     )
-
-Progress = Callable[[int, int], None]
 
 
 class Service:
