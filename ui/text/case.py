@@ -30,6 +30,14 @@ def image_summary(case: Case, image: Image) -> str:
     return ", ".join(word for word in (where, image.kind, image.stain, image.preparation, scale) if word)
 
 
+def natural_size_text(image: Image) -> str:
+    """What a picture is and how large it is by itself: "crop, 128 × 96 pixels, 64 × 48 µm"."""
+    kind = image.kind or ("field of a slide" if image.place is not None else "")
+    size = f"{image.width:,} × {image.height:,} pixels"
+    real = "" if image.mpp is None else f"{image.width * image.mpp:.0f} × {image.height * image.mpp:.0f} µm"
+    return ", ".join(filter(None, (kind, size, real)))
+
+
 def place_text(case: Case, image: Image) -> str:
     """Where on its slide a field lies: "field at 12,300, 4,512 of slide S, 128 µm"; empty where it is none."""
     place = image.place

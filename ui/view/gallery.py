@@ -13,7 +13,6 @@ from ui.view.pictures import show_image
 if TYPE_CHECKING:
     from retrieval import CategoryRow, Gallery
 
-TILE: Final = 176  # pixels: four in a row beside the query at 1400
 CASE_PAGE: Final = "case_page.py"
 
 
@@ -32,17 +31,18 @@ def show_gallery(gallery: Gallery | None) -> None:
         for source in gallery.sources:
             doi = f" doi:{source.doi}" if source.doi else ""
             st.caption(escape(f"{source.why} {source.source}{doi}"))
-        with st.container(horizontal=True, gap="medium"):
+        with st.container(key="cards-4-alike"):
             for row in gallery.look_alikes:
-                with st.container(width=TILE + 24):
+                with st.container(gap="xsmall"):
                     st.markdown(f"**{escape(row.category)}**")
                     _show_first(row)
-    for row in gallery.rows:
+    for line, row in enumerate(gallery.rows):
         if row.available:
-            st.markdown(f"**{escape(row.category)}** · {escape(row.tier)} · {row.available} patients")
-            with st.container(horizontal=True, gap="small"):
+            patients = f"{row.available} patient{'' if row.available == 1 else 's'}"
+            st.markdown(f"**{escape(row.category)}** · {escape(row.tier)} · {patients}")
+            with st.container(key=f"cards-4-row-{line}"):
                 for number, _ in enumerate(row.cases, start=1):
-                    with st.container(width=TILE):
+                    with st.container(gap="xsmall"):
                         _show_tile(row, number, group="row")
     if gallery.without_cases:
         st.caption(f"Without a case in this archive: {escape(', '.join(gallery.without_cases))}.")

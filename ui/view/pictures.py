@@ -8,27 +8,34 @@ until the file or the archive changes.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
 from ui.image_labels import EXPLAINED, PHANTOM
 from ui.pictures.sizes import CARD, png_bytes, readable
+from ui.text.case import natural_size_text
 from ui.view.escape import escape
 from ui.view.session import guarded, service
 
 if TYPE_CHECKING:
     from index_store import Case, Image
 
+ENLARGED: Final = 4
+"""Screen pixels for one of a picture at most: a crop of a cell is not blown up to the size of a field."""
+
 
 def show_image(case: Case, image: Image, *, at_most: int, alt: str) -> None:
-    """Show an image of a case, labelled where it is a phantom; where its file cannot be read, the reason instead."""
+    """Show an image of a case, labelled where it is a phantom, with its own size; where its file cannot be read, the
+    reason instead."""
     picture, problem = guarded(lambda: image_png(image, at_most=at_most))
     if picture is None:
         st.error(escape(problem))
         return
-    st.image(picture, alt=alt, width="stretch", output_format="PNG")
-    _show_label(PHANTOM if case.phantom else "")
+    st.image(picture, alt=alt, width=image.width * ENLARGED, output_format="PNG")
+    if case.phantom:
+        st.badge(EXPLAINED[PHANTOM], color="violet")
+    st.caption(escape(natural_size_text(image)))
     if image.note:
         st.text(f"Note: {image.note}.")
 
@@ -71,11 +78,6 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except OSError as error:
         raise ImageNotFoundError(f"The file of the image is gone ({error.strerror}). Run `coin doctor`.") from error
     return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
-
-
-def _show_label(label: str) -> None:
-    if label:
-        st.badge(EXPLAINED[label], color="violet")
 
 
 @st.cache_data(max_entries=2000, ttl=3600, show_spinner=False)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from retrieval import Query, RankedCase, SearchResult
     from ui.text.score import ScoreScale
 
-CARD_WIDTH: Final = 250  # pixels: three beside the query at 1400, and an image at twice the 128 px of a phantom
+WIDTHS: Final = {2: 640, 3: 480, 4: CARD}
+"""By pictures a row, the pixels of a picture's longer side: sharp beside the query at 1440."""
+PER_ROW: Final = 3
 CASE_PAGE: Final = "case_page.py"
 COMPARE_PAGE: Final = "compare/page.py"
 TABS: Final = ("Ranking", "By category", "Diagnostics")
@@ -56,7 +58,9 @@ def show_results(result: SearchResult) -> None:
         return
     if diagnostics is not None and (words := agreement_words(diagnostics)):
         st.caption(escape(words))
-    tab = st.segmented_control("Show", TABS, default=TABS[0], required=True, key="tab", label_visibility="collapsed")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        tab = st.segmented_control("Show", TABS, default=TABS[0], required=True, key="tab")
+        per_row = _pictures_a_row() if tab == TABS[0] else 0
     if tab == "By category":
         rows, problem = guarded(lambda: gallery(result))
         if problem:
@@ -66,12 +70,27 @@ def show_results(result: SearchResult) -> None:
     elif tab == "Diagnostics" and diagnostics is not None:
         show_diagnostics(diagnostics)
     else:
-        # One list that wraps, not columns: the tab key and screen readers follow the rank at any width.
-        with st.container(horizontal=True, gap="small"):
+        # One list in a grid, not columns: the tab key and screen readers follow the rank at any width.
+        with st.container(key=f"cards-{per_row}"):
             for ranked in result.cases:
-                with st.container(border=True, width=CARD_WIDTH):
-                    _show_card(ranked, result, scale)
+                with st.container(border=True, key=f"card-{ranked.rank}"):
+                    _show_card(ranked, result, scale, at_most=WIDTHS[per_row])
     st.caption(time_line(result))
+
+
+def _pictures_a_row() -> int:
+    """Cards side by side where the window is wide enough, as the reader chose."""
+    kept = "per_row" in st.session_state
+    return int(
+        st.segmented_control(
+            "Pictures a row",
+            list(WIDTHS),
+            default=None if kept else PER_ROW,
+            required=True,
+            key="per_row",
+            persist_state="session",
+        )
+    )
 
 
 def heading(result: SearchResult) -> str:
@@ -102,11 +121,16 @@ def time_line(result: SearchResult) -> str:
     )
 
 
-def _show_card(ranked: RankedCase, result: SearchResult, scale: ScoreScale) -> None:
+def _show_card(ranked: RankedCase, result: SearchResult, scale: ScoreScale, *, at_most: int) -> None:
     case, rank, query = ranked.case, ranked.rank, result.query
     details = case_summary(case, ranked.image)
     st.markdown(f"**#{rank}** · {scale.text(ranked.score)}")
-    show_image(case, ranked.image, at_most=CARD, alt=f"Case #{rank}: {details}")
+    with st.container(key=f"picture-{rank}"):
+        # Laid over the picture by style.css: a click on it, or the key Enter, enlarges.
+        enlarged = st.button(f"Enlarge #{rank}", key=f"enlarge-{rank}")
+        show_image(case, ranked.image, at_most=at_most, alt=f"Case #{rank}: {details}")
+    if enlarged:
+        enlarge(case, ranked.image)
     if ranked.matches:
         show_pairs(ranked)
     st.markdown(f"**{escape(details)}**")
@@ -124,8 +148,6 @@ def _show_card(ranked: RankedCase, result: SearchResult, scale: ScoreScale) -> N
         more = "1 more image" if ranked.other_images == 1 else f"{ranked.other_images} more images"
         st.caption(f"{more} of this patient")
     with st.container(horizontal=True, gap="xsmall"):
-        if st.button(f"Enlarge #{rank}", key=f"enlarge-{rank}"):
-            enlarge(case, ranked.image)
         if st.button(f"Compare #{rank}", key=f"compare-{rank}", help="Side by side with the query"):
             st.switch_page(COMPARE_PAGE, query_params={"case": case.key})
         if st.button(f"Open case #{rank}", key=f"open-{rank}"):

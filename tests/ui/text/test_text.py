@@ -6,12 +6,12 @@ import dataclasses
 from dataclasses import replace
 from pathlib import Path
 
-from index_store import ArchiveStatus, Case, Image, IndexStatus, Problem
+from index_store import ArchiveStatus, Case, Image, IndexStatus, Problem, SlidePlace
 from retrieval import RESEARCH_USE, AddSummary, Query, RankedCase, SearchResult, Timing
 from retrieval.search.fusion import FusionRule
 from retrieval.search.results import ChannelAnswer, ChannelRank, Overlap
 from ui.text.archive import add_text, status_text
-from ui.text.case import case_text
+from ui.text.case import case_text, natural_size_text
 from ui.text.layout import WIDTH, clean, wrapped
 from ui.text.search import search_text
 
@@ -43,6 +43,16 @@ def result_of(*cases: Case, notes: tuple[str, ...] = ()) -> SearchResult:
         fingerprint="f" * 64,
         notes=notes,
     )
+
+
+def test_the_natural_size_of_a_picture_tells_crops_and_fields_apart() -> None:
+    image = case_of().images[0]
+    assert natural_size_text(image) == "field, 128 × 128 pixels"
+    crop = replace(image, kind="crop", width=1600, height=96, mpp=0.25)
+    assert natural_size_text(crop) == "crop, 1,600 × 96 pixels, 400 × 24 µm"
+    assert natural_size_text(replace(image, kind="")) == "128 × 128 pixels"
+    on_slide = replace(image, kind="", place=SlidePlace("f" * 64, 0, 0, 128, 128, 0))
+    assert natural_size_text(on_slide) == "field of a slide, 128 × 128 pixels"
 
 
 def test_a_result_shows_each_case_with_its_report_and_ends_with_the_notice() -> None:

@@ -439,6 +439,22 @@ def test_the_number_on_a_card_is_the_one_that_ranks(answered: AppTest) -> None:
     assert sum(added) == pytest.approx(numbers[0], abs=0.2)
 
 
+def test_pictures_say_their_own_size_and_the_reader_chooses_how_many_stand_in_a_row(app: AppTest) -> None:
+    search_by_report(app, "Clue cells.")
+    assert [caption.value for caption in app.caption].count("field\\, 64 × 64 pixels") == 10
+    assert app.segmented_control(key="per_row").value == 3
+    checked(app.segmented_control(key="per_row").set_value(2).run())
+    click(app, "Open case #1")
+    click(app, "Back to the search")
+    assert app.segmented_control(key="per_row").value == 2, "the choice was lost on the way"
+    assert ranks(app) == 10
+
+
+def test_a_card_has_three_buttons_below_its_picture(answered: AppTest) -> None:
+    rows = [row for row in rows_of(answered.main) if [b.label for b in row.get("button")][:1] == ["Compare #1"]]
+    assert [[child.type for child in row.children.values()] for row in rows] == [["button", "button", "popover"]]
+
+
 def test_more_and_less_like_refine_the_query_and_can_be_taken_back(app: AppTest) -> None:
     search_by_report(app, "Clue cells.")
     click(app, "More like #4")
@@ -535,8 +551,9 @@ def test_the_neighbourhood_is_described_and_never_as_a_finding(app: AppTest) -> 
 def test_rows_by_category_stand_beside_the_ranking(app: AppTest) -> None:
     search_by_report(app, "(Fine-needle aspiration of the thyroid) Smear shows colloid. Benign follicular nodule.")
     checked(app.segmented_control(key="tab").set_value("By category").run())
-    rows = [e.value for e in app.markdown if "patients" in e.value]
+    rows = [e.value for e in app.markdown if " patient" in e.value]
     assert rows
+    assert not any("1 patients" in row for row in rows)
     assert any("no vote" in caption.value for caption in app.caption)
     opened_ = next(button for button in app.button if button.label.startswith("Open "))
     checked(opened_.click().run())
