@@ -33,6 +33,7 @@ from ui.commands.reading import reading
 from ui.commands.reembed import encoders, reembed
 from ui.commands.reports import reports
 from ui.commands.search import search
+from ui.commands.sheet import sheet
 from ui.commands.slides import slides
 from ui.commands.train import train
 from ui.commands.view import view
@@ -96,6 +97,7 @@ for command in (
     add,
     search,
     queries,
+    sheet,
     show,
     reports,
     slides,

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
+from ui.html.sheet_page import sheet_page
 from ui.pictures.sizes import CARD
 from ui.review.records import TICKS
+from ui.review.sheet import make_sheet, sheet_csv, sheet_json
 from ui.text.case import case_summary
 from ui.text.search import rank_text
 from ui.view.escape import escape
@@ -21,18 +23,18 @@ from ui.view.review.session import (
     reviewed_case,
     reviews,
 )
-from ui.view.session import guarded, left_case
+from ui.view.session import guarded, left_case, service
 from ui.view.viewer.enlarged import enlarge
 
 if TYPE_CHECKING:
     from index_store import Case, Image
     from ui.review.records import Found, Pin, Review
+    from ui.review.sheet import EvidenceSheet
 
 SEARCH_PAGE: Final = "search_page.py"
 CASE_PAGE: Final = "case_page.py"
 COMPARE_PAGE: Final = "compare/page.py"
-NOTE_LINES: Final = 110
-"""Height of a note's field in pixels."""
+NOTE_HEIGHT: Final = 96  # pixels
 
 
 def show_choice(review: Review | None) -> None:
@@ -69,6 +71,8 @@ def show_review(review: Review) -> None:
     for number, pin in enumerate(review.pins, start=1):
         with st.container(border=True):
             _show_pin(review, number, pin)
+    if review.pins:
+        _show_sheets(review)
     if review.unpinned:
         with st.expander(f"Taken from this review: {len(review.unpinned)}"):
             st.text("Their notes are kept. A case that is pinned again has its note and ticks again.")
@@ -81,6 +85,25 @@ def show_review(review: Review) -> None:
                 )
                 if pin.note:
                     st.text(pin.note)
+
+
+def _show_sheets(review: Review) -> None:
+    """Show the downloads. The sheet is made when one is clicked; all its cases are on the page, and recorded."""
+    archive, store = service().archive, reviews()
+
+    def made() -> EvidenceSheet:
+        return make_sheet(archive, store, review, archive.case)
+
+    st.markdown("**Evidence sheet**")
+    with st.container(horizontal=True, gap="xsmall"):
+        for label, write, name, kind in (
+            ("Page that prints", sheet_page, "evidence-sheet.html", "text/html"),
+            ("JSON", sheet_json, "evidence-sheet.json", "application/json"),
+            ("Table (CSV)", sheet_csv, "evidence-sheet.csv", "text/csv"),
+        ):
+            st.download_button(
+                label, lambda write=write: write(made()).encode(), name, kind, key=f"sheet-{name}", on_click="ignore"
+            )
 
 
 def _show_pin(review: Review, number: int, pin: Pin) -> None:
@@ -172,7 +195,7 @@ def _show_note(review: Review, label: str, note: str, *, case: str = "") -> None
 
         change(stored)
 
-    st.text_area(label, key=key, height=NOTE_LINES, on_change=store, placeholder="Kept when you leave the field")
+    st.text_area(label, key=key, height=NOTE_HEIGHT, on_change=store, placeholder="Kept when you leave the field")
 
 
 left_case()

@@ -29,11 +29,10 @@ def show_tray() -> None:
         st.page_link(REVIEW_PAGE, label="Review: no case pinned yet", icon=PIN)
         return
     count = f"{len(review.pins)} case{'' if len(review.pins) == 1 else 's'}"
-    st.page_link(REVIEW_PAGE, label=f"Review: {escape(review.name)}, {count}", icon=PIN)
+    st.page_link(REVIEW_PAGE, label=f"Review: {count}", icon=PIN)
     keys = [f"{number}. {pin.case}" for number, pin in enumerate(review.pins, start=1)]
-    if keys:
-        more = [] if len(keys) <= SHOWN else [f"and {len(keys) - SHOWN} more"]
-        st.text("\n".join([*keys[:SHOWN], *more]))
+    more = [] if len(keys) <= SHOWN else [f"and {len(keys) - SHOWN} more"]
+    st.text("\n".join([review.name, *keys[:SHOWN], *more]))
 
 
 def show_result_pin(result: SearchResult, ranked: RankedCase) -> None:
