@@ -115,8 +115,11 @@ def _show_pin(review: Review, number: int, pin: Pin) -> None:
             st.text("Nothing of it is kept here but your note and ticks.")
         elif case.images:
             image = _image_of(case, pin)
-            show_image(case, image, at_most=CARD, alt=f"Case {number}: {case_summary(case, image)}")
-            if st.button(f"Enlarge {number}", key=f"enlarge-{pin.case}"):
+            with st.container(key=f"picture-{number}"):
+                # Laid over the picture by style.css: a click on it, or the key Enter, enlarges.
+                enlarged = st.button(f"Enlarge {number}", key=f"enlarge-{number}")
+                show_image(case, image, at_most=CARD, alt=f"Case {number}: {case_summary(case, image)}")
+            if enlarged:
                 enlarge(case, image)
     with right:
         st.markdown(f"**{number}. {escape(pin.case)}**")
