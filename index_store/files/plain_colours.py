@@ -119,7 +119,7 @@ def _ranges_of(plain: Image.Image, top: int = 0, bottom: int | None = None) -> _
         plain.crop((left, top + upper, right, top + lower)).getextrema()
         for left, upper, right, lower in bands(plain.width, rows)
     ]
-    return tuple((min(low for low, _ in each), max(high for _, high in each)) for each in zip(*of_bands, strict=True))  # type: ignore[misc]
+    return tuple((min(low for low, _ in each), max(high for _, high in each)) for each in zip(*of_bands, strict=True))
 
 
 def _is_even(ranges: _Ranges) -> bool:

@@ -81,16 +81,15 @@ def show_results(result: SearchResult) -> None:
 def _pictures_a_row() -> int:
     """Cards side by side where the window is wide enough, as the reader chose."""
     kept = "per_row" in st.session_state
-    return int(
-        st.segmented_control(
-            "Pictures a row",
-            list(WIDTHS),
-            default=None if kept else PER_ROW,
-            required=True,
-            key="per_row",
-            persist_state="session",
-        )
+    chosen = st.segmented_control(
+        "Pictures a row",
+        list(WIDTHS),
+        default=None if kept else PER_ROW,
+        required=True,
+        key="per_row",
+        persist_state="session",
     )
+    return chosen or PER_ROW
 
 
 def heading(result: SearchResult) -> str:
