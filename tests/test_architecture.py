@@ -25,7 +25,7 @@ PACKAGES = {
 """Each top-level package, and which others it may import."""
 LAYERS = {
     "generation": [
-        {"atomic_write", "cluster_interval", "csv_text", "errors"},
+        {"atomic_write", "cluster_interval", "csv_text", "errors", "worker_pool"},
         {"provenance", "phantom"},
         {"prompts"},
         {"model"},

@@ -65,6 +65,7 @@ class CoinPipeline:
             self._pipe.unet.compile_repeated_blocks(dynamic=False)
         self._pipe.set_progress_bar_config(disable=True)
         self._shipped_scheduler = self._pipe.scheduler
+        self._device = device
         self._embeddings = PromptEmbeddings(self._pipe, self._placement, device)
 
     def generate(
@@ -150,11 +151,15 @@ class CoinPipeline:
         assert positive is not None and negative is not None and pooled is not None and negative_pooled is not None
         return positive, negative, pooled, negative_pooled
 
-    def retire_text_encoders(self) -> None:
-        """Free memory on the GPU. From now on only prompts that were embedded lately can be used."""
-        for part in (self._pipe.text_encoder, self._pipe.text_encoder_2):
-            if part is not None:
-                part.to("cpu")
+    def embed_texts(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """As `embed`, of n prompts of one text each as one batch: [n, t, d] twice, [n, p] twice."""
+        import torch
+
+        with torch.no_grad(), self._placement.holding("text_encoder", "text_encoder_2"):
+            positive, negative, pooled, negative_pooled = self._pipe.encode_prompt(
+                list(texts), device=self._device, do_classifier_free_guidance=True
+            )
+        return positive, negative, pooled, negative_pooled
 
     def _decode(self, latents: torch.Tensor) -> np.ndarray:
         """float32[n, size, size, 3] in 0..1 from latents, in the VAE's own number format.

@@ -136,8 +136,13 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def require_same_training(folder: Path, metadata: Mapping[str, Any], *, may_differ: tuple[str, ...] = ()) -> None:
+def require_same_training(
+    folder: Path, metadata: Mapping[str, Any], *, may_differ: tuple[str, ...] = (), defaults: Mapping[str, Any]
+) -> None:
     """Write `metadata` (settings, fingerprints) into the folder's training.json, compared with an earlier one.
+
+    Args:
+        defaults: of settings that an earlier version did not have: it trained as they say.
 
     Raises `TrainingError` if they differ in more than `may_differ`, if more than the `steps` were taken already, or if
     the folder holds other files than those of a training: nothing that somebody made is overwritten.
@@ -152,7 +157,7 @@ def require_same_training(folder: Path, metadata: Mapping[str, Any], *, may_diff
         differing = sorted(
             name
             for name in made.keys() | before.keys()
-            if name not in may_differ and made.get(name) != before.get(name)
+            if name not in may_differ and made.get(name) != before.get(name, defaults.get(name))
         )
         if differing:
             raise TrainingError(

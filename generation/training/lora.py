@@ -1,6 +1,6 @@
 """Training a LoRA on one's own image-report pairs, on any SDXL-architecture base.
 
-    pairs ─► hold out whole patients ─► encode images and reports once (`latent_cache`) ─► steps ─► LoRA, card, sheets
+    pairs ─► hold out whole patients ─► steps, which encode images and reports as they take them ─► LoRA, card, sheets
 
 The UNet is frozen and gets a LoRA on its attention (peft), which learns to remove noise from the latents of each image,
 given its report (the prompt as at inference) and how the image was cut (`crops`). In some cases the text is dropped, so
@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from generation.errors import SettingsError, TrainingDataError
 from generation.model.device import choose_device, choose_dtype
@@ -23,16 +24,20 @@ from generation.model.weights import find_base
 from generation.training.checkpoint import locked, require_same_training
 from generation.training.data.holdout import held_out_patients
 from generation.training.data.latent_cache import Encodings, ProgressFactory, no_progress
-from generation.training.data.lora_material import gather_material
+from generation.training.data.lora_material import LoraMaterial, StepData, divide_pairs
 from generation.training.data.pairs import TrainingPair, data_fingerprint
 from generation.training.data.work_folder import work_folder
 from generation.training.lora_card import LoraTraining
-from generation.training.lora_run import LoraRun
+from generation.training.lora_run import LoraRun, gather
 from generation.training.lora_settings import LoraSettings
 from generation.training.loss import Denoising
 from generation.training.noise import NoiseSchedule
+from generation.worker_pool import workers
 
-MAY_DIFFER = ("steps", "checkpoint_every", "sample_every", "sample_reports", "sample_seeds", "base")
+if TYPE_CHECKING:
+    from generation.model.pipeline import CoinPipeline
+
+MAY_DIFFER = ("steps", "epochs", "checkpoint_every", "sample_every", "sample_reports", "sample_seeds", "base")
 """Between a training and its continuation. The base may have moved: its fingerprint may not differ."""
 
 
@@ -78,7 +83,10 @@ def train_lora(
     from generation.model.tokens import PromptTokens
 
     accelerator = Accelerator(cpu=where == "cpu")
-    main = accelerator.is_main_process
+    main, process = accelerator.is_main_process, (accelerator.process_index, accelerator.num_processes)
+    tokens = PromptTokens(chosen)
+    material = divide_pairs(pairs, settings, tokens)
+    settings = dataclasses.replace(settings, steps=material.steps(settings, process[1]))
     with locked(folder) if main else contextlib.nullcontext():
         if main:
             begun = {
@@ -89,35 +97,59 @@ def train_lora(
                 "data": data_fingerprint(pairs),
                 "processes": accelerator.num_processes,
             }
-            require_same_training(folder, begun, may_differ=MAY_DIFFER)
+            defaults = dataclasses.asdict(LoraSettings())
+            require_same_training(folder, begun, may_differ=MAY_DIFFER, defaults=defaults)
         dtype = choose_dtype(settings.dtype, where)
         if str(dtype) == "torch.float16":  # an older GPU: gradients would underflow in it
             dtype = choose_dtype("float32", where)
-        tokens = PromptTokens(chosen)
         pipeline = CoinPipeline(chosen, [], tokens, device=where, dtype=dtype)
-        encodings = Encodings(work or work_folder(folder), chosen, settings)
-        shown = progress if main else no_progress
-        material = gather_material(
-            pairs, settings, encodings, pipeline, tokens, accelerator=accelerator, device=where, progress=shown
-        )
         schedule = NoiseSchedule(pipeline.scheduler_config, where)
-        denoising = Denoising(
-            schedule,
-            encodings,
-            material.prompts,
-            settings,
-            device=where,
-            dtype=dtype,
-            square_size=size if settings.conditioning == "square" else None,
-        )
-        run = LoraRun(folder, chosen, settings, pipeline, material, denoising, accelerator, schedule.steps)
-        with shown("Training", unit="steps") as show:
-            run.run(show)
+        shown = progress if main else no_progress
+        taken = min(settings.steps * settings.images_a_step, len(material.training)) + len(material.measured)
+        with workers(taken, of=process[1], probe=pairs[0].load) as pool:
+            encodings = Encodings(work or work_folder(folder), chosen, settings, device=where, pool=pool)
+            material = _readable(material, encodings, pipeline, process, shown)
+            denoising = Denoising(
+                schedule,
+                encodings,
+                material.prompts,
+                settings,
+                device=where,
+                dtype=dtype,
+                square_size=size if settings.conditioning == "square" else None,
+            )
+            data = StepData(material, settings, encodings, pipeline, process=process, timesteps=schedule.steps)
+            run = LoraRun(folder, chosen, settings, pipeline, material, denoising, accelerator, data)
+            if run.step < settings.steps:
+                data.prepare(run.step, progress=shown)
+            with shown("Training", unit="steps") as show:
+                run.run(show)
+        failed = dict(gather(list(encodings.failed.items())))
         if not main:
             return None
         return run.finish(
+            failed,
             size=size,
             prediction=schedule.prediction,
             data=data_fingerprint(pairs),
             work=work or work_folder(folder),
         )
+
+
+def _readable(
+    material: LoraMaterial,
+    encodings: Encodings,
+    pipeline: CoinPipeline,
+    process: tuple[int, int],
+    progress: ProgressFactory,
+) -> LoraMaterial:
+    """Encode what the validation loss is measured on, each process its part; what cannot be read is left out."""
+    mine = material.measured[process[0] :: process[1]]
+    encodings.encode_images([(pair, 0) for pair in mine], progress=progress)
+    failed = dict(gather(list(encodings.failed.items())))
+    encodings.failed.clear()  # from here on those that are learned from
+    material = material.with_failed(failed)
+    mine = material.measured[process[0] :: process[1]]
+    encodings.encode_images([(pair, 0) for pair in mine])  # the parts are others where some were left out
+    encodings.encode_texts((material.prompts[pair.report] for pair in mine), pipeline, progress=progress)
+    return material

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from generation.model.weights import Base
 from generation.training.adapter import add_lora, save_lora, trained_parameters
 from generation.training.data.holdout import write_held_out
-from generation.training.data.lora_material import LoraMaterial
-from generation.training.data.pairs import count_pairs, patients_named
+from generation.training.data.lora_material import LoraMaterial, StepData
+from generation.training.data.pairs import count_pairs, patients_named, title_of
 from generation.training.lora_card import LoraTraining, write_card
 from generation.training.lora_settings import LoraSettings
 from generation.training.loss import Denoising
 from generation.training.sample_sheet import SampleSheets
-from generation.training.step_sampling import sample_step
 from generation.training.training_run import TrainingRun
 from generation.training.validation import change
 
@@ -30,8 +29,8 @@ class LoraRun(TrainingRun):
     """Trains a LoRA on the UNet of `pipeline`. Of several processes each takes its part of every step.
 
     Args:
-        timesteps: how many the base's noise schedule has.
         accelerator: accelerate's `Accelerator`.
+        data: what this process takes of each step.
     """
 
     remedy = "with a lower learning rate, or in float32"
@@ -45,14 +44,15 @@ class LoraRun(TrainingRun):
         material: LoraMaterial,
         denoising: Denoising,
         accelerator: Any,
-        timesteps: int,
+        data: StepData,
     ) -> None:
         import torch
         from diffusers.training_utils import EMAModel, cast_training_params
 
         self._folder, self._base, self._settings = folder, base, settings
         self._pipeline, self._material, self._denoising = pipeline, material, denoising
-        self._accelerator, self._timesteps = accelerator, timesteps
+        self._accelerator, self._data = accelerator, data
+        self._process = accelerator.process_index, accelerator.num_processes
         self._device = str(pipeline.unet.device).partition(":")[0]
         self._dtype = str(pipeline.unet.dtype).removeprefix("torch.")
         self._unet = pipeline.unet
@@ -77,14 +77,13 @@ class LoraRun(TrainingRun):
             is_main=accelerator.is_main_process,
         )
         self._sheets = self._make_sheets()
-        pipeline.retire_text_encoders()
         self._model, self.optimizer = accelerator.prepare(self._unet, self.optimizer)
 
-    def finish(self, *, size: int, prediction: str, data: str, work: Path) -> LoraTraining:
-        """Write the LoRA and its card."""
+    def finish(self, failed: dict[str, str], *, size: int, prediction: str, data: str, work: Path) -> LoraTraining:
+        """Write the LoRA and its card. `failed` are training images that could not be read: reasons by content."""
         import torch
 
-        material = self._material
+        material = self._material.with_failed(failed)
         with self.averaged():
             if not self._errors_now:  # the last step was taken by an earlier run
                 self._errors_now = self._denoising.errors(self._unet, material.measured)
@@ -124,19 +123,11 @@ class LoraRun(TrainingRun):
     def backward(self) -> float:
         """The mean loss of this process's images; their gradients are summed over `accumulate` batches."""
         settings, accelerator = self._settings, self._accelerator
-        sample = sample_step(
-            self.step,
-            items=len(self._material.training),
-            count=settings.images_a_step * accelerator.num_processes,
-            seed=settings.seed,
-            views=settings.views,
-            text_dropout=settings.text_dropout,
-            timesteps=self._timesteps,
-        )
+        sample = self._data.sample(self.step)
         self._model.train()
         losses = []
         for batch in range(settings.accumulate):
-            start = accelerator.process_index * settings.images_a_step + batch * settings.batch_size
+            start = batch * settings.batch_size
             is_last = batch + 1 == settings.accumulate
             with contextlib.nullcontext() if is_last else accelerator.no_sync(self._model):
                 part = sample.part(start, start + settings.batch_size)
@@ -146,26 +137,37 @@ class LoraRun(TrainingRun):
         return sum(losses) / len(losses)
 
     def validate(self) -> float:
-        """The mean validation error; those of single images are kept for the model card."""
-        self._errors_now = self._denoising.errors(self._unet, self._material.measured)
+        """The mean validation error, of which each process measures a part; those of images are kept for the card."""
+        own = self._denoising.errors(self._unet, self._material.measured, part=self._process)
+        numbers = range(self._process[0], len(self._material.measured), self._process[1])
+        self._errors_now = [error for _, error in sorted(gather(list(zip(numbers, own, strict=True))))]
         self._errors_before = self._errors_before or self._errors_now
         return sum(self._errors_now) / len(self._errors_now)
 
     def sample(self, *, last: bool) -> None:
-        """Save a sample sheet, if it is due."""
+        """Save a sample sheet, if it is due. Each process makes its part."""
         every = self._settings.sample_every
         if every and (last or self.step % every == 0):
             path = self._folder / "samples" / f"step-{self.step:06}.png"
             with self.averaged():
-                self._sheets.save(path, step=self.step, device=self._device, dtype=self._dtype)
+                rows = gather(self._sheets.rows(self._process))
+            if self._accelerator.is_main_process:
+                self._sheets.save(path, rows, step=self.step, device=self._device, dtype=self._dtype)
 
     def state(self) -> dict[str, Any]:
         """The validation errors before the first step; "averaged" is replaced where an average is kept."""
-        return {"first_validation": self._errors_before, "averaged": 0}
+        unreadable = self._denoising.encodings.failed
+        return {"first_validation": self._errors_before, "averaged": 0, "unreadable": unreadable}
 
     def restore_state(self, state: Mapping[str, Any]) -> None:
-        """Take over the validation errors before the first step."""
+        """Take over the validation errors before the first step, and which images could not be read."""
         self._errors_before = state["first_validation"]
+        self._data.from_earlier_version = "unreadable" not in state
+        self._denoising.encodings.failed.update(state.get("unreadable", {}))
+
+    def prepare(self) -> None:
+        """Encode what the next steps take."""
+        self._data.prepare(self.step)
 
     def synchronise(self) -> None:
         """Wait for the other processes."""
@@ -176,7 +178,15 @@ class LoraRun(TrainingRun):
         settings, material = self._settings, self._material
         titles: dict[str, str] = {}
         for pair in material.measured:
-            titles.setdefault(material.prompts[pair.report], pair.title)
+            titles.setdefault(material.prompts[pair.report], title_of(pair.labelled()))
         chosen = dict(list(titles.items())[: settings.sample_reports])
         size = settings.size or self._base.size
         return SampleSheets(self._pipeline, self._base, chosen, seeds=range(settings.sample_seeds), size=size)
+
+
+def gather(items: list[Any]) -> list[Any]:
+    """The items of all processes, in their order; every process must call it."""
+    from accelerate.utils import gather_object
+
+    found: list[Any] = gather_object(items)
+    return found

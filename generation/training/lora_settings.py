@@ -28,6 +28,8 @@ class LoraSettings:
     alpha: float = 0.0
     """The LoRA's strength is alpha / rank; 0 stands for the rank, strength 1."""
     steps: int = 1000
+    epochs: float = 0.0
+    """Passes over the training images, in place of `steps`; 0: `steps`."""
     batch_size: int = 4
     accumulate: int = 1
     """Batches whose gradients are summed for one step."""
@@ -71,7 +73,9 @@ class LoraSettings:
             self, "rank", "steps", "batch_size", "accumulate", "learning_rate", "clip", "views", "validation_images",
             "validate_every", "checkpoint_every", "sample_reports", "sample_seeds",
         )  # fmt: skip
-        require_not_negative(self, "alpha", "warmup", "weight_decay", "size", "min_snr", "sample_every", "seed")
+        require_not_negative(
+            self, "alpha", "epochs", "warmup", "weight_decay", "size", "min_snr", "sample_every", "seed"
+        )
         require_one_of(self, "schedule", SCHEDULES)
         require_one_of(self, "crop", CROPS)
         require_one_of(self, "dtype", DTYPES)

@@ -37,7 +37,7 @@ class Denoising:
         dtype: torch.dtype,
         square_size: int | None = None,
     ) -> None:
-        self._schedule, self._encodings, self._prompts = schedule, encodings, prompts
+        self._schedule, self.encodings, self._prompts = schedule, encodings, prompts
         self._settings, self._device, self._dtype = settings, device, dtype
         self._square_size = square_size
 
@@ -49,33 +49,34 @@ class Denoising:
         for item, view, has_text in zip(
             sample.items.tolist(), sample.views.tolist(), sample.has_text.tolist(), strict=True
         ):
-            encoded = self._encodings.image(pairs[item], count=self._settings.views)
-            view %= len(encoded.latents)
-            latents.append(encoded.latents[view])
-            time_ids.append(encoded.time_ids[view])
-            text = self._encodings.text(self._prompts[pairs[item].report])
-            texts.append(text if has_text else self._encodings.dropped_text(len(text.tokens)))
+            encoded = self.encodings.image(pairs[item], view)
+            latents.append(encoded.latents)
+            time_ids.append(encoded.time_ids)
+            text = self.encodings.text(self._prompts[pairs[item].report])
+            texts.append(text if has_text else self.encodings.dropped_text(len(text.tokens)))
         t = torch.from_numpy(sample.timesteps).to(self._device)
         clean = torch.stack(latents).float()
         noise = torch.stack([_noise(seed, clean.shape[1:]) for seed in sample.noise_seeds.tolist()])
         error = self._errors(unet, clean, noise, t, texts, torch.stack(time_ids))
         return (self._schedule.weight(t, self._settings.min_snr) * error).mean()
 
-    def errors(self, unet: Any, pairs: Sequence[TrainingPair]) -> list[float]:
-        """The error of each pair at fixed noise and timesteps, see `generation.training.validation`."""
+    def errors(self, unet: Any, pairs: Sequence[TrainingPair], *, part: tuple[int, int] = (0, 1)) -> list[float]:
+        """The error of every n-th pair from the i-th on, `part` (i, n), at fixed noise and timesteps, see
+        `generation.training.validation`."""
         import torch
 
         unet.eval()
         errors = []
-        for number, pair in enumerate(pairs):
-            encoded = self._encodings.image(pair, count=1)
+        for number in range(part[0], len(pairs), part[1]):
+            pair = pairs[number]
+            encoded = self.encodings.image(pair, 0)
             t = torch.tensor(validation_timesteps(number, self._schedule.steps), device=self._device)
-            clean = encoded.latents[:1].float()
+            clean = encoded.latents[None].float()
             noise = _noise(number, clean.shape[1:])[None]
             latents, noises, ids = (
-                rows.expand(len(t), *rows.shape[1:]) for rows in (clean, noise, encoded.time_ids[:1])
+                rows.expand(len(t), *rows.shape[1:]) for rows in (clean, noise, encoded.time_ids[None])
             )
-            text = self._encodings.text(self._prompts[pair.report])
+            text = self.encodings.text(self._prompts[pair.report])
             with torch.no_grad():
                 errors.append(float(self._errors(unet, latents, noises, t, [text] * len(t), ids).mean()))
         return errors

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PRESET = "draft"
 NOTICE = "No patient's image. Research use only. Not for diagnosis."
 TILE = 256
+Row = tuple[int, str, list[Image.Image]]
 _GAP = 8
 _LABEL = 22
 _HEAD = 50
@@ -39,12 +40,12 @@ class SampleSheets:
         for prompt in prompts:
             pipeline.embed(Encoded.of(prompt))
 
-    def save(self, path: Path, *, step: int, device: str, dtype: str) -> Path:
-        """Generate a sheet and write it as a PNG with provenance; returns the path."""
+    def rows(self, process: tuple[int, int] = (0, 1)) -> list[Row]:
+        """Generate every n-th row from the i-th on, of `process` (i, n): its number, title and images."""
         preset = PRESETS[PRESET]
         self._pipeline.unet.eval()
-        rows = []
-        for number, (prompt, title) in enumerate(self._prompts.items(), start=1):
+        rows: list[Row] = []
+        for number, (prompt, title) in list(enumerate(self._prompts.items(), start=1))[process[0] :: process[1]]:
             images = self._pipeline.generate(
                 [Encoded.of(prompt)] * len(self._seeds),
                 self._seeds,
@@ -52,8 +53,14 @@ class SampleSheets:
                 size=self._size,
                 on_step=lambda _done: None,
             )
-            rows.append((title or f"held-out report {number}", images))
-        sheet = sample_sheet(rows, step=step, seeds=self._seeds)
+            rows.append((number, title or f"held-out report {number}", images))
+        return rows
+
+    def save(self, path: Path, rows: Sequence[Row], *, step: int, device: str, dtype: str) -> Path:
+        """Write a sheet of all rows as a PNG with provenance; returns the path."""
+        preset = PRESETS[PRESET]
+        in_order = [(title, images) for _, title, images in sorted(rows, key=lambda row: row[0])]
+        sheet = sample_sheet(in_order, step=step, seeds=self._seeds)
         provenance = Provenance(
             report_sha256=text_sha256("\0".join(self._prompts)),
             prompt="",  # reports of held-out patients

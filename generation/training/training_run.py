@@ -77,6 +77,9 @@ class TrainingRun:
     def restore_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned before."""
 
+    def prepare(self) -> None:
+        """Get ready what the next step needs; not counted among its seconds."""
+
     def synchronise(self) -> None:
         """Wait for the other processes after a step."""
 
@@ -88,6 +91,7 @@ class TrainingRun:
         progress(self.step, settings.steps)
         while self.step < settings.steps:
             rate = settings.rate(self.step)
+            self.prepare()
             started = time.perf_counter()
             loss = self._take_step(rate)
             self.seconds += time.perf_counter() - started
@@ -155,14 +159,14 @@ class TrainingRun:
 
     def _measure_and_save(self) -> None:
         """Validate, sample and save a checkpoint where they are due at this step; all of it at the last step."""
-        if self._log is None:
-            return
         settings, last = self._run_settings, self.step == self._run_settings.steps
         if last or self.step % settings.validate_every == 0:
             with self.averaged():
-                self._log.add({"step": self.step, "validation_loss": self.validate()})
+                loss = self.validate()
+            if self._log is not None:
+                self._log.add({"step": self.step, "validation_loss": loss})
         self.sample(last=last)
-        if self.step and (last or self.step % settings.checkpoint_every == 0):
+        if self._log is not None and self.step and (last or self.step % settings.checkpoint_every == 0):
             self._save()
 
     def _save(self) -> None:

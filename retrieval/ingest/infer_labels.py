@@ -53,6 +53,11 @@ def not_english(rows: Sequence[ManifestRow]) -> tuple[str, ...]:
     )
 
 
+def missing_labels(report: str, site: str, system: str, category: str) -> dict[str, str]:
+    """`LabelReader.missing` of one report, for worker processes."""
+    return LabelReader().missing(report, site=site, system=system, category=category)
+
+
 class LabelReader:
     """Reads site, system and category from reports, equal reports once."""
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from generation.worker_pool import workers
 from retrieval.arrays import Floats
 from retrieval.copies.fingerprint import KIND
 from retrieval.copies.overlap import COPIED
@@ -34,7 +35,7 @@ from retrieval.generated.near_duplicate import is_copy
 from retrieval.synthetic.checked_images import CheckedImage, CheckedImages
 from retrieval.synthetic.copy_report import CopyPair, CopyReport, Nearness
 from retrieval.synthetic.dataset import RECIPE
-from retrieval.synthetic.picture_reader import read_images, workers
+from retrieval.synthetic.picture_reader import read_images
 from retrieval.synthetic.plan import SPLIT
 from retrieval.synthetic.references import References
 

@@ -6,15 +6,13 @@ not share it out. Few images stay in this process: starting others takes longer.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from generation.worker_pool import workers
 from retrieval.encoder.encoder import Progress
 
 if TYPE_CHECKING:
@@ -26,21 +24,6 @@ Result = TypeVar("Result")
 
 BATCH: Final = 64
 """Images at a time; the next batch is read meanwhile."""
-FEW: Final = 256
-"""Below this many images no processes are started."""
-_THREADS: Final = 8
-
-
-@contextmanager
-def workers(count: int) -> Iterator[Executor]:
-    """Processes for work on `count` images, one a core, or threads where there are few."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if count < FEW or cores == 1:
-        with ThreadPoolExecutor(min(_THREADS, cores)) as threads:
-            yield threads
-        return
-    with ProcessPoolExecutor(cores, mp_context=get_context("spawn"), initializer=_one_thread) as processes:
-        yield processes
 
 
 def read_images(
@@ -90,10 +73,3 @@ def _looked_at(look: Look | None, path: Path, expected: str) -> tuple[PIL.Image.
     except ImageProblem:
         return None
     return image, None if look is None else look(image)
-
-
-def _one_thread() -> None:
-    """As many processes as cores, each with as many threads, would wait for each other."""
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from retrieval.arrays import Vectors
 from retrieval.copies.fingerprint import KIND, Fingerprint, FingerprintStore, fingerprint
 from retrieval.copies.picture_hash import HASH_BITS, Bits
+from retrieval.encoder.content_hashes import content_hashes
 from retrieval.encoder.embedding_cache import EmbeddingCache, embedding_key
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.thumbnails import Thumbnails
@@ -80,20 +81,20 @@ def manifest_references(
         EvaluationError: not one image can be read.
         EncoderLoadError, EncodingError: as the encoder raises.
     """
-    from index_store import ImageProblem, Problem, content_hash, count_reasons, read_manifest
+    from index_store import Problem, count_reasons, read_manifest
 
     read = read_manifest(manifest, images=images)
     rows = infer_labels(None, list({row.path: row for row in read.rows}.values()))
     problems = list(read.problems)
     named: list[tuple[str, Path, str]] = []
     patients, kept = [], []
-    for row in rows:
-        try:
-            named.append((row.image, row.path, content_hash(row.path)))
-            patients.append(row.patient)
-            kept.append(row)
-        except (OSError, ImageProblem):
+    for row, sha256 in zip(rows, content_hashes([row.path for row in rows], work=work), strict=True):
+        if isinstance(sha256, Exception):
             problems.append(Problem(f"line {row.line}", "its image cannot be read", "Check the file."))
+            continue
+        named.append((row.image, row.path, sha256))
+        patients.append(row.patient)
+        kept.append(row)
     store = open_fingerprints(work) if prints else None
     vectors, readable = describe_images(named, encoder, work, progress, prints=store)
     for position in np.flatnonzero(~readable):

@@ -31,6 +31,8 @@ class EncoderSettings:
     alpha: float = 0.0
     """The LoRA's strength is alpha / rank; 0 stands for the rank, strength 1."""
     steps: int = 300
+    epochs: float = 0.0
+    """Passes over the training images, in place of `steps`; 0: `steps`."""
     batch_size: int = 64
     learning_rate: float = 0.0
     """0 stands for 5e-4 with a LoRA and 2e-5 in full."""
@@ -51,7 +53,7 @@ class EncoderSettings:
             self, "rank", "steps", "batch_size", "clip", "validation_images", "validate_every", "checkpoint_every",
             "gallery",
         )  # fmt: skip
-        require_not_negative(self, "alpha", "learning_rate", "warmup", "weight_decay", "seed")
+        require_not_negative(self, "alpha", "epochs", "learning_rate", "warmup", "weight_decay", "seed")
         require_one_of(self, "mode", MODES)
         require_one_of(self, "towers", TOWERS)
         require_one_of(self, "schedule", SCHEDULES)

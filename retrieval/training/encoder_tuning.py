@@ -9,6 +9,7 @@ reports are matches of all their images, never negatives (`losses.report_loss`).
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ from retrieval.training.trainable_clip import TrainableClip
 if TYPE_CHECKING:
     import torch
 
-MAY_DIFFER = ("steps", "checkpoint_every", "gallery", "encoder")
+MAY_DIFFER = ("steps", "epochs", "checkpoint_every", "gallery", "encoder")
 BATCH = 64
 """Images that are embedded at once outside of training steps."""
 
@@ -72,6 +73,10 @@ def train_encoder(
     if not pairs:
         raise TrainingDataError("There are no images with reports to learn from. Name a manifest or archive with some.")
     held = held_out_patients((pair.patient for pair in pairs), settings.hold_out)
+    if settings.epochs:
+        learned = len({pair.content for pair in pairs if pair.patient not in held})
+        steps = max(1, math.ceil(settings.epochs * learned / min(settings.batch_size, max(1, learned))))
+        settings = dataclasses.replace(settings, steps=steps)
     with locked(folder):
         begun = {
             **dataclasses.asdict(settings),
@@ -80,7 +85,8 @@ def train_encoder(
             "encoder_fingerprint": clip_folder.fingerprint,
             "data": data_fingerprint(pairs),
         }
-        require_same_training(folder, begun, may_differ=MAY_DIFFER)
+        defaults = dataclasses.asdict(EncoderSettings())
+        require_same_training(folder, begun, may_differ=MAY_DIFFER, defaults=defaults)
         before = Encoder(encoder, device=device, batch_size=BATCH)
         clip = TrainableClip(clip_folder, settings, device)
         kept = work or work_folder(folder)

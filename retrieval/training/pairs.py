@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from generation.errors import TrainingDataError
 from generation.training.data.latent_cache import ProgressFactory, no_progress
 from generation.training.data.pairs import ATTRIBUTES, TrainingPair
-from retrieval.ingest.infer_labels import infer_labels
+from retrieval.encoder.content_hashes import content_hashes
+from retrieval.ingest.infer_labels import missing_labels
 from retrieval.language.archive_labels import meant_filter
 
 if TYPE_CHECKING:
@@ -33,46 +34,51 @@ class OwnPairs:
 
 
 def manifest_pairs(
-    manifest: Path | str, *, images: Path | str | None = None, progress: ProgressFactory = no_progress
+    manifest: Path | str,
+    *,
+    images: Path | str | None = None,
+    work: Path | None = None,
+    progress: ProgressFactory = no_progress,
 ) -> OwnPairs:
     """The pairs of a manifest, read as `coin add` reads it, with the same limits.
 
-    Site and category that it does not give are read from the reports. Files are hashed now, and decoded when a pair is
-    loaded.
+    Site and category that it does not give are read from the reports where they are shown. Files are hashed now, unless
+    `work` keeps the hash of a file of that size and time of change, and decoded when a pair is loaded.
 
     Raises:
         index_store.ManifestError: the manifest as a whole cannot be read.
         TrainingDataError: not one row gives a pair.
     """
-    from index_store import ImageProblem, PlannedImage, content_hash, count_reasons, read_manifest
+    from index_store import PlannedImage, count_reasons, read_manifest
 
     read = read_manifest(manifest, images=images)
     skipped = count_reasons(read.problems)
     pairs = []
     with progress("Reading images", unit="images") as show:
-        for done, row in enumerate(infer_labels(None, read.rows), start=1):
-            try:
-                content = content_hash(row.path)
-            except (ImageProblem, OSError) as error:
-                skipped[_nameless(error, row.path)] += 1
-                continue
-            pairs.append(
-                TrainingPair(
-                    content=content,
-                    patient=row.patient,
-                    report=row.report,
-                    load=partial(_load_planned, PlannedImage(row, content)),
-                    case=row.case,
-                    patient_named=bool(row.names_patient or row.phantom),
-                    attributes=_attributes(row, row),
-                )
+        hashes = content_hashes([row.path for row in read.rows], work=work, progress=show)
+    for row, content in zip(read.rows, hashes, strict=True):
+        if isinstance(content, Exception):
+            skipped[_nameless(content, row.path)] += 1
+            continue
+        pairs.append(
+            TrainingPair(
+                content=content,
+                patient=row.patient,
+                report=row.report,
+                load=partial(_load_planned, PlannedImage(row, content)),
+                case=row.case,
+                patient_named=bool(row.names_patient or row.phantom),
+                attributes=_attributes(row, row),
+                derive=None
+                if row.site and row.category
+                else partial(missing_labels, row.report, row.site, row.system, row.category),
             )
-            show(done, len(read.rows))
+        )
     return _own(pairs, skipped)
 
 
 def archive_pairs(archive: Archive, where: CaseFilter | None = None) -> OwnPairs:
-    """The pairs of an archive, which must stay open while pairs are loaded; `where` filters cases and images.
+    """The pairs of an archive, `where` filters cases and images.
 
     Raises `TrainingDataError` if there is none.
     """
@@ -87,7 +93,7 @@ def archive_pairs(archive: Archive, where: CaseFilter | None = None) -> OwnPairs
                 content=image.sha256,
                 patient=case.patient,
                 report=case.report,
-                load=partial(_load_stored, archive.picture, image.id),
+                load=partial(_load_stored, image.path, image.file_sha256),
                 case=case.key,
                 patient_named=case.phantom or case.patient != case.key,
                 attributes=_attributes(case, image),
@@ -125,12 +131,12 @@ def _load_planned(planned: PlannedImage) -> Picture:
         raise TrainingDataError(_nameless(error, planned.row.path)) from error
 
 
-def _load_stored(picture: Callable[[int], Picture], image_id: int) -> Picture:
-    from index_store import ImageNotFoundError, ImageProblem
+def _load_stored(path: Path, checksum: str) -> Picture:
+    from index_store import ImageProblem, decode_image
 
     try:
-        return picture(image_id)
-    except (ImageNotFoundError, ImageProblem) as error:
+        return decode_image(path, expected=checksum)
+    except (OSError, ImageProblem) as error:
         raise TrainingDataError(_GONE) from error
 
 

@@ -32,6 +32,7 @@ _SHARED: Final[dict[str, tuple[Any, str]]] = {
     "rank": (_COUNT, "Rank of the LoRA: how much it can learn, and its size."),
     "alpha": (_NUMBER, "Its strength is alpha / rank; 0: strength 1."),
     "steps": (_COUNT, "Steps in all; a larger number than before resumes the training."),
+    "epochs": (_NUMBER, "Passes over the training images, in place of --steps; 0: --steps."),
     "schedule": (click.Choice(SCHEDULES), "Learning rate after the warm-up."),
     "warmup": (click.IntRange(0), "Steps in which the learning rate rises."),
     "weight_decay": (_NUMBER, "Weight decay of AdamW."),
@@ -114,11 +115,11 @@ def _data_options(command: Command) -> Command:
 
 
 @contextmanager
-def _pairs(settings: Settings, manifest: Path | None, images: Path | None) -> Iterator[OwnPairs]:
+def _pairs(settings: Settings, manifest: Path | None, images: Path | None, work: Path) -> Iterator[OwnPairs]:
     from retrieval import archive_pairs, manifest_pairs
 
     if manifest is not None:
-        yield manifest_pairs(manifest, images=images, progress=progress)
+        yield manifest_pairs(manifest, images=images, work=work, progress=progress)
         return
     if images is not None:
         raise click.UsageError("--images goes with --manifest")
@@ -156,9 +157,9 @@ def lora(
 
     Several GPUs: `accelerate launch --multi_gpu -m ui train lora …`; the batch size is then each GPU's.
     """
-    from generation import train_lora
+    from generation import train_lora, work_folder
 
-    with _pairs(settings, manifest, images) as own:
+    with _pairs(settings, manifest, images, work or work_folder(out)) as own:
         made = train_lora(
             own.pairs, out, base=settings.base, settings=training, device=settings.device, work=work, progress=progress
         )
@@ -189,9 +190,10 @@ def encoder(
     Writes an open_clip folder, which `coin reembed --encoder OUT` takes, and README.md with retrieval of held-out
     patients' cases by image and by report before and after, with intervals.
     """
+    from generation import work_folder
     from retrieval import train_encoder
 
-    with _pairs(settings, manifest, images) as own:
+    with _pairs(settings, manifest, images, work or work_folder(out)) as own:
         made = train_encoder(
             own.pairs,
             out,

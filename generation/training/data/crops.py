@@ -9,7 +9,7 @@ mirrored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,19 +32,20 @@ class View:
 
 
 def views(
-    image: Image.Image, content: str, *, size: int, count: int, crop: str = "centre", turns: bool = True
+    image: Image.Image, content: str, numbers: Collection[int], *, size: int, crop: str = "centre", turns: bool = True
 ) -> Iterator[View]:
-    """At most `count` views of an RGB image; the first is upright from the centre.
+    """The views of an RGB image with these numbers, in ascending order; view 0 is upright from the centre.
 
     The others are random, but the same for the same `content` (hex): from anywhere if `crop` is "random", turned and
-    mirrored if `turns`. If neither holds, there is only the first.
+    mirrored if `turns`. If neither holds, all are like the first.
     """
-    yield _cut(image, size, 0.5)
-    if crop == "centre" and not turns:
-        return
+    if 0 in numbers:
+        yield _cut(image, size, 0.5)
     rng = np.random.default_rng(int(content[:16], 16))
-    for _ in range(count - 1):
+    for number in range(1, max(numbers, default=0) + 1):
         mirrored, quarters, position = bool(rng.integers(2)), int(rng.integers(4)), float(rng.random())
+        if number not in numbers:
+            continue
         turned = image
         if turns:
             turned = ImageOps.mirror(turned) if mirrored else turned

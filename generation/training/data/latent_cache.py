@@ -1,27 +1,29 @@
 """Latents of images and embeddings of reports, encoded once for all trainings on a base and kept on disk.
 
-    work/<base>/latents/<content>-<cut>.safetensors     latents float16[views, c, h, w], time_ids int32[views, 6]
-    work/<base>/texts/<prompt>.safetensors              tokens float16[t, d], pooled float16[p]
+    work/<base>/images/*.safetensors     by content, cut and view: latents float16[c, h, w], time_ids int32[6]
+    work/<base>/texts/*.safetensors      by prompt: tokens float16[t, d], pooled float16[p]
 
-Names are hashes of the base's files, of the image file and of the prompt. So an interrupted run resumes, a second
-training on the same base starts at once, and no report is in a file or its name. An image is encoded by the base's
-autoencoder in float32, to the mean of its latents; a report as at inference, by the same prompt, pipeline and format.
+Keys are hashes of the image file and of the prompt, the folder's name is one of the base's files: no report is in a
+file or its name. Only what is asked for is encoded, a block at a time; images are decoded and cut by workers ahead of
+that. An image is encoded by the base's autoencoder in float32, to the mean of its latents; a report as at inference, by
+the same prompt, pipeline and format. On a processor each is encoded by itself, so that its numbers do not depend on
+its block; on a GPU in batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generation.atomic_write import private_folder, write_atomic
 from generation.errors import TrainingDataError, TrainingError
-from generation.prompts.prompt import Encoded
 from generation.provenance import text_sha256
-from generation.training.data.crops import views
+from generation.training.data.crops import View, views
 from generation.training.data.pairs import TrainingPair
+from generation.training.data.shards import Shards
 from generation.training.lora_settings import LoraSettings
 
 if TYPE_CHECKING:
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
 
 ProgressFactory = Callable[..., AbstractContextManager[Callable[..., None]]]
 """Opens a display of progress: `with progress("Training", unit="steps") as show: show(done, total)`."""
-KEPT_BYTES = 2**30
-"""Encodings that are kept in memory after they were read."""
+TEXTS = 32
+"""Reports that are encoded at a time on a GPU."""
+ENCODER_BYTES = 4096
+"""Memory that the autoencoder of SDXL takes in float32, by pixel: an upper estimate."""
 MAX_ASPECT = 100
 """Longest side by shortest. A longer strip is no field of view, and scaled by its short side would fill the memory."""
 
@@ -45,8 +49,8 @@ def no_progress(label: str, *, unit: str) -> AbstractContextManager[Callable[...
 
 
 @dataclass(frozen=True)
-class EncodedViews:
-    """`latents` float16[views, c, h, w], scaled as the denoiser sees them, and `time_ids` int32[views, 6]."""
+class EncodedView:
+    """`latents` float16[c, h, w], scaled as the denoiser sees them, and `time_ids` int32[6]."""
 
     latents: torch.Tensor
     time_ids: torch.Tensor
@@ -60,131 +64,163 @@ class EncodedText:
     pooled: torch.Tensor
 
 
+Wanted = Sequence[tuple[TrainingPair, int]]
+"""Pairs, each with the number of one of its views."""
+
+
 class Encodings:
-    """The encodings of one base in the folder `work`."""
+    """The encodings of one base in the folder `work`.
 
-    def __init__(self, work: Path, base: Base, settings: LoraSettings) -> None:
-        self._base = base
-        self._settings = settings
-        self._folder = work / base.fingerprint[:16]
+    Args:
+        device: of the autoencoder, which is loaded when the first image is to be encoded.
+        pool: workers that decode images; by default the calling thread does.
+    """
+
+    def __init__(
+        self, work: Path, base: Base, settings: LoraSettings, *, device: str = "cpu", pool: Executor | None = None
+    ) -> None:
+        self._base, self._settings, self._device, self._pool = base, settings, device, pool
         self._size = settings.size or base.size
-        cut = f"{self._size} {settings.crop} {settings.turns}"
-        self._cuts = {count: f"{text_sha256(f'{cut} {count}')[:8]}" for count in (1, settings.views)}
-        self._kept: dict[Path, dict[str, torch.Tensor]] = {}
-        self._kept_bytes = 0
+        self._views = 1 if settings.crop == "centre" and not settings.turns else settings.views
+        self._cut = text_sha256(f"{self._size} {settings.crop} {settings.turns}")[:8]
+        folder = work / base.fingerprint[:16]
+        self._images, self._texts = Shards(folder / "images"), Shards(folder / "texts")
+        self._ahead: dict[tuple[str, tuple[int, ...]], Future[list[View]]] = {}
+        self._vae: Any = None
+        self.failed: dict[str, str] = {}
+        """Images that cannot be used: reasons by content."""
 
-    def encode_images(
-        self,
-        pairs: Sequence[TrainingPair],
-        *,
-        count: int,
-        device: str,
-        progress: ProgressFactory,
-        share: tuple[int, int] = (0, 1),
-    ) -> dict[str, str]:
-        """Encode `count` views of each image that is not encoded yet; returns reasons of failure by content.
+    def decode_ahead(self, wanted: Wanted) -> None:
+        """Let the workers begin to decode and cut what is not encoded of these; what was begun otherwise is dropped."""
+        missing = self._missing(wanted)
+        for key in [key for key in self._ahead if key not in missing]:
+            self._ahead.pop(key).cancel()
+        settings = self._settings
+        for (content, numbers), pair in missing.items():
+            if self._pool is not None and (content, numbers) not in self._ahead:
+                self._ahead[content, numbers] = self._pool.submit(
+                    cut_views, pair.load, content, numbers, size=self._size, crop=settings.crop, turns=settings.turns
+                )
 
-        Of n processes with `share` (i, n), each encodes every n-th image from the i-th on.
-        """
-        # Divided before the search for missing ones, which other processes are encoding meanwhile.
-        mine = _each_once(pairs)[share[0] :: share[1]]
-        missing = [pair for pair in mine if not _is_whole(self._latents(pair, count))]
-        failed: dict[str, str] = {}
-        if not missing:
-            return failed
-        private_folder(self._folder / "latents")
-        vae = self._load_vae(device)
-        with progress("Encoding images", unit="images") as show:
-            for done, pair in enumerate(missing, start=1):
-                try:
-                    self._encode_image(vae, pair, count)
-                except TrainingDataError as error:
-                    failed[pair.content] = str(error)
-                show(done, len(missing))
-        return failed
-
-    def encode_texts(self, prompts: Iterable[str], pipeline: CoinPipeline, *, progress: ProgressFactory) -> None:
-        """Embed each prompt that is not embedded yet, and the input that replaces it where the text is dropped."""
-        missing = [prompt for prompt in dict.fromkeys(prompts) if not _is_whole(self._text(prompt))]
+    def encode_images(self, wanted: Wanted, *, progress: ProgressFactory = no_progress) -> None:
+        """Encode what is not encoded of these. Images that cannot be used are added to `failed`."""
+        missing = self._missing(wanted)
         if not missing:
             return
-        private_folder(self._folder / "texts")
-        with progress("Encoding reports", unit="reports") as show:
-            for done, prompt in enumerate(missing, start=1):
-                tokens, dropped, pooled, dropped_pooled = (row[0] for row in pipeline.embed(Encoded.of(prompt)))
-                _save(self._dropped(len(dropped)), tokens=dropped.half(), pooled=dropped_pooled.half())
-                _save(self._text(prompt), tokens=tokens.half(), pooled=pooled.half())
+        self.decode_ahead(wanted)
+        rows: dict[str, dict[str, torch.Tensor]] = {}
+        waiting: list[tuple[str, View]] = []
+        with progress("Encoding images", unit="images") as show:
+            for done, ((content, numbers), pair) in enumerate(missing.items(), start=1):
+                try:
+                    for number, view in zip(numbers, self._cut_out(content, numbers, pair), strict=True):
+                        waiting.append((self._image_key(content, number), view))
+                except TrainingDataError as error:
+                    self.failed[content] = str(error)
+                while len(waiting) >= self._batch or (waiting and done == len(missing)):
+                    rows |= self._encoded(waiting[: self._batch])
+                    del waiting[: self._batch]
                 show(done, len(missing))
+        self._images.add(rows)
 
-    def image(self, pair: TrainingPair, *, count: int) -> EncodedViews:
-        """The views of a pair. Raises `TrainingError` if it was not encoded, or its file was damaged."""
-        return EncodedViews(**self._read(self._latents(pair, count)))
+    def encode_texts(
+        self, prompts: Iterable[str], pipeline: CoinPipeline, *, progress: ProgressFactory = no_progress
+    ) -> None:
+        """Embed each prompt that is not embedded yet, and the input that replaces it where the text is dropped."""
+        missing = [prompt for prompt in dict.fromkeys(prompts) if text_sha256(prompt) not in self._texts]
+        rows: dict[str, dict[str, torch.Tensor]] = {}
+        size = TEXTS if self._device == "cuda" else 1
+        if not missing:
+            return
+        with progress("Encoding reports", unit="reports") as show:
+            for start in range(0, len(missing), size):
+                some = missing[start : start + size]
+                columns = [column.half().cpu() for column in pipeline.embed_texts(some)]
+                for prompt, tokens, dropped, pooled, dropped_pooled in zip(some, *columns, strict=True):
+                    if (key := f"dropped-{len(dropped)}") not in self._texts:
+                        rows[key] = {"tokens": dropped.clone(), "pooled": dropped_pooled.clone()}
+                    rows[text_sha256(prompt)] = {"tokens": tokens.clone(), "pooled": pooled.clone()}
+                show(start + len(some), len(missing))
+        self._texts.add(rows)
+
+    def image(self, pair: TrainingPair, view: int) -> EncodedView:
+        """A view of a pair. Raises `TrainingError` if it was not encoded, or its file was damaged."""
+        return EncodedView(**self._images.read(self._image_key(pair.content, view)))
 
     def text(self, prompt: str) -> EncodedText:
         """The embeddings of a prompt. Raises `TrainingError`, as `image`."""
-        return EncodedText(**self._read(self._text(prompt)))
+        return EncodedText(**self._texts.read(text_sha256(prompt)))
 
     def dropped_text(self, tokens: int) -> EncodedText:
         """The input of the unguided pass that replaces a prompt of so many tokens."""
-        return EncodedText(**self._read(self._dropped(tokens)))
+        return EncodedText(**self._texts.read(f"dropped-{tokens}"))
 
-    def has_image(self, pair: TrainingPair, *, count: int) -> bool:
-        """Whether a pair was encoded."""
-        return self._latents(pair, count).is_file()
+    def has_image(self, pair: TrainingPair, view: int) -> bool:
+        """Whether a view was encoded."""
+        return self._image_key(pair.content, view) in self._images
 
-    def _latents(self, pair: TrainingPair, count: int) -> Path:
-        return self._folder / "latents" / f"{pair.content}-{self._cuts[count]}.safetensors"
+    def _missing(self, wanted: Wanted) -> dict[tuple[str, tuple[int, ...]], TrainingPair]:
+        """What is to be encoded: a pair by its content and the numbers of its views."""
+        pairs: dict[str, TrainingPair] = {}
+        numbers: dict[str, set[int]] = {}
+        for pair, view in wanted:
+            if pair.content not in self.failed and not self.has_image(pair, view):
+                pairs[pair.content] = pair
+                numbers.setdefault(pair.content, set()).add(view % self._views)
+        return {(content, tuple(sorted(numbers[content]))): pair for content, pair in pairs.items()}
 
-    def _text(self, prompt: str) -> Path:
-        return self._folder / "texts" / f"{text_sha256(prompt)}.safetensors"
+    def _cut_out(self, content: str, numbers: tuple[int, ...], pair: TrainingPair) -> list[View]:
+        if (begun := self._ahead.pop((content, numbers), None)) is not None:
+            return begun.result()
+        settings = self._settings
+        return cut_views(pair.load, content, numbers, size=self._size, crop=settings.crop, turns=settings.turns)
 
-    def _dropped(self, tokens: int) -> Path:
-        return self._folder / "texts" / f"dropped-{tokens}.safetensors"
-
-    def _encode_image(self, vae: Any, pair: TrainingPair, count: int) -> None:
+    def _encoded(self, some: Sequence[tuple[str, View]]) -> dict[str, dict[str, torch.Tensor]]:
         import torch
 
-        image = pair.load()
-        if max(image.size) > MAX_ASPECT * min(image.size):
-            raise TrainingDataError(f"An image of {image.width} × {image.height} pixels is a strip, not a field.")
-        settings = self._settings
-        crops = list(views(image, pair.content, size=self._size, count=count, crop=settings.crop, turns=settings.turns))
-        latents = encode_pixels(vae, [view.image for view in crops])
+        if self._vae is None:
+            self._vae = self._load_vae()
+        latents = encode_pixels(self._vae, [view.image for _, view in some])
         if not torch.isfinite(latents).all():
             raise TrainingError("The base's autoencoder gave not-a-number for an image: its weights are damaged.")
-        _save(
-            self._latents(pair, count),
-            latents=latents.half().cpu(),
-            time_ids=torch.tensor([view.time_ids for view in crops], dtype=torch.int32),
-        )
+        return {
+            key: {"latents": row.clone(), "time_ids": torch.tensor(view.time_ids, dtype=torch.int32)}
+            for (key, view), row in zip(some, latents.half().cpu(), strict=True)
+        }
 
-    def _load_vae(self, device: str) -> Any:
+    @property
+    def _batch(self) -> int:
+        """Views that are encoded at a time: as many as fit into a quarter of the GPU's free memory."""
+        if self._device != "cuda":
+            return 1
+        import torch
+
+        return min(16, max(1, torch.cuda.mem_get_info()[0] // 4 // (ENCODER_BYTES * self._size**2)))
+
+    def _image_key(self, content: str, view: int) -> str:
+        return f"{content}-{self._cut}-{view % self._views}"
+
+    def _load_vae(self) -> Any:
         import torch
         from diffusers import AutoencoderKL
 
         vae = AutoencoderKL.from_pretrained(
             self._base.folder / "vae", variant=self._base.variants["vae"], dtype=torch.float32, use_safetensors=True
         )
-        vae.enable_slicing()  # one view at a time: in float32 it needs the most memory of all
-        return vae.to(device).eval()
+        return vae.to(self._device).eval()
 
-    def _read(self, path: Path) -> dict[str, torch.Tensor]:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
 
-        if path not in self._kept:
-            try:
-                tensors = load_file(path)
-            except (SafetensorError, OSError) as error:
-                raise TrainingError(
-                    f"What was encoded before the training is gone or damaged ({path.name}). Delete the folder "
-                    f"{self._folder} and run the same command again: it is encoded again, and the training resumes."
-                ) from error
-            if self._kept_bytes > KEPT_BYTES:
-                return tensors
-            self._kept[path] = tensors
-            self._kept_bytes += sum(tensor.nbytes for tensor in tensors.values())
-        return self._kept[path]
+def cut_views(
+    load: Callable[[], Image.Image], content: str, numbers: Sequence[int], *, size: int, crop: str, turns: bool
+) -> list[View]:
+    """Decode an image and cut out the views with these numbers.
+
+    Raises `TrainingDataError`: it cannot be decoded, or is a strip.
+    """
+    image = load()
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        raise TrainingDataError(f"An image of {image.width} × {image.height} pixels is a strip, not a field.")
+    return list(views(image, content, numbers, size=size, crop=crop, turns=turns))
 
 
 def encode_pixels(vae: Any, images: Sequence[Image.Image]) -> torch.Tensor:
@@ -201,25 +237,3 @@ def encode_pixels(vae: Any, images: Sequence[Image.Image]) -> torch.Tensor:
         mean, deviation = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (mean, deviation))
         return (latents - mean) * vae.config.scaling_factor / deviation
     return latents * vae.config.scaling_factor
-
-
-def _each_once(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
-    return list({pair.content: pair for pair in pairs}.values())
-
-
-def _is_whole(path: Path) -> bool:
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        return False
-    try:
-        with safe_open(path, framework="numpy"):
-            return True
-    except (SafetensorError, OSError):
-        return False
-
-
-def _save(path: Path, **tensors: torch.Tensor) -> None:
-    from safetensors.torch import save
-
-    write_atomic(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))

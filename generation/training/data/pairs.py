@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from generation.provenance import text_sha256
+from generation.worker_pool import workers
 
 ATTRIBUTES = ("site", "system", "category", "stain", "kind", "license", "source", "phantom")
 """The attributes that a model card counts images by."""
@@ -30,12 +31,18 @@ class TrainingPair:
     patient_named: bool = True
     """Whether somebody named the patient. If not, `patient` stands for the case or the image alone."""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """The known ones of ATTRIBUTES, by name."""
+    """The given ones of ATTRIBUTES, by name."""
+    derive: Callable[[], Mapping[str, str]] | None = field(default=None, repr=False)
+    """Reads those that are not given from the report: some milliseconds, so that it is done where they are shown."""
 
     @property
     def title(self) -> str:
-        """Site and category, as far as they are known."""
-        return " · ".join(self.attributes[name] for name in ("site", "category") if self.attributes.get(name))
+        """Site and category, as far as they are given."""
+        return title_of(self.attributes)
+
+    def labelled(self) -> dict[str, str]:
+        """The given and the derived attributes."""
+        return {**(self.derive() if self.derive is not None else {}), **self.attributes}
 
 
 @dataclass(frozen=True)
@@ -53,11 +60,16 @@ class PairCounts:
     """Images by value, for each of ATTRIBUTES that any has; most frequent first."""
 
 
+def title_of(attributes: Mapping[str, str]) -> str:
+    """Site and category, as far as they are known."""
+    return " · ".join(attributes[name] for name in ("site", "category") if attributes.get(name))
+
+
 def count_pairs(pairs: Sequence[TrainingPair]) -> PairCounts:
-    """Count images, patients, different reports, and images by attribute."""
-    values = {}
+    """Count images, patients, different reports, and images by attribute, given or read from the report."""
+    values, labelled = {}, labelled_pairs(pairs)
     for name in ATTRIBUTES:
-        counted = Counter(pair.attributes.get(name, "") for pair in pairs)
+        counted = Counter(attributes.get(name, "") for attributes in labelled)
         if set(counted) - {""}:
             values[name] = dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
     return PairCounts(
@@ -67,6 +79,18 @@ def count_pairs(pairs: Sequence[TrainingPair]) -> PairCounts:
         reports=len({pair.report for pair in pairs}),
         values=values,
     )
+
+
+def labelled_pairs(pairs: Sequence[TrainingPair]) -> list[dict[str, str]]:
+    """Each pair's attributes, given or read from its report, by worker processes where there are many reports."""
+    reading = {(pair.report, title_of(pair.attributes)): pair.derive for pair in pairs if pair.derive is not None}
+    with workers(len(reading), probe=next(iter(reading.values()), None)) as pool:
+        read = dict(zip(reading, pool.map(_read, reading.values(), chunksize=64), strict=True))
+    return [{**read.get((pair.report, title_of(pair.attributes)), {}), **pair.attributes} for pair in pairs]
+
+
+def _read(derive: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
+    return derive()
 
 
 def patients_named(pairs: Iterable[TrainingPair]) -> bool:

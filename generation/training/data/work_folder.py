@@ -14,8 +14,8 @@ from pathlib import Path
 
 from generation.errors import TrainingError
 
-_OWN = re.compile(r"[0-9a-f]{16}|pixels-[0-9a-f]{16}\.(npy|json)(\.[0-9a-f]{32}\.tmp)?")
-"""What a training writes into a work folder: encodings of a base, and pixels."""
+_OWN = re.compile(r"[0-9a-f]{16}|pixels-[0-9a-f]{16}\.(npy|json)(\.[0-9a-f]{32}\.tmp)?|hashes\.sqlite(-journal)?")
+"""What a training writes into a work folder: encodings of a base, pixels, and hashes of files."""
 
 
 def work_folder(out: Path | str) -> Path:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,20 @@ def test_a_finished_training_takes_more_steps(
     run(pairs, tmp_path / "a", base, work, steps=6, schedule="constant")
     run(pairs, tmp_path / "b", base, work, steps=6, schedule="constant")
     assert same(tmp_path / "a", tmp_path / "b")
+
+
+def test_only_what_the_steps_take_is_encoded(pairs: list[TrainingPair], base: Path, tmp_path: Path) -> None:
+    loaded: list[str] = []
+
+    def load(pair: TrainingPair) -> Any:
+        loaded.append(pair.content)
+        return pair.load()
+
+    watched = [dataclasses.replace(pair, load=partial(load, pair)) for pair in pairs]
+    run(watched, tmp_path / "a", base, tmp_path / "work", steps=2, batch_size=1, validation_images=1)
+    assert len(loaded) == len(set(loaded)) == 3, "one that is measured, two that are learned from"
+    made = run(watched, tmp_path / "b", base, tmp_path / "work", epochs=0.5, batch_size=1, validation_images=1)
+    assert made.steps == 4 and len(loaded) == 5, "half of the eight images that are learned from"
 
 
 @pytest.mark.slow
@@ -296,12 +311,34 @@ class TestBadInput:
 
         bad = [dataclasses.replace(pairs[0], load=unreadable, content="0" * 64)]
         empty = [dataclasses.replace(pairs[1], report=" … ")]
-        made = run([*pairs, *bad, *empty], tmp_path, base, work, steps=1)
+        made = run([*pairs, *bad, *empty], tmp_path, base, work, steps=1, batch_size=9)
         assert made.skipped == {"The image is damaged.": 1, "The report is empty.": 1}
         assert "Left out: 1 × The image is damaged." in (tmp_path / "README.md").read_text(encoding="utf-8")
         all_bad = [dataclasses.replace(pair, load=unreadable, content=f"{n:064x}") for n, pair in enumerate(pairs)]
-        with pytest.raises(TrainingDataError, match=r"no readable image to learn from\. 12 × The image is damaged"):
+        with pytest.raises(TrainingDataError, match=r"no readable image of held-out patients\. 4 × The image is dam"):
             run(all_bad, tmp_path / "bad", base, None)
+        held = held_out(all_bad)
+        learned = [bad if bad.patient not in held else pair for bad, pair in zip(all_bad, pairs, strict=True)]
+        with pytest.raises(TrainingDataError, match=r"no readable image to learn from\. 8 × The image is damaged"):
+            run(learned, tmp_path / "learned", base, work)
+
+    def test_an_unreadable_image_is_replaced_and_the_training_goes_on_after_an_interruption(
+        self, pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path
+    ) -> None:
+        """The same weights as without an interruption, also where more steps were asked for later."""
+
+        def unreadable() -> None:
+            raise TrainingDataError("The image is damaged.")
+
+        learned = [number for number, pair in enumerate(pairs) if pair.patient not in held_out(pairs)]
+        some = list(pairs)
+        some[learned[0]] = dataclasses.replace(pairs[learned[0]], load=unreadable, content="0" * 64)
+        given = {"steps": 5, "schedule": "constant", "batch_size": 2, "validate_every": 9}
+        with pytest.raises(KeyboardInterrupt):
+            run(some, tmp_path / "a", base, work, progress=Interrupt(3, stop), **given)
+        made = run(some, tmp_path / "a", base, work, **given)
+        run(some, tmp_path / "b", base, work, **given)
+        assert same(tmp_path / "a", tmp_path / "b") and made.skipped == {"The image is damaged.": 1}
 
     def test_a_held_out_image_under_another_patient_is_not_learned_from(
         self, pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path

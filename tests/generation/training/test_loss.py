@@ -23,8 +23,8 @@ TIMES, SEEDS = [2, 40, 90], [5, 6, 7]
 class Encoded:
     """Latents of zeros, and texts of different lengths."""
 
-    def image(self, pair: Any, *, count: int) -> Any:
-        return SimpleNamespace(latents=torch.zeros(1, 4, 2, 2), time_ids=torch.zeros(1, 6))
+    def image(self, pair: Any, view: int) -> Any:
+        return SimpleNamespace(latents=torch.zeros(4, 2, 2), time_ids=torch.zeros(6))
 
     def text(self, prompt: str) -> EncodedText:
         return EncodedText(torch.zeros(len(prompt), 3), torch.zeros(2))

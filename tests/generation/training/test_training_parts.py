@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from generation.model.weights import find_base
 from generation.prompts.prompt import Encoded
 from generation.training.data.crops import views
 from generation.training.data.holdout import held_out_patients
-from generation.training.data.latent_cache import Encodings, no_progress
+from generation.training.data.latent_cache import Encodings
 from generation.training.data.pairs import TrainingPair, data_fingerprint
 from generation.training.lora_settings import LoraSettings
 from generation.training.model_card import plain, table
@@ -53,14 +55,14 @@ class TestHoldout:
 class TestViews:
     def test_the_model_is_told_the_truth_of_a_crop(self) -> None:
         ramp = Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (100, 1))).convert("RGB")
-        (view,) = views(ramp, "ab" * 32, size=50, count=4, turns=False)
+        (view,) = views(ramp, "ab" * 32, [0], size=50, turns=False)
         assert view.time_ids == (100, 200, 0, 25, 50, 50)
         assert view.image.size == (50, 50)
         columns = np.asarray(view.image)[25, :, 0].astype(int)
         assert abs(columns[0] - 50) <= 2 and abs(columns[-1] - 149) <= 2, "the middle of the long side"
 
     def test_turned_views_swap_height_and_width(self) -> None:
-        made = list(views(Image.new("RGB", (200, 100)), "0f" * 32, size=50, count=12, crop="random"))
+        made = list(views(Image.new("RGB", (200, 100)), "0f" * 32, range(12), size=50, crop="random"))
         assert len(made) == 12
         assert {view.original_size for view in made} == {(100, 200), (200, 100)}
         for view in made:
@@ -72,7 +74,7 @@ class TestViews:
     def test_the_same_image_is_always_cut_the_same(self) -> None:
         image = phantom_pairs(1)[0].load()
         first, second, other = (
-            [view.image.tobytes() for view in views(image, content, size=32, count=3, crop="random")]
+            [view.image.tobytes() for view in views(image, content, range(3), size=32, crop="random")]
             for content in ("1" * 64, "1" * 64, "2" * 64)
         )
         assert first == second and first[0] == other[0] and first[1:] != other[1:]
@@ -151,52 +153,72 @@ class TestEncodings:
     def encodings(self, base: Path, work: Path, **changed: object) -> Encodings:
         return Encodings(work, find_base(base), LoraSettings(**changed))  # type: ignore[arg-type]
 
-    def test_images_are_encoded_once(self, base: Path, tmp_path: Path) -> None:
+    def test_only_what_is_asked_for_is_encoded_and_once(self, base: Path, tmp_path: Path) -> None:
         pairs = phantom_pairs(3)
         first = self.encodings(base, tmp_path)
-        assert first.encode_images([*pairs, pairs[0]], count=4, device="cpu", progress=no_progress) == {}
-        encoded = first.image(pairs[0], count=4)
-        assert encoded.latents.shape == (4, 4, 16, 16) and encoded.latents.dtype == torch.float16
-        assert encoded.time_ids[0].tolist() == [64, 64, 0, 0, 64, 64]
+        first.encode_images([(pairs[0], 2), (pairs[1], 0), (pairs[0], 0), (pairs[0], 2)])
+        assert first.failed == {}
+        assert [first.has_image(pairs[0], view) for view in range(4)] == [True, False, True, False]
+        assert not first.has_image(pairs[2], 0)
+        encoded = first.image(pairs[0], 0)
+        assert encoded.latents.shape == (4, 16, 16) and encoded.latents.dtype == torch.float16
+        assert encoded.time_ids.tolist() == [64, 64, 0, 0, 64, 64]
+        assert len(list(tmp_path.rglob("*.safetensors"))) == 1
 
         def never() -> Image.Image:
             raise AssertionError("it is encoded already")
 
         again = self.encodings(base, tmp_path)
-        again.encode_images(
-            [dataclasses.replace(pair, load=never) for pair in pairs], count=4, device="cpu", progress=no_progress
-        )
+        again.encode_images([(dataclasses.replace(pair, load=never), 0) for pair in pairs[:2]])
+        assert torch.equal(again.image(pairs[0], 2).latents, first.image(pairs[0], 2).latents)
         with pytest.raises(AssertionError):
             self.encodings(base, tmp_path, crop="random").encode_images(
-                [dataclasses.replace(pairs[0], load=never)], count=4, device="cpu", progress=no_progress
+                [(dataclasses.replace(pairs[0], load=never), 0)]
             )
+
+    def test_a_view_is_the_same_whatever_else_is_encoded(self, base: Path, tmp_path: Path) -> None:
+        (pair,) = phantom_pairs(1)
+        alone, whole = self.encodings(base, tmp_path / "a"), self.encodings(base, tmp_path / "b")
+        alone.encode_images([(pair, 3)])
+        whole.encode_images([(pair, view) for view in range(4)])
+        assert torch.equal(alone.image(pair, 3).latents, whole.image(pair, 3).latents)
+        assert not torch.equal(whole.image(pair, 0).latents, whole.image(pair, 3).latents)
+
+    def test_workers_decode_ahead_and_what_is_not_wanted_any_more_is_dropped(self, base: Path, tmp_path: Path) -> None:
+        pairs = phantom_pairs(3)
+        loaded: list[str] = []
+
+        def load(pair: TrainingPair) -> Image.Image:
+            loaded.append(pair.content)
+            return pair.load()
+
+        watched = [dataclasses.replace(pair, load=partial(load, pair)) for pair in pairs]
+        with ThreadPoolExecutor(1) as pool:
+            encodings = Encodings(tmp_path, find_base(base), LoraSettings(), pool=pool)
+            encodings.decode_ahead([(pair, 0) for pair in watched])
+            encodings.encode_images([(pair, 0) for pair in watched[:2]])
+        assert sorted(loaded[:2]) == sorted(pair.content for pair in pairs[:2])
+        assert loaded.count(pairs[0].content) == 1, "what was decoded ahead is not decoded again"
 
     def test_a_damaged_file_is_made_anew_or_named(self, base: Path, tmp_path: Path) -> None:
         (pair,) = phantom_pairs(1)
         encodings = self.encodings(base, tmp_path)
-        encodings.encode_images([pair], count=1, device="cpu", progress=no_progress)
+        encodings.encode_images([(pair, 0)])
+        before = encodings.image(pair, 0).latents.clone()  # it is mapped
         (file,) = tmp_path.rglob("*.safetensors")
-        whole = file.read_bytes()
-        file.write_bytes(whole[:40])
+        file.write_bytes(file.read_bytes()[:-4])
+        again = self.encodings(base, tmp_path)
         with pytest.raises(TrainingError, match="gone or damaged"):
-            encodings.image(pair, count=1)
-        encodings.encode_images([pair], count=1, device="cpu", progress=no_progress)
-        assert file.read_bytes() == whole
-
-    def test_processes_divide_the_images(self, base: Path, tmp_path: Path) -> None:
-        pairs = phantom_pairs(5)
-        encodings = self.encodings(base, tmp_path)
-        encodings.encode_images(pairs, count=1, device="cpu", progress=no_progress, share=(0, 2))
-        assert [encodings.has_image(pair, count=1) for pair in pairs].count(True) == 3
-        encodings.encode_images(pairs, count=1, device="cpu", progress=no_progress, share=(1, 2))
-        assert all(encodings.has_image(pair, count=1) for pair in pairs), "also where the first was faster"
+            again.image(pair, 0)
+        again.encode_images([(pair, 0)])
+        assert torch.equal(again.image(pair, 0).latents, before)
 
     def test_reports_are_embedded_as_the_pipeline_does(self, base: Path, tmp_path: Path) -> None:
         found = find_base(base)
         pipeline = CoinPipeline(found, [], PromptTokens(found), device="cpu", dtype=torch.float32)
         encodings = self.encodings(base, tmp_path)
         prompt = "Smear shows clusters."
-        encodings.encode_texts([prompt, prompt], pipeline, progress=no_progress)
+        encodings.encode_texts([prompt, prompt], pipeline)
         guided, unguided, pooled, _ = pipeline.embed(Encoded.of(prompt))
         assert torch.equal(encodings.text(prompt).tokens, guided[0].half())
         assert torch.equal(encodings.text(prompt).pooled, pooled[0].half())
@@ -205,8 +227,9 @@ class TestEncodings:
 
     def test_a_strip_is_no_field(self, base: Path, tmp_path: Path) -> None:
         strip = TrainingPair("a" * 64, "p", "NILM.", lambda: Image.new("RGB", (2000, 10)))
-        failed = self.encodings(base, tmp_path).encode_images([strip], count=1, device="cpu", progress=no_progress)
-        assert "is a strip" in failed["a" * 64]
+        encodings = self.encodings(base, tmp_path)
+        encodings.encode_images([(strip, 0)])
+        assert "is a strip" in encodings.failed["a" * 64]
 
 
 class TestValidation:

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.stats import hypergeom
 
 from generation import SettingsError, TrainingDataError, TrainingError
-from generation.training.data.pairs import TrainingPair
+from generation.training.data.pairs import TrainingPair, title_of
 from index_store import Archive
 from retrieval import Encoder, EncoderLoadError, add_manifest
 from retrieval.training.before_after import OWN, Compared, Seen, compare
@@ -307,7 +307,7 @@ class TestOwnPairs:
         table.parent.mkdir()
         table.write_text("\n".join(["image,report", *rows]), encoding="utf-8")
         own = manifest_pairs(table, images=tmp_path)
-        assert [pair.title for pair in own.pairs] == ["cervix · NILM"]
+        assert [title_of(pair.labelled()) for pair in own.pairs] == ["cervix · NILM"]
         assert own.skipped == {"Has no report.": 1, "Names an image outside the images' folder.": 1}
         with pytest.raises(TrainingDataError, match=r"Left out: 2 × Names an image that is not there\. .*--images"):
             manifest_pairs(table)
