@@ -220,7 +220,7 @@ def beside(image: Image.Image, other: Image.Image) -> Image.Image:
 
 def _view(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     content = hashlib.sha256(rng.bytes(8)).hexdigest()
-    *_, last = views(image, content, size=min(512, *image.size), count=2, crop="random")
+    *_, last = views(image, content, range(2), size=min(512, *image.size), crop="random")
     return last.image
 
 

@@ -167,7 +167,7 @@ def test_copies_of_what_a_training_cut_out_of_a_long_picture_are_found(encoder: 
     (tmp_path / "m.csv").write_text(f"image,patient,report\n{''.join(rows)}")
     (tmp_path / "set").mkdir()
     for number, image in enumerate((field(0), field(3))):
-        *_, view = views(image, "0123456789abcdef" * 4, size=256, count=3, crop="random")
+        *_, view = views(image, "0123456789abcdef" * 4, range(3), size=256, crop="random")
         view.image.save(tmp_path / "set" / f"cut {number}.png")
     field(1).crop((100, 60, 380, 270)).save(tmp_path / "set" / "part.png")
     field(77).crop((0, 0, 300, 300)).save(tmp_path / "set" / "new.png")
