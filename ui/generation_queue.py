@@ -73,6 +73,10 @@ class GenerationQueue:
             queued.answer = self._thread.submit(self._answer, queued)
         return queued
 
+    def run(self, load: Callable[[], None]) -> Future[None]:
+        """Do in the same thread, in its turn, what uses the device as well."""
+        return self._thread.submit(load)
+
     def before(self, queued: QueuedQuery) -> int:
         """How many are answered before it; 0 while it is answered itself, and afterwards."""
         with self._lock:
@@ -99,7 +103,7 @@ class GenerationQueue:
             queued = list(self._queued)
         for each in queued:
             self.stop(each)
-        self._thread.shutdown()
+        self._thread.shutdown(cancel_futures=True)
 
     def _answer(self, queued: QueuedQuery) -> SearchResult:
         try:

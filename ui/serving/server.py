@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ui.errors import ViewError
-from ui.service import Service
 from ui.serving.addresses import ADDRESS, Addresses
 from ui.serving.guard import Guard, Message, Receive, Send, content_security_policy, inline_script_hashes
 from ui.serving.pictures.routes import picture_routes
 from ui.serving.pictures.slide_files import slide_files
+from ui.serving.shared_service import shared_loading, shared_service
 from ui.serving.sign_in import SignIn, read_sign_in, user_of_cookies
 from ui.serving.theme import theme_options
 from ui.settings import Settings
@@ -74,12 +74,14 @@ def serve(settings: Settings, addresses: Addresses, sign_in: SignIn | None, *, b
 
     @contextlib.asynccontextmanager
     async def started(_: streamlit.App) -> AsyncIterator[None]:
+        if settings.reading_only != "yes":
+            shared_loading(settings).start()
         if browser:
             cli_util.open_browser(addresses.url)
         yield
 
     secrets = sign_in.secrets(addresses) if sign_in else None
-    service, slides = Service(settings, interface="view"), slide_files(settings.slides)
+    service, slides = shared_service(settings), slide_files(settings.slides)
     # A reader of a blinded study must not look pictures up.
     routes = [] if settings.reading_only == "yes" else picture_routes(service, slides, addresses.path)
     app = GuardedApp(APP, secrets={"auth": secrets} if secrets else None, lifespan=started, routes=routes)

@@ -12,10 +12,12 @@ import streamlit as st
 from retrieval import RESEARCH_USE
 from ui.serving.sign_in import read_sign_in
 from ui.settings import Settings
+from ui.view.answer.loading import show_loading
 from ui.view.escape import escape
 from ui.view.reading.session import studies
 from ui.view.review.tray import show_tray
 from ui.view.session import guarded, service, user
+from ui.view.viewer.enlarged import closed_window
 
 SIDEBAR: Final = 240  # pixels
 
@@ -84,6 +86,7 @@ if study_only:
     show_user()
     page.run()
     st.stop()
+closed_window()
 status, problem = guarded(lambda: service().archive.status())
 if status is None:
     st.error(escape(problem))
@@ -92,6 +95,7 @@ else:
         st.subheader("COIN retrieval", anchor=False)
         st.text(f"{status.name or status.path.name}\n{status.cases} cases, {status.images} images")
         show_user()
+        show_loading()
         show_tray()
         if studies():
             st.page_link("search_page.py", label="Search")

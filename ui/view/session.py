@@ -15,6 +15,7 @@ import streamlit as st
 
 from ui.errors import user_message
 from ui.service import Service
+from ui.serving.shared_service import shared_service
 from ui.serving.sign_in import user_name
 from ui.settings import Settings
 
@@ -55,14 +56,9 @@ class Outcome:
     """Why there are no images."""
 
 
-@st.cache_resource(show_spinner=False)
-def _service(settings: Settings) -> Service:
-    return Service(settings, interface="view")
-
-
 def service() -> Service:
     """The service that all sessions share."""
-    return _service(Settings.from_env())
+    return shared_service(Settings.from_env())
 
 
 def current_query() -> Query | None:

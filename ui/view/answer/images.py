@@ -9,6 +9,7 @@ import streamlit as st
 from ui.view.answer.search import needs_redrawing, resume_images, stop_images
 from ui.view.escape import escape
 from ui.view.session import Outcome, service
+from ui.view.viewer.enlarged import window_is_open
 
 if TYPE_CHECKING:
     from retrieval import RankChanges, SearchResult
@@ -41,7 +42,7 @@ def _show_way(outcome: Outcome) -> None:
             _show_progress(queued)
             st.button("Stop", on_click=stop_images, help="The cases stay as they are")
         _switch()
-    if needs_redrawing(outcome):
+    if needs_redrawing(outcome) and not window_is_open():
         st.rerun()
 
 

@@ -44,4 +44,15 @@ def enlarge(case: Case, image: Image) -> None:
         if st.session_state.pop("searched", False):
             st.rerun()
 
-    st.dialog(f"Case {escape(case.key)}", width=WIDTH)(show)()
+    st.session_state["window"] = True
+    st.dialog(f"Case {escape(case.key)}", width=WIDTH, on_dismiss=closed_window)(show)()
+
+
+def window_is_open() -> bool:
+    """Whether such a window is over the page: drawing the page anew would close it."""
+    return bool(st.session_state.get("window", False))
+
+
+def closed_window() -> None:
+    """Note that it was closed: by its reader, or because the page is drawn anew."""
+    st.session_state["window"] = False
