@@ -41,6 +41,11 @@ from .evaluation.evaluate import evaluate_archive as evaluate_archive
 from .evaluation.fusion_tuning.choice import FusionChoice as FusionChoice
 from .evaluation.fusion_tuning.choice import rules_text as rules_text
 from .evaluation.fusion_tuning.choose import choose_fusion as choose_fusion
+from .evaluation.judgements import JudgedQuery as JudgedQuery
+from .evaluation.judgements import JudgementResult as JudgementResult
+from .evaluation.judgements import evaluate_judgements as evaluate_judgements
+from .evaluation.judgements import judgements_text as judgements_text
+from .evaluation.judgements import read_judgements as read_judgements
 from .evaluation.labels import Label as Label
 from .evaluation.labels import Precision as Precision
 from .evaluation.labels import precision_at_k as precision_at_k

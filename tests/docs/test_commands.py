@@ -51,6 +51,7 @@ NOT_RUN_WITH = {
     "slides.csv": "needs slides: tests/ui/commands/test_add_slides.py adds drawn ones",
     "--slide": "needs a slide: tests/ui/commands/test_search_slides.py draws small ones",
     "sheet seminar": "a review is made in the view: tests/ui/review/test_sheet.py makes one",
+    "judgements.json": "the same",
     "3fa9": "stands for a fingerprint",
     "3f0a": "stands for an event's hash",
 }

@@ -17,6 +17,7 @@ from ui.html.evaluation_page import evaluation_page
 from ui.service import Service
 from ui.settings import BY_NAME, Settings
 from ui.text.evaluation.comparison import comparison_text
+from ui.text.evaluation.judgements import judgements_text
 from ui.text.evaluation.tables import choice_text, evaluation_text
 from ui.text.json_text import json_text
 
@@ -78,6 +79,12 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     "write it to this TOML file.",
 )
 @click.option(
+    "--judgements",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Instead of the tables: how the search ranks the cases that a reader ticked in a review (`coin sheet "
+    "--judgements`).",
+)
+@click.option(
     "--work",
     type=_FOLDER,
     help="Folder that keeps what is expensive to make, so that an interrupted run resumes. [default: beside --cache]",
@@ -106,6 +113,7 @@ def evaluate(
     seed: int,
     histogram: bool | None,
     choice_file: Path | None,
+    judgements: Path | None,
     work: Path | None,
 ) -> None:
     """Measure search by image, by report and by both on the archive's own cases, against chance and simple means.
@@ -125,12 +133,17 @@ def evaluate(
         raise click.UsageError("--html goes with the tables, not with --choose-fusion")
     if len(encoders) == 2 and (choice_file is not None or generate is not None):
         raise click.UsageError("two encoders are compared without --choose-fusion and --generate")
+    if judgements is not None and (html_file or choice_file or generate or sample or len(encoders) > 1):
+        raise click.UsageError("--judgements goes with --json, --seed and the models alone")
     if len(encoders) > 2:
         raise click.UsageError("give --encoder once, or twice to compare two")
     if encoders:
         settings = replace(settings, encoder=encoders[0])
     service = Service(settings)
     click.get_current_context().call_on_close(service.close)
+    if judgements is not None:
+        _judged(service, judgements, json_file, seed)
+        return
     if len(encoders) == 2:
         _compare(service, encoders[1], json_file, html_file, sample, seed, work or settings.work_folder)
         return
@@ -206,6 +219,16 @@ def _compare(
     if html_file is not None:
         write_file(html_file, comparison_page(comparison))
     echo(comparison_text(comparison))
+
+
+def _judged(service: Service, file: Path, json_file: Path | None, seed: int) -> None:
+    from retrieval import evaluate_judgements, read_judgements
+
+    judged = read_judgements(file.read_bytes(), service.archive.uuid)
+    result = evaluate_judgements(service.cases, service.archive, judged, seed=seed)
+    if json_file is not None:
+        write_file(json_file, json_text(result) + "\n")
+    echo(judgements_text(result))
 
 
 def _generation(

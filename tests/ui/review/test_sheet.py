@@ -143,3 +143,20 @@ def test_the_command_writes_the_same(reviewed: Service, tmp_path: Path) -> None:
     assert "has no review" in coin("sheet").output
     assert coin("sheet", NAME, "--user", "ada").exit_code == 2
     assert "no review 'other'" in coin("sheet", "other", "--user", "ada", "--html", names[0]).output
+
+
+def test_what_was_ticked_measures_the_search(reviewed: Service, tmp_path: Path) -> None:
+    reviews = Reviews(reviewed.reviews_folder, "ada")
+    first, second, alone = (pin.case for pin in reviews.load(NAME).pins)
+    reviews.tick(NAME, second, ("wrong site",))
+    reviews.tick(NAME, alone, ("relevant",))
+    file = tmp_path / "judgements.json"
+    assert coin("sheet", NAME, "--user", "ada", "--judgements", file).exit_code == 0
+    (judged,) = json.loads(file.read_text(encoding="utf-8"))["judgements"]
+    assert judged["relevant"] == {first: True, second: False}, "what no query found is no judgement of one"
+    run = coin("evaluate", "--judgements", file, "--json", tmp_path / "figures.json")
+    assert run.exit_code == 0, run.output
+    assert "1 query with 2 judged cases" in run.output
+    scores = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["scores"]
+    assert (scores["P@1"]["mean"], scores["nDCG@10"]["mean"], scores["P@1"]["low"]) == (1, 1, None)
+    assert coin("evaluate", "--judgements", file, "--html", tmp_path / "x.html").exit_code == 2

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
+from retrieval import judgements_text
 from ui.html.sheet_page import sheet_page
 from ui.pictures.sizes import CARD
+from ui.review.judgements import judged_queries, marked_query
 from ui.review.records import TICKS
 from ui.review.sheet import make_sheet, sheet_csv, sheet_json
 from ui.text.case import case_summary
+from ui.text.query import picture_words
 from ui.text.search import rank_text
 from ui.view.escape import escape
 from ui.view.pictures import show_image
@@ -23,7 +26,7 @@ from ui.view.review.session import (
     reviewed_case,
     reviews,
 )
-from ui.view.session import guarded, left_case, service
+from ui.view.session import guarded, left_case, service, try_query
 from ui.view.viewer.enlarged import enlarge
 
 if TYPE_CHECKING:
@@ -73,6 +76,7 @@ def show_review(review: Review) -> None:
             _show_pin(review, number, pin)
     if review.pins:
         _show_sheets(review)
+        _show_feedback(review)
     if review.unpinned:
         with st.expander(f"Taken from this review: {len(review.unpinned)}"):
             st.text("Their notes are kept. A case that is pinned again has its note and ticks again.")
@@ -94,6 +98,9 @@ def _show_sheets(review: Review) -> None:
     def made() -> EvidenceSheet:
         return make_sheet(archive, store, review, archive.case)
 
+    def judged() -> str:
+        return judgements_text(archive.uuid, judged_queries(archive, store, review))
+
     st.markdown("**Evidence sheet**")
     with st.container(horizontal=True, gap="xsmall"):
         for label, write, name, kind in (
@@ -104,6 +111,32 @@ def _show_sheets(review: Review) -> None:
             st.download_button(
                 label, lambda write=write: write(made()).encode(), name, kind, key=f"sheet-{name}", on_click="ignore"
             )
+        if any(pin.found is not None and pin.ticks for pin in review.pins):
+            st.download_button(
+                "Judgements",
+                lambda: judged().encode(),
+                "judgements.json",
+                "application/json",
+                help="What you ticked, with the queries whole, to measure a search by",
+                on_click="ignore",
+            )
+
+
+def _show_feedback(review: Review) -> None:
+    """Show a button for each query that found ticked cases: it is made again, with the ticks as relevance feedback."""
+    judged, problem = guarded(lambda: judged_queries(service().archive, reviews(), review))
+    if problem:
+        st.error(escape(problem))
+    for number, each in enumerate(judged or (), start=1):
+        words = picture_words(each.query) or "the report"
+        if st.button(
+            f"Search again by {escape(words)}, with its {len(each.relevant)} ticked",
+            key=f"feedback-{number}",
+            help="More like what is ticked relevant, less like what is ticked otherwise",
+            on_click=try_query,
+            args=(partial(marked_query, each),),
+        ):
+            st.switch_page(SEARCH_PAGE)
 
 
 def _show_pin(review: Review, number: int, pin: Pin) -> None:

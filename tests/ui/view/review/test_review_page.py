@@ -56,6 +56,10 @@ def test_a_card_is_pinned_noted_and_resumed(archive: Path) -> None:
     (second,) = [group for group in again.get("button_group") if group.label == "Case 2 is"]
     assert second.value == ["relevant", "poor"]
     assert any("Found as \\#2" in caption.value for caption in again.caption)
+    (button,) = [button for button in again.button if button.label.startswith("Search again by case")]
+    checked(button.click().run())
+    (first_key, *_) = again.session_state["query"].more
+    assert (again.session_state["query"].more, again.session_state["query"].less) == ((first_key,), ())
     changed = [path for path, data in before.items() if path.read_bytes() != data]
     assert changed == [], "a review changes nothing of the archive"
 
