@@ -8,6 +8,9 @@
     FOLDER/train/metadata.jsonl                `load_dataset("imagefolder", data_dir=FOLDER)` reads the whole
     FOLDER/manifest.csv, README.md, set.json   every column of the table; the dataset card; the recipe and the counts
     FOLDER/dropped/REPORTHASH-SEED.png         images that repeat another, or whose row the table no longer has
+    FOLDER/hashes/*.jsonl                      hashes of the images, so that no run decodes what is there
+
+A large set has folders by the first digits of the hash below those of its classes.
 
 An image is named after its report's hash and its seed, and its file is the only record of it: a killed run resumes
 where it stopped, and a table that grew costs only what is new. Each report has seeds of its own, which follow from its
@@ -24,15 +27,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from filelock import FileLock
 
 from generation.atomic_write import private_folder, remove_if_abandoned, unfinished_target, write_atomic
+from generation.worker_pool import workers
 from retrieval.encoder.encoder import Progress
 from retrieval.errors import SyntheticSetError
+from retrieval.generated.kept_hashes import FOLDER as HASHES
+from retrieval.generated.kept_hashes import KeptHashes, write_image
+from retrieval.generated.near_duplicate import ImageHashes
 from retrieval.synthetic.plan import SPLIT, SetImage, Share, plan_images, with_labels
 
 if TYPE_CHECKING:
@@ -44,7 +53,9 @@ RECIPE: Final = "set.json"
 _LOCK: Final = "set.lock"
 _NAME: Final = re.compile(r"[0-9a-f]{16}-[0-9]+\.png")
 """How old an unfinished file must be to be taken for a killed process's."""
-_OURS: Final = frozenset({SPLIT, DROPPED, RECIPE, _LOCK, "manifest.csv", "README.md"})
+_OURS: Final = frozenset({SPLIT, DROPPED, RECIPE, _LOCK, HASHES, "manifest.csv", "README.md"})
+_UNWRITTEN: Final = 64
+"""Images that wait for a worker to write them, at most."""
 
 
 class SyntheticSet:
@@ -108,8 +119,6 @@ class SyntheticSet:
             generation.GenerationError: as `CoinGenerator.generate_queue` raises; finished images stay.
             OSError: a file cannot be written.
         """
-        from generation import save_png
-
         existing = self.existing()
         missing = [
             image
@@ -130,14 +139,33 @@ class SyntheticSet:
             size=self._size,
             batch_size=batch_size,
         )
-        done = 0
-        for group, made in zip(groups, queue, strict=True):
-            for image, generated in zip(group, made.images, strict=True):
-                save_png(generated.image, self.folder / image.path, generated.provenance)
+        # Workers write while the next images are generated; few wait to be written, so that memory holds few.
+        written: deque[tuple[Path, Future[ImageHashes]]] = deque()
+        done, hashes = 0, self.hashes()
+
+        def finish(waiting: int) -> None:
+            nonlocal done
+            while len(written) > waiting:
+                path, future = written.popleft()
+                hashes.add({path: future.result()})
                 done += 1
-            if progress is not None:
-                progress(done, len(missing))
+                if progress is not None:
+                    progress(done, len(missing))
+
+        with workers(len(missing)) as pool:
+            try:
+                for group, made in zip(groups, queue, strict=True):
+                    for image, generated in zip(group, made.images, strict=True):
+                        path = self.folder / image.path
+                        written.append((path, pool.submit(write_image, generated.image, path, generated.provenance)))
+                    finish(_UNWRITTEN)
+            finally:  # what was generated before an error or an interruption stays
+                finish(0)
         return done
+
+    def hashes(self) -> KeptHashes:
+        """The hashes of the set's images that are known."""
+        return KeptHashes(self.folder)
 
     def existing(self) -> dict[str, Path]:
         """The set's images that have been generated, by name, wherever in the folder they lie.
@@ -163,12 +191,12 @@ class SyntheticSet:
 
     def files(self) -> list[Path]:
         """Every image file of the set's naming in the folder: those in class folders first."""
-        inside = sorted((self.folder / SPLIT).glob("*/*.png")) + sorted((self.folder / DROPPED).glob("*.png"))
+        inside = sorted((self.folder / SPLIT).rglob("*.png")) + sorted((self.folder / DROPPED).glob("*.png"))
         return [path for path in inside if _NAME.fullmatch(path.name)]
 
     def clear_unfinished(self) -> None:
         """Remove what killed processes left half-written."""
-        for path in (self.folder / SPLIT).glob("*/*.tmp"):
+        for path in (self.folder / SPLIT).rglob("*.tmp"):
             if _NAME.fullmatch(unfinished_target(path.name) or ""):
                 remove_if_abandoned(path)
 

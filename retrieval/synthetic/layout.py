@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from generation.atomic_write import private_folder, write_atomic
 from generation.csv_text import csv_text
 from retrieval.encoder.encoder import Progress
 from retrieval.errors import SyntheticSetError
+from retrieval.generated.kept_hashes import KeptHashes
 from retrieval.generated.near_duplicate import Duplicates, ImageHashes, find_duplicates, hash_image
 from retrieval.synthetic.dataset import DROPPED, RECIPE, SyntheticSet
 from retrieval.synthetic.dataset_card import card_text
+from retrieval.synthetic.picture_reader import read_images
 from retrieval.synthetic.plan import SPLIT, SetSummary, class_of
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 MANIFEST: Final = "manifest.csv"
 OURS: Final = ("image", "report", "class", "seed", "report_sha256", "prompt", "synthetic", "near_duplicate_of")
 """Columns of the manifest that this module writes; an input's column of such a name is carried as `source_NAME`."""
-WORKERS: Final = 8
 
 
 def finish_set(made: SyntheticSet, *, generated: int, seconds: float, progress: Progress | None = None) -> SetSummary:
@@ -44,7 +46,7 @@ def finish_set(made: SyntheticSet, *, generated: int, seconds: float, progress: 
         existing = made.existing()
         if missing := sum(image.name not in existing for image in made.images):
             raise SyntheticSetError(f"{missing} images of the set are not generated yet. Run the same command again.")
-        hashes = _hash_all([existing[image.name] for image in made.images], progress)
+        hashes = _hash_all([existing[image.name] for image in made.images], made.hashes(), progress)
         duplicates = find_duplicates(hashes)
         set_aside = _arrange(made, duplicates, existing)
         made.clear_unfinished()
@@ -56,7 +58,7 @@ def finish_set(made: SyntheticSet, *, generated: int, seconds: float, progress: 
             drawn=generated,
             reports=len({image.row.line for image in made.images}),
             distinct_reports=len({image.report_sha256 for image in made.images}),
-            classes=dict(sorted(Counter(made.images[position].folder for position in kept).items())),
+            classes=dict(sorted(Counter(made.images[position].folder.partition("/")[0] for position in kept).items())),
             exact_duplicates=len(duplicates.exact),
             near_duplicates=len(duplicates.near),
             set_aside=set_aside,
@@ -74,32 +76,26 @@ def finish_set(made: SyntheticSet, *, generated: int, seconds: float, progress: 
     return summary
 
 
-def _hash_all(paths: Sequence[Path], progress: Progress | None) -> list[ImageHashes]:
-    from index_store import ImageProblem, decode_image
+def _hash_all(paths: Sequence[Path], kept: KeptHashes, progress: Progress | None) -> list[ImageHashes]:
+    """The hashes of all files, of which those that are not known are decoded."""
+    known = {path: hashes for path in paths if (hashes := kept.get(path)) is not None}
+    missing = [path for path in paths if path not in known]
 
-    def hashed(path: Path) -> ImageHashes | None:
-        try:
-            return hash_image(decode_image(path))
-        except ImageProblem:
-            return None
+    def keep(positions: list[int], _: list[PIL.Image.Image], made: list[ImageHashes]) -> None:
+        new = {missing[position]: hashes for position, hashes in zip(positions, made, strict=True)}
+        kept.add(new)
+        known.update(new)
 
-    hashes: list[ImageHashes] = []
-    damaged = 0
-    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
-        for done, (path, found) in enumerate(zip(paths, pool.map(hashed, paths), strict=True), start=1):
-            if found is None:
-                path.unlink(missing_ok=True)
-                damaged += 1
-            else:
-                hashes.append(found)
-            if progress is not None:
-                progress(done, len(paths))
+    read_images(list(enumerate(missing)), keep, progress, look=hash_image)
+    damaged = [path for path in missing if path not in known]
+    for path in damaged:
+        path.unlink(missing_ok=True)
     if damaged:
         raise SyntheticSetError(
-            f"{damaged} images of the set were damaged and have been removed. Run the same command again to generate "
-            "them anew, and check the disk."
+            f"{len(damaged)} images of the set were damaged and have been removed. Run the same command again to "
+            "generate them anew, and check the disk."
         )
-    return hashes
+    return [known[path] for path in paths]
 
 
 def _arrange(made: SyntheticSet, duplicates: Duplicates, existing: Mapping[str, Path]) -> int:
@@ -120,7 +116,7 @@ def _arrange(made: SyntheticSet, duplicates: Duplicates, existing: Mapping[str, 
         if path != home:
             private_folder(home.parent)
             path.replace(home)
-    for folder in (made.folder / SPLIT).iterdir():
+    for folder in sorted((made.folder / SPLIT).rglob("*/"), reverse=True):  # those below before those above
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()  # torchvision's ImageFolder refuses a class without images
     return set_aside

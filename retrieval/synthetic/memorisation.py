@@ -67,7 +67,7 @@ def images_of(folder: Path | str) -> tuple[Path, list[Path]]:
     if not folder.is_dir():
         raise EvaluationError(f"There is no folder {folder}. Name the folder of the generated images.")
     if (folder / RECIPE).is_file():
-        found = sorted((folder / SPLIT).glob("*/*.png"))
+        found = sorted((folder / SPLIT).rglob("*.png"))
     else:
         found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
     if not found:

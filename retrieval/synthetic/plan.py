@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SPLIT: Final = "train"
 UNLABELLED: Final = "unlabelled"
 """The class folder of rows without a category."""
+FLAT: Final = 20_000
+"""Images of a set above which a class's folder has folders by the first digits of the reports' hashes."""
 DERIVED: Final = "labels_from_report"
 """Column that names what was read from the row's report."""
 _LONGEST: Final = 80
@@ -65,7 +67,7 @@ class SetImage:
     report_sha256: str
     seed: int
     folder: str
-    """Its class's folder below `train`."""
+    """Its folder below `train`: its class's or, in a large set, one below that."""
 
     @property
     def name(self) -> str:
@@ -90,6 +92,8 @@ def plan_images(rows: Sequence[ReportRow], *, per_report: int, seed: int) -> tup
         first = seed + first_seed(sha256) + turn[sha256] * per_report
         turn[sha256] += 1
         folder = folders[class_of(row)]
+        if len(rows) * per_report > FLAT:  # folders of a hundred thousand files are slow to list and to copy
+            folder = f"{folder}/{sha256[:2]}"
         images += [SetImage(row, sha256, seed, folder) for seed in range(first, first + per_report)]
     return tuple(images)
 

@@ -25,7 +25,7 @@ def set_sheet(folder: Path, summary: SetSummary) -> Path:
     shown: dict[str, list[Tile]] = {}
     with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
         for row in read_csv(file):
-            tiles = shown.setdefault(Path(row["image"]).parent.name, [])
+            tiles = shown.setdefault(Path(row["image"]).parts[1], [])
             if len(tiles) < COLUMNS and (tiles or len(shown) <= CLASSES):
                 tiles.append(Tile(_picture(folder / row["image"]), f"seed {row['seed']}", "", SYNTHETIC))
     sections = [

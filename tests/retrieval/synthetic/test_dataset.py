@@ -12,12 +12,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from generation import CoinGenerator, Provenance, SettingsError, read_provenance, save_png
+import index_store
+from generation import CoinGenerator, GenerationError, Provenance, SettingsError, read_provenance, save_png
 from index_store import Archive, ReportRow, ReportTable, read_report_table
 from retrieval import Encoder, SyntheticSet, SyntheticSetError, add_manifest, finish_set
 from retrieval.synthetic.dataset import read_recipe
@@ -174,6 +176,55 @@ def test_existing_images_are_not_generated_again(
     bare.write_bytes(b"not a picture")
     assert made.generate() == 3
     assert finish_set(made, generated=3, seconds=1.0).images == 8
+
+
+def test_a_rerun_decodes_nothing_and_a_large_set_has_folders_below_those_of_its_classes(
+    whole: Path, generator: CoinGenerator, table: ReportTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(whole, tmp_path / "set")  # as it was before, flat
+    monkeypatch.setattr("retrieval.synthetic.plan.FLAT", 7)
+    decoded: list[Path] = []
+    decode = index_store.decode_image
+    monkeypatch.setattr(
+        index_store, "decode_image", lambda path, **more: (decoded.append(path), decode(path, **more))[1]
+    )
+    made = opened(folder, table, generator)
+    assert made.generate() == 0
+    assert finish_set(made, generated=0, seconds=0.0).classes == {"cervix_HSIL": 4, "cervix_NILM": 2, "unlabelled": 2}
+    assert decoded == []
+    assert {path.parent.name for path in (folder / "train").rglob("*.png")} == {
+        i.report_sha256[:2] for i in made.images
+    }
+    loaded = ImageFolder(str(folder / "train"))
+    assert loaded.classes == ["cervix_HSIL", "cervix_NILM", "unlabelled"] and len(loaded) == 8
+    (one, *_) = (folder / "train").rglob("*.png")
+    os.utime(one, ns=(1, 1))
+    finish_set(made, generated=0, seconds=0.0)
+    assert decoded == [one], "a file that changed"
+    monkeypatch.setattr("retrieval.synthetic.plan.FLAT", 8)
+    smaller = opened(folder, table, generator)
+    assert smaller.generate() == 0
+    finish_set(smaller, generated=0, seconds=0.0)
+    assert sorted(path.name for path in (folder / "train").iterdir() if path.is_dir()) == loaded.classes
+    assert not [path for path in (folder / "train").glob("*/*") if path.is_dir()], "no empty folder is left"
+
+
+def test_images_that_were_generated_before_an_error_stay(
+    generator: CoinGenerator, table: ReportTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = opened(tmp_path / "set", table, generator)
+    queue = generator.generate_queue
+
+    def failing(*given: Any, **more: Any) -> Any:
+        for number, generation in enumerate(queue(*given, **more)):
+            if number == 2:
+                raise GenerationError("The GPU is gone.")
+            yield generation
+
+    monkeypatch.setattr(generator, "generate_queue", failing)
+    with pytest.raises(GenerationError):
+        made.generate()
+    assert len(made.existing()) == 4
 
 
 def test_damaged_pixels_are_removed_and_generated_by_the_next_run(
