@@ -57,7 +57,7 @@ def macro_auroc(scores: Floats, classes: Ints, groups: Ints, rounds: Ints, *, se
     # few: no sentence rests on a difference of areas. A group without which nothing is told apart has no part in it.
     pseudo_values = np.where(np.isnan(without), 0.0, n * means[0] - (n - 1) * without)
     shares = Shares(pseudo_values, (~np.isnan(without)).astype(np.float64))
-    return Average(float(means[0]), resampled[~np.isnan(resampled)], shares)
+    return Average(float(means[0]), resampled[~np.isnan(resampled)], lambda: shares)
 
 
 def _areas(scores: Floats, positive: Bools, group: Ints, rounds: Ints, weights: Floats) -> Floats:

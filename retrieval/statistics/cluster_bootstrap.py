@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -28,7 +29,12 @@ class Average:
 
     mean: float
     resamples: Floats
-    contributions: Shares | Ratios
+    contribute: Callable[[], Shares | Ratios]
+
+    @cached_property
+    def contributions(self) -> Shares | Ratios:
+        """Made where they are asked for: most averages are never compared."""
+        return self.contribute()
 
     @property
     def estimate(self) -> Estimate:
@@ -78,9 +84,8 @@ class MacroBootstrap:
         """Macro means of values float[q] by name: for each part, int[.] of categories, the mean over these of the mean
         of each one's queries.
         """
-        queries = self._table(self._class, np.ones(len(self._class)))
         sums = {name: self._table(self._class, value) for name, value in values.items()}
-        return self._averages(sums, dict.fromkeys(sums, queries), parts, _shares)
+        return self._averages(sums, None, parts, _shares)
 
     def f1(self, predicted: Mapping[str, Ints], parts: Sequence[Ints]) -> dict[str, list[Average]]:
         """Macro-F1 of predicted categories int[q] by name: for each part the mean over its categories of
@@ -100,12 +105,11 @@ class MacroBootstrap:
 
     def expected_f1(self, predicted: Ints, parts: Sequence[Ints]) -> list[Estimate]:
         """As `f1`, averaged over r random predictions, int[r, q]; without an interval."""
-        means = np.zeros(len(parts))
-        for guess in predicted:
-            hits = np.bincount(self._class[guess == self._class], minlength=self._shape[0])
-            denominator = self._queries + np.bincount(guess, minlength=self._shape[0])
-            means += [_exact(2 * hits, denominator, part).mean for part in parts]
-        return [Estimate(mean, mean, mean) for mean in (means / len(predicted)).tolist()]
+        count = partial(np.bincount, minlength=self._shape[0])
+        hits = np.array([count(self._class[guess == self._class]) for guess in predicted])
+        ratios = _divided(2 * hits, self._queries + np.array([count(guess) for guess in predicted]))
+        means = [float(ratios[:, part].mean()) for part in parts]
+        return [Estimate(mean, mean, mean) for mean in means]
 
     def _table(self, classes: Ints, values: Floats, patients: Ints | None = None) -> csr_array:
         """Sums of the values, float[categories, patients]: most are of few categories a patient, so it is sparse."""
@@ -117,24 +121,26 @@ class MacroBootstrap:
     def _averages(
         self,
         numerators: Mapping[str, csr_array],
-        denominators: Mapping[str, csr_array],
+        denominators: Mapping[str, csr_array] | None,
         parts: Sequence[Ints],
         contributions: Callable[[csr_array, csr_array], Shares | Ratios],
     ) -> dict[str, list[Average]]:
-        occurs = self._resampled([self._table(self._class, np.ones(len(self._class)))])[0] > 0
-        resampled = zip(
-            self._resampled(list(numerators.values())), self._resampled(list(denominators.values())), strict=True
-        )
+        """Of the quotients; without denominators, of each category's number of queries."""
+        queries = self._table(self._class, np.ones(len(self._class)))
+        of_queries, *resampled = self._resampled([queries, *numerators.values()])
+        occurs = of_queries > 0
+        below = self._resampled(list(denominators.values())) if denominators else [of_queries] * len(numerators)
         averages: dict[str, list[Average]] = {name: [] for name in numerators}
-        for name, (numerator, denominator) in zip(numerators, resampled, strict=True):
-            ratios = _divided(numerator, denominator)
+        for (name, numerator), *quotient in zip(numerators.items(), resampled, below, strict=True):
+            ratios = _divided(*quotient)
+            denominator = denominators[name] if denominators else queries
+            totals = numerator.sum(axis=1), denominator.sum(axis=1)
             for part in parts:
                 counted = occurs[part].sum(axis=0)
                 # The ratio of a category without a query is 0: its numerator sums over queries.
                 means = ratios[part].sum(axis=0)[counted > 0] / counted[counted > 0]
-                mean = _exact(numerators[name].sum(axis=1), denominators[name].sum(axis=1), part).mean
-                own = contributions(numerators[name][part], denominators[name][part])
-                averages[name].append(Average(mean, means, own))
+                own = partial(_of_part, contributions, numerator, denominator, part)
+                averages[name].append(Average(_exact(*totals, part).mean, means, own))
         return averages
 
     def _resampled(self, tables: Sequence[csr_array]) -> Numbers:
@@ -150,6 +156,15 @@ class MacroBootstrap:
             for weights in np.array_split(self._weights, PORTIONS)
         ]
         return np.concatenate(portions, axis=1).reshape(len(tables), self._shape[0], RESAMPLES)
+
+
+def _of_part(
+    contributions: Callable[[csr_array, csr_array], Shares | Ratios],
+    numerators: csr_array,
+    denominators: csr_array,
+    part: Ints,
+) -> Shares | Ratios:
+    return contributions(numerators[part], denominators[part])
 
 
 def _exact(numerators: Numbers, denominators: Numbers, part: Ints) -> Estimate:

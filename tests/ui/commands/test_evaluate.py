@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from generation.phantom import PROFILES, Phantom, write_phantoms
 from index_store import Archive, PlannedImage, read_manifest
@@ -46,6 +47,17 @@ def rows(count: int = 24, *, sites: tuple[str, ...] = ("cervix", "thyroid")) -> 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return filled(tmp_path_factory.mktemp("evaluated"), rows(), name=HOSTILE)
+
+
+@pytest.fixture(scope="module")
+def both_files(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    """What one evaluation with every channel prints, and the folder of its e.json and e.html."""
+    folder = tmp_path_factory.mktemp("both files")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COIN_CACHE", str(folder / "cache" / "generated"))
+        run = coin("evaluate", "--archive", evaluated, "--json", folder / "e.json", "--html", folder / "e.html")
+    assert run.exit_code == 0, run.output
+    return run, folder
 
 
 def test_an_encoder_that_is_named_and_not_there_is_refused(
@@ -110,12 +122,11 @@ class Elements(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_table_json_and_page_say_the_same(evaluated: Path, tmp_path: Path) -> None:
-    run = coin("evaluate", "--archive", evaluated, "--json", tmp_path / "e.json", "--html", tmp_path / "e.html")
-    assert run.exit_code == 0, run.output
+def test_table_json_and_page_say_the_same(both_files: tuple[Result, Path]) -> None:
+    run, folder = both_files
     assert run.stdout.rstrip().endswith(RESEARCH_USE)
-    written = json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))
-    page = (tmp_path / "e.html").read_text(encoding="utf-8")
+    written = json.loads((folder / "e.json").read_text(encoding="utf-8"))
+    page = (folder / "e.html").read_text(encoding="utf-8")
     assert (written["notice"], written["cases"], written["patients"]) == (RESEARCH_USE, 24, 12)
     assert page.count(RESEARCH_USE) == 2
     assert "What this does not show" in page
@@ -145,16 +156,15 @@ def test_table_json_and_page_say_the_same(evaluated: Path, tmp_path: Path) -> No
     assert max(map(len, run.stdout.splitlines())) <= 100
 
 
-def test_the_first_table_shows_the_first_hit_beside_the_first_page(evaluated: Path) -> None:
-    run = coin("evaluate", "--archive", evaluated, "--no-histogram")
-    assert run.exit_code == 0, run.output
+def test_the_first_table_shows_the_first_hit_beside_the_first_page(both_files: tuple[Result, Path]) -> None:
+    run, _ = both_files
     first = run.stdout.partition("==== at a glance")[2].partition("====")[0]
     assert [line.split()[0] for line in first.splitlines() if "P@" in line] == ["P@1", "P@10"], first
 
 
-def test_the_page_loads_nothing_and_shows_names_as_text(evaluated: Path, tmp_path: Path) -> None:
-    assert coin("evaluate", "--archive", evaluated, "--html", tmp_path / "e.html").exit_code == 0
-    page = (tmp_path / "e.html").read_text(encoding="utf-8")
+def test_the_page_loads_nothing_and_shows_names_as_text(both_files: tuple[Result, Path]) -> None:
+    _, folder = both_files
+    page = (folder / "e.html").read_text(encoding="utf-8")
     elements = Elements(page)
     assert elements.open == []
     assert elements.loads == []
