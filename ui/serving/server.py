@@ -51,6 +51,9 @@ def streamlit_options(settings: Settings, addresses: Addresses) -> dict[str, Any
         "server.showEmailPrompt": False,
         "logger.hideWelcomeMessage": True,
         "server.fileWatcherType": "none",
+        # Else all objects of the process are searched for garbage after each touch of each session: 0.6 s once the
+        # models' libraries are loaded, in which no other session's code runs.
+        "runner.postScriptGC": False,
         "server.maxUploadSize": settings.max_upload_mb,
         "browser.gatherUsageStats": False,
         "client.showErrorDetails": "none",

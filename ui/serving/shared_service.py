@@ -39,9 +39,9 @@ class Loading:
     def __init__(self, service: Service) -> None:
         self._service = service
         self.parts = [
-            Part("Comparison of texts and images", self._load_encoders),
-            Part("Index of images and reports", self._search_once),
-            Part("Generator of images", lambda: service.queue.run(service.generator.load).result()),
+            Part("Encoder", self._load_encoders),
+            Part("Index of cases", self._search_once),
+            Part("Image generator", lambda: service.queue.run(service.generator.load).result()),
         ]
         self._thread = threading.Thread(target=self._run, name="loading", daemon=True)
 

@@ -28,7 +28,7 @@ def states(loading: Loading) -> list[str]:
 
 
 def test_the_page_says_what_loads_and_can_be_used_meanwhile(loading: Loading) -> None:
-    assert not any("Generator" in caption.value for caption in opened().caption), "nothing was begun"
+    assert not any("generator" in caption.value for caption in opened().caption), "nothing was begun"
     service = shared_service(Settings.from_env())
     with service.generator._lock:
         loading.start()
@@ -39,7 +39,7 @@ def test_the_page_says_what_loads_and_can_be_used_meanwhile(loading: Loading) ->
         assert loading.is_under_way
     loading.wait()
     assert states(loading) == ["is ready"] * 3
-    assert not any("Generator" in caption.value for caption in app.run().caption)
+    assert not any("generator" in caption.value for caption in app.run().caption)
 
 
 def test_what_cannot_be_loaded_is_said_and_the_rest_is_loaded(

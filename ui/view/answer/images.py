@@ -23,12 +23,10 @@ def show_images(outcome: Outcome) -> None:
     line is drawn anew by itself, and the page when they are there."""
     if outcome.images_problem:
         st.error(escape(outcome.images_problem))
-    if outcome.by_words is not None and outcome.result is not None:
-        _show_changes(outcome.by_words, outcome.result)
     if outcome.needs_images:
         st.fragment(_show_way, run_every=EVERY if outcome.images else None)(outcome)
     elif outcome.result is not None and outcome.result.generated is not None:
-        _switch()
+        _show_joined(outcome.by_words, outcome.result)
 
 
 def _show_way(outcome: Outcome) -> None:
@@ -66,13 +64,14 @@ def _switch() -> None:
     )
 
 
-def _show_changes(before: SearchResult, after: SearchResult) -> None:
+def _show_joined(before: SearchResult | None, after: SearchResult) -> None:
     from retrieval import rank_changes
 
-    changes = rank_changes(before, after)
-    st.markdown(changes_line(changes))
-    lines = changes_list(changes)
-    if lines:
+    changes = None if before is None else rank_changes(before, after)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown("With generated images." if changes is None else changes_line(changes), width="stretch")
+        _switch()
+    if changes is not None and (lines := changes_list(changes)):
         with st.expander("Which cases"):
             st.text("\n".join(lines))
 

@@ -22,11 +22,11 @@ def show_loading() -> None:
         st.fragment(_show, run_every=EVERY)(loading)
     for part in loading.parts:
         if part.problem and not loading.is_under_way:
-            st.caption(f":material/error: {part.name} is not ready: {escape(part.problem)}")
+            st.caption(f":material/error: {part.name}: is not ready. {escape(part.problem)}")
 
 
 def _show(loading: Loading) -> None:
     for part in loading.parts:
-        st.caption(f":material/{ICONS[part.state]}: {part.name} {part.state}")
+        st.caption(f":material/{ICONS[part.state]}: {part.name}: {part.state}")
     if not loading.is_under_way and not window_is_open():
         st.rerun()

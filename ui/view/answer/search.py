@@ -28,7 +28,7 @@ def search(query: Query) -> Outcome:
     archive, unopened = guarded(lambda: service().archive)
     if archive is None:
         return Outcome(query, None, unopened)
-    if kept is None or kept.query != query or kept.archive is not archive:
+    if kept is None or kept.query != query or kept.archive is not archive or _is_unwanted(kept):
         kept = _answer(query, archive, kept or before)
     outcome = _with_images(kept)
     st.session_state["outcome"] = outcome
@@ -60,6 +60,11 @@ def needs_redrawing(outcome: Outcome) -> bool:
     return queued is None or queued.is_stopped or queued.answer.done()
 
 
+def _is_unwanted(outcome: Outcome) -> bool:
+    """Whether it has images, which were switched off since."""
+    return outcome.result is not None and outcome.result.generated is not None and not wants_images()
+
+
 def same_images(old: Query, new: Query) -> bool:
     """Whether what is generated for one query is all that the other needs."""
     return (old.text, old.preset, old.site) == (new.text, new.preset, new.site) and set(new.seeds) <= set(old.seeds)
@@ -73,7 +78,7 @@ def _answer(query: Query, archive: object, before: Outcome | None) -> Outcome:
     channels, problem = guarded(lambda: service().cases.channels_for(query))
     by_words, _ = guarded(lambda: service().cases.channels_for(query, generate=False))
     needs_images, result = not problem and channels != by_words, None
-    if needs_images and related and related.result and related.result.generated:
+    if needs_images and wants_images() and related and related.result and related.result.generated:
         result, _ = guarded(lambda: service().search_at_hand(query, user=user()))
         needs_images = result is None
     if result is None and by_words:

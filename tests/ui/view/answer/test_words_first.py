@@ -116,6 +116,11 @@ def test_switched_off_no_query_generates() -> None:
         assert "without generated images" in said(app)
         checked(app.toggle(key="with_images").set_value(True).run())
         assert outcome(app).images is not None
+    joined(app)
+    checked(app.toggle(key="with_images").set_value(False).run())
+    result = outcome(app).result
+    assert result is not None
+    assert result.generated is None, "switched off, they leave the answer, too"
 
 
 def test_images_of_a_query_that_was_left_are_not_shown() -> None:
