@@ -49,6 +49,7 @@ def train_lora(
     settings: LoraSettings | None = None,
     device: str = "auto",
     work: Path | None = None,
+    sample_prompts: Sequence[str] = (),
     progress: ProgressFactory = no_progress,
 ) -> LoraTraining | None:
     """Train a LoRA on `pairs` into `folder`, which then loads as `CoinGenerator(base, folder)`.
@@ -57,6 +58,7 @@ def train_lora(
         base: a folder in diffusers' layout or a hub id; None is the starter's base, without its LoRA.
         work: folder of encodings; by default in the user's cache (`work_folder`), never beside the weights. Trainings
             on one base may share it.
+        sample_prompts: texts of the sample sheets, in place of held-out reports. They are written nowhere.
         progress: shows progress; the note of its `show(done, total, note)` holds the loss.
 
     A training that was interrupted, or that is to take more steps, resumes from the last checkpoint in its folder. Of
@@ -119,7 +121,7 @@ def train_lora(
                 square_size=size if settings.conditioning == "square" else None,
             )
             data = StepData(material, settings, encodings, pipeline, process=process, timesteps=schedule.steps)
-            run = LoraRun(folder, chosen, settings, pipeline, material, denoising, accelerator, data)
+            run = LoraRun(folder, chosen, settings, pipeline, material, denoising, accelerator, data, sample_prompts)
             if run.step < settings.steps:
                 data.prepare(run.step, progress=shown)
             with shown("Training", unit="steps") as show:

@@ -18,6 +18,7 @@ from generation.training.model_card import (
     skipped_list,
     table,
 )
+from generation.training.training_run import BEST
 from generation.training.validation import Change
 
 _CONDITIONING = {
@@ -107,7 +108,8 @@ def write_card(training: LoraTraining) -> Path:
             ],
             "Validation": [
                 training.change.words,
-                f"Lowest: {lowest:.4f} at step {lowest_step}. The weights here are those of step {training.steps}.",
+                f"Lowest: {lowest:.4f} at step {lowest_step}. The weights here are those of step {training.steps}; "
+                f"`{BEST}/` has those of the lowest loss after step 0, and `step-…/` those of the checkpoints.",
                 table(["step", "validation loss"], curve),
                 "Mean squared error of what the denoiser predicts, at the same noise and timesteps each time. A lower "
                 "one says that the held-out images surprise the model less; it does not say that images look right.",

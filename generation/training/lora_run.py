@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ class LoraRun(TrainingRun):
     Args:
         accelerator: accelerate's `Accelerator`.
         data: what this process takes of each step.
+        sample_prompts: texts of the sample sheets; by default reports of held-out patients.
     """
 
     remedy = "with a lower learning rate, or in float32"
@@ -45,6 +46,7 @@ class LoraRun(TrainingRun):
         denoising: Denoising,
         accelerator: Any,
         data: StepData,
+        sample_prompts: Sequence[str] = (),
     ) -> None:
         import torch
         from diffusers.training_utils import EMAModel, cast_training_params
@@ -76,7 +78,7 @@ class LoraRun(TrainingRun):
             else None,
             is_main=accelerator.is_main_process,
         )
-        self._sheets = self._make_sheets()
+        self._sheets = self._make_sheets(sample_prompts)
         self._model, self.optimizer = accelerator.prepare(self._unet, self.optimizer)
 
     def finish(self, failed: dict[str, str], *, size: int, prediction: str, data: str, work: Path) -> LoraTraining:
@@ -173,13 +175,18 @@ class LoraRun(TrainingRun):
         """Wait for the other processes."""
         self._accelerator.wait_for_everyone()
 
-    def _make_sheets(self) -> SampleSheets:
-        """Sample sheets of the first different reports of the measured pairs, whose sites and categories alternate."""
+    def keep(self, name: str) -> None:
+        """Save the LoRA in a folder that `coin generate --lora` takes."""
+        save_lora(self._unet, self._folder / name)
+
+    def _make_sheets(self, prompts: Sequence[str]) -> SampleSheets:
+        """Sample sheets of these prompts or else of the first different reports of the measured pairs, whose sites and
+        categories alternate."""
         settings, material = self._settings, self._material
-        titles: dict[str, str] = {}
-        for pair in material.measured:
-            titles.setdefault(material.prompts[pair.report], title_of(pair.labelled()))
-        chosen = dict(list(titles.items())[: settings.sample_reports])
+        chosen = {material.prompts[text]: f"prompt {number}" for number, text in enumerate(prompts, start=1)}
+        for pair in material.measured if not prompts else ():
+            if len(chosen) < settings.sample_reports and (prompt := material.prompts[pair.report]) not in chosen:
+                chosen[prompt] = title_of(pair.labelled())
         size = settings.size or self._base.size
         return SampleSheets(self._pipeline, self._base, chosen, seeds=range(settings.sample_seeds), size=size)
 

@@ -35,6 +35,8 @@ class LoraSettings:
     """Batches whose gradients are summed for one step."""
     learning_rate: float = 1e-4
     schedule: str = "cosine"
+    restarts: int = 3
+    """Cosines one after the other, of the schedule "restarts"."""
     warmup: int = 50
     weight_decay: float = 1e-2
     clip: float = 1.0
@@ -48,6 +50,12 @@ class LoraSettings:
     conditioning: str = "true"
     """SDXL's size conditioning. true: the original size of the image, the corner of the crop, the target size; square:
     as in generation, a whole image of the target size."""
+    balance: bool = False
+    """Repeat the images of rare categories in each pass, so that categories come as often as the commonest, or 20 times
+    as often as without."""
+    noise_offset: float = 0.0
+    """Noise of one value for a whole channel of an image, as a share of the other noise: brightness and colour of whole
+    images are learned better. 0: none."""
     text_dropout: float = 0.1
     min_snr: float = 5.0
     """γ of min-SNR weighting; 0 switches it off."""
@@ -71,10 +79,10 @@ class LoraSettings:
     def __post_init__(self) -> None:
         require_positive(
             self, "rank", "steps", "batch_size", "accumulate", "learning_rate", "clip", "views", "validation_images",
-            "validate_every", "checkpoint_every", "sample_reports", "sample_seeds",
+            "validate_every", "checkpoint_every", "sample_reports", "sample_seeds", "restarts",
         )  # fmt: skip
         require_not_negative(
-            self, "alpha", "epochs", "warmup", "weight_decay", "size", "min_snr", "sample_every", "seed"
+            self, "alpha", "epochs", "warmup", "weight_decay", "size", "min_snr", "sample_every", "seed", "noise_offset"
         )
         require_one_of(self, "schedule", SCHEDULES)
         require_one_of(self, "crop", CROPS)
@@ -91,5 +99,10 @@ class LoraSettings:
     def rate(self, step: int) -> float:
         """The learning rate of a step, from 0."""
         return learning_rate_at(
-            step, peak=self.learning_rate, steps=self.steps, warmup=self.warmup, schedule=self.schedule
+            step,
+            peak=self.learning_rate,
+            steps=self.steps,
+            warmup=self.warmup,
+            schedule=self.schedule,
+            restarts=self.restarts,
         )

@@ -56,7 +56,8 @@ class Denoising:
             texts.append(text if has_text else self.encodings.dropped_text(len(text.tokens)))
         t = torch.from_numpy(sample.timesteps).to(self._device)
         clean = torch.stack(latents).float()
-        noise = torch.stack([_noise(seed, clean.shape[1:]) for seed in sample.noise_seeds.tolist()])
+        offset = self._settings.noise_offset
+        noise = torch.stack([_noise(seed, clean.shape[1:], offset) for seed in sample.noise_seeds.tolist()])
         error = self._errors(unet, clean, noise, t, texts, torch.stack(time_ids))
         return (self._schedule.weight(t, self._settings.min_snr) * error).mean()
 
@@ -113,8 +114,11 @@ class Denoising:
         return errors
 
 
-def _noise(seed: int, shape: Any) -> torch.Tensor:
-    """Standard normal noise of a seed, sampled on the CPU, so that it is the same on every device."""
+def _noise(seed: int, shape: Any, offset: float = 0.0) -> torch.Tensor:
+    """Standard normal noise float32[c, h, w] of a seed, sampled on the CPU, so that it is the same on every device; and
+    `offset` times one more value for each channel."""
     import torch
 
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(shape, generator=generator)
+    return noise + offset * torch.randn(shape[0], 1, 1, generator=generator) if offset else noise

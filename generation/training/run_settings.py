@@ -9,7 +9,7 @@ from typing import Protocol
 
 from generation.errors import SettingsError
 
-SCHEDULES = ("cosine", "constant")
+SCHEDULES = ("cosine", "linear", "restarts", "constant")
 
 
 class RunSettings(Protocol):
@@ -44,13 +44,19 @@ class RunSettings(Protocol):
         ...
 
 
-def learning_rate_at(step: int, *, peak: float, steps: int, warmup: int, schedule: str) -> float:
-    """The learning rate of a step (from 0): it rises for `warmup` steps, then stays, or falls along a cosine to 0."""
+def learning_rate_at(step: int, *, peak: float, steps: int, warmup: int, schedule: str, restarts: int = 1) -> float:
+    """The learning rate of a step (from 0): it rises for `warmup` steps, then stays, or falls to 0 along a line, one
+    cosine, or `restarts` cosines. As diffusers' schedules."""
     if step < warmup:
         return peak * (step + 1) / warmup
     if schedule == "constant":
         return peak
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
+    done = (step - warmup) / max(steps - warmup, 1)
+    if schedule == "linear":
+        return peak * (1 - done)
+    if schedule == "restarts":
+        done = done * restarts % 1
+    return peak * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def decayed_rate(step: int, *, peak: float, steps: int, warmup: int = 100, floor: float = 0.0, begin: int = 0) -> float:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import torch
 
 LOGGED_EVERY = 10
+BEST = "best"
+"""The weights of the lowest validation loss."""
 
 
 class TrainingRun:
@@ -70,6 +72,9 @@ class TrainingRun:
     def sample(self, *, last: bool) -> None:
         """Save sample images, if they are due at `self.step`."""
 
+    def keep(self, name: str) -> None:
+        """Save the present weights under a name ("best", "step-80"), for use. The main process calls it."""
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors, steps, seconds and seed; plain data."""
         return {}
@@ -114,10 +119,10 @@ class TrainingRun:
             of: images that are learned from.
         """
         notes = []
-        if len(set(self._planned.values())) > 1 and self._run_settings.schedule == "cosine":
+        if len(set(self._planned.values())) > 1 and self._run_settings.schedule != "constant":
             parts = ", ".join(f"for {steps} from step {begin}" for begin, steps in sorted(self._planned.items()))
             notes.append(
-                f"The steps were planned more than once ({parts}), and the learning rate's cosine with them: it is not "
+                f"The steps were planned more than once ({parts}), and the learning rate's fall with them: it is not "
                 "the schedule of one training of as many steps."
             )
         if batch > of:
@@ -164,10 +169,16 @@ class TrainingRun:
             with self.averaged():
                 loss = self.validate()
             if self._log is not None:
+                before = [earlier for step, earlier in self.validation_losses() if 0 < step < self.step]
                 self._log.add({"step": self.step, "validation_loss": loss})
+                if self.step and loss <= min(before, default=loss):
+                    with self.averaged():
+                        self.keep(BEST)
         self.sample(last=last)
         if self._log is not None and self.step and (last or self.step % settings.checkpoint_every == 0):
             self._save()
+            with self.averaged():
+                self.keep(f"step-{self.step}")
 
     def _save(self) -> None:
         average = {} if self.average is None else dict(zip(self.weights, self.average.shadow_params, strict=True))

@@ -53,6 +53,8 @@ def trained_patients(patients: Collection[str], model: Path | str) -> frozenset[
     path = Path(model).expanduser()
     folder = path.parent if path.is_file() else path
     if not (folder / TRAINING).is_file():
+        folder = folder.resolve().parent  # weights of a step lie in a folder of their own
+    if not (folder / TRAINING).is_file():
         return frozenset()
     held_out = read_held_out(folder)
     if held_out is None:

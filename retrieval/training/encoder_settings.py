@@ -37,6 +37,8 @@ class EncoderSettings:
     learning_rate: float = 0.0
     """0 stands for 5e-4 with a LoRA and 2e-5 in full."""
     schedule: str = "cosine"
+    restarts: int = 3
+    """Cosines one after the other, of the schedule "restarts"."""
     warmup: int = 20
     weight_decay: float = 0.05
     clip: float = 1.0
@@ -51,7 +53,7 @@ class EncoderSettings:
     def __post_init__(self) -> None:
         require_positive(
             self, "rank", "steps", "batch_size", "clip", "validation_images", "validate_every", "checkpoint_every",
-            "gallery",
+            "gallery", "restarts",
         )  # fmt: skip
         require_not_negative(self, "alpha", "epochs", "learning_rate", "warmup", "weight_decay", "seed")
         require_one_of(self, "mode", MODES)
@@ -66,4 +68,11 @@ class EncoderSettings:
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, from 0."""
-        return learning_rate_at(step, peak=self.peak_rate, steps=self.steps, warmup=self.warmup, schedule=self.schedule)
+        return learning_rate_at(
+            step,
+            peak=self.peak_rate,
+            steps=self.steps,
+            warmup=self.warmup,
+            schedule=self.schedule,
+            restarts=self.restarts,
+        )

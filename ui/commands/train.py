@@ -34,6 +34,7 @@ _SHARED: Final[dict[str, tuple[Any, str]]] = {
     "steps": (_COUNT, "Steps in all; a larger number than before resumes the training."),
     "epochs": (_NUMBER, "Passes over the training images, in place of --steps; 0: --steps."),
     "schedule": (click.Choice(SCHEDULES), "Learning rate after the warm-up."),
+    "restarts": (_COUNT, "Cosines one after the other, of --schedule restarts."),
     "warmup": (click.IntRange(0), "Steps in which the learning rate rises."),
     "weight_decay": (_NUMBER, "Weight decay of AdamW."),
     "clip": (_ABOVE, "Gradient clipping: the largest norm."),
@@ -55,6 +56,11 @@ _LORA: Final[dict[str, tuple[Any, str]]] = {
     ),
     "turns": (bool, "Augment by quarter turns and mirror images."),
     "views": (_COUNT, "Crops of each image that are encoded and trained on."),
+    "balance": (
+        bool,
+        "Repeat images of rare categories, up to 20 times, so that categories come about as often.",
+    ),
+    "noise_offset": (_NUMBER, "Noise of one value a channel, as a share of the other noise (often .05); 0: none."),
     "text_dropout": (_SHARE, "Fraction of images trained without their report, for guidance."),
     "min_snr": (_NUMBER, "γ of min-SNR weighting; 0: none."),
     "ema": (_SHARE, "Decay of the weights' moving average (EMA), which is then saved; 0: none."),
@@ -127,6 +133,15 @@ def _pairs(settings: Settings, manifest: Path | None, images: Path | None, work:
         yield archive_pairs(archive)
 
 
+def _lines(path: Path) -> tuple[str, ...]:
+    from ui.commands.report_input import read_report
+
+    lines = tuple(line.strip() for line in read_report(path).splitlines() if any(map(str.isalnum, line)))
+    if not lines:
+        raise click.UsageError(f"'{path}' holds no prompt: write one on each line")
+    return lines
+
+
 @click.group()
 def train() -> None:
     """Train a LoRA or an encoder on your own images and reports.
@@ -139,10 +154,16 @@ def train() -> None:
 @train.command()
 @_data_options
 @with_settings("archive", "base", "device")
+@click.option(
+    "--sample-prompts",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with a prompt a line for the sample sheets, in place of held-out reports.",
+)
 @_training_options(LoraSettings, _SHARED, _LORA)
 def lora(
     settings: Settings,
     training: LoraSettings,
+    sample_prompts: Path | None,
     manifest: Path | None,
     images: Path | None,
     out: Path,
@@ -152,8 +173,9 @@ def lora(
     """Train a LoRA on the base's attention, so that it generates what your reports describe.
 
     Images are cropped to squares of the base's size, and the model is conditioned on the crop. Writes
-    OUT/pytorch_lora_weights.safetensors, which `coin generate --lora OUT` loads; README.md (data, settings,
-    fingerprints, validation losses), log.jsonl, and samples/: images of held-out reports in the course of training.
+    OUT/pytorch_lora_weights.safetensors, which `coin generate --lora OUT` loads; those of each checkpoint (OUT/step-80)
+    and of the lowest validation loss (OUT/best); README.md (data, settings, fingerprints, validation losses), log.jsonl
+    and samples/: images of held-out reports in the course of training.
 
     Several GPUs: `accelerate launch --multi_gpu -m ui train lora …`; the batch size is then each GPU's.
     """
@@ -161,7 +183,14 @@ def lora(
 
     with _pairs(settings, manifest, images, work or work_folder(out)) as own:
         made = train_lora(
-            own.pairs, out, base=settings.base, settings=training, device=settings.device, work=work, progress=progress
+            own.pairs,
+            out,
+            base=settings.base,
+            settings=training,
+            device=settings.device,
+            work=work,
+            sample_prompts=() if sample_prompts is None else _lines(sample_prompts),
+            progress=progress,
         )
     if made is None:  # another process prints the result
         return

@@ -19,7 +19,7 @@ from generation.errors import TrainingDataError, TrainingError
 from generation.prompts.prompt import build_prompt
 from generation.training.data.holdout import held_out_patients
 from generation.training.data.latent_cache import Encodings, ProgressFactory, no_progress
-from generation.training.data.pairs import TrainingPair
+from generation.training.data.pairs import TrainingPair, labelled_pairs, title_of
 from generation.training.lora_settings import LoraSettings
 from generation.training.step_sampling import StepSample, sample_step
 from generation.training.validation import choose_spread
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 BLOCK = 256
 """Images that are encoded at a time, of each process."""
+MOST_REPEATS = 20
+"""Of an image in a pass, where categories are balanced."""
 _EMPTY = "The report is empty."
 _TWICE = "The same image file is a held-out patient's, too."
 
@@ -115,6 +117,8 @@ class StepData:
         self._material, self._settings, self._encodings, self._pipeline = material, settings, encodings, pipeline
         self._process, self._timesteps = process, timesteps
         self._block = max(1, BLOCK // settings.images_a_step)
+        self._pass = _balanced(material.training) if settings.balance else list(range(len(material.training)))
+        """The training pairs of a pass, by position."""
         self._encoded_to = 0
         self.from_earlier_version = False
         """Whether the steps so far were taken by a version that left unreadable images out before the first."""
@@ -125,7 +129,7 @@ class StepData:
         count = settings.images_a_step
         whole = sample_step(
             step,
-            items=len(self._material.training),
+            items=len(self._pass),
             count=count * processes,
             seed=settings.seed,
             views=settings.views,
@@ -133,7 +137,8 @@ class StepData:
             timesteps=self._timesteps,
         )
         part = whole.part(number * count, (number + 1) * count)
-        return replace(part, items=np.array([self._readable(item) for item in part.items.tolist()], dtype=np.int64))
+        items = [self._readable(self._pass[item]) for item in part.items.tolist()]
+        return replace(part, items=np.array(items, dtype=np.int64))
 
     def prepare(self, step: int, *, progress: ProgressFactory = no_progress) -> None:
         """Encode what a step takes, and the steps after it, unless that was done.
@@ -178,3 +183,12 @@ class StepData:
                 return position
         self._material.with_failed(failed)  # raises
         raise AssertionError
+
+
+def _balanced(pairs: Sequence[TrainingPair]) -> list[int]:
+    """Positions of the pairs, those of rare categories several times; ones without a category once."""
+    titles = [title_of(attributes) for attributes in labelled_pairs(pairs)]
+    counts = Counter(title for title in titles if title)
+    most = max(counts.values(), default=1)
+    often = [min(MOST_REPEATS, round(most / counts[title])) if title else 1 for title in titles]
+    return [position for position, times in enumerate(often) for _ in range(times)]

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from generation import CoinGenerator, SettingsError, TrainingDataError, TrainingError, WeightsNotFoundError
+from generation.model.lora.find import find_lora
 from generation.phantom import phantom_cases, write_phantoms
 from generation.provenance import read_provenance, text_sha256
 from generation.training.checkpoint import Checkpoint, Checkpoints, locked
@@ -155,6 +157,33 @@ def test_the_loss_of_held_out_patients_falls(base: Path, work: Path, tmp_path: P
     assert losses[0] > losses[1] > losses[2]
     assert made.change.high < 0 and "fell" in made.change.words
     assert made.change.after == pytest.approx(losses[2])
+
+
+def test_each_checkpoint_and_the_best_are_loras(pairs: list[TrainingPair], trained: Path, base: Path) -> None:
+    final = weights(trained)
+    names = sorted(path.parent.name for path in trained.glob(f"*/{LORA_FILE}"))
+    assert names == ["best", "step-2", "step-4", "step-6"]
+    last, earlier = weights(trained / "step-6"), weights(trained / "step-2")
+    assert all(torch.equal(last[name], value.half()) for name, value in final.items())
+    assert any(not torch.equal(last[name], earlier[name]) for name in last)
+    log = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    losses = {record["step"]: record["validation_loss"] for record in log if "validation_loss" in record}
+    lowest = min((3, 6), key=lambda step: losses[step])
+    assert (lowest == 6) == all(torch.equal(weights(trained / "best")[name], last[name]) for name in last)
+    assert len(find_lora(trained / "step-2").files) == 1
+    known = {pair.patient for pair in pairs}
+    assert trained_patients(known, trained / "step-2") == trained_patients(known, trained) == known - held_out(pairs)
+
+
+def test_own_prompts_are_sampled_and_stand_nowhere(
+    pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(SMALL, steps=1, sample_every=1, sample_seeds=1)
+    prompts = ["Zebra cells in clusters.", "Zebra stripes."]
+    train_lora(pairs, tmp_path, base=base, settings=settings, device="cpu", work=work, sample_prompts=prompts)
+    with Image.open(tmp_path / "samples" / "step-000001.png") as sheet:
+        assert sheet.height == 50 + 2 * (64 + 22 + 8), "two rows"
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"ebra" in path.read_bytes()]
 
 
 def test_patients_are_held_out_whole(pairs: list[TrainingPair], trained: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from generation.training.data.latent_cache import EncodedText
 from generation.training.lora_settings import LoraSettings
-from generation.training.loss import Denoising
+from generation.training.loss import Denoising, _noise
 from generation.training.noise import NoiseSchedule
 from generation.training.step_sampling import StepSample
 
@@ -63,3 +63,11 @@ def test_errors_are_weighted_by_the_signal_to_noise_ratio(prediction: str, min_s
         weighted.append(weight * float((target**2).mean()))
     found = denoising.loss(predicts_nothing, sample, pairs)  # type: ignore[arg-type]
     assert float(found) == pytest.approx(float(np.mean(weighted)), rel=1e-4)
+
+
+def test_a_noise_offset_moves_whole_channels_and_is_the_same_each_time() -> None:
+    plain, moved = (_noise(3, (4, 8, 8), offset) for offset in (0.0, 0.5))
+    difference = (moved - plain).reshape(4, -1)
+    assert difference.std(1).max() < 1e-6 and difference.mean(1).abs().min() > 0
+    assert torch.equal(moved, _noise(3, (4, 8, 8), 0.5))
+    assert torch.equal(plain, torch.randn((4, 8, 8), generator=torch.Generator().manual_seed(3)))

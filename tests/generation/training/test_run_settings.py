@@ -24,6 +24,24 @@ def test_a_rate_rises_to_its_peak_and_falls_along_a_cosine() -> None:
     assert rates[12] == pytest.approx(0.0)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "of_diffusers"), [("linear", "linear"), ("cosine", "cosine"), ("restarts", "cosine_with_restarts")]
+)
+def test_rates_fall_as_those_of_diffusers(schedule: str, of_diffusers: str) -> None:
+    import torch
+    from diffusers.optimization import get_scheduler
+
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
+    theirs = get_scheduler(of_diffusers, optimizer, num_warmup_steps=4, num_training_steps=20, num_cycles=3)
+    (rate,) = (
+        theirs.lr_lambdas
+        if of_diffusers != "cosine"
+        else get_scheduler(of_diffusers, optimizer, num_warmup_steps=4, num_training_steps=20).lr_lambdas
+    )
+    ours = [learning_rate_at(s, peak=2.0, steps=20, warmup=4, schedule=schedule, restarts=3) for s in range(4, 20)]
+    assert ours == pytest.approx([2 * rate(step) for step in range(4, 20)])
+
+
 def test_a_constant_rate_stays_at_its_peak() -> None:
     assert [learning_rate_at(step, peak=8.0, steps=6, warmup=2, schedule="constant") for step in range(5)] == [
         4.0, 8.0, 8.0, 8.0, 8.0,

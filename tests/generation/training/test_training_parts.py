@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from generation.prompts.prompt import Encoded
 from generation.training.data.crops import views
 from generation.training.data.holdout import held_out_patients
 from generation.training.data.latent_cache import Encodings
+from generation.training.data.lora_material import MOST_REPEATS, _balanced
 from generation.training.data.pairs import TrainingPair, data_fingerprint
 from generation.training.lora_settings import LoraSettings
 from generation.training.model_card import plain, table
@@ -147,6 +149,16 @@ class TestDraws:
         told = np.concatenate([sample_step(s, items=9, count=50, seed=0, text_dropout=0.3).has_text for s in range(40)])
         assert 0.66 < told.mean() < 0.74
         assert sample_step(0, items=9, count=50, seed=0).has_text.all()
+
+
+def test_rare_categories_are_repeated_in_a_pass_and_unknown_ones_are_not() -> None:
+    titles = ["A"] * 40 + ["B"] * 10 + ["C"] + [""] * 2
+    pairs = [
+        TrainingPair(f"{n:064x}", "p", "r", Image.new, attributes={"category": title} if title else {})
+        for n, title in enumerate(titles)
+    ]
+    taken = Counter(titles[position] for position in _balanced(pairs))
+    assert taken == {"A": 40, "B": 40, "C": MOST_REPEATS, "": 2}
 
 
 class TestEncodings:
