@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
+from typing import Any
 
 import PIL.Image
 import pytest
@@ -93,11 +94,17 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 OWN = tuple(str(Path(__file__).parents[3] / package) for package in ("retrieval", "index_store"))
 
 
+MEASURED_CALLS = 50
+"""Of each function, as many calls are measured; of those that follow, each counts 2. To count blocks at each of them
+takes up to a millisecond, the longer the more modules are loaded."""
+
+
 def objects_made(query: Callable[[], object]) -> int:
     """How many blocks of memory for Python's objects a query takes, summed from call to return of the product's
     functions, comprehensions and generators: what a function holds lives until it returns. The data of an array is
-    none."""
+    none. Of functions that are called more often than `MEASURED_CALLS`, calls are counted for blocks."""
     last, made = sys.getallocatedblocks(), 0
+    calls: Counter[CodeType] = Counter()
 
     def counted(frame: FrameType, event: str, _: object) -> Callable[..., object]:
         nonlocal last, made
@@ -106,7 +113,12 @@ def objects_made(query: Callable[[], object]) -> int:
         return counted
 
     def entered(frame: FrameType, event: str, _: object) -> Callable[..., object] | None:
+        nonlocal made
         if not frame.f_code.co_filename.startswith(OWN):
+            return None
+        calls[frame.f_code] += 1
+        if calls[frame.f_code] > MEASURED_CALLS:
+            made += 2
             return None
         frame.f_trace_lines = False  # a line each would take most of the time
         return counted(frame, event, _)
@@ -118,6 +130,18 @@ def objects_made(query: Callable[[], object]) -> int:
     finally:
         sys.settrace(tracing)
     return made
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["len([object() for _ in range(n)])", "sum(1 for _ in range(n))", "sum(map(lambda i: i + 1000, range(n)))"],
+)
+def test_an_object_or_a_call_for_each_of_many_is_counted(code: str) -> None:
+    """The measure itself: objects that a function of the product holds, and calls that hold none."""
+    names: dict[str, Any] = {}
+    exec(compile(f"def work(n): return {code}", f"{OWN[0]}/work.py", "exec"), names)
+    few, many = (objects_made(lambda: names["work"](n)) for n in (2_000, 4_000))  # noqa: B023
+    assert many >= few + 1_900
 
 
 def by_case(search: CaseSearch, where: CaseFilter | None) -> object:
