@@ -1,6 +1,8 @@
 """Whether ticked cases make a better query: relevance feedback on an archive's own cases.
 
-    python -m benchmarks.feedback --archive demo/archive
+    python -m benchmarks.feedback [--archive demo/archive]
+
+Without an archive, on one of 528 phantoms, as the demo's.
 
 Each sampled case queries by its image or its report (words only, no generated images), its patient left out. The
 first five are ticked by their labels: relevant where site and category are the query's. Then the query is made again
@@ -12,12 +14,16 @@ is relevant, some is not, and something relevant is left can show a difference.
 from __future__ import annotations
 
 import argparse
+import sys
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from generation import PROFILES, phantom_cases, write_phantoms
 from index_store import Archive, Case, CaseFilter
-from retrieval import CaseSearch, Encoder, Query, SearchResult
+from retrieval import CaseSearch, Encoder, Query, SearchResult, add_manifest
 
 TICKED = 5
 NEXT = 10
@@ -27,13 +33,26 @@ DEPTH = 100
 def main() -> None:
     """Print the residual P@10 without and with feedback, and the paired difference with its interval."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--archive", default="demo/archive")
+    parser.add_argument("--archive", help="of cases with categories")
+    parser.add_argument("--per-class", type=int, default=12, help="phantoms of each class, without --archive")
     parser.add_argument("--queries", type=int, default=150)
     options = parser.parse_args()
-    with Archive.open(options.archive, read_only=True) as archive:
+    if options.archive is not None:
+        compare(Path(options.archive), options.queries)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = write_phantoms(Path(folder), phantom_cases(len(PROFILES) * options.per_class))
+        with Archive.create(Path(folder) / "archive") as archive:
+            add_manifest(archive, manifest, Encoder())
+        compare(Path(folder) / "archive", options.queries)
+
+
+def compare(path: Path, queries: int) -> None:
+    """Measure on an archive, by image and by report."""
+    with Archive.open(path, read_only=True) as archive:
         search = CaseSearch(archive, Encoder())
         cases = [case for case in archive.cases() if case.category]
-        sample = np.random.default_rng(0).permutation(len(cases))[: options.queries]
+        sample = np.random.default_rng(0).permutation(len(cases))[:queries]
         for kind in ("image", "report"):
             rows = [row for n in sample if (row := measured(search, cases, cases[n], kind)) is not None]
             report(kind, np.array(rows), len(sample))
@@ -81,4 +100,4 @@ def report(kind: str, rows: np.ndarray, sampled: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

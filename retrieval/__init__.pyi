@@ -114,6 +114,8 @@ from .search.fusion import default_rules as default_rules
 from .search.fusion import read_rules as read_rules
 from .search.open_search import open_search as open_search
 from .search.query import Query as Query
+from .search.query import query_from_dict as query_from_dict
+from .search.query import query_to_dict as query_to_dict
 from .search.region import Region as Region
 from .search.results import ChannelRank as ChannelRank
 from .search.results import MatchedField as MatchedField

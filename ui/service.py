@@ -121,6 +121,11 @@ class Service:
         """Where the reviews of this archive's cases are kept, a folder a user: beside its named queries."""
         return self.settings.queries_folder / self.archive.uuid / "reviews"
 
+    @property
+    def links_folder(self) -> Path:
+        """Where the queries are kept that addresses of the view name, a folder a user."""
+        return self.settings.queries_folder / self.archive.uuid / "links"
+
     def search(
         self, query: Query, *, progress: Progress | None = None, user: str = "", generate: bool = True
     ) -> SearchResult:

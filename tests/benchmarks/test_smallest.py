@@ -22,6 +22,7 @@ ARGUMENTS = {
     "cold_start": ["--repetitions", "1", "--cases", "44", "--images", "1"],
     "comparability": ["--queries", "44", "--per-class", "3", "--generated", "0"],
     "evaluation": ["--cases", "60", "--dim", "16"],
+    "feedback": ["--per-class", "2", "--queries", "4"],
     "field_compression": ["{slide}", "--fields", "2"],
     "fusion": ["--queries", "4", "--per-class", "1", "--images", "1"],
     "generate": ["--architecture", "tiny", "--device", "cpu", "--reports", "2", "--repetitions", "1", "--size", "64"],

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def found_case(reviews: Reviews, archive: Archive, result: SearchResult, ranked: RankedCase) -> Found:
     """How a result has a case; its query is kept."""
-    query, with_report = _without_report(archive, result.query)
+    query, with_report = without_report(archive, result.query)
     images = () if result.generation is None else result.generation.images
     return Found(
         query=reviews.keep_query(query),
@@ -74,8 +74,11 @@ def software() -> str:
         return "coin-retrieval from a checkout"
 
 
-def _without_report(archive: Archive, query: Query) -> tuple[Query, bool]:
-    """The query without the report of its own case, which must go with the case; and whether it had it."""
+def without_report(archive: Archive, query: Query) -> tuple[Query, bool]:
+    """The query without the report of its own case, which must go with the case; and whether it had it.
+
+    Raises `index_store.CaseNotFoundError`.
+    """
     if query.case and query.text and query.text == archive.case(query.case).report:
         return replace(query, text=""), True
     return query, False

@@ -41,7 +41,7 @@ class Reviews:
     def __init__(self, folder: Path | str, user: str) -> None:
         """`folder`: of all users' reviews of one archive."""
         self.user = user
-        self.folder = Path(folder) / _hashed(user)
+        self.folder = Path(folder) / hashed(user)
 
     @property
     def queries(self) -> SavedQueries:
@@ -216,10 +216,11 @@ class Reviews:
             ) from error
 
     def _path(self, name: str) -> Path:
-        return self.folder / f"{_hashed(name)}.json"
+        return self.folder / f"{hashed(name)}.json"
 
 
-def _hashed(name: str) -> str:
+def hashed(name: str) -> str:
+    """What a user or a review is called in a folder: any text can be a name."""
     return hashlib.sha256(name.encode(errors="replace")).hexdigest()[:32]
 
 

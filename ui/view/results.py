@@ -16,6 +16,7 @@ from ui.view.escape import escape
 from ui.view.gallery import show_gallery
 from ui.view.pictures import show_image
 from ui.view.question import shortened
+from ui.view.review.place import place
 from ui.view.review.tray import show_result_pin
 from ui.view.session import gallery, guarded, query_by_case, service, try_query
 from ui.view.slide.pairs import show_pairs
@@ -148,7 +149,7 @@ def _show_card(ranked: RankedCase, result: SearchResult, scale: ScoreScale, *, a
         st.caption(f"{more} of this patient")
     with st.container(horizontal=True, gap="xsmall"):
         if st.button(f"Compare #{rank}", key=f"compare-{rank}", help="Side by side with the query"):
-            st.switch_page(COMPARE_PAGE, query_params={"case": case.key})
+            st.switch_page(COMPARE_PAGE, query_params={"case": case.key, **place()})
         if st.button(f"Open case #{rank}", key=f"open-{rank}"):
             st.switch_page(CASE_PAGE, query_params={"case": case.key})
         show_result_pin(result, ranked)

@@ -13,6 +13,7 @@ from ui.view.query import show_query
 from ui.view.query_panel import show_query_panel
 from ui.view.question import show_question, show_refused
 from ui.view.results import show_results
+from ui.view.review.place import keep_place, restore_place, show_history
 from ui.view.saved_queries import show_saved_queries
 from ui.view.session import Refused, current_query, left_case, refused, service
 
@@ -31,6 +32,7 @@ def show_welcome() -> None:
 
 
 left_case()
+restore_place()
 filters = show_filters()
 left, right = st.columns([1, 2.7], gap="medium")
 with left, st.container(key="narrow"):
@@ -39,6 +41,9 @@ with left, st.container(key="narrow"):
 query, nothing = current_query(), refused()
 if query is not None:
     query = filters.applied(query)
+    if not filters.problem:
+        keep_place(query)
+show_history()
 show_saved_queries(query)
 with right, st.container(key="wide"):
     # Emptied before the search begins: cases of the last query must not be shown beside the new one.

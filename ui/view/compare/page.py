@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from ui.text.case import case_summary
+from ui.view.answer.search import search
 from ui.view.compare.query_side import QuerySide, query_side
 from ui.view.escape import escape
+from ui.view.review.place import restore_place
 from ui.view.session import current_query, current_result, guarded, opened_cases
 from ui.view.slide.place import go_to_place, show_place
 from ui.view.viewer.component import Pane, show_viewer
@@ -90,6 +92,9 @@ def _chosen(result: SearchResult | None) -> list[str]:
     return list(choice)
 
 
+restore_place()
+if (asked := current_query()) is not None and current_result() is None:
+    search(asked)
 result = current_result()
 with st.container(horizontal=True, vertical_alignment="center"):
     st.subheader("Compare", anchor=False)

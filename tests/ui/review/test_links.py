@@ -1,0 +1,80 @@
+"""Searched queries are kept under keys that cannot be guessed, without metadata and without an archive's report."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from index_store import Archive, CaseFilter
+from retrieval import Query, Region
+from ui.errors import ReviewError
+from ui.review import links as module
+from ui.review.links import QueryLinks
+
+
+@pytest.fixture
+def opened(archive: Path) -> Archive:
+    return Archive.open(archive, read_only=True)
+
+
+@pytest.fixture
+def links(opened: Archive, tmp_path: Path) -> QueryLinks:
+    return QueryLinks(tmp_path / "links", opened, "ada")
+
+
+def test_a_query_comes_back_whole_also_to_a_colleague(links: QueryLinks, opened: Archive) -> None:
+    query = Query(text="Clue cells.", more=("a",), k=7, where=CaseFilter(sites=("cervix",)), seeds=(3,))
+    key = links.keep(query)
+    assert QueryLinks(links.folder.parent, opened, "grace").load(key) == query
+    assert len(key) * 4 >= 128, "bits"
+    assert links.keep(query) != key
+    assert [past.query for past in links.last(5)] == [query, query]
+    assert QueryLinks(links.folder.parent, opened, "grace").last(5) == ()
+
+
+def test_a_picture_is_kept_once_as_pixels_with_its_scale(links: QueryLinks) -> None:
+    file = io.BytesIO()
+    picture = Image.effect_noise((64, 48), 60).convert("RGB")
+    picture.save(file, "TIFF", description="DOE, JANE", resolution_unit=3, resolution=40_000.0)
+    first = links.keep(Query(image=file.getvalue(), label="field.tif"))
+    links.keep(Query(image=file.getvalue(), label="field.tif", region=Region(0, 0, 0.5, 0.5)))
+    assert len(list(links.folder.glob("*.png"))) == 1
+    assert not [path for path in links.folder.iterdir() if b"JANE" in path.read_bytes()]
+    query = links.load(first)
+    assert (query.label, query.mpp) == ("field.tif", pytest.approx(0.25))
+    with Image.open(io.BytesIO(query.image)) as kept:
+        assert kept.convert("RGB").tobytes() == picture.tobytes()
+
+
+def test_the_report_of_a_case_is_read_from_the_archive_again(links: QueryLinks, opened: Archive) -> None:
+    case = opened.cases(limit=1)[0]
+    key = links.keep(Query(case=case.key, text=case.report))
+    assert case.report not in (links.folder / f"{key}.json").read_text(encoding="utf-8")
+    assert links.load(key).text == case.report
+
+
+@pytest.mark.parametrize("key", ["", "0" * 40, "../../../etc/passwd", "*", "0" * 39 + "\n"])
+def test_what_is_no_key_is_refused(links: QueryLinks, key: str) -> None:
+    links.keep(Query(text="t"))
+    with pytest.raises(ReviewError, match="search again"):
+        links.load(key)
+
+
+def test_old_ones_are_forgotten_and_files_are_for_their_owner(
+    links: QueryLinks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST", 3)
+    keys = [links.keep(Query(text=str(number))) for number in range(3)]
+    for number, key in enumerate(keys):
+        os.utime(links.folder / f"{key}.json", ns=(2**61 + number, 2**61 + number))
+    os.utime(links.folder / f"{keys[0]}.json", ns=(0, 0))
+    links.keep(Query(text="new"))
+    assert not (links.folder / f"{keys[0]}.json").exists()
+    assert (links.folder / f"{keys[1]}.json").exists()
+    assert {stat.S_IMODE(path.stat().st_mode) for path in links.folder.iterdir()} == {0o600}
+    assert stat.S_IMODE(links.folder.stat().st_mode) == 0o700
