@@ -124,7 +124,9 @@ def time_line(result: SearchResult) -> str:
 def _show_card(ranked: RankedCase, result: SearchResult, scale: ScoreScale, *, at_most: int) -> None:
     case, rank, query = ranked.case, ranked.rank, result.query
     details = case_summary(case, ranked.image)
-    st.markdown(f"**#{rank}** · {scale.text(ranked.score)}")
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
+        st.markdown(f"**#{rank}** · {scale.text(ranked.score)}", width="stretch")
+        show_result_pin(result, ranked)
     with st.container(key=f"picture-{rank}"):
         # Laid over the picture by style.css: a click on it, or the key Enter, enlarges.
         enlarged = st.button(f"Enlarge #{rank}", key=f"enlarge-{rank}")
@@ -152,7 +154,6 @@ def _show_card(ranked: RankedCase, result: SearchResult, scale: ScoreScale, *, a
             st.switch_page(COMPARE_PAGE, query_params={"case": case.key, **place()})
         if st.button(f"Open case #{rank}", key=f"open-{rank}"):
             st.switch_page(CASE_PAGE, query_params={"case": case.key})
-        show_result_pin(result, ranked)
         with st.popover(f"More on #{rank}"):
             _show_more(case, rank, query)
             _show_score(ranked, result, scale)

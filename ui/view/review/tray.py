@@ -39,12 +39,13 @@ def show_result_pin(result: SearchResult, ranked: RankedCase) -> None:
     """Show the button that pins a case of a result, or takes it from the tray."""
     key, rank = ranked.case.key, ranked.rank
     if _is_pinned(key):
-        st.button(f"Unpin #{rank}", key=f"unpin-{rank}", icon=UNPIN, on_click=unpin, args=(key,))
+        st.button(f"Unpin #{rank}", key=f"unpin-{rank}", icon=UNPIN, type="tertiary", on_click=unpin, args=(key,))
     else:
         st.button(
             f"Pin #{rank}",
             key=f"pin-{rank}",
             icon=PIN,
+            type="tertiary",
             help="Keep it in your review, with a note",
             on_click=pin_result,
             args=(result, ranked),
