@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import Final
+from typing import Final, TypeVar
 
 FEW: Final = 256
 """Below this many pieces of work no processes are started: that takes longer."""
+AHEAD: Final = 64
 _THREADS: Final = 8
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -34,6 +37,18 @@ def workers(count: int, *, of: int = 1, probe: object = None) -> Iterator[Execut
             yield threads
         finally:
             threads.shutdown(cancel_futures=True)
+
+
+def begun_ahead(
+    pool: Executor, calls: Iterable[Callable[[], Result]], *, most: int = AHEAD
+) -> Iterator[Future[Result]]:
+    """The calls' futures in their order; at most `most` are begun before their turn: memory holds few results."""
+    begun: deque[Future[Result]] = deque()
+    for call in calls:
+        begun.append(pool.submit(call))
+        if len(begun) > most:
+            yield begun.popleft()
+    yield from begun
 
 
 def _can_send(processes: Executor, probe: object) -> bool:

@@ -16,6 +16,7 @@ from generation.training.run_settings import (
 
 MODES = ("lora", "full")
 TOWERS = ("both", "image")
+NUMBERS = ("float32", "bfloat16")
 _RATES = {"lora": 5e-4, "full": 2e-5}
 
 
@@ -46,6 +47,10 @@ class EncoderSettings:
     validation_images: int = 256
     validate_every: int = 50
     checkpoint_every: int = 50
+    dtype: str = "float32"
+    """bfloat16: towers compute in it, weights and loss stay in float32."""
+    checkpointing: bool = False
+    """Gradient checkpointing: a third more work, a fraction of the memory."""
     gallery: int = 5000
     """Most images of training patients that held-out ones are searched among."""
     seed: int = 0
@@ -58,6 +63,7 @@ class EncoderSettings:
         require_not_negative(self, "alpha", "epochs", "learning_rate", "warmup", "weight_decay", "seed")
         require_one_of(self, "mode", MODES)
         require_one_of(self, "towers", TOWERS)
+        require_one_of(self, "dtype", NUMBERS)
         require_one_of(self, "schedule", SCHEDULES)
         require_hold_out(self)
 

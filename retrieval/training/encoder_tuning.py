@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from generation.training.data.work_folder import work_folder
 from generation.training.step_sampling import items_of_step
 from generation.training.training_run import TrainingRun
 from generation.training.validation import choose_spread
+from generation.worker_pool import begun_ahead, workers
 from retrieval.encoder.encoder import Encoder
 from retrieval.encoder.model_files import find_clip
 from retrieval.training.before_after import Comparison, Seen, compare
@@ -239,10 +241,12 @@ def _compared(
     seen = []
     for name, encoder in (("before", before), ("after", after)):
         rows = []
-        with progress(f"Embedding, {name}", unit="images") as show:
+        loads = [pair.load for pair in pairs]
+        with workers(len(pairs), probe=loads[0]) as pool, progress(f"Embedding, {name}", unit="images") as show:
+            images = begun_ahead(pool, loads)
             for start in range(0, len(pairs), BATCH):
-                some = pairs[start : start + BATCH]
-                rows.append(encoder.encode_images([pair.load() for pair in some]))
+                some = [image.result() for image in islice(images, BATCH)]
+                rows.append(encoder.encode_images(some))
                 show(start + len(some), len(pairs))
         read = encoder.encode_texts(texts)
         seen.append(Seen(np.concatenate(rows), dict(zip(texts, read, strict=True))))

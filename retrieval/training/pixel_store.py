@@ -1,4 +1,4 @@
-"""The images of a training as the model receives them, decoded once and kept as one array on disk."""
+"""The images of a training as the model receives them, decoded once by workers and kept as one array on disk."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from generation.atomic_write import open_atomic, private_folder, remove_if_aband
 from generation.errors import TrainingDataError
 from generation.training.data.latent_cache import ProgressFactory
 from generation.training.data.pairs import TrainingPair
+from generation.worker_pool import begun_ahead, workers
 from retrieval.errors import EncodingError
 
 if TYPE_CHECKING:
+    import PIL.Image
+
     from retrieval.encoder.encoder import Encoder
     from retrieval.training.trainable_clip import TrainableClip
 
@@ -58,10 +61,15 @@ def decode_pixels(
     skipped: Counter[str] = Counter()
     contents: list[str] = []
     # Written from front to back, not through a memory map: that would end the process where the disk is full.
-    with open_atomic(path) as file, progress("Decoding images", unit="images") as show:
-        for done, content in enumerate(wanted, start=1):
+    loads = [pair_of[content].load for content in wanted]
+    with (
+        open_atomic(path) as file,
+        workers(len(wanted), probe=loads[0]) as pool,
+        progress("Decoding images", unit="images") as show,
+    ):
+        for done, (content, image) in enumerate(zip(wanted, begun_ahead(pool, loads), strict=True), start=1):
             try:
-                pixels = prepare(pair_of[content])
+                pixels = prepare(image.result())
             except TrainingDataError as error:
                 skipped[str(error)] += 1
                 continue
@@ -89,11 +97,11 @@ class _Preparation:
         self._encoder = encoder
         self._mean, self._deviation = clip.mean[0].cpu(), clip.deviation[0].cpu()
 
-    def __call__(self, pair: TrainingPair) -> NDArray[np.uint8]:
-        """The pixels of a pair's image, uint8[3, h, w]."""
+    def __call__(self, image: PIL.Image.Image) -> NDArray[np.uint8]:
+        """The pixels of an image, uint8[3, h, w]."""
         import torch
 
-        (prepared,) = self._encoder.prepare(pair.load())  # one field
+        (prepared,) = self._encoder.prepare(image)  # one field
         scaled = (prepared * self._deviation + self._mean).clamp(0, 1).mul(255).round()
         pixels: NDArray[np.uint8] = scaled.to(torch.uint8).numpy()
         return pixels

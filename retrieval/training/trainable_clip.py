@@ -44,6 +44,9 @@ class TrainableClip:
         self.device = choose_device(device)
         network, self.prepare = load_network(folder, self.device)
         self.network: Any = network.float().to(memory_format=torch.channels_last)
+        self._half = settings.dtype == "bfloat16"
+        if settings.checkpointing:
+            self.network.set_grad_checkpointing(True)
         self._lora: Any = None
         visual = self.network.visual
         self.mean, self.deviation = (
@@ -85,12 +88,16 @@ class TrainableClip:
         import torch
 
         shown = ((pixels - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)
-        rows: torch.Tensor = self.network.encode_image(shown, normalize=True)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self._half):
+            rows: torch.Tensor = self.network.encode_image(shown, normalize=True)
         return rows.float()
 
     def embed_texts(self, tokens: torch.Tensor) -> torch.Tensor:
         """int[n, context] -> float32[n, d] unit rows."""
-        rows: torch.Tensor = self.network.encode_text(tokens, normalize=True)
+        import torch
+
+        with torch.autocast(self.device, torch.bfloat16, enabled=self._half):
+            rows: torch.Tensor = self.network.encode_text(tokens, normalize=True)
         return rows.float()
 
     def tokenize(self, texts: list[str]) -> torch.Tensor:

@@ -75,6 +75,8 @@ _ENCODER: Final[dict[str, tuple[Any, str]]] = {
     "towers": (click.Choice(TOWERS), "Which towers to train; image: the text tower is frozen."),
     "batch_size": (click.IntRange(2), "Images a step, contrasted with each other."),
     "learning_rate": (_NUMBER, "Peak learning rate; 0: 5e-4 with a LoRA, 2e-5 in full."),
+    "dtype": (click.Choice(("float32", "bfloat16")), "What the towers compute in; weights stay in float32."),
+    "checkpointing": (bool, "Gradient checkpointing: less memory, a third more work."),
     "gallery": (_COUNT, "Training images, at most, among which held-out cases search."),
 }
 

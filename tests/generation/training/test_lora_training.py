@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import os
@@ -22,6 +23,7 @@ from generation.model.lora.find import find_lora
 from generation.phantom import phantom_cases, write_phantoms
 from generation.provenance import read_provenance, text_sha256
 from generation.training.checkpoint import Checkpoint, Checkpoints, locked
+from generation.training.data.holdout import held_out_patients
 from generation.training.data.pairs import TrainingPair
 from generation.training.lora import train_lora
 from generation.training.lora_card import LoraTraining
@@ -293,18 +295,31 @@ def test_the_model_is_told_of_the_cut_as_requested(
 
 @pytest.mark.cluster
 def test_two_processes_learn_what_one_does(base: Path, tmp_path: Path) -> None:
-    """torchrun on the processor (accelerate's own launcher needs MPI for that): twice 2 images a step are once 4."""
+    """torchrun on the processor (accelerate's own launcher needs MPI for that): twice 2 images a step are once 4. One
+    image cannot be read, and is counted whichever process meets it."""
     manifest = write_phantoms(tmp_path / "phantoms", phantom_cases(12, seed=9), size=64)
+    with manifest.open(newline="", encoding="utf-8") as file:
+        patients = {row["image"]: row["patient"] for row in csv.DictReader(file)}
+    held = held_out_patients(patients.values())
+    damaged = next(image for image, patient in patients.items() if patient not in held)
+    (manifest.parent / damaged).write_bytes(b"no image")
     given = ["-m", "ui", "train", "lora", "--manifest", manifest, "--base", base, "--device", "cpu", "--rank", "2",
-             "--steps", "1", "--views", "1", "--sample-every", "0", "--warmup", "0"]  # fmt: skip
+             "--steps", "4", "--views", "1", "--sample-every", "4", "--sample-seeds", "1", "--warmup", "0",
+             "--validate-every", "2"]  # fmt: skip
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     for launcher, batch, name in ((torchrun, "2", "two"), ([sys.executable], "4", "one")):
-        command = [*launcher, *given, "--batch-size", batch, "--out", tmp_path / name]
+        command = [*launcher, *given, "--batch-size", batch, "--out", tmp_path / name, "--work", tmp_path / "w" / name]
         subprocess.run([str(part) for part in command], cwd=ROOT, env=environment, check=True)
     assert json.loads((tmp_path / "two" / "training.json").read_text())["processes"] == 2
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
+    for name in ("one", "two"):
+        assert "Left out: 1 ×" in (tmp_path / name / "README.md").read_text(encoding="utf-8")
+        assert (tmp_path / name / "samples" / "step-000004.png").is_file()
+    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("one", "two")]
+    losses = [[json.loads(line).get("validation_loss") for line in log] for log in logs]
+    assert [loss for loss in losses[0] if loss] == pytest.approx([loss for loss in losses[1] if loss], abs=1e-5)
 
 
 @pytest.mark.slow
@@ -441,8 +456,6 @@ class TestBadInput:
 
 
 def held_out(pairs: list[TrainingPair]) -> frozenset[str]:
-    from generation.training.data.holdout import held_out_patients
-
     return held_out_patients(pair.patient for pair in pairs)
 
 

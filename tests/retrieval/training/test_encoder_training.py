@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from generation import SettingsError, TrainingDataError, TrainingError
 from generation.training.data.pairs import TrainingPair, title_of
 from index_store import Archive
 from retrieval import Encoder, EncoderLoadError, add_manifest
+from retrieval.encoder.model_files import find_clip
 from retrieval.training.before_after import OWN, Compared, Seen, compare
 from retrieval.training.encoder_settings import EncoderSettings
 from retrieval.training.encoder_tuning import train_encoder
@@ -128,6 +130,28 @@ def test_a_batch_is_as_large_as_set_or_as_all_training_pairs(
     tuned = run(striped_pairs(8), tmp_path, clip_folder, steps=2, batch_size=batch_size)
     assert (tuned.trained.images, tuned.held_out.images) == (10, 6)
     assert seen == [2 * expected] * 2
+
+
+@pytest.mark.parametrize("changed", [{"checkpointing": True}, {"dtype": "bfloat16"}], ids=str)
+def test_less_memory_gives_nearly_the_same_gradients(changed: dict[str, Any], clip_folder: Path) -> None:
+    pixels = torch.rand((4, 3, 32, 32), generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for settings in (SMALL, dataclasses.replace(SMALL, **changed)):
+        clip = TrainableClip(find_clip(clip_folder), settings, "cpu")
+        size = clip.network.visual.image_size
+        height = size if isinstance(size, int) else size[0]
+        rows = clip.embed_images(torch.nn.functional.interpolate(pixels, (height, height)))
+        texts = clip.embed_texts(clip.tokenize(list(KINDS)))
+        assert rows.dtype == texts.dtype == torch.float32
+        (rows @ texts.T).square().sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in clip.trained.values() if p.grad is not None]))
+    one, other = gradients
+    assert one.norm() > 0 and one.shape == other.shape
+    if "checkpointing" in changed:
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-6)
+    else:
+        assert not torch.equal(one, other), "it is another format"
+        assert torch.nn.functional.cosine_similarity(one, other, dim=0) > 0.95
 
 
 def test_the_text_tower_can_stay_as_it_is(clip_folder: Path, tmp_path: Path) -> None:
