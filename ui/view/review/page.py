@@ -30,6 +30,8 @@ from ui.view.session import guarded, left_case, service, try_query
 from ui.view.viewer.enlarged import enlarge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from index_store import Case, Image
     from ui.review.records import Found, Pin, Review
     from ui.review.sheet import EvidenceSheet
@@ -95,8 +97,8 @@ def _show_sheets(review: Review) -> None:
     """Show the downloads. The sheet is made when one is clicked; all its cases are on the page, and recorded."""
     archive, store = service().archive, reviews()
 
-    def made() -> EvidenceSheet:
-        return make_sheet(archive, store, review, archive.case)
+    def made(write: Callable[[EvidenceSheet], str]) -> bytes:
+        return write(make_sheet(archive, store, review, archive.case)).encode()
 
     def judged() -> str:
         return judgements_text(archive.uuid, judged_queries(archive, store, review))
@@ -108,9 +110,7 @@ def _show_sheets(review: Review) -> None:
             ("JSON", sheet_json, "evidence-sheet.json", "application/json"),
             ("Table (CSV)", sheet_csv, "evidence-sheet.csv", "text/csv"),
         ):
-            st.download_button(
-                label, lambda write=write: write(made()).encode(), name, kind, key=f"sheet-{name}", on_click="ignore"
-            )
+            st.download_button(label, partial(made, write), name, kind, key=f"sheet-{name}", on_click="ignore")
         if any(pin.found is not None and pin.ticks for pin in review.pins):
             st.download_button(
                 "Judgements",
