@@ -71,13 +71,25 @@ def check(images: LabelledImages, source: Made, **more: object) -> AugmentResult
     return augment_check(images, source, encoder=("tiny", "0" * 64), **{"folds": 3, "repeats": 1, **more})
 
 
+class AllAlike:
+    """A classifier that learned nothing."""
+
+    def probabilities(self, vectors: np.ndarray) -> np.ndarray:
+        return np.full((len(vectors), len(CLASSES)), 1 / len(CLASSES))
+
+
+def untaught(images: LabelledImages, source: Made, **more: object) -> AugmentResult:
+    """As `check`, for tests of who is tested and what is used: the probe's many fits would take seconds."""
+    return check(images, source, train=lambda *_, seed: AllAlike(), **more)
+
+
 def row(result: AugmentResult, way: str, fraction: float = 1.0) -> WayResult:
     return next(one for one in result.ways if (one.way, one.fraction) == (way, fraction))
 
 
 def test_no_report_of_a_test_patient_is_used() -> None:
     images, source = real_images(), Made()
-    check(images, source, folds=4, repeats=2)
+    untaught(images, source, folds=4, repeats=2)
     rounds = list(PatientSplits.from_images(images).rounds(4, 2, ()))
     assert len(source.asked) == len(rounds) == 8
     for asked, (test, _) in zip(source.asked, rounds, strict=True):
@@ -108,13 +120,6 @@ def test_good_images_help_where_real_ones_are_scarce_and_wrong_ones_harm() -> No
     assert row(wrong, "synthetic").values["AUROC"].mean < 0.5
     few = [check(images, Made(), folds=2, repeats=1).ways for _ in range(2)]
     assert few[0] == few[1]  # the same again
-
-
-class AllAlike:
-    """A classifier that learned nothing."""
-
-    def probabilities(self, vectors: np.ndarray) -> np.ndarray:
-        return np.full((len(vectors), len(CLASSES)), 1 / len(CLASSES))
 
 
 @pytest.mark.parametrize(("patients", "together"), [(24, True), (8, False), (6, False)])
@@ -164,47 +169,47 @@ def test_counts_say_what_was_used() -> None:
 
 def test_named_patients_are_tested_and_a_single_one_by_slides() -> None:
     images = real_images(each=6)
-    some = check(images, Made(), test_patients=("patient 0", "patient 1", "patient 2"), repeats=2)
+    some = untaught(images, Made(), test_patients=("patient 0", "patient 1", "patient 2"), repeats=2)
     assert (some.folds, some.tested_patients, some.drawn_by) == (1, 3, "patients")
     mixed = LabelledImages(
         images.source, images.vectors, images.classes,
         tuple("one" if place < 18 else of for place, of in enumerate(images.patients)), images.slides, images.reports,
     )  # fmt: skip
-    single = check(mixed, Made(), test_patients=("one",), repeats=1)
+    single = untaught(mixed, Made(), test_patients=("one",), repeats=1)
     assert (single.tested_patients, single.drawn_by) == (1, "slides")
     with pytest.raises(EvaluationError, match="of one class"):
-        check(images, Made(), test_patients=("patient 0", "patient 3"))
+        untaught(images, Made(), test_patients=("patient 0", "patient 3"))
     for named in (("nobody",), tuple(set(images.patients))):
         with pytest.raises(EvaluationError, match="named as test patients"):
-            check(images, Made(), test_patients=named)
+            untaught(images, Made(), test_patients=named)
 
 
 def test_patients_that_a_model_was_trained_on_are_not_tested(tmp_path: Path) -> None:
     images = real_images()
     write_held_out(tmp_path, [f"patient {number}" for number in range(9)])
     (tmp_path / "training.json").write_text("{}")
-    found = check(images, Made(), models=[tmp_path])
+    found = untaught(images, Made(), models=[tmp_path])
     assert (found.tested_patients, found.trained_patients, found.folds) == (9, 15, 1)
-    free = check(images, Made(), models=[tmp_path], test_patients=("patient 0", "patient 1"))
+    free = untaught(images, Made(), models=[tmp_path], test_patients=("patient 0", "patient 1"))
     assert free.tested_patients == 2
     with pytest.raises(EvaluationError, match="1 of the test patients named may be among those"):
-        check(images, Made(), models=[tmp_path], test_patients=("patient 0", "patient 9"))
+        untaught(images, Made(), models=[tmp_path], test_patients=("patient 0", "patient 9"))
     write_held_out(tmp_path, ["somebody else"])
     with pytest.raises(EvaluationError, match="none is left to test on"):
-        check(images, Made(), models=[tmp_path])
+        untaught(images, Made(), models=[tmp_path])
     write_held_out(tmp_path, set(images.patients))
-    assert check(images, Made(), models=[tmp_path]).folds == 3, "none of them was trained on: all take turns"
+    assert untaught(images, Made(), models=[tmp_path]).folds == 3, "none of them was trained on: all take turns"
 
 
 def test_without_names_no_patient_is_held_out(tmp_path: Path) -> None:
     unnamed = dataclasses.replace(real_images(), patients_named=False)
-    assert not check(unnamed, Made()).patients_named
+    assert not untaught(unnamed, Made()).patients_named
     with pytest.raises(EvaluationError, match="does not name each image's patient: no patient can be held out"):
-        check(unnamed, Made(), test_patients=("patient 0",))
+        untaught(unnamed, Made(), test_patients=("patient 0",))
     write_held_out(tmp_path, ["patient 1"])
     (tmp_path / "training.json").write_text("{}")
     with pytest.raises(EvaluationError, match="nobody can say which of them a model was trained on"):
-        check(unnamed, Made(), models=[tmp_path])
+        untaught(unnamed, Made(), models=[tmp_path])
 
 
 def test_reports_of_several_classes_are_not_used() -> None:
@@ -214,7 +219,7 @@ def test_reports_of_several_classes_are_not_used() -> None:
         tuple("Smear." if place < 30 else report for place, report in enumerate(images.reports)),
     )  # fmt: skip
     source = Made()
-    assert check(same, source).ambiguous == 1
+    assert untaught(same, source).ambiguous == 1
     assert all("Smear." not in asked for asked in source.asked)
 
 
