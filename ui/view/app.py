@@ -13,6 +13,7 @@ from retrieval import RESEARCH_USE
 from ui.serving.sign_in import read_sign_in
 from ui.settings import Settings
 from ui.view.answer.loading import show_loading
+from ui.view.behaviour.shown import show_behaviour
 from ui.view.escape import escape
 from ui.view.reading.session import studies
 from ui.view.review.tray import show_tray
@@ -31,7 +32,7 @@ def admitted() -> bool:
     if allowed:
         return True
     st.warning(f"**{RESEARCH_USE}**", icon=":material/science:")
-    st.subheader("COIN retrieval", anchor=False)
+    st.title("COIN retrieval", anchor=False)
     if problem:
         st.error(escape(problem))
     elif name := user():
@@ -92,7 +93,7 @@ if status is None:
     st.error(escape(problem))
 else:
     with st.sidebar:
-        st.subheader("COIN retrieval", anchor=False)
+        st.header("COIN retrieval", anchor=False)
         st.text(f"{status.name or status.path.name}\n{status.cases} cases, {status.images} images")
         show_user()
         show_loading()
@@ -101,3 +102,5 @@ else:
             st.page_link("search_page.py", label="Search")
             st.page_link(READING_PAGE, label="Blinded reader study")
     page.run()
+    with st.container(key="page_keys"):
+        show_behaviour(f"{page.url_path}?{st.query_params.get('case', '')}")

@@ -25,7 +25,7 @@ IMAGES_AT_ONCE: Final = 12
 
 def show_case(case: Case) -> None:
     """Show images on the left, report and details on the right."""
-    st.subheader(f"Case {escape(case.key)}", anchor=False)
+    st.title(f"Case {escape(case.key)}", anchor=False)
     left, right = st.columns([1.4, 1], gap="medium")
     with left, st.container(key="wide"):
         _show_images(case)
@@ -83,7 +83,7 @@ def _show_images(case: Case) -> None:
 
 key = st.query_params.get("case", "")
 if not key:
-    st.subheader("No case chosen", anchor=False)
+    st.title("No case chosen", anchor=False)
     st.text("Search first, then open one of the cases found.")
     st.page_link(SEARCH_PAGE, label="Go to the search")
 else:

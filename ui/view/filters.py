@@ -57,7 +57,7 @@ def show_filters() -> Filters:
     facets = {**service().archive.facets(), **{name: _counts(found) for name, found in labels.items()}}
     problem = ""
     with st.sidebar:
-        st.subheader("Filters", anchor=False)
+        st.header("Filters", anchor=False)
         chosen: dict[str, Any] = {}
         for facet, (label, field) in _FACETS.items():
             counts = {name: count for name, count in facets.get(facet, {}).items() if name}

@@ -27,7 +27,7 @@ THUMBNAIL: Final = 124  # pixels: two side by side in the column of the query, a
 def show_query(query: Query, result: SearchResult) -> None:
     """Show the query of `result`, with the buttons that refine it."""
     if query.image:
-        st.subheader("Query image", anchor=False)
+        st.header("Query image", anchor=False)
         _show_upload(query)
     elif query.slide:
         show_query_slide(query, result)
@@ -48,7 +48,7 @@ def _show_upload(query: Query) -> None:
 
 
 def _show_generated(query: Query, generated: GeneratedQuery) -> None:
-    st.subheader("Synthetic images of the report", anchor=False)
+    st.header("Synthetic images of the report", anchor=False)
     used = [check for check in generated.images if check.used]
     dropped = [check for check in generated.images if not check.used]
     with st.container(horizontal=True, gap="small"):
@@ -107,7 +107,7 @@ def _show_case(query: Query) -> None:
     case, _ = guarded(lambda: service().archive.case(query.case))
     if case is None or not case.images:
         return  # removed since; the result beside it is still valid
-    st.subheader("Query case", anchor=False)
+    st.header("Query case", anchor=False)
     around = pictures_around(case, query.image_id)
     show_query_picture(query, around.pictures, start=around.start)
     if len(case.images) > 1:

@@ -8,18 +8,27 @@ import streamlit as st
 
 from index_store import MAX_MPP, MIN_MPP
 from ui.view.example_reports import EXAMPLE_REPORTS
-from ui.view.session import guarded, refuse, service, try_query
+from ui.view.session import current_query, guarded, refuse, service, try_query
 from ui.view.slide.search import show_slide_form
 
 if TYPE_CHECKING:
     from retrieval import Query
 
-UPLOADS: Final = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "dcm")
+FORMATS: Final = "PNG, JPEG, TIFF, BMP, WebP or DICOM"
+ANY_SIZE: Final = 1_000_000  # MB
+FILE: Final = "file"
+IMAGE_REPORT: Final = "Its report, if there is one"
+CASE: Final = "Case"
 PICKABLE: Final = 1000  # cases offered by name; in a larger archive the key of any other can be typed
 
 
 def show_query_panel() -> None:
     """Show the form of the chosen kind of query."""
+    with st.container(key="query_panel"):  # its mark where something is typed and not searched: behaviour.js
+        _show_form()
+
+
+def _show_form() -> None:
     kind = st.segmented_control(
         "Search by",
         ["Report", "Image", "Case", *(["Slide"] if service().settings.slides else [])],
@@ -43,6 +52,19 @@ def fill_panel(query: Query) -> None:
     else:
         kind, values = "Report", {"report": query.text}
     st.session_state.update({"search_by": kind, **values})
+
+
+def searched_fields() -> dict[str, str]:
+    """By field of the form that is shown, what of it was searched last; the browser compares it with what is typed."""
+    query = current_query()
+    searched = {"Report": {"Report": ""}, "Image": {FILE: "", IMAGE_REPORT: ""}, "Case": {CASE: ""}}
+    if query is not None and query.image:
+        searched["Image"] = {FILE: query.label, IMAGE_REPORT: query.text}
+    elif query is not None and query.case:
+        searched["Case"] = {CASE: query.case}
+    elif query is not None and query.slide is None:
+        searched["Report"] = {"Report": query.text}
+    return searched.get(st.session_state.get("search_by", "Report"), {})
 
 
 def _by_report() -> None:
@@ -73,7 +95,10 @@ def _take_example() -> None:
 
 def _by_image() -> None:
     with st.form("query_by_image", border=False):
-        upload = st.file_uploader("Cytology image", type=UPLOADS, key="upload")
+        # Streamlit would refuse a file in the browser, by its name or size, and leave the one before in its place. So
+        # the browser takes any, and the server says what is wrong.
+        upload = st.file_uploader("Cytology image", key="upload", max_upload_size=ANY_SIZE)
+        st.caption(f"{FORMATS}, at most {service().settings.max_upload_mb} MB. Or paste one (Ctrl+V).")
         mpp = st.number_input(
             "µm a pixel, if it is known",
             *(MIN_MPP, MAX_MPP, None),
@@ -83,10 +108,10 @@ def _by_image() -> None:
             persist_state="session",
             help="Compares cells at their real size. Empty: what the file says, if anything. 40× is about 0.25.",
         )
-        text = st.text_area("Its report, if there is one", height=100, key="image_report", persist_state="session")
+        text = st.text_area(IMAGE_REPORT, height=100, key="image_report", persist_state="session")
         if st.form_submit_button("Search by image", type="primary"):
             if upload is None:
-                refuse("Choose an image file first.")
+                refuse(f"Choose an image file first, of at most {service().settings.max_upload_mb} MB.")
             else:
                 data, name = upload.getvalue(), upload.name
                 try_query(lambda: _query(image=data, label=name, text=text or "", mpp=mpp))

@@ -25,7 +25,7 @@ LETTERS: Final = 420  # of a text before it is cut
 def show_question(query: Query) -> None:
     """Show what was asked, with the buttons that take back marks and filters."""
     with st.container(border=True, key="question"):
-        st.subheader("What these cases answer", anchor=False)
+        st.header("What was asked", anchor=False)
         with st.container(horizontal=True, gap="small"):
             picture = _picture(query)
             if picture is not None:
@@ -47,10 +47,11 @@ def show_question(query: Query) -> None:
 
 def show_refused(refused: Refused) -> None:
     """Show why nothing is searched, and the way back."""
-    st.subheader("Nothing was searched", anchor=False)
-    st.error(escape(refused.problem))
-    if refused.last is not None:
-        st.button("Back to the last results", on_click=ask_last)
+    with st.container(key="refused"):
+        st.header("Nothing was searched", anchor=False)
+        st.error(escape(refused.problem))
+        if refused.last is not None:
+            st.button("Back to the last results", on_click=ask_last)
 
 
 def shortened(text: str) -> str:

@@ -32,6 +32,7 @@ WIDTHS: Final = {2: 640, 3: 480, 4: CARD}
 PER_ROW: Final = 3
 CASE_PAGE: Final = "case_page.py"
 COMPARE_PAGE: Final = "compare/page.py"
+RAISED: Final = "Reports that contain the query's words come first; their number is raised for it."
 TABS: Final = ("Ranking", "By category", "Diagnostics")
 
 
@@ -45,13 +46,14 @@ def show_results(result: SearchResult) -> None:
     if diagnostics is not None:
         show_warnings(diagnostics)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(heading(result), width="stretch", anchor=False)
+        st.header(heading(result), width="stretch", anchor=False)
         st.download_button(
             "Download as JSON", to_json(result, diagnostics), "coin-result.json", "application/json", on_click="ignore"
         )
     scale = score_scale(result, service().rules["report"])
     if result.cases:
-        st.caption(scale.words)
+        raised = any(lead(ranked, result) for ranked in result.cases)
+        st.caption(f"{scale.words} {RAISED}" if raised else scale.words)
     for note in result.notes:
         st.info(escape(note))
     _show_disagreement(result)

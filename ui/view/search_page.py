@@ -21,7 +21,7 @@ from ui.view.session import Refused, current_query, left_case, refused, service
 def show_welcome() -> None:
     """Show the purpose of the page, and the sites of the archive."""
     with st.container():
-        st.subheader("Which cases look like this one?", anchor=False)
+        st.header("Which cases look like this one?", anchor=False)
         st.text(
             "Give a report, an image or a case. Reference cases appear here, best first, each with its report. "
             "A report is compared with the archive's reports, and turned into synthetic images, which are compared "
@@ -33,6 +33,8 @@ def show_welcome() -> None:
 
 left_case()
 restore_place()
+with st.container(key="page_title"):
+    st.title("Search", anchor=False)
 filters = show_filters()
 left, right = st.columns([1, 2.7], gap="medium")
 with left, st.container(key="narrow"):

@@ -75,7 +75,7 @@ def refused() -> Refused | None:
 
 def set_query(query: Query) -> None:
     """Make this the current query: the search page runs it when it is shown next."""
-    st.session_state["query"] = query
+    _ask(query)
     # The same query may be repeated, for instance after an error. What is generated for the last may serve this one.
     if (left := st.session_state.pop("outcome", None)) is not None:
         st.session_state["outcome_before"] = left
@@ -93,14 +93,24 @@ def try_query(make: Callable[[], Query]) -> None:
 def refuse(problem: str) -> None:
     """Show this in the place of cases: what was asked is no query."""
     before = refused()
-    st.session_state["query"] = Refused(problem, current_query() if before is None else before.last)
+    _ask(Refused(problem, current_query() if before is None else before.last))
 
 
 def ask_last() -> None:
     """Return to the last query that could be made, and to its cases."""
     before = refused()
     if before is not None and before.last is not None:
-        st.session_state["query"] = before.last
+        _ask(before.last)
+
+
+def asked_count() -> int:
+    """How many queries were asked in this session, refused ones included."""
+    return int(st.session_state.get("asked", 0))
+
+
+def _ask(asked: Query | Refused) -> None:
+    st.session_state["query"] = asked
+    st.session_state["asked"] = asked_count() + 1
 
 
 def query_by_case(key: str) -> None:

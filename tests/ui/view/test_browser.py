@@ -27,7 +27,8 @@ pytestmark = IN_A_BROWSER
 @pytest.fixture(scope="module")
 def address(models: dict[str, str], archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The view, served by `coin ui` on a free port of the loopback."""
-    with served({**models, "COIN_ARCHIVE": str(archive)}, tmp_path_factory.mktemp("server") / "log") as address:
+    settings = {**models, "COIN_ARCHIVE": str(archive), "COIN_MAX_UPLOAD_MB": "1"}
+    with served(settings, tmp_path_factory.mktemp("server") / "log") as address:
         yield address
 
 
@@ -90,7 +91,15 @@ def test_report_to_results_to_case(page: Page, phantoms: list[Phantom]) -> None:
 def test_upload_to_results(page: Page, manifest: Path, phantoms: list[Phantom]) -> None:
     asked = phantoms[1]
     page.get_by_text("Image", exact=True).click()
-    page.locator("input[type=file]").set_input_files(manifest.parent / "images" / f"{asked.key}.png")
+    field = page.locator("input[type=file]").first
+    field.set_input_files(manifest.parent / "images" / f"{asked.key}.png")
+    expect(page.get_by_role("button", name=f"Remove {asked.key}.png")).to_be_visible()
+    # A file that the server refuses: the one before is gone, and is not searched in its place.
+    field.set_input_files({"name": "large.png", "mimeType": "image/png", "buffer": bytes(2 << 20)})
+    expect(page.get_by_text("status code 413")).to_be_visible()
+    page.get_by_role("button", name="Search by image").click()
+    expect(page.get_by_text("Choose an image file first")).to_be_visible()
+    field.set_input_files(manifest.parent / "images" / f"{asked.key}.png")
     expect(page.get_by_role("button", name=f"Remove {asked.key}.png")).to_be_visible()
     page.get_by_role("button", name="Search by image").click()
 
@@ -105,6 +114,47 @@ def test_upload_to_results(page: Page, manifest: Path, phantoms: list[Phantom]) 
     page.get_by_role("button", name="Find similar to #2", exact=True).click()
     expect(page.get_by_text("Query case")).to_be_visible()
     expect(page.get_by_text("10 nearest cases")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_keys_focus_and_what_is_typed_and_not_searched(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    panel = page.locator(".st-key-query_panel")
+    focused = page.locator(":focus")
+    expect(page.get_by_role("button", name="Keys (?)")).to_be_visible()
+    page.keyboard.press("/")
+    expect(focused).to_have_attribute("aria-label", "Report")
+    page.keyboard.type("Clue cells.?")
+    expect(panel).to_have_attribute("data-draft", "true")
+    page.keyboard.press("Control+Enter")
+    expect(focused).to_have_text("What was asked", timeout=FIRST_SEARCH)
+    expect(focused).to_be_in_viewport()
+    expect(panel).to_have_attribute("data-draft", "false")
+
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    expect(focused).to_have_text("Enlarge #2")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("o")
+    expect(focused).to_contain_text("Case ")
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+
+    page.keyboard.press("b")
+    expect(page.get_by_text("10 cases, best first")).to_be_visible()
+    page.evaluate(
+        """async () => {
+            const canvas = Object.assign(document.createElement('canvas'), { width: 90, height: 60 });
+            canvas.getContext('2d').fillRect(0, 0, 50, 50);
+            const picture = await new Promise((then) => canvas.toBlob(then));
+            const clipboardData = new DataTransfer();
+            clipboardData.items.add(new File([picture], 'image.png', { type: 'image/png' }));
+            document.dispatchEvent(new ClipboardEvent('paste', { clipboardData }));
+        }"""
+    )
+    expect(page.get_by_role("button", name="Remove pasted.png")).to_be_visible()
+    expect(panel).to_have_attribute("data-draft", "true")
 
 
 @pytest.mark.slow

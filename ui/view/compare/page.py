@@ -97,7 +97,7 @@ if (asked := current_query()) is not None and current_result() is None:
     search(asked)
 result = current_result()
 with st.container(horizontal=True, vertical_alignment="center"):
-    st.subheader("Compare", anchor=False)
+    st.title("Compare", anchor=False)
     if st.button("Back to the search"):
         st.switch_page(SEARCH_PAGE)
 keys = _chosen(result)

@@ -26,7 +26,7 @@ GUESS_KEYS: Final = {"real": "J", "generated": "K"}
 
 def show_entrance(names: tuple[str, ...]) -> None:
     """Show what the study is, and the form that begins or resumes it."""
-    st.subheader("Blinded reader study", anchor=False)
+    st.title("Blinded reader study", anchor=False)
     name = st.selectbox("Study", names, key="reading_name") if len(names) > 1 else names[0]
     opened, problem = guarded(lambda: session.open_study(name))
     if opened is None:
@@ -62,7 +62,7 @@ def show_reading(study: ReaderStudy, reader: Reader) -> None:
     picture = order[index]
     rated = sum(rating.is_complete for rating in ratings.values())
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"Picture {index + 1} of {len(order)}", anchor=False, width="stretch")
+        st.header(f"Picture {index + 1} of {len(order)}", anchor=False, width="stretch")
         st.text(f"{rated} rated · reading as {reader.name}")
         st.button("Stop for now", on_click=session.leave)
     st.progress(rated / len(order))
@@ -166,7 +166,7 @@ def _show_closing(study: ReaderStudy, reader: str, lacking: int) -> None:
 left_case()
 names = session.studies()
 if not names:
-    st.subheader("No reader study here", anchor=False)
+    st.title("No reader study here", anchor=False)
     st.text(
         f"There is none in {Settings.from_env().readings_folder}. The archive's maintainer creates one:\n\n"
         "    coin generate --text-file report.txt --out generated\n"

@@ -31,7 +31,7 @@ def show_closed(study: ReaderStudy, reader: Reader) -> None:
     """Show the results, and the pictures with their origins."""
     found, problem = guarded(lambda: session.results(study))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"Study '{escape(study.name)}', closed", anchor=False, width="stretch")
+        st.header(f"Study '{escape(study.name)}', closed", anchor=False, width="stretch")
         if found is not None:
             st.download_button(
                 "Download results as JSON",

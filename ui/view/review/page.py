@@ -235,7 +235,7 @@ def _show_note(review: Review, label: str, note: str, *, case: str = "") -> None
 
 
 left_case()
-st.subheader("Review", anchor=False)
+st.title("Review", anchor=False)
 review, problem = guarded(current_review)
 if problem:
     st.error(escape(problem))

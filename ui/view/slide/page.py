@@ -27,7 +27,7 @@ def show_case_slide(case: Case, slide: CaseSlide, image_id: int | None) -> None:
     chosen = next((image.place for image in fields if image.id == image_id), None)
     places = [(f"field {n}", image.place) for n, image in enumerate(fields, 1) if image.place is not None]
     strong = [] if chosen is None else [chosen]
-    st.subheader(f"Slide {escape(name)} of case {escape(case.key)}", anchor=False)
+    st.title(f"Slide {escape(name)} of case {escape(case.key)}", anchor=False)
     info, problem = guarded(lambda: open_slides().described(slide.fingerprint, name))
     if info is not None:
         marks = field_marks(info.fingerprint, places, strong=strong)
@@ -48,7 +48,7 @@ def show_file(name: str) -> None:
     """Show a slide of the view's folder."""
     files = open_slides()
     path = files.names().get(name)
-    st.subheader(f"Slide {escape(name)}", anchor=False)
+    st.title(f"Slide {escape(name)}", anchor=False)
     if path is None:
         st.error(escape(f"There is no slide {name} in the folder of slides that this view may open."))
         return

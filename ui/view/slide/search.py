@@ -77,7 +77,7 @@ def show_slide_form() -> None:
 
 def show_query_slide(query: Query, result: SearchResult) -> None:
     """Show the query's slide beside its results, with the fields that query; another part of it can be drawn."""
-    st.subheader("Query slide", anchor=False)
+    st.header("Query slide", anchor=False)
     if result.slide is not None:
         st.text(result.slide.name)
         at = query.slide.at if query.slide else None

@@ -21,7 +21,7 @@ from retrieval import RESEARCH_USE
 if TYPE_CHECKING:
     from streamlit.components.v2.types import ComponentRenderer
 
-NAME: Final = "coin-retrieval.viewer"
+PACKAGE: Final = "coin-retrieval"
 TALL: Final = "68vh"
 BESIDE: Final = "300px"
 """Height in the column beside the results."""
@@ -131,7 +131,7 @@ def show_viewer(
         "places": on_place is not None,
         "notice": RESEARCH_USE,
     }
-    _component()(key=key, data=data, on_region_change=region_changed, on_place_change=place_changed)
+    component("viewer")(key=key, data=data, on_region_change=region_changed, on_place_change=place_changed)
 
 
 def _pane(pane: Pane) -> dict[str, Any]:
@@ -140,14 +140,15 @@ def _pane(pane: Pane) -> dict[str, Any]:
     return values
 
 
-def _component() -> ComponentRenderer:
+def component(name: str) -> ComponentRenderer:
+    """One of the components that `pyproject.toml` names, whose script in `assets/` has its name."""
     _declare()
-    return _renderer()
+    return _renderer(name)
 
 
-@functools.lru_cache(maxsize=1)
-def _renderer() -> ComponentRenderer:
-    return st.components.v2.component(NAME, js="viewer.js")
+@functools.cache
+def _renderer(name: str) -> ComponentRenderer:
+    return st.components.v2.component(f"{PACKAGE}.{name}", js=f"{name}.js")
 
 
 def _declare() -> None:
@@ -156,7 +157,7 @@ def _declare() -> None:
     from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentManifest
 
     manager = get_bidi_component_manager()
-    if manager.get_component_asset_root(NAME) is not None:
+    if manager.get_component_asset_root(f"{PACKAGE}.behaviour") is not None:
         return
     folder = Path(__file__).parent
     declared = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))

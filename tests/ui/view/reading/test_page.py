@@ -43,11 +43,11 @@ def chosen(app: AppTest) -> set[str]:
 
 
 def heading(app: AppTest) -> str:
-    return str(app.main.subheader[0].value)
+    return str([*app.main.title, *app.main.header][0].value)
 
 
 def everything_shown(app: AppTest) -> str:
-    kinds = (app.markdown, app.caption, app.error, app.info, app.warning, app.subheader, app.text)
+    kinds = (app.markdown, app.caption, app.error, app.info, app.warning, app.title, app.header, app.text)
     alts = [image.alt for images in app.image for image in images.proto.imgs] if hasattr(app, "image") else []
     return "\n".join([*(str(element.value) for kind in kinds for element in kind), *map(str, alts)])
 
