@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generation.atomic_write import private_folder, write_atomic
+from generation.errors import LoraMismatchError
+from generation.model.files.stored_weights import StoredWeights
 
 if TYPE_CHECKING:
     import torch
+
+    from generation.model.lora.lora_file import LoraContent
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 """The attention's projections, on which COIN's LoRA is, and the starter's."""
@@ -33,6 +37,34 @@ def add_lora(unet: Any, *, rank: int = 8, alpha: float | None = None, seed: int 
         if seed is not None:
             torch.manual_seed(seed)
         unet.add_adapter(config)
+
+
+def start_from(unet: Any, content: LoraContent, *, name: str) -> None:
+    """Give the LoRA that `add_lora` put on `unet` the weights of another, which was read for the same base.
+
+    Raises `LoraMismatchError` if that one is of another rank or kind, or on other layers: it would not go on as it is.
+    """
+    import torch
+
+    (config,) = unet.peft_config.values()
+    weights = dict(trained_parameters(unet))
+    files = {change.path: StoredWeights([change.path]) for change in content.changes}
+    with torch.no_grad():
+        for change in content.changes:
+            down, up = (weights.get(f"{change.layer}.lora_{side}.default.weight") for side in "AB")
+            if down is None or up is None or not {"down", "up"} <= set(change.keys) <= {"down", "up", "alpha"}:
+                raise LoraMismatchError(
+                    f"The LoRA {name} changes {change.layer} in a way that is not trained here: low rank, on the "
+                    "projections of the UNet's attention. Begin without it."
+                )
+            if change.rank != config.r:
+                raise LoraMismatchError(f"The LoRA {name} has rank {change.rank}. Give --rank {change.rank}.")
+            read = {role: files[change.path].read(key, torch.float32) for role, key in change.keys.items()}
+            strength = change.strength
+            if strength is None:
+                strength = float(read["alpha"]) / config.r if "alpha" in read else 1.0
+            down.copy_(read["down"].reshape(down.shape))
+            up.copy_(read["up"].reshape(up.shape) * (strength * config.r / config.lora_alpha))
 
 
 def trained_parameters(model: Any) -> Iterator[tuple[str, torch.nn.Parameter]]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from generation.errors import SettingsError, TrainingDataError
 from generation.model.device import choose_device, choose_dtype
 from generation.model.files.weight_files import STARTER
+from generation.model.lora.find import find_lora
 from generation.model.weights import find_base
 from generation.training.checkpoint import locked, require_same_training
 from generation.training.data.holdout import held_out_patients
@@ -50,6 +51,7 @@ def train_lora(
     device: str = "auto",
     work: Path | None = None,
     sample_prompts: Sequence[str] = (),
+    start: str | Path | None = None,
     progress: ProgressFactory = no_progress,
 ) -> LoraTraining | None:
     """Train a LoRA on `pairs` into `folder`, which then loads as `CoinGenerator(base, folder)`.
@@ -58,6 +60,7 @@ def train_lora(
         base: a folder in diffusers' layout or a hub id; None is the starter's base, without its LoRA.
         work: folder of encodings; by default in the user's cache (`work_folder`), never beside the weights. Trainings
             on one base may share it.
+        start: a LoRA to begin with, of the same rank, as `find_lora` takes it.
         sample_prompts: texts of the sample sheets, in place of held-out reports. They are written nowhere.
         progress: shows progress; the note of its `show(done, total, note)` holds the loss.
 
@@ -78,6 +81,7 @@ def train_lora(
         raise TrainingDataError("There are no images with reports to learn from. Name a manifest or archive with some.")
     held_out_patients((pair.patient for pair in pairs), settings.hold_out)  # refuse before any work is done
     where = choose_device(device)
+    begin = None if start is None else find_lora(start)
 
     from accelerate import Accelerator
 
@@ -98,8 +102,9 @@ def train_lora(
                 "base_fingerprint": chosen.fingerprint,
                 "data": data_fingerprint(pairs),
                 "processes": accelerator.num_processes,
+                "start_fingerprint": "" if begin is None else begin.fingerprint,
             }
-            defaults = dataclasses.asdict(LoraSettings())
+            defaults = {**dataclasses.asdict(LoraSettings()), "start_fingerprint": ""}
             require_same_training(folder, begun, may_differ=MAY_DIFFER, defaults=defaults)
         dtype = choose_dtype(settings.dtype, where)
         if str(dtype) == "torch.float16":  # an older GPU: gradients would underflow in it
@@ -121,7 +126,9 @@ def train_lora(
                 square_size=size if settings.conditioning == "square" else None,
             )
             data = StepData(material, settings, encodings, pipeline, process=process, timesteps=schedule.steps)
-            run = LoraRun(folder, chosen, settings, pipeline, material, denoising, accelerator, data, sample_prompts)
+            run = LoraRun(
+                folder, chosen, settings, pipeline, material, denoising, accelerator, data, sample_prompts, begin
+            )
             if run.step < settings.steps:
                 data.prepare(run.step, progress=shown)
             with shown("Training", unit="steps") as show:

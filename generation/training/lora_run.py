@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generation.model.lora.find import Lora
+from generation.model.lora.lora_file import read_lora
+from generation.model.lora.names import LayerNames, weight_shapes
 from generation.model.weights import Base
-from generation.training.adapter import add_lora, save_lora, trained_parameters
-from generation.training.data.holdout import write_held_out
+from generation.provenance import text_sha256
+from generation.training.adapter import add_lora, save_lora, start_from, trained_parameters
+from generation.training.data.holdout import HELD_OUT, read_held_out, write_held_out
 from generation.training.data.lora_material import LoraMaterial, StepData
 from generation.training.data.pairs import count_pairs, patients_named, title_of
 from generation.training.lora_card import LoraTraining, write_card
@@ -32,6 +36,7 @@ class LoraRun(TrainingRun):
         accelerator: accelerate's `Accelerator`.
         data: what this process takes of each step.
         sample_prompts: texts of the sample sheets; by default reports of held-out patients.
+        start: the LoRA that the training begins with.
     """
 
     remedy = "with a lower learning rate, or in float32"
@@ -47,6 +52,7 @@ class LoraRun(TrainingRun):
         accelerator: Any,
         data: StepData,
         sample_prompts: Sequence[str] = (),
+        start: Lora | None = None,
     ) -> None:
         import torch
         from diffusers.training_utils import EMAModel, cast_training_params
@@ -61,8 +67,12 @@ class LoraRun(TrainingRun):
         self._errors_before: list[float] = []
         """The validation errors before the first step."""
         self._errors_now: list[float] = []
+        self._start = start
+        names = LayerNames(weight_shapes({"unet": self._unet}))
         add_lora(self._unet, rank=settings.rank, alpha=settings.alpha or None, seed=settings.seed)
         cast_training_params(self._unet, dtype=torch.float32)
+        if start is not None:
+            start_from(self._unet, read_lora(start, names, base.name), name=start.name)
         if settings.checkpointing if settings.checkpointing is not None else self._device == "cuda":
             self._unet.enable_gradient_checkpointing()
         weights = dict(trained_parameters(self._unet))
@@ -115,10 +125,15 @@ class LoraRun(TrainingRun):
                 [pair.patient for pair in material.measured],
                 patients_named=patients_named([*material.training, *material.held_out]),
             ),
-            notes=self.notes(self._settings.images_a_step * self._accelerator.num_processes, of=len(material.training)),
+            notes=[
+                *self._start_notes(),
+                *self.notes(self._settings.images_a_step * self._accelerator.num_processes, of=len(material.training)),
+            ],
         )
-        if result.patients_named:
-            write_held_out(self._folder, (pair.patient for pair in material.held_out))
+        if result.patients_named and (self._start is None or self._start_held_out() is not None):
+            known = self._start_held_out()
+            held_out = {pair.patient for pair in material.held_out}
+            write_held_out(self._folder, (name for name in held_out if known is None or text_sha256(name) in known))
         write_card(result)
         return result
 
@@ -178,6 +193,26 @@ class LoraRun(TrainingRun):
     def keep(self, name: str) -> None:
         """Save the LoRA in a folder that `coin generate --lora` takes."""
         save_lora(self._unet, self._folder / name)
+
+    def _start_held_out(self) -> frozenset[str] | None:
+        """The hashes of the patients that the LoRA at the start did not learn from; None where that is not known."""
+        if self._start is None:
+            return None
+        folders = [folder for folder in (*self._start.path.parents[:2], self._start.path) if folder.is_dir()]
+        return next((held for folder in folders if (held := read_held_out(folder)) is not None), None)
+
+    def _start_notes(self) -> list[str]:
+        if self._start is None:
+            return []
+        known = (
+            ""
+            if self._start_held_out() is not None
+            else (
+                f" Whom that one was trained on is not known: held-out patients may be among them, and no "
+                f"`{HELD_OUT}` is written."
+            )
+        )
+        return [f"Begun with the LoRA {self._start.name} ({self._start.fingerprint[:12]}).{known}"]
 
     def _make_sheets(self, prompts: Sequence[str]) -> SampleSheets:
         """Sample sheets of these prompts or else of the first different reports of the measured pairs, whose sites and

@@ -156,6 +156,7 @@ def train() -> None:
 @train.command()
 @_data_options
 @with_settings("archive", "base", "device")
+@click.option("--start", metavar="LORA", help="Begin with this LoRA's weights, of the same rank, in place of none.")
 @click.option(
     "--sample-prompts",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -165,6 +166,7 @@ def train() -> None:
 def lora(
     settings: Settings,
     training: LoraSettings,
+    start: str | None,
     sample_prompts: Path | None,
     manifest: Path | None,
     images: Path | None,
@@ -191,6 +193,7 @@ def lora(
             settings=training,
             device=settings.device,
             work=work,
+            start=start,
             sample_prompts=() if sample_prompts is None else _lines(sample_prompts),
             progress=progress,
         )

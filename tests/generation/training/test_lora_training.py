@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -18,7 +19,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from generation import CoinGenerator, SettingsError, TrainingDataError, TrainingError, WeightsNotFoundError
+from generation import (
+    CoinGenerator,
+    LoraMismatchError,
+    SettingsError,
+    TrainingDataError,
+    TrainingError,
+    WeightsNotFoundError,
+)
 from generation.model.lora.find import find_lora
 from generation.phantom import phantom_cases, write_phantoms
 from generation.provenance import read_provenance, text_sha256
@@ -175,6 +183,28 @@ def test_each_checkpoint_and_the_best_are_loras(pairs: list[TrainingPair], train
     assert len(find_lora(trained / "step-2").files) == 1
     known = {pair.patient for pair in pairs}
     assert trained_patients(known, trained / "step-2") == trained_patients(known, trained) == known - held_out(pairs)
+
+
+def test_a_training_begins_with_another_lora(
+    pairs: list[TrainingPair], base: Path, work: Path, trained: Path, tmp_path: Path
+) -> None:
+    """At a rate of nearly nothing it stays as it was, also where its strength is in the weights otherwise."""
+    settings = dataclasses.replace(SMALL, steps=1, learning_rate=1e-12, alpha=6.0)
+    given: dict[str, Any] = {"base": base, "device": "cpu", "work": work}
+    made = train_lora(pairs, tmp_path / "a", settings=settings, start=trained, **given)
+    assert made is not None and made.notes[0].startswith("Begun with the LoRA lora (") and len(made.notes) == 1
+    before, after = weights(trained), weights(tmp_path / "a")
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+    assert (tmp_path / "a" / "held-out.txt").read_bytes() == (trained / "held-out.txt").read_bytes()
+    with pytest.raises(TrainingError, match="begun with another start fingerprint"):
+        train_lora(pairs, tmp_path / "a", settings=settings, **given)
+    with pytest.raises(LoraMismatchError, match="has rank 2. Give --rank 2"):
+        train_lora(pairs, tmp_path / "b", settings=dataclasses.replace(settings, rank=3), start=trained, **given)
+    (alone := tmp_path / "alone").mkdir()
+    shutil.copy(trained / LORA_FILE, alone)
+    made = train_lora(pairs, tmp_path / "c", settings=settings, start=alone, **given)
+    assert made is not None and "Whom that one was trained on is not known" in made.notes[0]
+    assert not (tmp_path / "c" / "held-out.txt").exists()
 
 
 def test_own_prompts_are_sampled_and_stand_nowhere(
