@@ -198,7 +198,7 @@ def test_a_training_begins_with_another_lora(
     assert (tmp_path / "a" / "held-out.txt").read_bytes() == (trained / "held-out.txt").read_bytes()
     with pytest.raises(TrainingError, match="begun with another start fingerprint"):
         train_lora(pairs, tmp_path / "a", settings=settings, **given)
-    with pytest.raises(LoraMismatchError, match="has rank 2. Give --rank 2"):
+    with pytest.raises(LoraMismatchError, match=r"has rank 2\. Give --rank 2"):
         train_lora(pairs, tmp_path / "b", settings=dataclasses.replace(settings, rank=3), start=trained, **given)
     (alone := tmp_path / "alone").mkdir()
     shutil.copy(trained / LORA_FILE, alone)
