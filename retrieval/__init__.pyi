@@ -9,6 +9,7 @@ from .assessment.novelty_calibration import ArchiveCalibration as ArchiveCalibra
 from .assessment.novelty_calibration import calibrate_archive as calibrate_archive
 from .assessment.rank_changes import RankChanges as RankChanges
 from .assessment.rank_changes import rank_changes as rank_changes
+from .assessment.rank_changes import ranks_changed as ranks_changed
 from .audit.chain import AuditState as AuditState
 from .audit.chain import Event as Event
 from .audit.events import cases_event as cases_event
@@ -122,7 +123,9 @@ from .search.results import MatchedField as MatchedField
 from .search.results import RankedCase as RankedCase
 from .search.results import SearchResult as SearchResult
 from .search.results import Timing as Timing
+from .search.saved_queries import SavedAnswer as SavedAnswer
 from .search.saved_queries import SavedQueries as SavedQueries
+from .search.saved_queries import answer_of as answer_of
 from .search.slides.read_slide import QueriedSlide as QueriedSlide
 from .search.slides.slide_query import SlideArea as SlideArea
 from .search.slides.slide_query import SlideQuery as SlideQuery

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from retrieval.search.results import SearchResult
+from retrieval.search.saved_queries import ranks_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,11 @@ class RankChanges:
 
 def rank_changes(before: SearchResult, after: SearchResult) -> RankChanges:
     """What changed from one result to another."""
-    old, new = _ranks(before), _ranks(after)
+    return ranks_changed(ranks_of(before), ranks_of(after))
+
+
+def ranks_changed(old: Mapping[str, int], new: Mapping[str, int]) -> RankChanges:
+    """What changed from ranks by case to others."""
     changes = [RankChange(case, old.get(case), new.get(case)) for case in dict.fromkeys([*new, *old])]
     return RankChanges(
         came=tuple(change for change in changes if change.before is None),
@@ -37,7 +43,3 @@ def rank_changes(before: SearchResult, after: SearchResult) -> RankChanges:
         moved=tuple(c for c in changes if c.before is not None and c.after is not None and c.before != c.after),
         kept=sum(change.before == change.after for change in changes),
     )
-
-
-def _ranks(result: SearchResult) -> dict[str, int]:
-    return {ranked.case.key: ranked.rank for ranked in result.cases}

@@ -6,16 +6,57 @@ import dataclasses
 import io
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from generation.atomic_write import private_folder, write_atomic
 from retrieval.errors import QueryError
 from retrieval.search.query import Query, query_from_json, query_to_dict
 
+if TYPE_CHECKING:
+    from retrieval.search.results import SearchResult
+
 NAME: Final = re.compile(r"[^\W_](?:[\w .()+-]{0,78}[\w)+])?")
 """Letters, digits and a few signs: what every file system takes as a name, and no way out of the folder."""
 MAX_BYTES: Final = 256 * 1024**2
+
+
+@dataclass(frozen=True)
+class SavedAnswer:
+    """The ranks that a query had when it was saved, and what they were made with."""
+
+    ranks: Mapping[str, int]
+    """By the case's key."""
+    revision: int
+    """The archive's."""
+    fingerprint: str
+    """Of the encoder of images."""
+    text_fingerprint: str
+    """Of that of texts, where it is another."""
+    channels: tuple[str, ...]
+    """Those that answered: with generated images the ranking is another."""
+
+    def differs_by(self, other: SavedAnswer) -> tuple[str, ...]:
+        """What was changed since, in words."""
+        changed = (
+            ("the archive", self.revision != other.revision),
+            ("the encoder", self.fingerprint != other.fingerprint),
+            ("the encoder of texts", self.text_fingerprint != other.text_fingerprint),
+        )
+        return tuple(name for name, differs in changed if differs)
+
+
+def answer_of(result: SearchResult, revision: int) -> SavedAnswer:
+    """What is kept of a result. `revision`: the archive's."""
+    channels = tuple(answer.channel for answer in result.channels)
+    return SavedAnswer(ranks_of(result), revision, result.fingerprint, result.text_fingerprint, channels)
+
+
+def ranks_of(result: SearchResult) -> dict[str, int]:
+    """The rank of each case, by its key."""
+    return {ranked.case.key: ranked.rank for ranked in result.cases}
 
 
 class SavedQueries:
@@ -66,6 +107,24 @@ class SavedQueries:
             self._path(name).unlink()
         except FileNotFoundError:
             raise QueryError(f"There is no saved query '{name}'.") from None
+        self._answer_path(name).unlink(missing_ok=True)
+
+    def keep_answer(self, name: str, answer: SavedAnswer) -> None:
+        """Keep what a saved query answers now, in the place of an earlier answer. Raises as `load`."""
+        self.load(name)
+        write_atomic(self._answer_path(name), json.dumps(dataclasses.asdict(answer), ensure_ascii=False).encode())
+
+    def answer(self, name: str) -> SavedAnswer | None:
+        """The answer that was kept; None where there is none that can be read."""
+        try:
+            values = json.loads(self._answer_path(name).read_text(encoding="utf-8"))
+            ranks = {str(key): int(rank) for key, rank in values.pop("ranks").items()}
+            return SavedAnswer(ranks, **{**values, "channels": tuple(values["channels"])})
+        except (OSError, KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+    def _answer_path(self, name: str) -> Path:
+        return self._path(name).with_name(f"{name}.answer")  # no `.json`: it is no query
 
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,12 @@ from ui.errors import user_message
 from ui.service import Service
 from ui.settings import Settings
 from ui.text.gallery import gallery_text
-from ui.text.layout import clean
-from ui.text.search import search_text
+from ui.text.layout import clean, wrapped
+from ui.text.search import search_text, since_saved
 
 if TYPE_CHECKING:
     from index_store import CaseFilter
-    from retrieval import Query, SlideQuery
+    from retrieval import Query, SearchResult, SlideQuery
 
 
 @click.command()
@@ -119,6 +120,12 @@ def search(
             unsaved = f"the query was not saved as '{save}': {user_message(error)}"
     with progress("Generating", unit="steps") as update:
         result = service.search(query, progress=update)
+    from retrieval import answer_of
+
+    changes = _changes(service, saved, query, result)
+    if save is not None and not unsaved:
+        with contextlib.suppress(OSError):  # the answer is printed all the same
+            service.queries.keep_answer(save, answer_of(result, service.archive.revision))
     diagnostics = service.diagnose(result) if result.cases else None
     gallery = service.gallery(result, m=by_category) if by_category and result.cases else None
     if as_json:
@@ -128,8 +135,23 @@ def search(
     else:
         rows = gallery_text(gallery) if by_category and result.cases else ""
         echo(search_text(result, diagnostics, rows))
+        if changes:
+            echo(changes)
     if unsaved:
         raise click.ClickException(clean(unsaved))
+
+
+def _changes(service: Service, saved: str | None, query: Query, result: SearchResult) -> str:
+    """What came, went and moved since a query was saved, which is run again as it is; empty where nothing is known."""
+    if saved is None or service.queries.load(saved) != query:
+        return ""
+    from retrieval import answer_of
+
+    before, now = service.queries.answer(saved), answer_of(result, service.archive.revision)
+    if before is None or set(before.channels) != set(now.channels):
+        return ""
+    words, lines = since_saved(before, now)
+    return "\n".join([wrapped(words), *(clean(f"  {line}") for line in lines)])
 
 
 def _query(

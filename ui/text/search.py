@@ -17,8 +17,10 @@ if TYPE_CHECKING:
         ConfounderAudit,
         ConfounderCount,
         MatchedField,
+        RankChanges,
         RankedCase,
         ResultDiagnostics,
+        SavedAnswer,
         SearchResult,
         SystemAgreement,
     )
@@ -43,6 +45,37 @@ def search_text(result: SearchResult, diagnostics: ResultDiagnostics | None = No
         f"search {timing.search_s:.3f}"
     )
     return page(parts)
+
+
+def changes_words(changes: RankChanges) -> str:
+    """How many cases came, went and moved; empty where none did."""
+    parts = [
+        f"{len(cases)} {word}"
+        for cases, word in ((changes.came, "came"), (changes.went, "went"), (changes.moved, "moved"))
+        if cases
+    ]
+    return f"{', '.join(parts)}; {changes.kept} kept their place" if parts else ""
+
+
+def changes_list(changes: RankChanges) -> list[str]:
+    """The cases of `changes_words`, a line each."""
+    return [
+        *(f"#{change.after} {change.case} came" for change in changes.came),
+        *(f"{change.case} went, it was #{change.before}" for change in changes.went),
+        *(f"#{change.after} {change.case} was #{change.before}" for change in changes.moved),
+    ]
+
+
+def since_saved(before: SavedAnswer, now: SavedAnswer) -> tuple[str, list[str]]:
+    """In a sentence what changed since a query was saved, and the cases that came, went and moved."""
+    from retrieval import ranks_changed
+
+    changes = ranks_changed(before.ranks, now.ranks)
+    by = before.differs_by(now)
+    what = f"{' and '.join(by)} changed" if by else "nothing changed"
+    words = changes_words(changes)
+    said = f"Of the cases, {words}." if words else "The cases and their order are the same."
+    return f"Since this query was saved, {what}. {said}", changes_list(changes)
 
 
 def diagnostics_text(diagnostics: ResultDiagnostics) -> str:

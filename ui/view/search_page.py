@@ -14,7 +14,7 @@ from ui.view.query_panel import show_query_panel
 from ui.view.question import show_question, show_refused
 from ui.view.results import show_results
 from ui.view.review.place import keep_place, restore_place, show_history
-from ui.view.saved_queries import show_saved_queries
+from ui.view.saved_queries import show_changes, show_saved_queries
 from ui.view.session import Refused, current_query, left_case, refused, service
 
 
@@ -70,6 +70,7 @@ with right, st.container(key="wide"):
         with below.container():
             show_images(outcome)
             if outcome.result is not None:
+                show_changes(query, outcome.result)
                 show_results(outcome.result)
             elif outcome.problem:
                 st.error(escape(outcome.problem))

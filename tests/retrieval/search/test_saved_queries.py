@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import stat
@@ -15,7 +16,7 @@ from index_store import CaseFilter
 from retrieval import QueryError
 from retrieval.search.query import Query
 from retrieval.search.region import Region
-from retrieval.search.saved_queries import SavedQueries
+from retrieval.search.saved_queries import SavedAnswer, SavedQueries
 
 
 @pytest.fixture
@@ -101,3 +102,19 @@ def test_a_file_that_is_too_large_is_not_read(
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: "no query")
     with pytest.raises(QueryError, match=message):
         saved.load("a")
+
+
+def test_the_answer_is_kept_beside_the_query_and_says_what_changed(saved: SavedQueries) -> None:
+    answer = SavedAnswer({"a": 1, "b": 2}, 3, "f", "", ("image",))
+    saved.save("a.b", Query(text="t"))
+    assert saved.answer("a.b") is None
+    saved.keep_answer("a.b", answer)
+    assert (saved.answer("a.b"), saved.names()) == (answer, ("a.b",))
+    assert answer.differs_by(dataclasses.replace(answer, revision=4, text_fingerprint="g")) == (
+        "the archive",
+        "the encoder of texts",
+    )
+    (saved.folder / "a.b.answer").write_text('{"ranks": 1}', encoding="utf-8")
+    assert saved.answer("a.b") is None
+    saved.delete("a.b")
+    assert list(saved.folder.iterdir()) == []

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
+from ui.text.search import changes_list, changes_words
 from ui.view.answer.search import needs_redrawing, resume_images, stop_images
 from ui.view.escape import escape
 from ui.view.session import Outcome, service
@@ -78,20 +79,7 @@ def _show_joined(before: SearchResult | None, after: SearchResult) -> None:
 
 def changes_line(changes: RankChanges) -> str:
     """In a sentence, how many cases the generated images brought, took and moved."""
-    parts = [
-        f"{len(cases)} {word}"
-        for cases, word in ((changes.came, "came"), (changes.went, "went"), (changes.moved, "moved"))
-        if cases
-    ]
-    if not parts:
+    words = changes_words(changes)
+    if not words:
         return "The generated images have joined: the cases and their order are the same."
-    return f"The generated images have joined. Of the cases, {', '.join(parts)}; {changes.kept} kept their place."
-
-
-def changes_list(changes: RankChanges) -> list[str]:
-    """The cases of `changes_line`, a line each."""
-    return [
-        *(f"#{change.after} {change.case} came" for change in changes.came),
-        *(f"{change.case} went, it was #{change.before}" for change in changes.went),
-        *(f"#{change.after} {change.case} was #{change.before}" for change in changes.moved),
-    ]
+    return f"The generated images have joined. Of the cases, {words}."

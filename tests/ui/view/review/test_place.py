@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from index_store import Archive
+from tests.ui.conftest import coin
 from tests.ui.view.pages import APP, checked, click, opened, page, viewer
 
 
@@ -63,6 +66,30 @@ def test_changes_are_undone_and_the_history_leads_back() -> None:
     assert first in oldest.label.replace("\\", "")
     checked(oldest.click().run())
     assert other.session_state["query"].case == first
+
+
+def test_a_saved_query_says_what_came_and_went_since(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = shutil.copytree(archive, tmp_path / "archive")
+    monkeypatch.setenv("COIN_ARCHIVE", str(copied))
+    app = by_case(opened(), 3)
+    app.text_input(key="query_name").set_value("last week")
+    click(app, "Save query")
+    again = click(opened(), "Run again")
+    assert any("nothing changed" in element.value for element in again.markdown)
+    shown = [ranked.case.key for ranked in again.session_state["outcome"].result.cases]
+    with Archive.open(copied) as changed:
+        changed.remove(shown[0])
+    again = click(opened(), "Run again")
+    (said,) = [element.value.replace("\\", "") for element in again.markdown if "Since this query" in element.value]
+    assert "the archive changed" in said
+    assert f"1 came, 1 went, {len(shown) - 1} moved; 0 kept" in said
+    assert any(f"{shown[0]} went, it was #1" in text.value for text in again.text)
+    printed = coin("search", "--query", "last week", "--archive", copied).output
+    assert f"{shown[0]} went, it was #1" in printed
+    click(again, "Keep these cases as its answer")
+    assert any("nothing changed" in element.value for element in again.markdown)
 
 
 def test_an_address_that_names_nothing_is_said() -> None:
