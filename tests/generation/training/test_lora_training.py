@@ -38,6 +38,7 @@ from generation.training.lora_card import LoraTraining
 from generation.training.lora_settings import LoraSettings
 from retrieval import EvaluationError
 from retrieval.synthetic.patient_splits import trained_patients
+from tests.few_steps import few_steps
 from tests.full_disk import full_disk
 from tests.training_pairs import Interrupt, phantom_pairs, stop
 
@@ -72,7 +73,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(pairs: list[TrainingPair], base: Path, work: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "lora"
-    run(pairs, folder, base, work, sample_every=3, sample_reports=2, sample_seeds=2)
+    with few_steps():  # of the sheets' sampling
+        run(pairs, folder, base, work, sample_every=3, sample_reports=2, sample_seeds=2)
     return folder
 
 
@@ -212,7 +214,8 @@ def test_own_prompts_are_sampled_and_stand_nowhere(
 ) -> None:
     settings = dataclasses.replace(SMALL, steps=1, sample_every=1, sample_seeds=1)
     prompts = ["Zebra cells in clusters.", "Zebra stripes."]
-    train_lora(pairs, tmp_path, base=base, settings=settings, device="cpu", work=work, sample_prompts=prompts)
+    with few_steps():
+        train_lora(pairs, tmp_path, base=base, settings=settings, device="cpu", work=work, sample_prompts=prompts)
     with Image.open(tmp_path / "samples" / "step-000001.png") as sheet:
         assert sheet.height == 50 + 2 * (64 + 22 + 8), "two rows"
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"ebra" in path.read_bytes()]
