@@ -26,5 +26,6 @@ def theme_options() -> dict[str, Any]:
         "theme.textColor": found["ink"],
         "theme.borderColor": found["line"],
         "theme.showWidgetBorder": True,
-        "theme.baseFontSize": int(found["text"].removesuffix("px")),
+        # Labels and captions are 0.875 of it: the size of `text`, below which nothing is.
+        "theme.baseFontSize": int(found["text-large"].removesuffix("px")),
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from ui.text.search import channel_name, exceeds_chance
-from ui.view.escape import escape
+from ui.view.escape import escape, without_commands
 
 if TYPE_CHECKING:
     from retrieval import ResultDiagnostics, SystemAgreement
@@ -41,7 +41,7 @@ def show_diagnostics(diagnostics: ResultDiagnostics) -> None:
     for judged in diagnostics.comparability:
         st.markdown(f"**By {channel_name(judged.channel)}.** {escape(judged.words)}")
     for missing in diagnostics.not_judged:
-        st.caption(f"**By {channel_name(missing.channel)}.** {escape(missing.reason)}")
+        st.caption(f"**By {channel_name(missing.channel)}.** {escape(without_commands(missing.reason))}")
     _show_confounders(diagnostics)
 
 

@@ -22,6 +22,10 @@ _JOINS: Final = re.compile(
     r"|(?<=(?<!\S)[<>~-])(?=[=>-]+(?!\S))",
     re.IGNORECASE,
 )
+_OPTION: Final = re.compile(r"\s*\((?:[^()]*\s)?--[^()]*\)")
+_COMMAND: Final = re.compile(r"`coin\b|(?<!\S)--\w")
+_SENTENCE: Final = re.compile(r"(?<=[.!?])\s+")
+KEEPER: Final = "Whoever keeps the archive can change that."
 WORD_JOINER: Final = "\u2060"
 
 
@@ -29,3 +33,16 @@ def escape(text: str) -> str:
     """`text` such that Markdown shows it literally, on one line, and makes no link of any part."""
     apart = _JOINS.sub(WORD_JOINER, " ".join(clean(text).split()))
     return _PUNCTUATION.sub(r"\\\1", apart)
+
+
+def without_commands(text: str) -> str:
+    """A note without the words of the command line: who reads the page may have none, and no hold of the archive."""
+    kept = []
+    for sentence in _SENTENCE.split(_OPTION.sub("", text)):
+        command = _COMMAND.search(sentence)
+        if command is None:
+            kept.append(sentence)
+            continue
+        before = sentence[: command.start()].rpartition(": ")[0]
+        kept += [f"{before}.", KEEPER] if before else [KEEPER]
+    return " ".join(dict.fromkeys(kept))

@@ -76,7 +76,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
     try:
         state = path.stat()
     except OSError as error:
-        raise ImageNotFoundError(f"The file of the image is gone ({error.strerror}). Run `coin doctor`.") from error
+        raise ImageNotFoundError(f"The file of the image is gone ({error.strerror}).") from error
     return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 

@@ -12,7 +12,7 @@ from ui.text.case import case_summary
 from ui.text.score import lead, score_parts, score_scale
 from ui.text.search import channel_name, rank_text
 from ui.view.diagnostics import agreement_words, show_diagnostics, show_warnings
-from ui.view.escape import escape
+from ui.view.escape import escape, without_commands
 from ui.view.gallery import show_gallery
 from ui.view.pictures import show_image
 from ui.view.question import shortened
@@ -55,7 +55,7 @@ def show_results(result: SearchResult) -> None:
         raised = any(lead(ranked, result) for ranked in result.cases)
         st.caption(f"{scale.words} {RAISED}" if raised else scale.words)
     for note in result.notes:
-        st.info(escape(note))
+        st.info(escape(without_commands(note)))
     _show_disagreement(result)
     if not result.cases:
         return

@@ -27,19 +27,23 @@ def show_saved_queries(current: Query | None) -> None:
             chosen = st.selectbox("Query", names, key="saved_query")
             with st.container(horizontal=True, gap="xsmall"):
                 st.button("Run again", on_click=_run_again, args=(chosen,))
-                if st.button("Delete query"):
-                    _, problem = guarded(lambda: queries.delete(chosen))
-                    if problem:
-                        st.error(escape(problem))
-                    else:
-                        st.rerun()
+                with st.popover("Delete query"):
+                    st.text(f"Delete the query “{chosen}”? It cannot be taken back.")
+                    deleted = st.button("Yes, delete it")
+            if deleted:
+                _, problem = guarded(lambda: queries.delete(chosen))
+                if problem:
+                    st.error(escape(problem))
+                else:
+                    st.rerun()
         if current is None:
             st.caption("Search first; then the query can be saved under a name.")
             return
         with st.form("save_query", border=False):
             name = st.text_input("Name for this query", key="query_name")
+            replace = bool(names) and st.checkbox("Replace the one of this name", key="query_replace")
             if st.form_submit_button("Save query"):
-                saved, problem = guarded(lambda: _save(queries, (name or "").strip(), current))
+                saved, problem = guarded(lambda: _save(queries, (name or "").strip(), current, replace=replace))
                 if saved is None:
                     st.error(escape(problem))
                 else:
@@ -71,10 +75,10 @@ def show_changes(query: Query, result: SearchResult) -> None:
             st.text("\n".join(lines))
 
 
-def _save(queries: SavedQueries, name: str, query: Query) -> bool:
+def _save(queries: SavedQueries, name: str, query: Query, *, replace: bool) -> bool:
     from retrieval import answer_of
 
-    queries.save(name, query)
+    queries.save(name, query, replace=replace)
     result = current_result()
     if result is not None and result.query == query:
         queries.keep_answer(name, answer_of(result, service().archive.revision))

@@ -9,7 +9,7 @@ import pytest
 from retrieval import Query, SearchResult
 from tests.ui.text.test_text import case_of, result_of
 from ui.view import question, results
-from ui.view.escape import WORD_JOINER, escape
+from ui.view.escape import KEEPER, WORD_JOINER, escape, without_commands
 
 
 @pytest.fixture
@@ -61,3 +61,18 @@ def test_addresses_and_signs_are_kept_apart() -> None:
         assert WORD_JOINER in escape(text), text
         assert escape(text).replace(WORD_JOINER, "").replace("\\", "") == text
     assert WORD_JOINER not in escape("N:C ratio 3:1, 5-10 cells, p16+ - no; a:b, www, http, >=20%")
+
+
+def test_notes_on_the_page_name_no_command_and_no_option() -> None:
+    assert without_commands("The archive is empty: add reference cases with `coin add`.") == (
+        f"The archive is empty. {KEEPER}"
+    )
+    note = "It is of this patient: leave the patient out (--exclude-patient P 1) to find others."
+    assert without_commands(note) == "It is of this patient: leave the patient out to find others."
+    assert without_commands("None was compared (tiny). `coin reembed --role text --encoder …` embeds them.") == (
+        f"None was compared (tiny). {KEEPER}"
+    )
+    assert without_commands("Measured with others: `coin evaluate --choose` chooses. See `coin help`. Only 3.") == (
+        f"Measured with others. {KEEPER} Only 3."
+    )
+    assert without_commands("A -- B: 3 of 10 (5 by chance).") == "A -- B: 3 of 10 (5 by chance)."

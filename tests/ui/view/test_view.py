@@ -534,7 +534,12 @@ def test_a_query_is_saved_asked_again_and_deleted(app: AppTest) -> None:
     app.text_input(key="query_name").set_value("thyroid alone")
     click(app, "Save query")
     assert "already" in app.error[0].value
-    click(app, "Delete query")
+    app.text_input(key="query_name").set_value("thyroid alone")
+    app.checkbox(key="query_replace").check()
+    click(app, "Save query")
+    assert not app.error
+    assert any("cannot be taken back" in text for text in texts(app)), "deleted without a question"
+    click(app, "Yes, delete it")
     assert not [box for box in app.selectbox if box.key == "saved_query"]
 
 
