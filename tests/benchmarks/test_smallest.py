@@ -13,6 +13,7 @@ from benchmarks.phantom_slides import compose
 from tests.benchmarks.shared_data import write_shared_data
 from tests.few_steps import few_steps
 from tests.postgres_server import postgres_binaries, postgres_server
+from tests.ui.served_view import CHROMIUM
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 ARGUMENTS = {
@@ -49,6 +50,7 @@ ARGUMENTS = {
     "slides": ["--slides", "1", "--fields", "8", "--data", "{data}"],
     "starter": ["--queries", "4", "--per-class", "1", "--images", "1"],
     "synthetic_set": ["--reports", "3", "--per-report", "1", "--training", "20"],
+    "view": ["--cases", "24", "--sessions", "2", "--repetitions", "1"],
     "wordings": ["--data", "{data}", "--queries", "4", "--per-class", "1", "--rules"],
     "train lora": ["--data", "{data}", "--work", "{tmp}/lora", "--images", "20", "--steps", "2"],
     "train encoder": ["--data", "{data}", "--work", "{tmp}/encoder", "--steps", "2"],
@@ -97,6 +99,8 @@ def test_a_benchmark_runs_at_its_smallest_size(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    if name == "view" and CHROMIUM is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
     module, *positional = name.split()
     monkeypatch.chdir(tmp_path)
     arguments = [argument.format(data=data, tmp=tmp_path, slide=slide) for argument in ARGUMENTS[name]]

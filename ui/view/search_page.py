@@ -6,6 +6,7 @@ import streamlit as st
 
 from retrieval import archive_labels
 from ui.view.answer.images import show_images
+from ui.view.answer.part import show_part
 from ui.view.answer.search import search
 from ui.view.escape import escape
 from ui.view.filters import show_filters
@@ -38,7 +39,7 @@ with st.container(key="page_title"):
 filters = show_filters()
 left, right = st.columns([1, 2.7], gap="medium")
 with left, st.container(key="narrow"):
-    show_query_panel()
+    show_part(show_query_panel)
     beside = st.empty()
 query, nothing = current_query(), refused()
 if query is not None:
@@ -71,7 +72,7 @@ with right, st.container(key="wide"):
             show_images(outcome)
             if outcome.result is not None:
                 show_changes(query, outcome.result)
-                show_results(outcome.result)
+                show_part(show_results, outcome.result)
             elif outcome.problem:
                 st.error(escape(outcome.problem))
             elif not outcome.images_problem:
