@@ -71,7 +71,8 @@ with right, st.container(key="wide"):
         with below.container():
             show_images(outcome)
             if outcome.result is not None:
-                show_changes(query, outcome.result)
+                if outcome.images is None:  # no more will join
+                    show_changes(query, outcome.result)
                 show_part(show_results, outcome.result)
             elif outcome.problem:
                 st.error(escape(outcome.problem))

@@ -17,9 +17,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     service = SimpleNamespace(archive=SimpleNamespace(case=lambda key: f"{key} again"), searched=0, recorded=0)
     service.cases = SimpleNamespace(channels_for=lambda *_, **__: ("image",))
 
-    def search(query: Query, **_: object) -> str:
+    def search(query: Query, **_: object) -> SimpleNamespace:
         service.searched += 1
-        return f"result {service.searched}"
+        return SimpleNamespace(number=service.searched, generated=None)
 
     def case(key: str, **_: object) -> str:
         service.recorded += 1
@@ -37,7 +37,8 @@ def test_a_result_is_kept_while_the_archive_is_the_same(asked: SimpleNamespace) 
     first = answer.search(Query(case="a"))
     assert answer.search(Query(case="a")) is first
     asked.archive = SimpleNamespace()  # the folder holds another one by now
-    assert answer.search(Query(case="a")).result == "result 2"
+    again: object = answer.search(Query(case="a")).result
+    assert again == SimpleNamespace(number=2, generated=None)
 
 
 def test_a_case_of_another_archive_is_opened_anew(asked: SimpleNamespace) -> None:
