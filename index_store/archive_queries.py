@@ -140,6 +140,12 @@ class ArchiveQueries(ArchiveColumns):
         for start in range(0, len(ids), PAGE):
             yield from self.cases_by_id(ids[start : start + PAGE].tolist()).values()
 
+    def keys_beginning(self, text: str, *, limit: int) -> list[str]:
+        """The first keys of cases, in the order of their characters, that begin with a text. On SQLite the cost grows
+        with the answer and not with the archive."""
+        with self._catalog.reading() as session:
+            return case_reader.keys_beginning(session, text, limit)
+
     def case_labels(self, case_keys: Iterable[str]) -> dict[str, CaseLabels]:
         """Site, system and category of the cases with these keys, and which were derived. Loads neither report nor
         image; unknown keys are left out."""

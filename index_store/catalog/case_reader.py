@@ -272,6 +272,15 @@ def reports_of(session: Session, case_ids: Iterable[int]) -> list[StoredReport]:
     return found
 
 
+def keys_beginning(session: Session, text: str, limit: int) -> list[str]:
+    """The first keys, in order, that begin with a text."""
+    key = CaseRow.key
+    if session.get_bind().dialect.name == "postgresql":  # whose order of texts is the language's
+        key = key.collate("C")
+    query = select(CaseRow.key).where(key >= text, key < text + chr(0x10FFFF)).order_by(key).limit(limit)
+    return list(session.scalars(query)) if is_storable(text) else []
+
+
 def case_labels(session: Session, keys: Iterable[str]) -> dict[str, CaseLabels]:
     """Site, system and category of the cases with these keys; unknown keys are left out."""
     query = select(CaseRow.key, CaseRow.site, CaseRow.system, CaseRow.category, CaseRow.derived)

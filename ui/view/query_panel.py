@@ -19,7 +19,7 @@ ANY_SIZE: Final = 1_000_000  # MB
 FILE: Final = "file"
 IMAGE_REPORT: Final = "Its report, if there is one"
 CASE: Final = "Case"
-PICKABLE: Final = 1000  # cases offered by name; in a larger archive the key of any other can be typed
+PICKABLE: Final = 1000  # cases offered by name; in a larger archive those whose keys begin as was typed
 
 
 def show_query_panel() -> None:
@@ -118,7 +118,11 @@ def _by_image() -> None:
 
 
 def _by_case() -> None:
-    keys, _ = guarded(_case_keys)
+    archive = service().archive
+    beginning = ""
+    if archive.status().cases > PICKABLE:
+        beginning = st.text_input("Key begins with", key="case_key_beginning", persist_state="session") or ""
+    keys, _ = guarded(lambda: archive.keys_beginning(beginning.strip(), limit=PICKABLE))
     with st.form("query_by_case", border=False):
         key = st.selectbox(
             "Case",
@@ -147,7 +151,3 @@ def _query(**values: object) -> Query:
     settings = service().settings
     defaults = {"seeds": service().seeds, "preset": settings.preset}
     return Query(**{**defaults, **values})  # type: ignore[arg-type]
-
-
-def _case_keys() -> list[str]:
-    return [case.key for case in service().archive.cases(limit=PICKABLE)]

@@ -113,3 +113,29 @@ def test_facets_come_most_frequent_first_and_then_by_name(archive: Archive, tmp_
         row["site"] = site
     add_manifest(archive, write_manifest(tmp_path / "manifest.csv", rows))
     assert list(archive.facets()["site"].items()) == [("urine", 3), ("Breast", 1), ("cervix", 1), ("thyroid", 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("case-1", ["case-1", "case-10", "case-11"]),
+        ("CASE", []),
+        ("case-_", []),
+        ("%", []),
+        ("case-3", ["case-3"]),
+        ("\ud800", []),
+    ],
+)
+def test_keys_are_found_by_their_beginning(filled: Archive, text: str, keys: list[str]) -> None:
+    assert filled.keys_beginning(text, limit=5) == keys
+    assert filled.keys_beginning("", limit=3) == sorted(case.key for case in filled.cases())[:3]
+
+
+def test_keys_are_read_from_their_index(filled: Archive) -> None:
+    """So that the cost grows with the answer, and not with the archive."""
+    with asked_of_sql() as statements:
+        filled.keys_beginning("case-1", limit=5)
+    (statement,) = [each for each in statements if "cases" in each]
+    with contextlib.closing(sqlite3.connect(filled.path / "archive.sqlite")) as database:
+        (plan,) = database.execute(f"EXPLAIN QUERY PLAN {statement}", ("case-1", "case-1\U0010ffff", 5, 0)).fetchall()
+    assert "SEARCH cases USING COVERING INDEX" in plan[-1]

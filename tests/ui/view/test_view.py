@@ -293,6 +293,18 @@ def test_a_case_beyond_those_offered_can_still_be_asked_by(
     assert ranks(app) == 10
 
 
+def test_a_case_is_found_by_the_beginning_of_its_key(
+    environment: dict[str, str], phantoms: list[Phantom], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query_panel, "PICKABLE", 2)
+    app = opened()
+    checked(app.segmented_control(key="search_by").set_value("Case").run())
+    last = max(phantom.key for phantom in phantoms)
+    assert last not in app.selectbox(key="case_key").options
+    checked(app.text_input(key="case_key_beginning").set_value(last[:-1]).run())
+    assert last in app.selectbox(key="case_key").options
+
+
 def test_find_similar_asks_by_that_case(app: AppTest) -> None:
     search_by_report(app, "Clue cells.")
     click(app, "Find similar to #2")
