@@ -55,16 +55,15 @@ def fill_panel(query: Query) -> None:
 
 
 def searched_fields() -> dict[str, str]:
-    """By field of the form that is shown, what of it was searched last; the browser compares it with what is typed."""
+    """By field of the forms, what of it was searched last; the browser compares it with what is typed. Of all forms:
+    another one is shown without the page being drawn anew."""
+    fields = dict.fromkeys(("Report", FILE, IMAGE_REPORT, CASE), "")
     query = current_query()
-    searched = {"Report": {"Report": ""}, "Image": {FILE: "", IMAGE_REPORT: ""}, "Case": {CASE: ""}}
-    if query is not None and query.image:
-        searched["Image"] = {FILE: query.label, IMAGE_REPORT: query.text}
-    elif query is not None and query.case:
-        searched["Case"] = {CASE: query.case}
-    elif query is not None and query.slide is None:
-        searched["Report"] = {"Report": query.text}
-    return searched.get(st.session_state.get("search_by", "Report"), {})
+    if query is not None and (query.image or query.slide is not None):
+        fields |= {FILE: query.label, IMAGE_REPORT: query.text}
+    elif query is not None:
+        fields |= {CASE: query.case} if query.case else {"Report": query.text}
+    return fields
 
 
 def _by_report() -> None:
