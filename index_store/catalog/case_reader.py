@@ -274,7 +274,7 @@ def reports_of(session: Session, case_ids: Iterable[int]) -> list[StoredReport]:
 
 def keys_beginning(session: Session, text: str, limit: int) -> list[str]:
     """The first keys, in order, that begin with a text."""
-    key = CaseRow.key
+    key: ColumnElement[str] = CaseRow.key.expression
     if session.get_bind().dialect.name == "postgresql":  # whose order of texts is the language's
         key = key.collate("C")
     query = select(CaseRow.key).where(key >= text, key < text + chr(0x10FFFF)).order_by(key).limit(limit)

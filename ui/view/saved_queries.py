@@ -66,10 +66,12 @@ def show_changes(query: Query, result: SearchResult) -> None:
     words, lines = since_saved(before, now)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(escape(words), width="stretch")
-        if lines:
-            st.button(
-                "Keep these cases as its answer", on_click=guarded, args=(lambda: queries.keep_answer(name, now),)
-            )
+        if lines and st.button("Keep these cases as its answer"):
+            _, problem = guarded(lambda: queries.keep_answer(name, now))
+            if problem:
+                st.error(escape(problem))
+            else:
+                st.rerun()
     if lines:
         with st.expander("Which came, went and moved"):
             st.text("\n".join(lines))
