@@ -24,7 +24,7 @@ LONGEST_HEADER: Final = 32 * 1024  # bytes, as in docs/reverse-proxy.md
 
 
 def streamlit_options(settings: Settings, addresses: Addresses) -> dict[str, Any]:
-    """Options of the Streamlit server: this machine only, no telemetry, no error details on screen, a light theme.
+    """Options of the Streamlit server: this machine only, no telemetry, no error details on screen, our themes.
 
     What protects is set here even where it is Streamlit's default: neither a `.streamlit` folder where the view is
     started nor Streamlit's variables of the environment can take it back.

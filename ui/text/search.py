@@ -189,7 +189,7 @@ def _ranked(ranked: RankedCase) -> str:
     if case.phantom:
         head += f"  [{PHANTOM}]"
     if ranked.other_images:
-        head += f"  (+{ranked.other_images} more images of this patient)"
+        head += f"  (+{ranked.other_images} more image{'' if ranked.other_images == 1 else 's'} of this patient)"
     line = case_summary(case, image)
     if len(ranked.channel_ranks) > 1:
         line += f"\n    {' · '.join(rank_text(channel_rank) for channel_rank in ranked.channel_ranks)}"

@@ -94,7 +94,8 @@ if status is None:
 else:
     with st.sidebar:
         st.header("COIN retrieval", anchor=False)
-        st.text(f"{status.name or status.path.name}\n{status.cases} cases, {status.images} images")
+        cases = f"{status.cases} case{'' if status.cases == 1 else 's'}"
+        st.text(f"{status.name or status.path.name}\n{cases}, {status.images} image{'' if status.images == 1 else 's'}")
         show_user()
         show_loading()
         show_tray()

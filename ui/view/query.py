@@ -78,8 +78,10 @@ def _show_generated(query: Query, generated: GeneratedQuery) -> None:
     if prompt.chunks and not prompt.dropped:
         st.caption(f"The report was read in {len(prompt.chunks)} chunks; nothing was left out.")
     if dropped:
-        label = f"{len(dropped)} images were dropped: they show another site"
-        with st.expander(label), st.container(horizontal=True, gap="small"):
+        label = (
+            "1 image was dropped: it shows" if len(dropped) == 1 else f"{len(dropped)} images were dropped: they show"
+        )
+        with st.expander(f"{label} another site"), st.container(horizontal=True, gap="small"):
             for check in dropped:
                 with st.container(width=THUMBNAIL):
                     _show_synthetic(check)

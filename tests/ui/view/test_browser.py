@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from generation.phantom import Phantom
@@ -51,6 +52,12 @@ def page(browser, address: str) -> Iterator[Page]:  # type: ignore[no-untyped-de
     page.close()
 
 
+def barriers(page: Page) -> list[tuple[str, str]]:
+    """What axe-core finds serious or critical on the page as it is: what it is, and the first element."""
+    found = Axe().run(page).response["violations"]
+    return [(each["help"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")]
+
+
 def is_elsewhere(url: str, address: str) -> bool:
     return url.startswith(("http", "ws")) and not url.split("://", 1)[1].startswith(address.split("://", 1)[1])
 
@@ -67,6 +74,7 @@ def test_report_to_results_to_case(page: Page, phantoms: list[Phantom]) -> None:
     expect(page.get_by_text("SYNTHETIC", exact=True)).to_have_count(2)
     expect(page.get_by_alt_text("Synthetic image, seed 1")).to_be_visible()
     expect(page.get_by_text("PHANTOM: rendered, no patient")).to_have_count(10)
+    assert barriers(page) == []
     with page.expect_download() as download:
         page.get_by_role("button", name="Download as JSON").click()
     result = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
@@ -130,16 +138,19 @@ def test_keys_focus_and_what_is_typed_and_not_searched(page: Page) -> None:
     expect(focused).to_have_text("What was asked", timeout=FIRST_SEARCH)
     expect(focused).to_be_in_viewport()
     expect(panel).to_have_attribute("data-draft", "false")
+    assert barriers(page) == []
 
     page.keyboard.press("j")
     page.keyboard.press("j")
     expect(focused).to_have_text("Enlarge #2")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    assert barriers(page) == []
     page.keyboard.press("Escape")
     page.keyboard.press("o")
     expect(focused).to_contain_text("Case ")
     expect(page.get_by_role("heading", level=1)).to_be_focused()
+    assert barriers(page) == []
 
     page.keyboard.press("b")
     expect(page.get_by_text("10 cases, best first")).to_be_visible()
@@ -163,6 +174,7 @@ def test_a_narrow_window_shows_everything_without_sideways_scrolling(page: Page)
     expect(page.get_by_role("button", name="Search by report")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert f"{CASES} cases" in page.inner_text("body")
+    assert barriers(page) == []
 
 
 @pytest.mark.slow
