@@ -60,7 +60,7 @@ def test_a_result_shows_each_case_with_its_report_and_ends_with_the_notice() -> 
     assert text.startswith("Cases nearest to the report and the case asked; more like liked\n  Clue cells.\n")
     assert " 1  0.912  case-1\n    cervix · HSIL · Papanicolaou\n    image #3 · reports –  (only image)\n" in text
     assert "Fused by reciprocal ranks: image 75%, reports 25%.\nimage and reports disagree: they share 0 of" in text
-    assert "case-2  [PHANTOM]  (+1 more images of this patient)" in text
+    assert "case-2  [PHANTOM]  (+1 more image of this patient)" in text
     assert " ".join(text.split()).count(REPORT.strip()) == 2
     assert "Note: Only 2 of the 10." in text
     assert "0.75 s: generate 0.00, embed 0.50, search 0.250" in text
