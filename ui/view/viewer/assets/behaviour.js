@@ -87,11 +87,19 @@ function focus(element) {
   return element;
 }
 
-function intoSight(heading) {
+// Pictures above it come later and would push it away again: for a while, until the reader does something.
+function intoSight(heading, begun = performance.now()) {
   const { top } = heading.getBoundingClientRect();
-  if (top >= 0 && top < innerHeight / 2) return;
-  focus(heading);
-  heading.scrollIntoView({ block: "start" });
+  if (top < 0 || top >= innerHeight / 4) {
+    focus(heading);
+    heading.scrollIntoView({ block: "start" });
+  }
+  if (touched < begun && performance.now() < begun + 5000) setTimeout(() => intoSight(heading, begun), 200);
+}
+
+let touched = 0;
+for (const kind of ["keydown", "pointerdown", "touchmove", "wheel"]) {
+  addEventListener(kind, () => { touched = performance.now(); }, { capture: true, passive: true });
 }
 
 const panel = () => document.querySelector(".st-key-query_panel");

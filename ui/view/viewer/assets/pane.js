@@ -26,7 +26,7 @@ export class Pane {
     this.table = table;
     this.pictures = pane.pictures;
     this.marks = [];
-    this.title = made("h4");
+    this.title = made("h2");
     this.stage = made("div", { class: "stage", tabindex: "0", role: "application" });
     this.glass = made("div", { class: "glass" });
     this.scale = made("div", { class: "scale" });
