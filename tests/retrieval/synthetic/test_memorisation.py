@@ -9,11 +9,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from generation import worker_pool
 from generation.phantom import phantom_cases, write_phantoms
 from generation.training.data.crops import views
 from index_store import Archive, EncoderMismatchError
 from retrieval import Encoder, EvaluationError, add_manifest, check_copies
-from retrieval.synthetic import picture_reader
 from retrieval.synthetic.copy_report import CopyReport
 from retrieval.synthetic.memorisation import baseline, extreme_similarity, images_of
 from retrieval.synthetic.picture_reader import read_images
@@ -219,7 +219,7 @@ def picture_size(image: PIL.Image.Image) -> tuple[int, int]:
 
 @pytest.mark.slow
 def test_many_images_are_read_by_processes(training: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_reader, "FEW", 0)
+    monkeypatch.setattr(worker_pool, "FEW", 0)
     files = list(enumerate(sorted(training.parent.glob("images/*.png"))))
     found: list[tuple[int, object]] = []
 
