@@ -12,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from openpyxl import Workbook
+from PIL import Image
 
 from generation import CoinGenerator, save_png
 from generation.phantom.phantom import Phantom, phantom_cases
@@ -134,10 +135,12 @@ def prepared(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     phantoms[0].render(256).save(folder / "field.png")
     (folder / "report.txt").write_text(phantoms[1].report, encoding="utf-8")
     (folder / "test.txt").write_text("\n".join(f"patient-{n:04}" for n in range(0, len(phantoms), 3)), "utf-8")
-    workbook = Workbook()
-    for row in [("image", "report"), *((f"{i}.jpg", one.report) for i, one in enumerate(phantoms[2:5]))]:
-        workbook.active.append(row)
-    workbook.save(folder / "reports.xlsx")
+    _coin_table(folder / "reports.xlsx", phantoms[2:5])
+    _coin_table(folder / "coin.xlsx", phantoms)
+    (folder / "photographs").mkdir()
+    for number in range(len(phantoms)):
+        with Image.open(folder / f"{number}.png") as image:
+            image.save(folder / "photographs" / f"{number}.jpg")
     requests = [(one.report, [seed]) for seed, one in enumerate(phantoms[:60])]
     (folder / "generated").mkdir()
     for seed, made in enumerate(CoinGenerator().generate_queue(requests, preset="draft")):
@@ -145,6 +148,14 @@ def prepared(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Archive.create(folder / "cases") as archive:
         add_manifest(archive, folder / "manifest.csv", Encoder())
     return folder
+
+
+def _coin_table(path: Path, phantoms: list[Phantom]) -> None:
+    """COIN's layout: the name of an image, and its report."""
+    workbook = Workbook()
+    for row in [("image", "report"), *((f"{i}.jpg", one.report) for i, one in enumerate(phantoms))]:
+        workbook.active.append(row)
+    workbook.save(path)
 
 
 def _manifest(path: Path, phantoms: list[Phantom]) -> None:

@@ -44,7 +44,7 @@ export default function behaviour({ data, parentElement }) {
   state.asked = data.asked;
   if (turned) toHeading();
   if (asked) found(".st-key-question h2, .st-key-refused h2", intoSight);
-  if (turned || asked) state.rank = 0;
+  if (turned || asked) [state.rank, last] = [0, null];
   markDrafts();
 }
 
@@ -89,13 +89,25 @@ function focus(element) {
 
 // Pictures above it come later and would push it away again: for a while, until the reader does something.
 function intoSight(heading, begun = performance.now()) {
+  if (touched > begun) return;
   const { top } = heading.getBoundingClientRect();
   if (top < 0 || top >= innerHeight / 4) {
     focus(heading);
     heading.scrollIntoView({ block: "start" });
   }
-  if (touched < begun && performance.now() < begun + 5000) setTimeout(() => intoSight(heading, begun), 200);
+  if (performance.now() < begun + 5000) setTimeout(() => intoSight(heading, begun), 200);
 }
+
+// Cards that are drawn anew, as when images join, take the focus with them: it goes back to the same card.
+let last = null;
+addEventListener("focusin", ({ target }) => {
+  const picture = target.closest?.("[class*=st-key-enlarge-]");
+  last = picture ? /st-key-enlarge-([\w-]+)/.exec(picture.className)[1] : null;
+});
+addEventListener("pointerdown", () => { last = null; }, { capture: true });
+setInterval(() => {
+  if (last && document.activeElement === document.body) focus(document.querySelector(`.st-key-enlarge-${last} button`));
+}, 300);
 
 let touched = 0;
 for (const kind of ["keydown", "pointerdown", "touchmove", "wheel"]) {
