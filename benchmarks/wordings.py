@@ -226,13 +226,15 @@ def _joined(
     by_image: bool = False,
 ) -> list[float]:
     """P@10 of a query's channels with this ranking by reports, joined by each of the rules."""
-    rankings = {**({"image": one.image} if by_image else {}), **one.channels, "report": report}
+    by_channel = {**({"image": one.image} if by_image else {}), **one.channels, "report": report}
+    rankings = {name: dict(ranking) for name, ranking in by_channel.items()}  # a look at one is dear, at all not
     patients = list(dict.fromkeys(patient for ranking in rankings.values() for patient in ranking))
     scores = {
         name: np.array([[ranking[p].score if p in ranking else -np.inf for p in patients]])
         for name, ranking in rankings.items()
     }
-    first = np.array([[p in report and report[p].contains_words for p in patients]])
+    by_words = rankings["report"]
+    first = np.array([[p in by_words and by_words[p].contains_words for p in patients]])
     precisions = []
     for rule in rules:
         fused = fuse(rule, scores, first={"report": first})
