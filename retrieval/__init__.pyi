@@ -110,6 +110,7 @@ from .search.channels.registry import CHANNELS as CHANNELS
 from .search.channels.registry import channel_label as channel_label
 from .search.channels.registry import query_type_label as query_type_label
 from .search.channels.registry import usable_channels as usable_channels
+from .search.fusion import RRF_CONSTANT as RRF_CONSTANT
 from .search.fusion import FusionRule as FusionRule
 from .search.fusion import default_rules as default_rules
 from .search.fusion import read_rules as read_rules

@@ -84,6 +84,7 @@ class SavedQueries:
         private_folder(self.folder)
         document = query_to_dict(dataclasses.replace(query, image=_pixels(query.image)))
         data = json.dumps(document, ensure_ascii=False, indent=1).encode()
+        self._answer_path(name).unlink(missing_ok=True)  # of the query that is replaced
         return write_atomic(path, data)
 
     def load(self, name: str) -> Query:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,8 +123,10 @@ def search(
 
     changes = _changes(service, saved, query, result)
     if save is not None and not unsaved:
-        with contextlib.suppress(OSError):  # the answer is printed all the same
+        try:
             service.queries.keep_answer(save, answer_of(result, service.archive.revision))
+        except OSError as error:  # the answer is printed all the same
+            unsaved = f"the query was saved as '{save}', but its cases were not kept: {user_message(error)}"
     diagnostics = service.diagnose(result) if result.cases else None
     gallery = service.gallery(result, m=by_category) if by_category and result.cases else None
     if as_json:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import secrets
 import time
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ui.errors import ReviewError
 from ui.review.pinning import without_report
 from ui.review.store import hashed
+from ui.text.query import query_words
 
 if TYPE_CHECKING:
     from index_store import Archive
@@ -38,7 +40,8 @@ class PastQuery:
     """A query that was searched."""
 
     key: str
-    query: Query
+    words: str
+    """What it asked, in a line."""
 
 
 class QueryLinks:
@@ -62,6 +65,7 @@ class QueryLinks:
             document = self._with_picture(plain)
         else:
             document = {"with_report": with_report, "picture": "", "query": query_to_dict(plain)}
+        document["words"] = query_words(plain)
         key = secrets.token_hex(20)
         write_atomic(self.folder / f"{key}.json", json.dumps(document, ensure_ascii=False).encode(errors="replace"))
         return key
@@ -93,14 +97,12 @@ class QueryLinks:
         return replace(query, text=self._archive.case(query.case).report) if document["with_report"] else query
 
     def last(self, number: int) -> tuple[PastQuery, ...]:
-        """The user's own, the last searched first; what cannot be read is left out."""
-        from index_store import ArchiveError
-
+        """The user's own, the last searched first, without their pictures; what cannot be read is left out."""
         past = []
         for path in sorted(self.folder.glob("*.json"), key=_changed, reverse=True)[:number]:
             try:
-                past.append(PastQuery(path.stem, self.load(path.stem)))
-            except (ReviewError, ArchiveError):
+                past.append(PastQuery(path.stem, str(json.loads(path.read_text(encoding="utf-8"))["words"])))
+            except (KeyError, TypeError, ValueError, OSError):
                 continue
         return tuple(past)
 
@@ -115,7 +117,9 @@ class QueryLinks:
 
         name = hashlib.sha256(query.image).hexdigest()
         path, notes = self.folder / f"{name}.png", self.folder / f"{name}.mpp"
-        if not path.is_file():
+        if path.is_file():
+            os.utime(path)  # searched again: it is kept as long as this query
+        else:
             decoded = decode_picture(query.image)
             file = io.BytesIO()
             decoded.image.save(file, "PNG", compress_level=1)
@@ -135,6 +139,7 @@ class QueryLinks:
             size += path.stat().st_size
             if size > PICTURES_MB << 20 or path.stat().st_mtime < until:
                 path.unlink(missing_ok=True)
+                path.with_suffix(".mpp").unlink(missing_ok=True)
 
 
 def _changed(path: Path) -> int:

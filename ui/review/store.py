@@ -55,6 +55,9 @@ class Reviews:
         paths = sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
         return tuple(self._read(path).name for path in paths)
 
+    def __contains__(self, name: str) -> bool:
+        return self._path(name).is_file()
+
     def load(self, name: str) -> Review:
         """Raises ReviewError where there is none of that name, or its file is none."""
         path = self._path(name)

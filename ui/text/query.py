@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from index_store import CaseFilter
     from retrieval import Query
 
+LETTERS: Final = 60
+"""Of a text, in a line."""
 # Field of CaseFilter -> what its values are.
 _FILTERS: Final[Mapping[str, str]] = {
     "sites": "Site",
@@ -40,6 +42,13 @@ def picture_words(query: Query) -> str:
         return picture
     left, top, right, bottom = (f"{side:.0%}" for side in astuple(query.region))
     return f"a part of {picture}: from {left} to {right} of its width, {top} to {bottom} of its height"
+
+
+def query_words(query: Query) -> str:
+    """What a query asks, in a line: its picture, and the beginning of its text."""
+    text = " ".join(query.text.split())
+    words = [picture_words(query), f"{text[:LETTERS]}…" if len(text) > LETTERS else text]
+    return ", ".join(filter(None, words))
 
 
 def filter_words(where: CaseFilter | None) -> list[str]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from retrieval import RRF_CONSTANT
 from ui.text.search import channel_name
 
 if TYPE_CHECKING:
     from retrieval import ChannelRank, FusionRule, RankedCase, SearchResult
 
-_POINTS: Final = 100 * 61  # retrieval/search/fusion.py: RRF_CONSTANT, and the first place
+_POINTS: Final = 100 * (RRF_CONSTANT + 1)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ui.view.gallery import show_gallery
 from ui.view.pictures import show_image
 from ui.view.question import shortened
 from ui.view.review.place import place
+from ui.view.review.session import pinned_keys
 from ui.view.review.tray import show_result_pin
 from ui.view.session import gallery, guarded, query_by_case, service, try_query
 from ui.view.slide.pairs import show_pairs
@@ -75,9 +76,10 @@ def show_results(result: SearchResult) -> None:
     else:
         # One list in a grid, not columns: the tab key and screen readers follow the rank at any width.
         with st.container(key=f"cards-{per_row}"):
+            pinned = pinned_keys()
             for ranked in result.cases:
                 with st.container(border=True, key=f"card-{ranked.rank}"):
-                    _show_card(ranked, result, scale, at_most=WIDTHS[per_row])
+                    _show_card(ranked, result, scale, pinned, at_most=WIDTHS[per_row])
     st.caption(time_line(result))
 
 
@@ -123,12 +125,14 @@ def time_line(result: SearchResult) -> str:
     )
 
 
-def _show_card(ranked: RankedCase, result: SearchResult, scale: ScoreScale, *, at_most: int) -> None:
+def _show_card(
+    ranked: RankedCase, result: SearchResult, scale: ScoreScale, pinned: frozenset[str], *, at_most: int
+) -> None:
     case, rank, query = ranked.case, ranked.rank, result.query
     details = case_summary(case, ranked.image)
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         st.markdown(f"**#{rank}** · {scale.text(ranked.score)}", width="stretch")
-        show_result_pin(result, ranked)
+        show_result_pin(result, ranked, pinned)
     with st.container(key=f"picture-{rank}"):
         # Laid over the picture by style.css: a click on it, or the key Enter, enlarges.
         enlarged = st.button(f"Enlarge #{rank}", key=f"enlarge-{rank}")

@@ -114,6 +114,8 @@ def test_the_answer_is_kept_beside_the_query_and_says_what_changed(saved: SavedQ
         "the archive",
         "the encoder of texts",
     )
+    saved.save("a.b", Query(text="another"), replace=True)
+    assert saved.answer("a.b") is None, "it was of the query before"
     (saved.folder / "a.b.answer").write_text('{"ranks": 1}', encoding="utf-8")
     assert saved.answer("a.b") is None
     saved.delete("a.b")

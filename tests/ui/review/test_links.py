@@ -33,7 +33,8 @@ def test_a_query_comes_back_whole_also_to_a_colleague(links: QueryLinks, opened:
     assert QueryLinks(links.folder.parent, opened, "grace").load(key) == query
     assert len(key) * 4 >= 128, "bits"
     assert links.keep(query) != key
-    assert [past.query for past in links.last(5)] == [query, query]
+    assert [past.words for past in links.last(5)] == ["Clue cells.", "Clue cells."]
+    assert query == links.load(links.last(1)[0].key)
     assert QueryLinks(links.folder.parent, opened, "grace").last(5) == ()
 
 
@@ -45,10 +46,30 @@ def test_a_picture_is_kept_once_as_pixels_with_its_scale(links: QueryLinks) -> N
     links.keep(Query(image=file.getvalue(), label="field.tif", region=Region(0, 0, 0.5, 0.5)))
     assert len(list(links.folder.glob("*.png"))) == 1
     assert not [path for path in links.folder.iterdir() if b"JANE" in path.read_bytes()]
+    assert links.last(2)[1].words == "image field.tif"
     query = links.load(first)
     assert (query.label, query.mpp) == ("field.tif", pytest.approx(0.25))
     with Image.open(io.BytesIO(query.image)) as kept:
         assert kept.convert("RGB").tobytes() == picture.tobytes()
+
+
+def test_a_picture_lives_as_long_as_the_last_query_by_it(links: QueryLinks) -> None:
+    def searched(edge: int) -> str:
+        file = io.BytesIO()
+        Image.new("RGB", (edge, 64), "white").save(file, "PNG")
+        return links.keep(Query(image=file.getvalue()))
+
+    searched(64), searched(65)
+    for path in links.folder.iterdir():
+        os.utime(path, ns=(0, 0))
+    key = searched(64)
+    assert links.load(key).image
+    assert len(list(links.folder.glob("*.png"))) == len(list(links.folder.glob("*.mpp"))) == 1
+    (picture,) = links.folder.glob("*.png")
+    nearly = picture.stat().st_mtime - 80 * 86_400
+    os.utime(picture, (nearly, nearly))
+    searched(64)
+    assert picture.stat().st_mtime > nearly
 
 
 def test_the_report_of_a_case_is_read_from_the_archive_again(links: QueryLinks, opened: Archive) -> None:

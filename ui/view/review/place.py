@@ -8,7 +8,6 @@ import streamlit as st
 
 from ui.review.links import QueryLinks
 from ui.service import account
-from ui.text.query import picture_words
 from ui.view.escape import escape
 from ui.view.filters import set_filters
 from ui.view.query_panel import fill_panel
@@ -21,7 +20,6 @@ KEY: Final = "q"
 """Of the address."""
 SHOWN: Final = 15
 """Queries of the history."""
-LETTERS: Final = 60
 
 
 def links() -> QueryLinks:
@@ -70,9 +68,7 @@ def show_history() -> None:
         if len(st.session_state.get("trail", ())) > 1:
             st.button("Undo the last change", icon=":material/undo:", on_click=_undo)
         for number, past in enumerate(history, start=1):
-            st.button(
-                f"{number}. {escape(_words(past.query))}", key=f"history-{number}", on_click=_open, args=(past.key,)
-            )
+            st.button(f"{number}. {escape(past.words)}", key=f"history-{number}", on_click=_open, args=(past.key,))
 
 
 def _open(key: str) -> None:
@@ -96,9 +92,3 @@ def _undo() -> None:
 def _note(key: str, query: Query) -> None:
     st.session_state.update({"place_key": key, "place_query": query})
     st.session_state.setdefault("trail", [])
-
-
-def _words(query: Query) -> str:
-    text = " ".join(query.text.split())
-    words = [picture_words(query), f"{text[:LETTERS]}…" if len(text) > LETTERS else text]
-    return ", ".join(filter(None, words))

@@ -27,13 +27,19 @@ def reviews() -> Reviews:
 def current_review() -> Review | None:
     """The review that this session has open: at first the one that was changed last; None where there is none."""
     store = reviews()
-    names = store.names()
     name = st.session_state.get("review")
-    if name not in names:
+    if name is None or name not in store:  # the others are not read where one is open
+        names = store.names()
         if not names:
             return None
         name = st.session_state["review"] = names[0]
     return store.load(name)
+
+
+def pinned_keys() -> frozenset[str]:
+    """The cases that are pinned to the session's review; none where it cannot be read, which the tray says."""
+    review, _ = guarded(current_review)
+    return frozenset() if review is None else frozenset(pin.case for pin in review.pins)
 
 
 def open_review(name: str) -> None:

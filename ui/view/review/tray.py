@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from ui.view.escape import escape
-from ui.view.review.session import current_review, pin_case, pin_result, review_problem, unpin
+from ui.view.review.session import current_review, pin_case, pin_result, pinned_keys, review_problem, unpin
 from ui.view.session import guarded
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from retrieval import RankedCase, SearchResult
 
 REVIEW_PAGE: Final = "review/page.py"
@@ -35,10 +37,10 @@ def show_tray() -> None:
     st.text("\n".join([review.name, *keys[:SHOWN], *more]))
 
 
-def show_result_pin(result: SearchResult, ranked: RankedCase) -> None:
+def show_result_pin(result: SearchResult, ranked: RankedCase, pinned: Container[str]) -> None:
     """Show the button that pins a case of a result, or takes it from the tray."""
     key, rank = ranked.case.key, ranked.rank
-    if _is_pinned(key):
+    if key in pinned:
         st.button(f"Unpin #{rank}", key=f"unpin-{rank}", icon=UNPIN, type="tertiary", on_click=unpin, args=(key,))
     else:
         st.button(
@@ -54,11 +56,5 @@ def show_result_pin(result: SearchResult, ranked: RankedCase) -> None:
 
 def show_case_pin(key: str) -> None:
     """The same for a case on its own page."""
-    pinned = _is_pinned(key)
-    label, icon, call = ("Unpin", UNPIN, unpin) if pinned else ("Pin", PIN, pin_case)
+    label, icon, call = ("Unpin", UNPIN, unpin) if key in pinned_keys() else ("Pin", PIN, pin_case)
     st.button(label, key="pin-case", icon=icon, on_click=call, args=(key,))
-
-
-def _is_pinned(key: str) -> bool:
-    review, _ = guarded(current_review)
-    return review is not None and review.pin_of(key) is not None

@@ -1,6 +1,6 @@
 // What the page does in the browser by itself: its keys and their list, the focus after a change of the page or of what
 // was asked, pictures from the clipboard, and a mark on what is typed and not searched.
-// Its data is of `ui/view/viewer/behaviour.py`.
+// Its data is of `ui/view/behaviour/shown.py`.
 
 import { made } from "./made.js";
 
