@@ -141,8 +141,8 @@ class ArchiveQueries(ArchiveColumns):
             yield from self.cases_by_id(ids[start : start + PAGE].tolist()).values()
 
     def keys_beginning(self, text: str, *, limit: int) -> list[str]:
-        """The first keys of cases, in the order of their characters, that begin with a text. On SQLite the cost grows
-        with the answer and not with the archive."""
+        """The first keys of cases, in the order of their characters, that begin with a text. The cost grows with the
+        answer and not with the archive."""
         with self._catalog.reading() as session:
             return case_reader.keys_beginning(session, text, limit)
 

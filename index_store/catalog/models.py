@@ -94,6 +94,10 @@ class CaseRow(Base):
     slides: Mapped[list[SlideRow]] = relationship(back_populates="case", order_by="SlideRow.id")
 
 
+# In the order of characters: PostgreSQL's own index of the keys has a language's, by which no beginning is found.
+Index("cases_by_key", CaseRow.key.collate("C")).ddl_if(dialect="postgresql")
+
+
 class SlideRow(Base):
     """A whole slide of which a case has fields. The same slide in two cases is two rows; its overview is one file."""
 

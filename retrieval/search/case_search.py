@@ -20,6 +20,7 @@ from retrieval.search.channels.ranking import rank_channels
 from retrieval.search.channels.selection import Selection, select_channels
 from retrieval.search.fusion import FusionRule, default_rules
 from retrieval.search.query import Query, png_bytes
+from retrieval.search.reports.find_cases import find_cases
 from retrieval.search.results import SearchResult, Timing
 from retrieval.search.results_assembly import channel_answers, count_notes, overlaps, ranked_cases
 from retrieval.search.slides.slide_search import own_slide_notes, query_slide
@@ -228,6 +229,10 @@ class CaseSearch:
     def channels_for(self, query: Query, *, generate: bool = True) -> tuple[str, ...]:
         """The names of the channels that `run` would answer by."""
         return tuple(channel.name for channel in self._select(query, self._encoders(), generate=generate).channels)
+
+    def find_cases(self, text: str, *, limit: int) -> list[str]:
+        """Keys of cases by the start of their key, by site, system, category, and words of the report: see there."""
+        return find_cases(self._archive, self._readings.report_index(), text, limit=limit)
 
     # The steps of `run`
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from index_store import MAX_MPP, MIN_MPP
+from retrieval import archive_labels
+from ui.view.escape import escape
 from ui.view.example_reports import EXAMPLE_REPORTS
 from ui.view.session import current_query, guarded, refuse, service, try_query
 from ui.view.slide.search import show_slide_form
@@ -19,7 +21,8 @@ ANY_SIZE: Final = 1_000_000  # MB
 FILE: Final = "file"
 IMAGE_REPORT: Final = "Its report, if there is one"
 CASE: Final = "Case"
-PICKABLE: Final = 1000  # cases offered by name; in a larger archive those whose keys begin as was typed
+FIND: Final = "Key, site, category, or words of the report"
+PICKABLE: Final = 1000  # cases offered at once
 
 
 def show_query_panel() -> None:
@@ -62,7 +65,7 @@ def searched_fields() -> dict[str, str]:
     if query is not None and (query.image or query.slide is not None):
         fields |= {FILE: query.label, IMAGE_REPORT: query.text}
     elif query is not None:
-        fields |= {CASE: query.case} if query.case else {"Report": query.text}
+        fields |= {CASE: _named([query.case])[query.case]} if query.case else {"Report": query.text}
     return fields
 
 
@@ -117,17 +120,22 @@ def _by_image() -> None:
 
 
 def _by_case() -> None:
-    archive = service().archive
-    beginning = ""
-    if archive.status().cases > PICKABLE:
-        beginning = st.text_input("Key begins with", key="case_key_beginning", persist_state="session") or ""
-    keys, _ = guarded(lambda: archive.keys_beginning(beginning.strip(), limit=PICKABLE))
+    text = st.text_input("Find a case", key="case_words", placeholder=FIND, help=FIND, persist_state="session") or ""
+    found, problem = guarded(lambda: service().cases.find_cases(text, limit=PICKABLE))
+    if problem:
+        st.error(escape(problem))
+    if text.strip():
+        st.caption(_found_words(len(found or ())))
+    chosen = st.session_state.get("case_key")
+    keys = list(dict.fromkeys([*([chosen] if chosen else []), *(found or ())]))
+    names = _named(keys)
     with st.form("query_by_case", border=False):
         key = st.selectbox(
-            "Case",
-            keys or [],
+            CASE,
+            keys,
             index=None,
             key="case_key",
+            format_func=lambda key: names.get(key, key),
             placeholder="Choose a case, or type its key",
             accept_new_options=True,
             persist_state="session",
@@ -138,6 +146,23 @@ def _by_case() -> None:
                 try_query(lambda: _case_query(key, with_report=with_report))
             else:
                 refuse("Choose a case first.")
+
+
+def _found_words(count: int) -> str:
+    if count == PICKABLE:
+        return f"The first {PICKABLE:,} cases; more words find fewer."
+    return f"{count or 'No'} case{'' if count == 1 else 's'} found"
+
+
+def _named(keys: list[str]) -> dict[str, str]:
+    """Cases by key, with site and category; an unknown key is named by itself."""
+    archive = service().archive
+    found, _ = guarded(lambda: archive.case_labels(keys))
+    names = {key: key for key in keys}
+    for key, labels in (found or {}).items():
+        site, _, category = archive_labels(archive).shown(labels.site, labels.system, labels.category)
+        names[key] = " · ".join(filter(None, (key, site, category)))
+    return names
 
 
 def _case_query(key: str, *, with_report: bool) -> Query:

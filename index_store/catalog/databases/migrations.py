@@ -173,13 +173,20 @@ def _slides(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE images ADD COLUMN slide_{name} INTEGER"))
 
 
+def _keys_in_order(connection: Connection) -> None:
+    """By which keys are found by their beginning. SQLite orders texts so in any index; PostgreSQL by a language."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text('CREATE INDEX cases_by_key ON cases (key COLLATE "C")'))
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     *(_first_tables, _report_vectors_and_revision, _derived_labels, _text_role),
-    *(_scale, _counts, _slides),
+    *(_scale, _counts, _slides, _keys_in_order),
 )
 
-OPTIONAL_FOR_READERS: frozenset[Migration] = frozenset({_text_role, _scale, _counts, _slides})
-"""Steps without which an archive can be read all the same: it is read as if what they add were empty."""
+OPTIONAL_FOR_READERS: frozenset[Migration] = frozenset({_text_role, _scale, _counts, _slides, _keys_in_order})
+"""Steps without which an archive can be read all the same: it is read as if what they add were empty, or
+without it."""
 
 ROLES_VERSION = 4
 """The version that knows an encoder of the text role."""

@@ -289,20 +289,32 @@ def test_a_case_beyond_those_offered_can_still_be_asked_by(
     checked(app.switch_page(CASE_PAGE).run())
     click(app, "Find similar cases")
     assert app.selectbox(key="case_key").value == phantoms[-1].key
-    assert len(app.selectbox(key="case_key").options) == 2
+    assert len(app.selectbox(key="case_key").options) == 3, "those offered, and the one that was asked by"
     assert ranks(app) == 10
 
 
-def test_a_case_is_found_by_the_beginning_of_its_key(
+def test_a_case_is_found_by_key_label_and_words_of_its_report(
     environment: dict[str, str], phantoms: list[Phantom], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(query_panel, "PICKABLE", 2)
     app = opened()
     checked(app.segmented_control(key="search_by").set_value("Case").run())
-    last = max(phantom.key for phantom in phantoms)
-    assert last not in app.selectbox(key="case_key").options
-    checked(app.text_input(key="case_key_beginning").set_value(last[:-1]).run())
-    assert last in app.selectbox(key="case_key").options
+    last = max(phantoms, key=lambda phantom: phantom.key)
+
+    def found(text: str) -> list[str]:
+        checked(app.text_input(key="case_words").set_value(text).run())
+        return list(app.selectbox(key="case_key").options)
+
+    name = f"{last.key} · {last.profile.site} · {last.profile.category}"
+    assert name not in app.selectbox(key="case_key").options
+    assert name in found(last.key[:-1])
+    assert name in found(f"{last.profile.site} {last.report}")
+    assert found("neither word") == []
+    assert "No cases found" in [caption.value for caption in app.caption]
+    found(last.key)
+    app.selectbox(key="case_key").set_value(name)
+    click(app, "Search by case")
+    assert app.session_state["query"].case == last.key
 
 
 def test_find_similar_asks_by_that_case(app: AppTest) -> None:
