@@ -38,8 +38,9 @@ from index_store import Archive, ManifestRow
 from retrieval import QueryTypeResult, default_rules, evaluate_archive, ordinal
 from retrieval.evaluation.dataset import LabelledCases
 from retrieval.evaluation.evaluate import evaluate_experiment
-from retrieval.evaluation.experiment import HISTOGRAM, build_experiment
+from retrieval.evaluation.experiment import build_experiment
 from retrieval.evaluation.material import gather
+from retrieval.search.channels.colour import HISTOGRAM
 from retrieval.search.channels.own_runs import EvaluationMaterials
 from ui.commands.progress import progress
 
@@ -95,7 +96,7 @@ def _evaluated(archive: Archive) -> tuple[tuple[QueryTypeResult, ...], LabelledC
     )
     cases = material.cases
     by_name = {scorer.name: scorer for scorer in material.experiment.scorers}
-    images = by_name["image"]
+    images, colours = by_name["image"], by_name[HISTOGRAM]
     everyone = np.arange(len(cases.keys))
     # The next steps of `gather`, with vectors instead of generated images.
     experiment = build_experiment(
@@ -107,11 +108,11 @@ def _evaluated(archive: Archive) -> tuple[tuple[QueryTypeResult, ...], LabelledC
             rules=rules,
             texts=by_name["joint"].queries,
             generated=_near(cases, images.references.shape[1], "generated"),
+            colours=(colours.queries, colours.references),
         ),
         queries=everyone,
         report_queries=everyone,
         left_out=0,
-        baselines=[by_name[HISTOGRAM]],
     )
     gathered = time.perf_counter()
     with progress("Evaluating", unit="queries") as count:

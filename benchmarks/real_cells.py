@@ -36,7 +36,7 @@ from benchmarks.real_input import SHARED
 from benchmarks.stain import BETWEEN_LABORATORIES, FAR_APART, kept_share
 from generation.phantom import phantom_cases
 from retrieval import Encoder, Estimate
-from retrieval.evaluation.colour_baseline import colour_histogram
+from retrieval.encoder.colour_histogram import colour_histogram
 from retrieval.statistics.cluster_bootstrap import MacroBootstrap
 from retrieval.training.starter.smears import is_held_out
 

@@ -45,6 +45,8 @@ from .manifest.manifest import read_manifest as read_manifest
 from .manifest.report_table import ReportRow as ReportRow
 from .manifest.report_table import ReportTable as ReportTable
 from .manifest.report_table import read_report_table as read_report_table
+from .records import COLOUR as COLOUR
+from .records import COLOUR_FINGERPRINT as COLOUR_FINGERPRINT
 from .records import IMAGE as IMAGE
 from .records import ROLES as ROLES
 from .records import TEXT as TEXT

@@ -31,7 +31,7 @@ from index_store.maintenance.backup_folder import BackupDescriptor
 from index_store.maintenance.doctor import Doctor
 from index_store.maintenance.findings import Examination
 from index_store.maintenance.index_checks import RECALLED
-from index_store.records import ROLES, EncoderInfo, Role
+from index_store.records import COLOUR_FINGERPRINT, ROLES, EncoderInfo, Role
 from index_store.search.image_table_sync import TABLE
 from index_store.vectors import checked_vectors
 
@@ -170,8 +170,11 @@ class ArchiveMaintenance(ArchiveQueries):
 
         Raises:
             EncoderIncompleteError: it has not embedded everything; nothing was switched.
-            EncoderMismatchError: it is not registered (`begin_encoder`). Otherwise like `add`.
+            EncoderMismatchError: it is not registered (`begin_encoder`), or colours are all it knows. Otherwise like
+                `add`.
         """
+        if fingerprint == COLOUR_FINGERPRINT:
+            raise EncoderMismatchError("Colour histograms cannot take the place of an encoder: they answer beside it.")
         with self.writer():
             with self._catalog.reading() as session:
                 encoder = require_known(session, fingerprint)
@@ -188,7 +191,7 @@ class ArchiveMaintenance(ArchiveQueries):
 
     def drop_encoder(self, fingerprint: str) -> int:
         """Delete all vectors of an encoder that has no role in searches, and its saved index. Returns how many images
-        had one. The database keeps its size, and reuses the space.
+        had one. The database keeps its size, and reuses the space. Colours may be dropped at any time.
 
         Raises:
             EncoderMismatchError: it has a role, or is unknown. Otherwise like `add`.
@@ -197,7 +200,7 @@ class ArchiveMaintenance(ArchiveQueries):
             with self._catalog.reading() as session:
                 encoder = require_known(session, fingerprint)
                 roles = roles_of(session, encoder)
-                if roles:
+                if roles and fingerprint != COLOUR_FINGERPRINT:
                     which = "" if len(roles) == len(ROLES) else f" by {roles[0]}"
                     raise EncoderMismatchError(
                         f"{encoder.name} ({fingerprint[:12]}) is the encoder that answers searches{which}; its vectors "

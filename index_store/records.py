@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
     import PIL.Image
 
 
-Role = Literal["image", "text"]
-"""What an encoder does in an archive: compare images, or compare texts with images and with reports."""
+Role = Literal["image", "text", "colour"]
+"""What an encoder does in an archive: compare images, compare texts with images and with reports, or compare images by
+their colours."""
 IMAGE: Final = "image"
 TEXT: Final = "text"
+COLOUR: Final = "colour"
 ROLES: Final[tuple[Role, ...]] = (IMAGE, TEXT)
+"""Those that a model is given. Colours need none: what has the fingerprint `COLOUR_FINGERPRINT` has their role, as long
+as any image has a vector of it."""
+COLOUR_FINGERPRINT: Final = hashlib.sha256(b"colour histogram, 8 x 8 x 8").hexdigest()
+"""Of the histograms' kind, as an encoder's of its weights."""
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ from .generated.checked_generation import generate_query as generate_query
 from .generated.removed_reports import forget_generated as forget_generated
 from .ingest.deidentification import IdentifierCount as IdentifierCount
 from .ingest.deidentification import has_identifier as has_identifier
+from .ingest.embed_missing import read_colours as read_colours
 from .ingest.ingest import AddSummary as AddSummary
 from .ingest.ingest import add_manifest as add_manifest
 from .ingest.label_sources import LabelSource as LabelSource

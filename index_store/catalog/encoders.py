@@ -2,7 +2,8 @@
 
 Embeddings are keyed by image and encoder, so that a second encoder's vectors can grow beside the first one's. The
 archive's row gives two roles: one encoder compares images, one compares texts with images and with reports. They are
-the same encoder unless another was given the text role.
+the same encoder unless another was given the text role. Colour histograms have a role of their own as long as there are
+any (`records.COLOUR_FINGERPRINT`).
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, exists, select
 from sqlalchemy.orm import Session
 
 from index_store.catalog.catalog import HAS_ROLES, once
-from index_store.catalog.models import ArchiveRow, EncoderRow
+from index_store.catalog.models import ArchiveRow, EmbeddingRow, EncoderRow
 from index_store.errors import EncoderMismatchError
-from index_store.records import IMAGE, ROLES, TEXT, EncoderInfo, Role
+from index_store.records import COLOUR, COLOUR_FINGERPRINT, IMAGE, ROLES, TEXT, EncoderInfo, Role
 
 _ENCODERS, _ARCHIVE = EncoderRow.__table__.c, ArchiveRow.__table__.c
 _SERVING = {
@@ -25,12 +26,16 @@ _SERVING = {
     )
     for role, column in ((IMAGE, _ARCHIVE.active_encoder_id), (TEXT, _ARCHIVE.text_encoder_id))
 }
+_OF_COLOURS = EncoderRow.fingerprint == COLOUR_FINGERPRINT, exists().where(EmbeddingRow.encoder_id == EncoderRow.id)
 _KNOWN = select(_ENCODERS.id, _ENCODERS.dim).where(_ENCODERS.fingerprint == bindparam("fingerprint"))
 
 
 def encoder_info_of(session: Session, role: Role) -> EncoderInfo | None:
     """`encoder_of` as a record of the API, without the object mapper: every search reads it."""
     _check_role(role)
+    if role == COLOUR:
+        colours = encoder_of(session, role)
+        return encoder_info(colours) if colours else None
 
     def read(role: Role) -> Any:
         return once(session, f"encoder of {role}", lambda: session.execute(_SERVING[role]).first())
@@ -50,8 +55,8 @@ def id_and_dim(session: Session, fingerprint: str) -> tuple[int, int]:
 
 
 def _check_role(role: str) -> None:
-    if role not in ROLES:
-        raise ValueError(f"there is no role {role!r}: the roles are {', '.join(ROLES)}")
+    if role not in (*ROLES, COLOUR):
+        raise ValueError(f"there is no role {role!r}: the roles are {', '.join((*ROLES, COLOUR))}")
 
 
 def active_encoder(session: Session) -> EncoderRow | None:
@@ -60,8 +65,10 @@ def active_encoder(session: Session) -> EncoderRow | None:
 
 
 def encoder_of(session: Session, role: Role) -> EncoderRow | None:
-    """The encoder of a role; None before the first is registered."""
+    """The encoder of a role; None before the first is registered, and of colours where there are none."""
     _check_role(role)
+    if role == COLOUR:
+        return session.scalar(select(EncoderRow).where(*_OF_COLOURS))
     if role == TEXT and session.info.get(HAS_ROLES, True):
         named = session.scalar(select(EncoderRow).join(ArchiveRow, ArchiveRow.text_encoder_id == EncoderRow.id))
         if named is not None:
@@ -71,7 +78,7 @@ def encoder_of(session: Session, role: Role) -> EncoderRow | None:
 
 def serving_encoders(session: Session) -> dict[Role, EncoderRow]:
     """The encoder of each role: twice the same where it has both. Empty before the first is registered."""
-    found = {role: encoder_of(session, role) for role in ROLES}
+    found = {role: encoder_of(session, role) for role in (*ROLES, COLOUR)}
     return {role: encoder for role, encoder in found.items() if encoder is not None}
 
 

@@ -29,7 +29,7 @@ from index_store.catalog.models import (
     ReportEmbeddingRow,
 )
 from index_store.maintenance.findings import Diagnosis, diagnosis
-from index_store.records import IMAGE, TEXT
+from index_store.records import COLOUR, IMAGE, TEXT
 from index_store.vectors import UNIT_TOLERANCE
 
 Pair = tuple[int, int]
@@ -42,6 +42,7 @@ EMBED_REPORTS = (
     "Embed them with the archive's encoder, if it reads texts (`coin reembed`). One that reads images only leaves "
     "texts to their words, unless another compares them (`coin reembed --role text --encoder …`)."
 )
+EMBED_COLOURS = "Read their colours (`coin reembed --colours`)."
 EMBED_TEXT = "Embed them with the archive's encoder of the text role (`coin reembed --role text --encoder …`)."
 
 
@@ -77,14 +78,15 @@ def check_records(session: Session, catalog: Catalog) -> list[Diagnosis]:
     image, text = serving[IMAGE], serving[TEXT]
     lacking = _images_without_vector(session, image.id)
     found += diagnosis("records", "images have no vector, so no search finds them", lacking, EMBED)
-    if text.id != image.id:
-        found += diagnosis(
-            "records",
-            "images have no vector of the text role's encoder, so no text is compared with them",
-            _images_without_vector(session, text.id),
-            EMBED_TEXT,
-            harmless=True,  # a search by text says how many it did not compare
-        )
+    beside = {
+        TEXT: ("have no vector of the text role's encoder, so no text is compared with them", EMBED_TEXT),
+        COLOUR: ("have no colour histogram, so the channel `colour` does not find them", EMBED_COLOURS),
+    }
+    for role, (what, advice) in beside.items():
+        if role in serving and serving[role].id != image.id:
+            missing = _images_without_vector(session, serving[role].id)
+            # Harmless: a search says how many it did not compare.
+            found += diagnosis("records", f"images {what}", missing, advice, harmless=True)
     outdated = report_vectors.without_vector(session, text.id)
     return found + diagnosis(
         "records",

@@ -21,7 +21,7 @@ from index_store.catalog.filters import CaseFilter
 from index_store.catalog.models import ArchiveRow, ChangeRow, EncoderRow
 from index_store.errors import ArchiveBusyError, IndexDriftError
 from index_store.index.vector_file import DamagedRowsError
-from index_store.records import IMAGE, Hit, Role
+from index_store.records import COLOUR_FINGERPRINT, IMAGE, Hit, Role
 from index_store.search.filter_cache import FilterCache
 from index_store.search.index_sync import DAMAGED, IndexSync
 from index_store.search.protocols import ArchiveParts, VectorEngine
@@ -43,7 +43,11 @@ def _state(*roles: ColumnElement[int | None]) -> Select[*tuple[Any, ...]]:
             _last(_CHANGES.sequence).label("sequence"),
             _last(_CHANGES.token).label("token"),
         )
-        .join_from(EncoderRow.__table__, ArchiveRow.__table__, or_(*(role == _ENCODERS.id for role in roles)))
+        .join_from(
+            EncoderRow.__table__,
+            ArchiveRow.__table__,
+            or_(*(role == _ENCODERS.id for role in roles), _ENCODERS.fingerprint == COLOUR_FINGERPRINT),
+        )
         .where(_ENCODERS.fingerprint == bindparam("fingerprint"))
     )
 

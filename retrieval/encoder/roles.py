@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from index_store import COLOUR_FINGERPRINT
 from retrieval.encoder.encoder import Encoder
 from retrieval.errors import EncoderLoadError
 
@@ -37,11 +38,13 @@ class RoleEncoders:
         return {role: encoder.fingerprint for role, encoder in known.items() if encoder is not None}
 
     def of(self, role: Role) -> Encoder | None:
-        """A role's encoder; None where it is not at hand."""
-        return self.image if role == "image" else self.text
+        """A role's encoder; None where it is not at hand, and for colours, which need none."""
+        return {"image": self.image, "text": self.text}.get(role)
 
     def fingerprint(self, role: Role) -> str:
         """The fingerprint of a role's encoder. Raises ValueError where it is not at hand."""
+        if role == "colour":
+            return COLOUR_FINGERPRINT
         encoder = self.of(role)
         if encoder is None:
             raise ValueError(self.missing)

@@ -20,5 +20,5 @@ In the order in which an evaluation goes through the modules (terms of informati
            └─ results  the records that are returned, printed and written as JSON
 
 `evaluate` calls these in this order. `fusion_tuning` takes the same steps down to `batched_rankings`, to choose the
-weights of a fusion. `colour_baseline` is a channel that every encoder has to beat.
+weights of a fusion. `colour_baseline` reads the colours that every encoder has to beat.
 """

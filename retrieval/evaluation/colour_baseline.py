@@ -1,4 +1,4 @@
-"""The colour histogram: the least that a learned encoder has to beat.
+"""The colour histograms of an archive's pictures: the least that a learned encoder has to beat.
 
 Stain and scanner alone sort many archives well. An encoder that finds no more than colour does has learned
 nothing of cells.
@@ -11,26 +11,14 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from retrieval.arrays import Vectors
+from retrieval.encoder.colour_histogram import BINS, colour_histogram
 from retrieval.encoder.embedding_cache import EmbeddingCache
 from retrieval.encoder.encoder import Progress
 
-BINS: Final = 8
-"""A channel: 8 × 8 × 8 colours, as in Swain and Ballard, Color indexing (1991), rounded to a power of two."""
 IMAGES_AT_ONCE: Final = 256
 """Kept together: what an interrupted run has to read again at most."""
-
-
-def colour_histogram(pixels: npt.NDArray[np.uint8]) -> Vectors:
-    """RGB pixels uint8[h, w, 3] -> unit vector float32[512]: the square root of the share of each colour.
-
-    The inner product of two such vectors is the Bhattacharyya coefficient of the histograms, from 0 to 1.
-    """
-    levels = pixels.reshape(-1, 3) // (256 // BINS)
-    colours = (levels[:, 0].astype(np.int64) * BINS + levels[:, 1]) * BINS + levels[:, 2]
-    return np.sqrt(np.bincount(colours, minlength=BINS**3) / len(colours)).astype(np.float32)
 
 
 def colour_histograms(

@@ -15,11 +15,11 @@ from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.errors import EvaluationError
 from retrieval.evaluation.batched_rankings import Rankings
 from retrieval.evaluation.dataset import LabelledCases
-from retrieval.evaluation.experiment import Experiment, QueryType
+from retrieval.evaluation.experiment import Experiment, QueryType, Trial
 from retrieval.evaluation.identical_reports import IdenticalReports, report_groups
 from retrieval.evaluation.material import ProgressFactory, gather, no_progress
 from retrieval.evaluation.relevance import METRICS, Relevance
-from retrieval.evaluation.results import Evaluation, QueryTypeResult
+from retrieval.evaluation.results import GAIN, ChannelGain, Evaluation, QueryTypeResult
 from retrieval.evaluation.runs import measure_runs
 from retrieval.evaluation.tables import Tables
 from retrieval.evaluation.tasks import Gain, same_category, tasks_for
@@ -120,6 +120,7 @@ def evaluate_archive(
         families=results,
         text_encoder=material.text_encoder.name if material.text_encoder != material.encoder else "",
         text_fingerprint=material.text_encoder.fingerprint if material.text_encoder != material.encoder else "",
+        gains=channel_gains(experiment.trials, results),
     )
 
 
@@ -154,6 +155,20 @@ def evaluate_experiment(
     runs = measure_runs(rankings, experiment.query_types, relevances, identical, progress=progress)
     tables = Tables(cases, relevances, identical, seed)
     return tuple(tables.result(query_type, runs) for query_type in experiment.query_types)
+
+
+def channel_gains(trials: Sequence[Trial], results: Sequence[QueryTypeResult]) -> tuple[ChannelGain, ...]:
+    """The gain of each trial, from the tables of all query types."""
+    by_name = {result.name: result for result in results}
+    gains = []
+    for trial in trials:
+        task = next(task for task in by_name[trial.query_type].tasks if task.name.startswith("category"))
+        difference = next(d for d in task.differences if (d.channel, d.minus) == (trial.joined, trial.without))
+        whole = task.parts[0]
+        gains.append(
+            ChannelGain(trial.channel, trial.query_type, whole.queries, whole.patients, difference.scores[GAIN])
+        )
+    return tuple(gains)
 
 
 def _require_answerable(query_type: QueryType, relevances: Sequence[Relevance]) -> None:

@@ -10,21 +10,23 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from index_store import COLOUR_FINGERPRINT
 from retrieval.arrays import Ints, Vectors
+from retrieval.encoder.colour_histogram import BINS
 from retrieval.encoder.embedding_cache import EmbeddingCache, embedding_key
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.roles import role_encoders
 from retrieval.errors import EvaluationError
-from retrieval.evaluation.colour_baseline import BINS, colour_histograms
+from retrieval.evaluation.colour_baseline import colour_histograms
 from retrieval.evaluation.dataset import LabelledCases, read_labelled
-from retrieval.evaluation.experiment import HISTOGRAM, Experiment, build_experiment
+from retrieval.evaluation.experiment import Experiment, build_experiment
 from retrieval.evaluation.relevance import Relevance
 from retrieval.evaluation.tasks import tasks_for
 from retrieval.generated.batch_generation import GenerationPlan, OwnReport, generated_folder, generated_queries
 from retrieval.generated.site_check import SiteCheck, measure_site_rates
 from retrieval.language.query_text import query_text
 from retrieval.search.batch import mean_queries
-from retrieval.search.channels.own_runs import ByVectors, EvaluationMaterials, has_report, has_vector
+from retrieval.search.channels.own_runs import EvaluationMaterials, has_report, has_vector
 from retrieval.search.fusion import FusionRule
 
 if TYPE_CHECKING:
@@ -105,10 +107,7 @@ def gather(
         )
     folder = None if work is None else work / archive.uuid
     vectors = archive.vectors_of(cases.image_ids.tolist(), known.fingerprint)
-    baselines, unreadable = [], 0
-    if _has_colours(len(cases.image_ids), histogram, notes):
-        colours, unreadable = _colours(cases, folder, progress)
-        baselines.append(ByVectors(HISTOGRAM, mean_queries(colours, cases.case_of, len(cases.keys)), colours))
+    colours, unreadable = _colours(cases, archive, folder, histogram, progress, notes)
     query_texts, generated, how = None, None, ""
     if texts is not None:
         query_texts = query_vectors(cases, texts, report_queries, text_encoder, folder, progress, notes)
@@ -128,13 +127,13 @@ def gather(
         query_texts=query_texts,
         text_encoder=None if for_texts == known else for_texts,
         generated=generated,
+        colours=None if colours is None else (mean_queries(colours, cases.case_of, len(cases.keys)), colours),
     )
     experiment = build_experiment(
         materials,
         queries=queries,
         report_queries=report_queries,
         left_out=len(queries) - len(with_text),
-        baselines=baselines,
     )
     count = len(queries) if len(queries) < len(cases.keys) else None
     return Material(cases, experiment, known, for_texts, count, unreadable, how, (*notes, *experiment.notes))
@@ -152,13 +151,6 @@ def query_cases(cases: LabelledCases, sample: int | None, seed: int, notes: list
         )
         sample = most
     return sampled(np.arange(n), sample, seed)
-
-
-def _has_colours(images: int, histogram: bool | None, notes: list[str]) -> bool:
-    if histogram is None and images > READ_IMAGES:
-        notes.append(f"No run by colour: it would read {images} pictures (`--histogram` makes it).")
-        return False
-    return histogram is not False
 
 
 def sampled(cases: Ints, count: int | None, seed: int) -> Ints:
@@ -250,7 +242,26 @@ def _generated(
     return vectors, f"{plan.words()}; {generated.words}"
 
 
-def _colours(cases: LabelledCases, folder: Path | None, progress: ProgressFactory) -> tuple[Vectors, int]:
+def _colours(
+    cases: LabelledCases,
+    archive: Archive,
+    folder: Path | None,
+    histogram: bool | None,
+    progress: ProgressFactory,
+    notes: list[str],
+) -> tuple[Vectors | None, int]:
+    """The histograms float32[images, 512], stored ones where the archive has all, and how many images could not be
+    read; None where they are not wanted, or by default would be too many to read."""
+    images = len(cases.image_ids)
+    if histogram is False:
+        return None, 0
+    if archive.encoder_of("colour") is not None:
+        ids, stored = archive.known_vectors(cases.image_ids.tolist(), COLOUR_FINGERPRINT)
+        if len(ids) == images:
+            return stored, 0
+    if histogram is None and images > READ_IMAGES:
+        notes.append(f"No run by colour: it would read {images} pictures (`--histogram` makes it).")
+        return None, 0
     cache = EmbeddingCache(_cache_folder(folder, "colours", str(BINS)), BINS**3)
     keys = [embedding_key({"image": sha256, "bins": BINS}) for sha256 in cases.hashes]
     with progress("Reading colours", unit="images") as count:

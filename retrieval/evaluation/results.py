@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from retrieval.statistics.estimate import Estimate
+
+GAIN: Final = "P@10"
+"""The metric by which a channel is seen to help."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,33 @@ class QueryTypeResult:
 
 
 @dataclass(frozen=True)
+class ChannelGain:
+    """How much higher P@10 of the category is with a channel than without it."""
+
+    channel: str
+    query_type: str
+    queries: int
+    patients: int
+    gain: Estimate
+    """The 95 % interval is of the paired difference, from resampled patients."""
+
+    @property
+    def helps(self) -> bool:
+        """Whether the interval lies above 0."""
+        return self.gain.low > 0
+
+    @property
+    def words(self) -> str:
+        """In one sentence."""
+        found = f"with it {GAIN} of the category {self.gain.text(sign='+')} ({self.queries} {self.query_type})"
+        return (
+            f"`{self.channel}` helps on this archive: {found}."
+            if self.helps
+            else (f"`{self.channel}` is not seen to help on this archive: {found}.")
+        )
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How well an archive's own cases find each other."""
 
@@ -151,3 +182,5 @@ class Evaluation:
     """The encoder that compares texts, where it is another than `encoder`; empty otherwise."""
     text_fingerprint: str = ""
     """Its fingerprint."""
+    gains: tuple[ChannelGain, ...] = ()
+    """What channels add that cost much, or answer only on request."""

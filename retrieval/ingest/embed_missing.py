@@ -7,11 +7,12 @@ transaction.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
+from retrieval.encoder.colour_histogram import ColourHistogram
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.roles import described
 from retrieval.errors import EncoderLoadError, EncodingError
@@ -19,9 +20,11 @@ from retrieval.ingest.embed_images import MAX_WORKERS
 from retrieval.ingest.prefetch import MemoryWindow, read_ahead
 
 if TYPE_CHECKING:
+    import PIL.Image
     import torch
 
     from index_store import Archive, Plan, Problem
+    from retrieval.arrays import Vectors
 
 PREPARED_BYTES: Final = 256 * 1024**2
 """Prepared images that wait for the encoder."""
@@ -63,6 +66,20 @@ def embed_reports(
     return embedded, ()
 
 
+class ImageEncoder(Protocol):
+    """What embeds images: an `Encoder`, or colour histograms."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides a vector."""
+
+    def prepare(self, image: PIL.Image.Image, mpp: float | None = None) -> torch.Tensor:
+        """See `Encoder`."""
+
+    def encode_prepared(self, prepared: Sequence[torch.Tensor]) -> Vectors:
+        """See `Encoder`."""
+
+
 @dataclass(frozen=True)
 class _Read:
     """A stored image, prepared for the encoder, or a problem."""
@@ -78,7 +95,7 @@ class _Read:
 
 def embed_images(
     archive: Archive,
-    encoder: Encoder,
+    encoder: ImageEncoder,
     skipped: dict[int, Problem],
     *,
     batch_size: int,
@@ -137,7 +154,7 @@ def _lacking(archive: Archive, fingerprint: str) -> Iterator[int]:
         last = int(page[-1])
 
 
-def _read(archive: Archive, encoder: Encoder, image_id: int) -> _Read:
+def _read(archive: Archive, encoder: ImageEncoder, image_id: int) -> _Read:
     from index_store import ImageNotFoundError, ImageProblem, Problem
 
     try:
@@ -206,3 +223,20 @@ def left_behind(archive: Archive) -> tuple[str, ...]:
         "archive: searches by text do not compare them. `coin reembed --role text --encoder …` embeds them; "
         "`coin add --text-encoder …` does so from the beginning.",
     )
+
+
+def read_colours(
+    archive: Archive, batch_size: int, *, wait: float = 0.0, progress: Progress | None = None
+) -> tuple[int, list[Problem]]:
+    """Read the colours of all images that have no histogram yet, for the channel `colour`: from then on `add_manifest`
+    reads those of what it adds.
+
+    Returns how many were stored, and a problem for each image that cannot be read.
+
+    Raises like `reembed`.
+    """
+    colours, skipped = ColourHistogram(), dict[int, "Problem"]()
+    with archive.writer(timeout=wait):
+        archive.begin_encoder(colours.fingerprint, name=colours.name, dim=colours.dim)
+    done = embed_images(archive, colours, skipped, batch_size=batch_size, wait=wait, progress=progress)
+    return done, list(skipped.values())

@@ -29,7 +29,7 @@ from retrieval.encoder.roles import role_encoders
 from retrieval.errors import IdentifiersError
 from retrieval.ingest.deidentification import IdentifierCount, pseudonyms_of, screen_rows, total
 from retrieval.ingest.embed_images import Embedded, embedded_batches, generated_image
-from retrieval.ingest.embed_missing import embed_for_texts, embed_reports, embed_rescaled, left_behind
+from retrieval.ingest.embed_missing import embed_for_texts, embed_reports, embed_rescaled, left_behind, read_colours
 from retrieval.ingest.infer_labels import infer_labels, not_english
 from retrieval.ingest.slide_fields import AddedSlide, SlideFields, UnreadField
 
@@ -172,6 +172,8 @@ def add_manifest(
             reports, notes = 0, left_behind(archive)
         else:
             reports, notes = embed_for_texts(archive, text_encoder, batch_size, progress, embedding)
+        if archive.encoder_of("colour") is not None:
+            read_colours(archive, batch_size)
     if replaced is not None and former:
         replaced(former)
     notes += rescaled

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from retrieval.search.reports.report_index import ReportIndex, read_report_index
 
 if TYPE_CHECKING:
-    from index_store import Archive
+    from index_store import Archive, Role
     from retrieval.encoder.encoder import Encoder
     from retrieval.generated.site_check import SiteRates
 
@@ -27,7 +27,7 @@ class ArchiveReadings:
         self._glossary = glossary
         self._reports: ReportIndex | None = None
         self._site_rates: tuple[int, SiteRates] | None = None
-        self._uncompared: tuple[int, int] | None = None
+        self._uncompared: dict[Role, tuple[int, int]] = {}
         self._reading = threading.Lock()
         self._measuring = threading.Lock()
 
@@ -50,10 +50,12 @@ class ArchiveReadings:
                 self._site_rates = revision, measure_site_rates(self._archive, fingerprint=self._encoder.fingerprint)
             return self._site_rates[1]
 
-    def uncompared_images(self) -> int:
-        """How many images the archive's encoder of texts has not embedded; 0 where texts have no other encoder."""
+    def uncompared_images(self, role: Role) -> int:
+        """How many images the archive's encoder of a role has not embedded; 0 where it has none."""
         with self._reading:
-            revision, known = self._archive.revision, self._archive.encoder_of("text")
-            if known is not None and (self._uncompared is None or self._uncompared[0] != revision):
-                self._uncompared = revision, self._archive.count_images_without_vector(known.fingerprint)
-            return 0 if self._uncompared is None else self._uncompared[1]
+            revision, known = self._archive.revision, self._archive.encoder_of(role)
+            if known is None:
+                return 0
+            if self._uncompared.get(role, (-1, 0))[0] != revision:
+                self._uncompared[role] = revision, self._archive.count_images_without_vector(known.fingerprint)
+            return self._uncompared[role][1]

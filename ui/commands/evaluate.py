@@ -158,6 +158,7 @@ def evaluate(
             generation=generation,
             sample=sample,
             seed=seed,
+            histogram=histogram,
             rules=rules,
             work=work,
             progress=progress,

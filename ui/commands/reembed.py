@@ -12,7 +12,7 @@ from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
 from ui.service import open_archive
 from ui.settings import Settings
-from ui.text.maintenance import encoders_text, reembed_text
+from ui.text.maintenance import colours_text, encoders_text, reembed_text
 
 if TYPE_CHECKING:
     from index_store import Archive, Role
@@ -46,12 +46,25 @@ class _RoleOf(click.ParamType):
     help="What it is to do: compare images with images (image), or texts with images and with reports (text). The "
     "other role stays with its encoder. [default: both]",
 )
+@click.option(
+    "--colours",
+    is_flag=True,
+    help="Instead: read the colours of all images, so that searches by image can compare them, too (channel `colour`); "
+    "`coin add` reads those of later images.",
+)
 @click.option("--drop-old", is_flag=True, help="Then delete the vectors of the previous encoder.")
 @with_wait
 @as_json
 @with_settings("archive", "encoder", "device")
 def reembed(
-    settings: Settings, batch_size: int, switch: bool, role: Role | None, drop_old: bool, wait: float, as_json: bool
+    settings: Settings,
+    batch_size: int,
+    switch: bool,
+    role: Role | None,
+    colours: bool,
+    drop_old: bool,
+    wait: float,
+    as_json: bool,
 ) -> None:
     """Embed the archive's images and reports with another encoder (--encoder).
 
@@ -65,6 +78,11 @@ def reembed(
 
     if drop_old and not switch:
         raise click.UsageError("--drop-old goes with --switch")
+    if colours:
+        if role is not None or drop_old or not switch:
+            raise click.UsageError("--colours goes without --role, --no-switch and --drop-old")
+        _read_colours(settings, batch_size, wait, as_json=as_json)
+        return
     encoder = Encoder(settings.encoder, device=settings.device)
     with open_archive(settings.archive) as archive:
         before = _serving(archive)
@@ -95,6 +113,19 @@ def reembed(
     else:
         echo(reembed_text(summary, dropped, role))
     if summary.waiting or (switch and not summary.switched):
+        click.get_current_context().exit(1)
+
+
+def _read_colours(settings: Settings, batch_size: int, wait: float, *, as_json: bool) -> None:
+    from retrieval import read_colours
+
+    with open_archive(settings.archive) as archive, progress("Reading colours", unit="images") as update:
+        stored, skipped = read_colours(archive, batch_size, wait=wait, progress=update)
+    if as_json:
+        echo_json({"colours": stored, "skipped": skipped})
+    else:
+        echo(colours_text(stored, skipped))
+    if skipped:
         click.get_current_context().exit(1)
 
 

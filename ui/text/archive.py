@@ -40,6 +40,7 @@ def status_text(status: ArchiveStatus, labels: Mapping[str, Sequence[Facet]] | N
         ("categories", _counts(status.categories) if labels is None else _spellings(labels["category"])),
         ("", f"read from reports: {_derived(status)}"),
         ("scales", _scales(status.scales)),
+        *_colours(status),
     ]
     return page([name_value_table(rows), *(wrapped(f"Note: {note}") for note in status.notes)])
 
@@ -56,6 +57,15 @@ def _text_role(status: ArchiveStatus) -> list[tuple[str, str]]:
         ("", "all images and reports embedded" if whole else f"{lacking}: `coin reembed --role text --encoder …`"),
         *(("", f"its index: {line}") for line in _index_lines(text.index)),
     ]
+
+
+def _colours(status: ArchiveStatus) -> list[tuple[str, str]]:
+    """Where colours are compared, how many images lack them."""
+    colours = status.roles.get("colour")
+    if colours is None:
+        return []
+    lacking = colours.images_without_vector
+    return [("colours", f"{lacking} images lack them: `coin reembed --colours`" if lacking else "of all images")]
 
 
 def _encoder(encoder: EncoderInfo) -> str:

@@ -10,7 +10,16 @@ from ui.text.layout import clean, page, wrapped
 from ui.text.tables import name_value_table
 
 if TYPE_CHECKING:
-    from index_store import BackupDescriptor, EncoderCoverage, Examination, Finding, Migration, Restoration, Role
+    from index_store import (
+        BackupDescriptor,
+        EncoderCoverage,
+        Examination,
+        Finding,
+        Migration,
+        Problem,
+        Restoration,
+        Role,
+    )
     from retrieval import ReembedSummary
 
 
@@ -100,7 +109,7 @@ def _finding(finding: Finding) -> str:
     return "\n".join(lines)
 
 
-_USED: Final = {"image": "searches by image", "text": "searches by text"}
+_USED: Final = {"image": "searches by image", "text": "searches by text", "colour": "the channel `colour`"}
 """By role, what uses its encoder."""
 
 
@@ -119,6 +128,17 @@ def reembed_text(summary: ReembedSummary, dropped: int | None, role: Role | None
     lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
     lines += [wrapped(f"Note: {note}") for note in summary.notes]
     return "\n".join(lines)
+
+
+def colours_text(stored: int, skipped: Sequence[Problem]) -> str:
+    """How many images' colours were read, what for, and each image that was skipped, with the reason."""
+    use = (
+        "Compared where a search names the channel (`--channel image --channel colour`) or the fusion rules weigh it "
+        "(`coin evaluate --choose-fusion`)."
+    )
+    return "\n".join(
+        [f"read the colours of {stored} images", *(clean(f"  skipped {each}") for each in skipped), wrapped(use)]
+    )
 
 
 def encoders_text(known: Sequence[EncoderCoverage], dropped: int | None) -> str:

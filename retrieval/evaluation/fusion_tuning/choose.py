@@ -18,7 +18,7 @@ from retrieval.arrays import Bools, Floats, Ints
 from retrieval.errors import EvaluationError
 from retrieval.evaluation.batched_rankings import Block, Rankings
 from retrieval.evaluation.dataset import LabelledCases
-from retrieval.evaluation.experiment import QueryType
+from retrieval.evaluation.experiment import BY_PICTURE, QueryType
 from retrieval.evaluation.fusion_tuning.choice import FusionChoice
 from retrieval.evaluation.fusion_tuning.select import Halves, chosen_rule, rule_grid
 from retrieval.evaluation.material import ProgressFactory, gather, no_progress
@@ -46,16 +46,19 @@ def choose_fusion(
     generation: GenerationPlan | None = None,
     sample: int | None = None,
     seed: int = 0,
+    histogram: bool | None = False,
     work: Path | None = None,
     progress: ProgressFactory = no_progress,
 ) -> tuple[FusionChoice, ...]:
-    """Choose the rules "report", "text" and "text and image", in this order, as far as the archive has their channels.
+    """Choose the rules "image" (whether colours join), "report", "text" and "text and image", in this order, as far as
+    the archive has their channels.
 
     The criterion is P@10 of site, system and category among all cases, the mean over categories. Of the rules that the
     best does not significantly surpass (the 95 % interval of the paired difference, resampled by patient, holds 0) the
-    simplest is taken: equal weights by ranks, then by scores, then other weights by ranks. From it, channels are left
-    out that it is better without, on the same half: they earn nothing on this archive, and weigh 0. Which half a
-    patient belongs to follows from its first case's key and the seed. Arguments otherwise as of `evaluate_archive`.
+    simplest is taken: without what answers only on request, then equal weights by ranks, then by scores, then other
+    weights by ranks. From it, channels are left out that it is better without, on the same half: they earn nothing on
+    this archive, and weigh 0. Which half a patient belongs to follows from its first case's key and the seed. Arguments
+    otherwise as of `evaluate_archive`.
 
     Raises EvaluationError where there is nothing to fuse, or where a half has no query with a relevant candidate.
     """
@@ -66,7 +69,7 @@ def choose_fusion(
         generation=generation,
         sample=sample,
         seed=seed,
-        histogram=False,
+        histogram=histogram,
         rules=rules,
         work=work,
         progress=progress,
@@ -78,29 +81,35 @@ def choose_fusion(
         raise EvaluationError(
             "There is nothing to fuse: the archive has no reports, or none with a vector that another patient shares."
         )
-    by_report = material.experiment.query_types[1]
     relevance = next(Relevance(task, cases) for task in tasks_for(cases) if task.name.startswith("category"))
-    queries = relevance.answerable(by_report.queries)
-    tuning = tuning_half(cases, seed)[cases.patient_of[queries]]
-    if tuning.all() or not tuning.any():
-        raise EvaluationError("All queries are of one half of the patients: query with more of them.")
-    halves = Halves(relevance, cases, queries, tuning, seed)
+    by_image, *by_report = (relevance.answerable(each.queries) for each in material.experiment.query_types)
+    halves = {
+        run: _halves(relevance, cases, by_image if name == BY_PICTURE else by_report[0], seed)
+        for run, name in names.items()
+    }
     choices = []
     with progress("Comparing", unit="rules × queries") as count:
         grids = {run: list(rule_grid(tuple(fusions[run].of))) for run in names}
-        total, done = sum(map(len, grids.values())) * len(queries), 0
+        total, done = sum(len(grid) * len(halves[run].queries) for run, grid in grids.items()), 0
         for run, name in names.items():
-            fusion, grid = fusions[run], grids[run]
+            fusion, grid, queries = fusions[run], grids[run], halves[run].queries
             experiment = replace(material.experiment, fusions=tuple(fusions.values()))
             precisions = np.zeros((len(grid), len(queries)))
             for at, rule, values in _precisions(Rankings(cases, experiment), fusion, relevance, queries, grid):
                 precisions[rule, at] = values
                 done += len(at)
                 count(done, total)
-            choice = chosen_rule(name, tuple(fusion.of), grid, precisions, halves, rules[name])
+            choice = chosen_rule(name, tuple(fusion.of), grid, precisions, halves[run], rules[name])
             choices.append(replace(choice, rule=replace(choice.rule, encoders=material.fingerprints)))
             fusions[run] = replace(fusion, rule=choice.rule)  # later ones fuse it as chosen
     return tuple(choices)
+
+
+def _halves(relevance: Relevance, cases: LabelledCases, queries: Ints, seed: int) -> Halves:
+    tuning = tuning_half(cases, seed)[cases.patient_of[queries]]
+    if tuning.all() or not tuning.any():
+        raise EvaluationError("All queries are of one half of the patients: query with more of them.")
+    return Halves(relevance, cases, queries, tuning, seed)
 
 
 def _precisions(

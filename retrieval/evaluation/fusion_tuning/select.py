@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Final, get_args
@@ -13,6 +14,7 @@ from retrieval.arrays import Bools, Floats, Ints
 from retrieval.evaluation.dataset import LabelledCases
 from retrieval.evaluation.fusion_tuning.choice import Compared, Contribution, FusionChoice
 from retrieval.evaluation.relevance import Relevance
+from retrieval.search.channels.registry import CHANNELS
 from retrieval.search.fusion import FusionRule, Method
 from retrieval.statistics.cluster_bootstrap import Average, MacroBootstrap
 
@@ -22,23 +24,31 @@ LEAST_GAIN: Final = 1e-3
 
 
 def rule_grid(channels: tuple[str, ...]) -> Iterator[FusionRule]:
-    """Each ratio of weights once; of a single channel only by ranks, since the method makes no difference."""
+    """Each ratio of weights once; of a single channel only by ranks, since the method makes no difference. What answers
+    only on request has no weight alone."""
     seen = set()
+    always = {channel for channel in channels if not _on_request(channel)}
     for method in get_args(Method):
         # Of one ratio the weights that come first here are kept: 1 and 1, not 2 and 2.
         for weights in sorted(product(WEIGHTS, repeat=len(channels)), key=lambda weights: abs(max(weights) - 1)):
             top = max(weights)
             single = sum(weight > 0 for weight in weights) == 1
             key = ("rrf" if single else method, tuple(weight / top if top else 0.0 for weight in weights))
-            if top and key not in seen:
+            rule = dict(zip(channels, weights, strict=True))
+            if any(rule[channel] for channel in always) and key not in seen:
                 seen.add(key)
-                yield FusionRule(method, dict(zip(channels, weights, strict=True)))
+                yield FusionRule(method, rule)
+
+
+def _on_request(channel: str) -> bool:
+    return channel in CHANNELS and CHANNELS[channel].opt_in  # "words" and "meaning" are none
 
 
 class Halves:
     """P@10 as a mean over categories, on the tuning half (0) and on the held-out half (1)."""
 
     def __init__(self, relevance: Relevance, cases: LabelledCases, queries: Ints, tuning: Bools, seed: int) -> None:
+        self.queries = queries
         self.sides = (np.flatnonzero(tuning), np.flatnonzero(~tuning))
         self.patients = [len(np.unique(cases.patient_of[queries[side]])) for side in self.sides]
         classes = [relevance.task.class_of[queries[side]] for side in self.sides]
@@ -71,9 +81,14 @@ def chosen_rule(
     """Choose from P@10 float[rules, q] on the tuning half, and measure on the other. `before` is the rule in use."""
     numbers = {(rule.method, tuple(rule.shares(channels).values())): i for i, rule in enumerate(grid)}
     means = halves.tuning_means(precisions)
+    number_of = partial(_number_of, grid, channels)
     equal = (1 / len(channels),) * len(channels)
     by_ranks = np.array([rule.method == "rrf" for rule in grid])
+    on_request = [channel for channel in channels if _on_request(channel)]
+    before = replace(before, weights={**dict.fromkeys(on_request, 0.0), **before.weights})
+    always = FusionRule("rrf", {channel: float(channel not in on_request) for channel in channels}).shares(channels)
     contenders = {  # the simplest first
+        **({f"without {', '.join(on_request)}": numbers["rrf", tuple(always.values())]} if on_request else {}),
         "equal weights, by ranks": numbers["rrf", equal],
         "equal weights, by scores": numbers["score", equal],
         "weights by ranks": int(np.where(by_ranks, means, -1).argmax()),
@@ -84,7 +99,6 @@ def chosen_rule(
     label = next(label for label, average in averages.items() if best.minus(average).low <= 0)
     gain = best.minus(averages[label])
     why = f"{label}; the best of all is {gain} above it" if gain.mean > 0 else label
-    number_of = partial(_number_of, grid, channels)
     number, left_out = _pruned(contenders[label], grid, means, channels)
     rule = grid[number]
     if left_out:
@@ -95,7 +109,9 @@ def chosen_rule(
         if used is not None:
             others["as before"] = precisions[used]
     for i, channel in enumerate(channels):
-        others[f"{channel} alone"] = precisions[numbers["rrf", tuple(float(j == i) for j in range(len(channels)))]]
+        alone = numbers.get(("rrf", tuple(float(j == i) for j in range(len(channels)))))
+        if alone is not None:
+            others[f"{channel} alone"] = precisions[alone]
     changed = _one_channel_changed(grid[contenders[label]], rule, channels)
     with_or_without = {channel: precisions[at] for channel, of in changed.items() if (at := number_of(*of)) is not None}
     measured = halves.averages(1, {"": precisions[number], **others})

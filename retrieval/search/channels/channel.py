@@ -54,9 +54,8 @@ class SearchMaterials:
     none."""
     reports: Callable[[], ReportIndex]
     """The index of the archive's reports, read when it is first used."""
-    uncompared: Callable[[], int]
-    """How many of the archive's images the text role's encoder has not embedded, so that no text is compared with
-    them."""
+    uncompared: Callable[[Role], int]
+    """How many of the archive's images a role's encoder has not embedded, so that it does not compare them."""
     rules: Mapping[str, FusionRule]
     """By name: for a channel that joins several ways to compare."""
     at_least: int
@@ -119,6 +118,9 @@ class Channel(ABC):
     """What it uses where it is there."""
     compares_images: ClassVar[bool] = True
     """Whether it compares with the archive's images, for which the encoder must read images."""
+    opt_in: ClassVar[bool] = False
+    """Whether it answers only where the query names it or the rule gives it a weight; others weigh 1 where a rule does
+    not name them."""
     colours: ClassVar[Mapping[str, str]] = {}
     """By run of an evaluation (`own_run`), its colour in charts, "#rrggbb". Others share the colour of the ink."""
     not_judged: ClassVar[str] = "The similarities of this channel are not calibrated."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from retrieval.search.channels.own_cases import NEIGHBOURS, OwnCases, hits_as_ar
 from retrieval.search.channels.own_runs import ByVectors, ChannelRun, EvaluationMaterials
 from retrieval.search.slides.many_vectors import rank_by_fields
 from retrieval.search.understood_query import UnderstoodQuery
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 ONE_IMAGE = "image"
 WHOLE_CASE = "case"
@@ -59,31 +62,13 @@ class ImageChannel(Channel):
             index_store.ImageProblem: an image cannot be read.
             QueryError: the case has no such image.
         """
-        from index_store import ImageProblem, decode_picture
-
         encoder = materials.encoder
         if materials.slide is not None:
             return materials.slide.vectors
-        if query.image:
-            try:
-                decoded = decode_picture(query.image)
-            except ImageProblem as error:
-                raise ImageProblem(f"{query.label}: {error}" if query.label else str(error)) from error
-            materials.noted.extend(f"The query's picture: {note}." for note in decoded.notes)
-            picture, mpp = decoded.image, query.mpp or decoded.mpp
-            return encoder.encode_images([picture if query.region is None else query.region.cut(picture)], mpp=[mpp])
-        assert query.case is not None
-        ids = [image.id for image in query.case.images]
-        if query.image_id is not None:
-            if query.image_id not in ids:
-                raise QueryError(
-                    f"The case '{query.case.key}' has no image {query.image_id}: open the case and choose another."
-                )
-            ids = [query.image_id]
-        if query.region is not None:
-            picture, mpp = materials.archive.picture(ids[0]), materials.archive.image(ids[0]).mpp
-            return encoder.encode_images([query.region.cut(picture)], mpp=[mpp])
-        return mean_query(materials.archive.vectors_of(ids, encoder.fingerprint))
+        picture, mpp = query_picture(query, materials)
+        if picture is not None:
+            return encoder.encode_images([picture], mpp=[mpp])
+        return mean_query(materials.archive.vectors_of(query_images(query), encoder.fingerprint))
 
     def rank(self, query: UnderstoodQuery, vector: Vectors | None, materials: SearchMaterials) -> ChannelRanking | None:
         """As of `Channel`; the fields of a whole slide, float32[n, d], by their matches."""
@@ -112,6 +97,39 @@ class ImageChannel(Channel):
     def own_run(self, materials: EvaluationMaterials) -> ChannelRun:
         """The mean of a case's images against all images."""
         return ChannelRun((ByVectors(self.name, *materials.images),))
+
+
+def query_picture(query: UnderstoodQuery, materials: SearchMaterials) -> tuple[PIL.Image.Image | None, float | None]:
+    """The picture that a query by an image, or by a region of a case's, shows, and its scale in µm a pixel; None where
+    stored images query as they are (`query_images`). Raises as `ImageChannel.encode`."""
+    from index_store import ImageProblem, decode_picture
+
+    if query.image:
+        try:
+            decoded = decode_picture(query.image)
+        except ImageProblem as error:
+            raise ImageProblem(f"{query.label}: {error}" if query.label else str(error)) from error
+        materials.noted.extend(f"The query's picture: {note}." for note in decoded.notes)
+        picture, mpp = decoded.image, query.mpp or decoded.mpp
+    elif query.region is not None:
+        first = query_images(query)[0]
+        picture, mpp = materials.archive.picture(first), materials.archive.image(first).mpp
+    else:
+        return None, None
+    return (picture if query.region is None else query.region.cut(picture)), mpp
+
+
+def query_images(query: UnderstoodQuery) -> list[int]:
+    """The ids of the stored images that a query by a case is made of. Raises QueryError: the case has no such image."""
+    assert query.case is not None
+    ids = [image.id for image in query.case.images]
+    if query.image_id is None:
+        return ids
+    if query.image_id not in ids:
+        raise QueryError(
+            f"The case '{query.case.key}' has no image {query.image_id}: open the case and choose another."
+        )
+    return [query.image_id]
 
 
 def image_similarities(

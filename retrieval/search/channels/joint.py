@@ -37,7 +37,7 @@ class JointChannel(Channel):
         text = materials.encoders.text
         if ranked is None or text is None or not materials.encoders.is_separate:
             return ranked  # one encoder for both roles has embedded every image
-        lacking = materials.uncompared()
+        lacking = materials.uncompared(self.role)
         if not lacking:
             return ranked
         return ChannelRanking(

@@ -144,6 +144,8 @@ class EvaluationMaterials:
     """Made `texts`, where it is another than the images'; None: the images' encoder did."""
     generated: Vectors | None = None
     """float32[cases, d], query vectors of images generated from the reports; None: there are none."""
+    colours: tuple[Vectors, Vectors] | None = None
+    """As `images`, colour histograms, float32[cases, 512] and float32[images, 512]; None: they were not read."""
 
 
 def has_report(reports: Sequence[str]) -> Bools:

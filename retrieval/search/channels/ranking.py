@@ -20,7 +20,7 @@ from retrieval.search.reports.report_index import ReportIndex
 from retrieval.search.understood_query import UnderstoodQuery, UnderstoodText
 
 if TYPE_CHECKING:
-    from index_store import Archive
+    from index_store import Archive, Role
     from retrieval.encoder.roles import RoleEncoders
     from retrieval.generated.checked_generation import GeneratedQuery
     from retrieval.search.slides.read_slide import QueriedSlide
@@ -51,7 +51,7 @@ def rank_channels(
     generated: GeneratedQuery | None,
     slide: QueriedSlide | None = None,
     reports: Callable[[], ReportIndex],
-    uncompared: Callable[[], int],
+    uncompared: Callable[[Role], int],
     rules: Mapping[str, FusionRule],
 ) -> ChannelRankings:
     """Encode the query by each channel, then rank the archive's patients by each.
@@ -62,7 +62,7 @@ def rank_channels(
         generated: the images that the text became; None where no channel needs them.
         slide: the query's slide as it was read; None where there is none, or no channel compares it.
         reports: the index of the archive's reports, called when it is first used.
-        uncompared: how many images no text is compared with, called where another encoder compares texts.
+        uncompared: how many images a role's encoder has not embedded; called where it may lack some.
         rules: by name, for a channel that joins several ways to compare.
 
     Raises:
@@ -88,7 +88,7 @@ def rank_channels(
         if vector is not None:
             fingerprint = encoders.fingerprint(channel.role)  # a vector is moved in the space of its own encoder
             vectors[channel.name] = understood.feedback.move(vector, archive, fingerprint)
-    notes = (*notes, *materials.noted, *(() if slide is None else slide.notes))
+    notes = (*notes, *dict.fromkeys(materials.noted), *(() if slide is None else slide.notes))
     encoded_at = time.perf_counter()
     rankings: dict[str, Ranking] = {}
     if archive.encoder is not None:  # else nothing was ever embedded

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Final
 
 from retrieval.search.channels.channel import Channel, Need
+from retrieval.search.channels.colour import ColourChannel
 from retrieval.search.channels.generated import GeneratedChannel
 from retrieval.search.channels.image import ImageChannel
 from retrieval.search.channels.joint import JointChannel
 from retrieval.search.channels.report import ReportChannel
 
 CHANNELS: Final[Mapping[str, Channel]] = {
-    channel.name: channel for channel in (ImageChannel(), GeneratedChannel(), JointChannel(), ReportChannel())
+    channel.name: channel
+    for channel in (ImageChannel(), GeneratedChannel(), JointChannel(), ReportChannel(), ColourChannel())
 }
 """By name."""
 
@@ -23,11 +25,14 @@ def channel_label(name: str) -> str:
 
 
 def usable_channels(*, generator: bool, images: bool, texts: bool) -> dict[str, bool]:
-    """By channel, whether it can answer with such models: a generator, and an encoder that reads images, and texts."""
+    """By channel, whether it can answer with such models: a generator, and an encoder that reads images, and texts.
+    Without those that need no model."""
     there = {Need.TEXT, Need.PICTURE}
     there |= {need for need, has in ((Need.GENERATOR, generator), (Need.TEXT_TOWER, texts)) if has}
     return {
-        name: channel.needs <= there and (images or not channel.compares_images) for name, channel in CHANNELS.items()
+        name: channel.needs <= there and (images or not channel.compares_images)
+        for name, channel in CHANNELS.items()
+        if channel.role != "colour"
     }
 
 

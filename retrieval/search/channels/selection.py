@@ -48,7 +48,7 @@ def select_channels(
     wanted = [
         CHANNELS[name]
         for name in query.possible_channels
-        if (name in query.channels if query.channels else rule.weights.get(name, 1.0) > 0)
+        if (name in query.channels if query.channels else rule.weights.get(name, float(not CHANNELS[name].opt_in)) > 0)
     ]
     if not generate:
         wanted = [channel for channel in wanted if Need.GENERATOR not in channel.needs]

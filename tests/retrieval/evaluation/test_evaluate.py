@@ -236,7 +236,8 @@ def test_progress_counts_every_query_once(archive: Archive) -> None:
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert (evaluation.cases, evaluation.patients, evaluation.unreadable_images) == (14, 7, 0)
     by_image = evaluation.families[0]
-    assert [row.channel for row in by_image.tasks[0].parts[0].rows] == ["image", "colour histogram", "chance"]
+    rows = [row.channel for row in by_image.tasks[0].parts[0].rows]
+    assert rows == ["image", "colour histogram", "image with colour", "chance"]
     assert evaluation == evaluate_archive(archive)
 
 

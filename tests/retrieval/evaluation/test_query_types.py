@@ -36,7 +36,7 @@ from retrieval.search.results_assembly import fused_cases
 from tests.retrieval.labelled_archive import channel, made_cases, unit
 from tests.retrieval.vector_archive import FINGERPRINT, archive_of
 
-IMAGE, GENERATED, JOINT, REPORT = CHANNELS
+IMAGE, GENERATED, JOINT, REPORT, _ = CHANNELS
 SITES = ("cervix", "thyroid")
 WORDING = ("cells in clusters", "cells in sheets", "scattered cells", "no atypical cells")
 CASES = 36
@@ -91,7 +91,7 @@ def scores(of: QueryTypeResult, channel: str, *, task: str = "category") -> dict
 def test_the_tables_have_the_rows_that_the_archive_allows(evaluation: Evaluation) -> None:
     rows = {one.name: [row.channel for row in one.tasks[0].parts[0].rows] for one in evaluation.families}
     assert rows == {
-        "queries by image": [IMAGE, "colour histogram", "chance"],
+        "queries by image": [IMAGE, "colour histogram", "image with colour", "chance"],
         "queries by report": [JOINT, REPORT, WORDS, MEANING, FUSED, "chance"],
         "queries by report and image": [IMAGE, FUSED, FUSED_BOTH, "chance"],
     }

@@ -56,7 +56,7 @@ def evaluation_text(evaluation: Evaluation) -> str:
 
 
 def introduction(evaluation: Evaluation) -> tuple[str, ...]:
-    """What was measured and how, in two paragraphs."""
+    """What was measured and how, and in a sentence what channels add that cost much or answer only on request."""
     queries = (
         f"{evaluation.sampled} of them, sampled at random with seed {evaluation.seed}, are queries"
         if evaluation.sampled
@@ -77,6 +77,7 @@ def introduction(evaluation: Evaluation) -> tuple[str, ...]:
         "the same tier (negative, indeterminate … malignant) half, of a neighbouring one a quarter.",
         *((f"Generated: {evaluation.generated}.",) if evaluation.generated else ()),
         *(f"Row '{row}': {rule}." for row, rule in evaluation.rules.items()),
+        *(gain.words for gain in evaluation.gains),
     )
 
 

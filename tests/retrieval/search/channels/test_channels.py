@@ -111,17 +111,18 @@ def test_a_new_channel_is_evaluated_shown_and_fused(archive: Archive, monkeypatc
 
 
 def test_names_labels_and_query_types_are_told_apart() -> None:
-    assert list(CHANNELS) == ["image", "generated", "joint", "report"]
+    assert list(CHANNELS) == ["image", "generated", "joint", "report", "colour"]
     assert [channel.name for channel in CHANNELS.values()] == list(CHANNELS)
     assert len({channel.label for channel in CHANNELS.values()}) == len(CHANNELS)
     types = [query_type for channel in CHANNELS.values() for query_type in channel.query_types]
-    assert types == ["case", "image", "generated", "joint", "report"]
+    assert types == ["case", "image", "generated", "joint", "report", "colour"]
     assert [channel_of_query_type(query_type) for query_type in types] == [
         "image",
         "image",
         "generated",
         "joint",
         "report",
+        "colour",
     ]
     assert channel_label("no channel") == "no channel"
 

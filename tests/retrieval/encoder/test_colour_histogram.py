@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from retrieval.evaluation.colour_baseline import BINS, colour_histogram
+from retrieval.encoder.colour_histogram import BINS, colour_histogram
 
 
 def test_it_is_a_unit_vector_of_the_colours_shares() -> None:
