@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from index_store import COLOUR_FINGERPRINT
+from index_store import COLOUR, COLOUR_FINGERPRINT
 from retrieval.encoder.encoder import Encoder
 from retrieval.errors import EncoderLoadError
 
@@ -43,7 +43,7 @@ class RoleEncoders:
 
     def fingerprint(self, role: Role) -> str:
         """The fingerprint of a role's encoder. Raises ValueError where it is not at hand."""
-        if role == "colour":
+        if role == COLOUR:
             return COLOUR_FINGERPRINT
         encoder = self.of(role)
         if encoder is None:

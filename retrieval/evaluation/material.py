@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from index_store import COLOUR_FINGERPRINT
+from index_store import COLOUR, COLOUR_FINGERPRINT
 from retrieval.arrays import Ints, Vectors
 from retrieval.encoder.colour_histogram import BINS
 from retrieval.encoder.embedding_cache import EmbeddingCache, embedding_key
@@ -255,7 +255,7 @@ def _colours(
     images = len(cases.image_ids)
     if histogram is False:
         return None, 0
-    if archive.encoder_of("colour") is not None:
+    if archive.encoder_of(COLOUR) is not None:
         ids, stored = archive.known_vectors(cases.image_ids.tolist(), COLOUR_FINGERPRINT)
         if len(ids) == images:
             return stored, 0

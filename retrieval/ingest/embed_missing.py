@@ -74,10 +74,10 @@ class ImageEncoder(Protocol):
         """Of all that decides a vector."""
 
     def prepare(self, image: PIL.Image.Image, mpp: float | None = None) -> torch.Tensor:
-        """See `Encoder`."""
+        """What is encoded of an image: float32[...], of one shape."""
 
     def encode_prepared(self, prepared: Sequence[torch.Tensor]) -> Vectors:
-        """See `Encoder`."""
+        """Of n images so prepared, float32[n, d]."""
 
 
 @dataclass(frozen=True)

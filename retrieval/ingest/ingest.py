@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
+from index_store import COLOUR
 from index_store.scale import MAX_MPP, MIN_MPP, OPTION, is_plausible
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.roles import role_encoders
@@ -172,7 +173,7 @@ def add_manifest(
             reports, notes = 0, left_behind(archive)
         else:
             reports, notes = embed_for_texts(archive, text_encoder, batch_size, progress, embedding)
-        if archive.encoder_of("colour") is not None:
+        if archive.encoder_of(COLOUR) is not None:
             read_colours(archive, batch_size)
     if replaced is not None and former:
         replaced(former)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from index_store import COLOUR
 from ui.text.layout import clean, page, wrapped
 from ui.text.tables import name_value_table
 
@@ -61,7 +62,7 @@ def _text_role(status: ArchiveStatus) -> list[tuple[str, str]]:
 
 def _colours(status: ArchiveStatus) -> list[tuple[str, str]]:
     """Where colours are compared, how many images lack them."""
-    colours = status.roles.get("colour")
+    colours = status.roles.get(COLOUR)
     if colours is None:
         return []
     lacking = colours.images_without_vector

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from index_store import COLOUR
 from ui.text.layout import clean, page, wrapped
 from ui.text.tables import name_value_table
 
@@ -109,7 +110,7 @@ def _finding(finding: Finding) -> str:
     return "\n".join(lines)
 
 
-_USED: Final = {"image": "searches by image", "text": "searches by text", "colour": "the channel `colour`"}
+_USED: Final = {"image": "searches by image", "text": "searches by text", COLOUR: "the channel `colour`"}
 """By role, what uses its encoder."""
 
 

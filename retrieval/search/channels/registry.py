@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from index_store import COLOUR
 from retrieval.search.channels.channel import Channel, Need
 from retrieval.search.channels.colour import ColourChannel
 from retrieval.search.channels.generated import GeneratedChannel
@@ -32,7 +33,7 @@ def usable_channels(*, generator: bool, images: bool, texts: bool) -> dict[str, 
     return {
         name: channel.needs <= there and (images or not channel.compares_images)
         for name, channel in CHANNELS.items()
-        if channel.role != "colour"
+        if channel.role != COLOUR
     }
 
 
