@@ -69,4 +69,5 @@ from .training.lora_settings import CONDITIONINGS as CONDITIONINGS
 from .training.lora_settings import CROPS as CROPS
 from .training.lora_settings import DTYPES as DTYPES
 from .training.lora_settings import LoraSettings as LoraSettings
+from .training.optimizers import OPTIMIZERS as OPTIMIZERS
 from .training.run_settings import SCHEDULES as SCHEDULES

@@ -69,6 +69,10 @@ class PromptEmbeddings:
             for states in (hidden, no_hidden)
         ] + [None if rows is None else self.pool(rows) for rows in (pooled, no_pooled)]
 
+    def forget(self) -> None:
+        """Encode every prompt anew: the text encoders were changed."""
+        self._kept.clear()
+
     @staticmethod
     def pool(rows: torch.Tensor) -> torch.Tensor:
         """Choose the pooled embedding [1, p] from [n, p]: those of the texts, and last that of the text to be pooled.

@@ -6,12 +6,14 @@ Not safe for threads by itself: `CoinGenerator` holds a lock around every call.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from generation.errors import BlankImageError, GenerationError
 from generation.model.embeddings import PromptEmbeddings
 from generation.model.loading import load_pipeline
 from generation.model.lora.find import Lora
+from generation.model.lora.names import PARTS
 from generation.model.placement import Placement
 from generation.model.presets import Preset
 from generation.model.quick_import import quick_import
@@ -141,6 +143,12 @@ class CoinPipeline:
         return self._pipe.unet
 
     @property
+    def text_encoders(self) -> dict[str, Any]:
+        """The text encoders that the base has, by their part's name, on their device."""
+        found = {part: getattr(self._pipe, part) for part in PARTS if part != "unet"}
+        return {part: model for part, model in found.items() if model is not None}
+
+    @property
     def scheduler_config(self) -> Any:
         """The configuration of the scheduler that the base ships with."""
         return self._shipped_scheduler.config
@@ -151,11 +159,20 @@ class CoinPipeline:
         assert positive is not None and negative is not None and pooled is not None and negative_pooled is not None
         return positive, negative, pooled, negative_pooled
 
-    def embed_texts(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """As `embed`, of n prompts of one text each as one batch: [n, t, d] twice, [n, p] twice."""
+    def forget_prompts(self) -> None:
+        """To be called when the text encoders were changed: what was embedded is embedded anew."""
+        self._embeddings.forget()
+
+    def embed_texts(
+        self, texts: Sequence[str], *, trained: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """As `embed`, of n prompts of one text each as one batch: [n, t, d] twice, [n, p] twice.
+
+        With `trained` gradients flow back to the text encoders.
+        """
         import torch
 
-        with torch.no_grad(), self._placement.holding("text_encoder", "text_encoder_2"):
+        with nullcontext() if trained else torch.no_grad(), self._placement.holding("text_encoder", "text_encoder_2"):
             positive, negative, pooled, negative_pooled = self._pipe.encode_prompt(
                 list(texts), device=self._device, do_classifier_free_guidance=True
             )

@@ -39,6 +39,8 @@ class LoraFit:
     name: str
     layers: int
     """Layers of the base that it changes."""
+    text_layers: int
+    """Those of them that are in the text encoders."""
     note: str
     """What of it is not used; empty where all is."""
 
@@ -108,7 +110,12 @@ def requirements(
         dtype=dtype,
         parts=parts,
         loras=tuple(
-            LoraFit(lora.name, len({(change.part, change.layer) for change in content.changes}), content.note)
+            LoraFit(
+                lora.name,
+                len(changed := {(change.part, change.layer) for change in content.changes}),
+                sum(part != "unet" for part, _ in changed),
+                content.note,
+            )
             for lora, content in zip(loras, contents, strict=True)
         ),
         main_memory=LIBRARIES + weights + (0 if on_gpu else activations),

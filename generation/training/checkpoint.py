@@ -93,31 +93,6 @@ class Checkpoints:
         return sorted(int(match[1]) for path in self._folder.iterdir() if (match := _FOLDER.fullmatch(path.name)))
 
 
-def optimizer_tensors(optimizer: Any, names: list[str]) -> dict[str, torch.Tensor]:
-    """The state of a torch optimizer over parameters of these names (in its order), as tensors by name.
-
-    A tensor's shape is its parameter's, or [] for a number.
-    """
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{key}/{names[index]}": value
-        for index, values in state.items()
-        for key, value in values.items()
-        if value is not None
-    }
-
-
-def restore_optimizer(optimizer: Any, names: list[str], tensors: Mapping[str, torch.Tensor]) -> None:
-    """Restore the state that `optimizer_tensors` returned; each tensor has the shape of its parameter, or []."""
-    index = {name: number for number, name in enumerate(names)}
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        kind, _, name = key.partition("/")
-        state.setdefault(index[name], {})[kind] = value
-    whole = optimizer.state_dict()
-    optimizer.load_state_dict({**whole, "state": state})
-
-
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Lock the folder of a training, which is created if needed.

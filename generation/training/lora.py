@@ -25,7 +25,7 @@ from generation.model.weights import find_base
 from generation.training.checkpoint import locked, require_same_training
 from generation.training.data.holdout import held_out_patients
 from generation.training.data.latent_cache import Encodings, ProgressFactory, no_progress
-from generation.training.data.lora_material import LoraMaterial, StepData, divide_pairs
+from generation.training.data.lora_material import LoraMaterial, StepData, bucket_of_each, divide_pairs
 from generation.training.data.pairs import TrainingPair, data_fingerprint
 from generation.training.data.work_folder import work_folder
 from generation.training.lora_card import LoraTraining
@@ -33,12 +33,17 @@ from generation.training.lora_run import LoraRun, gather
 from generation.training.lora_settings import LoraSettings
 from generation.training.loss import Denoising
 from generation.training.noise import NoiseSchedule
+from generation.training.optimizers import optimizer_package
+from generation.training.training_log import require_tracker
 from generation.worker_pool import workers
 
 if TYPE_CHECKING:
     from generation.model.pipeline import CoinPipeline
 
-MAY_DIFFER = ("steps", "epochs", "checkpoint_every", "sample_every", "sample_reports", "sample_seeds", "base")
+MAY_DIFFER = (
+    "steps", "epochs", "checkpoint_every", "sample_every", "sample_reports", "sample_seeds", "base", "tensorboard",
+    "wandb",
+)  # fmt: skip
 """Between a training and its continuation. The base may have moved: its fingerprint may not differ."""
 
 
@@ -82,13 +87,18 @@ def train_lora(
     held_out_patients((pair.patient for pair in pairs), settings.hold_out)  # refuse before any work is done
     where = choose_device(device)
     begin = None if start is None else find_lora(start)
+    optimizer_package(settings.optimizer)
+    for tracker in settings.trackers:
+        require_tracker(tracker)
 
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
 
     from generation.model.pipeline import CoinPipeline
     from generation.model.tokens import PromptTokens
 
-    accelerator = Accelerator(cpu=where == "cpu")
+    # The last layer of a text encoder is not read, so that not every weight has a gradient.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=settings.text_encoder)
+    accelerator = Accelerator(cpu=where == "cpu", kwargs_handlers=[unused])
     main, process = accelerator.is_main_process, (accelerator.process_index, accelerator.num_processes)
     tokens = PromptTokens(chosen)
     material = divide_pairs(pairs, settings, tokens)
@@ -107,15 +117,20 @@ def train_lora(
             defaults = {**dataclasses.asdict(LoraSettings()), "start_fingerprint": ""}
             require_same_training(folder, begun, may_differ=MAY_DIFFER, defaults=defaults)
         dtype = choose_dtype(settings.dtype, where)
-        if str(dtype) == "torch.float16":  # an older GPU: gradients would underflow in it
+        if settings.dtype == "auto" and str(dtype) == "torch.float16":  # an older GPU
             dtype = choose_dtype("float32", where)
         pipeline = CoinPipeline(chosen, [], tokens, device=where, dtype=dtype)
         schedule = NoiseSchedule(pipeline.scheduler_config, where)
         shown = progress if main else no_progress
         taken = min(settings.steps * settings.images_a_step, len(material.training)) + len(material.measured)
         with workers(taken, of=process[1], probe=pairs[0].load) as pool:
-            encodings = Encodings(work or work_folder(folder), chosen, settings, device=where, pool=pool)
-            material = _readable(material, encodings, pipeline, process, shown)
+            shapes = {}
+            if settings.buckets:
+                seen = [*material.training, *material.measured]
+                shapes = bucket_of_each(seen, size=size, size_step=chosen.size_step, batch=settings.batch_size)
+            kept = work or work_folder(folder)
+            encodings = Encodings(kept, chosen, settings, device=where, pool=pool, shapes=shapes)
+            material = _readable(material, encodings, pipeline, process, shown, text_encoder=settings.text_encoder)
             denoising = Denoising(
                 schedule,
                 encodings,
@@ -123,7 +138,6 @@ def train_lora(
                 settings,
                 device=where,
                 dtype=dtype,
-                square_size=size if settings.conditioning == "square" else None,
             )
             data = StepData(material, settings, encodings, pipeline, process=process, timesteps=schedule.steps)
             run = LoraRun(
@@ -151,6 +165,8 @@ def _readable(
     pipeline: CoinPipeline,
     process: tuple[int, int],
     progress: ProgressFactory,
+    *,
+    text_encoder: bool,
 ) -> LoraMaterial:
     """Encode what the validation loss is measured on, each process its part; what cannot be read is left out."""
     mine = material.measured[process[0] :: process[1]]
@@ -160,5 +176,6 @@ def _readable(
     material = material.with_failed(failed)
     mine = material.measured[process[0] :: process[1]]
     encodings.encode_images([(pair, 0) for pair in mine])  # the parts are others where some were left out
-    encodings.encode_texts((material.prompts[pair.report] for pair in mine), pipeline, progress=progress)
+    if not text_encoder:
+        encodings.encode_texts((material.prompts[pair.report] for pair in mine), pipeline, progress=progress)
     return material

@@ -25,6 +25,10 @@ _CONDITIONING = {
     "true": "The model was conditioned on the true original size, corner and target size of each.",
     "square": "The model was conditioned as in generation: on a whole image of the target size.",
 }
+_ENCODED = {
+    False: "Text and latents were encoded once, by the base's own encoders.",
+    True: "Latents were encoded once, by the base's own autoencoder, reports in each step by the encoders in training.",
+}
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,16 @@ def write_card(training: LoraTraining) -> Path:
         "trained on": f"{training.device}, {training.dtype}, processes: {training.processes}",
         "seconds a step": f"{training.seconds_a_step:.2f}",
     }
+    encoders = training.settings.text_encoder
     lowest_step, lowest = training.lowest
     curve = [[str(step), f"{loss:.5f}"] for step, loss in training.validation]
     text = page(
         "LoRA for cytology images",
         sections={
             "": [
-                "A LoRA on the UNet's attention of an SDXL-architecture base, trained on image-report pairs. Load it "
-                "with its base: `coin generate --base BASE --lora THIS_FOLDER --text REPORT`.",
+                f"A LoRA on the attention of {_where(training.settings)} of an SDXL-architecture base, trained on "
+                "image-report pairs. Load it with its base: `coin generate --base BASE --lora THIS_FOLDER --text "
+                "REPORT`.",
             ],
             "What it may give away": [
                 "A LoRA can memorise images that it was trained on and reproduce them, and file names, settings and "
@@ -117,11 +123,20 @@ def write_card(training: LoraTraining) -> Path:
             "Settings": [
                 settings_table(settings),
                 *training.notes,
-                f"Images: the short side scaled to {training.size} pixels, a square cut out ({training.settings.crop}"
-                f"). {_CONDITIONING[training.settings.conditioning]} Text and latents were encoded once, by the base's "
-                "own encoders.",
+                f"{_cuts(training)} {_CONDITIONING[training.settings.conditioning]} {_ENCODED[encoders]}",
             ],
             "Made with": [table(["", ""], [[name, value] for name, value in made.items()])],
         },
     )
     return write_atomic(training.weights.parent / "README.md", text.encode())
+
+
+def _where(settings: LoraSettings) -> str:
+    return "the UNet and of the text encoders" if settings.text_encoder else "the UNet"
+
+
+def _cuts(training: LoraTraining) -> str:
+    size, crop = training.size, training.settings.crop
+    if training.settings.buckets:
+        return f"Images: scaled to cover a rectangle of about {size} × {size} pixels near to their own shape ({crop})."
+    return f"Images: the short side scaled to {size} pixels, a square cut out ({crop})."

@@ -12,18 +12,28 @@ from generation.model.lora.lora_file import read_lora
 from generation.model.lora.names import LayerNames, weight_shapes
 from generation.model.weights import Base
 from generation.provenance import text_sha256
-from generation.training.adapter import add_lora, save_lora, start_from, trained_parameters
+from generation.training.adapter import (
+    TARGETS,
+    TEXT_TARGETS,
+    add_lora,
+    save_lora,
+    start_from,
+    trained_parameters,
+)
 from generation.training.data.holdout import HELD_OUT, read_held_out, write_held_out
 from generation.training.data.lora_material import LoraMaterial, StepData
 from generation.training.data.pairs import count_pairs, patients_named, title_of
 from generation.training.lora_card import LoraTraining, write_card
 from generation.training.lora_settings import LoraSettings
-from generation.training.loss import Denoising
+from generation.training.loss import Denoising, with_text_encoders
+from generation.training.optimizers import make_optimizer
 from generation.training.sample_sheet import SampleSheets
 from generation.training.training_run import TrainingRun
 from generation.training.validation import change
 
 if TYPE_CHECKING:
+    import torch
+
     from generation.model.pipeline import CoinPipeline
 
 EMA_POWER = 0.75
@@ -63,33 +73,47 @@ class LoraRun(TrainingRun):
         self._process = accelerator.process_index, accelerator.num_processes
         self._device = str(pipeline.unet.device).partition(":")[0]
         self._dtype = str(pipeline.unet.dtype).removeprefix("torch.")
-        self._unet = pipeline.unet
+        self._models = {"unet": pipeline.unet, **(pipeline.text_encoders if settings.text_encoder else {})}
+        self._trained = with_text_encoders(pipeline) if settings.text_encoder else pipeline.unet
         self._errors_before: list[float] = []
         """The validation errors before the first step."""
         self._errors_now: list[float] = []
         self._start = start
-        names = LayerNames(weight_shapes({"unet": self._unet}))
-        add_lora(self._unet, rank=settings.rank, alpha=settings.alpha or None, seed=settings.seed)
-        cast_training_params(self._unet, dtype=torch.float32)
+        names = LayerNames(weight_shapes({"unet": pipeline.unet, **pipeline.text_encoders}))
+        for part, model in self._models.items():
+            targets = TARGETS if part == "unet" else TEXT_TARGETS
+            add_lora(model, rank=settings.rank, alpha=settings.alpha or None, seed=settings.seed, targets=targets)
+        cast_training_params(self._trained, dtype=torch.float32)
         if start is not None:
-            start_from(self._unet, read_lora(start, names, base.name), name=start.name)
+            start_from(self._models, read_lora(start, names, base.name), name=start.name)
         if settings.checkpointing if settings.checkpointing is not None else self._device == "cuda":
-            self._unet.enable_gradient_checkpointing()
-        weights = dict(trained_parameters(self._unet))
+            for part, model in self._models.items():
+                if part == "unet":
+                    model.enable_gradient_checkpointing()
+                else:
+                    model.gradient_checkpointing_enable({"use_reentrant": False})
+        weights = dict(trained_parameters(self._trained))
         trained = list(weights.values())
         super().__init__(
             folder,
             settings,
             weights,
-            torch.optim.AdamW(trained, settings.learning_rate, weight_decay=settings.weight_decay),
+            make_optimizer(
+                settings.optimizer,
+                trained,
+                learning_rate=settings.learning_rate,
+                weight_decay=settings.weight_decay,
+            ),
             optimizer_names=list(weights),
             average=EMAModel(trained, decay=settings.ema, use_ema_warmup=True, power=EMA_POWER)
             if settings.ema
             else None,
             is_main=accelerator.is_main_process,
+            scaled=self._dtype == "float16",
+            trackers=settings.trackers,
         )
         self._sheets = self._make_sheets(sample_prompts)
-        self._model, self.optimizer = accelerator.prepare(self._unet, self.optimizer)
+        self._model, self.optimizer = accelerator.prepare(self._trained, self.optimizer)
 
     def finish(self, failed: dict[str, str], *, size: int, prediction: str, data: str, work: Path) -> LoraTraining:
         """Write the LoRA and its card. `failed` are training images that could not be read: reasons by content."""
@@ -98,8 +122,8 @@ class LoraRun(TrainingRun):
         material = self._material.with_failed(failed)
         with self.averaged():
             if not self._errors_now:  # the last step was taken by an earlier run
-                self._errors_now = self._denoising.errors(self._unet, material.measured)
-            weights = save_lora(self._unet, self._folder, dtype=torch.float32)
+                self._errors_now = self._denoising.errors(self._trained, material.measured)
+            weights = self._save_lora(self._folder, torch.float32)
         result = LoraTraining(
             weights=weights,
             work=work,
@@ -149,13 +173,13 @@ class LoraRun(TrainingRun):
             with contextlib.nullcontext() if is_last else accelerator.no_sync(self._model):
                 part = sample.part(start, start + settings.batch_size)
                 loss = self._denoising.loss(self._model, part, self._material.training)
-                accelerator.backward(loss / settings.accumulate)
+                accelerator.backward(self.scaler.scale(loss / settings.accumulate))
             losses.append(float(loss.detach()))
         return sum(losses) / len(losses)
 
     def validate(self) -> float:
         """The mean validation error, of which each process measures a part; those of images are kept for the card."""
-        own = self._denoising.errors(self._unet, self._material.measured, part=self._process)
+        own = self._denoising.errors(self._trained, self._material.measured, part=self._process)
         numbers = range(self._process[0], len(self._material.measured), self._process[1])
         self._errors_now = [error for _, error in sorted(gather(list(zip(numbers, own, strict=True))))]
         self._errors_before = self._errors_before or self._errors_now
@@ -167,6 +191,9 @@ class LoraRun(TrainingRun):
         if every and (last or self.step % every == 0):
             path = self._folder / "samples" / f"step-{self.step:06}.png"
             with self.averaged():
+                if self._settings.text_encoder:
+                    self._trained.eval()
+                    self._pipeline.forget_prompts()
                 rows = gather(self._sheets.rows(self._process))
             if self._accelerator.is_main_process:
                 self._sheets.save(path, rows, step=self.step, device=self._device, dtype=self._dtype)
@@ -192,7 +219,11 @@ class LoraRun(TrainingRun):
 
     def keep(self, name: str) -> None:
         """Save the LoRA in a folder that `coin generate --lora` takes."""
-        save_lora(self._unet, self._folder / name)
+        self._save_lora(self._folder / name)
+
+    def _save_lora(self, folder: Path, dtype: torch.dtype | None = None) -> Path:
+        encoders = {part: model for part, model in self._models.items() if part != "unet"}
+        return save_lora(self._models["unet"], folder, dtype=dtype, text_encoders=encoders)
 
     def _start_held_out(self) -> frozenset[str] | None:
         """The hashes of the patients that the LoRA at the start did not learn from; None where that is not known."""

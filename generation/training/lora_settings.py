@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from generation.errors import SettingsError
 from generation.training.data.holdout import ONE_IN
+from generation.training.optimizers import OPTIMIZERS, PRODIGY_RATE
 from generation.training.run_settings import (
     SCHEDULES,
     learning_rate_at,
@@ -14,9 +16,10 @@ from generation.training.run_settings import (
     require_positive,
     require_share,
 )
+from generation.training.training_log import TRACKERS
 
 CROPS = ("centre", "random")
-DTYPES = ("auto", "float32", "bfloat16")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 CONDITIONINGS = ("true", "square")
 
 
@@ -33,6 +36,7 @@ class LoraSettings:
     batch_size: int = 4
     accumulate: int = 1
     """Batches whose gradients are summed for one step."""
+    optimizer: str = "adamw"
     learning_rate: float = 1e-4
     schedule: str = "cosine"
     restarts: int = 3
@@ -41,8 +45,12 @@ class LoraSettings:
     weight_decay: float = 1e-2
     clip: float = 1.0
     """The gradient's largest length."""
+    text_encoder: bool = False
+    """Put a LoRA on the text encoders, too. Reports are then read anew in each step."""
     size: int = 0
     """Edge in pixels; 0 is the base's own."""
+    buckets: bool = False
+    """Cut images to rectangles of about the area of that square, each to the shape that is nearest to its own."""
     crop: str = "centre"
     turns: bool = True
     views: int = 4
@@ -71,9 +79,12 @@ class LoraSettings:
     sample_reports: int = 4
     sample_seeds: int = 3
     dtype: str = "auto"
-    """auto: bfloat16 on a GPU that computes in it, else float32."""
+    """auto: bfloat16 on a GPU that computes in it, else float32. With float16 losses are scaled."""
     checkpointing: bool | None = None
     """Gradient checkpointing: a third more work, a fraction of the memory. None: on a GPU."""
+    tensorboard: bool = False
+    wandb: bool = False
+    """Show the log's numbers in TensorBoard, in Weights & Biases."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -85,11 +96,22 @@ class LoraSettings:
             self, "alpha", "epochs", "warmup", "weight_decay", "size", "min_snr", "sample_every", "seed", "noise_offset"
         )
         require_one_of(self, "schedule", SCHEDULES)
+        require_one_of(self, "optimizer", OPTIMIZERS)
         require_one_of(self, "crop", CROPS)
         require_one_of(self, "dtype", DTYPES)
         require_one_of(self, "conditioning", CONDITIONINGS)
         require_share(self, "text_dropout", "ema")
         require_hold_out(self)
+        if self.optimizer == "prodigy" and self.learning_rate < PRODIGY_RATE:
+            raise SettingsError(
+                f"The learning rate is {self.learning_rate:g}: the optimizer prodigy multiplies it with one that it "
+                "finds by itself. Give a learning rate of 1."
+            )
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """Of `training_log.TRACKERS`."""
+        return tuple(name for name in TRACKERS if getattr(self, name))
 
     @property
     def images_a_step(self) -> int:

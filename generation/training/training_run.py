@@ -1,7 +1,7 @@
 """The steps of a training: learning, measuring, saving, and resuming from the last checkpoint.
 
 A training that was interrupted ends in the same weights, bit for bit, as one that was not: what is random in a step
-depends on the seed and the step's number alone (`generation.training.step_sampling`).
+depends on the seed and the step's number alone (`generation.training.data.step_sampling`).
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generation.errors import TrainingError
-from generation.training.checkpoint import Checkpoint, Checkpoints, optimizer_tensors, restore_optimizer
+from generation.training.checkpoint import Checkpoint, Checkpoints
+from generation.training.optimizers import optimizer_state, restore_optimizer
 from generation.training.run_settings import RunSettings
 from generation.training.training_log import TrainingLog
 
@@ -35,6 +36,8 @@ class TrainingRun:
         optimizer_names: their names in the optimizer's order.
         average: diffusers' `EMAModel` over the weights in their order; None keeps no moving average.
         is_main: whether this process writes the log and the checkpoints.
+        trackers: where the log's numbers are shown, too (`training_log.TRACKERS`).
+        scaled: whether `backward` computes the gradients of `scaler.scale(loss)`, for float16.
     """
 
     remedy = "with a lower learning rate"
@@ -50,7 +53,14 @@ class TrainingRun:
         optimizer_names: list[str],
         average: Any = None,
         is_main: bool = True,
+        scaled: bool = False,
+        trackers: Sequence[str] = (),
     ) -> None:
+        import torch
+
+        device = next(iter(weights.values())).device.type
+        self.scaler = torch.amp.GradScaler(device, enabled=scaled)
+        """Multiplies losses, where gradients would vanish in float16, and divides the gradients again."""
         self.weights, self.optimizer, self.average = weights, optimizer, average
         self.step, self.seconds = 0, 0.0
         self._run_settings, self._optimizer_names = settings, optimizer_names
@@ -59,7 +69,7 @@ class TrainingRun:
         """By the step from which on it was so: how many steps the training was to take."""
         if (checkpoint := self._checkpoints.newest()) is not None:
             self._restore(checkpoint)
-        self._log = TrainingLog(folder, step=self.step) if is_main else None
+        self._log = TrainingLog(folder, step=self.step, trackers=trackers) if is_main else None
 
     def backward(self) -> float:
         """Compute the gradients of the next step, `self.step`; returns its loss. To be defined by the training."""
@@ -106,6 +116,8 @@ class TrainingRun:
             self._measure_and_save()
             self.synchronise()
             progress(self.step, settings.steps, f"loss {loss:.4f}, rate {rate:.1e}")
+        if self._log is not None:
+            self._log.close()
 
     def validation_losses(self) -> tuple[tuple[int, float], ...]:
         """Steps and validation losses so far, those before an interruption too."""
@@ -156,8 +168,10 @@ class TrainingRun:
                 f"{self.remedy}."
             )
         parameters = list(self.weights.values())
+        self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(parameters, self._run_settings.clip)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)  # not taken where a gradient is too large for float16
+        self.scaler.update()
         if self.average is not None:
             self.average.step(parameters)
         return loss
@@ -182,9 +196,13 @@ class TrainingRun:
 
     def _save(self) -> None:
         average = {} if self.average is None else dict(zip(self.weights, self.average.shadow_params, strict=True))
-        optimizer = optimizer_tensors(self.optimizer, self._optimizer_names)
+        optimizer, numbers = optimizer_state(self.optimizer, self._optimizer_names)
         planned = {str(step): steps for step, steps in self._planned.items()}
         state = {"seed": self._run_settings.seed, "seconds": self.seconds, "planned": planned, **self.state()}
+        if numbers:
+            state["optimizer"] = numbers
+        if self.scaler.is_enabled():
+            state["scaler"] = self.scaler.state_dict()
         if self.average is not None:
             state["averaged"] = self.average.optimization_step
         self._checkpoints.save(Checkpoint(self.step, self.weights, optimizer, average, state))
@@ -200,7 +218,10 @@ class TrainingRun:
         with torch.no_grad():
             for name, parameter in self.weights.items():
                 parameter.copy_(checkpoint.weights[name])
-        restore_optimizer(self.optimizer, self._optimizer_names, checkpoint.optimizer)
+        numbers = checkpoint.state.get("optimizer", {})
+        restore_optimizer(self.optimizer, self._optimizer_names, checkpoint.optimizer, numbers)
+        if "scaler" in checkpoint.state:
+            self.scaler.load_state_dict(checkpoint.state["scaler"])
         if self.average is not None:
             self.average.shadow_params = [
                 checkpoint.average[name].to(parameter.device) for name, parameter in self.weights.items()

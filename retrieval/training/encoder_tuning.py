@@ -22,8 +22,8 @@ from generation.training.checkpoint import locked, require_same_training
 from generation.training.data.holdout import held_out_patients, write_held_out
 from generation.training.data.latent_cache import ProgressFactory, no_progress
 from generation.training.data.pairs import TrainingPair, count_pairs, data_fingerprint
+from generation.training.data.step_sampling import items_of_step
 from generation.training.data.work_folder import work_folder
-from generation.training.step_sampling import items_of_step
 from generation.training.training_run import TrainingRun
 from generation.training.validation import choose_spread
 from generation.worker_pool import begun_ahead, workers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from index_store import Archive, CaseFilter, PlannedImage
 
+_ORIENTATION = 0x0112
+_ON_ITS_SIDE = (5, 6, 7, 8)
 _GONE = "An image of the archive is gone, damaged or altered: `coin doctor` names it."
 _NO_REPORT = "The case has no report."
 
@@ -72,6 +75,7 @@ def manifest_pairs(
                 derive=None
                 if row.site and row.category
                 else partial(missing_labels, row.report, row.site, row.system, row.category),
+                size=partial(_size, row.path),
             )
         )
     return _own(pairs, skipped)
@@ -97,6 +101,7 @@ def archive_pairs(archive: Archive, where: CaseFilter | None = None) -> OwnPairs
                 case=case.key,
                 patient_named=case.phantom or case.patient != case.key,
                 attributes=_attributes(case, image),
+                size=partial(_stored_size, image.width, image.height),
             )
             for image in case.images
         ]
@@ -129,6 +134,23 @@ def _load_planned(planned: PlannedImage) -> Picture:
         return planned.load().image
     except ImageProblem as error:
         raise TrainingDataError(_nameless(error, planned.row.path)) from error
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """Width and height by the file's header, as the picture stands upright; None where the header does not say it."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            width, height = image.size
+            return (height, width) if image.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE else (width, height)
+    except Exception:  # noqa: BLE001 - whatever is wrong with it is said when it is decoded
+        return None
+
+
+def _stored_size(width: int, height: int) -> tuple[int, int]:
+    return width, height
 
 
 def _load_stored(path: Path, checksum: str) -> Picture:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from generation import CONDITIONINGS, CROPS, DTYPES, SCHEDULES, LoraSettings
+from generation import CONDITIONINGS, CROPS, DTYPES, OPTIMIZERS, SCHEDULES, LoraSettings
 from retrieval import MODES, TOWERS, EncoderSettings
 from ui.commands.options import Command, as_json, with_settings
 from ui.commands.output import echo, echo_json
@@ -36,7 +36,7 @@ _SHARED: Final[dict[str, tuple[Any, str]]] = {
     "schedule": (click.Choice(SCHEDULES), "Learning rate after the warm-up."),
     "restarts": (_COUNT, "Cosines one after the other, of --schedule restarts."),
     "warmup": (click.IntRange(0), "Steps in which the learning rate rises."),
-    "weight_decay": (_NUMBER, "Weight decay of AdamW."),
+    "weight_decay": (_NUMBER, "Weight decay."),
     "clip": (_ABOVE, "Gradient clipping: the largest norm."),
     "hold_out": (click.IntRange(2), "One patient in this many is held out for measurement."),
     "validation_images": (_COUNT, "Held-out images, at most, for the validation loss."),
@@ -47,8 +47,11 @@ _SHARED: Final[dict[str, tuple[Any, str]]] = {
 _LORA: Final[dict[str, tuple[Any, str]]] = {
     "batch_size": (_COUNT, "Images a batch."),
     "accumulate": (_COUNT, "Batches a step (gradient accumulation)."),
-    "learning_rate": (_ABOVE, "Peak learning rate."),
+    "learning_rate": (_ABOVE, "Peak learning rate; with --optimizer prodigy, which finds its own, 1."),
+    "optimizer": (click.Choice(OPTIMIZERS), "adamw8bit needs bitsandbytes installed, prodigy prodigyopt."),
+    "text_encoder": (bool, "Train a LoRA on the text encoders, too."),
     "size": (click.IntRange(0, 4096), "Pixels a side; 0: the base's own."),
+    "buckets": (bool, "Aspect buckets: rectangles of about the area of --size, each image to the nearest, no squares."),
     "crop": (click.Choice(CROPS), "Where the square is cropped, after the short side is scaled to --size."),
     "conditioning": (
         click.Choice(CONDITIONINGS),
@@ -67,8 +70,13 @@ _LORA: Final[dict[str, tuple[Any, str]]] = {
     "sample_every": (click.IntRange(0), "Steps between two sample sheets; 0: none."),
     "sample_reports": (_COUNT, "Held-out reports on a sheet."),
     "sample_seeds": (_COUNT, "Images of each of these reports."),
-    "dtype": (click.Choice(DTYPES), "Number format; auto: bfloat16 on a GPU that has it, else float32."),
+    "dtype": (
+        click.Choice(DTYPES),
+        "Number format; auto: bfloat16 on a GPU that has it, else float32. float16 scales losses.",
+    ),
     "checkpointing": (bool, "Gradient checkpointing: less memory, a third more work. [default: on a GPU]"),
+    "tensorboard": (bool, "Show log.jsonl's numbers in TensorBoard, too, of OUT/tensorboard."),
+    "wandb": (bool, "The same in Weights & Biases, of OUT/wandb; sent nowhere unless WANDB_MODE=online."),
 }
 _ENCODER: Final[dict[str, tuple[Any, str]]] = {
     "mode": (click.Choice(MODES), "lora (merged when saved), or full: every weight."),
@@ -176,7 +184,7 @@ def lora(
 ) -> None:
     """Train a LoRA on the base's attention, so that it generates what your reports describe.
 
-    Images are cropped to squares of the base's size, and the model is conditioned on the crop. Writes
+    Images are cropped to squares of the base's size, or to --buckets, and the model is conditioned on the crop. Writes
     OUT/pytorch_lora_weights.safetensors, which `coin generate --lora OUT` loads; those of each checkpoint (OUT/step-80)
     and of the lowest validation loss (OUT/best); README.md (data, settings, fingerprints, validation losses), log.jsonl
     and samples/: images of held-out reports in the course of training.

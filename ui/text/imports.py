@@ -68,7 +68,8 @@ def model_check_text(found: ModelCheck) -> str:
         rows.append(("base", f"{generator.base}: {generator.size} px, {numbers / 1e6:,.0f} million parameters"))
         rows.append(("", f"{_gb(on_disk)} on disk in {generator.folder}"))
         for lora in generator.loras:
-            rows.append(("LoRA", f"{lora.name}: all its tensors fit, {lora.layers} layers are changed"))
+            texts = f", {lora.text_layers} of them in the text encoders" if lora.text_layers else ""
+            rows.append(("LoRA", f"{lora.name}: all its tensors fit, {lora.layers} layers are changed{texts}"))
             rows += [("", lora.note)] if lora.note else []
         if not generator.loras:
             rows.append(("LoRA", "none"))

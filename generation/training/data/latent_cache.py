@@ -12,7 +12,7 @@ its block; on a GPU in batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from generation.errors import TrainingDataError, TrainingError
 from generation.provenance import text_sha256
+from generation.training.data.buckets import Shape
 from generation.training.data.crops import View, views
 from generation.training.data.pairs import TrainingPair
 from generation.training.data.shards import Shards
@@ -74,15 +75,22 @@ class Encodings:
     Args:
         device: of the autoencoder, which is loaded when the first image is to be encoded.
         pool: workers that decode images; by default the calling thread does.
+        shapes: what images are cut to, by their content; by default to squares.
     """
 
     def __init__(
-        self, work: Path, base: Base, settings: LoraSettings, *, device: str = "cpu", pool: Executor | None = None
+        self,
+        work: Path,
+        base: Base,
+        settings: LoraSettings,
+        *,
+        device: str = "cpu",
+        pool: Executor | None = None,
+        shapes: Mapping[str, Shape] | None = None,
     ) -> None:
         self._base, self._settings, self._device, self._pool = base, settings, device, pool
-        self._size = settings.size or base.size
+        self._size, self._shapes = settings.size or base.size, shapes or {}
         self._views = 1 if settings.crop == "centre" and not settings.turns else settings.views
-        self._cut = text_sha256(f"{self._size} {settings.crop} {settings.turns}")[:8]
         folder = work / base.fingerprint[:16]
         self._images, self._texts = Shards(folder / "images"), Shards(folder / "texts")
         self._ahead: dict[tuple[str, tuple[int, ...]], Future[list[View]]] = {}
@@ -99,7 +107,13 @@ class Encodings:
         for (content, numbers), pair in missing.items():
             if self._pool is not None and (content, numbers) not in self._ahead:
                 self._ahead[content, numbers] = self._pool.submit(
-                    cut_views, pair.load, content, numbers, size=self._size, crop=settings.crop, turns=settings.turns
+                    cut_views,
+                    pair.load,
+                    content,
+                    numbers,
+                    shape=self.shape(pair),
+                    crop=settings.crop,
+                    turns=settings.turns,
                 )
 
     def encode_images(self, wanted: Wanted, *, progress: ProgressFactory = no_progress) -> None:
@@ -109,17 +123,18 @@ class Encodings:
             return
         self.decode_ahead(wanted)
         rows: dict[str, dict[str, torch.Tensor]] = {}
-        waiting: list[tuple[str, View]] = []
+        waiting: dict[Shape, list[tuple[str, View]]] = {}
         with progress("Encoding images", unit="images") as show:
             for done, ((content, numbers), pair) in enumerate(missing.items(), start=1):
                 try:
                     for number, view in zip(numbers, self._cut_out(content, numbers, pair), strict=True):
-                        waiting.append((self._image_key(content, number), view))
+                        waiting.setdefault(view.image.size, []).append((self._image_key(content, number), view))
                 except TrainingDataError as error:
                     self.failed[content] = str(error)
-                while len(waiting) >= self._batch or (waiting and done == len(missing)):
-                    rows |= self._encoded(waiting[: self._batch])
-                    del waiting[: self._batch]
+                for some in waiting.values():
+                    while len(some) >= self._batch or (some and done == len(missing)):
+                        rows |= self._encoded(some[: self._batch])
+                        del some[: self._batch]
                 show(done, len(missing))
         self._images.add(rows)
 
@@ -155,6 +170,10 @@ class Encodings:
         """The input of the unguided pass that replaces a prompt of so many tokens."""
         return EncodedText(**self._texts.read(f"dropped-{tokens}"))
 
+    def shape(self, pair: TrainingPair) -> Shape:
+        """The width and height that a pair's views are cut to."""
+        return self._shapes.get(pair.content, (self._size, self._size))
+
     def has_image(self, pair: TrainingPair, view: int) -> bool:
         """Whether a view was encoded."""
         return self._image_key(pair.content, view) in self._images
@@ -173,7 +192,8 @@ class Encodings:
         if (begun := self._ahead.pop((content, numbers), None)) is not None:
             return begun.result()
         settings = self._settings
-        return cut_views(pair.load, content, numbers, size=self._size, crop=settings.crop, turns=settings.turns)
+        shape = self.shape(pair)
+        return cut_views(pair.load, content, numbers, shape=shape, crop=settings.crop, turns=settings.turns)
 
     def _encoded(self, some: Sequence[tuple[str, View]]) -> dict[str, dict[str, torch.Tensor]]:
         import torch
@@ -198,7 +218,10 @@ class Encodings:
         return min(16, max(1, torch.cuda.mem_get_info()[0] // 4 // (ENCODER_BYTES * self._size**2)))
 
     def _image_key(self, content: str, view: int) -> str:
-        return f"{content}-{self._cut}-{view % self._views}"
+        width, height = self._shapes.get(content, (self._size, self._size))
+        shape = f"{width}" if width == height else f"{width}x{height}"
+        cut = text_sha256(f"{shape} {self._settings.crop} {self._settings.turns}")[:8]
+        return f"{content}-{cut}-{view % self._views}"
 
     def _load_vae(self) -> Any:
         import torch
@@ -211,7 +234,7 @@ class Encodings:
 
 
 def cut_views(
-    load: Callable[[], Image.Image], content: str, numbers: Sequence[int], *, size: int, crop: str, turns: bool
+    load: Callable[[], Image.Image], content: str, numbers: Sequence[int], *, shape: Shape, crop: str, turns: bool
 ) -> list[View]:
     """Decode an image and cut out the views with these numbers.
 
@@ -220,7 +243,7 @@ def cut_views(
     image = load()
     if max(image.size) > MAX_ASPECT * min(image.size):
         raise TrainingDataError(f"An image of {image.width} × {image.height} pixels is a strip, not a field.")
-    return list(views(image, content, numbers, size=size, crop=crop, turns=turns))
+    return list(views(image, content, numbers, size=shape, crop=crop, turns=turns))
 
 
 def encode_pixels(vae: Any, images: Sequence[Image.Image]) -> torch.Tensor:

@@ -10,18 +10,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from generation.errors import TrainingDataError, TrainingError
 from generation.prompts.prompt import build_prompt
+from generation.training.data.buckets import BucketBatches, bucket_shapes, nearest_shapes
 from generation.training.data.holdout import held_out_patients
 from generation.training.data.latent_cache import Encodings, ProgressFactory, no_progress
 from generation.training.data.pairs import TrainingPair, labelled_pairs, title_of
+from generation.training.data.step_sampling import StepSample, sample_step
 from generation.training.lora_settings import LoraSettings
-from generation.training.step_sampling import StepSample, sample_step
 from generation.training.validation import choose_spread
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 BLOCK = 256
 """Images that are encoded at a time, of each process."""
+_THREADS = 8
 MOST_REPEATS = 20
 """Of an image in a pass, where categories are balanced."""
 _EMPTY = "The report is empty."
@@ -96,6 +100,23 @@ def divide_pairs(pairs: Sequence[TrainingPair], settings: LoraSettings, tokens: 
     return LoraMaterial(training, held_out, measured, Prompts(tokens), +skipped)
 
 
+def bucket_of_each(
+    pairs: Sequence[TrainingPair], *, size: int, size_step: int, batch: int
+) -> dict[str, tuple[int, int]]:
+    """The aspect bucket of each pair by its content; one whose size cannot be read gets the square."""
+    with ThreadPoolExecutor(_THREADS) as threads:
+        sizes = [found or (size, size) for found in threads.map(_size, pairs)]
+    shapes = nearest_shapes(sizes, bucket_shapes(size, size_step), batch=batch)
+    return {pair.content: shape for pair, shape in zip(pairs, shapes, strict=True)}
+
+
+def _size(pair: TrainingPair) -> tuple[int, int] | None:
+    try:
+        return pair.load().size if pair.size is None else pair.size()
+    except TrainingDataError:
+        return None
+
+
 class StepData:
     """What the steps take of the training pairs, in one of several processes.
 
@@ -119,6 +140,11 @@ class StepData:
         self._block = max(1, BLOCK // settings.images_a_step)
         self._pass = _balanced(material.training) if settings.balance else list(range(len(material.training)))
         """The training pairs of a pass, by position."""
+        self._buckets: BucketBatches | None = None
+        if settings.buckets:
+            shapes = [encodings.shape(material.training[item]) for item in self._pass]
+            groups = np.unique(shapes, axis=0, return_inverse=True)[1].reshape(-1)
+            self._buckets = BucketBatches(groups, batch=settings.batch_size, seed=settings.seed)
         self._encoded_to = 0
         self.from_earlier_version = False
         """Whether the steps so far were taken by a version that left unreadable images out before the first."""
@@ -136,6 +162,9 @@ class StepData:
             text_dropout=settings.text_dropout,
             timesteps=self._timesteps,
         )
+        if self._buckets is not None:
+            batches = settings.accumulate * processes
+            whole = replace(whole, items=self._buckets.items(step * batches, batches))
         part = whole.part(number * count, (number + 1) * count)
         items = [self._readable(self._pass[item]) for item in part.items.tolist()]
         return replace(part, items=np.array(items, dtype=np.int64))
@@ -161,7 +190,8 @@ class StepData:
                 "before its first step: its steps cannot be repeated. Train into another folder."
             )
         prompts = self._material.prompts
-        self._encodings.encode_texts((prompts[p.report] for p, _ in wanted), self._pipeline, progress=progress)
+        if not self._settings.text_encoder:
+            self._encodings.encode_texts((prompts[p.report] for p, _ in wanted), self._pipeline, progress=progress)
         self._encoded_to = step + self._block
         self._encodings.decode_ahead(self._wanted(self._encoded_to))
 
@@ -176,13 +206,15 @@ class StepData:
         ]
 
     def _readable(self, item: int) -> int:
-        """The item, or the next one after it that is not known to be unreadable."""
+        """The item, or the next one after it that is not known to be unreadable, if possible of its shape."""
         training, failed = self._material.training, self._encodings.failed
-        for further in range(len(training)):
-            if training[position := (item + further) % len(training)].content not in failed:
-                return position
-        self._material.with_failed(failed)  # raises
-        raise AssertionError
+        positions = ((item + further) % len(training) for further in range(len(training)))
+        readable = (position for position in positions if training[position].content not in failed)
+        if (first := next(readable, None)) is None:
+            self._material.with_failed(failed)  # raises
+            raise AssertionError
+        shape = self._encodings.shape(training[item])
+        return next((at for at in chain([first], readable) if self._encodings.shape(training[at]) == shape), first)
 
 
 def _balanced(pairs: Sequence[TrainingPair]) -> list[int]:

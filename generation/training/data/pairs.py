@@ -35,6 +35,9 @@ class TrainingPair:
     derive: Callable[[], Mapping[str, str]] | None = field(default=None, repr=False)
     """Reads those that are not given from the report: some milliseconds, so that it is done where they are shown."""
 
+    size: Callable[[], tuple[int, int] | None] | None = field(default=None, repr=False)
+    """Reads width and height without decoding, as far as they can be read; without it the image is loaded for them."""
+
     @property
     def title(self) -> str:
         """Site and category, as far as they are given."""

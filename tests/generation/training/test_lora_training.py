@@ -327,7 +327,8 @@ def test_the_model_is_told_of_the_cut_as_requested(
 
 
 @pytest.mark.cluster
-def test_two_processes_learn_what_one_does(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [[], ["--text-encoder"]], ids=["unet", "text encoders"])
+def test_two_processes_learn_what_one_does(more: list[str], base: Path, tmp_path: Path) -> None:
     """torchrun on the processor (accelerate's own launcher needs MPI for that): twice 2 images a step are once 4. One
     image cannot be read, and is counted whichever process meets it."""
     manifest = write_phantoms(tmp_path / "phantoms", phantom_cases(12, seed=9), size=64)
@@ -338,7 +339,7 @@ def test_two_processes_learn_what_one_does(base: Path, tmp_path: Path) -> None:
     (manifest.parent / damaged).write_bytes(b"no image")
     given = ["-m", "ui", "train", "lora", "--manifest", manifest, "--base", base, "--device", "cpu", "--rank", "2",
              "--steps", "4", "--views", "1", "--sample-every", "4", "--sample-seeds", "1", "--warmup", "0",
-             "--validate-every", "2"]  # fmt: skip
+             "--validate-every", "2", *more]  # fmt: skip
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     for launcher, batch, name in ((torchrun, "2", "two"), ([sys.executable], "4", "one")):

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from generation.training.data.latent_cache import EncodedText
+from generation.training.data.step_sampling import StepSample
 from generation.training.lora_settings import LoraSettings
 from generation.training.loss import Denoising, _noise
 from generation.training.noise import NoiseSchedule
-from generation.training.step_sampling import StepSample
 
 SCHEDULE = {"num_train_timesteps": 100, "beta_start": 0.01, "beta_end": 0.2, "beta_schedule": "linear"}
 TIMES, SEEDS = [2, 40, 90], [5, 6, 7]

@@ -26,10 +26,10 @@ from generation.training.data.holdout import held_out_patients
 from generation.training.data.latent_cache import Encodings
 from generation.training.data.lora_material import MOST_REPEATS, _balanced
 from generation.training.data.pairs import TrainingPair, data_fingerprint
+from generation.training.data.step_sampling import items_of_step, sample_step
 from generation.training.lora_settings import LoraSettings
 from generation.training.model_card import plain, table
 from generation.training.noise import NoiseSchedule, squared_error
-from generation.training.step_sampling import items_of_step, sample_step
 from generation.training.training_log import TrainingLog
 from generation.training.validation import change, choose_spread, validation_timesteps
 from tests.training_pairs import phantom_pairs

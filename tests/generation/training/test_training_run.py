@@ -34,11 +34,15 @@ class Settings:
 class Descent(TrainingRun):
     """Moves a number w from 8 downwards: its gradient at step i is i + 1, so that it falls by rate * (i + 1) = .5."""
 
-    def __init__(self, folder: Path, settings: Settings, *, ema: bool = False, is_main: bool = True) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, *, ema: bool = False, is_main: bool = True, scaled: bool = False
+    ) -> None:
         self.w = torch.nn.Parameter(torch.tensor([8.0]))
         self.samples: list[tuple[int, bool, float]] = []
         self.restored: Mapping[str, Any] = {}
         self.loss = 1.0
+        self.too_large: dict[int, float] = {}
+        """By step: what gradients are multiplied with."""
         super().__init__(
             folder,
             settings,
@@ -47,10 +51,11 @@ class Descent(TrainingRun):
             optimizer_names=["w"],
             average=EMAModel([self.w], decay=DECAY) if ema else None,
             is_main=is_main,
+            scaled=scaled,
         )
 
     def backward(self) -> float:
-        (self.w * (self.step + 1)).sum().backward()
+        self.scaler.scale((self.w * (self.step + 1)).sum() * self.too_large.get(self.step, 1.0)).backward()
         return self.loss
 
     def validate(self) -> float:
@@ -158,6 +163,16 @@ def test_a_run_begins_at_its_last_checkpoint(ema: bool, tmp_path: Path) -> None:
     with second.averaged(), whole.averaged():
         assert torch.equal(second.w, whole.w)
     assert second.seconds > second.restored["seconds"] > 0
+
+
+def test_a_scaled_loss_gives_the_same_steps_and_the_scale_is_kept(tmp_path: Path) -> None:
+    """A step whose gradients are too large is left out, and the next ones are scaled by half."""
+    run = Descent(tmp_path, Settings(), scaled=True)
+    run.too_large = {1: float("inf")}
+    run.run(lambda *_shown: None)
+    assert run.w.item() == pytest.approx(8 - 5 * 0.5)
+    assert run.scaler.get_scale() == 2.0**15
+    assert Descent(tmp_path, Settings(steps=9), scaled=True).scaler.get_scale() == 2.0**15
 
 
 def test_a_gradient_is_clipped_to_its_largest_length(tmp_path: Path) -> None:
