@@ -63,7 +63,7 @@ class SavedQueries:
     """Named queries in a folder that is made when the first is saved.
 
     They may hold report text and an image: the files are readable by their owner alone. An image is kept as its
-    pixels, without the metadata it came with; of a slide its path, so that it must lie there when the query is run.
+    pixels and its scale, without other metadata; of a slide its path, so that it must lie there when the query is run.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -82,7 +82,7 @@ class SavedQueries:
         if path.exists() and not replace:
             raise QueryError(f"There is a query named '{name}' already: choose another name, or replace it.")
         private_folder(self.folder)
-        document = query_to_dict(dataclasses.replace(query, image=_pixels(query.image)))
+        document = query_to_dict(_with_pixels(query))
         data = json.dumps(document, ensure_ascii=False, indent=1).encode()
         self._answer_path(name).unlink(missing_ok=True)  # of the query that is replaced
         return write_atomic(path, data)
@@ -136,11 +136,12 @@ class SavedQueries:
         return self.folder / f"{name}.json"
 
 
-def _pixels(source: bytes) -> bytes:
-    if not source:
-        return source
-    from index_store import decode_image
+def _with_pixels(query: Query) -> Query:
+    """The query by its picture's pixels, and by the scale that its file said, where none was given."""
+    if not query.image:
+        return query
+    from index_store import decode_picture
 
-    file = io.BytesIO()
-    decode_image(source).save(file, "PNG")
-    return file.getvalue()
+    file, decoded = io.BytesIO(), decode_picture(query.image)
+    decoded.image.save(file, "PNG")
+    return dataclasses.replace(query, image=file.getvalue(), mpp=query.mpp or decoded.mpp)

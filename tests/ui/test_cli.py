@@ -234,7 +234,7 @@ def test_a_report_and_a_case_ask_together_and_channels_are_named(
     assert result["fusion"] == {"method": "score", "weights": {"image": 0.25, "report": 0.75}}
     assert [place["channel"] for place in result["cases"][0]["channels"]] == ["image", "report"]
     shown = coin(*asked).stdout
-    assert "Fused by" in shown
+    assert "Ordered by points" in shown
     assert "image #" in shown
 
 

@@ -44,10 +44,13 @@ IMAGE_QUERY: Final = ("thyroid", "papillary thyroid carcinoma")
 @with_settings("k", "n_images", "seed", "preset", "device", *CACHE_SETTINGS)
 def demo(settings: Settings, out: Path) -> None:
     """Build a small archive of phantoms, and search it by a report and by an image."""
+    from retrieval import default_rules
+
     result = run_demo(out, settings)
     echo(f"Archive of phantoms at '{result.archive}': {add_text(result.added)}\n")
-    echo(f"=== By report ===\n{search_text(result.by_report)}\n")
-    echo(f"=== By image ===\n{search_text(result.by_image)}\n")
+    rule = default_rules()["report"]
+    echo(f"=== By report ===\n{search_text(result.by_report, rule)}\n")
+    echo(f"=== By image ===\n{search_text(result.by_image, rule)}\n")
     echo(f"Generated images: {', '.join(str(path) for path in result.images)}")
     echo(f"Picture of both results: {result.sheet}")
     echo(f"Open the view: coin ui --archive {result.archive}   (in a checkout: make ui)")

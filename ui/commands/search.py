@@ -135,7 +135,7 @@ def search(
         echo(to_json(result, diagnostics, gallery))
     else:
         rows = gallery_text(gallery) if by_category and result.cases else ""
-        echo(search_text(result, diagnostics, rows))
+        echo(search_text(result, service.rules["report"], diagnostics, rows))
         if changes:
             echo(changes)
     if unsaved:

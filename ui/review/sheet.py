@@ -17,7 +17,7 @@ from ui.review.pinning import found_query, software
 from ui.text.case import case_summary, label_text
 from ui.text.json_text import json_text
 from ui.text.query import choice_words, filter_words, picture_words
-from ui.text.search import channel_name
+from ui.text.score import channel_name
 
 if TYPE_CHECKING:
     from index_store import Archive, Case

@@ -11,12 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from retrieval import RRF_CONSTANT
-from ui.text.search import channel_name
 
 if TYPE_CHECKING:
     from retrieval import ChannelRank, FusionRule, RankedCase, SearchResult
 
 _POINTS: Final = 100 * (RRF_CONSTANT + 1)
+RAISED: Final = "Reports that contain the query's words come first; their number is raised for it."
+
+
+def channel_name(channel: str) -> str:
+    """A channel's name for readers. The channels are loaded when the first name is wanted."""
+    from retrieval import channel_label
+
+    return channel_label(channel)
 
 
 @dataclass(frozen=True)
@@ -53,28 +60,24 @@ class ScorePart:
 
 def score_scale(result: SearchResult, report_rule: FusionRule) -> ScoreScale:
     """The scale of a result's scores. `report_rule`: by which the two ways to compare reports are joined."""
+    unit, words = _unit(result, report_rule)
+    return ScoreScale(unit, f"{words} {RAISED}" if any(lead(ranked, result) for ranked in result.cases) else words)
+
+
+def _unit(result: SearchResult, report_rule: FusionRule) -> tuple[str, str]:
     names = {answer.channel: channel_name(answer.channel) for answer in result.channels}
     if len(names) == 1:
         ((channel, name),) = names.items()
         if _compares_images(channel):
-            return ScoreScale(
-                "similarity", f"Ordered by the cosine similarity of the channel “{name}”: 1 is identical."
-            )
+            return "similarity", f"Ordered by the cosine similarity of the channel “{name}”: 1 is identical."
         if report_rule.method == "rrf":
-            return ScoreScale(
-                "points", "Ordered by points for the places by words and by meaning: 100 is first by both."
-            )
-        return ScoreScale("SD", "Ordered by standard deviations above the mean of the archive's reports.")
+            return "points", "Ordered by points for the places by words and by meaning: 100 is first by both."
+        return "SD", "Ordered by standard deviations above the mean of the archive's reports."
     shares = ", ".join(f"{names[answer.channel]} {answer.weight:.0%}" for answer in result.channels)
     if result.rule.method == "rrf":
-        return ScoreScale(
-            "points",
-            f"Ordered by points for the place in each channel: 100 is first in all of them ({shares}); place 62 gets "
-            "half as many.",
-        )
-    return ScoreScale(
-        "SD", f"Ordered by standard deviations (SD) above the mean of each channel's first 500 patients ({shares})."
-    )
+        first = f"Ordered by points for the place in each channel: 100 is first in all of them ({shares})"
+        return "points", f"{first}; place 62 gets half as many."
+    return "SD", f"Ordered by standard deviations (SD) above the mean of each channel's first 500 patients ({shares})."
 
 
 def score_parts(ranked: RankedCase, result: SearchResult, scale: ScoreScale) -> list[ScorePart]:

@@ -9,6 +9,7 @@ from ui.image_labels import PHANTOM
 from ui.text.case import case_summary, place_text
 from ui.text.generation import generated_text
 from ui.text.layout import clean, page, wrapped
+from ui.text.score import ScoreScale, channel_name, score_scale
 
 if TYPE_CHECKING:
     from index_store import Case
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         ChannelRank,
         ConfounderAudit,
         ConfounderCount,
+        FusionRule,
         MatchedField,
         RankChanges,
         RankedCase,
@@ -26,15 +28,24 @@ if TYPE_CHECKING:
     )
 
 
-def search_text(result: SearchResult, diagnostics: ResultDiagnostics | None = None, rows: str = "") -> str:
-    """A result: query, cases (best first) and diagnostics. `rows`: the nearest cases of each category, as text."""
+def search_text(
+    result: SearchResult, report_rule: FusionRule, diagnostics: ResultDiagnostics | None = None, rows: str = ""
+) -> str:
+    """A result: query, cases (best first) and diagnostics.
+
+    Args:
+        report_rule: as of `score_scale`.
+        rows: the nearest cases of each category, as text.
+    """
+    scale = score_scale(result, report_rule)
     parts = [_query_line(result), wrapped(result.warning)]
     if result.generated is not None:
         parts.append(generated_text(result.generated))
-    parts += [_ranked(ranked) for ranked in result.cases]
+    parts += [_ranked(ranked, scale) for ranked in result.cases]
     if not result.cases:
         parts.append("No case found.")
-    parts.append(_fusion_line(result))
+    else:
+        parts.append("\n".join([wrapped(scale.words), *_disagreements(result)]))
     if diagnostics is not None:
         parts.append(diagnostics_text(diagnostics))
     parts.append(rows)
@@ -117,13 +128,6 @@ def _spread(system: SystemAgreement) -> str:
     return f" Entropy {system.entropy_bits:.2f} bits ({system.entropy:.0%} of the most there could be){tiers}."
 
 
-def channel_name(channel: str) -> str:
-    """A channel's name for readers. The channels are loaded when the first name is wanted."""
-    from retrieval import channel_label
-
-    return channel_label(channel)
-
-
 def _is_calibrated(channel: str) -> bool:
     """Whether something can be done about a channel that was not judged: that texts never are, is documented."""
     from retrieval import CHANNELS
@@ -169,23 +173,19 @@ def _slide_words(result: SearchResult) -> str:
     return f"the slide{name} by {len(slide.fields)} of its fields ({way})"
 
 
-def _fusion_line(result: SearchResult) -> str:
-    """How several channels were fused, and where they disagree."""
-    if len(result.channels) < 2:
-        return ""
-    shares = ", ".join(f"{channel_name(answer.channel)} {answer.weight:.0%}" for answer in result.channels)
-    method = {"rrf": "reciprocal ranks", "score": "normalised scores"}[result.rule.method]
-    lines = [f"Fused by {method}: {shares}."]
+def _disagreements(result: SearchResult) -> list[str]:
+    """A line for each two channels that disagree."""
+    lines = []
     for overlap in result.overlaps:
         if overlap.disagree:
             left, right = (channel_name(channel) for channel in overlap.channels)
             lines.append(f"{left} and {right} disagree: they share {overlap.shared} of their first {overlap.of}.")
-    return "\n".join(lines)
+    return lines
 
 
-def _ranked(ranked: RankedCase) -> str:
+def _ranked(ranked: RankedCase, scale: ScoreScale) -> str:
     case, image = ranked.case, ranked.image
-    head = f"{ranked.rank:>2}  {'' if ranked.similarity is None else f'{ranked.similarity:.3f}'}  {clean(case.key)}"
+    head = f"{ranked.rank:>2}  {scale.text(ranked.score)}  {clean(case.key)}"
     if case.phantom:
         head += f"  [{PHANTOM}]"
     if ranked.other_images:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from ui.text.search import channel_name, exceeds_chance
+from ui.text.score import channel_name
+from ui.text.search import exceeds_chance
 from ui.view.escape import escape, without_commands
 
 if TYPE_CHECKING:

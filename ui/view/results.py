@@ -9,8 +9,8 @@ import streamlit as st
 from retrieval import to_json
 from ui.pictures.sizes import CARD
 from ui.text.case import case_summary
-from ui.text.score import lead, score_parts, score_scale
-from ui.text.search import channel_name, rank_text
+from ui.text.score import channel_name, lead, score_parts, score_scale
+from ui.text.search import rank_text
 from ui.view.diagnostics import agreement_words, show_diagnostics, show_warnings
 from ui.view.escape import escape, without_commands
 from ui.view.gallery import show_gallery
@@ -21,7 +21,7 @@ from ui.view.review.session import pinned_keys
 from ui.view.review.tray import show_result_pin
 from ui.view.session import gallery, guarded, query_by_case, service, try_query
 from ui.view.slide.pairs import show_pairs
-from ui.view.viewer.enlarged import enlarge
+from ui.view.viewer.enlarged import enlarge, enlarge_patient
 
 if TYPE_CHECKING:
     from index_store import Case
@@ -33,7 +33,6 @@ WIDTHS: Final = {2: 640, 3: 480, 4: CARD}
 PER_ROW: Final = 3
 CASE_PAGE: Final = "case_page.py"
 COMPARE_PAGE: Final = "compare/page.py"
-RAISED: Final = "Reports that contain the query's words come first; their number is raised for it."
 TABS: Final = ("Ranking", "By category", "Diagnostics")
 
 
@@ -53,8 +52,7 @@ def show_results(result: SearchResult) -> None:
         )
     scale = score_scale(result, service().rules["report"])
     if result.cases:
-        raised = any(lead(ranked, result) for ranked in result.cases)
-        st.caption(f"{scale.words} {RAISED}" if raised else scale.words)
+        st.caption(scale.words)
     for note in result.notes:
         st.info(escape(without_commands(note)))
     _show_disagreement(result)
@@ -154,7 +152,8 @@ def _show_card(
     st.text(shortened(case.report))
     if ranked.other_images:
         more = "1 more image" if ranked.other_images == 1 else f"{ranked.other_images} more images"
-        st.caption(f"{more} of this patient")
+        if st.button(f"{more} of the patient of #{rank}", key=f"images-{rank}", type="tertiary"):
+            enlarge_patient(case, ranked.image, query.where)
     with st.container(horizontal=True, gap="xsmall"):
         if st.button(f"Compare #{rank}", key=f"compare-{rank}", help="Side by side with the query"):
             st.switch_page(COMPARE_PAGE, query_params={"case": case.key, **place()})

@@ -73,6 +73,16 @@ def test_an_image_is_kept_without_its_metadata(saved: SavedQueries) -> None:
     assert b"Jane" in file.getvalue() and b"Jane" not in loaded.image and "Jane" not in path.read_text()
 
 
+def test_an_images_scale_is_kept(saved: SavedQueries) -> None:
+    """Without it, the same query compared at another size when it was run again."""
+    file = io.BytesIO()
+    PIL.Image.new("RGB", (8, 8)).save(file, "PNG", dpi=(101_600, 101_600))
+    saved.save("said by its file", Query(image=file.getvalue()))
+    saved.save("given", Query(image=file.getvalue(), mpp=0.5))
+    assert saved.load("said by its file").mpp == pytest.approx(0.25)
+    assert saved.load("given").mpp == 0.5
+
+
 def test_a_missing_query_is_named_with_those_that_are_there(saved: SavedQueries) -> None:
     saved.save("one", Query(text="a"))
     with pytest.raises(QueryError, match=r"no saved query 'two' \(saved: one\)"):

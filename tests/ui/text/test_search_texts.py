@@ -12,7 +12,7 @@ from retrieval.assessment.label_agreement import Agreement
 from retrieval.assessment.novelty import NoveltyCheck
 from retrieval.language.vocabulary import LookAlikes
 from retrieval.search.results import ChannelRank
-from tests.ui.text.test_text import case_of, result_of
+from tests.ui.text.test_text import REPORT_RULE, case_of, result_of
 from ui.text.gallery import gallery_text
 from ui.text.search import diagnostics_text, exceeds_chance, rank_text, search_text
 from ui.view.diagnostics import agreement_words
@@ -106,18 +106,19 @@ def test_a_rank_beyond_the_first_is_a_dash() -> None:
 def test_a_region_and_feedback_stand_in_the_first_line() -> None:
     result = result_of(case_of())
     query = dataclasses.replace(result.query, text="", image_id=1, region=Region(0.1, 0.2, 0.75, 1), less=("a", "b"))
-    first = search_text(dataclasses.replace(result, query=query)).splitlines()[0]
+    first = search_text(dataclasses.replace(result, query=query), REPORT_RULE).splitlines()[0]
     assert first == (
         "Cases nearest to the case asked, within 0.1, 0.2, 0.75, 1 of the image; more like liked; less like a, b"
     )
 
 
-def test_one_channel_alone_is_not_called_a_fusion() -> None:
+def test_one_channel_alone_has_its_own_scale() -> None:
     result = result_of(case_of())
     alone = dataclasses.replace(result, channels=result.channels[:1], overlaps=())
-    assert "Fused" not in search_text(alone)
+    assert " 1  similarity 0." in search_text(alone, REPORT_RULE)
+    assert "Ordered by the cosine similarity" in search_text(alone, REPORT_RULE)
     agreeing = dataclasses.replace(result, overlaps=(dataclasses.replace(result.overlaps[0], shared=2),))
-    assert ("disagree" in search_text(agreeing)) == agreeing.overlaps[0].disagree
+    assert ("disagree" in search_text(agreeing, REPORT_RULE)) == agreeing.overlaps[0].disagree
 
 
 def row(category: str, available: int, *ranked: RankedCase) -> CategoryRow:

@@ -15,6 +15,7 @@ from ui.text.case import case_text, natural_size_text
 from ui.text.layout import WIDTH, clean, wrapped
 from ui.text.search import search_text
 
+REPORT_RULE = FusionRule("rrf")
 REPORT = "The smear shows clusters of atypical cells with enlarged nuclei. " * 4
 
 
@@ -26,7 +27,8 @@ def case_of(report: str = REPORT, *, phantom: bool = False, key: str = "case-1")
 def result_of(*cases: Case, notes: tuple[str, ...] = ()) -> SearchResult:
     places = (ChannelRank("image", 3, 0.912, 0.5), ChannelRank("report", None, None, 0.0))
     ranked = tuple(
-        RankedCase(n, 0.9, 0.912, case, case.images[0], n - 1, places, "image") for n, case in enumerate(cases, start=1)
+        RankedCase(n, 0.9 / 61, 0.912, case, case.images[0], n - 1, places, "image")
+        for n, case in enumerate(cases, start=1)
     )
     return SearchResult(
         query=Query(case="asked", text="Clue cells.", region=None, more=("liked",)),
@@ -56,11 +58,14 @@ def test_the_natural_size_of_a_picture_tells_crops_and_fields_apart() -> None:
 
 
 def test_a_result_shows_each_case_with_its_report_and_ends_with_the_notice() -> None:
-    text = search_text(result_of(case_of(), case_of(phantom=True, key="case-2"), notes=("Only 2 of the 10.",)))
+    text = search_text(
+        result_of(case_of(), case_of(phantom=True, key="case-2"), notes=("Only 2 of the 10.",)), REPORT_RULE
+    )
     assert text.startswith("Cases nearest to the report and the case asked; more like liked\n  Clue cells.\n")
-    assert " 1  0.912  case-1\n    cervix · HSIL · Papanicolaou\n    image #3 · reports –  (only image)\n" in text
-    assert "Fused by reciprocal ranks: image 75%, reports 25%.\nimage and reports disagree: they share 0 of" in text
-    assert "case-2  [PHANTOM]  (+1 more image of this patient)" in text
+    assert " 1  90.0 points  case-1\n    cervix · HSIL · Papanicolaou\n    image #3 · reports –  (only image)\n" in text
+    assert "in all of them (image 75%, reports 25%); place 62 gets half as many." in " ".join(text.split())
+    assert "\nimage and reports disagree: they share 0 of" in text
+    assert "points  case-2  [PHANTOM]  (+1 more image of this patient)" in text
     assert " ".join(text.split()).count(REPORT.strip()) == 2
     assert "Note: Only 2 of the 10." in text
     assert "0.75 s: generate 0.00, embed 0.50, search 0.250" in text
@@ -70,14 +75,14 @@ def test_a_result_shows_each_case_with_its_report_and_ends_with_the_notice() -> 
 
 def test_a_query_that_is_not_understood_says_so_above_the_cases() -> None:
     result = replace(result_of(case_of()), not_understood="it names no finding")
-    text = " ".join(search_text(result).split())
+    text = " ".join(search_text(result, REPORT_RULE).split())
     assert "The query is not understood: it names no finding." in text
     assert text.index("not understood") < text.index("case-1")
-    assert "not understood" not in search_text(result_of(case_of()))
+    assert "not understood" not in search_text(result_of(case_of()), REPORT_RULE)
 
 
 def test_an_empty_result_says_so() -> None:
-    assert "No case found." in search_text(result_of())
+    assert "No case found." in search_text(result_of(), REPORT_RULE)
 
 
 def test_a_case_is_shown_whole() -> None:
@@ -98,7 +103,7 @@ def test_what_was_read_from_the_report_is_reported() -> None:
 def test_control_characters_never_reach_the_terminal() -> None:
     hostile = "a\x1b[31mred\x1b]0;title\x07\r\nb\u202etxt.exe\tc\x9b31m"
     assert clean(hostile) == "a[31mred]0;title\nbtxt.exe c31m"
-    assert "\x1b" not in search_text(result_of(case_of(hostile, key="k\x1b[2J")))
+    assert "\x1b" not in search_text(result_of(case_of(hostile, key="k\x1b[2J")), REPORT_RULE)
     assert "\x1b" not in case_text(case_of(hostile))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,17 @@ def image_file(image: Image, side: int | None = None) -> bytes:
         if side is not None and max(picture.size) > side:
             picture = fitted(picture, side)
         return png_bytes(picture)
+
+
+def image_tag(image: Image, side: int | None = None) -> str:
+    """What `image_file` gives, named without reading it: another file at its place has another name. Empty where there
+    is none."""
+    try:
+        state = image.path.stat()
+    except OSError:
+        return ""
+    stamp = state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+    return hashlib.sha256(f"{image.file_sha256} {side} {stamp}".encode()).hexdigest()[:32]
 
 
 def overview_file(archive: Archive, case: str, fingerprint: str) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ui.errors import user_message
 from ui.serving.pictures.addresses import ROOT
-from ui.serving.pictures.archive_pictures import image_file, overview_file
+from ui.serving.pictures.archive_pictures import image_file, image_tag, overview_file
 from ui.serving.pictures.kept import kept_picture
 
 if TYPE_CHECKING:
@@ -40,8 +40,11 @@ def picture_routes(service: Service, slides: SlideFiles, base: str = "") -> list
         asked = request.query_params.get("side", "")
         if asked and not (asked.isdecimal() and len(asked) < 5 and 1 <= int(asked) <= LARGEST_SIDE):
             raise _NoPicture(f"A picture is made smaller to 1 to {LARGEST_SIDE} pixels.")
-        found = service.archive.image(request.path_params["image"])
-        return _answer(request, image_file(found, int(asked) if asked else None), "image/png", FRESH)
+        found, side = service.archive.image(request.path_params["image"]), int(asked) if asked else None
+        tag = image_tag(found, side)
+        if tag and _has(request, tag):  # what did not change is not even read
+            return _unchanged(tag, FRESH)
+        return _answer(request, image_file(found, side), "image/png", FRESH, tag)
 
     def kept(request: Request) -> Response:
         picture = kept_picture(request.path_params["token"])
@@ -95,11 +98,25 @@ def _explained(answer: Callable[[Request], Response]) -> Callable[[Request], Res
     return explained
 
 
-def _answer(request: Request, data: bytes, kind: str, keeping: str) -> Response:
+def _answer(request: Request, data: bytes, kind: str, keeping: str, tag: str = "") -> Response:
     from starlette.responses import Response
 
-    tag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
-    headers = {"cache-control": keeping, "etag": tag}
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
-    return Response(data, media_type=kind, headers=headers)
+    tag = tag or hashlib.sha256(data).hexdigest()[:32]
+    if _has(request, tag):
+        return _unchanged(tag, keeping)
+    return Response(data, media_type=kind, headers=_headers(tag, keeping))
+
+
+def _has(request: Request, tag: str) -> bool:
+    """Whether the browser has what this tag names."""
+    return request.headers.get("if-none-match") == f'"{tag}"'
+
+
+def _unchanged(tag: str, keeping: str) -> Response:
+    from starlette.responses import Response
+
+    return Response(status_code=304, headers=_headers(tag, keeping))
+
+
+def _headers(tag: str, keeping: str) -> dict[str, str]:
+    return {"cache-control": keeping, "etag": f'"{tag}"'}

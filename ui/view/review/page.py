@@ -17,7 +17,7 @@ from ui.text.case import case_summary
 from ui.text.query import picture_words
 from ui.text.search import rank_text
 from ui.view.escape import escape
-from ui.view.pictures import show_image
+from ui.view.pictures import show_image, show_small
 from ui.view.review.session import (
     change,
     create_review,
@@ -40,6 +40,8 @@ SEARCH_PAGE: Final = "search_page.py"
 CASE_PAGE: Final = "case_page.py"
 COMPARE_PAGE: Final = "compare/page.py"
 NOTE_HEIGHT: Final = 96  # pixels
+SMALL: Final = 96  # pixels
+OTHERS: Final = 11  # images of a case beside the one that was found: as many as are enlarged together
 
 
 def show_choice(review: Review | None) -> None:
@@ -154,6 +156,7 @@ def _show_pin(review: Review, number: int, pin: Pin) -> None:
                 show_image(case, image, at_most=CARD, alt=f"Case {number}: {case_summary(case, image)}")
             if enlarged:
                 enlarge(case, image)
+            _show_others(case, image, number)
     with right:
         st.markdown(f"**{number}. {escape(pin.case)}**")
         if case is not None:
@@ -197,6 +200,15 @@ def found_text(found: Found) -> str:
     ranks = [rank_text(rank) for rank in found.channels]
     channels = f" ({' · '.join(ranks)})" if len(ranks) > 1 else ""
     return f"Found as #{found.rank}{similarity}{channels}"
+
+
+def _show_others(case: Case, image: Image, number: int) -> None:
+    """The case's other images; all can be enlarged with the first."""
+    others = [other for other in case.images if other.id != image.id]
+    if others:
+        show_small(others[:OTHERS], width=SMALL, alt=f"Other image of case {number}:")
+    if len(others) > OTHERS:
+        st.caption(f"{len(others) - OTHERS} more: open the case")
 
 
 def _image_of(case: Case, pin: Pin) -> Image:

@@ -15,7 +15,7 @@ from ui.pictures.sizes import CARD, fitted, png_bytes
 from ui.serving.theme import tokens
 from ui.text.case import place_text
 from ui.view.escape import escape
-from ui.view.pictures import image_png
+from ui.view.pictures import show_small
 from ui.view.session import guarded
 from ui.view.slide.shown import open_slides
 
@@ -44,14 +44,10 @@ def _show_pair(match: MatchedField, case: Case, number: int) -> None:
     field, image = match.field, match.image
     box = field.x, field.y, field.width, field.height
     asked, _ = guarded(lambda: open_slides().region(field.slide, field.plane, box))
-    met, problem = guarded(lambda: image_png(image))
     with st.container(horizontal=True, gap="xsmall"):
         if asked is not None:
             st.image(asked, alt=f"Query field {number}", width=FIELD)
-        if met is not None:
-            st.image(met, alt=f"Field {number} of the case", width=FIELD)
-    if problem:
-        st.error(escape(problem))
+        show_small([image], width=FIELD, alt=f"Field {number} of the case")
     where = place_text(case, image) or "an image"
     other = "" if image.case_key == case.key else f" of the case {image.case_key}"
     st.caption(

@@ -83,7 +83,7 @@ def test_a_new_channel_is_a_class_and_a_line_of_the_registry(
     diagnostics = Diagnostics(archive, encoder).describe(result)
     (missing,) = [entry for entry in diagnostics.not_judged if entry.channel == "zero"]
     assert "not calibrated" in missing.reason
-    shown = search_text(joined, Diagnostics(archive, encoder).describe(joined))
+    shown = search_text(joined, default_rules()["report"], Diagnostics(archive, encoder).describe(joined))
     assert "image zero #" in shown
     assert "not calibrated" not in shown, "nothing can be done about it"
     names = [entry["channel"] for entry in to_dict(result)["cases"][0]["channels"]]

@@ -20,6 +20,7 @@ from tests.small_slides import glass
 from ui.service import Service
 from ui.serving.addresses import Addresses
 from ui.serving.guard import Guard, content_security_policy
+from ui.serving.pictures import routes
 from ui.serving.pictures.addresses import image_url, kept_url, overview_url, slide_url
 from ui.serving.pictures.deep_zoom import TILE, zoom_levels
 from ui.serving.pictures.kept import KeptPicture
@@ -57,7 +58,9 @@ def pixels(data: bytes) -> np.ndarray:  # type: ignore[type-arg]
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-def test_an_image_comes_at_its_own_pixels_and_smaller(client: Client, archive: Path) -> None:
+def test_an_image_comes_at_its_own_pixels_and_smaller(
+    client: Client, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Archive.open(archive, read_only=True) as opened:
         image = opened.cases(limit=1)[0].images[0]
         own = np.asarray(opened.picture(image.id))
@@ -65,9 +68,13 @@ def test_an_image_comes_at_its_own_pixels_and_smaller(client: Client, archive: P
     assert answer.headers["content-type"] == "image/png"
     assert "no-cache" in answer.headers["cache-control"]
     assert np.array_equal(pixels(answer.content), own)
-    assert pixels(client(archive).get(image_url("", image, side=32)).content).shape == (32, 32, 3)
-    again = client(archive).get(image_url("", image), headers={"If-None-Match": answer.headers["etag"]})
+    small = image_url("", image, side=32)
+    assert pixels(client(archive).get(small).content).shape == (32, 32, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(routes, "image_file", lambda *_: pytest.fail("what did not change was read again"))
+        again = client(archive).get(image_url("", image), headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+    assert pixels(client(archive).get(small, headers={"If-None-Match": answer.headers["etag"]}).content).shape[0] == 32
     for side in ("0", "x", "-1", "99999"):
         assert client(archive).get(f"{image_url('', image)}?side={side}").status_code == 404
 
@@ -88,10 +95,11 @@ def test_a_picture_that_was_exchanged_is_not_shown(client: Client, copied: Path)
     with Archive.open(copied, read_only=True) as opened:
         image = opened.cases(limit=1)[0].images[0]
     view = client(copied)
-    assert view.get(image_url("", image)).status_code == 200
+    known = view.get(image_url("", image))
+    assert known.status_code == 200
     image.path.chmod(0o644)
     Image.new("RGB", (64, 64), "red").save(image.path, "PNG")
-    answer = view.get(image_url("", image))
+    answer = view.get(image_url("", image), headers={"If-None-Match": known.headers["etag"]})
     assert (answer.status_code, "altered" in answer.text) == (404, True)
 
 

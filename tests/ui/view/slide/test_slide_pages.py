@@ -105,3 +105,28 @@ def test_without_a_folder_no_slide_is_offered(slides: Path, case: Case, monkeypa
     monkeypatch.delenv("COIN_SLIDES")
     assert "Slide" not in opened().segmented_control(key="search_by").options
     assert any("--slides" in note.value.replace("\\", "") for note in asked(case, 0).info)
+
+
+def test_all_images_of_a_patient_are_shown_and_can_be_searched_by(slides: Path, case: Case) -> None:
+    """What "2 more images" on a card leads to."""
+
+    def window() -> None:
+        from index_store import CaseFilter
+        from ui.view.session import service
+        from ui.view.viewer.enlarged import enlarge_patient
+
+        case = service().archive.case("case-1")
+        enlarge_patient(case, case.images[2], CaseFilter())
+
+    (pane,) = viewer(AppTest.from_function(window, default_timeout=300).run())["panes"]
+    assert [picture["id"] for picture in pane["pictures"]] == [str(image.id) for image in case.images]
+    assert (pane["start"], pane["region"]) == (2, "Search by a region")
+
+
+def test_a_review_shows_all_images_of_a_case(
+    slides: Path, case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COIN_QUERIES", str(tmp_path / "queries"))
+    click(page("case_page.py", case=case.key), "Pin")
+    shown = "".join(element.proto.body for element in page("review/page.py").get("html"))
+    assert [f"/images/{image.id}.png" in shown for image in case.images] == [True] * 4

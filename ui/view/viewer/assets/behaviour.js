@@ -46,6 +46,8 @@ export default function behaviour({ data, parentElement }) {
   if (asked) found(".st-key-question h2, .st-key-refused h2", intoSight);
   if (turned || asked) [state.rank, last] = [0, null];
   markDrafts();
+  // Those that failed before this script was there.
+  for (const picture of document.querySelectorAll(".coin-picture")) if (picture.complete && !picture.naturalWidth) explain(picture);
 }
 
 function build(root) {
@@ -108,6 +110,21 @@ addEventListener("pointerdown", () => { last = null; }, { capture: true });
 setInterval(() => {
   if (last && document.activeElement === document.body) focus(document.querySelector(`.st-key-enlarge-${last} button`));
 }, 300);
+
+// In the place of a picture that does not come: the server's own sentence.
+async function explain(picture) {
+  let text = "The server does not answer. Load the page again.";
+  try {
+    const answer = await fetch(picture.src);
+    if (answer.ok) return; // it is on its way
+    text = await answer.text();
+  } catch { /* the sentence stands */ }
+  if (picture.isConnected) picture.replaceWith(made("p", { role: "alert" }, `${picture.alt}: ${text}`));
+}
+
+addEventListener("error", ({ target }) => {
+  if (target instanceof HTMLImageElement && target.classList.contains("coin-picture")) explain(target);
+}, { capture: true });
 
 let touched = 0;
 for (const kind of ["keydown", "pointerdown", "touchmove", "wheel"]) {
