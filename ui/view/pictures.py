@@ -7,15 +7,16 @@ The browser loads them by their addresses when they come into sight, and keeps t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape as as_attribute
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
+from ui.html.rendering import render
 from ui.image_labels import EXPLAINED, PHANTOM
 from ui.serving.pictures.addresses import THUMBNAIL, image_url
 from ui.text.case import natural_size_text
 from ui.view.escape import escape
+from ui.view.viewer.component import Picture
 from ui.view.viewer.shown import base_path
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ ENLARGED: Final = 4
 def show_image(case: Case, image: Image, *, at_most: int, alt: str) -> None:
     """Show an image of a case, labelled where it is a phantom, with its own size. Where its file cannot be read, the
     browser shows the server's reason in its place (behaviour.js)."""
-    st.html(_element(image, side=at_most, alt=alt, width=image.width * ENLARGED))
+    st.html(
+        render("pictures.html", kind="coin-one", pictures=[_small(image, at_most, alt)], shown=image.width * ENLARGED)
+    )
     if case.phantom:
         st.badge(EXPLAINED[PHANTOM], color="violet")
     st.caption(escape(natural_size_text(image)))
@@ -38,18 +41,11 @@ def show_image(case: Case, image: Image, *, at_most: int, alt: str) -> None:
 
 def show_small(images: Sequence[Image], *, width: int, alt: str) -> None:
     """Show images in rows, without a word beside them, `width` pixels wide each."""
-    total = f" of {len(images)}" if len(images) > 1 else ""
-    elements = (
-        _element(image, side=THUMBNAIL, alt=f"{alt} {number}{total}" if total else alt, width=width)
-        for number, image in enumerate(images, start=1)
-    )
-    st.html(f'<div class="coin-row">{"".join(elements)}</div>', width="content")
+    of = f" of {len(images)}"
+    small = [_small(image, THUMBNAIL, f"{alt}{number}{of}") for number, image in enumerate(images, start=1)]
+    st.html(render("pictures.html", kind="coin-row", pictures=small, shown=width), width="content")
 
 
-def _element(image: Image, *, side: int, alt: str, width: int) -> str:
-    """HTML of one picture. Its file has `side` pixels at most; it is shown no wider than `width`."""
-    address = as_attribute(image_url(base_path(), image, side=side))
-    return (
-        f'<img class="coin-picture" src="{address}" alt="{as_attribute(alt)}" loading="lazy" decoding="async" '
-        f'width="{image.width}" height="{image.height}" style="max-width: min(100%, {width}px)">'
-    )
+def _small(image: Image, side: int, alt: str) -> Picture:
+    """Its file has `side` pixels at most."""
+    return Picture(str(image.id), image_url(base_path(), image, side=side), image.width, image.height, alt)

@@ -206,7 +206,7 @@ def _show_others(case: Case, image: Image, number: int) -> None:
     """The case's other images; all can be enlarged with the first."""
     others = [other for other in case.images if other.id != image.id]
     if others:
-        show_small(others[:OTHERS], width=SMALL, alt=f"Other image of case {number}:")
+        show_small(others[:OTHERS], width=SMALL, alt=f"Case {number}, other image ")
     if len(others) > OTHERS:
         st.caption(f"{len(others) - OTHERS} more: open the case")
 

@@ -47,7 +47,7 @@ def _show_pair(match: MatchedField, case: Case, number: int) -> None:
     with st.container(horizontal=True, gap="xsmall"):
         if asked is not None:
             st.image(asked, alt=f"Query field {number}", width=FIELD)
-        show_small([image], width=FIELD, alt=f"Field {number} of the case")
+        show_small([image], width=FIELD, alt=f"Field {number} of the case, ")
     where = place_text(case, image) or "an image"
     other = "" if image.case_key == case.key else f" of the case {image.case_key}"
     st.caption(
