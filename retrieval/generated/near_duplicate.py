@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -47,6 +47,7 @@ CANDIDATES: Final = 10
 """Nearest reference images that a generated image is compared with."""
 BLOCK: Final = 1024
 """Pictures that are compared with all before them at a time."""
+_FEW: Final = 64
 _REMEMBERED: Final = 512
 """Fingerprints of reference images kept in the process: some 100 KB each."""
 
@@ -149,24 +150,35 @@ def hash_image(image: PIL.Image.Image) -> ImageHashes:
 
 
 def find_duplicates(hashes: Sequence[ImageHashes]) -> Duplicates:
-    """Compare every image with all before it. Time grows with the square of their number (docs/synthetic-data.md)."""
+    """Compare every image with all before it, as copies are looked for: an exact index of their hashes (FAISS).
+
+    Time grows with the square of their number, at a few billionths of a second a pair (docs/synthetic-data.md).
+    """
+    import faiss
+
     first: dict[str, int] = {}
     exact: dict[int, int] = {}
     for position, image in enumerate(hashes):
         before = first.setdefault(image.pixels, position)
         if before != position:
             exact[position] = before
-    kept = np.array([position for position in range(len(hashes)) if position not in exact], dtype=np.int64)
+    kept = [position for position in range(len(hashes)) if position not in exact]
     near: dict[int, int] = {}
-    if not len(kept):
+    if not kept:
         return Duplicates(exact, near)
-    bits = np.stack([hashes[position].bits for position in kept])
+    bits = np.packbits(np.stack([hashes[position].bits for position in kept]), axis=1)
+    index: Any = faiss.IndexBinaryFlat(HASH_BITS)
     for start in range(0, len(kept), BLOCK):
-        end = min(start + BLOCK, len(kept))
-        before_it = np.arange(end) < np.arange(start, end)[:, None]
-        alike = (hash_distances(bits[start:end], bits[:end]) <= NEAR_COPY_BITS) & before_it
-        for row in np.flatnonzero(alike.any(axis=1)):
-            near[int(kept[start + row])] = int(kept[alike[row].argmax()])
+        block = bits[start : start + BLOCK]
+        index.add(block)
+        rows = np.flatnonzero(index.search(block, 2)[0][:, 1] <= NEAR_COPY_BITS)  # the first found is the image itself
+        for few in range(0, len(rows), _FEW):  # each may be like all before it
+            some = rows[few : few + _FEW]
+            limits, _, found = index.range_search(block[some], NEAR_COPY_BITS + 1)
+            for number, row in enumerate(some.tolist()):
+                like = int(found[int(limits[number]) : int(limits[number + 1])].min())
+                if like < start + row:
+                    near[kept[start + row]] = kept[like]
     return Duplicates(exact, near)
 
 

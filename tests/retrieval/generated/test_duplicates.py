@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+from unittest import mock
 
 import numpy as np
 import PIL.Image
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from generation.phantom import phantom_cases
-from retrieval.copies.picture_hash import HASH_BITS
+from retrieval.copies.picture_hash import HASH_BITS, NEAR_COPY_BITS
 from retrieval.generated.near_duplicate import BLOCK, ImageHashes, NearestReference, find_duplicates, hash_image
 from tests.retrieval.conftest import speckled
 
@@ -46,6 +49,38 @@ def test_a_picture_is_compared_with_those_of_earlier_blocks() -> None:
     assert near[BLOCK + 1] == 0
     assert BLOCK + 2 not in near
     assert {near[place] for place in range(2, BLOCK + 1)} == {1}
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 6))
+@settings(max_examples=40, deadline=None)
+def test_it_finds_what_a_comparison_of_all_with_all_finds(seed: int, count: int, families: int) -> None:
+    """Pictures of a few families, some of the same hash, some about the threshold apart, across blocks."""
+    random = np.random.default_rng(seed)
+    parents = random.random((families, HASH_BITS)) < 0.5
+    bits = [
+        parents[random.integers(families)] ^ (random.random(HASH_BITS) < random.choice([0, 0.1, 0.17, 0.3]))
+        for _ in range(count)
+    ]
+    hashes = [ImageHashes(str(random.integers(count)), row) for row in bits]
+    exact: dict[int, int] = {}
+    near: dict[int, int] = {}
+    for later, image in enumerate(hashes):
+        same = [place for place in range(later) if hashes[place].pixels == image.pixels]
+        like = [
+            place
+            for place in range(later)
+            if place not in exact and (hashes[place].bits != image.bits).sum() <= NEAR_COPY_BITS
+        ]
+        if same:
+            exact[later] = same[0]
+        elif like:
+            near[later] = like[0]
+    with (
+        mock.patch("retrieval.generated.near_duplicate.BLOCK", 8),
+        mock.patch("retrieval.generated.near_duplicate._FEW", 3),
+    ):
+        found = find_duplicates(hashes)
+    assert (found.exact, found.near) == (exact, near)
 
 
 def test_size_belongs_to_the_pixels() -> None:
