@@ -64,6 +64,9 @@ from .generated.batch_generation import GenerationPlan as GenerationPlan
 from .generated.checked_generation import GeneratedImageCheck as GeneratedImageCheck
 from .generated.checked_generation import GeneratedQuery as GeneratedQuery
 from .generated.checked_generation import generate_query as generate_query
+from .generated.measured_gain import GenerationDefault as GenerationDefault
+from .generated.measured_gain import MeasuredGain as MeasuredGain
+from .generated.measured_gain import keep_gain as keep_gain
 from .generated.removed_reports import forget_generated as forget_generated
 from .ingest.deidentification import IdentifierCount as IdentifierCount
 from .ingest.deidentification import has_identifier as has_identifier

@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import threading
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ class Service:
         self._interface = interface
         # cached_property takes no lock of its own: two sessions must not load a model twice.
         self._opening = threading.RLock()
-        self.queue = GenerationQueue(self.search)
+        self.queue = GenerationQueue(partial(self.search, generate=True))
         """Queries of sessions that wait for images."""
 
     def close(self) -> None:
@@ -127,9 +127,9 @@ class Service:
         return self.settings.queries_folder / self.archive.uuid / "links"
 
     def search(
-        self, query: Query, *, progress: Progress | None = None, user: str = "", generate: bool = True
+        self, query: Query, *, progress: Progress | None = None, user: str = "", generate: bool | None = None
     ) -> SearchResult:
-        """The result of a query. `progress` counts the steps of generating images; `generate=False`: without them."""
+        """The result of a query (`CaseSearch.run`). `progress` counts the steps of generating images."""
         from retrieval import query_event, result_event
 
         archive = self.archive
@@ -151,7 +151,7 @@ class Service:
 
         archive = self.archive
         try:
-            result = self.cases.run(query, progress=refuse)
+            result = self.cases.run(query, progress=refuse, generate=True)
         except GenerationStopped:
             return None
         self._record("query", user, lambda: query_event(query) | result_event(archive, result))

@@ -49,6 +49,9 @@ def to_dict(
         "fusion": {"method": result.rule.method, "weights": {a.channel: a.weight for a in result.channels}},
         "overlaps": [{**dataclasses.asdict(overlap), "disagree": overlap.disagree} for overlap in result.overlaps],
         "generation": None if result.generated is None else _generated(result.generated),
+        "generation_default": None
+        if result.generation_default is None
+        else dataclasses.asdict(result.generation_default),
         "neighbourhood": None if diagnostics is None else dataclasses.asdict(diagnostics),
         "gallery": None if gallery is None else _gallery(gallery),
         "cases": [_case(entry) for entry in result.cases],

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from retrieval.search.channels.channel import Need
+from retrieval.search.channels.registry import CHANNELS
 from retrieval.statistics.estimate import Estimate
 
 GAIN: Final = "P@10"
@@ -184,3 +186,8 @@ class Evaluation:
     """Its fingerprint."""
     gains: tuple[ChannelGain, ...] = ()
     """What channels add that cost much, or answer only on request."""
+
+    @property
+    def generation_gain(self) -> ChannelGain | None:
+        """What the channel adds that generates images; None where it was not measured beside others."""
+        return next((gain for gain in self.gains if Need.GENERATOR in CHANNELS[gain.channel].needs), None)

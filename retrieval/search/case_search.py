@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Final
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.roles import RoleEncoders, role_encoders
 from retrieval.errors import QueryError
+from retrieval.generated.measured_gain import GenerationDefault, generation_default
 from retrieval.language.archive_labels import meant_filter
 from retrieval.language.query_text import query_text
 from retrieval.search.archive_readings import ArchiveReadings
-from retrieval.search.channels.channel import Channel, Need
+from retrieval.search.channels.channel import Channel
 from retrieval.search.channels.ranking import rank_channels
-from retrieval.search.channels.selection import Selection, select_channels
+from retrieval.search.channels.selection import Selection, generates, select_channels
 from retrieval.search.fusion import FusionRule, default_rules
 from retrieval.search.query import Query, png_bytes
 from retrieval.search.reports.find_cases import find_cases
@@ -150,13 +151,14 @@ class CaseSearch:
         *,
         preset: Preset | str | None = None,
         progress: Progress | None = None,
-        generate: bool = True,
+        generate: bool | None = None,
     ) -> SearchResult:
         """Answer a query by the channels that it names, or by all that it allows and that the rule weights.
 
         Args:
             preset: how images are sampled, in the place of the query's preset: one without a name.
-            generate: False: by the other channels alone, without images made of the query's text.
+            generate: False: by the other channels alone, without images made of the query's text. None: with them
+                where the query names them, else by `generation_default`.
 
         Raises:
             QueryError: a channel that the query names cannot answer.
@@ -223,12 +225,19 @@ class CaseSearch:
             attributes=understood.attributes,
             competing=understood.competing,
             slide=slide,
+            generation_default=selection.default,
             not_understood=not_understood(understood, query.text, (entry.case for entry in cases)),
         )
 
-    def channels_for(self, query: Query, *, generate: bool = True) -> tuple[str, ...]:
+    def channels_for(self, query: Query, *, generate: bool | None = None) -> tuple[str, ...]:
         """The names of the channels that `run` would answer by."""
         return tuple(channel.name for channel in self._select(query, self._encoders(), generate=generate).channels)
+
+    def generation_default(self) -> GenerationDefault | None:
+        """Whether images are generated for a query that does not name them, and why; None without a generator."""
+        if self._generator is None:
+            return None
+        return generation_default(self._archive, self._generator, self._encoders().fingerprints)
 
     def find_cases(self, text: str, *, limit: int) -> list[str]:
         """Keys of cases by the start of their key, by site, system, category, and words of the report: see there."""
@@ -236,7 +245,7 @@ class CaseSearch:
 
     # The steps of `run`
 
-    def _select(self, query: Query, encoders: RoleEncoders, *, generate: bool) -> Selection:
+    def _select(self, query: Query, encoders: RoleEncoders, *, generate: bool | None) -> Selection:
         return select_channels(
             query,
             self._rules,
@@ -244,6 +253,7 @@ class CaseSearch:
             encoder_is_starter=self._encoder.is_starter and (encoders.text is None or encoders.text.is_starter),
             fingerprints=encoders.fingerprints,
             generate=generate,
+            default=self.generation_default,
         )
 
     def _generate(
@@ -255,7 +265,7 @@ class CaseSearch:
         progress: Progress | None,
     ) -> GeneratedQuery | None:
         """The images of the query's text, where a channel needs them."""
-        if self._generator is None or not any(Need.GENERATOR in channel.needs for channel in channels):
+        if self._generator is None or not generates(channels):
             return None
         from retrieval.generated.checked_generation import generate_query
         from retrieval.generated.site_check import SiteCheck

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from index_store import Case, CaseFilter, Image, SlidePlace
     from retrieval.arrays import Vectors
     from retrieval.generated.checked_generation import GeneratedQuery
+    from retrieval.generated.measured_gain import GenerationDefault
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,9 @@ class SearchResult:
     not_understood: str = ""
     """Why the query's text is not understood, as half a sentence: its nearest cases say nothing then. Empty where it
     is, or where there is none."""
+
+    generation_default: GenerationDefault | None = None
+    """Why images were generated, or not, for a query that does not say so; None where it does, or none could be."""
 
     @property
     def warning(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import click
 from ui.commands.options import GENERATOR_SETTINGS, MODEL_SETTINGS, with_settings
 from ui.commands.output import echo, write_file
 from ui.commands.progress import progress
+from ui.errors import user_message
 from ui.html.comparison_page import comparison_page
 from ui.html.evaluation_page import evaluation_page
 from ui.service import Service
@@ -20,12 +22,15 @@ from ui.text.evaluation.comparison import comparison_text
 from ui.text.evaluation.judgements import judgements_text
 from ui.text.evaluation.tables import choice_text, evaluation_text
 from ui.text.json_text import json_text
+from ui.text.layout import wrapped
 
 if TYPE_CHECKING:
-    from retrieval import Encoder, GenerationPlan
+    from retrieval import Encoder, Evaluation, GenerationPlan
 
 SAMPLE = "Query with this many cases, sampled at random. [default: all, or fewer where all take more than half an hour]"
 ALL_REPORTS = "all"
+FEWEST = 20
+"""Queries by report: the interval of fewer decides nothing."""
 
 
 def _checked(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -186,7 +191,35 @@ def evaluate(
     if html_file is not None:
         write_file(html_file, evaluation_page(evaluation))
     echo(evaluation_text(evaluation))
+    if generation is not None:
+        echo(_kept(service, evaluation))
     click.echo(f"This took {duration(time.monotonic() - started)}.", err=True)  # not on stdout: the figures repeat
+
+
+def _kept(service: Service, evaluation: Evaluation) -> str:
+    """Keep with the archive what generated images add, by which searches generate or not; says what is kept."""
+    from retrieval import MeasuredGain, keep_gain
+
+    gain = evaluation.generation_gain
+    if gain is None or gain.queries < FEWEST:
+        return wrapped(
+            f"Whether searches generate images was not decided: {FEWEST} queries by report are needed, and a rule that "
+            "weighs generated images beside others."
+        )
+    texts = evaluation.text_fingerprint or evaluation.fingerprint
+    measured = MeasuredGain(
+        date=datetime.now(UTC).date().isoformat(),
+        queries=gain.queries,
+        gain=gain.gain,
+        weights=service.generator.fingerprint,
+        encoders={"image": evaluation.fingerprint, "text": texts},
+    )
+    try:
+        keep_gain(service.archive, measured)
+    except OSError as error:
+        return wrapped(f"What generated images add could not be kept with the archive: {user_message(error)}")
+    then = "generate images" if gain.helps else "generate no images unless they are asked to (`--generate`)"
+    return wrapped(f"Kept with the archive ({measured.words}): from now on searches {then}.")
 
 
 def duration(seconds: float) -> str:

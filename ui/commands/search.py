@@ -51,6 +51,12 @@ if TYPE_CHECKING:
 @click.option("--unmark", multiple=True, metavar="CASE", help="With --query: without its feedback on this case.")
 @click.option("--whole-image", is_flag=True, help="With --query: the whole image instead of its region.")
 @click.option("--without-seed", type=int, multiple=True, metavar="N", help="Drop the generated image of this seed.")
+@click.option(
+    "--generate/--no-generate",
+    default=None,
+    help="Whether images are generated from the report. [default: yes, unless `coin evaluate --generate` saw no gain "
+    "on this archive]",
+)
 @click.option("--asked-site", metavar="SITE", help="The site that generated images must show. [default: the report's]")
 @click.option(
     "--channel",
@@ -86,6 +92,7 @@ def search(
     save: str | None,
     replace: bool,
     by_category: int | None,
+    generate: bool | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -118,7 +125,7 @@ def search(
         except OSError as error:  # an unwritable home must not cost the answer
             unsaved = f"the query was not saved as '{save}': {user_message(error)}"
     with progress("Generating", unit="steps") as update:
-        result = service.search(query, progress=update)
+        result = service.search(query, progress=update, generate=generate)
     from retrieval import answer_of
 
     changes = _changes(service, saved, query, result)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ConfounderAudit,
         ConfounderCount,
         FusionRule,
+        GenerationDefault,
         MatchedField,
         RankChanges,
         RankedCase,
@@ -50,12 +51,21 @@ def search_text(
         parts.append(diagnostics_text(diagnostics))
     parts.append(rows)
     parts += [wrapped(f"Note: {note}") for note in result.notes]
+    if result.generation_default is not None:
+        parts.append(wrapped(f"Note: {generation_words(result.generation_default)}"))
     timing = result.timing
     parts.append(
         f"{timing.total_s:.2f} s: generate {timing.generate_s:.2f}, embed {timing.embed_s:.2f}, "
         f"search {timing.search_s:.3f}"
     )
     return page(parts)
+
+
+def generation_words(default: GenerationDefault) -> str:
+    """Why images were generated, or not, and what to do about it."""
+    if not default.is_measured:
+        return f"{default.words} `coin evaluate --generate 200` measures it."
+    return default.words if default.generates else f"{default.words} `--generate` generates them all the same."
 
 
 def changes_words(changes: RankChanges) -> str:

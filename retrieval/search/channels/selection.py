@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from retrieval.errors import QueryError
+from retrieval.generated.measured_gain import GenerationDefault
 from retrieval.search.channels.channel import Channel, Need
 from retrieval.search.channels.registry import CHANNELS
 from retrieval.search.fusion import FusionRule, default_rules
@@ -20,6 +21,8 @@ class Selection:
     rule: FusionRule
     notes: tuple[str, ...] = ()
     """What a reader should know of the choice."""
+    default: GenerationDefault | None = None
+    """What decided on generated images; None where the caller or the query did, or none could be."""
 
 
 def select_channels(
@@ -29,7 +32,8 @@ def select_channels(
     has_generator: bool,
     encoder_is_starter: bool,
     fingerprints: Mapping[str, str] | None = None,
-    generate: bool = True,
+    generate: bool | None = None,
+    default: Callable[[], GenerationDefault | None] = lambda: None,
 ) -> Selection:
     """The channels that the query names; where it names none, those that it allows and that the rule weights.
 
@@ -39,7 +43,9 @@ def select_channels(
         encoder_is_starter: whether the archive's encoder, of each role, is the one that the shipped weights were
             measured with.
         fingerprints: of the encoders at hand, by role. None: whether the rules were measured with them is not checked.
-        generate: False leaves out what needs generated images, also where the query names it.
+        generate: False leaves out what needs generated images, also where the query names it. None: it answers where
+            the query names it, else by `default`.
+        default: what decides then; called where it does.
 
     Raises:
         QueryError: a channel that the query names cannot answer.
@@ -50,7 +56,10 @@ def select_channels(
         for name in query.possible_channels
         if (name in query.channels if query.channels else rule.weights.get(name, float(not CHANNELS[name].opt_in)) > 0)
     ]
-    if not generate:
+    decided = None
+    if generate is None and has_generator and generates(wanted) and not names_generation(query):
+        decided = default()
+    if generate is False or (decided is not None and not decided.generates):
         wanted = [channel for channel in wanted if Need.GENERATOR not in channel.needs]
     notes: tuple[str, ...] = ()
     without = [channel for channel in wanted if Need.GENERATOR in channel.needs and not has_generator]
@@ -72,7 +81,17 @@ def select_channels(
             "The channels' weights were measured with other encoders than this archive's: `coin evaluate "
             "--choose-fusion` chooses them anew.",
         )
-    return Selection(answering, rule, notes)
+    return Selection(answering, rule, notes, decided)
+
+
+def generates(channels: Sequence[Channel]) -> bool:
+    """Whether one of these channels needs generated images."""
+    return any(Need.GENERATOR in channel.needs for channel in channels)
+
+
+def names_generation(query: Query) -> bool:
+    """Whether the query itself asks for generated images, by a channel or by its weight."""
+    return generates([CHANNELS[name] for name in (*query.channels, *(n for n, weight in query.weights if weight > 0))])
 
 
 def _fits(rule: FusionRule, channels: tuple[Channel, ...], fingerprints: Mapping[str, str] | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -262,6 +263,26 @@ def test_generated_images_make_a_row_and_are_kept(tiny: None, tmp_path: Path) ->
     assert by_report["tasks"][0]["parts"][0]["rows"][0]["channel"] == "generated"
     assert "1 images a report" in runs[0].stdout
     assert len(list((tmp_path / "work").rglob("generated-*/*.safetensors"))) == 6
+    assert "not decided: 20 queries by report are needed" in runs[0].stdout
+
+
+def test_what_generated_images_add_is_kept_with_the_archive(
+    tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ui.commands.evaluate.FEWEST", 6)
+    kept = Path(os.environ["COIN_ARCHIVE"]) / "generated_gain.json"
+    try:
+        run = coin("evaluate", "--generate", "6", "--n-images", "1", "--no-histogram", "--work", tmp_path / "work")
+        assert run.exit_code == 0, run.output
+        gain = json.loads(kept.read_text())
+        assert (gain["queries"], set(gain["encoders"])) == (6, {"image", "text"})
+        printed = " ".join(run.stdout.split())
+        assert f"measured on 6 cases, {gain['date']}): from now on searches generate" in printed
+        assert ("generate no images unless" in printed) == (gain["gain"]["low"] <= 0)
+        asked = coin("search", "--text", "Clue cells.", "--no-generate", "--json")
+        assert json.loads(asked.stdout)["generation"] is None
+    finally:
+        kept.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("value", ["0", "some", "-3"])
@@ -275,7 +296,7 @@ def test_weights_are_chosen_written_and_used(tiny: None, tmp_path: Path) -> None
     run = coin("evaluate", "--choose-fusion", tmp_path / "rules.toml", "--json", tmp_path / "c.json")
     assert run.exit_code == 0, run.output
     choices = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))["choices"]
-    assert [choice["name"] for choice in choices] == ["report", "text", "text and image"]
+    assert [choice["name"] for choice in choices] == ["image", "report", "text", "text and image"]
     for choice in choices:
         assert f"== {choice['name']}: " in run.stdout
         assert f"{choice['measured']['mean']:.3f}" in run.stdout

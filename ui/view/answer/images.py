@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from ui.text.search import changes_list, changes_words
-from ui.view.answer.search import needs_redrawing, resume_images, stop_images
+from ui.view.answer.search import (
+    image_default,
+    is_switched_on,
+    needs_redrawing,
+    resume_images,
+    stop_images,
+)
 from ui.view.escape import escape
 from ui.view.session import Outcome, service
 from ui.view.viewer.enlarged import window_is_open
@@ -34,8 +40,8 @@ def _show_way(outcome: Outcome) -> None:
     queued = outcome.images
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if queued is None:
-            st.markdown("By report and text alone, without generated images.", width="stretch")
-            if st.session_state.get("with_images", True):
+            st.markdown(f"By report and text alone, without generated images. {_why()}", width="stretch")
+            if is_switched_on():
                 st.button("Generate images", on_click=resume_images)
         else:
             _show_progress(queued)
@@ -56,13 +62,20 @@ def _show_progress(queued: QueuedQuery) -> None:
 
 
 def _switch() -> None:
+    default = image_default()
     st.toggle(
         "Generated images",
-        True,
+        default is None or default.generates,
         key="with_images",
         persist_state="session",
         help="Compare reports by synthetic images made of them, too. Off: by report and text alone, for all queries.",
     )
+
+
+def _why() -> str:
+    """Where images were measured on this archive and are seen not to help, or where nothing was: a sentence."""
+    default = image_default()
+    return "" if default is None or (default.is_measured and default.generates) else escape(default.words)
 
 
 def _show_joined(before: SearchResult | None, after: SearchResult) -> None:
@@ -70,7 +83,8 @@ def _show_joined(before: SearchResult | None, after: SearchResult) -> None:
 
     changes = None if before is None else rank_changes(before, after)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown("With generated images." if changes is None else changes_line(changes), width="stretch")
+        line = "With generated images." if changes is None else changes_line(changes)
+        st.markdown(f"{line} {_why()}", width="stretch")
         _switch()
     if changes is not None and (lines := changes_list(changes)):
         with st.expander("Which cases"):

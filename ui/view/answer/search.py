@@ -17,7 +17,7 @@ import streamlit as st
 from ui.view.session import Outcome, guarded, service, user
 
 if TYPE_CHECKING:
-    from retrieval import Query
+    from retrieval import GenerationDefault, Query
     from ui.generation_queue import QueuedQuery
 
 
@@ -36,8 +36,23 @@ def search(query: Query) -> Outcome:
 
 
 def wants_images() -> bool:
-    """Whether images are generated for this session's query: neither switched off nor stopped."""
-    return bool(st.session_state.get("with_images", True)) and not st.session_state.get("images_stopped", False)
+    """Whether images are generated for this session's query: switched on, and not stopped."""
+    return is_switched_on() and not st.session_state.get("images_stopped", False)
+
+
+def is_switched_on() -> bool:
+    """Whether the reader wants generated images; as long as nobody touched the switch, as was measured on the
+    archive."""
+    chosen = st.session_state.get("with_images")
+    if chosen is not None:
+        return bool(chosen)
+    default = image_default()
+    return default is None or default.generates
+
+
+def image_default() -> GenerationDefault | None:
+    """Whether this archive's queries generate images, and why; None where that cannot be said."""
+    return guarded(lambda: service().cases.generation_default())[0]
 
 
 def stop_images() -> None:
@@ -75,7 +90,7 @@ def _answer(query: Query, archive: object, before: Outcome | None) -> Outcome:
     related = before if before and before.archive is archive and same_images(before.query, query) else None
     if related is None:
         resume_images()
-    channels, problem = guarded(lambda: service().cases.channels_for(query))
+    channels, problem = guarded(lambda: service().cases.channels_for(query, generate=True))
     by_words, _ = guarded(lambda: service().cases.channels_for(query, generate=False))
     needs_images, result = not problem and channels != by_words, None
     if needs_images and wants_images() and related and related.result and related.result.generated:

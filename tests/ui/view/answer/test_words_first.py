@@ -10,7 +10,8 @@ import streamlit as st
 from streamlit.runtime import caching
 from streamlit.testing.v1 import AppTest
 
-from retrieval import Query, SearchResult
+from retrieval import Estimate, MeasuredGain, Query, SearchResult, keep_gain
+from retrieval.generated.measured_gain import FILE
 from tests.ui.view.pages import checked, click, joined, opened
 from ui.view.session import Outcome, service
 
@@ -187,3 +188,25 @@ def test_a_lost_connection_gives_up_the_place_and_asks_again() -> None:
         assert outcome(app).images not in (None, queued)
     joined(app)
     assert "The generated images have joined" in said(app)
+
+
+def test_where_images_are_not_seen_to_help_the_page_says_so_and_the_switch_makes_them() -> None:
+    archive, search = service().archive, service().cases
+    prints = {"image": service().encoder.fingerprint, "text": service().encoder.fingerprint}
+    measured = MeasuredGain("2026-11-30", 200, Estimate(0.0, -0.01, 0.01), service().generator.fingerprint, prints)
+    keep_gain(archive, measured)
+    try:
+        default = search.generation_default()
+        assert default is not None
+        app = ask(opened())
+        assert outcome(app).images is None
+        assert outcome(app).needs_images
+        assert "not seen to help on this archive" in said(app)
+        assert app.toggle(key="with_images").value is False
+        joined(checked(app.toggle(key="with_images").set_value(True).run()))
+        result = outcome(app).result
+        assert result is not None
+        assert result.generated is not None
+        assert "not seen to help on this archive" in said(app)
+    finally:
+        (archive.path / FILE).unlink()
