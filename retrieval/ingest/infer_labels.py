@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.language.english import is_english
-from retrieval.language.label_extraction import ReportReading, read_report
-from retrieval.language.vocabulary import vocabulary
+from retrieval.language.label_reader import LABELS, LabelReader
 
 if TYPE_CHECKING:
     from index_store import Archive, CaseLabels, ManifestRow
 
-LABELS = ("site", "system", "category")
 
-
-def infer_labels(archive: Archive | None, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+def infer_labels(
+    archive: Archive | None, rows: Sequence[ManifestRow], *, work: Path | None = None
+) -> list[ManifestRow]:
     """The rows in their order, with empty sites, systems and categories filled from their reports where possible.
 
     `ManifestRow.derived` of each names what was filled; it is empty where nothing was. Without an archive nothing is
     known but the rows.
+
+    Args:
+        work: folder that keeps what was read (`LabelReader`).
     """
     stored = {} if archive is None else archive.case_labels({row.case for row in rows})
-    reader = LabelReader()
-    return [_derived(row, stored.get(row.case), reader) for row in rows]
+    known = [_known(row, stored.get(row.case)) for row in rows]
+    reader = LabelReader(work)
+    reader.read_all((row.report, labels) for row, labels in zip(rows, known, strict=True))
+    return [_derived(row, reader.missing(row.report, **labels)) for row, labels in zip(rows, known, strict=True)]
 
 
 def not_english(rows: Sequence[ManifestRow]) -> tuple[str, ...]:
@@ -53,48 +58,16 @@ def not_english(rows: Sequence[ManifestRow]) -> tuple[str, ...]:
     )
 
 
-def missing_labels(report: str, site: str, system: str, category: str) -> dict[str, str]:
-    """`LabelReader.missing` of one report, for worker processes."""
-    return LabelReader().missing(report, site=site, system=system, category=category)
-
-
-class LabelReader:
-    """Reads site, system and category from reports, equal reports once."""
-
-    def __init__(self) -> None:
-        self._readings: dict[tuple[str, str, str], ReportReading] = {}
-
-    def missing(self, report: str, *, site: str, system: str, category: str) -> dict[str, str]:
-        """The values that are not given and can be extracted from the report, given the others."""
-        if site and category:  # a system is derived with its category only
-            return {}
-        known = vocabulary()
-        known_site, known_system = known.site(site) if site else None, known.system(system) if system else None
-        reading = self._read(report, known_site.name if known_site else site, system)
-        if known_system is not None and reading.site and reading.site not in known_system.sites:
-            return {}  # the report is of another site than the system: one of the two is wrong
-        read: dict[str, str] = {}
-        if not site and reading.site:
-            read["site"] = reading.site
-        if not category and reading.category and reading.system:
-            if not system:
-                read["system"] = reading.system
-            read["category"] = reading.category
-        return read
-
-    def _read(self, report: str, site: str, system: str) -> ReportReading:
-        key = report, site, system
-        if key not in self._readings:
-            self._readings[key] = read_report(report, site=site, system=system)
-        return self._readings[key]
-
-
-def _derived(row: ManifestRow, stored: CaseLabels | None, reader: LabelReader) -> ManifestRow:
+def _known(row: ManifestRow, stored: CaseLabels | None) -> dict[str, str]:
+    """What is given of the row's labels, now or by an earlier manifest."""
     given = {name: getattr(row, name) for name in LABELS}
-    if stored is not None:
-        kept = {name: getattr(stored, name) for name in LABELS if name not in stored.derived}
-        given = {name: value or kept.get(name, "") for name, value in given.items()}
-    read = reader.missing(row.report, **given)
+    if stored is None:
+        return given
+    kept = {name: getattr(stored, name) for name in LABELS if name not in stored.derived}
+    return {name: value or kept.get(name, "") for name, value in given.items()}
+
+
+def _derived(row: ManifestRow, read: dict[str, str]) -> ManifestRow:
     return dataclasses.replace(
         row,
         site=read.get("site", row.site),

@@ -8,7 +8,7 @@
     FOLDER/train/metadata.jsonl                `load_dataset("imagefolder", data_dir=FOLDER)` reads the whole
     FOLDER/manifest.csv, README.md, set.json   every column of the table; the dataset card; the recipe and the counts
     FOLDER/dropped/REPORTHASH-SEED.png         images that repeat another, or whose row the table no longer has
-    FOLDER/hashes/*.jsonl                      hashes of the images, so that no run decodes what is there
+    FOLDER/hashes/                             hashes of the images, labels of the reports: no run reads them again
 
 A large set has folders by the first digits of the hash below those of its classes.
 
@@ -84,7 +84,6 @@ class SyntheticSet:
         size: int | None = None,
     ) -> None:
         self.folder = Path(folder)
-        self.table = table = with_labels(table)
         self.per_report = per_report
         self._generator = generator
         self._preset: Preset = generator.sampling(preset)
@@ -96,9 +95,12 @@ class SyntheticSet:
         self.problems: tuple[Problem, ...] = (*table.problems, *(_blank(table, row) for row in blank))
         if not rows:
             raise SyntheticSetError(f"{table.path.name} holds no report with words. Check its column `report`.")
-        self.images = plan_images(rows, per_report=per_report, seed=seed)
+        plan_images([], per_report=per_report, seed=seed)
         self.recipe = _recipe(generator, self._preset, self._size)
         self._open()
+        self.table = with_labels(table, self.folder / HASHES)
+        labelled = [row for row in self.table.rows if row.report in self._prompts]
+        self.images = plan_images(labelled, per_report=per_report, seed=seed)
 
     @property
     def lock(self) -> FileLock:

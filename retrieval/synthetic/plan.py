@@ -15,7 +15,7 @@ from generation import text_sha256
 from index_store.manifest.cells import is_placeholder
 from index_store.records import Problem
 from retrieval.errors import SyntheticSetError
-from retrieval.ingest.infer_labels import LABELS, LabelReader
+from retrieval.language.label_reader import LABELS, LabelReader
 
 if TYPE_CHECKING:
     from index_store import ReportRow, ReportTable
@@ -30,13 +30,22 @@ DERIVED: Final = "labels_from_report"
 _LONGEST: Final = 80
 
 
-def with_labels(table: ReportTable) -> ReportTable:
+def with_labels(table: ReportTable, work: Path | None = None) -> ReportTable:
     """The table with site, system and category read from the reports of rows that do not give them, as `coin add` does
-    it; the column `labels_from_report` says which. A placeholder ("N/A") is an empty cell."""
-    reader, rows = LabelReader(), []
-    for row in table.rows:
-        cells = {name: cell for name, cell in row.cells.items() if name not in LABELS or not is_placeholder(cell)}
-        read = reader.missing(row.report, **{name: cells.get(name, "") for name in LABELS})
+    it; the column `labels_from_report` says which. A placeholder ("N/A") is an empty cell.
+
+    Args:
+        work: folder that keeps what was read (`LabelReader`).
+    """
+    reader, rows = LabelReader(work), []
+    given = [
+        {name: cell for name, cell in row.cells.items() if name not in LABELS or not is_placeholder(cell)}
+        for row in table.rows
+    ]
+    known = [{name: cells.get(name, "") for name in LABELS} for cells in given]
+    reader.read_all((row.report, labels) for row, labels in zip(table.rows, known, strict=True))
+    for row, cells, labels in zip(table.rows, given, known, strict=True):
+        read = reader.missing(row.report, **labels)
         rows.append(dataclasses.replace(row, cells={**cells, **read, **({DERIVED: " ".join(read)} if read else {})}))
     new = [name for name in (*LABELS, DERIVED) if any(name in row.cells for row in rows)]
     columns = (*table.columns, *(name for name in new if name not in table.columns))

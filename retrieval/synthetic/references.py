@@ -23,7 +23,6 @@ from retrieval.encoder.embedding_cache import EmbeddingCache, embedding_key
 from retrieval.encoder.encoder import Encoder, Progress
 from retrieval.encoder.thumbnails import Thumbnails
 from retrieval.errors import EvaluationError
-from retrieval.ingest.infer_labels import infer_labels
 from retrieval.synthetic.picture_reader import read_images
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def manifest_references(
     from index_store import Problem, count_reasons, read_manifest
 
     read = read_manifest(manifest, images=images)
-    rows = infer_labels(None, list({row.path: row for row in read.rows}.values()))
+    rows = list({row.path: row for row in read.rows}.values())
     problems = list(read.problems)
     named: list[tuple[str, Path, str]] = []
     patients, kept = [], []

@@ -19,6 +19,7 @@ from retrieval.encoder.thumbnails import Thumbnails
 from retrieval.errors import EvaluationError, SyntheticSetError
 from retrieval.evaluation.dataset import read_labelled
 from retrieval.generated.batch_generation import GeneratedVectors, GenerationPlan
+from retrieval.ingest.infer_labels import infer_labels
 from retrieval.language.archive_labels import ArchiveLabels
 from retrieval.synthetic.dataset import read_recipe
 from retrieval.synthetic.patient_splits import NO_CATEGORY, LabelledImages
@@ -92,12 +93,13 @@ def manifest_images(
 
     read = manifest_references(manifest, encoder, images=images, work=work, progress=progress, prints=False)
     wanted = [index for index, row in enumerate(read.rows) if not kinds or row.kind in kinds]
-    keep = [index for index in wanted if read.rows[index].category]
+    labelled = dict(zip(wanted, infer_labels(None, [read.rows[index] for index in wanted], work=work), strict=True))
+    keep = [index for index in wanted if labelled[index].category]
     if not keep:
         raise EvaluationError(
             f"{read.source} gives no image a category, nor does a report state one: put a column `category` into it."
         )
-    rows = [read.rows[index] for index in keep]
+    rows = [labelled[index] for index in keep]
     labels = ArchiveLabels(Counter((row.site, row.system, row.category) for row in rows))
     shown = [labels.shown(row.site, row.system, row.category) for row in rows]
     return LabelledImages(

@@ -14,8 +14,8 @@ from generation.errors import TrainingDataError
 from generation.training.data.latent_cache import ProgressFactory, no_progress
 from generation.training.data.pairs import ATTRIBUTES, TrainingPair
 from retrieval.encoder.content_hashes import content_hashes
-from retrieval.ingest.infer_labels import missing_labels
 from retrieval.language.archive_labels import meant_filter
+from retrieval.language.label_reader import missing_labels
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
