@@ -10,7 +10,17 @@ import pytest
 
 from generation import CoinGenerator
 from index_store import Archive
-from retrieval import CaseSearch, Encoder, Estimate, MeasuredGain, Query, add_manifest, keep_gain, to_dict
+from retrieval import (
+    CaseSearch,
+    Encoder,
+    Estimate,
+    MeasuredGain,
+    Query,
+    add_manifest,
+    default_rules,
+    keep_gain,
+    to_dict,
+)
 from retrieval.generated.measured_gain import FILE, read_gain
 from tests.retrieval.conftest import speckled
 from ui.text.search import search_text
@@ -50,7 +60,9 @@ def test_what_was_not_measured_is_generated_and_said(
 ) -> None:
     result = CaseSearch(archive, encoder, generator).run(QUERY)
     assert tuple(answer.channel for answer in result.channels) == WITH
-    assert "was not measured. `coin evaluate --generate 200`" in " ".join(search_text(result).split())
+    assert "was not measured. `coin evaluate --generate 200`" in " ".join(
+        search_text(result, default_rules()["report"]).split()
+    )
     assert CaseSearch(archive, encoder).run(QUERY).generation_default is None, "without a generator nothing is decided"
 
 
@@ -63,7 +75,7 @@ def test_without_a_gain_nothing_is_generated_unless_asked_for(
     result = search.run(QUERY)
     assert tuple(answer.channel for answer in result.channels) == WITHOUT
     assert result.generated is None
-    text = " ".join(search_text(result).split())
+    text = " ".join(search_text(result, default_rules()["report"]).split())
     assert "not seen to help on this archive (P@10 +0.010 [-0.010, +0.030] with them" in text
     assert "200 cases, 2026-11-30" in text
     assert "`--generate` generates them all the same" in text

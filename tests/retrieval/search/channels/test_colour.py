@@ -79,7 +79,7 @@ def test_it_answers_only_on_request_and_says_when_nothing_was_read(archive: Arch
     joined = CaseSearch(archive, encoder, rules=JOINED).run(query)
     assert [answer.channel for answer in joined.channels] == ["image", "colour"]
     assert not joined.notes
-    assert "colour #1" in search_text(joined)
+    assert "colour #1" in search_text(joined, default_rules()["report"])
     assert to_dict(joined)["fusion"]["weights"]["colour"] == pytest.approx(1 / 3)
     # The weight can be given for one query, too.
     assert CaseSearch(archive, encoder).channels_for(Query(case="case 0", weights=(("colour", 1.0),))) == (
