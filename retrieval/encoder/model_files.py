@@ -25,6 +25,7 @@ from retrieval.encoder.formats.files import (
 )
 from retrieval.encoder.formats.open_clip_folder import HUB_PREFIX, OpenClipFiles
 from retrieval.encoder.formats.registry import format_of
+from retrieval.encoder.formats.stage_readout import READOUT
 from retrieval.errors import EncoderLoadError
 
 STARTER: Final = Path(__file__).parents[1] / "starter" / "clip"
@@ -36,6 +37,7 @@ HUB_FILES: Final = (
     "processor_config.json",
     DESCRIPTION,
     f"{open_clip_folder.TEXT_TOWER}/config.json",
+    READOUT,
     "1_Pooling/config.json",
     *TOKENIZER_FILES,
 )

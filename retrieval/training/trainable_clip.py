@@ -24,6 +24,7 @@ from retrieval.encoder.formats.open_clip_folder import (
     load_network,
     load_tokenizer,
 )
+from retrieval.encoder.formats.stage_readout import READOUT
 from retrieval.training.encoder_settings import EncoderSettings
 
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ class TrainableClip:
             write_atomic(folder / name, (self._folder.path / name).read_bytes())
         if self._folder.needs_tokenizer_files and not files:  # the hub keeps them elsewhere
             self._tokenizer.tokenizer.save_pretrained(folder)
+        if self._folder.readout is not None:
+            write_atomic(folder / READOUT, self._folder.readout.path.read_bytes())
         tower = self._folder.path / TEXT_TOWER / "config.json"
         if tower.is_file():
             (folder / TEXT_TOWER).mkdir(exist_ok=True)

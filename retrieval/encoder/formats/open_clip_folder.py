@@ -30,6 +30,7 @@ from retrieval.encoder.formats.files import (
     without_bookkeeping,
 )
 from retrieval.encoder.formats.mismatch import torch_differences
+from retrieval.encoder.formats.stage_readout import StageReader, StageReadout, read_stage_readout
 from retrieval.errors import EncoderLoadError
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class OpenClipFiles(EncoderFiles):
     """One open_clip model on disk, checked."""
 
     config: Mapping[str, Any]
+    readout: StageReadout | None
+    """How the image tower's stages are read beside its last layer; None: they are not."""
 
     @property
     def format(self) -> str:
@@ -79,11 +82,14 @@ class LoadedOpenClip:
         self.network = network
         self.prepare: Callable[[PIL.Image.Image], torch.Tensor] = transform
         self.device = device
+        self._stages = None if files.readout is None else StageReader(files.readout, network.visual, device)
         self._tokenizer: Any = None
         self._lock = threading.Lock()
 
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
         """float32[n, 3, height, width] -> float32[n, dim]."""
+        if self._stages is not None:
+            return self._stages.images(images)
         vectors: torch.Tensor = self.network.encode_image(images)
         return vectors
 
@@ -95,7 +101,7 @@ class LoadedOpenClip:
                 self._tokenizer = load_tokenizer(self._files)
             tokens: torch.Tensor = self._tokenizer(list(texts))
         vectors: torch.Tensor = self.network.encode_text(tokens.to(self.device))
-        return vectors
+        return vectors if self._stages is None else self._stages.texts(vectors)
 
 
 def recognises(folder: Path) -> bool:
@@ -117,17 +123,19 @@ def read_open_clip(folder: Path, *, name: str) -> OpenClipFiles:
         raise EncoderLoadError(f"{folder} holds no {WEIGHTS[0]}.{pickled_hint(folder)}")
     check_safetensors(weights)
     mpp, tokenizer = read_description(folder).get("mpp"), tokenizer_sha256(folder)
+    readout = read_stage_readout(folder)
     return OpenClipFiles(
         path=folder,
         name=name,
-        dim=int(model["embed_dim"]),
-        fingerprint=_fingerprint(folder, config, weights),
+        dim=int(model["embed_dim"]) + (readout.dim if readout else 0),
+        fingerprint=_fingerprint(folder, config, weights, readout),
         reads_images=True,
         reads_texts=not model["text_cfg"].get("hf_tokenizer_name") or name.startswith(HUB_PREFIX) or bool(tokenizer),
         image_size=_image_size(config),
         mpp=None if mpp is None else float(mpp),
         weights=(weights,),
         config=config,
+        readout=readout,
     )
 
 
@@ -224,7 +232,7 @@ def _check_image_size(files: OpenClipFiles, network: Any) -> None:
         )
 
 
-def _fingerprint(folder: Path, config: Mapping[str, Any], weights: Path) -> str:
+def _fingerprint(folder: Path, config: Mapping[str, Any], weights: Path, readout: StageReadout | None) -> str:
     """What decides an embedding, hashed: the same files give the same fingerprint wherever they lie.
 
     A hub id in the place of the text tower's configuration stands for it. A path decides nothing; the configuration in
@@ -242,6 +250,8 @@ def _fingerprint(folder: Path, config: Mapping[str, Any], weights: Path) -> str:
     if text.get("hf_model_name") and tower.is_file():
         del text["hf_model_name"]
         parts["text_tower"] = without_bookkeeping(read_json(tower))
+    if readout is not None:
+        parts["stage_readout"] = file_sha256(readout.path)
     for key in ("hf_model_name", "hf_tokenizer_name"):
         if _is_path(text.get(key)):
             text[key] = "local"

@@ -40,6 +40,7 @@ from retrieval.training.starter.sampler import Pairs
 from retrieval.training.starter.sdxl_text_encoders import hand_on_text_tower
 from retrieval.training.starter.short_text_tower import shorten_text_tower
 from retrieval.training.starter.smears import load_smears
+from retrieval.training.starter.stage_directions import write_stage_readout
 
 PHANTOMS = 24_000
 RESTORED_EVERY = 5
@@ -178,6 +179,7 @@ def _train_clip(
     train_image_tower(
         sources, work / "short_reader", folder, steps=steps, start_from=start_from, device=device, log=log
     )
+    write_stage_readout(folder, [pairs.images for pairs, _ in sources])
 
 
 def encode_training_set(phantoms: PhantomSet, work: Path, log: Log) -> EncodedSet:

@@ -396,5 +396,5 @@ def test_the_whole_training_runs_resumes_and_loads(tmp_path: Path) -> None:
     result = tmp_path / "result"
     made = CoinGenerator(result / "base", result / "lora").generate("NILM.", n=1, preset="draft").images[0]
     assert made.image.size == (128, 128)
-    assert Encoder(result / "clip").encode_images([made.image]).shape == (1, 192)
+    assert Encoder(result / "clip").encode_images([made.image]).shape == (1, 192 + 45 + 9)  # a direction an image
     assert "_name_or_path" not in (result / "base" / "unet" / "config.json").read_text(encoding="utf-8")
