@@ -52,7 +52,6 @@ NEAREST = 5
 TRAINING_PHANTOMS = 2_000
 STEPS = 360
 BATCH = 64
-TEST_PHANTOMS = 528
 SIZE = 128
 ZOOM = 0.7
 
@@ -87,7 +86,7 @@ def zoomed(image: Image.Image) -> Image.Image:
     return image.crop((width, height, image.width - width, image.height - height))
 
 
-def test_sets(manifest: Path) -> list[TestSet]:
+def test_sets(manifest: Path, phantom_count: int) -> list[TestSet]:
     """Cells and fields of the cervix, and held-out phantoms."""
     smears = read_smears(manifest)
     sets = []
@@ -98,7 +97,7 @@ def test_sets(manifest: Path) -> list[TestSet]:
         rows = np.flatnonzero(chosen)
         images = [smears.images[i] for i in rows]
         sets.append(TestSet.of(name, images, smears.category[rows].tolist(), smears.patient[rows].tolist(), step))
-    phantoms = phantom_cases(TEST_PHANTOMS, seed=11, split="held-out")
+    phantoms = phantom_cases(phantom_count, seed=11, split="held-out")
     labels = [f"{phantom.profile.site} {phantom.profile.category}" for phantom in phantoms]
     images = [phantom.render(SIZE) for phantom in phantoms]
     return [*sets, TestSet.of("phantoms", images, labels, [phantom.key for phantom in phantoms], 2)]
@@ -215,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.work is not None and options.imagenet is not None:
         train_towers(manifest, options.imagenet, options.work)
     print(describe_machine())
-    for test in test_sets(manifest):
+    for test in test_sets(manifest, options.phantoms):
         encoders = dict(shipped)
         if options.work is not None:
             left_out = "phantoms" if test.name == "phantoms" else "cervix"
@@ -233,6 +232,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=SHARED, help="folder that holds cytology/")
     parser.add_argument("--imagenet", type=Path, help="safetensors of timm's tf_efficientnet_lite0")
     parser.add_argument("--work", type=Path, help="folder of the trained towers; without it the shipped weights alone")
+    parser.add_argument("--phantoms", type=int, default=528, help="held-out phantoms that are searched")
     return parser.parse_args(arguments)
 
 

@@ -42,7 +42,11 @@ def test_a_similarity_is_that_of_the_last_layer_and_of_the_stages(copied: Path, 
 
 
 def test_texts_order_images_as_the_last_layer_alone_does(copied: Path, images: list[Image.Image]) -> None:
-    texts = ["Negative for intraepithelial lesion or malignancy.", "High-grade urothelial carcinoma.", "Adenocarcinoma."]
+    texts = [
+        "Negative for intraepithelial lesion or malignancy.",
+        "High-grade urothelial carcinoma.",
+        "Adenocarcinoma.",
+    ]
     joined = Encoder().encode_texts(texts) @ Encoder().encode_images(images).T
     (copied / READOUT).unlink()
     own = Encoder(copied).encode_texts(texts) @ Encoder(copied).encode_images(images).T
