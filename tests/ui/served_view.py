@@ -12,16 +12,40 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final, Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 600_000  # milliseconds: generous, since a busy machine starts a server slowly
+THEMES: Final[tuple[Literal["light"], Literal["dark"]]] = ("light", "dark")
+# Whether the page has the ground of that theme: it follows the browser's setting by itself.
+GROUND = """dark => {
+    const [red] = getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor.match(/\\d+/g);
+    return (red < 128) === dark;
+}"""
 IN_A_BROWSER = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
 ]
+
+
+def barriers(page: Page) -> list[tuple[str, str, str]]:
+    """What axe-core finds serious or critical on the page as it is, in the light theme and in the dark one: the theme,
+    what it is, and the first element."""
+    found = []
+    for theme in THEMES:
+        page.emulate_media(color_scheme=theme)
+        page.wait_for_function(GROUND, arg=theme == "dark")
+        for each in Axe().run(page).response["violations"]:
+            if each["impact"] in ("serious", "critical"):
+                found.append((theme, each["help"], each["nodes"][0]["html"]))
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function(GROUND, arg=False)
+    return found
 
 
 @contextlib.contextmanager

@@ -45,17 +45,16 @@ def show_results(result: SearchResult) -> None:
         st.error(escape(problem))
     if diagnostics is not None:
         show_warnings(diagnostics)
+    scale = score_scale(result, service().rules["report"])
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.header(heading(result), width="stretch", anchor=False)
+        st.header(heading(result), width="stretch", anchor=False, help=escape(scale.words) if result.cases else None)
         st.download_button(
             "Download as JSON", to_json(result, diagnostics), "coin-result.json", "application/json", on_click="ignore"
         )
-    scale = score_scale(result, service().rules["report"])
-    if result.cases:
-        st.caption(scale.words)
-    for note in result.notes:
-        st.info(escape(without_commands(note)))
-    _show_disagreement(result)
+    with st.container(key="notes"):
+        for note in result.notes:
+            st.info(escape(without_commands(note)))
+        _show_disagreement(result)
     if not result.cases:
         return
     if diagnostics is not None and (words := agreement_words(diagnostics)):

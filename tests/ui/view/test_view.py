@@ -456,7 +456,7 @@ def test_the_number_on_a_card_is_the_one_that_ranks(answered: AppTest) -> None:
     assert len(numbers) == 10
     assert numbers == sorted(numbers, reverse=True)
     assert 0 < numbers[-1] < numbers[0] <= 100
-    assert any("Ordered by points" in caption.value for caption in answered.caption)
+    assert any("Ordered by points" in heading.proto.help for heading in answered.header)
     parts = [text for text in texts(answered) if re.search(r" of \d+, place ", text)]
     assert len(parts) == 30, "each card says what each of the three channels added"
     added = [float(re.findall(r": ([0-9.]+) of", part)[0]) for part in parts[:3]]

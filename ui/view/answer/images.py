@@ -85,10 +85,10 @@ def _show_joined(before: SearchResult | None, after: SearchResult) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         line = "With generated images." if changes is None else changes_line(changes)
         st.markdown(f"{line} {_why()}", width="stretch")
+        if changes is not None and (lines := changes_list(changes)):
+            with st.popover("Which cases"):
+                st.text("\n".join(lines))
         _switch()
-    if changes is not None and (lines := changes_list(changes)):
-        with st.expander("Which cases"):
-            st.text("\n".join(lines))
 
 
 def changes_line(changes: RankChanges) -> str:

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, Response, expect
 
 from retrieval import RESEARCH_USE, ReaderStudy
 from tests.ui.reading_parts import PAIRS
-from tests.ui.served_view import IN_A_BROWSER, PATIENCE, served
+from tests.ui.served_view import IN_A_BROWSER, PATIENCE, barriers, served
 
 pytestmark = IN_A_BROWSER
 TOTAL = 2 * PAIRS
@@ -48,6 +48,7 @@ def test_read_by_keyboard_resume_and_close(browser, address: str, study: ReaderS
     order = study.order("P1")
     page = begin(browser, address, "P1")
     expect(page.get_by_text("Real or generated: hidden until you close your reading.")).to_be_visible()
+    assert barriers(page) == []
     for key, name in (("4", "4 plausible"), ("s", "2 hardly"), ("k", "generated")):
         page.keyboard.press(key)
         expect(page.locator('[data-testid="stBaseButton-primary"]', has_text=name)).to_be_visible()

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from retrieval import RESEARCH_USE
 from tests.small_slides import small_slide
 from tests.ui.conftest import coin
-from tests.ui.served_view import IN_A_BROWSER, PATIENCE, served
+from tests.ui.served_view import IN_A_BROWSER, PATIENCE, barriers, served
 
 pytestmark = [*IN_A_BROWSER, pytest.mark.slow]
 
@@ -195,6 +195,7 @@ def test_cases_are_compared_in_step_at_one_scale(page: Page, address: str) -> No
     assert alike(moved, settled(page, second)) > 0.7
     marks = page.locator(".report mark")
     expect(marks).to_have_text(["Cervix", "Cervix"])
+    assert barriers(page) == []
     page.get_by_role("button", name="Zoom and pan in step").click()
     kept = zoom(second)
     first.hover()
@@ -212,6 +213,7 @@ def test_a_slide_opens_at_its_field_and_a_part_of_it_is_searched(page: Page, add
     expect(viewer.locator(".mark:not(.soft)")).to_have_count(1)
     settled(page, viewer)
     expect(viewer.locator(".navigator")).to_be_visible()
+    assert barriers(page) == []
     page.get_by_role("button", name="Search by a part of the slide").click()
     box = viewer.bounding_box()
     assert box is not None
@@ -222,3 +224,7 @@ def test_a_slide_opens_at_its_field_and_a_part_of_it_is_searched(page: Page, add
     expect(page.get_by_text("Region ")).to_be_visible()
     expect(page.get_by_alt_text("Query field 1").first).to_be_visible()
     expect(page.get_by_alt_text("Where these fields lie on their slide").first).to_be_visible()
+    page.get_by_role("button", name="Pin #1").click()
+    page.get_by_role("link", name="Review: 1 case").click()
+    expect(page.get_by_alt_text("Case 1, other image 1 of 1")).to_be_visible()
+    assert barriers(page) == []
