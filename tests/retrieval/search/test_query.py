@@ -124,8 +124,8 @@ def test_editing_the_text_keeps_the_seeds() -> None:
     ("query", "kind", "rule", "channels"),
     [
         (Query(text="a"), "report", "text", ("generated", "joint", "report")),
-        (Query(image=b"x"), "image", "image", ("image",)),
-        (Query(case="a"), "case", "image", ("image",)),
+        (Query(image=b"x"), "image", "image", ("image", "colour")),
+        (Query(case="a"), "case", "image", ("image", "colour")),
         (Query(text="a", case="b"), "report and case", "text and image", tuple(CHANNELS)),
     ],
 )
