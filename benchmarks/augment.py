@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=SHARED, help="folder that holds cytology/")
     parser.add_argument("--only", choices=("phantoms", "cells"), help="one of the two")
     parser.add_argument("--classifier", choices=("probe", "network"), default="probe")
-    parser.add_argument("--phantoms", type=int, default=220, help="five for each of 44 classes by default")
+    parser.add_argument("--phantoms", type=int, default=240, help="five for each of 48 classes by default")
     parser.add_argument("--per-class", type=int, default=0, help="synthetic images of a class (4 of phantoms, 40)")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=0, help="how often patients are distributed anew (3; network 1)")

@@ -107,7 +107,7 @@ def main(repetitions: int, cases: int, images: int) -> None:
         manifest = write_phantoms(folder / "phantoms", phantom_cases(cases))
         with Archive.create(folder / "archive", name="phantoms") as archive:
             add_manifest(archive, manifest, Encoder())
-        held_out = Phantom(PROFILES[0], seed=1, split="held-out")
+        held_out = Phantom(PROFILES[0], number=1, split="held-out")
         query = next((write_phantoms(folder / "query", [held_out]).parent / "images").iterdir())
         searches = {
             "by image": ["--image", str(query)],

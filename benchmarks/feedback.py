@@ -2,7 +2,7 @@
 
     python -m benchmarks.feedback [--archive demo/archive]
 
-Without an archive, on one of 528 phantoms, as the demo's.
+Without an archive, on phantoms.
 
 Each sampled case queries by its image or its report (words only, no generated images), its patient left out. The
 first five are ticked by their labels: relevant where site and category are the query's. Then the query is made again

@@ -2,8 +2,8 @@
 
     python -m benchmarks.scale
 
-Phantoms are photographed by three objectives at the same pixels: half the rendered field (40×), the field (20×), and
-four fields of the same finding side by side (10×). The archive holds each reference in one of them, by chance. Printed
+Phantoms are photographed by three objectives at the same pixels: fields 48 µm (40×), 96 µm (20×) and 192 µm wide (10×)
+of one smear. The archive holds each reference in one of them, by chance. Printed
 is the share of the first 10 references of the query's site, and of its site and category, for queries of each
 magnification: seen as they are, cut to one field of 96 µm in the middle, and cut to several whose mean is compared (as
 an encoder does that was imported with `--field-um 96`). The last column is an archive of the query's own magnification,
@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.machine import describe_machine
-from generation.phantom import PROFILES, Phantom, phantom_cases
+from generation.phantom import PROFILES, Phantom, View, phantom_cases
 from index_store import decode_image
 from retrieval import Encoder
 from retrieval.arrays import Bools, Floats, Vectors
@@ -47,14 +47,8 @@ Views = dict[str, dict[str, Vectors]]
 
 def photographs(phantom: Phantom) -> dict[str, Image.Image]:
     """A phantom's finding by each objective, with `PIXELS` pixels a side."""
-    half = PIXELS // 2
-    whole = phantom.render(2 * PIXELS)
-    four = Image.new("RGB", (PIXELS, PIXELS))
-    for number in range(4):
-        part = dataclasses.replace(phantom, seed=10_000_000 + 4 * phantom.seed + number).render(half)
-        four.paste(part, (number % 2 * half, number // 2 * half))
-    small = whole.resize((PIXELS, PIXELS), Image.Resampling.BOX)
-    return dict(zip(MAGNIFICATIONS, (_middle(whole, PIXELS), small, four), strict=True))
+    views = {name: View("field", width) for name, width in MAGNIFICATIONS.items()}
+    return {name: dataclasses.replace(phantom, view=view).render(PIXELS) for name, view in views.items()}
 
 
 def embedded(encoder: Encoder, images: Sequence[Image.Image], mpp: float, field: float) -> dict[str, Vectors]:

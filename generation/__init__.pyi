@@ -46,7 +46,9 @@ from .model.quick_import import quick_import as quick_import
 from .model.requirements import GeneratorRequirements as GeneratorRequirements
 from .model.requirements import available_memory as available_memory
 from .model.requirements import tensor_count as tensor_count
+from .phantom.phantom import FIELD as FIELD
 from .phantom.phantom import Phantom as Phantom
+from .phantom.phantom import View as View
 from .phantom.phantom import phantom_cases as phantom_cases
 from .phantom.phantom import write_phantoms as write_phantoms
 from .phantom.profiles import PROFILES as PROFILES

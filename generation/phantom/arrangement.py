@@ -36,8 +36,8 @@ def single(rng: np.random.Generator, n: int, pitch: float) -> list[Placement]:
     return [(x, y, None) for x, y in placed]
 
 
-def _lattice(rng: np.random.Generator, n: int, pitch: float, jitter: float) -> list[Placement]:
-    cx, cy = _centre(rng)
+def _lattice(rng: np.random.Generator, n: int, pitch: float, jitter: float, *, margin: float = 0.28) -> list[Placement]:
+    cx, cy = _centre(rng, margin)
     turn = rng.uniform(0, np.pi / 3)
     reach = int(np.sqrt(n)) + 3
     points = []
@@ -85,6 +85,21 @@ def clusters(rng: np.random.Generator, n: int, pitch: float) -> list[Placement]:
     """Several small three-dimensional clusters."""
     parts = rng.multinomial(n, [0.45, 0.33, 0.22])
     return [place for part in parts if part for place in cluster(rng, int(part), pitch)]
+
+
+def groups(rng: np.random.Generator, n: int, pitch: float) -> list[Placement]:
+    """Small flat groups, as spun onto the slide: neighbours touch and do not overlap."""
+    places: list[Placement] = []
+    for part in rng.multinomial(n, [0.4, 0.27, 0.2, 0.13]):
+        options: list[list[Placement]] = [_lattice(rng, int(part), pitch * 1.03, 0.05, margin=0.1) for _ in range(12)]
+        apart = max(options, key=lambda option: _gap(option, places))
+        places += apart
+    return places
+
+
+def _gap(some: list[Placement], others: list[Placement]) -> float:
+    """The least distance between two groups of cells in µm; 0 where one of them is empty."""
+    return min((float(np.hypot(a[0] - b[0], a[1] - b[1])) for a in some for b in others), default=0.0)
 
 
 def papillae(rng: np.random.Generator, n: int, pitch: float) -> list[Placement]:
@@ -168,6 +183,7 @@ ARRANGEMENTS: dict[str, Arrange] = {
     "syncytium": syncytium,
     "cluster": cluster,
     "clusters": clusters,
+    "groups": groups,
     "papillae": papillae,
     "rings": rings,
     "strip": strip,

@@ -12,12 +12,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from generation.phantom.palette import Stain
 
 DENSEST = 2.3  # natural-log density that no pile of nuclei exceeds
 FIELD_UM = 96.0  # width of a field: a high-power crop, one superficial squamous cell is about half of it
+GRAIN_UM = 0.75  # width of a value of the noise bank
 
 Array = NDArray[np.float32]
 
@@ -46,24 +47,64 @@ class Patch:
 
 
 class Canvas:
-    """Optical density of one field, `float32[size, size, 3]`; `rng` is the only source of chance."""
+    """Optical density of a window on a field, `float32[size, size, 3]`; `rng` is the only source of chance.
 
-    def __init__(self, size: int, stain: Stain, rng: np.random.Generator) -> None:
+    `width` is the window's in µm, (`left`, `top`) its corner on the field. What is rendered does not depend on the
+    window: a shape outside it takes the same random numbers, so that two windows show the same cells. What lies past
+    the edge of the field is rendered on canvases `beside` it.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        stain: Stain,
+        rng: np.random.Generator,
+        *,
+        width: float = FIELD_UM,
+        left: float = 0.0,
+        top: float = 0.0,
+    ) -> None:
         self.size = size
         self.stain = stain
         self.rng = rng
-        self.px = size / FIELD_UM
+        self.width, self.left, self.top = width, left, top
+        self.px = size / width
+        self.films = True
+        """Whether films, which cover all fields alike, are laid from here."""
         self.density = np.zeros((size, size, 3), np.float32)
+
+    def beside(self, column: int, row: int, rng: np.random.Generator) -> Canvas:
+        """The window as seen from another field, so many to the right and below; it shares this one's density."""
+        left, top = self.left - column * FIELD_UM, self.top - row * FIELD_UM
+        other = Canvas(self.size, self.stain, rng, width=self.width, left=left, top=top)
+        other.films, other.density = False, self.density
+        return other
 
     def texture(self, patch: Patch, grain: int) -> Array:
         """Zero-mean unit noise for a patch; `grain` 0 is finest, 3 coarsest. Independent of the canvas size."""
-        bank = _noise_bank()[grain]
-        height, width = patch.mask.shape
-        top, left = self.rng.integers(0, 512, 2)
-        step = 128 / self.size
-        ys = (top + np.arange(height) * step).astype(int) % 512
-        xs = (left + np.arange(width) * step).astype(int) % 512
-        return bank[np.ix_(ys, xs)]
+        start = self.rng.integers(0, 512, 2)
+        ys = start[0] + self._along(patch.rows, self.top) / GRAIN_UM
+        xs = start[1] + self._along(patch.columns, self.left) / GRAIN_UM
+        places = np.broadcast_arrays(ys[:, None], xs[None, :])
+        return map_coordinates(_noise_bank()[grain], places, order=1, mode="grid-wrap", output=np.float32)
+
+    def sampled(self, field: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the window shows, float64[size, size], of values that lie a µm apart, float64[96, 96].
+
+        Past its edge the field is mirrored, so that a film goes on without a seam.
+        """
+        n, whole = len(field), slice(0, self.size)
+        places = (np.floor(self._along(whole, start)).astype(int) % (2 * n) for start in (self.top, self.left))
+        return field[np.ix_(*(np.minimum(place, 2 * n - 1 - place) for place in places))]
+
+    def _pixels(self, at: float, reach: float) -> tuple[int, int]:
+        """The window's pixels within `reach` µm of a place on it, from and to: the same where none is."""
+        first = min(max(int((at - reach) * self.px), 0), self.size)
+        return first, min(max(int((at + reach) * self.px) + 2, first), self.size)
+
+    def _along(self, pixels: slice, start: float) -> NDArray[np.float64]:
+        """Where pixels begin on the field in µm, float64[n]."""
+        return start + np.arange(pixels.start, pixels.stop) / self.px
 
     def outline(
         self,
@@ -76,24 +117,21 @@ class Canvas:
         irregularity: float = 0.0,
         corners: int = 0,
         taper: float = 0.0,
+        indent: float = 0.0,
         softness: float = 0.6,
-    ) -> Patch | None:
-        """The patch of one outlined shape, or None where it lies off the field.
+    ) -> Patch:
+        """The patch of one outlined shape; empty where it lies outside the window.
 
         `radius` is the mean radius in µm, `aspect` length over width at equal area, `irregularity` the depth of the
-        outline's random waves, `corners` > 0 makes it polygonal, `taper` pulls one end into a tail, `softness` is
-        the width of the edge in µm.
+        outline's random waves, `corners` > 0 makes it polygonal, `taper` pulls one end into a tail, `indent` is
+        the depth of a notch in one side (a kidney), `softness` is the width of the edge in µm.
         """
         phase = self.rng.uniform(0, 2 * np.pi, 6)
         reach = radius * np.sqrt(aspect) * (1.0 + irregularity + 0.25 * (corners > 0) + taper) + 2 * softness
-        left, right = int((x - reach) * self.px), int((x + reach) * self.px) + 2
-        top, bottom = int((y - reach) * self.px), int((y + reach) * self.px) + 2
-        left, top = max(left, 0), max(top, 0)
-        right, bottom = min(right, self.size), min(bottom, self.size)
-        if left >= right or top >= bottom:
-            return None
+        left, right = self._pixels(x - self.left, reach)
+        top, bottom = self._pixels(y - self.top, reach)
         ys, xs = np.mgrid[top:bottom, left:right].astype(np.float32)
-        dx, dy = (xs + 0.5) / self.px - x, (ys + 0.5) / self.px - y
+        dx, dy = (xs + 0.5) / self.px + self.left - x, (ys + 0.5) / self.px + self.top - y
         cos, sin = np.cos(angle), np.sin(angle)
         along, across = cos * dx + sin * dy, -sin * dx + cos * dy
         stretched, squeezed = along / np.sqrt(aspect), across * np.sqrt(aspect)
@@ -106,6 +144,8 @@ class Canvas:
             sector = 2 * np.pi / corners
             bend = np.cos(sector / 2) / np.cos((theta + phase[0]) % sector - sector / 2)
             edge = edge * (0.35 + 0.65 * bend) * 1.08
+        if indent:
+            edge = edge * (1.0 - indent * np.exp(-(((theta - np.pi / 2) / 0.6) ** 2)))
         distance = np.hypot(stretched, squeezed)
         mask = np.clip((edge - distance) / max(softness, 0.5 / self.px) + 0.5, 0.0, 1.0)
         return Patch(

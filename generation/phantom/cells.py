@@ -30,6 +30,7 @@ class CellType:
     groove: float = 0.0  # share of nuclei with a longitudinal groove
     inclusion: float = 0.0  # share with an intranuclear pseudoinclusion
     lobes: int = 1  # segments (neutrophils)
+    indent: float = 0.0  # depth of a notch in the nucleus (monocytes)
     binucleate: float = 0.0
     cytoplasm: str = "blue-green"
     depth: float = 0.5  # cytoplasmic density
@@ -42,6 +43,8 @@ class CellType:
     cilia: bool = False
     coated: bool = False  # covered by coccobacilli (clue cells)
     granules: float = 0.0  # dust-like granules, per cell
+    granule: str = "chromatin"  # what these are made of
+    blebs: float = 0.0  # mean number of buds at the border
 
     @property
     def diameter(self) -> float:
@@ -136,6 +139,20 @@ CELLS: dict[str, CellType] = {
                         nucleolus=1.8, irregularity=0.13, depth=0.85, spread=0.1),
     "atypical lymphoid": replace(_LYMPHOID, nucleus=10.0, chromasia=1.3, irregularity=0.10, nucleoli=0.6),
     "neutrophil": CellType(5.4, 0.45, chromasia=1.7, chromatin="smudged", lobes=3, cytoplasm="pale", depth=0.25),
+    "leukocyte": CellType(9.0, 0.64, chromasia=1.5, chromatin="smudged", lobes=4, elongation=1.5, cytoplasm="neutral",
+                          depth=0.75, texture=0.3, spread=0.07, off_centre=0.0),
+    "eosinophil": CellType(9.4, 0.64, chromasia=1.4, chromatin="smudged", lobes=2, cytoplasm="neutral", depth=0.6,
+                           granules=75.0, granule="eosinophil", spread=0.06, off_centre=0.0),
+    "monocyte": CellType(11.5, 0.68, chromasia=1.15, chromatin="coarse", elongation=1.35, indent=0.45,
+                         cytoplasm="basophilic", depth=0.5, vacuoles=1.5, vacuole=1.2, spread=0.1),
+    "reactive lymphocyte": CellType(10.5, 0.60, chromasia=1.3, chromatin="coarse", irregularity=0.08, off_centre=0.35,
+                                    cytoplasm="basophilic", depth=0.6, texture=0.25, spread=0.12),
+    "blast": CellType(14.0, 0.84, chromasia=1.15, nucleoli=2.0, nucleolus=2.2, irregularity=0.07, indent=0.12,
+                      cytoplasm="basophilic", depth=0.8, spread=0.12),
+    "smudge cell": CellType(13.0, 1.0, chromasia=0.7, chromatin="smudged", irregularity=0.35, spread=0.2),
+    "fluid carcinoma": CellType(12.0, 0.68, chromasia=1.5, chromatin="coarse", irregularity=0.08, off_centre=0.15,
+                                elongation=1.1, nucleoli=0.7, nucleolus=2.2, cytoplasm="basophilic", depth=0.9,
+                                texture=0.3, spread=0.13, blebs=9.0, vacuoles=0.7, vacuole=2.4),
     "macrophage": CellType(8.0, 0.34, cytoplasm="pale", depth=0.75, texture=0.35, off_centre=0.4, vacuoles=5.0,
                            vacuole=2.6, elongation=1.35),
     "dust macrophage": CellType(8.0, 0.38, cytoplasm="pale", depth=0.7, texture=0.3, off_centre=0.35, granules=22.0,
@@ -160,14 +177,14 @@ def render_cell(canvas: Canvas, x: float, y: float, kind: CellType, *, angle: fl
         _render_cytoplasm(canvas, x, y, cell, kind, angle, koilocytic)
         if koilocytic:
             halo = canvas.outline(nx, ny, nucleus * 1.7, irregularity=0.12, softness=1.2)
-            if halo is not None:
-                canvas.clear(halo, halo.mask * 0.85)
+            canvas.clear(halo, halo.mask * 0.85)
     nuclear_angle = angle if kind.shape in ("columnar", "spindle", "tadpole") else rng.uniform(0, np.pi)
     if kind.lobes > 1:
+        far, radius, step = (0.66, 0.62, 2.2) if kind.lobes < 4 else (0.76, 0.45, 1.35)
         for lobe in range(kind.lobes):
-            at = turn + lobe * 2.2
-            _render_nucleus(canvas, nx + nucleus * 0.66 * np.cos(at), ny + nucleus * 0.66 * np.sin(at),
-                          nucleus * 0.62, kind, at)  # fmt: skip
+            at = turn + (lobe + rng.uniform(-0.15, 0.15)) * step
+            _render_nucleus(canvas, nx + nucleus * far * np.cos(at), ny + nucleus * far * np.sin(at),
+                            nucleus * radius * rng.uniform(0.85, 1.15), kind, at + np.pi / 2)  # fmt: skip
     elif rng.random() < kind.binucleate:
         for side in (-0.62, 0.62):
             along = side * nucleus * 1.5
@@ -188,8 +205,6 @@ def _render_cytoplasm(
         corners=int(rng.integers(5, 8)) if kind.shape == "polygonal" else 0,
         taper=0.75 if kind.shape == "tadpole" else (0.25 if kind.shape == "columnar" else 0.0),
     )  # fmt: skip
-    if body is None:
-        return
     depth = kind.depth * rng.uniform(0.8, 1.2)
     amount = body.mask * depth * (1.0 + kind.texture * canvas.texture(body, 1))
     amount *= 1.0 + 0.25 * (body.radius > 0.86) * (kind.shape != "polygonal")
@@ -203,8 +218,11 @@ def _render_cytoplasm(
         hole = canvas.outline(
             x + far * np.cos(at), y + far * np.sin(at), kind.vacuole / 2 * rng.uniform(0.6, 1.3), softness=0.8
         )
-        if hole is not None:
-            canvas.clear(hole, hole.mask * 0.7)
+        canvas.clear(hole, hole.mask * 0.7)
+    for _ in range(rng.poisson(kind.blebs)):
+        at = rng.uniform(0, 2 * np.pi)
+        bud = canvas.outline(x + cell * np.cos(at), y + cell * np.sin(at), rng.uniform(0.5, 1.3), softness=0.6)
+        canvas.absorb(bud, bud.mask * depth * 0.7, kind.cytoplasm)
     if kind.cilia:
         end = cell * np.sqrt(aspect) * 0.93
         brush = canvas.outline(
@@ -215,30 +233,25 @@ def _render_cytoplasm(
             angle=angle,
             softness=1.4,
         )
-        if brush is not None:
-            stripes = 0.6 + 0.4 * np.cos(brush.across * 5.0)
-            canvas.absorb(brush, brush.mask * 0.8 * stripes, "pink")
+        stripes = 0.6 + 0.4 * np.cos(brush.across * 5.0)
+        canvas.absorb(brush, brush.mask * 0.8 * stripes, "pink")
     if kind.coated:
         for _ in range(int(cell * 5)):
             at, far = rng.uniform(0, 2 * np.pi), cell * np.sqrt(rng.uniform(0, 1.15))
             rod = canvas.outline(x + far * np.cos(at), y + far * np.sin(at), 0.55, aspect=1.4, angle=at, softness=0.5)
-            if rod is not None:
-                canvas.absorb(rod, rod.mask * 1.1, "bacteria")
+            canvas.absorb(rod, rod.mask * 1.1, "bacteria")
     for _ in range(rng.poisson(kind.granules)):
         at, far = rng.uniform(0, 2 * np.pi), cell * rng.uniform(0.1, 0.85)
         dust = canvas.outline(x + far * np.cos(at), y + far * np.sin(at), rng.uniform(0.5, 1.1), softness=0.5)
-        if dust is not None:
-            canvas.absorb(dust, dust.mask * 1.4, "chromatin")
+        canvas.absorb(dust, dust.mask * 1.4, kind.granule)
 
 
 def _render_nucleus(canvas: Canvas, x: float, y: float, radius: float, kind: CellType, angle: float) -> None:
     rng = canvas.rng
     body = canvas.outline(
         x, y, radius, aspect=kind.elongation * rng.uniform(0.93, 1.1), angle=angle,
-        irregularity=kind.irregularity * rng.uniform(0.6, 1.5), softness=0.5,
+        irregularity=kind.irregularity * rng.uniform(0.6, 1.5), indent=kind.indent, softness=0.5,
     )  # fmt: skip
-    if body is None:
-        return
     amount = body.mask * kind.chromasia * rng.uniform(0.88, 1.12)
     rim = np.exp(-(((body.radius - 0.93) / 0.10) ** 2))
     if kind.chromatin == "fine":
@@ -262,9 +275,8 @@ def _render_nucleus(canvas: Canvas, x: float, y: float, radius: float, kind: Cel
             radius * 0.48,
             softness=0.5,
         )
-        if hole is not None:
-            canvas.clear(hole, hole.mask * 0.72)
-            canvas.absorb(hole, np.exp(-(((hole.radius - 1.0) / 0.14) ** 2)) * 0.9, "chromatin")
+        canvas.clear(hole, hole.mask * 0.72)
+        canvas.absorb(hole, np.exp(-(((hole.radius - 1.0) / 0.14) ** 2)) * 0.9, "chromatin")
     for _ in range(rng.poisson(kind.nucleoli)):
         at, far = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.0, 0.5)
         spot = canvas.outline(
@@ -273,5 +285,4 @@ def _render_nucleus(canvas: Canvas, x: float, y: float, radius: float, kind: Cel
             kind.nucleolus / 2 * rng.uniform(0.8, 1.25),
             softness=0.5,
         )
-        if spot is not None:
-            canvas.absorb(spot, spot.mask * 1.1, "nucleolus")
+        canvas.absorb(spot, spot.mask * 1.1, "nucleolus")

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Morphology:
-    """What is in the field, as a pathologist would tabulate it. Lengths in µm, of the cells the report is about."""
+    """What is in the smear, as a pathologist would tabulate it. Lengths in µm, of the cells the report is about.
+
+    `kind` is what the picture shows of it: a field, or one cell.
+    """
 
     site: str
     system: str
@@ -15,6 +18,7 @@ class Morphology:
     finding: str
     stain: str
     preparation: str
+    kind: str
     cell: str
     nuclear_diameter: float
     nc_ratio: float

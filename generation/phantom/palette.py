@@ -53,6 +53,8 @@ STAINS: dict[str, Stain] = {
                 "matrix": (150, 188, 186),
                 "debris": (150, 140, 150),
                 "bacteria": (92, 88, 138),
+                "eosinophil": (222, 120, 92),
+                "neutral": (214, 196, 206),
             },
         ),
         Stain(
@@ -73,6 +75,8 @@ STAINS: dict[str, Stain] = {
                 "matrix": (212, 62, 158),  # metachromatic: chondromyxoid and basement-membrane matrix
                 "debris": (160, 140, 180),
                 "bacteria": (80, 60, 150),
+                "eosinophil": (246, 184, 156),
+                "neutral": (208, 172, 206),
             },
         ),
         Stain(
@@ -93,6 +97,8 @@ STAINS: dict[str, Stain] = {
                 "matrix": (204, 176, 220),
                 "debris": (190, 150, 176),
                 "bacteria": (96, 80, 150),
+                "eosinophil": (222, 80, 76),
+                "neutral": (226, 190, 214),
             },
         ),
     )

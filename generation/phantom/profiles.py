@@ -1,9 +1,10 @@
 """What a field of each finding contains: cells, how many, how they lie, and what is between them.
 
 Categories are those of the reporting systems (Bethesda cervical 2014, Bethesda thyroid 2023, Paris 2.0, the
-International System for serous fluids, Yokohama, WHO lung, Milan 2023, Sydney); the morphology follows their atlases'
-criteria. A category may have several findings (NILM with bacterial vaginosis; malignant lung: small cell, squamous,
-adenocarcinoma). Indeterminate categories are truly in between, as they are in life.
+International System for serous fluids, Yokohama, WHO lung, Milan 2023, Sydney; for blood and cerebrospinal fluid, which
+have none, the vocabulary's generic tiers); the morphology follows their atlases' criteria. A category may have several
+findings (NILM with bacterial vaginosis; malignant lung: small cell, squamous, adenocarcinoma). Indeterminate categories
+are truly in between, as they are in life.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from generation.phantom.palette import GIEMSA, HAEMATOXYLIN_EOSIN, PAPANICOLAOU
 PAP_ONLY = (PAPANICOLAOU,)
 PAP_MGG = (PAPANICOLAOU, GIEMSA)
 ALL_STAINS = (PAPANICOLAOU, GIEMSA, HAEMATOXYLIN_EOSIN)
+SMEARS = ("conventional smear", "liquid-based")
+FLUIDS = (*SMEARS, "cytospin")
 
 
 @dataclass(frozen=True)
@@ -45,33 +48,36 @@ class Profile:
     category: str
     finding: str
     stains: tuple[str, ...]
+    preparations: tuple[str, ...]
     populations: tuple[Population, ...]
     backgrounds: tuple[Background, ...] = ()
 
 
 def _profile(
-    place: tuple[str, str, tuple[str, ...]],
+    place: tuple[str, str, tuple[str, ...], tuple[str, ...]],
     category: str,
     finding: str,
     populations: list[tuple[str, str, int, int]],
     backgrounds: list[tuple[str, float, float]],
 ) -> Profile:
-    site, system, stains = place
+    site, system, stains, preparations = place
     return Profile(
-        site, system, category, finding, stains,
+        site, system, category, finding, stains, preparations,
         tuple(Population(*population) for population in populations),
         tuple(Background(*background) for background in backgrounds),
     )  # fmt: skip
 
 
-CERVIX = ("cervix", "Bethesda cervical 2014", PAP_ONLY)
-THYROID = ("thyroid", "Bethesda thyroid 2023", PAP_MGG)
-URINE = ("urine", "Paris 2.0", PAP_ONLY)
-EFFUSION = ("serous effusion", "International System for serous fluids", ALL_STAINS)
-BREAST = ("breast", "Yokohama", ALL_STAINS)
-LUNG = ("lung", "WHO lung", ALL_STAINS)
-SALIVARY = ("salivary gland", "Milan 2023", PAP_MGG)
-NODE = ("lymph node", "Sydney", ALL_STAINS)
+CERVIX = ("cervix", "Bethesda cervical 2014", PAP_ONLY, SMEARS)
+THYROID = ("thyroid", "Bethesda thyroid 2023", PAP_MGG, SMEARS)
+URINE = ("urine", "Paris 2.0", PAP_ONLY, FLUIDS)
+EFFUSION = ("serous effusion", "International System for serous fluids", ALL_STAINS, FLUIDS)
+BREAST = ("breast", "Yokohama", ALL_STAINS, SMEARS)
+LUNG = ("lung", "WHO lung", ALL_STAINS, SMEARS)
+SALIVARY = ("salivary gland", "Milan 2023", PAP_MGG, SMEARS)
+NODE = ("lymph node", "Sydney", ALL_STAINS, SMEARS)
+BLOOD = ("blood", "generic five-tier", (GIEMSA,), ("smear",))
+CSF = ("cerebrospinal fluid", "generic five-tier", PAP_MGG, ("cytospin",))
 
 PROFILES: tuple[Profile, ...] = (
     # cervix
@@ -206,4 +212,28 @@ PROFILES: tuple[Profile, ...] = (
              [("lymphoglandular", 0.4, 0.8), ("necrosis", 0.3, 0.4)]),
     _profile(NODE, "Malignant", "metastatic small cell carcinoma",
              [("small cell", "moulded", 24, 36), ("lymphocyte", "single", 12, 22)], [("necrosis", 0.4, 0.6)]),
+    # blood
+    _profile(BLOOD, "negative", "normal leukocytes",
+             [("leukocyte", "single", 1, 2), ("lymphocyte", "single", 0, 1), ("monocyte", "single", 0, 1),
+              ("eosinophil", "single", 0, 1)], [("blood film", 1.0, 1.0)]),
+    _profile(BLOOD, "negative", "eosinophilia",
+             [("eosinophil", "single", 2, 4), ("leukocyte", "single", 0, 1)], [("blood film", 1.0, 1.0)]),
+    _profile(BLOOD, "negative", "reactive lymphocytosis",
+             [("reactive lymphocyte", "single", 3, 6), ("lymphocyte", "single", 0, 2), ("leukocyte", "single", 0, 1)],
+             [("blood film", 1.0, 1.0)]),
+    _profile(BLOOD, "malignant", "acute leukaemia",
+             [("blast", "single", 6, 12), ("leukocyte", "single", 0, 1)], [("blood film", 0.7, 1.0)]),
+    _profile(BLOOD, "malignant", "chronic lymphocytic leukaemia",
+             [("lymphocyte", "single", 9, 16), ("smudge cell", "single", 1, 4)], [("blood film", 0.8, 1.0)]),
+    # cerebrospinal fluid
+    _profile(CSF, "negative", "few lymphocytes and monocytes",
+             [("lymphocyte", "single", 2, 5), ("monocyte", "single", 0, 2)],
+             [("protein", 0.2, 0.3), ("blood", 0.06, 0.3)]),
+    _profile(CSF, "negative", "neutrophilic pleocytosis",
+             [("leukocyte", "single", 14, 26), ("monocyte", "single", 0, 3)], [("protein", 0.5, 0.5)]),
+    _profile(CSF, "malignant", "metastatic carcinoma",
+             [("fluid carcinoma", "groups", 9, 18), ("lymphocyte", "single", 1, 4), ("monocyte", "single", 0, 2)],
+             [("protein", 0.2, 0.3)]),
+    _profile(CSF, "malignant", "leukaemic infiltration",
+             [("blast", "single", 10, 18), ("lymphocyte", "single", 1, 4)], [("blood", 0.06, 0.3)]),
 )  # fmt: skip

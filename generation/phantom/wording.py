@@ -26,12 +26,13 @@ class Described(NamedTuple):
 
 @dataclass(frozen=True)
 class Words:
-    """The whole of wording.toml; `findings` by (site, finding) of PROFILES, `backgrounds` by element."""
+    """The whole of wording.toml: `openings` by preparation, `findings` by (site, finding), `backgrounds` by element."""
 
-    openings: Options
+    openings: dict[str, Options]
     conclusions: Options
     recommendations: Options
     comments: Options
+    single_cell: Options
     amounts: dict[str, Options]
     specimens: dict[str, Options]
     backgrounds: dict[str, Options]
@@ -62,15 +63,16 @@ def _options(table: dict[str, list[str]]) -> Options:
 def _read(path: Path) -> Words:
     with path.open("rb") as handle:
         document: dict[str, Any] = tomllib.load(handle)
-    amounts, specimens, backgrounds = (
+    openings, amounts, specimens, backgrounds = (
         {name: _options(table) for name, table in document[part].items()}
-        for part in ("amounts", "specimens", "backgrounds")
+        for part in ("openings", "amounts", "specimens", "backgrounds")
     )
     return Words(
-        openings=_options(document["openings"]),
+        openings=openings,
         conclusions=_options(document["conclusions"]),
         recommendations=_options(document["recommendations"]),
         comments=_options(document["comments"]),
+        single_cell=_options(document["single_cell"]),
         amounts=amounts,
         specimens=specimens,
         backgrounds=backgrounds,

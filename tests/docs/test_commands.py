@@ -15,7 +15,7 @@ from openpyxl import Workbook
 from PIL import Image
 
 from generation import CoinGenerator, save_png
-from generation.phantom.phantom import Phantom, phantom_cases
+from generation.phantom import PROFILES, Phantom, phantom_cases
 from index_store import Archive
 from retrieval import Encoder, add_manifest, open_reader_study
 from tests.docs.commands import PAGES, Printed, inline_commands, printed_commands
@@ -129,7 +129,7 @@ def quick() -> Iterator[None]:
 def prepared(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pages' commands find: an archive `cases`, manifests, reports, an image, generated images."""
     folder = tmp_path_factory.mktemp("prepared")
-    phantoms = [one for one in phantom_cases(44 * 20) if (one.morphology.site, one.morphology.category) in CLASSES]
+    phantoms = phantom_cases(20 * len(CLASSES), profiles=[p for p in PROFILES if (p.site, p.category) in CLASSES])
     _manifest(folder / "manifest.csv", phantoms)
     _manifest(folder / "training" / "manifest.csv", phantoms[:8])
     phantoms[0].render(256).save(folder / "field.png")

@@ -71,6 +71,7 @@ def test_status_as_json(environment: dict[str, str]) -> None:
     assert status["notice"] == RESEARCH_USE
     assert status["cases"] == status["images"] == CASES
     assert status["path"] == environment["COIN_ARCHIVE"]
+    assert status["scales"] == {"1.5": CASES}, "phantoms 96 µm wide with 64 pixels"
 
 
 def test_adding_again_does_no_work(environment: dict[str, str], manifest: Path) -> None:

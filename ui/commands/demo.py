@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from generation import Phantom
     from retrieval import AddSummary, SearchResult
 
-CASES: Final = 528  # 12 for each of the 44 classes of phantoms
+CASES: Final = 576  # 12 for each of the 48 classes of phantoms
 REPORT_QUERY: Final = ("cervix", "high-grade squamous lesion")
 IMAGE_QUERY: Final = ("thyroid", "papillary thyroid carcinoma")
 
@@ -44,10 +44,12 @@ IMAGE_QUERY: Final = ("thyroid", "papillary thyroid carcinoma")
 @with_settings("k", "n_images", "seed", "preset", "device", *CACHE_SETTINGS)
 def demo(settings: Settings, out: Path) -> None:
     """Build a small archive of phantoms, and search it by a report and by an image."""
+    from generation import FIELD
     from retrieval import default_rules
 
     result = run_demo(out, settings)
-    echo(f"Archive of phantoms at '{result.archive}': {add_text(result.added)}\n")
+    echo(f"Archive of phantoms at '{result.archive}': {add_text(result.added)}")
+    echo(f"Its images are fields {FIELD.width_um:g} µm wide; 'coin status' says their scale.\n")
     rule = default_rules()["report"]
     echo(f"=== By report ===\n{search_text(result.by_report, rule)}\n")
     echo(f"=== By image ===\n{search_text(result.by_image, rule)}\n")
@@ -106,11 +108,11 @@ def _build(archive: Path, manifest: Path, settings: Settings) -> AddSummary:
 
 
 def held_out(site: str, finding: str) -> Phantom:
-    """A phantom of that finding whose wording and random seed no phantom of the archive has."""
+    """A phantom of that finding whose wording and random numbers no phantom of the archive has."""
     from generation import PROFILES, Phantom
 
     profile = next(p for p in PROFILES if (p.site, p.finding) == (site, finding))
-    return Phantom(profile, seed=1, split="held-out")
+    return Phantom(profile, number=1, split="held-out")
 
 
 def _save_generated(result: SearchResult, folder: Path) -> tuple[Path, ...]:

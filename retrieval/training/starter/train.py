@@ -55,16 +55,17 @@ ALL_TEXTS = slice(None)
 Log = Callable[[str], None]
 
 
-def short_caption(phantom: Phantom, seed: int) -> str:
+def short_caption(phantom: Phantom) -> str:
     """Specimen or site, and diagnosis: the captions that a base learns beside whole reports."""
-    wording = Wording(np.random.default_rng([seed, 4]), held_out=False)
+    wording = Wording(phantom.stream("short caption"), held_out=False)
     diagnosis = wording.pick(WORDS.findings[phantom.profile.site, phantom.profile.finding].diagnoses)
-    return f"({phantom.profile.site.capitalize()}) {diagnosis}."
+    one_cell = ", single cell" if phantom.view.kind == "cell" else ""
+    return f"({phantom.profile.site.capitalize()}{one_cell}) {diagnosis}."
 
 
-def full_report(phantom: Phantom, seed: int) -> str:
+def full_report(phantom: Phantom) -> str:
     """Another wording of the phantom's report."""
-    return write_report(phantom.morphology, Wording(np.random.default_rng([seed, 5]), held_out=False))
+    return write_report(phantom.morphology, Wording(phantom.stream("full report"), held_out=False))
 
 
 def train_starter(
@@ -196,17 +197,15 @@ def encode_training_set(phantoms: PhantomSet, work: Path, log: Log) -> EncodedSe
             np.save(file, latents)
     log("encoding texts")
     encoders = TextEncoders(work / "vocab", work / "text_encoder", work / "text_encoder_2")
-    captions = sorted({short_caption(phantom, i % 97) for i, phantom in enumerate(phantoms.phantoms)})
+    short = [short_caption(phantom) for phantom in phantoms.phantoms]
+    captions = sorted(set(short))
     row = {caption: number for number, caption in enumerate(captions)}
     reports = []
-    for i, phantom in enumerate(phantoms.phantoms):
-        reports += [phantom.report, full_report(phantom, i)]
+    for phantom in phantoms.phantoms:
+        reports += [phantom.report, full_report(phantom)]
     tokens, pooled = encoders.encode([*captions, *reports])
     texts_of = np.array(
-        [
-            [row[short_caption(phantom, i % 97)], len(captions) + 2 * i, len(captions) + 2 * i + 1]
-            for i, phantom in enumerate(phantoms.phantoms)
-        ]
+        [[row[caption], len(captions) + 2 * i, len(captions) + 2 * i + 1] for i, caption in enumerate(short)]
     )
     return EncodedSet(torch.from_numpy(np.load(cache)), tokens, pooled, texts_of)
 

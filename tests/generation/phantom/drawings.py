@@ -36,7 +36,7 @@ def measured() -> dict[str, list[float]]:
     """Mean colours (0-255) or densities of the blocks of each drawing; places (µm) and angles of each arrangement."""
     found = {}
     for profile in PROFILES:
-        field = np.asarray(Phantom(profile, seed=7).render(48), np.float64)
+        field = np.asarray(Phantom(profile, number=7).render(48), np.float64)
         found[f"field: {profile.site}, {profile.finding}"] = blocks(field)
     stain = next(iter(STAINS.values()))
     for name, kind in CELLS.items():

@@ -17,7 +17,7 @@ KINDS = [PROFILES.index(next(p for p in PROFILES if p.site == site)) for site in
 def phantoms(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Thumbnails of phantoms of three sites."""
     kinds = np.arange(count) % len(KINDS)
-    images = [Phantom(PROFILES[KINDS[kind]], seed + i, "train").render(64) for i, kind in enumerate(kinds)]
+    images = [Phantom(PROFILES[KINDS[kind]], seed + i).render(64) for i, kind in enumerate(kinds)]
     return Thumbnails().encode_images(images), kinds
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from generation import CoinGenerator
-from generation.phantom import phantom_cases, write_phantoms
+from generation.phantom import PROFILES, phantom_cases, write_phantoms
 from generation.training.data.holdout import write_held_out
 from index_store import Archive, EncoderMismatchError, read_report_table
 from retrieval import (
@@ -250,7 +250,7 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> CoinGenerator:
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve phantoms of two findings."""
-    phantoms = [p for p in phantom_cases(44 * 6) if (p.morphology.site, p.morphology.category) in WANTED]
+    phantoms = phantom_cases(12, profiles=[p for p in PROFILES if (p.site, p.category) in WANTED])
     return write_phantoms(tmp_path_factory.mktemp("phantoms"), phantoms, size=64)
 
 

@@ -163,7 +163,7 @@ def test_no_word_of_a_report_is_in_the_logs(
     caplog.set_level(logging.DEBUG)
     for name, value in {**models, "COIN_ARCHIVE": str(tmp_path / "archive")}.items():
         monkeypatch.setenv(name, value)
-    drawn = [Phantom(profile, seed=seed) for seed in range(4) for profile in PROFILES[:2]]
+    drawn = [Phantom(profile, number) for number in range(4) for profile in PROFILES[:2]]
     manifest = write_phantoms(tmp_path / "phantoms", drawn, size=64)
     assert coin("init").exit_code == 0
     assert coin("add", manifest).exit_code == 0

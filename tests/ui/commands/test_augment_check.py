@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from generation.phantom import phantom_cases, write_phantoms
+from generation.phantom import PROFILES, phantom_cases, write_phantoms
 from retrieval import RESEARCH_USE, AugmentResult
 from retrieval.statistics.estimate import Estimate
 from retrieval.synthetic.utility import ClassCount, WayResult
@@ -21,7 +21,7 @@ from ui.text.evaluation.augment import augment_text, verdicts
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three phantoms of each of two categories, and two of others."""
     wanted = {("cervix", "NILM"), ("urine", "HGUC")}
-    phantoms = [p for p in phantom_cases(44 * 3) if (p.morphology.site, p.morphology.category) in wanted]
+    phantoms = phantom_cases(6, profiles=[p for p in PROFILES if (p.site, p.category) in wanted])
     return write_phantoms(tmp_path_factory.mktemp("labelled"), phantoms, size=64)
 
 

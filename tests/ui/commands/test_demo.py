@@ -18,13 +18,13 @@ from ui.pictures.contact_sheet import Section, contact_sheet
 def test_the_demo_runs_the_main_job(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "CASES", 44)  # one a class: tiny models learn nothing from more
+    monkeypatch.setattr(demo, "CASES", 48)  # one a class: tiny models learn nothing from more
     drawn: list[tuple[Section, ...]] = []
     monkeypatch.setattr(demo, "contact_sheet", lambda title, s: (drawn.append(s), contact_sheet(title, s))[1])
     out = tmp_path / "demo"
     result = coin("demo", "--out", out, "-k", "4")
     assert result.exit_code == 0, result.output
-    assert "added 44 images" in result.stdout
+    assert "added 48 images" in result.stdout
     for part in ("=== By report ===", "=== By image ===", "SYNTHETIC: 2 generated images", str(out / "result.png")):
         assert part in result.stdout
     assert result.stdout.count(RESEARCH_USE) == 2
@@ -43,8 +43,11 @@ def test_the_demo_runs_the_main_job(
     assert [title.partition(".")[0] for title in by_report] == ["1", "2", "3", "4"]
     assert [title.partition(".")[0] for title in by_image] == ["query", "1", "2", "3", "4"]
 
+    assert "fields 96 µm wide" in result.stdout
+    assert "µm a pixel of images: 0.75: 48" in coin("status", "--archive", out / "archive").stdout
+
     again = coin("demo", "--out", out, "-k", "4")
-    assert "added 0 images, updated 0, unchanged 44" in again.stdout
+    assert "added 0 images, updated 0, unchanged 48" in again.stdout
 
 
 def test_the_queries_are_not_in_the_archive() -> None:

@@ -76,7 +76,7 @@ def test_an_encoder_that_is_named_and_not_there_is_refused(
 def phantoms_of_two(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An archive of 16 phantoms of two findings, embedded by the tiny models."""
     folder = tmp_path_factory.mktemp("two")
-    drawn = [Phantom(profile, seed=seed) for seed in range(8) for profile in PROFILES[:2]]
+    drawn = [Phantom(profile, number) for number in range(8) for profile in PROFILES[:2]]
     manifest = write_phantoms(folder, drawn, size=64)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in models.items():

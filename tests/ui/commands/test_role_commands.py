@@ -31,7 +31,7 @@ def own(models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name, more in (("dinov2", ()), ("biomedclip", ("--text-config", config))):
         imported = coin("encoder", "import", tmp_path / "hub" / name, name, *more)
         assert imported.exit_code == 0, imported.output
-    phantoms = [Phantom(profile, seed=seed) for seed in range(CASES // 2) for profile in PROFILES[:2]]
+    phantoms = [Phantom(profile, number) for number in range(CASES // 2) for profile in PROFILES[:2]]
     return Path("dinov2"), Path("biomedclip"), write_phantoms(tmp_path / "phantoms", phantoms, size=64)
 
 

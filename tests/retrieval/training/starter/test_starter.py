@@ -16,7 +16,7 @@ from generation.phantom import phantom_cases, write_phantoms
 from index_store import Archive
 from retrieval import CaseSearch, Encoder, add_manifest
 
-QUERIES = 44
+QUERIES = 48
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("full_sampling")]
 
 
@@ -25,12 +25,12 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> CaseSearch:
     folder: Path = tmp_path_factory.mktemp("starter")
     encoder = Encoder()
     archive = Archive.create(folder / "archive")
-    add_manifest(archive, write_phantoms(folder / "phantoms", phantom_cases(264, seed=31)), encoder)
+    add_manifest(archive, write_phantoms(folder / "phantoms", phantom_cases(288, seed=31)), encoder)
     return CaseSearch(archive, encoder, CoinGenerator())
 
 
 def test_an_image_finds_its_own_kind(search: CaseSearch) -> None:
-    """44 held-out fields, one a class, against six references of each; chance is 1 in 44."""
+    """48 held-out fields, one a class, against six references of each; chance is 1 in 48."""
     queries = phantom_cases(QUERIES, seed=32, split="held-out")
     found = [search.by_image(query.render(), k=5).cases for query in queries]
     site = [case.case.site == q.profile.site for q, cases in zip(queries, found, strict=True) for case in cases]
@@ -46,7 +46,7 @@ def test_an_image_finds_its_own_kind(search: CaseSearch) -> None:
 def test_reports_find_what_they_describe(search: CaseSearch) -> None:
     """Eight reports in words of the training split: the kind asked for is among the first five of most of them.
 
-    By chance that happens to one report in nine (six of 264 references are of the kind).
+    By chance that happens to one report in nine (six of 288 references are of the kind).
     """
     queries = phantom_cases(8, seed=33)
     hits = []
