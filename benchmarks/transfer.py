@@ -209,7 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not manifest.is_file():
         print(f"There is no {manifest}: name the folder that holds cytology/ with --data.", file=sys.stderr)
         return 1
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    logging.getLogger("transfer").setLevel(logging.INFO)
     shipped = {"shipped, had learned from it": Encoder()}
     if options.work is not None and options.imagenet is not None:
         train_towers(manifest, options.imagenet, options.work)
