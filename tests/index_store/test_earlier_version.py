@@ -82,7 +82,7 @@ def test_an_archive_of_the_version_before_answers_the_same(folder: Path, read_on
     # What this version adds: an encoder of the text role, which such an archive does not name, the scale of images,
     # which it does not know, kept counts, and whole slides.
     for document in (found["status"], found["examination"]):
-        assert document.pop("schema_version") == (3 if read_only else 7)
+        assert document.pop("schema_version") == (3 if read_only else 8)
     for document in (expected["status"], expected["examination"]):
         assert document.pop("schema_version") == 3
     if read_only:

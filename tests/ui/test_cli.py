@@ -19,7 +19,7 @@ from tests.ui.conftest import CASES, coin
 from ui.cli import cli
 from ui.settings import SETTINGS
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -235,7 +235,7 @@ def test_a_report_and_a_case_ask_together_and_channels_are_named(
     assert result["fusion"] == {"method": "score", "weights": {"image": 0.25, "report": 0.75}}
     assert [place["channel"] for place in result["cases"][0]["channels"]] == ["image", "report"]
     shown = coin(*asked).stdout
-    assert "Ordered by points" in shown
+    assert "Ordered by standard deviations (SD)" in shown
     assert "image #" in shown
 
 

@@ -10,12 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from retrieval import RRF_CONSTANT
-
 if TYPE_CHECKING:
     from retrieval import ChannelRank, FusionRule, RankedCase, SearchResult
 
-_POINTS: Final = 100 * (RRF_CONSTANT + 1)
 RAISED: Final = "Reports that contain the query's words come first; their number is raised for it."
 
 
@@ -38,7 +35,9 @@ class ScoreScale:
     def text(self, score: float) -> str:
         """A score with its unit: "96.4 points", "+2.31 SD", "similarity 0.912"."""
         if self.unit == "points":
-            return f"{score * _POINTS:.1f} points"
+            from retrieval import RRF_CONSTANT
+
+            return f"{score * 100 * (RRF_CONSTANT + 1):.1f} points"
         return f"{score:+.2f} SD" if self.unit == "SD" else f"similarity {score:.3f}"
 
     def part(self, score: float) -> str:

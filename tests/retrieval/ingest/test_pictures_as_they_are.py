@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import streamlit as st
 
 from index_store import Archive, Case, ImageNotFoundError, ImageProblem
 from retrieval import Encoder, Query, add_manifest
@@ -16,9 +15,9 @@ from retrieval.search.case_search import CaseSearch
 from tests.index_store.files.hostile_pictures import smear, tiff, tiff_page
 from tests.retrieval.conftest import speckled
 from tests.retrieval.ingest.test_ingest import write_manifest
+from ui.serving.pictures.archive_pictures import image_file, image_tag
 from ui.text.archive import add_text
 from ui.text.case import case_text
-from ui.view import pictures
 
 FOCAL = "of its 3 focal planes, the first was read"
 
@@ -78,17 +77,16 @@ def test_a_query_tells_how_its_picture_was_read(archive: Archive, encoder: Encod
     assert not [note for note in plain.notes if "picture" in note]
 
 
-def test_no_reader_takes_a_file_that_was_exchanged(
-    archive: Archive, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_reader_takes_a_file_that_was_exchanged(archive: Archive, encoder: Encoder) -> None:
     (image,) = archive.case("A").images
-    monkeypatch.setattr(pictures, "service", lambda: type("Service", (), {"archive": archive})())
-    assert pictures.image_png(image)
+    assert image_file(image)
+    tag = image_tag(image)
     kept = image.path.read_bytes()
     image.path.write_bytes(archive.case("B").images[0].path.read_bytes())
     altered = pytest.raises(ImageProblem, match="altered since it was added")
     with altered:
-        pictures.image_png(image)
+        image_file(image)
+    assert image_tag(image) != tag, "a browser would keep showing the former file"
     with altered:
         archive.picture(image.id)
     from retrieval import Region
@@ -100,30 +98,15 @@ def test_no_reader_takes_a_file_that_was_exchanged(
     _, unreadable = colour_histograms({"a": (image.path, image.file_sha256)}, ["a"], cache)  # type: ignore[arg-type]
     assert unreadable == 1
     image.path.write_bytes(kept)
-    assert pictures.image_png(image)
+    assert image_file(image)
     archive.remove("A")
+    with pytest.raises(ImageProblem):
+        image_file(image)
+    assert image_tag(image) == ""
     with pytest.raises(ImageNotFoundError):
-        pictures.image_png(image)
-    st.cache_data.clear()
-    st.cache_resource.clear()
+        archive.image(image.id)
 
 
 class _Cache(dict):  # type: ignore[type-arg]
     def take(self, keys: list[str]) -> np.ndarray:
         raise AssertionError(keys)
-
-
-def test_the_view_forgets_the_pictures_of_a_removed_case(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "service", lambda: type("Service", (), {"archive": archive})())
-    decoded: list[str] = []
-    original = pictures.png_bytes
-    monkeypatch.setattr(pictures, "png_bytes", lambda image: decoded.append("") or original(image))
-    (image,) = archive.case("B").images
-    pictures.image_png(image)
-    pictures.image_png(image)
-    assert len(decoded) == 1
-    archive.remove("A")
-    pictures.image_png(image)
-    assert len(decoded) == 2  # what was kept in memory was dropped with the change
-    st.cache_data.clear()
-    st.cache_resource.clear()

@@ -266,7 +266,7 @@ def test_an_older_archive_is_brought_up_to_date_by_its_own_command_only(
         assert "Run `coin migrate`" in refused.output
     done = coin("migrate", "--archive", cases)
     assert done.exit_code == 0, done.output
-    assert "from schema 3 to 7" in " ".join(done.output.split())
+    assert "from schema 3 to 8" in " ".join(done.output.split())
     assert str(tmp_path / "archive.schema-3") in " ".join(done.output.split())
     assert "coin migrate" not in coin("status", "--archive", cases).stdout
     assert coin("add", manifest, "--archive", cases).exit_code == 0

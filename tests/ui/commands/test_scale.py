@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.ui.conftest import coin
 
@@ -20,11 +22,22 @@ def scaled(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def with_scale(scaled: Path, manifest: Path) -> Path:
-    """The same after all its images were added again with one scale."""
-    done = coin("add", manifest, "--mpp", "0.5")
-    assert done.exit_code == 0, done.output
-    return scaled
+def with_scale(environment: dict[str, str], manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An archive of the same pictures, of which neither file nor row states a scale; the option does."""
+    (tmp_path / "images").mkdir()
+    for path in (manifest.parent / "images").iterdir():
+        pixels = Image.open(path).convert("RGB")
+        Image.frombytes("RGB", pixels.size, pixels.tobytes()).save(tmp_path / "images" / path.name)
+    with manifest.open(newline="", encoding="utf-8") as file:
+        columns, *rows = csv.reader(file)
+    mpp = columns.index("mpp")
+    with (tmp_path / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([*row[:mpp], *row[mpp + 1 :]] for row in (columns, *rows))
+    monkeypatch.setenv("COIN_ARCHIVE", str(tmp_path / "archive"))
+    for command in (["init"], ["add", tmp_path / "manifest.csv", "--mpp", "0.5"]):
+        done = coin(*command)
+        assert done.exit_code == 0, done.output
+    return tmp_path / "archive"
 
 
 def test_status_and_show_state_the_scale(with_scale: Path) -> None:

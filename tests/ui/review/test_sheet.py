@@ -94,7 +94,7 @@ def test_json_and_table_say_the_same(reviewed: Service) -> None:
     rows = list(read_csv(io.StringIO(sheet_csv(sheet), newline="")))
     assert [row["case"] for row in rows] == [case["key"] for case in document["cases"]]
     assert [row["image_sha256"] for row in rows] == [case["picture"]["sha256"] for case in document["cases"]]
-    assert (rows[0]["note"], rows[0]["ticks"], rows[0]["mpp"]) == (HOSTILE, "relevant; poor", "unknown")
+    assert (rows[0]["note"], rows[0]["ticks"], rows[0]["mpp"]) == (HOSTILE, "relevant; poor", "1.5")
     assert [row["rank"] for row in rows] == ["1", "2", ""]
     assert {row["notice"] for row in rows} == {RESEARCH_USE}
     assert "data:image" not in sheet_json(sheet)

@@ -469,7 +469,7 @@ def test_the_number_on_a_card_is_the_one_that_ranks(answered: AppTest) -> None:
 
 def test_pictures_say_their_own_size_and_the_reader_chooses_how_many_stand_in_a_row(app: AppTest) -> None:
     search_by_report(app, "Clue cells.")
-    assert [caption.value for caption in app.caption].count("field\\, 64 × 64 pixels") == 10
+    assert [caption.value for caption in app.caption].count("field\\, 64 × 64 pixels\\, 96 × 96 µm") == 10
     assert app.segmented_control(key="per_row").value == 3
     checked(app.segmented_control(key="per_row").set_value(2).run())
     click(app, "Open case #1")
