@@ -90,17 +90,19 @@ def test_it_is_never_empty_and_applying_it_again_changes_nothing(report: str) ->
 @pytest.mark.parametrize("split", ["train", "held-out"])
 def test_phantom_reports_lose_their_advice_and_keep_the_rest(split: str, count: int) -> None:
     kept = 0
-    reports = [phantom.report for phantom in phantom_cases(count, seed=5, split=split)]
-    for report in reports:
+    phantoms = phantom_cases(count, seed=5, split=split)
+    for phantom in phantoms:
+        report = phantom.report
         text = morphology_and_diagnosis(report)
         assert not [word for word in ADVICE if word in text.casefold()], text
         # The reader goes by headings, which are gone: what it still reads is the same, and it reads nearly all.
         before, after = read_report(report), read_report(text)
         assert after.site == before.site
         if "in doubt" not in before.note:  # what was in doubt may be said in the advice
-            assert after.category in (before.category, None)
+            known = before.category or phantom.morphology.category  # with the advice among its words it may be unread
+            assert after.category in (known, None)
         kept += after.category == before.category
-    assert kept / len(reports) > 0.9
+    assert kept / len(phantoms) > 0.9
 
 
 @pytest.mark.skipif(not COIN_REPORTS.is_file(), reason="COIN's example reports are not on this machine")
