@@ -140,7 +140,7 @@ def test_sign_in_search_and_open_a_case(page: Page, site: Site, archive: Path, p
 
     # A picture is shown to who is signed in, and to nobody else who knows its address.
     path = picture.removeprefix(site.url)
-    assert path.startswith("/media/")
+    assert path.startswith("/pictures/images/")
     assert page.request.get(f"{site.local}{path}").status == 401
 
     page.get_by_role("button", name="Sign out").click()
