@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
@@ -51,10 +52,7 @@ def show_results(result: SearchResult) -> None:
         st.download_button(
             "Download as JSON", to_json(result, diagnostics), "coin-result.json", "application/json", on_click="ignore"
         )
-    with st.container(key="notes"):
-        for note in result.notes:
-            st.info(escape(without_commands(note)))
-        _show_disagreement(result)
+    _show_notes([*map(without_commands, result.notes), *_disagreements(result)])
     if not result.cases:
         return
     if diagnostics is not None and (words := agreement_words(diagnostics)):
@@ -103,14 +101,27 @@ def heading(result: SearchResult) -> str:
     return f"{count} {nearest}{'case' if count == 1 else 'cases'}{'' if nearest or count == 1 else ', best first'}"
 
 
-def _show_disagreement(result: SearchResult) -> None:
+def _show_notes(notes: Sequence[str]) -> None:
+    """One stands there; several are opened, so that the cases below come into sight."""
+    several = len(notes) > 1
+    with (
+        st.container(key="notes"),
+        st.expander(f"{len(notes)} notes on this answer", icon=":material/info:") if several else st.container(),
+    ):
+        for note in notes:
+            st.info(escape(note))
+
+
+def _disagreements(result: SearchResult) -> list[str]:
+    sentences = []
     for overlap in result.overlaps:
         if overlap.disagree:
             left, right = (channel_name(channel) for channel in overlap.channels)
-            st.info(
+            sentences.append(
                 f"The channels disagree: {left} and {right} share {overlap.shared} of their first {overlap.of} "
                 "cases. Each card gives its rank in each of them."
             )
+    return sentences
 
 
 def time_line(result: SearchResult) -> str:

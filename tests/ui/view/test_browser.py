@@ -131,7 +131,7 @@ def test_keys_focus_and_what_is_typed_and_not_searched(page: Page) -> None:
     expect(focused).to_have_text("What was asked", timeout=FIRST_SEARCH)
     expect(focused).to_be_in_viewport()
     expect(panel).to_have_attribute("data-draft", "false")
-    expect(page.get_by_role("button", name="Enlarge #1")).to_be_in_viewport()
+    expect(page.get_by_alt_text("Case #1: ")).to_be_in_viewport()
     assert barriers(page) == []
 
     page.keyboard.press("j")
