@@ -13,7 +13,7 @@ import enum
 import functools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from generation.prompts.clauses import Clause, CountTokens, clauses, longest_head, opening_specimen
 from generation.prompts.cues import alternatives
@@ -55,8 +55,7 @@ class _Role(enum.IntEnum):
     HISTORY = 4
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(NamedTuple):
     """A clause, or a piece of one. `weight` orders conclusions among themselves; a higher one is kept first."""
 
     text: str
@@ -106,9 +105,9 @@ def _split(report: str, count_tokens: CountTokens, longest: int) -> Iterator[_Pa
     for clause in clauses(report):
         before = last if last is not None and _continues_conclusion(clause, last) else None
         for piece in _pieces(clause.text, count_tokens, longest):
-            part = replace(_classify(piece, clause.sentence, first), sentence=clause.number)
+            part = _classify(piece, clause.sentence, first)._replace(sentence=clause.number)
             if in_brackets and clause.number == 0:
-                part = replace(part, names_site=True)
+                part = part._replace(names_site=True)
             if before is not None:
                 part = _inherit(part, before)
             yield part
@@ -174,8 +173,8 @@ def _describes(sentence: str) -> bool:
 def _inherit(part: _Part, before: _Part) -> _Part:
     """Give a later piece of a clause the role of the piece before it, unless it states a conclusion of its own."""
     if before.role in (_Role.CONCLUSION, _Role.RECOMMENDATION, _Role.HISTORY) and part.role != _Role.CONCLUSION:
-        part = replace(part, role=before.role, weight=before.weight)
-    return replace(part, continues=True)
+        part = part._replace(role=before.role, weight=before.weight)
+    return part._replace(continues=True)
 
 
 def _by_importance(parts: Sequence[_Part]) -> list[int]:
