@@ -39,8 +39,8 @@ from generation.phantom.reports import write_report
 from generation.phantom.wording import Wording
 from generation.training.starter.dataset import render_training_set
 from retrieval import Encoder
+from retrieval.encoder.colour_histogram import colour_histogram
 from retrieval.encoder.model_files import STARTER
-from retrieval.evaluation.colour_baseline import colour_histogram
 from retrieval.statistics.cluster_bootstrap import MacroBootstrap
 from retrieval.training.starter.clip import EMBED_DIM, write_imagenet_start
 from retrieval.training.starter.image_tower import train_image_tower
@@ -125,9 +125,7 @@ def train_towers(manifest: Path, imagenet: Path, work: Path) -> None:
         if (work / name).exists():
             continue
         with new_folder(work / name) as unfinished:
-            train_image_tower(
-                sources, STARTER, unfinished, steps=STEPS, start_from=work / "imagenet", log=lambda line: log(line)
-            )
+            train_image_tower(sources, STARTER, unfinished, steps=STEPS, start_from=work / "imagenet", log=log)
             write_stage_readout(unfinished, [pairs.images for pairs, _ in sources])
 
 
