@@ -13,7 +13,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -131,6 +131,12 @@ def unfinished_target(name: str) -> str | None:
     """The name of the file that an unfinished file of that name would have become; None for any other file."""
     match = _UNFINISHED.fullmatch(name)
     return match[1] if match else None
+
+
+def foreign_files(folder: Path, ours: Collection[str]) -> list[str]:
+    """The names in a folder, sorted, that are not among `ours`, nor unfinished files of these: another process writes
+    one just now, or was killed while it did. Raises `OSError`."""
+    return sorted(path.name for path in folder.iterdir() if (unfinished_target(path.name) or path.name) not in ours)
 
 
 def remove_if_abandoned(unfinished: Path) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from generation.atomic_write import new_folder, private_folder, write_atomic
+from generation.atomic_write import foreign_files, new_folder, private_folder, write_atomic
 from generation.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -144,6 +144,6 @@ def require_same_training(
                 f"{folder} holds a training of {reached} steps, and {made['steps']} are asked for: steps are not "
                 f"undone. Give --steps {reached} or more, or name another folder."
             )
-    elif any(file.name != ".training.lock" for file in folder.iterdir()):
+    elif foreign_files(folder, {".training.lock", TRAINING}):
         raise TrainingError(f"{folder} holds files that are no training's. Name a new folder.")
     write_atomic(path, json.dumps(made, indent=2).encode())

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from filelock import FileLock
 
-from generation.atomic_write import private_folder, remove_if_abandoned, unfinished_target, write_atomic
+from generation.atomic_write import foreign_files, private_folder, remove_if_abandoned, unfinished_target, write_atomic
 from generation.worker_pool import workers
 from retrieval.encoder.encoder import Progress
 from retrieval.errors import SyntheticSetError
@@ -52,7 +52,6 @@ DROPPED: Final = "dropped"
 RECIPE: Final = "set.json"
 _LOCK: Final = "set.lock"
 _NAME: Final = re.compile(r"[0-9a-f]{16}-[0-9]+\.png")
-"""How old an unfinished file must be to be taken for a killed process's."""
 _OURS: Final = frozenset({SPLIT, DROPPED, RECIPE, _LOCK, HASHES, "manifest.csv", "README.md"})
 _UNWRITTEN: Final = 64
 """Images that wait for a worker to write them, at most."""
@@ -216,13 +215,12 @@ class SyntheticSet:
         )
 
     def _open(self) -> None:
-        if self.folder.is_dir() and not (self.folder / RECIPE).exists():
-            foreign = sorted(path.name for path in self.folder.iterdir() if path.name not in _OURS)
-            if foreign:
-                raise SyntheticSetError(
-                    f"{self.folder} holds other files ({len(foreign)}, no {RECIPE} among them) and no set of generated "
-                    "images. Name a new or an empty folder."
-                )
+        ours = not self.folder.is_dir() or (self.folder / RECIPE).exists()
+        if not ours and (foreign := foreign_files(self.folder, _OURS)):
+            raise SyntheticSetError(
+                f"{self.folder} holds other files ({len(foreign)}, no {RECIPE} among them) and no set of generated "
+                "images. Name a new or an empty folder."
+            )
         private_folder(self.folder / SPLIT)
         with self.lock:  # two shares may begin together
             path = self.folder / RECIPE

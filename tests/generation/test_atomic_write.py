@@ -9,6 +9,7 @@ import pytest
 
 from generation.atomic_write import (
     ABANDONED_AFTER,
+    foreign_files,
     fresh_folder,
     new_folder,
     open_atomic,
@@ -94,3 +95,9 @@ def test_a_fresh_folder_appears_whole_and_replaces_nothing(tmp_path: Path) -> No
     with pytest.raises(FileExistsError), fresh_folder(other):
         other.mkdir()
     assert {item.name for item in tmp_path.iterdir()} == {"sub", "other"}
+
+
+def test_unfinished_files_of_ours_are_not_foreign(tmp_path: Path) -> None:
+    for name in ("set.json", "mine.txt", f"set.json.{'0' * 32}.tmp", f"theirs.{'0' * 32}.tmp", "set.json.tmp"):
+        (tmp_path / name).touch()
+    assert foreign_files(tmp_path, {"set.json"}) == ["mine.txt", "set.json.tmp", f"theirs.{'0' * 32}.tmp"]

@@ -27,6 +27,13 @@ GROUND = """dark => {
     const [red] = getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor.match(/\\d+/g);
     return (red < 128) === dark;
 }"""
+# Whether the page is as it will stay: its script has run, and no colour changes any more.
+SETTLED = """() => {
+    const script = document.querySelector('[data-testid=stApp]').dataset.testScriptState;
+    const moving = document.getAnimations().filter(each => each.effect.getComputedTiming().endTime < Infinity);
+    const stale = document.querySelector('[data-stale=true]');
+    return script === 'notRunning' && !stale && moving.every(each => each.playState !== 'running');
+}"""
 IN_A_BROWSER = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
@@ -40,6 +47,7 @@ def barriers(page: Page) -> list[tuple[str, str, str]]:
     for theme in THEMES:
         page.emulate_media(color_scheme=theme)
         page.wait_for_function(GROUND, arg=theme == "dark")
+        page.wait_for_function(SETTLED)
         for each in Axe().run(page).response["violations"]:
             if each["impact"] in ("serious", "critical"):
                 found.append((theme, each["help"], each["nodes"][0]["html"]))

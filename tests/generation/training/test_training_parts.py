@@ -21,6 +21,7 @@ from generation.model.pipeline import CoinPipeline
 from generation.model.tokens import PromptTokens
 from generation.model.weights import find_base
 from generation.prompts.prompt import Encoded
+from generation.training.checkpoint import require_same_training
 from generation.training.data.crops import views
 from generation.training.data.holdout import held_out_patients
 from generation.training.data.latent_cache import Encodings
@@ -297,3 +298,13 @@ def test_what_others_wrote_is_text_in_a_card() -> None:
     hostile = "<img src=x>|\n**bold** `code` [link](x)"
     assert plain(hostile) == "&lt;img src=x&gt;&#124; \\*\\*bold\\*\\* &#96;code&#96; \\[link\\](x)"
     assert table(["a"], [[hostile]]).count("\n") == 2
+
+
+def test_a_folder_whose_beginning_was_cut_short_is_no_others(tmp_path: Path) -> None:
+    (tmp_path / f"training.json.{'0' * 32}.tmp").write_bytes(b"{")
+    require_same_training(tmp_path, {"steps": 3}, defaults={})
+    require_same_training(tmp_path, {"steps": 3}, defaults={})
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / f"thesis.{'0' * 32}.tmp").write_bytes(b"mine")
+    with pytest.raises(TrainingError, match="no training's"):
+        require_same_training(tmp_path / "other", {"steps": 3}, defaults={})

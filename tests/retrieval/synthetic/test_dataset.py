@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -283,6 +282,10 @@ def test_other_settings_are_refused(
     with pytest.raises(SyntheticSetError, match="holds other files"):
         opened(tmp_path, table, generator)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    (tmp_path / "begun").mkdir()
+    # A process that begins the same set, or was killed while it did.
+    (tmp_path / "begun" / f"set.json.{'0' * 32}.tmp").write_bytes(b"{")
+    assert opened(tmp_path / "begun", table, generator).existing() == {}
     with pytest.raises(SyntheticSetError, match="no report with words"):
         opened(tmp_path / "new", ReportTable(Path("a.csv"), ("report",), (ReportRow(2, "--"),), ()), generator)
 
@@ -391,12 +394,16 @@ def test_processes_share_the_work_one_is_killed_and_the_last_one_ends_it(
         )
         for number in mine
     }
-    while not names(folder) & mine[2]:
-        assert runs[2].poll() is None
-        time.sleep(0.002)
-    runs[2].send_signal(signal.SIGKILL)
-    runs[2].wait()
-    assert runs[1].wait(timeout=600) == 0
+    try:
+        while not names(folder) & mine[2]:
+            assert runs[2].poll() is None
+            time.sleep(0.002)
+        runs[2].kill()
+        assert runs[1].wait(timeout=600) == 0
+    finally:
+        for run in runs.values():
+            run.kill()
+            run.wait()
     there = names(folder)
     assert mine[1] <= there
     for path in folder.rglob("*.png"):  # each is whole
