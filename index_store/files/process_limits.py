@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, Final
 
@@ -18,6 +19,8 @@ MEMORY: Final = 1024**3
 slide."""
 FREE: Final = "Free processes and memory on this machine, then repeat."
 """What to do where a process could not be started, or was ended by others."""
+PATIENCE: Final = 5
+"""By how much longer a process may take by the clock than by the processor: a busy machine is no fault of the file's."""
 NO_MEMORY: Final = 3
 """The status with which such a process ends that met its limit of memory."""
 
@@ -59,14 +62,16 @@ class LimitedProcess:
 
     @contextlib.contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """End the process where what is done here takes longer. Raises `NotStarted`."""
-        timer = threading.Timer(seconds, self._end_slow)
+        """End the process where what is done here takes longer, or `PATIENCE` times as long where the process has less
+        than half of a processor. Raises `NotStarted`."""
+        done = threading.Event()
+        watcher = threading.Thread(target=self._end_slow, args=(seconds, done), daemon=True)
         with _thread_problem():
-            timer.start()
+            watcher.start()
         try:
             yield
         finally:
-            timer.cancel()
+            done.set()
 
     def feed(self, data: bytes) -> None:
         """Write all of its input, while its output is read. Raises `NotStarted`."""
@@ -102,10 +107,24 @@ class LimitedProcess:
             return f"broke its decoder ({name}): it is damaged, or takes more than {memory // 1024**2} MB", ""
         return f"could not be decoded: its process ended with status {status}", FREE
 
-    def _end_slow(self) -> None:
+    def _end_slow(self, seconds: float, done: threading.Event) -> None:
+        before = self._processor_seconds()
+        for _ in range(PATIENCE):
+            if done.wait(seconds):
+                return
+            if self._processor_seconds() - before >= seconds / 2:
+                break
         if self.running.poll() is None:
             self._too_slow = True
             self.running.kill()
+
+    def _processor_seconds(self) -> float:
+        """That the process has taken; of a system that does not say it, those of the clock."""
+        try:
+            # Linux: the clock of a process's processor time, as clock_getcpuclockid(3) numbers it.
+            return time.clock_gettime((~self.running.pid << 3) | 2)
+        except (AttributeError, OSError, OverflowError):  # another system, or the process has ended
+            return time.monotonic()
 
     def _write(self, data: bytes) -> None:
         with contextlib.suppress(OSError):  # it ended before it had read all: its answer says why

@@ -7,6 +7,7 @@ camera's picture is an image, and so is a DICOM file of another kind than whole 
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,8 @@ LARGEST_FIELD: Final = 4_000
 WHOLE_SLIDE: Final = b"1.2.840.10008.5.1.4.1.1.77.1.6"
 """The class of DICOM files that hold (a part of) a whole slide; it stands in the first of its headers."""
 HEADER_BYTES: Final = 4_096
+MEDIA_DIRECTORY: Final = "DICOMDIR"
+"""Where a folder holds it, the files of exported media lie in folders of folders. It names patients, and is not read."""
 FILES_SEEN: Final = 1_000
 """Files of a folder that are looked at for one of DICOM."""
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -30,14 +33,22 @@ _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 def is_slide(path: Path) -> bool:
     """Whether the file is a whole slide, or the folder one of a DICOM series. False where it cannot be read."""
     try:
+        if path.name == MEDIA_DIRECTORY:
+            return is_slide(path.parent)
         if path.is_dir():
-            return any(_is_dicom(file) for file in islice(path.iterdir(), FILES_SEEN) if file.is_file())
+            return any(_is_dicom(file) for file in islice(files_of_series(path), FILES_SEEN) if file.is_file())
         suffix = path.suffix.lower()
         if suffix in SUFFIXES:
             return True
         return suffix not in PICTURES and path.is_file() and (_is_dicom(path) or _is_large_tiff(path))
     except OSError:
         return False
+
+
+def files_of_series(folder: Path) -> Iterator[Path]:
+    """What may be a file of the DICOM series in a folder."""
+    listed = folder.rglob("*") if (folder / MEDIA_DIRECTORY).is_file() else folder.iterdir()
+    return (path for path in listed if path.name != MEDIA_DIRECTORY)
 
 
 def _is_dicom(path: Path) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
+from index_store.files.headers.slides import MEDIA_DIRECTORY, files_of_series
 from index_store.slides.readers.fingerprint import fingerprint
 from index_store.slides.readers.reader import RegionUnreadable, SlideRefused
 from index_store.slides.readers.scale import believed_mpp, number
@@ -88,8 +89,8 @@ class DicomReader:
 def _levels_of(path: Path) -> tuple[list[Path], float | None, list[str]]:
     """The files of the series' levels, the objective's power, and notes."""
     folder = path if path.is_dir() else path.parent
-    wanted = None if path.is_dir() else _allowed(path).get("SeriesInstanceUID")
-    listed = sorted(islice(folder.iterdir(), MOST_FILES + 1))
+    wanted = None if path.is_dir() or path.name == MEDIA_DIRECTORY else _allowed(path).get("SeriesInstanceUID")
+    listed = sorted(islice(files_of_series(folder), MOST_FILES + 1))
     if len(listed) > MOST_FILES:
         raise SlideRefused(f"lies in a folder of more than {MOST_FILES} files", ONE_SERIES)
     root, series, outside, damaged = folder.resolve(), dict[str, list[Path]](), 0, 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
+from index_store.files.headers.refusal import PictureRefused
+from index_store.files.headers.tiff_directories import read_directories
 from index_store.slides.readers.fingerprint import fingerprint
 from index_store.slides.readers.reader import RegionUnreadable, SlideRefused
 from index_store.slides.readers.scale import believed_mpp, number
@@ -69,6 +72,10 @@ class OpenSlideReader:
         colour = properties.get("openslide.background-color", "FFFFFF")
         self._background = f"#{colour}" if re.fullmatch("[0-9A-Fa-f]{6}", colour) else "#FFFFFF"
         mpp, note = believed_mpp(number(properties.get("openslide.mpp-x")), number(properties.get("openslide.mpp-y")))
+        notes = [note] if note else []
+        more = _pages_of_size(self._path, self._slide.dimensions) - 1
+        if more > 0:
+            notes.append(f"{more} further pages of its full size (focal planes or channels) are not read.")
         pairs = zip(self._slide.level_dimensions, self._slide.level_downsamples, strict=True)
         return SlideInfo(
             OPENSLIDE,
@@ -78,8 +85,17 @@ class OpenSlideReader:
             number(properties.get("openslide.objective-power")),
             (None,),
             fingerprint(self._files),
-            (note,) if note else (),
+            tuple(notes),
         )
+
+
+def _pages_of_size(path: Path, size: tuple[int, int]) -> int:
+    """How many pages of a TIFF are so large; 0 where its directories cannot be read."""
+    try:
+        with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return sum(page.size == size for page in read_directories(data)[1])
+    except PictureRefused:
+        return 0
 
 
 def _is_tiff(path: Path) -> bool:

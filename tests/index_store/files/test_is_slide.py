@@ -48,6 +48,19 @@ def test_of_dicom_only_whole_slides_are(tmp_path: Path) -> None:
     assert not is_slide(tmp_path / "other")
 
 
+def test_exported_media_are_looked_through_and_their_directory_is_not_read(tmp_path: Path) -> None:
+    inner = tmp_path / "media" / "PT000000" / "ST000000"
+    inner.mkdir(parents=True)
+    file = dicom(inner / "IM000000", WHOLE_SLIDE)
+    assert not is_slide(tmp_path / "media")
+    directory = tmp_path / "media" / "DICOMDIR"
+    directory.write_bytes(b"not read: it names patients")
+    assert is_slide(tmp_path / "media")
+    assert is_slide(directory)
+    dicom(file, WHOLE_SLIDE[:-1] + b"2")
+    assert not is_slide(directory)
+
+
 def test_a_row_may_be_a_slide_or_a_folder_of_one(tmp_path: Path) -> None:
     (tmp_path / "series 7").mkdir()
     dicom(tmp_path / "series 7" / "1", WHOLE_SLIDE)

@@ -147,6 +147,12 @@ def test_pages_of_one_size_are_focal_planes(tmp_path: Path) -> None:
         assert [int(slide.read_region(5, 5, 8, 8, plane=plane)[0, 0, 0]) for plane in (2, 0, 1)] == [230, 10, 120]
 
 
+def test_pages_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    with Slide(write_pyramid(tmp_path / "planes.tif", PIXELS[:300, :300], mpp=0.5, steps=(1, 1, 1, 4))) as slide:
+        assert slide.info.notes == ("2 further pages of its full size (focal planes or channels) are not read.",)
+        assert [level.width for level in slide.info.levels] == [300, 75]
+
+
 def test_a_process_that_ends_is_started_again_but_not_for_ever(
     pyramid: Path, started: list[subprocess.Popen[bytes]]
 ) -> None:

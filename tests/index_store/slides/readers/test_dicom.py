@@ -77,6 +77,17 @@ def test_of_labels_and_overviews_the_kind_alone_is_read(series: Path, monkeypatc
     assert len(DicomReader(series).info.levels) == 3
 
 
+def test_exported_media_are_read_without_their_directory(series: Path, tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    shutil.copytree(series, media / "PT000000" / "SE000000")
+    (media / "DICOMDIR").write_bytes(b"not read: it names patients")
+    names = {file.name for file in _levels_of(series)[0]}
+    for named in (media, media / "DICOMDIR"):
+        files, _, notes = _levels_of(named)
+        assert {file.name for file in files} == names
+        assert notes == []
+
+
 def test_links_out_of_the_folder_are_not_followed(series: Path, tmp_path: Path) -> None:
     coarsest = min((file for file in series.iterdir() if kind(file) == "VOLUME"), key=lambda file: file.stat().st_size)
     shutil.move(coarsest, tmp_path / "outside.dcm")
