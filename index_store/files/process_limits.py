@@ -20,7 +20,7 @@ slide."""
 FREE: Final = "Free processes and memory on this machine, then repeat."
 """What to do where a process could not be started, or was ended by others."""
 PATIENCE: Final = 5
-"""By how much longer a process may take by the clock than by the processor: a busy machine is no fault of the file's."""
+"""By how much longer a process may take that waits for the processor: a busy machine is no fault of the file's."""
 NO_MEMORY: Final = 3
 """The status with which such a process ends that met its limit of memory."""
 

@@ -24,7 +24,7 @@ WHOLE_SLIDE: Final = b"1.2.840.10008.5.1.4.1.1.77.1.6"
 """The class of DICOM files that hold (a part of) a whole slide; it stands in the first of its headers."""
 HEADER_BYTES: Final = 4_096
 MEDIA_DIRECTORY: Final = "DICOMDIR"
-"""Where a folder holds it, the files of exported media lie in folders of folders. It names patients, and is not read."""
+"""Beside it, the files of exported media lie in folders of folders. It names patients, and is not read."""
 FILES_SEEN: Final = 1_000
 """Files of a folder that are looked at for one of DICOM."""
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
