@@ -135,7 +135,7 @@ def decode_within(data: bytes, found: Structure) -> Decoded:
         raw_mode, mpp = _raw_mode(image), tagged_mpp(image, found.tiff)
         image.load()
         if isinstance(image, WatchedJpeg):
-            damage = image.damage()
+            damage = damage or image.damage
         if raw_mode.endswith((";16L", ";16B", ";16N")) and not image.mode.startswith("I"):
             image, more = _deep_colour(image, raw_mode, lambda: _open(data, found), found)
             notes += more
@@ -165,7 +165,7 @@ def _open(data: bytes, found: Structure, page: TiffPage | None = None) -> Image.
     page = page or found.tiff
     file = io.BytesIO(data if page is None else starting_at(data, page.position))
     if found.format == "JPEG":  # not by `Image.open`, which makes another format of a phone's picture with a second one
-        image: Image.Image = WatchedJpeg(data, found.coded_end) if found.coded_end else JpegImageFile(file)
+        image: Image.Image = WatchedJpeg(data, found.coded) if found.coded else JpegImageFile(file)
     else:
         # Pillow only warns between 89 and 179 megapixels; our own limit decides. (`catch_warnings` is not thread-safe;
         # the worst result is that this one warning stays ignored.)

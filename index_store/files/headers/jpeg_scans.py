@@ -15,8 +15,11 @@ from dataclasses import dataclass
 
 MAX_SCANS = 1_000
 """Of a picture that is walked: a progressive one has some ten, and each costs a step in Python."""
+MAX_PIECES = 200_000
+"""Of a picture whose decoder is watched: each costs some steps in Python. A restart after every row of blocks gives
+some hundred, one after every block 50,000 of 12 megapixels."""
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.S)
-_RESTART = re.compile(rb"\xff([\xd0-\xd7])")
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _SOS, _DRI, _EOI = 0xDA, 0xDD, 0xD9
 
 
@@ -45,37 +48,40 @@ class Frame:
 class CodedData:
     """What follows the headers."""
 
-    end: int
-    """Where the coded data of the only scan end; 0 where there are several, or the walk was lost."""
+    pieces: tuple[tuple[int, int], ...] = ()
+    """Where the data between two markers begin and end; empty where there are too many, or the walk was lost."""
     missing: str = ""
     """What is not there, such as "restart markers"; empty where nothing is found missing."""
 
 
 def walk(data: bytes, position: int, frame: Frame) -> CodedData:
     """Walk the scans from the first one's marker at `position` to the end of the picture."""
-    count, end = 0, 0
+    count, pieces = 0, list[tuple[int, int]]()
     to_come: dict[tuple[int, int], int] = {}  # bits, of each component and coefficient that a scan has brought
     try:
         for body, start, interval in _scans(data, position, frame):
             end = _end(data, start)
             count += 1
             if count > MAX_SCANS:
-                return CodedData(0)
+                return CodedData()
             components = list(body[1 : 1 + 2 * body[0] : 2])
-            if interval and not _restarts_fit(data[start:end], frame.units(components), interval):
-                return CodedData(0, "restart markers")
+            restarts = [match.start() for match in _RESTART.finditer(data, start, end)] if interval else []
+            if interval and not _restarts_fit(data, restarts, frame.units(components), interval):
+                return CodedData(missing="restart markers")
+            if len(pieces) <= MAX_PIECES:
+                pieces += zip((start, *(at + 2 for at in restarts)), (*restarts, end), strict=True)
             if frame.progressive:
                 first, last, bits = body[1 + 2 * body[0] : 4 + 2 * body[0]]
                 for component in components:
                     for number in range(first, last + 1):
                         to_come[component, number] = bits & 15
     except (struct.error, IndexError, KeyError, ValueError):
-        return CodedData(0)  # the decoder says what is wrong with it
+        return CodedData()  # the decoder says what is wrong with it
     if frame.progressive and any(
         to_come.get((component, number), 1) for component in frame.factors for number in range(64)
     ):
-        return CodedData(0, "scans")
-    return CodedData(end if count == 1 else 0)
+        return CodedData(missing="scans")
+    return CodedData(tuple(pieces) if len(pieces) <= MAX_PIECES else ())
 
 
 def _scans(data: bytes, position: int, frame: Frame) -> Iterator[tuple[bytes, int, int]]:
@@ -96,8 +102,7 @@ def _end(data: bytes, start: int) -> int:
     return found.start() if found else len(data)
 
 
-def _restarts_fit(coded: bytes, units: int, interval: int) -> bool:
+def _restarts_fit(data: bytes, restarts: list[int], units: int, interval: int) -> bool:
     """Whether the restarts are all there and in order. (Some writers put one more at the end.)"""
-    numbers = bytes(match[1][0] & 7 for match in _RESTART.finditer(coded))
     wanted = math.ceil(units / interval) - 1
-    return wanted <= len(numbers) <= wanted + 1 and numbers == bytes(n & 7 for n in range(len(numbers)))
+    return wanted <= len(restarts) <= wanted + 1 and all(data[at + 1] & 7 == n & 7 for n, at in enumerate(restarts))

@@ -60,8 +60,8 @@ class Structure:
     """The value of white of a PPM."""
     offset: int = 0
     """Where a PPM's values begin."""
-    coded_end: int = 0
-    """Where the coded data of a JPEG of one scan end; 0 where they are not looked at."""
+    coded: tuple[tuple[int, int], ...] = ()
+    """Where the pieces of a JPEG's coded data begin and end; empty where they are not looked at."""
     damage: str = ""
     """What shows that it is damaged, though a decoder would give a picture: "is cut short (…)"."""
 
@@ -110,8 +110,8 @@ def _jpeg(data: bytes) -> Structure:
     notes = (f"of its {header.pictures} pictures, the first was read",) if header.pictures > 1 else ()
     coded = jpeg.coded_data(data, header)
     damage = f"is damaged or cut short ({coded.missing} are missing from a JPEG)" if coded.missing else ""
-    end = 0 if header.arithmetic else coded.end
-    return Structure("JPEG", header.width, header.height, memory, notes, coded_end=end, damage=damage)
+    pieces = () if header.arithmetic else coded.pieces
+    return Structure("JPEG", header.width, header.height, memory, notes, coded=pieces, damage=damage)
 
 
 def _jpeg2000(data: bytes) -> Structure:

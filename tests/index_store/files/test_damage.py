@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 from functools import cache
 from pathlib import Path
 
@@ -51,12 +52,15 @@ def test_whole_pictures_are_read_whatever_stands_at_their_end(name: str) -> None
             assert refused(data[:-2] + filled + data[-2:] + bytes(50)) == "", (image, filled[:1])
 
 
-@pytest.mark.parametrize("name", [name for name in ENCODINGS if "progressive" not in name])
+@pytest.mark.parametrize("name", ENCODINGS)
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
 def test_a_jpeg_that_is_cut_short_and_closed_is_refused(name: str, share: float) -> None:
     data = jpeg(name)
-    start = data.index(b"\xff\xda") + 14
-    assert "cut short" in refused(data[: start + int(share * (len(data) - start))] + b"\xff\xd9")
+    for first in {data.index(b"\xff\xda"), data.rindex(b"\xff\xda")}:  # in the last scan of a progressive one, too
+        start = first + 14
+        there = start + int(share * (len(data) - start))
+        assert "cut short" in refused(data[:there] + b"\xff\xd9")
+        assert "cut short" in refused(data[:there])
 
 
 @pytest.mark.parametrize("name", ["progressive", "progressive restarts"])
@@ -76,7 +80,15 @@ def test_a_jpeg_that_lost_restarts_is_refused(name: str) -> None:
         assert refused(data[:at] + data[data.index(b"\xff", at + 2) :]) != "", kind
 
 
-@pytest.mark.parametrize(("name", "share"), [("plain", 0.5), ("fine", 0.9)])
+def test_grey_blocks_between_two_restarts_are_found() -> None:
+    """A stretch that was emptied, its markers left as they were."""
+    data = jpeg("restarts")
+    first, second = data.index(b"\xff\xd2") + 2, data.index(b"\xff\xd3")
+    assert "end before their last block" in refused(data[: first + 20] + data[second:])
+    assert "go on after their last block" in refused(data[:second] + data[first:])
+
+
+@pytest.mark.parametrize(("name", "share"), [("plain", 0.5), ("fine", 0.9), ("restarts", 0.5), ("many restarts", 0.9)])
 def test_visible_damage_in_the_middle_of_a_jpeg_is_found(name: str, share: float) -> None:
     """Not all of it: codes of many short steps fall into step again at once."""
     data, good = jpeg(name), np.asarray(decode_picture(jpeg(name)).image).astype(int)
@@ -95,6 +107,17 @@ def test_visible_damage_in_the_middle_of_a_jpeg_is_found(name: str, share: float
             found += bool(refused(bytes(damaged)))
     assert visible > 30
     assert found > share * visible
+
+
+@pytest.mark.parametrize("name", ["progressive", "progressive restarts"])
+def test_overwritten_bytes_in_any_scan_of_a_progressive_jpeg_are_found(name: str) -> None:
+    data, chance, tried, found = jpeg(name), random.Random(4), 0, 0
+    for scan in re.finditer(rb"\xff\xda", data):
+        end = data.index(b"\xff", scan.end() + 40)  # of the scan or of a stretch within it
+        for at in (scan.end() + 12, max(scan.end() + 12, end - 20)):
+            tried += 1
+            found += bool(refused(data[:at] + chance.randbytes(8) + data[at + 8 :]))
+    assert found > 0.7 * tried > 0
 
 
 @pytest.mark.parametrize("share", [0.3, 0.98, 0.999])
