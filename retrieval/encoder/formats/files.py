@@ -230,6 +230,7 @@ def tokenizer_sha256(folder: Path) -> dict[str, str]:
 
 
 def first_line(error: Exception) -> str:
-    """An error's first line as a sentence."""
-    line = str(error).strip().partition("\n")[0].strip() or type(error).__name__
+    """An error's first line as a sentence; with the next, where it only announces that."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
+    line = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
     return line if line.endswith((".", ":")) else f"{line}."

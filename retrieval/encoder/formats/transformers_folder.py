@@ -193,6 +193,14 @@ def _load(files: TransformersFiles) -> Any:
     from transformers import AutoModel
     from transformers.utils import logging
 
+    made = next(iter(files.config.get("architectures") or ()), "")
+    known = getattr(transformers, made, None)
+    if files.pooling == "features" and known is not None and not hasattr(known, "get_text_features"):
+        raise EncoderLoadError(
+            f"{files.path} is a {made}, which makes no vectors of texts that could be "
+            "compared with those of images, as models that write about images do not. Take an encoder such as CLIP or "
+            "SigLIP, or an image tower alone."
+        )
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # its table of tensors: what matters of it is said below
@@ -206,7 +214,7 @@ def _load(files: TransformersFiles) -> Any:
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they come back in the report and are named below
         )
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError, ImportError) as error:
+    except Exception as error:  # its checks of a configuration have errors of their own, which follow its versions
         raise EncoderLoadError(
             f"{files.path} could not be loaded as a model of transformers: {first_line(error)}"
         ) from error

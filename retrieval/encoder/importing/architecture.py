@@ -20,17 +20,23 @@ _WRAPPERS: Final = ("module.", "_orig_mod.", "model.", "net.", "teacher.", "back
 _NO_WEIGHTS: Final = frozenset({"input_resolution", "context_length", "vocab_size"})
 """What OpenAI's state dicts hold beside the weights; open_clip drops them, too."""
 _TRAINING_HEAD: Final = re.compile(r"(?:^|\.)(?:dino_head|ibot_head|head|projection_head|predictor)\.")
+_LOSS: Final = re.compile(r"(?:^|\.)(?:criterion|loss|loss_fn)\.")
+"""What a module of PyTorch Lightning keeps of its loss beside the network."""
+_CHUNK: Final = re.compile(r"^blocks\.\d+\.(?=\d+\.)")
+"""DINOv2's training numbers its blocks through, and puts the number of a group of them before that."""
 
 
 def unwrapped(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Tensors by their own names: what a training put before all of them ("module.") is taken off."""
-    found = {key: value for key, value in tensors.items() if key not in _NO_WEIGHTS}
+    found = {key: value for key, value in tensors.items() if key not in _NO_WEIGHTS and not _LOSS.search(key)}
     if any(key.startswith(("teacher.", "student.")) for key in found):  # of the two networks the one that is used
         found = {key: value for key, value in found.items() if not key.startswith("student.")}
     if any(".backbone." in f".{key}" for key in found):
         found = {key: value for key, value in found.items() if not _TRAINING_HEAD.search(key)}
     while prefix := next((word for word in _WRAPPERS if found and all(key.startswith(word) for key in found)), None):
         found = {key.removeprefix(prefix): value for key, value in found.items()}
+    if "cls_token" in found:  # not of networks that have stages of blocks
+        found = {_CHUNK.sub("blocks.", key): value for key, value in found.items()}
     return found
 
 
