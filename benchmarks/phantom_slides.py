@@ -90,6 +90,14 @@ def compose(
     return PhantomSlide(place, _photograph(density, truth, size, rng, STAINS[stain].slide), truth)
 
 
+def field_phantoms(site: int, *, abnormal: bool, count: int) -> list[Phantom]:
+    """Single fields of a site's normal or abnormal finding, in its stain: none of any slide of a low seed."""
+    place, normal, finding, stain = SITES[site]
+    numbers = iter(range(10_000_000 * (site + 50) + 5_000_000 * abnormal, 2**62))
+    profile = _profile(place, finding if abnormal else normal)
+    return [_phantom(profile, stain, numbers) for _ in range(count)]
+
+
 def _profile(site: str, finding: str) -> Profile:
     return next(profile for profile in PROFILES if (profile.site, profile.finding) == (site, finding))
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 @click.option("--slide-fields", type=click.IntRange(1, 256), metavar="N", help="With --slide: fields. [default: 64]")
 @click.option(
     "--match",
-    type=click.Choice(["mean", "median", "even", "best"]),
-    help="With --slide: a patient's score from the match of each field. [default: mean]",
+    type=click.Choice(["even", "mean", "median", "best"]),
+    help="With --slide: a patient's score from the match of each field. [default: even]",
 )
 @click.option("--case", metavar="CASE", help="Search by this case of the archive.")
 @click.option("--query", "saved", metavar="NAME", help="Run this saved query; the other options refine it.")

@@ -178,7 +178,7 @@ def _slide_words(result: SearchResult) -> str:
         return f"the slide{name}"
     if query.at is not None:
         return f"the region {query.at} of the slide{name}"
-    ways = {"mean": "mean", "median": "median", "even": "mean, as of 16 images,"}
+    ways = {"mean": "mean", "median": "median", "even": "mean, on even terms,"}
     way = f"{ways[query.match]} of best matches" if query.match in ways else "best pair"
     return f"the slide{name} by {len(slide.fields)} of its fields ({way})"
 

@@ -38,38 +38,51 @@ EACH: Final = 2_048
 """Of one patient: of more, so many evenly spaced are compared, and as many that the search found."""
 BLOCK: Final = 4_096
 """Images whose vectors are held at once."""
-DRAWN: Final = 16
-"""Images of a patient among which the best match of a field is expected, by `EVEN`."""
+DRAWN: Final = 4
+"""Images of a patient among which the best match of a field is expected by `EVEN`, at least. With more draws than the
+smaller patients have images, larger ones of another kind stand above them; with two, few abnormal fields are missed
+(`python -m benchmarks.unequal_cases`)."""
+SMALLER: Final = 0.1
+"""Share of the patients that may have fewer images than are drawn."""
 KEPT: Final = 8
 """Matches that are kept of each patient."""
 
 
-def joined(similarities: Floats, match: str) -> float:
+def joined(similarities: Floats, match: str, drawn: int = DRAWN) -> float:
     """A patient's score from float64[n, m], the similarities of n query fields to m images of the patient.
 
     Whoever has more images has a nearer one to anything. So `EVEN` is the mean of each field's expected best match
-    among `DRAWN` of the images, drawn without replacement: patients of 16 images and of 1,000 compete on even terms.
+    among `drawn` of the images, drawn without replacement: patients of so many images and of 1,000 compete on even
+    terms.
     """
     if match == BEST:
         return float(similarities.max())
     if match == MEDIAN:
         return float(np.median(similarities.max(axis=1)))
     if match == EVEN:
-        return float(expected_best(similarities).mean())
+        return float(expected_best(similarities, drawn).mean())
     return float(similarities.max(axis=1).mean())
 
 
-def expected_best(similarities: Floats) -> Floats:
-    """float64[n] of float64[n, m]: the expected maximum of `DRAWN` of the m values of each row, drawn without
-    replacement; of fewer, their maximum.
+def even_draws(patients: Ints) -> int:
+    """How many images are drawn of each patient by `EVEN`, of int64[images], whose they are: as many as nine of ten
+    patients have, so that nothing is given away where all have as many; at least `DRAWN`."""
+    images = np.bincount(patients)
+    images = images[images > 0]
+    return max(DRAWN, int(np.quantile(images, SMALLER, method="lower"))) if len(images) else DRAWN
+
+
+def expected_best(similarities: Floats, drawn: int = DRAWN) -> Floats:
+    """float64[n] of float64[n, m]: the expected maximum of `drawn` of the m values of each row, without replacement;
+    of fewer, their maximum.
 
     The i-th largest of m is the maximum of c drawn values with a probability of C(m - i, c - 1) / C(m, c).
     """
     m = similarities.shape[1]
-    if m <= DRAWN:
+    if m <= drawn:
         return np.asarray(similarities.max(axis=1), dtype=np.float64)
-    left = m - np.arange(m - DRAWN)  # values not larger than the i-th
-    weights = DRAWN / m * np.cumprod(np.append(1.0, (left - DRAWN) / (left - 1)))
+    left = m - np.arange(m - drawn)  # values not larger than the i-th
+    weights = drawn / m * np.cumprod(np.append(1.0, (left - drawn) / (left - 1)))
     largest = np.sort(similarities, axis=1)[:, ::-1][:, : len(weights)]
     return np.asarray(largest @ weights, dtype=np.float64)
 
@@ -96,12 +109,13 @@ def rank_by_fields(
     """
     candidates = _candidates(archive, queries, at_least, pool, where, fingerprint)
     table = archive.image_table(where)
+    drawn = even_draws(table.patients)
     order = sorted(
         candidates.values(), key=lambda candidate: (-joined(candidate.bound[:, None], match), candidate.patient)
     )
     ranked: dict[int, PatientHit] = {}
     compared = 0
-    for found in _by_images(archive, order[: max(CANDIDATES, at_least)], table, queries, fingerprint, match):
+    for found in _by_images(archive, order[: max(CANDIDATES, at_least)], table, queries, fingerprint, match, drawn):
         ranked[found.patient] = found.hit(table)
         compared += found.images
         if len(ranked) >= at_least and compared >= COMPARED:
@@ -195,6 +209,7 @@ def _by_images(
     queries: Vectors,
     fingerprint: str,
     match: str,
+    drawn: int,
 ) -> Iterator[_Compared]:
     """The candidates compared by their images, in their order."""
     wanted = np.array([candidate.patient for candidate in candidates], dtype=np.int64)
@@ -205,7 +220,7 @@ def _by_images(
         ids, vectors = archive.known_vectors(owned.tolist(), fingerprint)
         for candidate, own, scored in block:
             mine = np.flatnonzero(np.isin(ids, own, assume_unique=True))
-            compared = _compared(candidate.patient, ids[mine], vectors[mine], queries, scored, match)
+            compared = _compared(candidate.patient, ids[mine], vectors[mine], queries, scored, match, drawn)
             if compared is not None:
                 yield compared
 
@@ -237,7 +252,7 @@ def _spaced(ids: Ints, hits: frozenset[int]) -> tuple[Ints, Ints]:
 
 
 def _compared(
-    patient: int, ids: Ints, vectors: Vectors, queries: Vectors, scored: Ints, match: str
+    patient: int, ids: Ints, vectors: Vectors, queries: Vectors, scored: Ints, match: str, drawn: int
 ) -> _Compared | None:
     """A patient by its images int64[m], ascending, and their vectors float32[m, d]; None where it has none."""
     if not len(ids):
@@ -247,4 +262,6 @@ def _compared(
     best = similarities[np.arange(len(queries)), nearest]
     # A sample of the images is no sample any more where the nearest ones are added.
     counted = similarities[:, np.isin(ids, scored, assume_unique=True)] if match == EVEN else similarities
-    return _Compared(patient, joined(counted, match), best, ids[nearest], len(ids)) if counted.shape[1] else None
+    if not counted.shape[1]:
+        return None
+    return _Compared(patient, joined(counted, match, drawn), best, ids[nearest], len(ids))

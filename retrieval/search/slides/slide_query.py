@@ -10,10 +10,10 @@ from typing import Any, Final
 from retrieval.errors import QueryError
 
 BEST, EVEN, MEAN, MEDIAN = "best", "even", "mean", "median"
-MATCHES: Final = (MEAN, MEDIAN, EVEN, BEST)
-"""How a patient's score is made of each query field's best match among the patient's images: their mean, their median
-(Yottixel: Kalra et al., Medical Image Analysis 65, 2020, the median of minimal distances), the mean of what is expected
-of 16 of the images (`many_vectors.joined`), or the best pair alone."""
+MATCHES: Final = (EVEN, MEAN, MEDIAN, BEST)
+"""How a patient's score is made of each query field's best match among the patient's images: the mean of what is
+expected of equally many images of each (`many_vectors.joined`), the mean of the best, their median (Yottixel: Kalra et
+al., Medical Image Analysis 65, 2020, the median of minimal distances), or the best pair alone."""
 FIELDS: Final = 64
 """Fields of a slide that query, by default: as many as are cut out of a slide that is added."""
 MOST_FIELDS: Final = 256
@@ -68,7 +68,7 @@ class SlideQuery:
     """This part of it only, as one image; None: its chosen fields."""
     fields: int = FIELDS
     """How many fields are chosen, at most."""
-    match: str = MEAN
+    match: str = EVEN
     """One of `MATCHES`."""
 
     def __post_init__(self) -> None:

@@ -70,7 +70,7 @@ def test_a_slide_finds_the_fields_that_were_cut_out_of_it(slides: Path) -> None:
     )
     assert len(document["slide"]["fields"]) == 6
     assert document["query"]["kind"] == "slide"
-    assert document["query"]["slide"] == {"path": "beta.svs", "at": None, "fields": 6, "match": "mean"}
+    assert document["query"]["slide"] == {"path": "beta.svs", "at": None, "fields": 6, "match": "even"}
     assert len(first["matches"]) == 3
     for match in first["matches"]:
         assert match["image"]["place"] == match["field"], "each field meets itself"
@@ -82,7 +82,9 @@ def test_a_slide_finds_the_fields_that_were_cut_out_of_it(slides: Path) -> None:
 
 def test_the_text_leads_with_the_fields_that_met(slides: Path) -> None:
     shown = coin("search", "--slide", slides / "beta.svs", "--slide-fields", "6", "-k", "2")
-    assert shown.output.startswith("Cases nearest to the slide beta.svs by 6 of its fields (mean of best matches)\n")
+    assert shown.output.startswith(
+        "Cases nearest to the slide beta.svs by 6 of its fields (mean, on even terms, of best matches)\n"
+    )
     (place,) = {(match["field"]["x"], match["field"]["y"]) for match in found_first(slides)}
     line = f"query field at {place[0]:,}, {place[1]:,} ~ field at {place[0]:,}, {place[1]:,} of slide beta, 128 µm"
     head = shown.output.index(" 1  ")

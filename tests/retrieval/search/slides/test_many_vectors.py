@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from index_store import Archive, CaseFilter
 from retrieval.search.group_by_patient import PatientHit
 from retrieval.search.slides import many_vectors
 from retrieval.search.slides.many_vectors import joined, rank_by_fields
-from retrieval.search.slides.slide_query import MATCHES
+from retrieval.search.slides.slide_query import MATCHES, SlideQuery
 from tests.retrieval.vector_archive import FINGERPRINT, archive_of
 
 PATIENTS = 12
@@ -54,8 +55,8 @@ def rank(archive: Archive, queries: np.ndarray, at_least: int = 5, **options: ob
 
 
 def expected(values: np.ndarray) -> float:
-    """The maximum of 16 values drawn without replacement, by counting in how many draws each is the largest."""
-    values, drawn = np.sort(values), min(16, len(values))
+    """The maximum of 4 values drawn without replacement, by counting in how many draws each is the largest."""
+    values, drawn = np.sort(values), min(4, len(values))
     chances = [math.comb(below, drawn - 1) / math.comb(len(values), drawn) for below in range(len(values))]
     return float(np.dot(values, chances))
 
@@ -168,12 +169,22 @@ def test_fields_are_joined_by_their_best_matches() -> None:
     assert joined(similarities, "mean") == pytest.approx(0.4)
 
 
-def test_the_best_of_some_images_is_what_it_is_over_all_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(many_vectors, "DRAWN", 3)
+def test_the_best_of_some_images_is_what_it_is_over_all_draws() -> None:
     values = np.random.default_rng(2).random((2, 7))
     draws = [values[:, list(some)].max(axis=1) for some in itertools.combinations(range(7), 3)]
-    assert many_vectors.expected_best(values) == pytest.approx(np.mean(draws, axis=0))
-    assert many_vectors.expected_best(values[:, :3]) == pytest.approx(values[:, :3].max(axis=1))
+    assert many_vectors.expected_best(values, 3) == pytest.approx(np.mean(draws, axis=0))
+    assert many_vectors.expected_best(values[:, :3], 3) == pytest.approx(values[:, :3].max(axis=1))
+
+
+def test_as_many_are_drawn_as_nine_of_ten_patients_have() -> None:
+    """Of equal patients all: then it is the mean of the best matches."""
+    equal = np.repeat(np.arange(1, 21), 64)
+    assert many_vectors.even_draws(equal) == 64
+    assert many_vectors.even_draws(equal[:-60]) == 64, "one of 20 has four"
+    assert many_vectors.even_draws(np.concatenate([equal, [21] * 4, [22] * 4, [23] * 2])) == 4
+    assert many_vectors.even_draws(np.array([], dtype=np.int64)) == 4
+    values = np.random.default_rng(1).random((3, 64))
+    assert joined(values, "even", 64) == joined(values, "mean")
 
 
 def test_who_has_more_images_of_one_kind_gains_nothing() -> None:
@@ -182,3 +193,24 @@ def test_who_has_more_images_of_one_kind_gains_nothing() -> None:
     few, many = rng.random((400, 20)), rng.random((400, 2000))
     assert many.max(axis=1).mean() - few.max(axis=1).mean() > 0.04
     assert abs(joined(many, "even") - joined(few, "even")) < 0.005
+
+
+def test_a_case_of_4_fields_stands_before_one_of_256_of_another_kind(tmp_path: Path) -> None:
+    """By the default; by the mean of the best matches, which grow with the number of fields, it does not."""
+    rng = np.random.default_rng(0)
+    kinds = units(rng, 2)
+    cases = [(0, 4), (0, 4), (1, 256), (0, 256), (1, 4)]
+    rows = [
+        {"case": f"c{case}", "patient": f"kind {kind}, case {case}"}
+        for case, (kind, fields) in enumerate(cases)
+        for _ in range(fields)
+    ]
+    vectors = np.concatenate([units(rng, fields, kinds[kind]) for kind, fields in cases])
+    queries = units(rng, 64, kinds[0])
+    with archive_of(tmp_path, rows, vectors) as archive:
+        order = {
+            match: [patient[:6] for patient in rank(archive, queries, len(cases), match=match)]
+            for match in (SlideQuery("a.svs").match, "mean")
+        }
+    assert order["even"] == ["kind 0"] * 3 + ["kind 1"] * 2
+    assert order["mean"][:2] == ["kind 0", "kind 1"]

@@ -48,7 +48,7 @@ def test_an_area_that_cannot_lie_on_a_slide_is_refused(values: dict[str, float],
         ({"path": " "}, "has no path"),
         ({"fields": 0}, "choose 1 to 256"),
         ({"fields": 257}, "choose 1 to 256"),
-        ({"match": "sum"}, "choose mean, median, even, best"),
+        ({"match": "sum"}, "choose even, mean, median, best"),
     ],
 )
 def test_a_slide_that_cannot_query_is_refused(values: dict[str, object], message: str) -> None:
