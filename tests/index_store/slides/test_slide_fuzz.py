@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import time
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.pyramid import write_pyramid
-from index_store import FieldChoice, Slide, SlideProblem, choose_fields
+from index_store import FieldChoice, ImageProblem, Slide, SlideProblem, choose_fields, decode_picture
 from index_store.slides.field import DAMAGED
+from tests.index_store.files.test_dicom_image import dicom
 from tests.index_store.slides.smear import MPP, smear
 
 pytestmark = pytest.mark.slow
@@ -50,6 +52,32 @@ def damaged(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
+def levels_exchanged(data: bytes, rng: np.random.Generator) -> bytes:
+    """A TIFF of which two directories have exchanged some of their tags: size, tiles, or where these lie."""
+    directories: list[dict[int, int]] = []
+    (position,) = struct.unpack_from("<I", data, 4)
+    while position:
+        (count,) = struct.unpack_from("<H", data, position)
+        entries = [position + 2 + 12 * number for number in range(count)]
+        directories.append({struct.unpack_from("<H", data, entry)[0]: entry for entry in entries})
+        (position,) = struct.unpack_from("<I", data, entries[-1] + 12)
+    first, second = (directories[number] for number in rng.choice(len(directories), 2, replace=False))
+    changed = bytearray(data)
+    both = sorted(set(first) & set(second))
+    for tag in rng.choice(both, rng.integers(1, len(both) + 1), replace=False):
+        one, other = first[tag], second[tag]
+        changed[one : one + 12], changed[other : other + 12] = data[other : other + 12], data[one : one + 12]
+    return bytes(changed)
+
+
+def header_changed(data: bytes, rng: np.random.Generator) -> bytes:
+    """A DICOM file with some bytes of its header changed, which chance seldom meets in a large file."""
+    changed = bytearray(data)
+    for place in rng.integers(132, min(len(data), 6_000), rng.integers(1, 12)):
+        changed[place] = rng.integers(256)
+    return bytes(changed)
+
+
 def tried(path: Path) -> str:
     """What became of it: its error, or how many fields there are."""
     try:
@@ -72,7 +100,8 @@ def test_damaged_slides_end_in_an_error_or_in_what_is_readable(tmp_path: Path) -
     for number in range(COPIES):
         rng = np.random.default_rng([5, number])
         path = tmp_path / "slide.tif"
-        path.write_bytes(damaged(sources[number % 2].read_bytes(), rng))
+        way = levels_exchanged if number % 4 == 3 else damaged
+        path.write_bytes(way(sources[number // 2 % 2].read_bytes(), rng))
         started = time.monotonic()
         outcome = tried(path)
         assert time.monotonic() - started < LONGEST, number
@@ -83,8 +112,8 @@ def test_damaged_slides_end_in_an_error_or_in_what_is_readable(tmp_path: Path) -
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared slides are not here")
 def test_damaged_dicom_files(tmp_path: Path) -> None:
-    """Each file of the series in turn, so that levels are missing or their tiles are damaged."""
-    files = sorted((SHARED / "csf-mgg-dicom").iterdir())
+    """Each file of the series in turn, so that levels are missing or wrong, or their tiles are damaged."""
+    files = sorted((SHARED / "csf-mgg-dicom").iterdir(), key=lambda file: file.stat().st_size)[:-1]
     for number in range(max(3, COPIES // 10)):
         rng = np.random.default_rng([6, number])
         folder = tmp_path / f"series {number}"
@@ -92,8 +121,22 @@ def test_damaged_dicom_files(tmp_path: Path) -> None:
         for file in files:
             shutil.copyfile(file, folder / file.name)
         victim = folder / files[number % len(files)].name
-        victim.write_bytes(damaged(victim.read_bytes(), rng))
+        way = header_changed if number % 2 else damaged
+        victim.write_bytes(way(victim.read_bytes(), rng))
         tried(folder)
+
+
+def test_damaged_single_dicom_images() -> None:
+    found = set()
+    for number in range(max(8, COPIES // 5)):
+        rng = np.random.default_rng([7, number])
+        way = header_changed if number % 2 else damaged
+        try:
+            found.add(str(decode_picture(way(dicom(jpeg=number % 4 > 1), rng)).image.mode))
+        except ImageProblem as problem:
+            found.add("refused")
+            assert "Traceback" not in str(problem)
+    assert found == {"RGB", "refused"}
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared slides are not here")
