@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,15 @@ CASES = 3
 """Of a kind, in the archive of a repetition."""
 PIXELS = 128
 Vectors = NDArray[np.float32]
+
+
+def _even(similarities: NDArray[np.float64], drawn: int) -> float:
+    return float(expected_best(similarities, drawn).mean())
+
+
 WAYS: dict[str, Callable[[NDArray[np.float64]], float]] = {
-    **{way: lambda values, way=way: joined(values, way) for way in (MEAN, MEDIAN, BEST)},
-    **{f"even, {n} draws": lambda values, n=n: float(expected_best(values, n).mean()) for n in (2, 4, 8, 16)},
+    **{way: partial(joined, match=way) for way in (MEAN, MEDIAN, BEST)},
+    **{f"even, {drawn} draws": partial(_even, drawn=drawn) for drawn in (2, 4, 8, 16)},
 }
 
 
