@@ -7,28 +7,35 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from ui.review.records import Found, SyntheticImage, Versions
+from ui.text.score import channel_shares, lead
 
 if TYPE_CHECKING:
     from index_store import Archive
     from retrieval import Query, RankedCase, SearchResult
     from ui.review.store import Reviews
+    from ui.text.score import ScoreScale
 
 
-def found_case(reviews: Reviews, archive: Archive, result: SearchResult, ranked: RankedCase) -> Found:
-    """How a result has a case; its query is kept."""
+def found_case(
+    reviews: Reviews, archive: Archive, result: SearchResult, ranked: RankedCase, scale: ScoreScale
+) -> Found:
+    """How a result has a case, with its score on the result's scale; its query is kept."""
     query, with_report = without_report(archive, result.query)
     images = () if result.generation is None else result.generation.images
     return Found(
         query=reviews.keep_query(query),
         with_report=with_report,
         rank=ranked.rank,
-        similarity=ranked.similarity,
         channels=ranked.channel_ranks,
         image_id=ranked.image.id,
         versions=versions_of(archive, result),
         synthetic=tuple(
             SyntheticImage(each.provenance.seed, "" if each.path is None else str(each.path)) for each in images
         ),
+        score=ranked.score,
+        scale=scale,
+        shares=channel_shares(ranked, result),
+        lead=lead(ranked, result),
     )
 
 

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from ui.text.score import ScoreScale, score_parts
+from ui.text.search import rank_text
+
 if TYPE_CHECKING:
     from retrieval import ChannelRank
 
@@ -56,13 +59,30 @@ class Found:
     with_report: bool
     """Whether its text was the report of the case that queried; that is in the archive, and not kept here."""
     rank: int
-    similarity: float | None
-    """As of `RankedCase`."""
     channels: tuple[ChannelRank, ...]
     image_id: int
     """The case's image that was nearest."""
     versions: Versions
     synthetic: tuple[SyntheticImage, ...] = ()
+    score: float | None = None
+    """As of `RankedCase`; None, like `scale`, where an earlier version kept it."""
+    scale: ScoreScale | None = None
+    shares: tuple[float, ...] = ()
+    """Of the channels in the score."""
+    lead: str = ""
+    """Why it stood before others whatever their scores; empty where it did not."""
+
+    @property
+    def score_text(self) -> str:
+        """The number by which the result was ordered, as its card showed it; empty where it was not kept."""
+        return "" if self.scale is None or self.score is None else self.scale.text(self.score)
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        """What each channel added to that number, as its card showed it; the places alone where it was not kept."""
+        if self.scale is None:
+            return tuple(map(rank_text, self.channels)) if len(self.channels) > 1 else ()
+        return tuple(part.text for part in score_parts(self.channels, self.shares, self.scale))
 
 
 @dataclass(frozen=True)
@@ -130,11 +150,14 @@ def _pin(values: dict[str, Any]) -> Pin:
 def _found(values: dict[str, Any]) -> Found:
     from retrieval import ChannelRank
 
+    values.pop("similarity", None)  # an earlier version kept that of one channel
     return Found(
         **{
             **values,
             "channels": tuple(ChannelRank(**rank) for rank in values["channels"]),
             "versions": Versions(**values["versions"]),
             "synthetic": tuple(SyntheticImage(**image) for image in values["synthetic"]),
+            "scale": ScoreScale(**values["scale"]) if values.get("scale") else None,
+            "shares": tuple(values.get("shares", ())),
         }
     )

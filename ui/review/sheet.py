@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from retrieval import RESEARCH_USE, RetrievalError
 from ui.review.pictures import SheetPicture, case_picture, query_pictures
@@ -17,7 +17,6 @@ from ui.review.pinning import found_query, software
 from ui.text.case import case_summary, label_text
 from ui.text.json_text import json_text
 from ui.text.query import choice_words, filter_words, picture_words
-from ui.text.score import channel_name
 
 if TYPE_CHECKING:
     from index_store import Archive, Case
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = (
     *("number", "case", "patient", "site", "system", "category", "stain", "preparation", "phantom", "image_sha256"),
-    *("mpp", "ticks", "note", "query", "rank", "similarity", "channels", "report", "removed"),
-    *("review", "user", "archive", "revision", "encoder_fingerprint", "software", "notice"),
+    *("mpp", "ticks", "note", "query", "rank", "score", "unit", "made_of", "report"),
+    *("removed", "review", "user", "archive", "revision", "encoder_fingerprint", "software", "notice"),
 )
 
 
@@ -40,6 +39,8 @@ class SheetQuery:
     """What it searched by, but for its text."""
     text: str
     choices: tuple[str, ...]
+    order: tuple[str, ...]
+    """What its cases are ordered by."""
     pictures: tuple[SheetPicture, ...]
     problem: str
     """Why it, or its pictures, cannot be shown."""
@@ -69,9 +70,12 @@ class SheetCase:
     query: int | None = None
     """The number of the query that found it; None where it was pinned from its own page."""
     rank: int | None = None
-    similarity: float | None = None
-    channels: tuple[str, ...] = ()
-    """Each channel's name, rank and score."""
+    score: float | None = None
+    """The number of its card, in that unit; None where an earlier version pinned it."""
+    unit: str = ""
+    score_text: str = ""
+    made_of: tuple[str, ...] = ()
+    """What each channel added to the number, its place and similarity; why the case stood before others."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,9 @@ def make_sheet(archive: Archive, reviews: Reviews, review: Review, opened: Calla
     queries: dict[tuple[str, Versions], SheetQuery] = {}
     for pin in review.pins:
         if pin.found is not None and (key := (pin.found.query, pin.found.versions)) not in queries:
-            queries[key] = _query(archive, reviews, pin.found, len(queries) + 1)
+            same = [one.found for one in review.pins if one.found and (one.found.query, one.found.versions) == key]
+            order = tuple(dict.fromkeys(found.scale.words for found in same if found.scale is not None))
+            queries[key] = _query(archive, reviews, pin.found, len(queries) + 1, order)
     cases = []
     for number, pin in enumerate(review.pins, start=1):
         query = None if pin.found is None else queries[pin.found.query, pin.found.versions].number
@@ -147,8 +153,9 @@ def sheet_csv(sheet: EvidenceSheet) -> str:
                 "note": case.note,
                 "query": case.query or "",
                 "rank": case.rank or "",
-                "similarity": "" if case.similarity is None else case.similarity,
-                "channels": "; ".join(case.channels),
+                "score": "" if case.score is None else case.score,
+                "unit": case.unit,
+                "made_of": "; ".join(case.made_of),
                 "report": case.report,
                 "removed": case.removed,
                 "review": sheet.review,
@@ -163,19 +170,19 @@ def sheet_csv(sheet: EvidenceSheet) -> str:
     return csv_text(COLUMNS, rows)
 
 
-def _query(archive: Archive, reviews: Reviews, found: Found, number: int) -> SheetQuery:
+def _query(archive: Archive, reviews: Reviews, found: Found, number: int, order: tuple[str, ...]) -> SheetQuery:
     from index_store import ArchiveError
 
     try:
         query = found_query(reviews, archive, found)
     except (ArchiveError, RetrievalError) as error:
-        return SheetQuery(number, "what cannot be shown", "", (), (), str(error), found.versions)
+        return SheetQuery(number, "what cannot be shown", "", (), order, (), str(error), found.versions)
     pictures, problem = query_pictures(archive, query, found)
     choices = (*choice_words(query), *(f"Filter: {words}" for words in filter_words(query.where)))
     for word, keys in (("More like", query.more), ("Less like", query.less)):
         choices += (f"{word} {', '.join(keys)}",) if keys else ()
     words = picture_words(query) or "a report"
-    return SheetQuery(number, words, query.text.strip(), choices, pictures, problem, found.versions)
+    return SheetQuery(number, words, query.text.strip(), choices, order, pictures, problem, found.versions)
 
 
 def _case(number: int, pin: Pin, query: int | None, opened: Callable[[str], Case]) -> SheetCase:
@@ -184,8 +191,7 @@ def _case(number: int, pin: Pin, query: int | None, opened: Callable[[str], Case
     found = pin.found
     sheet = SheetCase(number, pin.case, pin.ticks, pin.note, "", query=query)
     if found is not None:
-        channels = tuple(_channel(rank.channel, rank.rank, rank.score) for rank in found.channels)
-        sheet = dataclasses.replace(sheet, rank=found.rank, similarity=found.similarity, channels=channels)
+        sheet = dataclasses.replace(sheet, rank=found.rank, **_score(found))
     try:
         case = opened(pin.case)
     except CaseNotFoundError as error:
@@ -208,9 +214,13 @@ def _case(number: int, pin: Pin, query: int | None, opened: Callable[[str], Case
     )
 
 
-def _channel(channel: str, rank: int | None, score: float | None) -> str:
-    place = "not among its first" if rank is None else f"#{rank}"
-    return f"{channel_name(channel)} {place}{'' if score is None else f', {score:.3f}'}"
+def _score(found: Found) -> dict[str, Any]:
+    """The number of the case's card, and what it is made of."""
+    made_of = tuple(filter(None, (*found.made_of, found.lead)))
+    if found.scale is None or found.score is None:
+        return {"made_of": made_of}
+    score, unit = float(found.scale.part(found.score)), found.scale.unit
+    return {"score": score, "unit": unit, "score_text": found.score_text, "made_of": made_of}
 
 
 def _without_data(values: dict[str, object]) -> dict[str, object]:

@@ -7,6 +7,7 @@ cosine: both are shown as they are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -55,6 +56,15 @@ class ScorePart:
     added: str
     of: str
     """The most it can add, where there is such a limit."""
+    similarity: float | None
+    """Cosine, where the channel compares with images."""
+
+    @property
+    def text(self) -> str:
+        """In a line: "generated images: 32.8 of 33, place #1, similarity 0.702"."""
+        of = f" of {self.of}" if self.of else ""
+        similarity = "" if self.similarity is None else f", similarity {self.similarity:.3f}"
+        return f"{self.channel}: {self.added}{of}, place {self.place}{similarity}"
 
 
 def score_scale(result: SearchResult, report_rule: FusionRule) -> ScoreScale:
@@ -79,18 +89,23 @@ def _unit(result: SearchResult, report_rule: FusionRule) -> tuple[str, str]:
     return "SD", f"Ordered by standard deviations (SD) above the mean of each channel's first 500 patients ({shares})."
 
 
-def score_parts(ranked: RankedCase, result: SearchResult, scale: ScoreScale) -> list[ScorePart]:
-    """What each channel added to the score of a case; they sum to it. Empty where one channel alone answered."""
-    if len(ranked.channel_ranks) < 2:
-        return []
+def channel_shares(ranked: RankedCase, result: SearchResult) -> tuple[float, ...]:
+    """The share in the fusion of each channel that ranked a case, 0 to 1."""
     weights = {answer.channel: answer.weight for answer in result.channels}
-    return [_part(rank, weights[rank.channel], scale) for rank in ranked.channel_ranks]
+    return tuple(weights[rank.channel] for rank in ranked.channel_ranks)
 
 
-def _part(rank: ChannelRank, weight: float, scale: ScoreScale) -> ScorePart:
+def score_parts(ranks: Sequence[ChannelRank], shares: Sequence[float], scale: ScoreScale) -> list[ScorePart]:
+    """What each channel, with its share, added to the score of a case; they sum to it. Empty where one channel alone
+    answered."""
+    return [_part(rank, share, scale) for rank, share in zip(ranks, shares, strict=True)] if len(ranks) > 1 else []
+
+
+def _part(rank: ChannelRank, share: float, scale: ScoreScale) -> ScorePart:
     place = "–" if rank.rank is None else f"#{rank.rank}"
-    of = f"{weight * 100:.0f}" if scale.unit == "points" else ""
-    return ScorePart(channel_name(rank.channel), place, scale.part(rank.part), of)
+    of = f"{share * 100:.0f}" if scale.unit == "points" else ""
+    similarity = rank.score if _compares_images(rank.channel) else None
+    return ScorePart(channel_name(rank.channel), place, scale.part(rank.part), of, similarity)
 
 
 def lead(ranked: RankedCase, result: SearchResult) -> str:

@@ -89,6 +89,7 @@ if not key:
 else:
     found, problem = guarded(lambda: opened_case(key))
     if found is None:
+        st.title("Case", anchor=False)
         st.error(escape(problem))
         st.page_link(SEARCH_PAGE, label="Go to the search")
     else:

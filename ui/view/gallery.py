@@ -58,7 +58,8 @@ def _show_first(row: CategoryRow) -> None:
 def _show_tile(row: CategoryRow, number: int, *, group: str) -> None:
     entry = row.cases[number - 1]
     show_image(entry.case, entry.image, at_most=CARD, alt=f"{row.category}, {number}")
-    st.caption(f"similarity **{entry.similarity or 0:.3f}** · {escape(entry.case.key)}")
+    similarity = "" if entry.similarity is None else f"similarity **{entry.similarity:.3f}** · "
+    st.caption(f"{similarity}{escape(entry.case.key)}")
     # Category and number make the label unique for screen readers and tests.
     side = " (look-alike)" if group == "alike" else ""
     if st.button(f"Open {escape(row.category)} {number}{side}", key=f"{group}-{row.category}-{number}"):

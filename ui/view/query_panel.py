@@ -83,7 +83,17 @@ def _generation_fields() -> dict[str, object]:
     """Show how many images are generated for a report, and how; returns these fields of a query."""
     settings = service().settings
     n_images = int(st.number_input("Images", 1, 16, settings.n_images, key="n_images", persist_state="session"))
-    seed = int(st.number_input("Seed", 0, 2**32 - 1, settings.seed, key="seed", persist_state="session"))
+    seed = int(
+        st.number_input(
+            "Seed",
+            0,
+            2**32 - 1,
+            settings.seed,
+            key="seed",
+            persist_state="session",
+            help="Another one, other images",
+        )
+    )
     presets = ["lcm", "lightning"] if settings.few_step_lora else ["draft", "reference"]
     chosen = presets.index(settings.preset) if settings.preset in presets else 0
     preset = st.selectbox("Preset", presets, chosen, key="preset", persist_state="session")
@@ -121,18 +131,17 @@ def _by_image() -> None:
 
 def _by_case() -> None:
     text = st.text_input("Find a case", key="case_words", placeholder=FIND, help=FIND, persist_state="session") or ""
-    found, problem = guarded(lambda: service().cases.find_cases(text, limit=PICKABLE))
+    found, problem = guarded(lambda: _found(text))
     if problem:
         st.error(escape(problem))
     if text.strip():
         st.caption(_found_words(len(found or ())))
     chosen = st.session_state.get("case_key")
-    keys = list(dict.fromkeys([*([chosen] if chosen else []), *(found or ())]))
-    names = _named(keys)
+    names = {**(_named([chosen]) if chosen else {}), **(found or {})}
     with st.form("query_by_case", border=False):
         key = st.selectbox(
             CASE,
-            keys,
+            list(names),
             index=None,
             key="case_key",
             format_func=lambda key: names.get(key, key),
@@ -146,6 +155,16 @@ def _by_case() -> None:
                 try_query(lambda: _case_query(key, with_report=with_report))
             else:
                 refuse("Choose a case first.")
+
+
+def _found(text: str) -> dict[str, str]:
+    """The cases with these words, named as by `_named`; read anew where the words or the archive changed."""
+    asked = service().archive, service().archive.revision, text
+    kept: tuple[object, dict[str, str]] | None = st.session_state.get("found_cases")
+    if kept is None or kept[0] != asked:
+        kept = asked, _named(service().cases.find_cases(text, limit=PICKABLE))
+        st.session_state["found_cases"] = kept
+    return kept[1]
 
 
 def _found_words(count: int) -> str:

@@ -10,7 +10,7 @@ import streamlit as st
 from retrieval import to_json
 from ui.pictures.sizes import CARD
 from ui.text.case import case_summary
-from ui.text.score import channel_name, lead, score_parts, score_scale
+from ui.text.score import channel_name, channel_shares, lead, score_parts, score_scale
 from ui.text.search import rank_text
 from ui.view.diagnostics import agreement_words, show_diagnostics, show_warnings
 from ui.view.escape import escape, without_commands
@@ -176,18 +176,13 @@ def _show_card(
 
 def _show_score(ranked: RankedCase, result: SearchResult, scale: ScoreScale) -> None:
     """What the number on the card is made of."""
-    parts = score_parts(ranked, result, scale)
+    parts = score_parts(ranked.channel_ranks, channel_shares(ranked, result), scale)
     if parts:
         st.markdown(f"**What {scale.text(ranked.score)} are made of**")
         for part in parts:
-            of = f" of {part.of}" if part.of else ""
-            st.text(f"{part.channel}: {part.added}{of}, place {part.place}")
+            st.text(part.text)
     if words := lead(ranked, result):
         st.text(words)
-    if parts and ranked.similarity is not None:
-        st.text(
-            f"Cosine similarity in the channel “{channel_name(result.channels[0].channel)}”: {ranked.similarity:.3f}"
-        )
 
 
 def _show_more(case: Case, rank: int, query: Query) -> None:

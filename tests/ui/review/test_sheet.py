@@ -19,10 +19,13 @@ from tests.ui.conftest import coin
 from ui.html.sheet_page import sheet_page
 from ui.review.pictures import SheetPicture
 from ui.review.pinning import found_case
+from ui.review.records import review_from_dict, review_to_dict
 from ui.review.sheet import EvidenceSheet, make_sheet, sheet_csv, sheet_json
 from ui.review.store import Reviews
 from ui.service import Service
 from ui.settings import Settings
+from ui.text.score import channel_shares, score_parts, score_scale
+from ui.text.search import rank_text
 
 HOSTILE = '=1+1"<script>alert(1)</script>'
 NAME = "Seminar"
@@ -38,7 +41,8 @@ def reviewed(environment: dict[str, str], archive: Path, tmp_path: Path, monkeyp
     reviews = Reviews(service.reviews_folder, "ada")
     reviews.create(NAME)
     for ranked in result.cases[:2]:
-        reviews.pin(NAME, ranked.case.key, found_case(reviews, service.archive, result, ranked))
+        scale = score_scale(result, service.rules["report"])
+        reviews.pin(NAME, ranked.case.key, found_case(reviews, service.archive, result, ranked, scale))
     reviews.pin(NAME, service.archive.cases(limit=1)[0].key)
     reviews.write_note(NAME, HOSTILE, case=result.cases[0].case.key)
     reviews.tick(NAME, result.cases[0].case.key, ("relevant", "poor"))
@@ -84,7 +88,7 @@ def test_the_page_has_all_in_one_file(reviewed: Service) -> None:
         assert words in page.text
     for case in sheet.cases:
         assert case.report in page.text
-        assert all(channel in page.text for channel in case.channels)
+        assert all(line in page.text for line in (case.score_text, *case.made_of))
 
 
 def test_json_and_table_say_the_same(reviewed: Service) -> None:
@@ -100,6 +104,32 @@ def test_json_and_table_say_the_same(reviewed: Service) -> None:
     assert "data:image" not in sheet_json(sheet)
     (first, *_) = csv.DictReader(io.StringIO(sheet_csv(sheet), newline=""))
     assert first["note"] == f"'{HOSTILE}", "no formula to a spreadsheet"
+
+
+def test_the_number_of_a_case_is_that_of_its_card(reviewed: Service) -> None:
+    result = reviewed.search(Query(text="Clue cells.", seeds=(0, 1)))
+    scale = score_scale(result, reviewed.rules["report"])
+    sheet = made(reviewed)
+    assert scale.words in sheet.queries[0].order
+    rows = list(read_csv(io.StringIO(sheet_csv(sheet), newline="")))
+    for ranked, case, row in zip(result.cases, sheet.cases[:2], rows, strict=False):
+        parts = score_parts(ranked.channel_ranks, channel_shares(ranked, result), scale)
+        assert case.score_text == scale.text(ranked.score) == f"{row['score']} {row['unit']}"
+        assert case.made_of[: len(parts)] == tuple(part.text for part in parts)
+        assert "similarity" in row["made_of"]
+    assert (rows[2]["score"], rows[2]["made_of"]) == ("", ""), "pinned from its own page"
+
+
+def test_a_case_that_an_earlier_version_pinned_has_its_places_alone(reviewed: Service) -> None:
+    reviews = Reviews(reviewed.reviews_folder, "ada")
+    document = review_to_dict(reviews.load(NAME))
+    found = document["pins"][0]["found"]
+    for name in ("score", "scale", "shares", "lead"):
+        del found[name]
+    found["similarity"] = 0.5
+    kept = review_from_dict(json.loads(json.dumps(document))).pins[0].found
+    assert kept is not None
+    assert (kept.score_text, kept.made_of) == ("", tuple(map(rank_text, kept.channels)))
 
 
 def test_a_removed_case_leaves_its_note_alone(reviewed: Service) -> None:

@@ -17,7 +17,7 @@ from ui.errors import ReviewError
 from ui.review.records import RELEVANT, Found, Versions
 from ui.review.store import MOST_CASES, Reviews
 
-FOUND = Found("q", False, 1, 0.5, (), 7, Versions("coin", 3, "clip", "f"))
+FOUND = Found("q", False, 1, (), 7, Versions("coin", 3, "clip", "f"))
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_deleted_review_takes_its_queries_with_it(reviews: Reviews) -> None:
     assert reviews.keep_query(Query(text="own")) == own
     reviews.create("second")
     for name, query in (("second", shared), ("Look-alikes of HSIL", shared), ("Look-alikes of HSIL", own)):
-        reviews.pin(name, query, Found(query, False, 1, None, (), 1, FOUND.versions))
+        reviews.pin(name, query, Found(query, False, 1, (), 1, FOUND.versions))
     reviews.delete("Look-alikes of HSIL")
     assert (reviews.names(), reviews.queries.names()) == (("second",), (shared,))
 

@@ -7,7 +7,7 @@ import dataclasses
 from retrieval.search.fusion import FusionRule
 from retrieval.search.results import ChannelAnswer, ChannelRank
 from tests.ui.text.test_text import case_of, result_of
-from ui.text.score import ScorePart, lead, score_parts, score_scale
+from ui.text.score import ScorePart, channel_shares, lead, score_parts, score_scale
 
 BY_RANKS, BY_SCORES = FusionRule("rrf"), FusionRule("score")
 RESULT = result_of(case_of())
@@ -38,16 +38,16 @@ def test_one_channel_has_its_own_scale() -> None:
     assert score_scale(reports, BY_SCORES).text(3.0) == "+3.00 SD"
     (ranked,) = pictures.cases
     single = dataclasses.replace(ranked, channel_ranks=ranked.channel_ranks[:1])
-    assert score_parts(single, pictures, score_scale(pictures, BY_RANKS)) == []
+    shares = channel_shares(single, pictures)
+    assert score_parts(single.channel_ranks, shares, score_scale(pictures, BY_RANKS)) == []
 
 
 def test_the_parts_of_a_score_name_channel_place_and_limit() -> None:
     places = (ChannelRank("image", 2, 0.9, 0.75 / 62), ChannelRank("report", None, None, 0.0))
     ranked = dataclasses.replace(RESULT.cases[0], channel_ranks=places)
-    assert score_parts(ranked, RESULT, score_scale(RESULT, BY_RANKS)) == [
-        ScorePart("image", "#2", "73.8", "75"),
-        ScorePart("reports", "–", "0.0", "25"),
-    ]
+    parts = score_parts(places, channel_shares(ranked, RESULT), score_scale(RESULT, BY_RANKS))
+    assert parts == [ScorePart("image", "#2", "73.8", "75", 0.9), ScorePart("reports", "–", "0.0", "25", None)]
+    assert parts[0].text == "image: 73.8 of 75, place #2, similarity 0.900"
 
 
 def test_why_a_report_with_the_words_comes_first_is_said() -> None:

@@ -14,6 +14,23 @@ if TYPE_CHECKING:
 AT_ONCE: Final = 2
 """Pictures decoded at the same time: one may have 100 megapixels."""
 _DECODING: Final = threading.BoundedSemaphore(AT_ONCE)
+KEPT: Final = 128
+"""Smaller pictures that are kept for the next reader, the last asked for: some 50 MB."""
+_KEPT: Final[dict[str, bytes]] = {}
+_KEEPING: Final = threading.Lock()
+
+
+def small_file(image: Image, side: int, tag: str) -> bytes:
+    """What `image_file` gives, made once for all readers as long as it has the same tag (`image_tag`). Raises the
+    same."""
+    with _KEEPING:
+        data = _KEPT.pop(tag, None)
+    data = data or image_file(image, side)
+    with _KEEPING:
+        _KEPT[tag] = data
+        for old in list(_KEPT)[:-KEPT]:
+            del _KEPT[old]
+    return data
 
 
 def image_file(image: Image, side: int | None = None) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ui.errors import user_message
 from ui.serving.pictures.addresses import ROOT
-from ui.serving.pictures.archive_pictures import image_file, image_tag, overview_file
+from ui.serving.pictures.archive_pictures import image_file, image_tag, overview_file, small_file
 from ui.serving.pictures.kept import kept_picture
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def picture_routes(service: Service, slides: SlideFiles, base: str = "") -> list
         tag = image_tag(found, side)
         if tag and _has(request, tag):  # what did not change is not even read
             return _unchanged(tag, FRESH)
-        return _answer(request, image_file(found, side), "image/png", FRESH, tag)
+        data = small_file(found, side, tag) if tag and side else image_file(found, side)
+        return _answer(request, data, "image/png", FRESH, tag)
 
     def kept(request: Request) -> Response:
         picture = kept_picture(request.path_params["token"])

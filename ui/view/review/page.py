@@ -15,7 +15,6 @@ from ui.review.records import TICKS
 from ui.review.sheet import make_sheet, sheet_csv, sheet_json
 from ui.text.case import case_summary
 from ui.text.query import picture_words
-from ui.text.search import rank_text
 from ui.view.escape import escape
 from ui.view.pictures import show_image, show_small
 from ui.view.review.session import (
@@ -130,9 +129,9 @@ def _show_feedback(review: Review) -> None:
     if problem:
         st.error(escape(problem))
     for number, each in enumerate(judged or (), start=1):
-        words = picture_words(each.query) or "the report"
+        words, count = picture_words(each.query) or "the report", len(each.relevant)
         if st.button(
-            f"Search again by {escape(words)}, with its {len(each.relevant)} ticked",
+            f"Search again by {escape(words)}, with your ticks on {count} case{'' if count == 1 else 's'}",
             key=f"feedback-{number}",
             help="More like what is ticked relevant, less like what is ticked otherwise",
             on_click=try_query,
@@ -158,48 +157,49 @@ def _show_pin(review: Review, number: int, pin: Pin) -> None:
                 enlarge(case, image)
             _show_others(case, image, number)
     with right:
-        st.markdown(f"**{number}. {escape(pin.case)}**")
+        with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
+            st.markdown(f"**{number}. {escape(pin.case)}**", width="stretch")
+            _show_order(review, number, pin)
         if case is not None:
             st.markdown(escape(case_summary(case)))
         if pin.found is not None:
-            st.caption(escape(found_text(pin.found)))
+            _show_found(pin.found)
         _show_ticks(review, number, pin)
         _show_note(review, f"Note on {number}", pin.note, case=pin.case)
         if case is not None:
             with st.expander("Report", expanded=True):
                 st.text(case.report)
-        _show_buttons(review, number, pin, known=case is not None)
+        if case is not None:
+            with st.container(horizontal=True, gap="xsmall"):
+                for label, page in (("Open case", CASE_PAGE), ("Compare", COMPARE_PAGE)):
+                    if st.button(f"{label} {number}", key=f"{label}-{pin.case}"):
+                        st.switch_page(page, query_params={"case": pin.case})
 
 
-def _show_buttons(review: Review, number: int, pin: Pin, *, known: bool) -> None:
+def _show_order(review: Review, number: int, pin: Pin) -> None:
+    """Show the buttons that move a case and take it from the review, beside its key as on the card of a result."""
     store = reviews()
-    with st.container(horizontal=True, gap="xsmall"):
-        if known:
-            for label, page in (("Open case", CASE_PAGE), ("Compare", COMPARE_PAGE)):
-                if st.button(f"{label} {number}", key=f"{label}-{pin.case}"):
-                    st.switch_page(page, query_params={"case": pin.case})
-        for label, by, useless in (("Up", -1, number == 1), ("Down", 1, number == len(review.pins))):
-            st.button(
-                f"{label} {number}",
-                key=f"{label}-{pin.case}",
-                disabled=useless,
-                on_click=change,
-                args=(partial(store.move, review.name, pin.case, by),),
-            )
+    for label, icon, call, useless in (
+        ("Up", "arrow_upward", partial(store.move, review.name, pin.case, -1), number == 1),
+        ("Down", "arrow_downward", partial(store.move, review.name, pin.case, 1), number == len(review.pins)),
+        ("Unpin", "keep_off", partial(store.unpin, review.name, pin.case), False),
+    ):
         st.button(
-            f"Unpin {number}",
-            key=f"unpin-{pin.case}",
+            f"{label} {number}",
+            key=f"{label}-{pin.case}",
+            icon=f":material/{icon}:",
+            type="tertiary",
+            disabled=useless,
             on_click=change,
-            args=(partial(store.unpin, review.name, pin.case),),
+            args=(call,),
         )
 
 
-def found_text(found: Found) -> str:
-    """How a search had found a case, in a line."""
-    similarity = "" if found.similarity is None else f", similarity {found.similarity:.3f}"
-    ranks = [rank_text(rank) for rank in found.channels]
-    channels = f" ({' · '.join(ranks)})" if len(ranks) > 1 else ""
-    return f"Found as #{found.rank}{similarity}{channels}"
+def _show_found(found: Found) -> None:
+    """How a search had found the case: the number of its card, and what that was made of."""
+    st.caption(escape(" · ".join(filter(None, (f"Found as #{found.rank}", found.score_text)))))
+    for line in filter(None, (*found.made_of, found.lead)):
+        st.caption(escape(line))
 
 
 def _show_others(case: Case, image: Image, number: int) -> None:

@@ -11,6 +11,7 @@ import streamlit as st
 from ui.review.pinning import found_case
 from ui.review.store import Reviews
 from ui.service import account
+from ui.text.score import score_scale
 from ui.view.session import guarded, service, user
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def create_review(name: str) -> None:
 
 def pin_result(result: SearchResult, ranked: RankedCase) -> None:
     """Pin a case of a result to the session's review, or begin the first review with it."""
-    change(lambda: _pin(ranked.case.key, lambda: found_case(reviews(), service().archive, result, ranked)))
+    scale = score_scale(result, service().rules["report"])
+    change(lambda: _pin(ranked.case.key, lambda: found_case(reviews(), service().archive, result, ranked, scale)))
 
 
 def pin_case(key: str) -> None:

@@ -28,7 +28,7 @@ def show_tray() -> None:
     if problem := review_problem() or problem:
         st.error(escape(problem))
     if review is None:
-        st.page_link(REVIEW_PAGE, label="Review: no case pinned yet", icon=PIN)
+        st.page_link(REVIEW_PAGE, label="Review: no case yet", icon=PIN)
         return
     count = f"{len(review.pins)} case{'' if len(review.pins) == 1 else 's'}"
     st.page_link(REVIEW_PAGE, label=f"Review: {count}", icon=PIN)

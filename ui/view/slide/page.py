@@ -91,9 +91,14 @@ def _show_asked() -> None:
         show_file(name)
         return
     key, fingerprint = asked.get("case", ""), asked.get("slide", "")
+    if not key:
+        st.title("No slide chosen", anchor=False)
+        st.text("A field's picture on the page of its case, or the query “Slide”, opens one.")
+        return
     found, problem = guarded(lambda: opened_case(key))
     slide = next((one for one in found.slides if one.fingerprint == fingerprint), None) if found else None
     if found is None or slide is None:
+        st.title("Slide", anchor=False)
         st.error(escape(problem or f"The case {key} has no such slide."))
         return
     image = asked.get("image", "")

@@ -20,7 +20,7 @@ from tests.small_slides import glass
 from ui.service import Service
 from ui.serving.addresses import Addresses
 from ui.serving.guard import Guard, content_security_policy
-from ui.serving.pictures import routes
+from ui.serving.pictures import archive_pictures, routes
 from ui.serving.pictures.addresses import image_url, kept_url, overview_url, slide_url
 from ui.serving.pictures.deep_zoom import TILE, zoom_levels
 from ui.serving.pictures.kept import KeptPicture
@@ -77,6 +77,19 @@ def test_an_image_comes_at_its_own_pixels_and_smaller(
     assert pixels(client(archive).get(small, headers={"If-None-Match": answer.headers["etag"]}).content).shape[0] == 32
     for side in ("0", "x", "-1", "99999"):
         assert client(archive).get(f"{image_url('', image)}?side={side}").status_code == 404
+
+
+def test_a_card_is_made_once_for_all_readers(client: Client, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Archive.open(copied, read_only=True) as opened:
+        first, second = (case.images[0] for case in opened.cases(limit=2))
+    view = client(copied)
+    made = view.get(image_url("", first, side=31)).content
+    monkeypatch.setattr(archive_pictures, "KEPT", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(archive_pictures, "image_file", lambda *_: pytest.fail("it was made again"))
+        assert view.get(image_url("", first, side=31)).content == made
+    assert view.get(image_url("", second, side=31)).content != made
+    assert len(archive_pictures._KEPT) == 1, "the oldest goes"
 
 
 def test_the_guard_stands_before_pictures_and_sign_in_closes_them(client: Client, archive: Path) -> None:
