@@ -68,7 +68,8 @@ def _switch() -> None:
         default is None or default.generates,
         key="with_images",
         persist_state="session",
-        help="Compare reports by synthetic images made of them, too. Off: by report and text alone, for all queries.",
+        help="Compare reports by synthetic images made of them, too. Off: by report and text alone, for all queries. "
+        f"{_why()}",
     )
 
 
@@ -84,7 +85,9 @@ def _show_joined(before: SearchResult | None, after: SearchResult) -> None:
     changes = None if before is None else rank_changes(before, after)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         line = "With generated images." if changes is None else changes_line(changes)
-        st.markdown(f"{line} {_why()}", width="stretch")
+        default = image_default()  # that nothing was measured stands with the switch: the first case is to be in sight
+        why = _why() if default is not None and default.is_measured else ""
+        st.markdown(f"{line} {why}", width="stretch")
         if changes is not None and (lines := changes_list(changes)):
             with st.popover("Which cases"):
                 st.text("\n".join(lines))

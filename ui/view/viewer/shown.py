@@ -81,7 +81,7 @@ def size_text(width: int, height: int) -> str:
 
 def _about(case: Case, image: Image) -> str:
     about = image_summary(case, image)
-    return f"{about}." if about else ""
+    return f"{about[0].upper()}{about[1:]}." if about else ""
 
 
 def _kept(data: bytes) -> _Held:
