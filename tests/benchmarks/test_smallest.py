@@ -52,7 +52,6 @@ ARGUMENTS = {
     "synthetic_set": ["--reports", "3", "--per-report", "1", "--training", "20"],
     "transfer": ["--data", "{data}", "--phantoms", "88"],
     "view": ["--cases", "24", "--sessions", "2", "--repetitions", "1"],
-    "view_tasks": ["--cases", "24", "--repetitions", "1"],
     "wordings": ["--data", "{data}", "--queries", "4", "--per-class", "1", "--rules"],
     "train lora": ["--data", "{data}", "--work", "{tmp}/lora", "--images", "20", "--steps", "2"],
     "train encoder": ["--data", "{data}", "--work", "{tmp}/encoder", "--steps", "2"],
@@ -101,7 +100,7 @@ def test_a_benchmark_runs_at_its_smallest_size(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    if name in ("view", "view_tasks") and CHROMIUM is None:
+    if name == "view" and CHROMIUM is None:
         pytest.skip("no chromium on this machine: apt-get install chromium")
     module, *positional = name.split()
     monkeypatch.chdir(tmp_path)

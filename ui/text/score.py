@@ -103,7 +103,8 @@ def score_parts(ranks: Sequence[ChannelRank], shares: Sequence[float], scale: Sc
 
 def _part(rank: ChannelRank, share: float, scale: ScoreScale) -> ScorePart:
     place = "–" if rank.rank is None else f"#{rank.rank}"
-    of = f"{share * 100:.0f}" if scale.unit == "points" else ""
+    raised = float(scale.part(rank.part)) > share * 100  # with the case, over others: the limit does not hold
+    of = f"{share * 100:.0f}" if scale.unit == "points" and not raised else ""
     similarity = rank.score if _compares_images(rank.channel) else None
     return ScorePart(channel_name(rank.channel), place, scale.part(rank.part), of, similarity)
 

@@ -48,6 +48,10 @@ def test_the_parts_of_a_score_name_channel_place_and_limit() -> None:
     parts = score_parts(places, channel_shares(ranked, RESULT), score_scale(RESULT, BY_RANKS))
     assert parts == [ScorePart("image", "#2", "73.8", "75", 0.9), ScorePart("reports", "–", "0.0", "25", None)]
     assert parts[0].text == "image: 73.8 of 75, place #2, similarity 0.900"
+    raised = score_parts(
+        (dataclasses.replace(places[0], part=0.9 / 61), places[1]), (0.75, 0.25), score_scale(RESULT, BY_RANKS)
+    )
+    assert raised[0].text == "image: 90.0, place #2, similarity 0.900", "no part is more than its limit"
 
 
 def test_why_a_report_with_the_words_comes_first_is_said() -> None:

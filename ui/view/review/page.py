@@ -49,7 +49,7 @@ def show_choice(review: Review | None) -> None:
         if review is not None:
             names = reviews().names()
             st.session_state["review_chosen"] = review.name
-            st.selectbox("Review", names, key="review_chosen", on_change=_open_chosen)
+            st.selectbox("Name", names, key="review_chosen", on_change=_open_chosen)
         with st.popover("New review"), st.form("new_review", border=False, clear_on_submit=True):
             st.text_input("Name of the review", key="new_review_name")
             st.form_submit_button("Begin", on_click=_create)
@@ -223,7 +223,7 @@ def _show_ticks(review: Review, number: int, pin: Pin) -> None:
     def store() -> None:
         change(lambda: reviews().tick(review.name, pin.case, tuple(st.session_state[key] or ())))
 
-    st.pills(f"Case {number} is", TICKS, selection_mode="multi", key=key, on_change=store)
+    st.pills(f"Case {number} is", TICKS, selection_mode="multi", key=key, on_change=store, wrap=True)
 
 
 def _show_note(review: Review, label: str, note: str, *, case: str = "") -> None:
