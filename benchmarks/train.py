@@ -146,6 +146,7 @@ def encoder(pairs: Sequence[TrainingPair], options: argparse.Namespace) -> None:
         device=options.device,
         progress=progress,
     )
+    assert tuned is not None
     trained, held_out = tuned.trained, tuned.held_out
     print(
         f"\n{trained.images} images of {trained.patients} patients; held out {held_out.images} of {held_out.patients}"

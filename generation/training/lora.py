@@ -29,12 +29,13 @@ from generation.training.data.lora_material import LoraMaterial, StepData, bucke
 from generation.training.data.pairs import TrainingPair, data_fingerprint
 from generation.training.data.work_folder import work_folder
 from generation.training.lora_card import LoraTraining
-from generation.training.lora_run import LoraRun, gather
+from generation.training.lora_run import LoraRun
 from generation.training.lora_settings import LoraSettings
 from generation.training.loss import Denoising
 from generation.training.noise import NoiseSchedule
 from generation.training.optimizers import optimizer_package
 from generation.training.training_log import require_tracker
+from generation.training.training_run import gather
 from generation.worker_pool import workers
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from generation.training.lora_settings import LoraSettings
 from generation.training.loss import Denoising, with_text_encoders
 from generation.training.optimizers import make_optimizer
 from generation.training.sample_sheet import SampleSheets
-from generation.training.training_run import TrainingRun
+from generation.training.training_run import TrainingRun, gather
 from generation.training.validation import change
 
 if TYPE_CHECKING:
@@ -255,11 +255,3 @@ class LoraRun(TrainingRun):
                 chosen[prompt] = title_of(pair.labelled())
         size = settings.size or self._base.size
         return SampleSheets(self._pipeline, self._base, chosen, seeds=range(settings.sample_seeds), size=size)
-
-
-def gather(items: list[Any]) -> list[Any]:
-    """The items of all processes, in their order; every process must call it."""
-    from accelerate.utils import gather_object
-
-    found: list[Any] = gather_object(items)
-    return found

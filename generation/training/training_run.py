@@ -228,3 +228,11 @@ class TrainingRun:
             ]
             self.average.optimization_step = checkpoint.state["averaged"]
         self.restore_state(checkpoint.state)
+
+
+def gather(items: list[Any]) -> list[Any]:
+    """The items of all processes, in their order; every process must call it."""
+    from accelerate.utils import gather_object
+
+    found: list[Any] = gather_object(items)
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from generation.atomic_write import open_atomic, private_folder, remove_if_abandoned, write_atomic
 from generation.errors import TrainingDataError
-from generation.training.data.latent_cache import ProgressFactory
+from generation.training.data.latent_cache import ProgressFactory, no_progress
 from generation.training.data.pairs import TrainingPair
 from generation.worker_pool import begun_ahead, workers
 from retrieval.errors import EncodingError
@@ -27,19 +27,46 @@ if TYPE_CHECKING:
 
 
 class PixelStore:
-    """`pixels` uint8[n, 3, h, w] (memory-mapped) of the images `contents`; `skipped` counts the others by reason."""
+    """Pixels by the images' contents: memory-mapped arrays uint8[n, 3, h, w], each with the contents of its rows;
+    `skipped` counts the images that are in none, by reason."""
 
-    def __init__(self, pixels: NDArray[np.uint8], contents: Sequence[str], skipped: Counter[str]) -> None:
-        self.pixels = pixels
-        self.skipped = skipped
-        self._row = {content: row for row, content in enumerate(contents)}
+    def __init__(self, parts: Sequence[tuple[NDArray[np.uint8], Sequence[str]]], skipped: Counter[str]) -> None:
+        self.parts, self.skipped = parts, skipped
+        self._place = {content: (part, row) for part, (_, some) in enumerate(parts) for row, content in enumerate(some)}
 
     def __contains__(self, pair: TrainingPair) -> bool:
-        return pair.content in self._row
+        return pair.content in self._place
 
-    def rows(self, pairs: Sequence[TrainingPair]) -> NDArray[np.int64]:
-        """The rows of n pairs' images, int64[n]."""
-        return np.array([self._row[pair.content] for pair in pairs], dtype=np.int64)
+    def pixels(self, pairs: Sequence[TrainingPair]) -> NDArray[np.uint8]:
+        """Of n pairs, uint8[n, 3, h, w]."""
+        places = [self._place[pair.content] for pair in pairs]
+        return np.stack([self.parts[part][0][row] for part, row in places])
+
+
+def decode_shared(
+    pairs: Sequence[TrainingPair],
+    clip: TrainableClip,
+    encoder: Encoder,
+    folder: Path,
+    progress: ProgressFactory,
+    *,
+    process: tuple[int, int],
+    wait: Callable[[], None],
+) -> PixelStore:
+    """`decode_pixels` by several processes, each of which decodes its share.
+
+    Args:
+        process: the number of this one, and how many there are.
+        wait: returns when all processes have called it.
+    """
+    contents = sorted({pair.content for pair in pairs})
+    shares = [frozenset(contents[number :: process[1]]) for number in range(process[1])]
+    some = [[pair for pair in pairs if pair.content in share] for share in shares]
+    decode_pixels(some[process[0]], clip, encoder, folder, progress)
+    wait()
+    stores = [decode_pixels(own, clip, encoder, folder, no_progress) for own in some if own]
+    parts = [part for store in stores for part in store.parts]
+    return PixelStore(parts, sum((store.skipped for store in stores), Counter()))
 
 
 def decode_pixels(
@@ -52,7 +79,7 @@ def decode_pixels(
     listing = path.with_suffix(".json")
     if path.is_file() and listing.is_file():
         stored = json.loads(listing.read_text(encoding="utf-8"))
-        return PixelStore(np.load(path, mmap_mode="r"), stored["contents"], Counter(stored["skipped"]))
+        return PixelStore([(np.load(path, mmap_mode="r"), stored["contents"])], Counter(stored["skipped"]))
     private_folder(folder)
     for left in folder.glob(f"{path.name}.*.tmp"):
         remove_if_abandoned(left)
@@ -87,7 +114,7 @@ def decode_pixels(
             )
         file.write(bytes(pixels.nbytes * (len(wanted) - len(contents))))
         write_atomic(listing, json.dumps({"contents": contents, "skipped": skipped}).encode())
-    return PixelStore(np.load(path, mmap_mode="r"), contents, skipped)
+    return PixelStore([(np.load(path, mmap_mode="r"), contents)], skipped)
 
 
 class _Preparation:

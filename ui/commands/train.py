@@ -231,6 +231,8 @@ def encoder(
     Contrastive learning (CLIP's loss; identical reports are not negatives of each other) with stain augmentation.
     Writes an open_clip folder, which `coin reembed --encoder OUT` takes, and README.md with retrieval of held-out
     patients' cases by image and by report before and after, with intervals.
+
+    Several GPUs: `accelerate launch --multi_gpu -m ui train encoder …`; the batch size is then each GPU's.
     """
     from generation import work_folder
     from retrieval import train_encoder
@@ -245,6 +247,8 @@ def encoder(
             work=work,
             progress=progress,
         )
+    if made is None:  # another process prints the result
+        return
     if as_json:
         echo_json({"training": made, "skipped": {**made.skipped, **own.skipped}})
     else:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from scipy.stats import hypergeom
 
 from generation import SettingsError, TrainingDataError, TrainingError
+from generation.phantom import phantom_cases, write_phantoms
 from generation.training.data.pairs import TrainingPair, title_of
 from index_store import Archive
 from retrieval import Encoder, EncoderLoadError, add_manifest
@@ -27,6 +32,7 @@ from retrieval.training.trainable_clip import TrainableClip
 from tests.full_disk import full_disk
 from tests.training_pairs import Interrupt, phantom_pairs, stop
 
+ROOT = Path(__file__).parents[3]
 SMALL = EncoderSettings(
     rank=4, steps=6, batch_size=8, warmup=2, learning_rate=5e-3, validate_every=3, checkpoint_every=2
 )
@@ -58,7 +64,9 @@ def striped_pairs(patients: int = 20) -> list[TrainingPair]:
 def run(pairs: list[TrainingPair], folder: Path, encoder: Path | None, **changed: object) -> EncoderTuning:
     progress = {"progress": changed.pop("progress")} if "progress" in changed else {}
     settings = dataclasses.replace(SMALL, **changed)  # type: ignore[arg-type]
-    return train_encoder(pairs, folder, encoder=encoder, settings=settings, device="cpu", **progress)  # type: ignore[arg-type]
+    made = train_encoder(pairs, folder, encoder=encoder, settings=settings, device="cpu", **progress)  # type: ignore[arg-type]
+    assert made is not None
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -350,3 +358,30 @@ class TestOwnPairs:
             archive.image_path(1).unlink()
             with pytest.raises(TrainingDataError, match="gone, damaged or altered"):
                 pair.load()
+
+
+@pytest.mark.cluster
+def test_two_processes_learn_what_one_does(clip_folder: Path, tmp_path: Path) -> None:
+    """Twice 4 images a step are once 8, compared with each other; each process decodes its share."""
+    manifest = write_phantoms(tmp_path / "phantoms", phantom_cases(16, seed=9), size=64)
+    given = ["-m", "ui", "train", "encoder", "--manifest", manifest, "--encoder", clip_folder, "--device", "cpu",
+             "--steps", "4", "--warmup", "0", "--validate-every", "2", "--mode", "full"]  # fmt: skip
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for launcher, batch, name in ((torchrun, "4", "two"), ([sys.executable], "8", "one")):
+        command = [*launcher, *given, "--batch-size", batch, "--out", tmp_path / name, "--work", tmp_path / "w" / name]
+        subprocess.run([str(part) for part in command], cwd=ROOT, env=environment, check=True)
+    one, two = (load_file(tmp_path / name / "open_clip_model.safetensors") for name in ("one", "two"))
+    before = load_file(clip_folder / "open_clip_model.safetensors")
+    for name, weights in one.items():
+        difference = (weights - two[name]).abs()
+        if name.endswith("attn.in_proj_bias"):
+            # What is added to every key changes no attention: its gradient is rounding alone, and Adam makes whole
+            # steps of that, in either direction.
+            difference = torch.cat(difference.chunk(3)[::2])
+        assert difference.max() <= 1e-5, name
+    assert any(not torch.allclose(one[name], before[name], atol=2e-5) for name in one)
+    assert "Trained by 2 processes: a step takes 8 images." in (tmp_path / "two" / "README.md").read_text("utf-8")
+    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("one", "two")]
+    losses = [[json.loads(line).get("validation_loss") for line in log] for log in logs]
+    assert [loss for loss in losses[0] if loss] == pytest.approx([loss for loss in losses[1] if loss], abs=1e-5)
