@@ -57,10 +57,10 @@ _ELSEWHERE: Final = re.compile(
 )
 # Words beside the site that name no other one.
 _NEUTRAL: Final = re.compile(
-    r"an?|the|of|from|in|and|fna[bc]?|fine|needle|aspirat(?:e|es|ion)|cytolog(?:y|ical)|smears?|sample|specimen|guided|us|ct|"
+    r"an?|the|of|from|in|and|fna[bc]?|fine|needle|aspirat(?:e|es|ion)|cytolog(?:y|ic|ical)|smears?|sample|specimen|guided|us|ct|"
     r"ultrasound|nodules?|mass|lump|lesion|swelling|cyst|cystic|solitary|palpable|solid|firm|hard|mobile|large|small|right|left|"
     r"lt|rt|r|l|upper|lower|mid|middle|pole|lobe|cm|mm|x|category|cat|class|code|system|grade|iac|diagnosis|result|report|"
-    r"conclusion|impression|opinion|[ivx]+[ab]?",
+    r"conclusion|impression|opinion|interpretation|diagnostic|general|final|overall|categori[sz]ation|[ivx]+[ab]?",
     re.I,
 )
 _MARKED_SPECIMEN: Final = re.compile(

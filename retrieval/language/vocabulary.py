@@ -125,6 +125,8 @@ class Vocabulary:
     look_alikes: tuple[LookAlikes, ...] = ()
     synonyms: tuple[tuple[str, ...], ...] = ()
     """Diagnoses that have several names, each with its names: a query by one of them finds the others."""
+    names_at_site: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    """By site, groups of those names that are of another diagnosis where a text names other sites alone."""
     stains: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Of each stain its other names; so `preparations`, and `kinds` of images."""
     preparations: Mapping[str, Sequence[str]] = field(default_factory=dict)

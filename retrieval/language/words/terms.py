@@ -16,8 +16,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Final
 
@@ -33,6 +33,8 @@ _SHORTEST_CODE: Final = 3
 _ALSO_WORDS: Final = frozenset({"NET"})
 _SPLIT_CODE: Final = re.compile(r"[A-Za-z]{1,4}(?:-[A-Za-z]{1,4})+")
 """Its parts are no words: "H-SIL"."""
+_OF_ANY_SITE: Final = frozenset({"lymph node"})
+"""Sites that tell nothing of a carcinoma's name: "papillary carcinoma" in a node of the neck is of the thyroid."""
 _ARTICLES: Final = frozenset({"a", "an", "the"})
 """Of which a phrase may have more or fewer."""
 _BEFORE_NUMBER: Final = ("", "category", "cat", "class")
@@ -54,7 +56,10 @@ def words_of(text: str) -> list[str]:
 def terms_of(text: str) -> list[str]:
     """The terms that a text is indexed by: its words, then its concepts, each as often as it is named. O(words)."""
     words = words_of(text)
-    found = [phrase for lexicon in _lexicons() for _, _, phrase in lexicon.phrases(words)]
+    findings, specimens = _lexicons()
+    named = [phrase for _, _, phrase in specimens.phrases(words)]
+    sites = _sites_of(named)
+    found = [*(phrase.at(sites) for _, _, phrase in findings.phrases(words)), *named]
     return words + [concept for phrase in found for concept in phrase.indexed]
 
 
@@ -119,6 +124,16 @@ class _Phrase:
     queried: tuple[str, ...]
     """The concepts that a query with it means."""
     is_code: bool
+    bound: tuple[str, str] = ("", "")
+    """A site, and the concept that it means there only."""
+
+    def at(self, sites: frozenset[str]) -> _Phrase:
+        """What it means in a text that names these sites."""
+        site, concept = self.bound
+        if not site or not sites or site in sites:
+            return self
+        indexed, queried = (tuple(each for each in all_ if each != concept) for all_ in (self.indexed, self.queried))
+        return replace(self, indexed=indexed, queried=queried)
 
 
 class _Lexicon:
@@ -156,12 +171,21 @@ def _found_in_query(words: Sequence[str]) -> list[tuple[int, int, _Phrase]]:
     """What a query names: findings, and beside them specimens."""
     found: list[tuple[int, int, _Phrase]] = []
     taken: set[int] = set()
-    for lexicon in _lexicons():
+    findings, specimens = _lexicons()
+    sites = _sites_of(phrase for _, _, phrase in specimens.phrases(words))
+    for lexicon in (findings, specimens):
         for start, end, phrase in lexicon.phrases(words):
+            phrase = phrase.at(sites)
             if phrase.queried and taken.isdisjoint(range(start, end)):
                 found.append((start, end, phrase))
                 taken |= {*range(start, end)}
     return found
+
+
+def _sites_of(named: Iterable[_Phrase]) -> frozenset[str]:
+    """The sites that phrases name, but for those where a carcinoma of any other may be met."""
+    concepts = {concept.removeprefix(_CONCEPT) for phrase in named for concept in phrase.indexed}
+    return frozenset(site.name for site in vocabulary().sites if site.name in concepts) - _OF_ANY_SITE
 
 
 @lru_cache(maxsize=65_536)  # the words of reports are not a closed list
@@ -193,6 +217,11 @@ def _lexicons() -> tuple[_Lexicon, _Lexicon]:
     for names in known.synonyms:
         for name in names:
             findings.add(name, names[0])
+    for place, groups in known.names_at_site.items():
+        for group in groups:
+            for name in group:
+                findings.bind(name, place)
+                findings.add(name, group[0])
     specimens = _Collected()
     for site in known.sites:
         for names in ((site.name, *site.names), *site.specimens):
@@ -215,6 +244,7 @@ class _Collected:
         self._indexed: dict[Key, dict[str, None]] = defaultdict(dict)
         self._queried: dict[Key, dict[str, None]] = defaultdict(dict)
         self._codes: set[Key] = set()
+        self._bound: dict[Key, tuple[str, str]] = {}
 
     def add(self, name: str, concept: str, *, is_part: bool = False) -> None:
         """`is_part`: the name is of a part of the concept, which a query with it does not mean."""
@@ -228,10 +258,21 @@ class _Collected:
             if _SPLIT_CODE.fullmatch(name):
                 self._codes.add(key)
 
+    def bind(self, name: str, site: str) -> None:
+        """The one concept that the name has so far is meant at this site only."""
+        key = _key_of(words_of(name))
+        (concept,) = self._indexed[key]
+        self._bound[key] = site, concept
+
     def lexicon(self) -> _Lexicon:
         return _Lexicon(
             {
-                key: _Phrase(tuple(indexed), tuple(self._queried.get(key, ())), key in self._codes)
+                key: _Phrase(
+                    tuple(indexed),
+                    tuple(self._queried.get(key, ())),
+                    key in self._codes,
+                    self._bound.get(key, ("", "")),
+                )
                 for key, indexed in self._indexed.items()
             }
         )

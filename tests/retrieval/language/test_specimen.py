@@ -73,6 +73,8 @@ def test_what_laboratories_write_for_a_site(report: str, site: str) -> None:
         ("Lump: carcinoma of lung.", "lung"),
         ("Carcinoma of lung or of breast.", ""),
         ("Breast carcinoma. Node palpable.", ""),
+        ("Diagnostic category: Suspicious for malignancy. Breast FNA.", "breast"),
+        ("General categorization: benign. Thyroid FNA.", "thyroid"),
     ],
 )
 def test_the_only_site_that_is_named_is_taken_where_it_is_no_origin(report: str, site: str) -> None:

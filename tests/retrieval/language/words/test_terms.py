@@ -64,6 +64,18 @@ def test_any_name_finds_the_reports_that_hold_another(query: str, found: str) ->
     assert np.array_equal(kept.containing(content_words(query)), containing)
 
 
+@pytest.mark.parametrize("site", ["Breast", "Kidney", "Lung"])
+def test_a_papillary_carcinoma_of_another_site_is_none_of_the_thyroid(site: str) -> None:
+    index = ReportWords([f"{site} FNA: papillary carcinoma.", "Thyroid: PTC.", "Node: papillary carcinoma, thyroid."])
+    for query, found in (
+        ("PTC", [False, True, True]),
+        ("papillary carcinoma", [True, True, True]),
+        (f"{site}, papillary carcinoma", [True, False, False]),
+        ("thyroid, papillary ca", [False, True, True]),
+    ):
+        assert index.containing(content_words(query)).tolist() == found, query
+
+
 @pytest.mark.parametrize("query", ["H-SIL", "H SIL", "ASC US"])
 def test_the_parts_of_an_abbreviation_are_no_words_of_a_query(query: str) -> None:
     assert all(term.startswith("#") for term in query_terms(query))
