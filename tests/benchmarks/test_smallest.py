@@ -27,6 +27,7 @@ ARGUMENTS = {
     "field_compression": ["{slide}", "--fields", "2"],
     "fusion": ["--queries", "4", "--per-class", "1", "--images", "1"],
     "generate": ["--architecture", "tiny", "--device", "cpu", "--reports", "2", "--repetitions", "1", "--size", "64"],
+    "generated_smears": ["--data", "{data}", "--queries", "2", "--images", "1"],
     "generated_query": ["--data", "{data}", "--queries", "4", "--per-class", "2", "--images", "1", "--folder", "{tmp}"],
     "growth": ["--sizes", "400", "800", "--repetitions", "2", "--folder", "{tmp}"],
     "identifiers": [

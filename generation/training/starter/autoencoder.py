@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 DECODER_ALONE = 0.5  # share of the steps
+FEATURE_WEIGHT = 0.2
 # Full-size levels are kept narrow: at 128 px they would cost more than the denoiser (16 × smaller latents do not).
 CONFIG: dict[str, Any] = {
     "in_channels": 3,
@@ -66,29 +67,52 @@ def reconstruction_loss(restored: torch.Tensor, original: torch.Tensor) -> torch
     return loss + 2.0 * error.abs().mean()
 
 
+def feature_loss(
+    features: Callable[[torch.Tensor], list[torch.Tensor]], restored: torch.Tensor, original: torch.Tensor
+) -> torch.Tensor:
+    """Squared distance of a fixed network's features, each position's scaled to length one (Zhang et al. 2018,
+    arXiv:1801.03924). Both images are float32[n, 3, h, w] in -1…1; returns a scalar."""
+    import torch
+    import torch.nn.functional as F
+
+    with torch.no_grad():
+        wanted = features(original)
+    pairs = zip(features(restored), wanted, strict=True)
+    return torch.stack([(F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean() for a, b in pairs]).sum()
+
+
 def train_autoencoder(
-    images: NDArray[np.uint8],
+    draw: Callable[[np.random.Generator, int], NDArray[np.uint8]],
     folder: Path,
     *,
     steps: int,
+    start_from: Path | None = None,
+    features: Callable[[torch.Tensor], list[torch.Tensor]] | None = None,
     batch_size: int = 8,
     learning_rate: float = 2e-3,
     seed: int = 0,
     log: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Train on `images` uint8[n, 128, 128, 3] and save `folder` as a diffusers AutoencoderKL in float32.
+    """Train and save `folder` as a diffusers AutoencoderKL in float32.
 
     The rate falls along a cosine in each half of the steps. The latents' scaling factor is measured at the end and
     stored in the config, as SDXL does.
+
+    Args:
+        draw: gives n images uint8[n, 128, 128, 3] by chance.
+        start_from: an autoencoder to go on from; None: from the thumbnail.
+        features: a network that stays as it is; what it sees of float32[n, 3, h, w] counts beside the pixels, since
+            chromatin that is lost costs few grey values.
     """
     import torch
     from diffusers import AutoencoderKL
 
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    vae = AutoencoderKL(**CONFIG)
-    begin_as_thumbnail(vae)
-    vae.to(memory_format=torch.channels_last)
+    vae: Any = AutoencoderKL(**CONFIG) if start_from is None else AutoencoderKL.from_pretrained(start_from).float()
+    if start_from is None:
+        begin_as_thumbnail(vae)
+    vae.train().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(vae.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
     both = steps - round(steps * DECODER_ALONE)  # steps in which the encoder is trained, too
     running = 0.0
@@ -98,11 +122,14 @@ def train_autoencoder(
         rate = decayed_rate(step, peak=learning_rate, steps=end, begin=begin, floor=0.01)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        batch = to_tensor(augment(images[np.sort(rng.choice(len(images), batch_size, replace=False))], rng))
+        batch = to_tensor(augment(draw(rng, batch_size), rng))
         with torch.set_grad_enabled(together):
             posterior = vae.encode(batch).latent_dist
             latents = posterior.sample() if together else posterior.mode()
-        loss = reconstruction_loss(vae.decode(latents).sample, batch)
+        restored = vae.decode(latents).sample
+        loss = reconstruction_loss(restored, batch)
+        if features is not None:
+            loss = loss + FEATURE_WEIGHT * feature_loss(features, restored, batch)
         if together:
             loss = loss + 2e-5 * posterior.kl().mean() / CONFIG["latent_channels"]
         optimiser.zero_grad(set_to_none=True)
@@ -113,7 +140,7 @@ def train_autoencoder(
         if (step + 1) % 50 == 0:
             log(f"autoencoder step {step + 1} of {steps} loss {running:.4f}")
     vae.eval()
-    latents = encode(vae, images[:: max(len(images) // 512, 1)])
+    latents = encode(vae, draw(rng, 512))
     vae.register_to_config(scaling_factor=float(1.0 / latents.std()))
     vae.save_pretrained(folder)
 

@@ -1,8 +1,9 @@
 """Training the starter's UNet on cached latents and cached text, and a LoRA on top of it.
 
-The base learns short captions and whole reports; the LoRA then learns whole reports only, as COIN's LoRA was trained
-on reports over a general base. Both predict v (Salimans & Ho 2022) with min-SNR weighting (Hang et al. 2023, γ = 5)
-and drop the text in one case of ten, so that classifier-free guidance works.
+The base learns phantoms by short captions and whole reports; the LoRA then learns whole reports only, with real smears
+beside the phantoms, as COIN's LoRA was trained on real smears over a general base. Both predict v (Salimans & Ho 2022)
+with min-SNR weighting (Hang et al. 2023, γ = 5) and drop the text in one case of ten, so that classifier-free guidance
+works.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generation.training.adapter import trained_parameters
+from generation.training.adapter import TARGETS, trained_parameters
 from generation.training.noise import NoiseSchedule, squared_error
 from generation.training.run_settings import decayed_rate
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 Log = Callable[[str], None]
 UNCONDITIONAL_SHARE = 0.1
 MIN_SNR_GAMMA = 5.0
+LORA_RANK = 16
+LORA_TARGETS = (*TARGETS, "proj_in", "proj_out", "net.0.proj", "net.2", "conv1", "conv2", "time_emb_proj")
+"""With the convolutions (LoCon): the finer of the two levels has no attention, and decides how a smear looks."""
 
 
 def unet_config(latent_channels: int, text_width: int, pooled_width: int) -> dict[str, Any]:
@@ -51,13 +55,32 @@ class EncodedSet:
     """The denoiser's training data.
 
     `latents` float16[n, c, 8, 8] are scaled to unit deviation; `tokens` float16[m, 77, d] and `pooled` float16[m, p]
-    are of m texts; `texts_of` int64[n, texts] holds the rows of each latent's texts.
+    are of m texts; `texts_of` int64[n, texts] holds the rows of each latent's texts. `chances` float64[n] says how
+    often each is sampled; None: equally.
     """
 
     latents: torch.Tensor
     tokens: torch.Tensor
     pooled: torch.Tensor
     texts_of: np.ndarray
+    chances: np.ndarray | None = None
+
+
+def joined(first: EncodedSet, second: EncodedSet, *, share: float) -> EncodedSet:
+    """Both sets in one; `share` of what is sampled is of the second."""
+    import torch
+
+    def chances(data: EncodedSet, of_all: float) -> np.ndarray:
+        n = len(data.latents)
+        return of_all * (np.full(n, 1 / n) if data.chances is None else data.chances)
+
+    return EncodedSet(
+        torch.cat([first.latents, second.latents]),
+        torch.cat([first.tokens, second.tokens]),
+        torch.cat([first.pooled, second.pooled]),
+        np.concatenate([first.texts_of, second.texts_of + len(first.tokens)]),
+        np.concatenate([chances(first, 1 - share), chances(second, share)]),
+    )
 
 
 def scheduler_config() -> dict[str, Any]:
@@ -109,7 +132,7 @@ def train_denoiser(
         rate = decayed_rate(step, peak=learning_rate, steps=steps, floor=0.005)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        chosen = rng.integers(len(data.latents), size=batch_size)
+        chosen = rng.choice(len(data.latents), batch_size, p=data.chances)
         text = options[chosen, rng.integers(options.shape[1], size=batch_size)]
         has_text = torch.from_numpy((rng.random(batch_size) >= UNCONDITIONAL_SHARE).astype(np.float32))
         latents = data.latents[chosen].float()

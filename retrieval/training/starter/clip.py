@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 EMBED_DIM = 192
 TRUNK = "tf_efficientnet_lite0"
@@ -84,6 +88,28 @@ def write_imagenet_start(trunk: Path, text_tower: Path, folder: Path) -> None:
     own = model.visual.trunk.state_dict()
     model.visual.trunk.load_state_dict(learned | {name: own[name] for name in ("classifier.weight", "classifier.bias")})
     save_clip(model.state_dict(), config, text_tower, folder)
+
+
+def imagenet_features(trunk: Path) -> Callable[[torch.Tensor], list[torch.Tensor]]:
+    """The four stages of TRUNK with ImageNet's weights, as a function of images float32[n, 3, h, w] in -1…1.
+
+    Args:
+        trunk: as for `write_imagenet_start`.
+    """
+    import timm
+    import torch
+    from safetensors.torch import load_file
+
+    network: Any = timm.create_model(TRUNK, num_classes=0).eval().requires_grad_(False)
+    network.load_state_dict({name: v for name, v in load_file(trunk).items() if not name.startswith("classifier.")})
+    mean, std = (torch.tensor(network.default_cfg[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+
+    def features(images: torch.Tensor) -> list[torch.Tensor]:
+        seen = ((images + 1) / 2 - mean) / std
+        stages: list[torch.Tensor] = network.forward_intermediates(seen, indices=[0, 1, 2, 3], intermediates_only=True)
+        return stages
+
+    return features
 
 
 def _text_layers(folder: Path) -> int:

@@ -33,6 +33,7 @@ class Pairs:
             None: the labels.
         patients: int64[n]; None: each image is of another patient.
         chances: float64[n], how often each image is sampled; None: all once before any twice.
+        captions: `captions(i, rng)` gives a wording for image i as phantoms have them: site, kind and diagnosis.
     """
 
     images: NDArray[np.uint8]
@@ -41,6 +42,7 @@ class Pairs:
     statements: NDArray[np.int64] | None = None
     patients: NDArray[np.int64] | None = None
     chances: NDArray[np.float64] | None = None
+    captions: Callable[[int, np.random.Generator], str] | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from generation.phantom import PROFILES
+from generation.phantom.wording import WORDS, Wording
 from generation.training.data.holdout import is_held_out
 from retrieval.training.losses import UNLABELLED
 from retrieval.training.starter.sampler import Pairs
@@ -24,6 +26,8 @@ CLOSEST_PX = 100
 """Edge of the smallest crop: a cell's."""
 KIND_SHARES = {"cell": 0.6, "field": 0.2, "look": 0.2}
 """How often each kind of image is sampled if a manifest has it; "look" is a crop of a field."""
+BLOOD = ("Blood film", "Peripheral blood film", "Red blood cells and leukocytes")
+"""Other words for what the manifest calls a peripheral blood smear, without a category."""
 LABEL_TEMPER = 0.3
 """A category with ten times the images is sampled twice as often."""
 PATIENT_TEMPER = 0.5
@@ -88,7 +92,23 @@ def as_pairs(
     return Pairs(
         images, np.where(several & (kind == "look"), UNLABELLED, first_label + label), report,
         statements=first_label + statement, patients=patient, chances=_chances(group, patient, kind),
+        captions=lambda i, rng: _caption(rows[i], kinds[i], rng),
     )  # fmt: skip
+
+
+def _caption(row: Mapping[str, str], kind: str, rng: np.random.Generator) -> str:
+    """The diagnosis in the words of the phantoms' reports, or in the row's own where they have no such finding; before
+    it the site and "single cell", as in a phantom's short caption."""
+    findings = [p.finding for p in PROFILES if (p.site, p.category) == (row["site"], row["category"])]
+    if row["site"] != "cervix":  # elsewhere a category is of several diagnoses
+        findings = [finding for finding in findings if finding == "metastatic carcinoma"]
+    if findings:
+        diagnosis = Wording(rng, held_out=False).pick(WORDS.findings[row["site"], findings[0]].diagnoses)
+    else:
+        own = row["report"].rstrip(".")
+        diagnosis = own if row["site"] != "blood" else str(rng.choice([own, *BLOOD]))
+    place = "" if row["site"] == "unspecified" else f"({row['site'].capitalize()}{', single cell' * (kind == 'cell')}) "
+    return f"{place}{diagnosis}."
 
 
 def _shown(row: Mapping[str, str], kind: str) -> tuple[str, ...]:

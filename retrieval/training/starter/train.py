@@ -22,18 +22,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from generation.atomic_write import new_folder, open_atomic
+from generation.atomic_write import new_folder
 from generation.phantom import PROFILES, Phantom
 from generation.phantom.reports import write_report
-from generation.phantom.wording import WORDS, Wording
+from generation.phantom.wording import Wording
 from generation.training.adapter import add_lora, save_lora
-from generation.training.starter.autoencoder import encode, restore, train_autoencoder
-from generation.training.starter.base import TextEncoders, assemble_base
+from generation.training.starter.autoencoder import restore, train_autoencoder
+from generation.training.starter.base import assemble_base
 from generation.training.starter.dataset import PhantomSet, render_training_set
-from generation.training.starter.denoiser import EncodedSet, train_denoiser, unet_config
+from generation.training.starter.denoiser import (
+    LORA_RANK,
+    LORA_TARGETS,
+    EncodedSet,
+    joined,
+    train_denoiser,
+    unet_config,
+)
 from generation.training.starter.vocabulary import build_vocabulary
-from retrieval.training.starter.clip import EMBED_DIM, write_imagenet_start
+from retrieval.training.starter.clip import EMBED_DIM, imagenet_features, write_imagenet_start
+from retrieval.training.starter.encoded_sets import encode_phantoms, encode_smears
 from retrieval.training.starter.image_tower import train_image_tower
 from retrieval.training.starter.pretrain_text_tower import pretrain_text_tower
 from retrieval.training.starter.sampler import Pairs
@@ -44,6 +53,8 @@ from retrieval.training.starter.stage_directions import write_stage_readout
 
 PHANTOMS = 24_000
 RESTORED_EVERY = 5
+SMEARS_OF_LORA = 0.5
+"""Share of real smears in what the LoRA learns; the rest are phantoms."""
 BATCH = (20, 12, 56)  # phantoms, restored phantoms and smears in a batch of the image tower
 STEPS = {
     "autoencoder": 3000, "text tower": 500, "short text tower": 1000, "clip": 1400, "denoiser": 5500, "lora": 700,
@@ -53,19 +64,6 @@ FULL_REPORTS = slice(1, None)  # column 0 of the texts is the short caption
 ALL_TEXTS = slice(None)
 
 Log = Callable[[str], None]
-
-
-def short_caption(phantom: Phantom) -> str:
-    """Specimen or site, and diagnosis: the captions that a base learns beside whole reports."""
-    wording = Wording(phantom.stream("short caption"), held_out=False)
-    diagnosis = wording.pick(WORDS.findings[phantom.profile.site, phantom.profile.finding].diagnoses)
-    one_cell = ", single cell" if phantom.view.kind == "cell" else ""
-    return f"({phantom.profile.site.capitalize()}{one_cell}) {diagnosis}."
-
-
-def full_report(phantom: Phantom) -> str:
-    """Another wording of the phantom's report."""
-    return write_report(phantom.morphology, Wording(phantom.stream("full report"), held_out=False))
 
 
 def train_starter(
@@ -89,13 +87,20 @@ def train_starter(
         batch: phantoms, restored phantoms and smears in a batch of the image tower.
     """
     phantoms = render_training_set(work, phantom_count)
+    real = None if smears is None else load_smears(smears, first_label=len(PROFILES))
     vocabulary = work / "vocab"
     if not (vocabulary / "vocab.json").exists():
         build_vocabulary((phantom.report for phantom in phantoms.phantoms[:12_000]), vocabulary)
     _stage(
         work / "vae",
         log,
-        lambda folder: train_autoencoder(phantoms.images, folder, steps=steps["autoencoder"], log=log),
+        lambda folder: train_autoencoder(
+            lambda rng, n: _drawn(phantoms.images, real, rng, n),
+            folder,
+            steps=steps["autoencoder"],
+            features=None if imagenet is None else imagenet_features(imagenet),
+            log=log,
+        ),
     )
     _stage(work / "reader", log, lambda folder: _pretrain_text_tower(phantoms, work, folder, steps["text tower"], log))
     first, second = work / "text_encoder", work / "text_encoder_2"
@@ -115,12 +120,22 @@ def train_starter(
         work / "clip",
         log,
         lambda folder: _train_clip(
-            phantoms, work, smears, folder, steps["clip"], start_from=start, device=device, batch=batch, log=log
+            phantoms, work, real, folder, steps["clip"], start_from=start, device=device, batch=batch, log=log
         ),
     )
-    data = encode_training_set(phantoms, work, log)
-    _train_coin(data, work, steps["denoiser"], steps["lora"], log)
+    drawn = encode_phantoms(phantoms, work, log)
+    data = drawn if real is None else joined(drawn, encode_smears(real, work, log), share=SMEARS_OF_LORA)
+    _train_coin(drawn, data, work, steps["denoiser"], steps["lora"], log)
     assemble_result(work)
+
+
+def _drawn(phantoms: NDArray[np.uint8], real: Pairs | None, rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
+    """n images uint8[n, 128, 128, 3] by chance: phantoms, and half of them real smears if there are any."""
+    smears = 0 if real is None else n // 2
+    images = phantoms[np.sort(rng.choice(len(phantoms), n - smears, replace=n > len(phantoms)))]
+    if real is None:
+        return images
+    return np.concatenate([images, real.images[rng.choice(len(real.images), smears, p=real.chances)]])
 
 
 def _stage(folder: Path, log: Log, run: Callable[[Path], None]) -> None:
@@ -151,7 +166,7 @@ def _report(phantoms: PhantomSet, rng: np.random.Generator) -> tuple[str, Phanto
 def _train_clip(
     phantoms: PhantomSet,
     work: Path,
-    smears: Path | None,
+    real: Pairs | None,
     folder: Path,
     steps: int,
     *,
@@ -175,57 +190,31 @@ def _train_clip(
             batch[1],
         ),
     ]
-    if smears is not None:
-        sources.append((load_smears(smears, first_label=len(PROFILES)), batch[2]))
+    if real is not None:
+        sources.append((real, batch[2]))
     train_image_tower(
         sources, work / "short_reader", folder, steps=steps, start_from=start_from, device=device, log=log
     )
     write_stage_readout(folder, [pairs.images for pairs, _ in sources])
 
 
-def encode_training_set(phantoms: PhantomSet, work: Path, log: Log) -> EncodedSet:
-    """Latents of every phantom and embeddings of its texts: a short caption and two reports."""
-    import torch
-    from diffusers import AutoencoderKL
-
-    cache = work / "latents.npy"
-    vae = AutoencoderKL.from_pretrained(work / "vae").eval()
-    if not cache.exists():
-        log("encoding latents")
-        latents = (encode(vae, phantoms.images) * vae.config.scaling_factor).astype(np.float16)
-        with open_atomic(cache) as file:
-            np.save(file, latents)
-    log("encoding texts")
-    encoders = TextEncoders(work / "vocab", work / "text_encoder", work / "text_encoder_2")
-    short = [short_caption(phantom) for phantom in phantoms.phantoms]
-    captions = sorted(set(short))
-    row = {caption: number for number, caption in enumerate(captions)}
-    reports = []
-    for phantom in phantoms.phantoms:
-        reports += [phantom.report, full_report(phantom)]
-    tokens, pooled = encoders.encode([*captions, *reports])
-    texts_of = np.array(
-        [[row[caption], len(captions) + 2 * i, len(captions) + 2 * i + 1] for i, caption in enumerate(short)]
-    )
-    return EncodedSet(torch.from_numpy(np.load(cache)), tokens, pooled, texts_of)
-
-
-def _train_coin(data: EncodedSet, work: Path, base_steps: int, lora_steps: int, log: Log) -> None:
+def _train_coin(drawn: EncodedSet, data: EncodedSet, work: Path, base_steps: int, lora_steps: int, log: Log) -> None:
+    """Train the base on `drawn` and the LoRA on `data`."""
     import torch
     from diffusers import UNet2DConditionModel
 
-    config = unet_config(data.latents.shape[1], data.tokens.shape[-1], EMBED_DIM)
+    config = unet_config(drawn.latents.shape[1], drawn.tokens.shape[-1], EMBED_DIM)
 
     def base(folder: Path) -> None:
         torch.manual_seed(0)
         unet = UNet2DConditionModel(**config).to(memory_format=torch.channels_last)
-        train_denoiser(unet, data, folder, steps=base_steps, texts=ALL_TEXTS, log=log)
+        train_denoiser(unet, drawn, folder, steps=base_steps, texts=ALL_TEXTS, log=log)
 
     def lora(folder: Path) -> None:
         unet: Any = UNet2DConditionModel.from_pretrained(work / "unet").to(memory_format=torch.channels_last)
-        add_lora(unet)
+        add_lora(unet, rank=LORA_RANK, targets=LORA_TARGETS)
         train_denoiser(
-            unet, data, folder, steps=lora_steps, texts=FULL_REPORTS, learning_rate=5e-4, save=save_lora, log=log
+            unet, data, folder, steps=lora_steps, texts=FULL_REPORTS, learning_rate=1e-3, save=save_lora, log=log
         )
 
     _stage(work / "unet", log, base)

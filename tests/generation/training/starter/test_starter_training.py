@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,17 @@ from generation.training.adapter import add_lora, save_lora
 from generation.training.run_settings import decayed_rate
 from generation.training.starter.autoencoder import CONFIG, begin_as_thumbnail, encode, to_tensor, train_autoencoder
 from generation.training.starter.dataset import render_training_set
-from generation.training.starter.denoiser import EncodedSet, train_denoiser
+from generation.training.starter.denoiser import EncodedSet, joined, train_denoiser
 from generation.training.starter.vocabulary import CONTEXT, END, build_vocabulary
 
 
 @pytest.fixture(scope="module")
 def fields() -> np.ndarray:
     return np.stack([np.asarray(phantom.render()) for phantom in phantom_cases(8, seed=77)])
+
+
+def some_of(images: np.ndarray) -> Callable[[np.random.Generator, int], np.ndarray]:
+    return lambda rng, n: images[rng.choice(len(images), n)]
 
 
 def test_every_report_can_be_written_in_the_vocabulary(tmp_path: Path) -> None:
@@ -71,11 +76,46 @@ def test_an_untrained_autoencoder_passes_colour_on(fields: np.ndarray) -> None:
 def test_a_trained_autoencoder_loads_and_scales_its_latents(tmp_path: Path, fields: np.ndarray) -> None:
     from diffusers import AutoencoderKL
 
-    train_autoencoder(fields, tmp_path / "vae", steps=4, batch_size=2)
+    train_autoencoder(some_of(fields), tmp_path / "vae", steps=4, batch_size=2)
     vae = AutoencoderKL.from_pretrained(tmp_path / "vae")
     latents = encode(vae, fields) * vae.config.scaling_factor
     assert latents.shape == (8, CONFIG["latent_channels"], 8, 8)
     assert latents.std() == pytest.approx(1.0, rel=0.05)
+
+
+def test_an_autoencoder_goes_on_from_another_by_what_a_network_sees(tmp_path: Path, fields: np.ndarray) -> None:
+    import torch
+    from diffusers import AutoencoderKL
+
+    seen: list[int] = []
+
+    def features(images: torch.Tensor) -> list[torch.Tensor]:
+        seen.append(len(images))
+        return [images[:, :, ::4, ::4], images[:, :, ::8, ::8]]
+
+    train_autoencoder(some_of(fields), tmp_path / "first", steps=2, batch_size=2)
+    train_autoencoder(
+        some_of(fields), tmp_path / "next", steps=2, batch_size=2, start_from=tmp_path / "first", features=features,
+        learning_rate=1e-5,
+    )  # fmt: skip
+    assert seen == [2] * 4, "of original and restored images, in both steps"
+    first, following = (AutoencoderKL.from_pretrained(tmp_path / name).state_dict() for name in ("first", "next"))
+    assert all(torch.allclose(value, following[name], atol=1e-3) for name, value in first.items())
+    assert not all(torch.equal(value, following[name]) for name, value in first.items())
+
+
+def test_two_sets_are_joined_in_the_shares_asked_for() -> None:
+    import torch
+
+    def encoded(n: int, chances: np.ndarray | None = None) -> EncodedSet:
+        return EncodedSet(
+            torch.full((n, 1, 1, 1), float(n)), torch.zeros(n, 1, 1), torch.zeros(n, 1), np.arange(n)[:, None], chances
+        )
+
+    both = joined(encoded(3), encoded(2, np.array([0.9, 0.1])), share=0.4)
+    assert both.latents.flatten().tolist() == [3, 3, 3, 2, 2]
+    assert both.texts_of.flatten().tolist() == [0, 1, 2, 3, 4], "texts of the second follow those of the first"
+    assert both.chances == pytest.approx([0.2, 0.2, 0.2, 0.36, 0.04])
 
 
 @pytest.mark.slow
@@ -115,7 +155,7 @@ def test_a_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path, fields: np.nd
         train_denoiser(unet, data, folder, steps=2, texts=slice(None), batch_size=2, seed=seed)
 
     def autoencoder(folder: Path, seed: int) -> None:
-        train_autoencoder(fields, folder, steps=2, batch_size=2, seed=seed)
+        train_autoencoder(some_of(fields), folder, steps=2, batch_size=2, seed=seed)
 
     for train in (denoiser, autoencoder):
         runs = [tmp_path / f"{train.__name__} {number}" for number in range(3)]
