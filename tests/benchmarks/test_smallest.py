@@ -52,6 +52,7 @@ ARGUMENTS = {
     "starter": ["--queries", "4", "--per-class", "1", "--images", "1"],
     "synthetic_set": ["--reports", "3", "--per-report", "1", "--training", "20"],
     "transfer": ["--data", "{data}", "--phantoms", "88"],
+    "unequal_cases": ["--sites", "0", "--repeat", "1"],
     "view": ["--cases", "24", "--sessions", "2", "--repetitions", "1"],
     "wordings": ["--data", "{data}", "--queries", "4", "--per-class", "1", "--rules"],
     "train lora": ["--data", "{data}", "--work", "{tmp}/lora", "--images", "20", "--steps", "2"],

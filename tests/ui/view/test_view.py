@@ -419,7 +419,7 @@ def test_a_case_page_shows_all_its_images_in_one_viewer(
     assert [picture["alt"] for picture in pictures] == [f"Image {number} of 3" for number in (1, 2, 3)]
     assert {(picture["width"], picture["height"]) for picture in pictures} == {(64, 48)}
     assert [picture["mpp"] for picture in pictures] == [0.25, None, None]
-    assert "scale unknown" in pictures[1]["caption"]
+    assert "Scale unknown" in pictures[1]["caption"]
 
 
 def marked_up(app: AppTest) -> None:
