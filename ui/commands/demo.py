@@ -22,6 +22,7 @@ from ui.service import Service, open_archive
 from ui.settings import Settings
 from ui.text.archive import add_text
 from ui.text.layout import clean
+from ui.text.score import score_scale
 from ui.text.search import search_text
 
 if TYPE_CHECKING:
@@ -147,11 +148,13 @@ def _sheet(by_report: SearchResult, by_image: SearchResult, query: Image.Image) 
 
 def _tiles(result: SearchResult, *, most: int = 5) -> tuple[Tile, ...]:
     from index_store import decode_image
+    from retrieval import default_rules
 
+    scale = score_scale(result, default_rules()["report"])
     tiles = []
     for ranked in result.cases[:most]:
         picture = decode_image(ranked.image.path, expected=ranked.image.file_sha256)
         text = clean(f"{ranked.case.site}, {ranked.case.category}\n{ranked.case.report}")
         mark = PHANTOM if ranked.case.phantom else ""
-        tiles.append(Tile(picture, f"{ranked.rank}.  similarity {ranked.similarity:.3f}", text, mark))
+        tiles.append(Tile(picture, f"{ranked.rank}.  {scale.text(ranked.score)}", text, mark))
     return tuple(tiles)

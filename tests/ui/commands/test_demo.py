@@ -41,6 +41,8 @@ def test_the_demo_runs_the_main_job(
     assert len(generated) == len(list((out / "generated").iterdir())) == 2
     assert all(title.startswith("seed ") for title in generated)
     assert [title.partition(".")[0] for title in by_report] == ["1", "2", "3", "4"]
+    points = [float(title.partition(".")[2].removesuffix(" points")) for title in by_report]
+    assert points == sorted(points, reverse=True), "the number is the one that the cases are ordered by"
     assert [title.partition(".")[0] for title in by_image] == ["query", "1", "2", "3", "4"]
 
     assert "fields 96 µm wide" in result.stdout
