@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DECODER_ALONE = 0.5  # share of the steps
 FEATURE_WEIGHT = 0.2
+"""Of the loss by a network's features, beside that by pixels."""
 # Full-size levels are kept narrow: at 128 px they would cost more than the denoiser (16 × smaller latents do not).
 CONFIG: dict[str, Any] = {
     "in_channels": 3,
