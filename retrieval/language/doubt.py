@@ -18,7 +18,7 @@ from typing import Final
 
 from retrieval.language.english import word_list
 from retrieval.language.negation import Assertion, assertion
-from retrieval.language.report_scope import LONGEST
+from retrieval.language.report_scope import LONGEST, settled
 from retrieval.language.statement import Statement, statement
 from retrieval.language.vocabulary import Category, ReportingSystem, vocabulary
 
@@ -26,7 +26,7 @@ _WORD: Final = re.compile(r"[A-Za-z]+")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9]+")
 _LONGEST_CODE: Final = 5
 _SENTENCE_END: Final = re.compile(r"(?<=[.;])\s|\n|;")
-_CLAUSE_END: Final = re.compile(r"[,:;]|\)\s|(?<=\.)\s|\n")
+_CLAUSE_END: Final = re.compile(r"[,:;|=]|\)\s|(?<=\.)\s|\n")
 _QUOTED: Final = re.compile(r"(?<![A-Za-z])[\"'‘“]\s*[^\"'’”\n]{0,60}[\"'’”]")
 # Of an edition ("Bethesda 2014") is no time of the patient's.
 # "Fewer than 2000 cells" counts.
@@ -94,7 +94,7 @@ def doubt(
         return "its clause has words of another kind"
     if lists.turning & {word.lower() for word in _WORD.findall(current)} or _YEAR.search(current):
         return "the report turns or looks back"
-    if lists.unsettled.search(report):
+    if lists.unsettled.search(settled(report)):
         return "another reader speaks, or the report is not settled"
     if lists.elsewhere.search(report):
         return "another examination gives a verdict"

@@ -23,7 +23,7 @@ from generation.prompts.cues import alternatives
 from retrieval.language.doubt import doubt
 from retrieval.language.english import is_english
 from retrieval.language.mentions import Mention, asserted, find_mentions, of_any_malignancy, suspicion_of
-from retrieval.language.negation import Assertion, assertion, is_denied_by_value
+from retrieval.language.negation import Assertion, is_called_abnormal, is_denied_by_value
 from retrieval.language.report_scope import (
     LONGEST,
     current_findings,
@@ -61,7 +61,6 @@ CONCLUSION = re.compile(
     rf"\b(?:{alternatives('conclusion', 'labels')}|{alternatives('summary', 'labels')})\b|\b(?:judged|assumed)\b", re.I
 )
 _TUMOUR = re.compile(r"\b(?:tumou?r|neoplas\w+|\w+oma|phyllodes)s?\b", re.I)
-_ABNORMAL = re.compile(r"\b(?:dysplastic|abnormal)\b", re.I)
 _QUALIFIED = re.compile(r"\b(?:suspici\w+|suspect\w*|cannot|un(?:determined|certain|clear)|not)\b", re.I)
 
 
@@ -101,7 +100,9 @@ def read_report(report: str, *, site: str = "", system: str = "") -> ReportReadi
     of_specimens = [name for part, (name, _) in zip(parts, read, strict=True) if _site(part)[0] or SIDE.match(part)]
     silent = len(of_specimens) > 1 and not all(of_specimens)
     if len(named) != 1 or silent:
-        note = "several specimens, not all of one category" if named else ""
+        mentioned = any(find_mentions(part, within) for part in parts)
+        none = "it states no single category" if mentioned else ""
+        note = "several specimens, not all of one category" if named else none
         return ReportReading(site or None, site_words, within.name, note=note)
     name, category_words = next(iter(named.items()))
     category = within.category(name)
@@ -258,19 +259,13 @@ def _resolve(mentions: list[Mention], system: ReportingSystem) -> tuple[str | No
     if len(rest) == 1:
         name, mention = next(iter(rest.items()))
         return name, mention.words
-    if negative and not rest and _is_abnormal(negative.text):  # "dysplastic cells, not carcinoma"
+    if negative and not rest and is_called_abnormal(negative.text):  # "dysplastic cells, not carcinoma"
         return None, ""
     fields = sum(mention.explicit and is_denied_by_value(mention.text, mention.end) for mention in mentions)
     if fields > 1 and not (denied or in_prose):  # a table that denies each category states none
         return None, ""
     benign = _only(system.of_tier("negative"))
     return (benign.name, negative.words) if negative and benign and not rest else (None, "")
-
-
-def _is_abnormal(text: str) -> bool:
-    """Whether cells are called abnormal, without a category's name."""
-    found = (assertion(text, match.start(), match.end()) for match in _ABNORMAL.finditer(text))
-    return Assertion.AFFIRMED in found
 
 
 def _meaning(mention: Mention, how: Assertion, system: ReportingSystem) -> tuple[str, bool] | str | None:

@@ -65,8 +65,8 @@ class Mention:
     @property
     def words(self) -> str:
         """The part of the sentence around the mention, to the next comma or the like."""
-        start = max(self.text.rfind(mark, 0, self.start) for mark in ",;:(.\n") + 1
-        ends = [at for mark in ",;.)\n" if (at := self.text.find(mark, self.end)) >= 0]
+        start = max(self.text.rfind(mark, 0, self.start) for mark in ",;:|(.\n") + 1
+        ends = [at for mark in ",;|.)\n" if (at := self.text.find(mark, self.end)) >= 0]
         words = self.text[start : min(ends, default=len(self.text))].strip()
         return words + ")" if words.count("(") > words.count(")") else words
 

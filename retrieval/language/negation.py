@@ -147,6 +147,8 @@ _FAVOUR_AFTER = _pattern(
     r"^(?:\s+\w+){0,2}\s*\b(?:is\s+|are\s+|being\s+)?(?:favou?red|considered|(?:most\s+|very\s+)?likely)\b"
 )
 
+_ABNORMAL = _pattern(r"\b(?:dysplastic|abnormal)\b")
+
 
 def assertion(text: str, start: int, end: int) -> Assertion:
     """How `text` says what it mentions at [start, end)."""
@@ -191,6 +193,12 @@ def assertion(text: str, start: int, end: int) -> Assertion:
 def is_denied_by_value(text: str, end: int) -> bool:
     """Whether a field's value denies what ends at `end`: "HSIL (-)", "HSIL: absent", and not "no HSIL"."""
     return bool(_VALUE_NEGATIVE.search(text[end : end + _REACH]))
+
+
+def is_called_abnormal(text: str) -> bool:
+    """Whether cells are called abnormal, without a category's name."""
+    found = (assertion(text, match.start(), match.end()) for match in _ABNORMAL.finditer(text))
+    return Assertion.AFFIRMED in found
 
 
 def _around(text: str, start: int, end: int) -> tuple[str, int, int]:

@@ -76,7 +76,7 @@ _BACKGROUND: Final = _pattern(
     r"\b[^.;\n]*"
 )
 _EARLIER: Final = (
-    r"(?:preliminary|provisional|original(?:ly)?|initial(?:ly)?|issued\s+(?:before|earlier|previously|first)|outside|external|referring|submitted|submitting|contributor'?s?|"
+    r"(?:prelim(?:inary)?|provisional|interim|working|frozen(?:\s+section)?|telephoned|verbal|original(?:ly)?|initial(?:ly)?|issued\s+(?:before|earlier|previously|first)|outside|external|referring|submitted|submitting|contributor'?s?|"
     r"previous|earlier|first|on[\s-]?site|ROSE|rapid\s+on[\s-]?site|intraoperative|screener'?s?|cytotechnologist'?s?|automated|old|superseded)"
 )
 _FINAL: Final = _pattern(
@@ -84,9 +84,15 @@ _FINAL: Final = _pattern(
 )
 _PROVISIONAL: Final = _pattern(
     rf"\b{_EARLIER}(?:\s*\([^()\n]{{1,40}}\))?(?:\s+(?:on[\s-]?site\s+)?(?:cytology\s+|cytologic(?:al)?\s+)?"
-    r"(?:diagnos[ie]s|report(?:ed)?|reading|interpretation|impression|opinion|category|assessment|evaluation|result|screen(?:ing)?|called|signed\s+out))?"
+    r"(?:diagnos[ie]s|dx|report(?:ed)?|reading|interpretation|impression|opinion|category|assessment|evaluation|result|screen(?:ing)?|called|signed\s+out))?"
     r"(?:\s+(?:as|was|of))?(?:\s*:[^\n]*?(?=$|\n|\b(?:final|amended|revised|corrected|our|definitive)\b)|\s*[-–]?\s*[^.;,\n]*)"
 )
+_OUTCOME: Final = r"(?:diagnos[ie]s|dx|report|reading|interpretation|impression|opinion|category|result)"
+_FINAL_LABEL: Final = _pattern(
+    rf"\b(?:(?:final|definitive)(?:\s+(?:cytolog\w+\s+)?{_OUTCOME})?|(?:amended|revised|corrected)\s+(?:cytolog\w+\s+)?{_OUTCOME})"
+    r"(?:\s*\([^()\n]{1,40}\))?\s*:"
+)
+_AMENDED_REPORT: Final = _pattern(r"\b(?:amended|revised|corrected|supplementary)\s+report\b")
 # A sentence of what is printed below every report.
 _FOOTER: Final = _pattern(
     r"\brisks?\s+of\s+(?:malignan\w+|cancer|neoplas\w+) | \bROM\b | \bmalignancy\s+(?:risk|rate)s? | \bimplied\s+risk"
@@ -165,6 +171,8 @@ _YEAR: Final = re.compile(
 _GLOSSARY: Final = re.compile(
     r"\b(?:abbreviations?|glossary|key|legend|reporting categories|note to clinicians?)\s*:.*", re.I
 )
+# "Tumour cells: N" may be a number that is not filled in; a second field with Y or N tells that it is No.
+_LETTER: Final = re.compile(r"[:=|?]\s*[YNyn](?=\s*(?:[.,;|\n)]|$))")
 _NOW: Final = re.compile(
     r"\b(?:today|current (?:sample|specimen|smear|test)|present (?:sample|specimen|smear)|this time)\b", re.I
 )
@@ -176,7 +184,11 @@ def current_findings(report: str) -> str:
     lines = (" ".join(line.split()) for line in report[:LONGEST].splitlines())
     text = _VERSUS.sub("versus ", ticked("\n".join(filter(None, lines))))  # its full stop ends no sentence
     if _FINAL.search(text):
-        text = _PROVISIONAL.sub(" ", text)
+        text, provisional = _PROVISIONAL.subn(" ", text)
+        if provisional and (final := _FINAL_LABEL.search(text)):
+            text = text[final.start() :]
+    if len(_LETTER.findall(text)) == 1:
+        text = _LETTER.sub(lambda value: ": unknown" if value[0][-1] in "Nn" else value[0], text)
     text = _NAMES.sub(" ", _TITLE.sub(" ", text))
     text = _QUESTION.sub(" ", text)
     text = "\n".join(_GLOSSARY.sub("", line) for line in text.split("\n") if not _is_legend(line))
@@ -185,6 +197,15 @@ def current_findings(report: str) -> str:
     text = _without_origin(_LIMIT.sub(" ", text))
     text = _RANGE_OF_ALL.sub(" ", text)
     return _BACKGROUND.sub(" ", _HISTORY.sub(" ", text))
+
+
+def settled(report: str) -> str:
+    """The report without its provisional diagnoses, where one that is labelled as final stands beside them, and
+    without the words of that label."""
+    text, provisional = _PROVISIONAL.subn(" ", report[:LONGEST])
+    if not (provisional and _FINAL_LABEL.search(text)):
+        return report[:LONGEST]
+    return _AMENDED_REPORT.sub(" ", _FINAL_LABEL.sub(" ", text))
 
 
 def _without_origin(text: str) -> str:

@@ -91,6 +91,15 @@ TABLE = [
     ("(Thyroid) Medullary carcinoma rather than papillary carcinoma", "thyroid", None),
     ("(Lung) No evidence of small cell carcinoma; adenocarcinoma present", "lung", None),
     ("(Lung) No small cell carcinoma, adenocarcinoma present", "lung", None),
+    ("Breast FNA. Preliminary: malignant. Final: benign.", "breast", "Benign"),
+    ("Breast FNA. Final: benign. Preliminary: malignant.", "breast", "Benign"),
+    ("Breast FNA. Outside diagnosis: malignant. Final diagnosis: benign.", "breast", "Benign"),
+    ("Breast FNA. Preliminary: malignant. Final: pending.", "breast", None),
+    ("Breast FNA: malignant. Preliminary report. Final:", "breast", None),
+    ("Breast FNA. Impression: malignant. Final diagnosis: no malignant cells.", "breast", None),
+    ("Pleural fluid. Tumour cells present: N", "serous effusion", None),
+    ("Pleural fluid. Tumour cells present: N. Mesothelial cells: Y.", "serous effusion", "NFM"),
+    ("Breast FNA: Adequacy = adequate | Malignant cells = not identified | Category = C2", "breast", "Benign"),
 ]
 
 # Labels of ours, by reading. The hedged ones (1, 9: "suggesting"; 7, 14: no grade) are debatable; the reader abstains
@@ -135,6 +144,11 @@ def test_the_answer_says_which_words_it_was_read_from() -> None:
     reading = read_report("(Ascites) cytology did not find cancer cells.")
     assert (reading.site_words, reading.system) == ("Ascites", "International System for serous fluids")
     assert reading.category_words == "cytology did not find cancer cells"
+
+
+def test_an_abstention_beside_a_category_says_why() -> None:
+    assert read_report("Breast FNA. Preliminary: malignant. Final: pending.").note == "it states no single category"
+    assert not read_report("Breast FNA. Cells in sheets.").note
 
 
 def test_a_known_site_is_not_read_and_decides_the_system() -> None:

@@ -64,6 +64,10 @@ def test_nothing_wrong_is_read_and_most_is_read(kind: str, share: float) -> None
         ("eighth hard", 0, 0.14),
         ("ninth ordinary", 0, 0.89),
         ("ninth hard", 0, 0.48),
+        ("tenth ordinary", 0, 0.99),
+        ("tenth hard", 0, 0.78),
+        ("eleventh ordinary", 0, 0.99),
+        ("eleventh hard", 0, 0.99),
     ],
 )
 def test_the_sentences_that_were_held_out(kind: str, wrong_at_most: int, share: float) -> None:
