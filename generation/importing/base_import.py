@@ -10,18 +10,19 @@ import json
 import re
 import shutil
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from generation.errors import WeightsError, WeightsNotFoundError
 from generation.importing.imported import Imported, Importing, finish, importing
 from generation.importing.layout import meta_models, sdxl_folder, tensor_shapes
+from generation.model.files.base_files import CONFIGS, no_base, wanted_files
 from generation.model.files.hub import fetch, split_hub_id
 from generation.model.files.single_file import NOT_WEIGHTS, PREFIXES, other_kind, single_file_names
 from generation.model.files.stored_weights import NewTensor, StoredWeights, write_weights
 from generation.model.files.weight_files import check_safetensors, is_pickled
 from generation.model.pickled import HOW_IT_WAS_READ, as_safetensors, convert_pickled
-from generation.model.weights import CONFIGS, components_of, find_base, wanted_files
+from generation.model.weights import components_of, find_base
 
 _PICKLED = re.compile(r"(?:diffusion_)?pytorch_model((?:\.\w+)?(?:-\d{5}-of-\d{5})?)\.bin")
 _PICKLED_INDEX = re.compile(r"((?:diffusion_)?pytorch_model(?:\.\w+)?)\.bin\.index((?:\.\w+)?)\.json")
@@ -31,7 +32,7 @@ _SHOWN = 3
 def import_base(
     source: str | Path, out: str | Path, *, layout: str | Path | None = None, half: bool = False
 ) -> Imported:
-    """Import a base from a folder, a file or a hub id into the new folder `out`.
+    """Import a base from a folder, a file, a hub id or a file of one into the new folder `out`.
 
     Args:
         layout: for a single file, a base in diffusers' layout whose configurations and tokenizers it has; None is
@@ -44,28 +45,41 @@ def import_base(
     with importing(out) as work:
         found = Path(source).expanduser()
         if not found.exists():
-            split = split_hub_id(source)
-            if split is None or split[1]:
-                raise WeightsNotFoundError(
-                    f"There is no base at {source}. Give a local path that exists, or a hub id of the form org/name."
-                )
-            found = fetch(split[0], "base", lambda names: wanted_files(names, half=half, pickled=True))
+            found = _fetched(source, half=half)
         if found.is_file():
             _single_file(found, layout, work)
         else:
-            _folder(found, work)
+            _folder(found, source, work)
         find_base(work.folder)  # whole, and of SDXL
         return finish(
             work, out, kind="SDXL base", source=source, found=found, use=f"coin generate --base {Path(out).name}"
         )
 
 
-def _folder(found: Path, work: Importing) -> None:
-    if not (found / "model_index.json").is_file():
+def _fetched(source: str | Path, *, half: bool) -> Path:
+    """The folder of a hub id in the cache, or the one file of it that `source` names. Raises `WeightsNotFoundError`."""
+    split = split_hub_id(source)
+    if split is None or (split[1] and not PurePosixPath(split[1]).suffix):
         raise WeightsNotFoundError(
-            f"There is no SDXL base in {found}: it has no model_index.json. Give a folder in diffusers' layout, or the "
-            "file of a single-file checkpoint."
+            f"There is no base at {source}. Give a local path that exists, or a hub id of the form org/name or "
+            "org/name/file.safetensors."
         )
+    hub_id, inside = split
+
+    def wanted(names: list[str]) -> list[str]:
+        if not inside:
+            return wanted_files(names, half=half, pickled=True, base=hub_id)
+        return [name for name in names if name == inside or name.lower().startswith(("readme", "licen"))]
+
+    found = fetch(hub_id, "base", wanted) / inside
+    if not found.exists():
+        raise WeightsNotFoundError(f"The hub's repository {hub_id} has no file {inside}, or it is not in the cache.")
+    return found
+
+
+def _folder(found: Path, source: str | Path, work: Importing) -> None:
+    if not (found / "model_index.json").is_file():
+        raise no_base(str(source), [path.name for path in found.glob("*")])
     components = components_of(found)
     names = [path.relative_to(found).as_posix() for path in sorted(found.rglob("*")) if path.is_file()]
     here = [name for name in names if "/" not in name or name.partition("/")[0] in components]

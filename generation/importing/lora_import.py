@@ -21,6 +21,7 @@ from generation.importing.layout import base_shapes, sdxl_shapes
 from generation.model.files.stored_weights import NewTensor, StoredWeights, write_weights
 from generation.model.files.weight_files import check_safetensors, is_pickled
 from generation.model.lora.find import Lora, LoraFile, choose_lora, fetch_lora, peft_config
+from generation.model.lora.fuse import require_numbers
 from generation.model.lora.lora_file import LayerChange, LoraContent, read_lora
 from generation.model.lora.names import PARTS, LayerNames
 from generation.model.pickled import HOW_IT_WAS_READ, as_safetensors
@@ -71,7 +72,7 @@ def import_lora(source: str | Path, out: str | Path, *, base: str | Path | None 
         names = LayerNames(sdxl_shapes() if base is None else base_shapes(base))
         content = read_lora(lora, names, "SDXL 1.0" if base is None else str(base))
         work.left_out += [f"bundled embedding: {name}" for name in content.embeddings]
-        _write(content, names, work)
+        _write(content, names, found, work)
         opened.close()  # the safetensors of pickles, which are in the folder
         return finish(work, out, kind="LoRA", source=source, found=found, use=f"coin generate --lora {Path(out).name}")
 
@@ -89,7 +90,7 @@ def _files(found: Path) -> list[Path]:
     return [found / name for name in chosen]
 
 
-def _write(content: LoraContent, names: LayerNames, work: Importing) -> None:
+def _write(content: LoraContent, names: LayerNames, found: Path, work: Importing) -> None:
     stored = {change.path: StoredWeights([change.path]) for change in content.changes}
     strengths = {(change.part, change.layer): _strength(change, stored[change.path]) for change in content.changes}
     plain = all(_is_plain(change) for change in content.changes)
@@ -98,7 +99,7 @@ def _write(content: LoraContent, names: LayerNames, work: Importing) -> None:
         name = f"{change.part}.{_published(change.part, change.layer)}"
         for role, key in change.keys.items():
             if role != "alpha":
-                new = _tensor(stored[change.path], key, role, names.shapes[change.part][change.layer])
+                new = _tensor(stored[change.path], key, role, names.shapes[change.part][change.layer], found)
                 tensors[f"{name}.{_SUFFIXES.get(role, role)}"] = new
                 if key != f"{name}.{_SUFFIXES.get(role, role)}":
                     work.changed("Tensors were renamed to diffusers' names; their values are as they were.")
@@ -166,14 +167,20 @@ def _published(part: str, layer: str) -> str:
     return bare if part == "unet" or bare == "text_projection" else f"text_model.{bare}"
 
 
-def _tensor(stored: StoredWeights, key: str, role: str, weight: tuple[int, ...]) -> NewTensor:
+def _tensor(stored: StoredWeights, key: str, role: str, weight: tuple[int, ...], found: Path) -> NewTensor:
     """The tensor as it is; but a linear layer's factors, which kohya may write as convolutions, lose two dimensions."""
     shape = stored.shapes[key]
     if len(weight) == 2 and len(shape) == 4 and role in ("down", "up"):
         shape = (shape[0], math.prod(shape[1:]))
     if role == "magnitude" and len(shape) > 1 and shape[0] == weight[0] and math.prod(shape[1:]) == 1:
         shape = (shape[0],) if len(weight) == 2 else (1, shape[0], 1, 1)  # peft's shapes
-    return NewTensor(stored.dtype(key), shape, lambda: stored.read(key).reshape(shape))
+
+    def make() -> torch.Tensor:
+        tensor = stored.read(key)
+        require_numbers(key, tensor, found)
+        return tensor.reshape(shape)
+
+    return NewTensor(stored.dtype(key), shape, make)
 
 
 def _number(value: float) -> NewTensor:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from generation.errors import WeightsError, WeightsNotFoundError
+from generation.model.files.base_files import CONFIGS, no_base, wanted_files, weights_in
 from generation.model.files.hub import fetch, split_hub_id
 from generation.model.files.weight_files import (
     STARTER,
@@ -29,20 +29,6 @@ from generation.model.files.weight_files import (
     refusal,
 )
 
-# `model` is transformers' name, the other diffusers'; large models come in numbered shards.
-_WEIGHTS = re.compile(r"(?:diffusion_pytorch_)?model(?:\.(?P<variant>\w+))?(?:-\d{5}-of-\d{5})?\.safetensors")
-_INDEX = re.compile(r"(?:diffusion_pytorch_)?model(?:\.\w+)?\.safetensors\.index(?:\.\w+)?\.json")
-CONFIGS = {
-    "config.json",
-    "scheduler_config.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.json",
-    "preprocessor_config.json",
-}
 _WITHOUT_WEIGHTS = {"scheduler", "tokenizer", "tokenizer_2", "feature_extractor"}
 _REQUIRED = (
     "unet",
@@ -139,25 +125,36 @@ def find_base(source: str | Path, *, half: bool = False, vae: str | Path | None 
     if folder.is_file():
         raise WeightsError(
             f"The base {folder} is a single file. Bring it into diffusers' layout once, and give the folder: "
-            "coin base import FILE OUT"
+            f"coin base import {folder} OUT"
         )
-    half_base = half and not folder.is_dir()
-    if not folder.is_dir():
-        folder = fetch(_hub_id(source, "base"), "base", lambda names: wanted_files(names, half=half))
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise WeightsNotFoundError(
-            f"There is no SDXL base in {folder}: it has no model_index.json. Give the folder that "
-            "save_pretrained(...) wrote, with unet/, vae/ and the others inside."
-        )
-    components = components_of(folder)
-    with_weights = [name for name in components if name not in _WITHOUT_WEIGHTS]
-    variants = _choose_variants({name: folder / name for name in with_weights}, half=half_base)
-    weights = [path for name in with_weights for path in _whole_weights(folder / name, variants[name])]
-    configs = [path for name in components for path in (folder / name).iterdir() if path.name in CONFIGS]
     own = find_vae(vae, half=half) if vae is not None else None
     name = display_name(source) if own is None else f"{display_name(source)} + {own.name}"
-    return Base(name, folder, variants, (index, *configs, *weights), own)
+    if folder.is_dir():
+        return Base(name, folder, *_read_base(folder, source, half=False), own)
+    hub_id = _hub_id(source, "base")
+    folder = fetch(hub_id, "base", lambda names: wanted_files(names, half=half, base=hub_id))
+    try:
+        return Base(name, folder, *_read_base(folder, source, half=half), own)
+    except WeightsError as error:
+        said = str(error).replace(str(folder), hub_id)
+        if "import" not in said:
+            said += " (It was read from the hub's cache, which may hold only a part: connect to the hub once.)"
+        raise type(error)(said) from error
+
+
+def _read_base(folder: Path, source: str | Path, *, half: bool) -> tuple[dict[str, str | None], tuple[Path, ...]]:
+    """`Base.variants` and `Base.files` of a folder. Raises `WeightsError` and what is below it."""
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise no_base(str(folder), [path.name for path in folder.glob("*")])
+    components = components_of(folder)
+    with_weights = [name for name in components if name not in _WITHOUT_WEIGHTS]
+    variants = _choose_variants(
+        {name: folder / name for name in with_weights}, f"coin base import {source} OUT", half=half
+    )
+    weights = [path for name in with_weights for path in _whole_weights(folder / name, variants[name])]
+    configs = [path for name in components for path in (folder / name).iterdir() if path.name in CONFIGS]
+    return variants, (index, *configs, *weights)
 
 
 def find_vae(source: str | Path, *, half: bool = False) -> Vae:
@@ -168,7 +165,7 @@ def find_vae(source: str | Path, *, half: bool = False) -> Vae:
     path = Path(source).expanduser()
     if path.is_file():
         if is_pickled(path):
-            raise refusal(path, "base")
+            raise refusal(path)
         check_safetensors(path)
         return Vae(display_name(source), None, None, (path,))
     local = path.is_dir()
@@ -200,40 +197,6 @@ def components_of(folder: Path) -> list[str]:
     return components
 
 
-def wanted_files(names: Iterable[str], *, half: bool, pickled: bool = False) -> list[str]:
-    """The files of a repository that make up a base or a VAE: configurations, and one set of weights a folder.
-
-    `pickled`: where a folder has only pickled weights, those. Raises `UnsafeWeightsError` for such a folder otherwise.
-    """
-    by_folder: dict[str, list[PurePosixPath]] = {}
-    for name in names:
-        path = PurePosixPath(name)
-        if len(path.parts) <= 2:
-            by_folder.setdefault(str(path.parent), []).append(path)
-    wanted: list[PurePosixPath] = []
-    for folder, paths in by_folder.items():
-        chosen = [path for path in paths if path.name in CONFIGS or path.name == "model_index.json"]
-        is_model = any(path.name == "config.json" for path in paths)
-        matches = [(path, match) for path in paths if (match := _WEIGHTS.fullmatch(path.name))]
-        plain, fp16 = ([path for path, match in matches if match["variant"] == variant] for variant in (None, "fp16"))
-        weights = fp16 if half and fp16 else plain or fp16
-        if is_model and not weights and (risky := [path for path in paths if is_pickled(path)]):
-            if not pickled:
-                raise refusal(Path(risky[0]), "base")
-            weights = risky
-        chosen += [*weights, *(path for path in paths if weights and _INDEX.fullmatch(path.name))]
-        if folder == "." and pickled:
-            chosen += [path for path in paths if path.name.lower().startswith(("readme", "licen"))]
-        wanted += chosen
-    return sorted(map(str, wanted))
-
-
-def weights_in(component: Path, variant: str | None) -> list[Path]:
-    """The safetensors files of a component, of that variant."""
-    matches = ((path, _WEIGHTS.fullmatch(path.name)) for path in sorted(component.iterdir()))
-    return [path for path, match in matches if match and match["variant"] == variant]
-
-
 def _whole_weights(component: Path, variant: str | None) -> list[Path]:
     """The files of `weights_in`, every part of them there and whole. Raises `WeightsError`."""
     files = weights_in(component, variant)
@@ -252,16 +215,24 @@ def _hub_id(source: str | Path, what: str) -> str:
     split = split_hub_id(source)
     if split is None or split[1]:
         hint = " The starter is part of this project: install it again." if STARTER in Path(source).parents else ""
+        if split is not None and PurePosixPath(split[1]).suffix:
+            hint = (
+                f" A single file of the hub is brought in once: coin base import {source} OUT" if what == "base" else ""
+            )
         raise WeightsNotFoundError(
             f"There is no {what} at {source}. Give a local path that exists, or a hub id of the form org/name.{hint}"
         )
     return split[0]
 
 
-def _choose_variants(components: Mapping[str, Path], *, half: bool) -> dict[str, str | None]:
+def _choose_variants(components: Mapping[str, Path], command: str = "", *, half: bool) -> dict[str, str | None]:
     """The variant of each component: plain files where all have them, else fp16 ones where there are any.
 
-    A base of fp16 files into which a plain part was put (another VAE) is so loaded as it is. `half`: fp16 first.
+    A base of fp16 files into which a plain part was put (another VAE) is so loaded as it is.
+
+    Args:
+        command: what brings pickled weights in, if anything does.
+        half: fp16 first.
     """
     plain = not half and all(weights_in(folder, None) for folder in components.values())
     chosen: dict[str, str | None] = {}
@@ -271,7 +242,7 @@ def _choose_variants(components: Mapping[str, Path], *, half: bool) -> dict[str,
         elif weights_in(folder, None):
             chosen[name] = None
         elif pickled := pickled_among(folder.iterdir()):
-            raise refusal(pickled, "base")
+            raise refusal(pickled, command)
         else:
             raise WeightsNotFoundError(f"There are no safetensors weights in {folder}. Copy the base anew.")
     return chosen

@@ -65,8 +65,9 @@ def import_lora_command(source: str, out: Path, of: str | None, as_json: bool) -
 def import_base_command(source: str, out: Path, layout: str | None, half: bool, as_json: bool) -> None:
     """Bring an SDXL base into the new folder OUT.
 
-    SOURCE is a hub id, a folder in diffusers' layout, or a single-file checkpoint, as safetensors or pickled. OUT is
-    what --base takes, with a README.md as `coin lora import` writes it.
+    SOURCE is a hub id (org/name), a folder in diffusers' layout, or a single-file checkpoint (also of the hub:
+    org/name/file.safetensors), as safetensors or pickled. OUT is what --base takes, with a README.md as `coin lora
+    import` writes it.
     """
     from generation import import_base
 

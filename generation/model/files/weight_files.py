@@ -14,6 +14,9 @@ from generation.errors import UnsafeWeightsError, WeightsError
 
 PICKLED_SUFFIXES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl"})
 _LFS = b"version https://git-lfs.github.com/spec/"
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""PyTorch's files are zip archives since 1.6, and were plain pickles before."""
+_SHOWN = 40
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)")
 STARTER = Path(__file__).parents[2] / "starter"
 
@@ -28,11 +31,11 @@ def pickled_among(paths: Iterable[Path]) -> Path | None:
     return next((path for path in sorted(paths) if is_pickled(path)), None)
 
 
-def refusal(path: Path, what: str) -> UnsafeWeightsError:
-    """The error for pickled weights. `what` is the kind in the import command: "lora", "base"."""
+def refusal(path: Path, command: str = "") -> UnsafeWeightsError:
+    """The error for pickled weights; `command` brings them in, where there is one."""
+    how = f", or convert it once, in a process of its own: {command}" if command else "."
     return UnsafeWeightsError(
-        f"{path} holds pickled weights, which can run any code when opened: refused. Ask for a .safetensors file, or "
-        f"convert it once, in a process of its own: coin {what} import SOURCE OUT"
+        f"{path} holds pickled weights, which can run any code when opened: refused. Ask for a .safetensors file{how}"
     )
 
 
@@ -59,7 +62,10 @@ def missing_shards(names: Iterable[str]) -> list[str]:
 
 
 def check_safetensors(path: Path) -> None:
-    """Header and length only: a truncated or disguised file shows there. Raises `WeightsError`."""
+    """Header and length only: a truncated or disguised file shows there.
+
+    Raises `UnsafeWeightsError` for a pickle under another name, `WeightsError` for what is no whole safetensors file.
+    """
     from safetensors import SafetensorError, safe_open
 
     if pointer := pointer_refusal(path):
@@ -68,7 +74,39 @@ def check_safetensors(path: Path) -> None:
         with safe_open(path, framework="numpy"):
             pass
     except (SafetensorError, OSError) as error:
+        beginning = _beginning(path)
+        if beginning.startswith(_PICKLE_STARTS) and any(beginning[4:8]):  # else the length of a safetensors header
+            raise UnsafeWeightsError(
+                f"{path} is a pickled file, though its name ends with {path.suffix}: refused, since it can run any "
+                "code when opened. Ask for a safetensors file, or rename it to .bin for an import, which reads it in "
+                "a process of its own."
+            ) from error
+        if text := _as_text(beginning):
+            raise WeightsError(
+                f"{path} is a text and no weights (it begins with {text!r}), as a hub sends where you are not signed "
+                "in or have not accepted a model's terms. Do that, and download it anew."
+            ) from error
         raise WeightsError(f"{path} is not a whole safetensors file ({error}). Copy or download it anew.") from error
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_SHOWN)
+    except OSError:
+        return b""
+
+
+def _as_text(beginning: bytes) -> str:
+    """The beginning of a file that is a text; "" of others, such as one that begins with the length of a header."""
+    first = beginning[:8]
+    if (
+        len(first) < 8
+        or not first.isascii()
+        or not all(chr(byte).isprintable() or chr(byte).isspace() for byte in first)
+    ):
+        return ""
+    return " ".join(beginning.decode("utf-8", errors="replace").split())
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -67,13 +67,13 @@ def find_lora(source: str | Path) -> Lora:
     path = Path(source).expanduser()
     if not path.exists():
         path = fetch_lora(source)
-    found = [path] if path.is_file() else [path / name for name in choose_lora(_below(path), str(path))]
+    found = [path] if path.is_file() else [path / name for name in choose_lora(_below(path), str(source))]
     if path.is_dir() and not found:
-        raise _nothing_in(path)
+        raise _nothing_in(path, source)
     files = []
     for file in found:
         if is_pickled(file):
-            raise refusal(file, "lora")
+            raise refusal(file, _import(source))
         check_safetensors(file)
         part = file.parent.name if file.parent.name in PARTS else ""
         files.append(LoraFile(file, peft_config(file, file.parent), part))
@@ -98,7 +98,7 @@ def fetch_lora(source: str | Path, *, pickled: bool = False) -> Path:
         below = [name for name in names if not inside or name == inside or name.startswith(f"{inside}/")]
         safe = [name for name in below if name.endswith(".safetensors")]
         if not safe and (risky := [name for name in below if is_pickled(name)]) and not pickled:
-            raise refusal(Path(hub_id, risky[0]), "lora")
+            raise refusal(Path(hub_id, risky[0]), _import(source))
         beside = {str(PurePosixPath(name).with_name(_CONFIG)) for name in safe}
         chosen = [*safe, *(name for name in names if name in beside)]
         if pickled:
@@ -152,10 +152,14 @@ def _below(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors")]
 
 
-def _nothing_in(folder: Path) -> UnsafeWeightsError | WeightsNotFoundError:
+def _nothing_in(folder: Path, source: str | Path) -> UnsafeWeightsError | WeightsNotFoundError:
     if pickled := pickled_among(folder.iterdir()) or pickled_among(folder.rglob("*")):
-        return refusal(pickled, "lora")
+        return refusal(pickled, _import(source))
     return WeightsNotFoundError(f"There is no LoRA in {folder}: it holds no .safetensors file.")
+
+
+def _import(source: str | Path) -> str:
+    return f"coin lora import {source} OUT"
 
 
 def peft_config(path: Path, folder: Path) -> Path | None:

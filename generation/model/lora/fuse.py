@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generation.errors import WeightsError
@@ -45,20 +46,20 @@ def fuse(
             for change in changes:
                 read = files[change.path]
                 tensors = {role: read.read(key, torch.float32).to(device) for role, key in change.keys.items()}
-                _require_numbers(change, tensors)
+                for role, key in change.keys.items():
+                    require_numbers(key, tensors[role], change.path)
                 weight, bias = _changed(weight, bias, change, tensors)
             _put(module, "weight", weight)
             _put(module, "bias", bias)
 
 
-def _require_numbers(change: LayerChange, tensors: Mapping[str, torch.Tensor]) -> None:
+def require_numbers(key: str, tensor: torch.Tensor, lora: Path) -> None:
     """Raise `WeightsError` for values that are no numbers: every image would be black."""
-    for role, tensor in tensors.items():
-        if not bool(tensor.isfinite().all()):
-            raise WeightsError(
-                f"The LoRA {change.path} holds values that are no numbers (NaN or infinite), the first in "
-                f"{change.keys[role]}: its training went wrong, or the file is damaged."
-            )
+    if not bool(tensor.float().isfinite().all()):
+        raise WeightsError(
+            f"The LoRA {lora} holds values that are no numbers (NaN or infinite), the first in {key}: its training "
+            "went wrong, or the file is damaged."
+        )
 
 
 def _changed(

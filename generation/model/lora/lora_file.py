@@ -109,7 +109,9 @@ def _read_file(file: LoraFile, names: LayerNames, found: _Found) -> None:
     from safetensors import safe_open
 
     with safe_open(file.path, framework="numpy") as opened:
-        shapes = {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
+        tensors = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118
+        shapes = {key: tuple(tensor.get_shape()) for key, tensor in tensors.items()}
+        whole = [key for key, tensor in tensors.items() if "F" not in tensor.get_dtype()]
         metadata = opened.metadata() or {}
     found.settings[file.path] = _settings(file, metadata)
     found.tensors += len(shapes)
@@ -122,6 +124,11 @@ def _read_file(file: LoraFile, names: LayerNames, found: _Found) -> None:
             found.unknown.append((key, shape))
             continue
         name, role = parsed
+        if key in whole and role != "alpha":
+            raise LoraMismatchError(
+                f"{file.path} holds whole numbers ({key}), as a quantised LoRA does, which is not read. Ask for one in "
+                "float32, float16 or bfloat16."
+            )
         place = names.find(name, file.part)
         if place is None:
             found.nowhere.append((key, shape))

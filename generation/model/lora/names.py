@@ -15,6 +15,8 @@ _FLAT = {
     "text_encoder": ("lora_te1_", "lora_te_"),
     "text_encoder_2": ("lora_te2_",),
 }
+_PART_OF = {**{part: part for part in PARTS}, "clip_l": "text_encoder", "clip_g": "text_encoder_2"}
+"""The part that a prefix of a dotted name says: diffusers' names, and those of OneTrainer and ComfyUI."""
 _SGM_FIXED = {
     "conv_in": "input_blocks.0.0",
     "time_embedding.linear_1": "time_embed.0",
@@ -115,8 +117,7 @@ class LayerNames:
             layer = self._dotted.get(part or "unet", {}).get(rest)
             if layer is not None:
                 return part or "unet", layer
-            if head in PARTS:
-                part = head
+            part = _PART_OF.get(head, part)
             rest = below
         return None
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from generation import PICKLED_SUFFIXES, file_sha256
+from generation import PICKLED_SUFFIXES, WeightsError, file_sha256
+from generation.model.files import weight_files
 from generation.model.files.weight_files import missing_shards, pointer_refusal
 from retrieval.errors import EncoderLoadError
 
@@ -121,15 +122,10 @@ def without_bookkeeping(config: Any) -> Any:
 
 def check_safetensors(path: Path) -> None:
     """Raise EncoderLoadError for a file that is no whole safetensors file: header and length only."""
-    from safetensors import SafetensorError, safe_open
-
-    if pointer := pointer_refusal(path):
-        raise EncoderLoadError(pointer)
     try:
-        with safe_open(path, framework="numpy"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise EncoderLoadError(f"{path} is not a whole safetensors file ({error}). Fetch it again.") from error
+        weight_files.check_safetensors(path)
+    except WeightsError as error:
+        raise EncoderLoadError(str(error)) from error
 
 
 def model_weights(folder: Path) -> tuple[Path, ...]:

@@ -87,6 +87,8 @@ def prepared_size(preprocessor: Mapping[str, Any]) -> int | None:
     """Edge in pixels of the square that an image becomes; None where it is not said."""
     for key in ("crop_size", "size"):
         size = preprocessor.get(key)
+        if key == "crop_size" and preprocessor.get("do_center_crop") is False:
+            continue  # written, and not used
         if isinstance(size, int):
             return size
         if isinstance(size, Mapping) and size:

@@ -116,7 +116,7 @@ def test_a_pickled_adapter_of_peft_with_dora_in_a_training_folder(
     torch.save(load_file(source / "adapter_model.safetensors"), source / "adapter_model.bin")
     (source / "adapter_model.safetensors").unlink()
     torch.save({"state": {}}, source / "optimizer.bin")
-    with pytest.raises(UnsafeWeightsError, match=r"adapter_model\.bin holds pickled.*coin lora import SOURCE OUT"):
+    with pytest.raises(UnsafeWeightsError, match=r"adapter_model\.bin holds pickled.*coin lora import .*/run OUT"):
         find_lora(tmp_path / "run")
     made = import_lora(tmp_path / "run", tmp_path / "out", base=base)
     assert any("process of its own" in change for change in made.changes)
@@ -185,6 +185,16 @@ def test_a_killed_or_failed_import_leaves_nothing(lora: Path, base: Path, tmp_pa
     with pytest.raises(OSError, match="No space"):
         import_lora(lora, tmp_path / "out", base=base)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_values_that_are_no_numbers_are_not_imported(lora: Path, base: Path, tmp_path: Path) -> None:
+    tensors = {name: tensor.bfloat16() for name, tensor in load_file(lora / LORA_FILE).items()}
+    name = next(iter(tensors))
+    tensors[name][0, 0] = torch.nan
+    save_file(tensors, tmp_path / "broken.safetensors")
+    with pytest.raises(WeightsError, match=rf"broken\.safetensors holds values that are no numbers .* {name}"):
+        import_lora(tmp_path / "broken.safetensors", tmp_path / "out", base=base)
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.safetensors"]
 
 
 def test_damaged_settings_are_named(lora: Path, base: Path, tmp_path: Path) -> None:

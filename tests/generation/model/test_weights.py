@@ -55,7 +55,7 @@ def test_a_folder_without_a_pipeline_is_no_base(tmp_path: Path) -> None:
 
 
 def test_a_single_file_is_no_base(base: Path) -> None:
-    with pytest.raises(WeightsError, match=r"single file.*coin base import FILE OUT"):
+    with pytest.raises(WeightsError, match=r"single file.*coin base import .*safetensors OUT"):
         find_base(base / UNET_FILE)
 
 
@@ -176,3 +176,24 @@ def test_a_truncated_lora_is_named(lora_copy: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(WeightsError, match="not a whole safetensors file"):
         find_lora(lora_copy)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        (b"<!DOCTYPE html><html>Sign in", WeightsError, r"is a text and no weights \(it begins with '<!DOCTYPE html>"),
+        (b'\n{"error": "Entry not found"}', WeightsError, r"""begins with '\{"error".* accepted a model's terms"""),
+        (pickle.dumps({"weight": 1}, 2), UnsafeWeightsError, r"pickled file, though its name ends with \.safetensors"),
+        (b"PK\x03\x04\x00\x00\x08\x08" + bytes(50), UnsafeWeightsError, r"rename it to \.bin for an import"),
+        ((640).to_bytes(8, "little") + b"{}", WeightsError, "not a whole safetensors file"),  # begins as pickles do
+        ((1 << 60).to_bytes(8, "little") + b"{}", WeightsError, "not a whole safetensors file .*header too large"),
+        (b"", WeightsError, "not a whole safetensors file"),
+    ],
+)
+def test_a_file_under_a_false_name_is_said_to_be_what_it_is(
+    content: bytes, error: type[WeightsError], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "lora.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match=message) as refused:
+        find_lora(tmp_path / "lora.safetensors")
+    assert type(refused.value) is error

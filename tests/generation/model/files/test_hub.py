@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
+from safetensors.torch import save_file
 
-from generation import CoinGenerator, UnsafeWeightsError, WeightsError, WeightsNotFoundError
+from generation import CoinGenerator, UnsafeWeightsError, WeightsError, WeightsNotFoundError, import_base
 from generation.model.lora.find import find_lora
 from generation.model.weights import find_base, find_vae
+from tests.single_file import single_file
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -91,7 +93,9 @@ def test_a_repository_of_pickles_names_the_import(
     for path in repository.glob("text_encoder/*.safetensors"):
         path.unlink()
     hub = Hub(repository, tmp_path / "cache", monkeypatch)
-    with pytest.raises(UnsafeWeightsError, match=r"text_encoder/model\.bin holds pickled.*coin base import SOURCE OUT"):
+    with pytest.raises(
+        UnsafeWeightsError, match=r"text_encoder/model\.bin holds pickled.*coin base import org/name OUT"
+    ):
         find_base("org/name")
     assert hub.fetched == []
 
@@ -117,18 +121,77 @@ def test_a_lora_in_a_folder_or_a_file_of_a_repository(
         find_lora("org/name/nothing")
 
 
+def cached(cache: Path, name: str, source: Path) -> Path:
+    """A repository's newest commit in the hub's own cache; its folder."""
+    place = cache / f"models--org--{name}"
+    shutil.copytree(source, place / "snapshots" / COMMIT)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(COMMIT)
+    return place / "snapshots" / COMMIT
+
+
 def test_what_is_in_the_cache_is_found_offline(
     base: Path, lora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the hub's own layout of its cache, which today's users have."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     for name, source in (("base", base), ("vae", base / "vae"), ("lora", lora)):
-        place = tmp_path / f"models--org--{name}"
-        shutil.copytree(source, place / "snapshots" / COMMIT)
-        (place / "refs").mkdir()
-        (place / "refs" / "main").write_text(COMMIT)
+        cached(tmp_path, name, source)
     for half in (False, True):
         assert find_base("org/base", half=half).fingerprint == find_base(base).fingerprint
     assert find_lora("org/lora").fingerprint == find_lora(lora).fingerprint
     assert find_vae("org/vae").fingerprint == find_vae(base).fingerprint
     assert find_vae("org/vae").name == "org/vae"
+
+
+def test_which_files_of_the_cache_are_taken_and_what_is_missing(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages name the repository, not the cache's folders, and a command that works as it stands."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    unet = "unet/diffusion_pytorch_model"
+    for name in ("fp16", "part", "pickled"):
+        folder = cached(tmp_path, name, base)
+        for path in list(folder.glob("*/*.safetensors")):
+            path.rename(path.with_name(f"{path.stem}.fp16.safetensors"))
+    for half in (False, True):
+        assert set(find_base("org/fp16", half=half).variants.values()) == {"fp16"}
+    (tmp_path / "models--org--part" / "snapshots" / COMMIT / f"{unet}.fp16.safetensors").unlink()
+    with pytest.raises(WeightsNotFoundError, match=r"weights in org/part/unet\..*hold only a part: connect to the hub"):
+        find_base("org/part")
+    pickled = tmp_path / "models--org--pickled" / "snapshots" / COMMIT
+    (pickled / f"{unet}.fp16.safetensors").rename(pickled / f"{unet}.bin")
+    with pytest.raises(
+        UnsafeWeightsError, match=rf"^org/pickled/{unet}\.bin holds .*: coin base import org/pickled OUT$"
+    ):
+        find_base("org/pickled")
+    with pytest.raises(UnsafeWeightsError, match=r"Ask for a \.safetensors file\.$"):
+        find_vae(pickled / f"{unet}.bin")
+
+
+def test_a_single_file_of_a_repository_is_named_and_imported(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    save_file(single_file(base), folder / "sdxl.safetensors")
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    command = r"no model_index\.json\. Where sdxl\.safetensors is .*: coin base import org/name/sdxl\.safetensors OUT$"
+    with monkeypatch.context() as online:
+        hub = Hub(folder, tmp_path / "cache", online)
+        for find in (find_base, lambda name: import_base(name, tmp_path / "out")):
+            with pytest.raises(WeightsNotFoundError, match=command):
+                find("org/name")
+        with pytest.raises(WeightsNotFoundError, match=r"of the hub is brought in once: coin base import org/name/s"):
+            find_base("org/name/sdxl.safetensors")
+        with pytest.raises(WeightsNotFoundError, match=r"repository org/name has no file other\.safetensors"):
+            import_base("org/name/other.safetensors", tmp_path / "out")
+        made = import_base("org/name/sdxl.safetensors", tmp_path / "online", layout=base)
+        assert hub.fetched == ["README.md", "sdxl.safetensors"]
+    assert (made.source, made.revision, made.licence) == ("org/name/sdxl.safetensors", COMMIT, "mit")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    cached(tmp_path, "name", folder)
+    with pytest.raises(WeightsNotFoundError, match=command):
+        find_base("org/name")
+    import_base("org/name/sdxl.safetensors", tmp_path / "offline", layout=base)
+    assert find_base(tmp_path / "offline").fingerprint == find_base(tmp_path / "online").fingerprint

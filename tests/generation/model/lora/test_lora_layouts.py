@@ -140,6 +140,29 @@ def test_kohyas_names_in_both_kinds_with_alpha_and_both_text_encoders(
     assert_same(fused(tmp_path), expected)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "level"),
+    [("clip_l", "clip_g", ""), ("text_encoders.clip_l", "text_encoders.clip_g", "transformer.")],
+    ids=["OneTrainer", "ComfyUI"],
+)
+def test_names_that_say_the_text_encoder_by_its_kind(
+    first: str, second: str, level: str, lora: Path, fused: Callable[[Path], Weights], expected: Weights, pipe: Any,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    sgm = sgm_names(dict(pipe.unet.named_modules()))
+
+    def rename(name: str) -> str:
+        part, _, rest = name.partition(".")
+        layer, kind = re.fullmatch(r"(.+?)\.lora(?:_linear_layer)?\.(down|up)\.weight", rest).groups()  # type: ignore[union-attr]
+        if part == "unet":
+            return f"{'diffusion_model' if level else 'unet'}.{sgm[layer]}.lora_{kind}.weight"
+        prefix = second if part.endswith("2") else first
+        return f"{prefix}.{level}text_model.{layer.removeprefix('text_model.')}.lora_{kind}.weight"
+
+    renamed(lora, tmp_path / LORA_FILE, rename)
+    assert_same(fused(tmp_path), expected)
+
+
 def adapted(pipe: Any, config: Any, folder: Path, part: str = "unet") -> Weights:
     """Write an adapter as peft does; the base's weights as peft merges it."""
     changed = copy.copy(pipe)

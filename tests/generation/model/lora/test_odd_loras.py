@@ -78,6 +78,18 @@ def test_values_that_are_no_numbers_are_refused(
         load(tmp_path / "a.safetensors")
 
 
+def test_a_quantised_lora_is_refused(pair: tuple[str, Any, Any], load: Callable[[Path], Any], tmp_path: Path) -> None:
+    layer, down, up = pair
+    tensors = {f"{layer}.lora.down.weight": down.to(torch.int8), f"{layer}.lora.up.weight": up}
+    save_file({**tensors, f"{layer}.alpha": torch.tensor(2)}, tmp_path / "a.safetensors")
+    with pytest.raises(LoraMismatchError, match=r"whole numbers \(.*to_k\.lora\.down\.weight\), as a quantised LoRA"):
+        load(tmp_path / "a.safetensors")
+    save_file(
+        {**tensors, f"{layer}.lora.down.weight": down, f"{layer}.alpha": torch.tensor(2)}, tmp_path / "a.safetensors"
+    )
+    load(tmp_path / "a.safetensors")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
