@@ -1,10 +1,11 @@
-"""Direct identifiers in a text: names after titles and labels and before degrees, dates, record numbers, telephone
+"""Direct identifiers in a text: names by what stands beside them, dates, record numbers, telephone
 numbers, e-mail and postal addresses.
 
 Found by their form alone, offline, by the rules in `RULES`: telephone numbers by Google's numbering plans
-(`phonenumbers`), the rest by patterns made for English text. **A name in a sentence without a title, a label or a
-degree has no form of its own and is not found.** Cytology reports are full of capitals and figures that name nobody
-(T2 N1, 3 x 2 cm, Bethesda 2014, Hodgkin, Reed-Sternberg): a pattern that cannot tell the two apart was left out.
+(`phonenumbers`), the rest by patterns made for English text. **A name in a sentence without a title, a label, a degree
+or a verb of what people do has no form of its own and is not found.** Cytology reports are full of capitals and figures
+that name nobody (T2 N1, 3 x 2 cm, Bethesda 2014, Hodgkin, Reed-Sternberg): a pattern that cannot tell the two apart was
+left out.
 
 `benchmarks/identifiers.py` measures both kinds of error.
 
@@ -220,6 +221,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "name with carets": Rule(NAME, listed_names.with_carets),
     "name with age, sex or birth": Rule(NAME, listed_names.with_attributes),
     "name of an owner or before a person's verb": Rule(NAME, listed_names.owning_or_acting),
+    "name of whom somebody told or who agrees": Rule(NAME, listed_names.told_or_agreeing),
+    "initials of who wrote": Rule(NAME, person_names.initials),
     "name in another script": Rule(NAME, listed_names.in_other_scripts),
     **{f"date, {form}": Rule(DATE, partial(_numeric_dates, pattern)) for form, pattern in _NUMERIC_DATES.items()},
     **{f"date, {form}": Rule(DATE, partial(_worded_dates, pattern)) for form, pattern in _WORDED_DATES.items()},

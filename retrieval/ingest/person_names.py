@@ -33,7 +33,8 @@ _CLINICAL = """
     pericardial peritoneal pleural positive posterior procedure report reporting review right salivary sample scan
     section see service sex site skin smear smears specimen spleen squamous station sternberg stomach suspicious
     system the thyroid tissue tumor tumour ultrasound unknown upper urinary urine vaginal warthin wash washing woman
-    yokohama unit team melanoma
+    yokohama unit team melanoma electronic electronically signature
+    digital diagnostics
     agc ais asc ascus cin copd eus fna hgsil hiv hpv hrt hsil iud lgsil lmp lsil nilm pap tbs
 """
 _NO_NAMES = frozenset(_CLINICAL.split())
@@ -58,7 +59,24 @@ _PERSON = re.compile(
 )
 _DEGREE = re.compile(
     rf"(?<![\w-])(?P<name>(?:(?:{WORD}|{INITIAL}|[{UPPER}]{{2,30}})\s{{1,9}}){{1,3}}(?:{WORD}|[{UPPER}]{{2,30}})),?\s{{1,9}}"
-    r"(?:M\.?D\.?|Ph\.?\s?D\.?|MBBS|MBChB|MB\s?BS|FRCPath|FRCPA|FCAP|FIAC|MIAC|CFIAC|S?CT\s?\(?(?:ASCP|IAC)\)?)(?![\w-])"
+    r"(?:M\.?D\.?|Ph\.?\s?D\.?|MBBS|MBChB|MB\s?BS|FRCPath|FRCPA|FCAP|FIAC|MIAC|CFIAC|S?CT\s?\(?(?:ASCP|IAC)\)?"
+    r"|RN|BSN|MSN|FNP|CRNP|ARNP|APRN|PA-C|DNP|MBBCh|MBBChir|FRCS|MRCP|MRCPath|FRCR|FIBMS)(?![\w-])"
+)
+# "JD/ab" on a line of its own or at the end: who dictated and who typed. Those with a verb need no list of methods but
+# the short one: "reported by MDT", "screened by AI".
+_INITIALS = re.compile(
+    r"(?:^|(?<=\n)|(?<=[.;]\s))(?P<pair>[A-Z]{2,3}\s?[/:]\s?(?!(?:ml|dl|mg|kg|hpf|mm|cm|cc|er|pr)\b)[a-z]{2,3})(?=\.?\s*(?:$|\n))"
+    r"|(?i:\b(?:initials|(?:screened|typed|transcribed|dictated|signed|checked|verified|authori[sz]ed|entered|keyed|"
+    r"countersigned|cosigned|reported|reviewed|"
+    r"(?:cyto|histo)?pathologist|cytologist|(?:cyto)?screener|cytotechnologist|typist)(?:\sby\s{0,2}:?|:))\s{0,2}:?\s{0,2})"
+    r"(?P<one>(?!(?:AI|US|CT|MR|XR|PET|MRI|EM|LM|IHC|ICC|IF|PCR|MDT|MDM|QA|QC|ENT|GP|ED|ER|OR|ICU|LBC|FNA|EUS|TBS|WHO|HPV|NGS|"
+    r"LIS|HIS|II|III|IV|VI|PAS|HE|MGG|RT|LT|TV|UK|USA|EU|NHS|CIN|SIL|PAP|TPS|IAC|BAL|DR|MD|NO|OK|YES|NA|TBA|TBC|ROM|FOV|HPF|NOS)"
+    r"\b)[A-Z]{2,3}|[A-Z]\.\s?[A-Z]\.(?:\s?[A-Z]\.)?)(?![\w-]|\s[A-Z][a-z]|/\d)"
+    r"|(?i:\b(?:typed|transcribed|keyed|entered)\sby\s{0,2}:?\s{0,2})(?P<low>(?!it|us|me)[a-z]{2})(?=\.?\s*(?:$|\n))"
+)
+# Only people sign: a surname alone is one here.
+_SIGNED = re.compile(
+    rf"(?i:\b(?:signed|typed|dictated|transcribed|countersigned|cosigned)(?:\sout)?(?:\selectronically)?\sby\s{{0,2}}:?\s{{0,3}})(?P<name>{WORD})(?!\w)"
 )
 _MIXED_NAME = re.compile(rf"(?:(?:{INITIAL}\s*)*{PARTICLES}{WORD})(?:\s+{INITIAL})*")
 _CAPITAL_NAME = re.compile(rf"(?:{INITIAL}\s*)*{CAPITALS}(?:\s+[{UPPER}]\b\.?)*")
@@ -104,6 +122,15 @@ def before_degree(text: str) -> Iterator[Span]:
     for match in _DEGREE.finditer(text):
         words = re.findall(rf"[{UPPER}{LOWER}]+", match["name"])
         if not any(word.lower() in _NO_NAMES for word in words):
+            yield match.span("name")
+
+
+def initials(text: str) -> Iterator[Span]:
+    """Initials of who wrote: "JD/ab" at the end, "typed by JD"; and a surname alone behind "signed by"."""
+    for match in _INITIALS.finditer(text):
+        yield match.span(match.lastgroup or 0)
+    for match in _SIGNED.finditer(text):
+        if not is_no_name(match["name"]):
             yield match.span("name")
 
 
