@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.arrays import Vectors
+from retrieval.encoder.formats.files import first_line
 from retrieval.encoder.model_files import find_encoder
 from retrieval.encoder.scale import fields_of
 from retrieval.errors import EncoderLoadError, EncodingError
@@ -154,10 +155,10 @@ class Encoder:
             try:
                 with torch.inference_mode():
                     rows.append(model.encode_images(batch).float().cpu().numpy())
-            except AssertionError as error:  # a tower's own check of the size of its images
+            except (AssertionError, ValueError) as error:  # a tower's own check of the size of its images
                 raise EncoderLoadError(
-                    f"The encoder '{self.name}' refuses images as its configuration prepares them: {error}. Correct "
-                    "the image size there."
+                    f"The encoder '{self.name}' refuses images as its configuration prepares them: {first_line(error)} "
+                    "Correct the image size there."
                 ) from error
         vectors = self._unit_rows(rows)
         counts = [len(item) for item in prepared]

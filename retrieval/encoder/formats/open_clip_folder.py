@@ -31,6 +31,7 @@ from retrieval.encoder.formats.files import (
 )
 from retrieval.encoder.formats.mismatch import torch_differences
 from retrieval.encoder.formats.stage_readout import StageReader, StageReadout, read_stage_readout
+from retrieval.encoder.formats.transformers_config import check_own_code
 from retrieval.errors import EncoderLoadError
 
 if TYPE_CHECKING:
@@ -168,7 +169,9 @@ def load_tokenizer(files: OpenClipFiles) -> Any:
     known = not files.needs_tokenizer_files or files.has_tokenizer_files
     if known or files.name.startswith(HUB_PREFIX):  # there its config names another hub entry for the tokenizer
         try:
-            return open_clip.get_tokenizer(f"local-dir:{files.path}" if known else files.name)
+            # A configuration may ask for code of its own to be run.
+            trusted = {"trust_remote_code": False} if files.needs_tokenizer_files else {}
+            return open_clip.get_tokenizer(f"local-dir:{files.path}" if known else files.name, **trusted)
         except (OSError, ImportError, RuntimeError, ValueError, TypeError, KeyError, AssertionError) as error:
             raise EncoderLoadError(
                 f"The tokenizer of '{files.name}' could not be loaded, so it can encode images but no texts: "
@@ -199,6 +202,7 @@ def _offline_text_tower(files: OpenClipFiles) -> Iterator[dict[str, Any]]:
         yield {}
         return
     if (files.path / TEXT_TOWER / "config.json").is_file():
+        check_own_code(files.path / TEXT_TOWER, read_json(files.path / TEXT_TOWER / "config.json"))
         changed = copy.deepcopy(dict(text))
         yield {"text_cfg": {**changed, "hf_model_name": str(files.path / TEXT_TOWER), "hf_model_pretrained": False}}
         return

@@ -15,6 +15,10 @@ PROCESSOR: Final = "processor_config.json"
 """What newer versions of transformers write in the place of it, for images and texts together."""
 POOLING_FOLDER: Final = "1_Pooling"
 """sentence-transformers' folder: how the tokens of a text become one vector."""
+OWN_CODE: Final = (
+    "Its authors publish it with code of their own (auto_map), which is not run here: connect it by an adapter "
+    "(docs/models.md)."
+)
 # The first token stands for the image. Others (Swin, ConvNeXt) pool by themselves.
 _CLS_MODELS: Final = frozenset(
     {"vit", "dinov2", "dinov2_with_registers", "dinov3_vit", "deit", "beit", "data2vec-vision"}
@@ -27,6 +31,18 @@ def reads_what(config: Mapping[str, Any]) -> tuple[bool, bool]:
         return True, True
     images = "patch_size" in config or "num_channels" in config or "image_size" in config
     return images, not images and "vocab_size" in config
+
+
+def check_own_code(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise EncoderLoadError for a model that transformers knows only by code that is published beside it."""
+    if "auto_map" not in config:
+        return
+    from transformers import CONFIG_MAPPING
+
+    if config.get("model_type") not in CONFIG_MAPPING:
+        raise EncoderLoadError(
+            f"{folder} is a '{config.get('model_type')}', which the installed transformers does not know. {OWN_CODE}"
+        )
 
 
 def projects(config: Mapping[str, Any]) -> bool:

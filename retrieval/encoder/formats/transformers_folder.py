@@ -25,11 +25,13 @@ from retrieval.encoder.formats.files import (
     tokenizer_sha256,
     without_bookkeeping,
 )
+from retrieval.encoder.formats.image_preparation import image_processor
 from retrieval.encoder.formats.mismatch import differences
 from retrieval.encoder.formats.transformers_config import (
     CONFIG,
     PREPROCESSOR,
     PROCESSOR,
+    check_own_code,
     pooling_of,
     prepared_size,
     projects,
@@ -70,7 +72,7 @@ class LoadedTransformers:
         self._files = files
         self.device = device
         self.network = _load(files).to(device)
-        self._processor = _image_processor(files) if files.reads_images else None
+        self._processor = image_processor(files.path, files.name, files.preprocessor) if files.reads_images else None
         self._tokenizer: Any = None
         self._lock = threading.Lock()
 
@@ -143,6 +145,7 @@ def read_transformers(folder: Path, *, name: str) -> TransformersFiles:
             f"{folder / CONFIG} describes a '{config['model_type']}', which reads neither images nor texts as an "
             "encoder."
         )
+    check_own_code(folder, config)
     if str(config["model_type"]).startswith("siglip2"):
         raise EncoderLoadError(
             f"{folder} is a SigLIP 2 that takes images as sequences of patches of their own proportions (NaFlex), "
@@ -209,6 +212,7 @@ def _load(files: TransformersFiles) -> Any:
         network, report = kind.from_pretrained(
             files.path,
             local_files_only=True,
+            trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
@@ -236,27 +240,6 @@ def _load(files: TransformersFiles) -> Any:
     return network.eval()
 
 
-def _image_processor(files: TransformersFiles) -> Any:
-    import transformers
-    from transformers import AutoImageProcessor
-
-    kind = str(files.preprocessor.get("image_processor_type", ""))
-    if kind.endswith("FeatureExtractor"):  # the name of before transformers 4.26, which it no longer knows
-        renamed = getattr(transformers, kind.replace("FeatureExtractor", "ImageProcessor"), None)
-        if renamed is not None:
-            return renamed(**{key: value for key, value in files.preprocessor.items() if not key.endswith("_type")})
-    try:
-        if not (files.path / PREPROCESSOR).is_file():  # it stands in a file beside what prepares texts
-            made = getattr(transformers, kind or "image_processor_type")
-            return made(**{key: value for key, value in files.preprocessor.items() if not key.endswith("_type")})
-        return AutoImageProcessor.from_pretrained(files.path, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError) as error:
-        source = PREPROCESSOR if (files.path / PREPROCESSOR).is_file() else PROCESSOR
-        raise EncoderLoadError(
-            f"The image preparation of '{files.name}' ({source}) could not be loaded: {first_line(error)}"
-        ) from error
-
-
 def _tokenizer(files: TransformersFiles) -> Any:
     from transformers import AutoTokenizer
 
@@ -266,7 +249,7 @@ def _tokenizer(files: TransformersFiles) -> Any:
             "encode no texts. Copy them there from the model's source."
         )
     try:
-        return AutoTokenizer.from_pretrained(files.path, local_files_only=True)
+        return AutoTokenizer.from_pretrained(files.path, local_files_only=True, trust_remote_code=False)
     except (OSError, ImportError, RuntimeError, ValueError, TypeError, KeyError) as error:
         raise EncoderLoadError(
             f"The tokenizer of '{files.name}' could not be loaded, so it can encode no texts: {first_line(error)}"

@@ -30,7 +30,7 @@ from retrieval.encoder.importing.architecture import add_arguments, as_trained, 
 from retrieval.encoder.importing.source import EncoderSource, find_source
 from retrieval.encoder.importing.text_tower import text_tower_config
 from retrieval.encoder.model_files import HUB_FILES, read_encoder_folder
-from retrieval.errors import EncoderLoadError
+from retrieval.errors import EncoderLoadError, EncodingError
 
 _NAME_A_FORMAT: Final = (open_clip_folder.CONFIG, transformers_folder.CONFIG)
 _UNWRAPPED: Final = "Names that the training put before all tensors were taken off, and its own heads left out."
@@ -95,7 +95,7 @@ def import_encoder(
             files = _described(folder, found.name, described)
             files, more = _tried(folder, files)
             notes += heads_note(files)
-        except EncoderLoadError as error:
+        except (EncoderLoadError, EncodingError) as error:
             message = str(error).replace(str(folder), str(source)).replace(folder.name, found.name)
             if run:
                 message += f" (The architecture {arch} is that of the run's params.txt; --arch names another.)"
@@ -228,7 +228,7 @@ def _fetch_tokenizer(name: str, folder: Path) -> list[str]:
     from transformers import AutoTokenizer
 
     try:
-        AutoTokenizer.from_pretrained(name).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(name, trust_remote_code=False).save_pretrained(folder)
     except (OSError, ValueError, KeyError, ImportError) as error:
         return [
             f"The tokenizer ('{name}') is not beside the weights and could not be fetched ({type(error).__name__}): "

@@ -42,7 +42,7 @@ def text_tower_config(
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(name).to_dict()
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False).to_dict()
     except (OSError, ValueError, KeyError, TypeError) as error:
         derived = _derived(name, shapes)
         if derived is None:
