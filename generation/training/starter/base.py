@@ -52,8 +52,8 @@ class TextEncoders:
         from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
         self.tokenizer = CLIPTokenizer.from_pretrained(tokenizer)
-        self.first = CLIPTextModel.from_pretrained(text_encoder).eval()
-        self.second = CLIPTextModelWithProjection.from_pretrained(text_encoder_2).eval()
+        self.first = CLIPTextModel.from_pretrained(text_encoder).float().eval()
+        self.second = CLIPTextModelWithProjection.from_pretrained(text_encoder_2).float().eval()
 
     def encode(self, texts: Sequence[str], *, batch_size: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
         """float16[n, 77, d₁ + d₂] token states and float16[n, p] pooled embeddings of `texts`."""

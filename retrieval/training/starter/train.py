@@ -10,39 +10,29 @@ The CLIP is trained on phantoms also as the autoencoder restores them, since gen
 tower starts from ImageNet if `--imagenet` names the weights (timm's tf_efficientnet_lite0 as safetensors), else from
 random weights. Stages take a number of steps and not a time, so that a seed gives the same weights.
 
+With `--from generation/starter` the UNet of that starter is trained on and a LoRA anew over it, with the starter's own
+autoencoder and text encoders.
+
 Nothing of `../shared/data/coin-examples` is read. Real smears are read only if `--smears` names their manifest.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.atomic_write import new_folder
 from generation.phantom import PROFILES, Phantom
 from generation.phantom.reports import write_report
 from generation.phantom.wording import Wording
-from generation.training.adapter import add_lora, save_lora
 from generation.training.starter.autoencoder import restore, train_autoencoder
-from generation.training.starter.base import assemble_base
 from generation.training.starter.dataset import PhantomSet, render_training_set
-from generation.training.starter.denoiser import (
-    LORA_RANK,
-    LORA_TARGETS,
-    EncodedSet,
-    joined,
-    train_denoiser,
-    unet_config,
-)
 from generation.training.starter.vocabulary import build_vocabulary
-from retrieval.training.starter.clip import EMBED_DIM, imagenet_features, write_imagenet_start
-from retrieval.training.starter.encoded_sets import encode_phantoms, encode_smears
+from retrieval.training.starter.clip import imagenet_features, write_imagenet_start
+from retrieval.training.starter.generator import assemble_result, run_stage, train_coin, train_generator_on
 from retrieval.training.starter.image_tower import train_image_tower
 from retrieval.training.starter.pretrain_text_tower import pretrain_text_tower
 from retrieval.training.starter.sampler import Pairs
@@ -53,15 +43,11 @@ from retrieval.training.starter.stage_directions import write_stage_readout
 
 PHANTOMS = 24_000
 RESTORED_EVERY = 5
-SMEARS_OF_LORA = 0.5
-"""Share of real smears in what the LoRA learns; the rest are phantoms."""
 BATCH = (20, 12, 56)  # phantoms, restored phantoms and smears in a batch of the image tower
 STEPS = {
     "autoencoder": 3000, "text tower": 500, "short text tower": 1000, "clip": 1400, "denoiser": 5500, "lora": 700,
 }  # fmt: skip
 """Of each stage. All together take some hours of one core."""
-FULL_REPORTS = slice(1, None)  # column 0 of the texts is the short caption
-ALL_TEXTS = slice(None)
 
 Log = Callable[[str], None]
 
@@ -91,7 +77,7 @@ def train_starter(
     vocabulary = work / "vocab"
     if not (vocabulary / "vocab.json").exists():
         build_vocabulary((phantom.report for phantom in phantoms.phantoms[:12_000]), vocabulary)
-    _stage(
+    run_stage(
         work / "vae",
         log,
         lambda folder: train_autoencoder(
@@ -102,11 +88,13 @@ def train_starter(
             log=log,
         ),
     )
-    _stage(work / "reader", log, lambda folder: _pretrain_text_tower(phantoms, work, folder, steps["text tower"], log))
+    run_stage(
+        work / "reader", log, lambda folder: _pretrain_text_tower(phantoms, work, folder, steps["text tower"], log)
+    )
     first, second = work / "text_encoder", work / "text_encoder_2"
     if not (second / "model.safetensors").exists():
         hand_on_text_tower(work / "reader", first, second)
-    _stage(
+    run_stage(
         work / "short_reader",
         log,
         lambda folder: shorten_text_tower(
@@ -116,17 +104,15 @@ def train_starter(
     start = None if imagenet is None else work / "start"
     if imagenet is not None and start is not None:
         write_imagenet_start(imagenet, work / "short_reader", start)
-    _stage(
+    run_stage(
         work / "clip",
         log,
         lambda folder: _train_clip(
             phantoms, work, real, folder, steps["clip"], start_from=start, device=device, batch=batch, log=log
         ),
     )
-    drawn = encode_phantoms(phantoms, work, log)
-    data = drawn if real is None else joined(drawn, encode_smears(real, work, log), share=SMEARS_OF_LORA)
-    _train_coin(drawn, data, work, steps["denoiser"], steps["lora"], log)
-    assemble_result(work)
+    train_coin(phantoms, real, work, steps, log)
+    assemble_result(work, ("clip", "lora"))
 
 
 def _drawn(phantoms: NDArray[np.uint8], real: Pairs | None, rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
@@ -136,15 +122,6 @@ def _drawn(phantoms: NDArray[np.uint8], real: Pairs | None, rng: np.random.Gener
     if real is None:
         return images
     return np.concatenate([images, real.images[rng.choice(len(real.images), smears, p=real.chances)]])
-
-
-def _stage(folder: Path, log: Log, run: Callable[[Path], None]) -> None:
-    """Run a stage that fills `folder`, unless it is there: then it is finished."""
-    if folder.exists():
-        log(f"{folder.name}: done before")
-        return
-    with new_folder(folder) as unfinished:
-        run(unfinished)
 
 
 def _pretrain_text_tower(phantoms: PhantomSet, work: Path, folder: Path, steps: int, log: Log) -> None:
@@ -198,62 +175,37 @@ def _train_clip(
     write_stage_readout(folder, [pairs.images for pairs, _ in sources])
 
 
-def _train_coin(drawn: EncodedSet, data: EncodedSet, work: Path, base_steps: int, lora_steps: int, log: Log) -> None:
-    """Train the base on `drawn` and the LoRA on `data`."""
-    import torch
-    from diffusers import UNet2DConditionModel
-
-    config = unet_config(drawn.latents.shape[1], drawn.tokens.shape[-1], EMBED_DIM)
-
-    def base(folder: Path) -> None:
-        torch.manual_seed(0)
-        unet = UNet2DConditionModel(**config).to(memory_format=torch.channels_last)
-        train_denoiser(unet, drawn, folder, steps=base_steps, texts=ALL_TEXTS, log=log)
-
-    def lora(folder: Path) -> None:
-        unet: Any = UNet2DConditionModel.from_pretrained(work / "unet").to(memory_format=torch.channels_last)
-        add_lora(unet, rank=LORA_RANK, targets=LORA_TARGETS)
-        train_denoiser(
-            unet, data, folder, steps=lora_steps, texts=FULL_REPORTS, learning_rate=1e-3, save=save_lora, log=log
-        )
-
-    _stage(work / "unet", log, base)
-    _stage(work / "lora", log, lora)
-
-
-def assemble_result(work: Path) -> None:
-    """Assemble the finished parts as they are shipped: `result/clip`, `result/base`, `result/lora`."""
-    from diffusers import UNet2DConditionModel
-
-    result = work / "result"
-    assemble_base(
-        result / "base",
-        tokenizer=work / "vocab",
-        text_encoder=work / "text_encoder",
-        text_encoder_2=work / "text_encoder_2",
-        vae=work / "vae",
-        unet=UNet2DConditionModel.from_pretrained(work / "unet"),
-    )
-    for part in ("clip", "lora"):
-        shutil.copytree(work / part, result / part, dirs_exist_ok=True)
-
-
 def main() -> None:
     """The command line."""
     import logging
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--work", type=Path, default=Path("runs/starter"), help="folder of checkpoints and result")
-    parser.add_argument("--scale", type=float, default=1.0, help="steps of every stage, as a multiple of the usual")
+    parser.add_argument("--from", dest="starter", type=Path, help="folder of a starter whose generator is trained on")
+    parser.add_argument("--phantoms", type=int, default=PHANTOMS, help="phantoms to learn from")
+    parser.add_argument("--steps", nargs="*", default=[], metavar="STAGE=N", help=f"instead of the usual {STEPS}")
     parser.add_argument("--smears", type=Path, help="manifest of licensed real smears to train the CLIP on as well")
     parser.add_argument("--imagenet", type=Path, help="safetensors of timm's tf_efficientnet_lite0 to start from")
     parser.add_argument("--device", default="cpu", help="where the image tower is trained: cpu or cuda")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     log = logging.getLogger("starter").info
-    steps = {stage: max(1, round(options.scale * usual)) for stage, usual in STEPS.items()}
+    steps = STEPS | {stage: int(number) for stage, _, number in (entry.partition("=") for entry in options.steps)}
+    if set(steps) != set(STEPS):
+        parser.error(f"--steps: the stages are {', '.join(STEPS)}")
+    if options.starter is not None:
+        train_generator_on(
+            options.starter, options.work, smears=options.smears, log=log, steps=steps, phantom_count=options.phantoms
+        )
+        return
     train_starter(
-        options.work, smears=options.smears, log=log, steps=steps, imagenet=options.imagenet, device=options.device
+        options.work,
+        smears=options.smears,
+        log=log,
+        steps=steps,
+        imagenet=options.imagenet,
+        device=options.device,
+        phantom_count=options.phantoms,
     )
 
 

@@ -19,6 +19,7 @@ from retrieval import Encoder
 from retrieval.training.image_augmentation import restain, reword, two_views
 from retrieval.training.losses import UNLABELLED, pair_loss, report_loss
 from retrieval.training.starter.clip import TRUNK, new_clip, write_imagenet_start
+from retrieval.training.starter.generator import train_generator_on
 from retrieval.training.starter.image_tower import FROZEN_STAGES, train_image_tower
 from retrieval.training.starter.pretrain_text_tower import pretrain_text_tower
 from retrieval.training.starter.sampler import Pairs, PairSampler
@@ -398,3 +399,13 @@ def test_the_whole_training_runs_resumes_and_loads(tmp_path: Path) -> None:
     assert made.image.size == (128, 128)
     assert Encoder(result / "clip").encode_images([made.image]).shape == (1, 192 + 45 + 9)  # a direction an image
     assert "_name_or_path" not in (result / "base" / "unet" / "config.json").read_text(encoding="utf-8")
+    on = tmp_path / "on"
+    train_generator_on(result, on, smears=None, log=log.append, steps={"denoiser": 1, "lora": 1}, phantom_count=45)
+    CoinGenerator(on / "result" / "base", on / "result" / "lora").generate("NILM.", n=1, preset="draft")
+    before, after = (
+        load_file(folder / "base" / "unet" / "diffusion_pytorch_model.safetensors")
+        for folder in (result, on / "result")
+    )
+    # A step at the learning rate changes a weight by about that; random weights would differ by far more.
+    moved = [float((after[name].float() - before[name].float()).abs().max()) for name in before]
+    assert 0 < max(moved) < 0.01
