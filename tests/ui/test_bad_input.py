@@ -150,6 +150,7 @@ def test_an_empty_report(environment: dict[str, str], report: str) -> None:
     refused(coin("generate", "--text", report), "report")
 
 
+@pytest.mark.slow
 def test_a_report_of_20000_letters(environment: dict[str, str]) -> None:
     report = "The smear shows atypical cells. " * 624 + "Diagnosis: small cell carcinoma."
     assert len(report) == 20_000
@@ -323,6 +324,7 @@ def test_a_full_disk(environment: dict[str, str], tmp_path: Path, monkeypatch: p
     assert count() == total
 
 
+@pytest.mark.slow
 def test_a_full_device_behind_stdout(environment: dict[str, str]) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")

@@ -239,6 +239,7 @@ def test_a_report_and_a_case_ask_together_and_channels_are_named(
     assert "image #" in shown
 
 
+@pytest.mark.slow
 def test_a_saved_query_is_run_again_refined_and_deleted(
     environment: dict[str, str], phantoms: list[Phantom], tmp_path: Path
 ) -> None:
@@ -348,6 +349,7 @@ def test_rules_of_a_file_join_the_channels(environment: dict[str, str], tmp_path
     assert "no fusion 'sum'" in coin("search", "--text", "Clue cells.", "--rules", rules).stderr
 
 
+@pytest.mark.slow
 def test_a_preset_for_few_steps_needs_its_lora(environment: dict[str, str], tmp_path: Path) -> None:
     how = ("--preset", "lcm", "--n-images", "1", "--size", "64")
     asked = ("generate", "--text", "Clue cells.", "--out", tmp_path, *how)

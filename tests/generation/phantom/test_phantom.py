@@ -232,6 +232,7 @@ def test_written_phantoms_say_what_they_are(tmp_path: Path) -> None:
     assert rows[0]["patient"] == rows[3]["patient"] != rows[1]["patient"]
 
 
+@pytest.mark.slow
 def test_phantoms_are_those_that_the_starter_learned_from() -> None:
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
     meant = "Is this change of the phantoms meant? tests/generation/phantom/drawings.py says what follows."

@@ -75,6 +75,7 @@ def read(pairs: list[TrainingPair], base: Path, work: Path, tmp_path_factory: py
 
 
 class TestTextEncoders:
+    @pytest.mark.slow
     def test_both_learn_and_are_saved_as_published_ones_are(self, read: Path, base: Path) -> None:
         from diffusers import StableDiffusionXLPipeline
 
@@ -93,6 +94,7 @@ class TestTextEncoders:
         assert fit.layers == len(weights) / 2, "each of them has its place"
         assert fit.text_layers == sum(name.startswith("text_encoder") for name in weights) / 2 > 0
 
+    @pytest.mark.slow
     def test_interrupted_it_ends_in_the_same_weights(
         self, read: Path, pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path
     ) -> None:
@@ -100,6 +102,7 @@ class TestTextEncoders:
             given = {"text_encoder": True, "sample_every": 2, "sample_reports": 1, "sample_seeds": 1}
             assert same(resumed(pairs, tmp_path / "lora", base, work, **given), load_file(read / LORA_FILE))
 
+    @pytest.mark.slow
     def test_no_report_is_encoded_ahead_and_the_sheets_show_what_was_learned(
         self, read: Path, pairs: list[TrainingPair], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -154,6 +157,7 @@ class TestBuckets:
         assert np.array_equal(BucketBatches(groups, batch=3, seed=4).items(4, 5), np.concatenate(two[4:9]))
         assert not np.array_equal(BucketBatches(groups, batch=3, seed=5).items(0, 6), np.concatenate(two[:6]))
 
+    @pytest.mark.slow
     def test_the_model_sees_batches_of_one_shape_and_resumes(
         self, pairs: list[TrainingPair], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

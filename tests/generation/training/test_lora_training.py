@@ -187,6 +187,7 @@ def test_each_checkpoint_and_the_best_are_loras(pairs: list[TrainingPair], train
     assert trained_patients(known, trained / "step-2") == trained_patients(known, trained) == known - held_out(pairs)
 
 
+@pytest.mark.slow
 def test_a_training_begins_with_another_lora(
     pairs: list[TrainingPair], base: Path, work: Path, trained: Path, tmp_path: Path
 ) -> None:
@@ -381,6 +382,7 @@ class TestBadInput:
             run(pairs[:2], tmp_path / "out", base, None)
         assert not (tmp_path / "out").exists()
 
+    @pytest.mark.slow
     def test_unreadable_images_are_left_out_and_counted(
         self, pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path
     ) -> None:
@@ -400,6 +402,7 @@ class TestBadInput:
         with pytest.raises(TrainingDataError, match=r"no readable image to learn from\. 8 × The image is damaged"):
             run(learned, tmp_path / "learned", base, work)
 
+    @pytest.mark.slow
     def test_an_unreadable_image_is_replaced_and_the_training_goes_on_after_an_interruption(
         self, pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path
     ) -> None:
@@ -418,6 +421,7 @@ class TestBadInput:
         run(some, tmp_path / "b", base, work, **given)
         assert same(tmp_path / "a", tmp_path / "b") and made.skipped == {"The image is damaged.": 1}
 
+    @pytest.mark.slow
     def test_a_held_out_image_under_another_patient_is_not_learned_from(
         self, pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path
     ) -> None:

@@ -35,6 +35,7 @@ from tests.index_store.index.indexes import (
 )
 
 
+@pytest.mark.slow
 @MODES
 @settings(max_examples=8)
 @given(share=st.sampled_from([0.001, 0.01, 0.1, 0.45, 0.7, 1.0]), seed=st.integers(0, 10**6), k=st.integers(1, 40))

@@ -190,12 +190,14 @@ def test_filters_hold_before_ranking_and_exactly(mixed: Archive, k: int) -> None
     assert mixed.notes == ()
 
 
+@pytest.mark.slow
 def test_a_long_answer_comes_from_the_records(filled: Archive) -> None:
     (hits,) = filled.search(QUERIES[:1], 20_000, fingerprint=FINGERPRINT)
     assert hits == expected(filled, QUERIES[0], 20_000, lambda case, image: True)
     assert "the records answered" in filled.notes[-1]
 
 
+@pytest.mark.slow
 def test_what_is_filed_anew_is_found_by_its_new_filter(filled: Archive, manifest: Path) -> None:
     rows = simple_rows(12)
     rows[0] |= {"site": 'a "strange" \\ site\'s name, für dich'}
@@ -277,6 +279,7 @@ def test_a_writer_killed_at_any_call_to_milvus(tmp_path: Path, milvus_on_a_port:
     assert call > 8
 
 
+@pytest.mark.slow
 def test_a_reader_whose_transaction_is_older_than_the_collection_looks_again(
     filled: Archive, server: MilvusServer
 ) -> None:
@@ -294,6 +297,7 @@ def test_a_reader_whose_transaction_is_older_than_the_collection_looks_again(
     answers_are_true(filled)
 
 
+@pytest.mark.slow
 def test_a_writer_that_moves_the_collection_during_a_search_is_noticed(
     filled: Archive, server: MilvusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,6 +432,7 @@ def test_records_restored_from_an_older_dump_are_noticed(filled: Archive, tmp_pa
         assert reader.status().notes == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stray", ["an image that is gone", "another site"])
 def test_what_the_records_do_not_permit_gets_no_answer_through(
     filled: Archive, server: MilvusServer, stray: str
@@ -472,6 +477,7 @@ def test_a_server_that_does_not_answer_stops_searches_and_no_writer(tmp_path: Pa
             assert archive.notes == ()
 
 
+@pytest.mark.slow
 def test_another_encoder_takes_over_and_the_former_ones_collection_is_dropped(
     filled: Archive, server: MilvusServer
 ) -> None:
@@ -487,6 +493,7 @@ def test_another_encoder_takes_over_and_the_former_ones_collection_is_dropped(
     assert filled.notes == ()
 
 
+@pytest.mark.slow
 def test_an_examination_finds_what_the_collection_lacks_and_has_beyond(filled: Archive, server: MilvusServer) -> None:
     embed_reports(filled)
     with Archive.open(filled.path, read_only=True) as reader:
@@ -508,6 +515,7 @@ def test_an_examination_finds_what_the_collection_lacks_and_has_beyond(filled: A
     answers_are_true(filled)
 
 
+@pytest.mark.slow
 def test_an_examination_names_a_collection_that_is_gone(filled: Archive, server: MilvusServer) -> None:
     embed_reports(filled)
     sync_of(filled, server).index.drop()
@@ -519,6 +527,7 @@ def test_an_examination_names_a_collection_that_is_gone(filled: Archive, server:
         assert reader.examine().findings == ()
 
 
+@pytest.mark.slow
 def test_an_examination_says_where_somebody_wrote_meanwhile(filled: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between its two looks at the collection."""
     embed_reports(filled)

@@ -259,6 +259,7 @@ def test_cases_are_read_page_by_page(archive: Archive, monkeypatch: pytest.Monke
         np.testing.assert_equal(getattr(found, field.name), getattr(expected, field.name))
 
 
+@pytest.mark.slow
 def test_of_a_large_archive_a_sample_queries_and_colours_are_not_read(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:

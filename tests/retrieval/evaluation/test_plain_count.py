@@ -507,6 +507,7 @@ def test_chance_of_same_reports_is_the_mean_over_all_orders() -> None:
         assert chance[name].mean == pytest.approx(summed[name] / result.same_report.queries), name
 
 
+@pytest.mark.slow
 def test_the_vote_by_chance_is_about_that_of_random_orders() -> None:
     archive = drawn(5, patients=14, labels=LABELS[:3], mixed=False)
     result = evaluated(archive, range(len(archive.cases)), 5)

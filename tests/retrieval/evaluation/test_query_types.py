@@ -240,6 +240,7 @@ def test_chance_of_a_report_family_is_that_of_random_orders(archive: Archive) ->
         assert np.mean(values) == pytest.approx(expected[metric].mean(), abs=0.012), metric
 
 
+@pytest.mark.slow
 def test_without_report_vectors_words_are_all_there_is(tmp_path: Path) -> None:
     rows = [row(number) for number in range(24)]
     vectors = unit(np.random.default_rng(1).normal(size=(24, 8)))

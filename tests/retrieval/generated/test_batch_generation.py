@@ -85,6 +85,7 @@ def test_only_what_is_missing_is_generated(
     assert changed.generated == [("Clusters of cells?", (0,))]
 
 
+@pytest.mark.slow
 def test_vectors_of_another_reading_or_sampling_are_not_taken(
     models: tuple[Path, Path], encoder: Encoder, empty: SiteCheck, tmp_path: Path
 ) -> None:

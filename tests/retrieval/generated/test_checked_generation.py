@@ -110,6 +110,7 @@ def test_a_wrong_image_is_dropped_and_generated_again_with_the_site_stated(
     assert any("1 of the images generated again" in note for note in query.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("report", "site", "prompt"),
     [
@@ -134,6 +135,7 @@ def test_a_site_hint_states_the_requested_site_where_the_report_does_not(
     assert query.images[0].generated.provenance.prompt == prompt
 
 
+@pytest.mark.slow
 def test_after_a_site_hint_another_seed_is_tried(
     generator: CoinGenerator, encoder: Encoder, archive_of: Callable[..., AbstractContextManager[Archive]]
 ) -> None:
@@ -145,6 +147,7 @@ def test_after_a_site_hint_another_seed_is_tried(
     assert [(i.seed, i.attempt) for i in query.images] == [(4, 1), (4 + AGAIN, 2)]
 
 
+@pytest.mark.slow
 def test_where_the_report_names_the_site_the_seed_is_changed_and_the_new_image_used(
     generator: CoinGenerator, encoder: Encoder, archive_of: Callable[..., AbstractContextManager[Archive]]
 ) -> None:
@@ -161,6 +164,7 @@ def test_where_the_report_names_the_site_the_seed_is_changed_and_the_new_image_u
     np.testing.assert_allclose(query.vectors, encoder.encode_images([right]), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_query_is_never_left_without_an_image(
     generator: CoinGenerator, encoder: Encoder, archive_of: Callable[..., AbstractContextManager[Archive]]
 ) -> None:
@@ -182,6 +186,7 @@ def test_a_query_is_never_left_without_an_image(
     assert [done == total for done, total in steps].count(True) == 2  # twice to the end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("report", "site", "reason"),
     [

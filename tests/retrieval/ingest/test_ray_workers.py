@@ -169,6 +169,7 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
         pass
 
 
+@pytest.mark.slow
 def test_workers_read_the_fields_of_slides(
     ray: FakeRay, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

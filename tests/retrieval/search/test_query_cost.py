@@ -259,6 +259,7 @@ def add_an_image(archive: Archive, encoder: Encoder, folder: Path) -> object:
     return added
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "operation",
     [by_image, a_gallery, a_saved_query, add_an_image, lambda archive, *_: archive.status(), lambda a, *_: a.facets()],

@@ -205,6 +205,7 @@ def test_without_the_histogram_there_is_one_channel_fewer(tmp_path: Path) -> Non
     assert [row["channel"] for row in task["parts"][0]["rows"]] == ["image", "chance"]
 
 
+@pytest.mark.slow
 def test_derived_categories_are_counted_and_reported(tmp_path: Path) -> None:
     folder = filled(tmp_path, rows(12))
     with Archive.open(folder) as archive:
@@ -251,6 +252,7 @@ def test_colours_are_read_once(evaluated: Path, cache: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (cache / "evaluation").rglob("*.safetensors")} == kept
 
 
+@pytest.mark.slow
 def test_generated_images_make_a_row_and_are_kept(tiny: None, tmp_path: Path) -> None:
     """With the tiny models, on the phantoms that they embedded."""
     arguments = ("evaluate", "--generate", "6", "--n-images", "1", "--no-histogram", "--work", tmp_path / "work")

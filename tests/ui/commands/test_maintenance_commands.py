@@ -139,6 +139,7 @@ def test_reembed_switches_and_goes_back(own_archive: Path, other_encoder: Path, 
     assert prints[0][:12] in unknown.stderr
 
 
+@pytest.mark.slow
 def test_reembed_says_what_keeps_it_from_switching(own_archive: Path, other_encoder: Path) -> None:
     first_picture(own_archive).unlink()
     made = coin("reembed", "--encoder", other_encoder, "--json")
@@ -218,6 +219,7 @@ def test_two_encoders_have_a_role_each(
     assert coin("search", "--text", "Clue cells.").exit_code == 0
 
 
+@pytest.mark.slow
 def test_add_gives_a_new_archive_both_encoders_or_says_what_is_left_behind(
     other_encoder: Path, models: dict[str, str], tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,6 +278,7 @@ def test_an_older_archive_is_brought_up_to_date_by_its_own_command_only(
     assert coin("migrate", "--archive", cases, "--backed-up", "--backup", tmp_path / "b").exit_code == 2
 
 
+@pytest.mark.slow
 def test_where_no_encoder_is_named_the_archive_s_is_found(
     own_archive: Path, other_encoder: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ def generated(out: Path, *options: str) -> tuple[dict, dict]:
     return made["prompt"], made["images"][0]["provenance"]
 
 
+@pytest.mark.slow
 def test_chunks_read_all_of_a_long_report(environment: dict[str, str], tmp_path: Path) -> None:
     prompt, provenance = generated(tmp_path, "--text", LONG, "--long-reports", "chunk")
     assert (prompt["dropped"], provenance["reading"]) == ([], "chunked")
@@ -79,6 +80,7 @@ def test_decimals_round_trip() -> None:
     assert Settings.from_env(settings.to_env()) == settings
 
 
+@pytest.mark.slow
 def test_a_requested_site_is_stated_where_that_is_wanted(environment: dict[str, str]) -> None:
     asked = ("search", "--text", "Clusters of atypical cells.", "--asked-site", "thyroid", "--json")
     stated = json.loads(coin(*asked).stdout)

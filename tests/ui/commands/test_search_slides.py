@@ -116,6 +116,7 @@ def test_a_part_in_pixels_and_in_micrometres_is_one_image(slides: Path, archive:
     assert "µm of the slide gamma.svs" in shown.output.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_a_query_by_a_slide_is_kept_refined_and_says_where_its_slide_is_gone(slides: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copy(slides / "alpha.svs", tmp_path / "delta.svs"))
     first = found("--slide", moved, "--slide-fields", "4", "--save", "by slide")

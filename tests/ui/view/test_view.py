@@ -188,6 +188,7 @@ def ask_nothing(app: AppTest, way: str) -> None:
         click(app, f"Search by {way.lower()}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way",
     [
@@ -210,6 +211,7 @@ def test_what_cannot_be_answered_never_stands_beside_older_cases(
     assert not app.error
 
 
+@pytest.mark.slow
 def test_above_the_cases_stands_what_they_answer(app: AppTest, phantoms: list[Phantom]) -> None:
     checked(app.segmented_control(key="search_by").set_value("Case").run())
     app.selectbox(key="case_key").set_value(phantoms[4].key)
@@ -228,6 +230,7 @@ def test_above_the_cases_stands_what_they_answer(app: AppTest, phantoms: list[Ph
     assert any("Filters:** none" in caption.value for caption in app.caption)
 
 
+@pytest.mark.slow
 def test_what_a_saved_query_leaves_out_stays_out_and_is_said(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, phantoms: list[Phantom]
 ) -> None:
@@ -467,6 +470,7 @@ def test_the_number_on_a_card_is_the_one_that_ranks(answered: AppTest) -> None:
     assert sum(added) == pytest.approx(numbers[0], abs=0.2)
 
 
+@pytest.mark.slow
 def test_pictures_say_their_own_size_and_the_reader_chooses_how_many_stand_in_a_row(app: AppTest) -> None:
     search_by_report(app, "Clue cells.")
     assert [caption.value for caption in app.caption].count("field\\, 64 × 64 pixels\\, 96 × 96 µm") == 10
@@ -486,6 +490,7 @@ def test_a_card_has_three_buttons_below_its_picture(answered: AppTest) -> None:
     assert len(buttons) <= 3
 
 
+@pytest.mark.slow
 def test_more_and_less_like_refine_the_query_and_can_be_taken_back(app: AppTest) -> None:
     search_by_report(app, "Clue cells.")
     click(app, "More like #4")
@@ -496,6 +501,7 @@ def test_more_and_less_like_refine_the_query_and_can_be_taken_back(app: AppTest)
     assert [button.label.split()[0] for button in app.button if (button.key or "").startswith("unmark-")] == ["Less"]
 
 
+@pytest.mark.slow
 def test_a_generated_image_can_be_dropped_and_the_text_edited(app: AppTest) -> None:
     search_by_report(app, "Clue cells.")
     click(app, "Drop seed 0")
@@ -507,6 +513,7 @@ def test_a_generated_image_can_be_dropped_and_the_text_edited(app: AppTest) -> N
     assert "Trichomonas." in texts(app)
 
 
+@pytest.mark.slow
 def test_a_part_of_an_image_asks(app: AppTest, manifest: Path, phantoms: list[Phantom]) -> None:
     image = manifest.parent / "images" / f"{phantoms[2].key}.png"
     checked(app.segmented_control(key="search_by").set_value("Image").run())
@@ -584,6 +591,7 @@ def test_the_neighbourhood_is_described_and_never_as_a_finding(app: AppTest) -> 
     assert any("Texts are not judged" in caption.value for caption in app.caption)
 
 
+@pytest.mark.slow
 def test_rows_by_category_stand_beside_the_ranking(app: AppTest) -> None:
     search_by_report(app, "(Fine-needle aspiration of the thyroid) Smear shows colloid. Benign follicular nodule.")
     checked(app.segmented_control(key="tab").set_value("By category").run())

@@ -73,6 +73,7 @@ def test_an_untrained_autoencoder_passes_colour_on(fields: np.ndarray) -> None:
     assert seen(vae) > 0.7 > abs(seen(plain))
 
 
+@pytest.mark.slow
 def test_a_trained_autoencoder_loads_and_scales_its_latents(tmp_path: Path, fields: np.ndarray) -> None:
     from diffusers import AutoencoderKL
 
@@ -83,6 +84,7 @@ def test_a_trained_autoencoder_loads_and_scales_its_latents(tmp_path: Path, fiel
     assert latents.std() == pytest.approx(1.0, rel=0.05)
 
 
+@pytest.mark.slow
 def test_an_autoencoder_goes_on_from_another_by_what_a_network_sees(tmp_path: Path, fields: np.ndarray) -> None:
     import torch
     from diffusers import AutoencoderKL

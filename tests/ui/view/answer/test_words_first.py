@@ -124,6 +124,7 @@ def test_switched_off_no_query_generates() -> None:
     assert result.generated is None, "switched off, they leave the answer, too"
 
 
+@pytest.mark.slow
 def test_images_of_a_query_that_was_left_are_not_shown() -> None:
     app = opened()
     with busy_device():
@@ -139,6 +140,7 @@ def test_images_of_a_query_that_was_left_are_not_shown() -> None:
     assert shown(app) == keys(service().search(Query(text="Trichomonas.", seeds=service().seeds)))
 
 
+@pytest.mark.slow
 def test_a_filter_meanwhile_keeps_the_place() -> None:
     app = opened()
     with busy_device():
@@ -154,6 +156,7 @@ def test_a_filter_meanwhile_keeps_the_place() -> None:
     assert shown(app) == keys(service().search(result.query))
 
 
+@pytest.mark.slow
 def test_a_filter_afterwards_is_answered_whole_at_once() -> None:
     app = opened()
     joined(ask(app))
@@ -163,6 +166,7 @@ def test_a_filter_afterwards_is_answered_whole_at_once() -> None:
         assert shown(app) == keys(service().search(Query(text=REPORT, seeds=service().seeds, k=4)))
 
 
+@pytest.mark.slow
 def test_others_before_one_are_counted() -> None:
     first, second = opened(), opened()
     with busy_device():
@@ -176,6 +180,7 @@ def test_others_before_one_are_counted() -> None:
     assert result.query.text == "Trichomonas."
 
 
+@pytest.mark.slow
 def test_a_lost_connection_gives_up_the_place_and_asks_again() -> None:
     app = opened()
     with busy_device():
@@ -190,6 +195,7 @@ def test_a_lost_connection_gives_up_the_place_and_asks_again() -> None:
     assert "The generated images have joined" in said(app)
 
 
+@pytest.mark.slow
 def test_where_images_are_not_seen_to_help_the_page_says_so_and_the_switch_makes_them() -> None:
     archive, search = service().archive, service().cases
     prints = {"image": service().encoder.fingerprint, "text": service().encoder.fingerprint}

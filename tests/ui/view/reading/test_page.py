@@ -142,6 +142,7 @@ def test_zoom_shows_a_part_of_the_same_size(study: ReaderStudy) -> None:
     assert sizes == {((SHOWN, SHOWN), "PNG", ())}
 
 
+@pytest.mark.slow
 def test_closing_freezes_and_shows_the_truth_with_its_marks(study: ReaderStudy) -> None:
     app, other_tab = begin("P1"), begin("P1")
     for place in range(TOTAL):
@@ -166,6 +167,7 @@ def test_closing_freezes_and_shows_the_truth_with_its_marks(study: ReaderStudy) 
     assert "closed" in heading(again)
 
 
+@pytest.mark.slow
 def test_closing_with_pictures_left_says_how_many(study: ReaderStudy) -> None:
     app = begin("P1")
     assert any(f"{TOTAL} pictures lack a rating" in element.value for element in app.markdown)

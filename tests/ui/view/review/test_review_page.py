@@ -64,6 +64,7 @@ def test_a_card_is_pinned_noted_and_resumed(archive: Path) -> None:
     assert changed == [], "a review changes nothing of the archive"
 
 
+@pytest.mark.slow
 def test_two_tabs_of_a_user_keep_both_notes() -> None:
     first = by_case(opened())
     click(first, "Pin #1")
@@ -77,6 +78,7 @@ def test_two_tabs_of_a_user_keep_both_notes() -> None:
     assert field(first, "Note on 1").value == "one\n\ntwo", "what was not typed on follows"  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_removed_case_is_said_and_only_its_note_is_left(
     archive: Path, phantoms: list[Phantom], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
