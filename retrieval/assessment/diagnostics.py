@@ -175,7 +175,9 @@ class Diagnostics:
                     not_judged.append(NotJudged(answer.channel, calibrated))
                 else:
                     similarity = nearest_similarity(answer.scores)
-                    judged.append(calibrated.judge(similarity, answer.query_type, changes=changes))
+                    judged.append(
+                        calibrated.judge(similarity, answer.query_type, nearest=answer.scores, changes=changes)
+                    )
         return tuple(judged), tuple(not_judged)
 
     def _calibration(

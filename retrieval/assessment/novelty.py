@@ -50,6 +50,9 @@ class NoveltyCheck:
     """Whether these are cases that pass the search's filter, with candidates that pass it, too."""
     changes: int = 0
     """Images added, changed or removed since it was calibrated."""
+    near: int = 0
+    """How many of the nearest patients are each as similar as the mean of the nearest is for half of the archive's own
+    cases: the mean of `neighbours` falls below the threshold, too, where the archive has fewer of the query's kind."""
 
     @property
     def channel(self) -> str:
@@ -71,9 +74,17 @@ class NoveltyCheck:
                 f"The nearest cases are as similar to the query as those of the archive's own cases are (above "
                 f"{self.percentile:.0%} of them); the rule {rate}."
             )
+        mean = f"(mean {self.similarity:.3f}, threshold {self.threshold:.3f})"
+        if self.near:
+            first = "the first case is" if self.near == 1 else f"the first {self.near} cases are"
+            return (
+                f"Few comparable cases: {first} similar to the query, but the nearest together are less similar "
+                f"{mean} than those of the archive's own cases. Those after the first {self.near} may be of another "
+                f"kind; the rule {rate}."
+            )
         return (
-            f"No comparable case: the nearest cases are less similar to the query (mean {self.similarity:.3f}, "
-            f"threshold {self.threshold:.3f}) than those of the archive's own cases; the rule {rate}."
+            f"No comparable case: the nearest cases are less similar to the query {mean} than those of the archive's "
+            f"own cases; the rule {rate}."
         )
 
 
@@ -90,12 +101,19 @@ class Calibration:
     """Whether the cases are those that pass a filter."""
 
     def judge(
-        self, similarity: float, kind: str, *, false_alarms: float = FALSE_ALARMS, changes: int = 0
+        self,
+        similarity: float,
+        kind: str,
+        *,
+        nearest: Sequence[float] = (),
+        false_alarms: float = FALSE_ALARMS,
+        changes: int = 0,
     ) -> NoveltyCheck:
         """Judge a query by the mean similarity of its nearest patients (`nearest_similarity` of the results).
 
         `false_alarms` is the share of the archive's own cases that may be turned away; what is reached is the largest
-        share that n cases allow (none, below 1 / false_alarms cases). `changes` of images were made since.
+        share that n cases allow (none, below 1 / false_alarms cases). `changes` of images were made since. `nearest`
+        are the similarities that the mean is of: some of them can be high where the mean is not.
 
         Raises:
             KeyError: the kind was not calibrated.
@@ -117,6 +135,7 @@ class Calibration:
             n=n,
             filtered=self.filtered,
             changes=changes,
+            near=sum(score >= np.median(scores) for score in nearest),
         )
 
     def threshold(self, kind: str, *, false_alarms: float = FALSE_ALARMS) -> float:

@@ -53,7 +53,9 @@ def _show_agreement(diagnostics: ResultDiagnostics) -> None:
         st.text("Not shown: the query is not understood.")
         return
     if diagnostics.comparable is False:
-        st.text("Not shown: no case of the archive is comparable to the query.")
+        few = any(judged.near for judged in diagnostics.comparability)
+        comparable = "few cases of the archive are" if few else "no case of the archive is"
+        st.text(f"Not shown: {comparable} comparable to the query.")
         return
     if not agreement.systems:
         st.text("None of the retrieved cases has a category of a known reporting system.")

@@ -167,6 +167,19 @@ def test_the_threshold_is_a_quantile_and_its_rate_has_an_interval() -> None:
     assert (few.comparable, few.threshold, few.false_alarm_rate) == (True, 0.2, 0)
 
 
+def test_where_a_kind_has_few_patients_the_near_ones_are_not_denied() -> None:
+    """One of 0.99 among five pulls their mean below the threshold; "no comparable case" above it would be false."""
+    calibration = Calibration("f", {"image": tuple(np.linspace(0.8, 0.99, 100).tolist())})
+    found = [0.99, 0.91, 0.6, 0.5, 0.4]
+    judged = calibration.judge(nearest_similarity(found), "image", nearest=found)
+    assert (judged.comparable, judged.near) == (False, 2)
+    assert judged.words.startswith("Few comparable cases: the first 2 cases are similar")
+    found[1] = 0.85
+    assert "the first case is similar" in calibration.judge(nearest_similarity(found), "image", nearest=found).words
+    found[0] = 0.86
+    assert calibration.judge(nearest_similarity(found), "image", nearest=found).words.startswith("No comparable case")
+
+
 @given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=60), st.floats(0, 0.99), st.floats(-1, 1, width=32))
 def test_no_more_than_the_allowed_share_is_turned_away(scores: list[float], allowed: float, similarity: float) -> None:
     judged = Calibration("f", {"case": tuple(sorted(scores))}).judge(similarity, "case", false_alarms=allowed)
