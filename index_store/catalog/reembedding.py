@@ -95,9 +95,13 @@ def give_role(session: Session, encoder: EncoderRow, role: Role | None, *, witho
     without_reports = without_reports or role == IMAGE
     reports = 0 if without_reports else len(report_vectors.without_vector(session, encoder.id))
     if images or reports:
+        of_a_report = select(ReportEmbeddingRow.case_id).where(ReportEmbeddingRow.encoder_id == encoder.id).limit(1)
+        no_report = reports > 0 and session.scalar(of_a_report) is None
         raise EncoderIncompleteError(
             f"{images} images and {reports} reports have no vector of {encoder.name} ({encoder.fingerprint[:12]}) yet, "
             "so searches are still answered by the encoder before. Embed the rest (`coin reembed`), then switch."
+            + " An encoder that reads images only embeds no report: it can have the role `image`."
+            * no_report
         )
     if role is None:
         activate(session, encoder)

@@ -66,10 +66,14 @@ def role_encoders(archive: Archive, encoder: Encoder, text_encoder: Encoder | No
     from index_store import EncoderMismatchError
 
     check_role(encoder, "image")
-    active = archive.encoder
+    active, known = archive.encoder, archive.encoder_of("text")
     if active is not None and active.fingerprint != encoder.fingerprint:
+        if known is not None and known.fingerprint == encoder.fingerprint:
+            raise EncoderMismatchError(
+                f"In this archive {described(known)} compares texts alone, and images are compared by "
+                f"{described(active)}: name that one with --encoder, and this one with --text-encoder."
+            )
         archive.use_encoder(encoder.fingerprint, name=encoder.name, dim=encoder.dim)  # refuses
-    known = archive.encoder_of("text")
     if text_encoder is None or text_encoder.fingerprint == encoder.fingerprint:
         if known is None or known.fingerprint == encoder.fingerprint:
             return RoleEncoders(encoder, encoder)

@@ -137,5 +137,7 @@ def _embeds_texts(encoder: Encoder) -> tuple[bool, tuple[str, ...]]:
     try:
         encoder.encode_texts(["."])
     except EncoderLoadError as error:
-        return False, (f"Reports were not embedded, and are found by their words alone: {error}",)
+        return False, (
+            f"Reports were not embedded: where this encoder compares texts, they are found by words. {error}",
+        )
     return True, ()

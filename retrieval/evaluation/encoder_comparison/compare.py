@@ -1,7 +1,7 @@
 """Two encoders compared on an archive's own cases, for each role that they could have.
 
 Both rank the same queries over the same candidates, and the difference is taken query by query: averaged over
-categories, with an interval from resampled patients, over the whole archive and site by site. The protocol is that of
+categories, with an interval by sign flips of patients, over the whole archive and site by site. The protocol is that of
 `evaluate` (leave-one-patient-out).
 """
 

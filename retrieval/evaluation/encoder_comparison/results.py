@@ -28,7 +28,7 @@ class ComparedPart:
     """By name, those of COMPARED."""
     second: Mapping[str, Estimate]
     difference: Mapping[str, Estimate]
-    """The second minus the first, in the same queries and resamples."""
+    """The second minus the first, in the same queries; its interval is by sign flips of patients."""
 
 
 @dataclass(frozen=True)

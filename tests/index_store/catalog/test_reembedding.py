@@ -30,7 +30,8 @@ def active(archive: Archive) -> str:
 def test_reports_without_a_vector_prevent_a_switch_unless_they_are_not_wanted(filled: Archive) -> None:
     filled.begin_encoder(OTHER, name="another", dim=DIMS[OTHER])
     embed_images(filled, OTHER)
-    with pytest.raises(EncoderIncompleteError, match="0 images and 12 reports"):
+    message = r"0 images and 12 reports .* reads images only embeds no report: it can have the role `image`\.$"
+    with pytest.raises(EncoderIncompleteError, match=message):
         filled.switch_encoder(OTHER)
     assert active(filled) == FINGERPRINT
     filled.switch_encoder(OTHER, without_reports=True)
@@ -44,7 +45,7 @@ def test_an_image_without_a_vector_prevents_a_switch(filled: Archive) -> None:
     vectors = [vector_of(filled.image(image_id).sha256, OTHER) for image_id in ids]
     assert filled.add_vectors(ids, vectors, fingerprint=OTHER) == 11
     for without_reports in (False, True):
-        with pytest.raises(EncoderIncompleteError, match="1 images and 0 reports"):
+        with pytest.raises(EncoderIncompleteError, match=r"1 images and 0 reports .*then switch\.$"):
             filled.switch_encoder(OTHER, without_reports=without_reports)
     assert active(filled) == FINGERPRINT
 

@@ -185,8 +185,12 @@ def test_another_text_encoder_than_the_archives_is_refused(
         CaseSearch(archive, encoder, text_encoder=encoder)
     with pytest.raises(EncoderMismatchError):
         add_manifest(archive, tmp_path / "manifest-0.csv", encoder, text_encoder=other)
-    with pytest.raises(EncoderMismatchError):  # the roles are not exchanged silently
-        CaseSearch(archive, text_encoder, text_encoder=encoder)
+    exchanged = (
+        rf"{text_encoder.name} .*compares texts alone, .*compared by {encoder.name} .*: name that one with --enc"
+    )
+    for texts in (encoder, None):  # the roles are not exchanged silently
+        with pytest.raises(EncoderMismatchError, match=exchanged):
+            CaseSearch(archive, text_encoder, text_encoder=texts)
 
 
 def test_the_role_is_moved_by_embedding_with_it(

@@ -48,9 +48,9 @@ def comparison_introduction(comparison: EncoderComparison) -> tuple[str, ...]:
         f"with {comparison.images} images.{phantoms} First: {encoder_words(comparison.first)}. Second: "
         f"{encoder_words(comparison.second)}.",
         f"{comparison.question} Leave-one-patient-out: {queries}, and the query's patient is left out. Every figure is "
-        "a mean over categories; the differences, second minus first, are of the same queries, with 95 % intervals "
-        f"from {comparison.resamples} resamples of whole patients (seed {comparison.seed}). A star: the interval "
-        f"excludes 0. {comparison.decided_by} over the whole archive decides.",
+        f"a mean over categories, with its 95 % interval from {comparison.resamples} resamples of whole patients (seed "
+        f"{comparison.seed}). The differences, second minus first, are of the same queries, their intervals by sign "
+        f"flips of patients. A star: the interval excludes 0. {comparison.decided_by} over the whole archive decides.",
     )
 
 
