@@ -139,8 +139,20 @@ class Encoder:
             )
         import torch
 
-        model = self._model()
-        return torch.stack([model.prepare(field) for field in fields_of(image, mpp, self.field_um)])
+        model, fields = self._model(), fields_of(image, mpp, self.field_um)
+        try:
+            return torch.stack([model.prepare(field) for field in fields])
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            RuntimeError,
+        ) as error:  # as its library refuses a value
+            raise EncoderLoadError(
+                f"The encoder '{self.name}' cannot prepare images as its configuration says ({type(error).__name__}: "
+                f"{first_line(error)[:300]}) Correct its sizes, colours and interpolation there."
+            ) from error
 
     def encode_prepared(self, prepared: Sequence[torch.Tensor]) -> Vectors:
         """The forward pass alone, over what `prepare` returned: float32[n, dim] unit rows, each the mean of its

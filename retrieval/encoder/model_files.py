@@ -61,7 +61,12 @@ def find_encoder(model: str | Path | None = None) -> EncoderFiles:
         return read_encoder_folder(STARTER, name="starter")
     text = str(model)
     if text.startswith(HUB_PREFIX):
-        return read_encoder_folder(fetch(text.removeprefix(HUB_PREFIX)), name=text)
+        hub_id = text.removeprefix(HUB_PREFIX)
+        folder = fetch(hub_id)
+        try:
+            return read_encoder_folder(folder, name=text)
+        except EncoderLoadError as error:  # which names the cache's folder
+            raise EncoderLoadError(str(error).replace(str(folder), hub_id)) from error
     prefix, colon, argument = text.partition(":")
     if colon and (entry := adapters().get(prefix)):
         return read_adapter(entry, argument)

@@ -153,7 +153,12 @@ def load_network(files: OpenClipFiles, device: str) -> tuple[Any, Callable[[PIL.
             network, transform = open_clip.create_model_from_pretrained(
                 f"local-dir:{files.path}", device=device, **changed
             )
-    except (RuntimeError, ValueError, TypeError, KeyError, AssertionError) as error:
+    except AssertionError as error:  # its check of a value, without words
+        raise EncoderLoadError(
+            f"{files.path} could not be loaded as an open_clip model: open_clip refuses a value in {CONFIG}, most "
+            f"often of its preprocess_cfg, which is {files.config.get('preprocess_cfg', {})}. {error}".rstrip()
+        ) from error
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise EncoderLoadError(
             f"{files.path} could not be loaded as an open_clip model: {torch_differences(error)} The weights and "
             f"{CONFIG} may belong to different models: fetch both again."

@@ -69,8 +69,14 @@ class LoadedTimm:
         self._pooling = files.pooling
         self.device = device
         self.network = _load(files).to(device)
-        data = timm.data.resolve_data_config(dict(files.preprocessing), model=self.network)
-        self._transform = timm.data.create_transform(**data, is_training=False)
+        try:
+            data = timm.data.resolve_data_config(dict(files.preprocessing), model=self.network)
+            self._transform = timm.data.create_transform(**data, is_training=False)
+        except (KeyError, ValueError, TypeError, AssertionError) as error:
+            raise EncoderLoadError(
+                f"timm cannot prepare images as {CONFIG} of '{files.name}' says ({dict(files.preprocessing)}): "
+                f"{type(error).__name__}: {first_line(error)} Correct it there."
+            ) from error
 
     def prepare(self, image: PIL.Image.Image) -> torch.Tensor:
         """One RGB image as the model wants it: float32[3, height, width]."""

@@ -25,7 +25,14 @@ from generation.atomic_write import fresh_folder
 from generation.model.files.stored_weights import StoredWeights
 from retrieval.encoder.encoder import Encoder
 from retrieval.encoder.formats import open_clip_folder, transformers_folder
-from retrieval.encoder.formats.files import DESCRIPTION, TOKENIZER_FILES, EncoderFiles, read_description, read_json
+from retrieval.encoder.formats.files import (
+    DESCRIPTION,
+    TOKENIZER_FILES,
+    EncoderFiles,
+    check_safetensors,
+    read_description,
+    read_json,
+)
 from retrieval.encoder.importing.architecture import add_arguments, as_trained, heads_note, named_config, unwrapped
 from retrieval.encoder.importing.source import EncoderSource, find_source
 from retrieval.encoder.importing.text_tower import text_tower_config
@@ -208,6 +215,7 @@ def _tensors(files: Sequence[Path], folder: Path) -> tuple[dict[str, Any], list[
     taken: list[str] = []
     for path in files:
         with as_safetensors(path, folder) as (readable, left_out):
+            check_safetensors(readable)
             tensors |= {name: tensor.clone() for name, tensor in load_file(readable).items()}
             taken += _averages(left_out)
     return tensors, taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,34 @@ def test_a_size_that_the_model_refuses_is_said_to_be_that(tmp_path: Path) -> Non
     with pytest.raises(EncoderLoadError, match=message):
         import_encoder(folder, tmp_path / "out")
     with pytest.raises(EncoderLoadError, match=message):
+        Encoder(folder, device="cpu").encode_images([speckled(0)])
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("std", [0, 1, 1], r"'model' cannot prepare images as its configuration says \(ValueError: std .*zero"),
+        ("interpolation", "cubic", r"of 'model' says \(.*'interpolation': 'cubic'.*: KeyError: 'cubic'"),
+    ],
+)
+def test_a_value_that_timm_refuses_is_named(tmp_path: Path, entry: str, value: Any, message: str) -> None:
+    published.timm_model(tmp_path / "model", "vit_tiny_patch16_224", {"img_size": 32, "embed_dim": 48, "depth": 1})
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    config["pretrained_cfg"][entry] = value
+    path.write_text(json.dumps(config))
+    with pytest.raises(EncoderLoadError, match=message):
+        Encoder(tmp_path / "model", device="cpu").encode_images([speckled(0)])
+    with pytest.raises(EncoderLoadError, match=message):
+        import_encoder(tmp_path / "model", tmp_path / "out")
+
+
+def test_a_value_that_open_clip_refuses_is_named(tmp_path: Path, clip_folder: Path) -> None:
+    folder = Path(shutil.copytree(clip_folder, tmp_path / "model"))
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["preprocess_cfg"]["resize_mode"] = "odd"
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(EncoderLoadError, match=r"refuses a value in .* of its preprocess_cfg, .*'resize_mode': 'odd'"):
         Encoder(folder, device="cpu").encode_images([speckled(0)])
 
 

@@ -173,3 +173,37 @@ def test_what_a_training_lacks_is_reported(run: Path, tmp_path: Path) -> None:
     (run / "params.txt").unlink()
     with pytest.raises(EncoderLoadError, match="its architecture with --arch"):
         import_encoder(run, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html><html>", "is a text and no weights"),
+        (b"PK\x03\x04\x00\x00\x08\x08" + bytes(40), "is a pickled file, though its name ends with"),
+        ((99).to_bytes(8, "little") + b"{}", "is not a whole safetensors file"),
+    ],
+)
+def test_a_single_file_that_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.safetensors").write_bytes(content)
+    with pytest.raises(EncoderLoadError, match=rf"a\.safetensors {message}"):
+        import_encoder(tmp_path / "a.safetensors", tmp_path / "out", arch="timm:vit_tiny_patch16_224")
+
+
+def test_weights_that_are_no_numbers_name_the_source(tmp_path: Path) -> None:
+    published.dinov2(tmp_path / "dino")
+    weights = tmp_path / "dino" / "model.safetensors"
+    tensors = {name: tensor * torch.nan for name, tensor in load_file(weights).items()}
+    save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(EncoderLoadError, match=r"The encoder 'dino' gave no usable vector"):
+        import_encoder(tmp_path / "dino", tmp_path / "out")
+
+
+def test_a_repository_that_the_cache_holds_in_part_is_named_by_its_id(tmp_path: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    place = tmp_path / "hub" / "models--org--name"
+    published.dinov2(place / "snapshots" / commit)
+    (place / "snapshots" / commit / "preprocessor_config.json").unlink()
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(commit)
+    with pytest.raises(EncoderLoadError, match=r"^org/name holds no preprocessor_config\.json"):
+        find_encoder("hf-hub:org/name")
