@@ -164,6 +164,7 @@ class TestImages:
     def test_guidance_can_be_off(self, generator: CoinGenerator) -> None:
         assert generator.generate(REPORT, n=2, preset=Preset("plain", steps=2, guidance=1.0)).images[1].image
 
+    @pytest.mark.slow
     def test_half_precision_keeps_the_vae_in_float32(self, base: Path, lora: Path) -> None:
         full = CoinGenerator(base, lora, device="cpu").generate(REPORT, n=1, preset=QUICK).images[0]
         for dtype in ("float16", "bfloat16"):

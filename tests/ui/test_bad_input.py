@@ -69,6 +69,7 @@ def spoilt_images(folder: Path) -> dict[str, Path]:
     return {**{name: folder / name for name in contents}, "huge.png": huge}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["corrupt.png", "truncated.png", "empty.png", "disguised.png", "huge.png"])
 def test_search_by_an_image_that_is_none(environment: dict[str, str], tmp_path: Path, name: str) -> None:
     refused(coin("search", "--image", spoilt_images(tmp_path / "bad")[name]), name)

@@ -239,7 +239,6 @@ def test_a_report_and_a_case_ask_together_and_channels_are_named(
     assert "image #" in shown
 
 
-@pytest.mark.slow
 def test_a_saved_query_is_run_again_refined_and_deleted(
     environment: dict[str, str], phantoms: list[Phantom], tmp_path: Path
 ) -> None:

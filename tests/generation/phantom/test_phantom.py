@@ -81,6 +81,7 @@ def test_a_larger_drawing_is_the_same_field() -> None:
     assert _correlation(large, phantom.render(128)) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "less"),
     [

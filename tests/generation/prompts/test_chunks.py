@@ -87,6 +87,7 @@ def test_of_any_text_nothing_is_lost_and_every_chunk_fits(report: str, limit: in
     assert characters(prompt.text, *prompt.dropped) == characters(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filler", ["x", "cells ", "a,", "The smear shows atypical cells, large. "])
 def test_the_work_of_cutting_grows_with_the_length_alone(filler: str) -> None:
     counted = 0

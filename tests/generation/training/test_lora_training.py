@@ -141,6 +141,7 @@ def test_a_finished_training_takes_more_steps(
     assert same(tmp_path / "a", tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_only_what_the_steps_take_is_encoded(pairs: list[TrainingPair], base: Path, tmp_path: Path) -> None:
     loaded: list[str] = []
 

@@ -190,7 +190,6 @@ def test_filters_hold_before_ranking_and_exactly(mixed: Archive, k: int) -> None
     assert mixed.notes == ()
 
 
-@pytest.mark.slow
 def test_a_long_answer_comes_from_the_records(filled: Archive) -> None:
     (hits,) = filled.search(QUERIES[:1], 20_000, fingerprint=FINGERPRINT)
     assert hits == expected(filled, QUERIES[0], 20_000, lambda case, image: True)
@@ -515,7 +514,6 @@ def test_an_examination_finds_what_the_collection_lacks_and_has_beyond(filled: A
     answers_are_true(filled)
 
 
-@pytest.mark.slow
 def test_an_examination_names_a_collection_that_is_gone(filled: Archive, server: MilvusServer) -> None:
     embed_reports(filled)
     sync_of(filled, server).index.drop()

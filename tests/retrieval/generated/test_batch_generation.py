@@ -48,6 +48,7 @@ def asked(texts: Sequence[str], *arguments: Any, **more: Any) -> np.ndarray:
     return generated_queries([OwnReport(text, "") for text in texts], *arguments, **more).vectors
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_generates_nothing_twice(
     models: tuple[Path, Path], encoder: Encoder, empty: SiteCheck, tmp_path: Path
 ) -> None:
@@ -69,6 +70,7 @@ def test_an_interrupted_run_goes_on_and_generates_nothing_twice(
     np.testing.assert_allclose(np.linalg.norm(resumed, axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_is_generated(
     models: tuple[Path, Path], encoder: Encoder, empty: SiteCheck, tmp_path: Path
 ) -> None:

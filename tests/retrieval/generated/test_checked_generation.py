@@ -67,6 +67,7 @@ def drawn(generator: CoinGenerator, report: str, *seeds: int) -> list[PIL.Image.
     return [one.image for one in generator.generate(report, seeds=seeds, preset="draft").images]
 
 
+@pytest.mark.slow
 def test_images_of_the_requested_site_are_all_used(
     generator: CoinGenerator, encoder: Encoder, archive_of: Callable[..., AbstractContextManager[Archive]]
 ) -> None:

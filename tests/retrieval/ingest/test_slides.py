@@ -297,6 +297,7 @@ def test_a_killed_add_goes_on_within_a_slide(
         assert [finding for finding in archive.examine().findings if not finding.harmless] == []
 
 
+@pytest.mark.slow
 def test_of_many_fields_few_are_in_memory(
     archive: Archive, encoder: Encoder, slide: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,6 +349,7 @@ def test_the_settings_of_a_choice_outlive_settings_that_come_later(monkeypatch: 
     assert settings(FieldChoice()) != settings(FieldChoice(), 0.5)
 
 
+@pytest.mark.slow
 def test_a_break_ends_the_slides_processes(
     archive: Archive,
     encoder: Encoder,

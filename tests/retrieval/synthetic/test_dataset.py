@@ -290,6 +290,7 @@ def test_other_settings_are_refused(
         opened(tmp_path / "new", ReportTable(Path("a.csv"), ("report",), (ReportRow(2, "--"),), ()), generator)
 
 
+@pytest.mark.slow
 def test_settings_of_prompts_and_guidance_belong_to_the_set(
     weights: tuple[Path, Path], table: ReportTable, tmp_path: Path
 ) -> None:

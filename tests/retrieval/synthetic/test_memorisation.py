@@ -60,6 +60,7 @@ def test_planted_copies_are_named_with_their_originals(
     assert report.generated.images == 4
 
 
+@pytest.mark.slow
 def test_an_archive_is_compared_as_its_manifest_is(
     encoder: Encoder, training: Path, generated: Path, tmp_path: Path
 ) -> None:
@@ -179,6 +180,7 @@ def test_copies_of_what_a_training_cut_out_of_a_long_picture_are_found(encoder: 
     assert not report.clean
 
 
+@pytest.mark.slow
 def test_a_check_that_was_interrupted_resumes(
     encoder: Encoder, training: Path, generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

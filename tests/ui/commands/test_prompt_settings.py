@@ -37,6 +37,7 @@ def test_chunks_read_all_of_a_long_report(environment: dict[str, str], tmp_path:
     assert (prompt["chunks"], provenance["reading"]) == ([], "condensed")
 
 
+@pytest.mark.slow
 def test_the_glossary_negative_prompt_and_guidance_are_in_the_provenance(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

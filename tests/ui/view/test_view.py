@@ -591,7 +591,6 @@ def test_the_neighbourhood_is_described_and_never_as_a_finding(app: AppTest) -> 
     assert any("Texts are not judged" in caption.value for caption in app.caption)
 
 
-@pytest.mark.slow
 def test_rows_by_category_stand_beside_the_ranking(app: AppTest) -> None:
     search_by_report(app, "(Fine-needle aspiration of the thyroid) Smear shows colloid. Benign follicular nodule.")
     checked(app.segmented_control(key="tab").set_value("By category").run())

@@ -41,6 +41,7 @@ def test_a_similarity_is_that_of_the_last_layer_and_of_the_stages(copied: Path, 
     np.testing.assert_allclose(rows @ rows.T, (1 - SHARE) * own @ own.T + SHARE * stages @ stages.T, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_texts_order_images_as_the_last_layer_alone_does(copied: Path, images: list[Image.Image]) -> None:
     texts = [
         "Negative for intraepithelial lesion or malignancy.",

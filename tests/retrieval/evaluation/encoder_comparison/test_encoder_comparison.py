@@ -103,6 +103,7 @@ def test_the_better_encoder_is_named_for_each_role(archive: Archive) -> None:
                 assert part.difference[metric].low <= part.difference[metric].mean <= part.difference[metric].high
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_an_evaluation_with_either_encoder(archive: Archive) -> None:
     found = compare_encoders(archive, FIRST, SECOND)  # type: ignore[arg-type]
     evaluation = evaluate_archive(archive, histogram=False)

@@ -90,6 +90,7 @@ def test_a_draw_goes_to_equal_weights_by_ranks(tmp_path: Path) -> None:
         assert len(set(choice.rule.weights.values())) == 1
 
 
+@pytest.mark.slow
 def test_the_file_is_read_as_rules_and_written_the_same_again(tmp_path: Path) -> None:
     with made(tmp_path, images=2.0, texts=1.5, words=noise) as archive:
         first, again, other = (choose_fusion(archive, rules=default_rules(), seed=seed) for seed in (0, 0, 1))

@@ -82,6 +82,7 @@ def test_scores_are_those_of_bm25s(reports: list[str], query: str) -> None:
 changes = st.lists(st.tuples(st.sets(st.integers(0, 30), max_size=3), st.lists(texts, max_size=3)), max_size=12)
 
 
+@pytest.mark.slow
 @given(st.lists(texts, max_size=6), changes, texts)
 def test_a_changed_index_is_as_one_made_anew(reports: list[str], changes: list, query: str) -> None:
     index, held = ReportWords(reports), dict(enumerate(reports))

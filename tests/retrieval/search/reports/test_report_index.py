@@ -177,6 +177,7 @@ def test_a_channel_that_compares_no_reports_puts_nothing_first(archive: Archive,
     assert not any(entry.contains_words for entry in result.cases)
 
 
+@pytest.mark.slow
 def test_an_index_that_follows_is_as_one_read_anew(
     encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,7 @@ def test_words_answer_while_the_device_is_busy_and_images_join() -> None:
     assert "The generated images have joined" in said(app), "it says so until another query"
 
 
+@pytest.mark.slow
 def test_a_stop_keeps_the_words_and_frees_the_device() -> None:
     app = opened()
     with busy_device():

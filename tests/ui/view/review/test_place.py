@@ -68,7 +68,6 @@ def test_changes_are_undone_and_the_history_leads_back() -> None:
     assert other.session_state["query"].case == first
 
 
-@pytest.mark.slow
 def test_a_saved_query_says_what_came_and_went_since(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
