@@ -20,7 +20,7 @@ from retrieval.language.negation import Assertion
 from retrieval.language.report_scope import LONGEST, current_findings
 from retrieval.language.vocabulary import Category, vocabulary, word_pattern
 from retrieval.language.words.bm25 import ReportWords
-from retrieval.language.words.terms import content_words, forms, names_finding, names_specimen, words_of
+from retrieval.language.words.terms import PHRASE, content_words, forms, names_finding, names_specimen, words_of
 
 _TAG: Final = re.compile(r"</?[a-zA-Z!][^<>]{0,500}>|&\w{1,10};")
 _NUMBER: Final = re.compile(r"[ivx]{1,4}[ab]?|\d[ab]?")
@@ -60,7 +60,7 @@ def query_problem(text: str, reports: ReportWords, *, is_labelled: bool = False)
     if not telling and not graded:
         return NO_FINDING
     known = any(map(_is_finding, telling)) or graded or _is_numbered(text)
-    found = [word for word in telling or words if reports.knows(word)]
+    found = [word for word in telling or words if _is_in(reports, word)]
     if not known and 2 * len(found) < len(telling):
         return NO_KNOWN_WORD
     if not found and reports.present.any():
@@ -107,6 +107,12 @@ def malignancy_in(text: str) -> tuple[bool, bool]:
         denied |= how is Assertion.NEGATED and of_any_malignancy(mention)
         named |= how is Assertion.AFFIRMED
     return denied, named
+
+
+def _is_in(reports: ReportWords, term: str) -> bool:
+    """Whether a report holds a term of `content_words`: a phrase by one of its meanings, or all its words."""
+    words = [word for word in words_of(term) if word not in word_list("function")]
+    return reports.knows(term) or (term.startswith(PHRASE) and bool(reports.containing(words).any()))
 
 
 def _is_finding(word: str) -> bool:

@@ -103,6 +103,12 @@ def test_one_of_the_words_must_be_in_a_report(text: str, problem: str) -> None:
     assert query_problem(text, held.changed([0, 1, 2], [])) == "", "an archive without reports says nothing"
 
 
+def test_a_phrase_is_known_by_its_words_too() -> None:
+    held = ReportWords(["Negative for intraepithelial lesion or malignancy.", "Squamous carcinoma."])
+    assert query_problem("Clue cells seen, negative for malignancy.", held) == ""
+    assert query_problem("Papillary carcinoma.", held) == NOT_IN_REPORTS
+
+
 def test_a_text_with_a_category_contradicts_itself_in_nothing() -> None:
     text = "Carcinoma of the cervix treated in 2018. Smear: metastatic carcinoma not seen, no malignancy, carcinoma."
     assert query_problem(text, NO_REPORTS, is_labelled=True) == ""
