@@ -30,6 +30,10 @@ _PRIMARIES = {
 }
 """Of sRGB."""
 _KNOWN_PROFILES = ("Adobe RGB", "Display P3", "ProPhoto", "Rec2020", "Rec. 2020", "DCI-P3", "Apple RGB", "eciRGB")
+_CONVERTED = {
+    "CMYK": "its printing colours (CMYK) were converted without their profile and are approximate",
+    "LAB": "its Lab colours were converted to sRGB",
+}
 
 
 def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
@@ -49,8 +53,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
             image.im
         )  # the same pixels without the metadata, and without a copy of 4 bytes a pixel
     else:
-        if image.mode == "CMYK":
-            notes.append("its printing colours (CMYK) were converted without their profile and are approximate")
+        notes += [_CONVERTED[image.mode]] if image.mode in _CONVERTED else []
         plain = Image.new("RGB", image.size, None)
         for box in bands(*image.size):
             plain.paste(image.crop(box).convert("RGB"), box[:2])

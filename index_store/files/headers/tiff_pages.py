@@ -47,13 +47,14 @@ COMPRESSIONS = {
     34933: "PNG",
     34887: "LERC",
     34892: "lossy JPEG (DNG)",
+    50001: "WebP",
     50002: "JPEG XL",
     52546: "JPEG XL",
     65000: "Kodak raw",
     65535: "Pentax raw",
 }
 """Compressions that are not read, by their number."""
-_READ = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34676, 34677, 34925, 50000, 50001})
+_READ = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34676, 34677, 34925, 50000})
 _ASIDE = re.compile(r"\b(label|macro|thumbnail|overview|barcode|preview|map image)\b", re.I)
 _COLOURS = (("red", "green", "blue"), ("r", "g", "b"))
 _RAW = (32803, 34892)

@@ -302,6 +302,9 @@ def test_printing_colours_and_other_profiles_are_noted() -> None:
     decoded = decode_picture(encoded(Image.fromarray(SMEAR).convert("CMYK"), "TIFF"))
     assert "CMYK" in decoded.notes[0]
     assert close(decoded.image, SMEAR, within=3)
+    decoded = decode_picture(encoded(Image.fromarray(SMEAR).convert("LAB"), "TIFF"))
+    assert "Lab" in decoded.notes[0]
+    assert close(decoded.image, SMEAR, within=3)
     plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert decode_picture(encoded(Image.fromarray(SMEAR), icc_profile=plain)).notes == ()
     other = plain.replace("sRGB".encode("utf-16-be"), "Xyz ".encode("utf-16-be")).replace(b"sRGB", b"Xyz ")
@@ -354,6 +357,7 @@ def test_what_is_not_read_is_named(kind: str) -> None:
         ({259: ("H", 33005), 270: ("s", "Aperio Image Library")}, r"a whole slide \(SVS\) compressed with JPEG 2000"),
         ({259: ("H", 34712)}, "a TIFF compressed with JPEG 2000"),
         ({259: ("H", 34934)}, "a TIFF compressed with JPEG XR"),
+        ({259: ("H", 50001)}, "a TIFF compressed with WebP"),
         ({259: ("H", 7), 258: ("H", (12, 12, 12))}, "12-bit|12 bits"),
         ({259: ("H", 61234)}, "a method that is not read"),
         ({50706: ("B", (1, 4, 0, 0))}, r"a camera's raw file \(DNG\)"),
