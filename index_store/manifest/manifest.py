@@ -227,9 +227,6 @@ class _RowReader:
         return here
 
     def _join_case(self, draft: _Draft) -> None:
-        seen = self._seen.setdefault((draft.case, draft.path), draft.line)
-        if seen != draft.line:
-            raise Refusal(f"repeats line {seen} (same case, same image)", "Remove one of the two.")
         known = self._cases.setdefault(draft.case, {})
         given = {column: draft.cells[column] for column in CASE_COLUMNS if draft.cells.get(column)}
         for column, value in given.items():
@@ -238,6 +235,9 @@ class _RowReader:
                     f"gives its case another {column} than line {known[column][1]}",
                     "Make the two the same, or name two cases.",
                 )
+        seen = self._seen.setdefault((draft.case, draft.path), draft.line)
+        if seen != draft.line:
+            raise Refusal(f"repeats line {seen} (same case, same image)", "Remove one of the two.")
         for column, value in given.items():
             known.setdefault(column, (value, draft.line))
 

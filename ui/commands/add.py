@@ -87,7 +87,7 @@ def add(
 
     Reports, further columns, keys and file names are searched for direct identifiers: names after a title or a label,
     dates, record numbers, telephone numbers, addresses. By default they are counted and stored unchanged. A name
-    without title or label is not found: remove identifiers before you add.
+    that nothing of the kind stands beside is not found: remove identifiers before you add.
 
     With --ray, the machines of a Ray cluster read and embed the images, which must be readable by all of them
     under the same path; reports and patients are not sent. This process writes the archive.

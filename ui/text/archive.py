@@ -129,7 +129,7 @@ def add_text(summary: AddSummary) -> str:
             else ("They are stored unchanged: remove them and add again, or add again with --redact.")
         )
         found = ", ".join(map(str, summary.identifiers))
-        lines.append(wrapped(f"Direct identifiers: {found}. {done} Names without title or label are not found."))
+        lines.append(wrapped(f"Direct identifiers: {found}. {done} Not every name is found (docs/security.md)."))
     lines += _slides(summary.slides)
     lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
     lines += [wrapped(f"Note: {note}") for note in summary.notes]

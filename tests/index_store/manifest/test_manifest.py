@@ -189,6 +189,12 @@ def test_repeated_rows_are_skipped(folder: Path) -> None:
     assert whats(manifest.problems) == ["manifest.csv, line 3: repeats line 2 (same case, same image)"]
 
 
+def test_a_picture_of_another_patient_is_no_repetition(folder: Path) -> None:
+    manifest = read_manifest(write(folder, "image,patient,report\na.png,P,r\na.png,Q,r\n"))
+    assert [row.patient for row in manifest.rows] == ["P"]
+    assert whats(manifest.problems) == ["manifest.csv, line 3: gives its case another patient than line 2"]
+
+
 def test_an_open_quotation_costs_its_own_row_only(folder: Path) -> None:
     manifest = read_manifest(write(folder, 'image,report\na.png,"never closed\nb.png,two\nc.png,"three"\n'))
     assert [row.image for row in manifest.rows] == ["b.png", "c.png"]
