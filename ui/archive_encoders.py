@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from ui.settings import Settings
 
 if TYPE_CHECKING:
-    from index_store import Archive, EncoderInfo
+    from index_store import Archive, EncoderInfo, Role
     from retrieval import Encoder
 
 FILE: Final = "encoders.json"
@@ -58,6 +58,31 @@ def text_encoder(archive: Archive, settings: Settings) -> Encoder | None:
     if image is None or text is None or image.fingerprint == text.fingerprint:
         return None
     return _found(archive, text, settings)[0]
+
+
+def embedding_encoder(archive: Archive, settings: Settings, role: Role | None) -> Encoder:
+    """The encoder that the settings name for embedding anew; else the archive's of this role, where it was noted.
+
+    Where that is the starter, also of an earlier version, it is today's. `role` None is that of images.
+
+    Raises:
+        index_store.EncoderMismatchError: the archive's is neither; names the option.
+        retrieval.EncoderLoadError: the named one's files are missing or broken.
+    """
+    from index_store import EncoderMismatchError
+    from retrieval import Encoder
+
+    given, known = Encoder(settings.encoder, device=settings.device), archive.encoder_of(role or "image")
+    if settings.encoder is not None or known is None or known.name == given.name:
+        return given
+    found, noted = _found(archive, known, settings)
+    if found is not None:
+        return found
+    where = f" It was at '{noted}'." if noted else ""
+    raise EncoderMismatchError(
+        f"In this archive {known.name} ({known.fingerprint[:12]}) compares {'texts' if role == 'text' else 'images'}, "
+        f"and no encoder is named: name that one, or another, with --encoder.{where} The starter is --encoder starter."
+    )
 
 
 def note_encoder(archive: Archive, encoder: Encoder | None) -> None:

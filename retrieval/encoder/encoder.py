@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from retrieval.arrays import Vectors
 from retrieval.encoder.formats.files import first_line
-from retrieval.encoder.model_files import find_encoder
+from retrieval.encoder.model_files import STARTER, find_encoder
 from retrieval.encoder.scale import fields_of
 from retrieval.errors import EncoderLoadError, EncodingError
 
@@ -31,11 +31,11 @@ MAX_ASPECT: Final = 100
 class Encoder:
     """Images and texts become float32 unit rows of one space; their inner product is the cosine similarity.
 
-    `model` is None (the starter that ships with the project), `hf-hub:org/name`, `local-dir:/path`, a folder in the
-    format of open_clip, transformers or timm, or `adapter:argument`. Its files are checked and fingerprinted at once;
-    the model itself is loaded on first use, or by `load()`. An encoder may read images only, texts only, or both. It
-    computes in float32 on every device, so that vectors made on different
-    machines agree. One encoder may be shared by several threads.
+    `model` is None or `starter` (the one that ships with the project), `hf-hub:org/name`, `local-dir:/path`, a folder
+    in the format of open_clip, transformers or timm, or `adapter:argument`. Its files are checked and fingerprinted at
+    once; the model itself is loaded on first use, or by `load()`. An encoder may read images only, texts only, or both.
+    It computes in float32 on every device, so that vectors made on different machines agree. One encoder may be shared
+    by several threads.
 
     Raises EncoderLoadError where the files are missing, broken or pickled, and `generation.DeviceError` on
     loading where a device is asked for that the machine does not have.
@@ -94,7 +94,7 @@ class Encoder:
     @property
     def is_starter(self) -> bool:
         """Whether it is the model that ships with the project."""
-        return self._model_id is None
+        return self._files.path == STARTER
 
     @property
     def batch_size(self) -> int:

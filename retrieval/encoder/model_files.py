@@ -29,6 +29,7 @@ from retrieval.encoder.formats.stage_readout import READOUT
 from retrieval.errors import EncoderLoadError
 
 STARTER: Final = Path(__file__).parents[1] / "starter" / "clip"
+_STARTER_NAME: Final = "starter"
 LOCAL_PREFIX: Final = "local-dir:"
 HUB_FILES: Final = (
     open_clip_folder.CONFIG,
@@ -53,13 +54,13 @@ _PICKLED: Final = (
 
 
 def find_encoder(model: str | Path | None = None) -> EncoderFiles:
-    """Find and check a model: None (the starter), `hf-hub:org/name`, a folder, `local-dir:/path`, `adapter:argument`.
+    """Find and check a model: None or `starter`, `hf-hub:org/name`, a folder, `local-dir:/path`, `adapter:argument`.
 
     Raises EncoderLoadError where the folder, its configuration or its safetensors weights are missing or broken.
     """
-    if model is None:
-        return read_encoder_folder(STARTER, name="starter")
-    text = str(model)
+    text = _STARTER_NAME if model is None else str(model)
+    if model is None or (text == _STARTER_NAME and not Path(text).exists()):
+        return read_encoder_folder(STARTER, name=_STARTER_NAME)
     if text.startswith(HUB_PREFIX):
         hub_id = text.removeprefix(HUB_PREFIX)
         folder = fetch(hub_id)

@@ -220,8 +220,8 @@ def left_behind(archive: Archive) -> tuple[str, ...]:
         return ()
     return (
         f"{images} images and {reports} reports have no vector of {described(known)}, which compares texts in this "
-        "archive: searches by text do not compare them. `coin reembed --role text --encoder …` embeds them; "
-        "`coin add --text-encoder …` does so from the beginning.",
+        "archive: searches by text do not compare these images, and find these reports by their words alone. `coin "
+        "reembed --role text --encoder …` embeds them; `coin add --text-encoder …` does so from the beginning.",
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ui.archive_encoders import note_encoder
+from ui.archive_encoders import embedding_encoder, note_encoder
 from ui.commands.options import as_json, with_settings, with_wait
 from ui.commands.output import echo, echo_json
 from ui.commands.progress import progress
@@ -66,14 +66,13 @@ def reembed(
     wait: float,
     as_json: bool,
 ) -> None:
-    """Embed the archive's images and reports with another encoder (--encoder).
+    """Embed the archive's images and reports with another encoder (--encoder; by default the archive's own).
 
     Searches use the previous encoder until the new one has embedded everything, and then the new one at once. The same
     command resumes an interrupted run; with the archive's own encoder it embeds what lacks a vector. Other commands may
     change the archive meanwhile. The exit code is 1 where something could not be embedded, so that searches were not
     switched.
     """
-    from retrieval import Encoder
     from retrieval import reembed as embed_anew
 
     if drop_old and not switch:
@@ -83,9 +82,8 @@ def reembed(
             raise click.UsageError("--colours goes without --role, --no-switch and --drop-old")
         _read_colours(settings, batch_size, wait, as_json=as_json)
         return
-    encoder = Encoder(settings.encoder, device=settings.device)
     with open_archive(settings.archive) as archive:
-        before = _serving(archive)
+        encoder, before = embedding_encoder(archive, settings, role), _serving(archive)
         with (
             progress("Embedding", unit="images") as update,
             progress("Embedding reports", unit="reports") as update_reports,

@@ -196,3 +196,9 @@ def test_a_hub_model_that_is_not_in_the_cache_is_named(monkeypatch: pytest.Monke
 def test_cuda_asked_where_there_is_none(clip_folder: Path) -> None:
     with pytest.raises(DeviceError, match="cuda"):
         Encoder(clip_folder, device="cuda").load()
+
+
+def test_the_starter_has_a_name(clip_folder: Path) -> None:
+    named = Encoder("starter")
+    assert (named.name, named.fingerprint, named.is_starter) == ("starter", Encoder().fingerprint, True)
+    assert not Encoder(clip_folder).is_starter

@@ -304,6 +304,27 @@ def test_where_no_encoder_is_named_the_archive_s_is_found(
     assert coin("add", manifest).exit_code == 0, "noted where it is now"
 
 
+def test_embedding_anew_takes_the_archives_own_encoder_or_asks_for_it(
+    own_archive: Path, models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not take the starter, which would get the roles."""
+    monkeypatch.delenv("COIN_ENCODER")
+    noted = own_archive / "encoders.json"
+    noted.unlink(missing_ok=True)
+    for role, compares in (("image", "images"), ("text", "texts")):
+        refused = coin("reembed", "--role", role)
+        assert refused.exit_code == 1
+        message = " ".join(refused.stderr.split())
+        assert f"compares {compares}, and no encoder is named: name that one, or another, with --encoder." in message
+        assert message.endswith("The starter is --encoder starter.")
+    (known,) = json.loads(coin("encoders", "--json").stdout)["encoders"]
+    noted.write_text(json.dumps({known["encoder"]["fingerprint"]: models["COIN_ENCODER"]}))
+    done = coin("reembed", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["fingerprint"] == known["encoder"]["fingerprint"]
+    assert len(json.loads(coin("encoders", "--json").stdout)["encoders"]) == 1
+
+
 def test_what_is_noted_counts_only_where_it_is_the_archive_s(
     own_archive: Path, other_encoder: Path, models: dict[str, str], monkeypatch: pytest.MonkeyPatch, manifest: Path
 ) -> None:
