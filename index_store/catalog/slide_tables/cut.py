@@ -70,8 +70,10 @@ class SlideSource:
         Raises:
             SlideProblem: the slide is damaged there, has no such level by now, or is another one.
         """
-        if not (place.level < len(self._info.levels) and place.plane < len(self._info.planes)):
-            raise SlideProblem(f"{self._path.name} has no level {place.level} any more. Copy the slide anew.")
+        lacks_level = place.level >= len(self._info.levels)
+        if lacks_level or place.plane >= len(self._info.planes):
+            what = f"level {place.level}" if lacks_level else f"focal plane {place.plane}"
+            raise SlideProblem(f"{self._path.name} has no {what} any more. Copy the slide anew.")
         with self._lock:
             try:
                 return self._opened().read_region(place.x, place.y, *self.size(place), place.level, place.plane)
