@@ -135,7 +135,7 @@ class Calibration:
             n=n,
             filtered=self.filtered,
             changes=changes,
-            near=sum(score >= np.median(scores) for score in nearest),
+            near=int(np.count_nonzero(np.asarray(nearest) >= np.median(scores))),
         )
 
     def threshold(self, kind: str, *, false_alarms: float = FALSE_ALARMS) -> float:

@@ -57,6 +57,7 @@ def streamlit_options(settings: Settings, addresses: Addresses) -> dict[str, Any
         "server.maxUploadSize": settings.max_upload_mb,
         "browser.gatherUsageStats": False,
         "client.showErrorDetails": "none",
+        "client.showErrorLinks": False,  # to search engines, with the error's words
         "client.toolbarMode": "minimal",
         **theme_options(),
     }

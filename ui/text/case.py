@@ -56,9 +56,14 @@ def slide_summary(case: Case, slide: CaseSlide) -> str:
     name = ", ".join(names) or slide.fingerprint[:12]
     unfinished = "" if all(slide.choices.values()) else ", not all that were chosen: add it again"
     return (
-        f"{name}: {slide.format}, {slide.width:,} × {slide.height:,} px, {scale_text(slide.mpp)}, "
+        f"{name}: {format_name(slide.format)}, {slide.width:,} × {slide.height:,} px, {scale_text(slide.mpp)}, "
         f"{len(fields)} fields{unfinished}"
     )
+
+
+def format_name(name: str) -> str:
+    """A slide's format as people write it, of the reader's name for it: "Aperio" of "aperio"."""
+    return {"mirax": "MIRAX", "generic-tiff": "TIFF"}.get(name, name[:1].upper() + name[1:])
 
 
 def label_text(case: Case, name: str) -> str:

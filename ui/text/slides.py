@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ui.text.case import format_name
 from ui.text.layout import page, wrapped
 from ui.text.tables import name_value_table
 
@@ -21,7 +22,7 @@ def slide_text(
     facts = name_value_table(
         [
             ("slide", name),
-            ("format", info.format),
+            ("format", format_name(info.format)),
             ("size", f"{info.width:,} × {info.height:,} pixels, {len(info.levels)} levels"),
             ("scale", "unknown" if info.mpp is None else f"{info.mpp:.4g} µm a pixel"),
             ("objective", "" if info.objective is None else f"{info.objective:g}×"),

@@ -124,8 +124,14 @@ def query_by_case(key: str) -> None:
 
 def current_result() -> SearchResult | None:
     """The result of the current query; None before one, or where it has none."""
+    kept = current_outcome()
+    return None if kept is None else kept.result
+
+
+def current_outcome() -> Outcome | None:
+    """The current query with its result; None before one was searched."""
     kept: Outcome | None = st.session_state.get("outcome")
-    return None if kept is None or current_query() is None else kept.result
+    return None if current_query() is None else kept
 
 
 def gallery(result: SearchResult) -> Gallery | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,6 +175,7 @@ def test_where_a_kind_has_few_patients_the_near_ones_are_not_denied() -> None:
     found = [0.99, 0.91, 0.6, 0.5, 0.4]
     judged = calibration.judge(nearest_similarity(found), "image", nearest=found)
     assert (judged.comparable, judged.near) == (False, 2)
+    assert json.loads(json.dumps(dataclasses.asdict(judged)))["near"] == 2
     assert judged.words.startswith("Few comparable cases: the first 2 cases are similar")
     found[1] = 0.85
     assert "the first case is similar" in calibration.judge(nearest_similarity(found), "image", nearest=found).words

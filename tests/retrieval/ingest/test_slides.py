@@ -92,7 +92,7 @@ def test_a_slide_becomes_images_that_know_their_place(
     place = case.images[0].place
     assert place is not None
     assert image_summary(case, case.images[0]).startswith(f"field at {place.x:,}, {place.y:,} of slide slide, 128 µm, ")
-    assert "slide: generic-tiff, 1,024 × 1,024 px, 0.5 µm a pixel, 6 fields" in case_text(case)
+    assert "slide: TIFF, 1,024 × 1,024 px, 0.5 µm a pixel, 6 fields" in case_text(case)
 
     def never(*_: object) -> Any:
         raise AssertionError("the slide is looked at again")

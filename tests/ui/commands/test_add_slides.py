@@ -103,7 +103,7 @@ def test_a_series_gives_the_same_places_as_the_slide_that_it_was_cut_out_of(adde
 
 def test_show_and_json_state_the_places(added: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = coin("show", "case 2", "--archive", added)
-    assert "neuroendocrine-giemsa: aperio, 12,192 × 12,192 px, 0.504 µm a pixel, 24 fields" in shown.output
+    assert "neuroendocrine-giemsa: Aperio, 12,192 × 12,192 px, 0.504 µm a pixel, 24 fields" in shown.output
     found = re.findall(r"field at ([\d,]+), ([\d,]+) of slide neuroendocrine-giemsa, 128 µm", shown.output)
     case = json.loads(coin("show", "case 2", "--archive", added, "--json").stdout)
     assert [(f"{i['place']['x']:,}", f"{i['place']['y']:,}") for i in case["images"]] == found

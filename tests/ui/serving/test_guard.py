@@ -172,3 +172,4 @@ def test_what_protects_is_set_and_not_left_to_defaults() -> None:
     assert all(options[name] is True for name in on)
     assert all(options[name] is False for name in off)
     assert (options["client.showErrorDetails"], options["server.trustedUserHeaders"]) == ("none", {})
+    assert options["client.showErrorLinks"] is False

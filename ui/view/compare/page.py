@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from ui.text.case import case_summary
+from ui.view.answer.images import show_images
 from ui.view.answer.search import search
 from ui.view.compare.query_side import QuerySide, query_side
 from ui.view.escape import escape
 from ui.view.review.place import restore_place
-from ui.view.session import current_query, current_result, guarded, opened_cases
+from ui.view.session import current_outcome, current_query, guarded, opened_cases
 from ui.view.slide.place import go_to_place, show_place
 from ui.view.viewer.component import Pane, show_viewer
 from ui.view.viewer.enlarged import pictures_around
@@ -70,9 +71,11 @@ def _case_pane(case: Case, result: SearchResult | None, text: str) -> Pane:
 
 def _note(panes: list[Pane]) -> str:
     shown = [pane.pictures[pane.start] for pane in panes if pane.pictures]
-    if len(shown) > 1 and not all(picture.mpp for picture in shown):
+    if len(shown) < 2:
+        return ""
+    if not all(picture.mpp for picture in shown):
         return "The scale of a picture is unknown: each fits its frame at first, and sizes cannot be compared."
-    return "At one scale: what is as long on the screen is as long on the specimen." if shown else ""
+    return "At one scale: what is as long on the screen is as long on the specimen."
 
 
 def _chosen(result: SearchResult | None) -> list[str]:
@@ -93,9 +96,12 @@ def _chosen(result: SearchResult | None) -> list[str]:
 
 
 restore_place()
-if (asked := current_query()) is not None and current_result() is None:
-    search(asked)
-result = current_result()
+outcome = None
+if (asked := current_query()) is not None:
+    # Searched again, an outcome is joined by the images that were generated meanwhile.
+    kept = current_outcome()
+    outcome = search(asked if kept is None else kept.query)
+result = None if outcome is None else outcome.result
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title("Compare", anchor=False)
     if st.button("Back to the search"):
@@ -108,4 +114,6 @@ else:
     if found is None:
         st.error(escape(problem))
     else:
+        if outcome is not None and outcome.needs_images:  # they are the query's pictures
+            show_images(outcome)
         show_comparison(found, result)

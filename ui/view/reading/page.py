@@ -153,7 +153,11 @@ def _show_moves(study: ReaderStudy, reader: str, index: int, total: int) -> None
 def _show_closing(study: ReaderStudy, reader: str, lacking: int) -> None:
     with st.popover("Close my reading"):
         if lacking:
-            st.markdown(f"**{lacking} pictures lack a rating**; they would stay without.")
+            one = lacking == 1
+            st.markdown(
+                f"**{'1 picture lacks' if one else f'{lacking} pictures lack'} a rating**; "
+                f"{'it' if one else 'they'} would stay without."
+            )
         st.text("Once closed, no answer can be changed. Then you see what was real and what was generated.")
         if st.button("Close for good", type="primary"):
             _, problem = guarded(lambda: study.ratings.close_reader(reader))

@@ -10,6 +10,7 @@ import streamlit as st
 from ui.serving.pictures.addresses import overview_url, slide_url
 from ui.serving.pictures.deep_zoom import TILE, zoom_levels
 from ui.serving.pictures.slide_files import SlideFiles, slide_files
+from ui.text.case import format_name
 from ui.view.session import service
 from ui.view.viewer.component import Box, Mark, Picture, Tiles
 from ui.view.viewer.shown import base_path, size_text
@@ -35,7 +36,7 @@ def slide_picture(
     first, last = zoom_levels(info)
     address = slide_url(base_path(), info.fingerprint, plane)
     notes = " ".join(info.notes)
-    caption = f"{size_text(info.width, info.height)}, {info.format}. {notes}".strip()
+    caption = f"{size_text(info.width, info.height)}, {format_name(info.format)}. {notes}".strip()
     tiles = Tiles(TILE, first, last)
     size = info.width, info.height
     return Picture(info.fingerprint, address, *size, f"Slide {name}", scale, caption=caption, tiles=tiles, at=at)

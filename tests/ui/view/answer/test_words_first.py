@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from retrieval import Estimate, MeasuredGain, Query, SearchResult, keep_gain
 from retrieval.generated.measured_gain import FILE
-from tests.ui.view.pages import checked, click, joined, opened
+from tests.ui.view.pages import checked, click, joined, opened, viewer
 from ui.view.session import Outcome, service
 
 REPORT = "Clue cells."
@@ -81,6 +81,19 @@ def test_words_answer_while_the_device_is_busy_and_images_join() -> None:
     assert "Stop" not in labels(app)
     app.run()
     assert "The generated images have joined" in said(app), "it says so until another query"
+
+
+@pytest.mark.slow
+def test_a_comparison_that_is_opened_before_the_images_says_so_and_shows_them_later() -> None:
+    app = opened()
+    with busy_device():
+        click(ask(app), "Compare #1")
+        assert viewer(app)["panes"][0]["pictures"] == []
+        assert viewer(app)["note"] == "", "one picture has no other scale"
+        assert "Stop" in labels(app)
+    joined(app)
+    assert len(viewer(app)["panes"][0]["pictures"]) == 2
+    assert "Stop" not in labels(app)
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ class Table {
       this.panes = panes.map((pane) => new Pane(this, pane));
       this.leader = null;
       this.row.replaceChildren(...this.panes.map((pane) => pane.element));
-      this.element.replaceChildren(...(panes.length > 1 ? [this.switches(note)] : []), this.row);
+      this.element.replaceChildren(...(panes.filter((pane) => pane.pictures.length).length > 1 ? [this.switches(note)] : []), this.row);
     }
     this.panes.forEach((pane, number) => pane.describe(panes[number]));
   }
