@@ -54,7 +54,7 @@ def fuse(
 
 
 def require_numbers(key: str, tensor: torch.Tensor, lora: Path) -> None:
-    """Raise `WeightsError` for values that are no numbers: every image would be black."""
+    """Raise `WeightsError` for values of float[...] that are no numbers: every image would be black."""
     if not bool(tensor.float().isfinite().all()):
         raise WeightsError(
             f"The LoRA {lora} holds values that are no numbers (NaN or infinite), the first in {key}: its training "
