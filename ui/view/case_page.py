@@ -9,6 +9,7 @@ import streamlit as st
 
 from ui.text.case import label_text, slide_summary
 from ui.view.escape import escape
+from ui.view.review.place import restore_place
 from ui.view.review.tray import show_case_pin
 from ui.view.session import guarded, opened_case, query_by_case
 from ui.view.slide.place import go_to_place, show_place
@@ -81,6 +82,7 @@ def _show_images(case: Case) -> None:
         st.switch_page(SEARCH_PAGE)
 
 
+restore_place()  # of a page that is loaded again, for the way back to the search
 key = st.query_params.get("case", "")
 if not key:
     st.title("No case chosen", anchor=False)

@@ -9,6 +9,7 @@ import streamlit as st
 from ui.pictures.sizes import CARD
 from ui.view.escape import escape
 from ui.view.pictures import show_image
+from ui.view.review.place import place
 
 if TYPE_CHECKING:
     from retrieval import CategoryRow, Gallery
@@ -63,4 +64,4 @@ def _show_tile(row: CategoryRow, number: int, *, group: str) -> None:
     # Category and number make the label unique for screen readers and tests.
     side = " (look-alike)" if group == "alike" else ""
     if st.button(f"Open {escape(row.category)} {number}{side}", key=f"{group}-{row.category}-{number}"):
-        st.switch_page(CASE_PAGE, query_params={"case": entry.case.key})
+        st.switch_page(CASE_PAGE, query_params={"case": entry.case.key, **place()})

@@ -168,7 +168,7 @@ def _show_card(
         if st.button(f"Compare #{rank}", key=f"compare-{rank}", help="Side by side with the query"):
             st.switch_page(COMPARE_PAGE, query_params={"case": case.key, **place()})
         if st.button(f"Open case #{rank}", key=f"open-{rank}"):
-            st.switch_page(CASE_PAGE, query_params={"case": case.key})
+            st.switch_page(CASE_PAGE, query_params={"case": case.key, **place()})
         with st.popover(f"More on #{rank}"):
             _show_more(case, rank, query)
             _show_score(ranked, result, scale)

@@ -12,7 +12,7 @@ from ui.view.answer.images import show_images
 from ui.view.answer.search import search
 from ui.view.compare.query_side import QuerySide, query_side
 from ui.view.escape import escape
-from ui.view.review.place import restore_place
+from ui.view.review.place import place, restore_place
 from ui.view.session import current_outcome, current_query, guarded, opened_cases
 from ui.view.slide.place import go_to_place, show_place
 from ui.view.viewer.component import Pane, show_viewer
@@ -44,7 +44,7 @@ def show_comparison(cases: list[Case], result: SearchResult | None) -> None:
     with st.container(horizontal=True, gap="xsmall"):
         for case in cases:
             if st.button(f"Open case {escape(case.key)}", key=f"open-{case.key}"):
-                st.switch_page(CASE_PAGE, query_params={"case": case.key})
+                st.switch_page(CASE_PAGE, query_params={"case": case.key, **place()})
 
 
 def _others(cases: list[Case], case: Case) -> str:

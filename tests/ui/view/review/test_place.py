@@ -50,6 +50,8 @@ def test_a_link_opens_query_filters_and_marks_again() -> None:
     assert again.query_params["q"] == key, "opening a link makes no other one"
     compared = page("compare/page.py", q=key, case=[again.session_state["query"].more[0]])
     assert next(iter(viewer(compared)["panes"]))["title"] == "Query"
+    click(opened_again := page("case_page.py", q=key, case=asked.case), "Back to the search")
+    assert opened_again.session_state["query"].case == asked.case
 
 
 def test_changes_are_undone_and_the_history_leads_back() -> None:
