@@ -56,6 +56,12 @@ class TestHoldout:
 
 
 class TestViews:
+    @pytest.mark.parametrize("shape", [(96, 64), (64, 96), (40, 200)])
+    def test_a_rectangle_is_cut_whatever_the_image(self, shape: tuple[int, int]) -> None:
+        for size in ((200, 100), (100, 200), (30, 30)):
+            made = views(Image.new("RGB", size), "0f" * 32, range(6), size=shape, crop="random")
+            assert {view.image.size for view in made} == {shape}
+
     def test_the_model_is_told_the_truth_of_a_crop(self) -> None:
         ramp = Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (100, 1))).convert("RGB")
         (view,) = views(ramp, "ab" * 32, [0], size=50, turns=False)

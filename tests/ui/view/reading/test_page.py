@@ -160,6 +160,8 @@ def test_closing_freezes_and_shows_the_truth_with_its_marks(study: ReaderStudy) 
     assert sum("SYNTHETIC" in mark for mark in marks) == PAIRS
     assert sum("PHANTOM" in mark for mark in marks) == PAIRS
     assert len(app.image) == TOTAL
+    numbers = [int(element.value.split(".")[0]) for element in app.text if "Your rating" in element.value]
+    assert numbers == list(range(1, TOTAL + 1))
     assert any("All images in the role of real ones are phantoms" in text for text in texts(app))
     assert len(app.table) == 2, "scores and guesses; one reader agrees with nobody"
     press(other_tab, "anatomic-5")  # what was on screen there before
