@@ -101,13 +101,16 @@ def find_mentions(text: str, system: ReportingSystem) -> list[Mention]:
     mentions: list[Mention] = []
     for match, mentioned, explicit, numbered in found:
         start, end = match.span()
-        named = mentioned is not None and match.group() in mentioned.findings
-        if taken.find(1, start, end) < 0 and (named or benign.find(1, start, end) < 0):
+        if taken.find(1, start, end) < 0 and (benign.find(1, start, end) < 0 or _is_finding_of(mentioned, match)):
             taken[start:end] = b"\1" * (end - start)
             mentions.append(Mention(mentioned, text, start, end, explicit, numbered))
     if len(scanty := {m.start() for m in too_few if m["plain"] is None}) < len(mentions):
         mentions = [mention for mention in mentions if mention.start not in scanty]
     return mentions if len(mentions) <= MOST_MENTIONS else []
+
+
+def _is_finding_of(category: Category | None, match: re.Match[str]) -> bool:
+    return category is not None and match.group().casefold() in map(str.casefold, category.findings)
 
 
 def _is_denied_outright(match: re.Match[str], text: str) -> bool:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from generation.phantom import phantom_cases
 from generation.prompts.glossary import glossary
 from retrieval import read_report
+from retrieval.language.mentions import find_mentions
 from retrieval.language.vocabulary import ReportingSystem, vocabulary
 
 COIN_REPORTS = Path(__file__).parents[3] / "../shared/data/coin-examples/reports.csv"
@@ -31,6 +32,12 @@ TABLE = [
     ("(Urine) Negative for high-grade urothelial carcinoma.", "urine", "NHGUC"),
     ("Voided urine. Suspicious for high-grade urothelial carcinoma (SHGUC).", "urine", "SHGUC"),
     ("Urine: high grade urothelial carcinoma not seen.", "urine", "NHGUC"),
+    ("Urine: no SHGUC.", "urine", "NHGUC"),
+    ("(Thyroid) No suspicion of malignancy.", "thyroid", "Benign"),
+    ("(Cervix) No HSIL.", "cervix", None),
+    ("(Thyroid) No follicular neoplasm.", "thyroid", None),
+    ("(Parotid) Adenolymphoma.", "salivary gland", "Benign neoplasm"),
+    ("(Parotid) adenolymphoma.", "salivary gland", "Benign neoplasm"),
     ("(FNA left breast) Findings are not diagnostic of malignancy; atypical ductal cells.", "breast", None),
     ("(FNA left breast) suspicious for malignancy, consistent with ductal carcinoma.", "breast", "Suspicious"),
     ("(Left thyroid) Suspicious for malignancy. The cells are consistent with papillary carcinoma.", "thyroid", None),
@@ -138,6 +145,14 @@ def precision_and_coverage(answers: list[tuple[str | None, str]]) -> tuple[float
 def test_what_a_report_says_and_what_it_does_not(report: str, site: str | None, category: str | None) -> None:
     reading = read_report(report)
     assert (reading.site, reading.category) == (site, category)
+
+
+def test_the_name_of_a_benign_disease_names_no_malignancy() -> None:
+    system = vocabulary().system_of("lung")
+    assert system is not None
+    for text, named in (("Benign metastasizing leiomyoma.", False), ("Metastasizing leiomyosarcoma.", True)):
+        mentions = find_mentions(text, system)
+        assert any(mention.category and mention.category.tier == "malignant" for mention in mentions) is named
 
 
 def test_the_answer_says_which_words_it_was_read_from() -> None:

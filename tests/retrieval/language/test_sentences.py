@@ -146,6 +146,8 @@ def test_the_shared_sentences() -> None:
         ("Pleural fluid. Malignant cells: none.", True),
         ("Hürthle cells; May-Grünwald-Giemsa; Küttner tumour.", True),
         ("NFM", True),
+        ("Cells: OHNE KEIN.", True),  # of four letters in capitals: taken for abbreviations
+        ("Cells: KEINE ZELLE.", False),
         ("Ascitic fluid: β-hCG negative, 5 µm.", True),
         ("Líquido ascítico: ausência de carcinoma.", False),
         ("Kein Anhalt für Malignität.", False),
