@@ -11,7 +11,8 @@ import pytest
 from index_store import Case, CaseFilter
 from retrieval import Query, read_report
 from retrieval.language.words.bm25 import ReportWords
-from retrieval.search.understand import understand, understand_text
+from retrieval.language.words.query_problem import DENIED, OPPOSITE
+from retrieval.search.understand import not_understood, understand, understand_text
 from retrieval.search.understood_query import QueryAttributes
 
 TEXT = "(Thyroid) Cue cells and papillary groups. Papillary carcinoma. Follow-up is recommended."
@@ -80,3 +81,19 @@ def test_neither_the_query_nor_its_patient_competes() -> None:
     with_own = understood(Query(case="a", include_own_patient=True))
     assert with_own.competing == CaseFilter(exclude_cases=("a",))
     assert understood(Query(text=TEXT)).competing is None
+
+
+@pytest.mark.parametrize(
+    ("text", "categories", "why"),
+    [
+        ("Squamous cells, negative for malignancy.", ("SCC", "Adenocarcinoma"), OPPOSITE),
+        ("No HSIL.", ("HSIL", "HSIL"), DENIED),
+        ("HSIL.", ("HSIL", "HSIL"), ""),
+    ],
+)
+def test_cases_of_a_malignancy_or_of_a_category_that_is_denied_are_no_answer(
+    text: str, categories: tuple[str, ...], why: str
+) -> None:
+    found = [Case(n, str(n), str(n), "", site="cervix", category=name) for n, name in enumerate(categories)]
+    query = understood(Query(text=text))
+    assert not_understood(query, text, found) == why

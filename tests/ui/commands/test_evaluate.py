@@ -72,6 +72,13 @@ def test_an_encoder_that_is_named_and_not_there_is_refused(
     assert coin("evaluate", "--archive", evaluated).exit_code == 0
 
 
+def test_a_file_in_the_place_of_the_folder_that_keeps_work_is_refused(evaluated: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    refused = coin("evaluate", "--archive", evaluated, "--work", tmp_path / "notes.txt")
+    assert refused.exit_code == 2
+    assert "notes.txt' is a file" in refused.output
+
+
 @pytest.fixture(scope="module")
 def phantoms_of_two(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An archive of 16 phantoms of two findings, embedded by the tiny models."""

@@ -16,8 +16,9 @@ from retrieval.evaluation.batched_rankings import Block, Rankings
 from retrieval.evaluation.dataset import labelled_cases, read_labelled
 from retrieval.evaluation.fusion_tuning.choice import rules_text
 from retrieval.evaluation.fusion_tuning.choose import choose_fusion, tuning_half
-from retrieval.evaluation.fusion_tuning.select import rule_grid
+from retrieval.evaluation.fusion_tuning.select import Halves, chosen_rule, rule_grid
 from retrieval.evaluation.material import Material, gather, no_progress
+from retrieval.evaluation.relevance import Relevance
 from retrieval.evaluation.tasks import Task, tasks_for
 from retrieval.search.channels.own_runs import Fusion
 from retrieval.search.fusion import FusionRule, default_rules, read_rules
@@ -272,6 +273,19 @@ def test_the_grid_has_each_ratio_once() -> None:
     shares = [(rule.method, tuple(round(share, 9) for share in rule.shares(("a", "b")).values())) for rule in grid]
     assert len(set(shares)) == len(shares) == 12
     assert sum(1.0 in ratio for _, ratio in shares) == 2, "one channel alone: the method changes nothing"
+
+
+def test_the_rule_before_has_no_weight_for_what_answers_on_request_unless_it_states_one() -> None:
+    cases = labelled_cases(made_cases(40))
+    halves = Halves(Relevance(tasks_for(cases)[0], cases), cases, np.arange(40), tuning_half(cases, 0), 0)
+    channels = ("image", "colour")
+    grid = list(rule_grid(channels))
+    for weights, shares in (({"image": 2.0}, (1.0, 0.0)), ({"image": 1.0, "colour": 1.0}, (0.5, 0.5))):
+        same = [tuple(rule.shares(channels).values()) == shares for rule in grid]
+        precisions = np.repeat(np.where(same, 0.25, 0.5)[:, None], 40, axis=1)
+        choice = chosen_rule("text", channels, grid, precisions, halves, FusionRule("rrf", weights))
+        before = {one.name: one.precision.mean for one in choice.compared}["as before"]
+        assert before == pytest.approx(0.25)
 
 
 def test_nothing_to_join_says_so(tmp_path: Path) -> None:

@@ -150,6 +150,24 @@ def test_no_more_is_compared_than_the_limit_but_for_who_must_be_in_order(
     assert len(rank(archive, queries, 3, pool=PATIENTS)) == PATIENTS
 
 
+def test_no_more_vectors_are_held_at_once_than_a_block_of_whole_patients(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patients of four images each, two at a time."""
+    held = []
+    plain_vectors = archive.known_vectors
+
+    def counted(ids: list[int], *rest: str) -> object:
+        held.append(len(ids))
+        return plain_vectors(ids, *rest)
+
+    monkeypatch.setattr(archive, "known_vectors", counted)
+    monkeypatch.setattr(many_vectors, "BLOCK", 8)
+    queries = units(np.random.default_rng(8), 4)
+    assert len(rank(archive, queries, PATIENTS, where=CaseFilter(exclude_patients=("p0",)))) == PATIENTS - 1
+    assert held == [8, 8, 8, 8, 8, 4]
+
+
 def test_exclusions_and_filters_hold_for_every_match(archive: Archive, vectors: np.ndarray, owners: list[int]) -> None:
     queries = units(np.random.default_rng(5), 6)
     where = CaseFilter(stains=("MGG",), exclude_patients=("p0", "p3"))
