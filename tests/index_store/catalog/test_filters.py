@@ -119,6 +119,13 @@ def test_a_range_of_scales_is_two_numbers_in_order() -> None:
             CaseFilter(mpp=wrong)  # type: ignore[arg-type]
 
 
+def test_a_filter_names_as_many_values_as_are_allowed_and_no_more() -> None:
+    names = tuple(map(str, range(filters_of.MAX_VALUES)))
+    assert CaseFilter(exclude_cases=names).exclude_cases == names
+    with pytest.raises(FilterError, match=f"names {len(names) + 1} values; {len(names)} is the most"):
+        CaseFilter(exclude_cases=names, sites=("cervix",))
+
+
 def test_labels_are_triples_of_strings() -> None:
     for wrong in ((("cervix", "HSIL"),), (("cervix", "", 1),), (["cervix", "", "HSIL"],), ("abc",)):
         with pytest.raises(FilterError, match="triples of site, system and category"):

@@ -351,6 +351,12 @@ def test_what_is_not_read_is_named(kind: str) -> None:
     refused(NAMED[kind].ljust(400, b"\0") if kind != "a text file" else NAMED[kind], f"is {kind}")
 
 
+def test_brands_are_read_where_a_file_lists_them_and_not_in_its_pixels() -> None:
+    listed = b"\0\0\0\x40ftypmif1\0\0\0\0" + b"mif1" * 11
+    refused((listed + b"avif").ljust(400, b"\0"), "is an AVIF picture")
+    refused((listed + b"mif1" + b"avif" * 10).ljust(400, b"\0"), "is a HEIC picture")
+
+
 @pytest.mark.parametrize(
     ("tags", "words"),
     [

@@ -22,3 +22,16 @@ def test_every_row_is_multiplied_however_many_threads_share_them(threads: int, r
     finally:
         faiss.omp_set_num_threads(before)
     np.testing.assert_allclose(products, (block @ query)[chosen], atol=1e-4)
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(SHARED_ROWS - 1, 1), (SHARED_ROWS, 3)])
+def test_threads_share_the_rows_where_they_are_many(rows: int, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    products: list[int] = []
+    before = faiss.omp_get_max_threads()
+    monkeypatch.setattr(faiss, "fvec_inner_products_by_idx", lambda *arguments: products.append(arguments[-1]))
+    faiss.omp_set_num_threads(3)
+    try:
+        inner_products(np.ones(8, np.float32), np.ones((1, 8), np.float32), np.zeros(rows, np.int64))
+    finally:
+        faiss.omp_set_num_threads(before)
+    assert (len(products), sum(products)) == (parts, rows)

@@ -15,6 +15,7 @@ from PIL import Image
 from benchmarks.pyramid import write_pyramid
 from index_store import SlideProblem
 from index_store.slides import slide as slide_module
+from index_store.slides.pictures import UNREADABLE, overview
 from index_store.slides.readers.fingerprint import WHOLE, fingerprint
 from index_store.slides.readers.open_reader import open_reader
 from index_store.slides.readers.openslide_reader import OpenSlideReader
@@ -22,6 +23,7 @@ from index_store.slides.readers.reader import SlideRefused
 from index_store.slides.readers.scale import believed_mpp
 from index_store.slides.records import SlideInfo
 from index_store.slides.slide import Slide
+from tests.small_slides import damage
 
 RAMP = (np.mgrid[0:700, 0:900].sum(axis=0) // 8 % 256).astype(np.uint8)
 PIXELS = np.stack([RAMP, 255 - RAMP, RAMP // 2], axis=-1)
@@ -30,6 +32,17 @@ PIXELS = np.stack([RAMP, 255 - RAMP, RAMP // 2], axis=-1)
 @pytest.fixture
 def pyramid(tmp_path: Path) -> Path:
     return write_pyramid(tmp_path / "slide.tif", PIXELS, mpp=0.5)
+
+
+def test_an_overview_is_made_of_the_coarsest_level_that_is_large_enough(tmp_path: Path) -> None:
+    """A strip of glass: its longer edge decides. The finest level is not read, and so may be damaged."""
+    path = write_pyramid(tmp_path / "strip.tif", PIXELS[:100], steps=(1, 4))
+    damage(path, level=0, tiles=range(4))
+    with Slide(path) as slide:
+        whole = overview(slide, edge=225)
+        assert whole.size == (225, 25)
+        assert np.array_equal(whole, slide.read_region(0, 0, 225, 25, 1))
+        assert overview(slide, edge=226).getcolors() == [(226 * 25, UNREADABLE)]
 
 
 def test_regions_of_every_level(pyramid: Path) -> None:
