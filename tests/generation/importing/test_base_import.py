@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from generation import UnsafeWeightsError, WeightsError, WeightsNotFoundError, import_base
+from generation.importing import sdxl_layout
 from generation.importing.layout import meta_models, sdxl_folder, tensor_shapes
 from generation.importing.sdxl_layout import CONFIGS
 from generation.model.pickled_child import convert
@@ -170,6 +171,24 @@ def test_shards_and_their_index_are_converted(base: Path, tmp_path: Path, monkey
     index = json.loads((tmp_path / "out/text_encoder_2/model.safetensors.index.json").read_text())
     assert set(index["weight_map"].values()) == {f"model-0000{n}-of-00002.safetensors" for n in (1, 2)}
     assert len(find_base(tmp_path / "out").weights("text_encoder_2")) == 2
+
+
+def test_sdxls_own_configurations_are_the_same_bytes_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fingerprints of imported checkpoints, which archives hold, depend on them."""
+    monkeypatch.setattr(sdxl_layout, "write_tokenizer", lambda *_: None)  # a second for what is not looked at
+    sdxl_layout.write_sdxl_layout(tmp_path)
+    written = contents(tmp_path)
+    classes = {name: json.loads(content).get("_class_name") for name, content in written.items()}
+    assert classes == {
+        "model_index.json": "StableDiffusionXLPipeline",
+        "scheduler/scheduler_config.json": "EulerDiscreteScheduler",
+        "text_encoder/config.json": None,
+        "text_encoder_2/config.json": None,
+        "unet/config.json": "UNet2DConditionModel",
+        "vae/config.json": "AutoencoderKL",
+    }
+    digest = hashlib.sha256(b"".join(written[name] for name in sorted(written))).hexdigest()
+    assert digest[:16] == "d88bf78385f50b81"
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from generation import CoinGenerator, Preset, WeightsError
+from generation.model.loading import load_vae
 from generation.model.lora.find import find_lora
 from generation.model.weights import find_base, find_vae
 from tests.models import tiny_sdxl
@@ -65,6 +66,15 @@ def test_another_vae_as_folder_as_base_and_as_file(
     for source in sources:
         assert np.array_equal(pixels(CoinGenerator(base, device="cpu", vae=source)), swapped), source
     assert not np.array_equal(pixels(CoinGenerator(base, device="cpu")), swapped)
+
+
+def test_a_vae_of_a_folder_is_read_from_safetensors_alone(base: Path, other_base: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(other_base / "vae", tmp_path / "vae"))
+    (folder / "diffusion_pytorch_model.bin").write_bytes(b"a pickle that is not opened")
+    read = load_vae(find_vae(folder), find_base(base), torch.float32).state_dict()
+    wanted = load_file(other_base / VAE_FILE)
+    assert read.keys() == wanted.keys()
+    assert all(torch.equal(read[name], tensor) for name, tensor in wanted.items())
 
 
 def test_another_vae_is_in_fingerprint_and_name_and_none_changes_nothing(base: Path, other_base: Path) -> None:

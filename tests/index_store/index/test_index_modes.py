@@ -15,9 +15,10 @@ from index_store.index import faiss_index, recall_tuning, searcher
 from index_store.index.candidate_index import EXACT, LISTS, SCAN, InvertedLists
 from index_store.index.faiss_bindings import load_faiss
 from index_store.index.faiss_index import FaissIndex
-from index_store.index.gpu_flat import FlatOnDevice
+from index_store.index.gpu_flat import FlatOnDevice, gpu_index
 from index_store.index.recall_tuning import DEPTHS, RECALL, IndexSizes, Setting, Tuning
 from index_store.index.searcher import Searcher
+from index_store.index.vector_file import VectorRows
 from index_store.vectors import Selection
 from tests.index_store.archive_builders import unit
 from tests.index_store.index.indexes import (
@@ -153,6 +154,23 @@ def test_a_flat_index_on_a_device_answers_like_the_one_without() -> None:
     assert index.search(QUERIES[:5], 10) == [brute_force(query, 10, allowed) for query in QUERIES[:5]]
     index.settle()  # no other mode is better
     assert index.searcher.candidates is device
+
+
+@pytest.mark.parametrize(
+    ("rows", "free", "held"), [(9, 2 * 9 * 4 * 4, 9), (9, 2 * 9 * 4 * 4 - 1, None), (0, 1e9, None)]
+)
+def test_a_device_gets_rows_that_fit_half_of_its_free_memory(
+    rows: int, free: float, held: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The choice, for a device that is announced to be there; its index is one of the CPU."""
+    announced = {"get_num_gpus": lambda: 1, "getFreeMemory": lambda _: free, "StandardGpuResources": object}
+    announced["GpuIndexFlatIP"] = lambda _, dim: load_faiss().IndexFlatIP(dim)
+    for name, value in announced.items():
+        monkeypatch.setattr(load_faiss(), name, value, raising=False)
+    vectors = VectorRows(4)
+    vectors.append(np.arange(rows), np.ones((rows, 4), np.float32))
+    index = gpu_index(vectors)
+    assert (None if index is None else index.count) == held
 
 
 def test_the_mode_follows_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
