@@ -191,6 +191,8 @@ def test_figures_of_two_readers_show_their_agreement(study: ReaderStudy) -> None
     assert "Cohen's kappa, quadratic weights" in shown
     assert "undefined: every answer is the same" in shown
     assert "nan" not in shown.lower()
+    marks = [element.value for element in app.markdown if "no patient" in element.value]
+    assert [mark.split("[")[0] for mark in marks] == [":violet-badge"] * TOTAL, "the colour of what is no real image"
 
 
 def test_names_and_comments_are_never_markup(study: ReaderStudy) -> None:

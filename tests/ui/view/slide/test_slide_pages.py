@@ -75,6 +75,8 @@ def test_a_part_of_a_slide_and_all_of_it_are_searched(slides: Path, case: Case) 
     assert any("of its fields" in caption.value for caption in app.caption)
     pairs = [caption.value for caption in app.caption if "query field at" in caption.value]
     assert pairs[0].startswith("1: **1.000**"), "each field meets itself"
+    overviews = [image for images in app.image for image in images.proto.imgs if image.alt.startswith("Where these")]
+    assert len(overviews) == 1, "the case has one slide"
 
 
 def test_a_slide_that_is_gone_is_said_and_its_overview_shown(slides: Path, case: Case) -> None:
@@ -130,3 +132,7 @@ def test_a_review_shows_all_images_of_a_case(
     click(page("case_page.py", case=case.key), "Pin")
     shown = "".join(element.proto.body for element in page("review/page.py").get("html"))
     assert [f"/images/{image.id}.png" in shown for image in case.images] == [True] * 4
+
+
+def test_one_case_is_counted_as_one(slides: Path) -> None:
+    assert any(text.value.endswith("\n1 case, 4 images") for text in opened().sidebar.text)
