@@ -108,16 +108,15 @@ def write(tensors: Mapping[str, Any], target: Path) -> None:
         header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with target.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in order:
-            tensor = tensors[name].detach().contiguous().reshape(-1)
-            if tensor.numel():
-                content = tensor.view(torch.uint8).numpy()
-                try:
-                    content.tofile(file)
-                except OSError as error:
-                    raise NotWrittenError from error
+    try:
+        with target.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for name in order:
+                tensor = tensors[name].detach().contiguous().reshape(-1)
+                if tensor.numel():
+                    tensor.view(torch.uint8).numpy().tofile(file)
+    except OSError as error:  # also of the end of the block, which writes what is buffered
+        raise NotWrittenError from error
 
 
 def load(source: Path) -> Any:

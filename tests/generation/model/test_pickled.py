@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from generation import PickledLimits, UnsafeWeightsError, WeightsError, as_safetensors, convert_pickled, read_pickled
 from generation.model.pickled import _result
 from generation.model.pickled_child import convert
+from tests.full_disk import full_disk
 from tests.pickled_here import pickled_here
 
 ROW = torch.arange(6.0)
@@ -131,6 +132,13 @@ def test_a_small_file_cannot_take_all_memory_or_disk(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"grows to more than twice its size"):
         convert_pickled(tmp_path / "many.bin", tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    torch.save({"weight": ROW}, tmp_path / "weights.bin")
+    with pickled_here(), full_disk(), pytest.raises(WeightsError, match=r"could not be written .*the disk is full"):
+        convert_pickled(tmp_path / "weights.bin", tmp_path / "out.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.bin"]
 
 
 def test_limits_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
