@@ -20,8 +20,8 @@ from retrieval.training.starter.smears import load_smears
 
 SMEARS_OF_LORA = 0.5
 """Share of real smears in what the LoRA learns; the rest are phantoms."""
-RATE_ON = 5e-4
-"""The learning rate of a UNet that is trained on: lower, since it has learned most."""
+RATE, RATE_ON = 8e-4, 5e-4
+"""Learning rates of a new UNet and of one that is trained on: lower, since it has learned most."""
 FULL_REPORTS = slice(1, None)  # column 0 of the texts is the short caption
 ALL_TEXTS = slice(None)
 
@@ -72,8 +72,8 @@ def train_coin(
         else:
             unet = UNet2DConditionModel.from_pretrained(start, torch_dtype=torch.float32)
         unet.to(memory_format=torch.channels_last)
-        rate = {} if start is None else {"learning_rate": RATE_ON}
-        train_denoiser(unet, drawn, folder, steps=steps["denoiser"], texts=ALL_TEXTS, log=log, **rate)
+        rate = RATE if start is None else RATE_ON
+        train_denoiser(unet, drawn, folder, steps=steps["denoiser"], texts=ALL_TEXTS, learning_rate=rate, log=log)
 
     def lora(folder: Path) -> None:
         unet: Any = UNet2DConditionModel.from_pretrained(work / "unet").to(memory_format=torch.channels_last)
