@@ -171,11 +171,7 @@ left_case()
 names = session.studies()
 if not names:
     st.title("No reader study here", anchor=False)
-    st.text(
-        f"There is none in {Settings.from_env().readings_folder}. The archive's maintainer creates one:\n\n"
-        "    coin generate --text-file report.txt --out generated\n"
-        "    coin reading new pilot --generated generated"
-    )
+    st.text(f"There is none in {Settings.from_env().readings_folder}. Whoever keeps the archive prepares one.")
 else:
     found, problem = guarded(session.current)
     if problem:
