@@ -30,20 +30,18 @@ def image_encoder(archive: Archive, settings: Settings) -> Encoder:
         index_store.EncoderMismatchError: the archive's is neither; names the option.
         retrieval.EncoderLoadError: the named one's files are missing or broken.
     """
-    from index_store import EncoderMismatchError
     from retrieval import Encoder
 
     given = Encoder(settings.encoder, device=settings.device)
     known = archive.encoder
     if settings.encoder is not None or known is None or known.fingerprint == given.fingerprint:
         return given
-    found, noted = _found(archive, known, settings)
-    if found is not None:
-        return found
-    where = f" It was at '{noted}'." if noted else ""
-    raise EncoderMismatchError(
+    return _noted_or_refused(
+        archive,
+        known,
+        settings,
         f"This archive was embedded with {known.name} ({known.fingerprint[:12]}), and no encoder is named. Name it "
-        f"with --encoder or COIN_ENCODER.{where}"
+        "with --encoder or COIN_ENCODER.",
     )
 
 
@@ -69,20 +67,28 @@ def embedding_encoder(archive: Archive, settings: Settings, role: Role | None) -
         index_store.EncoderMismatchError: the archive's is neither; names the option.
         retrieval.EncoderLoadError: the named one's files are missing or broken.
     """
-    from index_store import EncoderMismatchError
     from retrieval import Encoder
 
     given, known = Encoder(settings.encoder, device=settings.device), archive.encoder_of(role or "image")
     if settings.encoder is not None or known is None or known.name == given.name:
         return given
-    found, noted = _found(archive, known, settings)
-    if found is not None:
-        return found
-    where = f" It was at '{noted}'." if noted else ""
-    raise EncoderMismatchError(
+    return _noted_or_refused(
+        archive,
+        known,
+        settings,
         f"In this archive {known.name} ({known.fingerprint[:12]}) compares {'texts' if role == 'text' else 'images'}, "
-        f"and no encoder is named: name that one, or another, with --encoder.{where} The starter is --encoder starter."
+        "and no encoder is named: name that one, or another, with --encoder. The starter is --encoder starter.",
     )
+
+
+def _noted_or_refused(archive: Archive, known: EncoderInfo, settings: Settings, refusal: str) -> Encoder:
+    """The archive's encoder where it was noted and is still there; else raises EncoderMismatchError of `refusal`."""
+    from index_store import EncoderMismatchError
+
+    found, noted = _found(archive, known, settings)
+    if found is None:
+        raise EncoderMismatchError(refusal + (f" It was at '{noted}'." if noted else ""))
+    return found
 
 
 def note_encoder(archive: Archive, encoder: Encoder | None) -> None:

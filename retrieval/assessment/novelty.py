@@ -76,11 +76,10 @@ class NoveltyCheck:
             )
         mean = f"(mean {self.similarity:.3f}, threshold {self.threshold:.3f})"
         if self.near:
-            first = "the first case is" if self.near == 1 else f"the first {self.near} cases are"
+            similar = "one is" if self.near == 1 else f"{self.near} are"
             return (
-                f"Few comparable cases: {first} similar to the query, but the nearest together are less similar "
-                f"{mean} than those of the archive's own cases. Those after the first {self.near} may be of another "
-                f"kind; the rule {rate}."
+                f"Few comparable cases: {similar} similar to the query, but the nearest together are less similar "
+                f"{mean} than those of the archive's own cases. The others may be of another kind; the rule {rate}."
             )
         return (
             f"No comparable case: the nearest cases are less similar to the query {mean} than those of the archive's "
@@ -113,7 +112,7 @@ class Calibration:
 
         `false_alarms` is the share of the archive's own cases that may be turned away; what is reached is the largest
         share that n cases allow (none, below 1 / false_alarms cases). `changes` of images were made since. `nearest`
-        are the similarities that the mean is of: some of them can be high where the mean is not.
+        are the nearest patients' similarities: some of them can be high where their mean is not.
 
         Raises:
             KeyError: the kind was not calibrated.

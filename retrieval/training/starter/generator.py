@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from filecmp import dircmp
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ RATE, RATE_ON = 8e-4, 5e-4
 """Learning rates of a new UNet and of one that is trained on: lower, since it has learned most."""
 FULL_REPORTS = slice(1, None)  # column 0 of the texts is the short caption
 ALL_TEXTS = slice(None)
+_KEPT = {"vocab": "tokenizer", "vae": "vae", "text_encoder": "text_encoder", "text_encoder_2": "text_encoder_2"}
+"""What a training that goes on keeps of the base, by its name in the folder of the work."""
 
 Log = Callable[[str], None]
 
@@ -46,10 +49,15 @@ def train_generator_on(
         smears: manifest of real smears.
         steps: of "denoiser" and "lora".
         phantom_count: phantoms to learn from.
+
+    Raises:
+        FileExistsError: `work` holds parts of another training: latents that it kept would be of another autoencoder.
     """
-    shutil.copytree(starter / "base" / "tokenizer", work / "vocab", dirs_exist_ok=True)
-    for part in ("vae", "text_encoder", "text_encoder_2"):
-        shutil.copytree(starter / "base" / part, work / part, dirs_exist_ok=True)
+    for part, kept in _KEPT.items():
+        source, target = starter / "base" / kept, work / part
+        if target.exists() and set((found := dircmp(source, target)).left_list) != set(found.same_files):
+            raise FileExistsError(f"{target} is of another training. Name another folder with --work.")
+        shutil.copytree(source, target, dirs_exist_ok=True)
     real = None if smears is None else load_smears(smears, first_label=len(PROFILES))
     train_coin(render_training_set(work, phantom_count), real, work, steps, log, start=starter / "base" / "unet")
     assemble_result(work, ("lora",))

@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--from", dest="starter", type=Path, help="folder of a starter whose generator is trained on")
     parser.add_argument("--phantoms", type=int, default=PHANTOMS, help="phantoms to learn from")
     parser.add_argument("--steps", nargs="*", default=[], metavar="STAGE=N", help=f"instead of the usual {STEPS}")
-    parser.add_argument("--smears", type=Path, help="manifest of licensed real smears to train the CLIP on as well")
+    parser.add_argument("--smears", type=Path, help="manifest of licensed real smears to learn from as well")
     parser.add_argument("--imagenet", type=Path, help="safetensors of timm's tf_efficientnet_lite0 to start from")
     parser.add_argument("--device", default="cpu", help="where the image tower is trained: cpu or cuda")
     options = parser.parse_args()
@@ -194,6 +194,8 @@ def main() -> None:
     if set(steps) != set(STEPS):
         parser.error(f"--steps: the stages are {', '.join(STEPS)}")
     if options.starter is not None:
+        if options.imagenet is not None or options.device != "cpu":
+            parser.error("--from trains the generator alone: it goes without --imagenet and --device")
         train_generator_on(
             options.starter, options.work, smears=options.smears, log=log, steps=steps, phantom_count=options.phantoms
         )

@@ -176,9 +176,9 @@ def test_where_a_kind_has_few_patients_the_near_ones_are_not_denied() -> None:
     judged = calibration.judge(nearest_similarity(found), "image", nearest=found)
     assert (judged.comparable, judged.near) == (False, 2)
     assert json.loads(json.dumps(dataclasses.asdict(judged)))["near"] == 2
-    assert judged.words.startswith("Few comparable cases: the first 2 cases are similar")
+    assert judged.words.startswith("Few comparable cases: 2 are similar")
     found[1] = 0.85
-    assert "the first case is similar" in calibration.judge(nearest_similarity(found), "image", nearest=found).words
+    assert "one is similar" in calibration.judge(nearest_similarity(found), "image", nearest=found).words
     found[0] = 0.86
     assert calibration.judge(nearest_similarity(found), "image", nearest=found).words.startswith("No comparable case")
 

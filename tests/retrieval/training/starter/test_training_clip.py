@@ -399,8 +399,12 @@ def test_the_whole_training_runs_resumes_and_loads(tmp_path: Path) -> None:
     assert made.image.size == (128, 128)
     assert Encoder(result / "clip").encode_images([made.image]).shape == (1, 192 + 45 + 9)  # a direction an image
     assert "_name_or_path" not in (result / "base" / "unet" / "config.json").read_text(encoding="utf-8")
+    with pytest.raises(FileExistsError, match="of another training"):
+        train_generator_on(result, tmp_path, smears=None, log=log.append, steps={}, phantom_count=45)
     on = tmp_path / "on"
-    train_generator_on(result, on, smears=None, log=log.append, steps={"denoiser": 1, "lora": 1}, phantom_count=45)
+    for _ in range(2):
+        train_generator_on(result, on, smears=None, log=log.append, steps={"denoiser": 1, "lora": 1}, phantom_count=45)
+    assert log[-1] == "lora: done before"
     CoinGenerator(on / "result" / "base", on / "result" / "lora").generate("NILM.", n=1, preset="draft")
     before, after = (
         load_file(folder / "base" / "unet" / "diffusion_pytorch_model.safetensors")
