@@ -103,6 +103,16 @@ def sign_in(page: Page, site: Site, name: str) -> None:
     page.get_by_role("button", name="Continue").click()
 
 
+def sign_out(page: Page) -> None:
+    """Sign out, and wait until the browser has come back from the provider.
+
+    "Sign in" already shows while the browser is still on its way there, and the cookie goes on that way.
+    """
+    with page.expect_navigation(wait_until="commit"):
+        page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
 def events(site: Site) -> list[dict[str, str]]:
     lines = [line for file in sorted(site.audit.glob("*")) for line in file.read_text("utf-8").splitlines()]
     return [event for event in map(json.loads, lines) if "user" in event]
@@ -143,8 +153,7 @@ def test_sign_in_search_and_open_a_case(page: Page, site: Site, archive: Path, p
     assert path.startswith("/pictures/images/")
     assert page.request.get(f"{site.local}{path}").status == 401
 
-    page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    sign_out(page)
     assert site.provider.signed_out == 1
     assert "_streamlit_user" not in {cookie["name"] for cookie in page.context.cookies(site.url)}
     log = site.log.read_text()
@@ -157,8 +166,7 @@ def test_who_is_not_among_the_users_stays_out(page: Page, site: Site) -> None:
     sign_in(page, site, "guest")
     expect(page.get_by_text("guest@elsewhere.example is not among the users of this view.")).to_be_visible()
     assert page.get_by_text("Which cases look like this one?").count() == 0
-    page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    sign_out(page)
     sign_in(page, site, "unverified-eve")  # claims the address of somebody else
     expect(page.get_by_text("id-of-unverified-eve is not among the users of this view.")).to_be_visible()
 
