@@ -20,7 +20,7 @@ from generation.model.files.base_files import CONFIGS, no_base, wanted_files
 from generation.model.files.hub import fetch, split_hub_id
 from generation.model.files.single_file import NOT_WEIGHTS, PREFIXES, other_kind, single_file_names
 from generation.model.files.stored_weights import NewTensor, StoredWeights, write_weights
-from generation.model.files.weight_files import check_safetensors, is_pickled
+from generation.model.files.weight_files import check_index, check_safetensors, is_pickled, read_json
 from generation.model.pickled import HOW_IT_WAS_READ, as_safetensors, convert_pickled
 from generation.model.weights import components_of, find_base
 
@@ -111,7 +111,8 @@ def _index(source: Path, target: Path, stem: str) -> None:
     """Write the index of converted shards, which names their files."""
     for path in source.iterdir():
         if match := _PICKLED_INDEX.fullmatch(path.name):
-            index = json.loads(path.read_text(encoding="utf-8"))
+            check_index(path, source.iterdir())
+            index = read_json(path)
             renamed = {name: _renamed(file, stem) for name, file in index["weight_map"].items()}
             variant = match[1].partition("pytorch_model")[2] or match[2]
             new = json.dumps({**index, "weight_map": renamed}, indent=2, sort_keys=True)

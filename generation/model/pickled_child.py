@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,11 @@ def load(source: Path) -> Any:
     """
     import torch
 
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                # Mapped into memory, the compressed bytes themselves would count as the numbers.
+                raise ValueError("it is a compressed archive, as PyTorch writes none")
     with torch.serialization.safe_globals([argparse.Namespace]):
         try:
             return torch.load(source, map_location="cpu", weights_only=True, mmap=True)

@@ -15,10 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from generation.errors import WeightsError, WeightsNotFoundError
-from generation.model.files.base_files import CONFIGS, no_base, wanted_files, weights_in
+from generation.model.files.base_files import CONFIGS, indices_in, no_base, wanted_files, weights_in
 from generation.model.files.hub import fetch, split_hub_id
 from generation.model.files.weight_files import (
     STARTER,
+    check_index,
     check_safetensors,
     display_name,
     fingerprint,
@@ -208,6 +209,8 @@ def _whole_weights(component: Path, variant: str | None) -> list[Path]:
         )
     for path in files:
         check_safetensors(path)
+    for index in indices_in(component, variant):
+        check_index(index, files)
     return files
 
 

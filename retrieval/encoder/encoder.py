@@ -222,8 +222,14 @@ class Encoder:
         model = self._model()
         rows = []
         for start in range(0, len(texts), self._batch_size):
-            with torch.inference_mode():
-                rows.append(model.encode_texts(texts[start : start + self._batch_size]).float().cpu().numpy())
+            try:
+                with torch.inference_mode():
+                    rows.append(model.encode_texts(texts[start : start + self._batch_size]).float().cpu().numpy())
+            except (IndexError, RuntimeError, ValueError) as error:  # a word that the tower has no vector for
+                raise EncoderLoadError(
+                    f"The encoder '{self.name}' cannot encode texts: {first_line(error)} The tokenizer beside it may "
+                    "be another model's: fetch both again."
+                ) from error
         return self._unit_rows(rows)
 
     def _model(self) -> LoadedEncoder:
@@ -235,6 +241,11 @@ class Encoder:
             return self._loaded
 
     def _unit_rows(self, blocks: list[npt.NDArray[np.float32]]) -> Vectors:
+        if blocks and blocks[0].shape[1:] != (self.dim,):
+            raise EncoderLoadError(
+                f"The encoder '{self.name}' makes vectors of {blocks[0].shape[-1]} numbers, and its configuration says "
+                f"{self.dim}. They may belong to different models: fetch both again."
+            )
         vectors = np.concatenate([np.empty((0, self.dim), dtype=np.float32), *blocks])
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         broken = np.flatnonzero(~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0))

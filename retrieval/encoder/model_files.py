@@ -43,6 +43,8 @@ HUB_FILES: Final = (
     *TOKENIZER_FILES,
 )
 """What is fetched of a hub repository beside the weights."""
+_LARGEST_IMAGE: Final = 4096
+"""Edge in pixels that an image may be prepared at; published encoders have at most 1024."""
 _CARDS: Final = ("README.md", "LICENSE", "LICENCE", "NOTICE")
 _SAFETENSORS: Final = ("model.safetensors", "model-*-of-*.safetensors")
 _OPEN_CLIP_PICKLED: Final = ("open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth")
@@ -108,12 +110,18 @@ def read_encoder_folder(path: Path, *, name: str) -> EncoderFiles:
             f"in a format that is known.{pickled_hint(path)}"
         )
     try:
-        return _with_field(found.read(path, name=name), read_description(path).get("field_um"))
+        files = _with_field(found.read(path, name=name), read_description(path).get("field_um"))
     except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
         raise EncoderLoadError(
             f"The configuration in {path} is not as the format of {found.name} wants it "
             f"({type(error).__name__}: {error}). Fetch the model again."
         ) from error
+    if files.image_size is not None and not 1 <= files.image_size <= _LARGEST_IMAGE:
+        raise EncoderLoadError(
+            f"The configuration in {path} prepares images at {files.image_size} pixels; 1 to {_LARGEST_IMAGE} are "
+            "read, since larger ones would fill the memory. Fetch the model again."
+        )
+    return files
 
 
 def _with_field(files: EncoderFiles, field_um: object) -> EncoderFiles:

@@ -73,3 +73,10 @@ def weights_in(component: Path, variant: str | None) -> list[Path]:
     """The safetensors files of a component, of that variant."""
     matches = ((path, _WEIGHTS.fullmatch(path.name)) for path in sorted(component.iterdir()))
     return [path for path, match in matches if match and match["variant"] == variant]
+
+
+def indices_in(component: Path, variant: str | None) -> list[Path]:
+    """The files of a component that say which of its weights' files holds which tensor, of that variant."""
+    mark = "" if variant is None else f".{variant}."
+    found = (path for path in sorted(component.iterdir()) if _INDEX.fullmatch(path.name))
+    return [path for path in found if (mark in path.name if mark else ".fp16." not in path.name)]

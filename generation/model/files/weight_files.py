@@ -61,6 +61,17 @@ def missing_shards(names: Iterable[str]) -> list[str]:
     return [name for name in dict.fromkeys(wanted) if name not in held]
 
 
+def check_index(path: Path, files: Iterable[Path]) -> None:
+    """Raise `WeightsError` for an index of parts that names other files: libraries load what it names, unchecked."""
+    named = read_json(path).get("weight_map")
+    known = {file.name for file in files}
+    if not isinstance(named, dict) or not all(isinstance(name, str) and name in known for name in named.values()):
+        raise WeightsError(
+            f"{path} is no index of the weights beside it: it names other files, or none. Copy or download the base "
+            "anew."
+        )
+
+
 def check_safetensors(path: Path) -> None:
     """Header and length only: a truncated or disguised file shows there.
 
@@ -113,7 +124,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file of a base. Raises `WeightsError`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         if pointer := pointer_refusal(path):
             raise WeightsError(pointer) from error
         raise WeightsError(f"{path} cannot be read ({error}). Copy or download the base anew.") from error

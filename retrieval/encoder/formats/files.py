@@ -98,7 +98,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of a model's folder. Raises EncoderLoadError where it is broken."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         if pointer := pointer_refusal(path):
             raise EncoderLoadError(pointer) from error
         raise EncoderLoadError(f"{path} could not be read as JSON ({error}). Fetch the model again.") from error
@@ -218,6 +218,11 @@ def tensors_sha256(files: Sequence[Path]) -> str:
                 left -= len(block)
         total.update(json.dumps([name, entry["dtype"], entry["shape"], values.hexdigest()]).encode())
     return total.hexdigest()
+
+
+def has_tokenizer_files(folder: Path) -> bool:
+    """Whether a folder holds a tokenizer."""
+    return any((folder / name).is_file() for name in TOKENIZER_FILES)
 
 
 def tokenizer_sha256(folder: Path) -> dict[str, str]:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from generation import file_sha256, forget, quick_import
 from retrieval.encoder.formats.files import (
-    TOKENIZER_FILES,
     EncoderFiles,
     check_safetensors,
     digest,
     first_line,
+    has_tokenizer_files,
     pickled_hint,
     read_description,
     read_json,
@@ -67,7 +67,7 @@ class OpenClipFiles(EncoderFiles):
     @property
     def has_tokenizer_files(self) -> bool:
         """Whether the folder holds a tokenizer of its own."""
-        return any((self.path / name).is_file() for name in TOKENIZER_FILES)
+        return has_tokenizer_files(self.path)
 
     def load(self, device: str) -> LoadedOpenClip:
         """The model on a device that exists. Raises EncoderLoadError."""

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval.encoder.formats.files import (
-    SINGLE,
-    TOKENIZER_FILES,
     EncoderFiles,
     digest,
     first_line,
+    has_tokenizer_files,
     model_weights,
     read_description,
     read_json,
@@ -151,12 +150,13 @@ def read_transformers(folder: Path, *, name: str) -> TransformersFiles:
             f"{folder} is a SigLIP 2 that takes images as sequences of patches of their own proportions (NaFlex), "
             "which is not read here. Take one of a fixed size, such as google/siglip2-base-patch16-224."
         )
-    weights = model_weights(folder)
-    if len(weights) > 1 and not (folder / f"{SINGLE}.index.json").is_file():
+    has_tokenizer = has_tokenizer_files(folder)
+    if not images and not has_tokenizer:
         raise EncoderLoadError(
-            f"{folder} holds its weights in parts and no {SINGLE}.index.json, by which transformers finds them. Bring "
-            f"the model in once, which writes it: coin encoder import {folder} OUT"
+            f"{folder} holds no tokenizer files (tokenizer.json, or vocab.json and merges.txt …), so it can encode no "
+            "texts, and it reads no images. Copy them there from the model's source."
         )
+    weights = model_weights(folder)
     preprocessor = read_preprocessor(folder) if images else {}
     if images and not preprocessor:
         raise EncoderLoadError(
@@ -180,7 +180,7 @@ def read_transformers(folder: Path, *, name: str) -> TransformersFiles:
             }
         ),
         reads_images=images,
-        reads_texts=texts,
+        reads_texts=texts and has_tokenizer,
         image_size=prepared_size(preprocessor),
         mpp=None if mpp is None else float(mpp),
         weights=weights,
@@ -193,7 +193,8 @@ def read_transformers(folder: Path, *, name: str) -> TransformersFiles:
 def _load(files: TransformersFiles) -> Any:
     import torch
     import transformers
-    from transformers import AutoModel
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
 
     made = next(iter(files.config.get("architectures") or ()), "")
@@ -208,12 +209,18 @@ def _load(files: TransformersFiles) -> Any:
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # its table of tensors: what matters of it is said below
     try:
-        kind = getattr(transformers, files.config["architectures"][0]) if projects(files.config) else AutoModel
+        config = AutoConfig.from_pretrained(files.path, local_files_only=True, trust_remote_code=False)
+        if projects(files.config):
+            kind = getattr(transformers, files.config["architectures"][0])
+        else:
+            with torch.device("meta"):
+                kind = type(AutoModel.from_config(config))
+        # Given the folder, transformers would load what an index or an adapter beside the weights names, which the
+        # fingerprint does not cover.
         network, report = kind.from_pretrained(
-            files.path,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
+            None,
+            config=config,
+            state_dict={name: tensor for path in files.weights for name, tensor in load_file(path).items()},
             dtype=torch.float32,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they come back in the report and are named below
@@ -243,16 +250,12 @@ def _load(files: TransformersFiles) -> Any:
 def _tokenizer(files: TransformersFiles) -> Any:
     from transformers import AutoTokenizer
 
-    if not any((files.path / name).is_file() for name in TOKENIZER_FILES):
-        raise EncoderLoadError(
-            f"{files.path} holds no tokenizer files (tokenizer.json, or vocab.json and merges.txt …), so it can "
-            "encode no texts. Copy them there from the model's source."
-        )
     try:
         return AutoTokenizer.from_pretrained(files.path, local_files_only=True, trust_remote_code=False)
     except (OSError, ImportError, RuntimeError, ValueError, TypeError, KeyError) as error:
         raise EncoderLoadError(
-            f"The tokenizer of '{files.name}' could not be loaded, so it can encode no texts: {first_line(error)}"
+            f"The tokenizer of '{files.name}' could not be loaded, so it can encode no texts ({type(error).__name__}: "
+            f"{first_line(error)}) Fetch its files anew."
         ) from error
 
 

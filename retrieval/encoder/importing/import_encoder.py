@@ -27,9 +27,9 @@ from retrieval.encoder.encoder import Encoder
 from retrieval.encoder.formats import open_clip_folder, transformers_folder
 from retrieval.encoder.formats.files import (
     DESCRIPTION,
-    TOKENIZER_FILES,
     EncoderFiles,
     check_safetensors,
+    has_tokenizer_files,
     read_description,
     read_json,
 )
@@ -100,7 +100,7 @@ def import_encoder(
             if model_args:
                 add_arguments(folder, model_args)
             files = _described(folder, found.name, described)
-            files, more = _tried(folder, files)
+            _try(folder, files)
             notes += heads_note(files)
         except (EncoderLoadError, EncodingError) as error:
             message = str(error).replace(str(folder), str(source)).replace(folder.name, found.name)
@@ -120,7 +120,7 @@ def import_encoder(
             use="coin add MANIFEST --encoder THIS_FOLDER",
         )
         write_import_card(folder, card)
-    return ImportedEncoder(out, read_encoder_folder(out, name=out.resolve().name), tuple(changes), (*notes, *more))
+    return ImportedEncoder(out, read_encoder_folder(out, name=out.resolve().name), tuple(changes), tuple(notes))
 
 
 def _write(
@@ -161,15 +161,28 @@ def _write(
             (folder / open_clip_folder.TEXT_TOWER).mkdir(exist_ok=True)
             _write_json(folder / open_clip_folder.TEXT_TOWER / "config.json", config)
             changes += [note] if note else []
-        if text.get("hf_tokenizer_name") and not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        if text.get("hf_tokenizer_name") and not has_tokenizer_files(folder):
             notes += _fetch_tokenizer(str(text["hf_tokenizer_name"]), folder)
-    elif transformers_folder.recognises(folder) and "auto_map" in read_json(folder / "config.json"):
+    elif transformers_folder.recognises(folder):
+        notes += _notes_of_transformers(folder)
+    return changes, notes
+
+
+def _notes_of_transformers(folder: Path) -> list[str]:
+    """What a folder in the layout of transformers lacks, or has and does not use."""
+    config, notes = read_json(folder / transformers_folder.CONFIG), []
+    if "text_config" in config and not has_tokenizer_files(folder):
+        notes.append(
+            "The source has a text tower and no tokenizer files (tokenizer.json, or vocab.json and merges.txt …): the "
+            "encoder reads images, and texts once these are in the folder."
+        )
+    if "auto_map" in config:
         notes.append(
             "The source runs code of its own (auto_map), which is never run here: the model is what transformers "
             "itself makes of its configuration. If its vectors should come out otherwise, use an adapter "
             "(docs/models.md)."
         )
-    return changes, notes
+    return notes
 
 
 def _copy_weights(source: EncoderSource, folder: Path, *, open_clip: bool) -> list[str]:
@@ -194,9 +207,6 @@ def _copy_weights(source: EncoderSource, folder: Path, *, open_clip: bool) -> li
     else:
         for path in source.weights:
             shutil.copyfile(path, folder / path.name)
-        # As transformers writes it: it loads parts by this file alone, and not every repository has it.
-        part_of = {name: path.name for path in source.weights for name in StoredWeights([path]).shapes}
-        _write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": part_of})
     return []
 
 
@@ -263,11 +273,11 @@ def _described(folder: Path, name: str, described: Mapping[str, Any]) -> Encoder
     return files
 
 
-def _tried(folder: Path, files: EncoderFiles) -> tuple[EncoderFiles, list[str]]:
+def _try(folder: Path, files: EncoderFiles) -> None:
     """Load the model and encode an image and a text. Raises EncoderLoadError."""
     from PIL import Image
 
-    encoder, notes = Encoder(folder, device="cpu"), []
+    encoder = Encoder(folder, device="cpu")
     if files.reads_images:
         size = files.image_size or 224
         gradient = Image.linear_gradient("L").resize((size, size)).convert("RGB")
@@ -278,20 +288,10 @@ def _tried(folder: Path, files: EncoderFiles) -> tuple[EncoderFiles, list[str]]:
                 f"{folder} loads, and cannot encode an image as it is used here ({type(error).__name__}: {error}). "
                 "Models of several inputs, and poolings that need tokens on a model that has none, are not read."
             ) from error
-        if first.shape[1] != files.dim:
-            raise EncoderLoadError(
-                f"{folder} makes vectors of {first.shape[1]} numbers, and its configuration says {files.dim}."
-            )
         if not np.allclose(first, second, atol=1e-4):
             raise EncoderLoadError(
                 f"{folder} makes another vector of the same image at each call, as models do that hide parts of it at "
                 "random (masked autoencoders). It cannot be used to compare images."
             )
     if files.reads_texts:
-        try:
-            encoder.encode_texts([_TRIED])
-        except EncoderLoadError as error:
-            if not files.reads_images:
-                raise
-            notes.append(str(error).replace(str(folder), "The folder"))
-    return files, notes
+        encoder.encode_texts([_TRIED])

@@ -166,6 +166,9 @@ def test_shards_and_their_index_are_converted(base: Path, tmp_path: Path, monkey
         file = f"pytorch_model-0000{number}-of-00002.bin"
         torch.save({name: weights[name] for name in some}, part / file)
         files |= dict.fromkeys(some, file)
+    (part / "pytorch_model.bin.index.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"pytorch_model\.bin\.index\.json is no index of the weights beside it"):
+        import_base(source, tmp_path / "out")
     (part / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": files}))
     import_base(source, tmp_path / "out")
     index = json.loads((tmp_path / "out/text_encoder_2/model.safetensors.index.json").read_text())

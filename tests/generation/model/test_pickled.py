@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import subprocess
+import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -132,6 +133,19 @@ def test_a_small_file_cannot_take_all_memory_or_disk(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"grows to more than twice its size"):
         convert_pickled(tmp_path / "many.bin", tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
+    """Mapped into memory, its compressed bytes would be taken for the numbers."""
+    torch.save({"weight": torch.arange(1000.0)}, tmp_path / "plain.bin")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.bin") as plain,
+        zipfile.ZipFile(tmp_path / "a.bin", "w", zipfile.ZIP_DEFLATED) as compressed,
+    ):
+        for name in plain.namelist():
+            compressed.writestr(name, plain.read(name))
+    with pytest.raises(ValueError, match="it is a compressed archive"):
+        convert(tmp_path / "a.bin", tmp_path / "a.safetensors")
 
 
 def test_a_full_disk_is_said(tmp_path: Path) -> None:

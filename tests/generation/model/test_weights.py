@@ -100,6 +100,13 @@ def test_missing_parts_of_weights_are_named(kept: int, copy: Path) -> None:
         find_base(copy)
 
 
+@pytest.mark.parametrize("content", ['{"weight_map": {"a": "../model.safetensors"}}', '{"weight_map": 1}', "{}"])
+def test_an_index_that_names_other_files_is_refused(content: str, copy: Path) -> None:
+    (copy / "vae" / "diffusion_pytorch_model.safetensors.index.json").write_text(content)
+    with pytest.raises(WeightsError, match=r"index\.json is no index of the weights beside it"):
+        find_base(copy)
+
+
 def test_a_base_of_pickles_is_refused_unread(copy: Path) -> None:
     (copy / UNET_FILE).unlink()
     (copy / "unet/diffusion_pytorch_model.bin").write_bytes(pickle.dumps({}))

@@ -215,5 +215,6 @@ def test_a_model_that_is_no_encoder_is_refused(tmp_path: Path, config: dict[str,
     (folder / "config.json").write_text(json.dumps(config))
     published.write_safetensors(folder / "model.safetensors", torch.nn.Linear(2, 2))
     published.image_processor(folder, "CLIPImageProcessor")
+    published.bert_tokenizer(folder)
     with pytest.raises(EncoderLoadError, match=message):
         import_encoder(folder, tmp_path / "out")

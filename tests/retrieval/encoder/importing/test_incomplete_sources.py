@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from retrieval import Encoder, EncoderLoadError, import_encoder
+from retrieval.encoder.formats.files import TOKENIZER_FILES
 from retrieval.encoder.model_files import find_encoder
 from tests.pickled_here import pickled_here
 from tests.retrieval.conftest import speckled
@@ -91,9 +92,6 @@ def test_a_part_of_the_weights_that_is_missing_is_named(tmp_path: Path, pickled:
         import_encoder(folder, tmp_path / "out")
     names = sorted(tensors)[1::3]
     write({name: tensors[name] for name in names}, folder / f"{stem}-00002-of-00003.{suffix}")
-    if not pickled:
-        with pytest.raises(EncoderLoadError, match=r"no model\.safetensors\.index\.json.* coin encoder import"):
-            find_encoder(folder)
     assert import_encoder(folder, tmp_path / "out").files.reads_images
     assert find_encoder(tmp_path / "out").reads_images
 
@@ -207,3 +205,72 @@ def test_a_repository_that_the_cache_holds_in_part_is_named_by_its_id(tmp_path: 
     (place / "refs" / "main").write_text(commit)
     with pytest.raises(EncoderLoadError, match=r"^org/name holds no preprocessor_config\.json"):
         find_encoder("hf-hub:org/name")
+
+
+def test_what_is_loaded_is_what_the_fingerprint_is_of(tmp_path: Path) -> None:
+    """An index and an adapter beside the weights name other files, outside the folder, too."""
+    published.dinov2(tmp_path / "dino")
+    published_one = Encoder(tmp_path / "dino", device="cpu")
+    wanted = published_one.encode_images([speckled(1)])
+    tensors = load_file(tmp_path / "dino" / "model.safetensors")
+    (tmp_path / "dino" / "model.safetensors").rename(tmp_path / "dino" / "model-00001-of-00001.safetensors")
+    other = {name: tensor + 1 for name, tensor in tensors.items()}
+    save_file(other, tmp_path / "other.safetensors", metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": dict.fromkeys(tensors, "../other.safetensors")}
+    (tmp_path / "dino" / "model.safetensors.index.json").write_text(json.dumps(index))
+    adapter = {"peft_type": "LORA", "r": 1, "target_modules": ["query"], "base_model_name_or_path": "elsewhere"}
+    (tmp_path / "dino" / "adapter_config.json").write_text(json.dumps(adapter))
+    found = Encoder(tmp_path / "dino", device="cpu")
+    assert found.fingerprint == published_one.fingerprint
+    np.testing.assert_array_equal(found.encode_images([speckled(1)]), wanted)
+
+
+def test_without_its_tokenizer_a_model_of_both_reads_images_only(tmp_path: Path) -> None:
+    published.plip(tmp_path / "plip")
+    for name in TOKENIZER_FILES:
+        (tmp_path / "plip" / name).unlink(missing_ok=True)
+    assert not find_encoder(tmp_path / "plip").reads_texts
+    done = import_encoder(tmp_path / "plip", tmp_path / "out")
+    assert (done.files.reads_images, done.files.reads_texts) == (True, False)
+    assert "has a text tower and no tokenizer files" in done.notes[0]
+
+
+def test_a_tokenizer_that_does_not_load_is_damage(tmp_path: Path) -> None:
+    published.plip(tmp_path / "plip")
+    (tmp_path / "plip" / "tokenizer.json").write_text("{}")
+    with pytest.raises(EncoderLoadError, match=r"^The tokenizer of 'plip' could not be loaded.* Fetch its files anew"):
+        import_encoder(tmp_path / "plip", tmp_path / "out")
+
+
+def test_a_tokenizer_of_another_model_is_named(tmp_path: Path) -> None:
+    published.minilm(tmp_path / "words")
+    (tmp_path / "words" / "vocab.txt").write_text("\n".join([f"word{n}" for n in range(50)] + published.WORDS))
+    for path in (tmp_path / "words").glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(EncoderLoadError, match=r"'words' cannot encode texts: .* may be another model's: fetch both"):
+        import_encoder(tmp_path / "words", tmp_path / "out")
+
+
+def test_a_length_of_vectors_that_is_not_the_configurations_is_named(tmp_path: Path) -> None:
+    published.timm_model(tmp_path / "uni", "vit_tiny_patch16_224", {"img_size": 32})
+    config = json.loads((tmp_path / "uni" / "config.json").read_text())
+    (tmp_path / "uni" / "config.json").write_text(json.dumps({**config, "num_features": 1024}))
+    with pytest.raises(EncoderLoadError, match="'uni' makes vectors of 192 numbers, and its configuration says 1024"):
+        import_encoder(tmp_path / "uni", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", '{"model_type":' + "[" * 100_000, r"config\.json could not be read as JSON"),
+        ("preprocessor_config.json", '{"size": {"height": 1000000, "width": 1000000}}', "at 1000000 pixels; 1 to 4096"),
+        ("preprocessor_config.json", '{"size": {"height": 0, "width": 0}}', "at 0 pixels; 1 to 4096"),
+    ],
+)
+def test_a_configuration_that_was_made_to_exhaust_is_refused(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    published.dinov2(tmp_path / "dino")
+    (tmp_path / "dino" / name).write_text(content)
+    with pytest.raises(EncoderLoadError, match=message):
+        find_encoder(tmp_path / "dino")
