@@ -15,6 +15,7 @@ anything else, which is a defect and is reported as one.
 from __future__ import annotations
 
 import errno
+import shutil
 
 
 class CoinCliError(Exception):
@@ -51,6 +52,8 @@ def user_message(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno is not None:
         return _os_message(error)
+    if isinstance(error, shutil.SpecialFileError):
+        return f"{error}: give a plain file"
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
         return "a value holds bytes that are no text in UTF-8: give it in UTF-8"
     if isinstance(error, ValueError) and "null byte" in str(error):  # a file's name; no shell can give one

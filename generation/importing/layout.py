@@ -9,20 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from generation.importing.sdxl_layout import CONFIGS, write_sdxl_layout
+from generation.model.files.meta_model import COMPONENTS, meta_model
 from generation.model.lora.names import weight_shapes
 from generation.model.weights import find_base
-
-_CLASSES = {
-    "unet": "UNet2DConditionModel",
-    "vae": "AutoencoderKL",
-    "text_encoder": "CLIPTextModel",
-    "text_encoder_2": "CLIPTextModelWithProjection",
-}
 
 
 def meta_models(folder: Path) -> dict[str, Any]:
     """The models that the configurations in `folder` describe, by component."""
-    paths = {name: folder / name / "config.json" for name in _CLASSES}
+    paths = {name: folder / name / "config.json" for name in COMPONENTS}
     return _models({name: json.loads(path.read_text("utf-8")) for name, path in paths.items() if path.is_file()})
 
 
@@ -53,15 +47,4 @@ def sdxl_folder(folder: str) -> Path:
 
 
 def _models(configs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    import diffusers
-    import torch
-    import transformers
-
-    made = {}
-    with torch.device("meta"):
-        for name, config in configs.items():
-            if name.startswith("text_encoder"):
-                made[name] = getattr(transformers, _CLASSES[name])(transformers.CLIPTextConfig.from_dict(dict(config)))
-            else:
-                made[name] = getattr(diffusers, _CLASSES[name]).from_config(dict(config))
-    return made
+    return {name: meta_model(name, config) for name, config in configs.items()}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from generation.errors import WeightsError
+from generation.model.files.meta_model import meta_model
 from generation.model.files.single_file import read_single_file_vae, single_file_names
 from generation.model.files.stored_weights import StoredWeights
 from generation.model.lora.find import Lora
@@ -50,16 +51,17 @@ def load_pipeline(base: Base, loras: Sequence[Lora], tokens: PromptTokens, *, dt
 def _load(base: Base, tokens: PromptTokens, dtype: torch.dtype) -> Any:
     """The base as it is on disk, but for the UNet, which has its layers and no weights yet."""
     import torch
-    from diffusers import DiffusionPipeline, UNet2DConditionModel
+    from diffusers import DiffusionPipeline
 
     # SDXL's own VAE overflows in float16
     upcast = dtype == torch.float16 and base.config("vae").get("force_upcast", True)
     vae_dtype = torch.float32 if upcast else dtype
     try:
-        with torch.device("meta"):
-            unet = UNet2DConditionModel.from_config(base.config("unet"))
+        models = {part: meta_model(part, base.config(part)) for part in PARTS if part in base.variants}
+        for part, model in models.items():
+            _check_tensors(base, part, model)
         replaced = {} if base.vae is None else {"vae": load_vae(base.vae, base, vae_dtype)}
-        return DiffusionPipeline.from_pretrained(
+        pipe = DiffusionPipeline.from_pretrained(
             base.folder,
             variant="fp16"
             if "fp16" in base.variants.values()
@@ -68,12 +70,38 @@ def _load(base: Base, tokens: PromptTokens, dtype: torch.dtype) -> Any:
             use_safetensors=True,
             local_files_only=True,
             add_watermarker=False,  # on where `invisible-watermark` is installed: it would change pixels
-            unet=unet.eval(),
+            unet=models["unet"].eval(),
             **replaced,
             **tokens.tokenizers,
         )
+        if absent := [name for name, value in pipe.vae.named_parameters() if value.is_meta]:
+            raise ValueError(f"{len(absent)} tensors of the VAE are missing, the first {absent[0]}")
+        return pipe
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise _not_loaded(base, error) from error
+
+
+def _check_tensors(base: Base, part: str, model: Any) -> None:
+    """Raise ValueError where the files of a part hold other tensors than its configuration describes.
+
+    transformers fills what is missing with random numbers. Tensors that a text encoder has no use for are left alone.
+    """
+    stored, wanted = (
+        {name.removeprefix("text_model."): tuple(shape) for name, shape in shapes.items()}
+        for shapes in (
+            StoredWeights(base.weights(part)).shapes,
+            {name: value.shape for name, value in model.state_dict().items()},
+        )
+    )
+    wrong = [name for name, shape in wanted.items() if stored.get(name) != shape]
+    if part == "unet":
+        wrong += [name for name in stored if name not in wanted]
+    if wrong:
+        there, expected = stored.get(wrong[0], "missing"), wanted.get(wrong[0], "unknown")
+        raise ValueError(
+            f"{len(wrong)} tensors of {part} differ from its config.json, the first {wrong[0]}: in the file {there}, "
+            f"by the configuration {expected}"
+        )
 
 
 def _fill(unet: Any, base: Base, dtype: torch.dtype) -> None:
@@ -81,20 +109,7 @@ def _fill(unet: Any, base: Base, dtype: torch.dtype) -> None:
     import torch
 
     stored = StoredWeights(base.weights("unet"))
-    wanted = {name: tuple(value.shape) for name, value in unet.state_dict().items()}
-    wrong = [name for name, shape in wanted.items() if stored.shapes.get(name) != shape]
-    wrong += [name for name in stored.shapes if name not in wanted]
-    if wrong:
-        first = wrong[0]
-        there, expected = stored.shapes.get(first, "missing"), wanted.get(first, "unknown")
-        raise _not_loaded(
-            base,
-            ValueError(
-                f"{len(wrong)} tensors of the UNet differ from its config.json, the first {first}: in the "
-                f"file {there}, by the configuration {expected}"
-            ),
-        )
-    for name in wanted:
+    for name in unet.state_dict():
         module, _, kind = name.rpartition(".")
         value = torch.nn.Parameter(stored.read(name, dtype), requires_grad=False)
         setattr(unet.get_submodule(module), kind, value)
@@ -102,13 +117,11 @@ def _fill(unet: Any, base: Base, dtype: torch.dtype) -> None:
 
 def load_vae(vae: Vae, base: Base, dtype: torch.dtype) -> Any:
     """The autoencoder that replaces a base's own. A single file is read by the base's own configuration."""
-    import torch
-    from diffusers import AutoencoderKL
-
     if vae.folder is not None:
+        from diffusers import AutoencoderKL
+
         return AutoencoderKL.from_pretrained(vae.folder, variant=vae.variant, dtype=dtype, use_safetensors=True)
-    with torch.device("meta"):
-        model = AutoencoderKL.from_config(base.config("vae"))
+    model = meta_model("vae", base.config("vae"))
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     stored = StoredWeights(vae.files)
     prefix = read_single_file_vae(stored.shapes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from generation.errors import WeightsError
 from generation.model.weights import Base
 
 
@@ -11,7 +12,13 @@ class PromptTokens:
     def __init__(self, base: Base) -> None:
         from transformers import CLIPTokenizer
 
-        self.tokenizers = {name: CLIPTokenizer.from_pretrained(base.folder / name) for name in base.tokenizers}
+        try:
+            self.tokenizers = {name: CLIPTokenizer.from_pretrained(base.folder / name) for name in base.tokenizers}
+        except Exception as error:  # the tokenizers' library knows no other
+            first_line = str(error).strip().partition("\n")[0]
+            raise WeightsError(
+                f"The tokenizers of the base {base.name} do not load ({first_line}). Copy or download it anew."
+            ) from error
         encoders = [name.replace("tokenizer", "text_encoder") for name in base.tokenizers]
         # 77 is CLIP's own default, and what SDXL's encoders read; a tokenizer without a limit says 1e30.
         positions = [int(base.config(name).get("max_position_embeddings", 77)) for name in encoders]

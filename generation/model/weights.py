@@ -155,7 +155,15 @@ def _read_base(folder: Path, source: str | Path, *, half: bool) -> tuple[dict[st
     )
     weights = [path for name in with_weights for path in _whole_weights(folder / name, variants[name])]
     configs = [path for name in components for path in (folder / name).iterdir() if path.name in CONFIGS]
-    return variants, (index, *configs, *weights)
+    found = Base("", folder, variants, (index, *configs, *weights))
+    try:
+        _ = found.size, found.size_step, found.scheduler
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise WeightsError(
+            f"The configurations of the base in {folder} are not as diffusers writes them ({type(error).__name__}: "
+            f"{error}). Copy it anew."
+        ) from error
+    return variants, found.files
 
 
 def find_vae(source: str | Path, *, half: bool = False) -> Vae:
@@ -191,8 +199,8 @@ def components_of(folder: Path) -> list[str]:
         raise WeightsError(f"The base in {folder} is a {kind or 'pipeline without a name'}; COIN needs an SDXL base.")
     if listed.get("requires_aesthetics_score"):
         raise WeightsError(f"The base in {folder} is SDXL's refiner by its model_index.json; COIN needs an SDXL base.")
-    components = sorted(name for name, value in listed.items() if isinstance(value, list) and value[0] is not None)
-    missing = [name for name in {*components, *_REQUIRED} if not (folder / name).is_dir()]
+    components = sorted(name for name, value in listed.items() if isinstance(value, list) and value and value[0])
+    missing = [name for name in {*components, *_REQUIRED} if name not in components or not (folder / name).is_dir()]
     if missing:
         raise WeightsError(f"The base in {folder} is incomplete: {', '.join(sorted(missing))} missing. Copy it anew.")
     return components

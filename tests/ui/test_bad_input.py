@@ -389,3 +389,12 @@ def test_a_value_that_is_no_text_is_named(environment: dict[str, str], option: s
 )
 def test_a_files_name_with_nul(environment: dict[str, str], arguments: list[str]) -> None:
     refused(coin(*arguments), "NUL character")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_in_the_place_of_weights(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "dinov2"}')
+    os.mkfifo(tmp_path / "model" / "model.safetensors")
+    result = coin("encoder", "import", str(tmp_path / "model"), str(tmp_path / "out"))
+    refused(result, "model.safetensors` is a named pipe: give a plain file")

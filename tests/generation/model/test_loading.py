@@ -94,13 +94,37 @@ def test_a_vae_of_other_shapes_is_named(base: Path, tmp_path: Path) -> None:
         CoinGenerator(base, device="cpu", vae=tmp_path / "vae.safetensors").load()
 
 
-def test_a_unet_that_differs_from_its_configuration_is_named(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("unet/diffusion_pytorch_model.safetensors", "2 tensors of unet differ"),
+        ("text_encoder/model.safetensors", "1 tensors of text_encoder differ"),
+        ("text_encoder_2/model.safetensors", "1 tensors of text_encoder_2 differ"),
+        (VAE_FILE, "1 tensors of the VAE are missing"),
+    ],
+)
+@pytest.mark.parametrize("of_another_shape", [False, True])
+def test_weights_that_are_not_the_configurations_are_named(
+    file: str, message: str, of_another_shape: bool, base: Path, tmp_path: Path
+) -> None:
+    """transformers would fill the gap with random numbers, diffusers would leave it."""
     folder = Path(shutil.copytree(base, tmp_path / "copy"))
-    path = folder / "unet/diffusion_pytorch_model.safetensors"
-    tensors = load_file(path)
-    tensors["conv_in.weight"] = torch.zeros(3, 3)
-    save_file(tensors, path)
-    with pytest.raises(WeightsError, match=r"1 tensors of the UNet differ.*first conv_in\.weight: in the file \(3"):
+    tensors = load_file(folder / file)
+    first = next(name for name in sorted(tensors) if name.endswith("weight"))
+    del tensors[first]
+    tensors["another.weight"] = torch.zeros(3, 3)  # left alone in a text encoder
+    if of_another_shape:
+        tensors[first] = torch.zeros(3, 3)
+        message = "does not load" if file == VAE_FILE else "in the file \\(3, 3\\), by the configuration"
+    save_file(tensors, folder / file, metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match=message):
+        CoinGenerator(folder, device="cpu").load()
+
+
+def test_a_tokenizer_that_is_damaged_is_named(base: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(base, tmp_path / "copy"))
+    (folder / "tokenizer/vocab.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"The tokenizers of the base copy do not load \(.*\)\. Copy"):
         CoinGenerator(folder, device="cpu").load()
 
 

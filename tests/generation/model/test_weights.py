@@ -80,6 +80,25 @@ def test_a_damaged_index_is_named(content: str, copy: Path) -> None:
         find_base(copy)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("unet/config.json", {"sample_size": None}, "are not as diffusers writes them"),
+        ("vae/config.json", {"block_out_channels": 5}, "are not as diffusers writes them"),
+        ("model_index.json", {"scheduler": ["diffusers"]}, "are not as diffusers writes them"),
+        ("model_index.json", {"unet": []}, "incomplete: unet missing"),
+        ("model_index.json", {"unet": [None, None]}, "incomplete: unet missing"),
+    ],
+)
+def test_configurations_that_are_damaged_are_named(
+    name: str, change: dict[str, object], message: str, copy: Path
+) -> None:
+    content = json.loads((copy / name).read_text())
+    (copy / name).write_text(json.dumps(content | change))
+    with pytest.raises(WeightsError, match=message):
+        find_base(copy)
+
+
 def test_a_missing_component_is_named(copy: Path) -> None:
     shutil.rmtree(copy / "text_encoder_2")
     with pytest.raises(WeightsError, match="incomplete: text_encoder_2 missing"):
@@ -143,7 +162,8 @@ def test_the_fingerprint_is_of_what_is_loaded(copy: Path, base: Path) -> None:
     changed = set()
     for name in (UNET_FILE, "vae/config.json", "tokenizer/merges.txt", "scheduler/scheduler_config.json"):
         content = (copy / name).read_bytes()
-        (copy / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        flipped = content[:-1] + bytes([content[-1] ^ 1])
+        (copy / name).write_bytes(content + b" " if name == "vae/config.json" else flipped)
         changed.add(find_base(copy).fingerprint)
         (copy / name).write_bytes(content)
     assert len(changed - {original}) == 4
