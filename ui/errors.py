@@ -64,6 +64,8 @@ def user_message(error: BaseException) -> str | None:
 def _os_message(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.filename2:  # of a copy, what could not be written
+            where = f" ({error.filename2})"
         return f"the disk is full{where}: free some space and run the same command again; nothing stored was lost"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to read or write{where}: check the owner and the rights of that file or folder"

@@ -14,6 +14,7 @@ from ui.settings import Settings
 
 if TYPE_CHECKING:
     from generation import GeneratorRequirements
+    from index_store import Role
     from retrieval import EncoderFiles
 
 
@@ -66,7 +67,7 @@ def check_models(settings: Settings) -> ModelCheck:
     Raises `generation.DeviceError` for a device that the machine does not have.
     """
     from generation import available_memory, choose_device, tensor_count
-    from retrieval import Encoder, usable_channels
+    from retrieval import usable_channels
 
     device = choose_device(settings.device)
     named = {
@@ -83,9 +84,9 @@ def check_models(settings: Settings) -> ModelCheck:
         if missing.keys() <= {"encoder", "text encoder"}:
             generator = _kept(problems, lambda: make_generator(settings, cached=False).requirements())
         if "encoder" not in missing:
-            encoder = _kept(problems, lambda: Encoder(settings.encoder).files)
+            encoder = _kept(problems, lambda: _for_role(settings.encoder, "image"))
         if settings.text_encoder is not None and "text encoder" not in missing:
-            text_encoder = _kept(problems, lambda: _for_texts(settings))
+            text_encoder = _kept(problems, lambda: _for_role(settings.text_encoder, "text"))
     encoder_memory = sum(
         4 * tensor_count(files.weights)[1] for files in (encoder, text_encoder) if files is not None and files.weights
     )
@@ -110,11 +111,11 @@ def check_models(settings: Settings) -> ModelCheck:
     )
 
 
-def _for_texts(settings: Settings) -> EncoderFiles:
+def _for_role(source: str | None, role: Role) -> EncoderFiles:
     from retrieval import Encoder, check_role
 
-    encoder = Encoder(settings.text_encoder)
-    check_role(encoder, "text")
+    encoder = Encoder(source)
+    check_role(encoder, role)
     return encoder.files
 
 

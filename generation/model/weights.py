@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -126,7 +127,7 @@ def find_base(source: str | Path, *, half: bool = False, vae: str | Path | None 
     if folder.is_file():
         raise WeightsError(
             f"The base {folder} is a single file. Bring it into diffusers' layout once, and give the folder: "
-            f"coin base import {folder} OUT"
+            f"coin base import {shlex.quote(str(folder))} OUT"
         )
     own = find_vae(vae, half=half) if vae is not None else None
     name = display_name(source) if own is None else f"{display_name(source)} + {own.name}"
@@ -151,7 +152,7 @@ def _read_base(folder: Path, source: str | Path, *, half: bool) -> tuple[dict[st
     components = components_of(folder)
     with_weights = [name for name in components if name not in _WITHOUT_WEIGHTS]
     variants = _choose_variants(
-        {name: folder / name for name in with_weights}, f"coin base import {source} OUT", half=half
+        {name: folder / name for name in with_weights}, f"coin base import {shlex.quote(str(source))} OUT", half=half
     )
     weights = [path for name in with_weights for path in _whole_weights(folder / name, variants[name])]
     configs = [path for name in components for path in (folder / name).iterdir() if path.name in CONFIGS]

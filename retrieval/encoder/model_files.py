@@ -7,6 +7,7 @@ and is such a folder from then on; a package of its own is reached by an entry p
 from __future__ import annotations
 
 import fnmatch
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -95,8 +96,8 @@ def read_encoder_folder(path: Path, *, name: str) -> EncoderFiles:
         raise EncoderLoadError(
             f"{path} is a single file, and an encoder needs its config beside its weights: without it the "
             f"images would silently be prepared with default sizes and colours. Bring it in once: coin encoder import "
-            f"{path} OUT --arch ARCHITECTURE.{pickled} Or give a folder that holds {open_clip_folder.CONFIG} or "
-            "config.json, or 'hf-hub:org/name'."
+            f"{shlex.quote(str(path))} OUT --arch ARCHITECTURE.{pickled} Or give a folder that holds "
+            f"{open_clip_folder.CONFIG} or config.json, or 'hf-hub:org/name'."
         )
     if not path.is_dir():
         raise EncoderLoadError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -20,6 +21,7 @@ from generation.phantom import phantom_cases, write_phantoms
 from tests.clip_model import tiny_clip
 from tests.models import tiny_sdxl
 from tests.ui.conftest import CASES, coin
+from ui.errors import user_message
 
 ROOT = Path(__file__).parents[2]
 REPORT = ("search", "--text", "Clue cells.")
@@ -398,3 +400,8 @@ def test_a_pipe_in_the_place_of_weights(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "model" / "model.safetensors")
     result = coin("encoder", "import", str(tmp_path / "model"), str(tmp_path / "out"))
     refused(result, "model.safetensors` is a named pipe: give a plain file")
+
+
+def test_a_full_disk_under_a_copy_names_what_could_not_be_written() -> None:
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "source", None, "target")  # as shutil raises it
+    assert str(user_message(error)).startswith("the disk is full (target)")

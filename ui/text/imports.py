@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from ui.text.layout import clean
@@ -53,7 +54,10 @@ def imported_encoder_text(done: ImportedEncoder) -> str:
     ]
     parts = [f"The encoder is in {done.folder}, complete for use offline.", name_value_table(rows)]
     parts += [*done.changes, *(f"Note: {note}" for note in done.notes)]
-    parts.append(f"Use it: coin add MANIFEST --encoder {done.folder}")
+    if files.reads_images:
+        parts.append(f"Use it: coin add MANIFEST --encoder {shlex.quote(str(done.folder))}")
+    else:
+        parts.append("No archive can use it: the encoder of an archive reads images, for either role.")
     return "\n".join(parts)
 
 
@@ -82,9 +86,10 @@ def model_check_text(found: ModelCheck) -> str:
         rows.append((name, f"{encoder.name} ({encoder.format}): {encoder.dim} numbers a vector{size}{scale}"))
         rows.append(("", f"reads {reads_text(encoder)}"))
         rows.append(("", f"{_gb(sum(path.stat().st_size for path in encoder.weights))} on disk in {encoder.path}"))
-    rows.append(("main memory", _memory(found.main_memory, found.main_memory_available)))
+    about = "more than" if found.problems else "about"  # what a model with a problem takes is not known
+    rows.append(("main memory", _memory(found.main_memory, found.main_memory_available, about)))
     if found.device == "cuda":
-        rows.append(("GPU memory", _memory(found.gpu_memory, found.gpu_memory_available)))
+        rows.append(("GPU memory", _memory(found.gpu_memory, found.gpu_memory_available, about)))
     there = [channel_label(name) for name, usable in found.channels.items() if usable]
     absent = [channel_label(name) for name, usable in found.channels.items() if not usable]
     rows.append(("channels", ", ".join(there) or "none"))
@@ -94,10 +99,10 @@ def model_check_text(found: ModelCheck) -> str:
     return "\n".join(lines)
 
 
-def _memory(needed: int, available: int | None) -> str:
+def _memory(needed: int, available: int | None, about: str) -> str:
     there = "unknown" if available is None else _gb(available)
     verdict = "" if available is None or needed <= available else ": NOT ENOUGH"
-    return f"about {_gb(needed)} needed, {there} available{verdict}"
+    return f"{about} {_gb(needed)} needed, {there} available{verdict}"
 
 
 def _gb(amount: int) -> str:

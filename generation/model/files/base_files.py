@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -29,7 +30,8 @@ def no_base(where: str, names: Iterable[str]) -> WeightsNotFoundError:
     """The error for a folder or repository without a pipeline, of whose files `names` are."""
     files = sorted(name for name in names if "/" not in name and (name.endswith(".safetensors") or is_pickled(name)))
     hint = (
-        f"Where {files[0]} is a single-file checkpoint, bring it in once: coin base import {where}/{files[0]} OUT"
+        f"Where {files[0]} is a single-file checkpoint, bring it in once: coin base import "
+        f"{shlex.quote(f'{where}/{files[0]}')} OUT"
         if files
         else "Give the folder that save_pretrained(...) wrote, with unet/, vae/ and the others inside."
     )

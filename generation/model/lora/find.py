@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -159,7 +160,7 @@ def _nothing_in(folder: Path, source: str | Path) -> UnsafeWeightsError | Weight
 
 
 def _import(source: str | Path) -> str:
-    return f"coin lora import {source} OUT"
+    return f"coin lora import {shlex.quote(str(source))} OUT"
 
 
 def peft_config(path: Path, folder: Path) -> Path | None:

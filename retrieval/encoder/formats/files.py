@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -175,14 +176,15 @@ def pickled_hint(folder: Path) -> str:
         of_run = checkpoint.parent.parent
         return (
             f" It holds the states of a training ({checkpoint.name}), which are pickled and read by one command "
-            f"alone, in a process of its own. Bring the model in once: coin encoder import {of_run} OUT"
+            f"alone, in a process of its own. Bring the model in once: coin encoder import "
+            f"{shlex.quote(str(of_run))} OUT"
         )
     others = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLED_SUFFIXES)
     if not others:
         return " Give a folder with safetensors weights, or 'hf-hub:org/name'."
     return (
         f" It holds {', '.join(others)}: pickled weights can run code, and only one command reads them, in a process "
-        f"of its own. Bring the model in once: coin encoder import {folder} OUT"
+        f"of its own. Bring the model in once: coin encoder import {shlex.quote(str(folder))} OUT"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -217,7 +218,7 @@ def _offline_text_tower(files: OpenClipFiles) -> Iterator[dict[str, Any]]:
         raise EncoderLoadError(
             f"The text tower of '{files.name}' is a model of transformers, and the configuration of "
             f"'{text['hf_model_name']}' is neither in the folder ({TEXT_TOWER}/config.json) nor in the hub's cache. "
-            f"Bring the model in once, which puts it there: coin encoder import {files.path} OUT"
+            f"Bring the model in once, which puts it there: coin encoder import {shlex.quote(str(files.path))} OUT"
         ) from error
 
 

@@ -6,6 +6,7 @@ register tokens, layer scale) shows in the tensors and is read from there.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,7 +234,7 @@ def _load(files: TimmFiles) -> Any:
         raise EncoderLoadError(
             f"{files.path} could not be loaded as timm's '{files.architecture}': {torch_differences(error)} The "
             f"weights and {CONFIG} may belong to different models, or their authors set arguments in code: give those "
-            f"once, with coin encoder import {files.path} OUT --model-args JSON."
+            f"once, with coin encoder import {shlex.quote(str(files.path))} OUT --model-args JSON."
         ) from error
     return network.float().eval()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,7 @@ def _weights(folder: Path, name: str) -> tuple[Path, ...]:
         raise EncoderLoadError(
             f"{name} holds no weights of an encoder itself, and those of a training below it: name one of them, and "
             f"its architecture with --arch, or the run's folder where a {SETTINGS} lies in it. For example: coin "
-            f"encoder import {checkpoint} OUT"
+            f"encoder import {shlex.quote(str(checkpoint))} OUT"
         )
     if not files:
         held = f" ({', '.join(others)}: name the one to import)" if others else ""

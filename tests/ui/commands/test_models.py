@@ -107,3 +107,22 @@ def test_the_size_of_a_fetch_is_that_of_the_safetensors_files(
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", model_info)
     result = coin("models", "check", "--base", "someone/sdxl")
     assert result.exit_code == 1 and amount in " ".join(result.stdout.split())
+
+
+def test_an_encoder_of_texts_alone_is_a_problem(settings: dict[str, str], tmp_path: Path) -> None:
+    """No archive can use it, and what the models take together is not known."""
+    published.minilm(tmp_path / "words")
+    result = coin("models", "check", "--encoder", tmp_path / "words")
+    assert result.exit_code == 1 and "The encoder 'words' reads texts only: it cannot compare images." in result.stdout
+    assert "main memory  more than " in result.stdout
+    imported = coin("encoder", "import", tmp_path / "words", tmp_path / "out").stdout
+    assert "No archive can use it" in imported and "coin add" not in imported
+
+
+def test_a_command_that_a_message_names_can_be_pasted(tmp_path: Path) -> None:
+    folder = tmp_path / "a model"
+    published.dinov2(folder)
+    published.save_as_pickle(folder)
+    refused = coin("models", "check", "--encoder", folder).stdout
+    assert f"coin encoder import '{folder}' OUT" in refused
+    assert f"--encoder '{tmp_path / 'as new'}'" in coin("encoder", "import", folder, tmp_path / "as new").stdout
