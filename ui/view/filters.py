@@ -69,7 +69,8 @@ def show_filters() -> Filters:
             except (ValueError, FilterError):
                 problem = "Write the scale as a range of µm a pixel, such as 0.2:0.3, or leave the field empty."
         phantoms = st.selectbox("Phantoms", _PHANTOMS, key="filter_phantoms", persist_state="session")
-        k = st.number_input("Cases to show", 1, MOST_CASES, service().settings.k, key="k", persist_state="session")
+        st.session_state.setdefault("k", service().settings.k)  # set for a saved query, too: no default beside it
+        k = st.number_input("Cases to show", 1, MOST_CASES, key="k", persist_state="session")
     return Filters({**chosen, "phantoms": _PHANTOMS[phantoms]}, int(k), problem)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from streamlit.elements.lib import policies
 from streamlit.testing.v1 import AppTest
 
 from index_store import Archive
@@ -21,6 +22,14 @@ def settings(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Mo
     yield
     st.cache_resource.clear()
     st.cache_data.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_field_has_two_values(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Streamlit warns, once a process, of a field with a default whose value the script sets, too."""
+    monkeypatch.setattr(policies, "_shown_default_value_warning", False)
+    yield
+    assert not policies._shown_default_value_warning
 
 
 def by_case(app: AppTest, number: int) -> AppTest:
