@@ -253,7 +253,7 @@ def reports_query(*further: InstrumentedAttribute[str]) -> Select[*tuple[Any, ..
     return (
         select(CaseRow.id, CaseRow.key, PatientRow.key, CaseRow.report, *further)
         .join(PatientRow, PatientRow.id == CaseRow.patient_id)
-        .where(CaseRow.id.in_(select(ImageRow.case_id)))
+        .where(CaseRow.images.any())  # looked up for each case; a list of all cases with an image would be made for few
         .order_by(CaseRow.id)
     )
 

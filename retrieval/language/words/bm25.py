@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from generation.prompts.glossary import Replacement, glossary
 from retrieval.arrays import Bools
-from retrieval.language.words.postings import Rows, Segment, indexed, merged, renumbered
+from retrieval.language.words.postings import Rows, Segment, first_to_merge, indexed, merged, renumbered
 from retrieval.language.words.terms import forms, query_terms, terms_of, words_of
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ Scores = npt.NDArray[np.float32]
 
 K1: Final = 1.5
 B: Final = 0.75
-MOST_SEGMENTS: Final = 8
-"""With more, all are merged into one."""
 COMMON: Final = 16
 """A word that more than one text in so many has is added to all scores at once: ten times faster."""
 COMMON_KEPT: Final = 32
@@ -76,8 +74,9 @@ class ReportWords:
         other._present = np.concatenate([self._present, np.ones(len(texts), dtype=bool)])
         other._present[list(gone)] = False
         other._segments = (*self._segments, segment) if texts else self._segments
-        if len(other._segments) > MOST_SEGMENTS:
-            other._segments = (merged(other._segments, len(other._number)),)
+        first = first_to_merge([len(each.rows) for each in other._segments])
+        if first < len(other._segments):
+            other._segments = (*other._segments[:first], merged(other._segments[first:], len(other._number)))
         return other
 
     def only(self, rows: Sequence[int]) -> ReportWords:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,19 @@ import numpy.typing as npt
 from retrieval.arrays import Bools, Ints
 
 Rows = npt.NDArray[np.int32]
+
+MOST_PARTS: Final = 8
+"""Of what grows by parts: with more, some are merged."""
+SMALL: Final = 8
+"""The largest part stays as it is where it is so many times as large as the others together."""
+
+
+def first_to_merge(sizes: Sequence[int]) -> int:
+    """From which part on the parts are to be merged into one, by their sizes in the order in which they came; as many
+    as there are parts where they may stay. Each entry is then copied a number of times that grows as the logarithm."""
+    if len(sizes) <= MOST_PARTS:
+        return len(sizes)
+    return 1 if SMALL * sum(sizes[1:]) < sizes[0] else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +53,11 @@ def indexed(
 ) -> tuple[Segment, npt.NDArray[np.float32]]:
     """The postings of `count` texts, each given by its words, in the rows from `first` on, and their lengths in words,
     float32[count]; numbers new words."""
-    numbered = defaultdict(itertools.count(len(number)).__next__, number)
     words: list[int] = []
     lengths = np.zeros(count, dtype=np.float32)
     for row, of_text in enumerate(texts):
         lengths[row] = len(of_text)
-        words += [numbered[word] for word in of_text]
-    number.update(numbered)
+        words += [number.setdefault(word, len(number)) for word in of_text]
     rows = np.repeat(np.arange(count, dtype=np.int64), lengths.astype(np.int64))
     return _postings(np.array(words, dtype=np.int64), rows, first, len(number), max(1, count)), lengths
 

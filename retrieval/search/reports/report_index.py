@@ -17,6 +17,7 @@ from retrieval.language.words.bm25 import ReportWords, with_meanings
 from retrieval.search.fusion import Fused, FusionRule, Scores, fuse
 from retrieval.search.group_by_patient import Patients, Ranking, ReportRanking
 from retrieval.search.reports.report_scores import AllScores, ReciprocalRanks, ReportScores
+from retrieval.search.reports.vector_parts import VectorParts
 
 if TYPE_CHECKING:
     from index_store import Archive, DerivedName, StoredReport
@@ -52,8 +53,8 @@ class ReportIndex:
     patients: Patients
     words: ReportWords
     """Its rows that are not `present` are reports that are gone."""
-    vectors: Vectors | None
-    """float32[n, d], unit rows; a row of zeros where a report has no vector. None where no report has one."""
+    vectors: VectorParts | None
+    """n unit vectors; zeros where a report has none. None where no report has one."""
     embedded: Bools
     """bool[n]: the reports that have one."""
     unkept: int = 0
@@ -73,7 +74,7 @@ class ReportIndex:
         """The vectors of those of the cases that have one, float32[m, d]."""
         if self.vectors is None:
             return np.empty((0, 0), dtype=np.float32)
-        return self.vectors[self.embedded & np.isin(self.case_ids, case_ids)]
+        return self.vectors.of(np.flatnonzero(self.embedded & np.isin(self.case_ids, case_ids)))
 
     def rank(
         self,
@@ -105,13 +106,13 @@ class ReportIndex:
         return ReportRanking(self.case_ids, self.patients, scores, first)
 
 
-def _cosines(vectors: Vectors, query: Vectors, competing: Bools) -> Vectors:
+def _cosines(vectors: VectorParts, query: Vectors, competing: Bools) -> Vectors:
     """The cosine of each of n vectors and the query, float32[n]; -inf where it does not compete."""
     rows = np.flatnonzero(competing)
     if FEW * len(rows) > len(vectors):
-        return np.where(competing, vectors @ query, np.float32(-np.inf))
+        return np.where(competing, vectors.products(query), np.float32(-np.inf))
     scores = np.full(len(vectors), -np.inf, dtype=np.float32)
-    scores[rows] = vectors[rows] @ query
+    scores[rows] = vectors.of(rows) @ query
     return scores
 
 
@@ -188,7 +189,7 @@ def _keep(archive: Archive, index: ReportIndex) -> bool:
     words, arrays = index.words.packed()
     arrays |= {"case_ids": index.case_ids, "patients": index.patients.of, "embedded": index.embedded}
     if index.vectors is not None:
-        arrays["vectors"] = index.vectors
+        arrays["vectors"] = np.concatenate(index.vectors.parts)
     return archive.write_derived(
         _name(index.fingerprint, index.glossary), Derived(index.position, arrays, {"words": words})
     )
@@ -199,6 +200,7 @@ def _read_kept(archive: Archive, fingerprint: str, glossary: bool) -> ReportInde
     kept = archive.read_derived(_name(fingerprint, glossary))
     if kept is None:
         return _no_reports(fingerprint, glossary)
+    vectors = kept.arrays.get("vectors")
     return ReportIndex(
         -1,
         kept.position,
@@ -207,7 +209,7 @@ def _read_kept(archive: Archive, fingerprint: str, glossary: bool) -> ReportInde
         kept.arrays["case_ids"],
         Patients(kept.arrays["patients"]),
         ReportWords.unpacked(kept.values["words"], kept.arrays),
-        kept.arrays.get("vectors"),
+        None if vectors is None else VectorParts((vectors,)),
         kept.arrays["embedded"],
     )
 
@@ -234,7 +236,7 @@ def _extended(
         return dataclasses.replace(known, revision=revision, position=position)
     vectors = known.vectors
     if vectors is not None:
-        vectors = np.concatenate([vectors, np.zeros((len(reports), vectors.shape[1]), dtype=np.float32)])
+        vectors = vectors.extended(np.zeros((len(reports), vectors.parts[0].shape[1]), dtype=np.float32))
     return dataclasses.replace(
         known,
         revision=revision,
@@ -261,10 +263,12 @@ def _with_vectors(archive: Archive, index: ReportIndex) -> ReportIndex:
         rows, given = order[np.isin(index.case_ids[order], ids)], np.isin(ids, index.case_ids[order])
         if len(rows):
             if vectors is None:
-                vectors = np.zeros((len(embedded), stored.shape[1]), dtype=np.float32)
+                vectors = VectorParts((np.zeros((len(embedded), stored.shape[1]), dtype=np.float32),))
             elif vectors is index.vectors:
-                vectors = vectors.copy()
-            vectors[rows], embedded[rows] = stored[given], True
+                vectors = vectors.copied(lacking)
+            ascending = np.argsort(rows)
+            vectors.fill(rows[ascending], stored[given][ascending])
+            embedded[rows] = True
     found = int(embedded.sum() - index.embedded.sum())
     return dataclasses.replace(index, vectors=vectors, embedded=embedded, unkept=index.unkept + found)
 
@@ -281,6 +285,6 @@ def _without_gaps(index: ReportIndex) -> ReportIndex:
         case_ids=index.case_ids[rows],
         patients=Patients(index.patients.of[rows]),
         words=index.words.only(rows.tolist()),
-        vectors=None if index.vectors is None else index.vectors[rows],
+        vectors=None if index.vectors is None else VectorParts((index.vectors.of(rows),)),
         embedded=index.embedded[rows],
     )

@@ -88,6 +88,7 @@ def test_only_permitted_cases_answer(archive: Archive, encoder: Encoder) -> None
     assert {place.case_id for place in ranking.values()} == set(permitted.tolist())
 
 
+@pytest.mark.slow
 def test_a_report_without_a_vector_is_still_found_by_its_words(encoder: Encoder, tmp_path: Path) -> None:
     speckled(0).save(tmp_path / "0.png")
     manifest = tmp_path / "manifest.csv"
@@ -118,6 +119,7 @@ def test_an_empty_archive_has_no_reports(encoder: Encoder, tmp_path: Path) -> No
         assert reports.rank("a", None, FusionRule("score"), permitted=None) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [BY_WORDS, BY_MEANING, FusionRule("rrf"), FusionRule("score", {"meaning": 99})])
 @pytest.mark.parametrize("text", ["The clue cells.", "LSIL", "trichomonas", "carcinoma; papillary", "clue", "absent"])
 def test_reports_that_contain_the_words_come_first_whatever_the_rule(
