@@ -44,7 +44,7 @@ test: env ## Run the tests (minutes; make test-slow runs the slow ones)
 test-slow: env ## Run the slow tests: whole trainings, crashes and faults, the browser, the benchmarks, the documents' commands
 	$(PYTEST) -m slow
 
-mutants: env ## Change lines at random and see that a test fails (a seeded sample; half an hour)
+mutants: env ## Change lines at random and see that a test fails (a seeded sample; two hours)
 	$(BIN)/python -m tests.mutants
 
 fuzz: env ## Try 10,000 hostile manifests and as many images (make test tries a few)

@@ -4,12 +4,12 @@
     python -m tests.mutants --sample 40 --only retrieval/search retrieval/evaluation
     python -m tests.mutants --lines retrieval/search/fusion.py:120
 
-The tests run once under coverage, which records which test executes which line. Each mutant (one change by one of
-cosmic-ray's operators, or a swap of `min` and `max`) is then written into a copy of the checkout, and the tests that
-cover its line run until one fails. A test that fails on the unchanged code, too, does not count; a mutant on which the
-tests take many times as long as unchanged is stopped, and counts as killed. Modules are sampled in proportion to the
-number of places that can be changed, and each place is equally likely. Annotations, docstrings and `if TYPE_CHECKING`
-are left alone.
+The tests, slow ones too, run once under coverage, which records which test executes which line. Each mutant (one change
+by one of cosmic-ray's operators, or a swap of `min` and `max`) is then written into a copy of the checkout, and the
+tests that cover its line run until one fails. A test that fails on the unchanged code, too, does not count; a mutant on
+which the tests take many times as long as unchanged is stopped, and counts as killed. Modules are sampled in proportion
+to the number of places that can be changed, and each place is equally likely. Annotations, docstrings and `if
+TYPE_CHECKING` are left alone.
 
 A survivor is printed with its change. `tests/equivalent_mutants.txt` names those that change nothing that can be
 observed, and why (`path | operator | the line`); they are counted apart.
@@ -216,7 +216,8 @@ def covering(fresh: bool) -> Covering:
         CACHE.mkdir(exist_ok=True)
         report = CACHE / "tests.xml"
         arguments = ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile", "--cov-context=test", "--cov-report="]
-        arguments += [f"--cov={package}" for package in PACKAGES]
+        # With the slow tests; what a browser asks for runs in processes that are not measured.
+        arguments += [*(f"--cov={package}" for package in PACKAGES), "-m", "not cluster and not browser"]
         status = run_tests(ROOT, [*arguments, *junit(report)], {"COVERAGE_FILE": CACHE / "coverage"})
         if status not in (0, 1):
             sys.exit(f"The tests do not run without any mutant (pytest's status {status}): see `make test`.")

@@ -292,6 +292,7 @@ def test_a_channel_is_named_in_its_own_package_only() -> None:
     assert generated == {(module, "generated") for module in GENERATED_MEANS}
 
 
+@pytest.mark.slow
 def test_benchmarks_use_the_public_names_where_there_are_any() -> None:
     """What they measure inside of a package has none."""
     public = {

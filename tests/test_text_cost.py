@@ -83,6 +83,7 @@ def check(name: str, unit: str) -> None:
     assert processor_seconds(lambda: function(text), enough=SECONDS) < SECONDS, repr(unit)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 @settings(max_examples=thoroughness(4, 300), derandomize=True, suppress_health_check=list(HealthCheck))
 @given(unit=HOSTILE)

@@ -26,6 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_it_has_the_published_numbers_of_parameters() -> None:
     counted = {name: sum(p.numel() for p in model.parameters()) for name, model in SDXL.models().items()}
     assert counted == {

@@ -17,6 +17,7 @@ def at_most_stated(times: int, of: int) -> bool:
     return bool(binomtest(times, of, STATED, alternative="greater").pvalue > 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patients", [2, 3, 5, 6, 11, 20])
 @pytest.mark.parametrize("kind", ["normal", "heavy tails", "steps"])
 def test_an_interval_over_few_patients_excludes_zero_no_more_often_than_stated(patients: int, kind: str) -> None:

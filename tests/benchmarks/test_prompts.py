@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from benchmarks.long_reports import ABSENT, ADEQUACY, ADVICE, HISTORIES, METHODS, long_report
@@ -18,6 +19,7 @@ from tests.generation.clip_tokens import count_tokens
 PHANTOMS = phantom_cases(60, seed=5, split="held-out")
 
 
+@pytest.mark.slow
 def test_long_reports_are_long_and_say_what_the_phantom_shows_late() -> None:
     for phantom in PHANTOMS:
         report = long_report(phantom, count_tokens, 77)
@@ -34,6 +36,7 @@ def test_long_reports_are_long_and_say_what_the_phantom_shows_late() -> None:
         assert dropped
 
 
+@pytest.mark.slow
 def test_no_training_report_holds_the_sentences_around() -> None:
     trained = " ".join(phantom.report for phantom in phantom_cases(2000, seed=3, split="train"))
     for sentence in (*HISTORIES, *ADEQUACY, *METHODS, *ABSENT, *ADVICE):

@@ -35,6 +35,7 @@ def difference(one: GeneratedImage, other: GeneratedImage) -> float:
     return float(np.abs(pixels(one) - pixels(other)).mean())
 
 
+@pytest.mark.slow
 def test_chunks_are_generated_and_reported_in_the_provenance(base: Path, lora: Path, chunking: CoinGenerator) -> None:
     made = chunking.generate(LONG, n=1, preset=QUICK)
     condensed = CoinGenerator(base, lora, device="cpu").generate(LONG, n=1, preset=QUICK)
@@ -96,6 +97,7 @@ def test_embeddings_stand_one_behind_the_other(chunking: CoinGenerator) -> None:
     assert embeddings.rows([prompt.encoded], negative="", guided=False)[1] is None
 
 
+@pytest.mark.slow
 def test_reports_of_different_lengths_share_a_queue_and_never_a_batch(
     chunking: CoinGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +128,7 @@ def test_a_queue_of_mixed_lengths_holds_few_reports_back(base: Path, lora: Path,
 
 
 class TestNegativePromptAndGuidance:
+    @pytest.mark.slow
     def test_a_negative_prompt_changes_the_image_and_is_reported(self, base: Path, lora: Path, tmp_path: Path) -> None:
         cache = GenerationCache(tmp_path)
         plain = CoinGenerator(base, lora, device="cpu", cache=cache).generate(SHORT, n=1, preset=QUICK).images[0]
@@ -157,6 +160,7 @@ class TestNegativePromptAndGuidance:
         with pytest.raises(SettingsError, match="works through guidance above 1"):
             CoinGenerator(base, device="cpu", negative_prompt="blurred", guidance=1).generate(SHORT, n=1, preset=QUICK)
 
+    @pytest.mark.slow
     def test_guidance_takes_the_place_of_the_presets(self, base: Path, lora: Path) -> None:
         generator = CoinGenerator(base, lora, device="cpu", guidance=2.5)
         image = generator.generate(SHORT, n=1, preset=QUICK).images[0]

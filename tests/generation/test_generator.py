@@ -138,6 +138,7 @@ class TestImages:
         ours = generator.generate(REPORT, seeds=[5], preset=preset).images[0]
         assert np.abs(pixels(ours) - np.asarray(expected, dtype=np.int16)).max() <= tolerance
 
+    @pytest.mark.slow
     def test_a_vae_that_normalises_its_latents_is_decoded_as_diffusers_does(self, copy: Path) -> None:
         from diffusers import DiffusionPipeline
 
@@ -172,6 +173,7 @@ class TestImages:
             assert half.provenance.dtype == dtype
             assert np.abs(pixels(half) - pixels(full)).mean() < 12
 
+    @pytest.mark.slow
     def test_a_long_report_is_condensed_and_says_what_was_dropped(self, generator: CoinGenerator) -> None:
         report = REPORT + " The smear shows some further cells, many of them without a nucleus." * 300
         prompt = generator.generate(report, n=1, preset=QUICK).prompt
@@ -200,6 +202,7 @@ class TestImages:
             generator.generate(REPORT, n=1, preset="draft", progress=stop)
         assert generator.generate(REPORT, n=1, preset=QUICK).images[0].image.tobytes() == before.image.tobytes()
 
+    @pytest.mark.slow
     def test_threads_take_turns(self, base: Path, lora: Path, generator: CoinGenerator) -> None:
         reports = [f"{REPORT} Case {letter}." for letter in "abcd"]
         expected = [generator.generate(report, n=2, preset=QUICK).images[1].image.tobytes() for report in reports]
@@ -231,12 +234,14 @@ class TestCache:
             assert b.path is not None
             assert read_provenance(b.path) == a.provenance
 
+    @pytest.mark.slow
     def test_only_what_is_missing_is_generated(self, base: Path, lora: Path, tmp_path: Path) -> None:
         generator = CoinGenerator(base, lora, device="cpu", cache=GenerationCache(tmp_path))
         generator.generate(REPORT, seeds=[1], preset=QUICK)
         images = generator.generate(REPORT, n=3, preset=QUICK).images
         assert [(image.provenance.seed, image.cached) for image in images] == [(0, False), (1, True), (2, False)]
 
+    @pytest.mark.slow
     def test_every_input_counts(self, base: Path, lora: Path, tmp_path: Path) -> None:
         cache = GenerationCache(tmp_path)
         generator = CoinGenerator(base, lora, device="cpu", cache=cache)
@@ -254,6 +259,7 @@ class TestCache:
         assert [generation.images[0].cached for generation in images] == [False] * len(images)
         assert len(list(tmp_path.iterdir())) == len(images)
 
+    @pytest.mark.slow
     def test_a_damaged_entry_is_generated_again(self, base: Path, lora: Path, tmp_path: Path) -> None:
         generator = CoinGenerator(base, lora, device="cpu", cache=GenerationCache(tmp_path))
         first = generator.generate(REPORT, n=1, preset=QUICK).images[0]
@@ -277,6 +283,7 @@ class TestCache:
         assert "adenocarcinoma" not in caplog.text
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.slow
     def test_the_report_is_in_no_file(self, base: Path, lora: Path, tmp_path: Path) -> None:
         report = REPORT + " Received in two tubes." * 40 + " Contact Dr Secret."
         generator = CoinGenerator(base, lora, device="cpu", cache=GenerationCache(tmp_path))
@@ -361,6 +368,7 @@ class TestModels:
         image = CoinGenerator(base, tmp_path, device="cpu").generate(REPORT, n=1, preset=QUICK).images[0]
         assert np.array_equal(pixels(image), pixels(generator.generate(REPORT, n=1, preset=QUICK).images[0]))
 
+    @pytest.mark.slow
     def test_loras_in_kohyas_format_load(self, base: Path, lora: Path, tmp_path: Path) -> None:
         """The other common format: flat names, and an alpha of its own for each pair. Compared on the UNet alone."""
         ours, kohya = {}, {}

@@ -36,6 +36,7 @@ def generator(base: Path, lora: Path) -> CoinGenerator:
     return CoinGenerator(base, lora, device="cpu")
 
 
+@pytest.mark.slow
 def test_reports_share_batches_and_come_in_their_order(
     generator: CoinGenerator, batches: list[list[tuple[str, int]]]
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_report_is_handed_on_before_the_next_batch_is_generated(
     assert len(batches) == 1
 
 
+@pytest.mark.slow
 def test_what_is_in_the_cache_is_not_generated_and_does_not_pile_up(
     base: Path, lora: Path, tmp_path: Path, batches: list[list[tuple[str, int]]]
 ) -> None:

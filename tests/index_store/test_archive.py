@@ -283,6 +283,7 @@ def test_a_removed_report_leaves_no_trace(archive: Archive, tmp_path: Path) -> N
         assert path.is_dir() or b"unusual" not in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_ids_are_never_used_again(filled: Archive, manifest: Path) -> None:
     highest = max(image.id for case in filled.cases() for image in case.images)
     for i in range(12):

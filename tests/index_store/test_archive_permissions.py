@@ -27,6 +27,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 def test_an_archive_and_its_backup_are_private(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "source" / "manifest.csv", simple_rows(6))
     home = tmp_path / "home"
@@ -77,6 +78,7 @@ def test_vectors_that_wait_for_a_file_have_no_name(tmp_path: Path) -> None:
     assert open_to_others(tmp_path / "index") == {}
 
 
+@pytest.mark.slow
 def test_what_an_earlier_version_left_open_is_named_and_closed(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "source" / "manifest.csv", simple_rows(2))
     with Archive.create(tmp_path / "archive") as archive:

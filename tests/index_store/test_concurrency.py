@@ -49,6 +49,7 @@ def another_writer(folder: Path) -> Iterator[int]:
         assert process.exitcode == 0
 
 
+@pytest.mark.slow
 def test_a_second_writer_is_told_who_the_first_is(filled: Archive, manifest: Path) -> None:
     with another_writer(filled.path) as pid:
         with pytest.raises(ArchiveBusyError, match=rf"is being written by .+@.+, process {pid}, since .* Wait"):
@@ -157,6 +158,7 @@ def test_readers_in_processes_and_threads_see_whole_generations(archive: Archive
     assert archive.examine().findings == ()
 
 
+@pytest.mark.slow
 def test_a_second_writer_may_wait(filled: Archive) -> None:
     done: list[int] = []
 

@@ -136,6 +136,7 @@ def test_create_killed_at_any_step(quick_folder: Path) -> None:
     assert step > 3
 
 
+@pytest.mark.slow
 def test_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
     rows = simple_rows(8)
     for i in range(8):  # noisy enough to need some space: about 20 KB each
@@ -166,6 +167,7 @@ def test_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
     assert refusals >= 3
 
 
+@pytest.mark.slow
 def test_embedding_anew_on_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
     """The former encoder answers searches, also on a full disk, and the rest is embedded later."""
     with Archive.create(small_disk / "archive") as archive:
@@ -200,6 +202,7 @@ def fill(path: Path, *, leave: int) -> None:
     path.write_bytes(bytes(max(available, 0)))
 
 
+@pytest.mark.slow
 def test_a_read_only_disk(small_disk: Path, tmp_path: Path) -> None:
     with Archive.create(small_disk / "archive") as archive:
         add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(3)))
@@ -216,6 +219,7 @@ def test_a_read_only_disk(small_disk: Path, tmp_path: Path) -> None:
         Archive.open(small_disk / "archive")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [True, False], ids=["at rest", "while it is open elsewhere"])
 def test_a_folder_that_may_only_be_read(begun: tuple[Path, Path], quick_folder: Path, closed: bool) -> None:
     """An account that may read the archive searches it, and is told so where it would change it."""

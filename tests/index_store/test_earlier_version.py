@@ -69,6 +69,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "archive"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read_only", [False, True])
 def test_an_archive_of_the_version_before_answers_the_same(folder: Path, read_only: bool) -> None:
     expected = json.loads(FILES[1].read_text(encoding="utf-8"))

@@ -120,6 +120,7 @@ def test_one_encoder_has_both_roles_until_another_is_given_one(folder: Path, bac
             archive.search(vector_of("0" * 64, OTHER)[None], 1, fingerprint=OTHER)
 
 
+@pytest.mark.slow
 def test_each_role_is_answered_by_its_encoder_in_every_process(
     archive: Archive, folder: Path, backend: Backend
 ) -> None:
@@ -144,6 +145,7 @@ def test_each_role_is_answered_by_its_encoder_in_every_process(
         assert elsewhere.notes == ()
 
 
+@pytest.mark.slow
 def test_the_text_role_needs_images_and_reports_and_the_image_role_images(folder: Path, backend: Backend) -> None:
     with backend.open(folder) as archive:
         archive.begin_encoder(OTHER, name="another", dim=DIMS[OTHER])
@@ -166,6 +168,7 @@ def test_the_text_role_needs_images_and_reports_and_the_image_role_images(folder
         assert archive.revision == before
 
 
+@pytest.mark.slow
 def test_images_that_the_text_encoder_lacks_are_known_until_they_are_embedded(
     archive: Archive, folder: Path, backend: Backend, tmp_path: Path
 ) -> None:
@@ -213,6 +216,7 @@ def test_removing_and_changing_keeps_both_indexes_right(archive: Archive, tmp_pa
     assert archive.status().roles["text"].reports_without_vector == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fingerprint", "role"), [(FINGERPRINT, "image"), (OTHER, "text")])
 def test_an_encoder_with_a_role_is_not_dropped(archive: Archive, fingerprint: str, role: Role) -> None:
     with pytest.raises(EncoderMismatchError, match=f"answers searches by {role}"):
@@ -226,6 +230,7 @@ def test_an_encoder_with_a_role_is_not_dropped(archive: Archive, fingerprint: st
     assert archive.examine().findings == ()
 
 
+@pytest.mark.slow
 def test_lost_indexes_are_made_anew_from_the_records(archive: Archive, folder: Path, backend: Backend) -> None:
     archive.close()
     backend.lose_index(folder)
@@ -239,6 +244,7 @@ def test_lost_indexes_are_made_anew_from_the_records(archive: Archive, folder: P
         found_by_itself(opened)
 
 
+@pytest.mark.slow
 def test_a_backup_keeps_the_roles(archive: Archive, backend: Backend, tmp_path: Path) -> None:
     if not backend.has_backup:
         pytest.skip("a server backs up its records itself")

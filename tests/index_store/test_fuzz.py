@@ -197,6 +197,7 @@ def _broken(draw: st.DrawFn, data: bytes, most: int = 4) -> bytes:
     return bytes(whole)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(data=tables() | st.binary(max_size=600) | st.binary(max_size=300).map(lambda data: b"PK\x03\x04" + data))
 def test_a_manifest_is_read_or_refused(folder: Path, data: bytes) -> None:
@@ -255,6 +256,7 @@ def test_a_small_manifest_cannot_cost_much(folder: Path, data: bytes, message: s
         read_manifest(_written(folder / "manifest.csv", data))
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_is_refused_unopened(folder: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -264,6 +266,7 @@ def test_a_zip_bomb_is_refused_unopened(folder: Path) -> None:
         read_manifest(_written(folder / "manifest.csv", buffer.getvalue()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entity", ["&a9;", "&out;"], ids=["billion laughs", "a file outside"])
 def test_entities_of_a_workbook_are_not_followed(folder: Path, entity: str) -> None:
     data = _sheet_of(f'<row r="2"><c r="A2" t="inlineStr"><is><t>{entity}</t></is></c></row>')
@@ -335,6 +338,7 @@ def test_of_several_frames_the_first_is_taken(kind: str) -> None:
         assert np.array_equal(first, picture(0))
 
 
+@pytest.mark.slow
 def test_a_jpeg_of_endless_scans_is_refused(folder: Path) -> None:
     # A scan of a progressive JPEG can be ten bytes and costs a pass over the picture: here 20 megapixels, 1,000 times.
     data = encoded(picture(size=(5000, 4000)), "JPEG", progressive=True, quality=5)

@@ -59,6 +59,7 @@ def test_what_another_thread_has_read_since_is_not_read_back(filled: Archive, mo
     assert filled.revision == revision + 1
 
 
+@pytest.mark.slow
 def test_a_filtered_table_is_that_of_its_filter_and_state(filled: Archive) -> None:
     sites = sorted(filled.facets()["site"])[:2]
     filters = [CaseFilter(sites=(site,)) for site in sites] + [CaseFilter(), None]

@@ -113,6 +113,7 @@ def test_the_holder_of_the_lock_is_named_across_folders(on_server: Archive, tmp_
         process.join(SECONDS)
 
 
+@pytest.mark.slow
 def test_a_writer_that_dies_lets_go(on_server: Archive) -> None:
     holding, release = context().Event(), context().Event()
     process = context().Process(target=hold_the_lock, args=(on_server.path, holding, release))
@@ -125,6 +126,7 @@ def test_a_writer_that_dies_lets_go(on_server: Archive) -> None:
     found_by_itself(on_server)
 
 
+@pytest.mark.slow
 def test_a_writer_that_lost_the_lock_unnoticed_stores_nothing(
     on_server: Archive, tmp_path: Path, postgres: PostgresServer
 ) -> None:
@@ -143,6 +145,7 @@ def test_a_writer_that_lost_the_lock_unnoticed_stores_nothing(
     found_by_itself(on_server)
 
 
+@pytest.mark.slow
 def test_a_reader_outlives_the_servers_restart(on_server: Archive, postgres: PostgresServer) -> None:
     with Archive.open(on_server.path, read_only=True) as reader:
         found_by_itself(reader)
@@ -152,6 +155,7 @@ def test_a_reader_outlives_the_servers_restart(on_server: Archive, postgres: Pos
         assert len(reader.search(QUERY, 100, fingerprint=FINGERPRINT)[0]) == 11
 
 
+@pytest.mark.slow
 def test_an_account_that_may_only_read_is_enough_for_a_reader(
     on_server: Archive, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +190,7 @@ def test_one_archive_to_a_schema(on_server: Archive, tmp_path: Path, new_catalog
         Archive.create(on_server.path, catalog=new_catalog)
 
 
+@pytest.mark.slow
 def test_two_archives_in_one_database_do_not_meet(on_server: Archive, tmp_path: Path, postgres: PostgresServer) -> None:
     with postgres.schema() as url, Archive.create(tmp_path / "second", catalog=url) as second:
         with on_server.writer():  # a lock each

@@ -83,6 +83,7 @@ QUESTIONS: dict[str, Callable[[Archive], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [another, restored_over, moved, overwritten, exchanged])
 def test_a_reader_notices_it_whatever_it_is_asked(
     reader: Archive, folder: Path, change: Callable[[Path], None]
@@ -94,6 +95,7 @@ def test_a_reader_notices_it_whatever_it_is_asked(
             pytest.fail(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [another, restored_over])
 def test_a_writer_writes_into_nothing_else(folder: Path, change: Callable[[Path], None], tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "more" / "manifest.csv", simple_rows(3, prefix="more-"))
@@ -120,6 +122,7 @@ def test_an_older_copy_that_is_written_over_it_is_noticed(reader: Archive, folde
         everything(reader)
 
 
+@pytest.mark.slow
 def test_a_writer_beside_is_no_other_archive(reader: Archive, folder: Path, tmp_path: Path) -> None:
     for number in range(3):
         rows = simple_rows(2, prefix=f"more-{number}-")
@@ -145,6 +148,7 @@ with Archive.open(sys.argv[1]) as archive, archive.writer():
 """
 
 
+@pytest.mark.slow
 def test_the_lock_cannot_be_deleted_from_under_its_holder(folder: Path, tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "more" / "manifest.csv", simple_rows(3, prefix="more-"))
     holder = subprocess.Popen(

@@ -133,6 +133,7 @@ def test_what_is_said_of_all_images_does_not_replace_what_is_known_of_one(archiv
     assert scales(archive) == [(0.25, "manifest"), (0.5, "option")]
 
 
+@pytest.mark.slow
 def test_the_doctor_finds_a_scale_that_none_can_have(archive: Archive, tmp_path: Path) -> None:
     given = {"a": "0.25", "b": "", "c": "1"}
     rows = [{"image": f"{name}.png", "case": name, "report": "R.", "mpp": mpp} for name, mpp in given.items()]

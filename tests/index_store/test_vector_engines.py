@@ -149,6 +149,7 @@ class BruteForceSearch:
         self._index = BruteForceIndex()
 
 
+@pytest.mark.slow
 def test_a_further_engine_is_a_module_and_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = VectorEngine(
         name="Brute force",

@@ -23,6 +23,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         retrieval.Index  # noqa: B018
 
 
+@pytest.mark.slow
 def test_importing_all_of_it_brings_no_heavy_library() -> None:
     script = (
         "import sys, retrieval\n"

@@ -133,6 +133,7 @@ def test_an_absent_manifest_and_one_of_an_unknown_kind(own_archive: Path, tmp_pa
     refused(coin("add", tmp_path / "list.docx"), "list.docx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoding", "separator"), [("utf-8-sig", ","), ("utf-8", ";"), ("utf-16", "\t"), ("cp1252", ";")]
 )
@@ -377,6 +378,7 @@ def test_a_key_that_no_record_can_hold_is_no_case(environment: dict[str, str], a
     assert "defect" not in asked.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--text", "--site", "--exclude-patient"])
 def test_a_value_that_is_no_text_is_named(environment: dict[str, str], option: str) -> None:
     query = [] if option == "--text" else ["--text", "Clue cells."]

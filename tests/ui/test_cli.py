@@ -89,6 +89,7 @@ def test_search_by_report_lists_cases_and_images(environment: dict[str, str]) ->
     assert result.stdout.rstrip().endswith(RESEARCH_USE)
 
 
+@pytest.mark.slow
 def test_search_by_report_file_and_stdin_agree(environment: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "report.txt"
     file.write_text("\ufeffClue cells.", encoding="utf-8")
@@ -151,6 +152,7 @@ def test_site_and_category_are_read_from_the_report_unless_told_not_to(models: d
     assert shown["derived"] == ["site", "system", "category"]
 
 
+@pytest.mark.slow
 def test_remove_asks_and_then_removes(models: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     manifest = write_phantoms(tmp_path / "phantoms", phantom_cases(3), size=64)
@@ -217,6 +219,7 @@ def test_generate_saves_images_that_say_what_they_are(environment: dict[str, str
             assert picture.mode == "RGB"
 
 
+@pytest.mark.slow
 def test_stdout_is_the_answer_alone(environment: dict[str, str], capfd: pytest.CaptureFixture[str]) -> None:
     """As a pipe sees it: one JSON object, whatever the libraries and the progress have to say on the way."""
     cli(["search", "--text", "Benign.", "--json", "-k", "1", "--seed", "77"], standalone_mode=False)
@@ -276,6 +279,7 @@ def test_a_query_that_cannot_be_saved_costs_no_answer(environment: dict[str, str
     assert "was not saved as 'clue'" in asked.stderr
 
 
+@pytest.mark.slow
 def test_marks_and_regions_of_a_saved_query_are_taken_back(
     environment: dict[str, str], manifest: Path, phantoms: list[Phantom], tmp_path: Path
 ) -> None:

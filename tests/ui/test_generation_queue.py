@@ -169,6 +169,7 @@ def service(models: dict[str, str], archive: Path, tmp_path: Path) -> Iterator[S
     service.close()
 
 
+@pytest.mark.slow
 def test_a_stopped_generation_leaves_nothing_behind(service: Service, tmp_path: Path) -> None:
     query = Query(text="Clue cells.", seeds=(0, 1))
     asked: list[QueuedQuery] = []

@@ -13,6 +13,7 @@ from ui.image_labels import PHANTOM, SYNTHETIC, image_label
 from ui.pictures.sizes import png_bytes
 
 
+@pytest.mark.slow
 def test_files_of_this_project_are_recognised(environment: dict[str, str], tmp_path: Path) -> None:
     assert coin("generate", "--text", "Benign.", "--n-images", "1", "--out", tmp_path / "made").exit_code == 0
     (made,) = (tmp_path / "made").iterdir()

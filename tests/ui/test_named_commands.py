@@ -86,6 +86,7 @@ def test_command_lines_are_ones_that_click_knows() -> None:
     assert [(where, line, words) for where, line in named if (words := unknown(line))] == []
 
 
+@pytest.mark.slow
 def test_options_are_ones_that_some_command_has() -> None:
     known = all_options(cli) | OF_OTHER_PROGRAMS
     named = [

@@ -202,6 +202,7 @@ def test_every_folder_has_its_outcome() -> None:
     assert set(OUTCOMES) >= {path.name for path in FAULTS.iterdir() if path.is_dir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OUTCOMES))
 def test_a_fault_comes_out_as_expected(name: str, add: Add) -> None:
     if not (FAULTS / name).is_dir():

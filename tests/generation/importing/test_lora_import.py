@@ -81,6 +81,7 @@ def kohya(lora: Path, *, alpha: float) -> Weights:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_kohyas_lora_is_read_by_diffusers_afterwards_and_changes_the_same(
     pipe: Any, base: Path, lora: Path, fused: Callable[[Path], Weights], tmp_path: Path
@@ -149,6 +150,7 @@ def test_bundled_embeddings_are_left_out_and_named(base: Path, lora: Path, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_without_a_base_the_layers_are_sdxls(lora: Path, tmp_path: Path) -> None:
     layer = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
     assert sdxl_shapes()["unet"][layer] == (640, 640)

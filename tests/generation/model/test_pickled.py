@@ -41,6 +41,7 @@ def written(content: object, tmp_path: Path, **options: bool) -> tuple[dict[str,
     return load_file(tmp_path / "weights.safetensors"), left_out
 
 
+@pytest.mark.slow
 def test_every_tensor_arrives_as_it_was(tmp_path: Path) -> None:
     torch.save(TENSORS, tmp_path / "weights.bin")
     read = read_pickled(tmp_path / "weights.bin")

@@ -36,6 +36,7 @@ def weights_of(base: Path, lora: Path | None, dtype: torch.dtype) -> dict[str, t
     }
 
 
+@pytest.mark.slow
 def test_a_lora_is_fused_in_float32_and_rounded_once(base: Path, tmp_path: Path) -> None:
     """A change below half a step of bfloat16 vanishes where it is added to a weight that is rounded already."""
     faint = tiny_lora(tmp_path / "faint", base, strength=0.01)
@@ -99,6 +100,7 @@ class TestPlacement:
 
 
 class TestFewSteps:
+    @pytest.mark.slow
     def test_a_second_lora_is_fused_after_the_first(self, base: Path, lora: Path) -> None:
         second = tiny_lora(base.parent / "few-step", base, seed=8)
         plain = CoinGenerator(base, lora, device="cpu")
@@ -142,6 +144,7 @@ class TestBlankImages:
         monkeypatch.setattr(CoinPipeline, "_decode", lambda _pipeline, _latents: pixels[None])
         CoinGenerator(base, device="cpu").generate(REPORT, n=1, preset=QUICK)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("levels", [0, 1])
     def test_an_image_of_one_colour_is_refused(self, levels: int, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """From two neighbouring levels of 255 on, it is an image."""
@@ -152,6 +155,7 @@ class TestBlankImages:
         grey[0, 0, 0] = 0.5 + 1.1 / 255
         self.decode_to(grey, base, monkeypatch)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_a_single_value_that_is_not_a_number_is_refused(
         self, value: float, base: Path, monkeypatch: pytest.MonkeyPatch

@@ -108,6 +108,7 @@ def test_cases_are_balanced_over_categories_and_sites() -> None:
 ANOTHER = replace(PROFILES[0], finding="another finding")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "others",
     [PROFILES[3:], (ANOTHER, *PROFILES[::-1]), (*PROFILES[:1], ANOTHER, *PROFILES[1:])],
@@ -151,6 +152,7 @@ def test_views_of_one_smear_show_the_same_cells() -> None:
     assert near.report == far.report
 
 
+@pytest.mark.slow
 def test_a_wide_field_holds_the_phantoms_own_in_its_middle() -> None:
     own = _finding("adenocarcinoma", "serous effusion")
     wide = replace(own, view=View("field", 192.0)).render(256).crop((64, 64, 192, 192))

@@ -238,6 +238,7 @@ _DIAGNOSES = ["papillary thyroid carcinoma", "small cell carcinoma", "reactive c
 _PHRASES = ["The morphology is consistent with {}.", "Diagnosis: {}.", "The lesion is considered to be {}; see above."]
 
 
+@pytest.mark.slow
 @given(
     before=st.lists(st.sampled_from(_SENTENCES), max_size=40),
     after=st.lists(st.sampled_from(_SENTENCES), max_size=10),

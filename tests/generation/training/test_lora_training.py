@@ -211,6 +211,7 @@ def test_a_training_begins_with_another_lora(
     assert not (tmp_path / "c" / "held-out.txt").exists()
 
 
+@pytest.mark.slow
 def test_own_prompts_are_sampled_and_stand_nowhere(
     pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path
 ) -> None:
@@ -285,6 +286,7 @@ def test_sample_sheets_are_marked_synthetic(trained: Path) -> None:
     assert provenance.lora == "in training, step 3" and provenance.prompt == ""
 
 
+@pytest.mark.slow
 def test_another_strength_than_one_is_in_the_weights(
     pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path
 ) -> None:
@@ -489,6 +491,7 @@ class TestBadInput:
         run(pairs, tmp_path, base, work)
         assert same(tmp_path, trained)
 
+    @pytest.mark.slow
     def test_a_loss_that_runs_away(self, pairs: list[TrainingPair], base: Path, work: Path, tmp_path: Path) -> None:
         with pytest.raises(TrainingError, match="diverged"):
             run(pairs, tmp_path, base, work, learning_rate=1e30, warmup=0, clip=1e30, steps=20)

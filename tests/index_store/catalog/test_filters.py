@@ -79,6 +79,7 @@ filters: st.SearchStrategy[CaseFilter] = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(where=filters)
 def test_sql_vector_engine_and_records_agree(archive: Archive, where: CaseFilter) -> None:

@@ -88,6 +88,7 @@ def test_grey_blocks_between_two_restarts_are_found() -> None:
     assert "go on after their last block" in refused(data[:second] + data[first:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "share"), [("plain", 0.5), ("fine", 0.9), ("restarts", 0.5), ("many restarts", 0.9)])
 def test_visible_damage_in_the_middle_of_a_jpeg_is_found(name: str, share: float) -> None:
     """Not all of it: codes of many short steps fall into step again at once."""

@@ -399,6 +399,7 @@ def test_a_jpeg_of_another_kind_is_named(marker: int, words: str) -> None:
     refused(data[: at + 4] + b"\x0c" + data[at + 5 :], "a 12-bit JPEG")
 
 
+@pytest.mark.slow
 def test_a_phones_header_does_not_switch_the_limit_of_scans_off() -> None:
     for phone in (False, True):
         refused(many_scans(3000, 400, phone=phone), "too many scans")

@@ -59,6 +59,7 @@ def filled_archive(folder: Path, count: int = 80) -> Archive:
     return archive
 
 
+@pytest.mark.slow
 def test_a_compressed_archive_lives_like_any_other(compressed: str, folder: Path) -> None:
     with Archive.open(folder) as archive:
         assert archive.notes == ()

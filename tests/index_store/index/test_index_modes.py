@@ -48,6 +48,7 @@ def test_a_filter_by_value_is_exact_in_every_mode(mode: str, share: float, seed:
     assert found == [brute_force(query, k, allowed) for query in queries]
 
 
+@pytest.mark.slow
 @MODES
 @settings(max_examples=15)
 @given(left_out=st.sampled_from([1, 5, 60, 800, 1500]), seed=st.integers(0, 10**6))
@@ -195,6 +196,7 @@ def test_the_mode_follows_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (index.mode, index.count, len(index.searcher.rows)) == (EXACT, 300, 300)  # compacted
 
 
+@pytest.mark.slow
 def test_it_does_not_wait_for_a_saving_to_change_its_mode() -> None:
     index = FaissIndex(WIDTH, sizes=IndexSizes(exact_bytes=2 * WIDTH * 1000))
     index.add(IDS[:1000], VECTORS[:1000])

@@ -117,6 +117,7 @@ def counted(
     return min(found, key=lambda each: each[0]) if found else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "margins"),
     [

@@ -97,6 +97,7 @@ def moved(image: object, before: Archive, after: Archive) -> object:
     return image.__class__(**{**vars(image), "path": path})
 
 
+@pytest.mark.slow
 def test_of_an_empty_archive_and_of_one_in_place(archive: Archive, manifest: Path, tmp_path: Path) -> None:
     archive.back_up(tmp_path / "empty")
     assert restored(tmp_path / "empty", tmp_path / "new empty") == {}

@@ -181,6 +181,7 @@ def flip_a_bit(folder: Path) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 @in_a_file_first
 @pytest.mark.parametrize(
     "spoil",
@@ -246,6 +247,7 @@ def test_equal_vectors_each_count_as_found(archive: Archive, tmp_path: Path) -> 
     assert archive.examine().findings == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "what", "repaired"),
     [

@@ -59,6 +59,7 @@ def test_nothing_else_migrates(filled: Archive, manifest: Path, next_version: No
             Archive.open(filled.path, read_only=read_only)
 
 
+@pytest.mark.slow
 def test_it_is_refused_while_another_process_reads(filled: Archive, request: pytest.FixtureRequest) -> None:
     before = everything(filled)
     filled.close()

@@ -296,6 +296,7 @@ def test_whatever_the_file_holds_it_is_read_or_refused(tmp_path_factory: pytest.
         row.report.encode("utf-8")  # can be stored
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_file(), reason="the shared cytology images are not on this machine")
 def test_the_real_manifest() -> None:
     manifest = read_manifest(REAL)

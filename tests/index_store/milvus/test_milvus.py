@@ -547,6 +547,7 @@ def collections(archive: Archive, server: MilvusServer) -> list[str]:
     return sorted(name for name in server.client.list_collections() if name.startswith(prefix))
 
 
+@pytest.mark.slow
 def test_milvus_lite_in_the_folder_is_enough_to_try_it(tmp_path: Path) -> None:
     with Archive.create(tmp_path / "archive", vectors="vectors.db") as archive:
         add_manifest(archive, write_manifest(tmp_path / "manifest.csv", simple_rows(3)))
@@ -588,6 +589,7 @@ def test_a_second_process_on_a_milvus_lite_file_gets_a_sentence(tmp_path: Path) 
     assert "records are not touched" in other.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 @pytest.mark.usefixtures("no_umask")
 def test_a_milvus_lite_file_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def test_it_follows_every_change(filled: Archive, tmp_path: Path) -> None:
     assert as_records(before) == kept, "a table that somebody holds does not change"
 
 
+@pytest.mark.slow
 def test_facets_are_those_that_are_kept(mixed: Archive) -> None:
     def counted() -> None:
         kept = {name: list(values.items()) for name, values in mixed.facets().items()}
@@ -120,6 +121,7 @@ def test_an_empty_archive_and_one_that_is_emptied(filled: Archive) -> None:
     assert len(filled.image_table(CaseFilter(sites=("cervix",)))) == 0
 
 
+@pytest.mark.slow
 def test_what_has_not_changed_is_not_read_again(
     mixed: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ def test_an_older_index_catches_up_without_a_word(filled: Archive, manifest: Pat
         found_by_itself(archive)
 
 
+@pytest.mark.slow
 @in_a_file  # the saved index is the same over every catalog
 @pytest.mark.parametrize(
     ("spoil", "reason"),
@@ -170,6 +171,7 @@ def test_a_damaged_vector_is_noticed_when_it_is_read(filled: Archive) -> None:
         found_by_itself(archive)
 
 
+@pytest.mark.slow
 @in_a_file
 def test_few_additions_are_read_from_the_records_and_a_removal_is_saved_at_once(
     filled: Archive, manifest: Path, monkeypatch: pytest.MonkeyPatch
@@ -192,6 +194,7 @@ def test_few_additions_are_read_from_the_records_and_a_removal_is_saved_at_once(
     assert rows.any(axis=1).sum() == 30, "what was removed is on no disk"
 
 
+@pytest.mark.slow
 @in_a_file_first
 def test_an_index_of_another_archive_is_never_used(filled: Archive, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
@@ -205,6 +208,7 @@ def test_an_index_of_another_archive_is_never_used(filled: Archive, tmp_path: Pa
         found_by_itself(archive)
 
 
+@pytest.mark.slow
 @in_a_file
 def test_a_catalog_restored_from_a_backup_is_noticed(filled: Archive, manifest: Path, tmp_path: Path) -> None:
     filled.close()

@@ -72,6 +72,7 @@ def test_an_unknown_rule_is_an_error(slide: Slide) -> None:
         choose_fields(slide, FieldChoice(rule="best"))
 
 
+@pytest.mark.slow
 def test_candidates_out_of_focus_are_left_out_when_they_are_read(tmp_path: Path) -> None:
     """Blurred by 1.5 µm, the right half passes at low power; the reading level tells."""
     sharp = smear()[:1024, :1024]
@@ -147,6 +148,7 @@ def test_a_slide_smaller_than_a_field_is_an_error(tmp_path: Path) -> None:
         choose_fields(slide)
 
 
+@pytest.mark.slow
 def test_the_sharpest_plane_is_taken(tmp_path: Path) -> None:
     sharp = Image.fromarray(smear()[:1024, :1024])
     pages = [sharp.filter(ImageFilter.GaussianBlur(radius)) for radius in (6, 3, 0, 4)]
@@ -165,6 +167,7 @@ def test_the_ground_is_the_glass_or_the_film_that_covers_it() -> None:
     assert np.abs(np.array(Ground.of(film).colour) - np.array(GLASS) * (0.86, 0.85, 0.95)).max() < 4
 
 
+@pytest.mark.slow
 def test_blur_and_not_stain_or_number_of_cells_lowers_sharpness() -> None:
     pixels = smear()
     ground = Ground.of(pixels.reshape(-1, 3))

@@ -46,6 +46,7 @@ def test_a_large_part_is_read_at_a_coarser_level(pyramid: Path, monkeypatch: pyt
         assert (read.level, read.mpp, read.pixels.shape) == (2, 2.0, (128, 128, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("box", "message"),
     [

@@ -121,6 +121,7 @@ def test_a_truncated_slide_is_an_error(pyramid: Path) -> None:
         Slide(pyramid)
 
 
+@pytest.mark.slow
 def test_what_is_no_slide(tmp_path: Path) -> None:
     picture = tmp_path / "field.png"
     Image.new("RGB", (64, 64)).save(picture)

@@ -140,6 +140,7 @@ def test_a_hit_that_is_gone_is_not_counted_and_another_filter_is_refused(archive
         ConfounderPool.of(archive, CaseFilter(sites=("urine",))).audit(hits)
 
 
+@pytest.mark.slow
 def test_many_queries_at_once_agree_with_one_at_a_time(archive: Archive) -> None:
     cases = archive.cases()
     ids = np.array(sorted(image.id for case in cases for image in case.images))
@@ -185,6 +186,7 @@ def test_the_tail_is_scipys(data: st.DataObject) -> None:
     assert chance_tail(hits + 1, [(1, 3, 3), (drawn, with_it, competing)]) == pytest.approx(tail, rel=1e-9, abs=1e-300)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(st.integers(0, 10_000), st.integers(2, 6), st.booleans())
 def test_a_random_order_reaches_what_is_expected(seed: int, values: int, some_missing: bool) -> None:

@@ -109,6 +109,7 @@ def test_a_filtered_search_is_judged_by_the_cases_that_it_may_find(
     assert "at least two patients" in few.not_judged[0].reason
 
 
+@pytest.mark.slow
 def test_it_follows_the_archive(encoder: Encoder, tmp_path: Path) -> None:
     phantoms = phantom_cases(6)
     manifest = write_phantoms(tmp_path / "phantoms", phantoms, size=64)

@@ -6,6 +6,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+import pytest
+
 from generation import CoinGenerator, GenerationCache
 from index_store import Archive, CaseFilter
 from retrieval import RESEARCH_USE, CaseSearch, Encoder, add_manifest, to_dict, to_json
@@ -14,6 +16,7 @@ from tests.models import tiny_sdxl
 from tests.retrieval.conftest import speckled
 
 
+@pytest.mark.slow
 def test_a_result_by_report_says_where_everything_came_from(encoder: Encoder, tmp_path: Path) -> None:
     for number in range(3):
         speckled(number).save(tmp_path / f"{number}.png")

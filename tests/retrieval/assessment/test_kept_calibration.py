@@ -85,6 +85,7 @@ def answers(folder: Path, encoder: Encoder) -> list[tuple[object, ResultDiagnost
     return found
 
 
+@pytest.mark.slow
 def test_answers_are_those_without_what_was_kept(folder: Path, encoder: Encoder) -> None:
     made = answers(folder, encoder)
     assert len(derived(folder)) == 1 + len(FILTERS)
@@ -129,6 +130,7 @@ def judged(folder: Path, encoder: Encoder, where: CaseFilter | None = None, *, i
         return check
 
 
+@pytest.mark.slow
 def test_a_calibration_is_made_once_for_all_processes(
     folder: Path, encoder: Encoder, calibrated: list[tuple[str, CaseFilter | None]]
 ) -> None:
@@ -162,6 +164,7 @@ def test_why_there_is_none_is_kept_too(
     assert len(calibrated) == 1
 
 
+@pytest.mark.slow
 def test_it_says_how_many_changes_it_lacks_and_is_made_anew_after_many(
     folder: Path, encoder: Encoder, calibrated: list[tuple[str, CaseFilter | None]]
 ) -> None:
@@ -200,6 +203,7 @@ def test_of_one_type_as_of_both(folder: Path, encoder: Encoder) -> None:
             assert image_similarities(own, query_types=(kind,)) == {kind: scores}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "images", "sample"),
     [

@@ -104,6 +104,7 @@ def test_similarities_weigh_and_derived_categories_are_counted() -> None:
 CATEGORIES = st.sampled_from([(s.sites[0], s.name, c.name) for s in vocabulary().systems for c in s.categories])
 
 
+@pytest.mark.slow
 @given(st.lists(CATEGORIES, max_size=20))
 def test_every_patient_is_counted_once_and_entropy_keeps_its_bounds(labels: list[tuple[str, str, str]]) -> None:
     cases = [

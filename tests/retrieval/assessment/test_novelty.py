@@ -183,6 +183,7 @@ def test_where_a_kind_has_few_patients_the_near_ones_are_not_denied() -> None:
     assert calibration.judge(nearest_similarity(found), "image", nearest=found).words.startswith("No comparable case")
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=60), st.floats(0, 0.99), st.floats(-1, 1, width=32))
 def test_no_more_than_the_allowed_share_is_turned_away(scores: list[float], allowed: float, similarity: float) -> None:
     judged = Calibration("f", {"case": tuple(sorted(scores))}).judge(similarity, "case", false_alarms=allowed)

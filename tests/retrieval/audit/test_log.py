@@ -250,6 +250,7 @@ def test_an_event_is_synced_before_record_returns(tmp_path: Path, monkeypatch: p
     assert synced[2:] == ["file"]
 
 
+@pytest.mark.slow
 def test_long_events_and_many(tmp_path: Path) -> None:
     log = AuditLog(tmp_path, "archive")
     for number in range(30):

@@ -39,6 +39,7 @@ ALTERED: dict[str, Callable[[PIL.Image.Image], PIL.Image.Image]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALTERED)
 def test_an_altered_part_is_found(name: str) -> None:
     image = field(1)
@@ -50,6 +51,7 @@ def test_an_altered_part_is_found(name: str) -> None:
         assert 0.35 < found.share < 0.65
 
 
+@pytest.mark.slow
 def test_other_pictures_share_no_part() -> None:
     images = [field(number) for number in range(5)]
     for place, image in enumerate(images):

@@ -68,6 +68,7 @@ def test_votes_find_the_same_in_clusters_as_among_all(store: FingerprintStore, m
     assert [found[0] for found in clustered] == list(range(6))
 
 
+@pytest.mark.slow
 def test_fingerprints_are_read_again_and_damaged_shards_are_passed_over(
     store: FingerprintStore, tmp_path: Path
 ) -> None:

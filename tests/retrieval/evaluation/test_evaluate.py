@@ -116,6 +116,7 @@ def test_figures_by_hand() -> None:
     assert [chance["mAP"].mean, chance["MRR"].mean] == pytest.approx([(1 + 1 / 2 + 1 / 3) / 3] * 2)
 
 
+@pytest.mark.slow
 def test_the_order_of_cases_changes_nothing() -> None:
     made = made_cases(60)
     shuffled = list(made)
@@ -126,6 +127,7 @@ def test_the_order_of_cases_changes_nothing() -> None:
     np.testing.assert_array_equal(first.image_ids, second.image_ids)
 
 
+@pytest.mark.slow
 def test_the_names_of_cases_and_patients_change_no_mean() -> None:
     """Other names order them otherwise, so only the draws of the intervals may differ."""
     made = made_cases(40)
@@ -196,6 +198,7 @@ def test_a_category_of_one_patient_is_not_asked_for_but_stands_in_the_way() -> N
     assert task.parts[0].queries == len(made) - 1
 
 
+@pytest.mark.slow
 def test_grades_reach_ndcg_and_nothing_else() -> None:
     cases = labelled_cases(made_cases(60))
     asked = [channel(cases, random_vectors(cases, 5))]
@@ -212,6 +215,7 @@ def test_grades_reach_ndcg_and_nothing_else() -> None:
         tasks_for(cases, lambda query, result: -1.0)
 
 
+@pytest.mark.slow
 def test_some_cases_ask_of_all() -> None:
     cases = labelled_cases(made_cases(60))
     asked = [channel(cases, telling_vectors(cases))]
@@ -224,6 +228,7 @@ def test_some_cases_ask_of_all() -> None:
     assert whole.queries == sum(part.queries for part in parts)
 
 
+@pytest.mark.slow
 def test_progress_counts_every_query_once(archive: Archive) -> None:
     seen: list[tuple[int, int]] = []
 
@@ -280,6 +285,7 @@ def test_of_a_large_archive_a_sample_queries_and_colours_are_not_read(
     assert "colour histogram" in [row.channel for row in whole.families[0].tasks[0].parts[0].rows]
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_does_not_end_the_run(tmp_path: Path) -> None:
     with Archive.create(tmp_path / "archive") as archive:
         add_manifest(archive, write_manifest(tmp_path / "manifest.csv", manifest_rows(4)))
@@ -288,6 +294,7 @@ def test_an_unreadable_image_does_not_end_the_run(tmp_path: Path) -> None:
         assert evaluate_archive(archive, histogram=False).unreadable_images == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -27,6 +27,7 @@ def test_only_the_first_k_count() -> None:
     assert precision_at_k([A1], [[A2, A1, A1]], [A1], k=1).site_category.mean == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [3, 50])
 def test_chance_is_what_random_orders_reach(k: int) -> None:
     rng = np.random.default_rng(1)

@@ -363,6 +363,7 @@ def assert_interval(estimate: Estimate, bounds: tuple[float, float]) -> None:
     assert (estimate.low, estimate.high) == pytest.approx(bounds, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_every_interval_is_that_of_resampled_patients() -> None:
     archive, asking = archive_and_queries(1)
     result = evaluated(archive, asking, SEED)
@@ -383,6 +384,7 @@ def test_every_interval_is_that_of_resampled_patients() -> None:
             assert_interval(estimates[name], plain.interval(counts[name], resamples))
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_difference_is_that_of_sign_flips_of_patients() -> None:
     archive, asking = archive_and_queries(1)
     difference = evaluated(archive, asking, SEED).tasks[1].differences[0]
@@ -418,6 +420,7 @@ def test_the_interval_of_a_difference_is_that_of_sign_flips_of_patients() -> Non
     assert_interval(difference.scores["mMV@3"], (mean - reach, mean + reach))
 
 
+@pytest.mark.slow
 def test_intervals_of_confounders_and_same_reports_are_those_of_resampled_patients() -> None:
     archive, asking = archive_and_queries(1)
     result = evaluated(archive, asking, SEED)
@@ -487,6 +490,7 @@ def test_chance_is_the_mean_over_all_orders(seed: int, mixed: bool) -> None:
         check_chance_of_task(of, archive, task, exact if mixed else exact | {"MRR"})
 
 
+@pytest.mark.slow
 def test_chance_of_same_reports_is_the_mean_over_all_orders() -> None:
     archive = drawn(3, patients=6, labels=LABELS[:2])
     result = evaluated(archive, range(len(archive.cases)), 3)

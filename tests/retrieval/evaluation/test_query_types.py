@@ -220,6 +220,7 @@ def test_identical_reports_find_each_other(archive: Archive, evaluation: Evaluat
     assert family(evaluation, "queries by image").same_report is None
 
 
+@pytest.mark.slow
 def test_chance_of_a_report_family_is_that_of_random_orders(archive: Archive) -> None:
     from retrieval.evaluation.dataset import read_labelled
 
@@ -267,6 +268,7 @@ def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
     assert (made.curve[0], made.curve[-1]) == ((0.001, 1.0), (1.0, pytest.approx(0.6)))
 
 
+@pytest.mark.slow
 def test_a_confounder_that_varies_at_one_site_only_is_reported() -> None:
     """At the other site every hit shares it, by chance as well; one that all cases share is left out."""
     records = []

@@ -148,6 +148,7 @@ def test_a_wrong_image_is_dropped_as_in_a_search(models: tuple[Path, Path], enco
         np.testing.assert_array_equal(vectors[0], made.vectors[0])
 
 
+@pytest.mark.slow
 def test_a_report_asks_without_its_advice_as_in_a_search(encoder: Encoder, tmp_path: Path) -> None:
     said = [f"Cervix: clusters of cells {number}. Colposcopy is recommended." for number in range(6)]
     lines = ["image\tcase\treport\tsite\tcategory"]

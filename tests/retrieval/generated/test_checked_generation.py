@@ -220,6 +220,7 @@ def test_an_empty_archive_checks_nothing(generator: CoinGenerator, encoder: Enco
     assert (only.nearest_case_key, only.nearest_image_id, only.similarity) == ("", None, None)
 
 
+@pytest.mark.slow
 def test_a_planted_copy_is_flagged_even_where_the_query_excludes_it(
     generator: CoinGenerator, encoder: Encoder, archive_of: Callable[..., AbstractContextManager[Archive]]
 ) -> None:
@@ -252,6 +253,7 @@ def test_who_is_left_out_of_the_query_does_not_vote(
         assert shown(CaseFilter(sites=("thyroid",))) == "urine"
 
 
+@pytest.mark.slow
 def test_a_common_site_does_not_outvote_a_rare_one(
     encoder: Encoder, archive_of: Callable[..., AbstractContextManager[Archive]]
 ) -> None:
@@ -266,6 +268,7 @@ def test_a_common_site_does_not_outvote_a_rare_one(
     assert shown.share == pytest.approx((3 / 20) / (3 / 20 + 7 / 100))
 
 
+@pytest.mark.slow
 def test_a_patient_votes_once_and_one_without_a_site_not_at_all(encoder: Encoder, tmp_path: Path) -> None:
     image = speckled(1, size=64)
     rows = [("crowd", site, picture) for picture, site in like(image, "urine", 60)]

@@ -48,6 +48,7 @@ def references(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_planted_copy_is_named_and_another_image_is_not(encoder: Encoder, references: Path, tmp_path: Path) -> None:
     images = [speckled(3, size=64).resize((48, 48)), speckled(99, size=64)]
     vectors = encoder.encode_images(images)
@@ -65,6 +66,7 @@ def test_a_planted_copy_is_named_and_another_image_is_not(encoder: Encoder, refe
         assert (other.image_id, other.similarity) == (nearest.image_id, nearest.score)
 
 
+@pytest.mark.slow
 def test_a_reference_that_cannot_be_read_is_no_copy_and_no_error(
     encoder: Encoder, references: Path, tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def test_an_encoder_that_tells_sites_apart_is_used(tmp_path: Path) -> None:
         assert verdicts == ["right", "wrong", "unknown"]
 
 
+@pytest.mark.slow
 def test_one_that_does_not_is_not_and_the_search_says_so(tmp_path: Path) -> None:
     vectors = mixed(2 * EACH)
     with sites_archive(tmp_path, vectors, each=2 * EACH) as archive:
@@ -83,6 +84,7 @@ def test_nothing_is_tried_where_only_one_site_has_enough_patients(tmp_path: Path
         assert "is not judged" in rates.words
 
 
+@pytest.mark.slow
 def test_the_own_patient_does_not_vote_and_is_not_counted(tmp_path: Path) -> None:
     """A patient of the thyroid with many images around the query; everybody else there is of the urine."""
     rng = np.random.default_rng(0)
@@ -105,6 +107,7 @@ def test_the_own_patient_does_not_vote_and_is_not_counted(tmp_path: Path) -> Non
         assert without.judge(query, "thyroid") == (judged,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("images", "depths"), [(4, [40]), (5, [40, 160])])
 def test_it_searches_deeper_only_where_too_few_patients_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int, depths: list[int]

@@ -89,6 +89,7 @@ def test_redacted_nothing_of_them_is_in_any_file(manifest: Path, tmp_path: Path,
     assert leaked(tmp_path / "archive") == []
 
 
+@pytest.mark.slow
 def test_a_report_redacted_afterwards_leaves_no_trace(manifest: Path, tmp_path: Path, encoder: Encoder) -> None:
     text = manifest.read_text(encoding="utf-8").replace("S21-45678", "one").replace("MRN 00482913", "P1")
     manifest.write_text(text, encoding="utf-8")

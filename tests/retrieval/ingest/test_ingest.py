@@ -129,6 +129,7 @@ def test_a_new_report_is_an_update_without_encoding(
     assert archive.case("case 1").report == "Corrected report."
 
 
+@pytest.mark.slow
 def test_bad_rows_are_named_and_stop_or_shift_nothing(archive: Archive, encoder: Encoder, tmp_path: Path) -> None:
     rows = write_images(tmp_path, 9)
     whole = (tmp_path / "1.png").read_bytes()
@@ -151,6 +152,7 @@ def test_bad_rows_are_named_and_stop_or_shift_nothing(archive: Archive, encoder:
     assert check_every_vector_is_its_images(archive, encoder) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
 def test_images_of_every_mode_are_taken(archive: Archive, encoder: Encoder, tmp_path: Path, mode: str) -> None:
     image = PIL.Image.new("I;16", (40, 40), 30_000) if mode == "I;16" else speckled(1).convert(mode)
@@ -181,6 +183,7 @@ def test_the_images_may_lie_in_another_folder(archive: Archive, encoder: Encoder
     assert add_manifest(archive, manifest, encoder, images=tmp_path / "pictures").added == 2
 
 
+@pytest.mark.slow
 def test_large_images_close_a_batch_early(
     archive: Archive, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +208,7 @@ class FailingEncoder(Encoder):
         return super().encode_prepared(prepared)
 
 
+@pytest.mark.slow
 def test_a_breakdown_keeps_the_batches_before_it_and_leaves_no_thread(
     archive: Archive, encoder: Encoder, clip_folder: Path, tmp_path: Path
 ) -> None:
@@ -306,6 +310,7 @@ def field_folder(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return import_encoder(str(clip_folder), tmp_path_factory.mktemp("imported") / "fields", field_um=20.0).folder
 
 
+@pytest.mark.slow
 def test_an_image_is_embedded_by_its_scale_and_anew_where_that_is_corrected(
     archive: Archive, field_folder: Path, tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ def check_embedded_by(archive: Archive, encoder: Encoder, count: int) -> None:
         assert search.by_image(picture, k=1).cases[0].case.key == image.case_key
 
 
+@pytest.mark.slow
 def test_the_encoder_before_answers_until_the_other_is_complete(
     archive: Archive, encoder: Encoder, other: CountingEncoder
 ) -> None:
@@ -97,6 +98,7 @@ def test_the_encoder_before_answers_until_the_other_is_complete(
     assert other.encoded == IMAGES + 2 * 2 * IMAGES  # once each, and twice by each of the two checks
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_where_it_stopped(
     archive: Archive, encoder: Encoder, other: CountingEncoder
 ) -> None:
@@ -117,6 +119,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     check_embedded_by(archive, other, IMAGES)
 
 
+@pytest.mark.slow
 def test_what_others_add_and_remove_meanwhile_is_seen(
     archive: Archive, encoder: Encoder, other: CountingEncoder, tmp_path: Path
 ) -> None:
@@ -163,6 +166,7 @@ def test_an_encoder_without_a_text_tower_may_take_over(archive: Archive, other_f
     assert "Reports were not embedded" in summary.notes[0]
 
 
+@pytest.mark.slow
 def test_switching_can_wait_and_be_undone(archive: Archive, encoder: Encoder, other: CountingEncoder) -> None:
     assert not reembed(archive, other, switch=False).switched
     check_embedded_by(archive, encoder, IMAGES)

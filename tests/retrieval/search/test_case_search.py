@@ -198,6 +198,7 @@ def test_a_filter_that_leaves_nothing_is_an_answer(search: CaseSearch, generator
         assert "none has the site 'pancreas'" in result.notes[0]
 
 
+@pytest.mark.slow
 def test_an_empty_archive_is_an_answer(encoder: Encoder, generator: CoinGenerator, tmp_path: Path) -> None:
     with Archive.create(tmp_path / "archive") as archive:
         search = CaseSearch(archive, encoder, generator)
@@ -300,6 +301,7 @@ def test_reports_find_the_report_that_says_the_same(archive: Archive, encoder: E
     assert "patient 18" not in {entry.case.patient for entry in found}
 
 
+@pytest.mark.slow
 def test_a_report_that_was_changed_is_found_by_its_new_words(encoder: Encoder, tmp_path: Path) -> None:
     for number in range(2):
         speckled(number).save(tmp_path / f"{number}.png")
@@ -315,6 +317,7 @@ def test_a_report_that_was_changed_is_found_by_its_new_words(encoder: Encoder, t
         assert search.run(asked).cases[0].case.key == "b"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2, 100])
 def test_an_answer_is_of_one_state_though_others_change_the_archive(
     encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
@@ -421,6 +424,7 @@ def test_a_region_asks_by_what_is_inside(search: CaseSearch, archive: Archive, e
         search.run(Query(case=case.key, image_id=99999))
 
 
+@pytest.mark.slow
 def test_dropping_a_generated_image_leaves_the_others_as_they_were(
     archive: Archive, encoder: Encoder, generator: CoinGenerator
 ) -> None:

@@ -64,6 +64,7 @@ def test_only_the_first_places_count() -> None:
     assert fused.parts["a"][0, 2:].tolist() == [0, 0]
 
 
+@pytest.mark.slow
 @given(tables, tables, rules)
 def test_parts_sum_to_the_score_and_ranks_follow_the_scores(
     first: np.ndarray, second: np.ndarray, rule: FusionRule
@@ -78,6 +79,7 @@ def test_parts_sum_to_the_score_and_ranks_follow_the_scores(
             assert all(places[i] == 1 + (row > row[i]).sum() for i in range(6) if np.isfinite(row[i]))
 
 
+@pytest.mark.slow
 @given(tables, tables, rules, st.permutations(range(6)))
 def test_the_order_of_the_candidates_decides_nothing(
     first: np.ndarray, second: np.ndarray, rule: FusionRule, order: list[int]
@@ -87,6 +89,7 @@ def test_the_order_of_the_candidates_decides_nothing(
     np.testing.assert_allclose(straight, shuffled, atol=1e-12)
 
 
+@pytest.mark.slow
 @given(tables, st.sampled_from(["rrf", "score"]))
 def test_one_channel_alone_keeps_its_order(scores: np.ndarray, method: str) -> None:
     fused = fuse(FusionRule(method), {"a": scores}).scores  # type: ignore[arg-type]
@@ -97,6 +100,7 @@ def test_one_channel_alone_keeps_its_order(scores: np.ndarray, method: str) -> N
                     assert row[i] > row[j]
 
 
+@pytest.mark.slow
 @given(tables, tables, st.sampled_from([0.1, 7.0]))
 def test_only_the_ratios_of_the_weights_count(first: np.ndarray, second: np.ndarray, factor: float) -> None:
     for method in ("rrf", "score"):
@@ -179,6 +183,7 @@ def test_scores_parts_and_ranks_are_those_of_plain_loops(
 masks = arrays(np.bool_, (2, 6))
 
 
+@pytest.mark.slow
 @given(tables, tables, rules, masks)
 def test_what_comes_first_is_before_all_others_and_keeps_its_order(
     first: np.ndarray, second: np.ndarray, rule: FusionRule, mask: np.ndarray
@@ -200,6 +205,7 @@ def test_what_comes_first_is_before_all_others_and_keeps_its_order(
         np.testing.assert_array_equal(fused.parts["a"], plain.parts["a"])
 
 
+@pytest.mark.slow
 @given(tables, tables, rules, masks)
 def test_a_fusion_that_is_reweighted_keeps_what_comes_first(
     first: np.ndarray, second: np.ndarray, rule: FusionRule, mask: np.ndarray

@@ -41,6 +41,7 @@ def test_a_case_query_loads_no_model(folder: Path, clip_folder: Path, monkeypatc
         assert {entry.case.key for entry in search.by_case("case 0").cases} == {"case 1", "case 2"}
 
 
+@pytest.mark.slow
 def test_a_report_is_generated_and_the_images_are_kept(
     folder: Path, clip_folder: Path, sdxl_base: Path, tmp_path: Path
 ) -> None:

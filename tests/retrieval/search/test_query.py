@@ -55,11 +55,13 @@ def queries(draw: Any) -> Query:
     )
 
 
+@pytest.mark.slow
 @given(queries())
 def test_a_query_comes_back_from_json_as_it_was(query: Query) -> None:
     assert query_from_json(json.dumps(query_to_dict(query))) == query
 
 
+@pytest.mark.slow
 @given(queries(), st.text(min_size=1, max_size=8))
 def test_a_mark_replaces_the_opposite_one_and_can_be_taken_back(query: Query, key: str) -> None:
     liked = query.more_like(key)

@@ -132,6 +132,7 @@ def objects_made(query: Callable[[], object]) -> int:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     ["len([object() for _ in range(n)])", "sum(1 for _ in range(n))", "sum(map(lambda i: i + 1000, range(n)))"],
@@ -213,6 +214,7 @@ def test_a_filter_that_is_new_reads_no_more_of_a_larger_archive(
     assert large["rows"] <= FILTERED_SAMPLE * 4 + 500 < IMAGES[1] / 2, (small, large)
 
 
+@pytest.mark.slow
 def test_a_query_by_words_makes_no_object_for_each_report(archives: list[Archive], encoder: Encoder) -> None:
     """Two and four thousand reports, and in each the query's words."""
     found = []

@@ -193,6 +193,7 @@ def test_another_text_encoder_than_the_archives_is_refused(
             CaseSearch(archive, text_encoder, text_encoder=texts)
 
 
+@pytest.mark.slow
 def test_the_role_is_moved_by_embedding_with_it(
     archive: Archive, encoder: Encoder, text_encoder: Encoder, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def area(scores: np.ndarray, positive: np.ndarray, rounds: np.ndarray, weights: 
     return won / pairs if pairs else np.nan
 
 
+@pytest.mark.slow
 def test_each_resample_has_scikit_learns_area() -> None:
     scores, classes, groups, rounds = data()
     average = macro_auroc(scores, classes, groups, rounds, seed=SEED)

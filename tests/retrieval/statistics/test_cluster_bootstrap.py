@@ -19,6 +19,7 @@ def slow_mean(values: np.ndarray, classes: np.ndarray, part: np.ndarray) -> floa
     return float(np.mean([values[classes == c].mean() for c in part if (classes == c).any()]))
 
 
+@pytest.mark.slow
 def test_the_mean_and_its_interval_are_those_of_resampled_patients() -> None:
     values = RNG.random(40)
     averages = MacroBootstrap(PATIENTS, CLASSES, 4, seed=7).mean({"x": values}, ALL)["x"]

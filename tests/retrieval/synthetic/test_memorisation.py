@@ -135,6 +135,7 @@ def test_the_baseline_is_of_other_patients_alone() -> None:
     assert of("aaaa") == (None, 0)
 
 
+@pytest.mark.slow
 def test_generated_images_that_are_the_references_lie_nearer_than_other_patients_do(
     encoder: Encoder, training: Path
 ) -> None:

@@ -144,6 +144,7 @@ def test_images_of_one_report_stay_together_where_every_class_has_several(patien
         assert not set(own) & set(made)
 
 
+@pytest.mark.slow
 def test_counts_say_what_was_used() -> None:
     images = real_images()
     lone = LabelledImages(

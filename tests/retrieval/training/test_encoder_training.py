@@ -121,6 +121,7 @@ def test_an_interrupted_training_ends_in_the_same_encoder(mode: str, clip_folder
     assert [record["step"] for record in log if "validation_loss" in record] == [0, 3, 6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch_size", "expected"), [(5, 5), (64, 10)])
 def test_a_batch_is_as_large_as_set_or_as_all_training_pairs(
     batch_size: int, expected: int, clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

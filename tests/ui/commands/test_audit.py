@@ -67,6 +67,7 @@ def test_equal_queries_have_one_hash_and_others_another(folder: Path) -> None:
     assert first == second != third
 
 
+@pytest.mark.slow
 def test_generated_images_name_their_models(folder: Path) -> None:
     assert coin("search", "--text", "Clue cells.", "-k", "1", "--channel", "generated").exit_code == 0
     (event,) = events(folder)
@@ -156,6 +157,7 @@ def test_the_view_names_its_user(monkeypatch: pytest.MonkeyPatch, environment: d
     assert state.user() == "reader"
 
 
+@pytest.mark.slow
 def test_no_word_of_a_report_is_in_the_logs(
     models: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

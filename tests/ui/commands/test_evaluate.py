@@ -61,6 +61,7 @@ def both_files(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     return run, folder
 
 
+@pytest.mark.slow
 def test_an_encoder_that_is_named_and_not_there_is_refused(
     evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +203,7 @@ def test_a_duration_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
+@pytest.mark.slow
 def test_without_the_histogram_there_is_one_channel_fewer(tmp_path: Path) -> None:
     folder = filled(tmp_path, rows(12, sites=("cervix",)))
     run = coin("evaluate", "--archive", folder, "--no-histogram", "--json", tmp_path / "e.json")

@@ -44,6 +44,7 @@ def test_a_table_becomes_a_set_and_is_checked_for_copies(
     assert (summary["drawn"], summary["images"]) == (0, 4)
 
 
+@pytest.mark.slow
 def test_shares_draw_and_the_last_run_describes(environment: dict[str, str], reports: Path, tmp_path: Path) -> None:
     base = ("generate", "--manifest", reports, "--out", tmp_path / "set", "--per-report", "3")
     drawn = []

@@ -50,6 +50,7 @@ def test_an_encoder_of_images_leaves_no_channel_from_text_to_images(settings: di
     assert "absent       text to image" in text and "reads images only" in text
 
 
+@pytest.mark.slow
 def test_another_encoder_for_texts_brings_the_channel_back(settings: dict[str, str], tmp_path: Path) -> None:
     published.dinov2(tmp_path / "dinov2")
     alone, texts = check("--encoder", tmp_path / "dinov2"), ("--text-encoder", settings["COIN_ENCODER"])

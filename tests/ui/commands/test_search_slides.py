@@ -61,6 +61,7 @@ def found(*options: str | Path) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 def test_a_slide_finds_the_fields_that_were_cut_out_of_it(slides: Path) -> None:
     document = found("--slide", slides / "beta.svs", "--slide-fields", "6")
     first = document["cases"][0]
@@ -163,6 +164,7 @@ def test_what_cannot_query_is_reported_in_a_sentence(slides: Path, options: tupl
     assert message in " ".join(refused.output.split())
 
 
+@pytest.mark.slow
 def test_a_name_that_could_be_a_patients_is_not_shown(slides: Path, tmp_path: Path) -> None:
     named = Path(shutil.copy(slides / "beta.svs", tmp_path / "Doe, Jane 1950-01-02.svs"))
     document = coin("search", "--slide", named, "--json").stdout

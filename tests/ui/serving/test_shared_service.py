@@ -27,6 +27,7 @@ def states(loading: Loading) -> list[str]:
     return [part.state for part in loading.parts]
 
 
+@pytest.mark.slow
 def test_the_page_says_what_loads_and_can_be_used_meanwhile(loading: Loading) -> None:
     assert not any("generator" in caption.value for caption in opened().caption), "nothing was begun"
     service = shared_service(Settings.from_env())

@@ -124,6 +124,7 @@ def test_what_the_glossary_replaced_stands_beside_the_prompt(
     assert "“cue cells” → “clue cells”" in texts(app)
 
 
+@pytest.mark.slow
 def test_a_query_that_is_not_understood_says_so_and_shows_no_agreement(app: AppTest) -> None:
     search_by_report(app, "x")
     assert ranks(app)
@@ -262,6 +263,7 @@ def test_an_uploaded_image_finds_itself(app: AppTest, manifest: Path, phantoms: 
     assert (query["width"], query["height"]) == (64, 64), "the picture's own pixels"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"<html>no image</html>", png_bytes(Image.new("RGB", (64, 64)))[:60]])
 def test_an_upload_that_is_no_image(app: AppTest, content: bytes) -> None:
     checked(app.segmented_control(key="search_by").set_value("Image").run())
@@ -287,6 +289,7 @@ def test_a_case_is_picked_by_its_key(app: AppTest, phantoms: list[Phantom]) -> N
     assert any(phantoms[4].key in text for text in texts(app))
 
 
+@pytest.mark.slow
 def test_a_case_beyond_those_offered_can_still_be_asked_by(
     environment: dict[str, str], phantoms: list[Phantom], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,6 +303,7 @@ def test_a_case_beyond_those_offered_can_still_be_asked_by(
     assert ranks(app) == 10
 
 
+@pytest.mark.slow
 def test_a_case_is_found_by_key_label_and_words_of_its_report(
     environment: dict[str, str], phantoms: list[Phantom], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,6 +328,7 @@ def test_a_case_is_found_by_key_label_and_words_of_its_report(
     assert app.session_state["query"].case == last.key
 
 
+@pytest.mark.slow
 def test_find_similar_asks_by_that_case(app: AppTest) -> None:
     search_by_report(app, "Clue cells.")
     click(app, "Find similar to #2")
@@ -332,6 +337,7 @@ def test_find_similar_asks_by_that_case(app: AppTest) -> None:
     assert app.segmented_control(key="search_by").value == "Case"
 
 
+@pytest.mark.slow
 def test_open_case_leads_to_its_page_and_back(app: AppTest, phantoms: list[Phantom]) -> None:
     search_by_report(app, "Clue cells.")
     click(app, "Open case #1")
@@ -364,6 +370,7 @@ def test_a_case_page_without_a_case(app: AppTest) -> None:
     assert "No case chosen" in [heading.value for heading in [*app.title, *app.header, *app.subheader]]
 
 
+@pytest.mark.slow
 def test_text_of_others_is_never_markup(
     models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,6 +394,7 @@ def test_text_of_others_is_never_markup(
     marked_up(app)
 
 
+@pytest.mark.slow
 def test_a_case_page_says_what_was_read_from_the_report(
     models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,6 +411,7 @@ def test_a_case_page_says_what_was_read_from_the_report(
     assert {"urine", "Paris 2.0 (extracted from the report)", "NHGUC (extracted from the report)"} <= set(texts(app))
 
 
+@pytest.mark.slow
 def test_a_case_page_shows_all_its_images_in_one_viewer(
     models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -535,6 +544,7 @@ def test_a_part_of_an_image_asks(app: AppTest, manifest: Path, phantoms: list[Ph
     assert "region" in app.error[0].value
 
 
+@pytest.mark.slow
 def test_an_image_and_its_report_ask_together(app: AppTest, manifest: Path, phantoms: list[Phantom]) -> None:
     image = manifest.parent / "images" / f"{phantoms[2].key}.png"
     checked(app.segmented_control(key="search_by").set_value("Image").run())

@@ -169,6 +169,7 @@ def test_which_files_of_the_cache_are_taken_and_what_is_missing(
         find_vae(pickled / f"{unet}.bin")
 
 
+@pytest.mark.slow
 def test_a_single_file_of_a_repository_is_named_and_imported(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

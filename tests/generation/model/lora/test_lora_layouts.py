@@ -89,6 +89,7 @@ def only_unet(expected: Weights, pipe: Any) -> Weights:
     return {name: expected[name] if name.startswith("unet.") else value for name, value in weights_of(pipe).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "base_model.model.", "unet.base_model.model.", "module.", "diffusion_model."])
 def test_the_unets_names_may_have_any_prefix_or_none(
     prefix: str, lora: Path, fused: Callable[[Path], Weights], expected: Weights, pipe: Any, tmp_path: Path
@@ -114,6 +115,7 @@ def test_diffusers_oldest_names(
     assert_same(fused(tmp_path), only_unet(expected, pipe))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stability", [False, True])
 def test_kohyas_names_in_both_kinds_with_alpha_and_both_text_encoders(
     stability: bool, lora: Path, fused: Callable[[Path], Weights], expected: Weights, pipe: Any, tmp_path: Path
@@ -140,6 +142,7 @@ def test_kohyas_names_in_both_kinds_with_alpha_and_both_text_encoders(
     assert_same(fused(tmp_path), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second", "level"),
     [("clip_l", "clip_g", ""), ("text_encoders.clip_l", "text_encoders.clip_g", "transformer.")],
@@ -212,6 +215,7 @@ def test_adapters_as_peft_saves_them(kind: str, pipe: Any, fused: Callable[[Path
     assert not all(torch.equal(value, found[name]) for name, value in weights_of(pipe).items())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_one_folder_a_part_is_one_lora(pipe: Any, fused: Callable[[Path], Weights], tmp_path: Path) -> None:
     """As peft's own scripts save UNet and text encoders."""
@@ -251,6 +255,7 @@ def test_lycoris_in_kohyas_names(kind: str, pipe: Any, fused: Callable[[Path], W
     assert_same(fused(tmp_path / "lycoris.safetensors"), wanted, 1e-5)
 
 
+@pytest.mark.slow
 def test_loras_own_strengths_within_diffusers_file(pipe: Any, fused: Callable[[Path], Weights], tmp_path: Path) -> None:
     """diffusers keeps peft's settings in the file's metadata."""
     from diffusers import StableDiffusionXLPipeline
@@ -288,6 +293,7 @@ def test_bundled_embeddings_are_named_and_the_lora_is_read(
     assert "Embeddings that are bundled with the LoRA are left out (hsil, koilo, old" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_lora_of_peft_draws_the_image_of_its_twin_in_diffusers_layout(base: Path, lora: Path, tmp_path: Path) -> None:
     def rename(name: str) -> str | None:
         name = name.replace(".lora.down.", ".lora_A.").replace(".lora.up.", ".lora_B.")

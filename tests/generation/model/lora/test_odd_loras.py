@@ -40,6 +40,7 @@ def pair(lora: Path) -> tuple[str, torch.Tensor, torch.Tensor]:
     return layer, tensors[down], tensors[f"{layer}.lora.up.weight"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "message"),
     [

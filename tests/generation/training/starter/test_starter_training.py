@@ -53,6 +53,7 @@ def test_rendered_training_phantoms_are_kept(tmp_path: Path) -> None:
     assert np.array_equal(first.images[2], np.asarray(first.phantoms[2].render(32)))
 
 
+@pytest.mark.slow
 def test_an_untrained_autoencoder_passes_colour_on(fields: np.ndarray) -> None:
     import torch
     from diffusers import AutoencoderKL

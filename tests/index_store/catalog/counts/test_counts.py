@@ -131,6 +131,7 @@ def test_wrong_counts_are_named_and_repaired(filled: Archive) -> None:
     assert filled.examine().findings == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["remove", "add", "embed", "vectors"])
 def test_a_table_that_is_not_kept_is_filled_by_the_next_change(filled: Archive, tmp_path: Path, change: str) -> None:
     act: dict[str, Callable[[], object]] = {

@@ -30,6 +30,7 @@ def copied(tmp_path: Path) -> Path:
     return Path(shutil.copytree(STARTER, tmp_path / "clip"))
 
 
+@pytest.mark.slow
 def test_a_similarity_is_that_of_the_last_layer_and_of_the_stages(copied: Path, images: list[Image.Image]) -> None:
     both = Encoder()
     rows = both.encode_images(images)

@@ -41,6 +41,7 @@ def random_weights(network: torch.nn.Module) -> Any:
     return network.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "config", "processor", "size", "vectors"),
     [
@@ -134,6 +135,7 @@ def test_siglip_2_of_a_fixed_size_brings_gemmas_tokenizer(tmp_path: Path) -> Non
     np.testing.assert_allclose(encoder.encode_images(images()), unit(seen), atol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
@@ -151,6 +153,7 @@ def test_images_only_encoders_of_timm(tmp_path: Path, name: str, arguments: dict
     np.testing.assert_allclose(found, unit(network(prepared(MEAN, STD, 32))), atol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pickled", [False, True])
 def test_weights_in_parts(tmp_path: Path, pickled: bool) -> None:
     network = published.plip(tmp_path / "model")
@@ -170,6 +173,7 @@ def test_weights_in_parts(tmp_path: Path, pickled: bool) -> None:
     np.testing.assert_allclose(found, unit(wanted), atol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outer", ["model", "state_dict", "teacher"])
 @pytest.mark.parametrize("prefix", ["module.", "backbone.", "module.backbone."])
 def test_the_state_of_a_training(tmp_path: Path, outer: str, prefix: str) -> None:

@@ -76,6 +76,7 @@ def test_biomedclip_as_published_with_the_text_towers_configuration_beside_it(tm
     assert "SHA-256" in card and "open_clip_pytorch_model.bin" in card and str(tmp_path) not in card
 
 
+@pytest.mark.slow
 def test_a_bert_of_published_size_needs_no_configuration(tmp_path: Path) -> None:
     network = published.biomedclip(tmp_path / "biomed", width=768, heads=12, layers=1)
     done = import_encoder(tmp_path / "biomed", tmp_path / "out")
@@ -118,6 +119,7 @@ def test_the_fingerprint_does_not_depend_on_where_the_text_tower_lies(tmp_path: 
     assert imported[0].files.fingerprint == imported[1].files.fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pickled", [False, True])
 def test_plip_as_published(tmp_path: Path, pickled: bool) -> None:
     network = published.plip(tmp_path / "plip")
@@ -299,6 +301,7 @@ def test_weights_of_another_model_are_refused_by_the_names_of_tensors(tmp_path: 
     assert not list(tmp_path.glob("out*"))
 
 
+@pytest.mark.slow
 def test_a_model_of_another_image_size_is_refused_in_a_sentence(tmp_path: Path) -> None:
     import open_clip
 

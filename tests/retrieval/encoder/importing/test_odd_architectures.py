@@ -27,6 +27,7 @@ def quick_pickles() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "found"),
     [
@@ -90,6 +91,7 @@ def test_arguments_are_those_of_timm(tmp_path: Path) -> None:
         import_encoder(tmp_path / "model", tmp_path / "odd", model_args={"depth": 1, "nonsense": 3})
 
 
+@pytest.mark.slow
 def test_a_network_of_stages_says_its_width_in_its_own_way(tmp_path: Path) -> None:
     from transformers import EfficientNetConfig, EfficientNetModel
 

@@ -141,6 +141,7 @@ def test_an_encoder_without_a_text_tower_is_compared_by_images_alone(archive: Ar
     assert found.verdicts[1].words == "Only no model can have the role text."
 
 
+@pytest.mark.slow
 def test_what_was_not_embedded_is_refused_with_the_command_that_does_it(archive: Archive, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="Both encoders are no model"):
         compare_encoders(archive, FIRST, FIRST)  # type: ignore[arg-type]
@@ -155,6 +156,7 @@ def test_what_was_not_embedded_is_refused_with_the_command_that_does_it(archive:
             compare_encoders(partly, Vectors("no model", FINGERPRINT, DIM, reads_texts=False), SECOND)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_sample_is_compared_on_fewer_queries(archive: Archive) -> None:
     found = compare_encoders(archive, FIRST, SECOND, sample=20, seed=3)  # type: ignore[arg-type]
     assert found.sampled == 20

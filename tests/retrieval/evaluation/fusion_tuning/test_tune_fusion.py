@@ -59,6 +59,7 @@ def noise(label: int, rng: np.random.Generator) -> str:
     return " ".join(rng.choice(SYLLABLES, 6))
 
 
+@pytest.mark.slow
 def test_a_channel_of_noise_loses_its_weight(tmp_path: Path) -> None:
     with made(tmp_path, images=30.0, texts=0.7, words=noise) as archive:
         choices = {choice.name: choice for choice in choose_fusion(archive, rules=default_rules())}
@@ -81,6 +82,7 @@ def test_a_channel_of_noise_loses_its_weight(tmp_path: Path) -> None:
         assert choice.choosing_patients + choice.measured_patients == CASES
 
 
+@pytest.mark.slow
 def test_a_draw_goes_to_equal_weights_by_ranks(tmp_path: Path) -> None:
     """Every channel finds everything: nothing is gained by other weights."""
     said = ("atypical", "benign", "clusters", "dense")

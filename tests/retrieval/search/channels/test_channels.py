@@ -92,6 +92,7 @@ def test_a_new_channel_is_a_class_and_a_line_of_the_registry(
         Query(case="case 0", channels=("zero",))
 
 
+@pytest.mark.slow
 def test_a_new_channel_is_evaluated_shown_and_fused(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CHANNELS, "zero", AlwaysZero())  # type: ignore[arg-type]
     evaluation = evaluate_archive(archive, histogram=False)

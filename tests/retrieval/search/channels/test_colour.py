@@ -144,6 +144,7 @@ def test_images_without_colours_are_counted(archive: Archive, encoder: Encoder, 
     assert any("no colour histogram" in finding.what for finding in archive.examine().findings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tells", [True, False])
 def test_an_evaluation_says_whether_it_helps_and_the_choice_follows(tmp_path: Path, *, tells: bool) -> None:
     """Vectors are noise around their class; colours tell the class, or are noise."""

@@ -58,6 +58,7 @@ def archive(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         yield archive
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", FILTERS)
 def test_what_is_kept_gives_what_a_search_gives(
     archive: Archive, where: CaseFilter, monkeypatch: pytest.MonkeyPatch
@@ -77,6 +78,7 @@ def test_what_is_kept_gives_what_a_search_gives(
         assert scores == pytest.approx(every[kind], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_images_added_since_are_compared(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = rows_of(range(PATIENTS, PATIENTS + 30))
     add_rows(archive, tmp_path, rows, unit(np.random.default_rng(6).normal(size=(len(rows), 6))), first=5_000)

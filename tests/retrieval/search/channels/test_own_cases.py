@@ -52,6 +52,7 @@ def images_of(archive: Archive, where: CaseFilter | None = None) -> tuple[np.nda
     return vectors, [case.patient for _, case in pairs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [None, CaseFilter(sites=("urine",)), CaseFilter(exclude_patients=("patient 3",))])
 def test_what_cases_and_images_find_is_what_a_plain_count_finds(archive: Archive, where: CaseFilter | None) -> None:
     own = read_own_cases(archive, FINGERPRINT, where=where)

@@ -213,6 +213,7 @@ def test_who_has_more_images_of_one_kind_gains_nothing() -> None:
     assert abs(joined(many, "even") - joined(few, "even")) < 0.005
 
 
+@pytest.mark.slow
 def test_a_case_of_4_fields_stands_before_one_of_256_of_another_kind(tmp_path: Path) -> None:
     """By the default; by the mean of the best matches, which grow with the number of fields, it does not."""
     rng = np.random.default_rng(0)

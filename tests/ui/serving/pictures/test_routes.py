@@ -175,6 +175,7 @@ def test_a_slide_that_is_not_there_is_answered_by_a_sentence(
     assert client(archive).get(overview_url("", "nobody", slide)).status_code == 404
 
 
+@pytest.mark.slow
 def test_slides_are_found_by_content_whatever_they_are_called(slide_and_archive: Path, tmp_path: Path) -> None:
     folder = slide_and_archive
     (tmp_path / "deep").mkdir()

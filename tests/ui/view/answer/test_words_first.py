@@ -66,6 +66,7 @@ def labels(app: AppTest) -> list[str]:
     return [button.label for button in app.button]
 
 
+@pytest.mark.slow
 def test_words_answer_while_the_device_is_busy_and_images_join() -> None:
     app = opened()
     with busy_device():
@@ -118,6 +119,7 @@ def test_a_stop_keeps_the_words_and_frees_the_device() -> None:
     assert result.generated is not None
 
 
+@pytest.mark.slow
 def test_switched_off_no_query_generates() -> None:
     app = opened()
     with busy_device():

@@ -77,6 +77,7 @@ def test_picture_after_picture_is_rated_and_stored_at_once(study: ReaderStudy) -
     assert app.text_area(key="comment-0").value == "too round"
 
 
+@pytest.mark.slow
 def test_a_new_session_goes_on_where_the_last_one_stopped(study: ReaderStudy) -> None:
     app = begin("P1")
     for score in ("anatomic-4", "diagnostic-2"):
@@ -93,6 +94,7 @@ def test_a_new_session_goes_on_where_the_last_one_stopped(study: ReaderStudy) ->
     assert "Blinded reader study" in heading(other)
 
 
+@pytest.mark.slow
 def test_nothing_on_the_page_tells_what_a_picture_is(study: ReaderStudy) -> None:
     """Whatever the picture, the same words stand around it, but its place and what is stated of it."""
     app = begin("P1")
@@ -112,6 +114,7 @@ def test_nothing_on_the_page_tells_what_a_picture_is(study: ReaderStudy) -> None
         assert word not in next(iter(pages[True]))
 
 
+@pytest.mark.slow
 def test_two_tabs_of_one_reader_do_not_overwrite_each_other(study: ReaderStudy) -> None:
     tab, other = begin("P1"), begin("P1")
     press(tab, "anatomic-5")

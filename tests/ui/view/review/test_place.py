@@ -63,6 +63,7 @@ def test_a_link_opens_query_filters_and_marks_again() -> None:
     assert opened_again.session_state["query"].case == asked.case
 
 
+@pytest.mark.slow
 def test_changes_are_undone_and_the_history_leads_back() -> None:
     app = by_case(opened(), 3)
     first = app.session_state["query"].case
