@@ -74,7 +74,7 @@ CARDS: Final = "document.querySelectorAll('[class*=st-key-card-]').length"
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     with tempfile.TemporaryDirectory() as work:
-        archive = options.archive or _phantoms(Path(work), options.cases)
+        archive = options.archive or phantoms(Path(work), options.cases)
         print(describe_machine())
         print(json.dumps(measure(archive, Path(work), options.sessions, options.repetitions), indent=1))
     return 0
@@ -85,7 +85,7 @@ def measure(archive: Path, work: Path, sessions: int, repetitions: int) -> dict[
     from playwright.sync_api import sync_playwright
 
     alone, expected = _search_alone(archive, repetitions)
-    with _served(archive, work) as address, sync_playwright() as playwright:
+    with served(archive, work) as address, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
             args=["--no-sandbox", "--disable-gpu"],
@@ -178,16 +178,16 @@ def _search_alone(folder: Path, repetitions: int) -> tuple[float, list[list[str]
     return statistics.median(times), found
 
 
-def _phantoms(work: Path, cases: int) -> Path:
+def phantoms(work: Path, cases: int, *, size: int = 64) -> Path:
     """An archive of phantoms, embedded by the starter."""
-    manifest = write_phantoms(work / "phantoms", phantom_cases(cases), size=64)
+    manifest = write_phantoms(work / "phantoms", phantom_cases(cases), size=size)
     with Archive.create(work / "archive") as archive:
         add_manifest(archive, manifest, Encoder(None))
     return work / "archive"
 
 
 @contextlib.contextmanager
-def _served(archive: Path, work: Path) -> Iterator[str]:
+def served(archive: Path, work: Path) -> Iterator[str]:
     """The address of the view, on a free port, with a cache of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -54,6 +54,7 @@ ARGUMENTS = {
     "transfer": ["--data", "{data}", "--phantoms", "88"],
     "unequal_cases": ["--sites", "0", "--repeat", "1"],
     "view": ["--cases", "24", "--sessions", "2", "--repetitions", "1"],
+    "view_tasks": ["--cases", "44", "--repetitions", "1"],
     "wordings": ["--data", "{data}", "--queries", "4", "--per-class", "1", "--rules"],
     "train lora": ["--data", "{data}", "--work", "{tmp}/lora", "--images", "20", "--steps", "2"],
     "train encoder": ["--data", "{data}", "--work", "{tmp}/encoder", "--steps", "2"],
@@ -102,7 +103,7 @@ def test_a_benchmark_runs_at_its_smallest_size(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    if name == "view" and CHROMIUM is None:
+    if name in ("view", "view_tasks") and CHROMIUM is None:
         pytest.skip("no chromium on this machine: apt-get install chromium")
     module, *positional = name.split()
     monkeypatch.chdir(tmp_path)

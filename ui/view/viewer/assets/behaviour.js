@@ -194,3 +194,33 @@ function markDrafts() {
 
 document.addEventListener("input", markDrafts);
 new MutationObserver(markDrafts).observe(document.body, { childList: true, subtree: true });
+
+// A file is made of what is stored: a click on one, straight from a note, waits until the page was drawn with the note.
+let [before, noted] = ["", null];
+addEventListener("focusin", ({ target }) => { before = target.value; });
+addEventListener("focusout", ({ target }) => {
+  if (target.closest?.("[class*=st-key-note-]") && target.value !== before) noted = drawn().then(() => { noted = null; });
+});
+
+function drawn() {
+  const app = document.querySelector("[data-testid=stApp]");
+  return new Promise((resolve) => {
+    let ran = false;
+    const observer = new MutationObserver(() => {
+      const runs = app.dataset.testScriptState !== "notRunning";
+      if (ran && !runs) resolve(observer.disconnect());
+      ran ||= runs;
+    });
+    observer.observe(app, { attributeFilter: ["data-test-script-state"] });
+    setTimeout(resolve, 10000);
+  });
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-testid=stDownloadButton] button");
+  if (!button || !noted) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  await noted;
+  button.click();
+}, { capture: true });
