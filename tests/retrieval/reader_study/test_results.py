@@ -32,10 +32,12 @@ def study(prepared: Path, tmp_path: Path) -> Iterator[ReaderStudy]:
 
 
 def read(study: ReaderStudy, reader: str, *, real: int, generated: int, missing: int = 0, close: bool = True) -> None:
-    """Rate all pictures but the first `missing`: real ones so, generated ones so; guess by whether it is 3 or less."""
+    """Rate all pictures but `missing`, real and generated ones in turns, so that some of both are rated in any order:
+    real ones so, generated ones so; guess by whether it is 3 or less."""
     study.ratings.begin(reader, pseudonym=reader.startswith("P"))
     truth = study.truth().origins
-    for picture in study.order(reader)[missing:]:
+    kinds = [[p for p in study.order(reader) if truth[p.id].generated is kind] for kind in (False, True)]
+    for picture in [picture for pair in zip(*kinds, strict=True) for picture in pair][missing:]:
         score = generated if truth[picture.id].generated else real
         study.ratings.rate(reader, picture.id, "anatomic", score)
         study.ratings.rate(reader, picture.id, "diagnostic", 3)
