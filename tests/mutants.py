@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import json
 import os
 import random
@@ -56,6 +57,8 @@ SECONDS = 60.0
 RUNNING: set[subprocess.Popen[bytes]] = set()
 STOPPED = -1
 """The status of tests that took too long."""
+NOTHING_COLLECTED = 5
+"""pytest's status where a file holds no test that was asked for."""
 PATIENCE = 4
 """How many times as long as unchanged the tests may take, and a minute: a mutant that loops is killed by that."""
 COMPARISONS = {"Eq": ("NotEq",), "NotEq": ("Eq",), "Lt": ("LtE", "GtE"), "LtE": ("Lt", "Gt"), "Gt": ("GtE", "LtE")}
@@ -158,6 +161,12 @@ def annotation_spans(tree: ast.Module) -> list[tuple[tuple[int, int], tuple[int,
     ]
 
 
+def product(names: Iterable[str]) -> list[Path]:
+    """The modules of these folders, or these modules."""
+    paths = {p for one in (ROOT / name for name in names) for p in ([one] if one.is_file() else one.rglob("*.py"))}
+    return sorted(path for path in paths if not any(part in path.as_posix() for part in LEFT_OUT))
+
+
 def sampled(paths: Sequence[Path], count: int, seed: int) -> list[Mutant]:
     places = [mutants for path in paths for _, mutants in sorted(sites(path).items())]
     rng = random.Random(seed)
@@ -210,31 +219,58 @@ class Covering:
 
 
 def covering(fresh: bool) -> Covering:
-    """What covers what, measured on the checkout as it is (`.mutants/` keeps it)."""
+    """What covers what in the checkout as it is.
+
+    `.mutants/` keeps what was measured: of a changed test file its tests run anew, of a changed module the files whose
+    tests cover it. What all tests share (`conftest.py`, the modules beside it) is not looked at: `fresh` measures all.
+    """
     kept = CACHE / "covering.json"
-    if fresh or not kept.exists():
-        CACHE.mkdir(exist_ok=True)
-        report = CACHE / "tests.xml"
-        arguments = ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile", "--cov-context=test", "--cov-report="]
-        # With the slow tests; what a browser asks for runs in processes that are not measured.
-        arguments += [*(f"--cov={package}" for package in PACKAGES), "-m", "not cluster and not browser"]
-        status = run_tests(ROOT, [*arguments, *junit(report)], {"COVERAGE_FILE": CACHE / "coverage"})
-        if status not in (0, 1):
-            sys.exit(f"The tests do not run without any mutant (pytest's status {status}): see `make test`.")
-        failing = failed_in(report)
-        if failing:
-            print("left out, since they fail without any mutant:", *sorted(failing), sep="\n    ", flush=True)
-        data = CoverageData(str(CACHE / "coverage"))
-        data.read()
-        lines: dict[str, dict[int, list[str]]] = {}
-        for name in data.measured_files():
-            contexts = data.contexts_by_lineno(name)
-            tests = {n: sorted({c.rpartition("|")[0] for c in names if c} - failing) for n, names in contexts.items()}
-            lines[Path(name).relative_to(ROOT).as_posix()] = {n: named for n, named in tests.items() if named}
-        kept.write_text(json.dumps({"lines": lines, "seconds": seconds_of(report)}), encoding="utf-8")
-    document = json.loads(kept.read_text(encoding="utf-8"))
-    by_line = {path: {int(n): tests for n, tests in lines.items()} for path, lines in document["lines"].items()}
-    return Covering(by_line, document["seconds"])
+    known: dict[str, Any] = {"lines": {}, "seconds": {}, "files": {}}
+    if kept.exists() and not fresh:
+        known = json.loads(kept.read_text(encoding="utf-8"))
+    lines, seconds = known["lines"], known["seconds"]
+    files = {path.relative_to(ROOT).as_posix(): path for path in (*product(PACKAGES), *ROOT.glob("tests/**/test_*.py"))}
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    changed = {name for name in (*digests, *known["files"]) if digests.get(name) != known["files"].get(name)}
+    tests = {test.partition("::")[0] for name in changed for named in lines.get(name, {}).values() for test in named}
+    outdated = tests | {name for name in changed if name.startswith("tests/")}
+    if outdated:
+        measured, taken = measure(sorted(name for name in outdated if name in digests))
+        for name in {*lines, *measured}:
+            before = {} if name in changed else lines.get(name, {})
+            merged = {n: [t for t in named if t.partition("::")[0] not in outdated] for n, named in before.items()}
+            for number, named in measured.get(name, {}).items():
+                merged[number] = sorted({*merged.get(number, []), *named})
+            lines[name] = {number: named for number, named in merged.items() if named}
+        seconds.update(taken)
+        kept.write_text(json.dumps({"lines": lines, "seconds": seconds, "files": digests}), encoding="utf-8")
+    return Covering({path: {int(n): named for n, named in found.items()} for path, found in lines.items()}, seconds)
+
+
+def measure(files: Sequence[str]) -> tuple[dict[str, dict[str, list[str]]], dict[str, float]]:
+    """Which tests of `files` execute which lines, and the seconds that each takes."""
+    CACHE.mkdir(exist_ok=True)
+    report = CACHE / "tests.xml"
+    arguments = ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile", "--cov-context=test", "--cov-report="]
+    # With the slow tests; what a browser asks for runs in processes that are not measured.
+    arguments += [*(f"--cov={package}" for package in PACKAGES), "-m", "not cluster and not browser"]
+    (CACHE / "coverage").unlink(missing_ok=True)
+    status = run_tests(ROOT, [*arguments, *junit(report), *files], {"COVERAGE_FILE": CACHE / "coverage"})
+    if status == NOTHING_COLLECTED:
+        return {}, {}
+    if status not in (0, 1):
+        sys.exit(f"The tests do not run without any mutant (pytest's status {status}): see `make test`.")
+    failing = failed_in(report)
+    if failing:
+        print("left out, since they fail without any mutant:", *sorted(failing), sep="\n    ", flush=True)
+    data = CoverageData(str(CACHE / "coverage"))
+    data.read()
+    lines: dict[str, dict[str, list[str]]] = {}
+    for name in data.measured_files():
+        contexts = data.contexts_by_lineno(name)
+        tests = {str(n): sorted({c.rpartition("|")[0] for c in names if c} - failing) for n, names in contexts.items()}
+        lines[Path(name).relative_to(ROOT).as_posix()] = {n: named for n, named in tests.items() if named}
+    return lines, seconds_of(report)
 
 
 def junit(report: Path) -> list[str]:
@@ -360,17 +396,14 @@ def main() -> None:
     parser.add_argument("--lines", nargs="*", default=(), help="path:line; all mutants of these lines")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of tests chosen for one mutant (%(default)s)")
     parser.add_argument("--jobs", type=int, default=min(8, os.cpu_count() or 1))
-    parser.add_argument("--fresh", action="store_true", help="measure anew which tests cover which lines")
+    parser.add_argument("--fresh", action="store_true", help="measure anew what all tests cover")
     options = parser.parse_args()
-    wanted = [ROOT / name for name in options.only]
-    paths = sorted({p for one in wanted for p in ([one] if one.is_file() else one.rglob("*.py"))})
-    paths = [path for path in paths if not any(part in path.as_posix() for part in LEFT_OUT)]
     if options.lines:
         asked = {(line.rpartition(":")[0], int(line.rpartition(":")[2])) for line in options.lines}
         every = [m for name in sorted({n for n, _ in asked}) for ms in sites(ROOT / name).values() for m in ms]
         mutants = [one for one in every if (one.path, one.line) in asked and is_python(changed_source(one, ROOT))]
     else:
-        mutants = sampled(paths, options.sample, options.seed)
+        mutants = sampled(product(options.only), options.sample, options.seed)
     known = covering(options.fresh)
     started, survivors = time.monotonic(), []
     verdicts: dict[str, Counter[str]] = defaultdict(Counter)
