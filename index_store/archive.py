@@ -127,8 +127,7 @@ class Archive(ArchiveMaintenance):
         """Bring an archive of an earlier version up to date, after a backup. Does nothing where it is up to date.
 
         Args:
-            backup: a new folder for it; by default beside the archive, named by the schema. (See
-                `maintenance/migrate.py` for what is in it.)
+            backup: a new folder for it (`maintenance/migrate.py`); by default beside the archive, named by the schema.
             backed_up: there is a backup already, and none is made: a server backs up its catalog itself.
             progress: called with how many pictures the backup has, and of how many.
 
@@ -192,6 +191,7 @@ class Archive(ArchiveMaintenance):
 
     def close(self) -> None:
         """Release files and memory."""
+        self._derived.close()
         self._index.close()
         self._catalog.close()
 

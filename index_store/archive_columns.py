@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,6 +98,10 @@ class ArchiveColumns:
         time to make it again.
         """
         return self._derived.write(name, derived)
+
+    def write_derived_later(self, name: DerivedName, make: Callable[[], Derived]) -> None:
+        """As `write_derived`, of what `make` gives, in a thread: `close` waits for it, nobody else."""
+        self._derived.write_later(name, make)
 
     def patient_keys(self, ids: Iterable[int]) -> dict[int, str]:
         """The keys of the patients with these ids (`ImageTable.patients`); unknown ids are left out."""

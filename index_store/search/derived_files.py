@@ -19,7 +19,8 @@ import contextlib
 import hashlib
 import json
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,7 @@ class DerivedFiles:
         self._archive = archive
         self._catalog = catalog
         self.writes = writes
+        self._later = ThreadPoolExecutor(1, thread_name_prefix="derived-files")
 
     def read(self, session: Session, name: DerivedName, *, before_removals: bool = False) -> Derived | None:
         """What is kept under this name, as of a place in the log that `session` sees; None: it has to be made.
@@ -143,6 +145,16 @@ class DerivedFiles:
         except OSError:
             return False
         return True
+
+    def write_later(self, name: DerivedName, make: Callable[[], Derived]) -> None:
+        """As `write`, of what `make` gives, in a thread, one after the other: only `close` waits for it. An error that
+        `write` would raise is logged."""
+        if self.writes:
+            self._later.submit(lambda: self.write(name, make())).add_done_callback(Future.result)
+
+    def close(self) -> None:
+        """Wait for what is still to be written."""
+        self._later.shutdown()
 
     def erase(self, session: Session, *, but: DerivedName) -> bool:
         """Delete the files that were made before something was removed or changed, but not the one of this name.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from retrieval.search.reports.report_scores import AllScores, ReciprocalRanks, R
 from retrieval.search.reports.vector_parts import VectorParts
 
 if TYPE_CHECKING:
-    from index_store import Archive, DerivedName, StoredReport
+    from index_store import Archive, Derived, DerivedName, StoredReport
 
 ZERO_IS_NONE: Final = ("words",)
 """A score of 0 by words says that a report has no word in common with the query."""
@@ -58,7 +59,7 @@ class ReportIndex:
     embedded: Bools
     """bool[n]: the reports that have one."""
     unkept: int = 0
-    """How many reports, or vectors of them, it has that the copy on disk has not; all, where that was deleted."""
+    """How many reports, or vectors of them, it has that were not given to be kept; all, where the copy was deleted."""
 
     @property
     def count(self) -> int:
@@ -168,7 +169,9 @@ def read_report_index(
     if index.count < FULL_AT_LEAST * len(index.case_ids):
         index = _without_gaps(index)
     if index.count >= WORTH_KEEPING and index.unkept > KEPT * index.count:
-        return dataclasses.replace(index, unkept=0) if _keep(archive, index) else index
+        # Later: it takes longer than the answer.
+        archive.write_derived_later(_name(fingerprint, glossary), partial(_packed, index))
+        return dataclasses.replace(index, unkept=0)
     return index
 
 
@@ -181,8 +184,8 @@ def _name(fingerprint: str, glossary: bool) -> DerivedName:
     return DerivedName("report-index", format=2, key=key)
 
 
-def _keep(archive: Archive, index: ReportIndex) -> bool:
-    """Write the index for the next process, without what is gone. Returns whether it is kept."""
+def _packed(index: ReportIndex) -> Derived:
+    """The index for the next process, without what is gone."""
     from index_store import Derived
 
     index = _without_gaps(index)
@@ -190,9 +193,7 @@ def _keep(archive: Archive, index: ReportIndex) -> bool:
     arrays |= {"case_ids": index.case_ids, "patients": index.patients.of, "embedded": index.embedded}
     if index.vectors is not None:
         arrays["vectors"] = np.concatenate(index.vectors.parts)
-    return archive.write_derived(
-        _name(index.fingerprint, index.glossary), Derived(index.position, arrays, {"words": words})
-    )
+    return Derived(index.position, arrays, {"words": words})
 
 
 def _read_kept(archive: Archive, fingerprint: str, glossary: bool) -> ReportIndex:

@@ -7,6 +7,7 @@ import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -52,6 +53,28 @@ def test_another_process_reads_what_was_written(filled: Archive) -> None:
     assert os.name == "nt" or stat.S_IMODE(path.stat().st_mode) == 0o600
     assert filled.read_derived(DerivedName("counts", format=2, key="encoder-a")) is None
     assert filled.read_derived(DerivedName("counts", format=1, key="encoder-b")) is None
+
+
+def test_who_writes_later_waits_only_when_closing(filled: Archive, caplog: pytest.LogCaptureFixture) -> None:
+    position, others, made = filled.image_table().position, files(filled), Event()
+
+    def slow() -> Derived:
+        made.wait()
+        return sample(position)
+
+    def failing() -> Derived:
+        raise ValueError("odd numbers")
+
+    with Archive.open(filled.path) as opened:
+        opened.write_derived_later(NAME, failing)
+        opened.write_derived_later(NAME, slow)
+        assert files(filled) == others
+        made.set()
+    assert filled.read_derived(NAME) is not None
+    assert "odd numbers" in caplog.text
+    with Archive.open(filled.path, read_only=True) as reader:
+        reader.write_derived_later(DerivedName("counts", format=2), failing)
+    assert caplog.text.count("Traceback") == 1, "a reader does not make what it may not write"
 
 
 def shortened(path: Path) -> None:

@@ -149,7 +149,7 @@ def test_rankings_are_those_of_every_report_compared(archive: Archive) -> None:
 def test_another_process_reads_what_was_kept(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_index, "WORTH_KEEPING", 1)
     change_report(archive, "case-77", "Zyxoma of Mrs Quux.")
-    first = read_report_index(archive, FINGERPRINT, glossary=True)
+    first = read_and_keep(archive)
     add_images(archive, VECTORS.queries(3), CASES + 1, SHAPE)
     read: list[int] = []
     with Archive.open(archive.path) as opened, monkeypatch.context() as patch:
@@ -170,6 +170,12 @@ def test_another_process_reads_what_was_kept(archive: Archive, monkeypatch: pyte
             assert [hit.case_id for _, hit in ranked[0]] == [hit.case_id for _, hit in ranked[1]]
 
 
+def read_and_keep(archive: Archive, known: ReportIndex | None = None) -> ReportIndex:
+    """As another process does that ends: only closing waits for what is kept."""
+    with Archive.open(archive.path) as opened:
+        return read_report_index(opened, FINGERPRINT, glossary=True, known=known)
+
+
 def test_what_was_removed_is_in_no_copy(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_index, "WORTH_KEEPING", 1)
     change_report(archive, "case-77", "Zyxoma of Mrs Quux.")
@@ -177,10 +183,10 @@ def test_what_was_removed_is_in_no_copy(archive: Archive, monkeypatch: pytest.Mo
     def held() -> list[bool]:
         return [b"quux" in path.read_bytes() for path in (archive.path / "index").glob("report-index-*")]
 
-    known = read_report_index(archive, FINGERPRINT, glossary=True)
+    known = read_and_keep(archive)
     assert held() == [True]
     archive.remove("case-77")
     assert held() == []
-    known = read_report_index(archive, FINGERPRINT, glossary=True, known=known)
+    known = read_and_keep(archive, known)
     assert held() == [False], "written again for the next process, without what is gone"
     assert not known.words.knows("zyxoma")
