@@ -67,7 +67,7 @@ def grey_picture(image: PIL.Image.Image, side: int = SIDE) -> Array:
     import PIL.Image
 
     scale = side / min(image.size)
-    width, height = (min(max(side, round(length * scale)), LONGEST * side) for length in image.size)
+    width, height = (min(round(length * scale), LONGEST * side) for length in image.size)
     small = image.convert("L").resize((width, height), PIL.Image.Resampling.LANCZOS, reducing_gap=3.0)
     return np.asarray(small, dtype=np.float32) / np.float32(255)
 
@@ -78,8 +78,6 @@ def keypoints(image: PIL.Image.Image) -> Keypoints:
     found: list[tuple[Array, Array, Array]] = []
     level, step = _blurred(grey, (_SIGMA**2 - 0.5**2) ** 0.5), 1.0
     for _ in range(_OCTAVES):
-        if min(level.shape) < 4 * _BORDER:
-            break
         levels = _octave(level)
         at, strength = _extrema(levels)
         if len(at):
@@ -134,8 +132,7 @@ def _extrema(levels: Array) -> tuple[Array, Array]:
     yy, xx = (d[z, y + 1, x] + d[z, y - 1, x] - 2 * centre, d[z, y, x + 1] + d[z, y, x - 1] - 2 * centre)
     zz = d[z + 1, y, x] + d[z - 1, y, x] - 2 * centre
     xy = (d[z, y + 1, x + 1] - d[z, y + 1, x - 1] - d[z, y - 1, x + 1] + d[z, y - 1, x - 1]) / 4
-    determinant = xx * yy - xy**2
-    kept = (determinant > 0) & ((xx + yy) ** 2 * _EDGE < (_EDGE + 1) ** 2 * determinant)
+    kept = (xx + yy) ** 2 * _EDGE < (_EDGE + 1) ** 2 * (xx * yy - xy**2)
 
     def refined(at: npt.NDArray[np.intp], slope: Array, curve: Array) -> Array:
         shift: Array = np.clip(-slope / np.where(curve == 0, 1, curve), -0.5, 0.5)

@@ -126,7 +126,7 @@ def _agreed(some: Array, others: Array) -> tuple[Array, int] | None:
         # Least squares over the similarity transforms w = a z + b.
         centre, goal = z[chosen].mean(), w[chosen].mean()
         own = z[chosen] - centre
-        a = np.vdot(own, w[chosen] - goal) / max(np.vdot(own, own).real, 1e-12)
+        a = np.vdot(own, w[chosen] - goal) / np.vdot(own, own).real
         b = goal - a * centre
         chosen = (np.abs(a * z + b - w) <= _FAR * np.abs(a)) & (_apart(turn, np.angle(a)) <= _TURN)
     count = _places(z[chosen])
