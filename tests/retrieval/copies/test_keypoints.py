@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ def levels_of(grey: Floats) -> Floats:
     """The picture, which is blurred to 1.6 pixels, and five times more: to 1.6 * 2^(k/3) each."""
     sigmas = [1.6 * 2 ** (k / 3) for k in range(6)]
     levels = [grey]
-    for before, after in zip(sigmas, sigmas[1:], strict=False):
+    for before, after in pairwise(sigmas):
         levels.append(gaussian_filter(levels[-1], math.sqrt(after**2 - before**2), truncate=3, mode="nearest"))
     return np.stack(levels)
 
@@ -41,7 +42,7 @@ def extrema_of(levels: Floats) -> list[tuple[float, Floats]]:
         mixed = (cube[1, 2, 2] - cube[1, 2, 0] - cube[1, 0, 2] + cube[1, 0, 0]) / 4
         least, most = sorted(np.abs(bent := np.linalg.eigvalsh([[curve[1], mixed], [mixed, curve[2]]])))
         if bent[0] * bent[1] > 0 and most < 10 * least:
-            found.append((abs(cube[1, 1, 1]), (z, y, x) + np.clip(-slope / 2 / curve, -0.5, 0.5)))
+            found.append((abs(cube[1, 1, 1]), np.array([z, y, x]) + np.clip(-slope / 2 / curve, -0.5, 0.5)))
     return found
 
 

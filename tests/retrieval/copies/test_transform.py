@@ -91,7 +91,7 @@ def test_a_pair_agrees_near_the_place_and_the_turn(
     places = scattered(12)
     x, y, size, degrees = change
     reference = moved(places, scale=scale, turn=0.2)
-    reference[-1] = moved((places + [x, y, 0, np.radians(degrees)])[-1:], scale=scale, turn=0.2)[0]
+    reference[-1] = moved((places + np.array([x, y, 0, np.radians(degrees)]))[-1:], scale=scale, turn=0.2)[0]
     reference[-1, 2] *= size
     assert agreeing(points(places), points(reference)) == 11 + agrees
 
@@ -113,15 +113,15 @@ def test_descriptors_are_of_one_place_from_four_fifths_on(alike: float, counts: 
 
 def test_each_keypoint_has_one_partner_and_each_place_one_voice() -> None:
     places = scattered(4)
-    beside = np.vstack([places, places[:1] + [0.02, 0, 0, 0]])
+    beside = np.vstack([places, places[:1] + np.array([0.02, 0, 0, 0])])
     # The fifth resembles the first of the reference less than the first itself does.
     fifth = 0.9 * DESCRIPTORS[0] + math.sqrt(0.19) * DESCRIPTORS[9]
     assert agreeing(points(beside, np.vstack([DESCRIPTORS[:4], fifth])), points(moved(places))) == 4
     # Another keypoint that far away is a witness of its own; another direction of the same is none.
     assert agreeing(points(beside), points(moved(beside))) == 5
-    two = np.vstack([places[:3], places[:1] + [0, 0, 0, 1]])
+    two = np.vstack([places[:3], places[:1] + np.array([0, 0, 0, 1])])
     assert agreeing(points(two), points(moved(two))) == 0
-    two = np.vstack([places, places[:1] + [0, 0, 0, 1]])
+    two = np.vstack([places, places[:1] + np.array([0, 0, 0, 1])])
     assert agreeing(points(two), points(moved(two))) == 4
     assert best_transform(points(places[:0]), points(places)) is None
     assert best_transform(points(places), points(places[:0])) is None
