@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import hashlib
 import json
 import os
 import random
@@ -34,6 +33,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import takewhile
 from pathlib import Path
 from queue import Queue
@@ -221,35 +221,47 @@ class Covering:
 def covering(fresh: bool) -> Covering:
     """What covers what in the checkout as it is.
 
-    `.mutants/` keeps what was measured: of a changed test file its tests run anew, of a changed module the files whose
-    tests cover it. What all tests share (`conftest.py`, the modules beside it) is not looked at: `fresh` measures all.
+    `.mutants/` keeps what was measured. After that only the tests of changed files run anew; of a changed module the
+    lines that stay keep the tests that cover them. What all tests share (`conftest.py`, the modules beside it) is not
+    looked at: `fresh` measures everything.
     """
     kept = CACHE / "covering.json"
     known: dict[str, Any] = {"lines": {}, "seconds": {}, "files": {}}
     if kept.exists() and not fresh:
         known = json.loads(kept.read_text(encoding="utf-8"))
-    lines, seconds = known["lines"], known["seconds"]
-    files = {path.relative_to(ROOT).as_posix(): path for path in product((*PACKAGES, "tests"))}
-    files = {name: path for name, path in files.items() if not name.startswith("tests/") or path.match("test_*.py")}
-    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
-    changed = {name for name in (*digests, *known["files"]) if digests.get(name) != known["files"].get(name)}
-    tests = {test.partition("::")[0] for name in changed for named in lines.get(name, {}).values() for test in named}
-    outdated = tests | {name for name in changed if name.startswith("tests/")}
-    if outdated:
-        measured, taken = measure(sorted(name for name in outdated if name in digests))
-        for name in {*lines, *measured}:
-            before = {} if name in changed else lines.get(name, {})
-            merged = {n: [t for t in named if t.partition("::")[0] not in outdated] for n, named in before.items()}
-            for number, named in measured.get(name, {}).items():
-                merged[number] = sorted({*merged.get(number, []), *named})
-            lines[name] = {number: named for number, named in merged.items() if named}
+    before, seconds = known["files"], known["seconds"]
+    paths = {path.relative_to(ROOT).as_posix(): path for path in product((*PACKAGES, "tests"))}
+    files = {name: path.read_text(encoding="utf-8") for name, path in paths.items()}
+    changed = {name for name in {*files, *before} if files.get(name) != before.get(name)}
+    outdated = {name for name in changed if name.startswith("tests/") and Path(name).name.startswith("test_")}
+    lines: dict[str, dict[int, list[str]]] = defaultdict(dict)
+    for name, covered in known["lines"].items():
+        moved = lines_that_stay(before[name], files.get(name, "")) if name in changed else None
+        for number, tests in covered.items():
+            now = int(number) if moved is None else moved.get(int(number))
+            left = [test for test in tests if test.partition("::")[0] not in outdated]
+            if now is not None and left:
+                lines[name][now] = left
+    if changed:
+        measured, taken = measure(sorted(outdated & files.keys()))
+        for name, covered in measured.items():
+            for line, tests in covered.items():
+                lines[name][line] = sorted({*lines[name].get(line, []), *tests})
         seconds.update(taken)
-        kept.write_text(json.dumps({"lines": lines, "seconds": seconds, "files": digests}), encoding="utf-8")
-    return Covering({path: {int(n): named for n, named in found.items()} for path, found in lines.items()}, seconds)
+        kept.write_text(json.dumps({"lines": lines, "seconds": seconds, "files": files}), encoding="utf-8")
+    return Covering(lines, seconds)
 
 
-def measure(files: Sequence[str]) -> tuple[dict[str, dict[str, list[str]]], dict[str, float]]:
+def lines_that_stay(before: str, after: str) -> dict[int, int]:
+    """The number of each line of a text in a later version of it, where it is still there."""
+    blocks = SequenceMatcher(None, before.splitlines(), after.splitlines(), autojunk=False).get_matching_blocks()
+    return {block.a + n + 1: block.b + n + 1 for block in blocks for n in range(block.size)}
+
+
+def measure(files: Sequence[str]) -> tuple[dict[str, dict[int, list[str]]], dict[str, float]]:
     """Which tests of `files` execute which lines, and the seconds that each takes."""
+    if not files:
+        return {}, {}
     CACHE.mkdir(exist_ok=True)
     report = CACHE / "tests.xml"
     arguments = ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile", "--cov-context=test", "--cov-report="]
@@ -266,10 +278,10 @@ def measure(files: Sequence[str]) -> tuple[dict[str, dict[str, list[str]]], dict
         print("left out, since they fail without any mutant:", *sorted(failing), sep="\n    ", flush=True)
     data = CoverageData(str(CACHE / "coverage"))
     data.read()
-    lines: dict[str, dict[str, list[str]]] = {}
+    lines: dict[str, dict[int, list[str]]] = {}
     for name in data.measured_files():
         contexts = data.contexts_by_lineno(name)
-        tests = {str(n): sorted({c.rpartition("|")[0] for c in names if c} - failing) for n, names in contexts.items()}
+        tests = {n: sorted({c.rpartition("|")[0] for c in names if c} - failing) for n, names in contexts.items()}
         lines[Path(name).relative_to(ROOT).as_posix()] = {n: named for n, named in tests.items() if named}
     return lines, seconds_of(report)
 
