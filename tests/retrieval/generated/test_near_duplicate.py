@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import PIL.Image
@@ -13,9 +16,12 @@ from hypothesis import strategies as st
 from generation.phantom import phantom_cases
 from index_store import Archive
 from retrieval import Encoder, add_manifest
+from retrieval.copies.overlap import Overlap
 from retrieval.copies.picture_hash import NEAR_COPY_BITS, hash_distance, orientation_hashes
-from retrieval.generated.near_duplicate import nearest_references
+from retrieval.generated.near_duplicate import evidence, is_copy, nearest_references
 from tests.retrieval.conftest import speckled
+from tests.retrieval.labelled_archive import unit
+from tests.retrieval.vector_archive import FINGERPRINT, archive_of
 
 
 @given(seed=st.integers(0, 2**32 - 1), way=st.sampled_from(list(PIL.Image.Transpose)))
@@ -85,3 +91,57 @@ def test_a_reference_that_cannot_be_read_is_no_copy_and_no_error(
         (found,) = nearest_references(archive, [image], encoder.encode_images([image]), fingerprint=encoder.fingerprint)
         assert found is not None
         assert (found.hash_distance, found.near_copy) == (0, True)
+
+
+PART = Overlap(12, 0.65, 0.2, mirrored=False)
+
+
+@pytest.mark.parametrize(
+    ("distance", "part", "copied"),
+    [
+        (60, None, True),
+        (61, None, False),
+        (None, None, False),
+        (None, PART, True),
+        (61, PART, True),
+        (61, replace(PART, share=0.19), False),
+        (60, replace(PART, share=0.19), True),
+    ],
+)
+def test_a_hash_or_a_part_makes_a_copy(distance: int | None, part: Overlap | None, copied: bool) -> None:
+    assert is_copy(distance, part) is copied
+
+
+def test_the_evidence_is_named() -> None:
+    bits = "61 of 256 bits of their hashes differ"
+    assert evidence(None, None) == "its file cannot be read"
+    assert evidence(61, None) == bits
+    part = "% of the picture{} lie in it by 12 keypoints, with a correlation of 0.65"
+    assert evidence(None, PART) == "20" + part.format("")
+    assert evidence(61, replace(PART, mirrored=True)) == f"{bits}; 20{part.format(', mirrored')}"
+
+
+@pytest.mark.parametrize(
+    ("alike", "found"),
+    [
+        # Cosine of each of three references, and which of them are of the same picture as the query.
+        ({"a": (0.9, False), "b": (0.95, False), "c": (0.5, False)}, "b"),
+        ({"a": (0.9, False), "b": (0.9, False), "c": (0.5, False)}, "a"),  # of equals the first
+        ({"a": (0.9, False), "b": (0.95, False), "c": (0.5, True)}, "c"),
+        ({"a": (0.5, True), "b": (0.95, False), "c": (0.9, True)}, "a"),  # of equal distance the first
+    ],
+)
+def test_a_copy_comes_before_what_is_more_alike(
+    tmp_path: Path, alike: dict[str, tuple[float, bool]], found: str
+) -> None:
+    query = speckled(7, size=64)
+    vectors = unit(np.array([(cosine, math.sqrt(1 - cosine**2)) for cosine, _ in alike.values()]))
+    with archive_of(tmp_path, [{"case": name} for name in alike], vectors) as archive:
+        for case in archive.cases():
+            (query if alike[case.key][1] else speckled(ord(case.key), size=64)).save(case.images[0].path)
+        with mock.patch("index_store.decode_image", lambda path, expected: PIL.Image.open(path).convert("RGB")):
+            (nearest,) = nearest_references(archive, [query], np.eye(1, 2, dtype=np.float32), fingerprint=FINGERPRINT)
+    assert nearest is not None
+    assert (nearest.case_key, nearest.near_copy) == (found, alike[found][1])
+    assert (nearest.hash_distance == 0) == alike[found][1]
+    assert nearest.similarity == pytest.approx(alike[found][0])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 
 from index_store import Archive, CaseFilter, Hit
 from retrieval.generated.site_check import FEWEST_PATIENTS, NEAREST, SiteCheck, SiteRates, measure_site_rates
@@ -128,3 +130,81 @@ def test_it_searches_deeper_only_where_too_few_patients_are_found(
         (voters,) = SiteCheck(archive, fingerprint=FINGERPRINT).voters(np.eye(1, 8, dtype=np.float32), [""])
         assert len(voters) == NEAREST
         assert searched == depths
+
+
+CASES_OF = {"cervix": 40, "thyroid": 20, "urine": 20, "lung": 20, "breast": 5}
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteCheck]:
+    """Sites of so many cases, a patient each, of which each patient of the lung has two."""
+    rows = [
+        {"case": f"{site} {i}", "patient": f"{site} {i // 2 if site == 'lung' else i}", "site": site}
+        for site, count in (CASES_OF | {"lung": 40}).items()
+        for i in range(count)
+    ]
+    with archive_of(tmp_path_factory.mktemp("counted"), rows, unit(np.ones((len(rows), 8)))) as archive:
+        yield SiteCheck(archive, fingerprint=FINGERPRINT)
+
+
+@pytest.mark.parametrize(
+    ("voters", "wanted", "site", "share", "asked", "verdict"),
+    [
+        ({"urine": 4}, "urine", "", 0, 0, "unknown"),
+        ({"urine": 5}, "urine", "urine", 1, 1, "right"),
+        ({"urine": 5}, "thyroid", "urine", 1, 0, "wrong"),
+        ({"urine": 5}, "", "urine", 1, 0, "unknown"),
+        ({"urine": 5}, "breast", "urine", 1, 0, "unknown"),  # of too few patients to be judged
+        ({"thyroid": 5, "urine": 5}, "thyroid", "thyroid", 0.5, 0.5, "right"),
+        ({"thyroid": 5, "urine": 5}, "urine", "thyroid", 0.5, 0.5, "right"),  # of equals the nearer is named
+        ({"thyroid": 4, "urine": 1}, "urine", "thyroid", 0.8, 0.2, "wrong"),
+        ({"thyroid": 7, "urine": 2}, "urine", "thyroid", 7 / 9, 2 / 9, "unknown"),
+        ({"thyroid": 5, "breast": 4, "urine": 1}, "urine", "thyroid", 0.5, 0.1, "wrong"),
+        ({"thyroid": 4, "breast": 3, "urine": 2}, "cervix", "thyroid", 4 / 9, 0, "unknown"),
+        # Forty cases of the cervix weigh half as much each; five of the breast as much as twenty.
+        ({"cervix": 7, "urine": 3}, "cervix", "cervix", 7 / 13, 7 / 13, "right"),
+        ({"breast": 4, "urine": 6}, "urine", "urine", 0.6, 0.6, "right"),
+        ({"lung": 7, "urine": 3}, "lung", "lung", 7 / 13, 7 / 13, "right"),
+    ],
+)
+def test_the_shares_of_a_vote_and_the_verdict(
+    counted: SiteCheck,
+    monkeypatch: pytest.MonkeyPatch,
+    voters: dict[str, int],
+    wanted: str,
+    site: str,
+    share: float,
+    asked: float,
+    verdict: str,
+) -> None:
+    named = [name for name, count in voters.items() for _ in range(count)]
+    monkeypatch.setattr(counted, "voters", lambda vectors, own: [named])
+    (shown,) = counted.judge(np.eye(1, 8, dtype=np.float32), wanted)
+    assert (shown.site, shown.verdict) == (site, verdict)
+    assert (shown.share, shown.asked_share) == (pytest.approx(share), pytest.approx(asked))
+
+
+def test_a_site_is_judged_from_twenty_patients_on(counted: SiteCheck) -> None:
+    assert counted.reason("lung") == ""
+    assert "'lung' cannot be judged: the archive has 19 patients of that site, and 20" in counted.reason(
+        "lung", "lung 3"
+    )
+    assert counted.reason("lung", "urine 3") == counted.reason("lung", "nobody") == ""
+    assert "has 5 patients" in counted.reason("breast")
+    assert "names no site" in counted.reason("")
+
+
+def test_the_rates_are_given_with_their_interval() -> None:
+    """Clopper and Pearson, 1934."""
+    share, low, high = SiteRates(200, 10, 1400, 1200).false_alarms
+    assert (share, low, high) == pytest.approx((0.05, beta.ppf(0.025, 10, 191), beta.ppf(0.975, 11, 190)))
+    assert SiteRates(200, 10, 1400, 1200).words == (
+        "Wrong site: of 200 images of the archive itself, with their own site as the query's, the rule calls 5.0% "
+        f"[{low:.1%}, {high:.1%}] wrong; with another, 85.7%."
+    )
+    assert SiteRates(0, 0, 0, 0).false_alarms == (0, 0, 1)
+
+
+def test_the_rule_is_tried_on_sites_that_have_enough_without_one(counted: SiteCheck) -> None:
+    """Of twenty patients one is left out; forty of the cervix alone are one site."""
+    assert measure_site_rates(counted._archive, fingerprint=FINGERPRINT) == SiteRates(0, 0, 0, 0)
