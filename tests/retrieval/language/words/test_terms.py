@@ -81,6 +81,20 @@ def test_the_parts_of_an_abbreviation_are_no_words_of_a_query(query: str) -> Non
     assert all(term.startswith("#") for term in query_terms(query))
 
 
+@pytest.mark.parametrize(
+    ("query", "terms"),
+    [
+        ("Foamy cells, cells", {"foamy": 1, "cells": 2}),
+        ("H-SIL in a smear", {"#Bethesda cervical 2014/HSIL": 1, "in": 1, "a": 1, "smear": 1}),
+        ("HSIL, foam", {"#Bethesda cervical 2014/HSIL": 1, "hsil": 1, "foam": 1}),
+        ("ASCUS", {"#Bethesda cervical 2014/ASC-US": 1, "ascus": 1}),
+        ("CIN 3 and CIN 3", {"#CIN 3": 2, "cin": 2, "3": 2, "and": 1}),
+    ],
+)
+def test_the_terms_of_a_query_are_its_words_and_what_they_name(query: str, terms: dict[str, float]) -> None:
+    assert query_terms(query) == terms
+
+
 def test_a_name_of_several_systems_counts_as_one_word() -> None:
     concepts = {term: times for term, times in query_terms("AUS").items() if term.startswith("#")}
     assert len(concepts) > 1
