@@ -79,6 +79,22 @@ def test_scores_are_those_of_bm25s(reports: list[str], query: str) -> None:
     assert np.array_equal(index.batch_scores(["cells", query])[1], index.scores(query))
 
 
+@pytest.mark.parametrize("query", ["HSIL, foam", "rare rare foam", "foam", "rare", "absent", ""])
+def test_rare_words_score_as_frequent_ones_do(query: str) -> None:
+    """One of 40 texts has the one, all the other; then some texts are gone, and others stand for them."""
+    reports = ["Foam."] * 38 + ["HSIL, foam, HSIL.", "A rare foam of many words."]
+    index = ReportWords(reports)
+    assert index.scores(query) == pytest.approx(scores_of_bm25s(reports, query), rel=1e-5, abs=1e-6)
+    other = index.changed([0, 38], ["Foam, HSIL."])
+    left = [*reports[1:38], reports[39], "Foam, HSIL."]
+    assert other.present.tolist() == [False, *[True] * 37, False, True, True]
+    assert other.scores(query)[other.present] == pytest.approx(scores_of_bm25s(left, query), rel=1e-5, abs=1e-6)
+    assert not other.scores(query)[~other.present].any()
+    assert np.array_equal(other.batch_scores([query])[0], other.scores(query))
+    rows = np.flatnonzero(other.present).tolist()
+    assert other.only(rows).scores(query) == pytest.approx(other.scores(query)[rows], rel=1e-6)
+
+
 changes = st.lists(st.tuples(st.sets(st.integers(0, 30), max_size=3), st.lists(texts, max_size=3)), max_size=12)
 
 
