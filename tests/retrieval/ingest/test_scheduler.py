@@ -12,9 +12,13 @@ import pytest
 from index_store import ManifestRow, PlannedImage
 from retrieval.errors import EncoderLoadError, WorkerError
 from retrieval.ingest.embed_images import EmbeddedBatch
-from retrieval.ingest.scheduler import ATTEMPTS, BATCHES_AHEAD, SILENT_SECONDS, BatchScheduler, WorkerLostError
+from retrieval.ingest.scheduler import BatchScheduler, WorkerLostError
 
 BATCH = 3
+AHEAD = 2
+"""Batches that a worker has before it."""
+ATTEMPTS = 4
+"""Workers that a batch may cost."""
 
 
 @dataclass
@@ -93,7 +97,7 @@ def test_every_image_is_embedded_once(count: int, workers: int) -> None:
     assert (scheduler.delivered, scheduler.repeated) == (count, 0)
     assert cluster.started == min(workers, batches), "no more workers than batches"
     assert sorted(cluster.stopped) == list(range(1, cluster.started + 1))
-    assert cluster.most_ahead <= BATCHES_AHEAD
+    assert cluster.most_ahead <= AHEAD
 
 
 def test_a_worker_without_room_sits_on_no_batch() -> None:
@@ -101,14 +105,14 @@ def test_a_worker_without_room_sits_on_no_batch() -> None:
     scheduler, done = embed_all(cluster, 20)
     assert len(done) == scheduler.delivered == 20
     assert {worker for worker, _ in cluster.embedded} == {2}
-    assert cluster.most_ahead == BATCHES_AHEAD, "the next batch waits beside the one that is worked on"
+    assert cluster.most_ahead == AHEAD, "the next batch waits beside the one that is worked on"
 
 
 def test_batches_of_a_lost_worker_go_to_another_one_first() -> None:
     cluster = FakeCluster(fate=lambda worker, first: WorkerLostError() if worker == 1 and first == 0 else None)
     scheduler, done = embed_all(cluster, 20)
     assert len(done) == len(set(map(str, done))) == scheduler.delivered == 20
-    assert scheduler.repeated == BATCHES_AHEAD, "the one it worked on, and the next"
+    assert scheduler.repeated == AHEAD, "the one it worked on, and the next"
     assert cluster.started == 3, "one in its place"
     assert 1 not in {worker for worker, _ in cluster.embedded}
     assert {0, BATCH} < {first for _, first in cluster.embedded[:4]}, "they were put off to the end"
@@ -151,7 +155,7 @@ def test_nobody_delivers() -> None:
     cluster = FakeCluster(begins=lambda worker: False)
     with pytest.raises(WorkerError, match=r"for 15 minutes.*ray status"):
         embed_all(cluster, 20)
-    assert cluster.waited == [SILENT_SECONDS]
+    assert cluster.waited == [15 * 60]
     assert sorted(cluster.stopped) == [1, 2]
 
 

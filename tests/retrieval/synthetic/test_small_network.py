@@ -7,10 +7,11 @@ import PIL.Image
 import pytest
 
 from generation.phantom import PROFILES, Phantom
-from retrieval.encoder.thumbnails import SIDE, Thumbnails
+from retrieval.encoder.thumbnails import Thumbnails
 from retrieval.synthetic.small_network import SmallNetwork, train_network
 from tests.few_steps import own_steps
 
+SIDE = 48
 KINDS = [PROFILES.index(next(p for p in PROFILES if p.site == site)) for site in ("cervix", "lymph node", "urine")]
 
 
